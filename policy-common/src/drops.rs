@@ -1,0 +1,146 @@
+//! Drops: why, how many, and a record of each.
+
+use crate::{address::Address, plain};
+
+/// Which way a packet goes, as the pod sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Direction {
+    /// To the pod.
+    Ingress = 1,
+    /// From the pod.
+    Egress = 2,
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])+ $name:ident = $number:literal, $text:literal;)+) => {
+        /// Why a packet was dropped. Numbers are part of the ABI and never change.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum Reason {
+            $($(#[$doc])+ $name = $number,)+
+        }
+
+        impl Reason {
+            /// Every reason, in the order of its number.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The word for it in logs, metrics and JSON.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)+
+                }
+            }
+
+            /// The reason of a number; `None` for one that no reason has.
+            #[must_use]
+            #[inline(always)]
+            pub const fn from_number(number: u8) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$name),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The pod is isolated and no rule allows the packet (S2).
+    NoRule = 1, "no-rule";
+    /// The connection was allowed once and no longer is (S29).
+    Revoked = 2, "revoked";
+    /// The source is not the pod's own address (S46).
+    SpoofedSource = 3, "spoofed-source";
+    /// The sender of an ARP packet, or the target of a neighbour advertisement, is not the pod's own (S32).
+    SpoofedNeighbour = 4, "spoofed-neighbour";
+    /// A router advertisement or redirect from a pod (S32).
+    RouterMessage = 5, "router-message";
+    /// Neighbour discovery or MLD outside its standard: hop limit or destination (S32).
+    InvalidNeighbour = 6, "invalid-neighbour";
+    /// VXLAN, Geneve or IP in IP from a pod (S46).
+    Tunnel = 7, "tunnel";
+    /// A unicast frame for an address that is not the pod's own (S32).
+    NotForPod = 8, "not-for-pod";
+    /// A fragment (S33).
+    Fragment = 9, "fragment";
+    /// IPv4 options (S34).
+    IpOptions = 10, "ip-options";
+    /// IPv6 extension headers (S34).
+    ExtensionHeader = 11, "extension-header";
+    /// A packet that ends too early or contradicts itself (S34).
+    Malformed = 12, "malformed";
+    /// An EtherType that is neither IP nor ARP (S32).
+    EtherType = 13, "ether-type";
+    /// The Service has no ready backend (S42).
+    ServiceNoBackend = 14, "service-no-backend";
+    /// No backend of the Service is allowed (S40).
+    ServiceDenied = 15, "service-denied";
+    /// Some backends of the Service are allowed, some are not (S40).
+    ServicePartlyDenied = 16, "service-partly-denied";
+    /// The flow table took no new entry (S26).
+    FlowTableFull = 17, "flow-table-full";
+    /// The interface belongs to no known pod and the agent was told to drop then.
+    UnknownEndpoint = 18, "unknown-endpoint";
+    /// A map that the endpoint refers to has no such entry: the agent and its maps disagree.
+    MissingContent = 19, "missing-content";
+}
+
+/// Key of `drops`, the packet counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(C)]
+pub struct DropKey {
+    /// Host-side interface of the pod.
+    pub ifindex: u32,
+    /// Number of a `Direction`.
+    pub direction: u8,
+    /// Number of a `Reason`.
+    pub reason: u8,
+    /// Zero.
+    pub pad: [u8; 2],
+}
+
+/// A record of `events`: one dropped packet.
+///
+/// `local` is the pod's side, `remote` the far end, as the packet has them.
+/// What was not parsed is zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct DropRecord {
+    /// `CLOCK_MONOTONIC`, nanoseconds.
+    pub time: u64,
+    /// Host-side interface of the pod.
+    pub ifindex: u32,
+    /// Allow map that was asked; 0 where none was.
+    pub content: u32,
+    /// Identity of the far end; 0 where it was not looked up.
+    pub identity: u32,
+    /// Length of the frame in bytes.
+    pub length: u32,
+    /// EtherType, host byte order.
+    pub ether_type: u16,
+    /// Number of a `Direction`.
+    pub direction: u8,
+    /// Number of a `Reason`.
+    pub reason: u8,
+    /// Port of the pod, network byte order; the identifier for ICMP echo.
+    pub local_port: [u8; 2],
+    /// Port of the far end, network byte order.
+    pub remote_port: [u8; 2],
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Flag byte of the TCP header.
+    pub tcp_flags: u8,
+    /// Zero.
+    pub pad: [u8; 6],
+    /// Address of the pod's side.
+    pub local: Address,
+    /// Address of the far end.
+    pub remote: Address,
+}
+
+plain!(DropKey, DropRecord);
+
+const _: () = assert!(size_of::<DropKey>() == 8);
+const _: () = assert!(size_of::<DropRecord>() == 72);

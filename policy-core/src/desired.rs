@@ -1,0 +1,103 @@
+//! What a node, or the whole cluster, should enforce: the compiler's output.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnetwork::IpNetwork;
+use policy_common::drops::Reason;
+
+use crate::model::{ObjectName, Protocol};
+
+/// Index into `Desired::identities`, plus one; 0 is `DEFAULT_IDENTITY`.
+pub type IdentityIndex = u32;
+
+/// Index into `Desired::contents`.
+pub type ContentIndex = usize;
+
+/// Everything that the maps of a node say, in the compiler's own numbers.
+///
+/// The planner translates them into those of the kernel's maps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// Pods of the scope that can have an interface.
+    pub endpoints: BTreeMap<ObjectName, DesiredEndpoint>,
+    /// What each identity means; equal meanings of two compilations are the same identity.
+    pub identities: Vec<Meaning>,
+    /// Pods' addresses whose identity differs from that of the smallest block around them.
+    pub addresses: BTreeMap<IpAddr, IdentityIndex>,
+    /// Blocks, by longest prefix.
+    pub blocks: BTreeMap<IpNetwork, IdentityIndex>,
+    /// Frontends of Services.
+    pub frontends: BTreeMap<Frontend, IdentityIndex>,
+    /// Distinct allow maps.
+    pub contents: Vec<Content>,
+    /// Addresses of the scope's node.
+    pub node_addresses: BTreeSet<IpAddr>,
+}
+
+/// What is to be enforced at one pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredEndpoint {
+    /// `metadata.uid` of the pod.
+    pub uid: String,
+    /// `status.podIPs`.
+    pub addresses: Vec<IpAddr>,
+    /// Isolation for ingress; `None` where no policy selects the pod.
+    pub ingress: Option<Isolation>,
+    /// Isolation for egress.
+    pub egress: Option<Isolation>,
+}
+
+/// Isolation of a pod in one direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Isolation {
+    /// What passes.
+    pub content: ContentIndex,
+    /// Policies that select the pod in this direction.
+    pub policies: Vec<ObjectName>,
+}
+
+/// What makes an identity: opaque to all but the compiler, comparable by all.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Meaning(pub(crate) crate::compile::MeaningOf);
+
+/// A Service frontend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Frontend {
+    /// Address.
+    pub address: IpAddr,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Port.
+    pub port: u16,
+}
+
+/// An allow map.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Content {
+    /// Ports by identity; `DEFAULT_IDENTITY` for all identities without an entry.
+    pub ports: BTreeMap<IdentityIndex, Ports>,
+    /// Frontend identities that are refused, or that pass although the default entry does not
+    /// allow every protocol.
+    pub frontends: BTreeMap<IdentityIndex, FrontendOutcome>,
+}
+
+/// What happens to a new connection to a frontend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FrontendOutcome {
+    /// All backends are allowed.
+    Pass,
+    /// `ServiceNoBackend`, `ServiceDenied` or `ServicePartlyDenied`.
+    Refuse(Reason),
+}
+
+/// A set of protocols and ports in its one canonical form.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ports {
+    /// Every protocol; then `ranges` is empty.
+    pub every_protocol: bool,
+    /// `(protocol, first, last)`: sorted, disjoint, not adjacent within a protocol.
+    pub ranges: Vec<(Protocol, u16, u16)>,
+}

@@ -1,0 +1,11 @@
+//! Pure core of the enforcer: what the cluster is, what follows from it, how to get there.
+//!
+//! No I/O, no clock, no async; equal input gives equal output, byte for byte.
+#![forbid(unsafe_code)]
+
+pub mod compile;
+pub mod desired;
+pub mod explain;
+pub mod fault;
+pub mod model;
+pub mod plan;

@@ -1,0 +1,37 @@
+//! The cluster as the compiler sees it: only what policy depends on, and only legal values.
+//!
+//! Sources convert their objects into these types once, at the edge.
+
+mod name;
+mod pod;
+mod policy;
+mod port;
+mod selector;
+mod service;
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+pub use name::ObjectName;
+pub use pod::{ContainerPort, Phase, Pod};
+pub use policy::{IpBlock, NetworkPolicy, Peer, Port, PortSpec, Rule};
+pub use policy_common::drops::Direction;
+pub use port::Protocol;
+pub use selector::{Labels, Operator, Requirement, Selector};
+pub use service::{EndpointSlice, Service, ServicePort, SliceEndpoint, SlicePort};
+
+/// The whole input of a compilation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Labels of each namespace (`metadata.labels`), by name.
+    pub namespaces: BTreeMap<String, Labels>,
+    /// Pods, by namespace and name.
+    pub pods: BTreeMap<ObjectName, Pod>,
+    /// NetworkPolicies (`networking.k8s.io/v1`).
+    pub policies: BTreeMap<ObjectName, NetworkPolicy>,
+    /// Services (`v1`).
+    pub services: BTreeMap<ObjectName, Service>,
+    /// EndpointSlices (`discovery.k8s.io/v1`).
+    pub endpoint_slices: BTreeMap<ObjectName, EndpointSlice>,
+    /// Addresses of each node (`status.addresses` of the types `InternalIP` and `ExternalIP`).
+    pub nodes: BTreeMap<String, Vec<IpAddr>>,
+}

@@ -1,0 +1,86 @@
+//! NetworkPolicies.
+
+use ipnetwork::IpNetwork;
+
+use super::{Direction, Protocol, Selector};
+
+/// A NetworkPolicy (`networking.k8s.io/v1`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkPolicy {
+    /// `spec.podSelector`: the subjects, in the policy's namespace.
+    /// `None` where it could not be read: any pod there might be meant (S17).
+    pub subject: Option<Selector>,
+    /// `spec.policyTypes`; `None` where absent or empty (S4).
+    pub policy_types: Option<Vec<Direction>>,
+    /// `spec.ingress`.
+    pub ingress: Vec<Rule>,
+    /// `spec.egress`.
+    pub egress: Vec<Rule>,
+}
+
+/// An entry of `ingress` or `egress`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// `from` or `to`; empty where absent: all peers (S11).
+    pub peers: Vec<Peer>,
+    /// `ports`; empty where absent: every protocol (S21).
+    pub ports: Vec<Port>,
+}
+
+/// An entry of `from` or `to`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Peer {
+    /// `podSelector` and `namespaceSelector`; without the latter, the policy's own namespace.
+    Pods {
+        /// `namespaceSelector`.
+        namespaces: Option<Selector>,
+        /// `podSelector`; absent is the empty one, which matches every pod.
+        pods: Selector,
+    },
+    /// `ipBlock`.
+    Block(IpBlock),
+    /// One that the API server would refuse; matches nothing (S15, S17).
+    Invalid {
+        /// What is wrong with it, for the fault.
+        reason: String,
+    },
+}
+
+/// `ipBlock`. Host bits are masked off (S18).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IpBlock {
+    /// `cidr`.
+    pub cidr: IpNetwork,
+    /// `except`; those outside of `cidr` subtract nothing.
+    pub except: Vec<IpNetwork>,
+}
+
+/// An entry of `ports`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Port {
+    /// `protocol`; absent is TCP (S21).
+    pub protocol: Protocol,
+    /// `port` and `endPort`.
+    pub port: PortSpec,
+}
+
+/// `port` and `endPort` of an entry of `ports`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PortSpec {
+    /// Absent: every port of the protocol.
+    Every,
+    /// Numbers `first..=last`; `last` equals `first` without `endPort`.
+    Range {
+        /// `port`.
+        first: u16,
+        /// `endPort`, not below `first`.
+        last: u16,
+    },
+    /// A name, resolved on the pod that is the destination (S23).
+    Named(String),
+    /// One that the API server would refuse; allows nothing (S22).
+    Invalid {
+        /// What is wrong with it, for the fault.
+        reason: String,
+    },
+}

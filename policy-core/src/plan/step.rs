@@ -1,0 +1,80 @@
+//! A step of a plan: one write that the kernel does atomically.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use policy_common::{
+    allow::{PortChunk, PortSet},
+    endpoint::Endpoint,
+};
+
+use crate::desired::Frontend;
+
+/// One write. The dataplane carries them out in the order of the plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Writes a chunk of a port bitmap that nothing refers to yet.
+    PutPortChunk(PortChunk),
+    /// Creates an inner map with these entries and puts it under a free id of `allow`.
+    PutContent {
+        /// Id, from 1.
+        content: u32,
+        /// Entries; the key is `PortSet::identity`.
+        entries: Vec<PortSet>,
+    },
+    /// Writes an entry of `identities`.
+    PutIdentity {
+        /// Address of a pod.
+        address: IpAddr,
+        /// Identity.
+        identity: u32,
+    },
+    /// Writes an entry of `blocks`.
+    PutBlock {
+        /// Block, host bits zero.
+        block: IpNetwork,
+        /// Identity.
+        identity: u32,
+    },
+    /// Writes an entry of `frontends`.
+    PutFrontend {
+        /// Address, protocol, port.
+        frontend: Frontend,
+        /// Identity.
+        identity: u32,
+    },
+    /// Writes an entry of `node_addresses`.
+    PutNodeAddress(IpAddr),
+    /// Writes an endpoint, and `slots` for a new one; then attaches the classifiers where they are not.
+    PutEndpoint(Endpoint),
+    /// Adds one to the epoch of an interface: its flows are judged anew.
+    BumpEpoch {
+        /// Host-side interface.
+        ifindex: u32,
+    },
+    /// Deletes an endpoint, its slot and its links.
+    DeleteEndpoint {
+        /// Host-side interface.
+        ifindex: u32,
+        /// Its slot.
+        slot: u32,
+    },
+    /// Deletes an entry of `frontends`.
+    DeleteFrontend(Frontend),
+    /// Deletes an entry of `blocks`.
+    DeleteBlock(IpNetwork),
+    /// Deletes an entry of `identities`.
+    DeleteIdentity(IpAddr),
+    /// Deletes an entry of `node_addresses`.
+    DeleteNodeAddress(IpAddr),
+    /// Deletes an inner map that no endpoint refers to.
+    DeleteContent {
+        /// Its id.
+        content: u32,
+    },
+    /// Deletes every chunk of a bitmap that no content refers to.
+    DeletePortBitmap {
+        /// Its id.
+        bitmap: u32,
+    },
+}
