@@ -15,7 +15,7 @@ pub use name::ObjectName;
 pub use pod::{ContainerPort, Phase, Pod};
 pub use policy::{IpBlock, NetworkPolicy, Peer, Port, PortSpec, Rule};
 pub use policy_common::drops::Direction;
-pub use port::Protocol;
+pub use port::{Family, Protocol};
 pub use selector::{Labels, Operator, Requirement, Selector};
 pub use service::{EndpointSlice, Service, ServicePort, SliceEndpoint, SlicePort};
 

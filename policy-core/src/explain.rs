@@ -1,0 +1,79 @@
+//! What the compiled tables say about one connection, and which policies say it.
+
+use std::net::IpAddr;
+
+use crate::{
+    desired::Desired,
+    model::{Family, ObjectName, Protocol, Snapshot},
+};
+
+/// An end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Party {
+    /// A pod; one with `hostNetwork` is a process of its node.
+    Pod(ObjectName),
+    /// An address that is not asked for by the name of a pod; it may be one's all the same.
+    Address(IpAddr),
+    /// A Service, at its cluster IP; only as the destination.
+    Service(ObjectName),
+}
+
+/// The first packet of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Question {
+    /// Who opens it.
+    pub from: Party,
+    /// Who is meant.
+    pub to: Party,
+    /// In which family.
+    pub family: Family,
+    /// By which protocol.
+    pub protocol: Protocol,
+    /// At which port, as the initiator sees it.
+    pub port: u16,
+}
+
+/// The verdict of one direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Half {
+    /// Whether it passes.
+    pub allowed: bool,
+    /// The rules that allow it; on a deny the policies that isolate; empty where nothing isolates.
+    pub by: Vec<Deciding>,
+}
+
+/// A policy that decides, or takes part in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deciding {
+    /// `NetworkPolicy`.
+    pub kind: &'static str,
+    /// Which one.
+    pub policy: ObjectName,
+    /// Index of the rule in `ingress` or `egress`; `None` on a default deny.
+    pub rule: Option<usize>,
+}
+
+/// The verdict on a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// Ingress of the destination.
+    pub ingress: Half,
+    /// Egress of the source.
+    pub egress: Half,
+}
+
+impl Explanation {
+    /// A connection passes only if both directions allow it (S3).
+    #[must_use]
+    pub fn allowed(&self) -> bool {
+        self.ingress.allowed && self.egress.allowed
+    }
+}
+
+/// Judges a connection by `desired`, compiled from `snapshot` for the whole cluster.
+///
+/// `None` where an end has no address in the family, or does not exist.
+#[must_use]
+pub fn explain(_snapshot: &Snapshot, _desired: &Desired, _question: &Question) -> Option<Explanation> {
+    None
+}
