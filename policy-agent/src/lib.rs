@@ -1,0 +1,5 @@
+//! The node agent: finds pods' interfaces, compiles, plans, and writes what follows to the kernel.
+
+pub mod dataplane;
+pub mod net;
+pub mod node;

@@ -1,0 +1,1 @@
+//! The node's network as rtnetlink shows it.

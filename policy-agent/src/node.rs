@@ -1,0 +1,1 @@
+//! A node under control: discover, compile, plan, apply.
