@@ -1,0 +1,198 @@
+//! The truth table in the form that programs read.
+
+use policy_core::{
+    explain::{Explanation, Half},
+    model::{Family, Protocol},
+};
+use policy_manifest::{End, Verdict};
+use serde::{Deserialize, Serialize};
+
+use crate::Probe;
+
+/// A truth table; serialised, the schema that every command with `-o json` prints.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// One row per probe.
+    pub probes: Vec<Row>,
+}
+
+/// What came of a probe, beside what the compiler says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Who opens the connection.
+    #[serde(with = "end")]
+    pub from: End,
+    /// Who is meant.
+    #[serde(with = "end")]
+    pub to: End,
+    /// `IPv4` or `IPv6`.
+    #[serde(with = "family")]
+    pub family: Family,
+    /// `TCP`, `UDP` or `SCTP`.
+    #[serde(with = "protocol")]
+    pub protocol: Protocol,
+    /// The port, as the initiator sees it.
+    pub port: u16,
+    /// What the compiler says of the destination's ingress.
+    pub ingress: Verdict,
+    /// What the compiler says of the source's egress.
+    pub egress: Verdict,
+    /// What came of it.
+    pub verdict: Outcome,
+    /// Which policies decided, by the compiler's word.
+    pub by: By,
+}
+
+/// What came of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It was answered.
+    Allow,
+    /// A counted drop stopped it.
+    Deny,
+    /// It vanished without a counted drop.
+    Lost,
+}
+
+/// Deciding policies by direction.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct By {
+    /// Those of the destination.
+    pub ingress: Vec<Decider>,
+    /// Those of the source.
+    pub egress: Vec<Decider>,
+}
+
+/// A policy that decided, or took part in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decider {
+    /// `NetworkPolicy`.
+    pub kind: String,
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+    /// Index in `ingress` or `egress`; `None` (`null`) on a default deny.
+    pub rule: Option<usize>,
+}
+
+impl Row {
+    /// The row of a probe; `outcome` is `None` where nothing but the compiler was asked.
+    #[must_use]
+    pub fn new(probe: &Probe, explanation: &Explanation, outcome: Option<Outcome>) -> Self {
+        let expected = if explanation.allowed() {
+            Outcome::Allow
+        } else {
+            Outcome::Deny
+        };
+        Self {
+            from: probe.from.clone(),
+            to: probe.to.clone(),
+            family: probe.family,
+            protocol: probe.protocol,
+            port: probe.port,
+            ingress: verdict(&explanation.ingress),
+            egress: verdict(&explanation.egress),
+            verdict: outcome.unwrap_or(expected),
+            by: By {
+                ingress: deciders(&explanation.ingress),
+                egress: deciders(&explanation.egress),
+            },
+        }
+    }
+
+    /// What the compiler makes of it: a connection passes only if both directions allow it (S3).
+    #[must_use]
+    pub fn expected(&self) -> Verdict {
+        match (self.ingress, self.egress) {
+            (Verdict::Allow, Verdict::Allow) => Verdict::Allow,
+            (Verdict::Deny, _) | (_, Verdict::Deny) => Verdict::Deny,
+        }
+    }
+
+    /// Whether what came of it is what the compiler says.
+    #[must_use]
+    pub fn agrees(&self) -> bool {
+        self.verdict == self.expected().into()
+    }
+}
+
+impl From<Verdict> for Outcome {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Allow => Self::Allow,
+            Verdict::Deny => Self::Deny,
+        }
+    }
+}
+
+fn verdict(half: &Half) -> Verdict {
+    if half.allowed {
+        Verdict::Allow
+    } else {
+        Verdict::Deny
+    }
+}
+
+fn deciders(half: &Half) -> Vec<Decider> {
+    let decider = |by: &policy_core::explain::Deciding| Decider {
+        kind: by.kind.to_owned(),
+        namespace: by.policy.namespace.clone(),
+        name: by.policy.name.clone(),
+        rule: by.rule,
+    };
+    half.by.iter().map(decider).collect()
+}
+
+/// Ends as text.
+mod end {
+    use policy_manifest::End;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(end: &End, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(end)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<End, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// Families in the API's words.
+mod family {
+    use policy_core::model::Family;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    pub(super) fn serialize<S: Serializer>(family: &Family, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(family.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Family, D::Error> {
+        let text = String::deserialize(from)?;
+        [Family::Ipv4, Family::Ipv6]
+            .into_iter()
+            .find(|family| family.name() == text)
+            .ok_or_else(|| D::Error::unknown_variant(&text, &["IPv4", "IPv6"]))
+    }
+}
+
+/// Protocols in the API's words.
+mod protocol {
+    use policy_core::model::Protocol;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    pub(super) fn serialize<S: Serializer>(protocol: &Protocol, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(protocol.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Protocol, D::Error> {
+        let text = String::deserialize(from)?;
+        Protocol::ALL
+            .into_iter()
+            .find(|protocol| protocol.name() == text)
+            .ok_or_else(|| D::Error::unknown_variant(&text, &["TCP", "UDP", "SCTP"]))
+    }
+}
