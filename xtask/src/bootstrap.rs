@@ -1,0 +1,42 @@
+//! `cargo xtask bootstrap`: installs what the machine lacks.
+
+pub(crate) mod compiler;
+pub(crate) mod packages;
+pub(crate) mod tools;
+
+use anyhow::Result;
+
+use compiler::Compiler;
+use packages::Package;
+
+/// What a verb is going to do, and so what it needs; each includes the ones before it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Purpose {
+    /// Compile the eBPF program.
+    Build,
+    /// Run the lab.
+    Lab,
+    /// Check sources, licences and spelling, and run every test.
+    Test,
+}
+
+/// Installs what `purpose` needs and the machine lacks.
+/// Returns the way to compile for BPF.
+pub(crate) fn run(purpose: Purpose) -> Result<Compiler> {
+    if purpose >= Purpose::Lab {
+        packages::ensure(&[
+            Package::with_command("nftables", "nft"),
+            Package::with_command("iproute2", "ip"),
+        ])?;
+    }
+    if purpose >= Purpose::Test {
+        packages::ensure(&[Package::with_command("bpftool", "bpftool")])?;
+    }
+    let compiler = compiler::ensure()?;
+    tools::BPF_LINKER.ensure()?;
+    if purpose >= Purpose::Test {
+        tools::CARGO_DENY.ensure()?;
+        tools::TYPOS.ensure()?;
+    }
+    Ok(compiler)
+}

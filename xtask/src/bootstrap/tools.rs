@@ -1,0 +1,112 @@
+//! Cargo's companions, built once per machine into a folder of our own.
+
+use std::env;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::packages::{self, Package, find};
+use crate::command::{answer, cargo, command, line, quietly};
+
+const LIMIT: Duration = Duration::from_mins(30);
+
+/// LLVM for bpf-linker; the major version of the compilers' own, and not older.
+const LLVM: &str = "/usr/lib/llvm-22";
+
+/// Links LLVM bitcode to a BPF object with BTF that the kernel takes.
+pub(crate) const BPF_LINKER: Tool = Tool {
+    program: "bpf-linker",
+    package: "bpf-linker",
+    version: "0.13.0",
+    options: &["--no-default-features", "--features", "llvm-22"],
+    llvm: true,
+};
+
+/// Checks licences and sources of what we depend on.
+pub(crate) const CARGO_DENY: Tool = Tool {
+    program: "cargo-deny",
+    package: "cargo-deny",
+    version: "0.20.2",
+    options: &[],
+    llvm: false,
+};
+
+/// Checks spelling.
+pub(crate) const TYPOS: Tool = Tool {
+    program: "typos",
+    package: "typos-cli",
+    version: "1.52.0",
+    options: &[],
+    llvm: false,
+};
+
+/// A program that cargo can install.
+pub(crate) struct Tool {
+    program: &'static str,
+    package: &'static str,
+    version: &'static str,
+    options: &'static [&'static str],
+    llvm: bool,
+}
+
+impl Tool {
+    /// The program in the version wanted, built if the machine does not have it.
+    pub(crate) fn ensure(&self) -> Result<PathBuf> {
+        let root = folder()?.join(format!("{}-{}", self.package, self.version));
+        let own = root.join("bin").join(self.program);
+        let known = [Some(own.clone()), find(self.program)];
+        if let Some(program) = known
+            .into_iter()
+            .flatten()
+            .find(|program| self.is_wanted(program))
+        {
+            return Ok(program);
+        }
+        let mut install = cargo();
+        if self.llvm {
+            packages::ensure(&[Package::with_file(
+                "llvm-22-dev",
+                "/usr/lib/llvm-22/bin/llvm-config",
+            )])?;
+            install.env("LLVM_PREFIX", LLVM);
+        } else {
+            // Run for seconds, built for minutes: better built fast.
+            install.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
+            install.env("CARGO_PROFILE_RELEASE_LTO", "off");
+            install.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+        }
+        install.env_remove("CARGO_TARGET_DIR");
+        install.args([
+            "install",
+            self.package,
+            "--version",
+            self.version,
+            "--locked",
+            "--force",
+        ]);
+        install.args(self.options).arg("--root").arg(root);
+        let what = format!(
+            "building {} {} (once per machine)",
+            self.package, self.version
+        );
+        quietly(&what, &mut install, LIMIT).with_context(|| {
+            format!("missing: {}\nrun by hand: {}", self.program, line(&install))
+        })?;
+        Ok(own)
+    }
+
+    /// A program that is there, but lacks a library, does not answer.
+    fn is_wanted(&self, program: &PathBuf) -> bool {
+        let version = answer(command(program).arg("--version")).unwrap_or_default();
+        version.split_whitespace().any(|word| word == self.version)
+    }
+}
+
+fn folder() -> Result<PathBuf> {
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(env::home_dir()?.join(".cache")));
+    Ok(cache
+        .context("neither XDG_CACHE_HOME nor HOME is set")?
+        .join("policy-xtask"))
+}

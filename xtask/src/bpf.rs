@@ -1,0 +1,90 @@
+//! `cargo xtask bpf`: builds the eBPF object.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::bootstrap::compiler::Compiler;
+use crate::bootstrap::tools::BPF_LINKER;
+use crate::command::{cargo, run, workspace};
+
+/// The little-endian one: that is every machine Kubernetes nodes run on but s390x.
+const TARGET: &str = "bpfel-unknown-none";
+
+/// Builds the object and leaves it in `target/bpf/policy.o`.
+///
+/// Returns its path. The file is written only where its content changed, so that what contains
+/// it is not built again for nothing.
+pub(crate) fn build(compiler: Compiler) -> Result<PathBuf> {
+    let folder = workspace().join("target/bpf");
+    run(cargo_for_bpf(compiler, "build")?.arg("--release"))?;
+    let built = folder.join(TARGET).join("release/policy-ebpf");
+    let object = folder.join("policy.o");
+    copy_if_changed(&built, &object)?;
+    Ok(object)
+}
+
+/// A cargo command on `policy-ebpf` for the BPF target.
+///
+/// It has a target folder of its own: the flags differ, and it need not wait for a host build.
+pub(crate) fn cargo_for_bpf(compiler: Compiler, verb: &str) -> Result<Command> {
+    let linker = BPF_LINKER.ensure()?;
+    let flags = [
+        &format!("-Clinker={}", linker.display()),
+        // Type information for the kernel and bpftool.
+        "-Clink-arg=--btf",
+        "-Cdebuginfo=2",
+        &format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH),
+    ];
+    let mut cargo = cargo();
+    compiler.apply(&mut cargo);
+    cargo
+        .args([
+            verb,
+            "--package",
+            "policy-ebpf",
+            "--target",
+            TARGET,
+            "-Zbuild-std=core",
+        ])
+        .args(["--target-dir", "target/bpf"])
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        // The linker optimises the program as a whole.
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_PANIC", "abort");
+    Ok(cargo)
+}
+
+fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
+    let new = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if fs::read(to).is_ok_and(|old| old == new) {
+        return Ok(());
+    }
+    fs::write(to, new).with_context(|| format!("cannot write {}", to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::copy_if_changed;
+
+    #[test]
+    fn an_unchanged_object_is_left_alone() -> anyhow::Result<()> {
+        let folder = std::env::temp_dir().join(format!("xtask-bpf-{}", std::process::id()));
+        fs::create_dir_all(&folder)?;
+        let (from, to) = (folder.join("from"), folder.join("to"));
+        fs::write(&from, "object")?;
+        copy_if_changed(&from, &to)?;
+        let first = fs::metadata(&to)?.modified()?;
+        copy_if_changed(&from, &to)?;
+        assert_eq!(fs::metadata(&to)?.modified()?, first);
+        fs::write(&from, "another")?;
+        copy_if_changed(&from, &to)?;
+        assert_eq!(fs::read(&to)?, b"another");
+        fs::remove_dir_all(&folder)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! Verbs that build, test and show the project: `cargo xtask --help`.
+#![forbid(unsafe_code)]
+
+mod bootstrap;
+mod bpf;
+mod build;
+mod command;
+mod demo;
+mod test;
+mod tidy;
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use bootstrap::Purpose;
+
+/// Builds, tests and shows the project.
+#[derive(Parser)]
+#[command(
+    bin_name = "cargo xtask",
+    after_help = "Examples:
+  cargo xtask demo                 show the three-tier example, enforced by this machine's kernel
+  cargo xtask test                 check and test everything, as root
+  cargo xtask test --fast          the same without what needs root
+  cargo xtask build                build target/release/policy-agent
+
+Each verb first installs what it needs and the machine lacks."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install what the machine lacks, and do nothing else
+    Bootstrap,
+    /// Build the eBPF object: target/bpf/policy.o
+    Bpf,
+    /// Build the agent with the eBPF object inside it: target/release/policy-agent
+    Build {
+        /// Build target/debug/policy-agent: builds faster, runs slower
+        #[arg(long)]
+        debug: bool,
+    },
+    /// Check formatting, conventions, spelling, licences and lints, then run all tests
+    Test {
+        /// Only formatting, conventions, lints, and the tests that do not need root
+        #[arg(long)]
+        fast: bool,
+    },
+    /// Run the lab on the three-tier example and print its truth table
+    #[command(after_help = "Examples:
+  cargo xtask demo
+  cargo xtask demo -- --topology bridge
+  cargo xtask demo -- -o json")]
+    Demo {
+        /// Further options for `policy-agent lab`
+        #[arg(last = true)]
+        options: Vec<OsString>,
+    },
+    /// Check the conventions that the compiler and clippy do not
+    Tidy,
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().verb {
+        Verb::Bootstrap => bootstrap::run(Purpose::Test).map(drop),
+        Verb::Bpf => bpf::build(bootstrap::run(Purpose::Build)?).map(drop),
+        Verb::Build { debug } => build::build(Purpose::Build, debug).map(drop),
+        Verb::Test { fast } => test::run_all(fast),
+        Verb::Demo { options } => demo::run(options),
+        Verb::Tidy => tidy::run(),
+    }
+}

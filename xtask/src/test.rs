@@ -1,0 +1,110 @@
+//! `cargo xtask test`: every check and every test, cheap ones first.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::bootstrap::{self, Purpose, compiler::Compiler, packages, tools};
+use crate::command::{cargo, command, run};
+use crate::{bpf, tidy};
+
+/// Runs the checks in order and stops at the first that fails.
+///
+/// `fast` leaves out what needs root, licences, spelling and documentation.
+pub(crate) fn run_all(fast: bool) -> Result<()> {
+    if !fast && !packages::is_root() {
+        bail!(
+            "the tests load programs into the kernel and make network namespaces, so they need root\n\
+             run: sudo -E env PATH=\"$PATH\" cargo xtask test, or without those: cargo xtask test --fast"
+        );
+    }
+    let purpose = if fast { Purpose::Build } else { Purpose::Test };
+    let compiler = step("bootstrap", || bootstrap::run(purpose))?;
+    step("formatting", || {
+        run(cargo().args(["fmt", "--all", "--check"]))
+    })?;
+    step("tidy", tidy::run)?;
+    if !fast {
+        step("spelling", || {
+            run(command(tools::TYPOS.ensure()?).args(["--config", "typos.toml"]))
+        })?;
+        step("licences and sources", deny)?;
+    }
+    step("eBPF object", || bpf::build(compiler))?;
+    step("clippy", || clippy(compiler))?;
+    if !fast {
+        step("documentation", document)?;
+    }
+    step("tests", || test(fast))
+}
+
+fn step<T>(name: &str, check: impl FnOnce() -> Result<T>) -> Result<T> {
+    println!("== {name}");
+    let start = Instant::now();
+    let value = check().with_context(|| format!("{name} failed"))?;
+    // The runner's own summary stays the last thing said.
+    if name != "tests" {
+        println!("   {name}: {:.1} s", start.elapsed().as_secs_f64());
+    }
+    Ok(value)
+}
+
+/// Advisories are left out: they need a database from the network.
+fn deny() -> Result<()> {
+    let deny = tools::CARGO_DENY.ensure()?;
+    run(command(deny).args([
+        "--workspace",
+        "--locked",
+        "check",
+        "bans",
+        "licenses",
+        "sources",
+    ]))
+}
+
+fn clippy(compiler: Compiler) -> Result<()> {
+    let strict = ["--", "--deny", "warnings"];
+    run(cargo()
+        .args([
+            "clippy",
+            "--workspace",
+            "--exclude",
+            "policy-ebpf",
+            "--all-targets",
+            "--all-features",
+        ])
+        .args(strict))?;
+    // Debian's compiler has no clippy of its own version.
+    if compiler == Compiler::Rustup {
+        run(bpf::cargo_for_bpf(compiler, "clippy")?.args(strict))?;
+    }
+    Ok(())
+}
+
+fn document() -> Result<()> {
+    run(cargo()
+        .args([
+            "doc",
+            "--workspace",
+            "--exclude",
+            "policy-ebpf",
+            "--no-deps",
+            "--document-private-items",
+        ])
+        .env("RUSTDOCFLAGS", "--deny warnings"))
+}
+
+fn test(fast: bool) -> Result<()> {
+    let mut test = cargo();
+    test.args([
+        "test",
+        "--workspace",
+        "--exclude",
+        "policy-ebpf",
+        "--no-fail-fast",
+    ]);
+    if fast {
+        test.args(["--exclude", "policy-agent"]);
+    }
+    run(&mut test)
+}
