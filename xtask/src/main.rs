@@ -10,6 +10,7 @@ mod test;
 mod tidy;
 
 use std::ffi::OsString;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -65,8 +66,18 @@ enum Verb {
     Tidy,
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().verb {
+fn main() -> ExitCode {
+    match run(Arguments::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<()> {
+    match verb {
         Verb::Bootstrap => bootstrap::run(Purpose::Test).map(drop),
         Verb::Bpf => bpf::build(bootstrap::run(Purpose::Build)?).map(drop),
         Verb::Build { debug } => build::build(Purpose::Build, debug).map(drop),
