@@ -32,3 +32,9 @@ pub struct Endpoint {
 plain!(Endpoint);
 
 const _: () = assert!(size_of::<Endpoint>() == 44);
+
+/// Value of `node_addresses`: an address of this node, whose processes always reach its pods (S37).
+pub const OWN_NODE: u32 = 1;
+
+/// Value of `node_addresses`: an address of another node, where tunnels of the network end (S46).
+pub const OTHER_NODE: u32 = 2;

@@ -1,2 +1,54 @@
-//! x
+//! TC classifiers at the host side of a pod's veth: what no rule allows does not pass.
+//!
+//! `from_pod` hangs on the interface's ingress hook, `to_pod` on its egress hook; directions in
+//! the code are the pod's. Packet, flow, endpoint, rules: each look-up only where the one before
+//! it did not decide.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(
+    not(target_arch = "bpf"),
+    allow(dead_code, reason = "on the host the crate is only checked, never run")
+)]
+
+mod address;
+mod drops;
+mod endpoint;
+mod family;
+mod flow;
+mod inspect;
+mod judge;
+mod maps;
+mod neighbour;
+mod packet;
+mod rules;
+mod transport;
+mod verdict;
+
+use aya_ebpf::{macros::classifier, programs::TcContext};
+use policy_common::drops::Direction;
+
+/// Judges a packet that a pod sends.
+#[classifier]
+fn from_pod(ctx: TcContext) -> i32 {
+    inspect::inspect(&ctx, Direction::Egress)
+}
+
+/// Judges a packet that is about to reach a pod.
+#[classifier]
+fn to_pod(ctx: TcContext) -> i32 {
+    inspect::inspect(&ctx, Direction::Ingress)
+}
+
+/// What the kernel asks for before it lends its helper functions.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // SAFETY: nothing in these programs can panic; the verifier would refuse a path to here.
+    unsafe { core::hint::unreachable_unchecked() }
+}
+
+#[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -1,0 +1,101 @@
+//! A counter and a record for each drop.
+
+use aya_ebpf::{
+    bindings::{__sk_buff, BPF_ANY, BPF_NOEXIST},
+    helpers::bpf_ktime_get_ns,
+    programs::TcContext,
+};
+use policy_common::drops::{Direction, DropKey, DropRecord, Reason};
+
+use crate::{
+    inspect,
+    maps::{DROPS, EVENTS, SCRATCH},
+    packet::{ETH_P_IP, ETH_P_IPV6, Packet, read4, read6},
+};
+
+/// Counts and records a dropped packet.
+///
+/// The packet is read once more: the way of those that pass carries nothing for this one.
+/// A subprogram of scalars, for a stack of its own.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn drops_report(
+    skb: *mut __sk_buff,
+    direction: u32,
+    reason: u32,
+    content: u32,
+    identity: u32,
+) -> u32 {
+    let ctx = &TcContext::new(skb);
+    let ifindex = inspect::ifindex(ctx);
+    let (direction, reason) = (direction as u8, reason as u8);
+    count(&DropKey {
+        ifindex,
+        direction,
+        reason,
+        pad: [0; 2],
+    });
+    let Some(mut room) = EVENTS.reserve(0) else {
+        return 0;
+    };
+    let ether_type = inspect::ether_type(ctx);
+    let record = room.write(DropRecord {
+        // SAFETY: the helper takes nothing and returns the clock.
+        time: unsafe { bpf_ktime_get_ns() },
+        ifindex,
+        content,
+        identity,
+        length: ctx.len(),
+        ether_type,
+        direction,
+        reason,
+        ..DropRecord::default()
+    });
+    if let Some(scratch) = SCRATCH.get_ptr_mut(0) {
+        // SAFETY: the map has one element for each CPU, and no other program runs on this one.
+        let packet = unsafe { &mut (*scratch).packet };
+        let read = match ether_type {
+            ETH_P_IP => read4(ctx, packet),
+            ETH_P_IPV6 => read6(ctx, packet),
+            _ => Err(Reason::EtherType),
+        };
+        if read.is_ok() {
+            describe(record, direction == Direction::Egress as u8, packet);
+        }
+    }
+    room.submit(0);
+    0
+}
+
+#[inline(always)]
+fn describe(record: &mut DropRecord, sent: bool, packet: &Packet) {
+    (record.local, record.remote) = if sent {
+        (packet.source, packet.destination)
+    } else {
+        (packet.destination, packet.source)
+    };
+    record.protocol = packet.protocol;
+    if let Ok(transport) = packet.transport() {
+        record.tcp_flags = transport.tcp_flags;
+        (record.local_port, record.remote_port) = if sent {
+            (transport.source, transport.destination)
+        } else {
+            (transport.destination, transport.source)
+        };
+    }
+}
+
+/// Adds one to a counter of this CPU.
+#[inline(always)]
+fn count(key: &DropKey) {
+    if let Some(counter) = DROPS.get_ptr_mut(*key) {
+        // SAFETY: the element is this CPU's own, and classifiers of one CPU do not interrupt
+        // one another at the same hook.
+        unsafe { *counter += 1 };
+        return;
+    }
+    if DROPS.insert(*key, 1_u64, u64::from(BPF_NOEXIST)).is_err() {
+        // Another CPU was first, and left this one's counter at zero.
+        let _ = DROPS.insert(*key, 1_u64, u64::from(BPF_ANY));
+    }
+}

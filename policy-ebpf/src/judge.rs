@@ -1,0 +1,256 @@
+//! Judgements: of a flow that is known, of a packet from a pod, of a packet to a pod.
+
+use policy_common::{
+    address::Address,
+    drops::{Direction, Reason},
+    endpoint::{Endpoint, MAY_SPOOF, OWN_NODE},
+    flow::{INITIATOR_LOCAL, INITIATOR_NODE, INITIATOR_REMOTE, Judgement},
+};
+
+use crate::{
+    address::is_group,
+    endpoint,
+    family::{Family, Ports},
+    flow::{self, Known},
+    inspect::{Arrival, leave_slot},
+    maps::{NODE_ADDRESSES, SLOTS},
+    neighbour,
+    rules::{self, Peer},
+    transport::{Transport, UDP},
+    verdict::Verdict,
+};
+
+/// UDP ports of tunnels, network byte order: VXLAN (RFC 7348, and Linux' own) and Geneve.
+const TUNNEL_PORTS: [[u8; 2]; 3] = [
+    4789_u16.to_be_bytes(),
+    8472_u16.to_be_bytes(),
+    6081_u16.to_be_bytes(),
+];
+
+/// Whether a packet begins a connection anew although its flow is known (S27).
+#[inline(always)]
+pub(crate) fn begins(arrival: &Arrival<'_>, known: &Known, transport: &Transport) -> bool {
+    let sent = matches!(arrival.direction, Direction::Egress);
+    let by_initiator = sent == (known.judgement.initiator == INITIATOR_LOCAL);
+    transport.opens || (transport.asks && !by_initiator)
+}
+
+/// Judges a packet of a known flow; anew where the policies have changed since (S29).
+#[inline(always)]
+pub(crate) fn known<F: Family>(
+    arrival: &Arrival<'_>,
+    known: &mut Known,
+    flow: &mut F::Flow,
+    transport: &Transport,
+) -> Verdict {
+    if known.judgement.epoch != arrival.epoch {
+        let Some(endpoint) = endpoint::find(arrival.ifindex) else {
+            return Verdict::drop(Reason::UnknownEndpoint);
+        };
+        let sender = SLOTS
+            .get(u32::from(known.judgement.sender))
+            .copied()
+            .filter(|ifindex| *ifindex != 0)
+            .and_then(endpoint::find);
+        let from = Origin {
+            initiator: known.judgement.initiator,
+            sender,
+        };
+        let denied = match decide(&endpoint, &from, arrival, transport) {
+            Verdict::Pass => 0,
+            Verdict::Drop(_) => Reason::Revoked as u8,
+        };
+        flow::rejudge(
+            known,
+            Judgement {
+                epoch: arrival.epoch,
+                denied,
+                ..known.judgement
+            },
+        );
+    }
+    let sent = matches!(arrival.direction, Direction::Egress);
+    flow::touch::<F>(known, flow, transport, sent);
+    leave_slot(arrival.ctx, arrival.direction, u32::from(known.slot));
+    match Reason::from_number(known.judgement.denied) {
+        None => Verdict::Pass,
+        Some(reason) => Verdict::drop(reason),
+    }
+}
+
+/// Who opens a connection.
+struct Origin {
+    /// `INITIATOR_*`.
+    initiator: u8,
+    /// The pod of this node that the packets really come from.
+    sender: Option<Endpoint>,
+}
+
+/// Judges a packet that a pod sends and that belongs to no flow.
+#[inline(always)]
+pub(crate) fn from_pod<F: Family>(
+    arrival: &Arrival<'_>,
+    endpoint: &Endpoint,
+    flow: &mut F::Flow,
+    in_replied: bool,
+) -> Verdict {
+    leave_slot(arrival.ctx, arrival.direction, endpoint.slot);
+    let packet = arrival.packet;
+    if let Some(verdict) = neighbour::icmpv6(arrival.ctx, arrival.direction, endpoint, packet) {
+        return verdict;
+    }
+    if endpoint.flags & MAY_SPOOF == 0 {
+        if !endpoint::may_send(endpoint, &packet.source, &packet.destination) {
+            return Verdict::drop(Reason::SpoofedSource);
+        }
+        if tunnels(arrival) {
+            return Verdict::drop(Reason::Tunnel);
+        }
+    }
+    if !endpoint::is_isolated(endpoint) {
+        return Verdict::Pass;
+    }
+    let from = Origin {
+        initiator: INITIATOR_LOCAL,
+        sender: None,
+    };
+    begin::<F>(arrival, endpoint, &from, flow, in_replied)
+}
+
+/// Judges a packet to a pod that belongs to no flow.
+#[inline(always)]
+pub(crate) fn to_pod<F: Family>(
+    arrival: &Arrival<'_>,
+    endpoint: &Endpoint,
+    flow: &mut F::Flow,
+    in_replied: bool,
+) -> Verdict {
+    if !endpoint::is_isolated(endpoint) {
+        return Verdict::Pass;
+    }
+    let packet = arrival.packet;
+    if let Some(verdict) = neighbour::icmpv6(arrival.ctx, arrival.direction, endpoint, packet) {
+        return verdict;
+    }
+    if !endpoint::owns(endpoint, &packet.destination) && !is_group(&packet.destination) {
+        return Verdict::drop(Reason::NotForPod);
+    }
+    begin::<F>(arrival, endpoint, &origin(arrival), flow, in_replied)
+}
+
+/// Who opens a connection to a pod: a process of the node, a pod of this node under whatever
+/// source address, or somebody else (S37, S39).
+#[inline(always)]
+fn origin(arrival: &Arrival<'_>) -> Origin {
+    let context = arrival.ctx.skb.skb;
+    // SAFETY: the kernel hands a valid context to the program.
+    let ingress_ifindex = unsafe { (*context).ingress_ifindex };
+    // SAFETY: as above.
+    let tc_index = unsafe { (*context).tc_index };
+    let own = NODE_ADDRESSES.get_ptr(arrival.packet.source);
+    // SAFETY: the kernel keeps the element readable while the program runs; one aligned word.
+    let own = own.is_some_and(|kind| unsafe { kind.read_volatile() } == OWN_NODE);
+    if ingress_ifindex == 0 && own && arrival.packet.problem == 0 {
+        return Origin {
+            initiator: INITIATOR_NODE,
+            sender: None,
+        };
+    }
+    let sender = endpoint::sender(tc_index, ingress_ifindex);
+    Origin {
+        initiator: INITIATOR_REMOTE,
+        sender,
+    }
+}
+
+/// Judges a connection, and records it where it passes.
+#[inline(always)]
+fn begin<F: Family>(
+    arrival: &Arrival<'_>,
+    endpoint: &Endpoint,
+    from: &Origin,
+    flow: &mut F::Flow,
+    in_replied: bool,
+) -> Verdict {
+    let transport = match arrival.packet.transport() {
+        Ok(transport) => transport,
+        Err(reason) => return Verdict::drop(reason),
+    };
+    if let Verdict::Drop(refusal) = decide(endpoint, from, arrival, transport) {
+        return Verdict::Drop(refusal);
+    }
+    // Nobody answers from a group address.
+    if is_group(&arrival.packet.destination) {
+        return Verdict::Pass;
+    }
+    let judgement = Judgement {
+        epoch: arrival.epoch,
+        initiator: from.initiator,
+        denied: 0,
+        sender: from.sender.as_ref().map_or(0, |sender| sender.slot as u16),
+    };
+    arrival.write_key::<F>(flow, transport);
+    if flow::record::<F>(flow, judgement, endpoint.slot as u16, in_replied) {
+        Verdict::Pass
+    } else {
+        Verdict::drop(Reason::FlowTableFull)
+    }
+}
+
+/// Asks the rules of the direction in which a connection was opened.
+#[inline(always)]
+fn decide(
+    endpoint: &Endpoint,
+    from: &Origin,
+    arrival: &Arrival<'_>,
+    transport: &Transport,
+) -> Verdict {
+    let Ports { local, remote } = arrival.ports(transport);
+    let (address, protocol) = (arrival.remote(), transport.protocol);
+    match from.initiator {
+        INITIATOR_LOCAL if endpoint.egress != 0 => rules::egress(
+            endpoint.egress,
+            &Peer {
+                address,
+                protocol,
+                port: remote,
+            },
+        ),
+        INITIATOR_REMOTE if endpoint.ingress != 0 => match &from.sender {
+            Some(sender) if sender.slot == endpoint.slot => Verdict::Pass,
+            Some(sender) => {
+                let address: Address = endpoint::address(sender, address);
+                rules::ingress(
+                    endpoint.ingress,
+                    &Peer {
+                        address: &address,
+                        protocol,
+                        port: local,
+                    },
+                )
+            }
+            None => rules::ingress(
+                endpoint.ingress,
+                &Peer {
+                    address,
+                    protocol,
+                    port: local,
+                },
+            ),
+        },
+        _ => Verdict::Pass,
+    }
+}
+
+/// Whether a packet could carry another whose source nobody checks (S46).
+#[inline(always)]
+fn tunnels(arrival: &Arrival<'_>) -> bool {
+    let packet = arrival.packet;
+    match packet.transport() {
+        Ok(transport) if transport.protocol == UDP => {
+            TUNNEL_PORTS.contains(&transport.destination)
+                && NODE_ADDRESSES.get_ptr(packet.destination).is_some()
+        }
+        _ => matches!(packet.protocol, 4 | 41 | 47),
+    }
+}

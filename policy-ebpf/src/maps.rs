@@ -1,0 +1,105 @@
+//! The maps, by the names that bpftool shows, and what the loader sets.
+
+use aya_ebpf::{
+    Global,
+    bindings::BPF_F_NO_PREALLOC,
+    btf_maps::{
+        Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf,
+    },
+    macros::btf_map,
+};
+use policy_common::{
+    address::Address,
+    allow::{PortChunk, PortChunkKey, PortSet},
+    drops::{DropKey, DropRecord},
+    endpoint::Endpoint,
+    flow::{Flow4, Flow6, FlowKey4, FlowKey6},
+    frontend::{Frontend, FrontendKey},
+    identity::Identity,
+    limits,
+};
+
+use crate::packet::Packet;
+
+const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
+
+/// Allow map of one content.
+pub(crate) type Allow = HashMap<u32, PortSet, { limits::CONTENT_ENTRIES }, ON_DEMAND>;
+
+#[btf_map(name = "endpoints")]
+pub(crate) static ENDPOINTS: HashMap<u32, Endpoint, { limits::ENDPOINTS }> = HashMap::new();
+
+/// Interface of each slot.
+#[btf_map(name = "slots")]
+pub(crate) static SLOTS: Array<u32, { limits::ENDPOINTS }> = Array::new();
+
+/// 0 where no isolated endpoint shares the word.
+#[btf_map(name = "epochs")]
+pub(crate) static EPOCHS: Array<u32, { limits::EPOCHS }> = Array::new();
+
+#[btf_map(name = "identities")]
+pub(crate) static IDENTITIES: HashMap<Address, Identity, { limits::ADDRESSES }, ON_DEMAND> =
+    HashMap::new();
+
+#[btf_map(name = "blocks")]
+pub(crate) static BLOCKS: LpmTrie<Address, u32, { limits::BLOCKS }> = LpmTrie::new();
+
+#[btf_map(name = "frontends")]
+pub(crate) static FRONTENDS: HashMap<FrontendKey, Frontend, { limits::FRONTENDS }, ON_DEMAND> =
+    HashMap::new();
+
+/// `OWN_NODE` or `OTHER_NODE` of `policy_common::endpoint`.
+#[btf_map(name = "node_addresses")]
+pub(crate) static NODE_ADDRESSES: HashMap<Address, u32, { limits::NODE_ADDRESSES }, ON_DEMAND> =
+    HashMap::new();
+
+#[btf_map(name = "allow")]
+pub(crate) static ALLOW: ArrayOfMaps<Allow, { limits::CONTENTS }> = ArrayOfMaps::new();
+
+#[btf_map(name = "port_chunks")]
+pub(crate) static PORT_CHUNKS: HashMap<
+    PortChunkKey,
+    PortChunk,
+    { limits::PORT_CHUNKS },
+    ON_DEMAND,
+> = HashMap::new();
+
+#[btf_map(name = "flows4")]
+pub(crate) static FLOWS4: LruHashMap<FlowKey4, Flow4, { limits::FLOWS }> = LruHashMap::new();
+
+#[btf_map(name = "flows6")]
+pub(crate) static FLOWS6: LruHashMap<FlowKey6, Flow6, { limits::FLOWS }> = LruHashMap::new();
+
+#[btf_map(name = "new_flows4")]
+pub(crate) static NEW_FLOWS4: LruHashMap<FlowKey4, Flow4, { limits::NEW_FLOWS }> =
+    LruHashMap::new();
+
+#[btf_map(name = "new_flows6")]
+pub(crate) static NEW_FLOWS6: LruHashMap<FlowKey6, Flow6, { limits::NEW_FLOWS }> =
+    LruHashMap::new();
+
+#[btf_map(name = "drops")]
+pub(crate) static DROPS: PerCpuHashMap<DropKey, u64, { limits::DROPS }> = PerCpuHashMap::new();
+
+#[btf_map(name = "events")]
+pub(crate) static EVENTS: RingBuf<DropRecord, { limits::RING_BYTES }> = RingBuf::new();
+
+/// Room that a program's stack has not, for one packet at a time: hooks of one CPU do not
+/// interrupt one another.
+#[btf_map(name = "scratch")]
+pub(crate) static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+
+/// Contents of `scratch`.
+pub(crate) struct Scratch {
+    pub(crate) packet: Packet,
+    pub(crate) flow4: Flow4,
+    pub(crate) flow6: Flow6,
+}
+
+/// 1 to drop packets of interfaces that belong to no known pod.
+#[unsafe(no_mangle)]
+pub(crate) static DROP_UNKNOWN: Global<u8> = Global::new(0);
+
+/// 0 to leave IPv6 alone, by which the lab proves that it would notice.
+#[unsafe(no_mangle)]
+pub(crate) static HANDLE_IPV6: Global<u8> = Global::new(1);

@@ -1,0 +1,118 @@
+//! ARP, IPv6 neighbour discovery and MLD: no rule is needed, each within its own standard (S32).
+
+use aya_ebpf::programs::TcContext;
+use policy_common::{
+    address::{Address, mapped},
+    drops::{Direction, Reason},
+    endpoint::{Endpoint, MAY_SPOOF},
+};
+
+use crate::{
+    address::{is_link_local6, is_link_multicast6, same},
+    packet::{ETHER_LENGTH, Packet},
+    verdict::Verdict,
+};
+
+const ROUTER_ADVERTISEMENT: u8 = 134;
+const NEIGHBOUR_SOLICITATION: u8 = 135;
+const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+const REDIRECT: u8 = 137;
+
+const UNSPECIFIED: Address = [0; 16];
+
+/// Judges an ARP packet (RFC 826): a pod speaks only for its own address.
+#[inline(always)]
+pub(crate) fn arp(ctx: &TcContext, direction: Direction, endpoint: &Endpoint) -> Verdict {
+    if matches!(direction, Direction::Ingress) || endpoint.flags & MAY_SPOOF != 0 {
+        return Verdict::Pass;
+    }
+    let Ok(packet) = ctx.load::<[u8; 28]>(ETHER_LENGTH) else {
+        return Verdict::drop(Reason::Malformed);
+    };
+    // Ethernet, IPv4, six and four bytes.
+    if u64::from_be_bytes([
+        packet[0], packet[1], packet[2], packet[3], packet[4], packet[5], 0, 0,
+    ]) != 0x0001_0800_0604_0000
+    {
+        return Verdict::drop(Reason::Malformed);
+    }
+    let sender = [packet[14], packet[15], packet[16], packet[17]];
+    // A sender of zero asks whether an address is free (RFC 5227, 2.1.1).
+    if same(&mapped(sender), &mapped(endpoint.address4)) || sender == [0; 4] {
+        Verdict::Pass
+    } else {
+        Verdict::drop(Reason::SpoofedNeighbour)
+    }
+}
+
+/// Judges neighbour discovery and MLD; `None` for everything else.
+#[inline(always)]
+pub(crate) fn icmpv6(
+    ctx: &TcContext,
+    direction: Direction,
+    endpoint: &Endpoint,
+    packet: &Packet,
+) -> Option<Verdict> {
+    if packet.icmpv6 == 0 {
+        return None;
+    }
+    let Ok([kind, code]) = ctx.load::<[u8; 2]>(usize::from(packet.icmpv6)) else {
+        return Some(Verdict::drop(Reason::Malformed));
+    };
+    let valid = match kind {
+        // RFC 4861: nothing that crossed a router; code 0.
+        133..=137 => packet.hops == 255 && code == 0 && on_link(packet),
+        // RFC 2710, RFC 3810: link scope only.
+        130..=132 | 143 => {
+            packet.hops == 1
+                && (is_link_local6(&packet.source) || same(&packet.source, &UNSPECIFIED))
+        }
+        _ => return None,
+    };
+    if !valid {
+        return Some(Verdict::drop(Reason::InvalidNeighbour));
+    }
+    if matches!(direction, Direction::Ingress) || endpoint.flags & MAY_SPOOF != 0 {
+        return Some(Verdict::Pass);
+    }
+    Some(match from_pod(ctx, endpoint, packet, kind) {
+        None => Verdict::Pass,
+        Some(reason) => Verdict::drop(reason),
+    })
+}
+
+/// What is wrong with a message that a pod sends.
+#[inline(always)]
+fn from_pod(ctx: &TcContext, endpoint: &Endpoint, packet: &Packet, kind: u8) -> Option<Reason> {
+    if kind == ROUTER_ADVERTISEMENT || kind == REDIRECT {
+        return Some(Reason::RouterMessage);
+    }
+    let unspecified = same(&packet.source, &UNSPECIFIED);
+    if !(unspecified || own(endpoint, &packet.source)) {
+        return Some(Reason::SpoofedSource);
+    }
+    let solicits = kind == NEIGHBOUR_SOLICITATION;
+    if kind == NEIGHBOUR_ADVERTISEMENT || (solicits && unspecified) {
+        // From `::`, a solicitation asks whether the pod's own address is free (RFC 4862, 5.4.2).
+        let Ok(target) = ctx.load::<Address>(usize::from(packet.icmpv6) + 8) else {
+            return Some(Reason::Malformed);
+        };
+        if !own(endpoint, &target) || (!solicits && unspecified) {
+            return Some(Reason::SpoofedNeighbour);
+        }
+    }
+    None
+}
+
+/// The pod's address, or one that only its link knows.
+#[inline(always)]
+fn own(endpoint: &Endpoint, address: &Address) -> bool {
+    same(address, &endpoint.address6) || is_link_local6(address)
+}
+
+/// A destination that the link can hold: the hop limit proves that no router was crossed, so a
+/// global unicast address is on-link by that.
+#[inline(always)]
+fn on_link(packet: &Packet) -> bool {
+    packet.destination[0] != 0xff || is_link_multicast6(&packet.destination)
+}

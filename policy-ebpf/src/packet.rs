@@ -1,0 +1,137 @@
+//! The IP headers.
+
+use aya_ebpf::programs::TcContext;
+use policy_common::{
+    address::{Address, mapped},
+    drops::Reason,
+};
+
+use crate::{
+    address::is_mapped,
+    transport::{self, ICMPV6, Transport},
+};
+
+pub(crate) const ETHER_LENGTH: usize = 14;
+pub(crate) const ETH_P_IP: u16 = 0x0800;
+pub(crate) const ETH_P_ARP: u16 = 0x0806;
+pub(crate) const ETH_P_IPV6: u16 = 0x86dd;
+
+const HOP_BY_HOP: u8 = 0;
+
+/// A packet, as far as it was read.
+#[repr(C)]
+pub(crate) struct Packet {
+    pub(crate) source: Address,
+    pub(crate) destination: Address,
+    pub(crate) transport: Transport,
+    /// Number of the `Reason` why the transport header cannot be told; 0 where it was read.
+    pub(crate) problem: u8,
+    /// TTL or hop limit.
+    pub(crate) hops: u8,
+    /// The protocol number that the IP header gives.
+    pub(crate) protocol: u8,
+    /// Where the ICMPv6 header starts, behind a hop-by-hop header too; 0 where there is none.
+    pub(crate) icmpv6: u8,
+}
+
+impl Packet {
+    /// The transport header, or why it cannot be told.
+    #[inline(always)]
+    pub(crate) fn transport(&self) -> Result<&Transport, Reason> {
+        Reason::from_number(self.problem).map_or(Ok(&self.transport), Err)
+    }
+
+    #[inline(always)]
+    fn note(&mut self, transport: Result<Transport, Reason>) {
+        match transport {
+            Ok(transport) => {
+                self.transport = transport;
+                self.problem = 0;
+            }
+            Err(reason) => self.problem = reason as u8,
+        }
+    }
+}
+
+/// Reads an IPv4 packet (RFC 791); an error where not even the addresses can be told.
+#[inline(always)]
+pub(crate) fn read4(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> {
+    let header: [u8; 20] = ctx.load(ETHER_LENGTH).map_err(|_| Reason::Malformed)?;
+    if header[0] >> 4 != 4 || header[0] & 0x0f < 5 {
+        return Err(Reason::Malformed);
+    }
+    packet.source = mapped([header[12], header[13], header[14], header[15]]);
+    packet.destination = mapped([header[16], header[17], header[18], header[19]]);
+    packet.hops = header[8];
+    packet.protocol = header[9];
+    packet.icmpv6 = 0;
+    let total = u32::from(u16::from_be_bytes([header[2], header[3]]));
+    packet.note(if header[0] & 0x0f != 5 {
+        Err(Reason::IpOptions)
+    } else if u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0 {
+        Err(Reason::Fragment)
+    } else {
+        match payload(ctx, total, 20) {
+            Ok(length) => transport::read(ctx, ETHER_LENGTH + 20, header[9], length),
+            Err(reason) => Err(reason),
+        }
+    });
+    Ok(())
+}
+
+/// Reads an IPv6 packet (RFC 8200); an error where not even the addresses can be told.
+#[inline(always)]
+pub(crate) fn read6(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> {
+    let first: [u8; 8] = ctx.load(ETHER_LENGTH).map_err(|_| Reason::Malformed)?;
+    packet.source = ctx.load(ETHER_LENGTH + 8).map_err(|_| Reason::Malformed)?;
+    packet.destination = ctx.load(ETHER_LENGTH + 24).map_err(|_| Reason::Malformed)?;
+    if first[0] >> 4 != 6 || is_mapped(&packet.source) || is_mapped(&packet.destination) {
+        return Err(Reason::Malformed);
+    }
+    let protocol = first[6];
+    packet.hops = first[7];
+    packet.protocol = protocol;
+    packet.icmpv6 = icmpv6_offset(ctx, protocol);
+    let stated = u32::from(u16::from_be_bytes([first[4], first[5]]));
+    let total = if stated == 0 { 0 } else { stated + 40 };
+    packet.note(match (protocol, payload(ctx, total, 40)) {
+        (_, Err(reason)) => Err(reason),
+        (44, _) => Err(Reason::Fragment),
+        // The extension headers of RFC 7045, 1.1.
+        (0 | 43 | 50 | 51 | 60 | 135 | 139 | 140 | 253 | 254, _) => Err(Reason::ExtensionHeader),
+        (_, Ok(length)) => transport::read(ctx, ETHER_LENGTH + 40, protocol, length),
+    });
+    Ok(())
+}
+
+/// Bytes behind an IP header of `header` bytes, by the total that it states.
+///
+/// A total of zero is legal for a packet above 64 KiB that the kernel has not yet segmented.
+#[inline(always)]
+fn payload(ctx: &TcContext, total: u32, header: u32) -> Result<u32, Reason> {
+    let frame = ctx.len();
+    let there = frame.wrapping_sub(ETHER_LENGTH as u32);
+    let total = if total == 0 && frame > 0xffff {
+        there
+    } else {
+        total
+    };
+    if total < header || total > there {
+        return Err(Reason::Malformed);
+    }
+    Ok(total - header)
+}
+
+/// MLD comes behind a hop-by-hop header of eight bytes with a router alert (RFC 3810, 5).
+#[inline(always)]
+fn icmpv6_offset(ctx: &TcContext, protocol: u8) -> u8 {
+    let direct = (ETHER_LENGTH + 40) as u8;
+    match protocol {
+        ICMPV6 => direct,
+        HOP_BY_HOP => match ctx.load::<[u8; 2]>(ETHER_LENGTH + 40) {
+            Ok([ICMPV6, 0]) => direct + 8,
+            _ => 0,
+        },
+        _ => 0,
+    }
+}

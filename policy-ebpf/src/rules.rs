@@ -1,0 +1,200 @@
+//! The rules: what the compiler allowed, as three look-ups at most.
+//!
+//! The look-ups are subprograms of scalars: each has a stack of its own, and old kernels take no
+//! pointer.
+
+use aya_ebpf::btf_maps::lpm_trie::Key;
+use policy_common::{
+    address::Address,
+    allow::{
+        DEFAULT_IDENTITY, EVERY_PROTOCOL, EVERY_SCTP, EVERY_TCP, EVERY_UDP, PortChunkKey, PortSet,
+    },
+    drops::Reason,
+    frontend::FrontendKey,
+};
+
+use crate::{
+    address::{halves, same, whole},
+    maps::{ALLOW, Allow, BLOCKS, FRONTENDS, IDENTITIES, PORT_CHUNKS},
+    transport::{SCTP, TCP, UDP},
+    verdict::{Refusal, Verdict},
+};
+
+/// The far end of a connection, and the port it is opened to.
+pub(crate) struct Peer<'a> {
+    pub(crate) address: &'a Address,
+    pub(crate) protocol: u8,
+    /// The destination's port, network byte order.
+    pub(crate) port: [u8; 2],
+}
+
+/// Judges a connection that the pod opens: by the Service behind the address, or by the address.
+#[inline(always)]
+pub(crate) fn egress(content: u32, peer: &Peer<'_>) -> Verdict {
+    let (high, low) = halves(peer.address);
+    match rules_frontend(high, low, u16::from_be_bytes(peer.port), peer.protocol) {
+        DEFAULT_IDENTITY => ingress(content, peer),
+        identity => verdict(rules_serve(content, identity), content, identity),
+    }
+}
+
+/// Judges a connection to the pod.
+#[inline(always)]
+pub(crate) fn ingress(content: u32, peer: &Peer<'_>) -> Verdict {
+    let (high, low) = halves(peer.address);
+    let identity = rules_identity(high, low);
+    let reason = rules_grant(
+        content,
+        identity,
+        u16::from_be_bytes(peer.port),
+        peer.protocol,
+    );
+    verdict(reason, content, identity)
+}
+
+#[inline(always)]
+fn verdict(reason: u32, content: u32, identity: u32) -> Verdict {
+    match Reason::from_number(reason as u8) {
+        None => Verdict::Pass,
+        Some(reason) => Verdict::Drop(Refusal {
+            reason,
+            content,
+            identity,
+        }),
+    }
+}
+
+/// The identity of an address: a pod's own, else that of the smallest block around it.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn rules_identity(high: u64, low: u64) -> u32 {
+    let address = whole(high, low);
+    if let Some(pointer) = IDENTITIES.get_ptr(address) {
+        // SAFETY: the kernel keeps the element readable while the program runs; if it is
+        // recycled meanwhile, the key in the copy tells.
+        let found = unsafe { pointer.read() };
+        if same(&found.address, &address) {
+            return found.identity;
+        }
+    }
+    BLOCKS
+        .get(&Key::new(128, address))
+        .copied()
+        .unwrap_or(DEFAULT_IDENTITY)
+}
+
+/// The identity of the backends of a frontend; `DEFAULT_IDENTITY` for none.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn rules_frontend(high: u64, low: u64, port: u16, protocol: u8) -> u32 {
+    let address = whole(high, low);
+    let key = FrontendKey {
+        address,
+        port: port.to_be_bytes(),
+        protocol,
+        pad: 0,
+    };
+    let Some(pointer) = FRONTENDS.get_ptr(key) else {
+        return DEFAULT_IDENTITY;
+    };
+    // SAFETY: the kernel keeps the element readable while the program runs; if it is recycled
+    // meanwhile, the key in the copy tells.
+    let found = unsafe { pointer.read() };
+    let same = same(&found.key.address, &address)
+        && u16::from_be_bytes(found.key.port) == port
+        && found.key.protocol == protocol;
+    if same {
+        found.identity
+    } else {
+        DEFAULT_IDENTITY
+    }
+}
+
+/// Whether a content grants an identity a port: 0, or the number of a `Reason`.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn rules_grant(content: u32, identity: u32, port: u16, protocol: u8) -> u32 {
+    let Some(allow) = ALLOW.get(content) else {
+        return Reason::MissingContent as u32;
+    };
+    let set = match entry(allow, identity) {
+        None => entry(allow, DEFAULT_IDENTITY),
+        found => found,
+    };
+    match set {
+        Some(set) if contains(&set, port, protocol) => 0,
+        _ => Reason::NoRule as u32,
+    }
+}
+
+/// Whether a content passes a frontend, by the identity of its backends (S40, S42): 0, or the
+/// number of a `Reason`.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn rules_serve(content: u32, identity: u32) -> u32 {
+    let Some(allow) = ALLOW.get(content) else {
+        return Reason::MissingContent as u32;
+    };
+    if let Some(set) = entry(allow, identity) {
+        return u32::from(set.refusal);
+    }
+    match entry(allow, DEFAULT_IDENTITY) {
+        Some(set) if set.protocols & EVERY_PROTOCOL != 0 => 0,
+        _ => Reason::ServiceDenied as u32,
+    }
+}
+
+/// The entry of an identity in an allow map.
+#[inline(always)]
+fn entry(allow: &Allow, identity: u32) -> Option<PortSet> {
+    let pointer = allow.get_ptr(identity)?;
+    // SAFETY: the kernel keeps the element readable while the program runs; if it is recycled
+    // meanwhile, the key in the copy tells.
+    let set = unsafe { pointer.read() };
+    if set.identity == identity {
+        Some(set)
+    } else {
+        None
+    }
+}
+
+/// Whether a set has the protocol and port of a connection.
+#[inline(always)]
+fn contains(set: &PortSet, port: u16, protocol: u8) -> bool {
+    let every = match protocol {
+        TCP => EVERY_PROTOCOL | EVERY_TCP,
+        UDP => EVERY_PROTOCOL | EVERY_UDP,
+        SCTP => EVERY_PROTOCOL | EVERY_SCTP,
+        _ => return set.protocols & EVERY_PROTOCOL != 0,
+    };
+    if set.protocols & every != 0 {
+        return true;
+    }
+    for range in &set.ranges {
+        if range.protocol == protocol && range.first <= port && port <= range.last {
+            return true;
+        }
+    }
+    set.bitmap != 0 && in_bitmap(set.bitmap, protocol, port)
+}
+
+#[inline(always)]
+fn in_bitmap(bitmap: u32, protocol: u8, port: u16) -> bool {
+    let key = PortChunkKey {
+        bitmap,
+        protocol,
+        chunk: (port >> 8) as u8,
+        pad: [0; 2],
+    };
+    let Some(pointer) = PORT_CHUNKS.get_ptr(key) else {
+        return false;
+    };
+    // SAFETY: the kernel keeps the element readable while the program runs; if it is recycled
+    // meanwhile, the key in the copy tells.
+    let chunk = unsafe { pointer.read() };
+    let bits = chunk.bits[usize::from(port >> 6 & 3)];
+    chunk.key.bitmap == bitmap
+        && chunk.key.protocol == protocol
+        && chunk.key.chunk == key.chunk
+        && bits >> (port & 63) & 1 != 0
+}

@@ -1,0 +1,153 @@
+//! The transport header, as far as flows and rules depend on it.
+
+use aya_ebpf::programs::TcContext;
+use policy_common::drops::Reason;
+
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
+pub(crate) const SCTP: u8 = 132;
+pub(crate) const ICMP: u8 = 1;
+pub(crate) const ICMPV6: u8 = 58;
+
+const FIN: u8 = 0x01;
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const ACK: u8 = 0x10;
+
+const SCTP_INIT: u8 = 1;
+
+/// What a packet says behind its IP header.
+#[derive(Clone, Copy)]
+pub(crate) struct Transport {
+    pub(crate) protocol: u8,
+    /// Network byte order; the identifier of an ICMP echo in both; type and code of other ICMP.
+    pub(crate) source: [u8; 2],
+    pub(crate) destination: [u8; 2],
+    /// Flag byte of the TCP header.
+    pub(crate) tcp_flags: u8,
+    /// The packet can only be the first of a connection (S27).
+    pub(crate) opens: bool,
+    /// An ICMP echo request: never a reply, though it may be one of many.
+    pub(crate) asks: bool,
+}
+
+impl Transport {
+    #[inline(always)]
+    pub(crate) fn is_fin(&self) -> bool {
+        self.protocol == TCP && self.tcp_flags & FIN != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_rst(&self) -> bool {
+        self.protocol == TCP && self.tcp_flags & RST != 0
+    }
+}
+
+/// Reads the header at `offset`, of which the IP header says that `length` bytes follow.
+#[inline(always)]
+pub(crate) fn read(
+    ctx: &TcContext,
+    offset: usize,
+    protocol: u8,
+    length: u32,
+) -> Result<Transport, Reason> {
+    match protocol {
+        TCP => tcp(ctx, offset, length),
+        UDP => ports_only(ctx, offset, protocol, length),
+        SCTP => sctp(ctx, offset, length),
+        ICMP | ICMPV6 => icmp(ctx, offset, protocol, length),
+        // AH and ESP number their packets, GRE carries others: no ports that rules could name.
+        _ => Ok(Transport {
+            protocol,
+            source: [0; 2],
+            destination: [0; 2],
+            tcp_flags: 0,
+            opens: false,
+            asks: false,
+        }),
+    }
+}
+
+/// Loads the first `N` bytes of a header (`bpf_skb_load_bytes`: linear or not).
+#[inline(always)]
+fn load<const N: usize>(ctx: &TcContext, offset: usize, length: u32) -> Result<[u8; N], Reason> {
+    if (length as usize) < N {
+        return Err(Reason::Malformed);
+    }
+    ctx.load(offset).map_err(|_| Reason::Malformed)
+}
+
+/// RFC 9293, 3.1.
+#[inline(always)]
+fn tcp(ctx: &TcContext, offset: usize, length: u32) -> Result<Transport, Reason> {
+    if length < 20 {
+        return Err(Reason::Malformed);
+    }
+    let header: [u8; 14] = load(ctx, offset, length)?;
+    let header_length = u32::from(header[12] >> 4) * 4;
+    if header_length < 20 || header_length > length {
+        return Err(Reason::Malformed);
+    }
+    let flags = header[13];
+    Ok(Transport {
+        protocol: TCP,
+        source: [header[0], header[1]],
+        destination: [header[2], header[3]],
+        tcp_flags: flags,
+        opens: flags & (SYN | ACK) == SYN,
+        asks: false,
+    })
+}
+
+/// RFC 768.
+#[inline(always)]
+fn ports_only(
+    ctx: &TcContext,
+    offset: usize,
+    protocol: u8,
+    length: u32,
+) -> Result<Transport, Reason> {
+    let header: [u8; 8] = load(ctx, offset, length)?;
+    Ok(Transport {
+        protocol,
+        source: [header[0], header[1]],
+        destination: [header[2], header[3]],
+        tcp_flags: 0,
+        opens: false,
+        asks: false,
+    })
+}
+
+/// RFC 9260, 3: an INIT chunk is always the first of its packet, and alone.
+#[inline(always)]
+fn sctp(ctx: &TcContext, offset: usize, length: u32) -> Result<Transport, Reason> {
+    let header: [u8; 16] = load(ctx, offset, length)?;
+    Ok(Transport {
+        protocol: SCTP,
+        source: [header[0], header[1]],
+        destination: [header[2], header[3]],
+        tcp_flags: 0,
+        opens: header[12] == SCTP_INIT,
+        asks: false,
+    })
+}
+
+/// RFC 792 and RFC 4443: an echo and its reply share an identifier.
+#[inline(always)]
+fn icmp(ctx: &TcContext, offset: usize, protocol: u8, length: u32) -> Result<Transport, Reason> {
+    let header: [u8; 8] = load(ctx, offset, length)?;
+    let (request, reply) = if protocol == ICMP { (8, 0) } else { (128, 129) };
+    let port = if header[0] == request || header[0] == reply {
+        [header[4], header[5]]
+    } else {
+        [header[0], header[1]]
+    };
+    Ok(Transport {
+        protocol,
+        source: port,
+        destination: port,
+        tcp_flags: 0,
+        opens: false,
+        asks: header[0] == request,
+    })
+}
