@@ -1,6 +1,6 @@
 //! Errors that show their place.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{fmt, iter, ops::Range, sync::Arc};
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use thiserror::Error;
@@ -16,6 +16,39 @@ pub struct Place {
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
+}
+
+/// A source whose lines are counted once.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    source: Source,
+    /// First byte of each line.
+    lines: Vec<usize>,
+}
+
+impl Origin {
+    pub(crate) fn new(source: &Source) -> Arc<Self> {
+        let newlines = source.text.match_indices('\n').map(|(at, _)| at + 1);
+        Arc::new(Self {
+            source: source.clone(),
+            lines: iter::once(0).chain(newlines).collect(),
+        })
+    }
+
+    /// The place of a byte.
+    pub(crate) fn place(&self, byte: usize) -> Place {
+        let line = self.lines.partition_point(|start| *start <= byte);
+        let before = self
+            .source
+            .text
+            .get(self.lines[line - 1]..byte)
+            .unwrap_or_default();
+        Place {
+            source: self.source.name.clone(),
+            line,
+            column: before.chars().count() + 1,
+        }
+    }
 }
 
 /// `source:line:column`.
@@ -39,11 +72,29 @@ pub struct ManifestError {
     pub field: String,
     /// What is wrong.
     pub problem: Problem,
-    pub(crate) origin: Arc<Source>,
-    pub(crate) span: Range<usize>,
+    origin: Arc<Origin>,
+    span: Range<usize>,
 }
 
 impl ManifestError {
+    pub(crate) fn new(
+        origin: &Arc<Origin>,
+        span: Range<usize>,
+        object: String,
+        field: String,
+        problem: Problem,
+    ) -> Self {
+        let place = origin.place(span.start);
+        Self {
+            place,
+            object,
+            field,
+            problem,
+            origin: Arc::clone(origin),
+            span,
+        }
+    }
+
     /// Object, field and problem in one line.
     fn headline(&self) -> String {
         [self.object.as_str(), &self.field, &self.problem.to_string()]
@@ -65,8 +116,8 @@ pub fn render(errors: &[ManifestError], colour: bool) -> String {
     let mut out = String::new();
     for error in errors {
         let title = error.headline();
-        let snippet = Snippet::source(error.origin.text.as_str())
-            .path(error.origin.name.as_str())
+        let snippet = Snippet::source(error.origin.source.text.as_str())
+            .path(error.origin.source.name.as_str())
             .annotation(AnnotationKind::Primary.span(error.span.clone()));
         out.push_str(&renderer.render(&[Level::ERROR.primary_title(title).element(snippet)]));
         out.push_str("\n\n");

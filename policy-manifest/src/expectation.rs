@@ -3,7 +3,13 @@
 use policy_core::model::{Family, Protocol};
 use serde::{Deserialize, Serialize};
 
-use crate::{End, ManifestError, Place, Source};
+use crate::{
+    End, ManifestError, Place, Source,
+    decode::{Field, Log},
+    error::Origin,
+    problem::Problem,
+    yaml,
+};
 
 /// A verdict that one can expect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -43,11 +49,102 @@ pub struct Expectation {
     pub place: Place,
 }
 
-/// Reads a file of expectations.
+/// Reads a file of expectations; an empty one expects nothing.
 ///
 /// # Errors
 ///
 /// Every fault of the source.
-pub fn read_expectations(_source: &Source) -> Result<Expectations, Vec<ManifestError>> {
-    Ok(Expectations::default())
+pub fn read_expectations(source: &Source) -> Result<Expectations, Vec<ManifestError>> {
+    let origin = Origin::new(source);
+    let documents = yaml::documents(&source.text).map_err(|(span, problem)| {
+        vec![ManifestError::new(
+            &origin,
+            span,
+            String::new(),
+            String::new(),
+            problem,
+        )]
+    })?;
+    let log = Log::new(&origin);
+    let mut expectations = Expectations::default();
+    for document in &documents {
+        decode(&Field::root(document, &log), &mut expectations);
+    }
+    let errors = log.into_errors();
+    if errors.is_empty() {
+        Ok(expectations)
+    } else {
+        Err(errors)
+    }
+}
+
+const VERDICTS: [(&str, Verdict); 2] = [("allow", Verdict::Allow), ("deny", Verdict::Deny)];
+
+fn decode(root: &Field<'_>, expectations: &mut Expectations) {
+    let Some(map) = root.map() else { return };
+    map.check_only(&["default", "expect"]);
+    if let Some(default) = map.get("default") {
+        expectations.default = default.word(&VERDICTS, "allow, deny");
+    }
+    expectations
+        .listed
+        .extend(map.list("expect").iter().filter_map(expectation));
+}
+
+fn expectation(field: &Field<'_>) -> Option<Expectation> {
+    const FAMILIES: [(&str, Family); 2] = [("IPv4", Family::Ipv4), ("IPv6", Family::Ipv6)];
+    let map = field.map()?;
+    map.check_only(&["from", "to", "port", "verdict", "family"]);
+    let from = map.require("from");
+    let source = from.as_ref().and_then(end);
+    if let (Some(field), Some(End::Service(_))) = (from, &source) {
+        field.reject(Problem::ServiceAsSource);
+    }
+    let to = map.require("to").and_then(|field| end(&field));
+    let port = map.require("port").and_then(|field| port(&field));
+    let family = map
+        .get("family")
+        .map(|field| field.word(&FAMILIES, "IPv4, IPv6"));
+    let verdict = map
+        .require("verdict")
+        .and_then(|field| field.word(&VERDICTS, "allow, deny"));
+    let (port, protocol) = port?;
+    Some(Expectation {
+        from: source?,
+        to: to?,
+        port,
+        protocol,
+        family: family.map_or(Some(None), |family| family.map(Some))?,
+        verdict: verdict?,
+        place: field.place(),
+    })
+}
+
+fn end(field: &Field<'_>) -> Option<End> {
+    let found = field.string()?;
+    let end = found.parse().ok();
+    if end.is_none() {
+        field.reject(Problem::End { found });
+    }
+    end
+}
+
+fn port(field: &Field<'_>) -> Option<(u16, Protocol)> {
+    let found = field.written()?;
+    let port = port_and_protocol(&found);
+    if port.is_none() {
+        field.reject(Problem::PortAndProtocol { found });
+    }
+    port
+}
+
+/// Reads a port as expectations and options write it: `80/TCP`.
+#[must_use]
+pub fn port_and_protocol(text: &str) -> Option<(u16, Protocol)> {
+    let (port, protocol) = text.split_once('/')?;
+    let protocol = Protocol::ALL
+        .into_iter()
+        .find(|known| known.name() == protocol)?;
+    let number = port.parse().ok().filter(|number: &u16| *number != 0)?;
+    (number.to_string() == port).then_some((number, protocol))
 }

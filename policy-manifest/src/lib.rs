@@ -5,16 +5,21 @@
 //! This crate does no I/O; the caller reads the files.
 #![forbid(unsafe_code)]
 
+mod cluster;
+mod decode;
 mod end;
 mod error;
 mod expectation;
+mod object;
 mod problem;
+mod syntax;
+mod yaml;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 pub use end::{End, EndError};
 pub use error::{ManifestError, Place, render};
-pub use expectation::{Expectation, Expectations, Verdict, read_expectations};
+pub use expectation::{Expectation, Expectations, Verdict, port_and_protocol, read_expectations};
 use policy_core::model::{ContainerPort, Snapshot};
 pub use problem::Problem;
 
@@ -63,6 +68,10 @@ pub struct Ignored {
 /// # Errors
 ///
 /// Every fault of every source; a source that is no YAML is left at its first one.
-pub fn read(_sources: &[Source]) -> Result<Manifests, Vec<ManifestError>> {
-    Ok(Manifests::default())
+pub fn read(sources: &[Source]) -> Result<Manifests, Vec<ManifestError>> {
+    let mut cluster = cluster::Cluster::default();
+    for source in sources {
+        cluster.read(source);
+    }
+    cluster.finish()
 }

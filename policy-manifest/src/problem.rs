@@ -16,6 +16,12 @@ pub enum Problem {
         /// The parser's words.
         message: String,
     },
+    /// A key that stands twice in a mapping.
+    #[error("the key {key:?} is there already")]
+    DuplicateKey {
+        /// The key.
+        key: String,
+    },
     /// A document or list item is no mapping.
     #[error("an object must be a mapping with apiVersion, kind and metadata")]
     NotAnObject,

@@ -1,0 +1,143 @@
+//! Puts the objects of all sources together.
+
+mod backends;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use policy_core::model::ObjectName;
+
+use crate::{
+    Ignored, ManifestError, Manifests, Place, Source,
+    decode::{Field, Log},
+    error::Origin,
+    object::{self, DecodedService, Inherited, Object},
+    problem::Problem,
+    yaml::{self, Node},
+};
+
+/// The label that every namespace has, with its name (S9).
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// Objects read so far.
+#[derive(Default)]
+pub(crate) struct Cluster {
+    manifests: Manifests,
+    services: BTreeMap<ObjectName, DecodedService>,
+    titles: BTreeMap<String, Place>,
+    errors: Vec<ManifestError>,
+}
+
+impl Cluster {
+    /// Takes every object of a source.
+    pub(crate) fn read(&mut self, source: &Source) {
+        let origin = Origin::new(source);
+        match yaml::documents(&source.text) {
+            Ok(documents) => {
+                for node in &documents {
+                    self.take(&origin, node, &Inherited::default());
+                }
+            }
+            Err((span, problem)) => self.errors.push(ManifestError::new(
+                &origin,
+                span,
+                String::new(),
+                String::new(),
+                problem,
+            )),
+        }
+    }
+
+    /// What the objects mean together.
+    pub(crate) fn finish(mut self) -> Result<Manifests, Vec<ManifestError>> {
+        if !self.errors.is_empty() {
+            return Err(self.errors);
+        }
+        self.complete_namespaces();
+        backends::derive(&self.services, &mut self.manifests.snapshot);
+        Ok(self.manifests)
+    }
+
+    /// Takes an object, or those of a list.
+    fn take(&mut self, origin: &Arc<Origin>, node: &Node, inherited: &Inherited) {
+        if let Some((items, inherited)) = object::items(node) {
+            for item in items {
+                self.take(origin, item, &inherited);
+            }
+            return;
+        }
+        let log = Log::new(origin);
+        if let Some(object) = object::decode(node, inherited, &log) {
+            let place = log.place(node);
+            if let Some(first) = object.title().and_then(|title| self.titles.get(&title)) {
+                Field::root(node, &log).reject(Problem::DuplicateObject {
+                    first: first.clone(),
+                });
+            } else {
+                self.insert(object, place);
+            }
+        }
+        self.errors.extend(log.into_errors());
+    }
+
+    fn insert(&mut self, object: Object, place: Place) {
+        if let Some(title) = object.title() {
+            self.titles.insert(title, place.clone());
+        }
+        let snapshot = &mut self.manifests.snapshot;
+        match object {
+            Object::Namespace(name, labels) => {
+                snapshot.namespaces.insert(name, labels);
+            }
+            Object::Pod(name, pod) => {
+                snapshot.pods.insert(name, pod);
+            }
+            Object::Policy(name, policy) => {
+                snapshot.policies.insert(name, policy);
+            }
+            Object::Service(name, decoded) => {
+                if decoded.translated {
+                    snapshot
+                        .services
+                        .insert(name.clone(), decoded.service.clone());
+                    self.services.insert(name, *decoded);
+                }
+            }
+            Object::Slice(name, slice) => {
+                snapshot
+                    .endpoint_slices
+                    .extend(slice.map(|slice| (name, slice)));
+            }
+            Object::Node(name, addresses) => {
+                snapshot.nodes.insert(name, addresses);
+            }
+            Object::Host(name, host) => {
+                self.manifests.hosts.insert(name, host);
+            }
+            Object::Other(api_version, kind) => {
+                self.manifests.ignored.push(Ignored {
+                    place,
+                    api_version,
+                    kind,
+                });
+            }
+        }
+    }
+
+    /// Adds the namespaces that are only used, and the label that each has.
+    fn complete_namespaces(&mut self) {
+        let snapshot = &mut self.manifests.snapshot;
+        let names = snapshot
+            .pods
+            .keys()
+            .chain(snapshot.policies.keys())
+            .chain(snapshot.services.keys())
+            .chain(snapshot.endpoint_slices.keys());
+        let used: Vec<String> = names.map(|name| name.namespace.clone()).collect();
+        for namespace in used {
+            snapshot.namespaces.entry(namespace).or_default();
+        }
+        for (name, labels) in &mut snapshot.namespaces {
+            labels.insert(NAME_LABEL.to_owned(), name.clone());
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Backends of Services that come without an `EndpointSlice`, as the endpoint slice controller
+//! makes them from pods; hand-written manifests rarely hold slices.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use policy_core::model::{
+    EndpointSlice, Family, ObjectName, Phase, Pod, SliceEndpoint, SlicePort, Snapshot,
+};
+
+use crate::object::{DecodedService, Target};
+
+/// Adds slices for each of `services` that has a selector and no slice.
+///
+/// Pods that are not finished and have an address are ready: files rarely say more.
+pub(super) fn derive(services: &BTreeMap<ObjectName, DecodedService>, snapshot: &mut Snapshot) {
+    let with_slice: BTreeSet<ObjectName> = snapshot
+        .endpoint_slices
+        .iter()
+        .map(|(slice, content)| ObjectName::new(&slice.namespace, &content.service))
+        .collect();
+    for (name, service) in services {
+        if service.selector.is_empty() || with_slice.contains(name) {
+            continue;
+        }
+        let slices = slices(name, service, snapshot);
+        for (slice, number) in slices.into_iter().zip(1..) {
+            let slice_name = free_name(name, number, snapshot);
+            snapshot.endpoint_slices.insert(slice_name, slice);
+        }
+    }
+}
+
+/// Index of a Service's port, and its number on a pod.
+type Numbers = Vec<(usize, u16)>;
+
+/// One slice per family and set of port numbers, which may differ where targets are names.
+fn slices(name: &ObjectName, service: &DecodedService, snapshot: &Snapshot) -> Vec<EndpointSlice> {
+    let mut groups: BTreeMap<(Family, Numbers), Vec<SliceEndpoint>> = BTreeMap::new();
+    let selected = snapshot.pods.iter().filter(|(pod_name, pod)| {
+        pod_name.namespace == name.namespace
+            && pod.phase == Phase::Live
+            && service
+                .selector
+                .iter()
+                .all(|(key, value)| pod.labels.get(key) == Some(value))
+    });
+    for (_, pod) in selected {
+        let ports = numbers(service, pod);
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let serves = service
+                .service
+                .cluster_ips
+                .iter()
+                .any(|ip| Family::of(*ip) == family);
+            let address = pod
+                .addresses
+                .iter()
+                .find(|address| Family::of(**address) == family);
+            // A Service without a cluster IP can still be reached at a node port.
+            if let Some(address) = address
+                && (serves || service.service.cluster_ips.is_empty())
+            {
+                groups
+                    .entry((family, ports.clone()))
+                    .or_default()
+                    .push(SliceEndpoint {
+                        address: *address,
+                        ready: true,
+                        serving: true,
+                        terminating: false,
+                    });
+            }
+        }
+    }
+    let slice = |((_, ports), endpoints): ((Family, Numbers), _)| EndpointSlice {
+        service: name.name.clone(),
+        ports: ports
+            .iter()
+            .map(|(index, number)| port(service, *index, *number))
+            .collect(),
+        endpoints,
+    };
+    groups.into_iter().map(slice).collect()
+}
+
+/// The number of each of the Service's ports on a pod, by its index, where it resolves.
+fn numbers(service: &DecodedService, pod: &Pod) -> Numbers {
+    let resolve = |index: usize, target: &Target| match target {
+        Target::Number(number) => Some(*number),
+        Target::Name(name) => pod
+            .ports
+            .iter()
+            .find(|port| {
+                port.name.as_ref() == Some(name)
+                    && port.protocol == service.service.ports[index].protocol
+            })
+            .map(|port| port.port),
+    };
+    let numbered = service.targets.iter().enumerate();
+    numbered
+        .filter_map(|(index, target)| Some((index, resolve(index, target)?)))
+        .collect()
+}
+
+fn port(service: &DecodedService, index: usize, port: u16) -> SlicePort {
+    let of = &service.service.ports[index];
+    SlicePort {
+        name: of.name.clone(),
+        port,
+        protocol: of.protocol,
+    }
+}
+
+/// A name for a slice that no other has.
+fn free_name(service: &ObjectName, number: usize, snapshot: &Snapshot) -> ObjectName {
+    let mut name = ObjectName::new(&service.namespace, format!("{}-{number}", service.name));
+    while snapshot.endpoint_slices.contains_key(&name) {
+        name.name.push_str("-x");
+    }
+    name
+}

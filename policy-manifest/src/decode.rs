@@ -1,0 +1,221 @@
+//! Typed access to nodes; what does not fit is noted down with its place, and decoding goes on.
+
+mod scalar;
+
+use std::{cell::RefCell, sync::Arc};
+
+use crate::{
+    ManifestError, Place,
+    error::Origin,
+    problem::Problem,
+    yaml::{Node, Value},
+};
+
+/// Where the problems of one object go.
+pub(crate) struct Log {
+    origin: Arc<Origin>,
+    object: RefCell<String>,
+    errors: RefCell<Vec<ManifestError>>,
+}
+
+impl Log {
+    /// A log of an object of `origin`.
+    pub(crate) fn new(origin: &Arc<Origin>) -> Self {
+        Self {
+            origin: Arc::clone(origin),
+            object: RefCell::default(),
+            errors: RefCell::default(),
+        }
+    }
+
+    /// Tells what the object is called, once that is known.
+    pub(crate) fn name(&self, object: String) {
+        self.object.replace(object);
+    }
+
+    /// Where a node stands.
+    pub(crate) fn place(&self, node: &Node) -> Place {
+        self.origin.place(node.span.start)
+    }
+
+    /// All problems.
+    pub(crate) fn into_errors(self) -> Vec<ManifestError> {
+        self.errors.into_inner()
+    }
+
+    fn note(&self, node: &Node, field: &str, problem: Problem) {
+        self.errors.borrow_mut().push(ManifestError::new(
+            &self.origin,
+            node.span.clone(),
+            self.object.borrow().clone(),
+            field.to_owned(),
+            problem,
+        ));
+    }
+}
+
+/// A node with the path that leads to it.
+#[derive(Clone)]
+pub(crate) struct Field<'a> {
+    node: &'a Node,
+    path: String,
+    log: &'a Log,
+}
+
+impl<'a> Field<'a> {
+    /// The object itself.
+    pub(crate) fn root(node: &'a Node, log: &'a Log) -> Self {
+        Self {
+            node,
+            path: String::new(),
+            log,
+        }
+    }
+
+    /// Notes a problem of this field.
+    pub(crate) fn reject(&self, problem: Problem) {
+        self.log.note(self.node, &self.path, problem);
+    }
+
+    /// Where the field stands.
+    pub(crate) fn place(&self) -> Place {
+        self.log.place(self.node)
+    }
+
+    /// The entries of a mapping.
+    pub(crate) fn map(&self) -> Option<Map<'a>> {
+        if let Value::Map(entries) = &self.node.value {
+            return Some(Map {
+                field: self.clone(),
+                entries,
+            });
+        }
+        self.reject_type("a mapping");
+        None
+    }
+
+    /// The items of a list.
+    pub(crate) fn list(&self) -> Vec<Self> {
+        let Value::List(items) = &self.node.value else {
+            self.reject_type("a list");
+            return Vec::new();
+        };
+        let item = |(index, node)| Self {
+            node,
+            path: format!("{}[{index}]", self.path),
+            log: self.log,
+        };
+        items.iter().enumerate().map(item).collect()
+    }
+
+    /// Notes that the field has another type than `wanted`.
+    fn reject_type(&self, wanted: &'static str) {
+        let found = match &self.node.value {
+            Value::Null => "nothing",
+            Value::Bool(..) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::Text(_) => "a string",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a mapping",
+        };
+        self.reject(Problem::Type { wanted, found });
+    }
+}
+
+/// A mapping with known fields.
+pub(crate) struct Map<'a> {
+    field: Field<'a>,
+    entries: &'a [(Node, Node)],
+}
+
+impl<'a> Map<'a> {
+    /// Refuses fields other than `known`.
+    pub(crate) fn check_only(&self, known: &[&str]) {
+        for (key, _) in self.entries {
+            let name = key_text(key);
+            if !known.contains(&name) {
+                let nearest = nearest(name, known.iter().copied()).map(str::to_owned);
+                let problem = Problem::UnknownField {
+                    name: name.to_owned(),
+                    nearest,
+                };
+                self.field.log.note(key, &self.field.path, problem);
+            }
+        }
+    }
+
+    /// A field, unless it is absent or null, which is the same to the API.
+    pub(crate) fn get(&self, name: &str) -> Option<Field<'a>> {
+        self.entries
+            .iter()
+            .find(|(key, value)| key_text(key) == name && value.value != Value::Null)
+            .map(|(_, node)| self.child(node, name))
+    }
+
+    /// A field that must be there.
+    pub(crate) fn require(&self, name: &'static str) -> Option<Field<'a>> {
+        let field = self.get(name);
+        if field.is_none() {
+            self.field.reject(Problem::Missing { name });
+        }
+        field
+    }
+
+    /// A mapping in a field, if that is there.
+    pub(crate) fn map(&self, name: &str) -> Option<Map<'a>> {
+        self.get(name)?.map()
+    }
+
+    /// The items of a list in a field; none if that is absent.
+    pub(crate) fn list(&self, name: &str) -> Vec<Field<'a>> {
+        self.get(name).map(|field| field.list()).unwrap_or_default()
+    }
+
+    /// All entries, with their keys as fields of their own.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (Field<'a>, Field<'a>)> {
+        self.entries.iter().map(|(key, node)| {
+            let path = format!("{}[{}]", self.field.path, key_text(key));
+            let at = |node| Field {
+                node,
+                path: path.clone(),
+                log: self.field.log,
+            };
+            (at(key), at(node))
+        })
+    }
+
+    /// Notes a problem of the mapping as a whole.
+    pub(crate) fn reject(&self, problem: Problem) {
+        self.field.reject(problem);
+    }
+
+    fn child(&self, node: &'a Node, name: &str) -> Field<'a> {
+        let path = match self.field.path.as_str() {
+            "" => name.to_owned(),
+            path => format!("{path}.{name}"),
+        };
+        Field {
+            node,
+            path,
+            log: self.field.log,
+        }
+    }
+}
+
+/// A key as it is written, without quotes; empty for a collection.
+fn key_text(key: &Node) -> &str {
+    match &key.value {
+        Value::Text(text) | Value::Bool(_, text) | Value::Number(text) => text,
+        Value::Null | Value::List(_) | Value::Map(_) => "",
+    }
+}
+
+/// The one of `known` that is spelt most like `name`, if it is like it at all.
+pub(crate) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let like = |word: &str| strsim::jaro_winkler(&word.to_lowercase(), &name.to_lowercase());
+    known
+        .map(|word| (like(word), word))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, word)| word)
+}

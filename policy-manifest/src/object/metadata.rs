@@ -1,0 +1,85 @@
+//! `metadata` (`meta/v1` `ObjectMeta`).
+
+use policy_core::model::{Labels, ObjectName};
+
+use crate::{
+    decode::{Log, Map},
+    problem::Problem,
+    syntax,
+};
+
+/// Every field of `ObjectMeta`, those of the past included, for kinds that are read strictly.
+pub(super) const FIELDS: [&str; 16] = [
+    "name",
+    "generateName",
+    "namespace",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "finalizers",
+    "clusterName",
+    "managedFields",
+];
+
+/// Name of an object in a namespace; `default` is the one of those that name none.
+///
+/// `None` only where the name is not usable, even to go on and look for more errors.
+pub(super) fn name(
+    kind: &str,
+    object: &Map<'_>,
+    legal: fn(&str) -> bool,
+    log: &Log,
+) -> Option<ObjectName> {
+    let metadata = object.require("metadata")?.map()?;
+    let namespace = match metadata.get("namespace") {
+        Some(field) => field.checked(syntax::is_label, |found| Problem::ObjectName { found }),
+        None => Some("default".to_owned()),
+    };
+    let name = metadata.require("name")?;
+    let name = name.checked(legal, |found| Problem::ObjectName { found });
+    let name = ObjectName::new(namespace?, name?);
+    log.name(format!("{kind} {name}"));
+    Some(name)
+}
+
+/// Name of an object without a namespace.
+pub(super) fn cluster_name(
+    kind: &str,
+    object: &Map<'_>,
+    legal: fn(&str) -> bool,
+    log: &Log,
+) -> Option<String> {
+    let name = object.require("metadata")?.map()?.require("name")?;
+    let name = name.checked(legal, |found| Problem::ObjectName { found })?;
+    log.name(format!("{kind} {name}"));
+    Some(name)
+}
+
+/// `metadata.labels`.
+pub(super) fn labels(object: &Map<'_>) -> Labels {
+    let labels = object
+        .map("metadata")
+        .and_then(|metadata| metadata.map("labels"));
+    labels.map(|labels| label_map(&labels)).unwrap_or_default()
+}
+
+/// A mapping from keys of labels to values.
+pub(super) fn label_map(labels: &Map<'_>) -> Labels {
+    labels
+        .entries()
+        .filter_map(|(key, value)| {
+            let key = key.checked(syntax::is_label_key, |found| Problem::LabelKey { found });
+            let value = value.checked(syntax::is_label_value, |found| Problem::LabelValue {
+                found,
+            });
+            key.zip(value)
+        })
+        .collect()
+}

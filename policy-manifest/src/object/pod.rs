@@ -1,0 +1,97 @@
+//! `Pod` (`core/v1`): only the fields that policy depends on.
+
+use std::net::IpAddr;
+
+use policy_core::model::{ContainerPort, Phase, Pod, Protocol};
+
+use super::metadata;
+use crate::decode::{Field, Map};
+
+/// Decodes a pod; parts that are wrong are left out, which the log tells.
+pub(super) fn decode(object: &Map<'_>) -> Pod {
+    let spec = object.map("spec");
+    let status = object.map("status");
+    let text = |map: &Option<Map<'_>>, name| map.as_ref()?.get(name)?.string();
+    let phase = match text(&status, "phase").as_deref() {
+        Some("Succeeded" | "Failed") => Phase::Finished,
+        _ => Phase::Live,
+    };
+    let host_network = spec.as_ref().and_then(|spec| spec.get("hostNetwork"));
+    Pod {
+        uid: text(&object.map("metadata"), "uid").unwrap_or_default(),
+        labels: metadata::labels(object),
+        node: text(&spec, "nodeName").filter(|node| !node.is_empty()),
+        addresses: status.map(|status| addresses(&status)).unwrap_or_default(),
+        host_network: host_network
+            .and_then(|field| field.boolean())
+            .unwrap_or_default(),
+        phase,
+        ports: spec.map(|spec| ports(&spec)).unwrap_or_default(),
+    }
+}
+
+/// `podIPs`, or the older `podIP` where that is all there is.
+fn addresses(status: &Map<'_>) -> Vec<IpAddr> {
+    let several = status.list("podIPs");
+    if several.is_empty() {
+        return status
+            .get("podIP")
+            .and_then(|field| address(&field))
+            .into_iter()
+            .collect();
+    }
+    several
+        .iter()
+        .filter_map(|item| address(&item.map()?.require("ip")?))
+        .collect()
+}
+
+/// An address; the empty string of a pod that has none yet is none.
+fn address(field: &Field<'_>) -> Option<IpAddr> {
+    if field.is_empty_string() {
+        None
+    } else {
+        field.address()
+    }
+}
+
+/// Ports of containers and of sidecars (S23).
+fn ports(spec: &Map<'_>) -> Vec<ContainerPort> {
+    let containers = spec
+        .list("containers")
+        .iter()
+        .filter_map(Field::map)
+        .collect::<Vec<_>>();
+    let sidecars = spec
+        .list("initContainers")
+        .iter()
+        .filter_map(Field::map)
+        .filter(is_sidecar)
+        .collect();
+    [containers, sidecars]
+        .iter()
+        .flatten()
+        .flat_map(|container| container.list("ports"))
+        .filter_map(|field| port(&field.map()?, "containerPort"))
+        .collect()
+}
+
+fn is_sidecar(container: &Map<'_>) -> bool {
+    let policy = container
+        .get("restartPolicy")
+        .and_then(|field| field.string());
+    policy.as_deref() == Some("Always")
+}
+
+/// An entry of `ports`, with the number in the field `number`.
+pub(super) fn port(map: &Map<'_>, number: &'static str) -> Option<ContainerPort> {
+    let name = map.get("name").filter(|field| !field.is_empty_string());
+    let name = name.map(|field| field.port_name());
+    let protocol = map.get("protocol").map(|field| field.protocol());
+    let port = map.require(number)?.port();
+    Some(ContainerPort {
+        name: name.map_or(Some(None), |name| name.map(Some))?,
+        port: port?,
+        protocol: protocol.unwrap_or(Some(Protocol::Tcp))?,
+    })
+}
