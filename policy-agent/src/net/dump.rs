@@ -1,0 +1,86 @@
+//! Requests whose answer is a list.
+
+use std::io;
+
+use futures::StreamExt;
+use netlink_packet_route::RouteNetlinkMessage;
+use rtnetlink::{
+    Handle,
+    packet_core::{
+        NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    },
+};
+
+use super::NetError;
+
+/// How often a list is read that changes meanwhile.
+const ATTEMPTS: usize = 16;
+
+/// Dumps until a list comes that was not changed while it was read.
+pub(super) async fn dump(
+    handle: &Handle,
+    what: &'static str,
+    request: &RouteNetlinkMessage,
+) -> Result<Vec<RouteNetlinkMessage>, NetError> {
+    for _ in 0..ATTEMPTS {
+        let (messages, steady) = ask(handle, what, request, NLM_F_DUMP).await?;
+        if steady {
+            return Ok(messages);
+        }
+    }
+    Err(NetError::Unsteady { what, attempts: ATTEMPTS })
+}
+
+/// Asks for one object.
+pub(super) async fn get(
+    handle: &Handle,
+    what: &'static str,
+    request: &RouteNetlinkMessage,
+) -> Result<Vec<RouteNetlinkMessage>, NetError> {
+    ask(handle, what, request, 0).await.map(|(messages, _)| messages)
+}
+
+/// The answers to a request, and whether they belong together.
+async fn ask(
+    handle: &Handle,
+    what: &'static str,
+    request: &RouteNetlinkMessage,
+    flags: u16,
+) -> Result<(Vec<RouteNetlinkMessage>, bool), NetError> {
+    let mut message =
+        NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(request.clone()));
+    message.header.flags = NLM_F_REQUEST | flags;
+    let Ok(mut answers) = handle.clone().request(message) else {
+        return Err(NetError::Closed { what });
+    };
+    let mut messages = Vec::new();
+    let mut steady = true;
+    while let Some(answer) = answers.next().await {
+        let (header, payload) = answer.into_parts();
+        steady &= header.flags & NLM_F_DUMP_INTR == 0;
+        match payload {
+            NetlinkPayload::InnerMessage(message) => messages.push(message),
+            NetlinkPayload::Error(error) if error.code.is_some() => {
+                return Err(NetError::Refused { what, source: error.to_io() });
+            }
+            NetlinkPayload::Overrun(_) => {
+                let source = io::Error::from(io::ErrorKind::OutOfMemory);
+                return Err(NetError::Refused { what, source });
+            }
+            NetlinkPayload::Error(_) | NetlinkPayload::Done(_) | NetlinkPayload::Noop | _ => {}
+        }
+    }
+    Ok((messages, steady))
+}
+
+impl NetError {
+    /// Whether the kernel said that what was asked about does not exist, or no longer.
+    pub(super) fn is_gone(&self, also: &[i32]) -> bool {
+        match self {
+            Self::Refused { source, .. } => source.raw_os_error().is_some_and(|errno| {
+                errno == nix::libc::ENODEV || errno == nix::libc::ENOENT || also.contains(&errno)
+            }),
+            Self::Open(_) | Self::Closed { .. } | Self::Unsteady { .. } => false,
+        }
+    }
+}
