@@ -1,1 +1,101 @@
-//! The classifiers and their maps: all that this crate knows of the kernel's BPF side.
+//! The classifiers and their maps: all that the agent knows of the kernel's BPF side.
+//!
+//! Programs, maps and links live as long as the [`Dataplane`] does.
+
+mod act;
+mod apply;
+mod attach;
+mod content;
+mod drops;
+mod error;
+mod flows;
+mod key;
+mod maps;
+mod named;
+mod object;
+mod options;
+
+use std::collections::BTreeMap;
+
+use policy_common::drops::DropKey;
+
+pub use act::Act;
+pub use drops::{Drops, DropsError};
+pub use error::DataplaneError;
+pub use options::{Capacities, Options, Parts, UnknownEndpoints};
+
+use attach::{Attachment, Classifiers};
+use drops::Events;
+use maps::Maps;
+
+/// The loaded classifiers, their maps, and the interfaces they hang on.
+///
+/// Belongs to the network namespace of the thread that attaches.
+#[derive(Debug)]
+pub struct Dataplane {
+    /// Before the classifiers, so that links go first.
+    attachments: BTreeMap<u32, Attachment>,
+    classifiers: Classifiers,
+    maps: Maps,
+    events: Option<Events>,
+    options: Options,
+}
+
+impl Dataplane {
+    /// Loads the object that is built into this binary; nothing is attached yet.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the object, a map or a classifier, or when the object is of another
+    /// layout than this binary.
+    pub fn load(options: Options) -> Result<Self, DataplaneError> {
+        let mut ebpf = object::load(&options)?;
+        let mut maps = Maps::take(&mut ebpf)?;
+        maps.part_families()?;
+        let events = maps::take_events(&mut ebpf)?;
+        let classifiers = Classifiers::load(ebpf, options.parts)?;
+        Ok(Self {
+            attachments: BTreeMap::new(),
+            classifiers,
+            maps,
+            events: Some(events),
+            options,
+        })
+    }
+
+    /// Interfaces that the classifiers hang on, in the order of their index.
+    pub fn attached(&self) -> impl Iterator<Item = u32> + '_ {
+        self.attachments.keys().copied()
+    }
+
+    /// The kernel's numbers of the maps, by their names.
+    #[must_use]
+    pub fn map_ids(&self) -> BTreeMap<&'static str, u32> {
+        self.maps.ids()
+    }
+
+    /// The records of dropped packets, from now on. There is one reader: the first call gets it.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O enabled.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::EventsTaken`] the second time, [`DataplaneError::Events`] where the
+    /// runtime cannot watch the ring buffer.
+    pub fn drops(&mut self) -> Result<Drops, DataplaneError> {
+        let events = self.events.take().ok_or(DataplaneError::EventsTaken)?;
+        Drops::new(events).map_err(DataplaneError::Events)
+    }
+
+    /// Dropped packets by endpoint, direction and reason, added up over the CPUs; those without a
+    /// record in the ring buffer are among them.
+    ///
+    /// # Errors
+    ///
+    /// When the counters cannot be read.
+    pub fn drop_counts(&self) -> Result<BTreeMap<DropKey, u64>, DataplaneError> {
+        drops::counts(&self.maps.drops)
+    }
+}

@@ -1,0 +1,55 @@
+//! A step in words, for messages.
+
+use std::fmt;
+
+use policy_core::plan::Step;
+
+/// Shows a step in a few words: what it writes, not all of what it contains.
+#[derive(Clone, Copy, Debug)]
+pub struct Act<'a>(pub &'a Step);
+
+impl fmt::Display for Act<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Step::PutPortChunk(chunk) => write!(
+                f,
+                "write chunk {} of protocol {} of port bitmap {}",
+                chunk.key.chunk, chunk.key.protocol, chunk.key.bitmap
+            ),
+            Step::PutContent { content, entries } => {
+                write!(f, "create allow map {content} with {} entries", entries.len())
+            }
+            Step::PutIdentity { address, identity } => {
+                write!(f, "give address {address} identity {identity}")
+            }
+            Step::PutBlock { block, identity } => {
+                write!(f, "give block {block} identity {identity}")
+            }
+            Step::PutFrontend { frontend, identity } => write!(
+                f,
+                "give frontend {} {}/{} identity {identity}",
+                frontend.address, frontend.port, frontend.protocol
+            ),
+            Step::PutNodeAddress(address) => write!(f, "write node address {address}"),
+            Step::PutEndpoint(endpoint) => write!(
+                f,
+                "write endpoint {} (slot {}, ingress {}, egress {})",
+                endpoint.ifindex, endpoint.slot, endpoint.ingress, endpoint.egress
+            ),
+            Step::BumpEpoch { ifindex } => write!(f, "begin a new epoch of endpoint {ifindex}"),
+            Step::DeleteEndpoint { ifindex, slot } => {
+                write!(f, "delete endpoint {ifindex} (slot {slot})")
+            }
+            Step::DeleteFrontend(frontend) => write!(
+                f,
+                "delete frontend {} {}/{}",
+                frontend.address, frontend.port, frontend.protocol
+            ),
+            Step::DeleteBlock(block) => write!(f, "delete block {block}"),
+            Step::DeleteIdentity(address) => write!(f, "delete address {address}"),
+            Step::DeleteNodeAddress(address) => write!(f, "delete node address {address}"),
+            Step::DeleteContent { content } => write!(f, "delete allow map {content}"),
+            Step::DeletePortBitmap { bitmap } => write!(f, "delete port bitmap {bitmap}"),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Steps of a plan, carried out.
+
+use policy_common::{
+    endpoint::{Endpoint, MAY_SPOOF, OWN_NODE},
+    frontend::Frontend,
+    identity::Identity,
+    limits,
+};
+use policy_core::{desired, plan::Step};
+
+use super::{Dataplane, content, error::DataplaneError, flows, key};
+
+impl Dataplane {
+    /// Carries out one step.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses. What the step is about is then as it was before: an endpoint that
+    /// was new has no entry and no classifier.
+    pub fn apply(&mut self, step: &Step) -> Result<(), DataplaneError> {
+        let maps = &mut self.maps;
+        match step {
+            Step::PutPortChunk(chunk) => maps.port_chunks.put(&chunk.key, chunk),
+            Step::PutContent { content, entries } => {
+                content::put(&mut maps.allow, *content, entries)
+            }
+            Step::PutIdentity { address, identity } => {
+                let address = key::address(*address);
+                maps.identities.put(&address, &Identity { address, identity: *identity })
+            }
+            Step::PutBlock { block, identity } => maps.put_block(*block, *identity),
+            Step::PutFrontend { frontend, identity } => self.put_frontend(frontend, *identity),
+            Step::PutNodeAddress(address) => {
+                maps.node_addresses.put(&key::address(*address), &OWN_NODE)
+            }
+            Step::PutEndpoint(endpoint) => self.put_endpoint(*endpoint),
+            Step::BumpEpoch { ifindex } => self.bump_epoch(*ifindex),
+            Step::DeleteEndpoint { ifindex, slot } => self.delete_endpoint(*ifindex, *slot),
+            Step::DeleteFrontend(frontend) => maps.frontends.delete(&key::frontend(frontend)),
+            Step::DeleteBlock(block) => maps.delete_block(*block),
+            Step::DeleteIdentity(address) => maps.identities.delete(&key::address(*address)),
+            Step::DeleteNodeAddress(address) => {
+                maps.node_addresses.delete(&key::address(*address))
+            }
+            Step::DeleteContent { content } => content::delete(&mut maps.allow, *content),
+            Step::DeletePortBitmap { bitmap } => {
+                maps.port_chunks.delete_where(|key| key.bitmap == *bitmap)
+            }
+        }
+    }
+
+    fn put_frontend(
+        &mut self,
+        frontend: &desired::Frontend,
+        identity: u32,
+    ) -> Result<(), DataplaneError> {
+        let key = key::frontend(frontend);
+        self.maps.frontends.put(&key, &Frontend { key, identity })
+    }
+
+    /// Writes an endpoint, and puts a new one under the classifiers.
+    fn put_endpoint(&mut self, mut endpoint: Endpoint) -> Result<(), DataplaneError> {
+        if !self.options.parts.anti_spoofing {
+            endpoint.flags |= MAY_SPOOF;
+        }
+        let ifindex = endpoint.ifindex;
+        if endpoint.ingress | endpoint.egress != 0 && self.epoch(ifindex)? == 0 {
+            // From here on the classifiers look for the flows of this interface.
+            self.bump_epoch(ifindex)?;
+        }
+        self.maps.endpoints.put(&ifindex, &endpoint)?;
+        if self.attachments.contains_key(&ifindex) {
+            return self.maps.slots.set(endpoint.slot, &ifindex);
+        }
+        let attached = self
+            .maps
+            .slots
+            .set(endpoint.slot, &ifindex)
+            .and_then(|()| self.classifiers.attach(ifindex));
+        match attached {
+            Ok(attachment) => {
+                self.attachments.insert(ifindex, attachment);
+                Ok(())
+            }
+            Err(error) => {
+                // The first failure is the one to tell.
+                let _ = self.forget_endpoint(ifindex, endpoint.slot);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the classifiers off an interface and forgets what they knew of it (S8).
+    fn delete_endpoint(&mut self, ifindex: u32, slot: u32) -> Result<(), DataplaneError> {
+        if let Some(attachment) = self.attachments.remove(&ifindex) {
+            attachment.detach(ifindex)?;
+        }
+        self.forget_endpoint(ifindex, slot)?;
+        flows::delete_of_interface(&mut self.maps, ifindex)?;
+        self.maps.drops.delete_where(|key| key.ifindex == ifindex)
+    }
+
+    fn forget_endpoint(&mut self, ifindex: u32, slot: u32) -> Result<(), DataplaneError> {
+        self.maps.endpoints.delete(&ifindex)?;
+        // The slot may be another's by now.
+        if self.maps.slots.get(slot)? == ifindex {
+            self.maps.slots.set(slot, &0)?;
+        }
+        Ok(())
+    }
+
+    fn epoch(&self, ifindex: u32) -> Result<u32, DataplaneError> {
+        self.maps.epochs.get(epoch_word(ifindex))
+    }
+
+    /// Adds one, past 0, which means that nobody is isolated. Nobody else writes the word.
+    fn bump_epoch(&mut self, ifindex: u32) -> Result<(), DataplaneError> {
+        let epoch = self.epoch(ifindex)?.wrapping_add(1).max(1);
+        self.maps.epochs.set(epoch_word(ifindex), &epoch)
+    }
+}
+
+/// Place of an interface's epoch.
+fn epoch_word(ifindex: u32) -> u32 {
+    const MASK: u32 = super::options::entries(limits::EPOCHS) - 1;
+    ifindex & MASK
+}

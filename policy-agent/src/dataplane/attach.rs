@@ -1,0 +1,162 @@
+//! Classifiers on interfaces: TCX links where the kernel has them, filters of a clsact qdisc
+//! elsewhere.
+
+use std::fmt;
+
+use aya::{
+    Ebpf,
+    programs::{
+        LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+        links::Link,
+        tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
+    },
+    util::KernelVersion,
+};
+use nix::{libc, net::if_};
+
+use super::{error::DataplaneError, options::Parts};
+
+/// Place of a clsact filter: before those that choose their own, and always the same.
+const PRIORITY: u16 = 1;
+/// Handle of a clsact filter.
+const HANDLE: TcHandle = TcHandle::new(0, 1);
+
+/// A classifier and its hook: what comes in at the host side of a veth leaves the pod.
+struct Classifier {
+    name: &'static str,
+    hook: TcAttachType,
+}
+
+const FROM_POD: Classifier = Classifier { name: "from_pod", hook: TcAttachType::Ingress };
+const TO_POD: Classifier = Classifier { name: "to_pod", hook: TcAttachType::Egress };
+
+/// The loaded classifiers.
+pub(super) struct Classifiers {
+    ebpf: Ebpf,
+    parts: Parts,
+    /// Whether the kernel has TCX links (6.6).
+    tcx: bool,
+}
+
+/// The classifiers on one interface; they go with it.
+#[derive(Debug)]
+pub(super) struct Attachment {
+    links: Vec<SchedClassifierLink>,
+}
+
+impl Classifiers {
+    /// Has the kernel verify both classifiers.
+    pub(super) fn load(mut ebpf: Ebpf, parts: Parts) -> Result<Self, DataplaneError> {
+        for Classifier { name, .. } in [FROM_POD, TO_POD] {
+            program(&mut ebpf, name)?.load().map_err(|source| DataplaneError::Classifier {
+                classifier: name,
+                source: Box::new(source),
+            })?;
+        }
+        let tcx = KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0));
+        Ok(Self { ebpf, parts, tcx })
+    }
+
+    /// Hangs both classifiers on an interface, or neither.
+    pub(super) fn attach(&mut self, ifindex: u32) -> Result<Attachment, DataplaneError> {
+        let interface = name(ifindex)?;
+        let mut links = Vec::new();
+        // The first that fails takes with it the links that were made.
+        for (classifier, wanted) in [(TO_POD, self.parts.ingress), (FROM_POD, self.parts.egress)] {
+            if wanted {
+                let link = self.attach_one(&classifier, &interface).map_err(|source| {
+                    DataplaneError::Attach {
+                        classifier: classifier.name,
+                        ifindex,
+                        interface: interface.clone(),
+                        source: Box::new(source),
+                    }
+                })?;
+                links.push(link);
+            }
+        }
+        // aya goes by names, and a name may have passed to another interface.
+        if name(ifindex)? != interface {
+            return Err(DataplaneError::InterfaceRenamed { ifindex, interface });
+        }
+        Ok(Attachment { links })
+    }
+
+    fn attach_one(
+        &mut self,
+        classifier: &Classifier,
+        interface: &str,
+    ) -> Result<SchedClassifierLink, ProgramError> {
+        let options = if self.tcx {
+            TcAttachOptions::TcxOrder(LinkOrder::first())
+        } else {
+            add_clsact(interface)?;
+            TcAttachOptions::Netlink(NlOptions {
+                priority: PRIORITY,
+                handle: HANDLE,
+                classid: None,
+            })
+        };
+        let program: &mut SchedClassifier = self
+            .ebpf
+            .program_mut(classifier.name)
+            .ok_or(ProgramError::NotLoaded)?
+            .try_into()?;
+        let id = program.attach_with_options(interface, classifier.hook, options)?;
+        program.take_link(id)
+    }
+}
+
+impl fmt::Debug for Classifiers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ebpf: _, parts, tcx } = self;
+        f.debug_struct("Classifiers").field("parts", parts).field("tcx", tcx).finish_non_exhaustive()
+    }
+}
+
+impl Attachment {
+    /// Takes the classifiers off; those of an interface that is gone went with it.
+    pub(super) fn detach(self, ifindex: u32) -> Result<(), DataplaneError> {
+        for link in self.links {
+            match link.detach() {
+                Err(ProgramError::NetlinkError(error)) if is_gone(error.raw_os_error()) => {}
+                result => result.map_err(|source| DataplaneError::Detach {
+                    ifindex,
+                    source: Box::new(source),
+                })?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn program<'a>(
+    ebpf: &'a mut Ebpf,
+    classifier: &'static str,
+) -> Result<&'a mut SchedClassifier, DataplaneError> {
+    let program =
+        ebpf.program_mut(classifier).ok_or(DataplaneError::ClassifierMissing { classifier })?;
+    program
+        .try_into()
+        .map_err(|source| DataplaneError::Classifier { classifier, source: Box::new(source) })
+}
+
+/// Adds the qdisc that filters need; it stays, for it may be shared.
+fn add_clsact(interface: &str) -> Result<(), TcError> {
+    match tc::qdisc_add_clsact(interface) {
+        Err(TcError::AlreadyAttached) => Ok(()),
+        Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+        result => result,
+    }
+}
+
+/// ENODEV: no interface; EINVAL, ENOENT: no qdisc or filter on it any more.
+fn is_gone(errno: Option<i32>) -> bool {
+    matches!(errno, Some(libc::ENODEV | libc::EINVAL | libc::ENOENT))
+}
+
+fn name(ifindex: u32) -> Result<String, DataplaneError> {
+    let name = if_::if_indextoname(ifindex)
+        .map_err(|source| DataplaneError::InterfaceMissing { ifindex, source })?;
+    Ok(name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,57 @@
+//! Allow maps: inner maps that are built aside and put in place whole.
+
+use aya::maps::{HashMap, HashOfMaps, Map, MapData, MapError};
+use aya_obj::generated::{BPF_F_NO_PREALLOC, BPF_NOEXIST, bpf_map_type::BPF_MAP_TYPE_HASH};
+use policy_common::{allow::PortSet, limits};
+
+use super::{
+    error::DataplaneError,
+    maps::Content,
+    named::Named,
+    options::entries as count,
+};
+
+/// The array of allow maps.
+type Allow = Named<HashOfMaps<MapData, u32, Content>>;
+
+/// Creates an allow map, fills it, and puts it in its place.
+pub(super) fn put(
+    allow: &mut Allow,
+    content: u32,
+    entries: &[PortSet],
+) -> Result<(), DataplaneError> {
+    let capacity = limits::CONTENT_ENTRIES;
+    if entries.len() > capacity {
+        let entries = entries.len();
+        return Err(DataplaneError::ContentTooLarge { content, entries, capacity });
+    }
+    let mut map = create(content, entries.len()).map_err(|source| {
+        DataplaneError::CreateContent { content, entries: entries.len(), source }
+    })?;
+    for entry in entries {
+        let identity = entry.identity;
+        map.insert(identity, entry, BPF_NOEXIST.into())
+            .map_err(|source| DataplaneError::FillContent { content, identity, source })?;
+    }
+    let result = allow.map.insert(content, &map, 0);
+    result.map_err(|source| allow.refused(content, source))
+}
+
+/// Empties the place of an allow map; the map goes with its last reader.
+pub(super) fn delete(allow: &mut Allow, content: u32) -> Result<(), DataplaneError> {
+    let result = allow.map.remove(&content);
+    allow.deleted(content, result)
+}
+
+/// An empty map that the array takes: type, sizes and flags of its template, another capacity.
+fn create(content: u32, entries: usize) -> Result<Content, MapError> {
+    let definition = aya_obj::Map::new_from_params(
+        BPF_MAP_TYPE_HASH as u32,
+        const { count(size_of::<u32>()) },
+        const { count(size_of::<PortSet>()) },
+        u32::try_from(entries.max(1).next_power_of_two()).unwrap_or(u32::MAX),
+        BPF_F_NO_PREALLOC,
+    );
+    let map = MapData::create(definition, &format!("allow_{content}"), None)?;
+    HashMap::try_from(Map::HashMap(map))
+}

@@ -1,0 +1,165 @@
+//! What can go wrong between the agent and the kernel's BPF side.
+
+use std::io;
+
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
+use nix::errno::Errno;
+use thiserror::Error;
+
+/// A failed act on a classifier, a map or a link.
+#[derive(Debug, Error)]
+pub enum DataplaneError {
+    /// The kernel refused a map or the object's types.
+    #[error("cannot load the eBPF object")]
+    Load {
+        /// Its reason.
+        #[source]
+        source: Box<EbpfError>,
+    },
+    /// The object and this binary were not built from the same sources.
+    #[error("the eBPF object has no map `{map}`")]
+    MapMissing {
+        /// Name of the map.
+        map: &'static str,
+    },
+    /// The object and this binary were not built from the same sources.
+    #[error("map `{map}` of the eBPF object has another shape than this agent writes")]
+    MapShape {
+        /// Name of the map.
+        map: &'static str,
+        /// How they differ.
+        #[source]
+        source: MapError,
+    },
+    /// The object and this binary were not built from the same sources.
+    #[error("the eBPF object has no classifier `{classifier}`")]
+    ClassifierMissing {
+        /// Name of the classifier.
+        classifier: &'static str,
+    },
+    /// The verifier refused a classifier.
+    #[error("the kernel refuses classifier `{classifier}`")]
+    Classifier {
+        /// Name of the classifier.
+        classifier: &'static str,
+        /// What the verifier says.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// A map has no room for another entry (S26): what it has stays in force.
+    #[error("map `{map}` is full: it has room for {capacity} entries")]
+    Full {
+        /// Name of the map.
+        map: &'static str,
+        /// Its capacity.
+        capacity: u32,
+    },
+    /// An entry was not written.
+    #[error("cannot write entry {key} of map `{map}`")]
+    Write {
+        /// Name of the map.
+        map: &'static str,
+        /// The key.
+        key: String,
+        /// The kernel's reason.
+        #[source]
+        source: MapError,
+    },
+    /// An entry was not deleted.
+    #[error("cannot delete entry {key} of map `{map}`")]
+    Delete {
+        /// Name of the map.
+        map: &'static str,
+        /// The key.
+        key: String,
+        /// The kernel's reason.
+        #[source]
+        source: MapError,
+    },
+    /// A map was not read.
+    #[error("cannot read map `{map}`")]
+    Read {
+        /// Name of the map.
+        map: &'static str,
+        /// The kernel's reason.
+        #[source]
+        source: MapError,
+    },
+    /// An allow map tells more identities apart than one may (S26).
+    #[error("allow map {content} would need {entries} entries, and may have {capacity}")]
+    ContentTooLarge {
+        /// Id of the allow map.
+        content: u32,
+        /// Entries that it needs.
+        entries: usize,
+        /// Entries that it may have.
+        capacity: usize,
+    },
+    /// An allow map was not created.
+    #[error("cannot create allow map {content} for {entries} entries")]
+    CreateContent {
+        /// Id of the allow map.
+        content: u32,
+        /// Entries that it needs.
+        entries: usize,
+        /// The kernel's reason.
+        #[source]
+        source: MapError,
+    },
+    /// An allow map was not filled.
+    #[error("cannot write identity {identity} to allow map {content}")]
+    FillContent {
+        /// Id of the allow map.
+        content: u32,
+        /// Identity of the entry.
+        identity: u32,
+        /// The kernel's reason; `EEXIST` where the identity came twice.
+        #[source]
+        source: MapError,
+    },
+    /// There is no such interface, or no longer.
+    #[error("no interface has index {ifindex}")]
+    InterfaceMissing {
+        /// Its index.
+        ifindex: u32,
+        /// The kernel's reason.
+        #[source]
+        source: Errno,
+    },
+    /// The name came to mean another interface while a classifier was attached to it.
+    #[error("interface {ifindex} is no longer named `{interface}`")]
+    InterfaceRenamed {
+        /// Its index.
+        ifindex: u32,
+        /// The name it had.
+        interface: String,
+    },
+    /// A classifier was not attached, and the other direction's is not either.
+    #[error("cannot attach classifier `{classifier}` to interface `{interface}` ({ifindex})")]
+    Attach {
+        /// Name of the classifier.
+        classifier: &'static str,
+        /// Index of the interface.
+        ifindex: u32,
+        /// Its name.
+        interface: String,
+        /// The kernel's reason.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// A classifier was not detached.
+    #[error("cannot detach the classifiers from interface {ifindex}")]
+    Detach {
+        /// Index of the interface.
+        ifindex: u32,
+        /// The kernel's reason.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// The ring buffer cannot be watched.
+    #[error("cannot watch the ring buffer of drop records")]
+    Events(#[source] io::Error),
+    /// The ring buffer has a reader already.
+    #[error("the drop records have a reader already")]
+    EventsTaken,
+}

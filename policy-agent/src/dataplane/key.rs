@@ -1,0 +1,59 @@
+//! Keys of the maps.
+
+use std::net::IpAddr;
+
+use aya::maps::lpm_trie::Key;
+use ipnetwork::IpNetwork;
+use policy_common::{
+    address::{Address, MAPPED_BITS, mapped},
+    frontend::FrontendKey,
+};
+use policy_core::desired::Frontend;
+
+/// The one form of both families.
+pub(super) fn address(address: IpAddr) -> Address {
+    match address {
+        IpAddr::V4(address) => mapped(address.octets()),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+/// A block, IPv4 under the mapped prefix.
+pub(super) fn block(block: IpNetwork) -> Key<Address> {
+    let above = if block.is_ipv4() { MAPPED_BITS } else { 0 };
+    Key::new(above + u32::from(block.prefix()), address(block.network()))
+}
+
+/// All of IPv4.
+pub(super) const EVERY_IPV4: Key<Address> = Key::new(MAPPED_BITS, mapped([0; 4]));
+
+/// A frontend.
+pub(super) fn frontend(frontend: &Frontend) -> FrontendKey {
+    FrontendKey {
+        address: address(frontend.address),
+        port: frontend.port.to_be_bytes(),
+        protocol: frontend.protocol.number(),
+        pad: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s20_a_block_keeps_to_its_family() {
+        #[rustfmt::skip]
+        let cases = [
+            ("0.0.0.0/0",       96,  [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0]),
+            ("10.1.2.0/24",     120, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, 2, 0]),
+            ("10.1.2.3/24",     120, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, 2, 0]),
+            ("::/0",            0,   [0; 16]),
+            ("2001:db8::/32",   32,  [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        ];
+        for (text, bits, bytes) in cases {
+            let key = block(text.parse().expect("a literal block"));
+            assert_eq!((key.prefix_len(), key.data()), (bits, bytes), "{text}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The maps of the object, by the names that bpftool shows.
+
+use std::collections::BTreeMap;
+
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, HashOfMaps, LpmTrie, Map, MapData, MapError, PerCpuHashMap, RingBuf},
+};
+use ipnetwork::IpNetwork;
+use policy_common::{
+    address::Address,
+    allow::{DEFAULT_IDENTITY, PortChunk, PortChunkKey, PortSet},
+    drops::DropKey,
+    endpoint::Endpoint,
+    flow::{Flow4, Flow6, FlowKey4, FlowKey6},
+    frontend::{Frontend, FrontendKey},
+    identity::Identity,
+};
+
+use super::{
+    drops::Events,
+    error::DataplaneError,
+    key,
+    named::{Hash, Named},
+};
+
+/// An allow map.
+pub(super) type Content = HashMap<MapData, u32, PortSet>;
+
+/// The maps that the agent writes.
+#[derive(Debug)]
+pub(super) struct Maps {
+    pub(super) endpoints: Hash<u32, Endpoint>,
+    pub(super) slots: Named<Array<MapData, u32>>,
+    pub(super) epochs: Named<Array<MapData, u32>>,
+    pub(super) identities: Hash<Address, Identity>,
+    pub(super) blocks: Named<LpmTrie<MapData, Address, u32>>,
+    pub(super) frontends: Hash<FrontendKey, Frontend>,
+    pub(super) node_addresses: Hash<Address, u32>,
+    pub(super) allow: Named<HashOfMaps<MapData, u32, Content>>,
+    pub(super) port_chunks: Hash<PortChunkKey, PortChunk>,
+    pub(super) flows4: Hash<FlowKey4, Flow4>,
+    pub(super) flows6: Hash<FlowKey6, Flow6>,
+    pub(super) new_flows4: Hash<FlowKey4, Flow4>,
+    pub(super) new_flows6: Hash<FlowKey6, Flow6>,
+    pub(super) drops: Named<PerCpuHashMap<MapData, DropKey, u64>>,
+}
+
+impl Maps {
+    /// Takes the maps out of a loaded object.
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, DataplaneError> {
+        Ok(Self {
+            endpoints: take(ebpf, "endpoints")?,
+            slots: take(ebpf, "slots")?,
+            epochs: take(ebpf, "epochs")?,
+            identities: take(ebpf, "identities")?,
+            blocks: take(ebpf, "blocks")?,
+            frontends: take(ebpf, "frontends")?,
+            node_addresses: take(ebpf, "node_addresses")?,
+            allow: take(ebpf, "allow")?,
+            port_chunks: take(ebpf, "port_chunks")?,
+            flows4: take(ebpf, "flows4")?,
+            flows6: take(ebpf, "flows6")?,
+            new_flows4: take(ebpf, "new_flows4")?,
+            new_flows6: take(ebpf, "new_flows6")?,
+            drops: take(ebpf, "drops")?,
+        })
+    }
+
+    /// The kernel's numbers, by name.
+    pub(super) fn ids(&self) -> BTreeMap<&'static str, u32> {
+        macro_rules! ids {
+            ($($map:ident)+) => { BTreeMap::from([$((self.$map.name, self.$map.id)),+]) };
+        }
+        ids!(endpoints slots epochs identities blocks frontends node_addresses allow port_chunks
+            flows4 flows6 new_flows4 new_flows6 drops)
+    }
+}
+
+/// Blocks of the two families share a trie, where IPv4 lies inside of `::/0`. An entry for all of
+/// IPv4 stands between them, so that no IPv6 block is found for an IPv4 address (S20).
+impl Maps {
+    /// Stands the entry between the families.
+    pub(super) fn part_families(&mut self) -> Result<(), DataplaneError> {
+        self.blocks.put(&key::EVERY_IPV4, &DEFAULT_IDENTITY, "all of IPv4")
+    }
+
+    /// Writes a block.
+    pub(super) fn put_block(
+        &mut self,
+        block: IpNetwork,
+        identity: u32,
+    ) -> Result<(), DataplaneError> {
+        if is_mapped(block) {
+            return Ok(());
+        }
+        self.blocks.put(&key::block(block), &identity, block)
+    }
+
+    /// Deletes a block.
+    pub(super) fn delete_block(&mut self, block: IpNetwork) -> Result<(), DataplaneError> {
+        if is_mapped(block) {
+            return Ok(());
+        }
+        if block.is_ipv4() && block.prefix() == 0 {
+            return self.part_families();
+        }
+        self.blocks.delete(&key::block(block), block)
+    }
+}
+
+/// An IPv6 block of addresses that no IPv6 packet may carry; its key would mean IPv4.
+fn is_mapped(block: IpNetwork) -> bool {
+    match block {
+        IpNetwork::V4(_) => false,
+        IpNetwork::V6(block) => block.network().to_ipv4_mapped().is_some() && block.prefix() >= 96,
+    }
+}
+
+/// Takes the ring buffer of drop records.
+pub(super) fn take_events(ebpf: &mut Ebpf) -> Result<Events, DataplaneError> {
+    let events: Named<RingBuf<MapData>> = take(ebpf, "events")?;
+    Ok(events.map.into())
+}
+
+fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<Named<M>, DataplaneError>
+where
+    M: TryFrom<Map, Error = MapError>,
+{
+    let shape = |source| DataplaneError::MapShape { map: name, source };
+    let map = match ebpf.take_map(name) {
+        // aya's array of maps cannot delete, its hash of maps can, by a system call for both.
+        Some(Map::ArrayOfMaps(map)) => Map::HashOfMaps(map),
+        Some(map) => map,
+        None => return Err(DataplaneError::MapMissing { map: name }),
+    };
+    let (Map::Array(data)
+    | Map::HashMap(data)
+    | Map::HashOfMaps(data)
+    | Map::LpmTrie(data)
+    | Map::LruHashMap(data)
+    | Map::PerCpuHashMap(data)
+    | Map::RingBuf(data)) = &map
+    else {
+        return Err(DataplaneError::MapMissing { map: name });
+    };
+    let info = data.info().map_err(shape)?;
+    let (id, capacity) = (info.id(), info.max_entries());
+    Ok(Named { name, id, capacity, map: M::try_from(map).map_err(shape)? })
+}

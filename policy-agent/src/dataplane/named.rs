@@ -1,0 +1,174 @@
+//! Maps that know their name and capacity, so that a failure can tell them.
+
+use std::fmt::{self, Debug};
+
+use aya::{
+    Pod,
+    maps::{
+        Array, HashMap, IterableMap, LpmTrie, MapData, MapError, PerCpuHashMap, PerCpuValues,
+        lpm_trie::Key,
+    },
+    sys::SyscallError,
+};
+use nix::libc;
+
+use super::error::DataplaneError;
+
+/// A map of the object.
+pub(super) struct Named<M> {
+    /// Its name in the object.
+    pub(super) name: &'static str,
+    /// The kernel's number for it.
+    pub(super) id: u32,
+    /// Entries that it has room for.
+    pub(super) capacity: u32,
+    pub(super) map: M,
+}
+
+/// A hash map of the object.
+pub(super) type Hash<K, V> = Named<HashMap<MapData, K, V>>;
+
+impl<M> Debug for Named<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, id, capacity, map: _ } = self;
+        write!(f, "{name} (map {id}, capacity {capacity})")
+    }
+}
+
+impl<M> Named<M> {
+    /// The failure to write an entry.
+    pub(super) fn refused(&self, key: impl Debug, source: MapError) -> DataplaneError {
+        let Self { name: map, capacity, .. } = *self;
+        // Hashes and arrays say E2BIG, tries ENOSPC.
+        let full = matches!(source, MapError::OutOfBounds { .. })
+            || matches!(errno(&source), Some(libc::E2BIG | libc::ENOSPC));
+        if full {
+            DataplaneError::Full { map, capacity }
+        } else {
+            DataplaneError::Write { map, key: format!("{key:?}"), source }
+        }
+    }
+
+    fn unreadable(&self, source: MapError) -> DataplaneError {
+        DataplaneError::Read { map: self.name, source }
+    }
+
+    /// What is absent need not be deleted.
+    pub(super) fn deleted(
+        &self,
+        key: impl Debug,
+        result: Result<(), MapError>,
+    ) -> Result<(), DataplaneError> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(source) if errno(&source) == Some(libc::ENOENT) => Ok(()),
+            Err(source) => {
+                Err(DataplaneError::Delete { map: self.name, key: format!("{key:?}"), source })
+            }
+        }
+    }
+}
+
+impl<K: Pod + Debug, V: Pod> Hash<K, V> {
+    /// Writes an entry.
+    pub(super) fn put(&mut self, key: &K, value: &V) -> Result<(), DataplaneError> {
+        self.map.insert(key, value, 0).map_err(|source| self.refused(key, source))
+    }
+
+    /// Deletes an entry if there is one.
+    pub(super) fn delete(&mut self, key: &K) -> Result<(), DataplaneError> {
+        let result = self.map.remove(key);
+        self.deleted(key, result)
+    }
+
+    /// Deletes the entries whose key is `doomed`.
+    ///
+    /// Keys are collected first: a deletion under the iteration would start it anew. In a map that
+    /// the classifiers write to, one may come twice or be overlooked.
+    pub(super) fn delete_where(
+        &mut self,
+        doomed: impl Fn(&K) -> bool,
+    ) -> Result<(), DataplaneError> {
+        let keys: Vec<K> = self
+            .map
+            .keys()
+            // While others delete, an iteration may start over; it need not end by itself.
+            .take(2 * self.capacity as usize)
+            .filter(|key| key.as_ref().map_or(true, &doomed))
+            .collect::<Result<_, _>>()
+            .map_err(|source| self.unreadable(source))?;
+        keys.iter().try_for_each(|key| self.delete(key))
+    }
+}
+
+impl<K: Pod, V: Pod> Named<LpmTrie<MapData, K, V>> {
+    /// Writes an entry; `name` is for messages.
+    pub(super) fn put(
+        &mut self,
+        key: &Key<K>,
+        value: &V,
+        name: impl Debug,
+    ) -> Result<(), DataplaneError> {
+        self.map.insert(key, value, 0).map_err(|source| self.refused(name, source))
+    }
+
+    /// Deletes an entry if there is one; `name` is for messages.
+    pub(super) fn delete(&mut self, key: &Key<K>, name: impl Debug) -> Result<(), DataplaneError> {
+        let result = self.map.remove(key);
+        self.deleted(name, result)
+    }
+}
+
+impl<V: Pod> Named<Array<MapData, V>> {
+    /// Reads an element.
+    pub(super) fn get(&self, index: u32) -> Result<V, DataplaneError> {
+        self.map.get(&index, 0).map_err(|source| self.unreadable(source))
+    }
+
+    /// Writes an element.
+    pub(super) fn set(&mut self, index: u32, value: &V) -> Result<(), DataplaneError> {
+        self.map.set(index, value, 0).map_err(|source| self.refused(index, source))
+    }
+}
+
+impl<K: Pod + Debug, V: Pod> Named<PerCpuHashMap<MapData, K, V>> {
+    /// Every entry.
+    pub(super) fn entries(&self) -> Result<Vec<(K, PerCpuValues<V>)>, DataplaneError> {
+        self.map
+            .keys()
+            .filter_map(|key| match key.and_then(|key| Ok((key, IterableMap::get(&self.map, &key)?))) {
+                // Deleted since its key was read.
+                Err(MapError::KeyNotFound) => None,
+                entry => Some(entry),
+            })
+            .collect::<Result<_, _>>()
+            .map_err(|source| self.unreadable(source))
+    }
+
+    /// Deletes the entries whose key is `doomed`.
+    pub(super) fn delete_where(
+        &mut self,
+        doomed: impl Fn(&K) -> bool,
+    ) -> Result<(), DataplaneError> {
+        let keys: Vec<K> = self
+            .map
+            .keys()
+            .filter(|key| key.as_ref().map_or(true, &doomed))
+            .collect::<Result<_, _>>()
+            .map_err(|source| self.unreadable(source))?;
+        for key in keys {
+            let result = self.map.remove(&key);
+            self.deleted(key, result)?;
+        }
+        Ok(())
+    }
+}
+
+/// The kernel's error number, where it is the kernel that refused.
+fn errno(error: &MapError) -> Option<i32> {
+    if let MapError::SyscallError(SyscallError { io_error, .. }) = error {
+        io_error.raw_os_error()
+    } else {
+        None
+    }
+}
