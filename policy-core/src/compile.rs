@@ -1,10 +1,35 @@
 //! The compiler: from a snapshot to what is to be enforced.
+//!
+//! Stages, each of which uses only those before it: subjects and the policies in force; their
+//! rules in working form; identities of addresses; what each distinct set of policies grants to
+//! each identity; frontends, judged by their backends; contents.
 
-use crate::{desired::Desired, fault::Fault, model::Snapshot};
+mod block;
+mod content;
+mod frontend;
+mod grant;
+mod identity;
+mod lists;
+mod meaning;
+mod rule;
+mod select;
+mod service;
+mod subject;
 
-/// What makes an identity; see [`crate::desired::Meaning`].
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct MeaningOf;
+pub use rule::CompiledPolicy;
+
+pub(crate) use block::longest;
+pub(crate) use meaning::{AddressMeaning, MeaningOf, Resolved};
+pub(crate) use service::{Target, behind};
+
+use crate::{
+    desired::{Desired, Meaning},
+    fault::Fault,
+    model::Snapshot,
+};
+
+use lists::Lists;
+use rule::RuleCompiler;
 
 /// For whom to compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +41,62 @@ pub enum Scope<'a> {
 }
 
 /// Compiles a snapshot. Pure and total: what cannot be expressed becomes a fault.
+///
+/// Only policies that select a pod of the scope count. Faults come sorted; for the cluster also
+/// those of policies that select nothing.
 #[must_use]
-pub fn compile(_snapshot: &Snapshot, _scope: Scope<'_>) -> (Desired, Vec<Fault>) {
-    (Desired::default(), Vec::new())
+pub fn compile(snapshot: &Snapshot, scope: Scope<'_>) -> (Desired, Vec<Fault>) {
+    let in_force = subject::in_force(snapshot, scope);
+    let mut rules = RuleCompiler::default();
+    let policies: Vec<CompiledPolicy> = in_force
+        .policies
+        .iter()
+        .map(|forced| rules.policy(forced.name, forced.policy))
+        .collect();
+    let lists = Lists::of(policies.iter());
+    let mut faults = Vec::new();
+    let identities = identity::identities(snapshot, &lists, &mut faults);
+    let stage = content::Stage {
+        snapshot,
+        subjects: &in_force.subjects,
+        policies: &policies,
+        names: in_force.policies.iter().map(|forced| forced.name).collect(),
+        lists: &lists,
+        identities: &identities,
+    };
+    let enforced = stage.run();
+
+    let of_addresses = identities
+        .meanings
+        .iter()
+        .cloned()
+        .map(MeaningOf::Addresses);
+    let behind = enforced.frontends.behind.iter();
+    let of_frontends = behind.map(|behind| MeaningOf::Frontends(behind.meaning(&identities)));
+    let meanings = of_addresses.chain(of_frontends).map(Meaning).collect();
+    let names = in_force.policies.iter().map(|forced| forced.name.clone());
+    let policies = names.zip(policies).collect();
+    if scope == Scope::Cluster {
+        for (name, policy) in &snapshot.policies {
+            rules.policy(name, policy);
+        }
+    }
+    faults.append(&mut rules.faults);
+    faults.sort();
+    faults.dedup();
+    let node = match scope {
+        Scope::Node(node) => snapshot.nodes.get(node),
+        Scope::Cluster => None,
+    };
+    let desired = Desired {
+        endpoints: enforced.endpoints,
+        identities: meanings,
+        addresses: identities.addresses,
+        blocks: identities.blocks,
+        frontends: enforced.frontends.identities,
+        contents: enforced.contents,
+        node_addresses: node.into_iter().flatten().copied().collect(),
+        policies,
+    };
+    (desired, faults)
 }

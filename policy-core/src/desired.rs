@@ -8,7 +8,11 @@ use std::{
 use ipnetwork::IpNetwork;
 use policy_common::drops::Reason;
 
-use crate::model::{ObjectName, Protocol};
+pub use crate::ports::Ports;
+use crate::{
+    compile::{CompiledPolicy, MeaningOf},
+    model::{ObjectName, Protocol},
+};
 
 /// Index into `Desired::identities`, plus one; 0 is `DEFAULT_IDENTITY`.
 pub type IdentityIndex = u32;
@@ -33,8 +37,10 @@ pub struct Desired {
     pub frontends: BTreeMap<Frontend, IdentityIndex>,
     /// Distinct allow maps.
     pub contents: Vec<Content>,
-    /// Addresses of the scope's node.
+    /// Addresses of the scope's node; none where the scope is the cluster.
     pub node_addresses: BTreeSet<IpAddr>,
+    /// Rules of the policies in force: what attributes a verdict.
+    pub policies: BTreeMap<ObjectName, CompiledPolicy>,
 }
 
 /// What is to be enforced at one pod.
@@ -61,7 +67,7 @@ pub struct Isolation {
 
 /// What makes an identity: opaque to all but the compiler, comparable by all.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Meaning(pub(crate) crate::compile::MeaningOf);
+pub struct Meaning(pub(crate) MeaningOf);
 
 /// A Service frontend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,13 +97,4 @@ pub enum FrontendOutcome {
     Pass,
     /// `ServiceNoBackend`, `ServiceDenied` or `ServicePartlyDenied`.
     Refuse(Reason),
-}
-
-/// A set of protocols and ports in its one canonical form.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ports {
-    /// Every protocol; then `ranges` is empty.
-    pub every_protocol: bool,
-    /// `(protocol, first, last)`: sorted, disjoint, not adjacent within a protocol.
-    pub ranges: Vec<(Protocol, u16, u16)>,
 }

@@ -1,6 +1,11 @@
 //! What the compiled tables say about one connection, and which policies say it.
 
+mod half;
+mod party;
+
 use std::net::IpAddr;
+
+use half::Judge;
 
 use crate::{
     desired::Desired,
@@ -72,8 +77,22 @@ impl Explanation {
 
 /// Judges a connection by `desired`, compiled from `snapshot` for the whole cluster.
 ///
-/// `None` where an end has no address in the family, or does not exist.
+/// A Service without ready backends is judged only where egress policy refuses it; otherwise no
+/// policy has a say. `None` then, and where an end has no address in the family, does not exist,
+/// or is a Service without the port.
 #[must_use]
-pub fn explain(_snapshot: &Snapshot, _desired: &Desired, _question: &Question) -> Option<Explanation> {
-    None
+pub fn explain(snapshot: &Snapshot, desired: &Desired, question: &Question) -> Option<Explanation> {
+    let from = party::source(snapshot, question)?;
+    let to = party::destination(snapshot, question)?;
+    let judge = Judge {
+        snapshot,
+        desired,
+        protocol: question.protocol,
+    };
+    let egress = judge.egress(&from, &to);
+    if to.backends.is_empty() && egress.allowed {
+        return None;
+    }
+    let ingress = judge.ingress(&from, &to);
+    Some(Explanation { ingress, egress })
 }

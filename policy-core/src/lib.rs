@@ -7,5 +7,7 @@ pub mod compile;
 pub mod desired;
 pub mod explain;
 pub mod fault;
+mod lookup;
 pub mod model;
 pub mod plan;
+pub mod ports;

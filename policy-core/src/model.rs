@@ -12,7 +12,7 @@ mod service;
 use std::{collections::BTreeMap, net::IpAddr};
 
 pub use name::ObjectName;
-pub use pod::{ContainerPort, Phase, Pod};
+pub use pod::{ContainerPort, Phase, Pod, is_usable};
 pub use policy::{IpBlock, NetworkPolicy, Peer, Port, PortSpec, Rule};
 pub use policy_common::drops::Direction;
 pub use port::{Family, Protocol};
@@ -26,11 +26,11 @@ pub struct Snapshot {
     pub namespaces: BTreeMap<String, Labels>,
     /// Pods, by namespace and name.
     pub pods: BTreeMap<ObjectName, Pod>,
-    /// NetworkPolicies (`networking.k8s.io/v1`).
+    /// `NetworkPolicies` (`networking.k8s.io/v1`).
     pub policies: BTreeMap<ObjectName, NetworkPolicy>,
     /// Services (`v1`).
     pub services: BTreeMap<ObjectName, Service>,
-    /// EndpointSlices (`discovery.k8s.io/v1`).
+    /// `EndpointSlices` (`discovery.k8s.io/v1`).
     pub endpoint_slices: BTreeMap<ObjectName, EndpointSlice>,
     /// Addresses of each node (`status.addresses` of the types `InternalIP` and `ExternalIP`).
     pub nodes: BTreeMap<String, Vec<IpAddr>>,

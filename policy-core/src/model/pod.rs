@@ -43,3 +43,40 @@ pub enum Phase {
     /// Succeeded or Failed: its address may be another's by now.
     Finished,
 }
+
+impl Pod {
+    /// Whether policy knows the pod: it runs, in a network namespace of its own (S6, S7).
+    #[must_use]
+    pub fn is_subject(&self) -> bool {
+        !self.host_network && self.phase == Phase::Live
+    }
+
+    /// Its addresses that packets can carry: never one that maps IPv4 into IPv6.
+    pub fn usable_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.addresses
+            .iter()
+            .copied()
+            .filter(|address| is_usable(*address))
+    }
+
+    /// Numbers of its ports of this name and protocol (S23).
+    pub fn named_ports<'a>(
+        &'a self,
+        name: &'a str,
+        protocol: Protocol,
+    ) -> impl Iterator<Item = u16> + 'a {
+        self.ports
+            .iter()
+            .filter(move |port| port.protocol == protocol && port.name.as_deref() == Some(name))
+            .map(|port| port.port)
+    }
+}
+
+/// Whether a packet can carry an address: classifiers drop IPv6 that claims to be IPv4.
+#[must_use]
+pub fn is_usable(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(address) => address.to_ipv4_mapped().is_none(),
+    }
+}

@@ -1,10 +1,10 @@
-//! NetworkPolicies.
+//! `NetworkPolicies`.
 
 use ipnetwork::IpNetwork;
 
 use super::{Direction, Protocol, Selector};
 
-/// A NetworkPolicy (`networking.k8s.io/v1`).
+/// A `NetworkPolicy` (`networking.k8s.io/v1`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkPolicy {
     /// `spec.podSelector`: the subjects, in the policy's namespace.

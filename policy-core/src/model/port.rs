@@ -63,7 +63,7 @@ impl Family {
         }
     }
 
-    /// The API's word for it (`core/v1` IPFamily).
+    /// The API's word for it (`core/v1` `IPFamily`).
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

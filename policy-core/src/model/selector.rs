@@ -1,4 +1,4 @@
-//! Label selectors (`meta/v1` LabelSelector).
+//! Label selectors (`meta/v1` `LabelSelector`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,4 +35,27 @@ pub enum Operator {
     Exists,
     /// The key is absent.
     DoesNotExist,
+}
+
+impl Selector {
+    /// Whether all requirements hold of these labels.
+    #[must_use]
+    pub fn matches(&self, labels: &Labels) -> bool {
+        self.requirements
+            .iter()
+            .all(|requirement| requirement.holds(labels))
+    }
+}
+
+impl Requirement {
+    /// `NotIn` and `DoesNotExist` hold where the key is absent (S16).
+    fn holds(&self, labels: &Labels) -> bool {
+        let value = labels.get(&self.key);
+        match &self.operator {
+            Operator::In(values) => value.is_some_and(|value| values.contains(value)),
+            Operator::NotIn(values) => value.is_none_or(|value| !values.contains(value)),
+            Operator::Exists => value.is_some(),
+            Operator::DoesNotExist => value.is_none(),
+        }
+    }
 }

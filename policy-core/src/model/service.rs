@@ -1,4 +1,4 @@
-//! Services and EndpointSlices, as far as kube-proxy's translation depends on them.
+//! Services and `EndpointSlices`, as far as kube-proxy's translation depends on them.
 
 use std::net::IpAddr;
 
@@ -28,7 +28,7 @@ pub struct ServicePort {
     pub node_port: Option<u16>,
 }
 
-/// An EndpointSlice (`discovery.k8s.io/v1`).
+/// An `EndpointSlice` (`discovery.k8s.io/v1`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointSlice {
     /// Label `kubernetes.io/service-name`: a Service of the slice's namespace.
@@ -39,7 +39,7 @@ pub struct EndpointSlice {
     pub endpoints: Vec<SliceEndpoint>,
 }
 
-/// An entry of `ports` of an EndpointSlice.
+/// An entry of `ports` of an `EndpointSlice`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlicePort {
     /// `name`; empty where absent.
@@ -50,7 +50,7 @@ pub struct SlicePort {
     pub protocol: Protocol,
 }
 
-/// An entry of `endpoints` of an EndpointSlice.
+/// An entry of `endpoints` of an `EndpointSlice`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SliceEndpoint {
     /// `addresses[0]`; the rest is unspecified by the API.

@@ -1,0 +1,272 @@
+//! Rules in the form that the later stages work on; what cannot be expressed becomes a fault.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnetwork::IpNetwork;
+
+use crate::{
+    fault::Fault,
+    model::{
+        Direction, IpBlock, NetworkPolicy, ObjectName, Peer, Pod, Port, PortSpec, Rule, is_usable,
+    },
+    ports::Ports,
+};
+
+use super::{
+    meaning::{NamedPort, Namespaces, PeerKey, PeerList, Resolved},
+    subject::applies,
+};
+
+/// A policy's rules, by their index in the API object; none in a direction that it leaves alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CompiledPolicy {
+    pub(crate) ingress: Vec<CompiledRule>,
+    pub(crate) egress: Vec<CompiledRule>,
+}
+
+/// A rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CompiledRule {
+    /// `from` or `to`; `None` means every address (S11).
+    pub(crate) peers: Option<PeerList>,
+    /// `ports`.
+    pub(crate) ports: RulePorts,
+}
+
+/// The ports of a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RulePorts {
+    /// Those given by number.
+    pub(crate) numbers: Ports,
+    /// Those that only a pod can resolve.
+    pub(crate) names: BTreeSet<NamedPort>,
+}
+
+impl CompiledPolicy {
+    /// The rules of one direction.
+    pub(crate) fn rules(&self, direction: Direction) -> &[CompiledRule] {
+        match direction {
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        }
+    }
+}
+
+impl RulePorts {
+    /// The numbers that the names have here, and those given.
+    pub(crate) fn resolve(&self, resolved: &Resolved) -> Ports {
+        let named = self.names.iter().flat_map(|name| {
+            let numbers = resolved.get(name).into_iter().flatten();
+            numbers.map(|&port| (name.protocol, port, port))
+        });
+        Ports::union([&self.numbers, &Ports::from_ranges(named)])
+    }
+
+    /// The numbers that the names have on a pod.
+    pub(crate) fn names_on(&self, pod: &Pod) -> Resolved {
+        let numbers = |name: &NamedPort| pod.named_ports(&name.name, name.protocol).collect();
+        let resolved = self.names.iter().map(|name| (name.clone(), numbers(name)));
+        resolved
+            .filter(|(_, numbers): &(_, BTreeSet<_>)| !numbers.is_empty())
+            .collect()
+    }
+}
+
+/// Puts rules into their working form. Equal peer lists share their memory.
+#[derive(Default)]
+pub(super) struct RuleCompiler {
+    lists: BTreeMap<PeerList, PeerList>,
+    pub(super) faults: Vec<Fault>,
+}
+
+/// A place in a policy, for faults.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    policy: &'a ObjectName,
+    direction: Direction,
+    rule: usize,
+}
+
+impl RuleCompiler {
+    /// The rules of a policy in the directions that it applies to.
+    pub(super) fn policy(&mut self, name: &ObjectName, policy: &NetworkPolicy) -> CompiledPolicy {
+        if policy.subject.is_none() {
+            self.faults.push(Fault {
+                kind: "NetworkPolicy",
+                object: name.clone(),
+                field: "spec.podSelector".to_owned(),
+                reason: "the selector cannot be read".to_owned(),
+                action: "isolates every pod of its namespace and allows nothing",
+            });
+        }
+        let mut rules = |direction, rules: &[Rule]| {
+            let used = applies(policy, direction);
+            let rules = rules.iter().enumerate().filter(|_| used);
+            rules
+                .map(|(rule, value)| {
+                    self.rule(
+                        Place {
+                            policy: name,
+                            direction,
+                            rule,
+                        },
+                        value,
+                    )
+                })
+                .collect::<Vec<_>>()
+        };
+        let ingress = rules(Direction::Ingress, &policy.ingress);
+        let egress = rules(Direction::Egress, &policy.egress);
+        // Whom the author meant is unknown, so nobody may profit from the rules (S17).
+        match policy.subject {
+            Some(_) => CompiledPolicy { ingress, egress },
+            None => CompiledPolicy::default(),
+        }
+    }
+
+    fn rule(&mut self, place: Place<'_>, rule: &Rule) -> CompiledRule {
+        // Peers that are all invalid leave an empty list, which is nobody; no peers is everybody.
+        let peers = (!rule.peers.is_empty()).then(|| {
+            let peers = rule.peers.iter().enumerate();
+            let keys = peers
+                .filter_map(|(index, peer)| self.peer(place, index, peer))
+                .collect();
+            self.shared(PeerList::new(keys))
+        });
+        CompiledRule {
+            peers,
+            ports: self.ports(place, &rule.ports),
+        }
+    }
+
+    fn shared(&mut self, list: PeerList) -> PeerList {
+        self.lists.entry(list.clone()).or_insert(list).clone()
+    }
+
+    fn peer(&mut self, place: Place<'_>, index: usize, peer: &Peer) -> Option<PeerKey> {
+        match peer {
+            Peer::Pods { namespaces, pods } => {
+                let namespaces = match namespaces {
+                    None => Namespaces::Own(place.policy.namespace.clone()),
+                    Some(selector) => Namespaces::Matching(selector.clone()),
+                };
+                Some(PeerKey::Pods {
+                    namespaces,
+                    pods: pods.clone(),
+                })
+            }
+            Peer::Block(block) => self.block(place, index, block),
+            Peer::Invalid { reason } => {
+                self.fault(
+                    place,
+                    &peer_field(place, index),
+                    reason.clone(),
+                    "matches nothing",
+                );
+                None
+            }
+        }
+    }
+
+    fn block(&mut self, place: Place<'_>, index: usize, block: &IpBlock) -> Option<PeerKey> {
+        let field = format!("{}.ipBlock", peer_field(place, index));
+        let cidr = masked(block.cidr);
+        if is_mapped(cidr) {
+            let reason = format!("{cidr} holds IPv4 addresses written as IPv6");
+            self.fault(place, &format!("{field}.cidr"), reason, "matches nothing");
+            return None;
+        }
+        let mut except = BTreeSet::new();
+        for (index, &inner) in block.except.iter().enumerate() {
+            let inner = masked(inner);
+            if inner == cidr || !contains(cidr, inner) {
+                let field = format!("{field}.except[{index}]");
+                let reason = format!("{inner} is not a part of {cidr}");
+                self.fault(place, &field, reason, "subtracts what both have in common");
+            }
+            if !is_mapped(inner) && (contains(cidr, inner) || contains(inner, cidr)) {
+                except.insert(inner);
+            }
+        }
+        Some(PeerKey::Block { cidr, except })
+    }
+
+    /// No ports at all is every protocol; ports that are all invalid are none (S21, S22).
+    fn ports(&mut self, place: Place<'_>, ports: &[Port]) -> RulePorts {
+        if ports.is_empty() {
+            return RulePorts {
+                numbers: Ports::everything(),
+                names: BTreeSet::new(),
+            };
+        }
+        let mut ranges = Vec::new();
+        let mut names = BTreeSet::new();
+        for (index, Port { protocol, port }) in ports.iter().enumerate() {
+            let reason = match port {
+                PortSpec::Every => {
+                    ranges.push((*protocol, 0, u16::MAX));
+                    continue;
+                }
+                PortSpec::Range { first, last } if first <= last => {
+                    ranges.push((*protocol, *first, *last));
+                    continue;
+                }
+                PortSpec::Named(name) => {
+                    names.insert(NamedPort {
+                        name: name.clone(),
+                        protocol: *protocol,
+                    });
+                    continue;
+                }
+                PortSpec::Range { first, last } => format!("endPort {last} is below port {first}"),
+                PortSpec::Invalid { reason } => reason.clone(),
+            };
+            let field = format!("{}.ports[{index}]", rule_field(place));
+            self.fault(place, &field, reason, "allows nothing");
+        }
+        RulePorts {
+            numbers: Ports::from_ranges(ranges),
+            names,
+        }
+    }
+
+    fn fault(&mut self, place: Place<'_>, field: &str, reason: String, action: &'static str) {
+        self.faults.push(Fault {
+            kind: "NetworkPolicy",
+            object: place.policy.clone(),
+            field: field.to_owned(),
+            reason,
+            action,
+        });
+    }
+}
+
+fn rule_field(place: Place<'_>) -> String {
+    match place.direction {
+        Direction::Ingress => format!("spec.ingress[{}]", place.rule),
+        Direction::Egress => format!("spec.egress[{}]", place.rule),
+    }
+}
+
+fn peer_field(place: Place<'_>, index: usize) -> String {
+    let list = match place.direction {
+        Direction::Ingress => "from",
+        Direction::Egress => "to",
+    };
+    format!("{}.{list}[{index}]", rule_field(place))
+}
+
+/// The block with its host bits zero (S18).
+pub(crate) fn masked(block: IpNetwork) -> IpNetwork {
+    IpNetwork::new(block.network(), block.prefix()).unwrap_or(block)
+}
+
+/// Whether `outer` holds all of `inner`; never across families (S20).
+pub(crate) fn contains(outer: IpNetwork, inner: IpNetwork) -> bool {
+    outer.prefix() <= inner.prefix() && outer.contains(inner.network())
+}
+
+/// Whether all of a block is IPv4 written as IPv6: no packet carries such an address.
+fn is_mapped(block: IpNetwork) -> bool {
+    block.prefix() >= 96 && !is_usable(block.network())
+}

@@ -1,0 +1,179 @@
+//! Who the ends of a connection are.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use crate::{
+    compile::{Target, behind},
+    model::{Family, ObjectName, Pod, Snapshot, is_usable},
+};
+
+use super::{Party, Question};
+
+/// One end, as the datapath knows it.
+#[derive(Clone, Copy)]
+pub(super) struct End<'a> {
+    pub(super) address: IpAddr,
+    pub(super) kind: EndKind<'a>,
+}
+
+/// What is at an address.
+#[derive(Clone, Copy)]
+pub(super) enum EndKind<'a> {
+    /// A pod with a network of its own.
+    Pod(&'a ObjectName, &'a Pod),
+    /// A process of the node of this name.
+    Node(Option<&'a str>),
+    /// Anything else.
+    Outside,
+}
+
+/// Where a connection is meant to go, and where it ends.
+pub(super) struct Destination<'a> {
+    /// Address and port that the initiator uses.
+    pub(super) address: IpAddr,
+    pub(super) port: u16,
+    /// Whether the frontend's own address must be allowed; `None` where there is no frontend.
+    pub(super) frontend: Option<Target>,
+    /// Where it ends, at which port: the destination itself, or the backends of a Service.
+    pub(super) backends: Vec<(End<'a>, u16)>,
+}
+
+/// The end that opens the connection. Addresses other than pods' are outside of the cluster:
+/// what is forwarded from one is no process of a node (S37).
+pub(super) fn source<'a>(snapshot: &'a Snapshot, question: &Question) -> Option<End<'a>> {
+    match &question.from {
+        Party::Pod(name) => pod(snapshot, name, question.family),
+        Party::Address(address) => {
+            let address = in_family(*address, question.family)?;
+            let kind = owner(snapshot, address).unwrap_or(EndKind::Outside);
+            Some(End { address, kind })
+        }
+        Party::Service(_) => None,
+    }
+}
+
+/// The end that is meant.
+pub(super) fn destination<'a>(
+    snapshot: &'a Snapshot,
+    question: &Question,
+) -> Option<Destination<'a>> {
+    let (port, family) = (question.port, question.family);
+    let address = match &question.to {
+        Party::Pod(name) => {
+            let end = pod(snapshot, name, family)?;
+            let (address, backends) = (end.address, vec![(end, port)]);
+            return Some(Destination {
+                address,
+                port,
+                frontend: None,
+                backends,
+            });
+        }
+        Party::Address(address) => in_family(*address, family)?,
+        Party::Service(name) => {
+            let service = snapshot.services.get(name)?;
+            *service
+                .cluster_ips
+                .iter()
+                .find(|address| Family::of(**address) == family)?
+        }
+    };
+    let frontend = behind(snapshot, address, question.protocol, port);
+    let backends = match (&frontend, &question.to) {
+        (Some(target), _) => {
+            let backends = target.backends.iter();
+            backends
+                .map(|&(backend, port)| (end(snapshot, backend), port))
+                .collect()
+        }
+        (None, Party::Service(_)) => return None,
+        (None, _) => vec![(end(snapshot, address), port)],
+    };
+    Some(Destination {
+        address,
+        port,
+        frontend,
+        backends,
+    })
+}
+
+/// A pod that runs; one with `hostNetwork` is its node.
+fn pod<'a>(snapshot: &'a Snapshot, name: &ObjectName, family: Family) -> Option<End<'a>> {
+    let (name, pod) = snapshot.pods.get_key_value(name)?;
+    if pod.is_subject() {
+        let address = pod
+            .usable_addresses()
+            .find(|address| Family::of(*address) == family)?;
+        return Some(End {
+            address,
+            kind: EndKind::Pod(name, pod),
+        });
+    }
+    if !pod.host_network || pod.phase != crate::model::Phase::Live {
+        return None;
+    }
+    let node = pod.node.as_deref();
+    let of_node = node
+        .and_then(|node| snapshot.nodes.get(node))
+        .into_iter()
+        .flatten();
+    let mut addresses = pod.addresses.iter().chain(of_node);
+    let address = *addresses.find(|address| Family::of(**address) == family)?;
+    Some(End {
+        address,
+        kind: EndKind::Node(node),
+    })
+}
+
+fn end(snapshot: &Snapshot, address: IpAddr) -> End<'_> {
+    let node = || {
+        let mut nodes = snapshot.nodes.iter();
+        let (name, _) = nodes.find(|(_, addresses)| addresses.contains(&address))?;
+        Some(EndKind::Node(Some(name)))
+    };
+    let kind = owner(snapshot, address)
+        .or_else(node)
+        .unwrap_or(EndKind::Outside);
+    End { address, kind }
+}
+
+/// The pod that has an address.
+fn owner(snapshot: &Snapshot, address: IpAddr) -> Option<EndKind<'_>> {
+    let mut pods = snapshot.pods.iter().filter(|(_, pod)| pod.is_subject());
+    let (name, pod) = pods.find(|(_, pod)| pod.addresses.contains(&address))?;
+    Some(EndKind::Pod(name, pod))
+}
+
+fn in_family(address: IpAddr, family: Family) -> Option<IpAddr> {
+    (Family::of(address) == family && is_usable(address)).then_some(address)
+}
+
+impl<'a> End<'a> {
+    /// Whether both are the same pod (S39).
+    pub(super) fn is_same_pod(&self, other: &Self) -> bool {
+        matches!((self.kind, other.kind), (EndKind::Pod(a, _), EndKind::Pod(b, _)) if a == b)
+    }
+
+    /// Whether this is a process of the node that `pod` runs on (S37).
+    pub(super) fn is_node_of(&self, pod: &Pod) -> bool {
+        matches!(self.kind, EndKind::Node(Some(node)) if pod.node.as_deref() == Some(node))
+    }
+
+    /// The pod, where it is one.
+    pub(super) fn pod(&self) -> Option<(&'a ObjectName, &'a Pod)> {
+        match self.kind {
+            EndKind::Pod(name, pod) => Some((name, pod)),
+            EndKind::Node(_) | EndKind::Outside => None,
+        }
+    }
+}
+
+impl Destination<'_> {
+    /// Addresses of the backends, for attribution of what a frontend decides.
+    pub(super) fn places(&self) -> BTreeSet<(IpAddr, u16)> {
+        self.backends
+            .iter()
+            .map(|(end, port)| (end.address, *port))
+            .collect()
+    }
+}

@@ -1,0 +1,90 @@
+//! Look-ups in the compiled tables, as the classifiers make them in their maps.
+
+use std::net::IpAddr;
+
+use policy_common::{allow::DEFAULT_IDENTITY, drops::Reason};
+
+use crate::{
+    compile::{self, AddressMeaning, MeaningOf},
+    desired::{Content, Desired, Frontend, FrontendOutcome, IdentityIndex, Isolation},
+    model::{Direction, Protocol},
+    ports::Ports,
+};
+
+impl Desired {
+    /// The identity of an address: its own, else that of the smallest block around it, else
+    /// `DEFAULT_IDENTITY`.
+    #[must_use]
+    pub fn identity_of(&self, address: IpAddr) -> IdentityIndex {
+        let exact = self.addresses.get(&address).copied();
+        let found = exact.or_else(|| compile::longest(&self.blocks, address));
+        found.unwrap_or(DEFAULT_IDENTITY)
+    }
+
+    /// The first packet of a connection between an isolated pod and `remote`; `port` is the
+    /// destination's.
+    ///
+    /// # Errors
+    ///
+    /// The reason for which the packet is dropped.
+    pub fn judge(
+        &self,
+        isolation: &Isolation,
+        direction: Direction,
+        remote: IpAddr,
+        protocol: Protocol,
+        port: u16,
+    ) -> Result<(), Reason> {
+        let content = &self.contents[isolation.content];
+        if direction == Direction::Egress {
+            let frontend = Frontend {
+                address: remote,
+                protocol,
+                port,
+            };
+            if let Some(&identity) = self.frontends.get(&frontend) {
+                return content.frontend(identity);
+            }
+        }
+        let ports = content.ports_of(self.identity_of(remote));
+        let allowed = ports.is_some_and(|ports| ports.contains(protocol, port));
+        if allowed { Ok(()) } else { Err(Reason::NoRule) }
+    }
+
+    /// What an address's identity means; `None` for `DEFAULT_IDENTITY` and for frontends.
+    pub(crate) fn meaning_of(&self, identity: IdentityIndex) -> Option<&AddressMeaning> {
+        match &self.identities.get((identity as usize).checked_sub(1)?)?.0 {
+            MeaningOf::Addresses(meaning) => Some(meaning),
+            MeaningOf::Frontends(_) => None,
+        }
+    }
+}
+
+impl Content {
+    /// The ports of an identity; `None` where there are none.
+    #[must_use]
+    pub fn ports_of(&self, identity: IdentityIndex) -> Option<&Ports> {
+        self.ports
+            .get(&identity)
+            .or_else(|| self.ports.get(&DEFAULT_IDENTITY))
+    }
+
+    /// What happens to a new connection to a frontend of this identity.
+    ///
+    /// # Errors
+    ///
+    /// The reason for which the packet is dropped.
+    pub fn frontend(&self, identity: IdentityIndex) -> Result<(), Reason> {
+        let open = || {
+            self.ports
+                .get(&DEFAULT_IDENTITY)
+                .is_some_and(|ports| ports.every_protocol)
+        };
+        match self.frontends.get(&identity) {
+            Some(FrontendOutcome::Pass) => Ok(()),
+            Some(FrontendOutcome::Refuse(reason)) => Err(*reason),
+            None if open() => Ok(()),
+            None => Err(Reason::ServiceDenied),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! One test per line of the contract, named after it, over the compiler and its explanations.
+
+mod cluster;
+mod isolation;
+mod peers;
+mod ports;
+mod services;
