@@ -1,0 +1,45 @@
+//! The command line.
+
+mod lab;
+mod progress;
+mod sources;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit codes, as in every command of this project.
+mod exit {
+    /// Nothing to report.
+    pub(super) const FINE: u8 = 0;
+    /// An expectation not met, wire and compiler disagree, a probe lost.
+    pub(super) const FINDINGS: u8 = 1;
+    /// Bad input or usage.
+    pub(super) const INPUT: u8 = 2;
+    /// The environment or the tool itself failed.
+    pub(super) const FAILED: u8 = 3;
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "policy-agent", version, about, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Builds a cluster out of network namespaces and probes it through the real dataplane
+    Lab(lab::Arguments),
+}
+
+/// Runs what the command line asks for.
+#[must_use]
+pub fn main() -> ExitCode {
+    // clap ends the process with 2 on bad usage, and with 0 after --help.
+    let Arguments { command } = Arguments::parse();
+    let code = match command {
+        Command::Lab(arguments) => lab::main(arguments),
+    };
+    ExitCode::from(code)
+}

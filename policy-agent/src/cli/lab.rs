@@ -1,0 +1,195 @@
+//! `policy-agent lab`.
+
+mod input;
+mod output;
+
+use std::{path::PathBuf, str::FromStr};
+
+use clap::{Args, ValueEnum};
+use policy_core::model::Protocol;
+use policy_manifest::End;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{exit, progress::Line};
+use crate::{
+    dataplane::Parts,
+    lab::{self, Order, topology::Topology},
+};
+use input::InputError;
+
+const EXAMPLES: &str = "\
+Examples:
+  policy-agent lab -f cluster.yaml
+      every pod to every pod at every declared port, as a table
+  policy-agent lab -f cluster.yaml --expect cluster.expect.yaml
+      the same, held against what you expect; for CI
+  kubectl get ns,no,po,svc,endpointslices,netpol -A -o yaml | policy-agent lab -f -
+      a cluster's policies, without the cluster
+  policy-agent lab -f cluster.yaml --from web/frontend --to 10.0.0.7 --port 443/TCP -o json
+      one question, for another program
+  policy-agent lab -f cluster.yaml --without ingress
+      self-check: must end with 1, for the lab sees packets pass that the policies deny
+
+Exit codes:
+  0  fine
+  1  findings: an expectation not met, wire and compiler disagree, a probe lost
+  2  bad input or usage
+  3  the environment or the tool failed; also when probes fail before any policy is in force
+  130, 143  ended by SIGINT, SIGTERM
+
+The lab needs root, Linux with BTF, and the program nft. All that it makes lives in network
+namespaces that have no name and go away with the process, however it ends.";
+
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Manifests: a file, a folder (its .yaml, .yml and .json files, but no *.expect.yaml), or -
+    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+
+    /// Expectations that the table must meet
+    #[arg(long, value_name = "FILE")]
+    expect: Option<PathBuf>,
+
+    /// Probe this port instead of the declared ones, as in 80/TCP or 53/UDP
+    #[arg(long = "port", value_name = "PORT[/PROTOCOL]", value_parser = port)]
+    ports: Vec<(u16, Protocol)>,
+
+    /// Probe from here instead of from every pod: NAMESPACE/POD, host/NAME or an address
+    #[arg(long, value_name = "END")]
+    from: Vec<End>,
+
+    /// Probe to here: NAMESPACE/POD, host/NAME, service/NAMESPACE/NAME or an address
+    #[arg(long, value_name = "END")]
+    to: Vec<End>,
+
+    /// How pods are joined to their nodes: as by the CNI plugin of this name
+    #[arg(long, value_enum, default_value_t)]
+    topology: Topology,
+
+    /// What to print on standard output
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+
+    /// Self-check: leave a part of the dataplane out; the lab must notice, and end with 1
+    #[arg(long, value_name = "PART", value_enum)]
+    without: Vec<Part>,
+}
+
+/// Form of the truth table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// A part of the dataplane that can be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The classifier of packets to a pod
+    Ingress,
+    /// The classifier of packets from a pod
+    Egress,
+    /// IPv6
+    Ipv6,
+    /// The check of source addresses
+    AntiSpoofing,
+}
+
+/// Runs the lab; the exit code.
+pub(super) fn main(arguments: Arguments) -> u8 {
+    let Arguments { files, expect, ports, from, to, topology, output, without } = arguments;
+    let wanted = input::Wanted { files, expect, ports, from, to };
+    let input = match input::read(&wanted) {
+        Ok(input) => input,
+        Err(error) => return refuse(&error),
+    };
+    output::notes(&input.notes);
+    let order = Order {
+        manifests: input.manifests,
+        probes: input.probes,
+        expectations: input.expectations,
+        topology,
+        parts: parts(&without),
+    };
+    match stand(order) {
+        Ok(Ending::Done(Ok(report))) => {
+            if let Err(error) = output::print(&report, output) {
+                output::error(&error);
+                return exit::FAILED;
+            }
+            if report.clean() { exit::FINE } else { exit::FINDINGS }
+        }
+        Ok(Ending::Done(Err(error))) => {
+            output::error(&error);
+            if error.is_input() { exit::INPUT } else { exit::FAILED }
+        }
+        Ok(Ending::Signal(number)) => 128 + number,
+        Err(error) => {
+            output::error(&error);
+            exit::FAILED
+        }
+    }
+}
+
+fn refuse(error: &InputError) -> u8 {
+    output::error(error);
+    exit::INPUT
+}
+
+/// How a lab came to its end.
+enum Ending {
+    Done(Result<lab::Report, lab::Error>),
+    Signal(u8),
+}
+
+/// Runs the lab until it is done or a signal ends it, which takes it down in good order.
+fn stand(order: Order) -> std::io::Result<Ending> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let line = Line::new();
+        Ok(tokio::select! {
+            outcome = lab::run(order, &line) => Ending::Done(outcome),
+            _ = interrupt.recv() => Ending::Signal(2),
+            _ = terminate.recv() => Ending::Signal(15),
+        })
+    })
+}
+
+fn parts(without: &[Part]) -> Parts {
+    let has = |part| !without.contains(&part);
+    Parts {
+        ingress: has(Part::Ingress),
+        egress: has(Part::Egress),
+        ipv6: has(Part::Ipv6),
+        anti_spoofing: has(Part::AntiSpoofing),
+    }
+}
+
+/// Reads `80`, `80/TCP`, `53/udp`.
+fn port(text: &str) -> Result<(u16, Protocol), String> {
+    let (number, protocol) = text.split_once('/').unwrap_or((text, Protocol::Tcp.name()));
+    let number = u16::from_str(number).ok().filter(|number| *number > 0);
+    let protocol =
+        Protocol::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(protocol));
+    number.zip(protocol).ok_or_else(|| "write a port as in 80/TCP, 53/UDP or 80".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_read_as_kubectl_writes_them() {
+        assert_eq!(port("80"), Ok((80, Protocol::Tcp)));
+        assert_eq!(port("53/udp"), Ok((53, Protocol::Udp)));
+        for bad in ["", "0", "65536", "80/", "80/ICMP", "http"] {
+            assert!(port(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The agents of a lab: the code of a real node, each on a thread inside its node's namespace.
+
+use std::{io, thread};
+
+use policy_common::drops::DropRecord;
+use policy_core::model::{ObjectName, Snapshot};
+use tokio::{
+    runtime,
+    sync::{mpsc, oneshot},
+};
+
+use super::netns::{self, Namespace};
+use crate::{
+    dataplane::{DataplaneError, Drops, Parts},
+    node::{Node, NodeConfig, NodeError, Reconciled},
+};
+
+/// Why an agent does not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its thread or runtime.
+    #[error("cannot start a thread for the agent")]
+    Thread(#[source] io::Error),
+    /// Its namespace.
+    #[error(transparent)]
+    Namespace(#[from] netns::Error),
+    /// The node.
+    #[error(transparent)]
+    Node(#[from] Box<NodeError>),
+    /// Its drop records.
+    #[error("cannot read drop records")]
+    Drops(#[source] DataplaneError),
+    /// It has not found every pod of its node.
+    #[error("found no interface of {}", listed(pods))]
+    Undiscovered {
+        /// The pods.
+        pods: Vec<ObjectName>,
+    },
+    /// Its thread ended.
+    #[error("the agent has ended")]
+    Gone,
+}
+
+/// An agent at work; it ends when dropped, and with it its programs, maps and links.
+#[derive(Debug)]
+pub struct Agent {
+    /// Its node.
+    pub node: String,
+    orders: Option<mpsc::Sender<Order>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// A snapshot to enforce, and where to say that it is.
+struct Order {
+    snapshot: Snapshot,
+    done: oneshot::Sender<Result<Reconciled, Error>>,
+}
+
+impl Agent {
+    /// Starts the agent of `node` in its namespace; its drop records go to `records`.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel gives no thread, or refuses the programs.
+    pub async fn start(
+        node: &str,
+        namespace: Namespace,
+        parts: Parts,
+        records: mpsc::UnboundedSender<DropRecord>,
+    ) -> Result<Self, Error> {
+        let (orders, inbox) = mpsc::channel(1);
+        let (started, start) = oneshot::channel();
+        let config = NodeConfig { parts, ..NodeConfig::new(node) };
+        let thread = thread::Builder::new()
+            .name(format!("agent {node}"))
+            .spawn(move || live(&namespace, config, started, inbox, &records))
+            .map_err(Error::Thread)?;
+        let agent = Self { node: node.to_owned(), orders: Some(orders), thread: Some(thread) };
+        start.await.unwrap_or(Err(Error::Gone)).map(|()| agent)
+    }
+
+    /// Makes the agent enforce a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot, or a pod of its node has no interface.
+    pub async fn reconcile(&self, snapshot: &Snapshot) -> Result<Reconciled, Error> {
+        let (done, outcome) = oneshot::channel();
+        let order = Order { snapshot: snapshot.clone(), done };
+        let orders = self.orders.as_ref().ok_or(Error::Gone)?;
+        orders.send(order).await.map_err(|_closed| Error::Gone)?;
+        let reconciled = outcome.await.unwrap_or(Err(Error::Gone))?;
+        if reconciled.pods_without_interface.is_empty() {
+            Ok(reconciled)
+        } else {
+            Err(Error::Undiscovered { pods: reconciled.pods_without_interface })
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been printed by its hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The life of an agent's thread.
+fn live(
+    namespace: &Namespace,
+    config: NodeConfig,
+    started: oneshot::Sender<Result<(), Error>>,
+    inbox: mpsc::Receiver<Order>,
+    records: &mpsc::UnboundedSender<DropRecord>,
+) {
+    let begin = || {
+        namespace.enter()?;
+        runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)
+    };
+    match begin() {
+        Ok(runtime) => runtime.block_on(work(config, started, inbox, records)),
+        Err(error) => drop(started.send(Err(error))),
+    }
+}
+
+async fn work(
+    config: NodeConfig,
+    started: oneshot::Sender<Result<(), Error>>,
+    mut inbox: mpsc::Receiver<Order>,
+    records: &mpsc::UnboundedSender<DropRecord>,
+) {
+    let (mut node, mut drops) = match open(config) {
+        Ok(both) => both,
+        Err(error) => return drop(started.send(Err(error))),
+    };
+    if started.send(Ok(())).is_err() {
+        return;
+    }
+    loop {
+        tokio::select! {
+            order = inbox.recv() => {
+                let Some(Order { snapshot, done }) = order else { return };
+                let outcome = node.reconcile(&snapshot).await;
+                let _ = done.send(outcome.map_err(|error| Error::Node(Box::new(error))));
+            }
+            record = drops.next() => {
+                // A record of another length cannot be attributed; the probe will count as lost.
+                if let Ok(record) = record {
+                    let _ = records.send(record);
+                }
+            }
+        }
+    }
+}
+
+fn open(config: NodeConfig) -> Result<(Node, Drops), Error> {
+    let mut node = Node::start(config).map_err(|error| Error::Node(Box::new(error)))?;
+    let drops = node.dataplane().drops().map_err(Error::Drops)?;
+    Ok((node, drops))
+}
+
+fn listed(pods: &[ObjectName]) -> String {
+    pods.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,241 @@
+//! Which machines the lab has, and at which addresses. Pure.
+
+mod spare;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+};
+
+use policy_core::model::{Family, ObjectName, Phase, Snapshot};
+use spare::Spare;
+
+/// Name of the node for pods that name none.
+pub const SPARE_NODE: &str = "lab-node";
+
+/// Why the manifests cannot be built as a network. All of these are the input's fault.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No pod has an address.
+    #[error("there is no pod with an address (status.podIPs)")]
+    NoPod,
+    /// Two machines at one address.
+    #[error("{first} and {second} both have the address {address}")]
+    SharedAddress {
+        /// The address.
+        address: IpAddr,
+        /// Who had it.
+        first: Machine,
+        /// Who has it too.
+        second: Machine,
+    },
+    /// An address that cannot be built.
+    #[error("{machine} has the address {address}, which no machine can have")]
+    ImpossibleAddress {
+        /// Who.
+        machine: Machine,
+        /// The address.
+        address: IpAddr,
+    },
+}
+
+/// Something with a network namespace of its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Machine {
+    /// A node, by name; its host-network pods live there.
+    Node(String),
+    /// A pod.
+    Pod(ObjectName),
+    /// A machine outside the cluster, by name.
+    Host(String),
+}
+
+/// `node/NAME`, `NAMESPACE/NAME`, `host/NAME`.
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(name) => write!(f, "node/{name}"),
+            Self::Pod(name) => name.fmt(f),
+            Self::Host(name) => write!(f, "host/{name}"),
+        }
+    }
+}
+
+/// A pod that gets a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodPlan {
+    /// Its name.
+    pub name: ObjectName,
+    /// Its node.
+    pub node: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The machines of a lab.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Blueprint {
+    /// Addresses of each node: at least one in each family that any pod has.
+    pub nodes: BTreeMap<String, Vec<IpAddr>>,
+    /// Pods, in the order of their names.
+    pub pods: Vec<PodPlan>,
+    /// Addresses of the machines outside the cluster.
+    pub hosts: BTreeMap<String, Vec<IpAddr>>,
+    /// The machine at each address.
+    pub owners: BTreeMap<IpAddr, Machine>,
+    /// Service addresses, which no machine has.
+    pub frontends: BTreeSet<IpAddr>,
+    /// What was made up or left out, for the reader.
+    pub notes: Vec<String>,
+}
+
+/// Draws the lab of a snapshot and of hosts, and completes the snapshot by what was made up:
+/// node addresses and the node of pods that name none.
+///
+/// `strangers` are addresses that something must answer or ask at although no object has them.
+///
+/// # Errors
+///
+/// Where two machines share an address, or nothing is there to build.
+pub fn draw(
+    snapshot: &mut Snapshot,
+    hosts: &BTreeMap<String, Vec<IpAddr>>,
+    strangers: &BTreeSet<IpAddr>,
+) -> Result<Blueprint, Error> {
+    let mut plan = Blueprint::default();
+    plan.frontends = snapshot
+        .services
+        .values()
+        .flat_map(|service| service.cluster_ips.iter().chain(&service.external_ips).copied())
+        .collect();
+    place_pods(&mut plan, snapshot);
+    if snapshot.pods.values().all(|pod| pod.addresses.is_empty()) {
+        return Err(Error::NoPod);
+    }
+    plan.nodes.extend(snapshot.nodes.clone());
+    place_host_network(&mut plan, snapshot);
+    plan.hosts.clone_from(hosts);
+    claim_all(&mut plan)?;
+    invite(&mut plan, snapshot, strangers);
+    give_node_addresses(&mut plan);
+    snapshot.nodes.clone_from(&plan.nodes);
+    Ok(plan)
+}
+
+/// Puts each pod with a namespace of its own on its node.
+fn place_pods(plan: &mut Blueprint, snapshot: &mut Snapshot) {
+    for (name, pod) in &mut snapshot.pods {
+        if pod.phase == Phase::Finished {
+            plan.notes.push(format!("{name} has finished: it is not in the lab"));
+            continue;
+        }
+        let node = pod.node.get_or_insert_with(|| {
+            plan.notes.push(format!("{name} names no node: it is put on {SPARE_NODE}"));
+            SPARE_NODE.to_owned()
+        });
+        if !snapshot.nodes.contains_key(node) && !plan.nodes.contains_key(node) {
+            plan.notes.push(format!("node {node} is not declared: it is made up"));
+        }
+        plan.nodes.entry(node.clone()).or_default();
+        if pod.addresses.is_empty() {
+            plan.notes.push(format!("{name} has no address (status.podIPs): it is not in the lab"));
+        } else if !pod.host_network {
+            plan.pods.push(PodPlan {
+                name: name.clone(),
+                node: node.clone(),
+                addresses: pod.addresses.clone(),
+            });
+        }
+    }
+}
+
+/// Gives nodes the addresses of their host-network pods.
+fn place_host_network(plan: &mut Blueprint, snapshot: &Snapshot) {
+    let live = snapshot.pods.values().filter(|pod| pod.phase == Phase::Live && pod.host_network);
+    for pod in live {
+        let Some(addresses) = pod.node.as_ref().and_then(|node| plan.nodes.get_mut(node)) else {
+            continue;
+        };
+        for address in &pod.addresses {
+            if !addresses.contains(address) {
+                addresses.push(*address);
+            }
+        }
+    }
+}
+
+/// Enters every address with its owner.
+fn claim_all(plan: &mut Blueprint) -> Result<(), Error> {
+    let nodes = plan.nodes.iter().map(|(name, at)| (Machine::Node(name.clone()), at));
+    let pods = plan.pods.iter().map(|pod| (Machine::Pod(pod.name.clone()), &pod.addresses));
+    let hosts = plan.hosts.iter().map(|(name, at)| (Machine::Host(name.clone()), at));
+    for (machine, addresses) in nodes.chain(pods).chain(hosts) {
+        for address in addresses {
+            if !possible(*address) {
+                return Err(Error::ImpossibleAddress { machine, address: *address });
+            }
+            match plan.owners.insert(*address, machine.clone()) {
+                Some(first) if first != machine => {
+                    return Err(Error::SharedAddress { address: *address, first, second: machine });
+                }
+                Some(_) | None => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes a host for each address that somebody must have and nobody has.
+fn invite(plan: &mut Blueprint, snapshot: &Snapshot, strangers: &BTreeSet<IpAddr>) {
+    let backends = snapshot
+        .endpoint_slices
+        .values()
+        .flat_map(|slice| slice.endpoints.iter().map(|endpoint| endpoint.address));
+    for address in strangers.iter().copied().chain(backends) {
+        if plan.owners.contains_key(&address)
+            || plan.frontends.contains(&address)
+            || !possible(address)
+        {
+            continue;
+        }
+        let name = address.to_string();
+        plan.notes.push(format!("no object has the address {address}: a host is made up for it"));
+        plan.owners.insert(address, Machine::Host(name.clone()));
+        plan.hosts.insert(name, vec![address]);
+    }
+}
+
+/// Gives each node an address in every family that is in use, so that it can be routed through.
+fn give_node_addresses(plan: &mut Blueprint) {
+    let families: BTreeSet<Family> = plan.owners.keys().map(|at| Family::of(*at)).collect();
+    let mut spare = Spare::default();
+    for (name, addresses) in &mut plan.nodes {
+        for family in &families {
+            if addresses.iter().any(|at| Family::of(*at) == *family) {
+                continue;
+            }
+            let address = spare.next(*family, |at| plan.owners.contains_key(&at));
+            plan.owners.insert(address, Machine::Node(name.clone()));
+            addresses.push(address);
+        }
+    }
+}
+
+/// Whether an interface can have the address and be reached from another link.
+fn possible(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            !(v4.is_unspecified() || v4.is_loopback() || v4.is_multicast() || v4.is_broadcast())
+        }
+        IpAddr::V6(v6) => {
+            !(v6.is_unspecified()
+                || v6.is_loopback()
+                || v6.is_multicast()
+                || v6.is_unicast_link_local())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! Claims about the attribution of drops.
+
+use policy_common::address::mapped;
+
+use super::*;
+
+const CLIENT: [u8; 4] = [10, 0, 0, 1];
+const SERVER: [u8; 4] = [10, 0, 0, 2];
+
+fn addresses() -> BTreeSet<IpAddr> {
+    BTreeSet::from([IpAddr::from(CLIENT), IpAddr::from(SERVER)])
+}
+
+fn record(local_port: u16, remote_port: u16) -> DropRecord {
+    DropRecord {
+        ether_type: 0x0800,
+        protocol: 6,
+        reason: Reason::NoRule as u8,
+        local: mapped(CLIENT),
+        remote: mapped(SERVER),
+        local_port: local_port.to_be_bytes(),
+        remote_port: remote_port.to_be_bytes(),
+        ..DropRecord::default()
+    }
+}
+
+fn claim(ledger: &Arc<Ledger>) -> Claim {
+    ledger.claim(Protocol::Tcp, Family::Ipv4, addresses()).expect("ports are free")
+}
+
+#[test]
+fn a_drop_is_the_probes_in_either_orientation() {
+    for egress in [true, false] {
+        let ledger = Ledger::new(BTreeSet::new());
+        let claim = claim(&ledger);
+        let record = if egress { record(claim.port, 80) } else { record(80, claim.port) };
+        assert!(ledger.enter(&record));
+        assert_eq!(claim.reason(), Some(Reason::NoRule));
+    }
+}
+
+#[test]
+fn a_drop_of_another_port_protocol_family_or_pair_is_not() {
+    let ledger = Ledger::new(BTreeSet::new());
+    let claim = claim(&ledger);
+    let own = record(claim.port, 80);
+    let foreign = [
+        DropRecord { local_port: (claim.port + 1).to_be_bytes(), ..own },
+        DropRecord { protocol: 17, ..own },
+        DropRecord { ether_type: 0x86dd, ..own },
+        DropRecord { local: mapped([1, 1, 1, 1]), remote: mapped([2, 2, 2, 2]), ..own },
+    ];
+    for record in foreign {
+        assert!(!ledger.enter(&record), "{record:?}");
+    }
+    assert_eq!(claim.reason(), None);
+}
+
+#[test]
+fn a_closed_claim_takes_no_drop_and_its_port_comes_last() {
+    let ledger = Ledger::new(BTreeSet::new());
+    let first = claim(&ledger).port;
+    assert!(!ledger.enter(&record(first, 80)));
+    assert_ne!(claim(&ledger).port, first);
+}
+
+#[test]
+fn reserved_ports_are_not_given_out() {
+    let ledger = Ledger::new(BTreeSet::from([FIRST_PORT]));
+    assert_eq!(claim(&ledger).port, FIRST_PORT + 1);
+}

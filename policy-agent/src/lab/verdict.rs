@@ -1,0 +1,142 @@
+//! What the fates of probes mean.
+
+use policy_common::drops::Reason;
+use policy_core::{desired::Desired, explain::explain, fault::Fault, model::Snapshot};
+use policy_manifest::Expectations;
+use policy_probe::{Mismatch, Outcome, Probe, Row, Table, check};
+
+use super::{
+    Error,
+    attempt::Fate,
+    campaign::{Campaign, Planned},
+    spoof::{self, Lie},
+};
+
+/// The outcome of a lab.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The truth table that the wire gave, beside the compiler's.
+    pub table: Table,
+    /// Expectations that it does not meet.
+    pub mismatches: Vec<Mismatch>,
+    /// What is wrong with the enforcement, a line each.
+    pub findings: Vec<String>,
+    /// What the reader should know, a line each.
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn clean(&self) -> bool {
+        self.mismatches.is_empty()
+            && self.findings.is_empty()
+            && self.table.probes.iter().all(Row::agrees)
+    }
+}
+
+/// Requires that every probe got through.
+///
+/// # Errors
+///
+/// [`Error::Baseline`] with those that did not.
+pub fn baseline(campaign: &Campaign, fates: &[Fate]) -> Result<(), Error> {
+    let failed: Vec<String> = campaign
+        .planned
+        .iter()
+        .zip(fates)
+        .filter(|(planned, fate)| outcome(planned, fate) != Outcome::Allow)
+        .map(|(planned, fate)| format!("{}: {}", named(&planned.probe), told(fate)))
+        .collect();
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Baseline { tried: fates.len(), failed })
+    }
+}
+
+/// Compares what the wire gave with the compiler and with expectations.
+#[must_use]
+pub fn report(
+    campaign: &Campaign,
+    fates: &[Fate],
+    snapshot: &Snapshot,
+    desired: &Desired,
+    expectations: &Expectations,
+) -> Report {
+    let mut report = Report::default();
+    for (planned, fate) in campaign.planned.iter().zip(fates) {
+        let probe = &planned.probe;
+        let outcome = outcome(planned, fate);
+        let Some(explanation) = explain(snapshot, desired, &probe.question()) else {
+            report.findings.push(format!("{}: the compiler has no answer", named(probe)));
+            continue;
+        };
+        let row = Row::new(probe, &explanation, Some(outcome));
+        if !row.agrees() {
+            let line = format!("{}: {}; the compiler says otherwise", named(probe), told(fate));
+            report.findings.push(line);
+        }
+        report.table.probes.push(row);
+    }
+    report.mismatches = check(&report.table.probes, expectations);
+    report
+}
+
+/// The verdict of the wire.
+///
+/// Only a drop for a reason of policy is a deny; any other is a defect of the classifiers. A
+/// refusal is kube-proxy's and no policy's, so what it refuses for want of backends has passed.
+fn outcome(planned: &Planned, fate: &Fate) -> Outcome {
+    match fate {
+        Fate::Answered => Outcome::Allow,
+        Fate::Refused if planned.refusing => Outcome::Allow,
+        Fate::Dropped(
+            Reason::NoRule
+            | Reason::Revoked
+            | Reason::ServiceNoBackend
+            | Reason::ServiceDenied
+            | Reason::ServicePartlyDenied,
+        ) => Outcome::Deny,
+        Fate::Dropped(_)
+        | Fate::Refused
+        | Fate::Mistaken { .. }
+        | Fate::Vanished
+        | Fate::Failed { .. } => Outcome::Lost,
+    }
+}
+
+/// A finding where a lie was not dropped for being one.
+#[must_use]
+pub fn of_lie(lie: &Lie, fate: spoof::Fate) -> Option<String> {
+    let what = match fate {
+        spoof::Fate::Dropped(Reason::SpoofedSource) => return None,
+        spoof::Fate::Dropped(other) => format!("was dropped, but as {}", other.name()),
+        spoof::Fate::Believed => "got through".to_owned(),
+        spoof::Fate::Vanished => "vanished without a counted drop".to_owned(),
+    };
+    Some(format!("a forged source address ({lie}) {what}"))
+}
+
+/// A fault of the compiler, as a note.
+#[must_use]
+pub fn fault(fault: &Fault) -> String {
+    let Fault { kind, object, field, reason, action } = fault;
+    format!("{kind} {object}: {field}: {reason}; {action}")
+}
+
+fn named(probe: &Probe) -> String {
+    let Probe { from, to, port, protocol, family, .. } = probe;
+    format!("{from} -> {to} {port}/{protocol} {}", family.name())
+}
+
+fn told(fate: &Fate) -> String {
+    match fate {
+        Fate::Answered => "answered".to_owned(),
+        Fate::Dropped(reason) => format!("dropped as {}", reason.name()),
+        Fate::Refused => "refused".to_owned(),
+        Fate::Mistaken { answer } => format!("answered by another, {answer:?}"),
+        Fate::Vanished => "vanished without a counted drop".to_owned(),
+        Fate::Failed { error } => format!("could not be tried: {error}"),
+    }
+}

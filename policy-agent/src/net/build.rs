@@ -1,0 +1,182 @@
+//! Builds links, addresses and routes inside one network namespace.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::{AsRawFd, BorrowedFd},
+};
+
+use ipnetwork::IpNetwork;
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage};
+use rtnetlink::{
+    Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth,
+    RouteMessageBuilder,
+};
+
+/// Why a piece of network could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No netlink socket.
+    #[error("cannot open a netlink socket")]
+    Open(#[source] io::Error),
+    /// The kernel refused a change.
+    #[error("the kernel refused to add {what}")]
+    Refused {
+        /// What was to be added.
+        what: String,
+        /// The kernel's answer.
+        #[source]
+        source: rtnetlink::Error,
+    },
+}
+
+/// An end of a link, under the index and the name that it shall have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Interface index, free in its namespace.
+    pub index: u32,
+    /// Interface name, at most 15 bytes.
+    pub name: String,
+}
+
+/// A netlink connection into the namespace that it was opened in.
+#[derive(Clone, Debug)]
+pub struct Wiring {
+    handle: Handle,
+}
+
+impl Wiring {
+    /// Opens the connection in the calling thread's network namespace, where it stays.
+    ///
+    /// The thread must be inside a tokio runtime, which then carries the connection.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Open`] where the kernel gives no netlink socket.
+    pub fn open() -> Result<Self, Error> {
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(Error::Open)?;
+        tokio::spawn(connection);
+        Ok(Self { handle })
+    }
+
+    /// Adds a veth pair, of which the far end is born in another namespace. Both ends are down.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`].
+    pub async fn add_veth(
+        &self,
+        near: &End,
+        far: &End,
+        namespace: BorrowedFd<'_>,
+    ) -> Result<(), Error> {
+        let mut peer = LinkMessage::default();
+        peer.header.index = far.index;
+        peer.attributes.push(LinkAttribute::IfName(far.name.clone()));
+        peer.attributes.push(LinkAttribute::NetNsFd(namespace.as_raw_fd()));
+        let message = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+            .name(near.name.clone())
+            .index(near.index)
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+            .build();
+        let added = self.handle.link().add(message).execute().await;
+        refused(added, || format!("the veth pair {} - {}", near.name, far.name))
+    }
+
+    /// Adds a bridge, up; `netfilter` is what the sysctls `bridge-nf-call-ip(6)tables` say.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`].
+    pub async fn add_bridge(&self, bridge: &End, netfilter: bool) -> Result<(), Error> {
+        let message = LinkBridge::new(&bridge.name)
+            .index(bridge.index)
+            .nf_call_iptables(netfilter)
+            .nf_call_ip6tables(netfilter)
+            .up()
+            .build();
+        let added = self.handle.link().add(message).execute().await;
+        refused(added, || format!("the bridge {}", bridge.name))
+    }
+
+    /// Makes an interface a port of a bridge.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`].
+    pub async fn add_port(&self, index: u32, bridge: u32, hairpin: bool) -> Result<(), Error> {
+        let what = || format!("interface {index} to the bridge {bridge}");
+        let join = LinkMessageBuilder::<LinkUnspec>::new().index(index).controller(bridge).build();
+        refused(self.handle.link().change(join).execute().await, what)?;
+        let port = LinkBridgePort::new(index).hairpin(hairpin).build();
+        refused(self.handle.link().set_port(port).execute().await, what)
+    }
+
+    /// Sets an interface up.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`].
+    pub async fn set_up(&self, index: u32) -> Result<(), Error> {
+        let message = LinkMessageBuilder::<LinkUnspec>::new().index(index).up().build();
+        let changed = self.handle.link().change(message).execute().await;
+        refused(changed, || format!("carrier to interface {index}"))
+    }
+
+    /// Adds an address, with the route to its prefix.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`].
+    pub async fn add_address(&self, index: u32, address: IpAddr, prefix: u8) -> Result<(), Error> {
+        let added = self.handle.address().add(index, address, prefix).replace().execute().await;
+        refused(added, || format!("the address {address}/{prefix} to interface {index}"))
+    }
+
+    /// Adds a route: over an interface, to a gateway there that needs no route of its own, or,
+    /// without one, to a destination that answers on the link.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`].
+    pub async fn add_route(
+        &self,
+        destination: IpNetwork,
+        via: Option<IpAddr>,
+        index: u32,
+    ) -> Result<(), Error> {
+        let message = match (destination, via) {
+            (IpNetwork::V4(block), Some(IpAddr::V4(gateway))) => {
+                route4(block.ip(), block.prefix(), index).gateway(gateway).onlink().build()
+            }
+            (IpNetwork::V6(block), Some(IpAddr::V6(gateway))) => {
+                route6(block.ip(), block.prefix(), index).gateway(gateway).onlink().build()
+            }
+            (IpNetwork::V4(block), _) => route4(block.ip(), block.prefix(), index)
+                .scope(netlink_packet_route::route::RouteScope::Link)
+                .build(),
+            (IpNetwork::V6(block), _) => route6(block.ip(), block.prefix(), index).build(),
+        };
+        let added = self.handle.route().add(message).replace().execute().await;
+        refused(added, || format!("the route to {destination}"))
+    }
+}
+
+fn route4(address: Ipv4Addr, prefix: u8, index: u32) -> RouteMessageBuilder<Ipv4Addr> {
+    RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(address, prefix)
+        .output_interface(index)
+}
+
+fn route6(address: Ipv6Addr, prefix: u8, index: u32) -> RouteMessageBuilder<Ipv6Addr> {
+    RouteMessageBuilder::<Ipv6Addr>::new()
+        .destination_prefix(address, prefix)
+        .output_interface(index)
+}
+
+fn refused(
+    outcome: Result<(), rtnetlink::Error>,
+    what: impl Fn() -> String,
+) -> Result<(), Error> {
+    outcome.map_err(|source| Error::Refused { what: what(), source })
+}
