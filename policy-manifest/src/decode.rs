@@ -210,12 +210,13 @@ fn key_text(key: &Node) -> &str {
     }
 }
 
-/// The one of `known` that is spelt most like `name`, if it is like it at all.
+/// The one of `known` that is spelt most like `name`: at most one in three letters differs.
 pub(crate) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let like = |word: &str| strsim::jaro_winkler(&word.to_lowercase(), &name.to_lowercase());
+    let small = name.to_lowercase();
+    let distance = |word: &str| strsim::damerau_levenshtein(&word.to_lowercase(), &small);
     known
-        .map(|word| (like(word), word))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|word| (distance(word), word))
+        .filter(|(distance, _)| *distance <= small.len() / 3)
+        .min_by_key(|(distance, _)| *distance)
         .map(|(_, word)| word)
 }

@@ -1,6 +1,8 @@
 //! Which probes to run.
 
-use std::net::IpAddr;
+mod ends;
+
+use std::{collections::BTreeSet, net::IpAddr};
 
 use policy_core::{
     explain::{Party, Question},
@@ -8,6 +10,8 @@ use policy_core::{
 };
 use policy_manifest::{End, Expectations, Manifests};
 use thiserror::Error;
+
+use ends::Ends;
 
 /// What the command line narrows or extends; empty parts mean the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +60,12 @@ pub enum ChooseError {
         /// As asked for.
         end: End,
     },
+    /// Its processes have ended.
+    #[error("{end} has finished: it neither opens nor takes connections")]
+    Finished {
+        /// As asked for.
+        end: End,
+    },
     /// It declares no port, and none was asked for.
     #[error("{end} declares no port; name one as in --port 80/TCP")]
     NoPort {
@@ -68,25 +78,125 @@ pub enum ChooseError {
         /// As asked for.
         end: End,
     },
-    /// Nothing was asked for, and no two pods make a probe.
-    #[error("no probe to run: no two pods with addresses of one family and a container port")]
+    /// No pair has all that a probe needs.
+    #[error("no probe to run: it takes two ends with addresses of one family, and a port")]
     Nothing,
 }
 
 /// Chooses the probes, sorted, each once.
 ///
 /// By default every pod to every other at every declared port of it, once per family that both
-/// have. What `expectations` list is probed in any case.
+/// have. Left out are finished pods, pods without an address, and pairs that share one, such as
+/// host-network pods of one node: nothing between those is ever on a wire.
+/// What `expectations` list is probed in any case.
 ///
 /// # Errors
 ///
-/// A name that does not exist, or an end that cannot be probed.
+/// Every name that does not exist, and every end that cannot be probed as asked for.
 pub fn choose(
-    _manifests: &Manifests,
-    _selection: &Selection,
-    _expectations: Option<&Expectations>,
+    manifests: &Manifests,
+    selection: &Selection,
+    expectations: Option<&Expectations>,
 ) -> Result<Vec<Probe>, Vec<ChooseError>> {
-    Ok(Vec::new())
+    let ends = Ends::new(manifests);
+    let mut errors = Vec::new();
+    check_names(&ends, selection, expectations, &mut errors);
+    let mut probes = BTreeSet::new();
+    let pods = ends.pods();
+    let from = if selection.from.is_empty() {
+        &pods
+    } else {
+        &selection.from
+    };
+    let to = if selection.to.is_empty() {
+        &pods
+    } else {
+        &selection.to
+    };
+    for to in to {
+        let ports = ports(&ends, selection, to, &mut errors);
+        for (from, (port, protocol)) in from
+            .iter()
+            .flat_map(|from| ports.iter().map(move |port| (from, port)))
+        {
+            let pair = ends
+                .pairs(from, to)
+                .filter(|(_, source, destination)| source != destination);
+            probes.extend(pair.map(|pair| probe((from, to), (*port, *protocol), pair)));
+        }
+    }
+    for listed in expectations
+        .iter()
+        .flat_map(|expectations| &expectations.listed)
+    {
+        let pairs = ends.pairs(&listed.from, &listed.to);
+        let wanted = pairs.filter(|(family, ..)| listed.family.is_none_or(|only| only == *family));
+        let port = (listed.port, listed.protocol);
+        probes.extend(wanted.map(|pair| probe((&listed.from, &listed.to), port, pair)));
+    }
+    if probes.is_empty() && errors.is_empty() {
+        errors.push(ChooseError::Nothing);
+    }
+    if errors.is_empty() {
+        Ok(probes.into_iter().collect())
+    } else {
+        Err(errors)
+    }
+}
+
+/// Notes every end that was asked for by name and cannot be probed.
+fn check_names(
+    ends: &Ends<'_>,
+    selection: &Selection,
+    expectations: Option<&Expectations>,
+    errors: &mut Vec<ChooseError>,
+) {
+    let listed = expectations
+        .iter()
+        .flat_map(|expectations| &expectations.listed);
+    let (listed_from, listed_to): (Vec<_>, Vec<_>) = listed
+        .map(|expectation| (&expectation.from, &expectation.to))
+        .unzip();
+    let from: BTreeSet<&End> = selection.from.iter().chain(listed_from).collect();
+    let to: BTreeSet<&End> = selection.to.iter().chain(listed_to).collect();
+    let services = from.iter().filter(|end| matches!(end, End::Service(_)));
+    errors.extend(services.map(|end| ChooseError::ServiceAsSource {
+        end: (*end).clone(),
+    }));
+    errors.extend(from.union(&to).filter_map(|end| ends.check(end).err()));
+}
+
+/// The ports to probe at `to`; one asked for by name must have some.
+fn ports(
+    ends: &Ends<'_>,
+    selection: &Selection,
+    to: &End,
+    errors: &mut Vec<ChooseError>,
+) -> BTreeSet<(u16, Protocol)> {
+    if !selection.ports.is_empty() {
+        return selection.ports.iter().copied().collect();
+    }
+    let ports = ends.ports(to);
+    if ports.is_empty() && selection.to.contains(to) && ends.check(to).is_ok() {
+        errors.push(ChooseError::NoPort { end: to.clone() });
+    }
+    ports
+}
+
+fn probe(
+    (from, to): (&End, &End),
+    (port, protocol): (u16, Protocol),
+    (family, source, destination): (Family, IpAddr, IpAddr),
+) -> Probe {
+    Probe {
+        from: from.clone(),
+        to: to.clone(),
+        port,
+        protocol,
+        family,
+        source,
+        destination,
+    }
 }
 
 impl Probe {

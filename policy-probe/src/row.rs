@@ -1,5 +1,7 @@
 //! The truth table in the form that programs read.
 
+use std::fmt;
+
 use policy_core::{
     explain::{Explanation, Half},
     model::{Family, Protocol},
@@ -124,6 +126,16 @@ impl From<Verdict> for Outcome {
             Verdict::Allow => Self::Allow,
             Verdict::Deny => Self::Deny,
         }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Lost => "lost",
+        })
     }
 }
 

@@ -1,0 +1,190 @@
+//! A row per source, a column per destination and port.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use comfy_table::{Attribute, Cell, Color};
+use policy_core::model::{Family, Protocol};
+use policy_manifest::End;
+
+use super::{Style, colour, grid};
+use crate::{Outcome, Row};
+
+/// Columns of a terminal where there is none.
+const WIDTH: usize = 100;
+
+/// Blanks between columns.
+const GAP: usize = 2;
+
+/// What stands over the sources.
+const CORNER: &str = "FROM \\ TO";
+
+/// Destination, port and protocol.
+type Column<'a> = (&'a End, u16, Protocol);
+
+/// Rows by source and column.
+type Cells<'a> = BTreeMap<(&'a End, Column<'a>), Vec<&'a Row>>;
+
+/// One matrix if the width allows it; otherwise one or more per port and protocol.
+pub(super) fn draw(rows: &[Row], style: Style) -> Vec<String> {
+    let cells = cells_of(rows);
+    let columns: BTreeSet<Column<'_>> = cells.keys().map(|(_, column)| *column).collect();
+    let columns: Vec<_> = columns.into_iter().collect();
+    let width = style.width.unwrap_or(WIDTH);
+    let matrices = if total(&columns, rows) <= width {
+        vec![columns]
+    } else {
+        let mut ports: BTreeMap<(u16, Protocol), Vec<Column<'_>>> = BTreeMap::new();
+        for column in columns {
+            ports.entry((column.1, column.2)).or_default().push(column);
+        }
+        ports
+            .into_values()
+            .flat_map(|columns| fitting(columns, rows, width))
+            .collect()
+    };
+    let mut blocks: Vec<String> = matrices
+        .iter()
+        .map(|columns| matrix(columns, &cells, style))
+        .collect();
+    blocks.push(legend(rows));
+    blocks
+}
+
+/// The rows of each source and column: one per family.
+fn cells_of(rows: &[Row]) -> Cells<'_> {
+    let mut cells = Cells::new();
+    for row in rows {
+        let column = (&row.to, row.port, row.protocol);
+        cells.entry((&row.from, column)).or_default().push(row);
+    }
+    cells
+}
+
+/// Splits columns so that each part fits, if one column does.
+fn fitting<'a>(columns: Vec<Column<'a>>, rows: &[Row], width: usize) -> Vec<Vec<Column<'a>>> {
+    let mut parts: Vec<Vec<Column<'a>>> = Vec::new();
+    for column in columns {
+        match parts.last_mut() {
+            Some(part) if total(part, rows) + column_width(column) <= width => part.push(column),
+            _ => parts.push(vec![column]),
+        }
+    }
+    parts
+}
+
+/// Columns of the terminal that a matrix takes; each of its columns has its gap before it.
+fn total(columns: &[Column<'_>], rows: &[Row]) -> usize {
+    let sources = rows.iter().map(|row| row.from.to_string().len());
+    let sources = sources.max().unwrap_or_default().max(CORNER.len());
+    let columns = columns.iter().map(|column| column_width(*column));
+    sources + columns.sum::<usize>()
+}
+
+fn column_width(column: Column<'_>) -> usize {
+    const CELL: usize = "v4 x6!".len();
+    heading(column)
+        .lines()
+        .map(str::len)
+        .max()
+        .unwrap_or_default()
+        .max(CELL)
+        + GAP
+}
+
+/// The destination on two lines, the port on a third.
+fn heading((to, port, protocol): Column<'_>) -> String {
+    let name = to.to_string();
+    let (scope, name) = match to {
+        End::Address(_) => ("", name.as_str()),
+        End::Pod(_) | End::Host(_) | End::Service(_) => name
+            .rfind('/')
+            .map_or(("", name.as_str()), |slash| name.split_at(slash + 1)),
+    };
+    format!("{scope}\n{name}\n{port}/{protocol}")
+}
+
+fn matrix(columns: &[Column<'_>], cells: &Cells<'_>, style: Style) -> String {
+    let shown = |column: &Column<'_>| columns.contains(column);
+    let sources: BTreeSet<&End> = cells
+        .keys()
+        .filter(|(_, column)| shown(column))
+        .map(|(from, _)| *from)
+        .collect();
+    let mut header = vec![Cell::new(CORNER)];
+    header.extend(columns.iter().map(|column| Cell::new(heading(*column))));
+    let lines = sources.into_iter().map(|from| {
+        let mut line = vec![Cell::new(from)];
+        line.extend(
+            columns
+                .iter()
+                .map(|column| cell(cells.get(&(from, *column)))),
+        );
+        line
+    });
+    grid(header, lines.collect(), style)
+}
+
+/// The outcome of a pair at a port; families apart only where they differ.
+fn cell(rows: Option<&Vec<&Row>>) -> Cell {
+    let Some(rows) = rows else {
+        return Cell::new("·");
+    };
+    let outcomes = outcomes(rows);
+    let doubt = if rows.iter().all(|row| row.agrees()) {
+        ""
+    } else {
+        "!"
+    };
+    let cell = if outcomes.len() > 1 {
+        let parts: Vec<String> = rows.iter().map(|row| family_sign(row)).collect();
+        Cell::new(format!("{}{doubt}", parts.join(" "))).fg(Color::Yellow)
+    } else {
+        let sign = outcomes.first().copied().map(sign);
+        let only = outcomes
+            .first()
+            .map_or(Color::Reset, |outcome| colour(*outcome));
+        Cell::new(format!("{}{doubt}", sign.unwrap_or('·'))).fg(only)
+    };
+    if doubt.is_empty() {
+        cell
+    } else {
+        cell.add_attribute(Attribute::Bold)
+    }
+}
+
+fn outcomes(rows: &[&Row]) -> BTreeSet<Outcome> {
+    rows.iter().map(|row| row.verdict).collect()
+}
+
+/// `✓4` or `✗6`.
+fn family_sign(row: &Row) -> String {
+    let family = match row.family {
+        Family::Ipv4 => '4',
+        Family::Ipv6 => '6',
+    };
+    format!("{}{family}", sign(row.verdict))
+}
+
+fn sign(outcome: Outcome) -> char {
+    match outcome {
+        Outcome::Allow => '✓',
+        Outcome::Deny => '✗',
+        Outcome::Lost => '?',
+    }
+}
+
+/// What the signs mean, as far as they are used.
+fn legend(rows: &[Row]) -> String {
+    let mut parts = vec!["✓ allowed", "✗ denied"];
+    if rows.iter().any(|row| row.verdict == Outcome::Lost) {
+        parts.push("? lost");
+    }
+    if cells_of(rows).values().any(|rows| outcomes(rows).len() > 1) {
+        parts.push("4 IPv4   6 IPv6");
+    }
+    if rows.iter().any(|row| !row.agrees()) {
+        parts.push("! wire and compiler disagree");
+    }
+    parts.push("· not probed");
+    parts.join("   ")
+}
