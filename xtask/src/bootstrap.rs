@@ -7,7 +7,23 @@ pub(crate) mod tools;
 use anyhow::Result;
 
 use compiler::Compiler;
-use packages::Package;
+use packages::Program;
+
+const LAB: &[Program] = &[
+    Program {
+        name: "nft",
+        package: "nftables",
+    },
+    Program {
+        name: "ip",
+        package: "iproute2",
+    },
+];
+
+const TEST: &[Program] = &[Program {
+    name: "bpftool",
+    package: "bpftool",
+}];
 
 /// What a verb is going to do, and so what it needs; each includes the ones before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,13 +40,10 @@ pub(crate) enum Purpose {
 /// Returns the way to compile for BPF.
 pub(crate) fn run(purpose: Purpose) -> Result<Compiler> {
     if purpose >= Purpose::Lab {
-        packages::ensure(&[
-            Package::with_command("nftables", "nft"),
-            Package::with_command("iproute2", "ip"),
-        ])?;
+        packages::ensure(LAB)?;
     }
     if purpose >= Purpose::Test {
-        packages::ensure(&[Package::with_command("bpftool", "bpftool")])?;
+        packages::ensure(TEST)?;
     }
     let compiler = compiler::ensure()?;
     tools::BPF_LINKER.ensure()?;

@@ -19,17 +19,15 @@ const TARGET: &str = "bpfel-unknown-none";
 /// it is not built again for nothing.
 pub(crate) fn build(compiler: Compiler) -> Result<PathBuf> {
     let folder = workspace().join("target/bpf");
-    run(cargo_for_bpf(compiler, "build")?.arg("--release"))?;
+    run(&mut cargo_build(compiler)?)?;
     let built = folder.join(TARGET).join("release/policy-ebpf");
     let object = folder.join("policy.o");
     copy_if_changed(&built, &object)?;
     Ok(object)
 }
 
-/// A cargo command on `policy-ebpf` for the BPF target.
-///
 /// It has a target folder of its own: the flags differ, and it need not wait for a host build.
-pub(crate) fn cargo_for_bpf(compiler: Compiler, verb: &str) -> Result<Command> {
+fn cargo_build(compiler: Compiler) -> Result<Command> {
     let linker = BPF_LINKER.ensure()?;
     let flags = [
         &format!("-Clinker={}", linker.display()),
@@ -38,23 +36,23 @@ pub(crate) fn cargo_for_bpf(compiler: Compiler, verb: &str) -> Result<Command> {
         "-Cdebuginfo=2",
         &format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH),
     ];
-    let mut cargo = cargo();
-    compiler.apply(&mut cargo);
-    cargo
+    let mut build = cargo();
+    compiler.apply(&mut build);
+    build
         .args([
-            verb,
+            "build",
             "--package",
             "policy-ebpf",
+            "--release",
             "--target",
             TARGET,
-            "-Zbuild-std=core",
         ])
-        .args(["--target-dir", "target/bpf"])
+        .args(["-Zbuild-std=core", "--target-dir", "target/bpf"])
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         // The linker optimises the program as a whole.
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_PANIC", "abort");
-    Ok(cargo)
+    Ok(build)
 }
 
 fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::packages::{self, Package};
+use super::packages;
 use crate::command::{answer, command, quietly};
 
 /// The variable that chooses where the order above is not wanted: `rustup` or `debian`.
@@ -80,13 +80,13 @@ fn debian() -> Result<Compiler> {
     if usable_debian() {
         return Ok(Compiler::Debian);
     }
-    packages::ensure(&[
-        Package::with_file("rustc-web", "/usr/share/doc/rustc-web"),
-        Package::with_file("rust-web-src", "/usr/share/doc/rust-web-src"),
-    ])
-    .context("no library sources for BPF: `rustup component add rust-src` did not bring them")?;
+    packages::install(&["rustc-web", "rust-web-src"]).context(
+        "no library sources for BPF: `rustup component add rust-src` did not bring them",
+    )?;
     if !usable_debian() {
-        bail!("{DEBIAN_RUSTC} is older than 1.{OLDEST_MINOR} or has no library sources");
+        bail!(
+            "Debian's rustc-web is older here than 1.{OLDEST_MINOR}: run `rustup component add rust-src`"
+        );
     }
     Ok(Compiler::Debian)
 }

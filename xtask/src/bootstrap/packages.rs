@@ -3,43 +3,64 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 
 use crate::command::{answer, command, quietly};
 
 const LIMIT: Duration = Duration::from_mins(15);
 
-/// A Debian package, and the file that shows that it, or the like of it, is there.
-pub(crate) struct Package {
-    name: &'static str,
-    proof: PathBuf,
+/// A program, and the Debian package that brings it.
+pub(crate) struct Program {
+    /// The name of the program.
+    pub(crate) name: &'static str,
+    /// The name of the package.
+    pub(crate) package: &'static str,
 }
 
-impl Package {
-    /// A package that brings a program.
-    pub(crate) fn with_command(name: &'static str, command: &'static str) -> Self {
-        Self {
-            name,
-            proof: PathBuf::from(command),
-        }
+/// Installs the packages of those programs that the machine lacks.
+pub(crate) fn ensure(programs: &[Program]) -> Result<()> {
+    let missing = programs
+        .iter()
+        .filter(|program| find(program.name).is_none());
+    let packages: Vec<_> = missing.map(|program| program.package).collect();
+    if packages.is_empty() {
+        return Ok(());
     }
+    install(&packages)
+}
 
-    /// A package that brings a file at an absolute path.
-    pub(crate) fn with_file(name: &'static str, path: &'static str) -> Self {
-        Self {
-            name,
-            proof: PathBuf::from(path),
-        }
+/// Installs packages, or the newest version of them.
+///
+/// Fails with what is missing and the command to run where it may not or cannot install.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    let explain = |why: &str| {
+        let names = packages.join(" ");
+        anyhow!(
+            "missing: {names}; {why}\n\
+             run by hand: sudo apt-get update && sudo apt-get install --no-install-recommends {names}\n\
+             (where there is no apt-get: the same packages by your system's means)"
+        )
+    };
+    if find("apt-get").is_none() {
+        return Err(explain("there is no apt-get here"));
     }
-
-    fn is_there(&self) -> bool {
-        if self.proof.is_absolute() {
-            return self.proof.exists();
-        }
-        find(&self.proof).is_some()
+    if !is_root() {
+        return Err(explain("only root may install them"));
     }
+    update();
+    let mut install = apt_get();
+    install
+        .args(["install", "--no-install-recommends", "--no-remove", "--yes"])
+        .args(packages);
+    quietly(
+        &format!("installing {}", packages.join(", ")),
+        &mut install,
+        LIMIT,
+    )
+    .map_err(|error| explain(&format!("apt-get failed: {error:#}")))
 }
 
 /// Where a program lies: in `PATH`, or where administrators' programs are.
@@ -52,62 +73,18 @@ pub(crate) fn find(program: impl AsRef<Path>) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Installs those packages whose proof is missing.
-///
-/// Fails with what is missing and the command to run where it may not or cannot install.
-pub(crate) fn ensure(packages: &[Package]) -> Result<()> {
-    let missing: Vec<_> = packages
-        .iter()
-        .filter(|package| !package.is_there())
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let names: Vec<_> = missing.iter().map(|package| package.name).collect();
-    let explain = |why: &str| {
-        let names = names.join(" ");
-        anyhow!(
-            "missing: {names}, and {why}\nrun by hand: \
-             sudo apt-get update && sudo apt-get install --no-install-recommends {names}\n\
-             (where there is no apt-get: the same packages by your system's means)"
-        )
-    };
-    if find("apt-get").is_none() {
-        return Err(explain("there is no apt-get here"));
-    }
-    if !is_root() {
-        return Err(explain("only root may install it"));
-    }
-    install(&names).map_err(|error| explain(&format!("apt-get failed:\n{error:#}")))?;
-    match missing.iter().find(|package| !package.is_there()) {
-        Some(package) => {
-            bail!(
-                "package {} is installed, but {} is not there",
-                package.name,
-                package.proof.display()
-            )
-        }
-        None => Ok(()),
-    }
-}
-
 /// Whether we run as root.
 pub(crate) fn is_root() -> bool {
     answer(Command::new("id").arg("-u")).as_deref() == Some("0")
 }
 
-/// The lists of a fresh or old machine may be missing or stale, so they are fetched at need.
-fn install(names: &[&str]) -> Result<()> {
-    let what = format!("installing {}", names.join(", "));
-    let mut install = apt_get();
-    install
-        .args(["install", "--no-install-recommends", "--no-remove", "--yes"])
-        .args(names);
-    if quietly(&what, &mut install, LIMIT).is_ok() {
-        return Ok(());
+/// Fetches the package lists, once: old ones would bring old packages, or none.
+fn update() {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if !DONE.swap(true, Ordering::Relaxed) {
+        // One source that does not answer must not stop us; the installation will tell.
+        let _ = quietly("updating the package lists", apt_get().arg("update"), LIMIT);
     }
-    quietly("updating the package lists", apt_get().arg("update"), LIMIT)?;
-    quietly(&what, &mut install, LIMIT)
 }
 
 fn apt_get() -> Command {

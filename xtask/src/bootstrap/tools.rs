@@ -1,12 +1,12 @@
 //! Cargo's companions, built once per machine into a folder of our own.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::packages::{self, Package, find};
+use super::packages::{self, find};
 use crate::command::{answer, cargo, command, line, quietly};
 
 const LIMIT: Duration = Duration::from_mins(30);
@@ -65,17 +65,15 @@ impl Tool {
         }
         let mut install = cargo();
         if self.llvm {
-            packages::ensure(&[Package::with_file(
-                "llvm-22-dev",
-                "/usr/lib/llvm-22/bin/llvm-config",
-            )])?;
+            if !Path::new(LLVM).join("bin/llvm-config").exists() {
+                packages::install(&["llvm-22-dev"])?;
+            }
             install.env("LLVM_PREFIX", LLVM);
-        } else {
-            // Run for seconds, built for minutes: better built fast.
-            install.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
-            install.env("CARGO_PROFILE_RELEASE_LTO", "off");
-            install.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
         }
+        // They run for seconds and are built for minutes: better built fast.
+        install.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
+        install.env("CARGO_PROFILE_RELEASE_LTO", "off");
+        install.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
         install.env_remove("CARGO_TARGET_DIR");
         install.args([
             "install",
