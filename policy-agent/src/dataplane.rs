@@ -9,6 +9,7 @@ mod content;
 mod drops;
 mod error;
 mod flows;
+mod hooks;
 mod key;
 mod maps;
 mod named;
@@ -22,6 +23,7 @@ use policy_common::drops::DropKey;
 pub use act::Act;
 pub use drops::{Drops, DropsError};
 pub use error::DataplaneError;
+pub use hooks::{HookedProgram, Hooks, hooks};
 pub use options::{Capacities, Options, Parts, UnknownEndpoints};
 
 use attach::{Attachment, Classifiers};

@@ -26,7 +26,13 @@ impl Dataplane {
             }
             Step::PutIdentity { address, identity } => {
                 let address = key::address(*address);
-                maps.identities.put(&address, &Identity { address, identity: *identity })
+                maps.identities.put(
+                    &address,
+                    &Identity {
+                        address,
+                        identity: *identity,
+                    },
+                )
             }
             Step::PutBlock { block, identity } => maps.put_block(*block, *identity),
             Step::PutFrontend { frontend, identity } => self.put_frontend(frontend, *identity),
@@ -39,9 +45,7 @@ impl Dataplane {
             Step::DeleteFrontend(frontend) => maps.frontends.delete(&key::frontend(frontend)),
             Step::DeleteBlock(block) => maps.delete_block(*block),
             Step::DeleteIdentity(address) => maps.identities.delete(&key::address(*address)),
-            Step::DeleteNodeAddress(address) => {
-                maps.node_addresses.delete(&key::address(*address))
-            }
+            Step::DeleteNodeAddress(address) => maps.node_addresses.delete(&key::address(*address)),
             Step::DeleteContent { content } => content::delete(&mut maps.allow, *content),
             Step::DeletePortBitmap { bitmap } => {
                 maps.port_chunks.delete_where(|key| key.bitmap == *bitmap)

@@ -12,7 +12,7 @@ use aya::{
     },
     util::KernelVersion,
 };
-use nix::{libc, net::if_};
+use nix::{errno::Errno, libc, net::if_};
 
 use super::{error::DataplaneError, options::Parts};
 
@@ -27,8 +27,14 @@ struct Classifier {
     hook: TcAttachType,
 }
 
-const FROM_POD: Classifier = Classifier { name: "from_pod", hook: TcAttachType::Ingress };
-const TO_POD: Classifier = Classifier { name: "to_pod", hook: TcAttachType::Egress };
+const FROM_POD: Classifier = Classifier {
+    name: "from_pod",
+    hook: TcAttachType::Ingress,
+};
+const TO_POD: Classifier = Classifier {
+    name: "to_pod",
+    hook: TcAttachType::Egress,
+};
 
 /// The loaded classifiers.
 pub(super) struct Classifiers {
@@ -48,12 +54,15 @@ impl Classifiers {
     /// Has the kernel verify both classifiers.
     pub(super) fn load(mut ebpf: Ebpf, parts: Parts) -> Result<Self, DataplaneError> {
         for Classifier { name, .. } in [FROM_POD, TO_POD] {
-            program(&mut ebpf, name)?.load().map_err(|source| DataplaneError::Classifier {
-                classifier: name,
-                source: Box::new(source),
-            })?;
+            program(&mut ebpf, name)?
+                .load()
+                .map_err(|source| DataplaneError::Classifier {
+                    classifier: name,
+                    source: Box::new(source),
+                })?;
         }
-        let tcx = KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0));
+        let tcx =
+            KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0));
         Ok(Self { ebpf, parts, tcx })
     }
 
@@ -109,8 +118,15 @@ impl Classifiers {
 
 impl fmt::Debug for Classifiers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ebpf: _, parts, tcx } = self;
-        f.debug_struct("Classifiers").field("parts", parts).field("tcx", tcx).finish_non_exhaustive()
+        let Self {
+            ebpf: _,
+            parts,
+            tcx,
+        } = self;
+        f.debug_struct("Classifiers")
+            .field("parts", parts)
+            .field("tcx", tcx)
+            .finish_non_exhaustive()
     }
 }
 
@@ -134,11 +150,15 @@ fn program<'a>(
     ebpf: &'a mut Ebpf,
     classifier: &'static str,
 ) -> Result<&'a mut SchedClassifier, DataplaneError> {
-    let program =
-        ebpf.program_mut(classifier).ok_or(DataplaneError::ClassifierMissing { classifier })?;
+    let program = ebpf
+        .program_mut(classifier)
+        .ok_or(DataplaneError::ClassifierMissing { classifier })?;
     program
         .try_into()
-        .map_err(|source| DataplaneError::Classifier { classifier, source: Box::new(source) })
+        .map_err(|source| DataplaneError::Classifier {
+            classifier,
+            source: Box::new(source),
+        })
 }
 
 /// Adds the qdisc that filters need; it stays, for it may be shared.
@@ -156,7 +176,11 @@ fn is_gone(errno: Option<i32>) -> bool {
 }
 
 fn name(ifindex: u32) -> Result<String, DataplaneError> {
-    let name = if_::if_indextoname(ifindex)
-        .map_err(|source| DataplaneError::InterfaceMissing { ifindex, source })?;
+    let missing = |source| DataplaneError::InterfaceMissing { ifindex, source };
+    let name = if_::if_indextoname(ifindex).map_err(missing)?;
+    // nix takes the null pointer, by which libc tells that there is none, for an empty name.
+    if name.is_empty() {
+        return Err(missing(Errno::ENXIO));
+    }
     Ok(name.to_string_lossy().into_owned())
 }

@@ -4,12 +4,7 @@ use aya::maps::{HashMap, HashOfMaps, Map, MapData, MapError};
 use aya_obj::generated::{BPF_F_NO_PREALLOC, BPF_NOEXIST, bpf_map_type::BPF_MAP_TYPE_HASH};
 use policy_common::{allow::PortSet, limits};
 
-use super::{
-    error::DataplaneError,
-    maps::Content,
-    named::Named,
-    options::entries as count,
-};
+use super::{error::DataplaneError, maps::Content, named::Named, options::entries as count};
 
 /// The array of allow maps.
 type Allow = Named<HashOfMaps<MapData, u32, Content>>;
@@ -23,15 +18,26 @@ pub(super) fn put(
     let capacity = limits::CONTENT_ENTRIES;
     if entries.len() > capacity {
         let entries = entries.len();
-        return Err(DataplaneError::ContentTooLarge { content, entries, capacity });
+        return Err(DataplaneError::ContentTooLarge {
+            content,
+            entries,
+            capacity,
+        });
     }
-    let mut map = create(content, entries.len()).map_err(|source| {
-        DataplaneError::CreateContent { content, entries: entries.len(), source }
-    })?;
+    let mut map =
+        create(content, entries.len()).map_err(|source| DataplaneError::CreateContent {
+            content,
+            entries: entries.len(),
+            source,
+        })?;
     for entry in entries {
         let identity = entry.identity;
         map.insert(identity, entry, BPF_NOEXIST.into())
-            .map_err(|source| DataplaneError::FillContent { content, identity, source })?;
+            .map_err(|source| DataplaneError::FillContent {
+                content,
+                identity,
+                source,
+            })?;
     }
     let result = allow.map.insert(content, &map, 0);
     result.map_err(|source| allow.refused(content, source))

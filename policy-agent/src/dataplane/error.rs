@@ -156,6 +156,15 @@ pub enum DataplaneError {
         #[source]
         source: Box<ProgramError>,
     },
+    /// The programs on an interface cannot be told.
+    #[error("cannot read which programs are attached to interface `{interface}`")]
+    Hooks {
+        /// Name of the interface.
+        interface: String,
+        /// The kernel's reason.
+        #[source]
+        source: Box<ProgramError>,
+    },
     /// The ring buffer cannot be watched.
     #[error("cannot watch the ring buffer of drop records")]
     Events(#[source] io::Error),

@@ -15,7 +15,10 @@ pub enum UnknownEndpoints {
 /// What of the enforcement is in place: all of it, except where the lab proves that it would
 /// notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a part of its own, on or off")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a part of its own, on or off"
+)]
 pub struct Parts {
     /// The classifier of packets to the pod is attached.
     pub ingress: bool,
@@ -29,7 +32,12 @@ pub struct Parts {
 
 impl Default for Parts {
     fn default() -> Self {
-        Self { ingress: true, egress: true, ipv6: true, anti_spoofing: true }
+        Self {
+            ingress: true,
+            egress: true,
+            ipv6: true,
+            anti_spoofing: true,
+        }
     }
 }
 
@@ -73,7 +81,10 @@ pub struct Options {
 
 /// A limit as the kernel counts it.
 pub(super) const fn entries(limit: usize) -> u32 {
-    assert!(limit <= u32::MAX as usize, "a limit is more than the kernel can count");
+    assert!(
+        limit <= u32::MAX as usize,
+        "a limit is more than the kernel can count"
+    );
     #[expect(clippy::cast_possible_truncation, reason = "asserted above")]
     {
         limit as u32

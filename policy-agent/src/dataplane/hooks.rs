@@ -1,0 +1,54 @@
+//! What hangs on an interface, read back from the kernel.
+
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
+
+use super::error::DataplaneError;
+
+/// A program on a hook, the agent's or another's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookedProgram {
+    /// The kernel's number for it.
+    pub id: u32,
+    /// Its name; empty where it has none, or one that is no UTF-8.
+    pub name: String,
+}
+
+/// Programs on the TCX hooks of an interface, the first that sees a packet first.
+///
+/// Filters of a clsact qdisc, as before Linux 6.6, are not among them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// Those that see packets from the pod.
+    pub from_pod: Vec<HookedProgram>,
+    /// Those that see packets to the pod.
+    pub to_pod: Vec<HookedProgram>,
+}
+
+/// Reads the TCX hooks of an interface of the calling thread's network namespace.
+///
+/// Needs `CAP_SYS_ADMIN`, for it opens programs of others.
+///
+/// # Errors
+///
+/// [`DataplaneError::Hooks`], also on a kernel without TCX.
+pub fn hooks(interface: &str) -> Result<Hooks, DataplaneError> {
+    let query = |hook| {
+        programs(interface, hook).map_err(|source| DataplaneError::Hooks {
+            interface: interface.to_owned(),
+            source: Box::new(source),
+        })
+    };
+    Ok(Hooks {
+        from_pod: query(TcAttachType::Ingress)?,
+        to_pod: query(TcAttachType::Egress)?,
+    })
+}
+
+fn programs(interface: &str, hook: TcAttachType) -> Result<Vec<HookedProgram>, ProgramError> {
+    let (_, programs) = SchedClassifier::query_tcx(interface, hook)?;
+    let programs = programs.iter().map(|program| HookedProgram {
+        id: program.id(),
+        name: program.name_as_str().unwrap_or_default().to_owned(),
+    });
+    Ok(programs.collect())
+}

@@ -1,0 +1,162 @@
+//! Allow maps: built aside, put in place whole, or not at all.
+
+use anyhow::{Context, Result, bail};
+use policy_agent::dataplane::{Dataplane, DataplaneError, Options};
+use policy_common::{
+    allow::{EVERY_UDP, PortRange, PortSet},
+    limits::{CONTENT_ENTRIES, CONTENTS},
+};
+use policy_core::plan::Step;
+use serde_json::{Value, json};
+
+use crate::bpftool;
+
+fn sets(identities: impl IntoIterator<Item = u32>) -> Vec<PortSet> {
+    identities
+        .into_iter()
+        .map(|identity| PortSet {
+            identity,
+            ..PortSet::default()
+        })
+        .collect()
+}
+
+/// The inner map at a place of the array; `None` where there is none.
+fn inner(dataplane: &Dataplane, content: u8) -> Result<Option<u64>> {
+    let array = dataplane
+        .map_ids()
+        .get("allow")
+        .copied()
+        .context("no allow")?
+        .to_string();
+    let key = content.to_string();
+    let found = bpftool::run(&["map", "lookup", "id", &array, "key", &key, "0", "0", "0"]);
+    let Ok(found) = found else { return Ok(None) };
+    let bytes = found["value"].as_array().context("no value")?;
+    let mut id = 0;
+    for byte in bytes.iter().rev() {
+        let byte = byte.as_str().context("no byte")?.trim_start_matches("0x");
+        id = id << 8 | u64::from_str_radix(byte, 16)?;
+    }
+    Ok(Some(id))
+}
+
+fn show(map: u64) -> Result<Value> {
+    bpftool::run(&["map", "show", "id", &map.to_string()])
+}
+
+#[test]
+fn an_allow_map_has_its_entries_and_a_name() -> Result<()> {
+    let mut dataplane = Dataplane::load(Options::default())?;
+    let mut entries = sets([0, 7, 8]);
+    entries[1].protocols = EVERY_UDP;
+    entries[2].ranges[0] = PortRange {
+        protocol: 6,
+        pad: 0,
+        first: 80,
+        last: 0x1234,
+    };
+    dataplane.apply(&Step::PutContent {
+        content: 5,
+        entries,
+    })?;
+    let map = inner(&dataplane, 5)?.context("no allow map at 5")?;
+    let shown = show(map)?;
+    assert_eq!(
+        (&shown["name"], &shown["max_entries"]),
+        (&json!("allow_5"), &json!(4))
+    );
+    // Inner maps have no types: 8 is the key, then identity, bitmap, protocols, the first range.
+    let key = [
+        "map",
+        "lookup",
+        "id",
+        &map.to_string(),
+        "key",
+        "8",
+        "0",
+        "0",
+        "0",
+    ];
+    let found = bpftool::run(&key)?;
+    let bytes = found["value"].as_array().context("no value")?;
+    let bytes: Vec<&str> = bytes.iter().filter_map(Value::as_str).collect();
+    assert_eq!(bytes.len(), 36);
+    assert_eq!(bytes[..4], ["0x08", "0x00", "0x00", "0x00"]);
+    assert_eq!(
+        bytes[12..18],
+        ["0x06", "0x00", "0x50", "0x00", "0x34", "0x12"]
+    );
+    Ok(())
+}
+
+#[test]
+fn a_deleted_allow_map_is_gone_and_its_place_free() -> Result<()> {
+    let mut dataplane = Dataplane::load(Options::default())?;
+    dataplane.apply(&Step::PutContent {
+        content: 5,
+        entries: Vec::new(),
+    })?;
+    let map = inner(&dataplane, 5)?.context("no allow map at 5")?;
+    for _ in 0..2 {
+        // The second time there is nothing to delete.
+        dataplane.apply(&Step::DeleteContent { content: 5 })?;
+        assert_eq!(inner(&dataplane, 5)?, None);
+    }
+    for _ in 0..200 {
+        if show(map).is_err() {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    bail!("the kernel keeps an allow map that nothing refers to")
+}
+
+#[test]
+fn s26_an_allow_map_of_any_legal_size_fits_and_no_other_is_put() -> Result<()> {
+    let mut dataplane = Dataplane::load(Options::default())?;
+    let most = u32::try_from(CONTENT_ENTRIES)?;
+    dataplane.apply(&Step::PutContent {
+        content: 5,
+        entries: sets(0..most),
+    })?;
+    let before = inner(&dataplane, 5)?;
+    assert!(before.is_some());
+    match dataplane.apply(&Step::PutContent {
+        content: 5,
+        entries: sets(0..=most),
+    }) {
+        Err(DataplaneError::ContentTooLarge {
+            content: 5,
+            entries,
+            capacity,
+        }) => {
+            assert_eq!((entries, capacity), (CONTENT_ENTRIES + 1, CONTENT_ENTRIES));
+        }
+        other => bail!("one entry too many: {other:?}"),
+    }
+    match dataplane.apply(&Step::PutContent {
+        content: 5,
+        entries: sets([3, 3]),
+    }) {
+        Err(DataplaneError::FillContent {
+            content: 5,
+            identity: 3,
+            ..
+        }) => {}
+        other => bail!("an identity twice: {other:?}"),
+    }
+    assert_eq!(inner(&dataplane, 5)?, before);
+    let outside = u32::try_from(CONTENTS)?;
+    match dataplane.apply(&Step::PutContent {
+        content: outside,
+        entries: Vec::new(),
+    }) {
+        Err(DataplaneError::Full {
+            map: "allow",
+            capacity,
+        }) => assert_eq!(capacity, outside),
+        other => bail!("a place outside of the array: {other:?}"),
+    }
+    Ok(())
+}

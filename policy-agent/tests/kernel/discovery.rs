@@ -1,0 +1,141 @@
+//! Host sides of pods, found without a name or a look into the pod.
+
+use anyhow::{Context, Result};
+use policy_agent::net::{Discovered, Network, build::Wiring};
+use policy_core::plan::Interface;
+
+use crate::namespace::{Namespace, add_addresses, addresses, end};
+
+fn discover(node: &Namespace) -> Result<Discovered> {
+    node.run(async || Ok(Network::open()?.discover().await?))
+}
+
+#[test]
+fn a_veth_has_the_addresses_of_its_far_end_in_both_families() -> Result<()> {
+    let (node, pod) = (Namespace::new()?, Namespace::new()?);
+    let own = ["10.9.0.1/32", "fd00:9::1/128", "169.254.7.7/32"];
+    // The same index at both ends: a kernel that overlooks the namespace answers with the host's.
+    node.join(
+        &end(10, "veth0"),
+        &pod,
+        &end(10, "eth0"),
+        &["10.9.0.2/32", "fd00:9::2/128"],
+    )?;
+    node.run(async || add_addresses(&Wiring::open()?, 10, &own).await)?;
+    // Not found, for it leads nowhere: both ends are here.
+    node.run(async || {
+        let wiring = Wiring::open()?;
+        wiring
+            .add_veth(
+                &end(20, "left"),
+                &end(21, "right"),
+                std::os::fd::AsFd::as_fd(&node),
+            )
+            .await?;
+        add_addresses(&wiring, 21, &["10.9.9.9/32"]).await
+    })?;
+    let discovered = discover(&node)?;
+    let want = Interface {
+        ifindex: 10,
+        name: "veth0".to_owned(),
+        bridge: 0,
+        addresses: addresses(&["10.9.0.2", "fd00:9::2"])?,
+    };
+    assert_eq!(
+        discovered.interfaces.into_values().collect::<Vec<_>>(),
+        [want]
+    );
+    let found: Vec<_> = discovered.node_addresses.into_iter().collect();
+    assert_eq!(
+        found,
+        addresses(&["10.9.0.1", "10.9.9.9", "169.254.7.7", "fd00:9::1"])?
+    );
+    Ok(())
+}
+
+#[test]
+fn a_port_of_a_bridge_says_so() -> Result<()> {
+    let (node, one, two) = (Namespace::new()?, Namespace::new()?, Namespace::new()?);
+    node.join(
+        &end(11, "veth1"),
+        &one,
+        &end(2, "eth0"),
+        &["10.8.0.11/24", "fd00:8::11/64"],
+    )?;
+    node.join(
+        &end(12, "veth2"),
+        &two,
+        &end(2, "eth0"),
+        &["10.8.0.12/24", "fd00:8::12/64"],
+    )?;
+    node.run(async || {
+        let wiring = Wiring::open()?;
+        wiring.add_bridge(&end(40, "cni0"), true).await?;
+        wiring.add_port(11, 40, true).await?;
+        wiring.add_port(12, 40, true).await?;
+        add_addresses(&wiring, 40, &["10.8.0.1/24", "fd00:8::1/64"]).await
+    })?;
+    let discovered = discover(&node)?;
+    let found: Vec<_> = discovered
+        .interfaces
+        .values()
+        .map(|interface| {
+            (
+                interface.ifindex,
+                interface.bridge,
+                interface.addresses.clone(),
+            )
+        })
+        .collect();
+    let want = [
+        (11, 40, addresses(&["10.8.0.11", "fd00:8::11"])?),
+        (12, 40, addresses(&["10.8.0.12", "fd00:8::12"])?),
+    ];
+    assert_eq!(found, want);
+    let node_addresses: Vec<_> = discovered.node_addresses.into_iter().collect();
+    assert_eq!(node_addresses, addresses(&["10.8.0.1", "fd00:8::1"])?);
+    Ok(())
+}
+
+#[test]
+fn s45_an_address_that_comes_late_is_found_then() -> Result<()> {
+    let (node, pod) = (Namespace::new()?, Namespace::new()?);
+    node.join(&end(10, "veth0"), &pod, &end(2, "eth0"), &[])?;
+    node.run(async || {
+        let network = Network::open()?;
+        let far = async || -> Result<_> {
+            let mut discovered = network.discover().await?;
+            Ok(discovered
+                .interfaces
+                .remove(&10)
+                .context("the veth was not found")?
+                .addresses)
+        };
+        // It has a link-local address, which is nobody's name.
+        assert_eq!(far().await?, addresses(&[])?);
+        for (late, so_far) in [
+            ("10.7.0.2/32", vec!["10.7.0.2"]),
+            ("fd00:7::2/128", vec!["10.7.0.2", "fd00:7::2"]),
+        ] {
+            pod.run(async || add_addresses(&Wiring::open()?, 2, &[late]).await)?;
+            assert_eq!(far().await?, addresses(&so_far)?);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn an_interface_goes_with_its_pod() -> Result<()> {
+    let (node, pod) = (Namespace::new()?, Namespace::new()?);
+    node.join(&end(10, "veth0"), &pod, &end(2, "eth0"), &["10.6.0.2/32"])?;
+    assert_eq!(discover(&node)?.interfaces.len(), 1);
+    drop(pod);
+    // The kernel tears namespaces down in its own time.
+    for _ in 0..500 {
+        if discover(&node)?.interfaces.is_empty() {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    anyhow::bail!("the veth outlives the pod by five seconds")
+}

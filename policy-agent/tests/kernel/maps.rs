@@ -1,0 +1,240 @@
+//! What the steps of a plan leave in the maps, read by another program.
+
+use anyhow::{Context, Result};
+use policy_agent::dataplane::{Capacities, Dataplane, DataplaneError, Options};
+use policy_common::allow::{PortChunk, PortChunkKey};
+use policy_core::{desired::Frontend, model::Protocol, plan::Step};
+use serde_json::{Value, json};
+
+use crate::bpftool;
+
+/// Room for few entries.
+fn small() -> Options {
+    let capacities = Capacities {
+        addresses: 4,
+        blocks: 2,
+        frontends: 2,
+        ..Capacities::default()
+    };
+    Options {
+        capacities,
+        ..Options::default()
+    }
+}
+
+fn apply(dataplane: &mut Dataplane, steps: &[Step]) -> Result<()> {
+    steps.iter().try_for_each(|step| Ok(dataplane.apply(step)?))
+}
+
+/// An address as bpftool prints it.
+fn bytes(address: &str) -> Result<Value> {
+    let address: std::net::IpAddr = address.parse()?;
+    let octets = match address {
+        std::net::IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        std::net::IpAddr::V6(address) => address.octets(),
+    };
+    Ok(json!(octets))
+}
+
+#[test]
+fn steps_write_entries_that_bpftool_shows_by_their_field_names() -> Result<()> {
+    let mut dataplane = Dataplane::load(small())?;
+    let frontend = Frontend {
+        address: "10.96.0.1".parse()?,
+        protocol: Protocol::Tcp,
+        port: 443,
+    };
+    let chunk = PortChunkKey {
+        bitmap: 3,
+        protocol: 6,
+        chunk: 31,
+        pad: [0; 2],
+    };
+    let other = PortChunkKey { bitmap: 4, ..chunk };
+    apply(
+        &mut dataplane,
+        &[
+            Step::PutIdentity {
+                address: "10.0.0.1".parse()?,
+                identity: 7,
+            },
+            Step::PutBlock {
+                block: "10.1.0.0/16".parse()?,
+                identity: 8,
+            },
+            Step::PutBlock {
+                block: "fd00:1::/32".parse()?,
+                identity: 9,
+            },
+            Step::PutFrontend {
+                frontend,
+                identity: 10,
+            },
+            Step::PutNodeAddress("fd00::1".parse()?),
+            Step::PutPortChunk(PortChunk {
+                key: chunk,
+                bits: [1, 2, 3, 1 << 63],
+            }),
+            Step::PutPortChunk(PortChunk {
+                key: other,
+                bits: [4; 4],
+            }),
+        ],
+    )?;
+    let key = json!({
+        "address": bytes("10.96.0.1")?, "port": [1, 187], "protocol": 6, "pad": 0,
+    });
+    let identity = json!({ "address": bytes("10.0.0.1")?, "identity": 7 });
+    let chunk = json!({ "bitmap": 3, "protocol": 6, "chunk": 31, "pad": [0, 0] });
+    let other = json!({ "bitmap": 4, "protocol": 6, "chunk": 31, "pad": [0, 0] });
+    let four = (other.clone(), json!({ "key": other, "bits": [4, 4, 4, 4] }));
+    let every4 = block(96, "0.0.0.0", 0)?;
+    #[rustfmt::skip]
+    let written = [
+        ("identities", vec![(bytes("10.0.0.1")?, identity)]),
+        ("blocks", vec![block(112, "10.1.0.0", 8)?, block(32, "fd00:1::", 9)?, every4.clone()]),
+        ("frontends", vec![(key.clone(), json!({ "key": key, "identity": 10 }))]),
+        ("node_addresses", vec![(bytes("fd00::1")?, json!(1))]),
+        ("port_chunks", vec![(chunk.clone(), json!({ "key": chunk, "bits": [1, 2, 3, 1_u64 << 63] })), four.clone()]),
+    ];
+    for (map, want) in written {
+        assert_eq!(
+            sorted(bpftool::dump(&dataplane, map)?),
+            sorted(want),
+            "{map}, written"
+        );
+    }
+    let deletions = [
+        Step::DeleteIdentity("10.0.0.1".parse()?),
+        Step::DeleteBlock("10.1.0.0/16".parse()?),
+        Step::DeleteBlock("fd00:1::/32".parse()?),
+        Step::DeleteFrontend(frontend),
+        Step::DeleteNodeAddress("fd00::1".parse()?),
+        Step::DeletePortBitmap { bitmap: 3 },
+    ];
+    apply(&mut dataplane, &deletions)?;
+    // What is not there is deleted already.
+    apply(&mut dataplane, &deletions)?;
+    #[rustfmt::skip]
+    let left = [
+        ("identities", vec![]), ("blocks", vec![every4]), ("frontends", vec![]),
+        ("node_addresses", vec![]), ("port_chunks", vec![four]),
+    ];
+    for (map, want) in left {
+        assert_eq!(bpftool::dump(&dataplane, map)?, want, "{map}, deleted");
+    }
+    Ok(())
+}
+
+#[test]
+fn s20_an_entry_for_all_of_ipv4_stands_between_the_families() -> Result<()> {
+    let mut dataplane = Dataplane::load(small())?;
+    let all: ipnetwork::IpNetwork = "0.0.0.0/0".parse()?;
+    // An IPv6 block of IPv4 addresses: no packet has them, and its key would mean IPv4.
+    let mapped: ipnetwork::IpNetwork = "::ffff:10.0.0.0/104".parse()?;
+    #[rustfmt::skip]
+    let steps = [
+        (Step::PutBlock { block: mapped, identity: 6 }, 0),
+        (Step::PutBlock { block: all, identity: 5 },    5),
+        (Step::DeleteBlock(mapped),                     5),
+        (Step::DeleteBlock(all),                        0),
+    ];
+    for (step, identity) in steps {
+        dataplane.apply(&step)?;
+        let want = [block(96, "0.0.0.0", identity)?];
+        assert_eq!(bpftool::dump(&dataplane, "blocks")?, want, "{step:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn s26_a_full_map_tells_its_name_and_capacity() -> Result<()> {
+    let mut dataplane = Dataplane::load(small())?;
+    let mut fill = |map: &str, capacity: u32, step: &dyn Fn(u8) -> Step| -> Result<()> {
+        for n in 0..u8::try_from(capacity)? {
+            dataplane
+                .apply(&step(n))
+                .with_context(|| format!("entry {n} of {map}"))?;
+        }
+        // What is there can still be changed.
+        dataplane.apply(&step(0))?;
+        match dataplane.apply(&step(200)) {
+            Err(DataplaneError::Full {
+                map: full,
+                capacity: of,
+            }) => {
+                // The trie has one more, which stands between the families.
+                assert_eq!((full, of), (map, capacity + u32::from(map == "blocks")));
+            }
+            other => panic!("one entry too many in {map}: {other:?}"),
+        }
+        Ok(())
+    };
+    let address = |n: u8| std::net::IpAddr::from([10, 0, 0, n]);
+    fill("identities", 4, &|n| Step::PutIdentity {
+        address: address(n),
+        identity: 1,
+    })?;
+    fill("blocks", 2, &|n| Step::PutBlock {
+        block: address(n).into(),
+        identity: 1,
+    })?;
+    fill("frontends", 2, &|n| {
+        let frontend = Frontend {
+            address: address(n),
+            protocol: Protocol::Udp,
+            port: 53,
+        };
+        Step::PutFrontend {
+            frontend,
+            identity: 1,
+        }
+    })
+}
+
+#[test]
+fn maps_and_classifiers_have_readable_names() -> Result<()> {
+    let dataplane = Dataplane::load(small())?;
+    for (map, id) in dataplane.map_ids() {
+        let shown = bpftool::run(&["map", "show", "id", &id.to_string()])?;
+        assert_eq!(shown["name"], map);
+    }
+    Ok(())
+}
+
+#[test]
+fn an_epoch_passes_over_zero() -> Result<()> {
+    let mut dataplane = Dataplane::load(small())?;
+    for epoch in 1..4 {
+        // Interfaces that are 4096 apart share a word.
+        apply(&mut dataplane, &[Step::BumpEpoch { ifindex: 4096 + 9 }])?;
+        assert_eq!(bpftool::set_elements(&dataplane, "epochs")?, [(9, epoch)]);
+    }
+    let id = dataplane
+        .map_ids()
+        .get("epochs")
+        .copied()
+        .context("no epochs")?
+        .to_string();
+    let last = [
+        "map", "update", "id", &id, "key", "9", "0", "0", "0", "value",
+    ];
+    bpftool::run(&[&last[..], &["255", "255", "255", "255"]].concat())?;
+    apply(&mut dataplane, &[Step::BumpEpoch { ifindex: 9 }])?;
+    assert_eq!(bpftool::set_elements(&dataplane, "epochs")?, [(9, 1)]);
+    Ok(())
+}
+
+/// An entry of `blocks`, as bpftool prints it.
+fn block(bits: u32, address: &str, identity: u32) -> Result<(Value, Value)> {
+    Ok((
+        json!({ "prefix_len": bits, "data": bytes(address)? }),
+        json!(identity),
+    ))
+}
+
+/// A hash map has no order.
+fn sorted(mut entries: Vec<(Value, Value)>) -> Vec<(Value, Value)> {
+    entries.sort_by_key(|(key, _)| key.to_string());
+    entries
+}
