@@ -1,1 +1,176 @@
 //! A node under control: discover, compile, plan, apply.
+
+mod interim;
+mod matching;
+
+use policy_core::{
+    compile::{Scope, compile},
+    fault::Fault,
+    model::{ObjectName, Snapshot},
+    plan::{Interface, Step},
+};
+use thiserror::Error;
+
+use interim::{Actual, plan};
+
+use crate::{
+    dataplane::{Act, Capacities, Dataplane, DataplaneError, Options, Parts, UnknownEndpoints},
+    net::{NetError, Network},
+};
+
+/// What a node is started with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// `metadata.name` of the Node: its pods are the endpoints.
+    pub node: String,
+    /// What of the enforcement is in place.
+    pub parts: Parts,
+    /// What happens at interfaces without a known pod.
+    pub unknown_endpoints: UnknownEndpoints,
+    /// Sizes of the maps.
+    pub capacities: Capacities,
+}
+
+impl NodeConfig {
+    /// Everything in place, unknown endpoints pass, maps of the usual size.
+    pub fn new(node: impl Into<String>) -> Self {
+        let Options {
+            parts,
+            unknown_endpoints,
+            capacities,
+        } = Options::default();
+        Self {
+            node: node.into(),
+            parts,
+            unknown_endpoints,
+            capacities,
+        }
+    }
+}
+
+/// What a reconciliation did and could not do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// What the compiler could not express.
+    pub faults: Vec<Fault>,
+    /// Steps that were carried out.
+    pub steps: usize,
+    /// Pods of this node that no interface was found for: nothing is enforced at them.
+    pub pods_without_interface: Vec<ObjectName>,
+    /// Interfaces that lead out of the namespace, and to no known pod.
+    pub interfaces_without_pod: Vec<Interface>,
+}
+
+/// Why a node is not as it should be. What was reached before stays in force.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// The node's network cannot be read.
+    #[error("cannot discover the interfaces of the node")]
+    Discover(#[from] NetError),
+    /// The classifiers cannot be loaded.
+    #[error("cannot load the dataplane")]
+    Load(#[source] Box<DataplaneError>),
+    /// A step failed, and none after it was tried.
+    #[error("cannot {}", Act(step))]
+    Step {
+        /// The step.
+        step: Box<Step>,
+        /// Why.
+        #[source]
+        source: Box<DataplaneError>,
+    },
+}
+
+/// A node under control, in the network namespace of the thread that started it.
+///
+/// Programs, maps and links go when it is dropped.
+#[derive(Debug)]
+pub struct Node {
+    name: String,
+    network: Network,
+    dataplane: Dataplane,
+    actual: Actual,
+}
+
+impl Node {
+    /// Loads the dataplane and opens the network of the calling thread's namespace; nothing is
+    /// enforced before the first [`reconcile`](Self::reconcile).
+    ///
+    /// To be used on this thread only, by a current-thread runtime: attaching goes by the namespace
+    /// of the thread.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O enabled.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::Load`], [`NodeError::Discover`].
+    pub fn start(config: NodeConfig) -> Result<Self, NodeError> {
+        let NodeConfig {
+            node: name,
+            parts,
+            unknown_endpoints,
+            capacities,
+        } = config;
+        let network = Network::open()?;
+        let options = Options {
+            parts,
+            unknown_endpoints,
+            capacities,
+        };
+        let dataplane =
+            Dataplane::load(options).map_err(|source| NodeError::Load(Box::new(source)))?;
+        Ok(Self {
+            name,
+            network,
+            dataplane,
+            actual: Actual::default(),
+        })
+    }
+
+    /// Brings the kernel from what it has to what `snapshot` asks for, step by step.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::Discover`] before anything was changed; [`NodeError::Step`] with the step that
+    /// failed: those before it hold, and the next call goes on from there.
+    pub async fn reconcile(&mut self, snapshot: &Snapshot) -> Result<Reconciled, NodeError> {
+        let discovered = self.network.discover().await?;
+        let (mut desired, faults) = compile(snapshot, Scope::Node(&self.name));
+        desired.node_addresses.extend(discovered.node_addresses);
+        let steps = plan(&self.actual, &desired, &discovered.interfaces);
+        for step in &steps {
+            self.dataplane
+                .apply(step)
+                .map_err(|source| NodeError::Step {
+                    step: Box::new(step.clone()),
+                    source: Box::new(source),
+                })?;
+            self.actual.apply(step);
+        }
+        Ok(Reconciled {
+            faults,
+            steps: steps.len(),
+            pods_without_interface: matching::pods_without_interface(
+                &desired.endpoints,
+                &discovered.interfaces,
+            ),
+            interfaces_without_pod: matching::interfaces_without_pod(
+                &desired.endpoints,
+                discovered.interfaces,
+            ),
+        })
+    }
+
+    /// The kernel's side, for drop records and counters.
+    pub fn dataplane(&mut self) -> &mut Dataplane {
+        &mut self.dataplane
+    }
+
+    /// What was written to the kernel so far.
+    #[must_use]
+    pub fn actual(&self) -> &Actual {
+        &self.actual
+    }
+}
