@@ -69,7 +69,7 @@ pub enum Error {
     NotPermitted,
     /// The network.
     #[error("cannot build the network")]
-    Build(#[from] build::Error),
+    Build(#[source] Box<build::Error>),
     /// The translation of Services.
     #[error(transparent)]
     Nft(#[from] nft::Error),
@@ -83,7 +83,7 @@ pub enum Error {
         node: String,
         /// Why.
         #[source]
-        source: agent::Error,
+        source: Box<agent::Error>,
     },
     /// The lie about a source address could not be told.
     #[error("cannot try a forged source address")]
@@ -124,10 +124,22 @@ pub trait Progress {
 ///
 /// Where the lab cannot be built or does not work without policies.
 pub async fn run(order: Order, progress: &dyn Progress) -> Result<Report, Error> {
-    let Order { manifests, probes, expectations, topology, parts } = order;
-    let Manifests { mut snapshot, hosts, .. } = manifests;
-    let hosts: BTreeMap<String, Vec<IpAddr>> =
-        hosts.into_iter().map(|(name, host)| (name, host.addresses)).collect();
+    let Order {
+        manifests,
+        probes,
+        expectations,
+        topology,
+        parts,
+    } = order;
+    let Manifests {
+        mut snapshot,
+        hosts,
+        ..
+    } = manifests;
+    let hosts: BTreeMap<String, Vec<IpAddr>> = hosts
+        .into_iter()
+        .map(|(name, host)| (name, host.addresses))
+        .collect();
     let blueprint = blueprint::draw(&mut snapshot, &hosts, &strangers(&probes))?;
 
     progress.begin("building the network", 0);
@@ -135,7 +147,10 @@ pub async fn run(order: Order, progress: &dyn Progress) -> Result<Report, Error>
     progress.begin("starting the agents", 0);
     let agents = lab.start_agents(parts).await?;
 
-    let open = Snapshot { policies: BTreeMap::new(), ..snapshot.clone() };
+    let open = Snapshot {
+        policies: BTreeMap::new(),
+        ..snapshot.clone()
+    };
     reconcile(&agents, &open).await?;
     progress.begin("probing without policies", lab.campaign.planned.len());
     let fates = lab.campaign.run(&lab.ledger, || progress.step()).await;
@@ -145,14 +160,22 @@ pub async fn run(order: Order, progress: &dyn Progress) -> Result<Report, Error>
     reconcile(&agents, &snapshot).await?;
     progress.begin("probing with policies", lab.campaign.planned.len());
     let fates = lab.campaign.run(&lab.ledger, || progress.step()).await;
-    findings.extend(lab.lie().await?);
+    for finding in lab.lie().await? {
+        if !findings.contains(&finding) {
+            findings.push(finding);
+        }
+    }
 
     let (desired, faults) = compile(&snapshot, Scope::Cluster);
-    let mut report =
-        verdict::report(&lab.campaign, &fates, &snapshot, &desired, &expectations);
+    let mut report = verdict::report(&lab.campaign, &fates, &snapshot, &desired, &expectations);
     report.findings.extend(findings);
     report.notes.extend(lab.blueprint.notes.iter().cloned());
-    report.notes.extend(lab.campaign.left_out.iter().map(|what| format!("not probed: {what}")));
+    report.notes.extend(
+        lab.campaign
+            .left_out
+            .iter()
+            .map(|what| format!("not probed: {what}")),
+    );
     report.notes.extend(faults.iter().map(verdict::fault));
     Ok(report)
 }
@@ -179,14 +202,23 @@ impl Lab {
         let proxy = Proxy::of(snapshot);
         let ruleset = proxy::ruleset(&proxy);
         for node in blueprint.nodes.keys() {
-            if let Some(namespace) = network.machines.get(&blueprint::Machine::Node(node.clone())) {
+            if let Some(namespace) = network
+                .machines
+                .get(&blueprint::Machine::Node(node.clone()))
+            {
                 nft::load(namespace, &ruleset)?;
             }
         }
         let campaign = Campaign::plan(probes, &blueprint, &network, &proxy);
         let servers = serve::start(&network, &blueprint, &campaign.served)?;
         let ledger = Ledger::new(campaign.ports(&proxy));
-        Ok(Self { blueprint, network, campaign, ledger, _servers: servers })
+        Ok(Self {
+            blueprint,
+            network,
+            campaign,
+            ledger,
+            _servers: servers,
+        })
     }
 
     /// Starts an agent in each node; their drop records go to the ledger.
@@ -198,13 +230,17 @@ impl Lab {
                 ledger.enter(&record);
             }
         });
-        let starts = self.network.machines.iter().filter_map(|(machine, namespace)| {
-            let blueprint::Machine::Node(node) = machine else { return None };
-            let start = Agent::start(node, namespace.clone(), parts, records.clone());
-            Some(async move {
-                start.await.map_err(|source| Error::Agent { node: node.clone(), source })
-            })
-        });
+        let starts = self
+            .network
+            .machines
+            .iter()
+            .filter_map(|(machine, namespace)| {
+                let blueprint::Machine::Node(node) = machine else {
+                    return None;
+                };
+                let start = Agent::start(node, namespace.clone(), parts, records.clone());
+                Some(async move { start.await.map_err(|source| failed(node, source)) })
+            });
         try_join_all(starts).await
     }
 
@@ -222,23 +258,33 @@ impl Lab {
 async fn reconcile(agents: &[Agent], snapshot: &Snapshot) -> Result<(), Error> {
     let all = agents.iter().map(|agent| async {
         let outcome = agent.reconcile(snapshot).await;
-        outcome.map_err(|source| Error::Agent { node: agent.node.clone(), source })
+        outcome.map_err(|source| failed(&agent.node, source))
     });
     try_join_all(all).await.map(drop)
 }
 
+fn failed(node: &str, source: agent::Error) -> Error {
+    Error::Agent {
+        node: node.to_owned(),
+        source: Box::new(source),
+    }
+}
+
 /// Addresses that probes name without an object that has them.
 fn strangers(probes: &[Probe]) -> BTreeSet<IpAddr> {
-    let ends = probes.iter().flat_map(|probe| {
-        [(&probe.from, probe.source), (&probe.to, probe.destination)]
-    });
-    ends.filter(|(end, _)| matches!(end, End::Address(_))).map(|(_, address)| address).collect()
+    let ends = probes
+        .iter()
+        .flat_map(|probe| [(&probe.from, probe.source), (&probe.to, probe.destination)]);
+    ends.filter(|(end, _)| matches!(end, End::Address(_)))
+        .map(|(_, address)| address)
+        .collect()
 }
 
 /// Tells the lack of privilege from other failures.
 fn permitted(error: build::Error) -> Error {
-    match error {
-        build::Error::Namespace(netns::Error::Create(nix::Error::EPERM)) => Error::NotPermitted,
-        other => Error::Build(other),
+    if let build::Error::Namespace(netns::Error::Create(nix::Error::EPERM)) = error {
+        Error::NotPermitted
+    } else {
+        Error::Build(Box::new(error))
     }
 }

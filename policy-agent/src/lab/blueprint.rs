@@ -103,12 +103,14 @@ pub fn draw(
     hosts: &BTreeMap<String, Vec<IpAddr>>,
     strangers: &BTreeSet<IpAddr>,
 ) -> Result<Blueprint, Error> {
-    let mut plan = Blueprint::default();
-    plan.frontends = snapshot
+    let frontends = snapshot
         .services
         .values()
-        .flat_map(|service| service.cluster_ips.iter().chain(&service.external_ips).copied())
-        .collect();
+        .flat_map(|service| service.cluster_ips.iter().chain(&service.external_ips));
+    let mut plan = Blueprint {
+        frontends: frontends.copied().collect(),
+        ..Blueprint::default()
+    };
     place_pods(&mut plan, snapshot);
     if snapshot.pods.values().all(|pod| pod.addresses.is_empty()) {
         return Err(Error::NoPod);
@@ -127,19 +129,24 @@ pub fn draw(
 fn place_pods(plan: &mut Blueprint, snapshot: &mut Snapshot) {
     for (name, pod) in &mut snapshot.pods {
         if pod.phase == Phase::Finished {
-            plan.notes.push(format!("{name} has finished: it is not in the lab"));
+            plan.notes
+                .push(format!("{name} has finished: it is not in the lab"));
             continue;
         }
         let node = pod.node.get_or_insert_with(|| {
-            plan.notes.push(format!("{name} names no node: it is put on {SPARE_NODE}"));
+            plan.notes
+                .push(format!("{name} names no node: it is put on {SPARE_NODE}"));
             SPARE_NODE.to_owned()
         });
         if !snapshot.nodes.contains_key(node) && !plan.nodes.contains_key(node) {
-            plan.notes.push(format!("node {node} is not declared: it is made up"));
+            plan.notes
+                .push(format!("node {node} is not declared: it is made up"));
         }
         plan.nodes.entry(node.clone()).or_default();
         if pod.addresses.is_empty() {
-            plan.notes.push(format!("{name} has no address (status.podIPs): it is not in the lab"));
+            plan.notes.push(format!(
+                "{name} has no address (status.podIPs): it is not in the lab"
+            ));
         } else if !pod.host_network {
             plan.pods.push(PodPlan {
                 name: name.clone(),
@@ -152,7 +159,10 @@ fn place_pods(plan: &mut Blueprint, snapshot: &mut Snapshot) {
 
 /// Gives nodes the addresses of their host-network pods.
 fn place_host_network(plan: &mut Blueprint, snapshot: &Snapshot) {
-    let live = snapshot.pods.values().filter(|pod| pod.phase == Phase::Live && pod.host_network);
+    let live = snapshot
+        .pods
+        .values()
+        .filter(|pod| pod.phase == Phase::Live && pod.host_network);
     for pod in live {
         let Some(addresses) = pod.node.as_ref().and_then(|node| plan.nodes.get_mut(node)) else {
             continue;
@@ -167,17 +177,33 @@ fn place_host_network(plan: &mut Blueprint, snapshot: &Snapshot) {
 
 /// Enters every address with its owner.
 fn claim_all(plan: &mut Blueprint) -> Result<(), Error> {
-    let nodes = plan.nodes.iter().map(|(name, at)| (Machine::Node(name.clone()), at));
-    let pods = plan.pods.iter().map(|pod| (Machine::Pod(pod.name.clone()), &pod.addresses));
-    let hosts = plan.hosts.iter().map(|(name, at)| (Machine::Host(name.clone()), at));
+    let nodes = plan
+        .nodes
+        .iter()
+        .map(|(name, at)| (Machine::Node(name.clone()), at));
+    let pods = plan
+        .pods
+        .iter()
+        .map(|pod| (Machine::Pod(pod.name.clone()), &pod.addresses));
+    let hosts = plan
+        .hosts
+        .iter()
+        .map(|(name, at)| (Machine::Host(name.clone()), at));
     for (machine, addresses) in nodes.chain(pods).chain(hosts) {
         for address in addresses {
             if !possible(*address) {
-                return Err(Error::ImpossibleAddress { machine, address: *address });
+                return Err(Error::ImpossibleAddress {
+                    machine,
+                    address: *address,
+                });
             }
             match plan.owners.insert(*address, machine.clone()) {
                 Some(first) if first != machine => {
-                    return Err(Error::SharedAddress { address: *address, first, second: machine });
+                    return Err(Error::SharedAddress {
+                        address: *address,
+                        first,
+                        second: machine,
+                    });
                 }
                 Some(_) | None => {}
             }
@@ -200,7 +226,9 @@ fn invite(plan: &mut Blueprint, snapshot: &Snapshot, strangers: &BTreeSet<IpAddr
             continue;
         }
         let name = address.to_string();
-        plan.notes.push(format!("no object has the address {address}: a host is made up for it"));
+        plan.notes.push(format!(
+            "no object has the address {address}: a host is made up for it"
+        ));
         plan.owners.insert(address, Machine::Host(name.clone()));
         plan.hosts.insert(name, vec![address]);
     }

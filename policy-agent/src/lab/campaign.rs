@@ -60,11 +60,15 @@ impl Campaign {
                     campaign.served.extend(places);
                     campaign.planned.push(planned);
                 }
-                None => campaign.left_out.push(format!("{} -> {}", probe.from, probe.to)),
+                None => campaign
+                    .left_out
+                    .push(format!("{} -> {}", probe.from, probe.to)),
             }
         }
         if unsupported > 0 {
-            campaign.left_out.push(format!("{unsupported} probes by SCTP"));
+            campaign
+                .left_out
+                .push(format!("{unsupported} probes by SCTP"));
         }
         campaign
     }
@@ -74,7 +78,10 @@ impl Campaign {
     pub fn ports(&self, proxy: &Proxy) -> BTreeSet<u16> {
         let probed = self.planned.iter().map(|planned| planned.probe.port);
         let served = self.served.iter().map(|(address, _)| address.port());
-        let nodes = proxy.translations.iter().filter_map(|translation| translation.node_port);
+        let nodes = proxy
+            .translations
+            .iter()
+            .filter_map(|translation| translation.node_port);
         probed.chain(served).chain(nodes).collect()
     }
 
@@ -109,7 +116,10 @@ fn plan(
     };
     let places = backends.unwrap_or_else(|| BTreeSet::from([destination]));
     let answers = places.iter().filter_map(|place| {
-        blueprint.owners.get(&place.ip()).map(|machine| serve::name_of(machine, *place))
+        blueprint
+            .owners
+            .get(&place.ip())
+            .map(|machine| serve::name_of(machine, *place))
     });
     let far = places.iter().map(SocketAddr::ip).chain([probe.destination]);
     let planned = Planned {
@@ -125,7 +135,13 @@ fn plan(
         },
         refusing: places.is_empty(),
     };
-    Some((planned, places.into_iter().map(|place| (place, probe.protocol)).collect()))
+    Some((
+        planned,
+        places
+            .into_iter()
+            .map(|place| (place, probe.protocol))
+            .collect(),
+    ))
 }
 
 /// Addresses that the near end may come from.

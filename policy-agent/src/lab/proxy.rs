@@ -40,7 +40,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Reads Services and EndpointSlices as kube-proxy does.
+    /// Reads Services and their endpoints as kube-proxy does.
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
         let mut proxy = Self::default();
@@ -48,7 +48,9 @@ impl Proxy {
             for port in &service.ports {
                 let backends = backends(snapshot, name, port);
                 for ipv4 in [true, false] {
-                    proxy.translations.extend(translation(service, port, &backends, ipv4));
+                    proxy
+                        .translations
+                        .extend(translation(service, port, &backends, ipv4));
                 }
             }
         }
@@ -59,7 +61,11 @@ impl Proxy {
 
     /// Endpoints behind a frontend; `None` where there is no such frontend.
     #[must_use]
-    pub fn behind(&self, frontend: SocketAddr, protocol: Protocol) -> Option<&BTreeSet<SocketAddr>> {
+    pub fn behind(
+        &self,
+        frontend: SocketAddr,
+        protocol: Protocol,
+    ) -> Option<&BTreeSet<SocketAddr>> {
         let found = self.translations.iter().find(|translation| {
             translation.protocol == protocol
                 && translation.port == frontend.port()
@@ -77,8 +83,12 @@ fn translation(
     ipv4: bool,
 ) -> Option<Translation> {
     let of_family = |at: &&IpAddr| at.is_ipv4() == ipv4;
-    let cluster_ips: BTreeSet<IpAddr> =
-        service.cluster_ips.iter().filter(of_family).copied().collect();
+    let cluster_ips: BTreeSet<IpAddr> = service
+        .cluster_ips
+        .iter()
+        .filter(of_family)
+        .copied()
+        .collect();
     if cluster_ips.is_empty() {
         return None;
     }

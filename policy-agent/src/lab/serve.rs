@@ -66,12 +66,17 @@ pub fn start(network: &Network, plan: &Blueprint, served: &Served) -> Result<Joi
     let mut by_machine = BTreeMap::<&Machine, Vec<(SocketAddr, Protocol)>>::new();
     for (address, protocol) in served {
         if let Some(machine) = plan.owners.get(&address.ip()) {
-            by_machine.entry(machine).or_default().push((*address, *protocol));
+            by_machine
+                .entry(machine)
+                .or_default()
+                .push((*address, *protocol));
         }
     }
     let mut servers = JoinSet::new();
     for (machine, places) in by_machine {
-        let Some(namespace) = network.machines.get(machine) else { continue };
+        let Some(namespace) = network.machines.get(machine) else {
+            continue;
+        };
         let sockets = namespace.run(|| listen(machine, &places))?;
         for (name, socket) in sockets {
             match socket {
@@ -139,7 +144,9 @@ async fn serve_udp(socket: UdpSocket, name: String) {
     let mut buffer = [0; ECHO];
     loop {
         // An error here is an ICMP answer to an earlier reply; the next datagram may be good.
-        let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
+        let Ok((length, client)) = socket.recv_from(&mut buffer).await else {
+            continue;
+        };
         let mut answer = buffer[..length].to_vec();
         answer.extend_from_slice(name.as_bytes());
         let _ = socket.send_to(&answer, client).await;

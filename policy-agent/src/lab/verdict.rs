@@ -51,7 +51,10 @@ pub fn baseline(campaign: &Campaign, fates: &[Fate]) -> Result<(), Error> {
     if failed.is_empty() {
         Ok(())
     } else {
-        Err(Error::Baseline { tried: fates.len(), failed })
+        Err(Error::Baseline {
+            tried: fates.len(),
+            failed,
+        })
     }
 }
 
@@ -69,13 +72,17 @@ pub fn report(
         let probe = &planned.probe;
         let outcome = outcome(planned, fate);
         let Some(explanation) = explain(snapshot, desired, &probe.question()) else {
-            report.findings.push(format!("{}: the compiler has no answer", named(probe)));
+            report
+                .findings
+                .push(format!("{}: the compiler has no answer", named(probe)));
             continue;
         };
         let row = Row::new(probe, &explanation, Some(outcome));
-        if !row.agrees() {
-            let line = format!("{}: {}; the compiler says otherwise", named(probe), told(fate));
-            report.findings.push(line);
+        if outcome == Outcome::Lost {
+            // The table tells of other disagreements; only how this one was lost is news.
+            report
+                .findings
+                .push(format!("{}: {}", named(probe), told(fate)));
         }
         report.table.probes.push(row);
     }
@@ -121,12 +128,25 @@ pub fn of_lie(lie: &Lie, fate: spoof::Fate) -> Option<String> {
 /// A fault of the compiler, as a note.
 #[must_use]
 pub fn fault(fault: &Fault) -> String {
-    let Fault { kind, object, field, reason, action } = fault;
+    let Fault {
+        kind,
+        object,
+        field,
+        reason,
+        action,
+    } = fault;
     format!("{kind} {object}: {field}: {reason}; {action}")
 }
 
 fn named(probe: &Probe) -> String {
-    let Probe { from, to, port, protocol, family, .. } = probe;
+    let Probe {
+        from,
+        to,
+        port,
+        protocol,
+        family,
+        ..
+    } = probe;
     format!("{from} -> {to} {port}/{protocol} {}", family.name())
 }
 

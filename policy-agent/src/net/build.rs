@@ -72,15 +72,19 @@ impl Wiring {
     ) -> Result<(), Error> {
         let mut peer = LinkMessage::default();
         peer.header.index = far.index;
-        peer.attributes.push(LinkAttribute::IfName(far.name.clone()));
-        peer.attributes.push(LinkAttribute::NetNsFd(namespace.as_raw_fd()));
+        peer.attributes
+            .push(LinkAttribute::IfName(far.name.clone()));
+        peer.attributes
+            .push(LinkAttribute::NetNsFd(namespace.as_raw_fd()));
         let message = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
             .name(near.name.clone())
             .index(near.index)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
             .build();
         let added = self.handle.link().add(message).execute().await;
-        refused(added, || format!("the veth pair {} - {}", near.name, far.name))
+        refused(added, || {
+            format!("the veth pair {} - {}", near.name, far.name)
+        })
     }
 
     /// Adds a bridge, up; `netfilter` is what the sysctls `bridge-nf-call-ip(6)tables` say.
@@ -106,7 +110,10 @@ impl Wiring {
     /// [`Error::Refused`].
     pub async fn add_port(&self, index: u32, bridge: u32, hairpin: bool) -> Result<(), Error> {
         let what = || format!("interface {index} to the bridge {bridge}");
-        let join = LinkMessageBuilder::<LinkUnspec>::new().index(index).controller(bridge).build();
+        let join = LinkMessageBuilder::<LinkUnspec>::new()
+            .index(index)
+            .controller(bridge)
+            .build();
         refused(self.handle.link().change(join).execute().await, what)?;
         let port = LinkBridgePort::new(index).hairpin(hairpin).build();
         refused(self.handle.link().set_port(port).execute().await, what)
@@ -118,7 +125,10 @@ impl Wiring {
     ///
     /// [`Error::Refused`].
     pub async fn set_up(&self, index: u32) -> Result<(), Error> {
-        let message = LinkMessageBuilder::<LinkUnspec>::new().index(index).up().build();
+        let message = LinkMessageBuilder::<LinkUnspec>::new()
+            .index(index)
+            .up()
+            .build();
         let changed = self.handle.link().change(message).execute().await;
         refused(changed, || format!("carrier to interface {index}"))
     }
@@ -129,8 +139,16 @@ impl Wiring {
     ///
     /// [`Error::Refused`].
     pub async fn add_address(&self, index: u32, address: IpAddr, prefix: u8) -> Result<(), Error> {
-        let added = self.handle.address().add(index, address, prefix).replace().execute().await;
-        refused(added, || format!("the address {address}/{prefix} to interface {index}"))
+        let added = self
+            .handle
+            .address()
+            .add(index, address, prefix)
+            .replace()
+            .execute()
+            .await;
+        refused(added, || {
+            format!("the address {address}/{prefix} to interface {index}")
+        })
     }
 
     /// Adds a route: over an interface, to a gateway there that needs no route of its own, or,
@@ -147,10 +165,16 @@ impl Wiring {
     ) -> Result<(), Error> {
         let message = match (destination, via) {
             (IpNetwork::V4(block), Some(IpAddr::V4(gateway))) => {
-                route4(block.ip(), block.prefix(), index).gateway(gateway).onlink().build()
+                route4(block.ip(), block.prefix(), index)
+                    .gateway(gateway)
+                    .onlink()
+                    .build()
             }
             (IpNetwork::V6(block), Some(IpAddr::V6(gateway))) => {
-                route6(block.ip(), block.prefix(), index).gateway(gateway).onlink().build()
+                route6(block.ip(), block.prefix(), index)
+                    .gateway(gateway)
+                    .onlink()
+                    .build()
             }
             (IpNetwork::V4(block), _) => route4(block.ip(), block.prefix(), index)
                 .scope(netlink_packet_route::route::RouteScope::Link)
@@ -174,9 +198,9 @@ fn route6(address: Ipv6Addr, prefix: u8, index: u32) -> RouteMessageBuilder<Ipv6
         .output_interface(index)
 }
 
-fn refused(
-    outcome: Result<(), rtnetlink::Error>,
-    what: impl Fn() -> String,
-) -> Result<(), Error> {
-    outcome.map_err(|source| Error::Refused { what: what(), source })
+fn refused(outcome: Result<(), rtnetlink::Error>, what: impl Fn() -> String) -> Result<(), Error> {
+    outcome.map_err(|source| Error::Refused {
+        what: what(),
+        source,
+    })
 }

@@ -44,9 +44,9 @@ pub(super) fn read(wanted: &Wanted) -> Result<Input, InputError> {
     let sources = sources::read(&wanted.files)?;
     let manifests = read_manifests(&sources).map_err(InputError::Manifests)?;
     let expectations = match &wanted.expect {
-        Some(path) => Some(
-            read_expectations(&sources::file_source(path)?).map_err(InputError::Manifests)?,
-        ),
+        Some(path) => {
+            Some(read_expectations(&sources::file_source(path)?).map_err(InputError::Manifests)?)
+        }
         None => None,
     };
     let selection = Selection {
@@ -59,9 +59,18 @@ pub(super) fn read(wanted: &Wanted) -> Result<Input, InputError> {
     let ignored = manifests.ignored.iter();
     let notes = ignored.map(|object| format!("{}: {} is not used", object.place, object.kind));
     let notes = notes.collect();
-    Ok(Input { manifests, expectations: expectations.unwrap_or_default(), probes, notes })
+    Ok(Input {
+        manifests,
+        expectations: expectations.unwrap_or_default(),
+        probes,
+        notes,
+    })
 }
 
 fn lines<T: ToString>(errors: &[T]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    errors
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
 }

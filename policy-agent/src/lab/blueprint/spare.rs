@@ -27,8 +27,7 @@ impl Spare {
                 Family::Ipv6 => {
                     self.v6 += 1;
                     IpAddr::V6(Ipv6Addr::from_bits(
-                        Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 0).to_bits()
-                            + u128::from(self.v6),
+                        Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 0).to_bits() + u128::from(self.v6),
                     ))
                 }
             };

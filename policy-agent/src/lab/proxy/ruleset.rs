@@ -19,13 +19,37 @@ const MARK: &str = "0x4000";
 pub fn ruleset(proxy: &Proxy) -> String {
     let mut text = String::from("table inet kube-proxy {\n");
     for (suffix, kind, ipv4) in [("4", "ipv4_addr", true), ("6", "ipv6_addr", false)] {
-        let pods = proxy.pods.iter().filter(|at| at.is_ipv4() == ipv4).map(ToString::to_string);
-        named(&mut text, "set", &format!("pods{suffix}"), kind, pods.collect());
-        let key = format!("{kind} . inet_proto . inet_service : verdict");
-        named(&mut text, "map", &format!("services{suffix}"), &key, services(proxy, ipv4, true));
-        named(&mut text, "map", &format!("refused{suffix}"), &key, services(proxy, ipv4, false));
-        let key = "inet_proto . inet_service : verdict";
-        named(&mut text, "map", &format!("node-ports{suffix}"), key, node_ports(proxy, ipv4));
+        let frontend = format!("{kind} . inet_proto . inet_service : verdict");
+        let node_port = "inet_proto . inet_service : verdict";
+        let of_family = |at: &&IpAddr| at.is_ipv4() == ipv4;
+        let pods: Vec<String> = proxy
+            .pods
+            .iter()
+            .filter(of_family)
+            .map(ToString::to_string)
+            .collect();
+        named(&mut text, &format!("set pods{suffix}"), kind, &pods);
+        let translated = services(proxy, ipv4, true);
+        named(
+            &mut text,
+            &format!("map services{suffix}"),
+            &frontend,
+            &translated,
+        );
+        let refused = services(proxy, ipv4, false);
+        named(
+            &mut text,
+            &format!("map refused{suffix}"),
+            &frontend,
+            &refused,
+        );
+        let ports = node_ports(proxy, ipv4);
+        named(
+            &mut text,
+            &format!("map node-ports{suffix}"),
+            node_port,
+            &ports,
+        );
     }
     for (index, translation) in proxy.translations.iter().enumerate() {
         chains(&mut text, index, translation);
@@ -63,12 +87,12 @@ const HOOKS: &str = "\
 ";
 
 /// A set or map with its elements, if it has any.
-fn named(text: &mut String, what: &str, name: &str, kind: &str, elements: Vec<String>) {
-    let list = match elements.as_slice() {
+fn named(text: &mut String, name: &str, kind: &str, elements: &[String]) {
+    let list = match elements {
         [] => String::new(),
         some => format!(" elements = {{ {} }};", some.join(", ")),
     };
-    push(text, format_args!("  {what} {name} {{ type {kind};{list} }}\n"));
+    push(text, format_args!("  {name} {{ type {kind};{list} }}\n"));
 }
 
 /// Elements of the map of frontends that have backends, or of those that have none.
@@ -78,14 +102,21 @@ fn services(proxy: &Proxy, ipv4: bool, with_backends: bool) -> Vec<String> {
         if translation.backends.is_empty() == with_backends {
             continue;
         }
-        for address in translation.frontends.iter().filter(|at| at.is_ipv4() == ipv4) {
+        for address in translation
+            .frontends
+            .iter()
+            .filter(|at| at.is_ipv4() == ipv4)
+        {
             let chain = match (with_backends, translation.cluster_ips.contains(address)) {
                 (false, _) => "refuse".to_owned(),
                 (true, true) => format!("service-{index}"),
                 (true, false) => format!("external-{index}"),
             };
             let protocol = word(translation.protocol);
-            elements.push(format!("{address} . {protocol} . {} : goto {chain}", translation.port));
+            elements.push(format!(
+                "{address} . {protocol} . {} : goto {chain}",
+                translation.port
+            ));
         }
     }
     elements
@@ -94,13 +125,19 @@ fn services(proxy: &Proxy, ipv4: bool, with_backends: bool) -> Vec<String> {
 /// Elements of the map of node ports.
 fn node_ports(proxy: &Proxy, ipv4: bool) -> Vec<String> {
     let of_family = |(_, translation): &(usize, &Translation)| {
-        translation.backends.first().is_some_and(|backend| backend.is_ipv4() == ipv4)
+        translation
+            .backends
+            .first()
+            .is_some_and(|backend| backend.is_ipv4() == ipv4)
     };
     let with_backends = proxy.translations.iter().enumerate().filter(of_family);
     with_backends
         .filter_map(|(index, translation)| {
             let port = translation.node_port?;
-            Some(format!("{} . {port} : goto external-{index}", word(translation.protocol)))
+            Some(format!(
+                "{} . {port} : goto external-{index}",
+                word(translation.protocol)
+            ))
         })
         .collect()
 }
@@ -110,7 +147,11 @@ fn chains(text: &mut String, index: usize, translation: &Translation) {
     let Some(first) = translation.backends.first() else {
         return;
     };
-    let (family, pods) = if first.is_ipv4() { ("ip", "@pods4") } else { ("ip6", "@pods6") };
+    let (family, pods) = if first.is_ipv4() {
+        ("ip", "@pods4")
+    } else {
+        ("ip6", "@pods6")
+    };
     for (number, backend) in translation.backends.iter().enumerate() {
         let to = literal(*backend);
         let protocol = word(translation.protocol);
@@ -124,8 +165,9 @@ fn chains(text: &mut String, index: usize, translation: &Translation) {
         );
     }
     let count = translation.backends.len();
-    let targets: Vec<String> =
-        (0..count).map(|number| format!("{number} : goto endpoint-{index}-{number}")).collect();
+    let targets: Vec<String> = (0..count)
+        .map(|number| format!("{number} : goto endpoint-{index}-{number}"))
+        .collect();
     let targets = targets.join(", ");
     push(
         text,

@@ -1,0 +1,84 @@
+//! Bad input and a missing privilege: the exit code and a message that helps.
+
+use std::{
+    fs::{self, Permissions},
+    io,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    process::Command,
+};
+
+use crate::program::{assert_code, feed, lab, lab_on, root, told};
+
+const POD: &str = "\
+apiVersion: v1
+kind: Pod
+metadata: {name: NAME, namespace: ns}
+spec: {containers: [{name: c, image: c, ports: [{containerPort: 80}]}]}
+status: {podIPs: [{ip: 10.0.0.1}]}
+";
+
+fn pod(name: &str) -> String {
+    POD.replace("NAME", name)
+}
+
+#[test]
+fn broken_input_exits_2_and_says_what_is_wrong() -> io::Result<()> {
+    let same_address = format!("{}---\n{}", pod("a"), pod("b"));
+    #[rustfmt::skip]
+    let cases: [(&str, &str, &[&str], &str); 5] = [
+        ("no YAML",             "a: [",          &[],                     "error"),
+        ("no object",           "",              &[],                     "no probe"),
+        ("a shared address",    &same_address,   &[],                     "10.0.0.1"),
+        ("an unknown pod",      &same_address,   &["--from", "ns/c"],     "ns/c"),
+        ("a port that is none", &same_address,   &["--port", "http/TCP"], "80/TCP"),
+    ];
+    for (claim, text, arguments, message) in cases {
+        let output = lab_on(text, arguments)?;
+        println!("{claim}");
+        assert_code(&output, 2);
+        let text = told(&output);
+        assert!(text.contains(message), "{message:?} is not in\n{text}");
+        assert!(output.stdout.is_empty(), "{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_missing_file_exits_2_and_is_named() -> io::Result<()> {
+    let output = lab(&["-f", "no/such/file.yaml"]).output()?;
+    assert_code(&output, 2);
+    assert!(told(&output).contains("no/such/file.yaml"));
+    Ok(())
+}
+
+#[test]
+fn without_root_it_exits_3_and_asks_for_it() -> io::Result<()> {
+    /// The user `nobody`.
+    const NOBODY: u32 = 65534;
+    // The target folder may be closed to others.
+    let folder = tempfile::tempdir()?;
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
+    let program = folder.path().join("policy-agent");
+    fs::copy(env!("CARGO_BIN_EXE_policy-agent"), &program)?;
+    let text = fs::read_to_string(root().join("examples/three-tier.yaml"))?;
+    let mut command = Command::new(program);
+    command
+        .args(["lab", "-f", "-"])
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .current_dir("/");
+    let output = feed(&mut command, &text)?;
+    assert_code(&output, 3);
+    assert!(told(&output).contains("root"), "{}", told(&output));
+    Ok(())
+}
+
+#[test]
+fn without_nft_it_exits_3_and_says_how_to_get_it() -> io::Result<()> {
+    let output = lab(&["-f", "examples/three-tier.yaml"])
+        .env("PATH", "/nowhere")
+        .output()?;
+    assert_code(&output, 3);
+    assert!(told(&output).contains("nftables"), "{}", told(&output));
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! Services are translated as kube-proxy does it, in both families and topologies.
+
+use std::{fs, io};
+
+use crate::program::{TOPOLOGIES, assert_code, lab_on, told};
+
+/// Two nodes, two dual-stack servers behind a Service, a client, a host.
+const CLUSTER: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: one, namespace: ns, labels: {app: web}}
+spec: {nodeName: a, containers: [{name: c, image: c, ports: [{containerPort: 8080}]}]}
+status: {podIPs: [{ip: 10.244.0.5}, {ip: "fd00:10:244::5"}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: two, namespace: ns, labels: {app: web}}
+spec: {nodeName: b, containers: [{name: c, image: c, ports: [{containerPort: 8080}]}]}
+status: {podIPs: [{ip: 10.244.1.5}, {ip: "fd00:10:244:1::5"}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client, namespace: ns, labels: {app: client}}
+spec: {nodeName: a, containers: [{name: c, image: c}]}
+status: {podIPs: [{ip: 10.244.0.6}, {ip: "fd00:10:244::6"}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: ns}
+spec:
+  clusterIP: 10.96.0.10
+  clusterIPs: [10.96.0.10, "fd00:96::10"]
+  ipFamilies: [IPv4, IPv6]
+  ports:
+  - {name: http, port: 80, targetPort: 8080, protocol: TCP}
+  - {name: dns, port: 53, targetPort: 8080, protocol: UDP}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-4, namespace: ns, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{name: http, port: 8080, protocol: TCP}, {name: dns, port: 8080, protocol: UDP}]
+endpoints:
+- {addresses: [10.244.0.5], conditions: {ready: true}}
+- {addresses: [10.244.1.5], conditions: {ready: true}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-6, namespace: ns, labels: {kubernetes.io/service-name: web}}
+addressType: IPv6
+ports: [{name: http, port: 8080, protocol: TCP}, {name: dns, port: 8080, protocol: UDP}]
+endpoints:
+- {addresses: ["fd00:10:244::5"], conditions: {ready: true}}
+- {addresses: ["fd00:10:244:1::5"], conditions: {ready: true}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: empty, namespace: ns}
+spec: {clusterIP: 10.96.0.11, clusterIPs: [10.96.0.11], ports: [{port: 80, protocol: TCP}]}
+---
+apiVersion: policy.lab/v1alpha1
+kind: Host
+metadata: {name: outside}
+spec: {addresses: [203.0.113.10, "2001:db8::10"], ports: [{port: 443, protocol: TCP}]}
+"#;
+
+fn run(policies: &str, expectations: &str) -> io::Result<()> {
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(file.path(), expectations)?;
+    let path = file.path().display().to_string();
+    let text = format!("{CLUSTER}{policies}");
+    for topology in TOPOLOGIES {
+        // Backends are chosen at random: once may be luck.
+        for _ in 0..3 {
+            let output = lab_on(&text, &["--topology", topology, "--expect", &path])?;
+            println!("{topology}");
+            assert_code(&output, 0);
+        }
+    }
+    Ok(())
+}
+
+/// The server itself is among the clients: a backend that reaches itself (S39).
+#[test]
+fn services_are_reached_by_pods_by_their_own_backends_and_from_outside() -> io::Result<()> {
+    run(
+        "",
+        "expect:
+- {from: ns/client, to: service/ns/web, port: 80/TCP, verdict: allow}
+- {from: ns/client, to: service/ns/web, port: 53/UDP, verdict: allow}
+- {from: ns/one, to: service/ns/web, port: 80/TCP, verdict: allow}
+- {from: ns/two, to: service/ns/web, port: 53/UDP, verdict: allow}
+- {from: host/outside, to: service/ns/web, port: 80/TCP, verdict: allow}
+",
+    )
+}
+
+/// S40, S42.
+#[test]
+fn egress_to_a_service_is_judged_by_its_backends() -> io::Result<()> {
+    let policy = "---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: client, namespace: ns}
+spec:
+  podSelector: {matchLabels: {app: client}}
+  policyTypes: [Egress]
+  egress: [{to: [{podSelector: {matchLabels: {app: web}}}], ports: [{port: 8080}]}]
+";
+    run(
+        policy,
+        "expect:
+- {from: ns/client, to: service/ns/web, port: 80/TCP, verdict: allow}
+- {from: ns/client, to: service/ns/web, port: 53/UDP, verdict: deny}
+- {from: ns/client, to: service/ns/empty, port: 80/TCP, verdict: deny}
+- {from: ns/client, to: host/outside, port: 443/TCP, verdict: deny}
+",
+    )
+}
+
+#[test]
+fn a_service_without_backends_is_no_deny() -> io::Result<()> {
+    let output = lab_on(
+        CLUSTER,
+        &["--from", "ns/client", "--to", "service/ns/empty"],
+    )?;
+    assert_code(&output, 0);
+    assert!(told(&output).contains("1 allowed"), "{}", told(&output));
+    Ok(())
+}
