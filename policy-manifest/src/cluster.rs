@@ -69,9 +69,7 @@ impl Cluster {
         if let Some(object) = object::decode(node, inherited, &log) {
             let place = log.place(node);
             if let Some(first) = object.title().and_then(|title| self.titles.get(&title)) {
-                Field::root(node, &log).reject(Problem::DuplicateObject {
-                    first: first.clone(),
-                });
+                Field::root(node, &log).reject(Problem::DuplicateObject { first: first.clone() });
             } else {
                 self.insert(object, place);
             }
@@ -96,16 +94,12 @@ impl Cluster {
             }
             Object::Service(name, decoded) => {
                 if decoded.translated {
-                    snapshot
-                        .services
-                        .insert(name.clone(), decoded.service.clone());
+                    snapshot.services.insert(name.clone(), decoded.service.clone());
                     self.services.insert(name, *decoded);
                 }
             }
             Object::Slice(name, slice) => {
-                snapshot
-                    .endpoint_slices
-                    .extend(slice.map(|slice| (name, slice)));
+                snapshot.endpoint_slices.extend(slice.map(|slice| (name, slice)));
             }
             Object::Node(name, addresses) => {
                 snapshot.nodes.insert(name, addresses);
@@ -114,11 +108,7 @@ impl Cluster {
                 self.manifests.hosts.insert(name, host);
             }
             Object::Other(api_version, kind) => {
-                self.manifests.ignored.push(Ignored {
-                    place,
-                    api_version,
-                    kind,
-                });
+                self.manifests.ignored.push(Ignored { place, api_version, kind });
             }
         }
     }

@@ -21,11 +21,7 @@ pub(crate) struct Log {
 impl Log {
     /// A log of an object of `origin`.
     pub(crate) fn new(origin: &Arc<Origin>) -> Self {
-        Self {
-            origin: Arc::clone(origin),
-            object: RefCell::default(),
-            errors: RefCell::default(),
-        }
+        Self { origin: Arc::clone(origin), object: RefCell::default(), errors: RefCell::default() }
     }
 
     /// Tells what the object is called, once that is known.
@@ -65,11 +61,7 @@ pub(crate) struct Field<'a> {
 impl<'a> Field<'a> {
     /// The object itself.
     pub(crate) fn root(node: &'a Node, log: &'a Log) -> Self {
-        Self {
-            node,
-            path: String::new(),
-            log,
-        }
+        Self { node, path: String::new(), log }
     }
 
     /// Notes a problem of this field.
@@ -85,10 +77,7 @@ impl<'a> Field<'a> {
     /// The entries of a mapping.
     pub(crate) fn map(&self) -> Option<Map<'a>> {
         if let Value::Map(entries) = &self.node.value {
-            return Some(Map {
-                field: self.clone(),
-                entries,
-            });
+            return Some(Map { field: self.clone(), entries });
         }
         self.reject_type("a mapping");
         None
@@ -100,11 +89,8 @@ impl<'a> Field<'a> {
             self.reject_type("a list");
             return Vec::new();
         };
-        let item = |(index, node)| Self {
-            node,
-            path: format!("{}[{index}]", self.path),
-            log: self.log,
-        };
+        let item =
+            |(index, node)| Self { node, path: format!("{}[{index}]", self.path), log: self.log };
         items.iter().enumerate().map(item).collect()
     }
 
@@ -135,10 +121,7 @@ impl<'a> Map<'a> {
             let name = key_text(key);
             if !known.contains(&name) {
                 let nearest = nearest(name, known.iter().copied()).map(str::to_owned);
-                let problem = Problem::UnknownField {
-                    name: name.to_owned(),
-                    nearest,
-                };
+                let problem = Problem::UnknownField { name: name.to_owned(), nearest };
                 self.field.log.note(key, &self.field.path, problem);
             }
         }
@@ -175,11 +158,7 @@ impl<'a> Map<'a> {
     pub(crate) fn entries(&self) -> impl Iterator<Item = (Field<'a>, Field<'a>)> {
         self.entries.iter().map(|(key, node)| {
             let path = format!("{}[{}]", self.field.path, key_text(key));
-            let at = |node| Field {
-                node,
-                path: path.clone(),
-                log: self.field.log,
-            };
+            let at = |node| Field { node, path: path.clone(), log: self.field.log };
             (at(key), at(node))
         })
     }
@@ -194,11 +173,7 @@ impl<'a> Map<'a> {
             "" => name.to_owned(),
             path => format!("{path}.{name}"),
         };
-        Field {
-            node,
-            path,
-            log: self.field.log,
-        }
+        Field { node, path, log: self.field.log }
     }
 }
 

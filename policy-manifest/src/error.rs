@@ -29,25 +29,14 @@ pub(crate) struct Origin {
 impl Origin {
     pub(crate) fn new(source: &Source) -> Arc<Self> {
         let newlines = source.text.match_indices('\n').map(|(at, _)| at + 1);
-        Arc::new(Self {
-            source: source.clone(),
-            lines: iter::once(0).chain(newlines).collect(),
-        })
+        Arc::new(Self { source: source.clone(), lines: iter::once(0).chain(newlines).collect() })
     }
 
     /// The place of a byte.
     pub(crate) fn place(&self, byte: usize) -> Place {
         let line = self.lines.partition_point(|start| *start <= byte);
-        let before = self
-            .source
-            .text
-            .get(self.lines[line - 1]..byte)
-            .unwrap_or_default();
-        Place {
-            source: self.source.name.clone(),
-            line,
-            column: before.chars().count() + 1,
-        }
+        let before = self.source.text.get(self.lines[line - 1]..byte).unwrap_or_default();
+        Place { source: self.source.name.clone(), line, column: before.chars().count() + 1 }
     }
 }
 
@@ -85,14 +74,7 @@ impl ManifestError {
         problem: Problem,
     ) -> Self {
         let place = origin.place(span.start);
-        Self {
-            place,
-            object,
-            field,
-            problem,
-            origin: Arc::clone(origin),
-            span,
-        }
+        Self { place, object, field, problem, origin: Arc::clone(origin), span }
     }
 
     /// Object, field and problem in one line.
@@ -108,11 +90,7 @@ impl ManifestError {
 /// Shows each error with its line and a caret under the place, in colour or without.
 #[must_use]
 pub fn render(errors: &[ManifestError], colour: bool) -> String {
-    let renderer = if colour {
-        Renderer::styled()
-    } else {
-        Renderer::plain()
-    };
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let mut out = String::new();
     for error in errors {
         let title = error.headline();

@@ -57,13 +57,7 @@ pub struct Expectation {
 pub fn read_expectations(source: &Source) -> Result<Expectations, Vec<ManifestError>> {
     let origin = Origin::new(source);
     let documents = yaml::documents(&source.text).map_err(|(span, problem)| {
-        vec![ManifestError::new(
-            &origin,
-            span,
-            String::new(),
-            String::new(),
-            problem,
-        )]
+        vec![ManifestError::new(&origin, span, String::new(), String::new(), problem)]
     })?;
     let log = Log::new(&origin);
     let mut expectations = Expectations::default();
@@ -71,11 +65,7 @@ pub fn read_expectations(source: &Source) -> Result<Expectations, Vec<ManifestEr
         decode(&Field::root(document, &log), &mut expectations);
     }
     let errors = log.into_errors();
-    if errors.is_empty() {
-        Ok(expectations)
-    } else {
-        Err(errors)
-    }
+    if errors.is_empty() { Ok(expectations) } else { Err(errors) }
 }
 
 const VERDICTS: [(&str, Verdict); 2] = [("allow", Verdict::Allow), ("deny", Verdict::Deny)];
@@ -86,9 +76,7 @@ fn decode(root: &Field<'_>, expectations: &mut Expectations) {
     if let Some(default) = map.get("default") {
         expectations.default = default.word(&VERDICTS, "allow, deny");
     }
-    expectations
-        .listed
-        .extend(map.list("expect").iter().filter_map(expectation));
+    expectations.listed.extend(map.list("expect").iter().filter_map(expectation));
 }
 
 fn expectation(field: &Field<'_>) -> Option<Expectation> {
@@ -102,12 +90,8 @@ fn expectation(field: &Field<'_>) -> Option<Expectation> {
     }
     let to = map.require("to").and_then(|field| end(&field));
     let port = map.require("port").and_then(|field| port(&field));
-    let family = map
-        .get("family")
-        .map(|field| field.word(&FAMILIES, "IPv4, IPv6"));
-    let verdict = map
-        .require("verdict")
-        .and_then(|field| field.word(&VERDICTS, "allow, deny"));
+    let family = map.get("family").map(|field| field.word(&FAMILIES, "IPv4, IPv6"));
+    let verdict = map.require("verdict").and_then(|field| field.word(&VERDICTS, "allow, deny"));
     let (port, protocol) = port?;
     Some(Expectation {
         from: source?,
@@ -142,9 +126,7 @@ fn port(field: &Field<'_>) -> Option<(u16, Protocol)> {
 #[must_use]
 pub fn port_and_protocol(text: &str) -> Option<(u16, Protocol)> {
     let (port, protocol) = text.split_once('/')?;
-    let protocol = Protocol::ALL
-        .into_iter()
-        .find(|known| known.name() == protocol)?;
+    let protocol = Protocol::ALL.into_iter().find(|known| known.name() == protocol)?;
     let number = port.parse().ok().filter(|number: &u16| *number != 0)?;
     (number.to_string() == port).then_some((number, protocol))
 }

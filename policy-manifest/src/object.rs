@@ -86,33 +86,19 @@ pub(crate) fn items(node: &Node) -> Option<(&[Node], Inherited)> {
         return None;
     };
     let text = |name: &str| {
-        entries
-            .iter()
-            .find_map(|(key, value)| match (&key.value, &value.value) {
-                (Value::Text(key), Value::Text(text)) if key == name => Some(text.as_str()),
-                _ => None,
-            })
+        entries.iter().find_map(|(key, value)| match (&key.value, &value.value) {
+            (Value::Text(key), Value::Text(text)) if key == name => Some(text.as_str()),
+            _ => None,
+        })
     };
     let kind = text("kind")?.strip_suffix("List")?.to_owned();
-    let items = entries
-        .iter()
-        .find_map(|(key, value)| match (&key.value, &value.value) {
-            (Value::Text(key), Value::List(items)) if key == "items" => Some(items.as_slice()),
-            (Value::Text(key), Value::Null) if key == "items" => Some([].as_slice()),
-            _ => None,
-        })?;
-    let api_version = if kind.is_empty() {
-        ""
-    } else {
-        text("apiVersion").unwrap_or_default()
-    };
-    Some((
-        items,
-        Inherited {
-            api_version: api_version.to_owned(),
-            kind,
-        },
-    ))
+    let items = entries.iter().find_map(|(key, value)| match (&key.value, &value.value) {
+        (Value::Text(key), Value::List(items)) if key == "items" => Some(items.as_slice()),
+        (Value::Text(key), Value::Null) if key == "items" => Some([].as_slice()),
+        _ => None,
+    })?;
+    let api_version = if kind.is_empty() { "" } else { text("apiVersion").unwrap_or_default() };
+    Some((items, Inherited { api_version: api_version.to_owned(), kind }))
 }
 
 /// Decodes an object; `None` where it cannot even be named, which the log tells.
@@ -162,11 +148,9 @@ fn known(kind: &str, api_version: &str) -> Known {
         .find(|(_, name, version)| *name == kind && group(version) == group(api_version));
     match same {
         Some((kind, name, version)) if version == api_version => Known::Read(kind, name),
-        Some((_, kind, known)) => Known::Refused(Problem::Version {
-            kind,
-            known,
-            found: api_version.to_owned(),
-        }),
+        Some((_, kind, known)) => {
+            Known::Refused(Problem::Version { kind, known, found: api_version.to_owned() })
+        }
         None if kind.ends_with("NetworkPolicy") && !kind.starts_with("Staged") => {
             Known::Refused(Problem::UnsupportedPolicy {
                 api_version: api_version.to_owned(),

@@ -158,7 +158,7 @@ pub enum Problem {
         found: String,
     },
     /// `except` that is not a part of `cidr`.
-    #[error("{found} is not a part of {cidr}, smaller than it")]
+    #[error("{found} must lie within {cidr} and be smaller")]
     ExceptOutside {
         /// The exception.
         found: String,
@@ -225,7 +225,6 @@ struct Suggestion<'a>(Option<&'a str>);
 
 impl fmt::Display for Suggestion<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .map_or(Ok(()), |nearest| write!(f, "; did you mean {nearest:?}?"))
+        self.0.map_or(Ok(()), |nearest| write!(f, "; did you mean {nearest:?}?"))
     }
 }

@@ -70,10 +70,7 @@ fn node(raw: Spanned<Raw>, text: &str) -> Node {
         Raw::Text(text) => Value::Text(text),
         Raw::List(items) => Value::List(items.into_iter().map(|item| node(item, text)).collect()),
         Raw::Map(entries) => Value::Map(
-            entries
-                .into_iter()
-                .map(|(key, value)| (node(key, text), node(value, text)))
-                .collect(),
+            entries.into_iter().map(|(key, value)| (node(key, text), node(value, text))).collect(),
         ),
     };
     Node { span, value }
@@ -82,14 +79,11 @@ fn node(raw: Spanned<Raw>, text: &str) -> Node {
 /// The bytes of a location, always on character boundaries within `text`.
 fn bytes(location: Location, text: &str) -> Range<usize> {
     let span = location.span();
-    let exact = span
-        .byte_offset()
-        .zip(span.byte_len())
-        .and_then(|(offset, length)| {
-            let start = usize::try_from(offset).ok()?;
-            let end = start.checked_add(usize::try_from(length).ok()?)?;
-            text.get(start..end).map(|_| start..end)
-        });
+    let exact = span.byte_offset().zip(span.byte_len()).and_then(|(offset, length)| {
+        let start = usize::try_from(offset).ok()?;
+        let end = start.checked_add(usize::try_from(length).ok()?)?;
+        text.get(start..end).map(|_| start..end)
+    });
     exact.unwrap_or_else(|| {
         let at = offset(text, location.line(), location.column());
         at..at
@@ -101,12 +95,7 @@ fn offset(text: &str, line: u64, column: u64) -> usize {
     let skipped = usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX);
     let start: usize = text.split_inclusive('\n').take(skipped).map(str::len).sum();
     let right = usize::try_from(column.saturating_sub(1)).unwrap_or(usize::MAX);
-    start
-        + text[start..]
-            .chars()
-            .take(right)
-            .map(char::len_utf8)
-            .sum::<usize>()
+    start + text[start..].chars().take(right).map(char::len_utf8).sum::<usize>()
 }
 
 fn problem(error: &Error, text: &str) -> (Range<usize>, Problem) {

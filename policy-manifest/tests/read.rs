@@ -9,10 +9,7 @@ use policy_core::model::{
 use policy_manifest::{Manifests, Source, read, render};
 
 fn manifests(text: &str) -> Manifests {
-    let source = Source {
-        name: "test.yaml".into(),
-        text: text.into(),
-    };
+    let source = Source { name: "test.yaml".into(), text: text.into() };
     read(&[source]).unwrap_or_else(|errors| panic!("{}", render(&errors, false)))
 }
 
@@ -77,33 +74,12 @@ fn s12_to_s14_peers_keep_their_two_selectors_apart() {
                 {namespaceSelector: {}, podSelector: {matchLabels: {a: ''}}}]}]";
     let peers = &policy(spec).ingress[0].peers;
     let every = Selector::default();
-    assert_eq!(
-        peers[0],
-        Peer::Pods {
-            namespaces: None,
-            pods: every.clone()
-        }
-    );
-    assert_eq!(
-        peers[1],
-        Peer::Pods {
-            namespaces: Some(every.clone()),
-            pods: every.clone()
-        }
-    );
-    let Peer::Pods {
-        namespaces: Some(namespaces),
-        pods,
-    } = &peers[2]
-    else {
-        panic!("{peers:?}")
-    };
+    assert_eq!(peers[0], Peer::Pods { namespaces: None, pods: every.clone() });
+    assert_eq!(peers[1], Peer::Pods { namespaces: Some(every.clone()), pods: every.clone() });
+    let Peer::Pods { namespaces: Some(namespaces), pods } = &peers[2] else { panic!("{peers:?}") };
     assert_eq!(*namespaces, every);
     let requirement = pods.requirements.first().expect("one requirement");
-    assert_eq!(
-        requirement.operator,
-        Operator::In(BTreeSet::from([String::new()]))
-    );
+    assert_eq!(requirement.operator, Operator::In(BTreeSet::from([String::new()])));
 }
 
 #[test]
@@ -112,11 +88,7 @@ fn s16_every_operator_is_read() {
                 {key: b, operator: NotIn, values: [x]}, {key: c, operator: Exists}, \
                 {key: d.io/d, operator: DoesNotExist, values: []}]}";
     let subject = policy(spec).subject.expect("a selector");
-    let operators: Vec<_> = subject
-        .requirements
-        .iter()
-        .map(|r| r.operator.clone())
-        .collect();
+    let operators: Vec<_> = subject.requirements.iter().map(|r| r.operator.clone()).collect();
     let set = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
     assert_eq!(
         operators,
@@ -134,14 +106,10 @@ fn s18_host_bits_are_masked() {
     let spec = "egress: [{to: [{ipBlock: {cidr: 10.1.2.3/8, except: [10.1.2.3/16]}}, \
                 {ipBlock: {cidr: 'fd00::1/64'}}]}]";
     let peers = &policy(spec).egress[0].peers;
-    let Peer::Block(v4) = &peers[0] else {
-        panic!("{peers:?}")
-    };
+    let Peer::Block(v4) = &peers[0] else { panic!("{peers:?}") };
     assert_eq!(v4.cidr.to_string(), "10.0.0.0/8");
     assert_eq!(v4.except[0].to_string(), "10.1.0.0/16");
-    let Peer::Block(v6) = &peers[1] else {
-        panic!("{peers:?}")
-    };
+    let Peer::Block(v6) = &peers[1] else { panic!("{peers:?}") };
     assert_eq!(v6.cidr.to_string(), "fd00::/64");
 }
 
@@ -156,14 +124,8 @@ fn s21_to_s23_ports() {
         ("a name",                       "{port: web, protocol: SCTP}", Protocol::Sctp, PortSpec::Named("web".into())),
     ];
     for (claim, port, protocol, want) in cases {
-        let ports = policy(&format!("ingress: [{{ports: [{port}]}}]")).ingress[0]
-            .ports
-            .clone();
-        assert_eq!(
-            (ports[0].protocol, ports[0].port.clone()),
-            (protocol, want),
-            "{claim}"
-        );
+        let ports = policy(&format!("ingress: [{{ports: [{port}]}}]")).ingress[0].ports.clone();
+        assert_eq!((ports[0].protocol, ports[0].port.clone()), (protocol, want), "{claim}");
     }
 }
 
@@ -179,13 +141,7 @@ fn s23_sidecars_count_and_other_init_containers_do_not() {
         port,
         protocol,
     };
-    assert_eq!(
-        pod.ports,
-        [
-            port(Some("web"), 80, Protocol::Tcp),
-            port(None, 90, Protocol::Udp)
-        ]
-    );
+    assert_eq!(pod.ports, [port(Some("web"), 80, Protocol::Tcp), port(None, 90, Protocol::Udp)]);
 }
 
 #[test]
@@ -211,25 +167,16 @@ fn lists_are_read_with_and_without_kinds_of_their_items() {
     let text = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod, metadata: {name: a}}\n---\n\
                 apiVersion: v1\nkind: PodList\nitems: [{metadata: {name: b}}]\n---\n\
                 {\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [{\"apiVersion\": \"v1\", \"kind\": \"NodeList\", \"items\": null}]}\n";
-    let names: Vec<String> = manifests(text)
-        .snapshot
-        .pods
-        .keys()
-        .map(ToString::to_string)
-        .collect();
+    let names: Vec<String> =
+        manifests(text).snapshot.pods.keys().map(ToString::to_string).collect();
     assert_eq!(names, ["default/a", "default/b"]);
 }
 
 #[test]
 fn other_kinds_are_passed_over_and_told() {
     let all = manifests("# nothing\n---\n\n---\napiVersion: apps/v1\nkind: Deployment\n");
-    let [ignored] = &all.ignored[..] else {
-        panic!("{:?}", all.ignored)
-    };
-    assert_eq!(
-        (ignored.api_version.as_str(), ignored.kind.as_str()),
-        ("apps/v1", "Deployment")
-    );
+    let [ignored] = &all.ignored[..] else { panic!("{:?}", all.ignored) };
+    assert_eq!((ignored.api_version.as_str(), ignored.kind.as_str()), ("apps/v1", "Deployment"));
     assert_eq!(ignored.place.to_string(), "test.yaml:5:1");
 }
 
@@ -240,19 +187,10 @@ fn nodes_and_hosts() {
          {type: InternalIP, address: 192.0.2.1}, {type: ExternalIP, address: 198.51.100.1}]}}\n---\n\
          {apiVersion: policy.lab/v1alpha1, kind: Host, metadata: {name: h}, spec: {addresses: [192.0.2.9, '2001:db8::9'], ports: [{port: 53, protocol: UDP}]}}",
     );
-    assert_eq!(
-        all.snapshot.nodes["n1"],
-        [address("192.0.2.1"), address("198.51.100.1")]
-    );
+    assert_eq!(all.snapshot.nodes["n1"], [address("192.0.2.1"), address("198.51.100.1")]);
     let host = &all.hosts["h"];
-    assert_eq!(
-        host.addresses,
-        [address("192.0.2.9"), address("2001:db8::9")]
-    );
-    assert_eq!(
-        (host.ports[0].port, host.ports[0].protocol),
-        (53, Protocol::Udp)
-    );
+    assert_eq!(host.addresses, [address("192.0.2.9"), address("2001:db8::9")]);
+    assert_eq!((host.ports[0].port, host.ports[0].protocol), (53, Protocol::Udp));
 }
 
 #[test]

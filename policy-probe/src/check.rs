@@ -47,17 +47,9 @@ pub fn check(rows: &[Row], expectations: &Expectations) -> Vec<Mismatch> {
         return mismatches;
     };
     let pods = |row: &&Row| matches!((&row.from, &row.to), (End::Pod(_), End::Pod(_)));
-    let unlisted = |row: &&Row| {
-        !expectations
-            .listed
-            .iter()
-            .any(|listed| speaks_of(listed, row))
-    };
-    let wrong = rows
-        .iter()
-        .filter(|row| row.verdict != default.into())
-        .filter(pods)
-        .filter(unlisted);
+    let unlisted = |row: &&Row| !expectations.listed.iter().any(|listed| speaks_of(listed, row));
+    let wrong =
+        rows.iter().filter(|row| row.verdict != default.into()).filter(pods).filter(unlisted);
     mismatches.extend(wrong.map(|row| mismatch(row, default, None)));
     mismatches
 }
@@ -99,11 +91,7 @@ fn no_row(listed: &Expectation) -> Mismatch {
 /// One line: what, what was expected and where, what was found.
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} -> {} {}/{}",
-            self.from, self.to, self.port, self.protocol
-        )?;
+        write!(f, "{} -> {} {}/{}", self.from, self.to, self.port, self.protocol)?;
         if let Some(family) = self.family {
             write!(f, " {}", family.name())?;
         }

@@ -103,32 +103,19 @@ pub fn choose(
     check_names(&ends, selection, expectations, &mut errors);
     let mut probes = BTreeSet::new();
     let pods = ends.pods();
-    let from = if selection.from.is_empty() {
-        &pods
-    } else {
-        &selection.from
-    };
-    let to = if selection.to.is_empty() {
-        &pods
-    } else {
-        &selection.to
-    };
+    let from = if selection.from.is_empty() { &pods } else { &selection.from };
+    let to = if selection.to.is_empty() { &pods } else { &selection.to };
     for to in to {
         let ports = ports(&ends, selection, to, &mut errors);
-        for (from, (port, protocol)) in from
-            .iter()
-            .flat_map(|from| ports.iter().map(move |port| (from, port)))
+        for (from, (port, protocol)) in
+            from.iter().flat_map(|from| ports.iter().map(move |port| (from, port)))
         {
-            let pair = ends
-                .pairs(from, to)
-                .filter(|(_, source, destination)| source != destination);
+            let pair =
+                ends.pairs(from, to).filter(|(_, source, destination)| source != destination);
             probes.extend(pair.map(|pair| probe((from, to), (*port, *protocol), pair)));
         }
     }
-    for listed in expectations
-        .iter()
-        .flat_map(|expectations| &expectations.listed)
-    {
+    for listed in expectations.iter().flat_map(|expectations| &expectations.listed) {
         let pairs = ends.pairs(&listed.from, &listed.to);
         let wanted = pairs.filter(|(family, ..)| listed.family.is_none_or(|only| only == *family));
         let port = (listed.port, listed.protocol);
@@ -137,11 +124,7 @@ pub fn choose(
     if probes.is_empty() && errors.is_empty() {
         errors.push(ChooseError::Nothing);
     }
-    if errors.is_empty() {
-        Ok(probes.into_iter().collect())
-    } else {
-        Err(errors)
-    }
+    if errors.is_empty() { Ok(probes.into_iter().collect()) } else { Err(errors) }
 }
 
 /// Notes every end that was asked for by name and cannot be probed.
@@ -151,18 +134,13 @@ fn check_names(
     expectations: Option<&Expectations>,
     errors: &mut Vec<ChooseError>,
 ) {
-    let listed = expectations
-        .iter()
-        .flat_map(|expectations| &expectations.listed);
-    let (listed_from, listed_to): (Vec<_>, Vec<_>) = listed
-        .map(|expectation| (&expectation.from, &expectation.to))
-        .unzip();
+    let listed = expectations.iter().flat_map(|expectations| &expectations.listed);
+    let (listed_from, listed_to): (Vec<_>, Vec<_>) =
+        listed.map(|expectation| (&expectation.from, &expectation.to)).unzip();
     let from: BTreeSet<&End> = selection.from.iter().chain(listed_from).collect();
     let to: BTreeSet<&End> = selection.to.iter().chain(listed_to).collect();
     let services = from.iter().filter(|end| matches!(end, End::Service(_)));
-    errors.extend(services.map(|end| ChooseError::ServiceAsSource {
-        end: (*end).clone(),
-    }));
+    errors.extend(services.map(|end| ChooseError::ServiceAsSource { end: (*end).clone() }));
     errors.extend(from.union(&to).filter_map(|end| ends.check(end).err()));
 }
 
@@ -188,15 +166,7 @@ fn probe(
     (port, protocol): (u16, Protocol),
     (family, source, destination): (Family, IpAddr, IpAddr),
 ) -> Probe {
-    Probe {
-        from: from.clone(),
-        to: to.clone(),
-        port,
-        protocol,
-        family,
-        source,
-        destination,
-    }
+    Probe { from: from.clone(), to: to.clone(), port, protocol, family, source, destination }
 }
 
 impl Probe {

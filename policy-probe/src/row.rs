@@ -83,11 +83,7 @@ impl Row {
     /// The row of a probe; `outcome` is `None` where nothing but the compiler was asked.
     #[must_use]
     pub fn new(probe: &Probe, explanation: &Explanation, outcome: Option<Outcome>) -> Self {
-        let expected = if explanation.allowed() {
-            Outcome::Allow
-        } else {
-            Outcome::Deny
-        };
+        let expected = if explanation.allowed() { Outcome::Allow } else { Outcome::Deny };
         Self {
             from: probe.from.clone(),
             to: probe.to.clone(),
@@ -140,11 +136,7 @@ impl fmt::Display for Outcome {
 }
 
 fn verdict(half: &Half) -> Verdict {
-    if half.allowed {
-        Verdict::Allow
-    } else {
-        Verdict::Deny
-    }
+    if half.allowed { Verdict::Allow } else { Verdict::Deny }
 }
 
 fn deciders(half: &Half) -> Vec<Decider> {

@@ -5,10 +5,7 @@ use policy_manifest::{End, Expectations, Manifests, Source, read, read_expectati
 use policy_probe::{ChooseError, Probe, Selection, choose};
 
 fn source(text: &str) -> Source {
-    Source {
-        name: "test.yaml".into(),
-        text: text.into(),
-    }
+    Source { name: "test.yaml".into(), text: text.into() }
 }
 
 fn manifests(text: &str) -> Manifests {
@@ -27,11 +24,7 @@ fn end(text: &str) -> End {
 fn asked(ports: &[u16], from: &[&str], to: &[&str]) -> Selection {
     let ends = |texts: &[&str]| texts.iter().map(|text| end(text)).collect();
     let ports = ports.iter().map(|port| (*port, Protocol::Tcp)).collect();
-    Selection {
-        ports,
-        from: ends(from),
-        to: ends(to),
-    }
+    Selection { ports, from: ends(from), to: ends(to) }
 }
 
 /// The lines of the probes that must be chosen.
@@ -113,21 +106,14 @@ fn options_narrow_and_extend() {
 
 #[test]
 fn what_is_expected_is_probed_in_any_case() {
-    let selection = Selection {
-        to: vec![end("ns/b")],
-        ..Selection::default()
-    };
+    let selection = Selection { to: vec![end("ns/b")], ..Selection::default() };
     let expect = "expect:
 - {from: ns/a, to: host/out, port: 444/TCP, verdict: allow}
 - {from: ns/a, to: ns/a, port: 80/TCP, family: IPv6, verdict: allow}
 ";
     assert_eq!(
         chosen(&small(), &selection, Some(expect)),
-        [
-            "ns/a -> ns/a 80/TCP IPv6",
-            "ns/a -> ns/b 81/TCP IPv4",
-            "ns/a -> host/out 444/TCP IPv4",
-        ]
+        ["ns/a -> ns/a 80/TCP IPv6", "ns/a -> ns/b 81/TCP IPv4", "ns/a -> host/out 444/TCP IPv4",]
     );
 }
 
@@ -144,23 +130,12 @@ fn what_cannot_be_probed_is_told() {
         ("198.51.100.1",     "198.51.100.1 declares no port; name one as in --port 80/TCP"),
     ];
     for (to, want) in cases {
-        let selection = Selection {
-            to: vec![end(to)],
-            ..Selection::default()
-        };
+        let selection = Selection { to: vec![end(to)], ..Selection::default() };
         assert_eq!(chosen(&small(), &selection, None), [want], "{to}");
     }
-    let from = Selection {
-        from: vec![end("service/ns/svc")],
-        ..Selection::default()
-    };
+    let from = Selection { from: vec![end("service/ns/svc")], ..Selection::default() };
     let error = choose(&small(), &from, None).expect_err("no source");
-    assert_eq!(
-        error,
-        [ChooseError::ServiceAsSource {
-            end: end("service/ns/svc")
-        }]
-    );
+    assert_eq!(error, [ChooseError::ServiceAsSource { end: end("service/ns/svc") }]);
     let expect = "expect: [{from: ns/a, to: ns/nobody-here, port: 1/TCP, verdict: deny}]";
     let told = chosen(&small(), &Selection::default(), Some(expect));
     assert_eq!(told, ["there is no ns/nobody-here"]);
@@ -180,11 +155,7 @@ fn pods_of_one_nodes_network_are_not_probed_from_one_another() {
 {apiVersion: v1, kind: Pod, metadata: {name: proxy, namespace: kube-system}, spec: {hostNetwork: true, containers: [{ports: [{containerPort: 10249}]}]}, status: {podIPs: [{ip: 192.168.111.11}]}}
 ";
     let lines = chosen(&manifests(&text), &Selection::default(), None);
-    assert!(
-        lines
-            .iter()
-            .all(|line| !line.starts_with("kube-system/kubelet -> kube-system/proxy"))
-    );
+    assert!(lines.iter().all(|line| !line.starts_with("kube-system/kubelet -> kube-system/proxy")));
     assert!(
         lines
             .iter()
@@ -204,11 +175,6 @@ fn the_examples_can_be_probed() {
         let expect = expectations(expect);
         let probes =
             choose(&manifests(text), &Selection::default(), Some(&expect)).expect("probes");
-        assert_eq!(
-            probes.len(),
-            count,
-            "{:#?}",
-            probes.iter().map(line).collect::<Vec<_>>()
-        );
+        assert_eq!(probes.len(), count, "{:#?}", probes.iter().map(line).collect::<Vec<_>>());
     }
 }

@@ -15,11 +15,7 @@ fn half(allowed: bool, by: Vec<Deciding>) -> Half {
 
 fn by(policy: &str, rule: Option<usize>) -> Deciding {
     let (namespace, name) = policy.split_once('/').expect("a namespace");
-    Deciding {
-        kind: "NetworkPolicy",
-        policy: ObjectName::new(namespace, name),
-        rule,
-    }
+    Deciding { kind: "NetworkPolicy", policy: ObjectName::new(namespace, name), rule }
 }
 
 fn probe(from: &str, to: &str, port: u16, family: Family) -> Probe {
@@ -40,10 +36,7 @@ fn probe(from: &str, to: &str, port: u16, family: Family) -> Probe {
 }
 
 fn row(probe: &Probe, allowed: bool, outcome: Option<Outcome>) -> Row {
-    let explanation = Explanation {
-        ingress: half(allowed, vec![]),
-        egress: half(true, vec![]),
-    };
+    let explanation = Explanation { ingress: half(allowed, vec![]), egress: half(true, vec![]) };
     Row::new(probe, &explanation, outcome)
 }
 
@@ -57,21 +50,15 @@ fn the_schema_is_that_of_the_contract() {
         ingress: half(false, vec![by("b/deny", None)]),
         egress: half(true, vec![by("a/web", Some(2))]),
     };
-    let rows = vec![Row::new(
-        &probe("a/p", "b/q", 80, Family::Ipv4),
-        &explanation,
-        Some(Outcome::Lost),
-    )];
+    let rows =
+        vec![Row::new(&probe("a/p", "b/q", 80, Family::Ipv4), &explanation, Some(Outcome::Lost))];
     let table = Table { probes: rows };
     let compact = serde_json::to_string(&table).expect("JSON");
     assert_eq!(
         compact,
         r#"{"probes":[{"from":"a/p","to":"b/q","family":"IPv4","protocol":"TCP","port":80,"ingress":"deny","egress":"allow","verdict":"lost","by":{"ingress":[{"kind":"NetworkPolicy","namespace":"b","name":"deny","rule":null}],"egress":[{"kind":"NetworkPolicy","namespace":"a","name":"web","rule":2}]}}]}"#
     );
-    assert_eq!(
-        serde_json::from_str::<Table>(&compact).expect("its own JSON"),
-        table
-    );
+    assert_eq!(serde_json::from_str::<Table>(&compact).expect("its own JSON"), table);
     assert_eq!(
         serde_json::from_str::<Table>(&json(&table).expect("JSON")).expect("the same"),
         table
@@ -89,10 +76,8 @@ fn s3_a_probe_is_allowed_only_if_both_directions_allow_it() {
         (false, false, Outcome::Deny),
     ];
     for (ingress, egress, want) in cases {
-        let explanation = Explanation {
-            ingress: half(ingress, vec![]),
-            egress: half(egress, vec![]),
-        };
+        let explanation =
+            Explanation { ingress: half(ingress, vec![]), egress: half(egress, vec![]) };
         let row = Row::new(&probe("a/p", "b/q", 80, Family::Ipv4), &explanation, None);
         assert_eq!(row.verdict, want);
         assert!(row.agrees());
@@ -110,25 +95,15 @@ fn a_lost_probe_agrees_with_nothing() {
 }
 
 fn mismatches(rows: &[Row], expect: &str) -> Vec<String> {
-    let source = Source {
-        name: "e".into(),
-        text: expect.into(),
-    };
+    let source = Source { name: "e".into(), text: expect.into() };
     let expectations = read_expectations(&source).expect("expectations");
-    check(rows, &expectations)
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    check(rows, &expectations).iter().map(ToString::to_string).collect()
 }
 
 #[test]
 fn expectations_are_checked() {
     let six = row(&probe("a/p", "b/q", 80, Family::Ipv6), false, None);
-    let lost = row(
-        &probe("a/p", "b/r", 80, Family::Ipv4),
-        false,
-        Some(Outcome::Lost),
-    );
+    let lost = row(&probe("a/p", "b/r", 80, Family::Ipv4), false, Some(Outcome::Lost));
     let rows = [
         four("a/p", "b/q", 80, true),
         six,
@@ -164,32 +139,20 @@ fn expectations_are_checked() {
 
 /// The table that the three-tier example must give.
 fn three_tier() -> (Table, String) {
-    let source = |name: &str, text: &str| Source {
-        name: name.into(),
-        text: text.into(),
-    };
-    let manifests = read(&[source(
-        "three-tier.yaml",
-        include_str!("../../examples/three-tier.yaml"),
-    )]);
+    let source = |name: &str, text: &str| Source { name: name.into(), text: text.into() };
+    let manifests =
+        read(&[source("three-tier.yaml", include_str!("../../examples/three-tier.yaml"))]);
     let expect = include_str!("../../examples/three-tier.expect.yaml");
     let expectations = read_expectations(&source("e", expect)).expect("expectations");
-    let probes = choose(
-        &manifests.expect("manifests"),
-        &Selection::default(),
-        Some(&expectations),
-    );
+    let probes = choose(&manifests.expect("manifests"), &Selection::default(), Some(&expectations));
     let allowed = |probe: &Probe| {
         let listed = expectations.listed.iter().find(|listed| {
             (&listed.from, &listed.to, listed.port) == (&probe.from, &probe.to, probe.port)
         });
         listed.is_some_and(|listed| listed.verdict == Verdict::Allow)
     };
-    let rows = probes
-        .expect("probes")
-        .iter()
-        .map(|probe| row(probe, allowed(probe), None))
-        .collect();
+    let rows =
+        probes.expect("probes").iter().map(|probe| row(probe, allowed(probe), None)).collect();
     (Table { probes: rows }, expect.to_owned())
 }
 
@@ -216,18 +179,8 @@ other/stranger  ✗         ✗         ✗          ✗          ✗          �
 #[test]
 fn a_narrow_terminal_gets_a_matrix_per_port_that_fits() {
     let (table, _) = three_tier();
-    let drawn = text(
-        &table,
-        &[],
-        Style {
-            colour: false,
-            width: Some(56),
-        },
-    );
-    assert!(
-        drawn.lines().all(|line| line.chars().count() <= 56),
-        "{drawn}"
-    );
+    let drawn = text(&table, &[], Style { colour: false, width: Some(56) });
+    assert!(drawn.lines().all(|line| line.chars().count() <= 56), "{drawn}");
     let want = "
 FROM \\ TO       backend/  frontend/  other/    host/
                 api       web        stranger  metadata
@@ -235,14 +188,7 @@ FROM \\ TO       backend/  frontend/  other/    host/
 backend/api     ·         ✗          ✗         ·
 ";
     assert!(drawn.contains(want.trim_start()), "{drawn}");
-    let narrower = text(
-        &table,
-        &[],
-        Style {
-            colour: false,
-            width: Some(1),
-        },
-    );
+    let narrower = text(&table, &[], Style { colour: false, width: Some(1) });
     assert_eq!(narrower.matches("FROM \\ TO").count(), 7, "{narrower}");
 }
 
@@ -289,10 +235,7 @@ fn a_few_probes_are_a_list_with_those_that_decided() {
         ingress: half(true, vec![by("b/in", Some(0))]),
         egress: half(true, vec![by("a/web", Some(1)), by("a/web", Some(2))]),
     };
-    let open = Explanation {
-        ingress: half(true, vec![]),
-        egress: half(true, vec![]),
-    };
+    let open = Explanation { ingress: half(true, vec![]), egress: half(true, vec![]) };
     let rows = vec![
         Row::new(&probe("a/p", "b/q", 80, Family::Ipv4), &denied, None),
         Row::new(&probe("a/p", "b/q", 8080, Family::Ipv6), &allowed, None),
@@ -306,19 +249,13 @@ a/p   host/h  443/TCP   IPv4    allow    no policy
 
 3 probes, 2 allowed, 1 denied, 0 lost, 0 disagree
 ";
-    assert_eq!(
-        text(&Table { probes: rows }, &[], Style::default()),
-        want.trim_start()
-    );
+    assert_eq!(text(&Table { probes: rows }, &[], Style::default()), want.trim_start());
 }
 
 #[test]
 fn mismatches_stand_below_the_table() {
     let rows = vec![four("a/p", "b/q", 80, true)];
-    let source = Source {
-        name: "e".into(),
-        text: "default: deny".into(),
-    };
+    let source = Source { name: "e".into(), text: "default: deny".into() };
     let mismatches = check(&rows, &read_expectations(&source).expect("expectations"));
     let drawn = text(&Table { probes: rows }, &mismatches, Style::default());
     let want = "
@@ -332,19 +269,7 @@ Not as expected:
 
 #[test]
 fn colours_only_where_asked_for() {
-    let table = Table {
-        probes: vec![four("a/p", "b/q", 80, true)],
-    };
+    let table = Table { probes: vec![four("a/p", "b/q", 80, true)] };
     assert!(!text(&table, &[], Style::default()).contains('\u{1b}'));
-    assert!(
-        text(
-            &table,
-            &[],
-            Style {
-                colour: true,
-                width: None
-            }
-        )
-        .contains('\u{1b}')
-    );
+    assert!(text(&table, &[], Style { colour: true, width: None }).contains('\u{1b}'));
 }

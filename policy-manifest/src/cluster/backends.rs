@@ -39,45 +39,29 @@ fn slices(name: &ObjectName, service: &DecodedService, snapshot: &Snapshot) -> V
     let selected = snapshot.pods.iter().filter(|(pod_name, pod)| {
         pod_name.namespace == name.namespace
             && pod.phase == Phase::Live
-            && service
-                .selector
-                .iter()
-                .all(|(key, value)| pod.labels.get(key) == Some(value))
+            && service.selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value))
     });
     for (_, pod) in selected {
         let ports = numbers(service, pod);
         for family in [Family::Ipv4, Family::Ipv6] {
-            let serves = service
-                .service
-                .cluster_ips
-                .iter()
-                .any(|ip| Family::of(*ip) == family);
-            let address = pod
-                .addresses
-                .iter()
-                .find(|address| Family::of(**address) == family);
+            let serves = service.service.cluster_ips.iter().any(|ip| Family::of(*ip) == family);
+            let address = pod.addresses.iter().find(|address| Family::of(**address) == family);
             // A Service without a cluster IP can still be reached at a node port.
             if let Some(address) = address
                 && (serves || service.service.cluster_ips.is_empty())
             {
-                groups
-                    .entry((family, ports.clone()))
-                    .or_default()
-                    .push(SliceEndpoint {
-                        address: *address,
-                        ready: true,
-                        serving: true,
-                        terminating: false,
-                    });
+                groups.entry((family, ports.clone())).or_default().push(SliceEndpoint {
+                    address: *address,
+                    ready: true,
+                    serving: true,
+                    terminating: false,
+                });
             }
         }
     }
     let slice = |((_, ports), endpoints): ((Family, Numbers), _)| EndpointSlice {
         service: name.name.clone(),
-        ports: ports
-            .iter()
-            .map(|(index, number)| port(service, *index, *number))
-            .collect(),
+        ports: ports.iter().map(|(index, number)| port(service, *index, *number)).collect(),
         endpoints,
     };
     groups.into_iter().map(slice).collect()
@@ -97,18 +81,12 @@ fn numbers(service: &DecodedService, pod: &Pod) -> Numbers {
             .map(|port| port.port),
     };
     let numbered = service.targets.iter().enumerate();
-    numbered
-        .filter_map(|(index, target)| Some((index, resolve(index, target)?)))
-        .collect()
+    numbered.filter_map(|(index, target)| Some((index, resolve(index, target)?))).collect()
 }
 
 fn port(service: &DecodedService, index: usize, port: u16) -> SlicePort {
     let of = &service.service.ports[index];
-    SlicePort {
-        name: of.name.clone(),
-        port,
-        protocol: of.protocol,
-    }
+    SlicePort { name: of.name.clone(), port, protocol: of.protocol }
 }
 
 /// A name for a slice that no other has.

@@ -23,20 +23,13 @@ impl Field<'_> {
                 return None;
             }
         };
-        self.reject(Problem::NeedsQuotes {
-            text: text.clone(),
-            taken_for,
-        });
+        self.reject(Problem::NeedsQuotes { text: text.clone(), taken_for });
         None
     }
 
     /// A string or number, as it is written.
     pub(crate) fn written(&self) -> Option<String> {
-        if let Value::Number(text) = &self.node.value {
-            Some(text.clone())
-        } else {
-            self.string()
-        }
+        if let Value::Number(text) = &self.node.value { Some(text.clone()) } else { self.string() }
     }
 
     /// Whether the string `text` stands here.
@@ -75,11 +68,7 @@ impl Field<'_> {
             return Some(*value);
         }
         let nearest = nearest(&found, words.iter().map(|(word, _)| *word)).map(str::to_owned);
-        self.reject(Problem::NotOneOf {
-            found,
-            allowed,
-            nearest,
-        });
+        self.reject(Problem::NotOneOf { found, allowed, nearest });
         None
     }
 
@@ -99,14 +88,9 @@ impl Field<'_> {
             return None;
         };
         // Go reads a leading zero as octal; no port is written so.
-        let port = text
-            .parse()
-            .ok()
-            .filter(|port: &u16| *port != 0 && *text == port.to_string());
+        let port = text.parse().ok().filter(|port: &u16| *port != 0 && *text == port.to_string());
         if port.is_none() {
-            self.reject(Problem::PortNumber {
-                found: text.clone(),
-            });
+            self.reject(Problem::PortNumber { found: text.clone() });
         }
         port
     }
@@ -114,10 +98,7 @@ impl Field<'_> {
     /// A port by its number or name (`IntOrString`), the number as a range of one.
     pub(crate) fn port_or_name(&self) -> Option<PortSpec> {
         if let Value::Number(_) = self.node.value {
-            return self.port().map(|port| PortSpec::Range {
-                first: port,
-                last: port,
-            });
+            return self.port().map(|port| PortSpec::Range { first: port, last: port });
         }
         let name = self.string()?;
         if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -134,10 +115,7 @@ impl Field<'_> {
 
     /// A protocol.
     pub(crate) fn protocol(&self) -> Option<Protocol> {
-        self.word(
-            &Protocol::ALL.map(|protocol| (protocol.name(), protocol)),
-            "TCP, UDP, SCTP",
-        )
+        self.word(&Protocol::ALL.map(|protocol| (protocol.name(), protocol)), "TCP, UDP, SCTP")
     }
 
     /// An address of either family.

@@ -41,10 +41,7 @@ pub(super) fn host(object: &Map<'_>) -> Host {
     spec.check_only(&["address", "addresses", "ports"]);
     let addresses = match (spec.get("address"), spec.get("addresses")) {
         (Some(_), Some(several)) => {
-            several.reject(Problem::Exclusive {
-                name: "addresses",
-                other: "address",
-            });
+            several.reject(Problem::Exclusive { name: "addresses", other: "address" });
             Vec::new()
         }
         (None, Some(several)) => several.list().iter().filter_map(Field::address).collect(),
@@ -54,10 +51,7 @@ pub(super) fn host(object: &Map<'_>) -> Host {
             Vec::new()
         }
     };
-    Host {
-        addresses,
-        ports: spec.list("ports").iter().filter_map(port).collect(),
-    }
+    Host { addresses, ports: spec.list("ports").iter().filter_map(port).collect() }
 }
 
 fn port(field: &Field<'_>) -> Option<ContainerPort> {

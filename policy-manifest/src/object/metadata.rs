@@ -64,9 +64,7 @@ pub(super) fn cluster_name(
 
 /// `metadata.labels`.
 pub(super) fn labels(object: &Map<'_>) -> Labels {
-    let labels = object
-        .map("metadata")
-        .and_then(|metadata| metadata.map("labels"));
+    let labels = object.map("metadata").and_then(|metadata| metadata.map("labels"));
     labels.map(|labels| label_map(&labels)).unwrap_or_default()
 }
 
@@ -76,9 +74,8 @@ pub(super) fn label_map(labels: &Map<'_>) -> Labels {
         .entries()
         .filter_map(|(key, value)| {
             let key = key.checked(syntax::is_label_key, |found| Problem::LabelKey { found });
-            let value = value.checked(syntax::is_label_value, |found| Problem::LabelValue {
-                found,
-            });
+            let value =
+                value.checked(syntax::is_label_value, |found| Problem::LabelValue { found });
             key.zip(value)
         })
         .collect()

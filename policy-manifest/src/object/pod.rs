@@ -22,9 +22,7 @@ pub(super) fn decode(object: &Map<'_>) -> Pod {
         labels: metadata::labels(object),
         node: text(&spec, "nodeName").filter(|node| !node.is_empty()),
         addresses: status.map(|status| addresses(&status)).unwrap_or_default(),
-        host_network: host_network
-            .and_then(|field| field.boolean())
-            .unwrap_or_default(),
+        host_network: host_network.and_then(|field| field.boolean()).unwrap_or_default(),
         phase,
         ports: spec.map(|spec| ports(&spec)).unwrap_or_default(),
     }
@@ -34,40 +32,21 @@ pub(super) fn decode(object: &Map<'_>) -> Pod {
 fn addresses(status: &Map<'_>) -> Vec<IpAddr> {
     let several = status.list("podIPs");
     if several.is_empty() {
-        return status
-            .get("podIP")
-            .and_then(|field| address(&field))
-            .into_iter()
-            .collect();
+        return status.get("podIP").and_then(|field| address(&field)).into_iter().collect();
     }
-    several
-        .iter()
-        .filter_map(|item| address(&item.map()?.require("ip")?))
-        .collect()
+    several.iter().filter_map(|item| address(&item.map()?.require("ip")?)).collect()
 }
 
 /// An address; the empty string of a pod that has none yet is none.
 fn address(field: &Field<'_>) -> Option<IpAddr> {
-    if field.is_empty_string() {
-        None
-    } else {
-        field.address()
-    }
+    if field.is_empty_string() { None } else { field.address() }
 }
 
 /// Ports of containers and of sidecars (S23).
 fn ports(spec: &Map<'_>) -> Vec<ContainerPort> {
-    let containers = spec
-        .list("containers")
-        .iter()
-        .filter_map(Field::map)
-        .collect::<Vec<_>>();
-    let sidecars = spec
-        .list("initContainers")
-        .iter()
-        .filter_map(Field::map)
-        .filter(is_sidecar)
-        .collect();
+    let containers = spec.list("containers").iter().filter_map(Field::map).collect::<Vec<_>>();
+    let sidecars =
+        spec.list("initContainers").iter().filter_map(Field::map).filter(is_sidecar).collect();
     [containers, sidecars]
         .iter()
         .flatten()
@@ -77,9 +56,7 @@ fn ports(spec: &Map<'_>) -> Vec<ContainerPort> {
 }
 
 fn is_sidecar(container: &Map<'_>) -> bool {
-    let policy = container
-        .get("restartPolicy")
-        .and_then(|field| field.string());
+    let policy = container.get("restartPolicy").and_then(|field| field.string());
     policy.as_deref() == Some("Always")
 }
 

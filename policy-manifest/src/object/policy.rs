@@ -24,26 +24,17 @@ pub(super) fn decode(object: &Map<'_>) -> NetworkPolicy {
     }
     metadata::labels(object);
     // Without a spec, as without a podSelector, it selects every pod of its namespace.
-    let every_pod = NetworkPolicy {
-        subject: Some(Selector::default()),
-        ..NetworkPolicy::default()
-    };
+    let every_pod =
+        NetworkPolicy { subject: Some(Selector::default()), ..NetworkPolicy::default() };
     object.map("spec").map_or(every_pod, |spec| spec_of(&spec))
 }
 
 fn spec_of(spec: &Map<'_>) -> NetworkPolicy {
     spec.check_only(&["podSelector", "policyTypes", "ingress", "egress"]);
-    let rules = |name, peers| {
-        spec.list(name)
-            .iter()
-            .map(|field| rule(field, peers))
-            .collect()
-    };
+    let rules = |name, peers| spec.list(name).iter().map(|field| rule(field, peers)).collect();
     NetworkPolicy {
         subject: Some(
-            spec.get("podSelector")
-                .map(|field| selector::decode(&field))
-                .unwrap_or_default(),
+            spec.get("podSelector").map(|field| selector::decode(&field)).unwrap_or_default(),
         ),
         policy_types: policy_types(spec),
         ingress: rules("ingress", "from"),
@@ -53,19 +44,15 @@ fn spec_of(spec: &Map<'_>) -> NetworkPolicy {
 
 /// `None` where absent or empty (S4).
 fn policy_types(spec: &Map<'_>) -> Option<Vec<Direction>> {
-    const WORDS: [(&str, Direction); 2] = [
-        ("Ingress", Direction::Ingress),
-        ("Egress", Direction::Egress),
-    ];
+    const WORDS: [(&str, Direction); 2] =
+        [("Ingress", Direction::Ingress), ("Egress", Direction::Egress)];
     let field = spec.get("policyTypes")?;
     let items = field.list();
     if items.len() > WORDS.len() {
         field.reject(Problem::TooMany { most: WORDS.len() });
     }
-    let types: Vec<_> = items
-        .iter()
-        .filter_map(|item| item.word(&WORDS, "Ingress, Egress"))
-        .collect();
+    let types: Vec<_> =
+        items.iter().filter_map(|item| item.word(&WORDS, "Ingress, Egress")).collect();
     (!types.is_empty()).then_some(types)
 }
 
@@ -83,21 +70,14 @@ fn rule(field: &Field<'_>, peers: &str) -> Rule {
 fn peer(field: &Field<'_>) -> Option<Peer> {
     let peer = field.map()?;
     peer.check_only(&["podSelector", "namespaceSelector", "ipBlock"]);
-    let pods = peer
-        .get("podSelector")
-        .map(|field| selector::decode(&field));
-    let namespaces = peer
-        .get("namespaceSelector")
-        .map(|field| selector::decode(&field));
+    let pods = peer.get("podSelector").map(|field| selector::decode(&field));
+    let namespaces = peer.get("namespaceSelector").map(|field| selector::decode(&field));
     match (peer.get("ipBlock"), pods, namespaces) {
         (None, None, None) => {
             field.reject(Problem::EmptyPeer);
             None
         }
-        (None, pods, namespaces) => Some(Peer::Pods {
-            namespaces,
-            pods: pods.unwrap_or_default(),
-        }),
+        (None, pods, namespaces) => Some(Peer::Pods { namespaces, pods: pods.unwrap_or_default() }),
         (Some(block), None, None) => ip_block(&block.map()?).map(Peer::Block),
         (Some(block), ..) => {
             block.reject(Problem::BlockBesideSelector);
@@ -123,10 +103,7 @@ fn ip_block(map: &Map<'_>) -> Option<IpBlock> {
             (inner, _) => except.extend(inner),
         }
     }
-    Some(IpBlock {
-        cidr: cidr?,
-        except,
-    })
+    Some(IpBlock { cidr: cidr?, except })
 }
 
 fn cidr(field: &Field<'_>) -> Option<ipnetwork::IpNetwork> {
@@ -155,10 +132,7 @@ fn port(field: &Field<'_>) -> Option<Port> {
         }
         (Some(first), Some(last)) => range(first.port_or_name(), &last),
     };
-    Some(Port {
-        protocol: protocol?,
-        port: spec?,
-    })
+    Some(Port { protocol: protocol?, port: spec? })
 }
 
 fn range(port: Option<PortSpec>, end: &Field<'_>) -> Option<PortSpec> {

@@ -22,12 +22,8 @@ pub(super) fn decode(field: &Field<'_>) -> Selector {
         requirements.extend(requirements_of(metadata::label_map(&labels)));
     }
     let expressions = selector.list("matchExpressions");
-    requirements.extend(
-        expressions
-            .iter()
-            .filter_map(Field::map)
-            .filter_map(|map| expression(&map)),
-    );
+    requirements
+        .extend(expressions.iter().filter_map(Field::map).filter_map(|map| expression(&map)));
     Selector { requirements }
 }
 
@@ -35,10 +31,9 @@ pub(super) fn decode(field: &Field<'_>) -> Selector {
 pub(super) fn requirements_of(
     labels: impl IntoIterator<Item = (String, String)>,
 ) -> impl Iterator<Item = Requirement> {
-    labels.into_iter().map(|(key, value)| Requirement {
-        key,
-        operator: Operator::In(BTreeSet::from([value])),
-    })
+    labels
+        .into_iter()
+        .map(|(key, value)| Requirement { key, operator: Operator::In(BTreeSet::from([value])) })
 }
 
 #[derive(Clone, Copy)]
@@ -69,9 +64,7 @@ fn expression(map: &Map<'_>) -> Option<Requirement> {
         .iter()
         .flat_map(|(items, _)| items)
         .filter_map(|item| {
-            item.checked(syntax::is_label_value, |found| Problem::LabelValue {
-                found,
-            })
+            item.checked(syntax::is_label_value, |found| Problem::LabelValue { found })
         })
         .collect();
     let empty = values.as_ref().is_none_or(|(items, _)| items.is_empty());
@@ -83,9 +76,7 @@ fn expression(map: &Map<'_>) -> Option<Requirement> {
             field.reject(Problem::OperatorTakesNoValues { operator: "Exists" });
         }
         (Word::DoesNotExist, Some((_, field))) if !empty => {
-            field.reject(Problem::OperatorTakesNoValues {
-                operator: "DoesNotExist",
-            });
+            field.reject(Problem::OperatorTakesNoValues { operator: "DoesNotExist" });
         }
         _ => {}
     }
@@ -95,8 +86,5 @@ fn expression(map: &Map<'_>) -> Option<Requirement> {
         Word::Exists => Operator::Exists,
         Word::DoesNotExist => Operator::DoesNotExist,
     };
-    Some(Requirement {
-        key: key?,
-        operator,
-    })
+    Some(Requirement { key: key?, operator })
 }

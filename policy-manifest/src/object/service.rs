@@ -42,13 +42,8 @@ pub(super) fn decode(object: &Map<'_>) -> DecodedService {
     };
     let (ports, targets) = spec.list("ports").iter().filter_map(port).unzip();
     let cluster_ips = cluster_ips(&spec);
-    let external_name = spec
-        .get("type")
-        .and_then(|field| field.word(&TYPES, TYPE_NAMES));
-    let others = [
-        "service.kubernetes.io/service-proxy-name",
-        "service.kubernetes.io/headless",
-    ];
+    let external_name = spec.get("type").and_then(|field| field.word(&TYPES, TYPE_NAMES));
+    let others = ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"];
     DecodedService {
         translated: cluster_ips.is_some()
             && external_name != Some(true)
@@ -58,31 +53,21 @@ pub(super) fn decode(object: &Map<'_>) -> DecodedService {
             external_ips: external_ips(&spec, object.map("status").as_ref()),
             ports,
         },
-        selector: spec
-            .map("selector")
-            .map(|map| metadata::label_map(&map))
-            .unwrap_or_default(),
+        selector: spec.map("selector").map(|map| metadata::label_map(&map)).unwrap_or_default(),
         targets,
     }
 }
 
-const TYPES: [(&str, bool); 4] = [
-    ("ClusterIP", false),
-    ("NodePort", false),
-    ("LoadBalancer", false),
-    ("ExternalName", true),
-];
+const TYPES: [(&str, bool); 4] =
+    [("ClusterIP", false), ("NodePort", false), ("LoadBalancer", false), ("ExternalName", true)];
 
 const TYPE_NAMES: &str = "ClusterIP, NodePort, LoadBalancer, ExternalName";
 
 /// `clusterIPs`, or `clusterIP` where that is all there is; `None` for a headless Service.
 fn cluster_ips(spec: &Map<'_>) -> Option<Vec<IpAddr>> {
     let several = spec.list("clusterIPs");
-    let fields = if several.is_empty() {
-        spec.get("clusterIP").into_iter().collect()
-    } else {
-        several
-    };
+    let fields =
+        if several.is_empty() { spec.get("clusterIP").into_iter().collect() } else { several };
     if fields.iter().any(|field| field.is_string("None")) {
         return None;
     }
@@ -93,25 +78,13 @@ fn cluster_ips(spec: &Map<'_>) -> Option<Vec<IpAddr>> {
 /// `spec.externalIPs` and the load balancer's addresses that kube-proxy binds.
 fn external_ips(spec: &Map<'_>, status: Option<&Map<'_>>) -> Vec<IpAddr> {
     let balancer = status.and_then(|status| status.map("loadBalancer"));
-    let ingress = balancer
-        .map(|balancer| balancer.list("ingress"))
-        .unwrap_or_default();
+    let ingress = balancer.map(|balancer| balancer.list("ingress")).unwrap_or_default();
     let bound = ingress.iter().filter_map(Field::map).filter_map(|entry| {
-        let proxied = entry
-            .get("ipMode")
-            .is_some_and(|mode| mode.is_string("Proxy"));
-        if proxied {
-            None
-        } else {
-            entry.get("ip")?.address()
-        }
+        let proxied = entry.get("ipMode").is_some_and(|mode| mode.is_string("Proxy"));
+        if proxied { None } else { entry.get("ip")?.address() }
     });
     let external = spec.list("externalIPs");
-    external
-        .iter()
-        .filter_map(Field::address)
-        .chain(bound)
-        .collect()
+    external.iter().filter_map(Field::address).chain(bound).collect()
 }
 
 fn port(field: &Field<'_>) -> Option<(ServicePort, Target)> {

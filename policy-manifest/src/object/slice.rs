@@ -7,9 +7,7 @@ use crate::decode::{Field, Map};
 /// Decodes a slice; `None` where it is of no Service, or holds names instead of addresses.
 pub(super) fn decode(object: &Map<'_>) -> Option<EndpointSlice> {
     const TYPES: [(&str, bool); 3] = [("IPv4", true), ("IPv6", true), ("FQDN", false)];
-    let addresses = object
-        .require("addressType")?
-        .word(&TYPES, "IPv4, IPv6, FQDN");
+    let addresses = object.require("addressType")?.word(&TYPES, "IPv4, IPv6, FQDN");
     let label = object
         .map("metadata")
         .and_then(|metadata| metadata.map("labels"))
@@ -21,11 +19,7 @@ pub(super) fn decode(object: &Map<'_>) -> Option<EndpointSlice> {
     let slice = EndpointSlice {
         service: label.unwrap_or_default(),
         ports: object.list("ports").iter().filter_map(port).collect(),
-        endpoints: object
-            .list("endpoints")
-            .iter()
-            .filter_map(endpoint)
-            .collect(),
+        endpoints: object.list("endpoints").iter().filter_map(endpoint).collect(),
     };
     (!slice.service.is_empty()).then_some(slice)
 }

@@ -22,27 +22,15 @@ impl<'a> Ends<'a> {
 
     /// Every pod that can be probed.
     pub(super) fn pods(&self) -> Vec<End> {
-        let pods = self
-            .manifests
-            .snapshot
-            .pods
-            .keys()
-            .map(|name| End::Pod(name.clone()));
+        let pods = self.manifests.snapshot.pods.keys().map(|name| End::Pod(name.clone()));
         pods.filter(|end| self.check(end).is_ok()).collect()
     }
 
     /// Whether `end` exists and has an address.
     pub(super) fn check(&self, end: &End) -> Result<(), ChooseError> {
         match self.addresses(end) {
-            None => Err(ChooseError::Unknown {
-                end: end.clone(),
-                nearest: self.nearest(end),
-            }),
-            Some(_)
-                if self
-                    .pod(end)
-                    .is_some_and(|pod| pod.phase == Phase::Finished) =>
-            {
+            None => Err(ChooseError::Unknown { end: end.clone(), nearest: self.nearest(end) }),
+            Some(_) if self.pod(end).is_some_and(|pod| pod.phase == Phase::Finished) => {
                 Err(ChooseError::Finished { end: end.clone() })
             }
             Some([]) => Err(ChooseError::NoAddress { end: end.clone() }),
@@ -58,46 +46,24 @@ impl<'a> Ends<'a> {
     ) -> impl Iterator<Item = (Family, IpAddr, IpAddr)> + use<'a> {
         let source = self.addresses(from).unwrap_or_default();
         let destination = self.addresses(to).unwrap_or_default();
-        [Family::Ipv4, Family::Ipv6]
-            .into_iter()
-            .filter_map(move |family| {
-                Some((family, first(source, family)?, first(destination, family)?))
-            })
+        [Family::Ipv4, Family::Ipv6].into_iter().filter_map(move |family| {
+            Some((family, first(source, family)?, first(destination, family)?))
+        })
     }
 
     /// Declared ports; those of an address are its owner's.
     pub(super) fn ports(&self, end: &End) -> BTreeSet<(u16, Protocol)> {
         let snapshot = &self.manifests.snapshot;
-        let pod = |pod: &Pod| {
-            pod.ports
-                .iter()
-                .map(|port| (port.port, port.protocol))
-                .collect()
-        };
+        let pod = |pod: &Pod| pod.ports.iter().map(|port| (port.port, port.protocol)).collect();
         match end {
             End::Pod(name) => snapshot.pods.get(name).map(pod).unwrap_or_default(),
             End::Host(name) => {
-                let ports = self
-                    .manifests
-                    .hosts
-                    .get(name)
-                    .map(|host| host.ports.as_slice());
-                ports
-                    .unwrap_or_default()
-                    .iter()
-                    .map(|port| (port.port, port.protocol))
-                    .collect()
+                let ports = self.manifests.hosts.get(name).map(|host| host.ports.as_slice());
+                ports.unwrap_or_default().iter().map(|port| (port.port, port.protocol)).collect()
             }
             End::Service(name) => {
-                let ports = snapshot
-                    .services
-                    .get(name)
-                    .map(|service| service.ports.as_slice());
-                ports
-                    .unwrap_or_default()
-                    .iter()
-                    .map(|port| (port.port, port.protocol))
-                    .collect()
+                let ports = snapshot.services.get(name).map(|service| service.ports.as_slice());
+                ports.unwrap_or_default().iter().map(|port| (port.port, port.protocol)).collect()
             }
             End::Address(_) => {
                 let owners = self.known().into_iter().filter(|owner| *owner != *end);
@@ -112,9 +78,7 @@ impl<'a> Ends<'a> {
             return false;
         };
         self.check(owner).is_ok()
-            && self
-                .addresses(owner)
-                .is_some_and(|addresses| addresses.contains(address))
+            && self.addresses(owner).is_some_and(|addresses| addresses.contains(address))
     }
 
     /// Addresses of an end; `None` where nothing has its name.
@@ -125,15 +89,10 @@ impl<'a> Ends<'a> {
         let snapshot = &self.manifests.snapshot;
         match end {
             End::Pod(name) => snapshot.pods.get(name).map(|pod| pod.addresses.as_slice()),
-            End::Host(name) => self
-                .manifests
-                .hosts
-                .get(name)
-                .map(|host| host.addresses.as_slice()),
-            End::Service(name) => snapshot
-                .services
-                .get(name)
-                .map(|service| service.cluster_ips.as_slice()),
+            End::Host(name) => self.manifests.hosts.get(name).map(|host| host.addresses.as_slice()),
+            End::Service(name) => {
+                snapshot.services.get(name).map(|service| service.cluster_ips.as_slice())
+            }
             End::Address(address) => Some(std::slice::from_ref(address)),
         }
     }
@@ -147,34 +106,20 @@ impl<'a> Ends<'a> {
     fn known(&self) -> Vec<End> {
         let snapshot = &self.manifests.snapshot;
         let pods = snapshot.pods.keys().map(|name| End::Pod(name.clone()));
-        let hosts = self
-            .manifests
-            .hosts
-            .keys()
-            .map(|name| End::Host(name.clone()));
-        let services = snapshot
-            .services
-            .keys()
-            .map(|name| End::Service(name.clone()));
+        let hosts = self.manifests.hosts.keys().map(|name| End::Host(name.clone()));
+        let services = snapshot.services.keys().map(|name| End::Service(name.clone()));
         pods.chain(hosts).chain(services).collect()
     }
 
     fn nearest(&self, end: &End) -> Option<End> {
         let wanted = end.to_string();
         let distance = |other: &End| strsim::damerau_levenshtein(&wanted, &other.to_string());
-        let scored = self
-            .known()
-            .into_iter()
-            .map(|other| (distance(&other), other));
+        let scored = self.known().into_iter().map(|other| (distance(&other), other));
         let near = scored.filter(|(distance, _)| *distance <= wanted.len() / UNLIKE);
-        near.min_by_key(|(distance, _)| *distance)
-            .map(|(_, other)| other)
+        near.min_by_key(|(distance, _)| *distance).map(|(_, other)| other)
     }
 }
 
 fn first(addresses: &[IpAddr], family: Family) -> Option<IpAddr> {
-    addresses
-        .iter()
-        .copied()
-        .find(|address| Family::of(*address) == family)
+    addresses.iter().copied().find(|address| Family::of(*address) == family)
 }

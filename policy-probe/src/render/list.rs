@@ -7,9 +7,7 @@ use crate::{Decider, Row, Verdict};
 
 /// All there is to say of each row.
 pub(super) fn probes(rows: &[Row], style: Style) -> String {
-    let header = ["FROM", "TO", "PORT", "FAMILY", "VERDICT", "BY"]
-        .map(Cell::new)
-        .to_vec();
+    let header = ["FROM", "TO", "PORT", "FAMILY", "VERDICT", "BY"].map(Cell::new).to_vec();
     let cells = rows.iter().map(|row| {
         let mut cells = head(row);
         cells.push(Cell::new(row.verdict).fg(colour(row.verdict)));
@@ -21,9 +19,7 @@ pub(super) fn probes(rows: &[Row], style: Style) -> String {
 
 /// The rows where the wire gave another verdict than the compiler.
 pub(super) fn disagreements(rows: &[Row], style: Style) -> String {
-    let header = ["FROM", "TO", "PORT", "FAMILY", "WIRE", "COMPILER", "BY"]
-        .map(Cell::new)
-        .to_vec();
+    let header = ["FROM", "TO", "PORT", "FAMILY", "WIRE", "COMPILER", "BY"].map(Cell::new).to_vec();
     let cells = rows.iter().map(|row| {
         let mut cells = head(row);
         let expected = row.expected().into();
@@ -46,10 +42,8 @@ fn head(row: &Row) -> Vec<Cell> {
 
 /// Which policies decided: of a denied probe, those of the directions that deny.
 fn by(row: &Row) -> String {
-    let halves = [
-        ("egress", row.egress, &row.by.egress),
-        ("ingress", row.ingress, &row.by.ingress),
-    ];
+    let halves =
+        [("egress", row.egress, &row.by.egress), ("ingress", row.ingress, &row.by.ingress)];
     let told = halves
         .into_iter()
         .filter(|(_, verdict, deciders)| *verdict == row.expected() && !deciders.is_empty());
@@ -59,24 +53,12 @@ fn by(row: &Row) -> String {
             format!("{direction}: {}", names.join(", "))
         })
         .collect();
-    if parts.is_empty() {
-        "no policy".to_owned()
-    } else {
-        parts.join("; ")
-    }
+    if parts.is_empty() { "no policy".to_owned() } else { parts.join("; ") }
 }
 
 fn decider(by: &Decider, verdict: Verdict) -> String {
-    let kind = if by.kind == "NetworkPolicy" {
-        String::new()
-    } else {
-        format!("{} ", by.kind)
-    };
-    let scope = if by.namespace.is_empty() {
-        String::new()
-    } else {
-        format!("{}/", by.namespace)
-    };
+    let kind = if by.kind == "NetworkPolicy" { String::new() } else { format!("{} ", by.kind) };
+    let scope = if by.namespace.is_empty() { String::new() } else { format!("{}/", by.namespace) };
     let name = format!("{kind}{scope}{}", by.name);
     match (by.rule, verdict) {
         (Some(rule), _) => format!("{name} rule {rule}"),

@@ -37,15 +37,10 @@ pub(super) fn draw(rows: &[Row], style: Style) -> Vec<String> {
         for column in columns {
             ports.entry((column.1, column.2)).or_default().push(column);
         }
-        ports
-            .into_values()
-            .flat_map(|columns| fitting(columns, rows, width))
-            .collect()
+        ports.into_values().flat_map(|columns| fitting(columns, rows, width)).collect()
     };
-    let mut blocks: Vec<String> = matrices
-        .iter()
-        .map(|columns| matrix(columns, &cells, style))
-        .collect();
+    let mut blocks: Vec<String> =
+        matrices.iter().map(|columns| matrix(columns, &cells, style)).collect();
     blocks.push(legend(rows));
     blocks
 }
@@ -82,13 +77,7 @@ fn total(columns: &[Column<'_>], rows: &[Row]) -> usize {
 
 fn column_width(column: Column<'_>) -> usize {
     const CELL: usize = "v4 x6!".len();
-    heading(column)
-        .lines()
-        .map(str::len)
-        .max()
-        .unwrap_or_default()
-        .max(CELL)
-        + GAP
+    heading(column).lines().map(str::len).max().unwrap_or_default().max(CELL) + GAP
 }
 
 /// The destination on two lines, the port on a third.
@@ -96,29 +85,22 @@ fn heading((to, port, protocol): Column<'_>) -> String {
     let name = to.to_string();
     let (scope, name) = match to {
         End::Address(_) => ("", name.as_str()),
-        End::Pod(_) | End::Host(_) | End::Service(_) => name
-            .rfind('/')
-            .map_or(("", name.as_str()), |slash| name.split_at(slash + 1)),
+        End::Pod(_) | End::Host(_) | End::Service(_) => {
+            name.rfind('/').map_or(("", name.as_str()), |slash| name.split_at(slash + 1))
+        }
     };
     format!("{scope}\n{name}\n{port}/{protocol}")
 }
 
 fn matrix(columns: &[Column<'_>], cells: &Cells<'_>, style: Style) -> String {
     let shown = |column: &Column<'_>| columns.contains(column);
-    let sources: BTreeSet<&End> = cells
-        .keys()
-        .filter(|(_, column)| shown(column))
-        .map(|(from, _)| *from)
-        .collect();
+    let sources: BTreeSet<&End> =
+        cells.keys().filter(|(_, column)| shown(column)).map(|(from, _)| *from).collect();
     let mut header = vec![Cell::new(CORNER)];
     header.extend(columns.iter().map(|column| Cell::new(heading(*column))));
     let lines = sources.into_iter().map(|from| {
         let mut line = vec![Cell::new(from)];
-        line.extend(
-            columns
-                .iter()
-                .map(|column| cell(cells.get(&(from, *column)))),
-        );
+        line.extend(columns.iter().map(|column| cell(cells.get(&(from, *column)))));
         line
     });
     grid(header, lines.collect(), style)
@@ -130,26 +112,16 @@ fn cell(rows: Option<&Vec<&Row>>) -> Cell {
         return Cell::new("·");
     };
     let outcomes = outcomes(rows);
-    let doubt = if rows.iter().all(|row| row.agrees()) {
-        ""
-    } else {
-        "!"
-    };
+    let doubt = if rows.iter().all(|row| row.agrees()) { "" } else { "!" };
     let cell = if outcomes.len() > 1 {
         let parts: Vec<String> = rows.iter().map(|row| family_sign(row)).collect();
         Cell::new(format!("{}{doubt}", parts.join(" "))).fg(Color::Yellow)
     } else {
         let sign = outcomes.first().copied().map(sign);
-        let only = outcomes
-            .first()
-            .map_or(Color::Reset, |outcome| colour(*outcome));
+        let only = outcomes.first().map_or(Color::Reset, |outcome| colour(*outcome));
         Cell::new(format!("{}{doubt}", sign.unwrap_or('·'))).fg(only)
     };
-    if doubt.is_empty() {
-        cell
-    } else {
-        cell.add_attribute(Attribute::Bold)
-    }
+    if doubt.is_empty() { cell } else { cell.add_attribute(Attribute::Bold) }
 }
 
 fn outcomes(rows: &[&Row]) -> BTreeSet<Outcome> {
