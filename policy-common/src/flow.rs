@@ -21,7 +21,8 @@ pub const SEEN_RST: u8 = 1 << 3;
 /// Key of a flow as its endpoint sees it: `local` is the pod, `remote` the far end.
 ///
 /// Addresses and ports are in network byte order; written by the classifiers, read by both sides.
-/// ICMP echo has its identifier in `local_port`; a protocol without ports has zeros.
+/// ICMP echo has its identifier in both ports, other ICMP type and code; a protocol without ports
+/// has zeros.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct FlowKey4 {

@@ -1,59 +1,94 @@
-//! Questions to addresses, whatever their family.
+//! Addresses as the programs compute with them.
 
-use policy_common::address::{Address, MAPPED};
+use policy_common::address::Address;
 
-/// `fe80::/10`.
-#[inline(always)]
-pub(crate) fn is_link_local6(address: &Address) -> bool {
-    address[0] == 0xfe && address[1] & 0xc0 == 0x80
+/// An address of either family in the form of `policy_common::address`, as two words.
+///
+/// Words, because a comparison of sixteen bytes would be one of sixteen loads, and because a
+/// subprogram takes scalars only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Ip {
+    /// The first eight bytes, in memory order.
+    pub(crate) high: u64,
+    /// The last eight bytes, in memory order.
+    pub(crate) low: u64,
 }
 
-/// `ff02::/16`, multicast that stays on the link.
-#[inline(always)]
-pub(crate) fn is_link_multicast6(address: &Address) -> bool {
-    address[0] == 0xff && address[1] & 0x0f == 0x02
-}
+/// `::`.
+pub(crate) const UNSPECIFIED: Ip = Ip { high: 0, low: 0 };
 
-/// An IPv4 address in its mapped form.
-#[inline(always)]
-pub(crate) fn is_mapped(address: &Address) -> bool {
-    let mut difference = 0;
-    for (byte, mapped) in address.iter().zip(MAPPED) {
-        difference |= byte ^ mapped;
+/// The first four bytes of the last eight of a mapped IPv4 address.
+const MAPPED_WORD: u32 = u32::from_be(0xffff);
+
+impl Ip {
+    /// From the form of the maps.
+    #[inline(always)]
+    pub(crate) fn new(address: Address) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address;
+        Self {
+            high: u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+            low: u64::from_ne_bytes([i, j, k, l, m, n, o, p]),
+        }
     }
-    difference == 0
-}
 
-/// Multicast of either family, or the IPv4 limited broadcast.
-#[inline(always)]
-pub(crate) fn is_group(address: &Address) -> bool {
-    address[0] == 0xff
-        || (is_mapped(address)
-            && (address[12] & 0xf0 == 0xe0
-                || address[12] & address[13] & address[14] & address[15] == 0xff))
-}
+    /// From an IPv4 address.
+    #[inline(always)]
+    pub(crate) fn mapped(address: [u8; 4]) -> Self {
+        let address = u32::from_ne_bytes(address);
+        Self { high: 0, low: u64::from(MAPPED_WORD) | u64::from(address) << 32 }
+    }
 
-/// Whether two addresses are the same: a call of `memcmp` is none that the kernel knows.
-#[inline(always)]
-pub(crate) fn same(a: &Address, b: &Address) -> bool {
-    let (a, b) = (u128::from_ne_bytes(*a), u128::from_ne_bytes(*b));
-    a == b
-}
+    /// To the form of the maps.
+    #[inline(always)]
+    pub(crate) fn bytes(self) -> Address {
+        let ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]) =
+            (self.high.to_ne_bytes(), self.low.to_ne_bytes());
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+    }
 
-/// An address as two scalars, for a subprogram.
-#[inline(always)]
-pub(crate) fn halves(address: &Address) -> (u64, u64) {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *address;
-    (
-        u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
-        u64::from_ne_bytes([i, j, k, l, m, n, o, p]),
-    )
-}
+    /// The IPv4 address of a mapped one.
+    #[inline(always)]
+    pub(crate) fn bytes4(self) -> [u8; 4] {
+        ((self.low >> 32) as u32).to_ne_bytes()
+    }
 
-/// An address from its two scalars.
-#[inline(always)]
-pub(crate) fn whole(high: u64, low: u64) -> Address {
-    let ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]) =
-        (high.to_ne_bytes(), low.to_ne_bytes());
-    [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+    /// An IPv4 address.
+    #[inline(always)]
+    pub(crate) fn is_mapped(self) -> bool {
+        self.high == 0 && self.low as u32 == MAPPED_WORD
+    }
+
+    /// The first two bytes.
+    #[inline(always)]
+    fn head(self) -> u16 {
+        u16::from_be(self.high as u16)
+    }
+
+    /// `fe80::/10`.
+    #[inline(always)]
+    pub(crate) fn is_link_local6(self) -> bool {
+        self.head() & 0xffc0 == 0xfe80
+    }
+
+    /// `ff00::/8`.
+    #[inline(always)]
+    pub(crate) fn is_multicast6(self) -> bool {
+        self.head() & 0xff00 == 0xff00
+    }
+
+    /// `ff02::/16`, multicast that stays on the link.
+    #[inline(always)]
+    pub(crate) fn is_link_multicast6(self) -> bool {
+        self.head() & 0xff0f == 0xff02
+    }
+
+    /// Multicast of either family, or the IPv4 limited broadcast.
+    #[inline(always)]
+    pub(crate) fn is_group(self) -> bool {
+        let [first, second, third, fourth] = self.bytes4();
+        self.is_multicast6()
+            || (self.is_mapped()
+                && (first & 0xf0 == 0xe0 || first & second & third & fourth == 0xff))
+    }
 }

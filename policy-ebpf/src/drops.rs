@@ -5,17 +5,17 @@ use aya_ebpf::{
     helpers::bpf_ktime_get_ns,
     programs::TcContext,
 };
-use policy_common::drops::{Direction, DropKey, DropRecord, Reason};
+use policy_common::drops::{Direction, DropKey, DropRecord};
 
 use crate::{
     inspect,
     maps::{DROPS, EVENTS, SCRATCH},
-    packet::{ETH_P_IP, ETH_P_IPV6, Packet, read4, read6},
+    packet::Packet,
 };
 
 /// Counts and records a dropped packet.
 ///
-/// The packet is read once more: the way of those that pass carries nothing for this one.
+/// The packet is the one in the scratch map, as far as it could be read.
 /// A subprogram of scalars, for a stack of its own.
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -29,37 +29,30 @@ pub(crate) extern "C" fn drops_report(
     let ctx = &TcContext::new(skb);
     let ifindex = inspect::ifindex(ctx);
     let (direction, reason) = (direction as u8, reason as u8);
-    count(&DropKey {
-        ifindex,
-        direction,
-        reason,
-        pad: [0; 2],
-    });
+    count(&DropKey { ifindex, direction, reason, pad: [0; 2] });
     let Some(mut room) = EVENTS.reserve(0) else {
         return 0;
     };
+    // Field by field: a whole record does not fit on the stack beside the callers'.
+    let record = room.as_mut_ptr();
+    // SAFETY: the ring buffer gave room for a record; zero is a value of each of its fields.
+    unsafe { record.write_bytes(0, 1) };
+    // SAFETY: as above, and it is initialised by now.
+    let record = unsafe { &mut *record };
+    // SAFETY: the helper takes nothing and returns the clock.
+    record.time = unsafe { bpf_ktime_get_ns() };
+    record.ifindex = ifindex;
+    record.content = content;
+    record.identity = identity;
+    record.length = ctx.len();
     let ether_type = inspect::ether_type(ctx);
-    let record = room.write(DropRecord {
-        // SAFETY: the helper takes nothing and returns the clock.
-        time: unsafe { bpf_ktime_get_ns() },
-        ifindex,
-        content,
-        identity,
-        length: ctx.len(),
-        ether_type,
-        direction,
-        reason,
-        ..DropRecord::default()
-    });
+    record.ether_type = ether_type;
+    record.direction = direction;
+    record.reason = reason;
     if let Some(scratch) = SCRATCH.get_ptr_mut(0) {
         // SAFETY: the map has one element for each CPU, and no other program runs on this one.
-        let packet = unsafe { &mut (*scratch).packet };
-        let read = match ether_type {
-            ETH_P_IP => read4(ctx, packet),
-            ETH_P_IPV6 => read6(ctx, packet),
-            _ => Err(Reason::EtherType),
-        };
-        if read.is_ok() {
+        let packet = unsafe { &(*scratch).packet };
+        if packet.has_addresses {
             describe(record, direction == Direction::Egress as u8, packet);
         }
     }
@@ -70,9 +63,9 @@ pub(crate) extern "C" fn drops_report(
 #[inline(always)]
 fn describe(record: &mut DropRecord, sent: bool, packet: &Packet) {
     (record.local, record.remote) = if sent {
-        (packet.source, packet.destination)
+        (packet.source.bytes(), packet.destination.bytes())
     } else {
-        (packet.destination, packet.source)
+        (packet.destination.bytes(), packet.source.bytes())
     };
     record.protocol = packet.protocol;
     if let Ok(transport) = packet.transport() {

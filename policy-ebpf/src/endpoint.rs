@@ -1,14 +1,10 @@
 //! The endpoint of a packet, and what it owns.
 
-use policy_common::{
-    address::{Address, mapped},
-    endpoint::Endpoint,
-    limits,
-};
+use policy_common::{endpoint::Endpoint, limits};
 
 use crate::{
-    address::{is_link_local6, is_link_multicast6, is_mapped, same},
-    maps::{ENDPOINTS, EPOCHS, SLOTS},
+    address::{Ip, UNSPECIFIED},
+    maps::{ENDPOINTS, EPOCHS, SCRATCH, SLOTS},
 };
 
 /// The epoch of an interface; 0 where no isolated endpoint shares the word.
@@ -24,39 +20,48 @@ pub(crate) fn epoch(ifindex: u32) -> u32 {
     }
 }
 
-/// The endpoint of an interface.
+/// The endpoint of an interface, copied to the scratch map.
 #[inline(always)]
-pub(crate) fn find(ifindex: u32) -> Option<Endpoint> {
-    let pointer = ENDPOINTS.get_ptr(ifindex)?;
-    // SAFETY: the kernel keeps the element readable while the program runs; if it is recycled
-    // meanwhile, the key in the copy tells.
-    let endpoint = unsafe { pointer.read() };
-    if endpoint.ifindex == ifindex {
-        Some(endpoint)
-    } else {
-        None
-    }
+pub(crate) fn find(ifindex: u32) -> Option<&'static Endpoint> {
+    let scratch = SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: the map has one element for each CPU, and no other program runs on this one; a
+    // packet's endpoint is looked for once.
+    copy(ifindex, unsafe { &mut (*scratch).endpoint })
 }
 
-/// The endpoint of this node that a packet really comes from (S37, S39).
+/// Copies an endpoint: if the kernel recycles its element meanwhile, the key in the copy tells.
+#[inline(always)]
+fn copy(ifindex: u32, room: &mut Endpoint) -> Option<&Endpoint> {
+    let pointer = ENDPOINTS.get_ptr(ifindex)?;
+    // SAFETY: the kernel keeps the element readable while the program runs.
+    *room = unsafe { pointer.read() };
+    if room.ifindex == ifindex { Some(room) } else { None }
+}
+
+/// The pod of this node that a packet really comes from (S37, S39).
 ///
 /// `tc_index` was left by the program at the sender's veth. Hosts that share a kernel hand it on
 /// to one another, so the packet must also have come in by the interface of that slot, or by the
 /// bridge that the interface is a port of.
 #[inline(always)]
-pub(crate) fn sender(tc_index: u32, ingress_ifindex: u32) -> Option<Endpoint> {
-    if tc_index == 0 || ingress_ifindex == 0 {
+pub(crate) fn sender(tc_index: u32, ingress_ifindex: u32) -> Option<&'static Endpoint> {
+    let endpoint = of_slot(tc_index)?;
+    let arrived = ingress_ifindex == endpoint.ifindex
+        || (endpoint.bridge != 0 && ingress_ifindex == endpoint.bridge);
+    if arrived { Some(endpoint) } else { None }
+}
+
+/// The pod of a slot, copied to the scratch map.
+#[inline(always)]
+pub(crate) fn of_slot(slot: u32) -> Option<&'static Endpoint> {
+    if slot == 0 {
         return None;
     }
-    let ifindex = *SLOTS.get(tc_index)?;
-    let endpoint = find(ifindex)?;
-    let arrived =
-        ingress_ifindex == ifindex || (endpoint.bridge != 0 && ingress_ifindex == endpoint.bridge);
-    if endpoint.slot == tc_index && arrived {
-        Some(endpoint)
-    } else {
-        None
-    }
+    let scratch = SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: the map has one element for each CPU, and no other program runs on this one; a
+    // packet's sender is looked for once.
+    let endpoint = copy(*SLOTS.get(slot)?, unsafe { &mut (*scratch).sender })?;
+    if endpoint.slot == slot { Some(endpoint) } else { None }
 }
 
 /// Whether some policy selects the pod.
@@ -67,28 +72,22 @@ pub(crate) fn is_isolated(endpoint: &Endpoint) -> bool {
 
 /// Whether an address is the pod's own.
 #[inline(always)]
-pub(crate) fn owns(endpoint: &Endpoint, address: &Address) -> bool {
-    if is_mapped(address) {
-        endpoint.address4 != [0; 4] && same(address, &mapped(endpoint.address4))
-    } else {
-        !same(address, &[0; 16]) && same(address, &endpoint.address6)
-    }
+pub(crate) fn owns(endpoint: &Endpoint, address: Ip) -> bool {
+    // What a pod without an address of the family has in its place is nobody's.
+    let none = address == UNSPECIFIED || address == Ip::mapped([0; 4]);
+    !none && address == self::address(endpoint, address)
 }
 
 /// Whether the pod may send from `source` to `destination` (S32, S46).
 #[inline(always)]
-pub(crate) fn may_send(endpoint: &Endpoint, source: &Address, destination: &Address) -> bool {
+pub(crate) fn may_send(endpoint: &Endpoint, source: Ip, destination: Ip) -> bool {
     owns(endpoint, source)
-        || (is_link_local6(source)
-            && (is_link_local6(destination) || is_link_multicast6(destination)))
+        || (source.is_link_local6()
+            && (destination.is_link_local6() || destination.is_link_multicast6()))
 }
 
 /// The pod's address of the family that `like` is of.
 #[inline(always)]
-pub(crate) fn address(endpoint: &Endpoint, like: &Address) -> Address {
-    if is_mapped(like) {
-        mapped(endpoint.address4)
-    } else {
-        endpoint.address6
-    }
+pub(crate) fn address(endpoint: &Endpoint, like: Ip) -> Ip {
+    if like.is_mapped() { Ip::mapped(endpoint.address4) } else { Ip::new(endpoint.address6) }
 }

@@ -1,14 +1,15 @@
 //! What differs between the address families: the key of a flow and the tables.
 
-use aya_ebpf::btf_maps::LruHashMap;
+use aya_ebpf::{bindings::__sk_buff, btf_maps::LruHashMap};
 use policy_common::{
-    address::Address,
     flow::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState},
     limits,
 };
 
 use crate::{
+    address::Ip,
     maps::{FLOWS4, FLOWS6, NEW_FLOWS4, NEW_FLOWS6, Scratch},
+    quote::{quote_known4, quote_known6},
     transport::Transport,
 };
 
@@ -26,9 +27,11 @@ pub(crate) trait Family: Sized {
     /// Room for a flow of this family.
     fn room(scratch: *mut Scratch) -> *mut Self::Flow;
     /// Writes the addresses, and zero into what is padding, of a flow's key.
-    fn write_addresses(flow: &mut Self::Flow, local: &Address, remote: &Address);
+    fn write_addresses(flow: &mut Self::Flow, local: Ip, remote: Ip);
     /// Writes the rest of a flow's key.
     fn write_ends(flow: &mut Self::Flow, ifindex: u32, ports: Ports, protocol: u8);
+    /// Whether an ICMP error quotes a packet of a known flow: the subprogram of this family.
+    fn quote(skb: *mut __sk_buff, direction: u32) -> u32;
     /// The key that a flow carries.
     fn key(flow: &Self::Flow) -> &Self::Key;
     /// The state that a flow carries.
@@ -46,29 +49,20 @@ impl Ports {
     /// The ports of a packet that the pod sends.
     #[inline(always)]
     pub(crate) fn sent(transport: &Transport) -> Self {
-        Self {
-            local: transport.source,
-            remote: transport.destination,
-        }
+        Self { local: transport.source, remote: transport.destination }
     }
 
     /// The ports of a packet that the pod receives.
     #[inline(always)]
     pub(crate) fn received(transport: &Transport) -> Self {
-        Self {
-            local: transport.destination,
-            remote: transport.source,
-        }
+        Self { local: transport.destination, remote: transport.source }
     }
 }
 
 /// Whether two keys are the same, word by word: a call of `memcmp` is none that the kernel knows.
 #[inline(always)]
 pub(crate) fn same<Key: Copy>(a: &Key, b: &Key) -> bool {
-    let (a, b) = (
-        core::ptr::from_ref(a).cast::<u32>(),
-        core::ptr::from_ref(b).cast::<u32>(),
-    );
+    let (a, b) = (core::ptr::from_ref(a).cast::<u32>(), core::ptr::from_ref(b).cast::<u32>());
     let mut difference = 0;
     for word in 0..size_of::<Key>() / size_of::<u32>() {
         // SAFETY: flow keys are `repr(C)` structs of whole, aligned 32-bit words without padding.
@@ -104,9 +98,9 @@ impl Family for V4 {
     }
 
     #[inline(always)]
-    fn write_addresses(flow: &mut Flow4, local: &Address, remote: &Address) {
-        flow.key.local = [local[12], local[13], local[14], local[15]];
-        flow.key.remote = [remote[12], remote[13], remote[14], remote[15]];
+    fn write_addresses(flow: &mut Flow4, local: Ip, remote: Ip) {
+        flow.key.local = local.bytes4();
+        flow.key.remote = remote.bytes4();
         flow.key.pad = [0; 3];
         flow.pad = [0; 4];
     }
@@ -117,6 +111,11 @@ impl Family for V4 {
         flow.key.local_port = ports.local;
         flow.key.remote_port = ports.remote;
         flow.key.protocol = protocol;
+    }
+
+    #[inline(always)]
+    fn quote(skb: *mut __sk_buff, direction: u32) -> u32 {
+        quote_known4(skb, direction)
     }
 
     #[inline(always)]
@@ -154,9 +153,9 @@ impl Family for V6 {
     }
 
     #[inline(always)]
-    fn write_addresses(flow: &mut Flow6, local: &Address, remote: &Address) {
-        flow.key.local = *local;
-        flow.key.remote = *remote;
+    fn write_addresses(flow: &mut Flow6, local: Ip, remote: Ip) {
+        flow.key.local = local.bytes();
+        flow.key.remote = remote.bytes();
         flow.key.pad = [0; 3];
         flow.pad = [0; 4];
     }
@@ -167,6 +166,11 @@ impl Family for V6 {
         flow.key.local_port = ports.local;
         flow.key.remote_port = ports.remote;
         flow.key.protocol = protocol;
+    }
+
+    #[inline(always)]
+    fn quote(skb: *mut __sk_buff, direction: u32) -> u32 {
+        quote_known6(skb, direction)
     }
 
     #[inline(always)]

@@ -55,11 +55,7 @@ pub(crate) fn find<F: Family>(key: &F::Key, protocol: u8) -> Found {
     let state = pointer.cast::<FlowState>();
     // SAFETY: the kernel keeps the element readable while the program runs; one aligned word,
     // volatile because other CPUs write it.
-    let judgement = unsafe {
-        (&raw const (*state).judgement)
-            .cast::<u64>()
-            .read_volatile()
-    };
+    let judgement = unsafe { (&raw const (*state).judgement).cast::<u64>().read_volatile() };
     // SAFETY: as above.
     let last_seen = unsafe { (&raw const (*state).last_seen).read_volatile() };
     // SAFETY: as above; a byte.
@@ -73,20 +69,10 @@ pub(crate) fn find<F: Family>(key: &F::Key, protocol: u8) -> Found {
     // SAFETY: the helper takes nothing and returns the clock.
     let now = unsafe { bpf_ktime_get_ns() };
     if now > last_seen + lifetime(protocol, seen) {
-        return Found::Nothing {
-            in_replied: !is_new,
-        };
+        return Found::Nothing { in_replied: !is_new };
     }
     let judgement = unpack(judgement);
-    Found::Known(Known {
-        state,
-        judgement,
-        seen,
-        last_seen,
-        is_new,
-        now,
-        slot,
-    })
+    Found::Known(Known { state, judgement, seen, last_seen, is_new, now, slot })
 }
 
 /// How long a silent flow counts, in nanoseconds.
@@ -115,11 +101,7 @@ pub(crate) fn rejudge(known: &mut Known, judgement: Judgement) {
     known.judgement = judgement;
     // SAFETY: the element may have been recycled for another flow by now; then that flow gets
     // this verdict's epoch of another interface word and is judged anew, or the same one's.
-    unsafe {
-        (&raw mut (*known.state).judgement)
-            .cast::<u64>()
-            .write_volatile(pack(judgement))
-    };
+    unsafe { (&raw mut (*known.state).judgement).cast::<u64>().write_volatile(pack(judgement)) };
 }
 
 /// Notes a packet of a known flow. `sent`: by the pod.
@@ -136,11 +118,7 @@ pub(crate) fn touch<F: Family>(
         seen |= SEEN_REPLY;
     }
     if transport.is_fin() {
-        seen |= if sent {
-            SEEN_FIN_LOCAL
-        } else {
-            SEEN_FIN_REMOTE
-        };
+        seen |= if sent { SEEN_FIN_LOCAL } else { SEEN_FIN_REMOTE };
     }
     if transport.is_rst() {
         seen |= SEEN_RST;
@@ -197,9 +175,7 @@ pub(crate) fn record<F: Family>(
     if in_replied {
         F::flows().insert(key, &*flow, u64::from(BPF_ANY)).is_ok()
     } else {
-        F::new_flows()
-            .insert(key, &*flow, u64::from(BPF_ANY))
-            .is_ok()
+        F::new_flows().insert(key, &*flow, u64::from(BPF_ANY)).is_ok()
     }
 }
 

@@ -5,17 +5,17 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use policy_common::{
-    address::Address,
     drops::{Direction, Reason},
     endpoint::MAY_SPOOF,
 };
 
 use crate::{
+    address::Ip,
     drops::drops_report,
     endpoint,
     family::{Family, Ports, V4, V6},
     flow::{self, Found},
-    judge,
+    judge::{self, FarEnd},
     maps::{DROP_UNKNOWN, HANDLE_IPV6, SCRATCH},
     neighbour,
     packet::{ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, Packet, read4, read6},
@@ -47,11 +47,7 @@ pub(crate) fn ether_type(ctx: &TcContext) -> u16 {
     let tagged = unsafe { (*ctx.skb.skb).vlan_present };
     // SAFETY: as above.
     let protocol = unsafe { (*ctx.skb.skb).protocol };
-    if tagged == 0 {
-        u16::from_be(protocol as u16)
-    } else {
-        0
-    }
+    if tagged == 0 { u16::from_be(protocol as u16) } else { 0 }
 }
 
 /// Judges a packet at the entrance of a program. Passing leaves it to the next one of the hook.
@@ -107,20 +103,13 @@ fn of_family<F: Family>(
     };
     // SAFETY: the map has one element for each CPU, and no other program runs on this one.
     let packet = unsafe { &mut (*scratch).packet };
-    let verdict = match read(ctx, packet) {
+    let read = read(ctx, packet);
+    packet.has_addresses = read.is_ok();
+    let verdict = match read {
         Ok(()) => {
             // SAFETY: as above; another field than `packet`.
             let flow = unsafe { &mut *F::room(scratch) };
-            ip::<F>(
-                &Arrival {
-                    ctx,
-                    direction,
-                    ifindex,
-                    epoch,
-                    packet,
-                },
-                flow,
-            )
+            ip::<F>(&Arrival { ctx, direction, ifindex, epoch, packet }, flow)
         }
         Err(reason) => unreadable(ctx, direction, ifindex, reason),
     };
@@ -131,18 +120,8 @@ fn of_family<F: Family>(
 fn act(ctx: &TcContext, direction: Direction, verdict: Verdict) -> i32 {
     match verdict {
         Verdict::Pass => TC_ACT_UNSPEC,
-        Verdict::Drop(Refusal {
-            reason,
-            content,
-            identity,
-        }) => {
-            drops_report(
-                ctx.skb.skb,
-                direction as u32,
-                reason as u32,
-                content,
-                identity,
-            );
+        Verdict::Drop(Refusal { reason, content, identity }) => {
+            drops_report(ctx.skb.skb, direction as u32, reason as u32, content, identity);
             TC_ACT_SHOT
         }
     }
@@ -151,10 +130,14 @@ fn act(ctx: &TcContext, direction: Direction, verdict: Verdict) -> i32 {
 /// Judges a frame that is not IP.
 #[inline(always)]
 fn other(ctx: &TcContext, direction: Direction, ether_type: u16) -> Verdict {
+    if let Some(scratch) = SCRATCH.get_ptr_mut(0) {
+        // SAFETY: the map has one element for each CPU, and no other program runs on this one.
+        unsafe { (*scratch).packet.has_addresses = false };
+    }
     match endpoint::find(ifindex(ctx)) {
         None => unknown(),
-        Some(endpoint) if ether_type == ETH_P_ARP => neighbour::arp(ctx, direction, &endpoint),
-        Some(endpoint) if endpoint::is_isolated(&endpoint) => Verdict::drop(Reason::EtherType),
+        Some(endpoint) if ether_type == ETH_P_ARP => neighbour::arp(ctx, direction, endpoint),
+        Some(endpoint) if endpoint::is_isolated(endpoint) => Verdict::drop(Reason::EtherType),
         Some(_) => Verdict::Pass,
     }
 }
@@ -162,11 +145,7 @@ fn other(ctx: &TcContext, direction: Direction, ether_type: u16) -> Verdict {
 /// An interface that belongs to no known pod.
 #[inline(always)]
 fn unknown() -> Verdict {
-    if DROP_UNKNOWN.load() == 0 {
-        Verdict::Pass
-    } else {
-        Verdict::drop(Reason::UnknownEndpoint)
-    }
+    if DROP_UNKNOWN.load() == 0 { Verdict::Pass } else { Verdict::drop(Reason::UnknownEndpoint) }
 }
 
 /// A packet whose addresses cannot be told: nobody vouches for its source either.
@@ -175,7 +154,7 @@ fn unreadable(ctx: &TcContext, direction: Direction, ifindex: u32, reason: Reaso
     match endpoint::find(ifindex) {
         None => unknown(),
         Some(endpoint)
-            if endpoint::is_isolated(&endpoint)
+            if endpoint::is_isolated(endpoint)
                 || (matches!(direction, Direction::Egress) && endpoint.flags & MAY_SPOOF == 0) =>
         {
             Verdict::drop(reason)
@@ -215,8 +194,8 @@ fn ip<F: Family>(arrival: &Arrival<'_>, flow: &mut F::Flow) -> Verdict {
     match endpoint::find(arrival.ifindex) {
         None => unknown(),
         Some(endpoint) => match arrival.direction {
-            Direction::Egress => judge::from_pod::<F>(arrival, &endpoint, flow, in_replied),
-            Direction::Ingress => judge::to_pod::<F>(arrival, &endpoint, flow, in_replied),
+            Direction::Egress => judge::from_pod::<F>(arrival, endpoint, flow, in_replied),
+            Direction::Ingress => judge::to_pod::<F>(arrival, endpoint, flow, in_replied),
         },
     }
 }
@@ -224,19 +203,19 @@ fn ip<F: Family>(arrival: &Arrival<'_>, flow: &mut F::Flow) -> Verdict {
 impl<'a> Arrival<'a> {
     /// The pod's address.
     #[inline(always)]
-    pub(crate) fn local(&self) -> &'a Address {
+    pub(crate) fn local(&self) -> Ip {
         match self.direction {
-            Direction::Egress => &self.packet.source,
-            Direction::Ingress => &self.packet.destination,
+            Direction::Egress => self.packet.source,
+            Direction::Ingress => self.packet.destination,
         }
     }
 
     /// The far end's address.
     #[inline(always)]
-    pub(crate) fn remote(&self) -> &'a Address {
+    pub(crate) fn remote(&self) -> Ip {
         match self.direction {
-            Direction::Egress => &self.packet.destination,
-            Direction::Ingress => &self.packet.source,
+            Direction::Egress => self.packet.destination,
+            Direction::Ingress => self.packet.source,
         }
     }
 
@@ -249,15 +228,17 @@ impl<'a> Arrival<'a> {
         }
     }
 
+    /// The far end, as the rules ask for it.
+    #[inline(always)]
+    pub(crate) fn far_end(&self, transport: &Transport) -> FarEnd {
+        let ports = self.ports(transport);
+        FarEnd { address: self.remote(), ports, protocol: transport.protocol }
+    }
+
     /// Writes the key of the packet's flow.
     #[inline(always)]
     pub(crate) fn write_key<F: Family>(&self, flow: &mut F::Flow, transport: &Transport) {
         F::write_addresses(flow, self.local(), self.remote());
-        F::write_ends(
-            flow,
-            self.ifindex,
-            self.ports(transport),
-            transport.protocol,
-        );
+        F::write_ends(flow, self.ifindex, self.ports(transport), transport.protocol);
     }
 }

@@ -1,19 +1,18 @@
 //! Judgements: of a flow that is known, of a packet from a pod, of a packet to a pod.
 
 use policy_common::{
-    address::Address,
     drops::{Direction, Reason},
     endpoint::{Endpoint, MAY_SPOOF, OWN_NODE},
     flow::{INITIATOR_LOCAL, INITIATOR_NODE, INITIATOR_REMOTE, Judgement},
 };
 
 use crate::{
-    address::is_group,
+    address::Ip,
     endpoint,
     family::{Family, Ports},
     flow::{self, Known},
     inspect::{Arrival, leave_slot},
-    maps::{NODE_ADDRESSES, SLOTS},
+    maps::NODE_ADDRESSES,
     neighbour,
     rules::{self, Peer},
     transport::{Transport, UDP},
@@ -21,11 +20,8 @@ use crate::{
 };
 
 /// UDP ports of tunnels, network byte order: VXLAN (RFC 7348, and Linux' own) and Geneve.
-const TUNNEL_PORTS: [[u8; 2]; 3] = [
-    4789_u16.to_be_bytes(),
-    8472_u16.to_be_bytes(),
-    6081_u16.to_be_bytes(),
-];
+const TUNNEL_PORTS: [[u8; 2]; 3] =
+    [4789_u16.to_be_bytes(), 8472_u16.to_be_bytes(), 6081_u16.to_be_bytes()];
 
 /// Whether a packet begins a connection anew although its flow is known (S27).
 #[inline(always)]
@@ -47,27 +43,7 @@ pub(crate) fn known<F: Family>(
         let Some(endpoint) = endpoint::find(arrival.ifindex) else {
             return Verdict::drop(Reason::UnknownEndpoint);
         };
-        let sender = SLOTS
-            .get(u32::from(known.judgement.sender))
-            .copied()
-            .filter(|ifindex| *ifindex != 0)
-            .and_then(endpoint::find);
-        let from = Origin {
-            initiator: known.judgement.initiator,
-            sender,
-        };
-        let denied = match decide(&endpoint, &from, arrival, transport) {
-            Verdict::Pass => 0,
-            Verdict::Drop(_) => Reason::Revoked as u8,
-        };
-        flow::rejudge(
-            known,
-            Judgement {
-                epoch: arrival.epoch,
-                denied,
-                ..known.judgement
-            },
-        );
+        again(endpoint, known, arrival.epoch, &arrival.far_end(transport));
     }
     let sent = matches!(arrival.direction, Direction::Egress);
     flow::touch::<F>(known, flow, transport, sent);
@@ -78,12 +54,29 @@ pub(crate) fn known<F: Family>(
     }
 }
 
+/// Judges a flow anew, as a connection of its initiator, and notes the verdict.
+#[inline(always)]
+pub(crate) fn again(endpoint: &Endpoint, known: &mut Known, epoch: u32, far: &FarEnd) {
+    let Judgement { initiator, sender, .. } = known.judgement;
+    let mut from = Origin { initiator, sender: u32::from(sender), address: far.address };
+    if let Some(sender) = endpoint::of_slot(from.sender) {
+        from.address = endpoint::address(sender, far.address);
+    }
+    let denied = match decide(endpoint, &from, far) {
+        Verdict::Pass => 0,
+        Verdict::Drop(_) => Reason::Revoked as u8,
+    };
+    flow::rejudge(known, Judgement { epoch, denied, ..known.judgement });
+}
+
 /// Who opens a connection.
-struct Origin {
+pub(crate) struct Origin {
     /// `INITIATOR_*`.
     initiator: u8,
-    /// The pod of this node that the packets really come from.
-    sender: Option<Endpoint>,
+    /// Slot of the pod of this node that the packets really come from; 0 for none.
+    sender: u32,
+    /// The far end's address that the rules are asked for.
+    address: Ip,
 }
 
 /// Judges a packet that a pod sends and that belongs to no flow.
@@ -100,7 +93,7 @@ pub(crate) fn from_pod<F: Family>(
         return verdict;
     }
     if endpoint.flags & MAY_SPOOF == 0 {
-        if !endpoint::may_send(endpoint, &packet.source, &packet.destination) {
+        if !endpoint::may_send(endpoint, packet.source, packet.destination) {
             return Verdict::drop(Reason::SpoofedSource);
         }
         if tunnels(arrival) {
@@ -110,10 +103,7 @@ pub(crate) fn from_pod<F: Family>(
     if !endpoint::is_isolated(endpoint) {
         return Verdict::Pass;
     }
-    let from = Origin {
-        initiator: INITIATOR_LOCAL,
-        sender: None,
-    };
+    let from = Origin { initiator: INITIATOR_LOCAL, sender: 0, address: packet.destination };
     begin::<F>(arrival, endpoint, &from, flow, in_replied)
 }
 
@@ -132,7 +122,7 @@ pub(crate) fn to_pod<F: Family>(
     if let Some(verdict) = neighbour::icmpv6(arrival.ctx, arrival.direction, endpoint, packet) {
         return verdict;
     }
-    if !endpoint::owns(endpoint, &packet.destination) && !is_group(&packet.destination) {
+    if !endpoint::owns(endpoint, packet.destination) && !packet.destination.is_group() {
         return Verdict::drop(Reason::NotForPod);
     }
     begin::<F>(arrival, endpoint, &origin(arrival), flow, in_replied)
@@ -147,19 +137,20 @@ fn origin(arrival: &Arrival<'_>) -> Origin {
     let ingress_ifindex = unsafe { (*context).ingress_ifindex };
     // SAFETY: as above.
     let tc_index = unsafe { (*context).tc_index };
-    let own = NODE_ADDRESSES.get_ptr(arrival.packet.source);
+    let source = arrival.packet.source;
+    let own = NODE_ADDRESSES.get_ptr(source.bytes());
     // SAFETY: the kernel keeps the element readable while the program runs; one aligned word.
     let own = own.is_some_and(|kind| unsafe { kind.read_volatile() } == OWN_NODE);
     if ingress_ifindex == 0 && own && arrival.packet.problem == 0 {
-        return Origin {
-            initiator: INITIATOR_NODE,
-            sender: None,
-        };
+        return Origin { initiator: INITIATOR_NODE, sender: 0, address: source };
     }
-    let sender = endpoint::sender(tc_index, ingress_ifindex);
-    Origin {
-        initiator: INITIATOR_REMOTE,
-        sender,
+    match endpoint::sender(tc_index, ingress_ifindex) {
+        None => Origin { initiator: INITIATOR_REMOTE, sender: 0, address: source },
+        Some(sender) => Origin {
+            initiator: INITIATOR_REMOTE,
+            sender: sender.slot,
+            address: endpoint::address(sender, source),
+        },
     }
 }
 
@@ -176,18 +167,21 @@ fn begin<F: Family>(
         Ok(transport) => transport,
         Err(reason) => return Verdict::drop(reason),
     };
-    if let Verdict::Drop(refusal) = decide(endpoint, from, arrival, transport) {
+    if transport.is_error() && F::quote(arrival.ctx.skb.skb, arrival.direction as u32) != 0 {
+        return Verdict::Pass;
+    }
+    if let Verdict::Drop(refusal) = decide(endpoint, from, &arrival.far_end(transport)) {
         return Verdict::Drop(refusal);
     }
     // Nobody answers from a group address.
-    if is_group(&arrival.packet.destination) {
+    if arrival.packet.destination.is_group() {
         return Verdict::Pass;
     }
     let judgement = Judgement {
         epoch: arrival.epoch,
         initiator: from.initiator,
         denied: 0,
-        sender: from.sender.as_ref().map_or(0, |sender| sender.slot as u16),
+        sender: from.sender as u16,
     };
     arrival.write_key::<F>(flow, transport);
     if flow::record::<F>(flow, judgement, endpoint.slot as u16, in_replied) {
@@ -199,47 +193,24 @@ fn begin<F: Family>(
 
 /// Asks the rules of the direction in which a connection was opened.
 #[inline(always)]
-fn decide(
-    endpoint: &Endpoint,
-    from: &Origin,
-    arrival: &Arrival<'_>,
-    transport: &Transport,
-) -> Verdict {
-    let Ports { local, remote } = arrival.ports(transport);
-    let (address, protocol) = (arrival.remote(), transport.protocol);
+fn decide(endpoint: &Endpoint, from: &Origin, far: &FarEnd) -> Verdict {
+    let (address, protocol) = (from.address, far.protocol);
     match from.initiator {
-        INITIATOR_LOCAL if endpoint.egress != 0 => rules::egress(
-            endpoint.egress,
-            &Peer {
-                address,
-                protocol,
-                port: remote,
-            },
-        ),
-        INITIATOR_REMOTE if endpoint.ingress != 0 => match &from.sender {
-            Some(sender) if sender.slot == endpoint.slot => Verdict::Pass,
-            Some(sender) => {
-                let address: Address = endpoint::address(sender, address);
-                rules::ingress(
-                    endpoint.ingress,
-                    &Peer {
-                        address: &address,
-                        protocol,
-                        port: local,
-                    },
-                )
-            }
-            None => rules::ingress(
-                endpoint.ingress,
-                &Peer {
-                    address,
-                    protocol,
-                    port: local,
-                },
-            ),
-        },
+        INITIATOR_LOCAL if endpoint.egress != 0 => {
+            rules::egress(endpoint.egress, &Peer { address, protocol, port: far.ports.remote })
+        }
+        INITIATOR_REMOTE if endpoint.ingress != 0 && from.sender != endpoint.slot => {
+            rules::ingress(endpoint.ingress, &Peer { address, protocol, port: far.ports.local })
+        }
         _ => Verdict::Pass,
     }
+}
+
+/// The far end of a connection, as the pod sees it.
+pub(crate) struct FarEnd {
+    pub(crate) address: Ip,
+    pub(crate) ports: Ports,
+    pub(crate) protocol: u8,
 }
 
 /// Whether a packet could carry another whose source nobody checks (S46).
@@ -249,7 +220,7 @@ fn tunnels(arrival: &Arrival<'_>) -> bool {
     match packet.transport() {
         Ok(transport) if transport.protocol == UDP => {
             TUNNEL_PORTS.contains(&transport.destination)
-                && NODE_ADDRESSES.get_ptr(packet.destination).is_some()
+                && NODE_ADDRESSES.get_ptr(packet.destination.bytes()).is_some()
         }
         _ => matches!(packet.protocol, 4 | 41 | 47),
     }

@@ -19,6 +19,7 @@ mod judge;
 mod maps;
 mod neighbour;
 mod packet;
+mod quote;
 mod rules;
 mod transport;
 mod verdict;

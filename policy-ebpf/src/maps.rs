@@ -19,7 +19,7 @@ use policy_common::{
     limits,
 };
 
-use crate::packet::Packet;
+use crate::{packet::Packet, quote::Quotation};
 
 const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
 
@@ -92,6 +92,11 @@ pub(crate) static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 /// Contents of `scratch`.
 pub(crate) struct Scratch {
     pub(crate) packet: Packet,
+    /// The endpoint that the packet passes.
+    pub(crate) endpoint: Endpoint,
+    /// The endpoint that the packet comes from.
+    pub(crate) sender: Endpoint,
+    pub(crate) quotation: Quotation,
     pub(crate) flow4: Flow4,
     pub(crate) flow6: Flow6,
 }

@@ -2,13 +2,12 @@
 
 use aya_ebpf::programs::TcContext;
 use policy_common::{
-    address::{Address, mapped},
     drops::{Direction, Reason},
     endpoint::{Endpoint, MAY_SPOOF},
 };
 
 use crate::{
-    address::{is_link_local6, is_link_multicast6, same},
+    address::{Ip, UNSPECIFIED},
     packet::{ETHER_LENGTH, Packet},
     verdict::Verdict,
 };
@@ -17,8 +16,6 @@ const ROUTER_ADVERTISEMENT: u8 = 134;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const REDIRECT: u8 = 137;
-
-const UNSPECIFIED: Address = [0; 16];
 
 /// Judges an ARP packet (RFC 826): a pod speaks only for its own address.
 #[inline(always)]
@@ -30,15 +27,14 @@ pub(crate) fn arp(ctx: &TcContext, direction: Direction, endpoint: &Endpoint) ->
         return Verdict::drop(Reason::Malformed);
     };
     // Ethernet, IPv4, six and four bytes.
-    if u64::from_be_bytes([
-        packet[0], packet[1], packet[2], packet[3], packet[4], packet[5], 0, 0,
-    ]) != 0x0001_0800_0604_0000
+    if u64::from_be_bytes([packet[0], packet[1], packet[2], packet[3], packet[4], packet[5], 0, 0])
+        != 0x0001_0800_0604_0000
     {
         return Verdict::drop(Reason::Malformed);
     }
     let sender = [packet[14], packet[15], packet[16], packet[17]];
     // A sender of zero asks whether an address is free (RFC 5227, 2.1.1).
-    if same(&mapped(sender), &mapped(endpoint.address4)) || sender == [0; 4] {
+    if sender == endpoint.address4 || sender == [0; 4] {
         Verdict::Pass
     } else {
         Verdict::drop(Reason::SpoofedNeighbour)
@@ -64,8 +60,7 @@ pub(crate) fn icmpv6(
         133..=137 => packet.hops == 255 && code == 0 && on_link(packet),
         // RFC 2710, RFC 3810: link scope only.
         130..=132 | 143 => {
-            packet.hops == 1
-                && (is_link_local6(&packet.source) || same(&packet.source, &UNSPECIFIED))
+            packet.hops == 1 && (packet.source.is_link_local6() || packet.source == UNSPECIFIED)
         }
         _ => return None,
     };
@@ -87,17 +82,17 @@ fn from_pod(ctx: &TcContext, endpoint: &Endpoint, packet: &Packet, kind: u8) -> 
     if kind == ROUTER_ADVERTISEMENT || kind == REDIRECT {
         return Some(Reason::RouterMessage);
     }
-    let unspecified = same(&packet.source, &UNSPECIFIED);
-    if !(unspecified || own(endpoint, &packet.source)) {
+    let unspecified = packet.source == UNSPECIFIED;
+    if !(unspecified || own(endpoint, packet.source)) {
         return Some(Reason::SpoofedSource);
     }
     let solicits = kind == NEIGHBOUR_SOLICITATION;
     if kind == NEIGHBOUR_ADVERTISEMENT || (solicits && unspecified) {
         // From `::`, a solicitation asks whether the pod's own address is free (RFC 4862, 5.4.2).
-        let Ok(target) = ctx.load::<Address>(usize::from(packet.icmpv6) + 8) else {
+        let Ok(target) = ctx.load::<Ip>(usize::from(packet.icmpv6) + 8) else {
             return Some(Reason::Malformed);
         };
-        if !own(endpoint, &target) || (!solicits && unspecified) {
+        if !own(endpoint, target) || (!solicits && unspecified) {
             return Some(Reason::SpoofedNeighbour);
         }
     }
@@ -106,13 +101,13 @@ fn from_pod(ctx: &TcContext, endpoint: &Endpoint, packet: &Packet, kind: u8) -> 
 
 /// The pod's address, or one that only its link knows.
 #[inline(always)]
-fn own(endpoint: &Endpoint, address: &Address) -> bool {
-    same(address, &endpoint.address6) || is_link_local6(address)
+fn own(endpoint: &Endpoint, address: Ip) -> bool {
+    address == Ip::new(endpoint.address6) || address.is_link_local6()
 }
 
 /// A destination that the link can hold: the hop limit proves that no router was crossed, so a
 /// global unicast address is on-link by that.
 #[inline(always)]
 fn on_link(packet: &Packet) -> bool {
-    packet.destination[0] != 0xff || is_link_multicast6(&packet.destination)
+    !packet.destination.is_multicast6() || packet.destination.is_link_multicast6()
 }

@@ -1,13 +1,10 @@
 //! The IP headers.
 
 use aya_ebpf::programs::TcContext;
-use policy_common::{
-    address::{Address, mapped},
-    drops::Reason,
-};
+use policy_common::drops::Reason;
 
 use crate::{
-    address::is_mapped,
+    address::Ip,
     transport::{self, ICMPV6, Transport},
 };
 
@@ -21,8 +18,8 @@ const HOP_BY_HOP: u8 = 0;
 /// A packet, as far as it was read.
 #[repr(C)]
 pub(crate) struct Packet {
-    pub(crate) source: Address,
-    pub(crate) destination: Address,
+    pub(crate) source: Ip,
+    pub(crate) destination: Ip,
     pub(crate) transport: Transport,
     /// Number of the `Reason` why the transport header cannot be told; 0 where it was read.
     pub(crate) problem: u8,
@@ -32,6 +29,8 @@ pub(crate) struct Packet {
     pub(crate) protocol: u8,
     /// Where the ICMPv6 header starts, behind a hop-by-hop header too; 0 where there is none.
     pub(crate) icmpv6: u8,
+    /// The addresses could be read.
+    pub(crate) has_addresses: bool,
 }
 
 impl Packet {
@@ -60,8 +59,8 @@ pub(crate) fn read4(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> 
     if header[0] >> 4 != 4 || header[0] & 0x0f < 5 {
         return Err(Reason::Malformed);
     }
-    packet.source = mapped([header[12], header[13], header[14], header[15]]);
-    packet.destination = mapped([header[16], header[17], header[18], header[19]]);
+    packet.source = Ip::mapped([header[12], header[13], header[14], header[15]]);
+    packet.destination = Ip::mapped([header[16], header[17], header[18], header[19]]);
     packet.hops = header[8];
     packet.protocol = header[9];
     packet.icmpv6 = 0;
@@ -85,7 +84,7 @@ pub(crate) fn read6(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> 
     let first: [u8; 8] = ctx.load(ETHER_LENGTH).map_err(|_| Reason::Malformed)?;
     packet.source = ctx.load(ETHER_LENGTH + 8).map_err(|_| Reason::Malformed)?;
     packet.destination = ctx.load(ETHER_LENGTH + 24).map_err(|_| Reason::Malformed)?;
-    if first[0] >> 4 != 6 || is_mapped(&packet.source) || is_mapped(&packet.destination) {
+    if first[0] >> 4 != 6 || packet.source.is_mapped() || packet.destination.is_mapped() {
         return Err(Reason::Malformed);
     }
     let protocol = first[6];
@@ -111,11 +110,7 @@ pub(crate) fn read6(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> 
 fn payload(ctx: &TcContext, total: u32, header: u32) -> Result<u32, Reason> {
     let frame = ctx.len();
     let there = frame.wrapping_sub(ETHER_LENGTH as u32);
-    let total = if total == 0 && frame > 0xffff {
-        there
-    } else {
-        total
-    };
+    let total = if total == 0 && frame > 0xffff { there } else { total };
     if total < header || total > there {
         return Err(Reason::Malformed);
     }

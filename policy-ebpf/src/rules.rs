@@ -5,7 +5,6 @@
 
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use policy_common::{
-    address::Address,
     allow::{
         DEFAULT_IDENTITY, EVERY_PROTOCOL, EVERY_SCTP, EVERY_TCP, EVERY_UDP, PortChunkKey, PortSet,
     },
@@ -14,15 +13,15 @@ use policy_common::{
 };
 
 use crate::{
-    address::{halves, same, whole},
+    address::Ip,
     maps::{ALLOW, Allow, BLOCKS, FRONTENDS, IDENTITIES, PORT_CHUNKS},
     transport::{SCTP, TCP, UDP},
     verdict::{Refusal, Verdict},
 };
 
 /// The far end of a connection, and the port it is opened to.
-pub(crate) struct Peer<'a> {
-    pub(crate) address: &'a Address,
+pub(crate) struct Peer {
+    pub(crate) address: Ip,
     pub(crate) protocol: u8,
     /// The destination's port, network byte order.
     pub(crate) port: [u8; 2],
@@ -30,8 +29,8 @@ pub(crate) struct Peer<'a> {
 
 /// Judges a connection that the pod opens: by the Service behind the address, or by the address.
 #[inline(always)]
-pub(crate) fn egress(content: u32, peer: &Peer<'_>) -> Verdict {
-    let (high, low) = halves(peer.address);
+pub(crate) fn egress(content: u32, peer: &Peer) -> Verdict {
+    let Ip { high, low } = peer.address;
     match rules_frontend(high, low, u16::from_be_bytes(peer.port), peer.protocol) {
         DEFAULT_IDENTITY => ingress(content, peer),
         identity => verdict(rules_serve(content, identity), content, identity),
@@ -40,15 +39,10 @@ pub(crate) fn egress(content: u32, peer: &Peer<'_>) -> Verdict {
 
 /// Judges a connection to the pod.
 #[inline(always)]
-pub(crate) fn ingress(content: u32, peer: &Peer<'_>) -> Verdict {
-    let (high, low) = halves(peer.address);
+pub(crate) fn ingress(content: u32, peer: &Peer) -> Verdict {
+    let Ip { high, low } = peer.address;
     let identity = rules_identity(high, low);
-    let reason = rules_grant(
-        content,
-        identity,
-        u16::from_be_bytes(peer.port),
-        peer.protocol,
-    );
+    let reason = rules_grant(content, identity, u16::from_be_bytes(peer.port), peer.protocol);
     verdict(reason, content, identity)
 }
 
@@ -56,11 +50,7 @@ pub(crate) fn ingress(content: u32, peer: &Peer<'_>) -> Verdict {
 fn verdict(reason: u32, content: u32, identity: u32) -> Verdict {
     match Reason::from_number(reason as u8) {
         None => Verdict::Pass,
-        Some(reason) => Verdict::Drop(Refusal {
-            reason,
-            content,
-            identity,
-        }),
+        Some(reason) => Verdict::Drop(Refusal { reason, content, identity }),
     }
 }
 
@@ -68,46 +58,34 @@ fn verdict(reason: u32, content: u32, identity: u32) -> Verdict {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn rules_identity(high: u64, low: u64) -> u32 {
-    let address = whole(high, low);
-    if let Some(pointer) = IDENTITIES.get_ptr(address) {
+    let address = Ip { high, low };
+    if let Some(pointer) = IDENTITIES.get_ptr(address.bytes()) {
         // SAFETY: the kernel keeps the element readable while the program runs; if it is
         // recycled meanwhile, the key in the copy tells.
         let found = unsafe { pointer.read() };
-        if same(&found.address, &address) {
+        if Ip::new(found.address) == address {
             return found.identity;
         }
     }
-    BLOCKS
-        .get(&Key::new(128, address))
-        .copied()
-        .unwrap_or(DEFAULT_IDENTITY)
+    BLOCKS.get(&Key::new(128, address.bytes())).copied().unwrap_or(DEFAULT_IDENTITY)
 }
 
 /// The identity of the backends of a frontend; `DEFAULT_IDENTITY` for none.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn rules_frontend(high: u64, low: u64, port: u16, protocol: u8) -> u32 {
-    let address = whole(high, low);
-    let key = FrontendKey {
-        address,
-        port: port.to_be_bytes(),
-        protocol,
-        pad: 0,
-    };
+    let address = Ip { high, low };
+    let key = FrontendKey { address: address.bytes(), port: port.to_be_bytes(), protocol, pad: 0 };
     let Some(pointer) = FRONTENDS.get_ptr(key) else {
         return DEFAULT_IDENTITY;
     };
     // SAFETY: the kernel keeps the element readable while the program runs; if it is recycled
     // meanwhile, the key in the copy tells.
     let found = unsafe { pointer.read() };
-    let same = same(&found.key.address, &address)
+    let same = Ip::new(found.key.address) == address
         && u16::from_be_bytes(found.key.port) == port
         && found.key.protocol == protocol;
-    if same {
-        found.identity
-    } else {
-        DEFAULT_IDENTITY
-    }
+    if same { found.identity } else { DEFAULT_IDENTITY }
 }
 
 /// Whether a content grants an identity a port: 0, or the number of a `Reason`.
@@ -117,14 +95,12 @@ extern "C" fn rules_grant(content: u32, identity: u32, port: u16, protocol: u8) 
     let Some(allow) = ALLOW.get(content) else {
         return Reason::MissingContent as u32;
     };
-    let set = match entry(allow, identity) {
-        None => entry(allow, DEFAULT_IDENTITY),
-        found => found,
+    let granted = match entry(allow, identity) {
+        Some(set) => contains(set, port, protocol) && is_of(set, identity),
+        None => entry(allow, DEFAULT_IDENTITY)
+            .is_some_and(|set| contains(set, port, protocol) && is_of(set, DEFAULT_IDENTITY)),
     };
-    match set {
-        Some(set) if contains(&set, port, protocol) => 0,
-        _ => Reason::NoRule as u32,
-    }
+    if granted { 0 } else { Reason::NoRule as u32 }
 }
 
 /// Whether a content passes a frontend, by the identity of its backends (S40, S42): 0, or the
@@ -136,26 +112,28 @@ extern "C" fn rules_serve(content: u32, identity: u32) -> u32 {
         return Reason::MissingContent as u32;
     };
     if let Some(set) = entry(allow, identity) {
-        return u32::from(set.refusal);
+        let refusal = u32::from(set.refusal);
+        return if is_of(set, identity) { refusal } else { Reason::ServiceDenied as u32 };
     }
     match entry(allow, DEFAULT_IDENTITY) {
-        Some(set) if set.protocols & EVERY_PROTOCOL != 0 => 0,
+        Some(set) if set.protocols & EVERY_PROTOCOL != 0 && is_of(set, DEFAULT_IDENTITY) => 0,
         _ => Reason::ServiceDenied as u32,
     }
 }
 
 /// The entry of an identity in an allow map.
 #[inline(always)]
-fn entry(allow: &Allow, identity: u32) -> Option<PortSet> {
-    let pointer = allow.get_ptr(identity)?;
-    // SAFETY: the kernel keeps the element readable while the program runs; if it is recycled
-    // meanwhile, the key in the copy tells.
-    let set = unsafe { pointer.read() };
-    if set.identity == identity {
-        Some(set)
-    } else {
-        None
-    }
+fn entry(allow: &Allow, identity: u32) -> Option<&PortSet> {
+    // SAFETY: the kernel keeps the element readable while the program runs; whether it was
+    // recycled under the reader is asked by `is_of` after the reading.
+    unsafe { allow.get(identity) }
+}
+
+/// Whether a set that was read is still that of an identity.
+#[inline(always)]
+fn is_of(set: &PortSet, identity: u32) -> bool {
+    // SAFETY: an aligned word of an element that stays readable; volatile, so that it is read now.
+    unsafe { (&raw const set.identity).read_volatile() == identity }
 }
 
 /// Whether a set has the protocol and port of a connection.
@@ -180,12 +158,7 @@ fn contains(set: &PortSet, port: u16, protocol: u8) -> bool {
 
 #[inline(always)]
 fn in_bitmap(bitmap: u32, protocol: u8, port: u16) -> bool {
-    let key = PortChunkKey {
-        bitmap,
-        protocol,
-        chunk: (port >> 8) as u8,
-        pad: [0; 2],
-    };
+    let key = PortChunkKey { bitmap, protocol, chunk: (port >> 8) as u8, pad: [0; 2] };
     let Some(pointer) = PORT_CHUNKS.get_ptr(key) else {
         return false;
     };

@@ -29,12 +29,27 @@ pub(crate) struct Transport {
     pub(crate) opens: bool,
     /// An ICMP echo request: never a reply, though it may be one of many.
     pub(crate) asks: bool,
+    /// An ICMP echo, request or reply.
+    pub(crate) echoes: bool,
 }
 
 impl Transport {
     #[inline(always)]
     pub(crate) fn is_fin(&self) -> bool {
         self.protocol == TCP && self.tcp_flags & FIN != 0
+    }
+
+    /// An ICMP error, which quotes the packet that it is about (RFC 792; RFC 4443, 2.1).
+    #[inline(always)]
+    pub(crate) fn is_error(&self) -> bool {
+        let kind = self.source[0];
+        // Those that are no echo have type and code in place of ports.
+        !self.echoes
+            && match self.protocol {
+                ICMP => matches!(kind, 3 | 11 | 12),
+                ICMPV6 => matches!(kind, 1..=4),
+                _ => false,
+            }
     }
 
     #[inline(always)]
@@ -64,6 +79,7 @@ pub(crate) fn read(
             tcp_flags: 0,
             opens: false,
             asks: false,
+            echoes: false,
         }),
     }
 }
@@ -96,6 +112,7 @@ fn tcp(ctx: &TcContext, offset: usize, length: u32) -> Result<Transport, Reason>
         tcp_flags: flags,
         opens: flags & (SYN | ACK) == SYN,
         asks: false,
+        echoes: false,
     })
 }
 
@@ -115,6 +132,7 @@ fn ports_only(
         tcp_flags: 0,
         opens: false,
         asks: false,
+        echoes: false,
     })
 }
 
@@ -129,6 +147,7 @@ fn sctp(ctx: &TcContext, offset: usize, length: u32) -> Result<Transport, Reason
         tcp_flags: 0,
         opens: header[12] == SCTP_INIT,
         asks: false,
+        echoes: false,
     })
 }
 
@@ -137,11 +156,8 @@ fn sctp(ctx: &TcContext, offset: usize, length: u32) -> Result<Transport, Reason
 fn icmp(ctx: &TcContext, offset: usize, protocol: u8, length: u32) -> Result<Transport, Reason> {
     let header: [u8; 8] = load(ctx, offset, length)?;
     let (request, reply) = if protocol == ICMP { (8, 0) } else { (128, 129) };
-    let port = if header[0] == request || header[0] == reply {
-        [header[4], header[5]]
-    } else {
-        [header[0], header[1]]
-    };
+    let echoes = header[0] == request || header[0] == reply;
+    let port = if echoes { [header[4], header[5]] } else { [header[0], header[1]] };
     Ok(Transport {
         protocol,
         source: port,
@@ -149,5 +165,6 @@ fn icmp(ctx: &TcContext, offset: usize, protocol: u8, length: u32) -> Result<Tra
         tcp_flags: 0,
         opens: false,
         asks: header[0] == request,
+        echoes,
     })
 }

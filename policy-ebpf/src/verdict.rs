@@ -22,10 +22,6 @@ impl Verdict {
     /// A drop that no allow map was asked for.
     #[inline(always)]
     pub(crate) const fn drop(reason: Reason) -> Self {
-        Self::Drop(Refusal {
-            reason,
-            content: 0,
-            identity: 0,
-        })
+        Self::Drop(Refusal { reason, content: 0, identity: 0 })
     }
 }

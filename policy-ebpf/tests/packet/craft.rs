@@ -1,0 +1,142 @@
+//! Frames, as the wire has them.
+
+use std::net::IpAddr;
+
+use etherparse::{IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, TcpHeader, UdpHeader};
+
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
+pub(crate) const SCTP: u8 = 132;
+
+/// The pod's addresses.
+pub(crate) const POD: &str = "10.244.0.10";
+pub(crate) const POD_V6: &str = "fd00:10:244::10";
+/// A far end.
+pub(crate) const PEER: &str = "10.244.1.10";
+pub(crate) const PEER_V6: &str = "fd00:10:244:1::10";
+
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+/// Flags of a TCP segment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flags {
+    Syn,
+    SynAck,
+    Ack,
+    Fin,
+    Rst,
+}
+
+/// Both ends of a packet, and its ports.
+#[derive(Clone, Copy)]
+pub(crate) struct Ends<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) destination: &'a str,
+    pub(crate) source_port: u16,
+    pub(crate) destination_port: u16,
+}
+
+/// Ends of a packet from the pod to the far end, in either family.
+pub(crate) const OUT: Ends<'static> =
+    Ends { source: POD, destination: PEER, source_port: 40_000, destination_port: 80 };
+pub(crate) const OUT_V6: Ends<'static> = Ends { source: POD_V6, destination: PEER_V6, ..OUT };
+
+impl Ends<'_> {
+    /// The other way.
+    pub(crate) fn back(self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            source_port: self.destination_port,
+            destination_port: self.source_port,
+        }
+    }
+
+    /// To another port.
+    pub(crate) fn at(self, destination_port: u16) -> Self {
+        Self { destination_port, ..self }
+    }
+}
+
+/// A frame with an IP packet of either family.
+pub(crate) fn ip(
+    source: &str,
+    destination: &str,
+    hops: u8,
+    protocol: u8,
+    payload: &[u8],
+) -> Vec<u8> {
+    let ends = (source.parse().unwrap(), destination.parse().unwrap());
+    let number = IpNumber(protocol);
+    match ends {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let length = u16::try_from(payload.len()).unwrap();
+            let mut header =
+                Ipv4Header::new(length, hops, number, source.octets(), destination.octets())
+                    .unwrap();
+            header.header_checksum = header.calc_header_checksum();
+            frame(0x0800, &[&header.to_bytes(), payload].concat())
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let header = Ipv6Header {
+                traffic_class: 0,
+                flow_label: Ipv6FlowLabel::ZERO,
+                payload_length: u16::try_from(payload.len()).unwrap(),
+                next_header: number,
+                hop_limit: hops,
+                source: source.octets(),
+                destination: destination.octets(),
+            };
+            frame(0x86dd, &[&header.to_bytes(), payload].concat())
+        }
+        _ => panic!("ends of two families"),
+    }
+}
+
+/// A TCP segment.
+pub(crate) fn tcp(ends: Ends<'_>, flags: Flags) -> Vec<u8> {
+    let mut header = TcpHeader::new(ends.source_port, ends.destination_port, 1, 1024);
+    header.syn = matches!(flags, Flags::Syn | Flags::SynAck);
+    header.ack = flags != Flags::Syn;
+    header.fin = flags == Flags::Fin;
+    header.rst = flags == Flags::Rst;
+    ip(ends.source, ends.destination, 64, TCP, &header.to_bytes())
+}
+
+/// A UDP datagram.
+pub(crate) fn udp(ends: Ends<'_>) -> Vec<u8> {
+    let header =
+        UdpHeader::without_ipv4_checksum(ends.source_port, ends.destination_port, 4).unwrap();
+    let payload = [&header.to_bytes()[..], b"data"].concat();
+    ip(ends.source, ends.destination, 64, UDP, &payload)
+}
+
+/// An SCTP packet with one chunk of a type: 1 is INIT, 2 INIT ACK, 0 DATA.
+pub(crate) fn sctp(ends: Ends<'_>, chunk: u8) -> Vec<u8> {
+    let mut payload = [0_u8; 16];
+    payload[0..2].copy_from_slice(&ends.source_port.to_be_bytes());
+    payload[2..4].copy_from_slice(&ends.destination_port.to_be_bytes());
+    payload[12] = chunk;
+    payload[15] = 4;
+    ip(ends.source, ends.destination, 64, SCTP, &payload)
+}
+
+/// An ICMP or ICMPv6 message, by the family of its ends; `rest` follows the checksum.
+pub(crate) fn icmp(source: &str, destination: &str, kind: u8, rest: &[u8]) -> Vec<u8> {
+    let protocol = if source.contains(':') { 58 } else { 1 };
+    ip(source, destination, 64, protocol, &message(kind, rest))
+}
+
+/// A message of neighbour discovery: hop limit 255.
+pub(crate) fn neighbour(source: &str, destination: &str, kind: u8, rest: &[u8]) -> Vec<u8> {
+    ip(source, destination, 255, 58, &message(kind, rest))
+}
+
+fn message(kind: u8, rest: &[u8]) -> Vec<u8> {
+    [&[kind, 0, 0, 0], rest].concat()
+}
+
+/// A frame of another EtherType.
+pub(crate) fn frame(ether_type: u16, payload: &[u8]) -> Vec<u8> {
+    [&MAC[..], &MAC[..], &ether_type.to_be_bytes(), payload].concat()
+}

@@ -1,0 +1,17 @@
+//! Crafted packets through the classifiers as the kernel runs them (`BPF_PROG_TEST_RUN`).
+//!
+//! Needs root and the object that `cargo xtask bpf` builds; without either every test fails.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod craft;
+mod rig;
+
+mod connections;
+mod errors;
+mod families;
+mod neighbours;
+mod oddities;
+mod origin;
+mod ports;
+mod services;
+mod spoofing;

@@ -1,0 +1,348 @@
+//! A loaded object with one endpoint, whose maps a test fills by hand.
+
+use std::{env, fs, net::IpAddr, path::PathBuf};
+
+use aya::{
+    Ebpf, EbpfLoader, Pod, TestRun, TestRunOptions,
+    maps::{
+        Array, HashMap, LpmTrie, MapData, PerCpuHashMap, RingBuf,
+        lpm_trie::Key,
+        of_maps::{ArrayOfMaps, HashOfMaps},
+    },
+    programs::SchedClassifier,
+};
+use policy_common::{
+    address::{Address, MAPPED_BITS, mapped},
+    allow::{EVERY_PROTOCOL, PortChunk, PortChunkKey, PortRange, PortSet},
+    drops::{Direction, DropKey, DropRecord, Reason},
+    endpoint::Endpoint,
+    flow::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState},
+    frontend::{Frontend, FrontendKey},
+    identity::Identity,
+};
+
+/// The loopback interface: a test run without a context comes by it.
+pub(crate) const IFINDEX: u32 = 1;
+/// Slot of the endpoint.
+pub(crate) const SLOT: u32 = 7;
+/// The pod's addresses.
+pub(crate) const POD4: [u8; 4] = [10, 244, 0, 10];
+pub(crate) const POD6: [u8; 16] = [0xfd, 0, 0, 0x10, 2, 0x44, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10];
+/// Content that the endpoint's isolated directions refer to.
+pub(crate) const CONTENT: u32 = 3;
+
+const TC_ACT_UNSPEC: i32 = -1;
+const TC_ACT_SHOT: i32 = 2;
+
+/// Verdict on one packet: `None` passes.
+pub(crate) type Verdict = Option<Reason>;
+
+pub(crate) struct Rig {
+    ebpf: Ebpf,
+}
+
+/// Which directions of the endpoint are isolated.
+#[derive(Clone, Copy)]
+pub(crate) enum Isolated {
+    Neither,
+    Ingress,
+    Egress,
+    Both,
+}
+
+impl Rig {
+    /// Loads the object, with an endpoint whose allow map is empty.
+    pub(crate) fn new(isolated: Isolated) -> Self {
+        Self::load(isolated, 0)
+    }
+
+    /// As `new`, told to drop what belongs to no known pod.
+    pub(crate) fn dropping_unknown() -> Self {
+        Self::load(Isolated::Both, 1)
+    }
+
+    fn load(isolated: Isolated, drop_unknown: u8) -> Self {
+        let mut ebpf = EbpfLoader::new()
+            .override_global("DROP_UNKNOWN", &drop_unknown, true)
+            .map_max_entries("flows4", 4096)
+            .map_max_entries("flows6", 4096)
+            .map_max_entries("new_flows4", 4096)
+            .map_max_entries("new_flows6", 4096)
+            .load(&object())
+            .expect("the kernel takes the maps; this needs root");
+        for name in ["from_pod", "to_pod"] {
+            let program: &mut SchedClassifier = ebpf.program_mut(name).unwrap().try_into().unwrap();
+            program.load().expect("the verifier takes the program");
+        }
+        let mut rig = Self { ebpf };
+        rig.isolate(isolated);
+        rig.content(&[]);
+        rig
+    }
+
+    /// Writes the endpoint, and its first epoch where something isolates it.
+    pub(crate) fn isolate(&mut self, isolated: Isolated) {
+        let (ingress, egress) = match isolated {
+            Isolated::Neither => (0, 0),
+            Isolated::Ingress => (CONTENT, 0),
+            Isolated::Egress => (0, CONTENT),
+            Isolated::Both => (CONTENT, CONTENT),
+        };
+        self.endpoint(Endpoint {
+            ifindex: IFINDEX,
+            slot: SLOT,
+            ingress,
+            egress,
+            address4: POD4,
+            address6: POD6,
+            ..Endpoint::default()
+        });
+        self.epoch(1);
+    }
+
+    pub(crate) fn endpoint(&mut self, endpoint: Endpoint) {
+        let mut map: HashMap<&mut MapData, u32, Endpoint> =
+            self.ebpf.map_mut("endpoints").unwrap().try_into().unwrap();
+        map.insert(IFINDEX, endpoint, 0).unwrap();
+    }
+
+    pub(crate) fn forget_endpoint(&mut self) {
+        let mut map: HashMap<&mut MapData, u32, Endpoint> =
+            self.ebpf.map_mut("endpoints").unwrap().try_into().unwrap();
+        map.remove(&IFINDEX).unwrap();
+    }
+
+    /// Writes the epoch of the endpoint.
+    pub(crate) fn epoch(&mut self, epoch: u32) {
+        let mut map: Array<&mut MapData, u32> =
+            self.ebpf.map_mut("epochs").unwrap().try_into().unwrap();
+        map.set(IFINDEX, epoch, 0).unwrap();
+    }
+
+    /// Replaces the allow map.
+    pub(crate) fn content(&mut self, sets: &[PortSet]) {
+        // The template's only flag, BPF_F_NO_PREALLOC.
+        let mut inner = HashMap::<MapData, u32, PortSet>::create(64, 1).unwrap();
+        for set in sets {
+            inner.insert(set.identity, set, 0).unwrap();
+        }
+        let mut outer: ArrayOfMaps<&mut MapData, HashMap<MapData, u32, PortSet>> =
+            self.ebpf.map_mut("allow").unwrap().try_into().unwrap();
+        outer.set(CONTENT, &inner, 0).unwrap();
+    }
+
+    /// Takes the allow map away.
+    pub(crate) fn no_content(&mut self) {
+        let map = match self.ebpf.take_map("allow").unwrap() {
+            aya::maps::Map::ArrayOfMaps(map) => aya::maps::Map::HashOfMaps(map),
+            other => panic!("{other:?}"),
+        };
+        let mut outer: HashOfMaps<MapData, u32, HashMap<MapData, u32, PortSet>> =
+            map.try_into().unwrap();
+        outer.remove(&CONTENT).unwrap();
+    }
+
+    pub(crate) fn identity(&mut self, address: &str, identity: u32) {
+        let address = bytes(address);
+        let mut map: HashMap<&mut MapData, Address, Identity> =
+            self.ebpf.map_mut("identities").unwrap().try_into().unwrap();
+        map.insert(address, Identity { address, identity }, 0).unwrap();
+    }
+
+    pub(crate) fn block(&mut self, address: &str, bits: u32, identity: u32) {
+        let bits = if address.contains(':') { bits } else { bits + MAPPED_BITS };
+        let mut map: LpmTrie<&mut MapData, Address, u32> =
+            self.ebpf.map_mut("blocks").unwrap().try_into().unwrap();
+        map.insert(&Key::new(bits, bytes(address)), identity, 0).unwrap();
+    }
+
+    pub(crate) fn node_address(&mut self, address: &str, kind: u32) {
+        let mut map: HashMap<&mut MapData, Address, u32> =
+            self.ebpf.map_mut("node_addresses").unwrap().try_into().unwrap();
+        map.insert(bytes(address), kind, 0).unwrap();
+    }
+
+    pub(crate) fn frontend(&mut self, address: &str, port: u16, protocol: u8, identity: u32) {
+        let key =
+            FrontendKey { address: bytes(address), port: port.to_be_bytes(), protocol, pad: 0 };
+        let mut map: HashMap<&mut MapData, FrontendKey, Frontend> =
+            self.ebpf.map_mut("frontends").unwrap().try_into().unwrap();
+        map.insert(key, Frontend { key, identity }, 0).unwrap();
+    }
+
+    pub(crate) fn port_chunk(&mut self, chunk: PortChunk) {
+        let mut map: HashMap<&mut MapData, PortChunkKey, PortChunk> =
+            self.ebpf.map_mut("port_chunks").unwrap().try_into().unwrap();
+        map.insert(chunk.key, chunk, 0).unwrap();
+    }
+
+    /// Judges a frame that the pod sends.
+    pub(crate) fn sent(&mut self, frame: &[u8]) -> Verdict {
+        self.run("from_pod", Direction::Egress, frame, 0)
+    }
+
+    /// Judges a frame to the pod that another machine sent.
+    pub(crate) fn received(&mut self, frame: &[u8]) -> Verdict {
+        self.run("to_pod", Direction::Ingress, frame, IFINDEX)
+    }
+
+    /// Judges a frame to the pod that a process of the node sent.
+    pub(crate) fn received_from_node(&mut self, frame: &[u8]) -> Verdict {
+        self.run("to_pod", Direction::Ingress, frame, 0)
+    }
+
+    /// Runs a program, and holds verdict, counter and record against one another.
+    fn run(&mut self, name: &str, direction: Direction, frame: &[u8], from: u32) -> Verdict {
+        let before = self.dropped(direction);
+        // `struct __sk_buff`: ingress_ifindex is the tenth word, ifindex the eleventh.
+        let mut context = [0_u8; 192];
+        context[36..40].copy_from_slice(&from.to_ne_bytes());
+        context[40..44].copy_from_slice(&IFINDEX.to_ne_bytes());
+        let program: &SchedClassifier = self.ebpf.program(name).unwrap().try_into().unwrap();
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(&context),
+            ..TestRunOptions::default()
+        };
+        let action = program.test_run(options).expect("a frame that the kernel takes");
+        let record = self.record();
+        let after = self.dropped(direction);
+        match action.return_value.cast_signed() {
+            TC_ACT_UNSPEC => {
+                assert_eq!((before, None), (after, record), "a packet that passes counts nothing");
+                None
+            }
+            TC_ACT_SHOT => {
+                let record = record.expect("every drop has a record");
+                assert_eq!(record.direction, direction as u8);
+                assert_eq!(record.ifindex, IFINDEX);
+                assert_eq!(usize::try_from(record.length), Ok(frame.len()));
+                let reason = Reason::from_number(record.reason).unwrap();
+                let counted: Vec<_> = after.iter().zip(&before).map(|(a, b)| a - b).collect();
+                let mut one = vec![0; Reason::ALL.len() + 1];
+                one[reason as usize] = 1;
+                assert_eq!(counted, one, "every drop is counted once, under its reason");
+                Some(reason)
+            }
+            other => panic!("{name} returned {other}"),
+        }
+    }
+
+    /// The record of the last drop, if there is one.
+    pub(crate) fn record(&mut self) -> Option<DropRecord> {
+        let mut ring: RingBuf<&mut MapData> =
+            self.ebpf.map_mut("events").unwrap().try_into().unwrap();
+        let item = ring.next()?;
+        assert_eq!(item.len(), size_of::<DropRecord>());
+        // SAFETY: the program wrote a `DropRecord`, of which every bit pattern is a value.
+        Some(unsafe { item.as_ptr().cast::<DropRecord>().read_unaligned() })
+    }
+
+    /// Dropped packets by the number of their reason.
+    fn dropped(&self, direction: Direction) -> Vec<u64> {
+        let map: PerCpuHashMap<&MapData, DropKey, u64> =
+            self.ebpf.map("drops").unwrap().try_into().unwrap();
+        let mut counts = vec![0; Reason::ALL.len() + 1];
+        for reason in Reason::ALL {
+            let key = DropKey {
+                ifindex: IFINDEX,
+                direction: direction as u8,
+                reason: *reason as u8,
+                pad: [0; 2],
+            };
+            if let Ok(values) = map.get(&key, 0) {
+                counts[*reason as usize] = values.iter().sum();
+            }
+        }
+        counts
+    }
+
+    /// Flows of both families: those that have seen a reply, those that have not.
+    pub(crate) fn flows(&self) -> (Vec<Flow4>, Vec<Flow6>, Vec<Flow4>, Vec<Flow6>) {
+        (
+            self.read::<FlowKey4, Flow4>("flows4"),
+            self.read::<FlowKey6, Flow6>("flows6"),
+            self.read::<FlowKey4, Flow4>("new_flows4"),
+            self.read::<FlowKey6, Flow6>("new_flows6"),
+        )
+    }
+
+    /// Makes every flow as old as if no packet had come for `seconds`.
+    pub(crate) fn age(&mut self, seconds: u64) {
+        self.each(|state, _| {
+            state.last_seen = state.last_seen.saturating_sub(seconds * 1_000_000_000);
+        });
+    }
+
+    /// Makes every flow one of another interface.
+    pub(crate) fn move_flows(&mut self, ifindex: u32) {
+        self.each(|_, key| *key = ifindex);
+    }
+
+    /// Forgets every flow.
+    pub(crate) fn forget_flows(&mut self) {
+        self.move_flows(u32::MAX);
+    }
+
+    /// Changes state and interface of every flow.
+    fn each(&mut self, change: impl Fn(&mut FlowState, &mut u32)) {
+        for name in ["flows4", "new_flows4"] {
+            for flow in self.read::<FlowKey4, Flow4>(name) {
+                let mut new = flow;
+                change(&mut new.state, &mut new.key.ifindex);
+                self.replace(name, &flow.key, new.key, new);
+            }
+        }
+        for name in ["flows6", "new_flows6"] {
+            for flow in self.read::<FlowKey6, Flow6>(name) {
+                let mut new = flow;
+                change(&mut new.state, &mut new.key.ifindex);
+                self.replace(name, &flow.key, new.key, new);
+            }
+        }
+    }
+
+    fn read<K: Pod, V: Pod>(&self, name: &str) -> Vec<V> {
+        let map: HashMap<&MapData, K, V> = self.ebpf.map(name).unwrap().try_into().unwrap();
+        map.iter().map(|entry| entry.unwrap().1).collect()
+    }
+
+    fn replace<K: Pod, V: Pod>(&mut self, name: &str, old: &K, new: K, value: V) {
+        let mut map: HashMap<&mut MapData, K, V> =
+            self.ebpf.map_mut(name).unwrap().try_into().unwrap();
+        map.remove(old).unwrap();
+        map.insert(new, value, 0).unwrap();
+    }
+}
+
+/// The object, aligned as the ELF reader wants it: a fresh allocation is.
+fn object() -> Vec<u8> {
+    let path = env::var_os("POLICY_BPF_OBJECT").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bpf/policy.o"),
+        PathBuf::from,
+    );
+    fs::read(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; `cargo xtask bpf` builds it", path.display()))
+}
+
+/// An address in the form of the maps.
+pub(crate) fn bytes(address: &str) -> Address {
+    match address.parse::<IpAddr>().unwrap() {
+        IpAddr::V4(address) => mapped(address.octets()),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+/// A port set of some ranges.
+pub(crate) fn ports(identity: u32, ranges: &[(u8, u16, u16)]) -> PortSet {
+    let mut set = PortSet { identity, ..PortSet::default() };
+    for (place, (protocol, first, last)) in set.ranges.iter_mut().zip(ranges) {
+        *place = PortRange { protocol: *protocol, pad: 0, first: *first, last: *last };
+    }
+    set
+}
+
+/// A port set of every protocol.
+pub(crate) fn everything(identity: u32) -> PortSet {
+    PortSet { identity, protocols: EVERY_PROTOCOL, ..PortSet::default() }
+}
