@@ -15,7 +15,7 @@ mod problem;
 mod syntax;
 mod yaml;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 pub use end::{End, EndError};
 pub use error::{ManifestError, Place, render};
@@ -61,6 +61,13 @@ pub struct Ignored {
     pub api_version: String,
     /// `kind`.
     pub kind: String,
+}
+
+/// One line with the place.
+impl fmt::Display for Ignored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} of {} is passed over", self.place, self.kind, self.api_version)
+    }
 }
 
 /// Reads `sources` as the manifests of one cluster.

@@ -172,6 +172,7 @@ fn s54_other_objects() {
         ("a slice's address type",   "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: s}, addressType: ¦ipv4}", "did you mean \"IPv4\"?"),
         ("a node's address",         "{apiVersion: v1, kind: Node, metadata: {name: n1}, status: {addresses: [{type: InternalIP, address: ¦n1}]}}", "\"n1\" is not an IP address"),
         ("a host without address",   "{apiVersion: policy.lab/v1alpha1, kind: Host, metadata: {name: h}, spec: ¦{}}",       "address is missing"),
+        ("a host with no addresses", "{apiVersion: policy.lab/v1alpha1, kind: Host, metadata: {name: h}, spec: {addresses: ¦[]}}", "an address is missing"),
         ("a host's field",           "{apiVersion: policy.lab/v1alpha1, kind: Host, metadata: {name: h}, spec: {¦adress: 192.0.2.1, address: 192.0.2.1}}", "did you mean \"address\"?"),
         ("a host's two fields",      "{apiVersion: policy.lab/v1alpha1, kind: Host, metadata: {name: h}, spec: {address: 192.0.2.1, addresses: ¦[192.0.2.1]}}", "addresses and address exclude one another"),
         ("an old version",           "¦{apiVersion: discovery.k8s.io/v1beta1, kind: EndpointSlice}",                        "EndpointSlice is read as discovery.k8s.io/v1, not as discovery.k8s.io/v1beta1"),

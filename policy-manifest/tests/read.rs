@@ -177,7 +177,7 @@ fn other_kinds_are_passed_over_and_told() {
     let all = manifests("# nothing\n---\n\n---\napiVersion: apps/v1\nkind: Deployment\n");
     let [ignored] = &all.ignored[..] else { panic!("{:?}", all.ignored) };
     assert_eq!((ignored.api_version.as_str(), ignored.kind.as_str()), ("apps/v1", "Deployment"));
-    assert_eq!(ignored.place.to_string(), "test.yaml:5:1");
+    assert_eq!(ignored.to_string(), "test.yaml:5:1: Deployment of apps/v1 is passed over");
 }
 
 #[test]
@@ -206,4 +206,16 @@ fn aliases_and_merge_keys_are_followed() {
 fn a_source_with_a_byte_order_mark_and_crlf_is_read() {
     let all = manifests("\u{feff}apiVersion: v1\r\nkind: Pod\r\nmetadata:\r\n  name: p\r\n");
     assert_eq!(all.snapshot.pods.len(), 1);
+}
+
+#[test]
+fn s54_a_dump_is_read_as_it_comes() {
+    let all = manifests(include_str!("dump.yaml"));
+    let names = |keys: Vec<String>| keys.join(" ");
+    let snapshot = &all.snapshot;
+    assert_eq!(names(snapshot.pods.keys().map(ToString::to_string).collect()), "shop/web-0");
+    assert_eq!(names(snapshot.policies.keys().map(ToString::to_string).collect()), "shop/web");
+    assert_eq!(names(snapshot.nodes.keys().cloned().collect()), "worker");
+    assert_eq!(snapshot.namespaces["shop"]["team"], "true");
+    assert!(all.ignored.is_empty());
 }

@@ -44,7 +44,13 @@ pub(super) fn host(object: &Map<'_>) -> Host {
             several.reject(Problem::Exclusive { name: "addresses", other: "address" });
             Vec::new()
         }
-        (None, Some(several)) => several.list().iter().filter_map(Field::address).collect(),
+        (None, Some(several)) => {
+            let items = several.list();
+            if items.is_empty() {
+                several.reject(Problem::Missing { name: "an address" });
+            }
+            items.iter().filter_map(Field::address).collect()
+        }
         (Some(one), None) => one.address().into_iter().collect(),
         (None, None) => {
             spec.reject(Problem::Missing { name: "address" });

@@ -38,7 +38,7 @@ pub(super) fn name(
     log: &Log,
 ) -> Option<ObjectName> {
     let metadata = object.require("metadata")?.map()?;
-    let namespace = match metadata.get("namespace") {
+    let namespace = match metadata.get("namespace").filter(|field| !field.is_empty_string()) {
         Some(field) => field.checked(syntax::is_label, |found| Problem::ObjectName { found }),
         None => Some("default".to_owned()),
     };
