@@ -184,3 +184,66 @@ fn name(ifindex: u32) -> Result<String, DataplaneError> {
     }
     Ok(name.to_string_lossy().into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{process::Command, thread};
+
+    use anyhow::{Context, Result, ensure};
+    use nix::{
+        sched::{CloneFlags, unshare},
+        unistd::geteuid,
+    };
+
+    use super::*;
+    use crate::dataplane::{Options, object};
+
+    /// Filters on the interfaces of the thread's namespace, as `(hook, classifier)`.
+    fn filters() -> Result<Vec<(String, String)>> {
+        let output = Command::new("bpftool")
+            .args(["--json", "net", "show"])
+            .output()
+            .context("bpftool cannot be run: this test reads filters with it")?;
+        let shown: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        let filters = shown[0]["tc"].as_array().context("no list of filters")?;
+        let word = |filter: &serde_json::Value, field: &str| {
+            filter[field].as_str().unwrap_or_default().to_owned()
+        };
+        let filters = filters
+            .iter()
+            .map(|filter| (word(filter, "kind"), word(filter, "name")));
+        Ok(filters.collect())
+    }
+
+    #[test]
+    fn without_tcx_the_classifiers_are_filters_of_a_clsact_qdisc() -> Result<()> {
+        const LOOPBACK: u32 = 1;
+        ensure!(
+            geteuid().is_root(),
+            "this test loads classifiers: run it as root"
+        );
+        let tested = thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            let options = Options::default();
+            let mut classifiers = Classifiers::load(object::load(&options)?, options.parts)?;
+            classifiers.tcx = false;
+            // The second time the qdisc is there already.
+            for _ in 0..2 {
+                let attachment = classifiers.attach(LOOPBACK)?;
+                let want = [("clsact/ingress", "from_pod"), ("clsact/egress", "to_pod")];
+                let found = filters()?;
+                let found: Vec<(&str, &str)> = found
+                    .iter()
+                    .map(|(kind, name)| (&**kind, &**name))
+                    .collect();
+                assert_eq!(found, want);
+                attachment.detach(LOOPBACK)?;
+                assert_eq!(filters()?, []);
+            }
+            Ok(())
+        });
+        tested
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
