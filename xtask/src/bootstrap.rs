@@ -9,21 +9,10 @@ use anyhow::Result;
 use compiler::Compiler;
 use packages::Program;
 
-const LAB: &[Program] = &[
-    Program {
-        name: "nft",
-        package: "nftables",
-    },
-    Program {
-        name: "ip",
-        package: "iproute2",
-    },
-];
+const LAB: &[Program] =
+    &[Program { name: "nft", package: "nftables" }, Program { name: "ip", package: "iproute2" }];
 
-const TEST: &[Program] = &[Program {
-    name: "bpftool",
-    package: "bpftool",
-}];
+const TEST: &[Program] = &[Program { name: "bpftool", package: "bpftool" }];
 
 /// What a verb is going to do, and so what it needs; each includes the ones before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

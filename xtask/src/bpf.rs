@@ -39,14 +39,7 @@ fn cargo_build(compiler: Compiler) -> Result<Command> {
     let mut build = cargo();
     compiler.apply(&mut build);
     build
-        .args([
-            "build",
-            "--package",
-            "policy-ebpf",
-            "--release",
-            "--target",
-            TARGET,
-        ])
+        .args(["build", "--package", "policy-ebpf", "--release", "--target", TARGET])
         .args(["-Zbuild-std=core", "--target-dir", "target/bpf"])
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         // The linker optimises the program as a whole.

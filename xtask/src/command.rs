@@ -42,9 +42,7 @@ pub(crate) fn cargo() -> Command {
 
 /// Runs a program that shares our terminal, and fails if it does.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {}", line(command)))?;
+    let status = command.status().with_context(|| format!("cannot start {}", line(command)))?;
     if !status.success() {
         bail!("{} failed ({status})", line(command));
     }
@@ -54,10 +52,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// What a program answers on stdout, or nothing if it is missing or fails.
 pub(crate) fn answer(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Runs a program behind one line that names `what` and counts the seconds.
@@ -68,10 +63,7 @@ pub(crate) fn quietly(what: &str, command: &mut Command, limit: Duration) -> Res
     progress(&format!("{what} …"), !ticks);
     let output = wait(command, limit, || {
         if ticks {
-            progress(
-                &format!("\r{what} … {} s", start.elapsed().as_secs()),
-                false,
-            );
+            progress(&format!("\r{what} … {} s", start.elapsed().as_secs()), false);
         }
     })
     .with_context(|| format!("cannot run {}", line(command)))?;
@@ -81,21 +73,13 @@ pub(crate) fn quietly(what: &str, command: &mut Command, limit: Duration) -> Res
         return Ok(());
     }
     progress(&format!("{back}{what}: failed after {seconds} s"), true);
-    bail!(
-        "{} failed ({})\n{}",
-        line(command),
-        output.status,
-        tail(&output)
-    );
+    bail!("{} failed ({})\n{}", line(command), output.status, tail(&output));
 }
 
 /// A command as one would type it.
 pub(crate) fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 fn progress(text: &str, end: bool) {
@@ -105,10 +89,7 @@ fn progress(text: &str, end: bool) {
 }
 
 fn wait(command: &mut Command, limit: Duration, mut tick: impl FnMut()) -> Result<Output> {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn()?;
     let pid = child.id();
     let (done, output) = mpsc::channel();

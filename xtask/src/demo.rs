@@ -13,7 +13,6 @@ use crate::command::{command, line};
 pub(crate) fn run(options: Vec<OsString>) -> Result<()> {
     let mut lab = command(build::build(Purpose::Lab, false)?);
     lab.args(["lab", "-f", "examples/three-tier.yaml"]);
-    lab.args(["--expect", "examples/three-tier.expect.yaml"])
-        .args(options);
+    lab.args(["--expect", "examples/three-tier.expect.yaml"]).args(options);
     Err(lab.exec()).with_context(|| format!("cannot start {}", line(&lab)))
 }

@@ -20,14 +20,10 @@ pub(crate) fn run_all(fast: bool) -> Result<()> {
     }
     let purpose = if fast { Purpose::Build } else { Purpose::Test };
     let compiler = step("bootstrap", || bootstrap::run(purpose))?;
-    step("formatting", || {
-        run(cargo().args(["fmt", "--all", "--check"]))
-    })?;
+    step("formatting", || run(cargo().args(["fmt", "--all", "--check"])))?;
     step("tidy", tidy::run)?;
     if !fast {
-        step("spelling", || {
-            run(command(tools::TYPOS.ensure()?).args(["--config", "typos.toml"]))
-        })?;
+        step("spelling", || run(command(tools::TYPOS.ensure()?).args(["--config", "typos.toml"])))?;
         step("licences and sources", deny)?;
     }
     step("eBPF object", || bpf::build(compiler))?;
@@ -52,14 +48,7 @@ fn step<T>(name: &str, check: impl FnOnce() -> Result<T>) -> Result<T> {
 /// Advisories are left out: they need a database from the network.
 fn deny() -> Result<()> {
     let deny = tools::CARGO_DENY.ensure()?;
-    run(command(deny).args([
-        "--workspace",
-        "--locked",
-        "check",
-        "bans",
-        "licenses",
-        "sources",
-    ]))
+    run(command(deny).args(["--workspace", "--locked", "check", "bans", "licenses", "sources"]))
 }
 
 /// `policy-ebpf` is checked as the host compiles it: Debian's compiler for BPF has no clippy.
@@ -71,26 +60,20 @@ fn clippy() -> Result<()> {
 
 fn document() -> Result<()> {
     run(cargo()
-        .args([
-            "doc",
-            "--workspace",
-            "--no-deps",
-            "--document-private-items",
-        ])
+        .args(["doc", "--workspace", "--no-deps", "--document-private-items"])
         .env("RUSTDOCFLAGS", "--deny warnings"))
 }
 
+/// Examples in documentation first, so that the last summary is one of real tests.
 fn test(fast: bool) -> Result<()> {
-    let mut test = cargo();
-    test.args([
-        "test",
-        "--workspace",
-        "--exclude",
-        "policy-ebpf",
-        "--no-fail-fast",
-    ]);
+    let everything = ["--workspace", "--no-fail-fast"];
+    run(cargo().args(["test", "--doc"]).args(everything))?;
+    let mut tests = cargo();
+    tests.args(["test", "--tests"]).args(everything);
     if fast {
-        test.args(["--exclude", "policy-agent"]);
+        // The tests beside the code need no root; those of the agent and of the classifiers do.
+        run(cargo().args(["test", "--lib", "--package", "policy-agent"]))?;
+        tests.args(["--exclude", "policy-agent", "--exclude", "policy-ebpf"]);
     }
-    run(&mut test)
+    run(&mut tests)
 }

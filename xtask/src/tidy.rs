@@ -26,9 +26,7 @@ struct Source {
 
 impl Source {
     fn has_extension(&self, extension: &str) -> bool {
-        Path::new(&self.path)
-            .extension()
-            .is_some_and(|own| own == extension)
+        Path::new(&self.path).extension().is_some_and(|own| own == extension)
     }
 }
 
@@ -43,11 +41,7 @@ struct Finding {
 
 impl Finding {
     fn new(source: &Source, line: usize, message: impl Into<String>) -> Self {
-        Self {
-            path: source.path.clone(),
-            line,
-            message: message.into(),
-        }
+        Self { path: source.path.clone(), line, message: message.into() }
     }
 }
 
@@ -98,10 +92,7 @@ fn read_all() -> Result<Vec<Source>> {
             // What is no text has no lines to check.
             Ok(bytes) => {
                 let text = String::from_utf8(bytes).unwrap_or_default();
-                sources.push(Source {
-                    path: path.to_owned(),
-                    text,
-                });
+                sources.push(Source { path: path.to_owned(), text });
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {} // deleted, not yet committed
             Err(error) => return Err(error).with_context(|| format!("cannot read {path}")),
@@ -112,8 +103,5 @@ fn read_all() -> Result<Vec<Source>> {
 
 #[cfg(test)]
 fn source(path: &str, text: &str) -> Source {
-    Source {
-        path: path.to_owned(),
-        text: text.to_owned(),
-    }
+    Source { path: path.to_owned(), text: text.to_owned() }
 }

@@ -65,14 +65,8 @@ fn rustup() -> Option<Compiler> {
         return None;
     }
     let mut add = command("rustup");
-    add.args(["component", "add", "rust-src"])
-        .env("RUSTUP_MAX_RETRIES", "0");
-    quietly(
-        "fetching rust-src for the pinned toolchain",
-        &mut add,
-        FETCH_LIMIT,
-    )
-    .ok()?;
+    add.args(["component", "add", "rust-src"]).env("RUSTUP_MAX_RETRIES", "0");
+    quietly("fetching rust-src for the pinned toolchain", &mut add, FETCH_LIMIT).ok()?;
     has_sources("rustc").then_some(Compiler::Rustup)
 }
 
@@ -98,20 +92,13 @@ fn usable_debian() -> bool {
 
 fn has_sources(rustc: &str) -> bool {
     answer(command(rustc).args(["--print", "sysroot"])).is_some_and(|sysroot| {
-        Path::new(&sysroot)
-            .join("lib/rustlib/src/rust/library/Cargo.lock")
-            .exists()
+        Path::new(&sysroot).join("lib/rustlib/src/rust/library/Cargo.lock").exists()
     })
 }
 
 /// The minor version in `rustc 1.95.0 (…)`.
 fn minor(version: &str) -> Option<u32> {
-    version
-        .strip_prefix("rustc 1.")?
-        .split('.')
-        .next()?
-        .parse()
-        .ok()
+    version.strip_prefix("rustc 1.")?.split('.').next()?.parse().ok()
 }
 
 #[cfg(test)]

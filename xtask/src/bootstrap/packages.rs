@@ -22,9 +22,7 @@ pub(crate) struct Program {
 
 /// Installs the packages of those programs that the machine lacks.
 pub(crate) fn ensure(programs: &[Program]) -> Result<()> {
-    let missing = programs
-        .iter()
-        .filter(|program| find(program.name).is_none());
+    let missing = programs.iter().filter(|program| find(program.name).is_none());
     let packages: Vec<_> = missing.map(|program| program.package).collect();
     if packages.is_empty() {
         return Ok(());
@@ -52,15 +50,9 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     }
     update();
     let mut install = apt_get();
-    install
-        .args(["install", "--no-install-recommends", "--no-remove", "--yes"])
-        .args(packages);
-    quietly(
-        &format!("installing {}", packages.join(", ")),
-        &mut install,
-        LIMIT,
-    )
-    .map_err(|error| explain(&format!("apt-get failed: {error:#}")))
+    install.args(["install", "--no-install-recommends", "--no-remove", "--yes"]).args(packages);
+    quietly(&format!("installing {}", packages.join(", ")), &mut install, LIMIT)
+        .map_err(|error| explain(&format!("apt-get failed: {error:#}")))
 }
 
 /// Where a program lies: in `PATH`, or where administrators' programs are.
@@ -89,8 +81,6 @@ fn update() {
 
 fn apt_get() -> Command {
     let mut apt_get = command("apt-get");
-    apt_get
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .args(["-o", "DPkg::Lock::Timeout=300"]);
+    apt_get.env("DEBIAN_FRONTEND", "noninteractive").args(["-o", "DPkg::Lock::Timeout=300"]);
     apt_get
 }

@@ -33,13 +33,8 @@ pub(crate) const CARGO_DENY: Tool = Tool {
 };
 
 /// Checks spelling.
-pub(crate) const TYPOS: Tool = Tool {
-    program: "typos",
-    package: "typos-cli",
-    version: "1.52.0",
-    options: &[],
-    llvm: false,
-};
+pub(crate) const TYPOS: Tool =
+    Tool { program: "typos", package: "typos-cli", version: "1.52.0", options: &[], llvm: false };
 
 /// A program that cargo can install.
 pub(crate) struct Tool {
@@ -56,11 +51,7 @@ impl Tool {
         let root = folder()?.join(format!("{}-{}", self.package, self.version));
         let own = root.join("bin").join(self.program);
         let known = [Some(own.clone()), find(self.program)];
-        if let Some(program) = known
-            .into_iter()
-            .flatten()
-            .find(|program| self.is_wanted(program))
-        {
+        if let Some(program) = known.into_iter().flatten().find(|program| self.is_wanted(program)) {
             return Ok(program);
         }
         let mut install = cargo();
@@ -75,19 +66,9 @@ impl Tool {
         install.env("CARGO_PROFILE_RELEASE_LTO", "off");
         install.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
         install.env_remove("CARGO_TARGET_DIR");
-        install.args([
-            "install",
-            self.package,
-            "--version",
-            self.version,
-            "--locked",
-            "--force",
-        ]);
+        install.args(["install", self.package, "--version", self.version, "--locked", "--force"]);
         install.args(self.options).arg("--root").arg(root);
-        let what = format!(
-            "building {} {} (once per machine)",
-            self.package, self.version
-        );
+        let what = format!("building {} {} (once per machine)", self.package, self.version);
         quietly(&what, &mut install, LIMIT).with_context(|| {
             format!("missing: {}\nrun by hand: {}", self.program, line(&install))
         })?;
@@ -104,7 +85,5 @@ impl Tool {
 fn folder() -> Result<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| Some(env::home_dir()?.join(".cache")));
-    Ok(cache
-        .context("neither XDG_CACHE_HOME nor HOME is set")?
-        .join("policy-xtask"))
+    Ok(cache.context("neither XDG_CACHE_HOME nor HOME is set")?.join("policy-xtask"))
 }

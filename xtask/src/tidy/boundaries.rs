@@ -13,30 +13,12 @@ const DATAPLANE: &[&str] = &["policy-agent/src/dataplane", "policy-common/src"];
 const NET: &[&str] = &["policy-agent/src/net"];
 
 const CONFINED: &[Confined] = &[
-    Confined {
-        crate_name: "aya",
-        to: DATAPLANE,
-    },
-    Confined {
-        crate_name: "aya_log",
-        to: DATAPLANE,
-    },
-    Confined {
-        crate_name: "aya_obj",
-        to: DATAPLANE,
-    },
-    Confined {
-        crate_name: "k8s_openapi",
-        to: &["policy-agent/src/source/kubernetes"],
-    },
-    Confined {
-        crate_name: "rtnetlink",
-        to: NET,
-    },
-    Confined {
-        crate_name: "netlink_*",
-        to: NET,
-    },
+    Confined { crate_name: "aya", to: DATAPLANE },
+    Confined { crate_name: "aya_log", to: DATAPLANE },
+    Confined { crate_name: "aya_obj", to: DATAPLANE },
+    Confined { crate_name: "k8s_openapi", to: &["policy-agent/src/source/kubernetes"] },
+    Confined { crate_name: "rtnetlink", to: NET },
+    Confined { crate_name: "netlink_*", to: NET },
 ];
 
 /// What a place must not name.
@@ -66,19 +48,10 @@ const FORBIDDEN: &[Forbidden] = &[
         ],
     },
     // Text comes in, a model goes out; who reads the file is not its concern.
-    Forbidden {
-        in_place: "policy-manifest/src",
-        paths: &["kube", "tokio", "std::fs"],
-    },
+    Forbidden { in_place: "policy-manifest/src", paths: &["kube", "tokio", "std::fs"] },
     // They meet in the reconciler only.
-    Forbidden {
-        in_place: "policy-agent/src/source",
-        paths: &["crate::dataplane"],
-    },
-    Forbidden {
-        in_place: "policy-agent/src/dataplane",
-        paths: &["crate::source"],
-    },
+    Forbidden { in_place: "policy-agent/src/source", paths: &["crate::dataplane"] },
+    Forbidden { in_place: "policy-agent/src/dataplane", paths: &["crate::source"] },
 ];
 
 /// Finds paths that cross a boundary. Integration tests may name anything.
@@ -90,22 +63,12 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
         Ok(file) => file,
         Err(error) => {
             let line = error.span().start().line;
-            return vec![Finding::new(
-                source,
-                line,
-                format!("cannot be parsed: {error}"),
-            )];
+            return vec![Finding::new(source, line, format!("cannot be parsed: {error}"))];
         }
     };
     let mut findings: Vec<_> = paths::collect(&file)
         .iter()
-        .filter_map(|path| {
-            Some(Finding::new(
-                source,
-                path.line,
-                crossing(&source.path, path)?,
-            ))
-        })
+        .filter_map(|path| Some(Finding::new(source, path.line, crossing(&source.path, path)?)))
         .collect();
     findings.dedup();
     findings
@@ -117,15 +80,9 @@ fn crossing(place: &str, path: &Path) -> Option<String> {
     if let Some(rule) = confined
         && !rule.to.iter().any(|home| is_under(place, home))
     {
-        return Some(format!(
-            "{} may be used only in {}",
-            path.segments[0],
-            rule.to.join(" and ")
-        ));
+        return Some(format!("{} may be used only in {}", path.segments[0], rule.to.join(" and ")));
     }
-    let rule = FORBIDDEN
-        .iter()
-        .find(|rule| is_under(place, rule.in_place))?;
+    let rule = FORBIDDEN.iter().find(|rule| is_under(place, rule.in_place))?;
     let forbidden = rule.paths.iter().find(|forbidden| path.is_in(forbidden))?;
     Some(format!("{} must not use {forbidden}", rule.in_place))
 }
@@ -133,10 +90,7 @@ fn crossing(place: &str, path: &Path) -> Option<String> {
 impl Confined {
     fn matches(&self, path: &Path) -> bool {
         match self.crate_name.strip_suffix('*') {
-            Some(prefix) => path
-                .segments
-                .first()
-                .is_some_and(|first| first.starts_with(prefix)),
+            Some(prefix) => path.segments.first().is_some_and(|first| first.starts_with(prefix)),
             None => path.is_in(self.crate_name),
         }
     }
@@ -144,9 +98,7 @@ impl Confined {
 
 /// Whether `place` is in the folder `home`, or is the module of that name.
 fn is_under(place: &str, home: &str) -> bool {
-    place
-        .strip_prefix(home)
-        .is_some_and(|rest| rest.starts_with('/') || rest == ".rs")
+    place.strip_prefix(home).is_some_and(|rest| rest.starts_with('/') || rest == ".rs")
 }
 
 #[cfg(test)]
@@ -186,24 +138,14 @@ mod tests {
             ("policy-manifest/src/lib.rs",             "fn (",                                 true),
         ];
         for (place, text, broken) in cases {
-            assert_eq!(
-                !check(&source(place, text)).is_empty(),
-                broken,
-                "{place}: {text}"
-            );
+            assert_eq!(!check(&source(place, text)).is_empty(), broken, "{place}: {text}");
         }
     }
 
     #[test]
     fn a_finding_names_the_line() {
-        let findings = check(&source(
-            "policy-core/src/plan.rs",
-            "//! Plan.\n\nuse std::fs;\n",
-        ));
+        let findings = check(&source("policy-core/src/plan.rs", "//! Plan.\n\nuse std::fs;\n"));
         let shown: Vec<_> = findings.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            shown,
-            ["policy-core/src/plan.rs:3: policy-core/src must not use std::fs"]
-        );
+        assert_eq!(shown, ["policy-core/src/plan.rs:3: policy-core/src must not use std::fs"]);
     }
 }

@@ -13,11 +13,7 @@ struct Allowed {
 }
 
 const ALLOWED: &[Allowed] = &[
-    Allowed {
-        manifest: "policy-common/Cargo.toml",
-        dependencies: &["aya"],
-        optional: &["aya"],
-    },
+    Allowed { manifest: "policy-common/Cargo.toml", dependencies: &["aya"], optional: &["aya"] },
     Allowed {
         manifest: "policy-core/Cargo.toml",
         dependencies: &[
@@ -34,20 +30,13 @@ const ALLOWED: &[Allowed] = &[
 
 /// Finds dependencies that are not allowed.
 pub(super) fn check(source: &Source) -> Vec<Finding> {
-    let Some(allowed) = ALLOWED
-        .iter()
-        .find(|allowed| allowed.manifest == source.path)
-    else {
+    let Some(allowed) = ALLOWED.iter().find(|allowed| allowed.manifest == source.path) else {
         return Vec::new();
     };
     let manifest = match source.text.parse::<Table>() {
         Ok(manifest) => manifest,
         Err(error) => {
-            return vec![Finding::new(
-                source,
-                0,
-                format!("cannot be parsed: {error}"),
-            )];
+            return vec![Finding::new(source, 0, format!("cannot be parsed: {error}"))];
         }
     };
     tables(&manifest)
@@ -60,10 +49,7 @@ impl Allowed {
     fn objection(&self, name: &str, value: &Value) -> Option<String> {
         let is_optional = value.get("optional").and_then(Value::as_bool) == Some(true);
         if !self.dependencies.contains(&name) {
-            Some(format!(
-                "may depend on {} only, not on {name}",
-                self.dependencies.join(", ")
-            ))
+            Some(format!("may depend on {} only, not on {name}", self.dependencies.join(", ")))
         } else if self.optional.contains(&name) && !is_optional {
             Some(format!("{name} must be optional"))
         } else {
@@ -75,15 +61,10 @@ impl Allowed {
 /// The tables of ordinary and build dependencies, those of one target too.
 fn tables(manifest: &Table) -> impl Iterator<Item = &Table> {
     let targets = manifest.get("target").and_then(Value::as_table);
-    let targets = targets
-        .into_iter()
-        .flat_map(Table::values)
-        .filter_map(Value::as_table);
+    let targets = targets.into_iter().flat_map(Table::values).filter_map(Value::as_table);
     std::iter::once(manifest).chain(targets).flat_map(|table| {
         let kinds = ["dependencies", "build-dependencies"];
-        kinds
-            .into_iter()
-            .filter_map(|kind| table.get(kind)?.as_table())
+        kinds.into_iter().filter_map(|kind| table.get(kind)?.as_table())
     })
 }
 
@@ -108,11 +89,7 @@ mod tests {
             ("policy-agent/Cargo.toml",  "[dependencies]\ntokio = \"1\"",                                 false),
         ];
         for (path, text, broken) in cases {
-            assert_eq!(
-                !check(&source(path, text)).is_empty(),
-                broken,
-                "{path}: {text}"
-            );
+            assert_eq!(!check(&source(path, text)).is_empty(), broken, "{path}: {text}");
         }
     }
 }

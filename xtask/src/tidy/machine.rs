@@ -21,33 +21,19 @@ pub(super) fn own_folders() -> Vec<String> {
 pub(super) fn check(source: &Source, folders: &[String]) -> Vec<Finding> {
     let lines = source.text.lines().enumerate();
     let named = lines.flat_map(|(at, line)| {
-        let inside = folders
-            .iter()
-            .filter(move |folder| line.contains(folder.as_str()));
+        let inside = folders.iter().filter(move |folder| line.contains(folder.as_str()));
         inside.map(move |folder| {
-            Finding::new(
-                source,
-                at + 1,
-                format!("names {folder}, a folder of this machine"),
-            )
+            Finding::new(source, at + 1, format!("names {folder}, a folder of this machine"))
         })
     });
     named.collect()
 }
 
 fn folders(home: Option<PathBuf>, workspace: &Path) -> Vec<String> {
-    let top = workspace
-        .components()
-        .nth(1)
-        .map(|top| Path::new("/").join(top));
+    let top = workspace.components().nth(1).map(|top| Path::new("/").join(top));
     let top = top.filter(|top| !COMMON.iter().any(|name| top.ends_with(name)));
-    let folders = home
-        .into_iter()
-        .chain(top)
-        .filter(|folder| folder.parent().is_some());
-    let mut folders: Vec<_> = folders
-        .map(|folder| format!("{}/", folder.display()))
-        .collect();
+    let folders = home.into_iter().chain(top).filter(|folder| folder.parent().is_some());
+    let mut folders: Vec<_> = folders.map(|folder| format!("{}/", folder.display())).collect();
     folders.sort();
     folders.dedup();
     folders
@@ -81,10 +67,7 @@ mod tests {
     #[test]
     fn a_file_that_names_them_is_found() {
         let folders = ["/home/ada/".to_owned()];
-        assert_eq!(
-            check(&source("a.md", "see\n/home/ada/notes"), &folders).len(),
-            1
-        );
+        assert_eq!(check(&source("a.md", "see\n/home/ada/notes"), &folders).len(), 1);
         assert_eq!(check(&source("a.md", "see /home/adam/notes"), &folders), []);
     }
 }

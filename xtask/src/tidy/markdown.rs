@@ -17,11 +17,7 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
         if line.starts_with("```") || line.starts_with("~~~") {
             in_code = !in_code;
         } else if !in_code && !line.starts_with('|') && holds_two(&without_code(line)) {
-            findings.push(Finding::new(
-                source,
-                at + 1,
-                "holds two sentences; give each a line",
-            ));
+            findings.push(Finding::new(source, at + 1, "holds two sentences; give each a line"));
         }
     }
     findings
@@ -32,9 +28,7 @@ fn holds_two(line: &str) -> bool {
     let words: Vec<_> = line.split_whitespace().collect();
     // A number or a letter that begins a list item ends no sentence.
     let words = &words[usize::from(words.first().is_some_and(|word| word.len() < 4))..];
-    words
-        .windows(2)
-        .any(|pair| ends(pair[0]) && begins(pair[1]))
+    words.windows(2).any(|pair| ends(pair[0]) && begins(pair[1]))
 }
 
 fn ends(word: &str) -> bool {
@@ -52,12 +46,8 @@ fn begins(word: &str) -> bool {
 
 /// The line with the inside of each code span left out.
 fn without_code(line: &str) -> String {
-    let parts: Vec<_> = line
-        .split('`')
-        .enumerate()
-        .filter(|(at, _)| at % 2 == 0)
-        .map(|(_, part)| part)
-        .collect();
+    let parts: Vec<_> =
+        line.split('`').enumerate().filter(|(at, _)| at % 2 == 0).map(|(_, part)| part).collect();
     parts.join("`")
 }
 

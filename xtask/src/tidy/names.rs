@@ -13,11 +13,7 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
     words
         .filter(|word| EMPTY_WORDS.contains(&word.to_lowercase().as_str()))
         .map(|word| {
-            Finding::new(
-                source,
-                0,
-                format!("`{word}` in a name says nothing; say what it holds"),
-            )
+            Finding::new(source, 0, format!("`{word}` in a name says nothing; say what it holds"))
         })
         .collect()
 }

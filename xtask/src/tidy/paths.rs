@@ -16,9 +16,7 @@ impl Path {
     /// Whether this is `prefix` or something inside it.
     pub(super) fn is_in(&self, prefix: &str) -> bool {
         let mut segments = self.segments.iter();
-        prefix
-            .split("::")
-            .all(|want| segments.next().is_some_and(|have| have == want))
+        prefix.split("::").all(|want| segments.next().is_some_and(|have| have == want))
     }
 }
 
@@ -36,10 +34,7 @@ struct Collector {
 
 impl Collector {
     fn add(&mut self, span: Span, segments: Vec<String>) {
-        self.paths.push(Path {
-            line: span.start().line,
-            segments,
-        });
+        self.paths.push(Path { line: span.start().line, segments });
     }
 
     fn add_imports(&mut self, tree: &UseTree, prefix: &[String]) {
@@ -49,10 +44,9 @@ impl Collector {
             UseTree::Name(name) => self.add(name.ident.span(), longer(&name.ident)),
             UseTree::Rename(rename) => self.add(rename.ident.span(), longer(&rename.ident)),
             UseTree::Glob(glob) => self.add(glob.star_token.spans[0], prefix.to_vec()),
-            UseTree::Group(group) => group
-                .items
-                .iter()
-                .for_each(|item| self.add_imports(item, prefix)),
+            UseTree::Group(group) => {
+                group.items.iter().for_each(|item| self.add_imports(item, prefix))
+            }
         }
     }
 
@@ -105,10 +99,7 @@ impl<'ast> Visit<'ast> for Collector {
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         if let Some(first) = path.segments.first() {
-            let segments = path
-                .segments
-                .iter()
-                .map(|segment| segment.ident.to_string());
+            let segments = path.segments.iter().map(|segment| segment.ident.to_string());
             self.add(first.ident.span(), segments.collect());
         }
         visit::visit_path(self, path);
@@ -149,10 +140,7 @@ mod tests {
         ];
         for (claim, text) in cases {
             let paths = collect(&syn::parse_file(text)?);
-            assert!(
-                paths.iter().any(|path| path.is_in("aya::maps")),
-                "{claim}: {paths:?}"
-            );
+            assert!(paths.iter().any(|path| path.is_in("aya::maps")), "{claim}: {paths:?}");
         }
         Ok(())
     }

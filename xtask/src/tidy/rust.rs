@@ -16,18 +16,10 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
     }
     let mut findings = Vec::new();
     if source.path.ends_with("/mod.rs") {
-        findings.push(Finding::new(
-            source,
-            0,
-            "write `foo.rs` beside `foo/`, not `mod.rs`",
-        ));
+        findings.push(Finding::new(source, 0, "write `foo.rs` beside `foo/`, not `mod.rs`"));
     }
     if !source.text.starts_with("//!") {
-        findings.push(Finding::new(
-            source,
-            1,
-            "begin with `//!` and the purpose of the file",
-        ));
+        findings.push(Finding::new(source, 1, "begin with `//!` and the purpose of the file"));
     }
     let lines = source.text.lines().count();
     if lines > MOST_LINES {
@@ -60,12 +52,9 @@ pub(super) fn unsafe_crates(sources: &[Source]) -> Vec<Finding> {
             crates.entry(name).or_default().push(source);
         }
     }
-    let safe = crates
-        .values()
-        .filter(|files| !files.iter().any(|file| has_word(tokens(file), "unsafe")));
-    let roots = safe
-        .flatten()
-        .filter(|file| is_root(&file.path) && !forbids_unsafe(tokens(file)));
+    let safe =
+        crates.values().filter(|files| !files.iter().any(|file| has_word(tokens(file), "unsafe")));
+    let roots = safe.flatten().filter(|file| is_root(&file.path) && !forbids_unsafe(tokens(file)));
     roots
         .map(|file| Finding::new(file, 1, "has no unsafe: say `#![forbid(unsafe_code)]`"))
         .collect()
@@ -99,11 +88,7 @@ fn forbids_unsafe(tokens: TokenStream) -> bool {
 fn ignored_tests(tokens: TokenStream) -> Vec<usize> {
     let attributes = attributes(tokens).into_iter();
     let ignoring = attributes.filter(|(_, attribute)| {
-        let first = attribute
-            .clone()
-            .into_iter()
-            .next()
-            .map(|token| token.to_string());
+        let first = attribute.clone().into_iter().next().map(|token| token.to_string());
         match first.as_deref() {
             Some("ignore") => true,
             Some("cfg_attr") => has_word(attribute.clone(), "ignore"),
@@ -156,20 +141,14 @@ mod tests {
             ("a/src/a.txt",  "fn a() {}",                                             false),
         ];
         for (path, text, broken) in cases {
-            assert_eq!(
-                !check(&source(path, text)).is_empty(),
-                broken,
-                "{path}: {text}"
-            );
+            assert_eq!(!check(&source(path, text)).is_empty(), broken, "{path}: {text}");
         }
     }
 
     #[test]
     fn a_long_file_is_warned_of() {
-        let files = [
-            source("a/src/a.rs", &"//\n".repeat(251)),
-            source("a/src/b.rs", &"//\n".repeat(250)),
-        ];
+        let files =
+            [source("a/src/a.rs", &"//\n".repeat(251)), source("a/src/b.rs", &"//\n".repeat(250))];
         assert_eq!(long_files(&files).len(), 1);
     }
 
