@@ -124,22 +124,10 @@ pub trait Progress {
 ///
 /// Where the lab cannot be built or does not work without policies.
 pub async fn run(order: Order, progress: &dyn Progress) -> Result<Report, Error> {
-    let Order {
-        manifests,
-        probes,
-        expectations,
-        topology,
-        parts,
-    } = order;
-    let Manifests {
-        mut snapshot,
-        hosts,
-        ..
-    } = manifests;
-    let hosts: BTreeMap<String, Vec<IpAddr>> = hosts
-        .into_iter()
-        .map(|(name, host)| (name, host.addresses))
-        .collect();
+    let Order { manifests, probes, expectations, topology, parts } = order;
+    let Manifests { mut snapshot, hosts, .. } = manifests;
+    let hosts: BTreeMap<String, Vec<IpAddr>> =
+        hosts.into_iter().map(|(name, host)| (name, host.addresses)).collect();
     let blueprint = blueprint::draw(&mut snapshot, &hosts, &strangers(&probes))?;
 
     progress.begin("building the network", 0);
@@ -147,10 +135,7 @@ pub async fn run(order: Order, progress: &dyn Progress) -> Result<Report, Error>
     progress.begin("starting the agents", 0);
     let agents = lab.start_agents(parts).await?;
 
-    let open = Snapshot {
-        policies: BTreeMap::new(),
-        ..snapshot.clone()
-    };
+    let open = Snapshot { policies: BTreeMap::new(), ..snapshot.clone() };
     reconcile(&agents, &open).await?;
     progress.begin("probing without policies", lab.campaign.planned.len());
     let fates = lab.campaign.run(&lab.ledger, || progress.step()).await;
@@ -170,12 +155,7 @@ pub async fn run(order: Order, progress: &dyn Progress) -> Result<Report, Error>
     let mut report = verdict::report(&lab.campaign, &fates, &snapshot, &desired, &expectations);
     report.findings.extend(findings);
     report.notes.extend(lab.blueprint.notes.iter().cloned());
-    report.notes.extend(
-        lab.campaign
-            .left_out
-            .iter()
-            .map(|what| format!("not probed: {what}")),
-    );
+    report.notes.extend(lab.campaign.left_out.iter().map(|what| format!("not probed: {what}")));
     report.notes.extend(faults.iter().map(verdict::fault));
     Ok(report)
 }
@@ -202,23 +182,14 @@ impl Lab {
         let proxy = Proxy::of(snapshot);
         let ruleset = proxy::ruleset(&proxy);
         for node in blueprint.nodes.keys() {
-            if let Some(namespace) = network
-                .machines
-                .get(&blueprint::Machine::Node(node.clone()))
-            {
+            if let Some(namespace) = network.machines.get(&blueprint::Machine::Node(node.clone())) {
                 nft::load(namespace, &ruleset)?;
             }
         }
         let campaign = Campaign::plan(probes, &blueprint, &network, &proxy);
         let servers = serve::start(&network, &blueprint, &campaign.served)?;
         let ledger = Ledger::new(campaign.ports(&proxy));
-        Ok(Self {
-            blueprint,
-            network,
-            campaign,
-            ledger,
-            _servers: servers,
-        })
+        Ok(Self { blueprint, network, campaign, ledger, _servers: servers })
     }
 
     /// Starts an agent in each node; their drop records go to the ledger.
@@ -230,17 +201,13 @@ impl Lab {
                 ledger.enter(&record);
             }
         });
-        let starts = self
-            .network
-            .machines
-            .iter()
-            .filter_map(|(machine, namespace)| {
-                let blueprint::Machine::Node(node) = machine else {
-                    return None;
-                };
-                let start = Agent::start(node, namespace.clone(), parts, records.clone());
-                Some(async move { start.await.map_err(|source| failed(node, source)) })
-            });
+        let starts = self.network.machines.iter().filter_map(|(machine, namespace)| {
+            let blueprint::Machine::Node(node) = machine else {
+                return None;
+            };
+            let start = Agent::start(node, namespace.clone(), parts, records.clone());
+            Some(async move { start.await.map_err(|source| failed(node, source)) })
+        });
         try_join_all(starts).await
     }
 
@@ -264,10 +231,7 @@ async fn reconcile(agents: &[Agent], snapshot: &Snapshot) -> Result<(), Error> {
 }
 
 fn failed(node: &str, source: agent::Error) -> Error {
-    Error::Agent {
-        node: node.to_owned(),
-        source: Box::new(source),
-    }
+    Error::Agent { node: node.to_owned(), source: Box::new(source) }
 }
 
 /// Addresses that probes name without an object that has them.
@@ -275,9 +239,7 @@ fn strangers(probes: &[Probe]) -> BTreeSet<IpAddr> {
     let ends = probes
         .iter()
         .flat_map(|probe| [(&probe.from, probe.source), (&probe.to, probe.destination)]);
-    ends.filter(|(end, _)| matches!(end, End::Address(_)))
-        .map(|(_, address)| address)
-        .collect()
+    ends.filter(|(end, _)| matches!(end, End::Address(_))).map(|(_, address)| address).collect()
 }
 
 /// Tells the lack of privilege from other failures.

@@ -6,6 +6,7 @@ mod output;
 use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, ValueEnum};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use policy_core::model::Protocol;
 use policy_manifest::End;
 use tokio::signal::unix::{SignalKind, signal};
@@ -101,23 +102,8 @@ enum Part {
 
 /// Runs the lab; the exit code.
 pub(super) fn main(arguments: Arguments) -> u8 {
-    let Arguments {
-        files,
-        expect,
-        ports,
-        from,
-        to,
-        topology,
-        output,
-        without,
-    } = arguments;
-    let wanted = input::Wanted {
-        files,
-        expect,
-        ports,
-        from,
-        to,
-    };
+    let Arguments { files, expect, ports, from, to, topology, output, without } = arguments;
+    let wanted = input::Wanted { files, expect, ports, from, to };
     let input = match input::read(&wanted) {
         Ok(input) => input,
         Err(error) => return refuse(&error),
@@ -136,19 +122,11 @@ pub(super) fn main(arguments: Arguments) -> u8 {
                 output::error(&error);
                 return exit::FAILED;
             }
-            if report.clean() {
-                exit::FINE
-            } else {
-                exit::FINDINGS
-            }
+            if report.clean() { exit::FINE } else { exit::FINDINGS }
         }
         Ok(Ending::Done(Err(error))) => {
             output::error(&error);
-            if error.is_input() {
-                exit::INPUT
-            } else {
-                exit::FAILED
-            }
+            if error.is_input() { exit::INPUT } else { exit::FAILED }
         }
         Ok(Ending::Signal(number)) => 128 + number,
         Err(error) => {
@@ -171,9 +149,8 @@ enum Ending {
 
 /// Runs the lab until it is done or a signal ends it, which takes it down in good order.
 fn stand(order: Order) -> std::io::Result<Ending> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    more_descriptors();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -184,6 +161,14 @@ fn stand(order: Order) -> std::io::Result<Ending> {
             _ = terminate.recv() => Ending::Signal(15),
         })
     })
+}
+
+/// Asks for as many file descriptors as the process may have: every namespace, server and probe
+/// takes some. Where that is refused, a large lab will say what it could not open.
+fn more_descriptors() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
 }
 
 fn parts(without: &[Part]) -> Parts {
@@ -200,12 +185,9 @@ fn parts(without: &[Part]) -> Parts {
 fn port(text: &str) -> Result<(u16, Protocol), String> {
     let (number, protocol) = text.split_once('/').unwrap_or((text, Protocol::Tcp.name()));
     let number = u16::from_str(number).ok().filter(|number| *number > 0);
-    let protocol = Protocol::ALL
-        .into_iter()
-        .find(|known| known.name().eq_ignore_ascii_case(protocol));
-    number
-        .zip(protocol)
-        .ok_or_else(|| "write a port as in 80/TCP, 53/UDP or 80".to_owned())
+    let protocol =
+        Protocol::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(protocol));
+    number.zip(protocol).ok_or_else(|| "write a port as in 80/TCP, 53/UDP or 80".to_owned())
 }
 
 #[cfg(test)]

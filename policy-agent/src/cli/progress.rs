@@ -18,27 +18,18 @@ pub(super) struct Line {
 impl Line {
     /// An empty line.
     pub(super) fn new() -> Self {
-        Self {
-            bar: Mutex::new(ProgressBar::new_spinner()),
-        }
+        Self { bar: Mutex::new(ProgressBar::new_spinner()) }
     }
 
     fn bar(&self) -> ProgressBar {
-        self.bar
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+        self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 }
 
 impl Progress for Line {
     fn begin(&self, stage: &'static str, probes: usize) {
         let bar = self.bar();
-        let template = if probes == 0 {
-            "{spinner} {msg}"
-        } else {
-            "{spinner} {msg} {pos}/{len}"
-        };
+        let template = if probes == 0 { "{spinner} {msg}" } else { "{spinner} {msg} {pos}/{len}" };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }

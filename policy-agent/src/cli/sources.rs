@@ -42,10 +42,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Source>, Error> {
     for path in paths {
         if path.as_os_str() == "-" {
             let text = io::read_to_string(io::stdin()).map_err(Error::Stdin)?;
-            sources.push(Source {
-                name: "-".to_owned(),
-                text,
-            });
+            sources.push(Source { name: "-".to_owned(), text });
         } else if path.is_dir() {
             for file in manifests_in(path)? {
                 sources.push(file_source(&file)?);
@@ -59,37 +56,25 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Source>, Error> {
 
 /// Reads one file.
 pub(super) fn file_source(path: &Path) -> Result<Source, Error> {
-    let text = fs::read_to_string(path).map_err(|source| Error::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(Source {
-        name: path.display().to_string(),
-        text,
-    })
+    let text =
+        fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    Ok(Source { name: path.display().to_string(), text })
 }
 
 fn manifests_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let unreadable = |source| Error::Read {
-        path: folder.to_owned(),
-        source,
-    };
+    let unreadable = |source| Error::Read { path: folder.to_owned(), source };
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         let extension = path.extension().and_then(|extension| extension.to_str());
         let wanted = extension.is_some_and(|extension| EXTENSIONS.contains(&extension));
-        let expectations = path
-            .to_str()
-            .is_some_and(|name| name.ends_with(EXPECTATIONS));
+        let expectations = path.to_str().is_some_and(|name| name.ends_with(EXPECTATIONS));
         if wanted && !expectations && path.is_file() {
             files.push(path);
         }
     }
     if files.is_empty() {
-        return Err(Error::Empty {
-            path: folder.to_owned(),
-        });
+        return Err(Error::Empty { path: folder.to_owned() });
     }
     files.sort();
     Ok(files)
@@ -105,25 +90,17 @@ mod tests {
         for name in ["b.yaml", "a.yml", "a.expect.yaml", "notes.md"] {
             fs::write(folder.path().join(name), "").map_err(Error::Stdin)?;
         }
-        let names: Vec<String> = read(&[folder.path().to_owned()])?
-            .into_iter()
-            .map(|source| source.name)
-            .collect();
+        let names: Vec<String> =
+            read(&[folder.path().to_owned()])?.into_iter().map(|source| source.name).collect();
         assert_eq!(names.len(), 2);
-        assert!(
-            names[0].ends_with("a.yml") && names[1].ends_with("b.yaml"),
-            "{names:?}"
-        );
+        assert!(names[0].ends_with("a.yml") && names[1].ends_with("b.yaml"), "{names:?}");
         Ok(())
     }
 
     #[test]
     fn an_empty_folder_is_an_error() -> io::Result<()> {
         let folder = tempfile::tempdir()?;
-        assert!(matches!(
-            read(&[folder.path().to_owned()]),
-            Err(Error::Empty { .. })
-        ));
+        assert!(matches!(read(&[folder.path().to_owned()]), Err(Error::Empty { .. })));
         Ok(())
     }
 }

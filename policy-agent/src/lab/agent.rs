@@ -70,19 +70,12 @@ impl Agent {
     ) -> Result<Self, Error> {
         let (orders, inbox) = mpsc::channel(1);
         let (started, start) = oneshot::channel();
-        let config = NodeConfig {
-            parts,
-            ..NodeConfig::new(node)
-        };
+        let config = NodeConfig { parts, ..NodeConfig::new(node) };
         let thread = thread::Builder::new()
             .name(format!("agent {node}"))
             .spawn(move || live(&namespace, config, started, inbox, &records))
             .map_err(Error::Thread)?;
-        let agent = Self {
-            node: node.to_owned(),
-            orders: Some(orders),
-            thread: Some(thread),
-        };
+        let agent = Self { node: node.to_owned(), orders: Some(orders), thread: Some(thread) };
         start.await.unwrap_or(Err(Error::Gone)).map(|()| agent)
     }
 
@@ -93,19 +86,14 @@ impl Agent {
     /// Where it cannot, or a pod of its node has no interface.
     pub async fn reconcile(&self, snapshot: &Snapshot) -> Result<Reconciled, Error> {
         let (done, outcome) = oneshot::channel();
-        let order = Order {
-            snapshot: snapshot.clone(),
-            done,
-        };
+        let order = Order { snapshot: snapshot.clone(), done };
         let orders = self.orders.as_ref().ok_or(Error::Gone)?;
         orders.send(order).await.map_err(|_closed| Error::Gone)?;
         let reconciled = outcome.await.unwrap_or(Err(Error::Gone))?;
         if reconciled.pods_without_interface.is_empty() {
             Ok(reconciled)
         } else {
-            Err(Error::Undiscovered {
-                pods: reconciled.pods_without_interface,
-            })
+            Err(Error::Undiscovered { pods: reconciled.pods_without_interface })
         }
     }
 }
@@ -130,10 +118,7 @@ fn live(
 ) {
     let begin = || {
         namespace.enter()?;
-        runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(Error::Thread)
+        runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)
     };
     match begin() {
         Ok(runtime) => runtime.block_on(work(config, started, inbox, records)),
@@ -173,16 +158,10 @@ async fn work(
 
 fn open(config: NodeConfig) -> Result<(Node, Drops), Error> {
     let mut node = Node::start(config).map_err(|error| Error::Node(Box::new(error)))?;
-    let drops = node
-        .dataplane()
-        .drops()
-        .map_err(|error| Error::Drops(Box::new(error)))?;
+    let drops = node.dataplane().drops().map_err(|error| Error::Drops(Box::new(error)))?;
     Ok((node, drops))
 }
 
 fn listed(pods: &[ObjectName]) -> String {
-    pods.iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+    pods.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

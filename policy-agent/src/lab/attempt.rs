@@ -83,16 +83,12 @@ pub enum Fate {
 pub async fn attempt(attempt: &Attempt, ledger: &Arc<Ledger>) -> Fate {
     let family = Family::of(attempt.destination.ip());
     let Some(claim) = ledger.claim(attempt.protocol, family, attempt.addresses.clone()) else {
-        return Fate::Failed {
-            error: "every source port is in use".to_owned(),
-        };
+        return Fate::Failed { error: "every source port is in use".to_owned() };
     };
     let caller = match Caller::open(attempt, &claim) {
         Ok(caller) => caller,
         Err(error) => {
-            return Fate::Failed {
-                error: chain(&error),
-            };
+            return Fate::Failed { error: chain(&error) };
         }
     };
     let call = caller.call(attempt.destination, claim.port);
@@ -111,9 +107,7 @@ fn judge(attempt: &Attempt, claim: &Claim, answer: Option<io::Result<String>>) -
         (Some(Ok(answer)), _) => Fate::Mistaken { answer },
         (Some(Err(error)), _) if error.kind() == io::ErrorKind::ConnectionRefused => Fate::Refused,
         (_, Some(reason)) => Fate::Dropped(reason),
-        (Some(Err(error)), None) => Fate::Failed {
-            error: error.to_string(),
-        },
+        (Some(Err(error)), None) => Fate::Failed { error: error.to_string() },
         (None, None) => Fate::Vanished,
     }
 }

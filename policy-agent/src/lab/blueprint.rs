@@ -107,10 +107,7 @@ pub fn draw(
         .services
         .values()
         .flat_map(|service| service.cluster_ips.iter().chain(&service.external_ips));
-    let mut plan = Blueprint {
-        frontends: frontends.copied().collect(),
-        ..Blueprint::default()
-    };
+    let mut plan = Blueprint { frontends: frontends.copied().collect(), ..Blueprint::default() };
     place_pods(&mut plan, snapshot);
     if snapshot.pods.values().all(|pod| pod.addresses.is_empty()) {
         return Err(Error::NoPod);
@@ -129,24 +126,19 @@ pub fn draw(
 fn place_pods(plan: &mut Blueprint, snapshot: &mut Snapshot) {
     for (name, pod) in &mut snapshot.pods {
         if pod.phase == Phase::Finished {
-            plan.notes
-                .push(format!("{name} has finished: it is not in the lab"));
+            plan.notes.push(format!("{name} has finished: it is not in the lab"));
             continue;
         }
         let node = pod.node.get_or_insert_with(|| {
-            plan.notes
-                .push(format!("{name} names no node: it is put on {SPARE_NODE}"));
+            plan.notes.push(format!("{name} names no node: it is put on {SPARE_NODE}"));
             SPARE_NODE.to_owned()
         });
         if !snapshot.nodes.contains_key(node) && !plan.nodes.contains_key(node) {
-            plan.notes
-                .push(format!("node {node} is not declared: it is made up"));
+            plan.notes.push(format!("node {node} is not declared: it is made up"));
         }
         plan.nodes.entry(node.clone()).or_default();
         if pod.addresses.is_empty() {
-            plan.notes.push(format!(
-                "{name} has no address (status.podIPs): it is not in the lab"
-            ));
+            plan.notes.push(format!("{name} has no address (status.podIPs): it is not in the lab"));
         } else if !pod.host_network {
             plan.pods.push(PodPlan {
                 name: name.clone(),
@@ -159,10 +151,7 @@ fn place_pods(plan: &mut Blueprint, snapshot: &mut Snapshot) {
 
 /// Gives nodes the addresses of their host-network pods.
 fn place_host_network(plan: &mut Blueprint, snapshot: &Snapshot) {
-    let live = snapshot
-        .pods
-        .values()
-        .filter(|pod| pod.phase == Phase::Live && pod.host_network);
+    let live = snapshot.pods.values().filter(|pod| pod.phase == Phase::Live && pod.host_network);
     for pod in live {
         let Some(addresses) = pod.node.as_ref().and_then(|node| plan.nodes.get_mut(node)) else {
             continue;
@@ -177,33 +166,17 @@ fn place_host_network(plan: &mut Blueprint, snapshot: &Snapshot) {
 
 /// Enters every address with its owner.
 fn claim_all(plan: &mut Blueprint) -> Result<(), Error> {
-    let nodes = plan
-        .nodes
-        .iter()
-        .map(|(name, at)| (Machine::Node(name.clone()), at));
-    let pods = plan
-        .pods
-        .iter()
-        .map(|pod| (Machine::Pod(pod.name.clone()), &pod.addresses));
-    let hosts = plan
-        .hosts
-        .iter()
-        .map(|(name, at)| (Machine::Host(name.clone()), at));
+    let nodes = plan.nodes.iter().map(|(name, at)| (Machine::Node(name.clone()), at));
+    let pods = plan.pods.iter().map(|pod| (Machine::Pod(pod.name.clone()), &pod.addresses));
+    let hosts = plan.hosts.iter().map(|(name, at)| (Machine::Host(name.clone()), at));
     for (machine, addresses) in nodes.chain(pods).chain(hosts) {
         for address in addresses {
             if !possible(*address) {
-                return Err(Error::ImpossibleAddress {
-                    machine,
-                    address: *address,
-                });
+                return Err(Error::ImpossibleAddress { machine, address: *address });
             }
             match plan.owners.insert(*address, machine.clone()) {
                 Some(first) if first != machine => {
-                    return Err(Error::SharedAddress {
-                        address: *address,
-                        first,
-                        second: machine,
-                    });
+                    return Err(Error::SharedAddress { address: *address, first, second: machine });
                 }
                 Some(_) | None => {}
             }
@@ -226,9 +199,7 @@ fn invite(plan: &mut Blueprint, snapshot: &Snapshot, strangers: &BTreeSet<IpAddr
             continue;
         }
         let name = address.to_string();
-        plan.notes.push(format!(
-            "no object has the address {address}: a host is made up for it"
-        ));
+        plan.notes.push(format!("no object has the address {address}: a host is made up for it"));
         plan.owners.insert(address, Machine::Host(name.clone()));
         plan.hosts.insert(name, vec![address]);
     }

@@ -50,16 +50,10 @@ impl Network {
     ///
     /// Where the kernel refuses a piece; what was built goes away with the error.
     pub async fn build(layout: &Layout, topology: Topology) -> Result<Self, Error> {
-        let mut network = Self {
-            machines: BTreeMap::new(),
-            fabric: prepared(FABRIC.iter(), topology)?,
-        };
+        let mut network =
+            Self { machines: BTreeMap::new(), fabric: prepared(FABRIC.iter(), topology)? };
         for machine in layout.machines.keys() {
-            let sysctls: &[Sysctl] = if matches!(machine, Machine::Node(_)) {
-                NODE
-            } else {
-                &[]
-            };
+            let sysctls: &[Sysctl] = if matches!(machine, Machine::Node(_)) { NODE } else { &[] };
             let namespace = prepared(sysctls.iter(), topology)?;
             network.machines.insert(machine.clone(), namespace);
         }
@@ -85,11 +79,7 @@ struct Site<'a> {
 impl<'a> Site<'a> {
     fn open(name: &str, namespace: &Namespace, pieces: &'a [Piece]) -> Result<Self, Error> {
         let wiring = namespace.run(|| Wiring::open().map_err(Error::from))?;
-        Ok(Self {
-            name: name.to_owned(),
-            wiring,
-            pieces,
-        })
+        Ok(Self { name: name.to_owned(), wiring, pieces })
     }
 
     /// Makes the interfaces; those in other namespaces have to be there before they are set up.
@@ -118,17 +108,13 @@ impl<'a> Site<'a> {
         for piece in self.pieces {
             let added = match piece {
                 Piece::Veth { .. } | Piece::Bridge { .. } => Ok(()),
-                Piece::Port {
-                    index,
-                    bridge,
-                    hairpin,
-                } => self.wiring.add_port(*index, *bridge, *hairpin).await,
+                Piece::Port { index, bridge, hairpin } => {
+                    self.wiring.add_port(*index, *bridge, *hairpin).await
+                }
                 Piece::Up(index) => self.wiring.set_up(*index).await,
-                Piece::Address {
-                    index,
-                    address,
-                    prefix,
-                } => self.wiring.add_address(*index, *address, *prefix).await,
+                Piece::Address { index, address, prefix } => {
+                    self.wiring.add_address(*index, *address, *prefix).await
+                }
                 Piece::Route { to, via, index } => self.wiring.add_route(*to, *via, *index).await,
             };
             self.or_where(added)?;
@@ -137,10 +123,7 @@ impl<'a> Site<'a> {
     }
 
     fn or_where(&self, outcome: Result<(), wire::Error>) -> Result<(), Error> {
-        outcome.map_err(|source| Error::Wire {
-            machine: self.name.clone(),
-            source,
-        })
+        outcome.map_err(|source| Error::Wire { machine: self.name.clone(), source })
     }
 }
 
@@ -150,11 +133,7 @@ fn prepared<'a>(
     topology: Topology,
 ) -> Result<Namespace, Error> {
     let namespace = Namespace::create()?;
-    let filter: &[Sysctl] = if topology == Topology::Bridge {
-        BRIDGE
-    } else {
-        &[]
-    };
+    let filter: &[Sysctl] = if topology == Topology::Bridge { BRIDGE } else { &[] };
     let all: Vec<Sysctl> = EVERY.iter().chain(filter).chain(sysctls).copied().collect();
     match namespace.set(&all) {
         Err(netns::Error::Sysctl { path, .. }) if path.starts_with("/proc/sys/net/bridge") => {
@@ -165,19 +144,11 @@ fn prepared<'a>(
 }
 
 const fn sysctl(path: &'static str, value: &'static str) -> Sysctl {
-    Sysctl {
-        path,
-        value,
-        optional: false,
-    }
+    Sysctl { path, value, optional: false }
 }
 
 const fn optional(path: &'static str, value: &'static str) -> Sysctl {
-    Sysctl {
-        path,
-        value,
-        optional: true,
-    }
+    Sysctl { path, value, optional: true }
 }
 
 /// Everywhere: no reverse-path filter, which the host may have handed down; IPv6 addresses that

@@ -22,6 +22,12 @@ use super::{
 /// Probes on the way at a time: two descriptors each, well below the usual limit of 1024.
 const IN_FLIGHT: usize = 384;
 
+/// Tries of a Service per backend: one is left out once in 3000 times.
+const TRIES: usize = 8;
+
+/// Tries of a Service in all.
+const MOST_TRIES: usize = 64;
+
 /// A probe that can be tried.
 #[derive(Clone, Debug)]
 pub struct Planned {
@@ -31,6 +37,21 @@ pub struct Planned {
     attempt: Attempt,
     /// Whether nothing is behind the Service, so that kube-proxy refuses the connection.
     pub refusing: bool,
+    /// How often to try: kube-proxy chooses backends by chance, and each should have its turn.
+    tries: usize,
+}
+
+impl Planned {
+    /// Tries until something else than the right answer comes.
+    async fn run(&self, ledger: &Arc<Ledger>) -> Fate {
+        for _ in 1..self.tries {
+            let fate = attempt(&self.attempt, ledger).await;
+            if fate != Fate::Answered {
+                return fate;
+            }
+        }
+        attempt(&self.attempt, ledger).await
+    }
 }
 
 /// The probes of a lab.
@@ -60,15 +81,11 @@ impl Campaign {
                     campaign.served.extend(places);
                     campaign.planned.push(planned);
                 }
-                None => campaign
-                    .left_out
-                    .push(format!("{} -> {}", probe.from, probe.to)),
+                None => campaign.left_out.push(format!("{} -> {}", probe.from, probe.to)),
             }
         }
         if unsupported > 0 {
-            campaign
-                .left_out
-                .push(format!("{unsupported} probes by SCTP"));
+            campaign.left_out.push(format!("{unsupported} probes by SCTP"));
         }
         campaign
     }
@@ -78,10 +95,7 @@ impl Campaign {
     pub fn ports(&self, proxy: &Proxy) -> BTreeSet<u16> {
         let probed = self.planned.iter().map(|planned| planned.probe.port);
         let served = self.served.iter().map(|(address, _)| address.port());
-        let nodes = proxy
-            .translations
-            .iter()
-            .filter_map(|translation| translation.node_port);
+        let nodes = proxy.translations.iter().filter_map(|translation| translation.node_port);
         probed.chain(served).chain(nodes).collect()
     }
 
@@ -90,7 +104,7 @@ impl Campaign {
         let attempts = stream::iter(self.planned.iter().enumerate()).map(|(index, planned)| {
             let done = &done;
             async move {
-                let fate = attempt(&planned.attempt, ledger).await;
+                let fate = planned.run(ledger).await;
                 done();
                 (index, fate)
             }
@@ -116,10 +130,7 @@ fn plan(
     };
     let places = backends.unwrap_or_else(|| BTreeSet::from([destination]));
     let answers = places.iter().filter_map(|place| {
-        blueprint
-            .owners
-            .get(&place.ip())
-            .map(|machine| serve::name_of(machine, *place))
+        blueprint.owners.get(&place.ip()).map(|machine| serve::name_of(machine, *place))
     });
     let far = places.iter().map(SocketAddr::ip).chain([probe.destination]);
     let planned = Planned {
@@ -134,14 +145,12 @@ fn plan(
             answers: answers.collect(),
         },
         refusing: places.is_empty(),
+        tries: match places.len() {
+            0 | 1 => 1,
+            backends => (backends * TRIES).min(MOST_TRIES),
+        },
     };
-    Some((
-        planned,
-        places
-            .into_iter()
-            .map(|place| (place, probe.protocol))
-            .collect(),
-    ))
+    Some((planned, places.into_iter().map(|place| (place, probe.protocol)).collect()))
 }
 
 /// Addresses that the near end may come from.

@@ -52,11 +52,7 @@ impl Ledger {
     /// A ledger that gives out no port of `reserved`, the ports that are served or probed.
     #[must_use]
     pub fn new(reserved: BTreeSet<u16>) -> Arc<Self> {
-        Arc::new(Self {
-            open: Mutex::default(),
-            free: Mutex::default(),
-            reserved,
-        })
+        Arc::new(Self { open: Mutex::default(), free: Mutex::default(), reserved })
     }
 
     /// Opens an account for a probe; `addresses` are those that its packets may carry at either
@@ -72,26 +68,13 @@ impl Ledger {
         let port = {
             let mut free = locked(&self.free);
             let ports = free.entry(room).or_insert_with(|| {
-                (FIRST_PORT..=u16::MAX)
-                    .filter(|port| !self.reserved.contains(port))
-                    .collect()
+                (FIRST_PORT..=u16::MAX).filter(|port| !self.reserved.contains(port)).collect()
             });
             ports.pop_front()?
         };
         let (sender, dropped) = watch::channel(None);
-        locked(&self.open).insert(
-            (room, port),
-            Entry {
-                addresses,
-                dropped: sender,
-            },
-        );
-        Some(Claim {
-            port,
-            room,
-            ledger: Arc::clone(self),
-            dropped,
-        })
+        locked(&self.open).insert((room, port), Entry { addresses, dropped: sender });
+        Some(Claim { port, room, ledger: Arc::clone(self), dropped })
     }
 
     /// Enters a drop into the account of its probe; whether there is one.
@@ -106,11 +89,7 @@ impl Ledger {
             let Some(entry) = open.get(&((tuple.protocol, tuple.family), port)) else {
                 continue;
             };
-            if tuple
-                .addresses
-                .iter()
-                .any(|address| entry.addresses.contains(address))
-            {
+            if tuple.addresses.iter().any(|address| entry.addresses.contains(address)) {
                 entry.dropped.send_if_modified(|first| {
                     first.is_none() && {
                         *first = Some(reason);

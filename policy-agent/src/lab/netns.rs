@@ -63,9 +63,7 @@ impl Namespace {
         on_own_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET).map_err(Error::Create)?;
             let file = File::open("/proc/thread-self/ns/net").map_err(Error::Open)?;
-            Ok(Self {
-                file: Arc::new(file),
-            })
+            Ok(Self { file: Arc::new(file) })
         })
     }
 
@@ -131,11 +129,7 @@ impl Namespace {
     /// Path by which another process can enter the namespace while this one lives.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        PathBuf::from(format!(
-            "/proc/{}/fd/{}",
-            std::process::id(),
-            self.file.as_raw_fd()
-        ))
+        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()))
     }
 }
 

@@ -35,23 +35,13 @@ pub enum Error {
 pub fn load(namespace: &Namespace, ruleset: &str) -> Result<(), Error> {
     let mut command = Command::new("nft");
     command.args(["-f", "-"]);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     namespace.adopt(&mut command);
     let mut child = command.spawn().map_err(|error| {
-        if error.kind() == io::ErrorKind::NotFound {
-            Error::Missing
-        } else {
-            Error::Run(error)
-        }
+        if error.kind() == io::ErrorKind::NotFound { Error::Missing } else { Error::Run(error) }
     })?;
     // The pipe is closed before the wait, or nft would read for ever.
-    let written = child
-        .stdin
-        .take()
-        .map_or(Ok(()), |mut pipe| pipe.write_all(ruleset.as_bytes()));
+    let written = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(ruleset.as_bytes()));
     let output = child.wait_with_output().map_err(Error::Run)?;
     if !output.status.success() {
         let complaint = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -48,9 +48,7 @@ impl Proxy {
             for port in &service.ports {
                 let backends = backends(snapshot, name, port);
                 for ipv4 in [true, false] {
-                    proxy
-                        .translations
-                        .extend(translation(service, port, &backends, ipv4));
+                    proxy.translations.extend(translation(service, port, &backends, ipv4));
                 }
             }
         }
@@ -83,12 +81,8 @@ fn translation(
     ipv4: bool,
 ) -> Option<Translation> {
     let of_family = |at: &&IpAddr| at.is_ipv4() == ipv4;
-    let cluster_ips: BTreeSet<IpAddr> = service
-        .cluster_ips
-        .iter()
-        .filter(of_family)
-        .copied()
-        .collect();
+    let cluster_ips: BTreeSet<IpAddr> =
+        service.cluster_ips.iter().filter(of_family).copied().collect();
     if cluster_ips.is_empty() {
         return None;
     }

@@ -66,10 +66,7 @@ pub fn start(network: &Network, plan: &Blueprint, served: &Served) -> Result<Joi
     let mut by_machine = BTreeMap::<&Machine, Vec<(SocketAddr, Protocol)>>::new();
     for (address, protocol) in served {
         if let Some(machine) = plan.owners.get(&address.ip()) {
-            by_machine
-                .entry(machine)
-                .or_default()
-                .push((*address, *protocol));
+            by_machine.entry(machine).or_default().push((*address, *protocol));
         }
     }
     let mut servers = JoinSet::new();

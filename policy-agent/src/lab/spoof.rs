@@ -58,16 +58,8 @@ pub struct Lie {
 
 impl fmt::Display for Lie {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            liar,
-            victim,
-            receiver,
-            destination,
-        } = self;
-        write!(
-            f,
-            "{liar}, sending as {victim} to {receiver} ({destination})"
-        )
+        let Self { liar, victim, receiver, destination } = self;
+        write!(f, "{liar}, sending as {victim} to {receiver} ({destination})")
     }
 }
 
@@ -87,30 +79,18 @@ pub enum Fate {
 /// Where there are not as many pods, other machines stand in; their addresses are as false.
 #[must_use]
 pub fn choose(blueprint: &Blueprint) -> Vec<Lie> {
-    [Family::Ipv4, Family::Ipv6]
-        .into_iter()
-        .filter_map(|family| lie(blueprint, family))
-        .collect()
+    [Family::Ipv4, Family::Ipv6].into_iter().filter_map(|family| lie(blueprint, family)).collect()
 }
 
 fn lie(blueprint: &Blueprint, family: Family) -> Option<Lie> {
-    let of_family = || {
-        blueprint
-            .owners
-            .iter()
-            .filter(move |(at, _)| Family::of(**at) == family)
-    };
+    let of_family = || blueprint.owners.iter().filter(move |(at, _)| Family::of(**at) == family);
     let is_pod = |machine: &Machine| matches!(machine, Machine::Pod(_));
     let (_, liar) = of_family().find(|(_, machine)| is_pod(machine))?;
-    let mut others: Vec<_> = of_family()
-        .filter(|(_, machine)| *machine != liar)
-        .collect();
+    let mut others: Vec<_> = of_family().filter(|(_, machine)| *machine != liar).collect();
     others.sort_by_key(|(_, machine)| !is_pod(machine));
     let (victim, owner) = others.first()?;
-    let (destination, receiver) = others
-        .iter()
-        .find(|(_, machine)| machine != owner)
-        .or(others.first())?;
+    let (destination, receiver) =
+        others.iter().find(|(_, machine)| machine != owner).or(others.first())?;
     Some(Lie {
         liar: liar.clone(),
         victim: **victim,
@@ -125,10 +105,9 @@ fn lie(blueprint: &Blueprint, family: Family) -> Option<Lie> {
 ///
 /// Where a socket cannot be had.
 pub async fn tell(lie: &Lie, network: &Network, ledger: &Arc<Ledger>) -> Result<Fate, Error> {
-    let (Some(liar), Some(receiver)) = (
-        network.machines.get(&lie.liar),
-        network.machines.get(&lie.receiver),
-    ) else {
+    let (Some(liar), Some(receiver)) =
+        (network.machines.get(&lie.liar), network.machines.get(&lie.receiver))
+    else {
         return Ok(Fate::Vanished);
     };
     let addresses = BTreeSet::from([lie.victim, lie.destination]);
@@ -171,11 +150,7 @@ fn liar_sends(liar: &Namespace, source: SocketAddr, to: SocketAddr) -> Result<()
     const RAW: i32 = 255;
     let packet = packet::udp(source, to, b"a lie");
     liar.run(|| {
-        let socket = Socket::new(
-            Domain::for_address(to),
-            Type::RAW,
-            Some(IpProtocol::from(RAW)),
-        )?;
+        let socket = Socket::new(Domain::for_address(to), Type::RAW, Some(IpProtocol::from(RAW)))?;
         // IPv6 takes a port here for a protocol number.
         let sent = socket.send_to(&packet, &SocketAddr::new(to.ip(), 0).into())?;
         debug_assert_eq!(sent, packet.len());

@@ -110,46 +110,19 @@ pub fn lay_out(plan: &Blueprint, topology: Topology) -> Layout {
 
 /// Nodes and hosts with their addresses.
 fn outer(plan: &Blueprint) -> impl Iterator<Item = (Machine, &Vec<IpAddr>)> {
-    let nodes = plan
-        .nodes
-        .iter()
-        .map(|(name, at)| (Machine::Node(name.clone()), at));
-    nodes.chain(
-        plan.hosts
-            .iter()
-            .map(|(name, at)| (Machine::Host(name.clone()), at)),
-    )
+    let nodes = plan.nodes.iter().map(|(name, at)| (Machine::Node(name.clone()), at));
+    nodes.chain(plan.hosts.iter().map(|(name, at)| (Machine::Host(name.clone()), at)))
 }
 
 /// Joins nodes and hosts by a switch, each other's addresses on the link.
 fn join_fabric(layout: &mut Layout, plan: &Blueprint) {
-    let switch = End {
-        index: UPLINK,
-        name: "fabric".to_owned(),
-    };
-    layout.fabric.push(Piece::Bridge {
-        bridge: switch,
-        netfilter: false,
-    });
+    let switch = End { index: UPLINK, name: "fabric".to_owned() };
+    layout.fabric.push(Piece::Bridge { bridge: switch, netfilter: false });
     for (index, (machine, addresses)) in (FIRST..).zip(outer(plan)) {
-        let near = End {
-            index,
-            name: format!("port{index}"),
-        };
-        let far = End {
-            index: UPLINK,
-            name: "eth0".to_owned(),
-        };
-        layout.fabric.push(Piece::Veth {
-            near,
-            far,
-            to: machine.clone(),
-        });
-        layout.fabric.push(Piece::Port {
-            index,
-            bridge: UPLINK,
-            hairpin: false,
-        });
+        let near = End { index, name: format!("port{index}") };
+        let far = End { index: UPLINK, name: "eth0".to_owned() };
+        layout.fabric.push(Piece::Veth { near, far, to: machine.clone() });
+        layout.fabric.push(Piece::Port { index, bridge: UPLINK, hairpin: false });
         layout.fabric.push(Piece::Up(index));
 
         let pieces = layout.machines.entry(machine.clone()).or_default();
@@ -181,10 +154,7 @@ fn route_to_pods(pieces: &mut Vec<Piece>, machine: &Machine, plan: &Blueprint) {
     }
     match machine {
         Machine::Node(_) => {
-            let families = [
-                IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-                IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-            ];
+            let families = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
             pieces.extend(families.map(|family| Piece::Route {
                 to: everywhere(family),
                 via: None,
@@ -209,11 +179,7 @@ fn through<'a>(
     let hops = plan.nodes.get(node).into_iter().flatten();
     destinations.into_iter().filter_map(move |to| {
         let via = hops.clone().find(|hop| hop.is_ipv4() == to.is_ipv4())?;
-        Some(Piece::Route {
-            to: IpNetwork::from(*to),
-            via: Some(*via),
-            index: UPLINK,
-        })
+        Some(Piece::Route { to: IpNetwork::from(*to), via: Some(*via), index: UPLINK })
     })
 }
 

@@ -48,14 +48,7 @@ pub fn baseline(campaign: &Campaign, fates: &[Fate]) -> Result<(), Error> {
         .filter(|(planned, fate)| outcome(planned, fate) != Outcome::Allow)
         .map(|(planned, fate)| format!("{}: {}", named(&planned.probe), told(fate)))
         .collect();
-    if failed.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Baseline {
-            tried: fates.len(),
-            failed,
-        })
-    }
+    if failed.is_empty() { Ok(()) } else { Err(Error::Baseline { tried: fates.len(), failed }) }
 }
 
 /// Compares what the wire gave with the compiler and with expectations.
@@ -72,17 +65,18 @@ pub fn report(
         let probe = &planned.probe;
         let outcome = outcome(planned, fate);
         let Some(explanation) = explain(snapshot, desired, &probe.question()) else {
-            report
-                .findings
-                .push(format!("{}: the compiler has no answer", named(probe)));
+            let line = format!("{}: no policy has a say; {}", named(probe), told(fate));
+            if outcome == Outcome::Allow {
+                report.notes.push(line);
+            } else {
+                report.findings.push(line);
+            }
             continue;
         };
         let row = Row::new(probe, &explanation, Some(outcome));
         if outcome == Outcome::Lost {
             // The table tells of other disagreements; only how this one was lost is news.
-            report
-                .findings
-                .push(format!("{}: {}", named(probe), told(fate)));
+            report.findings.push(format!("{}: {}", named(probe), told(fate)));
         }
         report.table.probes.push(row);
     }
@@ -128,25 +122,12 @@ pub fn of_lie(lie: &Lie, fate: spoof::Fate) -> Option<String> {
 /// A fault of the compiler, as a note.
 #[must_use]
 pub fn fault(fault: &Fault) -> String {
-    let Fault {
-        kind,
-        object,
-        field,
-        reason,
-        action,
-    } = fault;
+    let Fault { kind, object, field, reason, action } = fault;
     format!("{kind} {object}: {field}: {reason}; {action}")
 }
 
 fn named(probe: &Probe) -> String {
-    let Probe {
-        from,
-        to,
-        port,
-        protocol,
-        family,
-        ..
-    } = probe;
+    let Probe { from, to, port, protocol, family, .. } = probe;
     format!("{from} -> {to} {port}/{protocol} {}", family.name())
 }
 

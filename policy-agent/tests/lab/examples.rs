@@ -23,11 +23,7 @@ fn all_hold(topology: &str) -> io::Result<()> {
     assert!(!pairs.is_empty(), "there are examples");
     for (manifests, expectations) in pairs {
         let mut command = lab(&["--topology", topology, "-f"]);
-        let output = command
-            .arg(&manifests)
-            .arg("--expect")
-            .arg(&expectations)
-            .output()?;
+        let output = command.arg(&manifests).arg("--expect").arg(&expectations).output()?;
         println!("{} in {topology}", manifests.display());
         assert_code(&output, 0);
     }

@@ -23,13 +23,14 @@ fn pod(name: &str) -> String {
 
 #[test]
 fn broken_input_exits_2_and_says_what_is_wrong() -> io::Result<()> {
-    let same_address = format!("{}---\n{}", pod("a"), pod("b"));
+    let other = pod("c").replace("10.0.0.1", "10.0.0.2");
+    let same_address = format!("{}---\n{}---\n{other}", pod("a"), pod("b"));
     #[rustfmt::skip]
     let cases: [(&str, &str, &[&str], &str); 5] = [
         ("no YAML",             "a: [",          &[],                     "error"),
         ("no object",           "",              &[],                     "no probe"),
         ("a shared address",    &same_address,   &[],                     "10.0.0.1"),
-        ("an unknown pod",      &same_address,   &["--from", "ns/c"],     "ns/c"),
+        ("an unknown pod",      &same_address,   &["--from", "ns/d"],     "ns/d"),
         ("a port that is none", &same_address,   &["--port", "http/TCP"], "80/TCP"),
     ];
     for (claim, text, arguments, message) in cases {
@@ -62,11 +63,7 @@ fn without_root_it_exits_3_and_asks_for_it() -> io::Result<()> {
     fs::copy(env!("CARGO_BIN_EXE_policy-agent"), &program)?;
     let text = fs::read_to_string(root().join("examples/three-tier.yaml"))?;
     let mut command = Command::new(program);
-    command
-        .args(["lab", "-f", "-"])
-        .uid(NOBODY)
-        .gid(NOBODY)
-        .current_dir("/");
+    command.args(["lab", "-f", "-"]).uid(NOBODY).gid(NOBODY).current_dir("/");
     let output = feed(&mut command, &text)?;
     assert_code(&output, 3);
     assert!(told(&output).contains("root"), "{}", told(&output));
@@ -75,9 +72,7 @@ fn without_root_it_exits_3_and_asks_for_it() -> io::Result<()> {
 
 #[test]
 fn without_nft_it_exits_3_and_says_how_to_get_it() -> io::Result<()> {
-    let output = lab(&["-f", "examples/three-tier.yaml"])
-        .env("PATH", "/nowhere")
-        .output()?;
+    let output = lab(&["-f", "examples/three-tier.yaml"]).env("PATH", "/nowhere").output()?;
     assert_code(&output, 3);
     assert!(told(&output).contains("nftables"), "{}", told(&output));
     Ok(())

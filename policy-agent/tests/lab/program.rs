@@ -23,10 +23,7 @@ pub(crate) fn lab_on(text: &str, arguments: &[&str]) -> io::Result<Output> {
 
 /// Runs a command with `text` on its standard input.
 pub(crate) fn feed(command: &mut Command, text: &str) -> io::Result<Output> {
-    let pipes = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = pipes.spawn()?;
     if let Some(mut pipe) = child.stdin.take() {
         // A program that refuses its options does not read.

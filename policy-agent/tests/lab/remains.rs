@@ -45,14 +45,11 @@ fn stopped_lab() -> Result<(Child, Pid), Box<dyn Error>> {
     let file = tempfile::NamedTempFile::new()?;
     fs::write(file.path(), cluster(24))?;
     let mut command = lab(&["-f"]);
-    let child = command
-        .arg(file.path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
+    let mut child = command.arg(file.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let pid = Pid::from_raw(i32::try_from(child.id())?);
-    until("the classifiers are attached", || {
-        Ok(ids(pid, "link_id")?.len() >= 24)
+    until("the classifiers are attached", || match child.try_wait()? {
+        Some(status) => Err(io::Error::other(format!("it ended early: {status}"))),
+        None => Ok(ids(pid, "link_id")?.len() >= 24),
     })?;
     kill(pid, Signal::SIGSTOP)?;
     until("the lab is stopped", || {
@@ -70,11 +67,7 @@ impl Holdings {
                 namespaces.push(File::open(path)?);
             }
         }
-        Ok(Self {
-            programs: ids(pid, "prog_id")?,
-            maps: ids(pid, "map_id")?,
-            namespaces,
-        })
+        Ok(Self { programs: ids(pid, "prog_id")?, maps: ids(pid, "map_id")?, namespaces })
     }
 }
 
@@ -86,9 +79,7 @@ fn ids(pid: Pid, what: &str) -> io::Result<BTreeSet<u32>> {
         let Ok(text) = fs::read_to_string(entry?.path()) else {
             continue;
         };
-        let lines = text
-            .lines()
-            .filter_map(|line| line.strip_prefix(what)?.strip_prefix(":"));
+        let lines = text.lines().filter_map(|line| line.strip_prefix(what)?.strip_prefix(":"));
         ids.extend(lines.filter_map(|number| number.trim().parse::<u32>().ok()));
     }
     Ok(ids)
@@ -109,40 +100,24 @@ fn until(what: &str, mut holds: impl FnMut() -> io::Result<bool>) -> io::Result<
 /// Interfaces of the calling thread's namespace, the loopback left out.
 fn interfaces() -> Result<usize, netns::Error> {
     let text = fs::read_to_string("/proc/thread-self/net/dev").map_err(netns::Error::Open)?;
-    Ok(text
-        .lines()
-        .filter(|line| line.contains(':') && !line.contains("lo:"))
-        .count())
+    Ok(text.lines().filter(|line| line.contains(':') && !line.contains("lo:")).count())
 }
 
 async fn nothing_remains(signal: Signal, ended: impl Fn(ExitStatus) -> bool) -> Outcome {
     let watch = Namespace::create()?;
-    let wiring = watch.run(|| {
-        Wiring::open()
-            .map_err(io::Error::other)
-            .map_err(netns::Error::Open)
-    })?;
+    let wiring =
+        watch.run(|| Wiring::open().map_err(io::Error::other).map_err(netns::Error::Open))?;
     let (mut child, pid) = stopped_lab()?;
     let holdings = Holdings::of(pid)?;
     let namespaces = holdings.namespaces.len();
     assert!(namespaces > 24, "one for each pod: {namespaces}");
     assert!(!holdings.programs.is_empty() && !holdings.maps.is_empty());
     for (index, namespace) in (100..).zip(&holdings.namespaces) {
-        let near = End {
-            index,
-            name: format!("watch{index}"),
-        };
-        let far = End {
-            index: 9000,
-            name: "sentinel".to_owned(),
-        };
+        let near = End { index, name: format!("watch{index}") };
+        let far = End { index: 9000, name: "sentinel".to_owned() };
         wiring.add_veth(&near, &far, namespace.as_fd()).await?;
     }
-    let Holdings {
-        programs,
-        maps,
-        namespaces: opened,
-    } = holdings;
+    let Holdings { programs, maps, namespaces: opened } = holdings;
     drop(opened);
     assert_eq!(watch.run(interfaces)?, namespaces);
 
@@ -151,34 +126,22 @@ async fn nothing_remains(signal: Signal, ended: impl Fn(ExitStatus) -> bool) -> 
     let status = child.wait()?;
     assert!(ended(status), "{status:?}");
     until("the namespaces are gone", || {
-        watch
-            .run(interfaces)
-            .map(|left| left == 0)
-            .map_err(io::Error::other)
+        watch.run(interfaces).map(|left| left == 0).map_err(io::Error::other)
     })?;
-    until("the programs are gone", || {
-        Ok(loaded_programs()?.is_disjoint(&programs))
-    })?;
-    until(
-        "the maps are gone",
-        || Ok(loaded_maps()?.is_disjoint(&maps)),
-    )?;
+    until("the programs are gone", || Ok(loaded_programs().is_disjoint(&programs)))?;
+    until("the maps are gone", || Ok(loaded_maps().is_disjoint(&maps)))?;
     Ok(())
 }
 
-fn loaded_programs() -> io::Result<BTreeSet<u32>> {
-    // A program may go while it is asked about; then it is not one that stayed.
-    Ok(aya::programs::loaded_programs()
-        .flatten()
-        .map(|program| program.id())
-        .collect())
+/// Numbers of all programs; one that goes while it is asked about did not stay.
+fn loaded_programs() -> BTreeSet<u32> {
+    let programs = aya::programs::loaded_programs().flatten();
+    programs.map(|program| program.id()).collect()
 }
 
-fn loaded_maps() -> io::Result<BTreeSet<u32>> {
-    Ok(aya::maps::loaded_maps()
-        .flatten()
-        .map(|map| map.id())
-        .collect())
+fn loaded_maps() -> BTreeSet<u32> {
+    let maps = aya::maps::loaded_maps().flatten();
+    maps.map(|map| map.id()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,9 +168,7 @@ fn two_labs_at_once_do_not_disturb_each_other() -> io::Result<()> {
         move || lab_on(&text, &["--topology", "bridge"])
     });
     assert_code(&lab_on(&text, &[])?, 0);
-    let second = second
-        .join()
-        .map_err(|_panic| io::Error::other("the second lab's thread"))?;
+    let second = second.join().map_err(|_panic| io::Error::other("the second lab's thread"))?;
     assert_code(&second?, 0);
     Ok(())
 }

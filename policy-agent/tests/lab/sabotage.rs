@@ -5,15 +5,8 @@ use std::{io, process::Output};
 use crate::program::{TOPOLOGIES, assert_code, lab, told};
 
 fn without(part: &str, topology: &str) -> io::Result<Output> {
-    let files = [
-        "-f",
-        "examples/three-tier.yaml",
-        "--expect",
-        "examples/three-tier.expect.yaml",
-    ];
-    lab(&files)
-        .args(["--without", part, "--topology", topology])
-        .output()
+    let files = ["-f", "examples/three-tier.yaml", "--expect", "examples/three-tier.expect.yaml"];
+    lab(&files).args(["--without", part, "--topology", topology]).output()
 }
 
 fn is_noticed(part: &str, line: &str) -> io::Result<()> {

@@ -24,10 +24,7 @@ pub(crate) fn cluster(pods: usize) -> String {
         );
         for port in [80, 443, 5353] {
             for protocol in ["TCP", "UDP"] {
-                let _ = writeln!(
-                    text,
-                    "    - {{containerPort: {port}, protocol: {protocol}}}"
-                );
+                let _ = writeln!(text, "    - {{containerPort: {port}, protocol: {protocol}}}");
             }
         }
         let _ = writeln!(
@@ -57,10 +54,7 @@ fn ten_pods_three_ports_two_protocols_take_seconds() -> io::Result<()> {
     let took = begin.elapsed();
     assert_code(&output, 0);
     let table: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    assert_eq!(
-        table["probes"].as_array().map(Vec::len),
-        Some(10 * 9 * 3 * 2 * 2)
-    );
+    assert_eq!(table["probes"].as_array().map(Vec::len), Some(10 * 9 * 3 * 2 * 2));
     assert!(took < Duration::from_secs(20), "{took:?}");
     Ok(())
 }

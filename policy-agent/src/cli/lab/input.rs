@@ -49,28 +49,16 @@ pub(super) fn read(wanted: &Wanted) -> Result<Input, InputError> {
         }
         None => None,
     };
-    let selection = Selection {
-        ports: wanted.ports.clone(),
-        from: wanted.from.clone(),
-        to: wanted.to.clone(),
-    };
+    let selection =
+        Selection { ports: wanted.ports.clone(), from: wanted.from.clone(), to: wanted.to.clone() };
     let probes =
         choose(&manifests, &selection, expectations.as_ref()).map_err(InputError::Probes)?;
     let ignored = manifests.ignored.iter();
     let notes = ignored.map(|object| format!("{}: {} is not used", object.place, object.kind));
     let notes = notes.collect();
-    Ok(Input {
-        manifests,
-        expectations: expectations.unwrap_or_default(),
-        probes,
-        notes,
-    })
+    Ok(Input { manifests, expectations: expectations.unwrap_or_default(), probes, notes })
 }
 
 fn lines<T: ToString>(errors: &[T]) -> String {
-    errors
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

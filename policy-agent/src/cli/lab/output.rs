@@ -67,10 +67,7 @@ pub(super) fn coloured() -> bool {
 fn style() -> Style {
     let terminal = io::stdout().is_terminal();
     let width = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-    Style {
-        colour: terminal && !plain(),
-        width: width.filter(|_| terminal),
-    }
+    Style { colour: terminal && !plain(), width: width.filter(|_| terminal) }
 }
 
 /// What <https://no-color.org> asks for.

@@ -23,13 +23,9 @@ fn ip(text: &str) -> IpAddr {
 fn cluster(pods: &[(&str, Pod)]) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for (name, pod) in pods {
-        snapshot
-            .pods
-            .insert(ObjectName::new("ns", *name), pod.clone());
+        snapshot.pods.insert(ObjectName::new("ns", *name), pod.clone());
     }
-    snapshot
-        .nodes
-        .insert("a".to_owned(), vec![ip("192.168.1.1")]);
+    snapshot.nodes.insert("a".to_owned(), vec![ip("192.168.1.1")]);
     snapshot
 }
 
@@ -58,10 +54,7 @@ fn a_pod_without_node_is_put_on_a_spare_one() -> Result<(), Error> {
     let mut snapshot = cluster(&[("x", pod(None, &["10.0.0.1"]))]);
     let plan = drawn(&mut snapshot)?;
     assert_eq!(plan.pods[0].node, SPARE_NODE);
-    assert_eq!(
-        snapshot.pods[&plan.pods[0].name].node.as_deref(),
-        Some(SPARE_NODE)
-    );
+    assert_eq!(snapshot.pods[&plan.pods[0].name].node.as_deref(), Some(SPARE_NODE));
     assert_eq!(plan.nodes[SPARE_NODE], [ip("198.18.0.1")]);
     Ok(())
 }
@@ -70,11 +63,7 @@ fn a_pod_without_node_is_put_on_a_spare_one() -> Result<(), Error> {
 fn an_undeclared_node_is_made_up_and_noted() -> Result<(), Error> {
     let plan = drawn(&mut cluster(&[("x", pod(Some("b"), &["10.0.0.1"]))]))?;
     assert!(plan.nodes.contains_key("b"));
-    assert!(
-        plan.notes
-            .iter()
-            .any(|note| note.contains("node b is not declared"))
-    );
+    assert!(plan.notes.iter().any(|note| note.contains("node b is not declared")));
     Ok(())
 }
 
@@ -84,33 +73,22 @@ fn host_network_pods_have_no_namespace_and_lend_their_node_an_address() -> Resul
     kubelet.host_network = true;
     let plan = drawn(&mut cluster(&[("kubelet", kubelet)]))?;
     assert!(plan.pods.is_empty());
-    assert_eq!(
-        plan.owners[&ip("192.168.1.9")],
-        Machine::Node("a".to_owned())
-    );
+    assert_eq!(plan.owners[&ip("192.168.1.9")], Machine::Node("a".to_owned()));
     Ok(())
 }
 
 #[test]
 fn two_pods_at_one_address_are_refused() {
-    let mut snapshot = cluster(&[
-        ("x", pod(Some("a"), &["10.0.0.1"])),
-        ("y", pod(Some("a"), &["10.0.0.1"])),
-    ]);
-    assert!(matches!(
-        drawn(&mut snapshot),
-        Err(Error::SharedAddress { .. })
-    ));
+    let mut snapshot =
+        cluster(&[("x", pod(Some("a"), &["10.0.0.1"])), ("y", pod(Some("a"), &["10.0.0.1"]))]);
+    assert!(matches!(drawn(&mut snapshot), Err(Error::SharedAddress { .. })));
 }
 
 #[test]
 fn a_finished_pod_leaves_its_address_to_another() -> Result<(), Error> {
     let mut done = pod(Some("a"), &["10.0.0.1"]);
     done.phase = Phase::Finished;
-    let plan = drawn(&mut cluster(&[
-        ("done", done),
-        ("live", pod(Some("a"), &["10.0.0.1"])),
-    ]))?;
+    let plan = drawn(&mut cluster(&[("done", done), ("live", pod(Some("a"), &["10.0.0.1"]))]))?;
     assert_eq!(plan.pods.len(), 1);
     Ok(())
 }
@@ -120,18 +98,12 @@ fn addresses_that_nobody_has_become_hosts() -> Result<(), Error> {
     let mut snapshot = cluster(&[("x", pod(Some("a"), &["10.0.0.1"]))]);
     let strangers = BTreeSet::from([ip("8.8.8.8"), ip("10.0.0.1")]);
     let plan = draw(&mut snapshot, &BTreeMap::new(), &strangers)?;
-    assert_eq!(
-        plan.hosts,
-        BTreeMap::from([("8.8.8.8".to_owned(), vec![ip("8.8.8.8")])])
-    );
+    assert_eq!(plan.hosts, BTreeMap::from([("8.8.8.8".to_owned(), vec![ip("8.8.8.8")])]));
     Ok(())
 }
 
 #[test]
 fn nothing_to_build_is_an_error() {
     assert_eq!(drawn(&mut Snapshot::default()), Err(Error::NoPod));
-    assert_eq!(
-        drawn(&mut cluster(&[("x", pod(Some("a"), &[]))])),
-        Err(Error::NoPod)
-    );
+    assert_eq!(drawn(&mut cluster(&[("x", pod(Some("a"), &[]))])), Err(Error::NoPod));
 }

@@ -25,10 +25,7 @@ impl Tuple {
         Some(Self {
             protocol: record.protocol,
             family,
-            ports: [
-                u16::from_be_bytes(record.local_port),
-                u16::from_be_bytes(record.remote_port),
-            ],
+            ports: [u16::from_be_bytes(record.local_port), u16::from_be_bytes(record.remote_port)],
             addresses: [unmapped(record.local), unmapped(record.remote)],
         })
     }

@@ -25,9 +25,7 @@ fn record(local_port: u16, remote_port: u16) -> DropRecord {
 }
 
 fn claim(ledger: &Arc<Ledger>) -> Claim {
-    ledger
-        .claim(Protocol::Tcp, Family::Ipv4, addresses())
-        .expect("ports are free")
+    ledger.claim(Protocol::Tcp, Family::Ipv4, addresses()).expect("ports are free")
 }
 
 #[test]
@@ -35,11 +33,7 @@ fn a_drop_is_the_probes_in_either_orientation() {
     for egress in [true, false] {
         let ledger = Ledger::new(BTreeSet::new());
         let claim = claim(&ledger);
-        let record = if egress {
-            record(claim.port, 80)
-        } else {
-            record(80, claim.port)
-        };
+        let record = if egress { record(claim.port, 80) } else { record(80, claim.port) };
         assert!(ledger.enter(&record));
         assert_eq!(claim.reason(), Some(Reason::NoRule));
     }
@@ -51,23 +45,10 @@ fn a_drop_of_another_port_protocol_family_or_pair_is_not() {
     let claim = claim(&ledger);
     let own = record(claim.port, 80);
     let foreign = [
-        DropRecord {
-            local_port: (claim.port + 1).to_be_bytes(),
-            ..own
-        },
-        DropRecord {
-            protocol: 17,
-            ..own
-        },
-        DropRecord {
-            ether_type: 0x86dd,
-            ..own
-        },
-        DropRecord {
-            local: mapped([1, 1, 1, 1]),
-            remote: mapped([2, 2, 2, 2]),
-            ..own
-        },
+        DropRecord { local_port: (claim.port + 1).to_be_bytes(), ..own },
+        DropRecord { protocol: 17, ..own },
+        DropRecord { ether_type: 0x86dd, ..own },
+        DropRecord { local: mapped([1, 1, 1, 1]), remote: mapped([2, 2, 2, 2]), ..own },
     ];
     for record in foreign {
         assert!(!ledger.enter(&record), "{record:?}");

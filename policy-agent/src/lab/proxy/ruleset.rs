@@ -22,34 +22,15 @@ pub fn ruleset(proxy: &Proxy) -> String {
         let frontend = format!("{kind} . inet_proto . inet_service : verdict");
         let node_port = "inet_proto . inet_service : verdict";
         let of_family = |at: &&IpAddr| at.is_ipv4() == ipv4;
-        let pods: Vec<String> = proxy
-            .pods
-            .iter()
-            .filter(of_family)
-            .map(ToString::to_string)
-            .collect();
+        let pods: Vec<String> =
+            proxy.pods.iter().filter(of_family).map(ToString::to_string).collect();
         named(&mut text, &format!("set pods{suffix}"), kind, &pods);
         let translated = services(proxy, ipv4, true);
-        named(
-            &mut text,
-            &format!("map services{suffix}"),
-            &frontend,
-            &translated,
-        );
+        named(&mut text, &format!("map services{suffix}"), &frontend, &translated);
         let refused = services(proxy, ipv4, false);
-        named(
-            &mut text,
-            &format!("map refused{suffix}"),
-            &frontend,
-            &refused,
-        );
+        named(&mut text, &format!("map refused{suffix}"), &frontend, &refused);
         let ports = node_ports(proxy, ipv4);
-        named(
-            &mut text,
-            &format!("map node-ports{suffix}"),
-            node_port,
-            &ports,
-        );
+        named(&mut text, &format!("map node-ports{suffix}"), node_port, &ports);
     }
     for (index, translation) in proxy.translations.iter().enumerate() {
         chains(&mut text, index, translation);
@@ -102,21 +83,14 @@ fn services(proxy: &Proxy, ipv4: bool, with_backends: bool) -> Vec<String> {
         if translation.backends.is_empty() == with_backends {
             continue;
         }
-        for address in translation
-            .frontends
-            .iter()
-            .filter(|at| at.is_ipv4() == ipv4)
-        {
+        for address in translation.frontends.iter().filter(|at| at.is_ipv4() == ipv4) {
             let chain = match (with_backends, translation.cluster_ips.contains(address)) {
                 (false, _) => "refuse".to_owned(),
                 (true, true) => format!("service-{index}"),
                 (true, false) => format!("external-{index}"),
             };
             let protocol = word(translation.protocol);
-            elements.push(format!(
-                "{address} . {protocol} . {} : goto {chain}",
-                translation.port
-            ));
+            elements.push(format!("{address} . {protocol} . {} : goto {chain}", translation.port));
         }
     }
     elements
@@ -125,19 +99,13 @@ fn services(proxy: &Proxy, ipv4: bool, with_backends: bool) -> Vec<String> {
 /// Elements of the map of node ports.
 fn node_ports(proxy: &Proxy, ipv4: bool) -> Vec<String> {
     let of_family = |(_, translation): &(usize, &Translation)| {
-        translation
-            .backends
-            .first()
-            .is_some_and(|backend| backend.is_ipv4() == ipv4)
+        translation.backends.first().is_some_and(|backend| backend.is_ipv4() == ipv4)
     };
     let with_backends = proxy.translations.iter().enumerate().filter(of_family);
     with_backends
         .filter_map(|(index, translation)| {
             let port = translation.node_port?;
-            Some(format!(
-                "{} . {port} : goto external-{index}",
-                word(translation.protocol)
-            ))
+            Some(format!("{} . {port} : goto external-{index}", word(translation.protocol)))
         })
         .collect()
 }
@@ -147,11 +115,7 @@ fn chains(text: &mut String, index: usize, translation: &Translation) {
     let Some(first) = translation.backends.first() else {
         return;
     };
-    let (family, pods) = if first.is_ipv4() {
-        ("ip", "@pods4")
-    } else {
-        ("ip6", "@pods6")
-    };
+    let (family, pods) = if first.is_ipv4() { ("ip", "@pods4") } else { ("ip6", "@pods6") };
     for (number, backend) in translation.backends.iter().enumerate() {
         let to = literal(*backend);
         let protocol = word(translation.protocol);
@@ -165,9 +129,8 @@ fn chains(text: &mut String, index: usize, translation: &Translation) {
         );
     }
     let count = translation.backends.len();
-    let targets: Vec<String> = (0..count)
-        .map(|number| format!("{number} : goto endpoint-{index}-{number}"))
-        .collect();
+    let targets: Vec<String> =
+        (0..count).map(|number| format!("{number} : goto endpoint-{index}-{number}")).collect();
     let targets = targets.join(", ");
     push(
         text,

@@ -63,9 +63,7 @@ fn around(address: IpAddr) -> Option<IpNetwork> {
 /// Whether something else than pods is in the subnet.
 fn foreign(network: IpNetwork, plan: &Blueprint) -> bool {
     let outer = plan.nodes.values().chain(plan.hosts.values()).flatten();
-    outer
-        .chain(&plan.frontends)
-        .any(|address| network.contains(*address))
+    outer.chain(&plan.frontends).any(|address| network.contains(*address))
 }
 
 /// The first address of the subnet, as `host-local` chooses it, unless somebody has it.

@@ -22,40 +22,23 @@ fn blueprint(pods: &[(&str, &str, &str)]) -> Blueprint {
             .or_insert_with(|| vec![ip(&format!("192.168.1.{number}"))]);
         let name = ObjectName::new("ns", *name);
         plan.owners.insert(ip(address), Machine::Pod(name.clone()));
-        plan.pods.push(PodPlan {
-            name,
-            node: (*node).to_owned(),
-            addresses: vec![ip(address)],
-        });
+        plan.pods.push(PodPlan { name, node: (*node).to_owned(), addresses: vec![ip(address)] });
     }
     plan.hosts.insert("out".to_owned(), vec![ip("203.0.113.1")]);
     plan
 }
 
 fn pieces<'a>(layout: &'a Layout, machine: &str) -> &'a [Piece] {
-    let found = layout
-        .machines
-        .iter()
-        .find(|(name, _)| name.to_string() == machine);
-    found
-        .map(|(_, pieces)| pieces.as_slice())
-        .expect("the machine is there")
+    let found = layout.machines.iter().find(|(name, _)| name.to_string() == machine);
+    found.map(|(_, pieces)| pieces.as_slice()).expect("the machine is there")
 }
 
 fn route(to: &str, via: Option<&str>, index: u32) -> Piece {
-    Piece::Route {
-        to: net(to),
-        via: via.map(ip),
-        index,
-    }
+    Piece::Route { to: net(to), via: via.map(ip), index }
 }
 
 fn address(at: &str, prefix: u8, index: u32) -> Piece {
-    Piece::Address {
-        index,
-        address: ip(at),
-        prefix,
-    }
+    Piece::Address { index, address: ip(at), prefix }
 }
 
 const TWO: &[(&str, &str, &str)] = &[("x", "a", "10.244.0.5"), ("y", "b", "10.244.1.5")];
@@ -114,8 +97,7 @@ fn a_gateway_takes_nobodys_address() {
 #[test]
 fn an_ipv6_pod_gets_ipv6_routes() {
     let mut plan = blueprint(&[("x", "a", "fd00:10:244::5")]);
-    plan.nodes
-        .insert("a".to_owned(), vec![ip("192.168.1.1"), ip("2001:2::1")]);
+    plan.nodes.insert("a".to_owned(), vec![ip("192.168.1.1"), ip("2001:2::1")]);
     let layout = lay_out(&plan, Topology::Ptp);
     let pod = pieces(&layout, "ns/x");
     assert!(pod.contains(&address("fd00:10:244::5", 128, UPLINK)));
