@@ -18,7 +18,7 @@ mod subject;
 
 pub use rule::CompiledPolicy;
 
-pub(crate) use block::longest;
+pub(crate) use block::{longest, longest_around};
 pub(crate) use meaning::{AddressMeaning, MeaningOf, Resolved};
 pub(crate) use service::{Target, behind};
 
@@ -48,11 +48,8 @@ pub enum Scope<'a> {
 pub fn compile(snapshot: &Snapshot, scope: Scope<'_>) -> (Desired, Vec<Fault>) {
     let in_force = subject::in_force(snapshot, scope);
     let mut rules = RuleCompiler::default();
-    let policies: Vec<CompiledPolicy> = in_force
-        .policies
-        .iter()
-        .map(|forced| rules.policy(forced.name, forced.policy))
-        .collect();
+    let policies: Vec<CompiledPolicy> =
+        in_force.policies.iter().map(|forced| rules.policy(forced.name, forced.policy)).collect();
     let lists = Lists::of(policies.iter());
     let mut faults = Vec::new();
     let identities = identity::identities(snapshot, &lists, &mut faults);
@@ -66,11 +63,7 @@ pub fn compile(snapshot: &Snapshot, scope: Scope<'_>) -> (Desired, Vec<Fault>) {
     };
     let enforced = stage.run();
 
-    let of_addresses = identities
-        .meanings
-        .iter()
-        .cloned()
-        .map(MeaningOf::Addresses);
+    let of_addresses = identities.meanings.iter().cloned().map(MeaningOf::Addresses);
     let behind = enforced.frontends.behind.iter();
     let of_frontends = behind.map(|behind| MeaningOf::Frontends(behind.meaning(&identities)));
     let meanings = of_addresses.chain(of_frontends).map(Meaning).collect();

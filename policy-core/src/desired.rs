@@ -69,6 +69,14 @@ pub struct Isolation {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Meaning(pub(crate) MeaningOf);
 
+impl Meaning {
+    /// Whether it is that of Service frontends, and not of addresses.
+    #[must_use]
+    pub fn is_frontend(&self) -> bool {
+        matches!(self.0, MeaningOf::Frontends(_))
+    }
+}
+
 /// A Service frontend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Frontend {

@@ -84,11 +84,7 @@ impl Explanation {
 pub fn explain(snapshot: &Snapshot, desired: &Desired, question: &Question) -> Option<Explanation> {
     let from = party::source(snapshot, question)?;
     let to = party::destination(snapshot, question)?;
-    let judge = Judge {
-        snapshot,
-        desired,
-        protocol: question.protocol,
-    };
+    let judge = Judge { snapshot, desired, protocol: question.protocol };
     let egress = judge.egress(&from, &to);
     if to.backends.is_empty() && egress.allowed {
         return None;

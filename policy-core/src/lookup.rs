@@ -37,11 +37,7 @@ impl Desired {
     ) -> Result<(), Reason> {
         let content = &self.contents[isolation.content];
         if direction == Direction::Egress {
-            let frontend = Frontend {
-                address: remote,
-                protocol,
-                port,
-            };
+            let frontend = Frontend { address: remote, protocol, port };
             if let Some(&identity) = self.frontends.get(&frontend) {
                 return content.frontend(identity);
             }
@@ -64,9 +60,7 @@ impl Content {
     /// The ports of an identity; `None` where there are none.
     #[must_use]
     pub fn ports_of(&self, identity: IdentityIndex) -> Option<&Ports> {
-        self.ports
-            .get(&identity)
-            .or_else(|| self.ports.get(&DEFAULT_IDENTITY))
+        self.ports.get(&identity).or_else(|| self.ports.get(&DEFAULT_IDENTITY))
     }
 
     /// What happens to a new connection to a frontend of this identity.
@@ -75,11 +69,7 @@ impl Content {
     ///
     /// The reason for which the packet is dropped.
     pub fn frontend(&self, identity: IdentityIndex) -> Result<(), Reason> {
-        let open = || {
-            self.ports
-                .get(&DEFAULT_IDENTITY)
-                .is_some_and(|ports| ports.every_protocol)
-        };
+        let open = || self.ports.get(&DEFAULT_IDENTITY).is_some_and(|ports| ports.every_protocol);
         match self.frontends.get(&identity) {
             Some(FrontendOutcome::Pass) => Ok(()),
             Some(FrontendOutcome::Refuse(reason)) => Err(*reason),

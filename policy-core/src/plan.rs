@@ -1,10 +1,39 @@
 //! From what the kernel has to what it should have, one map write at a time.
+//!
+//! After every single step each packet gets the verdict of the old state or of the new one
+//! (S49). The order that gives it:
+//!
+//! 1. Endpoints of pods that are gone.
+//! 2. Contents that know the old numbers by their old outcome and the fresh ones by their new
+//!    one; endpoints are switched to them.
+//! 3. Frontends, addresses and blocks go to their new numbers.
+//! 4. Endpoints are switched to the new contents; what was to become number 0 becomes it now,
+//!    and frontends that are no more go.
+//! 5. Endpoints that begin to be isolated, and new ones; then one bump of the epoch for each
+//!    endpoint for which some verdict changed.
+//! 6. What nothing refers to any more is deleted.
+//!
+//! A packet reads its endpoint, then the tables, then the content. A step that writes or deletes
+//! an entry of a table or a content must therefore wait until no classifier runs that began
+//! before the endpoints were last written.
 
+mod actual;
+mod content;
+mod endpoint;
+mod entry;
+mod moves;
+mod numbers;
+mod stage;
 mod step;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+pub use actual::Actual;
 pub use step::Step;
+
+use crate::{desired::Desired, model::ObjectName};
+
+use stage::Stages;
 
 /// A host-side interface, as discovery found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,3 +50,40 @@ pub struct Interface {
 
 /// Interfaces of the node, by index.
 pub type Interfaces = BTreeMap<u32, Interface>;
+
+/// What else a plan depends on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlanOptions {
+    /// Pods may send from any address (S46, opt-out).
+    pub may_spoof: bool,
+}
+
+/// What is to be done, and what cannot be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Writes, in their order. Empty where the kernel has what it should have.
+    pub steps: Vec<Step>,
+    /// Pods of the node that no interface was found for.
+    pub pods_without_interface: Vec<ObjectName>,
+    /// Interfaces that belong to no pod of the node, or that found no free slot.
+    pub interfaces_without_pod: Vec<u32>,
+}
+
+/// Plans the way from `actual` to `desired`.
+///
+/// Books numbers for new identities in `actual`, which changes nothing that the kernel holds;
+/// that is for [`Actual::apply`], step by step. A plan may be left at any step for a new one.
+#[must_use]
+pub fn plan(
+    actual: &mut Actual,
+    desired: &Desired,
+    interfaces: &Interfaces,
+    options: PlanOptions,
+) -> Plan {
+    let (plan, meanings) = {
+        let stages = Stages::new(actual, desired, interfaces, options);
+        (stages.plan(), stages.meanings())
+    };
+    actual.meanings = meanings;
+    plan
+}

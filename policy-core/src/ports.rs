@@ -15,18 +15,12 @@ impl Ports {
     /// Every protocol, ICMP included.
     #[must_use]
     pub fn everything() -> Self {
-        Self {
-            every_protocol: true,
-            ranges: Vec::new(),
-        }
+        Self { every_protocol: true, ranges: Vec::new() }
     }
 
     /// Ranges in any order, overlapping or not; one whose last port is below its first is empty.
     pub fn from_ranges(ranges: impl IntoIterator<Item = (Protocol, u16, u16)>) -> Self {
-        let mut all: Vec<_> = ranges
-            .into_iter()
-            .filter(|(_, first, last)| first <= last)
-            .collect();
+        let mut all: Vec<_> = ranges.into_iter().filter(|(_, first, last)| first <= last).collect();
         all.sort_unstable();
         let mut ranges: Vec<(Protocol, u16, u16)> = Vec::with_capacity(all.len());
         for (protocol, first, last) in all {
@@ -37,10 +31,7 @@ impl Ports {
                 _ => ranges.push((protocol, first, last)),
             }
         }
-        Self {
-            every_protocol: false,
-            ranges,
-        }
+        Self { every_protocol: false, ranges }
     }
 
     /// What any of them holds.
@@ -58,9 +49,7 @@ impl Ports {
     /// Whether a port of a protocol is in it.
     #[must_use]
     pub fn contains(&self, protocol: Protocol, port: u16) -> bool {
-        let at = self
-            .ranges
-            .partition_point(|&(p, first, _)| (p, first) <= (protocol, port));
+        let at = self.ranges.partition_point(|&(p, first, _)| (p, first) <= (protocol, port));
         let before = at.checked_sub(1).and_then(|index| self.ranges.get(index));
         self.every_protocol || before.is_some_and(|&(p, _, last)| p == protocol && port <= last)
     }
@@ -96,14 +85,9 @@ mod tests {
     #[test]
     fn a_range_holds_both_of_its_ends() {
         let ports = Ports::from_ranges([(Tcp, 10, 20), (Tcp, 30, 30)]);
-        for (port, want) in [
-            (9, false),
-            (10, true),
-            (20, true),
-            (21, false),
-            (30, true),
-            (31, false),
-        ] {
+        for (port, want) in
+            [(9, false), (10, true), (20, true), (21, false), (30, true), (31, false)]
+        {
             assert_eq!(ports.contains(Tcp, port), want, "{port}");
         }
         assert!(!ports.contains(Udp, 10));

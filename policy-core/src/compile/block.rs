@@ -57,23 +57,13 @@ pub(super) fn prefixes(lists: &Lists, sets: &mut Sets) -> Prefixes<SetId> {
     let mut open: Vec<(IpNetwork, Vec<usize>)> = Vec::new();
     let mut table = BTreeMap::new();
     for (prefix, edge) in edges {
-        while open
-            .last()
-            .is_some_and(|(outer, _)| !contains(*outer, prefix))
-        {
+        while open.last().is_some_and(|(outer, _)| !contains(*outer, prefix)) {
             open.pop();
         }
-        let mut matching = open
-            .last()
-            .map(|(_, blocks)| blocks.clone())
-            .unwrap_or_default();
+        let mut matching = open.last().map(|(_, blocks)| blocks.clone()).unwrap_or_default();
         matching.retain(|block| edge.ends.binary_search(block).is_err());
         matching.extend(edge.starts);
-        let ids = matching
-            .iter()
-            .flat_map(|&block| &lists_of[block])
-            .copied()
-            .collect();
+        let ids = matching.iter().flat_map(|&block| &lists_of[block]).copied().collect();
         table.insert(prefix, sets.intern(ids));
         open.push((prefix, matching));
     }
@@ -82,7 +72,12 @@ pub(super) fn prefixes(lists: &Lists, sets: &mut Sets) -> Prefixes<SetId> {
 
 /// What the longest prefix around an address says.
 pub(crate) fn longest<T: Copy>(prefixes: &Prefixes<T>, address: IpAddr) -> Option<T> {
-    let mut within = IpNetwork::from(address);
+    longest_around(prefixes, IpNetwork::from(address))
+}
+
+/// What the longest prefix around a block says, itself included.
+pub(crate) fn longest_around<T: Copy>(prefixes: &Prefixes<T>, block: IpNetwork) -> Option<T> {
+    let mut within = block;
     loop {
         let (&prefix, &value) = prefixes.range(..=within).next_back()?;
         if contains(prefix, within) {
@@ -110,9 +105,7 @@ fn common(a: IpNetwork, b: IpNetwork) -> Option<IpNetwork> {
 }
 
 fn block_of(address: IpAddr, length: u8) -> Option<IpNetwork> {
-    IpNetwork::new(address, length)
-        .ok()
-        .map(super::rule::masked)
+    IpNetwork::new(address, length).ok().map(super::rule::masked)
 }
 
 #[cfg(test)]
@@ -121,13 +114,7 @@ mod tests {
 
     #[test]
     fn the_longest_prefix_decides() {
-        let blocks = [
-            "10.0.0.0/8",
-            "10.0.0.0/16",
-            "10.0.5.0/24",
-            "10.0.5.7/32",
-            "fd00::/8",
-        ];
+        let blocks = ["10.0.0.0/8", "10.0.0.0/16", "10.0.5.0/24", "10.0.5.7/32", "fd00::/8"];
         let parse = |block: &str| block.parse::<IpNetwork>().expect("a block");
         let table: Prefixes<usize> = blocks.iter().map(|b| parse(b)).zip(0..).collect();
         #[rustfmt::skip]

@@ -53,21 +53,15 @@ impl Stage<'_> {
     /// Makes the contents, and the endpoints that refer to them.
     pub(super) fn run(&self) -> Enforced {
         let tables = self.tables();
-        let addresses: Vec<Vec<IpAddr>> = self
-            .subjects
-            .iter()
-            .map(|s| s.pod.usable_addresses().collect())
-            .collect();
+        let addresses: Vec<Vec<IpAddr>> =
+            self.subjects.iter().map(|s| s.pod.usable_addresses().collect()).collect();
         let isolated = addresses.iter().zip(&tables.of);
         let callers: Vec<Caller<'_>> = isolated
             .filter_map(|(own, [_, egress])| Some((own.as_slice(), &tables.distinct[(*egress)?])))
             .collect();
         // Where nothing isolates egress, no look-up of a frontend is ever made.
-        let targets = if callers.is_empty() {
-            BTreeMap::new()
-        } else {
-            service::frontends(self.snapshot)
-        };
+        let targets =
+            if callers.is_empty() { BTreeMap::new() } else { service::frontends(self.snapshot) };
         let frontends = Frontends::number(&targets, self.identities, &callers);
         let mut contents = Contents::new(&tables.distinct, &frontends);
         let mut endpoints = BTreeMap::new();
@@ -83,26 +77,14 @@ impl Stage<'_> {
                 policies: self.names_of(&subject.egress),
             });
             let (uid, addresses) = (subject.pod.uid.clone(), addresses.clone());
-            let endpoint = DesiredEndpoint {
-                uid,
-                addresses,
-                ingress,
-                egress,
-            };
+            let endpoint = DesiredEndpoint { uid, addresses, ingress, egress };
             endpoints.insert(subject.name.clone(), endpoint);
         }
-        Enforced {
-            endpoints,
-            contents: contents.distinct,
-            frontends,
-        }
+        Enforced { endpoints, contents: contents.distinct, frontends }
     }
 
     fn names_of(&self, policies: &[PolicyIndex]) -> Vec<ObjectName> {
-        policies
-            .iter()
-            .map(|&index| self.names[index].clone())
-            .collect()
+        policies.iter().map(|&index| self.names[index].clone()).collect()
     }
 
     /// Makes each distinct table once.
@@ -113,20 +95,12 @@ impl Stage<'_> {
             let mut of = |direction, policies| {
                 let resolved = self.resolved(subject, direction, policies);
                 let distinct = &mut tables.distinct;
-                *known
-                    .entry((direction, policies, resolved))
-                    .or_insert_with(|| {
-                        let policies = policies.iter().map(|&index| &self.policies[index]);
-                        let (pod, lists) = (subject.pod, self.lists);
-                        distinct.push(grant::table(
-                            policies,
-                            direction,
-                            pod,
-                            lists,
-                            self.identities,
-                        ));
-                        distinct.len() - 1
-                    })
+                *known.entry((direction, policies, resolved)).or_insert_with(|| {
+                    let policies = policies.iter().map(|&index| &self.policies[index]);
+                    let (pod, lists) = (subject.pod, self.lists);
+                    distinct.push(grant::table(policies, direction, pod, lists, self.identities));
+                    distinct.len() - 1
+                })
             };
             let ingress = subject.ingress.as_slice();
             let ingress = (!ingress.is_empty()).then(|| of(Direction::Ingress, ingress));
@@ -146,12 +120,8 @@ impl Stage<'_> {
         if direction == Direction::Egress {
             return Resolved::new();
         }
-        let rules = policies
-            .iter()
-            .flat_map(|&index| self.policies[index].rules(direction));
-        rules
-            .flat_map(|rule| rule.ports.names_on(subject.pod))
-            .collect()
+        let rules = policies.iter().flat_map(|&index| self.policies[index].rules(direction));
+        rules.flat_map(|rule| rule.ports.names_on(subject.pod)).collect()
     }
 }
 
@@ -168,13 +138,7 @@ struct Contents<'a> {
 impl<'a> Contents<'a> {
     fn new(tables: &'a [Table], frontends: &'a Frontends) -> Self {
         let (distinct, index, known) = (Vec::new(), BTreeMap::new(), HashMap::new());
-        Self {
-            tables,
-            frontends,
-            distinct,
-            index,
-            known,
-        }
+        Self { tables, frontends, distinct, index, known }
     }
 
     fn ingress(&mut self, table: usize) -> ContentIndex {
@@ -182,10 +146,7 @@ impl<'a> Contents<'a> {
     }
 
     fn egress(&mut self, table: usize, addresses: &[IpAddr]) -> ContentIndex {
-        let own = addresses
-            .iter()
-            .copied()
-            .filter(|at| self.frontends.leads_back(*at));
+        let own = addresses.iter().copied().filter(|at| self.frontends.leads_back(*at));
         let own = own.collect();
         self.intern((table, Some(own)))
     }
@@ -195,15 +156,9 @@ impl<'a> Contents<'a> {
             return content;
         }
         let table = &self.tables[key.0];
-        let frontends = key
-            .1
-            .as_ref()
-            .map(|own| self.frontends.outcomes(table, own));
+        let frontends = key.1.as_ref().map(|own| self.frontends.outcomes(table, own));
         let frontends = frontends.unwrap_or_default();
-        let content = Content {
-            ports: table.ports.clone(),
-            frontends,
-        };
+        let content = Content { ports: table.ports.clone(), frontends };
         let next = self.distinct.len();
         let index = *self.index.entry(content.clone()).or_insert(next);
         if index == next {

@@ -65,9 +65,7 @@ impl Frontends {
 
     /// Whether some frontend lets this address pass because it leads back to it.
     pub(super) fn leads_back(&self, address: IpAddr) -> bool {
-        self.behind
-            .iter()
-            .any(|behind| behind.own.contains(&address))
+        self.behind.iter().any(|behind| behind.own.contains(&address))
     }
 
     /// Outcomes for a table, but those that a look-up without an entry gives anyway.
@@ -92,22 +90,13 @@ impl Behind {
     fn new(frontend: Frontend, target: &Target, identities: &Identities) -> Self {
         if target.backends.is_empty() {
             let (backends, own) = (BTreeSet::new(), BTreeSet::new());
-            return Self {
-                protocol: Protocol::Tcp,
-                backends,
-                literal: None,
-                own,
-            };
+            return Self { protocol: Protocol::Tcp, backends, literal: None, own };
         }
         let backends = target.backends.iter();
         Self {
             protocol: frontend.protocol,
-            backends: backends
-                .map(|&(at, port)| (identities.of(at), port))
-                .collect(),
-            literal: target
-                .literal
-                .then(|| (identities.of(frontend.address), frontend.port)),
+            backends: backends.map(|&(at, port)| (identities.of(at), port)).collect(),
+            literal: target.literal.then(|| (identities.of(frontend.address), frontend.port)),
             own: BTreeSet::new(),
         }
     }
@@ -128,11 +117,7 @@ impl Behind {
 
     fn outcome(&self, table: &Table, addresses: &[IpAddr]) -> FrontendOutcome {
         let allowed = |&(at, port): &(u32, u16)| table.allows(at, self.protocol, port);
-        let count = self
-            .backends
-            .iter()
-            .filter(|backend| allowed(backend))
-            .count();
+        let count = self.backends.iter().filter(|backend| allowed(backend)).count();
         if self.backends.is_empty() {
             FrontendOutcome::Refuse(Reason::ServiceNoBackend)
         } else if addresses.iter().any(|address| self.own.contains(address)) {
@@ -156,11 +141,7 @@ fn own(
     let mut by_backend: BTreeMap<IpAddr, BTreeSet<Frontend>> = BTreeMap::new();
     let addresses: BTreeSet<IpAddr> = callers.iter().flat_map(|(own, _)| *own).copied().collect();
     for (frontend, target) in targets {
-        for (backend, _) in target
-            .backends
-            .iter()
-            .filter(|(at, _)| addresses.contains(at))
-        {
+        for (backend, _) in target.backends.iter().filter(|(at, _)| addresses.contains(at)) {
             by_backend.entry(*backend).or_default().insert(*frontend);
         }
     }

@@ -38,8 +38,7 @@ impl Table {
 
     /// Whether an identity may be reached at a port.
     pub(super) fn allows(&self, identity: u32, protocol: Protocol, port: u16) -> bool {
-        self.of(identity)
-            .is_some_and(|ports| ports.contains(protocol, port))
+        self.of(identity).is_some_and(|ports| ports.contains(protocol, port))
     }
 }
 
@@ -65,10 +64,7 @@ pub(super) fn table<'a>(
             meant.entry(identity).or_default().insert(index);
         }
     }
-    if everyone
-        .iter()
-        .any(|&index| !grants[index].ports.names.is_empty())
-    {
+    if everyone.iter().any(|&index| !grants[index].ports.names.is_empty()) {
         let named = identities.meanings.iter().zip(1..);
         for (_, identity) in named.filter(|(meaning, _)| !meaning.named.is_empty()) {
             meant.entry(identity).or_default();
@@ -78,9 +74,7 @@ pub(super) fn table<'a>(
     let default = flatten(everyone.iter().map(|&index| &grants[index]), &nothing_named);
     let mut ports = BTreeMap::new();
     for (identity, indices) in meant {
-        let named = identities
-            .meaning(identity)
-            .map_or(&nothing_named, |meaning| &meaning.named);
+        let named = identities.meaning(identity).map_or(&nothing_named, |meaning| &meaning.named);
         let grants = everyone.iter().chain(&indices).map(|&index| &grants[index]);
         let flat = flatten(grants, named);
         if flat != default {
@@ -114,10 +108,7 @@ fn grants<'a>(
     }
     let join = |(peers, ports): (Option<ListId>, Vec<&RulePorts>)| {
         let numbers = Ports::union(ports.iter().map(|ports| &ports.numbers));
-        let names = ports
-            .iter()
-            .flat_map(|ports| ports.names.iter().cloned())
-            .collect();
+        let names = ports.iter().flat_map(|ports| ports.names.iter().cloned()).collect();
         let joined = RulePorts { numbers, names };
         let ports = match direction {
             Direction::Egress => joined,

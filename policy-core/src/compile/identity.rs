@@ -34,9 +34,7 @@ impl Identities {
     /// The identity of any address.
     pub(super) fn of(&self, address: IpAddr) -> u32 {
         let exact = self.addresses.get(&address).copied();
-        exact
-            .or_else(|| block::longest(&self.blocks, address))
-            .unwrap_or(0)
+        exact.or_else(|| block::longest(&self.blocks, address)).unwrap_or(0)
     }
 
     /// What an identity means; `None` for 0.
@@ -72,9 +70,8 @@ pub(super) fn identities(
         let Some(first) = owners.first() else {
             continue;
         };
-        let selected = owners[1..].iter().fold(first.lists, |set, owner| {
-            sets.intersection(set, owner.lists)
-        });
+        let selected =
+            owners[1..].iter().fold(first.lists, |set, owner| sets.intersection(set, owner.lists));
         if owners.len() > 1 {
             faults.push(shared_address(first.address, owners));
         }
@@ -86,12 +83,7 @@ pub(super) fn identities(
             addresses.insert(first.address, identity);
         }
     }
-    Identities {
-        meanings: numbers.meanings,
-        addresses,
-        blocks,
-        members: numbers.members,
-    }
+    Identities { meanings: numbers.meanings, addresses, blocks, members: numbers.members }
 }
 
 /// The addresses of all pods, sorted.
@@ -103,12 +95,7 @@ fn owned<'a>(snapshot: &'a Snapshot, lists: &'a Lists, sets: &mut Sets) -> Vec<O
         let mut addresses: Vec<_> = pod.usable_addresses().collect();
         addresses.sort_unstable();
         addresses.dedup();
-        owned.extend(addresses.into_iter().map(|address| Owned {
-            address,
-            lists,
-            name,
-            pod,
-        }));
+        owned.extend(addresses.into_iter().map(|address| Owned { address, lists, name, pod }));
     }
     owned.sort_by_key(|owned| owned.address);
     owned
@@ -116,10 +103,7 @@ fn owned<'a>(snapshot: &'a Snapshot, lists: &'a Lists, sets: &mut Sets) -> Vec<O
 
 /// What the named ports in question resolve to, on every pod that has the address.
 fn resolve(lists: &Lists, set: &[ListId], owners: &[Owned<'_>]) -> Resolved {
-    if owners
-        .iter()
-        .any(|owner| owner.pod.ports.iter().all(|port| port.name.is_none()))
-    {
+    if owners.iter().any(|owner| owner.pod.ports.iter().all(|port| port.name.is_none())) {
         return Resolved::new();
     }
     let mut resolved = Resolved::new();
@@ -127,11 +111,7 @@ fn resolve(lists: &Lists, set: &[ListId], owners: &[Owned<'_>]) -> Resolved {
         let on = |owner: &Owned<'_>| -> BTreeSet<u16> {
             owner.pod.named_ports(&name.name, name.protocol).collect()
         };
-        let common = owners
-            .iter()
-            .map(on)
-            .reduce(|a, b| &a & &b)
-            .unwrap_or_default();
+        let common = owners.iter().map(on).reduce(|a, b| &a & &b).unwrap_or_default();
         if !common.is_empty() {
             resolved.insert(name.clone(), common);
         }
@@ -161,12 +141,7 @@ struct Numbers<'a> {
 impl<'a> Numbers<'a> {
     fn new(lists: &'a Lists) -> Self {
         let members = vec![Vec::new(); lists.len()];
-        Self {
-            lists,
-            meanings: Vec::new(),
-            members,
-            index: HashMap::new(),
-        }
+        Self { lists, meanings: Vec::new(), members, index: HashMap::new() }
     }
 
     fn number(&mut self, set: SetId, named: Resolved, sets: &Sets) -> u32 {
@@ -180,10 +155,7 @@ impl<'a> Numbers<'a> {
         let ids = sets.get(set);
         // Numbers of lists follow their order, so these come sorted.
         let peers = ids.iter().map(|&id| self.lists.get(id).clone()).collect();
-        self.meanings.push(Arc::new(AddressMeaning {
-            peers,
-            named: key.1.clone(),
-        }));
+        self.meanings.push(Arc::new(AddressMeaning { peers, named: key.1.clone() }));
         let number = u32::try_from(self.meanings.len()).unwrap_or(u32::MAX);
         for &id in ids {
             self.members[id as usize].push(number);

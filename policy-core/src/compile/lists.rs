@@ -26,19 +26,12 @@ pub(super) struct Lists {
 impl Lists {
     /// Collects them from the policies in force.
     pub(super) fn of<'a>(policies: impl Iterator<Item = &'a CompiledPolicy> + Clone) -> Self {
-        let rules = policies
-            .clone()
-            .flat_map(|p| p.ingress.iter().chain(&p.egress));
+        let rules = policies.clone().flat_map(|p| p.ingress.iter().chain(&p.egress));
         let distinct: BTreeSet<_> = rules.filter_map(|rule| rule.peers.clone()).collect();
         let distinct: Vec<_> = distinct.into_iter().collect();
         let index = distinct.iter().cloned().zip(0..).collect();
         let names = vec![BTreeSet::new(); distinct.len()];
-        let mut all = Self {
-            distinct,
-            index,
-            names_for_all: BTreeSet::new(),
-            names,
-        };
+        let mut all = Self { distinct, index, names_for_all: BTreeSet::new(), names };
         for rule in policies.flat_map(|policy| &policy.egress) {
             let names = match rule.peers.as_ref().and_then(|peers| all.index.get(peers)) {
                 Some(&id) => &mut all.names[id as usize],
@@ -93,11 +86,7 @@ impl Sets {
     /// Holds the empty set only.
     pub(super) fn new() -> Self {
         let index = HashMap::from([(Vec::new(), 0)]);
-        Self {
-            distinct: vec![Vec::new()],
-            index,
-            unions: HashMap::new(),
-        }
+        Self { distinct: vec![Vec::new()], index, unions: HashMap::new() }
     }
 
     /// The number of a set.
@@ -137,11 +126,7 @@ impl Sets {
     /// What is in both.
     pub(super) fn intersection(&mut self, a: SetId, b: SetId) -> SetId {
         let other = self.get(b);
-        let both = self
-            .get(a)
-            .iter()
-            .copied()
-            .filter(|id| other.binary_search(id).is_ok());
+        let both = self.get(a).iter().copied().filter(|id| other.binary_search(id).is_ok());
         let both = both.collect();
         self.intern(both)
     }

@@ -66,9 +66,7 @@ impl RulePorts {
     pub(crate) fn names_on(&self, pod: &Pod) -> Resolved {
         let numbers = |name: &NamedPort| pod.named_ports(&name.name, name.protocol).collect();
         let resolved = self.names.iter().map(|name| (name.clone(), numbers(name)));
-        resolved
-            .filter(|(_, numbers): &(_, BTreeSet<_>)| !numbers.is_empty())
-            .collect()
+        resolved.filter(|(_, numbers): &(_, BTreeSet<_>)| !numbers.is_empty()).collect()
     }
 }
 
@@ -103,16 +101,7 @@ impl RuleCompiler {
             let used = applies(policy, direction);
             let rules = rules.iter().enumerate().filter(|_| used);
             rules
-                .map(|(rule, value)| {
-                    self.rule(
-                        Place {
-                            policy: name,
-                            direction,
-                            rule,
-                        },
-                        value,
-                    )
-                })
+                .map(|(rule, value)| self.rule(Place { policy: name, direction, rule }, value))
                 .collect::<Vec<_>>()
         };
         let ingress = rules(Direction::Ingress, &policy.ingress);
@@ -128,15 +117,10 @@ impl RuleCompiler {
         // Peers that are all invalid leave an empty list, which is nobody; no peers is everybody.
         let peers = (!rule.peers.is_empty()).then(|| {
             let peers = rule.peers.iter().enumerate();
-            let keys = peers
-                .filter_map(|(index, peer)| self.peer(place, index, peer))
-                .collect();
+            let keys = peers.filter_map(|(index, peer)| self.peer(place, index, peer)).collect();
             self.shared(PeerList::new(keys))
         });
-        CompiledRule {
-            peers,
-            ports: self.ports(place, &rule.ports),
-        }
+        CompiledRule { peers, ports: self.ports(place, &rule.ports) }
     }
 
     fn shared(&mut self, list: PeerList) -> PeerList {
@@ -150,19 +134,11 @@ impl RuleCompiler {
                     None => Namespaces::Own(place.policy.namespace.clone()),
                     Some(selector) => Namespaces::Matching(selector.clone()),
                 };
-                Some(PeerKey::Pods {
-                    namespaces,
-                    pods: pods.clone(),
-                })
+                Some(PeerKey::Pods { namespaces, pods: pods.clone() })
             }
             Peer::Block(block) => self.block(place, index, block),
             Peer::Invalid { reason } => {
-                self.fault(
-                    place,
-                    &peer_field(place, index),
-                    reason.clone(),
-                    "matches nothing",
-                );
+                self.fault(place, &peer_field(place, index), reason.clone(), "matches nothing");
                 None
             }
         }
@@ -194,10 +170,7 @@ impl RuleCompiler {
     /// No ports at all is every protocol; ports that are all invalid are none (S21, S22).
     fn ports(&mut self, place: Place<'_>, ports: &[Port]) -> RulePorts {
         if ports.is_empty() {
-            return RulePorts {
-                numbers: Ports::everything(),
-                names: BTreeSet::new(),
-            };
+            return RulePorts { numbers: Ports::everything(), names: BTreeSet::new() };
         }
         let mut ranges = Vec::new();
         let mut names = BTreeSet::new();
@@ -212,10 +185,7 @@ impl RuleCompiler {
                     continue;
                 }
                 PortSpec::Named(name) => {
-                    names.insert(NamedPort {
-                        name: name.clone(),
-                        protocol: *protocol,
-                    });
+                    names.insert(NamedPort { name: name.clone(), protocol: *protocol });
                     continue;
                 }
                 PortSpec::Range { first, last } => format!("endPort {last} is below port {first}"),
@@ -224,10 +194,7 @@ impl RuleCompiler {
             let field = format!("{}.ports[{index}]", rule_field(place));
             self.fault(place, &field, reason, "allows nothing");
         }
-        RulePorts {
-            numbers: Ports::from_ranges(ranges),
-            names,
-        }
+        RulePorts { numbers: Ports::from_ranges(ranges), names }
     }
 
     fn fault(&mut self, place: Place<'_>, field: &str, reason: String, action: &'static str) {

@@ -35,18 +35,9 @@ impl<'a> Selection<'a> {
             })
             .collect();
         let requirements = peers.iter().flat_map(|(_, pods, _)| &pods.requirements);
-        let keys = requirements
-            .map(|requirement| requirement.key.as_str())
-            .collect();
+        let keys = requirements.map(|requirement| requirement.key.as_str()).collect();
         let candidates = Vec::new();
-        Self {
-            snapshot,
-            peers,
-            keys,
-            namespace: None,
-            candidates,
-            known: HashMap::new(),
-        }
+        Self { snapshot, peers, keys, namespace: None, candidates, known: HashMap::new() }
     }
 
     /// The lists that match a pod. Quick where calls come ordered by namespace.
@@ -57,10 +48,7 @@ impl<'a> Selection<'a> {
         if self.candidates.is_empty() {
             return 0;
         }
-        let labels = pod
-            .labels
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()));
+        let labels = pod.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let relevant: Vec<_> = labels.filter(|(key, _)| self.keys.contains(key)).collect();
         if let Some(&set) = self.known.get(&relevant) {
             return set;
@@ -74,12 +62,8 @@ impl<'a> Selection<'a> {
 
     /// Finds the peers that mean pods of this namespace.
     fn enter(&mut self, namespace: &'a str) {
-        let mut labels: Labels = self
-            .snapshot
-            .namespaces
-            .get(namespace)
-            .cloned()
-            .unwrap_or_default();
+        let mut labels: Labels =
+            self.snapshot.namespaces.get(namespace).cloned().unwrap_or_default();
         labels.insert(NAMESPACE_NAME.to_owned(), namespace.to_owned());
         self.namespace = Some(namespace);
         self.known.clear();

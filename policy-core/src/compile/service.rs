@@ -58,9 +58,7 @@ impl<'a> Slices<'a> {
         }
         let those = |wanted: fn(&SliceEndpoint) -> bool| -> Backends {
             let wanted = found.iter().filter(|(endpoint, _)| wanted(endpoint));
-            wanted
-                .map(|(endpoint, port)| (endpoint.address, *port))
-                .collect()
+            wanted.map(|(endpoint, port)| (endpoint.address, *port)).collect()
         };
         let ready = those(|endpoint| endpoint.ready);
         if ready.is_empty() {
@@ -81,23 +79,12 @@ pub(crate) fn frontends(snapshot: &Snapshot) -> BTreeMap<Frontend, Target> {
             let of = |family| Arc::new(slices.backends(name, port, family));
             let backends = [of(Family::Ipv4), of(Family::Ipv6)];
             for (address, number, literal) in places(service, port, &nodes) {
-                let frontend = Frontend {
-                    address,
-                    protocol: port.protocol,
-                    port: number,
-                };
+                let frontend = Frontend { address, protocol: port.protocol, port: number };
                 let behind = match Family::of(address) {
                     Family::Ipv4 => &backends[0],
                     Family::Ipv6 => &backends[1],
                 };
-                add(
-                    &mut all,
-                    frontend,
-                    Target {
-                        backends: Arc::clone(behind),
-                        literal,
-                    },
-                );
+                add(&mut all, frontend, Target { backends: Arc::clone(behind), literal });
             }
         }
     }
@@ -112,18 +99,10 @@ pub(crate) fn behind(
     number: u16,
 ) -> Option<Target> {
     let nodes: BTreeSet<IpAddr> = snapshot.nodes.values().flatten().copied().collect();
-    let frontend = Frontend {
-        address,
-        protocol,
-        port: number,
-    };
+    let frontend = Frontend { address, protocol, port: number };
     let mut all = BTreeMap::new();
     for (name, service) in &snapshot.services {
-        for port in service
-            .ports
-            .iter()
-            .filter(|port| port.protocol == protocol)
-        {
+        for port in service.ports.iter().filter(|port| port.protocol == protocol) {
             let mut places = places(service, port, &nodes);
             if let Some((.., literal)) = places.find(|&(a, p, _)| (a, p) == (address, number)) {
                 let slices = Slices::of(snapshot);
@@ -141,14 +120,8 @@ fn places<'a>(
     port: &'a ServicePort,
     nodes: &'a BTreeSet<IpAddr>,
 ) -> impl Iterator<Item = (IpAddr, u16, bool)> + 'a {
-    let cluster = service
-        .cluster_ips
-        .iter()
-        .map(|&address| (address, port.port, false));
-    let external = service
-        .external_ips
-        .iter()
-        .map(|&address| (address, port.port, true));
+    let cluster = service.cluster_ips.iter().map(|&address| (address, port.port, false));
+    let external = service.external_ips.iter().map(|&address| (address, port.port, true));
     let nodes = port
         .node_port
         .into_iter()

@@ -51,25 +51,13 @@ pub(super) fn in_force<'a>(snapshot: &'a Snapshot, scope: Scope<'_>) -> InForce<
             namespace = Some(&name.namespace);
             candidates = policies_of(snapshot, &name.namespace);
         }
-        let mut subject = Subject {
-            name,
-            pod,
-            ingress: Vec::new(),
-            egress: Vec::new(),
-        };
+        let mut subject = Subject { name, pod, ingress: Vec::new(), egress: Vec::new() };
         for (policy_name, policy, index) in &mut candidates {
-            if policy
-                .subject
-                .as_ref()
-                .is_some_and(|subject| !subject.matches(&pod.labels))
-            {
+            if policy.subject.as_ref().is_some_and(|subject| !subject.matches(&pod.labels)) {
                 continue;
             }
             let index = *index.get_or_insert_with(|| {
-                policies.push(ForcedPolicy {
-                    name: policy_name,
-                    policy,
-                });
+                policies.push(ForcedPolicy { name: policy_name, policy });
                 policies.len() - 1
             });
             if applies(policy, Direction::Ingress) {

@@ -39,9 +39,7 @@ impl Judge<'_> {
         }
         let (at, port) = (to.address, to.port);
         let isolation = isolated.isolation;
-        let verdict = self
-            .desired
-            .judge(isolation, Direction::Egress, at, self.protocol, port);
+        let verdict = self.desired.judge(isolation, Direction::Egress, at, self.protocol, port);
         if verdict.is_err() {
             return denied(isolation);
         }
@@ -57,20 +55,14 @@ impl Judge<'_> {
 
     /// Ingress of the destination; of a Service that of all its backends.
     pub(super) fn ingress(&self, from: &End<'_>, to: &Destination<'_>) -> Half {
-        let halves = to
-            .backends
-            .iter()
-            .map(|(end, port)| self.ingress_of(from, end, *port));
+        let halves = to.backends.iter().map(|(end, port)| self.ingress_of(from, end, *port));
         let (allow, deny): (Vec<_>, Vec<_>) = halves.partition(|half| half.allowed);
         let decisive = if deny.is_empty() { allow } else { deny };
         let allowed_all = decisive.iter().all(|half| half.allowed);
         let mut by: Vec<_> = decisive.into_iter().flat_map(|half| half.by).collect();
         by.sort();
         by.dedup();
-        Half {
-            allowed: allowed_all,
-            by,
-        }
+        Half { allowed: allowed_all, by }
     }
 
     fn ingress_of(&self, from: &End<'_>, to: &End<'_>, port: u16) -> Half {
@@ -81,10 +73,7 @@ impl Judge<'_> {
             return open();
         }
         let (isolation, at) = (isolated.isolation, from.address);
-        match self
-            .desired
-            .judge(isolation, Direction::Ingress, at, self.protocol, port)
-        {
+        match self.desired.judge(isolation, Direction::Ingress, at, self.protocol, port) {
             Ok(()) => allowed(self.rules(&isolated, at, port)),
             Err(_) => denied(isolation),
         }
@@ -98,11 +87,7 @@ impl Judge<'_> {
             Direction::Ingress => endpoint.ingress.as_ref(),
             Direction::Egress => endpoint.egress.as_ref(),
         }?;
-        Some(Isolated {
-            pod,
-            direction,
-            isolation,
-        })
+        Some(Isolated { pod, direction, isolation })
     }
 
     /// The rules that allow an address at a port.
@@ -129,21 +114,12 @@ impl Judge<'_> {
                     .then(|| deciding(&name, Some(index)))
             }))
         };
-        isolated
-            .isolation
-            .policies
-            .iter()
-            .filter_map(|name| allows(&name))
-            .flatten()
-            .collect()
+        isolated.isolation.policies.iter().filter_map(|name| allows(&name)).flatten().collect()
     }
 }
 
 fn open() -> Half {
-    Half {
-        allowed: true,
-        by: Vec::new(),
-    }
+    Half { allowed: true, by: Vec::new() }
 }
 
 fn allowed(mut by: Vec<Deciding>) -> Half {
@@ -153,18 +129,10 @@ fn allowed(mut by: Vec<Deciding>) -> Half {
 }
 
 fn denied(isolation: &Isolation) -> Half {
-    let by = isolation
-        .policies
-        .iter()
-        .map(|policy| deciding(policy, None))
-        .collect();
+    let by = isolation.policies.iter().map(|policy| deciding(policy, None)).collect();
     Half { allowed: false, by }
 }
 
 fn deciding(policy: &ObjectName, rule: Option<usize>) -> Deciding {
-    Deciding {
-        kind: "NetworkPolicy",
-        policy: policy.clone(),
-        rule,
-    }
+    Deciding { kind: "NetworkPolicy", policy: policy.clone(), rule }
 }

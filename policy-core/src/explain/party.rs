@@ -62,67 +62,41 @@ pub(super) fn destination<'a>(
         Party::Pod(name) => {
             let end = pod(snapshot, name, family)?;
             let (address, backends) = (end.address, vec![(end, port)]);
-            return Some(Destination {
-                address,
-                port,
-                frontend: None,
-                backends,
-            });
+            return Some(Destination { address, port, frontend: None, backends });
         }
         Party::Address(address) => in_family(*address, family)?,
         Party::Service(name) => {
             let service = snapshot.services.get(name)?;
-            *service
-                .cluster_ips
-                .iter()
-                .find(|address| Family::of(**address) == family)?
+            *service.cluster_ips.iter().find(|address| Family::of(**address) == family)?
         }
     };
     let frontend = behind(snapshot, address, question.protocol, port);
     let backends = match (&frontend, &question.to) {
         (Some(target), _) => {
             let backends = target.backends.iter();
-            backends
-                .map(|&(backend, port)| (end(snapshot, backend), port))
-                .collect()
+            backends.map(|&(backend, port)| (end(snapshot, backend), port)).collect()
         }
         (None, Party::Service(_)) => return None,
         (None, _) => vec![(end(snapshot, address), port)],
     };
-    Some(Destination {
-        address,
-        port,
-        frontend,
-        backends,
-    })
+    Some(Destination { address, port, frontend, backends })
 }
 
 /// A pod that runs; one with `hostNetwork` is its node.
 fn pod<'a>(snapshot: &'a Snapshot, name: &ObjectName, family: Family) -> Option<End<'a>> {
     let (name, pod) = snapshot.pods.get_key_value(name)?;
     if pod.is_subject() {
-        let address = pod
-            .usable_addresses()
-            .find(|address| Family::of(*address) == family)?;
-        return Some(End {
-            address,
-            kind: EndKind::Pod(name, pod),
-        });
+        let address = pod.usable_addresses().find(|address| Family::of(*address) == family)?;
+        return Some(End { address, kind: EndKind::Pod(name, pod) });
     }
     if !pod.host_network || pod.phase != crate::model::Phase::Live {
         return None;
     }
     let node = pod.node.as_deref();
-    let of_node = node
-        .and_then(|node| snapshot.nodes.get(node))
-        .into_iter()
-        .flatten();
+    let of_node = node.and_then(|node| snapshot.nodes.get(node)).into_iter().flatten();
     let mut addresses = pod.addresses.iter().chain(of_node);
     let address = *addresses.find(|address| Family::of(**address) == family)?;
-    Some(End {
-        address,
-        kind: EndKind::Node(node),
-    })
+    Some(End { address, kind: EndKind::Node(node) })
 }
 
 fn end(snapshot: &Snapshot, address: IpAddr) -> End<'_> {
@@ -131,9 +105,7 @@ fn end(snapshot: &Snapshot, address: IpAddr) -> End<'_> {
         let (name, _) = nodes.find(|(_, addresses)| addresses.contains(&address))?;
         Some(EndKind::Node(Some(name)))
     };
-    let kind = owner(snapshot, address)
-        .or_else(node)
-        .unwrap_or(EndKind::Outside);
+    let kind = owner(snapshot, address).or_else(node).unwrap_or(EndKind::Outside);
     End { address, kind }
 }
 
@@ -171,9 +143,6 @@ impl<'a> End<'a> {
 impl Destination<'_> {
     /// Addresses of the backends, for attribution of what a frontend decides.
     pub(super) fn places(&self) -> BTreeSet<(IpAddr, u16)> {
-        self.backends
-            .iter()
-            .map(|(end, port)| (end.address, *port))
-            .collect()
+        self.backends.iter().map(|(end, port)| (end.address, *port)).collect()
     }
 }

@@ -14,10 +14,7 @@ pub struct ObjectName {
 impl ObjectName {
     /// Puts a name together.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        Self { namespace: namespace.into(), name: name.into() }
     }
 }
 

@@ -53,10 +53,7 @@ impl Pod {
 
     /// Its addresses that packets can carry: never one that maps IPv4 into IPv6.
     pub fn usable_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.addresses
-            .iter()
-            .copied()
-            .filter(|address| is_usable(*address))
+        self.addresses.iter().copied().filter(|address| is_usable(*address))
     }
 
     /// Numbers of its ports of this name and protocol (S23).

@@ -41,9 +41,7 @@ impl Selector {
     /// Whether all requirements hold of these labels.
     #[must_use]
     pub fn matches(&self, labels: &Labels) -> bool {
-        self.requirements
-            .iter()
-            .all(|requirement| requirement.holds(labels))
+        self.requirements.iter().all(|requirement| requirement.holds(labels))
     }
 }
 

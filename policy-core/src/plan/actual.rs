@@ -1,0 +1,136 @@
+//! What the maps of a node hold, kept by the steps that were carried out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnetwork::IpNetwork;
+use policy_common::{
+    allow::{DEFAULT_IDENTITY, PortChunk, PortSet},
+    endpoint::Endpoint,
+};
+
+use crate::{
+    compile::longest,
+    desired::{Frontend, Meaning},
+};
+
+use super::{
+    Step,
+    entry::{self, Bitmap, Entries},
+};
+
+/// The content of the maps. Empty where the agent has just loaded its programs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Actual {
+    /// Numbers of identities, and what they were given out for.
+    pub(super) meanings: BTreeMap<u32, Meaning>,
+    pub(super) addresses: BTreeMap<IpAddr, u32>,
+    pub(super) blocks: BTreeMap<IpNetwork, u32>,
+    pub(super) frontends: BTreeMap<Frontend, u32>,
+    pub(super) contents: BTreeMap<u32, Vec<PortSet>>,
+    pub(super) bitmaps: BTreeMap<u32, Bitmap>,
+    pub(super) endpoints: BTreeMap<u32, Endpoint>,
+    pub(super) node_addresses: BTreeSet<IpAddr>,
+}
+
+impl Actual {
+    /// Notes a step that the kernel has carried out.
+    pub fn apply(&mut self, step: &Step) {
+        match step {
+            Step::PutPortChunk(PortChunk { key, bits }) => {
+                let bitmap = self.bitmaps.entry(key.bitmap).or_default();
+                bitmap.insert((key.protocol, key.chunk), *bits);
+            }
+            Step::PutContent { content, entries } => {
+                self.contents.insert(*content, entries.clone());
+            }
+            Step::PutIdentity { address, identity } => {
+                self.addresses.insert(*address, *identity);
+            }
+            Step::PutBlock { block, identity } => {
+                self.blocks.insert(*block, *identity);
+            }
+            Step::PutFrontend { frontend, identity } => {
+                self.frontends.insert(*frontend, *identity);
+            }
+            Step::PutNodeAddress(address) => {
+                self.node_addresses.insert(*address);
+            }
+            Step::PutEndpoint(endpoint) => {
+                self.endpoints.insert(endpoint.ifindex, *endpoint);
+            }
+            Step::BumpEpoch { .. } => {}
+            Step::DeleteEndpoint { ifindex, .. } => {
+                self.endpoints.remove(ifindex);
+            }
+            Step::DeleteFrontend(frontend) => {
+                self.frontends.remove(frontend);
+            }
+            Step::DeleteBlock(block) => {
+                self.blocks.remove(block);
+            }
+            Step::DeleteIdentity(address) => {
+                self.addresses.remove(address);
+            }
+            Step::DeleteNodeAddress(address) => {
+                self.node_addresses.remove(address);
+            }
+            Step::DeleteContent { content } => {
+                self.contents.remove(content);
+            }
+            Step::DeletePortBitmap { bitmap } => {
+                self.bitmaps.remove(bitmap);
+            }
+        }
+    }
+
+    /// Endpoints, by the index of their interface.
+    #[must_use]
+    pub fn endpoints(&self) -> &BTreeMap<u32, Endpoint> {
+        &self.endpoints
+    }
+
+    /// Entries of an allow map.
+    #[must_use]
+    pub fn content(&self, content: u32) -> Option<&[PortSet]> {
+        self.contents.get(&content).map(Vec::as_slice)
+    }
+
+    /// Number that the identities of a frontend's backends have; `None` where it is none.
+    #[must_use]
+    pub fn frontend(&self, frontend: &Frontend) -> Option<u32> {
+        self.frontends.get(frontend).copied()
+    }
+
+    /// The number that the classifiers find for an address.
+    #[must_use]
+    pub fn identity_of(&self, address: IpAddr) -> u32 {
+        let exact = self.addresses.get(&address).copied();
+        exact.or_else(|| longest(&self.blocks, address)).unwrap_or(DEFAULT_IDENTITY)
+    }
+
+    /// Ports of a bitmap that are set, by protocol number.
+    #[must_use]
+    pub fn bitmap_holds(&self, bitmap: u32, protocol: u8, port: u16) -> bool {
+        let [chunk, low] = port.to_be_bytes();
+        let chunks = self.bitmaps.get(&bitmap);
+        let bits = chunks.and_then(|chunks| chunks.get(&(protocol, chunk)));
+        bits.is_some_and(|bits| bits[usize::from(low / 64)] >> (low % 64) & 1 != 0)
+    }
+
+    /// The compiler's form of an allow map; one that is missing passes nothing.
+    pub(super) fn entries(&self, content: u32) -> Entries {
+        let sets = self.contents.get(&content).into_iter().flatten();
+        sets.map(|set| (set.identity, entry::decode(set, &self.bitmaps))).collect()
+    }
+
+    /// Numbers that some map refers to.
+    pub(super) fn used_numbers(&self) -> BTreeSet<u32> {
+        let tables = self.addresses.values().chain(self.blocks.values());
+        let tables = tables.chain(self.frontends.values()).copied();
+        let contents = self.contents.values().flatten().map(|set| set.identity);
+        tables.chain(contents).collect()
+    }
+}

@@ -1,0 +1,144 @@
+//! Which pod is at which interface, and what its endpoint says.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use policy_common::{
+    endpoint::{Endpoint, MAY_SPOOF},
+    limits,
+};
+
+use crate::{
+    desired::{Desired, DesiredEndpoint},
+    model::ObjectName,
+};
+
+use super::{Actual, Interface, Interfaces, PlanOptions};
+
+/// A pod at its interface.
+pub(super) struct Matched<'a> {
+    pub(super) desired: &'a DesiredEndpoint,
+    /// What the kernel has there for the same pod.
+    pub(super) old: Option<&'a Endpoint>,
+    /// What it shall have, without contents.
+    pub(super) new: Endpoint,
+}
+
+/// Pods and interfaces, as far as they find each other.
+pub(super) struct Matching<'a> {
+    pub(super) matched: Vec<Matched<'a>>,
+    pub(super) pods_without_interface: Vec<ObjectName>,
+    pub(super) interfaces_without_pod: Vec<u32>,
+    /// Endpoints of pods that are gone.
+    pub(super) gone: Vec<&'a Endpoint>,
+}
+
+/// Brings pods and interfaces together by their addresses.
+pub(super) fn matching<'a>(
+    actual: &'a Actual,
+    desired: &'a Desired,
+    interfaces: &'a Interfaces,
+    options: PlanOptions,
+) -> Matching<'a> {
+    let mut owners: BTreeMap<IpAddr, Vec<&ObjectName>> = BTreeMap::new();
+    for (name, endpoint) in &desired.endpoints {
+        for address in &endpoint.addresses {
+            owners.entry(*address).or_default().push(name);
+        }
+    }
+    let mut found = BTreeSet::new();
+    let mut interfaces_without_pod = Vec::new();
+    let mut pairs = Vec::new();
+    for interface in interfaces.values() {
+        let Some(name) = owner(&owners, interface) else {
+            interfaces_without_pod.push(interface.ifindex);
+            continue;
+        };
+        found.insert(name);
+        pairs.push((interface, &desired.endpoints[name]));
+    }
+    let mut matched: Vec<Matched<'a>> = Vec::new();
+    let same = |interface: &Interface, desired: &DesiredEndpoint| {
+        let old = actual.endpoints.get(&interface.ifindex)?;
+        is_same_pod(old, &desired.addresses).then_some(old)
+    };
+    let held =
+        pairs.iter().filter_map(|&(interface, desired)| Some(same(interface, desired)?.slot));
+    let held: BTreeSet<u32> = held.collect();
+    // A slot that this plan frees goes to nobody else in it: flows still carry it.
+    let taken: BTreeSet<u32> = actual.endpoints.values().map(|old| old.slot).collect();
+    let slots = u32::try_from(limits::ENDPOINTS).unwrap_or(u32::MAX);
+    let mut free = (1..slots).filter(|slot| !taken.contains(slot) && !held.contains(slot));
+    let mut starved = BTreeSet::new();
+    for (interface, desired_endpoint) in pairs {
+        let old = same(interface, desired_endpoint);
+        let Some(slot) = old.map(|old| old.slot).or_else(|| free.next()) else {
+            starved.insert(interface.ifindex);
+            continue;
+        };
+        let new = endpoint(interface, desired_endpoint, slot, options);
+        matched.push(Matched { desired: desired_endpoint, old, new });
+    }
+    interfaces_without_pod.extend(starved);
+    let kept: BTreeSet<u32> =
+        matched.iter().filter_map(|matched| Some(matched.old?.ifindex)).collect();
+    let gone = actual.endpoints.values().filter(|old| !kept.contains(&old.ifindex)).collect();
+    let lonely = desired.endpoints.keys().filter(|name| !found.contains(name));
+    let pods_without_interface = lonely.cloned().collect();
+    Matching { matched, pods_without_interface, interfaces_without_pod, gone }
+}
+
+/// The pod that has most of an interface's addresses; of several the first by name.
+fn owner<'a>(
+    owners: &BTreeMap<IpAddr, Vec<&'a ObjectName>>,
+    interface: &Interface,
+) -> Option<&'a ObjectName> {
+    let mut count: BTreeMap<&ObjectName, usize> = BTreeMap::new();
+    for name in interface.addresses.iter().filter_map(|address| owners.get(address)).flatten() {
+        *count.entry(name).or_default() += 1;
+    }
+    let most = *count.values().max()?;
+    count.into_iter().find(|(_, found)| *found == most).map(|(name, _)| name)
+}
+
+/// Whether an endpoint may be that of a pod with these addresses: no family differs.
+fn is_same_pod(old: &Endpoint, addresses: &[IpAddr]) -> bool {
+    let (four, six) = by_family(addresses);
+    let agree4 = old.address4 == [0; 4] || four == [0; 4] || old.address4 == four;
+    let agree6 = old.address6 == [0; 16] || six == [0; 16] || old.address6 == six;
+    agree4 && agree6
+}
+
+fn endpoint(
+    interface: &Interface,
+    desired: &DesiredEndpoint,
+    slot: u32,
+    options: PlanOptions,
+) -> Endpoint {
+    let (address4, address6) = by_family(&desired.addresses);
+    Endpoint {
+        ifindex: interface.ifindex,
+        slot,
+        ingress: 0,
+        egress: 0,
+        flags: if options.may_spoof { MAY_SPOOF } else { 0 },
+        bridge: interface.bridge,
+        address4,
+        address6,
+    }
+}
+
+/// The first address of each family, zero for none.
+fn by_family(addresses: &[IpAddr]) -> ([u8; 4], [u8; 16]) {
+    let four = addresses.iter().find_map(|address| match address {
+        IpAddr::V4(address) => Some(address.octets()),
+        IpAddr::V6(_) => None,
+    });
+    let six = addresses.iter().find_map(|address| match address {
+        IpAddr::V6(address) => Some(address.octets()),
+        IpAddr::V4(_) => None,
+    });
+    (four.unwrap_or_default(), six.unwrap_or_default())
+}

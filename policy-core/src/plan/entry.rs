@@ -1,0 +1,149 @@
+//! Entries of allow maps, between the compiler's form and the kernel's.
+
+use std::collections::BTreeMap;
+
+use policy_common::{
+    allow::{
+        DEFAULT_IDENTITY, EVERY_PROTOCOL, EVERY_SCTP, EVERY_TCP, EVERY_UDP, INLINE_RANGES,
+        PortChunk, PortChunkKey, PortRange, PortSet,
+    },
+    drops::Reason,
+};
+
+use crate::{model::Protocol, ports::Ports};
+
+/// Chunks of a port bitmap, by protocol number and high byte.
+pub(super) type Bitmap = BTreeMap<(u8, u8), [u64; 4]>;
+
+/// What an allow map says of one number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Entry {
+    /// Of an identity of addresses.
+    pub(super) ports: Ports,
+    /// Of an identity of frontends: why they are refused; `None` where they pass.
+    pub(super) refusal: Option<Reason>,
+}
+
+/// An allow map, by number.
+pub(super) type Entries = BTreeMap<u32, Entry>;
+
+static NOTHING: Ports = Ports { every_protocol: false, ranges: Vec::new() };
+
+/// The ports of an identity of addresses, by its entry or the default one.
+pub(super) fn ports_of(entries: &Entries, number: u32) -> &Ports {
+    let entry = entries.get(&number).or_else(|| entries.get(&DEFAULT_IDENTITY));
+    entry.map_or(&NOTHING, |entry| &entry.ports)
+}
+
+/// Why frontends of an identity are refused, by its entry or what stands in for one.
+pub(super) fn refusal_of(entries: &Entries, number: u32) -> Option<Reason> {
+    match entries.get(&number) {
+        Some(entry) => entry.refusal,
+        None if ports_of(entries, DEFAULT_IDENTITY).every_protocol => None,
+        None => Some(Reason::ServiceDenied),
+    }
+}
+
+const WHOLE: [(Protocol, u8); 3] =
+    [(Protocol::Tcp, EVERY_TCP), (Protocol::Udp, EVERY_UDP), (Protocol::Sctp, EVERY_SCTP)];
+
+/// The kernel's form of an entry, and the bitmap that it needs beside; the caller numbers it.
+pub(super) fn encode(number: u32, entry: &Entry) -> (PortSet, Option<Bitmap>) {
+    let refusal = entry.refusal.map_or(0, |reason| reason as u8);
+    let mut set = PortSet { identity: number, refusal, ..PortSet::default() };
+    if entry.ports.every_protocol {
+        set.protocols = EVERY_PROTOCOL;
+        return (set, None);
+    }
+    let mut rest = Vec::new();
+    for &(protocol, first, last) in &entry.ports.ranges {
+        let whole = (first, last) == (0, u16::MAX);
+        match WHOLE.iter().find(|(known, _)| whole && *known == protocol) {
+            Some((_, bit)) => set.protocols |= bit,
+            None => rest.push(PortRange { protocol: protocol.number(), pad: 0, first, last }),
+        }
+    }
+    if rest.len() > INLINE_RANGES {
+        return (set, Some(bitmap(&rest)));
+    }
+    for (place, range) in set.ranges.iter_mut().zip(rest) {
+        *place = range;
+    }
+    (set, None)
+}
+
+fn bitmap(ranges: &[PortRange]) -> Bitmap {
+    let mut chunks = Bitmap::new();
+    for range in ranges {
+        for port in range.first..=range.last {
+            let [chunk, low] = port.to_be_bytes();
+            let bits = chunks.entry((range.protocol, chunk)).or_default();
+            bits[usize::from(low / 64)] |= 1 << (low % 64);
+        }
+    }
+    chunks
+}
+
+/// The compiler's form of an entry.
+pub(super) fn decode(set: &PortSet, bitmaps: &BTreeMap<u32, Bitmap>) -> Entry {
+    if set.protocols & EVERY_PROTOCOL != 0 {
+        let ports = Ports::everything();
+        return Entry { ports, refusal: Reason::from_number(set.refusal) };
+    }
+    let mut ranges = Vec::new();
+    for (protocol, bit) in WHOLE {
+        let of = |range: &&PortRange| range.protocol == protocol.number();
+        let inline = set.ranges.iter().filter(of);
+        ranges.extend(inline.map(|range| (protocol, range.first, range.last)));
+        if set.protocols & bit != 0 {
+            ranges.push((protocol, 0, u16::MAX));
+        }
+        for (&(number, chunk), bits) in bitmaps.get(&set.bitmap).into_iter().flatten() {
+            let low =
+                (0..=u8::MAX).filter(|low| bits[usize::from(low / 64)] >> (low % 64) & 1 != 0);
+            let ports = low.map(|low| u16::from_be_bytes([chunk, low]));
+            let ports = ports.filter(|_| number == protocol.number());
+            ranges.extend(ports.map(|port| (protocol, port, port)));
+        }
+    }
+    Entry { ports: Ports::from_ranges(ranges), refusal: Reason::from_number(set.refusal) }
+}
+
+/// The kernel's form of a bitmap's chunks.
+pub(super) fn chunks(bitmap: u32, chunks: &Bitmap) -> impl Iterator<Item = PortChunk> + '_ {
+    chunks.iter().map(move |(&(protocol, chunk), &bits)| PortChunk {
+        key: PortChunkKey { bitmap, protocol, chunk, pad: [0; 2] },
+        bits,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Protocol::{Sctp, Tcp, Udp};
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let many = (0..300).map(|n| (Tcp, n * 7, n * 7 + 3));
+        #[rustfmt::skip]
+        let cases: [(&str, Ports, bool); 6] = [
+            ("nothing",               Ports::default(),                                             false),
+            ("everything",            Ports::everything(),                                          false),
+            ("a whole protocol",      Ports::from_ranges([(Sctp, 0, 65535), (Tcp, 1, 1)]),           false),
+            ("four ranges",           Ports::from_ranges((0..4).map(|n| (Udp, n * 9, n * 9 + 1))),   false),
+            ("five ranges",           Ports::from_ranges((0..5).map(|n| (Udp, n * 9, n * 9 + 1))),   true),
+            ("many, and a protocol",  Ports::from_ranges(many.chain([(Udp, 0, 65535)])),             true),
+        ];
+        for (claim, ports, beside) in cases {
+            let entry = Entry { ports, refusal: None };
+            let (mut set, bitmap) = encode(3, &entry);
+            assert_eq!(bitmap.is_some(), beside, "{claim}");
+            let mut bitmaps = BTreeMap::new();
+            if let Some(bitmap) = bitmap {
+                set.bitmap = 9;
+                bitmaps.insert(9, bitmap);
+            }
+            assert_eq!(decode(&set, &bitmaps), entry, "{claim}");
+        }
+    }
+}

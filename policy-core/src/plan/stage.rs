@@ -1,0 +1,277 @@
+//! The stages of a plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use policy_common::endpoint::Endpoint;
+
+use crate::{
+    desired::{ContentIndex, Desired, Isolation, Meaning},
+    model::Direction,
+};
+
+use super::{
+    Actual, Interfaces, Plan, PlanOptions, Step,
+    content::{self, Contents},
+    endpoint::{self, Matched, Matching},
+    entry::{Entries, ports_of, refusal_of},
+    moves::{Moves, Target},
+    numbers::{Change, Numbers},
+};
+
+/// A plan in the making.
+pub(super) struct Stages<'a> {
+    actual: &'a Actual,
+    desired: &'a Desired,
+    matching: Matching<'a>,
+    /// Contents of the kernel, in the compiler's form.
+    old: BTreeMap<u32, Entries>,
+    /// Desired contents, by number.
+    new: Vec<Entries>,
+    moves: Moves,
+    numbers: Numbers,
+    targets: BTreeSet<(Target, Target)>,
+}
+
+/// Contents of one endpoint in one direction, from one stage to the next; 0 where not isolated.
+#[derive(Clone, Copy, Default)]
+struct Way {
+    /// With the old outcomes and those of fresh numbers.
+    first: u32,
+    /// With the new outcomes and those of frontends that go.
+    second: u32,
+    /// As compiled.
+    last: u32,
+}
+
+impl<'a> Stages<'a> {
+    /// Compares both states.
+    pub(super) fn new(
+        actual: &'a Actual,
+        desired: &'a Desired,
+        interfaces: &'a Interfaces,
+        options: PlanOptions,
+    ) -> Self {
+        let matching = endpoint::matching(actual, desired, interfaces, options);
+        let known = actual.contents.keys();
+        let old: BTreeMap<_, _> =
+            known.map(|&content| (content, actual.entries(content))).collect();
+        let by_index: Vec<Entries> = desired.contents.iter().map(content::by_index).collect();
+        let moves = Moves::between(actual, desired);
+        let nothing = Entries::new();
+        let changes = distinct_changes(&matching);
+        let changes: Vec<_> = changes
+            .iter()
+            .map(|&(old_content, new_content, egress)| Change {
+                old: old.get(&old_content).unwrap_or(&nothing),
+                new: &by_index[new_content],
+                egress,
+            })
+            .collect();
+        let numbers = Numbers::assign(actual, desired, &moves, &changes);
+        let targets = moves.targets(actual, desired, &numbers);
+        let new = by_index.iter().map(|entries| content::by_number(entries, &numbers)).collect();
+        Self { actual, desired, matching, old, new, moves, numbers, targets }
+    }
+
+    /// The meaning of every number from now on; those of before stay until nothing refers to them.
+    pub(super) fn meanings(&self) -> BTreeMap<u32, Meaning> {
+        let used = self.actual.used_numbers();
+        let old = self.actual.meanings.iter().filter(|(number, _)| used.contains(number));
+        let old = old.map(|(number, meaning)| (*number, meaning.clone()));
+        let new = self.numbers.meanings(self.desired);
+        old.chain(new.map(|(number, meaning)| (number, meaning.clone()))).collect()
+    }
+
+    /// Puts the steps in order.
+    pub(super) fn plan(&self) -> Plan {
+        let mut steps: Vec<Step> = Vec::new();
+        let (actual, desired) = (self.actual, self.desired);
+        let gone = self.matching.gone.iter();
+        steps.extend(gone.map(|old| Step::DeleteEndpoint { ifindex: old.ifindex, slot: old.slot }));
+        let addresses = desired.node_addresses.difference(&actual.node_addresses);
+        steps.extend(addresses.map(|address| Step::PutNodeAddress(*address)));
+
+        let mut contents = Contents::new(actual, &self.old);
+        let mut ways = self.first_ways(&mut contents);
+        steps.append(&mut contents.take_steps());
+        let mut now: BTreeMap<u32, Endpoint> = actual.endpoints.clone();
+        for old in &self.matching.gone {
+            now.remove(&old.ifindex);
+        }
+        self.switch(&mut steps, &mut now, &ways, |way| way.first);
+        self.later_ways(&mut contents, &mut ways);
+        steps.append(&mut contents.take_steps());
+        steps.append(&mut self.moves.first(actual, desired, &self.numbers));
+        self.switch(&mut steps, &mut now, &ways, |way| way.second);
+        steps.append(&mut self.moves.last(desired, &self.numbers));
+        let mut used = BTreeSet::new();
+        for (matched, [ingress, egress]) in self.matching.matched.iter().zip(&ways) {
+            let (ingress, egress) = (ingress.last, egress.last);
+            let endpoint = Endpoint { ingress, egress, ..matched.new };
+            write(&mut steps, &mut now, endpoint);
+            used.extend([ingress, egress]);
+        }
+        let bumped = self.matching.matched.iter().filter(|matched| self.verdict_changes(matched));
+        let ifindices = bumped.map(|matched| matched.new.ifindex);
+        steps.extend(ifindices.map(|ifindex| Step::BumpEpoch { ifindex }));
+        let addresses = actual.node_addresses.difference(&desired.node_addresses);
+        steps.extend(addresses.map(|address| Step::DeleteNodeAddress(*address)));
+        steps.append(&mut contents.leftovers(&used));
+        Plan {
+            steps,
+            pods_without_interface: self.matching.pods_without_interface.clone(),
+            interfaces_without_pod: self.matching.interfaces_without_pod.clone(),
+        }
+    }
+
+    /// Contents for the time before the tables change.
+    fn first_ways(&self, contents: &mut Contents<'_>) -> Vec<[Way; 2]> {
+        let fresh = self.fresh();
+        let mut known = BTreeMap::new();
+        let mut first = |matched: &Matched<'_>, direction| {
+            let (Some(old), Some(isolation)) = sides(matched, direction) else { return 0 };
+            let egress = direction == Direction::Egress;
+            *known.entry((old, isolation.content, egress)).or_insert_with(|| {
+                let fresh = fresh.iter().filter(|(_, frontends)| egress || !**frontends);
+                let fresh = fresh.map(|(number, frontends)| (*number, *frontends)).collect();
+                let new = &self.new[isolation.content];
+                contents.number(content::with_fresh(&self.old_entries(old), new, &fresh))
+            })
+        };
+        let of = |matched: &Matched<'_>, direction| Way {
+            first: first(matched, direction),
+            ..Way::default()
+        };
+        self.each_direction(of)
+    }
+
+    /// Contents for the time after.
+    fn later_ways(&self, contents: &mut Contents<'_>, ways: &mut [[Way; 2]]) {
+        let all = self.numbers.all();
+        let removed = self.moves.removed_frontends();
+        let removed: BTreeSet<u32> = removed.difference(&all).copied().collect();
+        let directions = [Direction::Ingress, Direction::Egress];
+        for (matched, ways) in self.matching.matched.iter().zip(ways) {
+            for (way, direction) in ways.iter_mut().zip(directions) {
+                let (old, isolation) = sides(matched, direction);
+                let Some(isolation) = isolation else { continue };
+                let new = &self.new[isolation.content];
+                way.last = contents.number(new.clone());
+                way.second = match old {
+                    Some(old) if direction == Direction::Egress && !removed.is_empty() => {
+                        let old = self.old_entries(old);
+                        contents.number(content::with_removed(&old, new, &removed))
+                    }
+                    Some(_) => way.last,
+                    None => 0,
+                };
+            }
+        }
+    }
+
+    fn each_direction(&self, mut of: impl FnMut(&Matched<'_>, Direction) -> Way) -> Vec<[Way; 2]> {
+        let matched = self.matching.matched.iter();
+        matched.map(|m| [of(m, Direction::Ingress), of(m, Direction::Egress)]).collect()
+    }
+
+    fn old_entries(&self, content: u32) -> Entries {
+        self.old.get(&content).cloned().unwrap_or_default()
+    }
+
+    /// Numbers that this plan gives out, and whether they are of frontends.
+    fn fresh(&self) -> BTreeMap<u32, bool> {
+        let meanings = self.numbers.meanings(self.desired);
+        let fresh = meanings.filter(|(number, _)| self.numbers.fresh.contains(number));
+        fresh.map(|(number, meaning)| (number, meaning.is_frontend())).collect()
+    }
+
+    /// Switches endpoints that stay isolated; all else about them waits for the last write.
+    fn switch(
+        &self,
+        steps: &mut Vec<Step>,
+        now: &mut BTreeMap<u32, Endpoint>,
+        ways: &[[Way; 2]],
+        content: fn(&Way) -> u32,
+    ) {
+        for (matched, [ingress, egress]) in self.matching.matched.iter().zip(ways) {
+            let Some(old) = matched.old else { continue };
+            let (ingress, egress) = (content(ingress), content(egress));
+            write(steps, now, Endpoint { ingress, egress, ..*old });
+        }
+    }
+
+    /// Whether some address, port or frontend gets another verdict at an endpoint.
+    fn verdict_changes(&self, matched: &Matched<'_>) -> bool {
+        let Some(_) = matched.old else { return false };
+        [Direction::Ingress, Direction::Egress].into_iter().any(|direction| {
+            let (old, isolation) = sides(matched, direction);
+            let old_entries = old.map(|old| self.old_entries(old));
+            let new = isolation.map(|isolation| &self.new[isolation.content]);
+            let egress = direction == Direction::Egress;
+            let seen = |target: &Target| egress || matches!(target, Target::Address(_));
+            let targets = self.targets.iter().filter(|(old, new)| seen(old) && seen(new));
+            targets.into_iter().any(|(from, to)| {
+                Outcome::of(old_entries.as_ref(), *from, *to) != Outcome::of(new, *to, *from)
+            })
+        })
+    }
+}
+
+/// What comes of a look-up, as far as verdicts go.
+#[derive(PartialEq, Eq)]
+enum Outcome<'a> {
+    Ports(&'a crate::ports::Ports),
+    Passes(bool),
+}
+
+impl<'a> Outcome<'a> {
+    /// `beside` is the place in the other state: only where both are addresses do all ports count.
+    fn of(entries: Option<&'a Entries>, target: Target, beside: Target) -> Self {
+        static EVERYTHING: crate::ports::Ports =
+            crate::ports::Ports { every_protocol: true, ranges: Vec::new() };
+        let Some(entries) = entries else {
+            let ports = matches!((target, beside), (Target::Address(_), Target::Address(_)));
+            return if ports { Self::Ports(&EVERYTHING) } else { Self::Passes(true) };
+        };
+        match target {
+            Target::Address(number) => Self::Ports(ports_of(entries, number)),
+            Target::Frontend(number) => Self::Passes(refusal_of(entries, number).is_none()),
+            Target::Port(number, protocol, port) => {
+                Self::Passes(ports_of(entries, number).contains(protocol, port))
+            }
+        }
+    }
+}
+
+/// The content that an endpoint has in a direction, and the isolation that it shall have.
+fn sides<'a>(matched: &Matched<'a>, direction: Direction) -> (Option<u32>, Option<&'a Isolation>) {
+    let old = matched.old.map(|old| match direction {
+        Direction::Ingress => old.ingress,
+        Direction::Egress => old.egress,
+    });
+    let new = match direction {
+        Direction::Ingress => matched.desired.ingress.as_ref(),
+        Direction::Egress => matched.desired.egress.as_ref(),
+    };
+    (old.filter(|content| *content != 0), new)
+}
+
+/// Contents before and after, where an endpoint is isolated in both; and whether for egress.
+fn distinct_changes(matching: &Matching<'_>) -> BTreeSet<(u32, ContentIndex, bool)> {
+    let mut changes = BTreeSet::new();
+    for matched in &matching.matched {
+        for direction in [Direction::Ingress, Direction::Egress] {
+            if let (Some(old), Some(isolation)) = sides(matched, direction) {
+                changes.insert((old, isolation.content, direction == Direction::Egress));
+            }
+        }
+    }
+    changes
+}
+
+/// Writes an endpoint where it is not so already.
+fn write(steps: &mut Vec<Step>, now: &mut BTreeMap<u32, Endpoint>, endpoint: Endpoint) {
+    if now.insert(endpoint.ifindex, endpoint) != Some(endpoint) {
+        steps.push(Step::PutEndpoint(endpoint));
+    }
+}
