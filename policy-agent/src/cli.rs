@@ -4,7 +4,10 @@ mod lab;
 mod progress;
 mod sources;
 
-use std::process::ExitCode;
+use std::{
+    panic::{self, AssertUnwindSafe},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -38,8 +41,10 @@ enum Command {
 pub fn main() -> ExitCode {
     // clap ends the process with 2 on bad usage, and with 0 after --help.
     let Arguments { command } = Arguments::parse();
-    let code = match command {
+    let run = || match command {
         Command::Lab(arguments) => lab::main(arguments),
     };
+    // A panic has printed itself and unwound what stood; it is the tool's failure.
+    let code = panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or(exit::FAILED);
     ExitCode::from(code)
 }

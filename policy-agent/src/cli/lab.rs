@@ -156,9 +156,10 @@ fn stand(order: Order) -> std::io::Result<Ending> {
         let mut terminate = signal(SignalKind::terminate())?;
         let line = Line::new();
         Ok(tokio::select! {
-            outcome = lab::run(order, &line) => Ending::Done(outcome),
+            biased;
             _ = interrupt.recv() => Ending::Signal(2),
             _ = terminate.recv() => Ending::Signal(15),
+            outcome = lab::run(order, &line) => Ending::Done(outcome),
         })
     })
 }

@@ -114,7 +114,7 @@ impl Campaign {
     }
 }
 
-/// `None` where the probe's source is no machine of the lab.
+/// `None` where an end of the probe is no machine of the lab, nor a frontend.
 fn plan(
     probe: &Probe,
     blueprint: &Blueprint,
@@ -124,14 +124,16 @@ fn plan(
     let source = blueprint.owners.get(&probe.source)?;
     let destination = SocketAddr::new(probe.destination, probe.port);
     let backends = match &probe.to {
-        End::Service(_) => Some(proxy.behind(destination, probe.protocol)?.clone()),
-        End::Address(_) => proxy.behind(destination, probe.protocol).cloned(),
+        End::Service(_) => Some(proxy.behind(destination, probe.protocol)?),
+        End::Address(_) => proxy.behind(destination, probe.protocol),
         End::Pod(_) | End::Host(_) => None,
     };
-    let places = backends.unwrap_or_else(|| BTreeSet::from([destination]));
-    let answers = places.iter().filter_map(|place| {
-        blueprint.owners.get(&place.ip()).map(|machine| serve::name_of(machine, *place))
-    });
+    let places = backends.cloned().unwrap_or_else(|| BTreeSet::from([destination]));
+    let answer = |place: &SocketAddr| {
+        let machine = blueprint.owners.get(&place.ip())?;
+        Some(serve::name_of(machine, *place))
+    };
+    let answers: BTreeSet<String> = places.iter().map(answer).collect::<Option<_>>()?;
     let far = places.iter().map(SocketAddr::ip).chain([probe.destination]);
     let planned = Planned {
         probe: probe.clone(),
@@ -142,7 +144,7 @@ fn plan(
             destination,
             protocol: probe.protocol,
             addresses: far.chain(near(source, probe.source, blueprint)).collect(),
-            answers: answers.collect(),
+            answers,
         },
         refusing: places.is_empty(),
         tries: match places.len() {

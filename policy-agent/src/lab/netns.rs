@@ -7,7 +7,7 @@ use std::{
     fs::{self, File},
     io,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd},
+        fd::{AsFd, BorrowedFd},
         unix::process::CommandExt,
     },
     path::PathBuf,
@@ -96,7 +96,7 @@ impl Namespace {
 
     /// Writes sysctls of the namespace: paths below `/proc/sys/net` and their values.
     ///
-    /// A path that this kernel does not have is skipped where `optional` says so.
+    /// A path that this kernel does not have is skipped where the sysctl is optional.
     ///
     /// # Errors
     ///
@@ -122,14 +122,6 @@ impl Namespace {
 impl AsFd for Namespace {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
-    }
-}
-
-impl Namespace {
-    /// Path by which another process can enter the namespace while this one lives.
-    #[must_use]
-    pub fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()))
     }
 }
 

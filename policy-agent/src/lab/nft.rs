@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    os::unix::process::CommandExt,
     process::{Command, Stdio},
 };
 
@@ -36,6 +37,8 @@ pub fn load(namespace: &Namespace, ruleset: &str) -> Result<(), Error> {
     let mut command = Command::new("nft");
     command.args(["-f", "-"]);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    // Ctrl-C at a terminal is this process's to see, not nft's to die of.
+    command.process_group(0);
     namespace.adopt(&mut command);
     let mut child = command.spawn().map_err(|error| {
         if error.kind() == io::ErrorKind::NotFound { Error::Missing } else { Error::Run(error) }

@@ -37,6 +37,8 @@ pub struct Proxy {
     pub translations: Vec<Translation>,
     /// Addresses of pods; a connection to a cluster IP from elsewhere is masqueraded.
     pub pods: BTreeSet<IpAddr>,
+    /// Addresses of nodes, which have the node ports.
+    pub nodes: BTreeSet<IpAddr>,
 }
 
 impl Proxy {
@@ -53,21 +55,26 @@ impl Proxy {
             }
         }
         let pods = snapshot.pods.values().filter(|pod| !pod.host_network);
+        proxy.nodes = snapshot.nodes.values().flatten().copied().collect();
         proxy.pods = pods.flat_map(|pod| pod.addresses.iter().copied()).collect();
         proxy
     }
 
-    /// Endpoints behind a frontend; `None` where there is no such frontend.
+    /// Endpoints behind a frontend, a node port included; `None` where there is no such frontend.
     #[must_use]
     pub fn behind(
         &self,
         frontend: SocketAddr,
         protocol: Protocol,
     ) -> Option<&BTreeSet<SocketAddr>> {
+        let at = frontend.ip();
         let found = self.translations.iter().find(|translation| {
-            translation.protocol == protocol
-                && translation.port == frontend.port()
-                && translation.frontends.contains(&frontend.ip())
+            let own = translation.port == frontend.port() && translation.frontends.contains(&at);
+            let family = translation.cluster_ips.iter().any(|ip| ip.is_ipv4() == at.is_ipv4());
+            let node_port = family
+                && translation.node_port == Some(frontend.port())
+                && self.nodes.contains(&at);
+            translation.protocol == protocol && (own || node_port)
         });
         found.map(|translation| &translation.backends)
     }

@@ -7,6 +7,16 @@ use crate::program::{TOPOLOGIES, assert_code, lab_on, told};
 /// Two nodes, two dual-stack servers behind a Service, a client, a host.
 const CLUSTER: &str = r#"
 apiVersion: v1
+kind: Node
+metadata: {name: a}
+status: {addresses: [{type: InternalIP, address: 192.168.1.1}]}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: b}
+status: {addresses: [{type: InternalIP, address: 192.168.1.2}]}
+---
+apiVersion: v1
 kind: Pod
 metadata: {name: one, namespace: ns, labels: {app: web}}
 spec: {nodeName: a, containers: [{name: c, image: c, ports: [{containerPort: 8080}]}]}
@@ -32,7 +42,7 @@ spec:
   clusterIPs: [10.96.0.10, "fd00:96::10"]
   ipFamilies: [IPv4, IPv6]
   ports:
-  - {name: http, port: 80, targetPort: 8080, protocol: TCP}
+  - {name: http, port: 80, targetPort: 8080, protocol: TCP, nodePort: 30080}
   - {name: dns, port: 53, targetPort: 8080, protocol: UDP}
 ---
 apiVersion: discovery.k8s.io/v1
@@ -116,6 +126,18 @@ spec:
 - {from: ns/client, to: host/outside, port: 443/TCP, verdict: deny}
 ",
     )
+}
+
+#[test]
+fn node_ports_are_translated_for_pods_and_from_outside() -> io::Result<()> {
+    for topology in TOPOLOGIES {
+        let ends = ["--from", "ns/client", "--from", "host/outside", "--to", "192.168.1.2"];
+        let node_port = ["--topology", topology, "--port", "30080"];
+        let output = lab_on(CLUSTER, &[&ends[..], &node_port[..]].concat())?;
+        assert_code(&output, 0);
+        assert!(told(&output).contains("2 allowed"), "{}", told(&output));
+    }
+    Ok(())
 }
 
 #[test]
