@@ -40,7 +40,8 @@ pub struct Dataplane {
     classifiers: Classifiers,
     maps: Maps,
     events: Option<Events>,
-    options: Options,
+    /// Whether no classifier runs that may know an endpoint as it was before.
+    settled: bool,
 }
 
 impl Dataplane {
@@ -61,7 +62,7 @@ impl Dataplane {
             classifiers,
             maps,
             events: Some(events),
-            options,
+            settled: true,
         })
     }
 

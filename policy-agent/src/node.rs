@@ -1,17 +1,12 @@
 //! A node under control: discover, compile, plan, apply.
 
-mod interim;
-mod matching;
-
 use policy_core::{
     compile::{Scope, compile},
     fault::Fault,
     model::{ObjectName, Snapshot},
-    plan::{Interface, Step},
+    plan::{Actual, Interface, Plan, PlanOptions, Step, plan},
 };
 use thiserror::Error;
-
-use interim::{Actual, plan};
 
 use crate::{
     dataplane::{Act, Capacities, Dataplane, DataplaneError, Options, Parts, UnknownEndpoints},
@@ -34,17 +29,8 @@ pub struct NodeConfig {
 impl NodeConfig {
     /// Everything in place, unknown endpoints pass, maps of the usual size.
     pub fn new(node: impl Into<String>) -> Self {
-        let Options {
-            parts,
-            unknown_endpoints,
-            capacities,
-        } = Options::default();
-        Self {
-            node: node.into(),
-            parts,
-            unknown_endpoints,
-            capacities,
-        }
+        let Options { parts, unknown_endpoints, capacities } = Options::default();
+        Self { node: node.into(), parts, unknown_endpoints, capacities }
     }
 }
 
@@ -90,6 +76,7 @@ pub struct Node {
     network: Network,
     dataplane: Dataplane,
     actual: Actual,
+    options: PlanOptions,
 }
 
 impl Node {
@@ -107,18 +94,9 @@ impl Node {
     ///
     /// [`NodeError::Load`], [`NodeError::Discover`].
     pub fn start(config: NodeConfig) -> Result<Self, NodeError> {
-        let NodeConfig {
-            node: name,
-            parts,
-            unknown_endpoints,
-            capacities,
-        } = config;
+        let NodeConfig { node: name, parts, unknown_endpoints, capacities } = config;
         let network = Network::open()?;
-        let options = Options {
-            parts,
-            unknown_endpoints,
-            capacities,
-        };
+        let options = Options { parts, unknown_endpoints, capacities };
         let dataplane =
             Dataplane::load(options).map_err(|source| NodeError::Load(Box::new(source)))?;
         Ok(Self {
@@ -126,6 +104,7 @@ impl Node {
             network,
             dataplane,
             actual: Actual::default(),
+            options: PlanOptions { may_spoof: !parts.anti_spoofing },
         })
     }
 
@@ -137,29 +116,26 @@ impl Node {
     /// failed: those before it hold, and the next call goes on from there.
     pub async fn reconcile(&mut self, snapshot: &Snapshot) -> Result<Reconciled, NodeError> {
         let discovered = self.network.discover().await?;
+        let mut interfaces = discovered.interfaces;
         let (mut desired, faults) = compile(snapshot, Scope::Node(&self.name));
         desired.node_addresses.extend(discovered.node_addresses);
-        let steps = plan(&self.actual, &desired, &discovered.interfaces);
+        let Plan { steps, pods_without_interface, interfaces_without_pod } =
+            plan(&mut self.actual, &desired, &interfaces, self.options);
         for step in &steps {
-            self.dataplane
-                .apply(step)
-                .map_err(|source| NodeError::Step {
-                    step: Box::new(step.clone()),
-                    source: Box::new(source),
-                })?;
+            self.dataplane.apply(step).map_err(|source| NodeError::Step {
+                step: Box::new(step.clone()),
+                source: Box::new(source),
+            })?;
             self.actual.apply(step);
         }
         Ok(Reconciled {
             faults,
             steps: steps.len(),
-            pods_without_interface: matching::pods_without_interface(
-                &desired.endpoints,
-                &discovered.interfaces,
-            ),
-            interfaces_without_pod: matching::interfaces_without_pod(
-                &desired.endpoints,
-                discovered.interfaces,
-            ),
+            pods_without_interface,
+            interfaces_without_pod: interfaces_without_pod
+                .iter()
+                .filter_map(|ifindex| interfaces.remove(ifindex))
+                .collect(),
         })
     }
 

@@ -17,11 +17,7 @@ impl fmt::Display for Act<'_> {
                 chunk.key.chunk, chunk.key.protocol, chunk.key.bitmap
             ),
             Step::PutContent { content, entries } => {
-                write!(
-                    f,
-                    "create allow map {content} with {} entries",
-                    entries.len()
-                )
+                write!(f, "create allow map {content} with {} entries", entries.len())
             }
             Step::PutIdentity { address, identity } => {
                 write!(f, "give address {address} identity {identity}")

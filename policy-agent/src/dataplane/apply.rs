@@ -1,7 +1,7 @@
 //! Steps of a plan, carried out.
 
 use policy_common::{
-    endpoint::{Endpoint, MAY_SPOOF, OWN_NODE},
+    endpoint::{Endpoint, OWN_NODE},
     frontend::Frontend,
     identity::Identity,
     limits,
@@ -13,11 +13,20 @@ use super::{Dataplane, content, error::DataplaneError, flows, key};
 impl Dataplane {
     /// Carries out one step.
     ///
+    /// A packet reads its endpoint first, then the tables and the allow map. A step that writes
+    /// those therefore waits until no classifier runs that may have read an endpoint before it was
+    /// last written.
+    ///
     /// # Errors
     ///
     /// When the kernel refuses. What the step is about is then as it was before: an endpoint that
     /// was new has no entry and no classifier.
     pub fn apply(&mut self, step: &Step) -> Result<(), DataplaneError> {
+        match step {
+            Step::PutEndpoint(_) | Step::DeleteEndpoint { .. } => self.settled = false,
+            Step::BumpEpoch { .. } => {}
+            _ => self.settle()?,
+        }
         let maps = &mut self.maps;
         match step {
             Step::PutPortChunk(chunk) => maps.port_chunks.put(&chunk.key, chunk),
@@ -26,13 +35,7 @@ impl Dataplane {
             }
             Step::PutIdentity { address, identity } => {
                 let address = key::address(*address);
-                maps.identities.put(
-                    &address,
-                    &Identity {
-                        address,
-                        identity: *identity,
-                    },
-                )
+                maps.identities.put(&address, &Identity { address, identity: *identity })
             }
             Step::PutBlock { block, identity } => maps.put_block(*block, *identity),
             Step::PutFrontend { frontend, identity } => self.put_frontend(frontend, *identity),
@@ -53,6 +56,15 @@ impl Dataplane {
         }
     }
 
+    /// Waits for the classifiers that run now, if an endpoint was written since it last did.
+    fn settle(&mut self) -> Result<(), DataplaneError> {
+        if !self.settled {
+            content::wait_for_readers(&mut self.maps.allow)?;
+            self.settled = true;
+        }
+        Ok(())
+    }
+
     fn put_frontend(
         &mut self,
         frontend: &desired::Frontend,
@@ -63,10 +75,7 @@ impl Dataplane {
     }
 
     /// Writes an endpoint, and puts a new one under the classifiers.
-    fn put_endpoint(&mut self, mut endpoint: Endpoint) -> Result<(), DataplaneError> {
-        if !self.options.parts.anti_spoofing {
-            endpoint.flags |= MAY_SPOOF;
-        }
+    fn put_endpoint(&mut self, endpoint: Endpoint) -> Result<(), DataplaneError> {
         let ifindex = endpoint.ifindex;
         if endpoint.ingress | endpoint.egress != 0 && self.epoch(ifindex)? == 0 {
             // From here on the classifiers look for the flows of this interface.

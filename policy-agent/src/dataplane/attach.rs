@@ -27,14 +27,8 @@ struct Classifier {
     hook: TcAttachType,
 }
 
-const FROM_POD: Classifier = Classifier {
-    name: "from_pod",
-    hook: TcAttachType::Ingress,
-};
-const TO_POD: Classifier = Classifier {
-    name: "to_pod",
-    hook: TcAttachType::Egress,
-};
+const FROM_POD: Classifier = Classifier { name: "from_pod", hook: TcAttachType::Ingress };
+const TO_POD: Classifier = Classifier { name: "to_pod", hook: TcAttachType::Egress };
 
 /// The loaded classifiers.
 pub(super) struct Classifiers {
@@ -54,12 +48,10 @@ impl Classifiers {
     /// Has the kernel verify both classifiers.
     pub(super) fn load(mut ebpf: Ebpf, parts: Parts) -> Result<Self, DataplaneError> {
         for Classifier { name, .. } in [FROM_POD, TO_POD] {
-            program(&mut ebpf, name)?
-                .load()
-                .map_err(|source| DataplaneError::Classifier {
-                    classifier: name,
-                    source: Box::new(source),
-                })?;
+            program(&mut ebpf, name)?.load().map_err(|source| DataplaneError::Classifier {
+                classifier: name,
+                source: Box::new(source),
+            })?;
         }
         let tcx =
             KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0));
@@ -106,11 +98,8 @@ impl Classifiers {
                 classid: None,
             })
         };
-        let program: &mut SchedClassifier = self
-            .ebpf
-            .program_mut(classifier.name)
-            .ok_or(ProgramError::NotLoaded)?
-            .try_into()?;
+        let program: &mut SchedClassifier =
+            self.ebpf.program_mut(classifier.name).ok_or(ProgramError::NotLoaded)?.try_into()?;
         let id = program.attach_with_options(interface, classifier.hook, options)?;
         program.take_link(id)
     }
@@ -118,11 +107,7 @@ impl Classifiers {
 
 impl fmt::Debug for Classifiers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            ebpf: _,
-            parts,
-            tcx,
-        } = self;
+        let Self { ebpf: _, parts, tcx } = self;
         f.debug_struct("Classifiers")
             .field("parts", parts)
             .field("tcx", tcx)
@@ -150,15 +135,11 @@ fn program<'a>(
     ebpf: &'a mut Ebpf,
     classifier: &'static str,
 ) -> Result<&'a mut SchedClassifier, DataplaneError> {
-    let program = ebpf
-        .program_mut(classifier)
-        .ok_or(DataplaneError::ClassifierMissing { classifier })?;
+    let program =
+        ebpf.program_mut(classifier).ok_or(DataplaneError::ClassifierMissing { classifier })?;
     program
         .try_into()
-        .map_err(|source| DataplaneError::Classifier {
-            classifier,
-            source: Box::new(source),
-        })
+        .map_err(|source| DataplaneError::Classifier { classifier, source: Box::new(source) })
 }
 
 /// Adds the qdisc that filters need; it stays, for it may be shared.
@@ -209,19 +190,14 @@ mod tests {
         let word = |filter: &serde_json::Value, field: &str| {
             filter[field].as_str().unwrap_or_default().to_owned()
         };
-        let filters = filters
-            .iter()
-            .map(|filter| (word(filter, "kind"), word(filter, "name")));
+        let filters = filters.iter().map(|filter| (word(filter, "kind"), word(filter, "name")));
         Ok(filters.collect())
     }
 
     #[test]
     fn without_tcx_the_classifiers_are_filters_of_a_clsact_qdisc() -> Result<()> {
         const LOOPBACK: u32 = 1;
-        ensure!(
-            geteuid().is_root(),
-            "this test loads classifiers: run it as root"
-        );
+        ensure!(geteuid().is_root(), "this test loads classifiers: run it as root");
         let tested = thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
             let options = Options::default();
@@ -232,18 +208,14 @@ mod tests {
                 let attachment = classifiers.attach(LOOPBACK)?;
                 let want = [("clsact/ingress", "from_pod"), ("clsact/egress", "to_pod")];
                 let found = filters()?;
-                let found: Vec<(&str, &str)> = found
-                    .iter()
-                    .map(|(kind, name)| (&**kind, &**name))
-                    .collect();
+                let found: Vec<(&str, &str)> =
+                    found.iter().map(|(kind, name)| (&**kind, &**name)).collect();
                 assert_eq!(found, want);
                 attachment.detach(LOOPBACK)?;
                 assert_eq!(filters()?, []);
             }
             Ok(())
         });
-        tested
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        tested.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }

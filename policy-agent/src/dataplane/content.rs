@@ -18,26 +18,15 @@ pub(super) fn put(
     let capacity = limits::CONTENT_ENTRIES;
     if entries.len() > capacity {
         let entries = entries.len();
-        return Err(DataplaneError::ContentTooLarge {
-            content,
-            entries,
-            capacity,
-        });
+        return Err(DataplaneError::ContentTooLarge { content, entries, capacity });
     }
-    let mut map =
-        create(content, entries.len()).map_err(|source| DataplaneError::CreateContent {
-            content,
-            entries: entries.len(),
-            source,
-        })?;
+    let mut map = create(content, entries.len()).map_err(|source| {
+        DataplaneError::CreateContent { content, entries: entries.len(), source }
+    })?;
     for entry in entries {
         let identity = entry.identity;
         map.insert(identity, entry, BPF_NOEXIST.into())
-            .map_err(|source| DataplaneError::FillContent {
-                content,
-                identity,
-                source,
-            })?;
+            .map_err(|source| DataplaneError::FillContent { content, identity, source })?;
     }
     let result = allow.map.insert(content, &map, 0);
     result.map_err(|source| allow.refused(content, source))
@@ -47,6 +36,15 @@ pub(super) fn put(
 pub(super) fn delete(allow: &mut Allow, content: u32) -> Result<(), DataplaneError> {
     let result = allow.map.remove(&content);
     allow.deleted(content, result)
+}
+
+/// Returns when every classifier that runs now has ended.
+///
+/// The kernel waits for them whenever a map of maps is written (`maybe_wait_bpf_programs` in
+/// `kernel/bpf/syscall.c`), for just this purpose. Place 0 means no content and is never read.
+pub(super) fn wait_for_readers(allow: &mut Allow) -> Result<(), DataplaneError> {
+    const NOWHERE: u32 = 0;
+    put(allow, NOWHERE, &[])
 }
 
 /// An empty map that the array takes: type, sizes and flags of its template, another capacity.

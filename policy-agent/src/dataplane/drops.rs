@@ -72,13 +72,7 @@ impl Drops {
     ///
     /// [`DropsError::Length`] for this record only; the next call goes on behind it.
     pub fn try_next(&mut self) -> Result<Option<DropRecord>, DropsError> {
-        self.events
-            .get_mut()
-            .0
-            .next()
-            .as_deref()
-            .map(record)
-            .transpose()
+        self.events.get_mut().0.next().as_deref().map(record).transpose()
     }
 }
 
@@ -105,10 +99,7 @@ pub(super) fn counts(
     drops: &Named<PerCpuHashMap<MapData, DropKey, u64>>,
 ) -> Result<BTreeMap<DropKey, u64>, DataplaneError> {
     let entries = drops.entries()?;
-    Ok(entries
-        .into_iter()
-        .map(|(key, counts)| (key, counts.iter().sum()))
-        .collect())
+    Ok(entries.into_iter().map(|(key, counts)| (key, counts.iter().sum())).collect())
 }
 
 fn record(bytes: &[u8]) -> Result<DropRecord, DropsError> {

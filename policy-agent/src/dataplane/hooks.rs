@@ -38,10 +38,7 @@ pub fn hooks(interface: &str) -> Result<Hooks, DataplaneError> {
             source: Box::new(source),
         })
     };
-    Ok(Hooks {
-        from_pod: query(TcAttachType::Ingress)?,
-        to_pod: query(TcAttachType::Egress)?,
-    })
+    Ok(Hooks { from_pod: query(TcAttachType::Ingress)?, to_pod: query(TcAttachType::Egress)? })
 }
 
 fn programs(interface: &str, hook: TcAttachType) -> Result<Vec<HookedProgram>, ProgramError> {

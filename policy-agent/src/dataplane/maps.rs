@@ -82,8 +82,7 @@ impl Maps {
 impl Maps {
     /// Stands the entry between the families.
     pub(super) fn part_families(&mut self) -> Result<(), DataplaneError> {
-        self.blocks
-            .put(&key::EVERY_IPV4, &DEFAULT_IDENTITY, "all of IPv4")
+        self.blocks.put(&key::EVERY_IPV4, &DEFAULT_IDENTITY, "all of IPv4")
     }
 
     /// Writes a block.
@@ -147,10 +146,5 @@ where
     };
     let info = data.info().map_err(shape)?;
     let (id, capacity) = (info.id(), info.max_entries());
-    Ok(Named {
-        name,
-        id,
-        capacity,
-        map: M::try_from(map).map_err(shape)?,
-    })
+    Ok(Named { name, id, capacity, map: M::try_from(map).map_err(shape)? })
 }

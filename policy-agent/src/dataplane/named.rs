@@ -30,12 +30,7 @@ pub(super) type Hash<K, V> = Named<HashMap<MapData, K, V>>;
 
 impl<M> Debug for Named<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            name,
-            id,
-            capacity,
-            map: _,
-        } = self;
+        let Self { name, id, capacity, map: _ } = self;
         write!(f, "{name} (map {id}, capacity {capacity})")
     }
 }
@@ -43,30 +38,19 @@ impl<M> Debug for Named<M> {
 impl<M> Named<M> {
     /// The failure to write an entry.
     pub(super) fn refused(&self, key: impl Debug, source: MapError) -> DataplaneError {
-        let Self {
-            name: map,
-            capacity,
-            ..
-        } = *self;
+        let Self { name: map, capacity, .. } = *self;
         // Hashes and arrays say E2BIG, tries ENOSPC.
         let full = matches!(source, MapError::OutOfBounds { .. })
             || matches!(errno(&source), Some(libc::E2BIG | libc::ENOSPC));
         if full {
             DataplaneError::Full { map, capacity }
         } else {
-            DataplaneError::Write {
-                map,
-                key: format!("{key:?}"),
-                source,
-            }
+            DataplaneError::Write { map, key: format!("{key:?}"), source }
         }
     }
 
     fn unreadable(&self, source: MapError) -> DataplaneError {
-        DataplaneError::Read {
-            map: self.name,
-            source,
-        }
+        DataplaneError::Read { map: self.name, source }
     }
 
     /// What is absent need not be deleted.
@@ -78,11 +62,9 @@ impl<M> Named<M> {
         match result {
             Ok(()) => Ok(()),
             Err(source) if errno(&source) == Some(libc::ENOENT) => Ok(()),
-            Err(source) => Err(DataplaneError::Delete {
-                map: self.name,
-                key: format!("{key:?}"),
-                source,
-            }),
+            Err(source) => {
+                Err(DataplaneError::Delete { map: self.name, key: format!("{key:?}"), source })
+            }
         }
     }
 }
@@ -90,9 +72,7 @@ impl<M> Named<M> {
 impl<K: Pod + Debug, V: Pod> Hash<K, V> {
     /// Writes an entry.
     pub(super) fn put(&mut self, key: &K, value: &V) -> Result<(), DataplaneError> {
-        self.map
-            .insert(key, value, 0)
-            .map_err(|source| self.refused(key, source))
+        self.map.insert(key, value, 0).map_err(|source| self.refused(key, source))
     }
 
     /// Deletes an entry if there is one.
@@ -129,9 +109,7 @@ impl<K: Pod, V: Pod> Named<LpmTrie<MapData, K, V>> {
         value: &V,
         name: impl Debug,
     ) -> Result<(), DataplaneError> {
-        self.map
-            .insert(key, value, 0)
-            .map_err(|source| self.refused(name, source))
+        self.map.insert(key, value, 0).map_err(|source| self.refused(name, source))
     }
 
     /// Deletes an entry if there is one; `name` is for messages.
@@ -144,16 +122,12 @@ impl<K: Pod, V: Pod> Named<LpmTrie<MapData, K, V>> {
 impl<V: Pod> Named<Array<MapData, V>> {
     /// Reads an element.
     pub(super) fn get(&self, index: u32) -> Result<V, DataplaneError> {
-        self.map
-            .get(&index, 0)
-            .map_err(|source| self.unreadable(source))
+        self.map.get(&index, 0).map_err(|source| self.unreadable(source))
     }
 
     /// Writes an element.
     pub(super) fn set(&mut self, index: u32, value: &V) -> Result<(), DataplaneError> {
-        self.map
-            .set(index, value, 0)
-            .map_err(|source| self.refused(index, source))
+        self.map.set(index, value, 0).map_err(|source| self.refused(index, source))
     }
 }
 

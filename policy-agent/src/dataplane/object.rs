@@ -27,7 +27,5 @@ pub(super) fn load(options: &Options) -> Result<Ebpf, DataplaneError> {
         .map_max_entries("new_flows4", capacities.new_flows)
         .map_max_entries("new_flows6", capacities.new_flows)
         .load(OBJECT)
-        .map_err(|source| DataplaneError::Load {
-            source: Box::new(source),
-        })
+        .map_err(|source| DataplaneError::Load { source: Box::new(source) })
 }

@@ -15,10 +15,7 @@ pub enum UnknownEndpoints {
 /// What of the enforcement is in place: all of it, except where the lab proves that it would
 /// notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a part of its own, on or off"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a part of its own, on or off")]
 pub struct Parts {
     /// The classifier of packets to the pod is attached.
     pub ingress: bool,
@@ -26,18 +23,14 @@ pub struct Parts {
     pub egress: bool,
     /// IPv6 is judged.
     pub ipv6: bool,
-    /// A pod may send from its own addresses only (S46).
+    /// A pod may send from its own addresses only (S46): the planner's part, which sets the flags
+    /// of the endpoints.
     pub anti_spoofing: bool,
 }
 
 impl Default for Parts {
     fn default() -> Self {
-        Self {
-            ingress: true,
-            egress: true,
-            ipv6: true,
-            anti_spoofing: true,
-        }
+        Self { ingress: true, egress: true, ipv6: true, anti_spoofing: true }
     }
 }
 
@@ -81,10 +74,7 @@ pub struct Options {
 
 /// A limit as the kernel counts it.
 pub(super) const fn entries(limit: usize) -> u32 {
-    assert!(
-        limit <= u32::MAX as usize,
-        "a limit is more than the kernel can count"
-    );
+    assert!(limit <= u32::MAX as usize, "a limit is more than the kernel can count");
     #[expect(clippy::cast_possible_truncation, reason = "asserted above")]
     {
         limit as u32

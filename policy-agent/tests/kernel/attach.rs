@@ -21,25 +21,13 @@ fn node_with_pod() -> Result<(Namespace, Namespace)> {
 
 fn endpoint(ingress: u32) -> Step {
     let address4 = [10, 0, 0, 2];
-    Step::PutEndpoint(Endpoint {
-        ifindex: 10,
-        slot: 3,
-        ingress,
-        address4,
-        ..Endpoint::default()
-    })
+    Step::PutEndpoint(Endpoint { ifindex: 10, slot: 3, ingress, address4, ..Endpoint::default() })
 }
 
-const GONE: Step = Step::DeleteEndpoint {
-    ifindex: 10,
-    slot: 3,
-};
+const GONE: Step = Step::DeleteEndpoint { ifindex: 10, slot: 3 };
 
 fn names(programs: &[HookedProgram]) -> Vec<&str> {
-    programs
-        .iter()
-        .map(|program| program.name.as_str())
-        .collect()
+    programs.iter().map(|program| program.name.as_str()).collect()
 }
 
 #[test]
@@ -51,10 +39,7 @@ fn an_endpoint_comes_with_both_classifiers_and_goes_with_them() -> Result<()> {
         for ingress in [0, 4] {
             dataplane.apply(&endpoint(ingress))?;
             let Hooks { from_pod, to_pod } = hooks("veth0")?;
-            assert_eq!(
-                (names(&from_pod), names(&to_pod)),
-                (vec!["from_pod"], vec!["to_pod"])
-            );
+            assert_eq!((names(&from_pod), names(&to_pod)), (vec!["from_pod"], vec!["to_pod"]));
             assert_eq!(bpftool::set_elements(&dataplane, "slots")?, [(3, 10)]);
             // Only where somebody is isolated do flows matter.
             let epochs = if ingress == 0 { vec![] } else { vec![(10, 1)] };
@@ -96,10 +81,7 @@ fn the_classifiers_come_first_on_their_hooks() -> Result<()> {
         let mut dataplane = Dataplane::load(Options::default())?;
         dataplane.apply(&endpoint(0))?;
         let after = hooks("veth0")?;
-        for (before, after) in [
-            (before.from_pod, after.from_pod),
-            (before.to_pod, after.to_pod),
-        ] {
+        for (before, after) in [(before.from_pod, after.from_pod), (before.to_pod, after.to_pod)] {
             assert_eq!(after.len(), 2);
             assert_eq!(after[1..], before, "whoever was there comes second");
         }
@@ -112,21 +94,11 @@ fn what_the_lab_leaves_out_is_not_attached() -> Result<()> {
     let (node, _pod) = node_with_pod()?;
     node.run(async || {
         for (ingress, egress) in [(true, false), (false, true)] {
-            let parts = Parts {
-                ingress,
-                egress,
-                ..Parts::default()
-            };
-            let mut dataplane = Dataplane::load(Options {
-                parts,
-                ..Options::default()
-            })?;
+            let parts = Parts { ingress, egress, ..Parts::default() };
+            let mut dataplane = Dataplane::load(Options { parts, ..Options::default() })?;
             dataplane.apply(&endpoint(0))?;
             let Hooks { from_pod, to_pod } = hooks("veth0")?;
-            assert_eq!(
-                (to_pod.len(), from_pod.len()),
-                (ingress.into(), egress.into())
-            );
+            assert_eq!((to_pod.len(), from_pod.len()), (ingress.into(), egress.into()));
         }
         Ok(())
     })
@@ -161,10 +133,7 @@ fn an_endpoint_whose_interface_is_gone_can_be_deleted() -> Result<()> {
             }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
-        assert!(
-            hooks("veth0").is_err(),
-            "the veth outlives the pod by five seconds"
-        );
+        assert!(hooks("veth0").is_err(), "the veth outlives the pod by five seconds");
         dataplane.apply(&GONE)?;
         assert_eq!(bpftool::dump(&dataplane, "endpoints")?, []);
         Ok(())
@@ -179,11 +148,7 @@ fn s8_a_slot_that_is_another_endpoints_by_now_is_left_alone() -> Result<()> {
     node.run(async || {
         let mut dataplane = Dataplane::load(Options::default())?;
         dataplane.apply(&endpoint(0))?;
-        let heir = Endpoint {
-            ifindex: 11,
-            slot: 3,
-            ..Endpoint::default()
-        };
+        let heir = Endpoint { ifindex: 11, slot: 3, ..Endpoint::default() };
         dataplane.apply(&Step::PutEndpoint(heir))?;
         dataplane.apply(&GONE)?;
         assert_eq!(bpftool::set_elements(&dataplane, "slots")?, [(3, 11)]);

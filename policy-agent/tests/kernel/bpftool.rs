@@ -8,11 +8,7 @@ use serde_json::Value;
 
 /// Entries of a map as `(key, value)`, with the field names of its types.
 pub(crate) fn dump(dataplane: &Dataplane, map: &str) -> Result<Vec<(Value, Value)>> {
-    let id = dataplane
-        .map_ids()
-        .get(map)
-        .copied()
-        .context("no such map")?;
+    let id = dataplane.map_ids().get(map).copied().context("no such map")?;
     let entries = run(&["map", "dump", "id", &id.to_string()])?;
     let entries = entries.as_array().context("a dump is a list")?;
     Ok(entries
@@ -32,10 +28,7 @@ pub(crate) fn set_elements(dataplane: &Dataplane, map: &str) -> Result<Vec<(u64,
         .iter()
         .map(|(index, value)| Ok((number(index)?, number(value)?)))
         .collect::<Result<_>>()?;
-    Ok(elements
-        .into_iter()
-        .filter(|(_, value)| *value != 0)
-        .collect())
+    Ok(elements.into_iter().filter(|(_, value)| *value != 0).collect())
 }
 
 /// The answer of bpftool.
@@ -45,10 +38,6 @@ pub(crate) fn run(arguments: &[&str]) -> Result<Value> {
         .args(arguments)
         .output()
         .context("bpftool cannot be run: this test reads maps with it")?;
-    ensure!(
-        output.status.success(),
-        "bpftool: {}",
-        String::from_utf8_lossy(&output.stdout)
-    );
+    ensure!(output.status.success(), "bpftool: {}", String::from_utf8_lossy(&output.stdout));
     Ok(serde_json::from_slice(&output.stdout)?)
 }

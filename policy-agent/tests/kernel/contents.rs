@@ -12,23 +12,12 @@ use serde_json::{Value, json};
 use crate::bpftool;
 
 fn sets(identities: impl IntoIterator<Item = u32>) -> Vec<PortSet> {
-    identities
-        .into_iter()
-        .map(|identity| PortSet {
-            identity,
-            ..PortSet::default()
-        })
-        .collect()
+    identities.into_iter().map(|identity| PortSet { identity, ..PortSet::default() }).collect()
 }
 
 /// The inner map at a place of the array; `None` where there is none.
 fn inner(dataplane: &Dataplane, content: u8) -> Result<Option<u64>> {
-    let array = dataplane
-        .map_ids()
-        .get("allow")
-        .copied()
-        .context("no allow")?
-        .to_string();
+    let array = dataplane.map_ids().get("allow").copied().context("no allow")?.to_string();
     let key = content.to_string();
     let found = bpftool::run(&["map", "lookup", "id", &array, "key", &key, "0", "0", "0"]);
     let Ok(found) = found else { return Ok(None) };
@@ -50,53 +39,47 @@ fn an_allow_map_has_its_entries_and_a_name() -> Result<()> {
     let mut dataplane = Dataplane::load(Options::default())?;
     let mut entries = sets([0, 7, 8]);
     entries[1].protocols = EVERY_UDP;
-    entries[2].ranges[0] = PortRange {
-        protocol: 6,
-        pad: 0,
-        first: 80,
-        last: 0x1234,
-    };
-    dataplane.apply(&Step::PutContent {
-        content: 5,
-        entries,
-    })?;
+    entries[2].ranges[0] = PortRange { protocol: 6, pad: 0, first: 80, last: 0x1234 };
+    dataplane.apply(&Step::PutContent { content: 5, entries })?;
     let map = inner(&dataplane, 5)?.context("no allow map at 5")?;
     let shown = show(map)?;
-    assert_eq!(
-        (&shown["name"], &shown["max_entries"]),
-        (&json!("allow_5"), &json!(4))
-    );
+    assert_eq!((&shown["name"], &shown["max_entries"]), (&json!("allow_5"), &json!(4)));
     // Inner maps have no types: 8 is the key, then identity, bitmap, protocols, the first range.
-    let key = [
-        "map",
-        "lookup",
-        "id",
-        &map.to_string(),
-        "key",
-        "8",
-        "0",
-        "0",
-        "0",
-    ];
+    let key = ["map", "lookup", "id", &map.to_string(), "key", "8", "0", "0", "0"];
     let found = bpftool::run(&key)?;
     let bytes = found["value"].as_array().context("no value")?;
     let bytes: Vec<&str> = bytes.iter().filter_map(Value::as_str).collect();
     assert_eq!(bytes.len(), 36);
     assert_eq!(bytes[..4], ["0x08", "0x00", "0x00", "0x00"]);
-    assert_eq!(
-        bytes[12..18],
-        ["0x06", "0x00", "0x50", "0x00", "0x34", "0x12"]
-    );
+    assert_eq!(bytes[12..18], ["0x06", "0x00", "0x50", "0x00", "0x34", "0x12"]);
+    Ok(())
+}
+
+#[test]
+fn s49_tables_are_written_only_when_no_classifier_knows_an_older_endpoint() -> Result<()> {
+    let mut dataplane = Dataplane::load(Options::default())?;
+    let identity = Step::PutIdentity { address: "10.0.0.1".parse()?, identity: 7 };
+    let endpoint = Step::DeleteEndpoint { ifindex: 10, slot: 1 };
+    // The kernel waits for the classifiers when the array is written; place 0 is for just that.
+    dataplane.apply(&identity)?;
+    assert_eq!(inner(&dataplane, 0)?, None, "nobody to wait for");
+    for round in 0..2 {
+        dataplane.apply(&endpoint)?;
+        dataplane.apply(&Step::BumpEpoch { ifindex: 10 })?;
+        let before = inner(&dataplane, 0)?;
+        dataplane.apply(&identity)?;
+        let waited = inner(&dataplane, 0)?;
+        assert!(waited.is_some() && waited != before, "round {round}");
+        dataplane.apply(&identity)?;
+        assert_eq!(inner(&dataplane, 0)?, waited, "once is enough, round {round}");
+    }
     Ok(())
 }
 
 #[test]
 fn a_deleted_allow_map_is_gone_and_its_place_free() -> Result<()> {
     let mut dataplane = Dataplane::load(Options::default())?;
-    dataplane.apply(&Step::PutContent {
-        content: 5,
-        entries: Vec::new(),
-    })?;
+    dataplane.apply(&Step::PutContent { content: 5, entries: Vec::new() })?;
     let map = inner(&dataplane, 5)?.context("no allow map at 5")?;
     for _ in 0..2 {
         // The second time there is nothing to delete.
@@ -116,46 +99,23 @@ fn a_deleted_allow_map_is_gone_and_its_place_free() -> Result<()> {
 fn s26_an_allow_map_of_any_legal_size_fits_and_no_other_is_put() -> Result<()> {
     let mut dataplane = Dataplane::load(Options::default())?;
     let most = u32::try_from(CONTENT_ENTRIES)?;
-    dataplane.apply(&Step::PutContent {
-        content: 5,
-        entries: sets(0..most),
-    })?;
+    dataplane.apply(&Step::PutContent { content: 5, entries: sets(0..most) })?;
     let before = inner(&dataplane, 5)?;
     assert!(before.is_some());
-    match dataplane.apply(&Step::PutContent {
-        content: 5,
-        entries: sets(0..=most),
-    }) {
-        Err(DataplaneError::ContentTooLarge {
-            content: 5,
-            entries,
-            capacity,
-        }) => {
+    match dataplane.apply(&Step::PutContent { content: 5, entries: sets(0..=most) }) {
+        Err(DataplaneError::ContentTooLarge { content: 5, entries, capacity }) => {
             assert_eq!((entries, capacity), (CONTENT_ENTRIES + 1, CONTENT_ENTRIES));
         }
         other => bail!("one entry too many: {other:?}"),
     }
-    match dataplane.apply(&Step::PutContent {
-        content: 5,
-        entries: sets([3, 3]),
-    }) {
-        Err(DataplaneError::FillContent {
-            content: 5,
-            identity: 3,
-            ..
-        }) => {}
+    match dataplane.apply(&Step::PutContent { content: 5, entries: sets([3, 3]) }) {
+        Err(DataplaneError::FillContent { content: 5, identity: 3, .. }) => {}
         other => bail!("an identity twice: {other:?}"),
     }
     assert_eq!(inner(&dataplane, 5)?, before);
     let outside = u32::try_from(CONTENTS)?;
-    match dataplane.apply(&Step::PutContent {
-        content: outside,
-        entries: Vec::new(),
-    }) {
-        Err(DataplaneError::Full {
-            map: "allow",
-            capacity,
-        }) => assert_eq!(capacity, outside),
+    match dataplane.apply(&Step::PutContent { content: outside, entries: Vec::new() }) {
+        Err(DataplaneError::Full { map: "allow", capacity }) => assert_eq!(capacity, outside),
         other => bail!("a place outside of the array: {other:?}"),
     }
     Ok(())

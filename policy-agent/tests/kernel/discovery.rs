@@ -15,22 +15,13 @@ fn a_veth_has_the_addresses_of_its_far_end_in_both_families() -> Result<()> {
     let (node, pod) = (Namespace::new()?, Namespace::new()?);
     let own = ["10.9.0.1/32", "fd00:9::1/128", "169.254.7.7/32"];
     // The same index at both ends: a kernel that overlooks the namespace answers with the host's.
-    node.join(
-        &end(10, "veth0"),
-        &pod,
-        &end(10, "eth0"),
-        &["10.9.0.2/32", "fd00:9::2/128"],
-    )?;
+    node.join(&end(10, "veth0"), &pod, &end(10, "eth0"), &["10.9.0.2/32", "fd00:9::2/128"])?;
     node.run(async || add_addresses(&Wiring::open()?, 10, &own).await)?;
     // Not found, for it leads nowhere: both ends are here.
     node.run(async || {
         let wiring = Wiring::open()?;
         wiring
-            .add_veth(
-                &end(20, "left"),
-                &end(21, "right"),
-                std::os::fd::AsFd::as_fd(&node),
-            )
+            .add_veth(&end(20, "left"), &end(21, "right"), std::os::fd::AsFd::as_fd(&node))
             .await?;
         add_addresses(&wiring, 21, &["10.9.9.9/32"]).await
     })?;
@@ -41,33 +32,17 @@ fn a_veth_has_the_addresses_of_its_far_end_in_both_families() -> Result<()> {
         bridge: 0,
         addresses: addresses(&["10.9.0.2", "fd00:9::2"])?,
     };
-    assert_eq!(
-        discovered.interfaces.into_values().collect::<Vec<_>>(),
-        [want]
-    );
+    assert_eq!(discovered.interfaces.into_values().collect::<Vec<_>>(), [want]);
     let found: Vec<_> = discovered.node_addresses.into_iter().collect();
-    assert_eq!(
-        found,
-        addresses(&["10.9.0.1", "10.9.9.9", "169.254.7.7", "fd00:9::1"])?
-    );
+    assert_eq!(found, addresses(&["10.9.0.1", "10.9.9.9", "169.254.7.7", "fd00:9::1"])?);
     Ok(())
 }
 
 #[test]
 fn a_port_of_a_bridge_says_so() -> Result<()> {
     let (node, one, two) = (Namespace::new()?, Namespace::new()?, Namespace::new()?);
-    node.join(
-        &end(11, "veth1"),
-        &one,
-        &end(2, "eth0"),
-        &["10.8.0.11/24", "fd00:8::11/64"],
-    )?;
-    node.join(
-        &end(12, "veth2"),
-        &two,
-        &end(2, "eth0"),
-        &["10.8.0.12/24", "fd00:8::12/64"],
-    )?;
+    node.join(&end(11, "veth1"), &one, &end(2, "eth0"), &["10.8.0.11/24", "fd00:8::11/64"])?;
+    node.join(&end(12, "veth2"), &two, &end(2, "eth0"), &["10.8.0.12/24", "fd00:8::12/64"])?;
     node.run(async || {
         let wiring = Wiring::open()?;
         wiring.add_bridge(&end(40, "cni0"), true).await?;
@@ -79,13 +54,7 @@ fn a_port_of_a_bridge_says_so() -> Result<()> {
     let found: Vec<_> = discovered
         .interfaces
         .values()
-        .map(|interface| {
-            (
-                interface.ifindex,
-                interface.bridge,
-                interface.addresses.clone(),
-            )
-        })
+        .map(|interface| (interface.ifindex, interface.bridge, interface.addresses.clone()))
         .collect();
     let want = [
         (11, 40, addresses(&["10.8.0.11", "fd00:8::11"])?),
@@ -105,18 +74,13 @@ fn s45_an_address_that_comes_late_is_found_then() -> Result<()> {
         let network = Network::open()?;
         let far = async || -> Result<_> {
             let mut discovered = network.discover().await?;
-            Ok(discovered
-                .interfaces
-                .remove(&10)
-                .context("the veth was not found")?
-                .addresses)
+            Ok(discovered.interfaces.remove(&10).context("the veth was not found")?.addresses)
         };
         // It has a link-local address, which is nobody's name.
         assert_eq!(far().await?, addresses(&[])?);
-        for (late, so_far) in [
-            ("10.7.0.2/32", vec!["10.7.0.2"]),
-            ("fd00:7::2/128", vec!["10.7.0.2", "fd00:7::2"]),
-        ] {
+        for (late, so_far) in
+            [("10.7.0.2/32", vec!["10.7.0.2"]), ("fd00:7::2/128", vec!["10.7.0.2", "fd00:7::2"])]
+        {
             pod.run(async || add_addresses(&Wiring::open()?, 2, &[late]).await)?;
             assert_eq!(far().await?, addresses(&so_far)?);
         }

@@ -1,10 +1,13 @@
 //! Packets that do not pass: counted, and recorded.
 
-use std::{net::UdpSocket, time::Duration};
+use std::{
+    net::{SocketAddrV6, UdpSocket},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use policy_agent::{
-    dataplane::{Dataplane, DataplaneError, Options, Parts},
+    dataplane::{Dataplane, DataplaneError, Options, Parts, UnknownEndpoints},
     net::build::Wiring,
 };
 use policy_common::{
@@ -26,29 +29,16 @@ const POD: [u8; 4] = [10, 0, 0, 2];
 /// A pod with one address and a node with one, joined by a veth.
 fn node_and_pod() -> Result<(Namespace, Namespace)> {
     let (node, pod) = (Namespace::new()?, Namespace::new()?);
-    node.join(
-        &end(10, "veth0"),
-        &pod,
-        &end(2, "eth0"),
-        &["10.0.0.2/24", "10.0.0.66/24"],
-    )?;
+    node.join(&end(10, "veth0"), &pod, &end(2, "eth0"), &["10.0.0.2/24", "10.0.0.66/24"])?;
     node.run(async || add_addresses(&Wiring::open()?, 10, &["10.0.0.1/24"]).await)?;
     Ok((node, pod))
 }
 
 /// Puts the pod under a content for egress.
 fn isolate(dataplane: &mut Dataplane, entries: Vec<PortSet>) -> Result<()> {
-    dataplane.apply(&Step::PutContent {
-        content: 1,
-        entries,
-    })?;
-    let endpoint = Endpoint {
-        ifindex: 10,
-        slot: 1,
-        egress: 1,
-        address4: POD,
-        ..Endpoint::default()
-    };
+    dataplane.apply(&Step::PutContent { content: 1, entries })?;
+    let endpoint =
+        Endpoint { ifindex: 10, slot: 1, egress: 1, address4: POD, ..Endpoint::default() };
     Ok(dataplane.apply(&Step::PutEndpoint(endpoint))?)
 }
 
@@ -62,12 +52,7 @@ fn send(pod: &Namespace, from: [u8; 4], port: u16) -> Result<()> {
 }
 
 fn egress(reason: Reason) -> DropKey {
-    DropKey {
-        ifindex: 10,
-        direction: Direction::Egress as u8,
-        reason: reason as u8,
-        pad: [0; 2],
-    }
+    DropKey { ifindex: 10, direction: Direction::Egress as u8, reason: reason as u8, pad: [0; 2] }
 }
 
 #[test]
@@ -77,10 +62,7 @@ fn s36_each_dropped_packet_is_counted_and_recorded() -> Result<()> {
         let mut dataplane = Dataplane::load(Options::default())?;
         isolate(&mut dataplane, Vec::new())?;
         let mut drops = dataplane.drops()?;
-        assert!(matches!(
-            dataplane.drops(),
-            Err(DataplaneError::EventsTaken)
-        ));
+        assert!(matches!(dataplane.drops(), Err(DataplaneError::EventsTaken)));
         for port in [5001, 5002] {
             // Readiness is taken and given back: the second record must wake the reader too.
             let next = async {
@@ -117,44 +99,52 @@ fn s36_each_dropped_packet_is_counted_and_recorded() -> Result<()> {
             };
             assert_eq!(record, want);
         }
-        assert_eq!(
-            dataplane.drop_counts()?.get(&egress(Reason::NoRule)),
-            Some(&2)
-        );
+        assert_eq!(dataplane.drop_counts()?.get(&egress(Reason::NoRule)), Some(&2));
         Ok(())
     })
 }
 
 #[test]
-fn s46_a_spoofed_source_passes_only_where_the_lab_leaves_the_check_out() -> Result<()> {
+fn an_interface_without_endpoint_passes_or_drops_as_it_was_loaded() -> Result<()> {
     let (node, pod) = node_and_pod()?;
     node.run(async || {
-        for anti_spoofing in [true, false] {
-            let parts = Parts {
-                anti_spoofing,
-                ..Parts::default()
-            };
-            let mut dataplane = Dataplane::load(Options {
-                parts,
-                ..Options::default()
-            })?;
-            let everything = PortSet {
-                protocols: EVERY_PROTOCOL,
-                ..PortSet::default()
-            };
-            isolate(&mut dataplane, vec![everything])?;
-            // Only so that the neighbour is known: a spoofed question for it would be dropped first.
+        for unknown_endpoints in [UnknownEndpoints::Pass, UnknownEndpoints::Drop] {
+            let mut dataplane =
+                Dataplane::load(Options { unknown_endpoints, ..Options::default() })?;
+            isolate(&mut dataplane, Vec::new())?;
+            let map = dataplane.map_ids()["endpoints"].to_string();
+            bpftool::run(&["map", "delete", "id", &map, "key", "10", "0", "0", "0"])?;
             send(&pod, POD, 5001)?;
-            send(&pod, [10, 0, 0, 66], 5001)?;
-            let spoofed = dataplane
-                .drop_counts()?
-                .get(&egress(Reason::SpoofedSource))
-                .copied();
-            assert_eq!(
-                spoofed,
-                anti_spoofing.then_some(1),
-                "anti-spoofing: {anti_spoofing}"
-            );
+            let counts = dataplane.drop_counts()?;
+            assert!(!counts.contains_key(&egress(Reason::NoRule)), "{counts:?}");
+            let unknown = counts.contains_key(&egress(Reason::UnknownEndpoint));
+            assert_eq!(unknown, unknown_endpoints == UnknownEndpoints::Drop, "{counts:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn ipv6_passes_only_where_the_lab_leaves_it_out() -> Result<()> {
+    let (node, pod) = node_and_pod()?;
+    node.run(async || {
+        for ipv6 in [true, false] {
+            let parts = Parts { ipv6, ..Parts::default() };
+            let mut dataplane = Dataplane::load(Options { parts, ..Options::default() })?;
+            isolate(&mut dataplane, Vec::new())?;
+            let mut drops = dataplane.drops()?;
+            pod.run(async || {
+                // Every node on the link: no neighbour need be found first.
+                let socket = UdpSocket::bind("[::]:0")?;
+                let everyone = SocketAddrV6::new("ff02::1".parse()?, 9, 0, 2);
+                socket.send_to(b"hello", everyone)?;
+                Ok(())
+            })?;
+            let mut dropped = false;
+            while let Some(record) = drops.try_next()? {
+                dropped |= record.protocol == 17 && record.ether_type == 0x86dd;
+            }
+            assert_eq!(dropped, ipv6);
         }
         Ok(())
     })
@@ -165,27 +155,14 @@ fn s8_a_deleted_endpoint_leaves_no_flow_and_no_counter() -> Result<()> {
     let (node, pod) = node_and_pod()?;
     node.run(async || {
         let mut dataplane = Dataplane::load(Options::default())?;
-        let everything = PortSet {
-            protocols: EVERY_PROTOCOL,
-            ..PortSet::default()
-        };
+        let everything = PortSet { protocols: EVERY_PROTOCOL, ..PortSet::default() };
         isolate(&mut dataplane, vec![everything])?;
         send(&pod, POD, 5001)?;
         send(&pod, [10, 0, 0, 66], 5001)?;
         let flows = bpftool::dump(&dataplane, "new_flows4")?;
-        assert!(
-            flows.iter().any(|(key, _)| key["ifindex"] == 10),
-            "{flows:?}"
-        );
-        assert!(
-            dataplane
-                .drop_counts()?
-                .contains_key(&egress(Reason::SpoofedSource))
-        );
-        dataplane.apply(&Step::DeleteEndpoint {
-            ifindex: 10,
-            slot: 1,
-        })?;
+        assert!(flows.iter().any(|(key, _)| key["ifindex"] == 10), "{flows:?}");
+        assert!(dataplane.drop_counts()?.contains_key(&egress(Reason::SpoofedSource)));
+        dataplane.apply(&Step::DeleteEndpoint { ifindex: 10, slot: 1 })?;
         for map in ["flows4", "flows6", "new_flows4", "new_flows6"] {
             assert_eq!(bpftool::dump(&dataplane, map)?, [], "{map}");
         }

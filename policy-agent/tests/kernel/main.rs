@@ -7,3 +7,4 @@ mod discovery;
 mod drops;
 mod maps;
 mod namespace;
+mod node;

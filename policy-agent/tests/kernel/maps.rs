@@ -10,16 +10,8 @@ use crate::bpftool;
 
 /// Room for few entries.
 fn small() -> Options {
-    let capacities = Capacities {
-        addresses: 4,
-        blocks: 2,
-        frontends: 2,
-        ..Capacities::default()
-    };
-    Options {
-        capacities,
-        ..Options::default()
-    }
+    let capacities = Capacities { addresses: 4, blocks: 2, frontends: 2, ..Capacities::default() };
+    Options { capacities, ..Options::default() }
 }
 
 fn apply(dataplane: &mut Dataplane, steps: &[Step]) -> Result<()> {
@@ -39,46 +31,19 @@ fn bytes(address: &str) -> Result<Value> {
 #[test]
 fn steps_write_entries_that_bpftool_shows_by_their_field_names() -> Result<()> {
     let mut dataplane = Dataplane::load(small())?;
-    let frontend = Frontend {
-        address: "10.96.0.1".parse()?,
-        protocol: Protocol::Tcp,
-        port: 443,
-    };
-    let chunk = PortChunkKey {
-        bitmap: 3,
-        protocol: 6,
-        chunk: 31,
-        pad: [0; 2],
-    };
+    let frontend = Frontend { address: "10.96.0.1".parse()?, protocol: Protocol::Tcp, port: 443 };
+    let chunk = PortChunkKey { bitmap: 3, protocol: 6, chunk: 31, pad: [0; 2] };
     let other = PortChunkKey { bitmap: 4, ..chunk };
     apply(
         &mut dataplane,
         &[
-            Step::PutIdentity {
-                address: "10.0.0.1".parse()?,
-                identity: 7,
-            },
-            Step::PutBlock {
-                block: "10.1.0.0/16".parse()?,
-                identity: 8,
-            },
-            Step::PutBlock {
-                block: "fd00:1::/32".parse()?,
-                identity: 9,
-            },
-            Step::PutFrontend {
-                frontend,
-                identity: 10,
-            },
+            Step::PutIdentity { address: "10.0.0.1".parse()?, identity: 7 },
+            Step::PutBlock { block: "10.1.0.0/16".parse()?, identity: 8 },
+            Step::PutBlock { block: "fd00:1::/32".parse()?, identity: 9 },
+            Step::PutFrontend { frontend, identity: 10 },
             Step::PutNodeAddress("fd00::1".parse()?),
-            Step::PutPortChunk(PortChunk {
-                key: chunk,
-                bits: [1, 2, 3, 1 << 63],
-            }),
-            Step::PutPortChunk(PortChunk {
-                key: other,
-                bits: [4; 4],
-            }),
+            Step::PutPortChunk(PortChunk { key: chunk, bits: [1, 2, 3, 1 << 63] }),
+            Step::PutPortChunk(PortChunk { key: other, bits: [4; 4] }),
         ],
     )?;
     let key = json!({
@@ -98,11 +63,7 @@ fn steps_write_entries_that_bpftool_shows_by_their_field_names() -> Result<()> {
         ("port_chunks", vec![(chunk.clone(), json!({ "key": chunk, "bits": [1, 2, 3, 1_u64 << 63] })), four.clone()]),
     ];
     for (map, want) in written {
-        assert_eq!(
-            sorted(bpftool::dump(&dataplane, map)?),
-            sorted(want),
-            "{map}, written"
-        );
+        assert_eq!(sorted(bpftool::dump(&dataplane, map)?), sorted(want), "{map}, written");
     }
     let deletions = [
         Step::DeleteIdentity("10.0.0.1".parse()?),
@@ -152,17 +113,12 @@ fn s26_a_full_map_tells_its_name_and_capacity() -> Result<()> {
     let mut dataplane = Dataplane::load(small())?;
     let mut fill = |map: &str, capacity: u32, step: &dyn Fn(u8) -> Step| -> Result<()> {
         for n in 0..u8::try_from(capacity)? {
-            dataplane
-                .apply(&step(n))
-                .with_context(|| format!("entry {n} of {map}"))?;
+            dataplane.apply(&step(n)).with_context(|| format!("entry {n} of {map}"))?;
         }
         // What is there can still be changed.
         dataplane.apply(&step(0))?;
         match dataplane.apply(&step(200)) {
-            Err(DataplaneError::Full {
-                map: full,
-                capacity: of,
-            }) => {
+            Err(DataplaneError::Full { map: full, capacity: of }) => {
                 // The trie has one more, which stands between the families.
                 assert_eq!((full, of), (map, capacity + u32::from(map == "blocks")));
             }
@@ -171,24 +127,11 @@ fn s26_a_full_map_tells_its_name_and_capacity() -> Result<()> {
         Ok(())
     };
     let address = |n: u8| std::net::IpAddr::from([10, 0, 0, n]);
-    fill("identities", 4, &|n| Step::PutIdentity {
-        address: address(n),
-        identity: 1,
-    })?;
-    fill("blocks", 2, &|n| Step::PutBlock {
-        block: address(n).into(),
-        identity: 1,
-    })?;
+    fill("identities", 4, &|n| Step::PutIdentity { address: address(n), identity: 1 })?;
+    fill("blocks", 2, &|n| Step::PutBlock { block: address(n).into(), identity: 1 })?;
     fill("frontends", 2, &|n| {
-        let frontend = Frontend {
-            address: address(n),
-            protocol: Protocol::Udp,
-            port: 53,
-        };
-        Step::PutFrontend {
-            frontend,
-            identity: 1,
-        }
+        let frontend = Frontend { address: address(n), protocol: Protocol::Udp, port: 53 };
+        Step::PutFrontend { frontend, identity: 1 }
     })
 }
 
@@ -210,15 +153,8 @@ fn an_epoch_passes_over_zero() -> Result<()> {
         apply(&mut dataplane, &[Step::BumpEpoch { ifindex: 4096 + 9 }])?;
         assert_eq!(bpftool::set_elements(&dataplane, "epochs")?, [(9, epoch)]);
     }
-    let id = dataplane
-        .map_ids()
-        .get("epochs")
-        .copied()
-        .context("no epochs")?
-        .to_string();
-    let last = [
-        "map", "update", "id", &id, "key", "9", "0", "0", "0", "value",
-    ];
+    let id = dataplane.map_ids().get("epochs").copied().context("no epochs")?.to_string();
+    let last = ["map", "update", "id", &id, "key", "9", "0", "0", "0", "value"];
     bpftool::run(&[&last[..], &["255", "255", "255", "255"]].concat())?;
     apply(&mut dataplane, &[Step::BumpEpoch { ifindex: 9 }])?;
     assert_eq!(bpftool::set_elements(&dataplane, "epochs")?, [(9, 1)]);
@@ -227,10 +163,7 @@ fn an_epoch_passes_over_zero() -> Result<()> {
 
 /// An entry of `blocks`, as bpftool prints it.
 fn block(bits: u32, address: &str, identity: u32) -> Result<(Value, Value)> {
-    Ok((
-        json!({ "prefix_len": bits, "data": bytes(address)? }),
-        json!(identity),
-    ))
+    Ok((json!({ "prefix_len": bits, "data": bytes(address)? }), json!(identity)))
 }
 
 /// A hash map has no order.

@@ -1,7 +1,7 @@
 //! Anonymous network namespaces: they go with the test, however it ends.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     future::Future,
     net::IpAddr,
     os::fd::{AsFd, BorrowedFd},
@@ -21,10 +21,7 @@ pub(crate) struct Namespace(File);
 impl Namespace {
     /// A fresh one, with `lo` up.
     pub(crate) fn new() -> Result<Self> {
-        ensure!(
-            geteuid().is_root(),
-            "this test makes network namespaces: run it as root"
-        );
+        ensure!(geteuid().is_root(), "this test makes network namespaces: run it as root");
         let file = thread::scope(|scope| {
             let born = scope.spawn(|| -> Result<File> {
                 unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
@@ -33,7 +30,12 @@ impl Namespace {
             joined(born)
         })?;
         let namespace = Self(file);
-        namespace.run(async || Ok(Wiring::open()?.set_up(1).await?))?;
+        namespace.run(async || {
+            // A new IPv6 address can be used at once.
+            fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0")
+                .context("cannot turn duplicate address detection off")?;
+            Ok(Wiring::open()?.set_up(1).await?)
+        })?;
         Ok(namespace)
     }
 
@@ -45,9 +47,7 @@ impl Namespace {
         thread::scope(|scope| {
             joined(scope.spawn(|| {
                 setns(&self.0, CloneFlags::CLONE_NEWNET).context("cannot enter a namespace")?;
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()?;
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 runtime.block_on(task())
             }))
         })
@@ -79,29 +79,22 @@ impl AsFd for Namespace {
 
 /// An end of a link.
 pub(crate) fn end(index: u32, name: &str) -> End {
-    End {
-        index,
-        name: name.to_owned(),
-    }
+    End { index, name: name.to_owned() }
 }
 
 /// Adds addresses, each written `address/prefix`.
 pub(crate) async fn add_addresses(wiring: &Wiring, index: u32, addresses: &[&str]) -> Result<()> {
     for address in addresses {
         let (address, prefix) = address.split_once('/').context("no prefix length")?;
-        wiring
-            .add_address(index, address.parse()?, prefix.parse()?)
-            .await?;
+        wiring.add_address(index, address.parse()?, prefix.parse()?).await?;
     }
     Ok(())
 }
 
 /// Addresses, parsed and sorted.
 pub(crate) fn addresses(texts: &[&str]) -> Result<Vec<IpAddr>> {
-    let mut addresses = texts
-        .iter()
-        .map(|text| Ok(text.parse()?))
-        .collect::<Result<Vec<IpAddr>>>()?;
+    let mut addresses =
+        texts.iter().map(|text| Ok(text.parse()?)).collect::<Result<Vec<IpAddr>>>()?;
     addresses.sort();
     Ok(addresses)
 }
