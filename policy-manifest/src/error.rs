@@ -38,6 +38,14 @@ impl Origin {
         let before = self.source.text.get(self.lines[line - 1]..byte).unwrap_or_default();
         Place { source: self.source.name.clone(), line, column: before.chars().count() + 1 }
     }
+
+    /// The lines that hold `span`, and their first byte.
+    fn around(&self, span: &Range<usize>) -> (&str, usize) {
+        let text = &self.source.text;
+        let first = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
+        let end = text[span.end..].find('\n').map_or(text.len(), |newline| span.end + newline);
+        (&text[first..end], first)
+    }
 }
 
 /// `source:line:column`.
@@ -94,9 +102,12 @@ pub fn render(errors: &[ManifestError], colour: bool) -> String {
     let mut out = String::new();
     for error in errors {
         let title = error.headline();
-        let snippet = Snippet::source(error.origin.source.text.as_str())
-            .path(error.origin.source.name.as_str())
-            .annotation(AnnotationKind::Primary.span(error.span.clone()));
+        let (text, first) = error.origin.around(&error.span);
+        let mark = error.span.start - first..error.span.end - first;
+        let snippet = Snippet::source(text)
+            .line_start(error.place.line)
+            .path(error.place.source.as_str())
+            .annotation(AnnotationKind::Primary.span(mark));
         out.push_str(&renderer.render(&[Level::ERROR.primary_title(title).element(snippet)]));
         out.push_str("\n\n");
     }

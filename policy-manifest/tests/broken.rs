@@ -36,7 +36,9 @@ fn assert_told_by(
     want: &str,
 ) {
     let (text, line, column) = unmarked(marked);
-    let lines: Vec<String> = reader(&text).iter().map(ToString::to_string).collect();
+    let found = reader(&text);
+    assert!(render(&found, false).contains('^'), "{claim}: no caret");
+    let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
     let [told] = &lines[..] else { panic!("{claim}: not one error: {lines:#?}") };
     assert!(told.starts_with(&format!("m.yaml:{line}:{column}: ")), "{claim}: {told}");
     assert!(told.contains(want), "{claim}: {told}");

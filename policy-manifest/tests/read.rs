@@ -33,10 +33,13 @@ fn address(text: &str) -> IpAddr {
 
 #[test]
 fn a_namespace_that_is_only_used_exists_with_its_name_label() {
-    let all = manifests("{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: used}}");
-    let labels = &all.snapshot.namespaces["used"];
-    assert_eq!(labels["kubernetes.io/metadata.name"], "used");
-    assert_eq!(labels.len(), 1);
+    for head in ["v1, kind: Pod", "networking.k8s.io/v1, kind: NetworkPolicy"] {
+        let all =
+            manifests(&format!("{{apiVersion: {head}, metadata: {{name: p, namespace: used}}}}"));
+        let Some(labels) = all.snapshot.namespaces.get("used") else { panic!("{head}") };
+        assert_eq!(labels["kubernetes.io/metadata.name"], "used");
+        assert_eq!(labels.len(), 1);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use policy_core::{
     explain::{Party, Question},
     model::{Family, Protocol},
 };
-use policy_manifest::{End, Expectations, Manifests};
+use policy_manifest::{End, Expectations, Manifests, Place};
 use thiserror::Error;
 
 use ends::Ends;
@@ -45,7 +45,17 @@ pub struct Probe {
 
 /// The probes asked for cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ChooseError {
+#[error("{}{reason}", place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default())]
+pub struct ChooseError {
+    /// Where the expectation stands that asks for it; `None` where an option does.
+    pub place: Option<Place>,
+    /// What is in the way.
+    pub reason: Unfit,
+}
+
+/// Why a probe cannot be run.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Unfit {
     /// Nothing has this name.
     #[error("there is no {end}{}", nearest.as_ref().map(|end| format!("; did you mean {end}?")).unwrap_or_default())]
     Unknown {
@@ -122,7 +132,7 @@ pub fn choose(
         probes.extend(wanted.map(|pair| probe((&listed.from, &listed.to), port, pair)));
     }
     if probes.is_empty() && errors.is_empty() {
-        errors.push(ChooseError::Nothing);
+        errors.push(ChooseError { place: None, reason: Unfit::Nothing });
     }
     if errors.is_empty() { Ok(probes.into_iter().collect()) } else { Err(errors) }
 }
@@ -134,14 +144,23 @@ fn check_names(
     expectations: Option<&Expectations>,
     errors: &mut Vec<ChooseError>,
 ) {
+    let mut note = |place: Option<&Place>, reason| {
+        errors.push(ChooseError { place: place.cloned(), reason });
+    };
+    for end in &selection.from {
+        if let End::Service(_) = end {
+            note(None, Unfit::ServiceAsSource { end: end.clone() });
+        }
+    }
+    let asked = selection.from.iter().chain(&selection.to).map(|end| (None, end));
     let listed = expectations.iter().flat_map(|expectations| &expectations.listed);
-    let (listed_from, listed_to): (Vec<_>, Vec<_>) =
-        listed.map(|expectation| (&expectation.from, &expectation.to)).unzip();
-    let from: BTreeSet<&End> = selection.from.iter().chain(listed_from).collect();
-    let to: BTreeSet<&End> = selection.to.iter().chain(listed_to).collect();
-    let services = from.iter().filter(|end| matches!(end, End::Service(_)));
-    errors.extend(services.map(|end| ChooseError::ServiceAsSource { end: (*end).clone() }));
-    errors.extend(from.union(&to).filter_map(|end| ends.check(end).err()));
+    let listed = listed
+        .flat_map(|entry| [(Some(&entry.place), &entry.from), (Some(&entry.place), &entry.to)]);
+    for (place, end) in asked.chain(listed) {
+        if let Err(reason) = ends.check(end) {
+            note(place, reason);
+        }
+    }
 }
 
 /// The ports to probe at `to`; one asked for by name must have some.
@@ -156,7 +175,7 @@ fn ports(
     }
     let ports = ends.ports(to);
     if ports.is_empty() && selection.to.contains(to) && ends.check(to).is_ok() {
-        errors.push(ChooseError::NoPort { end: to.clone() });
+        errors.push(ChooseError { place: None, reason: Unfit::NoPort { end: to.clone() } });
     }
     ports
 }

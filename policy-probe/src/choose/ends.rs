@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use policy_core::model::{Family, Phase, Pod, Protocol};
 use policy_manifest::{End, Manifests};
 
-use super::ChooseError;
+use super::Unfit;
 
 /// A name is worth suggesting if at most one in so many letters differs.
 const UNLIKE: usize = 3;
@@ -27,13 +27,13 @@ impl<'a> Ends<'a> {
     }
 
     /// Whether `end` exists and has an address.
-    pub(super) fn check(&self, end: &End) -> Result<(), ChooseError> {
+    pub(super) fn check(&self, end: &End) -> Result<(), Unfit> {
         match self.addresses(end) {
-            None => Err(ChooseError::Unknown { end: end.clone(), nearest: self.nearest(end) }),
+            None => Err(Unfit::Unknown { end: end.clone(), nearest: self.nearest(end) }),
             Some(_) if self.pod(end).is_some_and(|pod| pod.phase == Phase::Finished) => {
-                Err(ChooseError::Finished { end: end.clone() })
+                Err(Unfit::Finished { end: end.clone() })
             }
-            Some([]) => Err(ChooseError::NoAddress { end: end.clone() }),
+            Some([]) => Err(Unfit::NoAddress { end: end.clone() }),
             Some(_) => Ok(()),
         }
     }
