@@ -141,7 +141,7 @@ fn origin(arrival: &Arrival<'_>) -> Origin {
     let own = NODE_ADDRESSES.get_ptr(source.bytes());
     // SAFETY: the kernel keeps the element readable while the program runs; one aligned word.
     let own = own.is_some_and(|kind| unsafe { kind.read_volatile() } == OWN_NODE);
-    if ingress_ifindex == 0 && own && arrival.packet.problem == 0 {
+    if ingress_ifindex == 0 && own {
         return Origin { initiator: INITIATOR_NODE, sender: 0, address: source };
     }
     match endpoint::sender(tc_index, ingress_ifindex) {

@@ -13,5 +13,6 @@ mod neighbours;
 mod oddities;
 mod origin;
 mod ports;
+mod recycled;
 mod services;
 mod spoofing;

@@ -101,9 +101,7 @@ impl Rig {
     }
 
     pub(crate) fn endpoint(&mut self, endpoint: Endpoint) {
-        let mut map: HashMap<&mut MapData, u32, Endpoint> =
-            self.ebpf.map_mut("endpoints").unwrap().try_into().unwrap();
-        map.insert(IFINDEX, endpoint, 0).unwrap();
+        self.put("endpoints", IFINDEX, endpoint);
     }
 
     pub(crate) fn forget_endpoint(&mut self) {
@@ -121,14 +119,7 @@ impl Rig {
 
     /// Replaces the allow map.
     pub(crate) fn content(&mut self, sets: &[PortSet]) {
-        // The template's only flag, BPF_F_NO_PREALLOC.
-        let mut inner = HashMap::<MapData, u32, PortSet>::create(64, 1).unwrap();
-        for set in sets {
-            inner.insert(set.identity, set, 0).unwrap();
-        }
-        let mut outer: ArrayOfMaps<&mut MapData, HashMap<MapData, u32, PortSet>> =
-            self.ebpf.map_mut("allow").unwrap().try_into().unwrap();
-        outer.set(CONTENT, &inner, 0).unwrap();
+        self.content_of(sets.iter().map(|set| (set.identity, *set)));
     }
 
     /// Takes the allow map away.
@@ -144,9 +135,7 @@ impl Rig {
 
     pub(crate) fn identity(&mut self, address: &str, identity: u32) {
         let address = bytes(address);
-        let mut map: HashMap<&mut MapData, Address, Identity> =
-            self.ebpf.map_mut("identities").unwrap().try_into().unwrap();
-        map.insert(address, Identity { address, identity }, 0).unwrap();
+        self.put("identities", address, Identity { address, identity });
     }
 
     pub(crate) fn block(&mut self, address: &str, bits: u32, identity: u32) {
@@ -157,23 +146,17 @@ impl Rig {
     }
 
     pub(crate) fn node_address(&mut self, address: &str, kind: u32) {
-        let mut map: HashMap<&mut MapData, Address, u32> =
-            self.ebpf.map_mut("node_addresses").unwrap().try_into().unwrap();
-        map.insert(bytes(address), kind, 0).unwrap();
+        self.put("node_addresses", bytes(address), kind);
     }
 
     pub(crate) fn frontend(&mut self, address: &str, port: u16, protocol: u8, identity: u32) {
         let key =
             FrontendKey { address: bytes(address), port: port.to_be_bytes(), protocol, pad: 0 };
-        let mut map: HashMap<&mut MapData, FrontendKey, Frontend> =
-            self.ebpf.map_mut("frontends").unwrap().try_into().unwrap();
-        map.insert(key, Frontend { key, identity }, 0).unwrap();
+        self.put("frontends", key, Frontend { key, identity });
     }
 
     pub(crate) fn port_chunk(&mut self, chunk: PortChunk) {
-        let mut map: HashMap<&mut MapData, PortChunkKey, PortChunk> =
-            self.ebpf.map_mut("port_chunks").unwrap().try_into().unwrap();
-        map.insert(chunk.key, chunk, 0).unwrap();
+        self.put("port_chunks", chunk.key, chunk);
     }
 
     /// Judges a frame that the pod sends.
@@ -265,6 +248,43 @@ impl Rig {
             self.read::<FlowKey4, Flow4>("new_flows4"),
             self.read::<FlowKey6, Flow6>("new_flows6"),
         )
+    }
+
+    /// Makes every flow claim to be another's, as an element does that the kernel recycles.
+    pub(crate) fn recycle_flows(&mut self) {
+        for name in ["flows4", "new_flows4"] {
+            for mut flow in self.read::<FlowKey4, Flow4>(name) {
+                let key = flow.key;
+                flow.key.remote_port = [0; 2];
+                self.replace(name, &key, key, flow);
+            }
+        }
+        for name in ["flows6", "new_flows6"] {
+            for mut flow in self.read::<FlowKey6, Flow6>(name) {
+                let key = flow.key;
+                flow.key.remote[15] ^= 1;
+                self.replace(name, &key, key, flow);
+            }
+        }
+    }
+
+    /// Writes an element of a hash map.
+    pub(crate) fn put<K: Pod, V: Pod>(&mut self, map: &str, key: K, value: V) {
+        let mut map: HashMap<&mut MapData, K, V> =
+            self.ebpf.map_mut(map).unwrap().try_into().unwrap();
+        map.insert(key, value, 0).unwrap();
+    }
+
+    /// Replaces the allow map, with entries under whatever identity.
+    pub(crate) fn content_of(&mut self, entries: impl IntoIterator<Item = (u32, PortSet)>) {
+        // The template's only flag, BPF_F_NO_PREALLOC.
+        let mut inner = HashMap::<MapData, u32, PortSet>::create(64, 1).unwrap();
+        for (identity, set) in entries {
+            inner.insert(identity, set, 0).unwrap();
+        }
+        let mut outer: ArrayOfMaps<&mut MapData, HashMap<MapData, u32, PortSet>> =
+            self.ebpf.map_mut("allow").unwrap().try_into().unwrap();
+        outer.set(CONTENT, &inner, 0).unwrap();
     }
 
     /// Makes every flow as old as if no packet had come for `seconds`.
