@@ -23,9 +23,7 @@ pub(crate) fn ip(address: &str) -> IpAddr {
 pub(crate) fn labels(pairs: &str) -> BTreeMap<String, String> {
     let pairs = pairs.split(',').filter(|pair| !pair.is_empty());
     let split = pairs.map(|pair| pair.split_once('=').expect("key=value"));
-    split
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
+    split.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// `k=v`, `k!=v`, `k`, `!k`, comma-separated; `k=v|w` for several values.
@@ -41,15 +39,10 @@ pub(crate) fn mk_selector(text: &str) -> Selector {
         } else {
             (part, Operator::Exists)
         };
-        Requirement {
-            key: key.to_owned(),
-            operator,
-        }
+        Requirement { key: key.to_owned(), operator }
     };
     let parts = text.split(',').filter(|part| !part.is_empty());
-    Selector {
-        requirements: parts.map(requirement).collect(),
-    }
+    Selector { requirements: parts.map(requirement).collect() }
 }
 
 /// A pod on node `n1`; `name` is `namespace/name`.
@@ -66,38 +59,23 @@ pub(crate) fn mk_pod(pod_labels: &str, addresses: &[&str]) -> Pod {
 }
 
 pub(crate) fn mk_port(name: &str, port: u16, protocol: Protocol) -> ContainerPort {
-    ContainerPort {
-        name: Some(name.to_owned()),
-        port,
-        protocol,
-    }
+    ContainerPort { name: Some(name.to_owned()), port, protocol }
 }
 
 pub(crate) fn mk_policy(subject: &str) -> NetworkPolicy {
-    NetworkPolicy {
-        subject: Some(mk_selector(subject)),
-        ..NetworkPolicy::default()
-    }
+    NetworkPolicy { subject: Some(mk_selector(subject)), ..NetworkPolicy::default() }
 }
 
 /// A policy for one direction only.
 pub(crate) fn mk_ingress(subject: &str, ingress: Vec<Rule>) -> NetworkPolicy {
     let policy_types = Some(vec![Direction::Ingress]);
-    NetworkPolicy {
-        policy_types,
-        ingress,
-        ..mk_policy(subject)
-    }
+    NetworkPolicy { policy_types, ingress, ..mk_policy(subject) }
 }
 
 /// A policy for one direction only.
 pub(crate) fn mk_egress(subject: &str, egress: Vec<Rule>) -> NetworkPolicy {
     let policy_types = Some(vec![Direction::Egress]);
-    NetworkPolicy {
-        policy_types,
-        egress,
-        ..mk_policy(subject)
-    }
+    NetworkPolicy { policy_types, egress, ..mk_policy(subject) }
 }
 
 pub(crate) fn mk_rule(peers: Vec<Peer>, ports: Vec<Port>) -> Rule {
@@ -105,26 +83,17 @@ pub(crate) fn mk_rule(peers: Vec<Peer>, ports: Vec<Port>) -> Rule {
 }
 
 pub(crate) fn mk_pods(pods: &str) -> Peer {
-    Peer::Pods {
-        namespaces: None,
-        pods: mk_selector(pods),
-    }
+    Peer::Pods { namespaces: None, pods: mk_selector(pods) }
 }
 
 pub(crate) fn mk_pods_in(namespaces: &str, pods: &str) -> Peer {
-    Peer::Pods {
-        namespaces: Some(mk_selector(namespaces)),
-        pods: mk_selector(pods),
-    }
+    Peer::Pods { namespaces: Some(mk_selector(namespaces)), pods: mk_selector(pods) }
 }
 
 pub(crate) fn mk_block(cidr: &str, except: &[&str]) -> Peer {
     let parse = |block: &str| block.parse().expect("a block");
     let except = except.iter().map(|block| parse(block)).collect();
-    Peer::Block(IpBlock {
-        cidr: parse(cidr),
-        except,
-    })
+    Peer::Block(IpBlock { cidr: parse(cidr), except })
 }
 
 pub(crate) fn tcp(port: u16) -> Port {
@@ -132,17 +101,11 @@ pub(crate) fn tcp(port: u16) -> Port {
 }
 
 pub(crate) fn range(protocol: Protocol, first: u16, last: u16) -> Port {
-    Port {
-        protocol,
-        port: PortSpec::Range { first, last },
-    }
+    Port { protocol, port: PortSpec::Range { first, last } }
 }
 
 pub(crate) fn named(protocol: Protocol, name: &str) -> Port {
-    Port {
-        protocol,
-        port: PortSpec::Named(name.to_owned()),
-    }
+    Port { protocol, port: PortSpec::Named(name.to_owned()) }
 }
 
 /// A Service with one TCP port, called `main`.
@@ -168,11 +131,7 @@ pub(crate) fn mk_slice(service: &str, port: u16, ready: &[&str]) -> EndpointSlic
     };
     EndpointSlice {
         service: service.to_owned(),
-        ports: vec![SlicePort {
-            name: "main".to_owned(),
-            port,
-            protocol: Protocol::Tcp,
-        }],
+        ports: vec![SlicePort { name: "main".to_owned(), port, protocol: Protocol::Tcp }],
         endpoints: ready.iter().map(endpoint).collect(),
     }
 }
@@ -209,9 +168,7 @@ impl Cluster {
     }
 
     pub(crate) fn node(mut self, name: &str, addresses: &[&str]) -> Self {
-        self.0
-            .nodes
-            .insert(name.to_owned(), addresses.iter().map(|a| ip(a)).collect());
+        self.0.nodes.insert(name.to_owned(), addresses.iter().map(|a| ip(a)).collect());
         self
     }
 
@@ -227,16 +184,8 @@ impl Cluster {
         protocol: Protocol,
         port: u16,
     ) -> Option<Explanation> {
-        let six = |party: &str| {
-            party
-                .parse::<IpAddr>()
-                .is_ok_and(|address| address.is_ipv6())
-        };
-        let family = if six(from) || six(to) {
-            Family::Ipv6
-        } else {
-            Family::Ipv4
-        };
+        let six = |party: &str| party.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6());
+        let family = if six(from) || six(to) { Family::Ipv6 } else { Family::Ipv4 };
         self.ask_in(family, from, to, protocol, port)
     }
 
@@ -253,32 +202,20 @@ impl Cluster {
             (None, Ok(address)) => Party::Address(address),
             (None, Err(_)) => Party::Pod(name(text)),
         };
-        let question = Question {
-            from: party(from),
-            to: party(to),
-            family,
-            protocol,
-            port,
-        };
+        let question = Question { from: party(from), to: party(to), family, protocol, port };
         explain(&self.0, &compile(&self.0, Scope::Cluster).0, &question)
     }
 
     /// Whether a TCP connection passes in both directions.
     pub(crate) fn passes(&self, from: &str, to: &str, port: u16) -> bool {
         let answer = self.ask(from, to, Protocol::Tcp, port);
-        answer
-            .unwrap_or_else(|| panic!("{from} to {to} has no verdict"))
-            .allowed()
+        answer.unwrap_or_else(|| panic!("{from} to {to} has no verdict")).allowed()
     }
 
     /// Holds a table of claims: from, to, TCP port, whether it passes.
     pub(crate) fn holds(&self, cases: &[(&str, &str, u16, bool)]) {
         for &(from, to, port, want) in cases {
-            assert_eq!(
-                self.passes(from, to, port),
-                want,
-                "{from} to {to} at {port}"
-            );
+            assert_eq!(self.passes(from, to, port), want, "{from} to {to} at {port}");
         }
     }
 }

@@ -30,18 +30,13 @@ fn s01_unselected_pod_is_open() {
         ("203.0.113.1", "x/a", 80, true),
         ("x/a", "y/c", 80, true),
     ]);
-    let answer = cluster
-        .ask("x/b", "x/a", Protocol::Tcp, 80)
-        .expect("a verdict");
+    let answer = cluster.ask("x/b", "x/a", Protocol::Tcp, 80).expect("a verdict");
     assert!(answer.ingress.by.is_empty());
 }
 
 #[test]
 fn s02_isolated_pod_gets_only_the_union() {
-    let web = mk_ingress(
-        "app=a",
-        vec![mk_rule(vec![mk_pods("app=b")], vec![tcp(80)])],
-    );
+    let web = mk_ingress("app=a", vec![mk_rule(vec![mk_pods("app=b")], vec![tcp(80)])]);
     let dns = mk_ingress("", vec![mk_rule(vec![mk_pods("app=b")], vec![tcp(53)])]);
     let cluster = mk_cluster().policy("x/web", web).policy("x/dns", dns);
     cluster.holds(&[
@@ -55,14 +50,9 @@ fn s02_isolated_pod_gets_only_the_union() {
 
 #[test]
 fn s02_names_and_order_do_not_matter() {
-    let web = mk_ingress(
-        "app=a",
-        vec![mk_rule(vec![mk_pods("app=b")], vec![tcp(80)])],
-    );
+    let web = mk_ingress("app=a", vec![mk_rule(vec![mk_pods("app=b")], vec![tcp(80)])]);
     let deny = mk_ingress("", Vec::new());
-    let one = mk_cluster()
-        .policy("x/1", web.clone())
-        .policy("x/2", deny.clone());
+    let one = mk_cluster().policy("x/1", web.clone()).policy("x/2", deny.clone());
     let two = mk_cluster().policy("x/1", deny).policy("x/2", web);
     let [one, two] = [one, two].map(|cluster| compile(&cluster.0, Scope::Cluster).0);
     assert_eq!((one.contents, one.addresses), (two.contents, two.addresses));
@@ -70,14 +60,8 @@ fn s02_names_and_order_do_not_matter() {
 
 #[test]
 fn s03_both_directions_must_allow() {
-    let out = mk_egress(
-        "app=a",
-        vec![mk_rule(vec![mk_pods("app=b")], vec![tcp(80), tcp(81)])],
-    );
-    let into = mk_ingress(
-        "app=b",
-        vec![mk_rule(vec![mk_pods("app=a")], vec![tcp(80), tcp(82)])],
-    );
+    let out = mk_egress("app=a", vec![mk_rule(vec![mk_pods("app=b")], vec![tcp(80), tcp(81)])]);
+    let into = mk_ingress("app=b", vec![mk_rule(vec![mk_pods("app=a")], vec![tcp(80), tcp(82)])]);
     let cluster = mk_cluster().policy("x/out", out).policy("x/in", into);
     cluster.holds(&[
         ("x/a", "x/b", 80, true),
@@ -85,13 +69,8 @@ fn s03_both_directions_must_allow() {
         ("x/a", "x/b", 82, false),
         ("x/b", "x/a", 82, true),
     ]);
-    let answer = cluster
-        .ask("x/a", "x/b", Protocol::Tcp, 81)
-        .expect("a verdict");
-    assert_eq!(
-        (answer.egress.allowed, answer.ingress.allowed),
-        (true, false)
-    );
+    let answer = cluster.ask("x/a", "x/b", Protocol::Tcp, 81).expect("a verdict");
+    assert_eq!((answer.egress.allowed, answer.ingress.allowed), (true, false));
 }
 
 #[test]
@@ -108,18 +87,10 @@ fn s04_policy_types() {
         ("both",                                 Some(vec![Ingress, Egress]),   Vec::new(), (true, true)),
     ];
     for (claim, policy_types, egress, want) in cases {
-        let policy = NetworkPolicy {
-            policy_types,
-            egress,
-            ..mk_policy("app=a")
-        };
+        let policy = NetworkPolicy { policy_types, egress, ..mk_policy("app=a") };
         let desired = compile(&mk_cluster().policy("x/p", policy).0, Scope::Cluster).0;
         let endpoint = desired.endpoints.values().next().expect("pod a");
-        assert_eq!(
-            (endpoint.ingress.is_some(), endpoint.egress.is_some()),
-            want,
-            "{claim}"
-        );
+        assert_eq!((endpoint.ingress.is_some(), endpoint.egress.is_some()), want, "{claim}");
     }
 }
 
@@ -146,15 +117,9 @@ fn s06_host_network_pods_are_neither_subjects_nor_peers() {
         ("x/b", "x/a", 80, true),
         ("y/c", "x/host", 80, true),
     ]);
-    let by_address = mk_ingress(
-        "",
-        vec![mk_rule(vec![mk_block("192.168.0.2/32", &[])], Vec::new())],
-    );
-    assert!(
-        cluster
-            .policy("x/q", by_address)
-            .passes("x/host", "x/a", 80)
-    );
+    let by_address =
+        mk_ingress("", vec![mk_rule(vec![mk_block("192.168.0.2/32", &[])], Vec::new())]);
+    assert!(cluster.policy("x/q", by_address).passes("x/host", "x/a", 80));
 }
 
 #[test]
@@ -183,10 +148,7 @@ fn s08_an_address_of_two_pods_matches_only_what_both_match() {
 fn s09_every_namespace_has_its_name_as_a_label() {
     let by_name = |name: &str| {
         let peer = mk_pods_in(&format!("kubernetes.io/metadata.name={name}"), "");
-        mk_cluster().policy(
-            "x/p",
-            mk_ingress("app=a", vec![mk_rule(vec![peer], Vec::new())]),
-        )
+        mk_cluster().policy("x/p", mk_ingress("app=a", vec![mk_rule(vec![peer], Vec::new())]))
     };
     by_name("y").holds(&[("y/c", "x/a", 80, true), ("x/b", "x/a", 80, false)]);
     by_name("x").holds(&[("y/c", "x/a", 80, false), ("x/b", "x/a", 80, true)]);
@@ -196,12 +158,7 @@ fn s09_every_namespace_has_its_name_as_a_label() {
 fn s10_without_policies_no_table_is_left() {
     let desired = compile(&mk_cluster().0, Scope::Node("n1")).0;
     assert!(desired.contents.is_empty() && desired.addresses.is_empty());
-    assert!(
-        desired
-            .endpoints
-            .values()
-            .all(|e| e.ingress.is_none() && e.egress.is_none())
-    );
+    assert!(desired.endpoints.values().all(|e| e.ingress.is_none() && e.egress.is_none()));
 }
 
 #[test]
@@ -222,22 +179,11 @@ fn s37_the_pods_own_node_reaches_it() {
 #[test]
 fn s38_egress_to_the_own_node_is_judged() {
     let cluster = mk_cluster().policy("x/p", mk_egress("app=a", Vec::new()));
-    cluster.holds(&[
-        ("x/a", "192.168.0.1", 10250, false),
-        ("x/b", "192.168.0.1", 10250, true),
-    ]);
-    let open = mk_egress(
-        "app=a",
-        vec![mk_rule(
-            vec![mk_block("192.168.0.1/32", &[])],
-            vec![tcp(80)],
-        )],
-    );
+    cluster.holds(&[("x/a", "192.168.0.1", 10250, false), ("x/b", "192.168.0.1", 10250, true)]);
+    let open =
+        mk_egress("app=a", vec![mk_rule(vec![mk_block("192.168.0.1/32", &[])], vec![tcp(80)])]);
     let cluster = cluster.policy("x/q", open);
-    cluster.holds(&[
-        ("x/a", "192.168.0.1", 80, true),
-        ("x/a", "192.168.0.1", 10250, false),
-    ]);
+    cluster.holds(&[("x/a", "192.168.0.1", 80, true), ("x/a", "192.168.0.1", 10250, false)]);
 }
 
 #[test]
@@ -258,17 +204,10 @@ fn s39_a_pod_reaches_itself() {
 fn s45_both_families_are_enforced() {
     let into = mk_ingress("app=a", vec![mk_rule(vec![mk_pods("app=b")], Vec::new())]);
     let cluster = mk_cluster().policy("x/p", into);
-    for (from, want) in [
-        ("fd00::2", true),
-        ("fd00::3", false),
-        ("10.0.0.2", true),
-        ("10.0.0.3", false),
-    ] {
-        assert_eq!(
-            cluster.passes(from, "x/a", 80),
-            want,
-            "{from}"
-        );
+    for (from, want) in
+        [("fd00::2", true), ("fd00::3", false), ("10.0.0.2", true), ("10.0.0.3", false)]
+    {
+        assert_eq!(cluster.passes(from, "x/a", 80), want, "{from}");
     }
 }
 
@@ -282,12 +221,5 @@ fn only_policies_in_force_on_the_node_count() {
     assert!(near.identities.is_empty() && near.contents.is_empty());
     assert_eq!(near.endpoints.len(), 3);
     let there = compile(&cluster.0, Scope::Node("n2")).0;
-    assert_eq!(
-        (
-            there.identities.len(),
-            there.contents.len(),
-            there.endpoints.len()
-        ),
-        (1, 1, 1)
-    );
+    assert_eq!((there.identities.len(), there.contents.len(), there.endpoints.len()), (1, 1, 1));
 }

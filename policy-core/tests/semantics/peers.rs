@@ -35,28 +35,14 @@ fn admitted(cluster: &Cluster) -> [bool; 5] {
 #[test]
 fn s11_absent_and_empty_lists() {
     let policy = |rules| mk_cluster().policy("x/p", mk_ingress("app=a", rules));
-    assert_eq!(
-        admitted(&policy(Vec::new())),
-        [false; 5],
-        "no rule admits nobody"
-    );
-    assert_eq!(
-        admitted(&policy(vec![Rule::default()])),
-        [true; 5],
-        "an empty rule admits all"
-    );
+    assert_eq!(admitted(&policy(Vec::new())), [false; 5], "no rule admits nobody");
+    assert_eq!(admitted(&policy(vec![Rule::default()])), [true; 5], "an empty rule admits all");
 }
 
 #[test]
 fn s12_pod_selector_means_the_own_namespace() {
-    assert_eq!(
-        admitted(&admits(vec![mk_pods("app=web")])),
-        [true, false, false, false, false]
-    );
-    assert_eq!(
-        admitted(&admits(vec![mk_pods("")])),
-        [true, false, false, false, false]
-    );
+    assert_eq!(admitted(&admits(vec![mk_pods("app=web")])), [true, false, false, false, false]);
+    assert_eq!(admitted(&admits(vec![mk_pods("")])), [true, false, false, false, false]);
 }
 
 #[test]
@@ -65,10 +51,7 @@ fn s13_namespace_selector_means_pods_only() {
         admitted(&admits(vec![mk_pods_in("team=y", "")])),
         [false, true, true, false, false]
     );
-    assert_eq!(
-        admitted(&admits(vec![mk_pods_in("", "")])),
-        [true, true, true, false, false]
-    );
+    assert_eq!(admitted(&admits(vec![mk_pods_in("", "")])), [true, true, true, false, false]);
 }
 
 #[test]
@@ -81,9 +64,7 @@ fn s14_one_item_is_and_two_are_or() {
 
 #[test]
 fn s15_invalid_peers_match_nothing() {
-    let invalid = || Peer::Invalid {
-        reason: "neither selector nor block".to_owned(),
-    };
+    let invalid = || Peer::Invalid { reason: "neither selector nor block".to_owned() };
     let alone = admits(vec![invalid()]);
     assert_eq!(admitted(&alone), [false; 5]);
     assert_eq!(alone.faults()[0].field, "spec.ingress[0].from[0]");
@@ -109,10 +90,7 @@ fn s16_operators() {
         assert_eq!(admitted(&cluster)[..3], want, "{claim}");
     }
     let empty = admits(vec![mk_pods("tier=")]).pod("x/web", mk_pod("tier=", &["10.0.0.2"]));
-    assert!(
-        empty.passes("x/web", "x/a", 80),
-        "an empty value is matched"
-    );
+    assert!(empty.passes("x/web", "x/a", 80), "an empty value is matched");
 }
 
 #[test]
@@ -127,26 +105,17 @@ fn s17_unreadable_subject_isolates_the_namespace() {
 
 #[test]
 fn s18_blocks_match_pods_nodes_and_strangers() {
-    let cluster = admits(vec![
-        mk_block("10.0.1.0/24", &[]),
-        mk_block("192.168.0.1/32", &[]),
-    ]);
+    let cluster = admits(vec![mk_block("10.0.1.0/24", &[]), mk_block("192.168.0.1/32", &[])]);
     assert_eq!(admitted(&cluster), [false, true, true, true, false]);
     let host_bits = admits(vec![mk_block("10.0.1.77/24", &["10.0.1.2/31"])]);
     assert_eq!(admitted(&host_bits), [false, false, false, false, false]);
-    assert_eq!(
-        admitted(&admits(vec![mk_block("0.0.0.0/0", &[])])),
-        [true; 5]
-    );
+    assert_eq!(admitted(&admits(vec![mk_block("0.0.0.0/0", &[])])), [true; 5]);
 }
 
 #[test]
 fn s19_except_subtracts_from_its_own_block_only() {
     let block = || mk_block("10.0.0.0/8", &["10.0.1.0/24"]);
-    assert_eq!(
-        admitted(&admits(vec![block()])),
-        [true, false, false, false, false]
-    );
+    assert_eq!(admitted(&admits(vec![block()])), [true, false, false, false, false]);
     let beside = admits(vec![block(), mk_block("10.0.1.3/32", &[])]);
     assert_eq!(admitted(&beside), [true, false, true, false, false]);
     let pods = admits(vec![block(), mk_pods_in("", "app=db")]);
@@ -160,10 +129,7 @@ fn s19_except_subtracts_from_its_own_block_only() {
 
 #[test]
 fn s19_excepts_outside_and_around_their_block() {
-    let outside = admits(vec![
-        mk_block("10.0.0.0/24", &["10.0.1.0/24"]),
-        mk_pods_in("team=y", ""),
-    ]);
+    let outside = admits(vec![mk_block("10.0.0.0/24", &["10.0.1.0/24"]), mk_pods_in("team=y", "")]);
     assert_eq!(admitted(&outside), [true, true, true, false, false]);
     assert_eq!(outside.faults().len(), 1);
     let around = admits(vec![mk_block("10.0.0.0/24", &["10.0.0.0/8"])]);
@@ -205,23 +171,14 @@ fn s41_everything_but_the_node_network() {
     ]);
     let api = mk_rule(vec![mk_block("192.168.0.0/24", &[])], vec![tcp(6443)]);
     let cluster = cluster.policy("x/q", mk_egress("", vec![api]));
-    cluster.holds(&[
-        ("x/a", "192.168.0.1", 6443, true),
-        ("x/a", "192.168.0.1", 10250, false),
-    ]);
+    cluster.holds(&[("x/a", "192.168.0.1", 6443, true), ("x/a", "192.168.0.1", 10250, false)]);
 }
 
 #[test]
 fn s43_the_metadata_address_can_be_blocked() {
-    let out = mk_rule(
-        vec![mk_block("0.0.0.0/0", &["169.254.169.254/32"])],
-        Vec::new(),
-    );
+    let out = mk_rule(vec![mk_block("0.0.0.0/0", &["169.254.169.254/32"])], Vec::new());
     let cluster = mk_cluster().policy("x/p", mk_egress("", vec![out]));
-    cluster.holds(&[
-        ("x/a", "169.254.169.254", 80, false),
-        ("x/a", "169.254.169.253", 80, true),
-    ]);
+    cluster.holds(&[("x/a", "169.254.169.254", 80, false), ("x/a", "169.254.169.253", 80, true)]);
 }
 
 #[test]
@@ -235,10 +192,5 @@ fn addresses_that_no_rule_tells_apart_take_no_entry() {
     assert_eq!(desired.identities.len(), 1, "one rule, one identity");
     let four = desired.addresses.keys().filter(|address| address.is_ipv4());
     assert_eq!(four.count(), 0, "the blocks hold them already");
-    assert!(
-        cluster
-            .ask("y/db", "x/a", Protocol::Udp, 1)
-            .expect("a verdict")
-            .allowed()
-    );
+    assert!(cluster.ask("y/db", "x/a", Protocol::Udp, 1).expect("a verdict").allowed());
 }

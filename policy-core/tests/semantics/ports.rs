@@ -13,25 +13,10 @@ use crate::cluster::{
 };
 
 fn mk_cluster() -> Cluster {
-    let pod = |address: &str, ports: Vec<_>| Pod {
-        ports,
-        ..mk_pod("app=a", &[address])
-    };
+    let pod = |address: &str, ports: Vec<_>| Pod { ports, ..mk_pod("app=a", &[address]) };
     Cluster::default()
-        .pod(
-            "x/a",
-            pod(
-                "10.0.0.1",
-                vec![mk_port("http", 80, Tcp), mk_port("dns", 53, Udp)],
-            ),
-        )
-        .pod(
-            "x/b",
-            pod(
-                "10.0.0.2",
-                vec![mk_port("http", 8080, Tcp), mk_port("dns", 53, Tcp)],
-            ),
-        )
+        .pod("x/a", pod("10.0.0.1", vec![mk_port("http", 80, Tcp), mk_port("dns", 53, Udp)]))
+        .pod("x/b", pod("10.0.0.2", vec![mk_port("http", 8080, Tcp), mk_port("dns", 53, Tcp)]))
         .pod("x/c", pod("10.0.0.3", vec![]))
 }
 
@@ -48,30 +33,18 @@ fn reaches(peers: Vec<Peer>, ports: Vec<Port>) -> Cluster {
 fn hold(cluster: &Cluster, cases: &[(&str, &str, Protocol, u16, bool)]) {
     for &(from, to, protocol, port, want) in cases {
         let answer = cluster.ask(from, to, protocol, port).expect("a verdict");
-        assert_eq!(
-            answer.allowed(),
-            want,
-            "{from} to {to} at {port}/{protocol}"
-        );
+        assert_eq!(answer.allowed(), want, "{from} to {to} at {port}/{protocol}");
     }
 }
 
 #[test]
 fn s21_a_protocol_without_port_is_all_its_ports() {
-    let every = Port {
-        protocol: Tcp,
-        port: PortSpec::Every,
-    };
+    let every = Port { protocol: Tcp, port: PortSpec::Every };
     let cluster = admits(vec![every]);
     let at = |protocol, port, want| ("x/b", "x/a", protocol, port, want);
     hold(
         &cluster,
-        &[
-            at(Tcp, 0, true),
-            at(Tcp, 65535, true),
-            at(Udp, 80, false),
-            at(Sctp, 80, false),
-        ],
+        &[at(Tcp, 0, true), at(Tcp, 65535, true), at(Udp, 80, false), at(Sctp, 80, false)],
     );
     let desired = compile(&cluster.0, Scope::Cluster).0;
     assert_eq!(desired.contents[0].ports[&0].ranges, [(Tcp, 0, 65535)]);
@@ -82,10 +55,7 @@ fn s21_no_ports_is_every_protocol() {
     let cluster = admits(Vec::new());
     let desired = compile(&cluster.0, Scope::Cluster).0;
     assert!(desired.contents[0].ports[&0].every_protocol);
-    hold(
-        &cluster,
-        &[("x/b", "x/a", Sctp, 1, true), ("x/b", "x/a", Udp, 1, true)],
-    );
+    hold(&cluster, &[("x/b", "x/a", Sctp, 1, true), ("x/b", "x/a", Udp, 1, true)]);
 }
 
 #[test]
@@ -109,19 +79,11 @@ fn s22_ranges() {
 fn s22_invalid_ports_allow_nothing() {
     let invalid = Port {
         protocol: Tcp,
-        port: PortSpec::Invalid {
-            reason: "endPort with a name".to_owned(),
-        },
+        port: PortSpec::Invalid { reason: "endPort with a name".to_owned() },
     };
     for port in [invalid, range(Tcp, 81, 80)] {
         let cluster = admits(vec![port]);
-        hold(
-            &cluster,
-            &[
-                ("x/b", "x/a", Tcp, 80, false),
-                ("x/b", "x/a", Tcp, 81, false),
-            ],
-        );
+        hold(&cluster, &[("x/b", "x/a", Tcp, 80, false), ("x/b", "x/a", Tcp, 81, false)]);
         assert_eq!(cluster.faults()[0].field, "spec.ingress[0].ports[0]");
     }
 }
@@ -139,22 +101,16 @@ fn s23_named_ports_on_ingress_resolve_on_the_subject() {
     );
     hold(
         &admits(vec![named(Udp, "dns")]),
-        &[
-            ("x/c", "x/a", Udp, 53, true),
-            ("x/c", "x/b", Tcp, 53, false),
-        ],
+        &[("x/c", "x/a", Udp, 53, true), ("x/c", "x/b", Tcp, 53, false)],
     );
 }
 
 #[test]
 fn s23_named_ports_on_egress_resolve_on_each_destination() {
     let all: fn() -> Vec<Peer> = Vec::new;
-    for peers in [
-        all(),
-        vec![mk_pods("")],
-        vec![mk_pods_in("", "app=a")],
-        vec![mk_block("10.0.0.0/8", &[])],
-    ] {
+    for peers in
+        [all(), vec![mk_pods("")], vec![mk_pods_in("", "app=a")], vec![mk_block("10.0.0.0/8", &[])]]
+    {
         hold(
             &reaches(peers, vec![named(Tcp, "http")]),
             &[
@@ -179,17 +135,8 @@ fn s23_named_ports_count_only_where_a_rule_asks_for_them() {
 #[test]
 fn s24_named_ports_that_do_not_resolve_allow_nothing() {
     let cluster = admits(vec![named(Tcp, "nothing")]);
-    hold(
-        &cluster,
-        &[
-            ("x/b", "x/a", Tcp, 80, false),
-            ("x/a", "x/c", Tcp, 80, false),
-        ],
-    );
-    hold(
-        &reaches(Vec::new(), vec![named(Tcp, "http")]),
-        &[("x/a", "x/c", Tcp, 80, false)],
-    );
+    hold(&cluster, &[("x/b", "x/a", Tcp, 80, false), ("x/a", "x/c", Tcp, 80, false)]);
+    hold(&reaches(Vec::new(), vec![named(Tcp, "http")]), &[("x/a", "x/c", Tcp, 80, false)]);
 }
 
 #[test]
@@ -208,16 +155,12 @@ fn s25_sctp_alone_still_isolates_the_others() {
 #[test]
 fn s26_no_limit_on_ports_and_peers() {
     let ports = (0..2000).map(|n| tcp(n * 3)).collect();
-    let blocks = (0..5000_u32)
-        .map(|n| mk_block(&format!("10.{}.{}.0/24", n / 256, n % 256), &[]))
-        .collect();
+    let blocks =
+        (0..5000_u32).map(|n| mk_block(&format!("10.{}.{}.0/24", n / 256, n % 256), &[])).collect();
     let cluster = mk_cluster().policy("x/p", mk_ingress("", vec![mk_rule(blocks, ports)]));
     hold(
         &cluster,
-        &[
-            ("10.19.0.1", "x/a", Tcp, 5997, true),
-            ("10.19.0.1", "x/a", Tcp, 5998, false),
-        ],
+        &[("10.19.0.1", "x/a", Tcp, 5997, true), ("10.19.0.1", "x/a", Tcp, 5998, false)],
     );
     let desired = compile(&cluster.0, Scope::Cluster).0;
     assert_eq!((desired.identities.len(), desired.blocks.len()), (1, 5000));
@@ -234,23 +177,10 @@ fn deciding_rules_are_named() {
         .policy("x/p", mk_ingress("", rules))
         .policy("x/q", mk_ingress("", vec![Rule::default()]))
         .policy("x/r", mk_ingress("", Vec::new()));
-    let by = cluster
-        .ask("x/b", "x/a", Tcp, 80)
-        .expect("a verdict")
-        .ingress
-        .by;
-    let by: Vec<_> = by
-        .iter()
-        .map(|by| (by.policy.name.as_str(), by.rule))
-        .collect();
+    let by = cluster.ask("x/b", "x/a", Tcp, 80).expect("a verdict").ingress.by;
+    let by: Vec<_> = by.iter().map(|by| (by.policy.name.as_str(), by.rule)).collect();
     assert_eq!(by, [("p", Some(1)), ("p", Some(2)), ("q", Some(0))]);
     let denied = mk_cluster().policy("x/r", mk_ingress("", Vec::new()));
-    let half = denied
-        .ask("x/b", "x/a", Tcp, 80)
-        .expect("a verdict")
-        .ingress;
-    assert_eq!(
-        (half.allowed, half.by.len(), half.by[0].rule),
-        (false, 1, None)
-    );
+    let half = denied.ask("x/b", "x/a", Tcp, 80).expect("a verdict").ingress;
+    assert_eq!((half.allowed, half.by.len(), half.by[0].rule), (false, 1, None));
 }

@@ -45,11 +45,7 @@ fn s40_a_service_is_judged_by_its_backends() {
         ("nothing",                          Vec::new(),                                   false),
     ];
     for (claim, rules, want) in cases {
-        assert_eq!(
-            reaches(mk_cluster(), rules).passes("x/c", SERVICE, 80),
-            want,
-            "{claim}"
-        );
+        assert_eq!(reaches(mk_cluster(), rules).passes("x/c", SERVICE, 80), want, "{claim}");
     }
 }
 
@@ -58,18 +54,9 @@ fn s40_reasons() {
     use policy_common::drops::Reason::{ServiceDenied, ServicePartlyDenied};
     let reason = |rules| {
         let desired = compile(&reaches(mk_cluster(), rules).0, Scope::Node("n1")).0;
-        let isolation = desired
-            .endpoints
-            .values()
-            .find_map(|e| e.egress.as_ref())
-            .expect("isolated");
-        desired.judge(
-            isolation,
-            Direction::Egress,
-            ip("10.96.0.1"),
-            Protocol::Tcp,
-            80,
-        )
+        let isolation =
+            desired.endpoints.values().find_map(|e| e.egress.as_ref()).expect("isolated");
+        desired.judge(isolation, Direction::Egress, ip("10.96.0.1"), Protocol::Tcp, 80)
     };
     assert_eq!(reason(Vec::new()), Err(ServiceDenied));
     let some = vec![mk_rule(vec![mk_pods("n=1")], Vec::new())];
@@ -92,10 +79,7 @@ fn s40_literal_addresses_must_be_allowed_too() {
         let literal = || at(&block, port);
         let passes = |rules| reaches(cluster.clone(), rules).passes("x/c", address, port);
         assert!(!passes(vec![web()]), "{address}: backends alone");
-        assert!(
-            !passes(vec![literal()]),
-            "{address}: the literal address alone"
-        );
+        assert!(!passes(vec![literal()]), "{address}: the literal address alone");
         assert!(passes(vec![web(), literal()]), "{address}: both");
     }
 }
@@ -104,38 +88,22 @@ fn s40_literal_addresses_must_be_allowed_too() {
 fn s40_terminating_backends_count_only_where_none_is_ready() {
     let only_one = || vec![mk_rule(vec![mk_pods("n=1")], vec![tcp(8080)])];
     let mut cluster = mk_cluster();
-    let slice = cluster
-        .0
-        .endpoint_slices
-        .values_mut()
-        .next()
-        .expect("the slice");
+    let slice = cluster.0.endpoint_slices.values_mut().next().expect("the slice");
     (slice.endpoints[1].ready, slice.endpoints[1].terminating) = (false, true);
     assert!(
         reaches(cluster.clone(), only_one()).passes("x/c", SERVICE, 80),
         "the ready one counts"
     );
-    let slice = cluster
-        .0
-        .endpoint_slices
-        .values_mut()
-        .next()
-        .expect("the slice");
+    let slice = cluster.0.endpoint_slices.values_mut().next().expect("the slice");
     (slice.endpoints[0].ready, slice.endpoints[0].serving) = (false, false);
-    assert!(
-        !reaches(cluster, only_one()).passes("x/c", SERVICE, 80),
-        "now the other one does"
-    );
+    assert!(!reaches(cluster, only_one()).passes("x/c", SERVICE, 80), "now the other one does");
 }
 
 #[test]
 fn s40_ingress_of_a_service_is_that_of_its_backends() {
     let cluster = mk_cluster().policy("x/one", mk_ingress("n=1", Vec::new()));
     assert!(!cluster.passes("x/c", SERVICE, 80));
-    let opened = mk_ingress(
-        "n=1",
-        vec![mk_rule(vec![mk_pods("app=client")], vec![tcp(8080)])],
-    );
+    let opened = mk_ingress("n=1", vec![mk_rule(vec![mk_pods("app=client")], vec![tcp(8080)])]);
     assert!(cluster.policy("x/more", opened).passes("x/c", SERVICE, 80));
 }
 
@@ -154,13 +122,7 @@ fn s41_the_api_server_behind_its_service() {
         ("x/c", "192.168.0.1", 6443, false),
         ("x/c", SERVICE, 80, true),
     ]);
-    let open = mk_egress(
-        "",
-        vec![mk_rule(
-            vec![mk_block("192.168.0.0/24", &[])],
-            vec![tcp(6443)],
-        )],
-    );
+    let open = mk_egress("", vec![mk_rule(vec![mk_block("192.168.0.0/24", &[])], vec![tcp(6443)])]);
     let cluster = cluster.policy("x/api", open);
     cluster.holds(&[
         ("x/c", api, 443, true),
@@ -173,16 +135,10 @@ fn s41_the_api_server_behind_its_service() {
 fn s42_no_backends() {
     let mut cluster = mk_cluster();
     cluster.0.endpoint_slices.clear();
-    assert!(
-        cluster.ask("x/c", SERVICE, Protocol::Tcp, 80).is_none(),
-        "no policy has a say"
-    );
+    assert!(cluster.ask("x/c", SERVICE, Protocol::Tcp, 80).is_none(), "no policy has a say");
     let open = reaches(cluster, vec![Rule::default()]);
     assert!(!open.passes("x/c", SERVICE, 80));
-    assert!(
-        open.ask("x/c", SERVICE, Protocol::Tcp, 81).is_none(),
-        "a port that the Service lacks"
-    );
+    assert!(open.ask("x/c", SERVICE, Protocol::Tcp, 81).is_none(), "a port that the Service lacks");
 }
 
 #[test]
@@ -207,10 +163,7 @@ fn s39_a_pod_reaches_itself_through_its_service() {
 
 #[test]
 fn frontends_with_the_same_backends_share_an_identity() {
-    let cluster = reaches(
-        mk_cluster(),
-        vec![mk_rule(vec![mk_pods("app=web")], Vec::new())],
-    );
+    let cluster = reaches(mk_cluster(), vec![mk_rule(vec![mk_pods("app=web")], Vec::new())]);
     let cluster = cluster.service(
         "x/again",
         mk_service("10.96.0.7", 80),

@@ -1,0 +1,196 @@
+//! Compiler and oracle agree on every connection.
+
+use std::net::IpAddr;
+
+use policy_core::{
+    compile::{Scope, compile},
+    desired::Desired,
+    explain::{Explanation, Party, Question, explain},
+    model::{Family, ObjectName, Phase, Pod, Protocol, Snapshot},
+};
+use proptest::{prelude::*, test_runner::TestCaseError};
+
+use crate::{
+    generate::{self, OUTSIDE, PORTS, ip},
+    oracle::{self, End},
+};
+
+type Named<'a> = (&'a ObjectName, &'a Pod);
+
+fn address_in(pod: &Pod, family: Family) -> Option<IpAddr> {
+    pod.addresses.iter().copied().find(|address| Family::of(*address) == family)
+}
+
+fn check(
+    snapshot: &Snapshot,
+    desired: &Desired,
+    question: &Question,
+    want: Option<(bool, bool)>,
+) -> Result<(), TestCaseError> {
+    let got = explain(snapshot, desired, question);
+    let verdicts = got.as_ref().map(|answer| (answer.ingress.allowed, answer.egress.allowed));
+    prop_assert_eq!(verdicts, want, "{:?}", question);
+    got.map_or(Ok(()), |answer| check_deciding(&answer, question))
+}
+
+/// A verdict of policy names policies: rules where it allows, none where it denies.
+fn check_deciding(answer: &Explanation, question: &Question) -> Result<(), TestCaseError> {
+    for half in [&answer.ingress, &answer.egress] {
+        let rules = half.by.iter().filter(|deciding| deciding.rule.is_some()).count();
+        let want = if half.allowed { half.by.len() } else { 0 };
+        prop_assert_eq!(rules, want, "{:?}: {:?}", question, half);
+        prop_assert!(half.allowed || !half.by.is_empty(), "{:?}: {:?}", question, half);
+    }
+    Ok(())
+}
+
+/// Every pod to every pod; hostNetwork pods are processes of their nodes.
+fn pods_to_pods(snapshot: &Snapshot, desired: &Desired) -> Result<(), TestCaseError> {
+    for (from, source) in &snapshot.pods {
+        for (to, target) in &snapshot.pods {
+            for family in [Family::Ipv4, Family::Ipv6] {
+                let ends = (
+                    live_end(snapshot, (from, source), family),
+                    live_end(snapshot, (to, target), family),
+                );
+                for (protocol, port) in places() {
+                    let want = match &ends {
+                        (Some(near), Some(far)) => {
+                            let subject =
+                                |name, pod| oracle::takes_part(pod).then_some((name, pod));
+                            let (source, target) = (subject(from, source), subject(to, target));
+                            let place = (protocol, port);
+                            Some(oracle::verdict(snapshot, near, far, source, target, place))
+                        }
+                        _ => None,
+                    };
+                    let (from, to) = (Party::Pod(from.clone()), Party::Pod(to.clone()));
+                    let question = Question { from, to, family, protocol, port };
+                    check(snapshot, desired, &question, want)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn live_end<'a>(snapshot: &'a Snapshot, (_, pod): Named<'a>, family: Family) -> Option<End<'a>> {
+    let mut address = address_in(pod, family);
+    if pod.phase == Phase::Finished {
+        return None;
+    }
+    if pod.host_network {
+        let of_node = &snapshot.nodes[pod.node.as_ref()?];
+        address = address.or(of_node.iter().copied().find(|one| Family::of(*one) == family));
+    }
+    let mut end = oracle::end(snapshot, address?);
+    end.process_of = pod.node.as_deref().filter(|_| pod.host_network);
+    Some(end)
+}
+
+fn places() -> impl Iterator<Item = (Protocol, u16)> {
+    Protocol::ALL.into_iter().flat_map(|protocol| PORTS.map(|port| (protocol, port)))
+}
+
+/// Pods from and to addresses that are no pods'.
+fn pods_and_strangers(snapshot: &Snapshot, desired: &Desired) -> Result<(), TestCaseError> {
+    let pods = snapshot.pods.iter().filter(|(_, pod)| oracle::takes_part(pod));
+    for (name, pod) in pods {
+        for address in OUTSIDE.map(ip) {
+            let family = Family::of(address);
+            let Some(own) = address_in(pod, family) else { continue };
+            let near = oracle::end(snapshot, own);
+            let far = End { address, owners: Vec::new(), process_of: None };
+            let (party, stranger) = (Party::Pod(name.clone()), Party::Address(address));
+            for (protocol, port) in places() {
+                let place = (protocol, port);
+                let out = oracle::verdict(snapshot, &near, &far, Some((name, pod)), None, place);
+                let (from, to) = (party.clone(), stranger.clone());
+                let question = Question { from, to, family, protocol, port };
+                check(snapshot, desired, &question, Some(out))?;
+                let into = oracle::verdict(snapshot, &far, &near, None, Some((name, pod)), place);
+                let (from, to) = (stranger.clone(), party.clone());
+                let question = Question { from, to, family, protocol, port };
+                check(snapshot, desired, &question, Some(into))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Egress of pods to Services: the backends decide.
+fn pods_to_services(snapshot: &Snapshot, desired: &Desired) -> Result<(), TestCaseError> {
+    for (service, declared) in &snapshot.services {
+        let port = &declared.ports[0];
+        let backends = oracle::backends(snapshot, service, port.port);
+        for (name, pod) in snapshot.pods.iter().filter(|(_, pod)| oracle::takes_part(pod)) {
+            if address_in(pod, Family::Ipv4).is_none() {
+                continue;
+            }
+            let itself = |address: &IpAddr| pod.addresses.contains(address);
+            let allowed = |(address, number): &(IpAddr, u16)| {
+                let far = oracle::end(snapshot, *address);
+                let place = (port.protocol, *number);
+                let near = oracle::end(snapshot, pod.addresses[0]);
+                itself(address)
+                    || oracle::verdict(snapshot, &near, &far, Some((name, pod)), None, place).1
+            };
+            let question = Question {
+                from: Party::Pod(name.clone()),
+                to: Party::Service(service.clone()),
+                family: Family::Ipv4,
+                protocol: port.protocol,
+                port: port.port,
+            };
+            let got = explain(snapshot, desired, &question).map(|answer| answer.egress.allowed);
+            let isolated = desired.endpoints[name].egress.is_some();
+            let want = match (backends.is_empty(), isolated) {
+                (true, false) => None,
+                (true, true) => Some(false),
+                (false, _) => Some(backends.iter().all(allowed)),
+            };
+            prop_assert_eq!(got, want, "{:?}", question);
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+    #[test]
+    fn compiler_and_oracle_agree(snapshot in generate::snapshot()) {
+        let (desired, _) = compile(&snapshot, Scope::Cluster);
+        pods_to_pods(&snapshot, &desired)?;
+        pods_and_strangers(&snapshot, &desired)?;
+        pods_to_services(&snapshot, &desired)?;
+    }
+
+    #[test]
+    fn a_node_enforces_what_the_cluster_says(snapshot in generate::snapshot()) {
+        let (cluster, _) = compile(&snapshot, Scope::Cluster);
+        for node in ["n1", "n2"] {
+            let (near, _) = compile(&snapshot, Scope::Node(node));
+            for (name, endpoint) in &near.endpoints {
+                let whole = &cluster.endpoints[name];
+                let halves = [(&endpoint.ingress, &whole.ingress), (&endpoint.egress, &whole.egress)];
+                for ((near_half, whole_half), direction) in halves.into_iter().zip(crate::BOTH) {
+                    prop_assert_eq!(near_half.is_some(), whole_half.is_some());
+                    let (Some(near_half), Some(whole_half)) = (near_half, whole_half) else { continue };
+                    for remote in snapshot.pods.values().flat_map(|pod| pod.addresses.clone()).chain(OUTSIDE.map(ip)) {
+                        for (protocol, port) in places() {
+                            let here = near.judge(near_half, direction, remote, protocol, port);
+                            let there = cluster.judge(whole_half, direction, remote, protocol, port);
+                            prop_assert_eq!(here, there, "{} {:?} {} {}", name, direction, remote, port);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn compiling_twice_gives_the_same(snapshot in generate::snapshot()) {
+        prop_assert_eq!(compile(&snapshot, Scope::Cluster), compile(&snapshot.clone(), Scope::Cluster));
+    }
+}

@@ -1,0 +1,238 @@
+//! A naive evaluator of one connection, written from the API's text: it walks the objects, and
+//! shares nothing with the compiler but the types of the model.
+
+use std::net::IpAddr;
+
+use policy_core::model::{
+    Direction, IpBlock, NetworkPolicy, ObjectName, Operator, Peer, Phase, Pod, Port, PortSpec,
+    Protocol, Rule, Selector, Snapshot,
+};
+
+/// An end of a connection: an address, and the pods that own it.
+#[derive(Clone)]
+pub(crate) struct End<'a> {
+    pub(crate) address: IpAddr,
+    /// Pods in question that have the address; more than one where it is reused.
+    pub(crate) owners: Vec<(&'a ObjectName, &'a Pod)>,
+    /// The node whose process this is.
+    pub(crate) process_of: Option<&'a str>,
+}
+
+/// Whether a pod takes part in policy: hostNetwork pods and finished pods do not.
+pub(crate) fn takes_part(pod: &Pod) -> bool {
+    !pod.host_network && pod.phase != Phase::Finished
+}
+
+/// The end that an address is.
+pub(crate) fn end(snapshot: &Snapshot, address: IpAddr) -> End<'_> {
+    let owners = snapshot.pods.iter();
+    let owners = owners.filter(|(_, pod)| takes_part(pod) && pod.addresses.contains(&address));
+    End { address, owners: owners.collect(), process_of: None }
+}
+
+/// Whether the policies that select `subject` for `direction` let the far end through.
+pub(crate) fn direction_allows(
+    snapshot: &Snapshot,
+    direction: Direction,
+    subject: (&ObjectName, &Pod),
+    far: &End<'_>,
+    protocol: Protocol,
+    port: u16,
+) -> bool {
+    let mut isolated = false;
+    for (name, policy) in &snapshot.policies {
+        if !selects(name, policy, direction, subject) {
+            continue;
+        }
+        isolated = true;
+        if policy.subject.is_none() {
+            continue;
+        }
+        let rules = match direction {
+            Direction::Ingress => &policy.ingress,
+            Direction::Egress => &policy.egress,
+        };
+        for rule in rules {
+            let peer = peers_match(snapshot, &name.namespace, rule, far);
+            // The destination is the selected pod for ingress, the far end for egress.
+            let port = match direction {
+                Direction::Ingress => ports_match(&[subject], rule, protocol, port),
+                Direction::Egress => ports_match(&far.owners, rule, protocol, port),
+            };
+            if peer && port {
+                return true;
+            }
+        }
+    }
+    !isolated
+}
+
+fn selects(
+    name: &ObjectName,
+    policy: &NetworkPolicy,
+    direction: Direction,
+    (pod_name, pod): (&ObjectName, &Pod),
+) -> bool {
+    let meant = match &policy.subject {
+        None => true,
+        Some(selector) => selected(selector, |key| pod.labels.get(key).cloned()),
+    };
+    let applies = match &policy.policy_types {
+        Some(types) => types.contains(&direction),
+        None => direction == Direction::Ingress || !policy.egress.is_empty(),
+    };
+    name.namespace == pod_name.namespace && meant && applies
+}
+
+fn peers_match(snapshot: &Snapshot, namespace: &str, rule: &Rule, far: &End<'_>) -> bool {
+    if rule.peers.is_empty() {
+        return true;
+    }
+    // A reused address must be meant for each of its owners; blocks mean addresses, not owners.
+    let by_block = rule.peers.iter().any(|peer| match peer {
+        Peer::Block(block) => in_block(block, far.address),
+        Peer::Pods { .. } | Peer::Invalid { .. } => false,
+    });
+    let by_selector = |(name, pod): &(&ObjectName, &Pod)| {
+        rule.peers.iter().any(|peer| match peer {
+            Peer::Pods { namespaces, pods } => {
+                let there = match namespaces {
+                    None => name.namespace == namespace,
+                    Some(selector) => {
+                        selected(selector, |key| namespace_label(snapshot, &name.namespace, key))
+                    }
+                };
+                there && selected(pods, |key| pod.labels.get(key).cloned())
+            }
+            Peer::Block(_) | Peer::Invalid { .. } => false,
+        })
+    };
+    by_block || (!far.owners.is_empty() && far.owners.iter().all(by_selector))
+}
+
+fn namespace_label(snapshot: &Snapshot, namespace: &str, key: &str) -> Option<String> {
+    if key == "kubernetes.io/metadata.name" {
+        return Some(namespace.to_owned());
+    }
+    snapshot.namespaces.get(namespace)?.get(key).cloned()
+}
+
+fn selected(selector: &Selector, label: impl Fn(&str) -> Option<String>) -> bool {
+    for requirement in &selector.requirements {
+        let holds = match (&requirement.operator, label(&requirement.key)) {
+            (Operator::In(values), Some(value)) => values.iter().any(|one| *one == value),
+            (Operator::NotIn(values), Some(value)) => values.iter().all(|one| *one != value),
+            (Operator::Exists, value) => value.is_some(),
+            (Operator::DoesNotExist, value) => value.is_none(),
+            (Operator::In(_), None) => false,
+            (Operator::NotIn(_), None) => true,
+        };
+        if !holds {
+            return false;
+        }
+    }
+    true
+}
+
+fn in_block(block: &IpBlock, address: IpAddr) -> bool {
+    let inside = |ip: IpAddr, prefix: u8| {
+        let (block, address) = (bits(ip), bits(address));
+        let prefix = usize::from(prefix);
+        block.len() == address.len() && block[..prefix] == address[..prefix]
+    };
+    inside(block.cidr.ip(), block.cidr.prefix())
+        && !block.except.iter().any(|except| inside(except.ip(), except.prefix()))
+}
+
+/// The address as a list of bits.
+fn bits(address: IpAddr) -> Vec<bool> {
+    let octets = match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    let of = |octet: &u8| (0..8).rev().map(|bit| octet >> bit & 1 == 1).collect::<Vec<_>>();
+    octets.iter().flat_map(of).collect()
+}
+
+fn ports_match(
+    destination: &[(&ObjectName, &Pod)],
+    rule: &Rule,
+    protocol: Protocol,
+    port: u16,
+) -> bool {
+    rule.ports.is_empty()
+        || rule.ports.iter().any(|entry| port_matches(destination, entry, protocol, port))
+}
+
+fn port_matches(
+    destination: &[(&ObjectName, &Pod)],
+    entry: &Port,
+    protocol: Protocol,
+    port: u16,
+) -> bool {
+    let number = match &entry.port {
+        PortSpec::Every => true,
+        PortSpec::Range { first, last } => *first <= port && port <= *last,
+        PortSpec::Named(name) => {
+            let has = |pod: &Pod| {
+                pod.ports.iter().any(|declared| {
+                    declared.name.as_ref() == Some(name)
+                        && declared.protocol == protocol
+                        && declared.port == port
+                })
+            };
+            !destination.is_empty() && destination.iter().all(|(_, pod)| has(pod))
+        }
+        PortSpec::Invalid { .. } => false,
+    };
+    entry.protocol == protocol && number
+}
+
+/// Verdicts on a connection: ingress, egress. `None` where no policy is asked.
+pub(crate) fn verdict(
+    snapshot: &Snapshot,
+    from: &End<'_>,
+    to: &End<'_>,
+    source: Option<(&ObjectName, &Pod)>,
+    target: Option<(&ObjectName, &Pod)>,
+    (protocol, port): (Protocol, u16),
+) -> (bool, bool) {
+    let itself = matches!((source, target), (Some((a, _)), Some((b, _))) if a == b);
+    let egress = itself
+        || source.is_none_or(|pod| {
+            direction_allows(snapshot, Direction::Egress, pod, to, protocol, port)
+        });
+    let ingress = itself
+        || target.is_none_or(|pod| {
+            let node = from.process_of.is_some() && pod.1.node.as_deref() == from.process_of;
+            node || direction_allows(snapshot, Direction::Ingress, pod, from, protocol, port)
+        });
+    (ingress, egress)
+}
+
+/// Addresses and ports of the backends that kube-proxy would send a connection to.
+pub(crate) fn backends(snapshot: &Snapshot, service: &ObjectName, port: u16) -> Vec<(IpAddr, u16)> {
+    let declared = snapshot.services[service].ports.iter().find(|one| one.port == port);
+    let declared = declared.expect("the port is one of the Service's");
+    let mut ready = Vec::new();
+    let mut draining = Vec::new();
+    for (name, slice) in &snapshot.endpoint_slices {
+        if name.namespace != service.namespace || slice.service != service.name {
+            continue;
+        }
+        for number in &slice.ports {
+            if number.name != declared.name || number.protocol != declared.protocol {
+                continue;
+            }
+            for endpoint in &slice.endpoints {
+                let place = (endpoint.address, number.port);
+                if endpoint.ready {
+                    ready.push(place);
+                } else if endpoint.serving && endpoint.terminating {
+                    draining.push(place);
+                }
+            }
+        }
+    }
+    if ready.is_empty() { draining } else { ready }
+}

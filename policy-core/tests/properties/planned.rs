@@ -1,0 +1,199 @@
+//! Plans: every step leaves every packet the old verdict or the new one (S49).
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use policy_core::{
+    compile::{Scope, compile},
+    desired::{Desired, DesiredEndpoint},
+    model::{Direction, Protocol, Snapshot},
+    plan::{Actual, Interface, Interfaces, Plan, PlanOptions, Step, plan},
+};
+use proptest::{prelude::*, test_runner::TestCaseError};
+
+use crate::{
+    generate::{self, OUTSIDE, PODS, ip},
+    kernel::{Probe, judge},
+};
+
+/// One interface for each address that a pod may have.
+fn interfaces() -> Interfaces {
+    let interface = |index: usize| {
+        let last = index + 1;
+        let ifindex = 100 + u32::try_from(index).expect("few pods");
+        let addresses = vec![ip(&format!("10.0.0.{last}")), ip(&format!("fd00::{last}"))];
+        (ifindex, Interface { ifindex, name: format!("veth{index}"), bridge: 0, addresses })
+    };
+    (0..PODS).map(interface).collect()
+}
+
+const PLACES: [(Protocol, u16); 7] = [
+    (Protocol::Tcp, 53),
+    (Protocol::Tcp, 80),
+    (Protocol::Tcp, 443),
+    (Protocol::Tcp, 8080),
+    (Protocol::Udp, 53),
+    (Protocol::Udp, 80),
+    (Protocol::Sctp, 80),
+];
+
+fn probes() -> Vec<Probe> {
+    let mut probes = Vec::new();
+    let pods = (1..=PODS).flat_map(|n| [format!("10.0.0.{n}"), format!("fd00::{n}")]);
+    let services = (0..3).map(|n| format!("10.96.0.{n}"));
+    let remotes = OUTSIDE.map(str::to_owned).into_iter().chain(pods).chain(services);
+    for remote in remotes.map(|address| ip(&address)) {
+        for &ifindex in interfaces().keys() {
+            for direction in [Direction::Ingress, Direction::Egress] {
+                for (protocol, port) in PLACES {
+                    probes.push(Probe { ifindex, direction, remote, protocol, port });
+                }
+            }
+        }
+    }
+    probes
+}
+
+fn judge_all(actual: &Actual, probes: &[Probe]) -> Vec<Option<bool>> {
+    probes.iter().map(|probe| judge(actual, probe)).collect()
+}
+
+/// What the compiled tables say of a probe, without the planner; `None` where it cannot be told
+/// which pod is at the interface.
+fn expected(desired: &Desired, probe: &Probe, at: &Actual) -> Option<bool> {
+    let endpoint = at.endpoints().get(&probe.ifindex)?;
+    let own = [IpAddr::from(endpoint.address4), IpAddr::from(endpoint.address6)];
+    let has = |pod: &&DesiredEndpoint| pod.addresses.iter().any(|address| own.contains(address));
+    let owners: Vec<_> = desired.endpoints.values().filter(has).collect();
+    let [owner] = owners.as_slice() else { return None };
+    let isolation = match probe.direction {
+        Direction::Ingress => owner.ingress.as_ref(),
+        Direction::Egress => owner.egress.as_ref(),
+    };
+    let Some(isolation) = isolation else { return Some(true) };
+    let Probe { direction, remote, protocol, port, .. } = *probe;
+    Some(desired.judge(isolation, direction, remote, protocol, port).is_ok())
+}
+
+/// Carries out a plan up to `stop`, holding each state against the first and the last.
+fn walk(actual: &mut Actual, plan: &Plan, stop: usize) -> Result<(), TestCaseError> {
+    let probes = probes();
+    let old = judge_all(actual, &probes);
+    let mut end = actual.clone();
+    plan.steps.iter().for_each(|step| end.apply(step));
+    let new = judge_all(&end, &probes);
+    for (number, step) in plan.steps.iter().enumerate().take(stop) {
+        actual.apply(step);
+        let now = judge_all(actual, &probes);
+        for (((probe, now), old), new) in probes.iter().zip(now).zip(&old).zip(&new) {
+            // An endpoint that is replaced has none for a moment.
+            let replaced = now.is_none();
+            prop_assert!(
+                now == *old || now == *new || replaced,
+                "step {number}, {step:?}, of {:#?}: {probe:?} gives {now:?}, not {old:?} or {new:?}",
+                plan.steps
+            );
+        }
+    }
+    check_bumps(plan, &probes, &old, &new)
+}
+
+/// One bump for each endpoint that stays and gets some other verdict, after its last write.
+fn check_bumps(
+    plan: &Plan,
+    probes: &[Probe],
+    old: &[Option<bool>],
+    new: &[Option<bool>],
+) -> Result<(), TestCaseError> {
+    let mut bumps: BTreeMap<u32, usize> = BTreeMap::new();
+    for step in &plan.steps {
+        if let Step::BumpEpoch { ifindex } = step {
+            *bumps.entry(*ifindex).or_default() += 1;
+        }
+        if let Step::PutEndpoint(endpoint) = step {
+            prop_assert!(!bumps.contains_key(&endpoint.ifindex), "a write after the bump");
+        }
+        let table = matches!(
+            step,
+            Step::PutIdentity { .. }
+                | Step::PutBlock { .. }
+                | Step::PutFrontend { .. }
+                | Step::DeleteIdentity(_)
+                | Step::DeleteBlock(_)
+                | Step::DeleteFrontend(_)
+        );
+        prop_assert!(!table || bumps.is_empty(), "a table changes after a bump");
+    }
+    prop_assert!(bumps.values().all(|count| *count == 1));
+    for ((probe, old), new) in probes.iter().zip(old).zip(new) {
+        if old.is_some() && new.is_some() && old != new {
+            let replaced = plan.steps.iter().any(
+                |step| matches!(step, Step::DeleteEndpoint { ifindex, .. } if *ifindex == probe.ifindex),
+            );
+            prop_assert!(replaced || bumps.contains_key(&probe.ifindex), "no bump for {probe:?}");
+        }
+    }
+    Ok(())
+}
+
+fn reach(
+    actual: &mut Actual,
+    snapshot: &Snapshot,
+    stop: Option<usize>,
+) -> Result<(), TestCaseError> {
+    let (desired, _) = compile(snapshot, Scope::Cluster);
+    let planned = plan(actual, &desired, &interfaces(), PlanOptions::default());
+    let Some(stop) = stop else {
+        walk(actual, &planned, usize::MAX)?;
+        for probe in probes() {
+            if let Some(want) = expected(&desired, &probe, actual) {
+                prop_assert_eq!(judge(actual, &probe), Some(want), "{:?}", probe);
+            }
+        }
+        let again = plan(actual, &desired, &interfaces(), PlanOptions::default());
+        prop_assert_eq!(again.steps, Vec::new(), "nothing is left to do");
+        return Ok(());
+    };
+    walk(actual, &planned, stop % (planned.steps.len() + 1))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+
+    #[test]
+    fn s49_every_step_gives_the_old_verdict_or_the_new(
+        first in generate::snapshot(), second in generate::snapshot(), third in generate::snapshot(),
+    ) {
+        let mut actual = Actual::default();
+        for snapshot in [&first, &second, &third] {
+            reach(&mut actual, snapshot, None)?;
+        }
+    }
+
+    #[test]
+    fn s49_small_changes(
+        first in generate::snapshot(), other in generate::snapshot(), what in 0..4_usize,
+    ) {
+        let mut second = first.clone();
+        match what {
+            0 => second.pods = other.pods,
+            1 => second.policies = other.policies,
+            2 => { second.services = other.services; second.endpoint_slices = other.endpoint_slices; }
+            _ => second.policies.extend(other.policies.into_iter().take(1)),
+        }
+        let mut actual = Actual::default();
+        for snapshot in [&first, &second, &first] {
+            reach(&mut actual, snapshot, None)?;
+        }
+    }
+
+    #[test]
+    fn s49_a_plan_that_stops_anywhere_can_be_followed_by_another(
+        first in generate::snapshot(), second in generate::snapshot(), third in generate::snapshot(),
+        stop in any::<usize>(),
+    ) {
+        let mut actual = Actual::default();
+        reach(&mut actual, &first, None)?;
+        reach(&mut actual, &second, Some(stop))?;
+        reach(&mut actual, &third, None)?;
+    }
+}
