@@ -21,24 +21,20 @@ const CORNER: &str = "FROM \\ TO";
 /// Destination, port and protocol.
 type Column<'a> = (&'a End, u16, Protocol);
 
+/// Columns of a matrix.
+type Columns<'a> = Vec<Column<'a>>;
+
 /// Rows by source and column.
 type Cells<'a> = BTreeMap<(&'a End, Column<'a>), Vec<&'a Row>>;
 
-/// One matrix if the width allows it; otherwise one or more per port and protocol.
+/// One matrix if the width allows it; otherwise several, by port and protocol.
 pub(super) fn draw(rows: &[Row], style: Style) -> Vec<String> {
     let cells = cells_of(rows);
     let columns: BTreeSet<Column<'_>> = cells.keys().map(|(_, column)| *column).collect();
     let columns: Vec<_> = columns.into_iter().collect();
     let width = style.width.unwrap_or(WIDTH);
-    let matrices = if total(&columns, rows) <= width {
-        vec![columns]
-    } else {
-        let mut ports: BTreeMap<(u16, Protocol), Vec<Column<'_>>> = BTreeMap::new();
-        for column in columns {
-            ports.entry((column.1, column.2)).or_default().push(column);
-        }
-        ports.into_values().flat_map(|columns| fitting(columns, rows, width)).collect()
-    };
+    let matrices =
+        if total(&columns, rows) <= width { vec![columns] } else { by_port(columns, rows, width) };
     let mut blocks: Vec<String> =
         matrices.iter().map(|columns| matrix(columns, &cells, style)).collect();
     blocks.push(legend(rows));
@@ -56,15 +52,30 @@ fn cells_of(rows: &[Row]) -> Cells<'_> {
 }
 
 /// Splits columns so that each part fits, if one column does.
-fn fitting<'a>(columns: Vec<Column<'a>>, rows: &[Row], width: usize) -> Vec<Vec<Column<'a>>> {
-    let mut parts: Vec<Vec<Column<'a>>> = Vec::new();
+///
+/// A port that fits into a matrix of its own is not torn apart.
+fn by_port<'a>(columns: Columns<'a>, rows: &[Row], width: usize) -> Vec<Columns<'a>> {
+    let mut ports: BTreeMap<(u16, Protocol), Columns<'a>> = BTreeMap::new();
     for column in columns {
-        match parts.last_mut() {
-            Some(part) if total(part, rows) + column_width(column) <= width => part.push(column),
-            _ => parts.push(vec![column]),
+        ports.entry((column.1, column.2)).or_default().push(column);
+    }
+    let mut matrices: Vec<Columns<'a>> = vec![Vec::new()];
+    let append = |matrices: &mut Vec<Columns<'a>>, more: &[Column<'a>]| match matrices.last_mut() {
+        Some(last) if last.is_empty() || total(&[last, more].concat(), rows) <= width => {
+            last.extend(more);
+        }
+        _ => matrices.push(more.to_vec()),
+    };
+    for port in ports.into_values() {
+        if total(&port, rows) <= width {
+            append(&mut matrices, &port);
+        } else {
+            matrices.push(Vec::new());
+            port.chunks(1).for_each(|column| append(&mut matrices, column));
         }
     }
-    parts
+    matrices.retain(|columns| !columns.is_empty());
+    matrices
 }
 
 /// Columns of the terminal that a matrix takes; each of its columns has its gap before it.
