@@ -7,7 +7,11 @@ use std::{
 };
 
 use ipnetwork::IpNetwork;
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage};
+use netlink_packet_route::{
+    address::AddressHeaderFlags,
+    link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage},
+    route::RouteScope,
+};
 use rtnetlink::{
     Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth,
     RouteMessageBuilder,
@@ -72,19 +76,15 @@ impl Wiring {
     ) -> Result<(), Error> {
         let mut peer = LinkMessage::default();
         peer.header.index = far.index;
-        peer.attributes
-            .push(LinkAttribute::IfName(far.name.clone()));
-        peer.attributes
-            .push(LinkAttribute::NetNsFd(namespace.as_raw_fd()));
+        peer.attributes.push(LinkAttribute::IfName(far.name.clone()));
+        peer.attributes.push(LinkAttribute::NetNsFd(namespace.as_raw_fd()));
         let message = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
             .name(near.name.clone())
             .index(near.index)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
             .build();
         let added = self.handle.link().add(message).execute().await;
-        refused(added, || {
-            format!("the veth pair {} - {}", near.name, far.name)
-        })
+        refused(added, || format!("the veth pair {} - {}", near.name, far.name))
     }
 
     /// Adds a bridge, up; `netfilter` is what the sysctls `bridge-nf-call-ip(6)tables` say.
@@ -110,10 +110,7 @@ impl Wiring {
     /// [`Error::Refused`].
     pub async fn add_port(&self, index: u32, bridge: u32, hairpin: bool) -> Result<(), Error> {
         let what = || format!("interface {index} to the bridge {bridge}");
-        let join = LinkMessageBuilder::<LinkUnspec>::new()
-            .index(index)
-            .controller(bridge)
-            .build();
+        let join = LinkMessageBuilder::<LinkUnspec>::new().index(index).controller(bridge).build();
         refused(self.handle.link().change(join).execute().await, what)?;
         let port = LinkBridgePort::new(index).hairpin(hairpin).build();
         refused(self.handle.link().set_port(port).execute().await, what)
@@ -125,30 +122,25 @@ impl Wiring {
     ///
     /// [`Error::Refused`].
     pub async fn set_up(&self, index: u32) -> Result<(), Error> {
-        let message = LinkMessageBuilder::<LinkUnspec>::new()
-            .index(index)
-            .up()
-            .build();
+        let message = LinkMessageBuilder::<LinkUnspec>::new().index(index).up().build();
         let changed = self.handle.link().change(message).execute().await;
         refused(changed, || format!("carrier to interface {index}"))
     }
 
-    /// Adds an address, with the route to its prefix.
+    /// Adds an address that is good at once, with the route to its prefix.
     ///
     /// # Errors
     ///
     /// [`Error::Refused`].
     pub async fn add_address(&self, index: u32, address: IpAddr, prefix: u8) -> Result<(), Error> {
-        let added = self
-            .handle
-            .address()
-            .add(index, address, prefix)
-            .replace()
-            .execute()
-            .await;
-        refused(added, || {
-            format!("the address {address}/{prefix} to interface {index}")
-        })
+        let mut request = self.handle.address().add(index, address, prefix).replace();
+        if address.is_ipv6() {
+            // Without the flag nothing could bind to it until the kernel got round to not
+            // looking for duplicates.
+            request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+        }
+        let added = request.execute().await;
+        refused(added, || format!("the address {address}/{prefix} to interface {index}"))
     }
 
     /// Adds a route: over an interface, to a gateway there that needs no route of its own, or,
@@ -165,20 +157,14 @@ impl Wiring {
     ) -> Result<(), Error> {
         let message = match (destination, via) {
             (IpNetwork::V4(block), Some(IpAddr::V4(gateway))) => {
-                route4(block.ip(), block.prefix(), index)
-                    .gateway(gateway)
-                    .onlink()
-                    .build()
+                route4(block.ip(), block.prefix(), index).gateway(gateway).onlink().build()
             }
             (IpNetwork::V6(block), Some(IpAddr::V6(gateway))) => {
-                route6(block.ip(), block.prefix(), index)
-                    .gateway(gateway)
-                    .onlink()
-                    .build()
+                route6(block.ip(), block.prefix(), index).gateway(gateway).onlink().build()
             }
-            (IpNetwork::V4(block), _) => route4(block.ip(), block.prefix(), index)
-                .scope(netlink_packet_route::route::RouteScope::Link)
-                .build(),
+            (IpNetwork::V4(block), _) => {
+                route4(block.ip(), block.prefix(), index).scope(RouteScope::Link).build()
+            }
             (IpNetwork::V6(block), _) => route6(block.ip(), block.prefix(), index).build(),
         };
         let added = self.handle.route().add(message).replace().execute().await;
@@ -199,8 +185,5 @@ fn route6(address: Ipv6Addr, prefix: u8, index: u32) -> RouteMessageBuilder<Ipv6
 }
 
 fn refused(outcome: Result<(), rtnetlink::Error>, what: impl Fn() -> String) -> Result<(), Error> {
-    outcome.map_err(|source| Error::Refused {
-        what: what(),
-        source,
-    })
+    outcome.map_err(|source| Error::Refused { what: what(), source })
 }
