@@ -33,8 +33,8 @@ pub(super) fn draw(rows: &[Row], style: Style) -> Vec<String> {
     let columns: BTreeSet<Column<'_>> = cells.keys().map(|(_, column)| *column).collect();
     let columns: Vec<_> = columns.into_iter().collect();
     let width = style.width.unwrap_or(WIDTH);
-    let matrices =
-        if total(&columns, rows) <= width { vec![columns] } else { by_port(columns, rows, width) };
+    let room = width.saturating_sub(source_width(rows));
+    let matrices = if total(&columns) <= room { vec![columns] } else { by_port(columns, room) };
     let mut blocks: Vec<String> =
         matrices.iter().map(|columns| matrix(columns, &cells, style)).collect();
     blocks.push(legend(rows));
@@ -54,36 +54,42 @@ fn cells_of(rows: &[Row]) -> Cells<'_> {
 /// Splits columns so that each part fits, if one column does.
 ///
 /// A port that fits into a matrix of its own is not torn apart.
-fn by_port<'a>(columns: Columns<'a>, rows: &[Row], width: usize) -> Vec<Columns<'a>> {
-    let mut ports: BTreeMap<(u16, Protocol), Columns<'a>> = BTreeMap::new();
+fn by_port(columns: Columns<'_>, room: usize) -> Vec<Columns<'_>> {
+    let mut ports: BTreeMap<(u16, Protocol), Columns<'_>> = BTreeMap::new();
     for column in columns {
         ports.entry((column.1, column.2)).or_default().push(column);
     }
-    let mut matrices: Vec<Columns<'a>> = vec![Vec::new()];
-    let append = |matrices: &mut Vec<Columns<'a>>, more: &[Column<'a>]| match matrices.last_mut() {
-        Some(last) if last.is_empty() || total(&[last, more].concat(), rows) <= width => {
-            last.extend(more);
-        }
-        _ => matrices.push(more.to_vec()),
-    };
+    let mut matrices: Vec<Columns<'_>> = vec![Vec::new()];
+
     for port in ports.into_values() {
-        if total(&port, rows) <= width {
-            append(&mut matrices, &port);
+        if total(&port) <= room {
+            append(&mut matrices, &port, room);
         } else {
             matrices.push(Vec::new());
-            port.chunks(1).for_each(|column| append(&mut matrices, column));
+            port.chunks(1).for_each(|column| append(&mut matrices, column, room));
         }
     }
     matrices.retain(|columns| !columns.is_empty());
     matrices
 }
 
-/// Columns of the terminal that a matrix takes; each of its columns has its gap before it.
-fn total(columns: &[Column<'_>], rows: &[Row]) -> usize {
-    let sources = rows.iter().map(|row| row.from.to_string().len());
-    let sources = sources.max().unwrap_or_default().max(CORNER.len());
-    let columns = columns.iter().map(|column| column_width(*column));
-    sources + columns.sum::<usize>()
+/// Puts columns into the last matrix if they fit, and otherwise into a new one.
+fn append<'a>(matrices: &mut Vec<Columns<'a>>, more: &[Column<'a>], room: usize) {
+    match matrices.last_mut() {
+        Some(last) if last.is_empty() || total(last) + total(more) <= room => last.extend(more),
+        _ => matrices.push(more.to_vec()),
+    }
+}
+
+/// Columns of the terminal that sources take.
+fn source_width(rows: &[Row]) -> usize {
+    let names = rows.iter().map(|row| row.from.to_string().len());
+    names.max().unwrap_or_default().max(CORNER.len())
+}
+
+/// Columns of the terminal that destinations take, each with its gap before it.
+fn total(columns: &[Column<'_>]) -> usize {
+    columns.iter().map(|column| column_width(*column)).sum()
 }
 
 fn column_width(column: Column<'_>) -> usize {
@@ -104,9 +110,9 @@ fn heading((to, port, protocol): Column<'_>) -> String {
 }
 
 fn matrix(columns: &[Column<'_>], cells: &Cells<'_>, style: Style) -> String {
-    let shown = |column: &Column<'_>| columns.contains(column);
-    let sources: BTreeSet<&End> =
-        cells.keys().filter(|(_, column)| shown(column)).map(|(from, _)| *from).collect();
+    let shown: BTreeSet<Column<'_>> = columns.iter().copied().collect();
+    let pairs = cells.keys().filter(|(_, column)| shown.contains(column));
+    let sources: BTreeSet<&End> = pairs.map(|(from, _)| *from).collect();
     let mut header = vec![Cell::new(CORNER)];
     header.extend(columns.iter().map(|column| Cell::new(heading(*column))));
     let lines = sources.into_iter().map(|from| {
