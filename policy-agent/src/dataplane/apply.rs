@@ -22,10 +22,10 @@ impl Dataplane {
     /// When the kernel refuses. What the step is about is then as it was before: an endpoint that
     /// was new has no entry and no classifier.
     pub fn apply(&mut self, step: &Step) -> Result<(), DataplaneError> {
-        match step {
-            Step::PutEndpoint(_) | Step::DeleteEndpoint { .. } => self.settled = false,
-            Step::BumpEpoch { .. } => {}
-            _ => self.settle()?,
+        if matches!(step, Step::PutEndpoint(_) | Step::DeleteEndpoint { .. }) {
+            self.settled = false;
+        } else if !matches!(step, Step::BumpEpoch { .. }) {
+            self.settle()?;
         }
         let maps = &mut self.maps;
         match step {
