@@ -8,7 +8,7 @@ use policy_probe::{Mismatch, Outcome, Probe, Row, Table, check};
 use super::{
     Error,
     attempt::Fate,
-    campaign::{Campaign, Planned},
+    campaign::Campaign,
     spoof::{self, Lie},
 };
 
@@ -45,7 +45,7 @@ pub fn baseline(campaign: &Campaign, fates: &[Fate]) -> Result<(), Error> {
         .planned
         .iter()
         .zip(fates)
-        .filter(|(planned, fate)| outcome(planned, fate) != Outcome::Allow)
+        .filter(|(planned, fate)| outcome(planned.refusing, fate) != Outcome::Allow)
         .map(|(planned, fate)| format!("{}: {}", named(&planned.probe), told(fate)))
         .collect();
     if failed.is_empty() { Ok(()) } else { Err(Error::Baseline { tried: fates.len(), failed }) }
@@ -63,7 +63,7 @@ pub fn report(
     let mut report = Report::default();
     for (planned, fate) in campaign.planned.iter().zip(fates) {
         let probe = &planned.probe;
-        let outcome = outcome(planned, fate);
+        let outcome = outcome(planned.refusing, fate);
         let Some(explanation) = explain(snapshot, desired, &probe.question()) else {
             let line = format!("{}: no policy has a say; {}", named(probe), told(fate));
             if outcome == Outcome::Allow {
@@ -87,11 +87,12 @@ pub fn report(
 /// The verdict of the wire.
 ///
 /// Only a drop for a reason of policy is a deny; any other is a defect of the classifiers. A
-/// refusal is kube-proxy's and no policy's, so what it refuses for want of backends has passed.
-fn outcome(planned: &Planned, fate: &Fate) -> Outcome {
+/// refusal is kube-proxy's and no policy's, so what it refuses for want of backends (`refusing`)
+/// has passed.
+fn outcome(refusing: bool, fate: &Fate) -> Outcome {
     match fate {
         Fate::Answered => Outcome::Allow,
-        Fate::Refused if planned.refusing => Outcome::Allow,
+        Fate::Refused if refusing => Outcome::Allow,
         Fate::Dropped(
             Reason::NoRule
             | Reason::Revoked
@@ -139,5 +140,54 @@ fn told(fate: &Fate) -> String {
         Fate::Mistaken { answer } => format!("answered by another, {answer:?}"),
         Fate::Vanished => "vanished without a counted drop".to_owned(),
         Fate::Failed { error } => format!("could not be tried: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::blueprint::Machine;
+
+    #[test]
+    fn only_a_drop_by_policy_is_a_deny() {
+        let mistaken = Fate::Mistaken { answer: String::new() };
+        let failed = Fate::Failed { error: String::new() };
+        #[rustfmt::skip]
+        let cases = [
+            // claim                                  no backend  fate                                   outcome
+            ("an answer passes",                      false, Fate::Answered,                        Outcome::Allow),
+            ("a drop for want of a rule is a deny",   false, Fate::Dropped(Reason::NoRule),         Outcome::Deny),
+            ("so is one of a Service",                false, Fate::Dropped(Reason::ServiceDenied),  Outcome::Deny),
+            ("silence is none",                       false, Fate::Vanished,                        Outcome::Lost),
+            ("nor a refusal",                         false, Fate::Refused,                         Outcome::Lost),
+            ("but a Service without backends refuses", true, Fate::Refused,                         Outcome::Allow),
+            ("a dropped forgery is a defect",         false, Fate::Dropped(Reason::SpoofedSource),  Outcome::Lost),
+            ("so is a packet that was not parsed",    false, Fate::Dropped(Reason::Malformed),      Outcome::Lost),
+            ("the wrong server is no success",        false, mistaken,                              Outcome::Lost),
+            ("nor is a local error",                  false, failed,                                Outcome::Lost),
+        ];
+        for (claim, refusing, fate, want) in cases {
+            assert_eq!(outcome(refusing, &fate), want, "{claim}");
+        }
+    }
+
+    #[test]
+    fn a_lie_is_harmless_only_where_it_was_dropped_for_being_one() {
+        let machine = || Machine::Host("x".to_owned());
+        let address = [10, 0, 0, 1].into();
+        let lie =
+            Lie { liar: machine(), victim: address, receiver: machine(), destination: address };
+        let found = |fate| of_lie(&lie, fate).is_some();
+        assert!(!found(spoof::Fate::Dropped(Reason::SpoofedSource)));
+        assert!(found(spoof::Fate::Dropped(Reason::NoRule)));
+        assert!(found(spoof::Fate::Believed));
+        assert!(found(spoof::Fate::Vanished));
+    }
+
+    #[test]
+    fn a_finding_alone_makes_a_report_unclean() {
+        assert!(Report::default().clean());
+        let report = Report { findings: vec![String::new()], ..Report::default() };
+        assert!(!report.clean());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{io, process::Output};
 
-use crate::program::{TOPOLOGIES, assert_code, lab, told};
+use crate::program::{TOPOLOGIES, assert_code, lab, lab_on, told};
 
 fn without(part: &str, topology: &str) -> io::Result<Output> {
     let files = ["-f", "examples/three-tier.yaml", "--expect", "examples/three-tier.expect.yaml"];
@@ -39,3 +39,29 @@ fn ipv6_left_out_is_noticed() -> io::Result<()> {
 fn anti_spoofing_left_out_is_noticed() -> io::Result<()> {
     is_noticed("anti-spoofing", "a forged source address")
 }
+
+/// The last address of a subnet is the broadcast address of its bridge: nothing gets there.
+#[test]
+fn a_lab_that_does_not_work_without_policies_gives_no_verdict() -> io::Result<()> {
+    let output = lab_on(UNREACHABLE, &["--topology", "bridge"])?;
+    assert_code(&output, 3);
+    let text = told(&output);
+    let line = "ns/a -> ns/b 80/TCP IPv4";
+    assert!(text.contains(line), "{line:?} is not in\n{text}");
+    assert!(output.stdout.is_empty(), "{text}");
+    Ok(())
+}
+
+const UNREACHABLE: &str = "\
+apiVersion: v1
+kind: Pod
+metadata: {name: a, namespace: ns}
+spec: {containers: [{name: c, image: c}]}
+status: {podIPs: [{ip: 10.0.0.1}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: b, namespace: ns}
+spec: {containers: [{name: c, image: c, ports: [{containerPort: 80}]}]}
+status: {podIPs: [{ip: 10.0.0.255}]}
+";

@@ -24,7 +24,7 @@ status: {podIPs: [{ip: 10.244.0.5}, {ip: "fd00:10:244::5"}]}
 ---
 apiVersion: v1
 kind: Pod
-metadata: {name: two, namespace: ns, labels: {app: web}}
+metadata: {name: two, namespace: ns, labels: {app: web, number: "2"}}
 spec: {nodeName: b, containers: [{name: c, image: c, ports: [{containerPort: 8080}]}]}
 status: {podIPs: [{ip: 10.244.1.5}, {ip: "fd00:10:244:1::5"}]}
 ---
@@ -124,6 +124,25 @@ spec:
 - {from: ns/client, to: service/ns/web, port: 53/UDP, verdict: deny}
 - {from: ns/client, to: service/ns/empty, port: 80/TCP, verdict: deny}
 - {from: ns/client, to: host/outside, port: 443/TCP, verdict: deny}
+",
+    )
+}
+
+/// One of two backends refuses: kube-proxy would send every second connection there.
+#[test]
+fn a_backend_that_denies_is_met() -> io::Result<()> {
+    let policy = "---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: two, namespace: ns}
+spec:
+  podSelector: {matchLabels: {number: \"2\"}}
+  ingress: []
+";
+    run(
+        policy,
+        "expect:
+- {from: ns/client, to: service/ns/web, port: 80/TCP, verdict: deny}
 ",
     )
 }
