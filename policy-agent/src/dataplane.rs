@@ -56,7 +56,7 @@ impl Dataplane {
         let mut maps = Maps::take(&mut ebpf)?;
         maps.part_families()?;
         let events = maps::take_events(&mut ebpf)?;
-        let classifiers = Classifiers::load(ebpf, options.parts)?;
+        let classifiers = Classifiers::load(ebpf, &options)?;
         Ok(Self {
             attachments: BTreeMap::new(),
             classifiers,

@@ -29,7 +29,7 @@ pub struct NodeConfig {
 impl NodeConfig {
     /// Everything in place, unknown endpoints pass, maps of the usual size.
     pub fn new(node: impl Into<String>) -> Self {
-        let Options { parts, unknown_endpoints, capacities } = Options::default();
+        let Options { parts, unknown_endpoints, capacities, clsact: _ } = Options::default();
         Self { node: node.into(), parts, unknown_endpoints, capacities }
     }
 }
@@ -96,7 +96,7 @@ impl Node {
     pub fn start(config: NodeConfig) -> Result<Self, NodeError> {
         let NodeConfig { node: name, parts, unknown_endpoints, capacities } = config;
         let network = Network::open()?;
-        let options = Options { parts, unknown_endpoints, capacities };
+        let options = Options { parts, unknown_endpoints, capacities, clsact: false };
         let dataplane =
             Dataplane::load(options).map_err(|source| NodeError::Load(Box::new(source)))?;
         Ok(Self {

@@ -14,7 +14,10 @@ use aya::{
 };
 use nix::{errno::Errno, libc, net::if_};
 
-use super::{error::DataplaneError, options::Parts};
+use super::{
+    error::DataplaneError,
+    options::{Options, Parts},
+};
 
 /// Place of a clsact filter: before those that choose their own, and always the same.
 const PRIORITY: u16 = 1;
@@ -34,7 +37,7 @@ const TO_POD: Classifier = Classifier { name: "to_pod", hook: TcAttachType::Egre
 pub(super) struct Classifiers {
     ebpf: Ebpf,
     parts: Parts,
-    /// Whether the kernel has TCX links (6.6).
+    /// Whether classifiers are attached by TCX links, which the kernel has from 6.6.
     tcx: bool,
 }
 
@@ -46,16 +49,16 @@ pub(super) struct Attachment {
 
 impl Classifiers {
     /// Has the kernel verify both classifiers.
-    pub(super) fn load(mut ebpf: Ebpf, parts: Parts) -> Result<Self, DataplaneError> {
+    pub(super) fn load(mut ebpf: Ebpf, options: &Options) -> Result<Self, DataplaneError> {
         for Classifier { name, .. } in [FROM_POD, TO_POD] {
             program(&mut ebpf, name)?.load().map_err(|source| DataplaneError::Classifier {
                 classifier: name,
                 source: Box::new(source),
             })?;
         }
-        let tcx =
+        let has_tcx =
             KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0));
-        Ok(Self { ebpf, parts, tcx })
+        Ok(Self { ebpf, parts: options.parts, tcx: has_tcx && !options.clsact })
     }
 
     /// Hangs both classifiers on an interface, or neither.
@@ -164,58 +167,4 @@ fn name(ifindex: u32) -> Result<String, DataplaneError> {
         return Err(missing(Errno::ENXIO));
     }
     Ok(name.to_string_lossy().into_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{process::Command, thread};
-
-    use anyhow::{Context, Result, ensure};
-    use nix::{
-        sched::{CloneFlags, unshare},
-        unistd::geteuid,
-    };
-
-    use super::*;
-    use crate::dataplane::{Options, object};
-
-    /// Filters on the interfaces of the thread's namespace, as `(hook, classifier)`.
-    fn filters() -> Result<Vec<(String, String)>> {
-        let output = Command::new("bpftool")
-            .args(["--json", "net", "show"])
-            .output()
-            .context("bpftool cannot be run: this test reads filters with it")?;
-        let shown: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-        let filters = shown[0]["tc"].as_array().context("no list of filters")?;
-        let word = |filter: &serde_json::Value, field: &str| {
-            filter[field].as_str().unwrap_or_default().to_owned()
-        };
-        let filters = filters.iter().map(|filter| (word(filter, "kind"), word(filter, "name")));
-        Ok(filters.collect())
-    }
-
-    #[test]
-    fn without_tcx_the_classifiers_are_filters_of_a_clsact_qdisc() -> Result<()> {
-        const LOOPBACK: u32 = 1;
-        ensure!(geteuid().is_root(), "this test loads classifiers: run it as root");
-        let tested = thread::spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNET)?;
-            let options = Options::default();
-            let mut classifiers = Classifiers::load(object::load(&options)?, options.parts)?;
-            classifiers.tcx = false;
-            // The second time the qdisc is there already.
-            for _ in 0..2 {
-                let attachment = classifiers.attach(LOOPBACK)?;
-                let want = [("clsact/ingress", "from_pod"), ("clsact/egress", "to_pod")];
-                let found = filters()?;
-                let found: Vec<(&str, &str)> =
-                    found.iter().map(|(kind, name)| (&**kind, &**name)).collect();
-                assert_eq!(found, want);
-                attachment.detach(LOOPBACK)?;
-                assert_eq!(filters()?, []);
-            }
-            Ok(())
-        });
-        tested.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    }
 }

@@ -70,6 +70,8 @@ pub struct Options {
     pub unknown_endpoints: UnknownEndpoints,
     /// Sizes of the maps.
     pub capacities: Capacities,
+    /// Attach by filters of a clsact qdisc even where the kernel has TCX links.
+    pub clsact: bool,
 }
 
 /// A limit as the kernel counts it.

@@ -90,6 +90,24 @@ fn the_classifiers_come_first_on_their_hooks() -> Result<()> {
 }
 
 #[test]
+fn without_tcx_the_classifiers_are_filters_of_a_clsact_qdisc() -> Result<()> {
+    let (node, _pod) = node_with_pod()?;
+    node.run(async || {
+        let mut dataplane = Dataplane::load(Options { clsact: true, ..Options::default() })?;
+        // The second time the qdisc is there already.
+        for _ in 0..2 {
+            dataplane.apply(&endpoint(0))?;
+            let want = [("clsact/ingress", "from_pod"), ("clsact/egress", "to_pod")];
+            assert_eq!(bpftool::filters()?, want.map(|(kind, name)| (kind.into(), name.into())));
+            assert_eq!(hooks("veth0")?, Hooks::default());
+            dataplane.apply(&GONE)?;
+            assert_eq!(bpftool::filters()?, []);
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn what_the_lab_leaves_out_is_not_attached() -> Result<()> {
     let (node, _pod) = node_with_pod()?;
     node.run(async || {

@@ -31,6 +31,14 @@ pub(crate) fn set_elements(dataplane: &Dataplane, map: &str) -> Result<Vec<(u64,
     Ok(elements.into_iter().filter(|(_, value)| *value != 0).collect())
 }
 
+/// Filters on the interfaces of the thread's namespace, as hook and classifier.
+pub(crate) fn filters() -> Result<Vec<(String, String)>> {
+    let shown = run(&["net", "show"])?;
+    let filters = shown[0]["tc"].as_array().context("no list of filters")?;
+    let word = |filter: &Value, field: &str| filter[field].as_str().unwrap_or_default().to_owned();
+    Ok(filters.iter().map(|filter| (word(filter, "kind"), word(filter, "name"))).collect())
+}
+
 /// The answer of bpftool.
 pub(crate) fn run(arguments: &[&str]) -> Result<Value> {
     let output = Command::new("bpftool")
