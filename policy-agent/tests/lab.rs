@@ -6,6 +6,8 @@
 mod examples;
 #[path = "lab/input.rs"]
 mod input;
+#[path = "lab/placement.rs"]
+mod placement;
 #[path = "lab/program.rs"]
 mod program;
 #[path = "lab/remains.rs"]

@@ -29,7 +29,7 @@ Examples:
   policy-agent lab -f cluster.yaml --from web/frontend --to 10.0.0.7 --port 443/TCP -o json
       one question, for another program
   policy-agent lab -f cluster.yaml --without ingress
-      self-check: must end with 1, for the lab sees packets pass that the policies deny
+      self-check: must end with 1, for then the wire is not what the compiler says
 
 Exit codes:
   0  fine
@@ -137,7 +137,11 @@ pub(super) fn main(arguments: Arguments) -> u8 {
 }
 
 fn refuse(error: &InputError) -> u8 {
-    output::error(error);
+    match error {
+        // These come with a heading of their own, one each.
+        InputError::Manifests(_) => eprint!("{error}"),
+        InputError::Source(_) | InputError::Probes(_) => output::error(error),
+    }
     exit::INPUT
 }
 
