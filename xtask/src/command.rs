@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::{IsTerminal, Write, stderr};
+use std::iter::once;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -73,13 +74,17 @@ pub(crate) fn quietly(what: &str, command: &mut Command, limit: Duration) -> Res
         return Ok(());
     }
     progress(&format!("{back}{what}: failed after {seconds} s"), true);
-    bail!("{} failed ({})\n{}", line(command), output.status, tail(&output));
+    bail!("{} failed ({})\n{}", command.get_program().display(), output.status, tail(&output));
 }
 
-/// A command as one would type it.
+/// A command as one would type it, variables first.
 pub(crate) fn line(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    let variables = command
+        .get_envs()
+        .filter_map(|(name, value)| Some(format!("{}={}", name.display(), value?.display())));
+    let words = once(command.get_program()).chain(command.get_args());
+    let words = words.map(|word| word.display().to_string());
+    variables.chain(words).collect::<Vec<_>>().join(" ")
 }
 
 fn progress(text: &str, end: bool) {

@@ -52,7 +52,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let mut install = apt_get();
     install.args(["install", "--no-install-recommends", "--no-remove", "--yes"]).args(packages);
     quietly(&format!("installing {}", packages.join(", ")), &mut install, LIMIT)
-        .map_err(|error| explain(&format!("apt-get failed: {error:#}")))
+        .map_err(|error| explain(&format!("{error:#}")))
 }
 
 /// Where a program lies: in `PATH`, or where administrators' programs are.

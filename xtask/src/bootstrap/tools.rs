@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use super::packages::{self, find};
 use crate::command::{answer, cargo, command, line, quietly};
@@ -69,8 +69,9 @@ impl Tool {
         install.args(["install", self.package, "--version", self.version, "--locked", "--force"]);
         install.args(self.options).arg("--root").arg(root);
         let what = format!("building {} {} (once per machine)", self.package, self.version);
-        quietly(&what, &mut install, LIMIT).with_context(|| {
-            format!("missing: {}\nrun by hand: {}", self.program, line(&install))
+        quietly(&what, &mut install, LIMIT).map_err(|error| {
+            let (program, by_hand) = (self.program, line(&install));
+            anyhow!("missing: {program}; {error:#}\nrun by hand: {by_hand}")
         })?;
         Ok(own)
     }

@@ -45,7 +45,9 @@ impl Collector {
             UseTree::Rename(rename) => self.add(rename.ident.span(), longer(&rename.ident)),
             UseTree::Glob(glob) => self.add(glob.star_token.spans[0], prefix.to_vec()),
             UseTree::Group(group) => {
-                group.items.iter().for_each(|item| self.add_imports(item, prefix))
+                for item in &group.items {
+                    self.add_imports(item, prefix);
+                }
             }
         }
     }
