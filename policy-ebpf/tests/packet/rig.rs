@@ -13,7 +13,7 @@ use aya::{
 };
 use policy_common::{
     address::{Address, MAPPED_BITS, mapped},
-    allow::{EVERY_PROTOCOL, PortChunk, PortChunkKey, PortRange, PortSet},
+    allow::{EVERY_PROTOCOL, PortChunk, PortRange, PortSet},
     drops::{Direction, DropKey, DropRecord, Reason},
     endpoint::Endpoint,
     flow::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState},
