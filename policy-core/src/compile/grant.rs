@@ -17,10 +17,12 @@ use super::{
     rule::{CompiledPolicy, RulePorts},
 };
 
-/// What one rule, or several with the same peers, grant.
+/// What one rule, or several with the same ports, grant.
 struct Grant {
-    /// Whom; `None` for all.
-    peers: Option<ListId>,
+    /// To whom.
+    peers: Vec<ListId>,
+    /// Whether to all.
+    everyone: bool,
     ports: RulePorts,
 }
 
@@ -53,30 +55,30 @@ pub(super) fn table<'a>(
     identities: &Identities,
 ) -> Table {
     let grants = grants(policies, direction, subject, lists);
-    let mut meant: BTreeMap<u32, BTreeSet<usize>> = BTreeMap::new();
-    let mut everyone = Vec::new();
+    let mut meant: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
     for (index, grant) in grants.iter().enumerate() {
-        let Some(list) = grant.peers else {
-            everyone.push(index);
-            continue;
-        };
-        for &identity in &identities.members[list as usize] {
-            meant.entry(identity).or_default().insert(index);
+        let members = grant.peers.iter().flat_map(|list| &identities.members[*list as usize]);
+        let mut members: Vec<u32> = members.copied().collect();
+        members.sort_unstable();
+        members.dedup();
+        for identity in members {
+            meant.entry(identity).or_default().push(index);
         }
     }
-    if everyone.iter().any(|&index| !grants[index].ports.names.is_empty()) {
+    let everyone: Vec<_> = grants.iter().filter(|grant| grant.everyone).collect();
+    if everyone.iter().any(|grant| !grant.ports.names.is_empty()) {
         let named = identities.meanings.iter().zip(1..);
         for (_, identity) in named.filter(|(meaning, _)| !meaning.named.is_empty()) {
             meant.entry(identity).or_default();
         }
     }
     let nothing_named = Resolved::new();
-    let default = flatten(everyone.iter().map(|&index| &grants[index]), &nothing_named);
+    let default = flatten(everyone.iter().copied(), &nothing_named);
     let mut ports = BTreeMap::new();
     for (identity, indices) in meant {
         let named = identities.meaning(identity).map_or(&nothing_named, |meaning| &meaning.named);
-        let grants = everyone.iter().chain(&indices).map(|&index| &grants[index]);
-        let flat = flatten(grants, named);
+        let meant = indices.iter().map(|&index| &grants[index]);
+        let flat = flatten(everyone.iter().copied().chain(meant), named);
         if flat != default {
             ports.insert(identity, flat);
         }
@@ -87,39 +89,31 @@ pub(super) fn table<'a>(
     Table { ports }
 }
 
-/// The rules' grants, those with the same peers as one.
+/// The rules' grants, those with the same ports as one.
 fn grants<'a>(
     policies: impl Iterator<Item = &'a CompiledPolicy>,
     direction: Direction,
     subject: &Pod,
     lists: &Lists,
 ) -> Vec<Grant> {
-    let mut by_peers: BTreeMap<Option<ListId>, Vec<&RulePorts>> = BTreeMap::new();
+    let mut by_ports: BTreeMap<RulePorts, (Vec<ListId>, bool)> = BTreeMap::new();
     for rule in policies.flat_map(|policy| policy.rules(direction)) {
-        let peers = match &rule.peers {
-            None => None,
-            // Every list of a rule in force has its number; one without would match nobody.
-            Some(list) => match lists.id(list) {
-                Some(id) => Some(id),
-                None => continue,
-            },
-        };
-        by_peers.entry(peers).or_default().push(&rule.ports);
-    }
-    let join = |(peers, ports): (Option<ListId>, Vec<&RulePorts>)| {
-        let numbers = Ports::union(ports.iter().map(|ports| &ports.numbers));
-        let names = ports.iter().flat_map(|ports| ports.names.iter().cloned()).collect();
-        let joined = RulePorts { numbers, names };
         let ports = match direction {
-            Direction::Egress => joined,
+            Direction::Egress => rule.ports.clone(),
             Direction::Ingress => RulePorts {
-                numbers: joined.resolve(&joined.names_on(subject)),
+                numbers: rule.ports.resolve(&rule.ports.names_on(subject)),
                 names: BTreeSet::new(),
             },
         };
-        Grant { peers, ports }
-    };
-    by_peers.into_iter().map(join).collect()
+        let (peers, everyone) = by_ports.entry(ports).or_default();
+        match &rule.peers {
+            None => *everyone = true,
+            // Every list of a rule in force has its number; one without would match nobody.
+            Some(list) => peers.extend(lists.id(list)),
+        }
+    }
+    let grant = |(ports, (peers, everyone))| Grant { peers, everyone, ports };
+    by_ports.into_iter().map(grant).collect()
 }
 
 /// What grants that all mean one identity come to.

@@ -1,6 +1,9 @@
 //! The distinct peer lists of all rules in force, and sets of them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    rc::Rc,
+};
 
 use super::{
     meaning::{NamedPort, PeerKey, PeerList},
@@ -77,27 +80,29 @@ impl Lists {
 
 /// Interned sets of peer lists. What it hands out depends on the order of questions only.
 pub(super) struct Sets {
-    distinct: Vec<Vec<ListId>>,
-    index: HashMap<Vec<ListId>, SetId>,
+    distinct: Vec<Rc<[ListId]>>,
+    index: HashMap<Rc<[ListId]>, SetId>,
     unions: HashMap<(SetId, SetId), SetId>,
 }
 
 impl Sets {
     /// Holds the empty set only.
     pub(super) fn new() -> Self {
-        let index = HashMap::from([(Vec::new(), 0)]);
-        Self { distinct: vec![Vec::new()], index, unions: HashMap::new() }
+        let empty: Rc<[ListId]> = Rc::default();
+        let index = HashMap::from([(Rc::clone(&empty), 0)]);
+        Self { distinct: vec![empty], index, unions: HashMap::new() }
     }
 
     /// The number of a set.
     pub(super) fn intern(&mut self, mut set: Vec<ListId>) -> SetId {
         set.sort_unstable();
         set.dedup();
-        if let Some(&id) = self.index.get(&set) {
+        if let Some(&id) = self.index.get(set.as_slice()) {
             return id;
         }
         let id = SetId::try_from(self.distinct.len()).unwrap_or(SetId::MAX);
-        self.distinct.push(set.clone());
+        let set: Rc<[ListId]> = set.into();
+        self.distinct.push(Rc::clone(&set));
         self.index.insert(set, id);
         id
     }

@@ -34,7 +34,7 @@ pub(crate) struct CompiledRule {
 }
 
 /// The ports of a rule.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RulePorts {
     /// Those given by number.
     pub(crate) numbers: Ports,

@@ -130,6 +130,8 @@ fn s07_finished_pods_are_neither_subjects_nor_peers() {
     let cluster = mk_cluster().pod("x/done", done).policy("x/p", into);
     cluster.holds(&[("10.0.0.9", "x/a", 80, false), ("x/b", "x/a", 80, true)]);
     assert!(cluster.ask("x/done", "x/a", Protocol::Tcp, 80).is_none());
+    let desired = compile(&cluster.0, Scope::Cluster).0;
+    assert!(desired.endpoints.keys().all(|pod| pod.name != "done"), "no endpoint either");
 }
 
 #[test]

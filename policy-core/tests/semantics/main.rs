@@ -3,5 +3,6 @@
 mod cluster;
 mod isolation;
 mod peers;
+mod plans;
 mod ports;
 mod services;

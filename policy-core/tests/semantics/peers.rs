@@ -107,8 +107,8 @@ fn s17_unreadable_subject_isolates_the_namespace() {
 fn s18_blocks_match_pods_nodes_and_strangers() {
     let cluster = admits(vec![mk_block("10.0.1.0/24", &[]), mk_block("192.168.0.1/32", &[])]);
     assert_eq!(admitted(&cluster), [false, true, true, true, false]);
-    let host_bits = admits(vec![mk_block("10.0.1.77/24", &["10.0.1.2/31"])]);
-    assert_eq!(admitted(&host_bits), [false, false, false, false, false]);
+    let host_bits = admits(vec![mk_block("10.0.1.77/24", &["10.0.1.2/32"])]);
+    assert_eq!(admitted(&host_bits), [false, false, true, false, false]);
     assert_eq!(admitted(&admits(vec![mk_block("0.0.0.0/0", &[])])), [true; 5]);
 }
 

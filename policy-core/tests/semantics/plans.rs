@@ -1,0 +1,193 @@
+//! Changes: what a plan writes, and what it leaves alone.
+
+use policy_common::endpoint::MAY_SPOOF;
+use policy_core::{
+    compile::{Scope, compile},
+    model::{ObjectName, Protocol},
+    plan::{Actual, Interface, Interfaces, Plan, PlanOptions, Step, plan},
+};
+
+use crate::cluster::{
+    Cluster, ip, mk_block, mk_egress, mk_ingress, mk_pod, mk_pods, mk_rule, mk_service, mk_slice,
+    range, tcp,
+};
+
+/// Pods `a`, `b`, `c` of namespace `x` behind the interfaces 11, 12, 13.
+fn mk_cluster() -> Cluster {
+    Cluster::default()
+        .pod("x/a", mk_pod("app=a", &["10.0.0.1"]))
+        .pod("x/b", mk_pod("app=b", &["10.0.0.2"]))
+        .pod("x/c", mk_pod("app=c", &["10.0.0.3"]))
+}
+
+fn interfaces() -> Interfaces {
+    let interface = |last: u8| {
+        let addresses = vec![ip(&format!("10.0.0.{last}"))];
+        let ifindex = 10 + u32::from(last);
+        (ifindex, Interface { ifindex, name: format!("veth{last}"), bridge: 0, addresses })
+    };
+    (1..=3).map(interface).collect()
+}
+
+fn go(actual: &mut Actual, cluster: &Cluster) -> Plan {
+    let (desired, _) = compile(&cluster.0, Scope::Node("n1"));
+    let plan = plan(actual, &desired, &interfaces(), PlanOptions::default());
+    plan.steps.iter().for_each(|step| actual.apply(step));
+    plan
+}
+
+/// The steps as words.
+fn words(plan: &Plan) -> Vec<String> {
+    let word = |step: &Step| match step {
+        Step::PutPortChunk(chunk) => format!("chunk {}", chunk.key.bitmap),
+        Step::PutContent { content, .. } => format!("content {content}"),
+        Step::PutIdentity { address, identity } => format!("{address} is {identity}"),
+        Step::PutBlock { block, identity } => format!("{block} is {identity}"),
+        Step::PutFrontend { frontend, identity } => format!("{} is {identity}", frontend.address),
+        Step::PutNodeAddress(address) => format!("node {address}"),
+        Step::PutEndpoint(e) => format!("endpoint {} {} {}", e.ifindex, e.ingress, e.egress),
+        Step::BumpEpoch { ifindex } => format!("bump {ifindex}"),
+        Step::DeleteEndpoint { ifindex, .. } => format!("no endpoint {ifindex}"),
+        Step::DeleteFrontend(frontend) => format!("no frontend {}", frontend.address),
+        Step::DeleteBlock(block) => format!("no {block}"),
+        Step::DeleteIdentity(address) => format!("no {address}"),
+        Step::DeleteNodeAddress(address) => format!("no node {address}"),
+        Step::DeleteContent { content } => format!("no content {content}"),
+        Step::DeletePortBitmap { bitmap } => format!("no bitmap {bitmap}"),
+    };
+    plan.steps.iter().map(word).collect()
+}
+
+fn from(app: &str, port: u16) -> policy_core::model::Rule {
+    mk_rule(vec![mk_pods(&format!("app={app}"))], vec![tcp(port)])
+}
+
+#[test]
+fn s49_first_isolation_is_one_write_of_the_endpoint() {
+    let mut actual = Actual::default();
+    go(&mut actual, &mk_cluster());
+    let isolated = mk_cluster().policy("x/p", mk_ingress("app=a", vec![from("b", 80)]));
+    let plan = go(&mut actual, &isolated);
+    assert_eq!(words(&plan), ["content 1", "10.0.0.2 is 1", "endpoint 11 1 0", "bump 11"]);
+}
+
+#[test]
+fn s10_the_last_policy_gone_leaves_no_table() {
+    let mut actual = Actual::default();
+    go(&mut actual, &mk_cluster().policy("x/p", mk_ingress("app=a", vec![from("b", 80)])));
+    let plan = go(&mut actual, &mk_cluster());
+    assert_eq!(words(&plan), ["endpoint 11 0 0", "no 10.0.0.2", "bump 11", "no content 1"]);
+}
+
+#[test]
+fn s29_only_endpoints_with_another_verdict_are_bumped() {
+    let mut actual = Actual::default();
+    let cluster = mk_cluster().policy("x/p", mk_ingress("app=a", vec![from("b", 80)]));
+    go(&mut actual, &cluster);
+    let more = cluster.clone().policy("x/q", mk_ingress("app=b", vec![from("c", 80)]));
+    let plan = go(&mut actual, &more);
+    assert_eq!(words(&plan), ["content 2", "10.0.0.3 is 2", "endpoint 12 2 0", "bump 12"]);
+    let other_port = more.policy("x/p", mk_ingress("app=a", vec![from("b", 81)]));
+    let plan = go(&mut actual, &other_port);
+    assert_eq!(words(&plan), ["content 3", "endpoint 11 3 0", "bump 11", "no content 1"]);
+}
+
+#[test]
+fn s29_new_numbers_alone_bump_nothing() {
+    let mut actual = Actual::default();
+    go(&mut actual, &mk_cluster().policy("x/p", mk_ingress("app=a", vec![from("b", 80)])));
+    // The same pods by another selector are another identity.
+    let rule = mk_rule(vec![mk_pods("app=b|nobody")], vec![tcp(80)]);
+    let plan = go(&mut actual, &mk_cluster().policy("x/p", mk_ingress("app=a", vec![rule])));
+    let want = [
+        "content 2",
+        "endpoint 11 2 0",
+        "content 3",
+        "10.0.0.2 is 2",
+        "endpoint 11 3 0",
+        "no content 1",
+        "no content 2",
+    ];
+    assert_eq!(words(&plan), want);
+}
+
+#[test]
+fn s09_a_label_change_moves_one_address() {
+    let mut actual = Actual::default();
+    let cluster = mk_cluster()
+        .pod("x/c", mk_pod("app=b", &["10.0.0.3"]))
+        .policy("x/p", mk_ingress("app=a", vec![from("b", 80)]));
+    go(&mut actual, &cluster);
+    let plan = go(&mut actual, &cluster.pod("x/b", mk_pod("app=none", &["10.0.0.2"])));
+    assert_eq!(words(&plan), ["no 10.0.0.2", "bump 11"]);
+}
+
+#[test]
+fn s26_many_ports_go_into_one_shared_bitmap() {
+    let mut actual = Actual::default();
+    let ports = || (0..9).map(|n| tcp(n * 10)).chain([range(Protocol::Udp, 250, 260)]).collect();
+    let rules = vec![mk_rule(vec![mk_pods("app=b")], ports())];
+    let more = vec![mk_rule(vec![mk_pods("app=c")], ports())];
+    let cluster = mk_cluster()
+        .policy("x/p", mk_ingress("app=a", rules))
+        .policy("x/q", mk_egress("app=b", more));
+    let plan = go(&mut actual, &cluster);
+    let chunks = words(&plan).into_iter().filter(|word| word.starts_with("chunk")).count();
+    assert_eq!(chunks, 3, "TCP 0-255, UDP 250-255, UDP 256-260");
+    let gone = words(&go(&mut actual, &mk_cluster()));
+    assert!(gone.contains(&"no bitmap 1".to_owned()), "{gone:?}");
+}
+
+#[test]
+fn s42_a_service_comes_and_goes() {
+    let mut actual = Actual::default();
+    let cluster = mk_cluster().policy("x/p", mk_egress("app=a", vec![from("b", 8080)]));
+    go(&mut actual, &cluster);
+    let (service, slice) = (mk_service("10.96.0.1", 80), mk_slice("s", 8080, &["10.0.0.2"]));
+    let plan = go(&mut actual, &cluster.clone().service("x/s", service, slice));
+    let want = ["content 2", "endpoint 11 0 2", "10.96.0.1 is 2", "bump 11", "no content 1"];
+    assert_eq!(words(&plan), want);
+    let plan = go(&mut actual, &cluster);
+    assert!(words(&plan).contains(&"no frontend 10.96.0.1".to_owned()), "{plan:?}");
+}
+
+#[test]
+fn s18_nested_blocks_are_put_inside_out() {
+    let mut actual = Actual::default();
+    let blocks = vec![mk_block("10.0.0.0/8", &["10.1.0.0/16"]), mk_block("10.1.2.0/24", &[])];
+    let cluster = mk_cluster().policy("x/p", mk_ingress("app=a", vec![mk_rule(blocks, vec![])]));
+    let plan = go(&mut actual, &cluster);
+    let puts: Vec<_> = words(&plan).into_iter().filter(|word| word.contains('/')).collect();
+    assert_eq!(puts, ["10.1.2.0/24 is 1", "10.1.0.0/16 is 0", "10.0.0.0/8 is 1"]);
+}
+
+#[test]
+fn s46_endpoints_carry_addresses_slot_and_opt_out() {
+    let (desired, _) = compile(&mk_cluster().0, Scope::Node("n1"));
+    let mut actual = Actual::default();
+    let options = PlanOptions { may_spoof: true };
+    let steps = plan(&mut actual, &desired, &interfaces(), options).steps;
+    for step in &steps {
+        actual.apply(step);
+    }
+    let endpoint = actual.endpoints()[&12];
+    assert_eq!((endpoint.flags, endpoint.slot, endpoint.address4), (MAY_SPOOF, 2, [10, 0, 0, 2]));
+}
+
+#[test]
+fn pods_and_interfaces_that_do_not_meet_are_told() {
+    let mut cluster = mk_cluster();
+    cluster = cluster.pod("x/b", mk_pod("", &["10.0.0.9"]));
+    let plan = go(&mut Actual::default(), &cluster);
+    assert_eq!(plan.pods_without_interface, [ObjectName::new("x", "b")]);
+    assert_eq!(plan.interfaces_without_pod, [12]);
+}
+
+#[test]
+fn s08_a_pod_that_goes_takes_its_endpoint_along() {
+    let mut actual = Actual::default();
+    go(&mut actual, &mk_cluster().policy("x/p", mk_ingress("app=b", Vec::new())));
+    let mut without = mk_cluster();
+    without.0.pods.remove(&ObjectName::new("x", "b"));
+    assert_eq!(words(&go(&mut actual, &without)), ["no endpoint 12", "no content 1"]);
+}
