@@ -25,6 +25,7 @@ use std::{
 };
 
 use futures::future::try_join_all;
+use policy_common::drops::Reason;
 use policy_core::{
     compile::{Scope, compile},
     model::Snapshot,
@@ -144,7 +145,9 @@ pub async fn run(order: Order, progress: &dyn Progress) -> Result<Report, Error>
 
     reconcile(&agents, &snapshot).await?;
     progress.begin("probing with policies", lab.campaign.planned.len());
+    let before = counted(&agents).await?;
     let fates = lab.campaign.run(&lab.ledger, || progress.step()).await;
+    let drops = counted(&agents).await? - before;
     for finding in lab.lie().await? {
         if !findings.contains(&finding) {
             findings.push(finding);
@@ -153,6 +156,7 @@ pub async fn run(order: Order, progress: &dyn Progress) -> Result<Report, Error>
 
     let (desired, faults) = compile(&snapshot, Scope::Cluster);
     let mut report = verdict::report(&lab.campaign, &fates, &snapshot, &desired, &expectations);
+    findings.extend(verdict::uncounted(&report.table, drops));
     report.findings.extend(findings);
     report.notes.extend(lab.blueprint.notes.iter().cloned());
     report.notes.extend(lab.campaign.left_out.iter().map(|what| format!("not probed: {what}")));
@@ -220,6 +224,20 @@ impl Lab {
         }
         Ok(findings)
     }
+}
+
+/// Packets that the agents' counters say were dropped for want of a rule or of backends.
+async fn counted(agents: &[Agent]) -> Result<u64, Error> {
+    let all = agents.iter().map(|agent| async {
+        let counts = agent.drop_counts().await;
+        counts.map_err(|source| failed(&agent.node, source))
+    });
+    let counts = try_join_all(all).await?;
+    let by_policy = counts
+        .iter()
+        .flatten()
+        .filter(|(key, _)| Reason::from_number(key.reason).is_some_and(verdict::is_policy));
+    Ok(by_policy.map(|(_, count)| count).sum())
 }
 
 async fn reconcile(agents: &[Agent], snapshot: &Snapshot) -> Result<(), Error> {

@@ -1,8 +1,8 @@
 //! The agents of a lab: the code of a real node, each on a thread inside its node's namespace.
 
-use std::{io, thread};
+use std::{collections::BTreeMap, io, thread};
 
-use policy_common::drops::DropRecord;
+use policy_common::drops::{DropKey, DropRecord};
 use policy_core::model::{ObjectName, Snapshot};
 use tokio::{
     runtime,
@@ -27,8 +27,8 @@ pub enum Error {
     /// The node.
     #[error(transparent)]
     Node(#[from] Box<NodeError>),
-    /// Its drop records.
-    #[error("cannot read drop records")]
+    /// Its drop records or counters.
+    #[error("cannot read drop records or counters")]
     Drops(#[source] Box<DataplaneError>),
     /// It has not found every pod of its node.
     #[error("found no interface of {}", listed(pods))]
@@ -50,10 +50,10 @@ pub struct Agent {
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// A snapshot to enforce, and where to say that it is.
-struct Order {
-    snapshot: Snapshot,
-    done: oneshot::Sender<Result<Reconciled, Error>>,
+/// What an agent is asked for, and where to answer.
+enum Order {
+    Reconcile(Box<Snapshot>, oneshot::Sender<Result<Reconciled, Error>>),
+    Count(oneshot::Sender<Result<BTreeMap<DropKey, u64>, Error>>),
 }
 
 impl Agent {
@@ -85,16 +85,32 @@ impl Agent {
     ///
     /// Where it cannot, or a pod of its node has no interface.
     pub async fn reconcile(&self, snapshot: &Snapshot) -> Result<Reconciled, Error> {
-        let (done, outcome) = oneshot::channel();
-        let order = Order { snapshot: snapshot.clone(), done };
-        let orders = self.orders.as_ref().ok_or(Error::Gone)?;
-        orders.send(order).await.map_err(|_closed| Error::Gone)?;
-        let reconciled = outcome.await.unwrap_or(Err(Error::Gone))?;
+        let snapshot = Box::new(snapshot.clone());
+        let reconciled = self.ask(|done| Order::Reconcile(snapshot, done)).await?;
         if reconciled.pods_without_interface.is_empty() {
             Ok(reconciled)
         } else {
             Err(Error::Undiscovered { pods: reconciled.pods_without_interface })
         }
+    }
+
+    /// Reads the agent's drop counters.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot.
+    pub async fn drop_counts(&self) -> Result<BTreeMap<DropKey, u64>, Error> {
+        self.ask(Order::Count).await
+    }
+
+    async fn ask<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Order,
+    ) -> Result<T, Error> {
+        let (done, outcome) = oneshot::channel();
+        let orders = self.orders.as_ref().ok_or(Error::Gone)?;
+        orders.send(order(done)).await.map_err(|_closed| Error::Gone)?;
+        outcome.await.unwrap_or(Err(Error::Gone))
     }
 }
 
@@ -141,17 +157,30 @@ async fn work(
     }
     loop {
         tokio::select! {
-            order = inbox.recv() => {
-                let Some(Order { snapshot, done }) = order else { return };
-                let outcome = node.reconcile(&snapshot).await;
-                let _ = done.send(outcome.map_err(|error| Error::Node(Box::new(error))));
-            }
+            order = inbox.recv() => match order {
+                Some(order) => obey(&mut node, order).await,
+                None => return,
+            },
             record = drops.next() => {
                 // A record of another length cannot be attributed; the probe will count as lost.
                 if let Ok(record) = record {
                     let _ = records.send(record);
                 }
             }
+        }
+    }
+}
+
+/// Who asked may have gone meanwhile, and then needs no answer.
+async fn obey(node: &mut Node, order: Order) {
+    match order {
+        Order::Reconcile(snapshot, done) => {
+            let outcome = node.reconcile(&snapshot).await;
+            let _ = done.send(outcome.map_err(|error| Error::Node(Box::new(error))));
+        }
+        Order::Count(done) => {
+            let counts = node.dataplane().drop_counts();
+            let _ = done.send(counts.map_err(|error| Error::Drops(Box::new(error))));
         }
     }
 }

@@ -93,19 +93,34 @@ fn outcome(refusing: bool, fate: &Fate) -> Outcome {
     match fate {
         Fate::Answered => Outcome::Allow,
         Fate::Refused if refusing => Outcome::Allow,
-        Fate::Dropped(
-            Reason::NoRule
-            | Reason::Revoked
-            | Reason::ServiceNoBackend
-            | Reason::ServiceDenied
-            | Reason::ServicePartlyDenied,
-        ) => Outcome::Deny,
+        Fate::Dropped(reason) if is_policy(*reason) => Outcome::Deny,
         Fate::Dropped(_)
         | Fate::Refused
         | Fate::Mistaken { .. }
         | Fate::Vanished
         | Fate::Failed { .. } => Outcome::Lost,
     }
+}
+
+/// Whether a drop for this reason is what policies ask for.
+#[must_use]
+pub fn is_policy(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::NoRule
+            | Reason::Revoked
+            | Reason::ServiceNoBackend
+            | Reason::ServiceDenied
+            | Reason::ServicePartlyDenied
+    )
+}
+
+/// A finding where the counters know of fewer drops than there were denied probes.
+#[must_use]
+pub fn uncounted(table: &Table, drops: u64) -> Option<String> {
+    let denied = table.probes.iter().filter(|row| row.verdict == Outcome::Deny).count();
+    let few = u64::try_from(denied).is_ok_and(|denied| drops < denied);
+    few.then(|| format!("{denied} probes were denied, but the counters have {drops} drops"))
 }
 
 /// A finding where a lie was not dropped for being one.
@@ -145,6 +160,9 @@ fn told(fate: &Fate) -> String {
 
 #[cfg(test)]
 mod tests {
+    use policy_core::model::{Family, Protocol};
+    use policy_probe::{By, End, Verdict};
+
     use super::*;
     use crate::lab::blueprint::Machine;
 
@@ -182,6 +200,24 @@ mod tests {
         assert!(found(spoof::Fate::Dropped(Reason::NoRule)));
         assert!(found(spoof::Fate::Believed));
         assert!(found(spoof::Fate::Vanished));
+    }
+
+    #[test]
+    fn a_deny_that_no_counter_has_is_a_finding() {
+        let denied = Row {
+            from: End::Host("a".to_owned()),
+            to: End::Host("b".to_owned()),
+            family: Family::Ipv4,
+            protocol: Protocol::Tcp,
+            port: 80,
+            ingress: Verdict::Deny,
+            egress: Verdict::Allow,
+            verdict: Outcome::Deny,
+            by: By::default(),
+        };
+        let table = Table { probes: vec![denied.clone(), denied] };
+        assert_eq!(uncounted(&table, 2), None);
+        assert!(uncounted(&table, 1).is_some());
     }
 
     #[test]
