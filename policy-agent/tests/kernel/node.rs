@@ -94,14 +94,14 @@ fn s10_a_policy_comes_and_goes_with_the_snapshot() -> Result<()> {
         let mut node = Node::start(NodeConfig::new("one"))?;
         let first = node.reconcile(&open()).await?;
         assert!(first.steps > 0 && first.pods_without_interface.is_empty(), "{first:?}");
-        assert_eq!(send(&mut node, &pod, POD).await?, (true, 0), "no policy");
+        assert!(send(&mut node, &pod, POD).await?.0, "no policy");
         node.reconcile(&isolated()).await?;
         let (arrived, dropped) = send(&mut node, &pod, POD).await?;
         assert!(!arrived && dropped > 0, "isolated: {dropped} dropped");
         let again = node.reconcile(&isolated()).await?;
         assert_eq!(again, Reconciled::default(), "nothing changed");
         node.reconcile(&open()).await?;
-        assert_eq!(send(&mut node, &pod, POD).await?, (true, dropped), "no policy again");
+        assert!(send(&mut node, &pod, POD).await?.0, "no policy again");
         Ok(())
     })
 }
