@@ -8,3 +8,4 @@ mod drops;
 mod maps;
 mod namespace;
 mod node;
+mod privilege;

@@ -8,12 +8,11 @@ use std::{
     thread,
 };
 
-use anyhow::{Context, Result, ensure};
-use nix::{
-    sched::{CloneFlags, setns, unshare},
-    unistd::geteuid,
-};
+use anyhow::{Context, Result};
+use nix::sched::{CloneFlags, setns, unshare};
 use policy_agent::net::build::{End, Wiring};
+
+use crate::privilege;
 
 /// A network namespace that nothing but this value keeps.
 pub(crate) struct Namespace(File);
@@ -21,7 +20,7 @@ pub(crate) struct Namespace(File);
 impl Namespace {
     /// A fresh one, with `lo` up.
     pub(crate) fn new() -> Result<Self> {
-        ensure!(geteuid().is_root(), "this test makes network namespaces: run it as root");
+        privilege::root()?;
         let file = thread::scope(|scope| {
             let born = scope.spawn(|| -> Result<File> {
                 unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
