@@ -25,6 +25,7 @@ mod moves;
 mod numbers;
 mod stage;
 mod step;
+mod verdict;
 
 use std::{collections::BTreeMap, net::IpAddr};
 

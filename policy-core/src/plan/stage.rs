@@ -13,23 +13,24 @@ use super::{
     Actual, Interfaces, Plan, PlanOptions, Step,
     content::{self, Contents},
     endpoint::{self, Matched, Matching},
-    entry::{Entries, ports_of, refusal_of},
+    entry::Entries,
     moves::{Moves, Target},
     numbers::{Change, Numbers},
+    verdict,
 };
 
 /// A plan in the making.
 pub(super) struct Stages<'a> {
     actual: &'a Actual,
     desired: &'a Desired,
-    matching: Matching<'a>,
+    pub(super) matching: Matching<'a>,
     /// Contents of the kernel, in the compiler's form.
     old: BTreeMap<u32, Entries>,
     /// Desired contents, by number.
-    new: Vec<Entries>,
+    pub(super) new: Vec<Entries>,
     moves: Moves,
     numbers: Numbers,
-    targets: BTreeSet<(Target, Target)>,
+    pub(super) targets: BTreeSet<(Target, Target)>,
 }
 
 /// Contents of one endpoint in one direction, from one stage to the next; 0 where not isolated.
@@ -111,9 +112,8 @@ impl<'a> Stages<'a> {
             write(&mut steps, &mut now, endpoint);
             used.extend([ingress, egress]);
         }
-        let bumped = self.matching.matched.iter().filter(|matched| self.verdict_changes(matched));
-        let ifindices = bumped.map(|matched| matched.new.ifindex);
-        steps.extend(ifindices.map(|ifindex| Step::BumpEpoch { ifindex }));
+        let changed = verdict::changed(self).into_iter();
+        steps.extend(changed.map(|ifindex| Step::BumpEpoch { ifindex }));
         let addresses = actual.node_addresses.difference(&desired.node_addresses);
         steps.extend(addresses.map(|address| Step::DeleteNodeAddress(*address)));
         steps.append(&mut contents.leftovers(&used));
@@ -135,7 +135,7 @@ impl<'a> Stages<'a> {
                 let fresh = fresh.iter().filter(|(_, frontends)| egress || !**frontends);
                 let fresh = fresh.map(|(number, frontends)| (*number, *frontends)).collect();
                 let new = &self.new[isolation.content];
-                contents.number(content::with_fresh(&self.old_entries(old), new, &fresh))
+                contents.number(content::with_fresh(self.old_entries(old), new, &fresh))
             })
         };
         let of = |matched: &Matched<'_>, direction| Way {
@@ -160,7 +160,7 @@ impl<'a> Stages<'a> {
                 way.second = match old {
                     Some(old) if direction == Direction::Egress && !removed.is_empty() => {
                         let old = self.old_entries(old);
-                        contents.number(content::with_removed(&old, new, &removed))
+                        contents.number(content::with_removed(old, new, &removed))
                     }
                     Some(_) => way.last,
                     None => 0,
@@ -174,8 +174,10 @@ impl<'a> Stages<'a> {
         matched.map(|m| [of(m, Direction::Ingress), of(m, Direction::Egress)]).collect()
     }
 
-    fn old_entries(&self, content: u32) -> Entries {
-        self.old.get(&content).cloned().unwrap_or_default()
+    /// What a content of the kernel says; one that is missing, nothing.
+    pub(super) fn old_entries(&self, content: u32) -> &Entries {
+        static NONE: Entries = Entries::new();
+        self.old.get(&content).unwrap_or(&NONE)
     }
 
     /// Numbers that this plan gives out, and whether they are of frontends.
@@ -199,52 +201,13 @@ impl<'a> Stages<'a> {
             write(steps, now, Endpoint { ingress, egress, ..*old });
         }
     }
-
-    /// Whether some address, port or frontend gets another verdict at an endpoint.
-    fn verdict_changes(&self, matched: &Matched<'_>) -> bool {
-        let Some(_) = matched.old else { return false };
-        [Direction::Ingress, Direction::Egress].into_iter().any(|direction| {
-            let (old, isolation) = sides(matched, direction);
-            let old_entries = old.map(|old| self.old_entries(old));
-            let new = isolation.map(|isolation| &self.new[isolation.content]);
-            let egress = direction == Direction::Egress;
-            let seen = |target: &Target| egress || matches!(target, Target::Address(_));
-            let targets = self.targets.iter().filter(|(old, new)| seen(old) && seen(new));
-            targets.into_iter().any(|(from, to)| {
-                Outcome::of(old_entries.as_ref(), *from, *to) != Outcome::of(new, *to, *from)
-            })
-        })
-    }
-}
-
-/// What comes of a look-up, as far as verdicts go.
-#[derive(PartialEq, Eq)]
-enum Outcome<'a> {
-    Ports(&'a crate::ports::Ports),
-    Passes(bool),
-}
-
-impl<'a> Outcome<'a> {
-    /// `beside` is the place in the other state: only where both are addresses do all ports count.
-    fn of(entries: Option<&'a Entries>, target: Target, beside: Target) -> Self {
-        static EVERYTHING: crate::ports::Ports =
-            crate::ports::Ports { every_protocol: true, ranges: Vec::new() };
-        let Some(entries) = entries else {
-            let ports = matches!((target, beside), (Target::Address(_), Target::Address(_)));
-            return if ports { Self::Ports(&EVERYTHING) } else { Self::Passes(true) };
-        };
-        match target {
-            Target::Address(number) => Self::Ports(ports_of(entries, number)),
-            Target::Frontend(number) => Self::Passes(refusal_of(entries, number).is_none()),
-            Target::Port(number, protocol, port) => {
-                Self::Passes(ports_of(entries, number).contains(protocol, port))
-            }
-        }
-    }
 }
 
 /// The content that an endpoint has in a direction, and the isolation that it shall have.
-fn sides<'a>(matched: &Matched<'a>, direction: Direction) -> (Option<u32>, Option<&'a Isolation>) {
+pub(super) fn sides<'a>(
+    matched: &Matched<'a>,
+    direction: Direction,
+) -> (Option<u32>, Option<&'a Isolation>) {
     let old = matched.old.map(|old| match direction {
         Direction::Ingress => old.ingress,
         Direction::Egress => old.egress,

@@ -125,6 +125,8 @@ fn s19_except_subtracts_from_its_own_block_only() {
         mk_block("10.0.1.0/24", &["10.0.1.2/32"]),
     ]);
     assert_eq!(admitted(&nested), [false, false, true, true, true]);
+    let around = admits(vec![mk_block("0.0.0.0/0", &[]), block()]);
+    assert_eq!(admitted(&around), [true; 5]);
 }
 
 #[test]
