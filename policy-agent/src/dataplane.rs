@@ -15,6 +15,7 @@ mod maps;
 mod named;
 mod object;
 mod options;
+mod typed;
 
 use std::collections::BTreeMap;
 
@@ -29,6 +30,7 @@ pub use options::{Capacities, Options, Parts, UnknownEndpoints};
 use attach::{Attachment, Classifiers};
 use drops::Events;
 use maps::Maps;
+use typed::ContentTypes;
 
 /// The loaded classifiers, their maps, and the interfaces they hang on.
 ///
@@ -39,6 +41,7 @@ pub struct Dataplane {
     attachments: BTreeMap<u32, Attachment>,
     classifiers: Classifiers,
     maps: Maps,
+    content_types: ContentTypes,
     events: Option<Events>,
     /// Whether no classifier runs that may know an endpoint as it was before.
     settled: bool,
@@ -61,6 +64,7 @@ impl Dataplane {
             attachments: BTreeMap::new(),
             classifiers,
             maps,
+            content_types: ContentTypes::load().map_err(DataplaneError::ContentTypes)?,
             events: Some(events),
             settled: true,
         })

@@ -89,10 +89,7 @@ impl Network {
     pub fn open() -> Result<Self, NetError> {
         let (connection, handle, _) =
             rtnetlink::new_connection_with_strict_check().map_err(NetError::Open)?;
-        Ok(Self {
-            handle,
-            connection: tokio::spawn(connection),
-        })
+        Ok(Self { handle, connection: tokio::spawn(connection) })
     }
 
     /// Lists the pods' interfaces with the addresses at their far ends, and the node's own.
@@ -113,9 +110,7 @@ impl Network {
                 }
                 Peer::Here { .. } | Peer::Unknown => Vec::new(),
             };
-            let bridge = links
-                .get(&link.controller)
-                .filter(|controller| controller.is_bridge);
+            let bridge = links.get(&link.controller).filter(|controller| controller.is_bridge);
             interfaces.insert(
                 link.ifindex,
                 Interface {
@@ -127,10 +122,7 @@ impl Network {
             );
         }
         let node_addresses = address::of_node(&self.handle).await?;
-        Ok(Discovered {
-            interfaces,
-            node_addresses,
-        })
+        Ok(Discovered { interfaces, node_addresses })
     }
 
     /// Where the far end of a veth is; `None` where it is in this namespace and no pod's.
@@ -147,12 +139,7 @@ impl Network {
                 Peer::Elsewhere { .. } => return Ok(Some(peer)),
                 Peer::Here { ifindex } => {
                     let back = links.get(&ifindex).filter(|back| back.is_veth);
-                    if back.is_some_and(|back| {
-                        back.peer
-                            == Peer::Here {
-                                ifindex: link.ifindex,
-                            }
-                    }) {
+                    if back.is_some_and(|back| back.peer == Peer::Here { ifindex: link.ifindex }) {
                         return Ok(None);
                     }
                 }

@@ -31,7 +31,7 @@ impl Dataplane {
         match step {
             Step::PutPortChunk(chunk) => maps.port_chunks.put(&chunk.key, chunk),
             Step::PutContent { content, entries } => {
-                content::put(&mut maps.allow, *content, entries)
+                content::put(&mut maps.allow, &self.content_types, *content, entries)
             }
             Step::PutIdentity { address, identity } => {
                 let address = key::address(*address);
@@ -59,7 +59,7 @@ impl Dataplane {
     /// Waits for the classifiers that run now, if an endpoint was written since it last did.
     fn settle(&mut self) -> Result<(), DataplaneError> {
         if !self.settled {
-            content::wait_for_readers(&mut self.maps.allow)?;
+            content::wait_for_readers(&mut self.maps.allow, &self.content_types)?;
             self.settled = true;
         }
         Ok(())

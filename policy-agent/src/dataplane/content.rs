@@ -1,10 +1,13 @@
 //! Allow maps: inner maps that are built aside and put in place whole.
 
 use aya::maps::{HashMap, HashOfMaps, Map, MapData, MapError};
-use aya_obj::generated::{BPF_F_NO_PREALLOC, BPF_NOEXIST, bpf_map_type::BPF_MAP_TYPE_HASH};
+use aya_obj::generated::BPF_NOEXIST;
 use policy_common::{allow::PortSet, limits};
 
-use super::{error::DataplaneError, maps::Content, named::Named, options::entries as count};
+use super::{
+    error::DataplaneError, maps::Content, named::Named, options::entries as count,
+    typed::ContentTypes,
+};
 
 /// The array of allow maps.
 type Allow = Named<HashOfMaps<MapData, u32, Content>>;
@@ -12,6 +15,7 @@ type Allow = Named<HashOfMaps<MapData, u32, Content>>;
 /// Creates an allow map, fills it, and puts it in its place.
 pub(super) fn put(
     allow: &mut Allow,
+    types: &ContentTypes,
     content: u32,
     entries: &[PortSet],
 ) -> Result<(), DataplaneError> {
@@ -20,7 +24,7 @@ pub(super) fn put(
         let entries = entries.len();
         return Err(DataplaneError::ContentTooLarge { content, entries, capacity });
     }
-    let mut map = create(content, entries.len()).map_err(|source| {
+    let mut map = create(types, content, entries.len()).map_err(|source| {
         DataplaneError::CreateContent { content, entries: entries.len(), source }
     })?;
     for entry in entries {
@@ -42,20 +46,21 @@ pub(super) fn delete(allow: &mut Allow, content: u32) -> Result<(), DataplaneErr
 ///
 /// The kernel waits for them whenever a map of maps is written (`maybe_wait_bpf_programs` in
 /// `kernel/bpf/syscall.c`), for just this purpose. Place 0 means no content and is never read.
-pub(super) fn wait_for_readers(allow: &mut Allow) -> Result<(), DataplaneError> {
+pub(super) fn wait_for_readers(
+    allow: &mut Allow,
+    types: &ContentTypes,
+) -> Result<(), DataplaneError> {
     const NOWHERE: u32 = 0;
-    put(allow, NOWHERE, &[])
+    put(allow, types, NOWHERE, &[])
 }
 
 /// An empty map that the array takes: type, sizes and flags of its template, another capacity.
-fn create(content: u32, entries: usize) -> Result<Content, MapError> {
-    let definition = aya_obj::Map::new_from_params(
-        BPF_MAP_TYPE_HASH as u32,
-        const { count(size_of::<u32>()) },
-        const { count(size_of::<PortSet>()) },
-        u32::try_from(entries.max(1).next_power_of_two()).unwrap_or(u32::MAX),
-        BPF_F_NO_PREALLOC,
-    );
-    let map = MapData::create(definition, &format!("allow_{content}"), None)?;
-    HashMap::try_from(Map::HashMap(map))
+fn create(types: &ContentTypes, content: u32, entries: usize) -> Result<Content, MapError> {
+    let capacity = count(entries.max(1).next_power_of_two());
+    let name = format!("allow_{content}");
+    let fd = match types.create(&name, capacity) {
+        Ok(fd) => fd,
+        Err(io_error) => return Err(MapError::CreateError { name, io_error }),
+    };
+    HashMap::try_from(Map::HashMap(MapData::from_fd(fd)?))
 }

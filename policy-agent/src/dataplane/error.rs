@@ -95,6 +95,9 @@ pub enum DataplaneError {
         /// Entries that it may have.
         capacity: usize,
     },
+    /// The kernel takes no description of what an allow map holds.
+    #[error("cannot describe allow maps to the kernel")]
+    ContentTypes(#[source] std::io::Error),
     /// An allow map was not created.
     #[error("cannot create allow map {content} for {entries} entries")]
     CreateContent {

@@ -56,32 +56,20 @@ fn request(family: AddressFamily, ifindex: u32, netns: Option<i32>) -> RouteNetl
     let mut message = AddressMessage::default();
     message.header.family = family;
     message.header.index = ifindex;
-    message
-        .attributes
-        .extend(netns.map(AddressAttribute::TargetNetNsId));
+    message.attributes.extend(netns.map(AddressAttribute::TargetNetNsId));
     RouteNetlinkMessage::GetAddress(message)
 }
 
 fn messages(answers: &[RouteNetlinkMessage]) -> impl Iterator<Item = &AddressMessage> {
     answers.iter().filter_map(|answer| {
-        if let RouteNetlinkMessage::NewAddress(message) = answer {
-            Some(message)
-        } else {
-            None
-        }
+        if let RouteNetlinkMessage::NewAddress(message) = answer { Some(message) } else { None }
     })
 }
 
 /// The address in a message that really speaks of that interface of that namespace.
 fn peer_address(message: &AddressMessage, ifindex: u32, netns: i32) -> Option<IpAddr> {
-    let echoed = message
-        .attributes
-        .contains(&AddressAttribute::TargetNetNsId(netns));
-    if echoed && message.header.index == ifindex {
-        own(message)
-    } else {
-        None
-    }
+    let echoed = message.attributes.contains(&AddressAttribute::TargetNetNsId(netns));
+    if echoed && message.header.index == ifindex { own(message) } else { None }
 }
 
 /// The interface's own end: `IFA_LOCAL`, for `IFA_ADDRESS` is the far end of a point-to-point
@@ -132,11 +120,7 @@ mod tests {
             ("another interface",                    4, vec![Address(pod), TargetNetNsId(7)],             None),
         ];
         for (claim, ifindex, attributes, want) in cases {
-            assert_eq!(
-                peer_address(&message(ifindex, attributes), 3, 7),
-                want,
-                "{claim}"
-            );
+            assert_eq!(peer_address(&message(ifindex, attributes), 3, 7), want, "{claim}");
         }
     }
 }

@@ -28,10 +28,7 @@ pub(super) async fn dump(
             return Ok(messages);
         }
     }
-    Err(NetError::Unsteady {
-        what,
-        attempts: ATTEMPTS,
-    })
+    Err(NetError::Unsteady { what, attempts: ATTEMPTS })
 }
 
 /// Asks for one object.
@@ -40,9 +37,7 @@ pub(super) async fn get(
     what: &'static str,
     request: &RouteNetlinkMessage,
 ) -> Result<Vec<RouteNetlinkMessage>, NetError> {
-    ask(handle, what, request, 0)
-        .await
-        .map(|(messages, _)| messages)
+    ask(handle, what, request, 0).await.map(|(messages, _)| messages)
 }
 
 /// The answers to a request, and whether they belong together.
@@ -52,10 +47,8 @@ async fn ask(
     request: &RouteNetlinkMessage,
     flags: u16,
 ) -> Result<(Vec<RouteNetlinkMessage>, bool), NetError> {
-    let mut message = NetlinkMessage::new(
-        NetlinkHeader::default(),
-        NetlinkPayload::from(request.clone()),
-    );
+    let mut message =
+        NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(request.clone()));
     message.header.flags = NLM_F_REQUEST | flags;
     let Ok(mut answers) = handle.clone().request(message) else {
         return Err(NetError::Closed { what });
@@ -68,10 +61,7 @@ async fn ask(
         match payload {
             NetlinkPayload::InnerMessage(message) => messages.push(message),
             NetlinkPayload::Error(error) if error.code.is_some() => {
-                return Err(NetError::Refused {
-                    what,
-                    source: error.to_io(),
-                });
+                return Err(NetError::Refused { what, source: error.to_io() });
             }
             NetlinkPayload::Overrun(_) => {
                 let source = io::Error::from(io::ErrorKind::OutOfMemory);

@@ -50,9 +50,7 @@ pub(super) enum Peer {
 pub(super) async fn all(handle: &Handle) -> Result<BTreeMap<u32, Link>, NetError> {
     let mut request = LinkMessage::default();
     // Counters are most of the answer, and nobody reads them here.
-    request
-        .attributes
-        .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     let answers = dump::dump(handle, "links", &RouteNetlinkMessage::GetLink(request)).await?;
     Ok(parse(answers).map(|link| (link.ifindex, link)).collect())
 }
@@ -70,18 +68,11 @@ pub(super) async fn one(handle: &Handle, ifindex: u32) -> Result<Option<Link>, N
 
 fn parse(answers: Vec<RouteNetlinkMessage>) -> impl Iterator<Item = Link> {
     answers.into_iter().filter_map(|answer| {
-        if let RouteNetlinkMessage::NewLink(message) = answer {
-            Some(link(&message))
-        } else {
-            None
-        }
+        if let RouteNetlinkMessage::NewLink(message) = answer { Some(link(&message)) } else { None }
     })
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "a link has sixty attributes, five count here"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a link has sixty attributes, five count here")]
 fn link(message: &LinkMessage) -> Link {
     let mut link = Link {
         ifindex: message.header.index,
@@ -127,22 +118,11 @@ mod tests {
     #[test]
     fn a_peer_is_elsewhere_only_with_a_number_for_its_namespace() {
         use LinkAttribute::{Link as Peered, LinkNetNsId};
-        let elsewhere = Peer::Elsewhere {
-            ifindex: 2,
-            netns: 0,
-        };
+        let elsewhere = Peer::Elsewhere { ifindex: 2, netns: 0 };
         let cases = [
-            (
-                "index and number",
-                vec![Peered(2), LinkNetNsId(0)],
-                elsewhere,
-            ),
+            ("index and number", vec![Peered(2), LinkNetNsId(0)], elsewhere),
             ("no number", vec![Peered(2)], Peer::Here { ifindex: 2 }),
-            (
-                "a number that was not given",
-                vec![Peered(2), LinkNetNsId(-1)],
-                Peer::Unknown,
-            ),
+            ("a number that was not given", vec![Peered(2), LinkNetNsId(-1)], Peer::Unknown),
             ("no index", vec![LinkNetNsId(0)], Peer::Unknown),
         ];
         for (claim, attributes, want) in cases {

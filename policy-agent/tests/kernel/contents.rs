@@ -44,14 +44,20 @@ fn an_allow_map_has_its_entries_and_a_name() -> Result<()> {
     let map = inner(&dataplane, 5)?.context("no allow map at 5")?;
     let shown = show(map)?;
     assert_eq!((&shown["name"], &shown["max_entries"]), (&json!("allow_5"), &json!(4)));
-    // Inner maps have no types: 8 is the key, then identity, bitmap, protocols, the first range.
-    let key = ["map", "lookup", "id", &map.to_string(), "key", "8", "0", "0", "0"];
-    let found = bpftool::run(&key)?;
-    let bytes = found["value"].as_array().context("no value")?;
-    let bytes: Vec<&str> = bytes.iter().filter_map(Value::as_str).collect();
-    assert_eq!(bytes.len(), 36);
-    assert_eq!(bytes[..4], ["0x08", "0x00", "0x00", "0x00"]);
-    assert_eq!(bytes[12..18], ["0x06", "0x00", "0x50", "0x00", "0x34", "0x12"]);
+    let found = bpftool::run(&["map", "dump", "id", &map.to_string()])?;
+    let found = found.as_array().context("a dump is a list")?;
+    let found: Vec<&Value> = found.iter().map(|entry| &entry["formatted"]).collect();
+    let of_8 = found.iter().find(|entry| entry["key"] == 8).context("no identity 8")?;
+    let unused = json!({ "protocol": 0, "pad": 0, "first": 0, "last": 0 });
+    let http = json!({ "protocol": 6, "pad": 0, "first": 80, "last": 0x1234 });
+    assert_eq!(
+        of_8["value"],
+        json!({
+            "identity": 8, "bitmap": 0, "protocols": 0, "refusal": 0, "pad": [0, 0],
+            "ranges": [http, unused, unused, unused],
+        })
+    );
+    assert_eq!(found.len(), 3);
     Ok(())
 }
 
