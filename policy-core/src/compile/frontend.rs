@@ -132,7 +132,8 @@ impl Behind {
     }
 }
 
-/// For each frontend, the callers that it lets pass only because it leads back to them.
+/// For each frontend, the callers that it lets pass only because it leads back to them. Who is
+/// behind an address of several pods is not known, so that it leads back to none of them.
 fn own(
     targets: &BTreeMap<Frontend, Target>,
     identities: &Identities,
@@ -147,7 +148,7 @@ fn own(
     }
     let mut found: BTreeMap<Frontend, BTreeSet<IpAddr>> = BTreeMap::new();
     for (addresses, table) in callers {
-        for address in *addresses {
+        for address in addresses.iter().filter(|address| !identities.shared.contains(address)) {
             for frontend in by_backend.get(address).into_iter().flatten() {
                 let Some(target) = targets.get(frontend) else {
                     continue;

@@ -28,6 +28,8 @@ pub(super) struct Identities {
     pub(super) blocks: Prefixes<u32>,
     /// Identities that a peer list matches, by its number.
     pub(super) members: Vec<Vec<u32>>,
+    /// Addresses that several pods have.
+    pub(super) shared: BTreeSet<IpAddr>,
 }
 
 impl Identities {
@@ -66,6 +68,7 @@ pub(super) fn identities(
         .collect();
     let owned = owned(snapshot, lists, &mut sets);
     let mut addresses = BTreeMap::new();
+    let mut shared = BTreeSet::new();
     for owners in owned.chunk_by(|a, b| a.address == b.address) {
         let Some(first) = owners.first() else {
             continue;
@@ -74,6 +77,7 @@ pub(super) fn identities(
             owners[1..].iter().fold(first.lists, |set, owner| sets.intersection(set, owner.lists));
         if owners.len() > 1 {
             faults.push(shared_address(first.address, owners));
+            shared.insert(first.address);
         }
         let around = block::longest(&prefixes, first.address).unwrap_or(0);
         let set = sets.union(selected, around);
@@ -83,7 +87,7 @@ pub(super) fn identities(
             addresses.insert(first.address, identity);
         }
     }
-    Identities { meanings: numbers.meanings, addresses, blocks, members: numbers.members }
+    Identities { meanings: numbers.meanings, addresses, blocks, members: numbers.members, shared }
 }
 
 /// The addresses of all pods, sorted.

@@ -127,7 +127,9 @@ fn pods_to_services(snapshot: &Snapshot, desired: &Desired) -> Result<(), TestCa
             if address_in(pod, Family::Ipv4).is_none() {
                 continue;
             }
-            let itself = |address: &IpAddr| pod.addresses.contains(address);
+            // Where several pods have the address, it is nobody's own.
+            let alone = |address| oracle::end(snapshot, address).owners.len() == 1;
+            let itself = |address: &IpAddr| pod.addresses.contains(address) && alone(*address);
             let allowed = |(address, number): &(IpAddr, u16)| {
                 let far = oracle::end(snapshot, *address);
                 let place = (port.protocol, *number);

@@ -173,3 +173,12 @@ fn frontends_with_the_same_backends_share_an_identity() {
     let identities: Vec<_> = desired.frontends.values().collect();
     assert_eq!((identities.len(), identities[0]), (2, identities[1]));
 }
+
+#[test]
+fn s39_an_address_of_two_pods_leads_back_to_neither() {
+    let out = mk_egress("n=1", vec![mk_rule(vec![mk_pods("n=2")], Vec::new())]);
+    let cluster = mk_cluster().policy("x/p", out).policy("x/q", mk_egress("n=3", Vec::new()));
+    assert!(cluster.passes("x/one", SERVICE, 80), "itself and an allowed one");
+    let shared = cluster.pod("x/again", mk_pod("app=web,n=3", &["10.0.0.2"]));
+    shared.holds(&[("x/one", SERVICE, 80, false), ("x/again", SERVICE, 80, false)]);
+}
