@@ -117,6 +117,8 @@ fn s06_host_network_pods_are_neither_subjects_nor_peers() {
         ("x/b", "x/a", 80, true),
         ("y/c", "x/host", 80, true),
     ]);
+    let desired = compile(&cluster.0, Scope::Cluster).0;
+    assert!(desired.endpoints.keys().all(|pod| pod.name != "host"), "no endpoint either");
     let by_address =
         mk_ingress("", vec![mk_rule(vec![mk_block("192.168.0.2/32", &[])], Vec::new())]);
     assert!(cluster.policy("x/q", by_address).passes("x/host", "x/a", 80));
