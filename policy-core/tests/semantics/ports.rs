@@ -101,7 +101,11 @@ fn s23_named_ports_on_ingress_resolve_on_the_subject() {
     );
     hold(
         &admits(vec![named(Udp, "dns")]),
-        &[("x/c", "x/a", Udp, 53, true), ("x/c", "x/b", Tcp, 53, false)],
+        &[
+            ("x/c", "x/a", Udp, 53, true),
+            ("x/c", "x/b", Tcp, 53, false),
+            ("x/c", "x/b", Udp, 53, false),
+        ],
     );
 }
 
