@@ -64,9 +64,8 @@ mod tests {
 
     #[test]
     fn an_unchanged_object_is_left_alone() -> anyhow::Result<()> {
-        let folder = std::env::temp_dir().join(format!("xtask-bpf-{}", std::process::id()));
-        fs::create_dir_all(&folder)?;
-        let (from, to) = (folder.join("from"), folder.join("to"));
+        let folder = tempfile::tempdir()?;
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
         fs::write(&from, "object")?;
         copy_if_changed(&from, &to)?;
         let first = fs::metadata(&to)?.modified()?;
@@ -75,7 +74,6 @@ mod tests {
         fs::write(&from, "another")?;
         copy_if_changed(&from, &to)?;
         assert_eq!(fs::read(&to)?, b"another");
-        fs::remove_dir_all(&folder)?;
         Ok(())
     }
 }

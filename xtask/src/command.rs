@@ -1,11 +1,11 @@
 //! Starts other programs: out in the open, quietly with a progress line, or for their answer.
 
 use std::env;
-use std::io::{IsTerminal, Write, stderr};
+use std::fs::File;
+use std::io::{IsTerminal, Read, Seek, Write, stderr};
 use std::iter::once;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,22 +59,23 @@ pub(crate) fn answer(command: &mut Command) -> Option<String> {
 /// Runs a program behind one line that names `what` and counts the seconds.
 /// Its output is shown only if it fails, or does not end within `limit`.
 pub(crate) fn quietly(what: &str, command: &mut Command, limit: Duration) -> Result<()> {
-    let start = Instant::now();
-    let ticks = stderr().is_terminal();
+    let (start, ticks) = (Instant::now(), stderr().is_terminal());
+    let mut log = tempfile::tempfile().context("cannot make a temporary file")?;
     progress(&format!("{what} …"), !ticks);
-    let output = wait(command, limit, || {
+    let status = wait(command, &log, limit, || {
         if ticks {
             progress(&format!("\r{what} … {} s", start.elapsed().as_secs()), false);
         }
-    })
-    .with_context(|| format!("cannot run {}", line(command)))?;
+    });
+    let status = status.with_context(|| format!("cannot run {}", line(command)))?;
     let (seconds, back) = (start.elapsed().as_secs(), if ticks { "\r" } else { "" });
-    if output.status.success() {
+    if status.is_some_and(|status| status.success()) {
         progress(&format!("{back}{what}: done in {seconds} s"), true);
         return Ok(());
     }
     progress(&format!("{back}{what}: failed after {seconds} s"), true);
-    bail!("{} failed ({})\n{}", command.get_program().display(), output.status, tail(&output));
+    let end = status.map_or_else(|| "no end in time".to_owned(), |status| status.to_string());
+    bail!("{} failed ({end})\n{}", command.get_program().display(), tail(&mut log)?)
 }
 
 /// A command as one would type it, variables first.
@@ -93,29 +94,59 @@ fn progress(text: &str, end: bool) {
     let _ = write!(out, "{text}{}", if end { "\n" } else { "" }).and_then(|()| out.flush());
 }
 
-fn wait(command: &mut Command, limit: Duration, mut tick: impl FnMut()) -> Result<Output> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn()?;
-    let pid = child.id();
-    let (done, output) = mpsc::channel();
-    thread::spawn(move || done.send(child.wait_with_output()));
+/// The exit status of a command whose output goes to `log`; none if it was killed after `limit`.
+fn wait(
+    command: &mut Command,
+    log: &File,
+    limit: Duration,
+    mut tick: impl FnMut(),
+) -> Result<Option<ExitStatus>> {
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
+    let mut child = command.spawn()?;
     let start = Instant::now();
-    loop {
-        match output.recv_timeout(Duration::from_secs(1)) {
-            Ok(output) => return Ok(output?),
-            Err(RecvTimeoutError::Disconnected) => bail!("its output was lost"),
-            Err(RecvTimeoutError::Timeout) if start.elapsed() > limit => {
-                run(Command::new("kill").arg(pid.to_string()))?;
-                bail!("it did not end within {} s", limit.as_secs());
-            }
-            Err(RecvTimeoutError::Timeout) => tick(),
+    while start.elapsed() < limit {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
         }
+        tick();
+        thread::sleep(Duration::from_millis(50));
     }
+    child.kill()?;
+    child.wait()?;
+    Ok(None)
 }
 
-fn tail(output: &Output) -> String {
-    let text = [&output.stdout[..], &output.stderr[..]].concat();
-    let text = String::from_utf8_lossy(&text);
+fn tail(log: &mut File) -> Result<String> {
+    let mut bytes = Vec::new();
+    log.rewind()?;
+    log.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<_> = text.lines().collect();
-    lines[lines.len().saturating_sub(30)..].join("\n")
+    Ok(lines[lines.len().saturating_sub(30)..].join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{command, quietly, wait};
+
+    #[test]
+    fn a_command_that_does_not_end_is_ended() -> anyhow::Result<()> {
+        let log = tempfile::tempfile()?;
+        let start = Instant::now();
+        let status = wait(command("sleep").arg("60"), &log, Duration::from_millis(100), || ())?;
+        assert_eq!(status, None);
+        assert!(start.elapsed() < Duration::from_secs(30));
+        Ok(())
+    }
+
+    #[test]
+    fn a_failure_tells_what_was_said() {
+        let mut failing = command("sh");
+        failing.args(["-c", "echo one; echo two >&2; exit 3"]);
+        let error = quietly("failing", &mut failing, Duration::from_secs(30))
+            .map_err(|error| error.to_string());
+        assert_eq!(error, Err("sh failed (exit status: 3)\none\ntwo".to_owned()));
+    }
 }
