@@ -14,7 +14,7 @@ pub const MAPPED_BITS: u32 = 96;
 
 /// Puts an IPv4 address, in network byte order, into its mapped form.
 #[must_use]
-#[inline(always)]
+#[inline]
 pub const fn mapped(address: [u8; 4]) -> Address {
     let [a, b, c, d] = address;
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]

@@ -35,7 +35,7 @@ macro_rules! reasons {
 
             /// The reason of a number; `None` for one that no reason has.
             #[must_use]
-            #[inline(always)]
+            #[inline]
             pub const fn from_number(number: u8) -> Option<Self> {
                 match number {
                     $($number => Some(Self::$name),)+

@@ -62,16 +62,18 @@ impl Ports {
 /// Whether two keys are the same, word by word: a call of `memcmp` is none that the kernel knows.
 #[inline(always)]
 pub(crate) fn same<Key: Copy>(a: &Key, b: &Key) -> bool {
-    let (a, b) = (core::ptr::from_ref(a).cast::<u32>(), core::ptr::from_ref(b).cast::<u32>());
     let mut difference = 0;
-    for word in 0..size_of::<Key>() / size_of::<u32>() {
-        // SAFETY: flow keys are `repr(C)` structs of whole, aligned 32-bit words without padding.
-        let one = unsafe { a.add(word).read() };
-        // SAFETY: as above.
-        let other = unsafe { b.add(word).read() };
+    for (one, other) in words(a).iter().zip(words(b)) {
         difference |= one ^ other;
     }
     difference == 0
+}
+
+#[inline(always)]
+fn words<Key: Copy>(key: &Key) -> &[u32] {
+    let length = size_of::<Key>() / size_of::<u32>();
+    // SAFETY: flow keys are `repr(C)` structs of whole, aligned 32-bit words without padding.
+    unsafe { core::slice::from_raw_parts(core::ptr::from_ref(key).cast(), length) }
 }
 
 /// IPv4.

@@ -1,5 +1,7 @@
 //! The flow table: what was decided about a connection, and for how long it counts.
 
+use core::ptr;
+
 use aya_ebpf::{bindings::BPF_ANY, helpers::bpf_ktime_get_ns};
 use policy_common::flow::{
     FlowState, INITIATOR_LOCAL, Judgement, SEEN_FIN_LOCAL, SEEN_FIN_REMOTE, SEEN_REPLY, SEEN_RST,
@@ -14,7 +16,7 @@ const SECOND: u64 = 1_000_000_000;
 
 /// A flow in its table, found by key and not yet expired.
 pub(crate) struct Known {
-    state: *mut FlowState,
+    state: &'static mut FlowState,
     pub(crate) judgement: Judgement,
     seen: u8,
     last_seen: u64,
@@ -51,19 +53,20 @@ pub(crate) fn find<F: Family>(key: &F::Key, protocol: u8) -> Found {
             None => return Found::Nothing { in_replied: false },
         },
     };
-    // A flow starts with its state (`repr(C)`).
-    let state = pointer.cast::<FlowState>();
-    // SAFETY: the kernel keeps the element readable while the program runs; one aligned word,
-    // volatile because other CPUs write it.
-    let judgement = unsafe { (&raw const (*state).judgement).cast::<u64>().read_volatile() };
+    // SAFETY: the kernel keeps the element readable and writable while the program runs; other
+    // CPUs write it too, so each of its words is read and written as volatile.
+    let flow = unsafe { &mut *pointer };
+    let state = F::state(flow);
+    // SAFETY: a word of the element.
+    let judgement = unsafe { ptr::from_ref(&state.judgement).cast::<u64>().read_volatile() };
     // SAFETY: as above.
-    let last_seen = unsafe { (&raw const (*state).last_seen).read_volatile() };
+    let last_seen = unsafe { ptr::from_ref(&state.last_seen).read_volatile() };
     // SAFETY: as above; a byte.
-    let seen = unsafe { (&raw const (*state).seen).read_volatile() };
-    // SAFETY: as above; an aligned half-word, written once before the element could be found.
-    let slot = unsafe { (&raw const (*state).slot).read_volatile() };
-    // SAFETY: as above. Read after the state: an element recycled before shows another key.
-    if !same(F::key(unsafe { &*pointer }), key) {
+    let seen = unsafe { ptr::from_ref(&state.seen).read_volatile() };
+    // SAFETY: as above; a half-word, written once before the element could be found.
+    let slot = unsafe { ptr::from_ref(&state.slot).read_volatile() };
+    // Read after the state: an element that was recycled before shows another key.
+    if !same(F::key(flow), key) {
         return Found::Nothing { in_replied: false };
     }
     // SAFETY: the helper takes nothing and returns the clock.
@@ -71,13 +74,14 @@ pub(crate) fn find<F: Family>(key: &F::Key, protocol: u8) -> Found {
     if now > last_seen + lifetime(protocol, seen) {
         return Found::Nothing { in_replied: !is_new };
     }
+    let state = F::state(flow);
     let judgement = unpack(judgement);
     Found::Known(Known { state, judgement, seen, last_seen, is_new, now, slot })
 }
 
 /// How long a silent flow counts, in nanoseconds.
 ///
-/// As long as nf_conntrack's timers or longer, so that translation never outlives the verdict;
+/// As long as `nf_conntrack`'s timers or longer, so that translation never outlives the verdict;
 /// kube-proxy sets a day for TCP.
 #[inline(always)]
 fn lifetime(protocol: u8, seen: u8) -> u64 {
@@ -85,10 +89,9 @@ fn lifetime(protocol: u8, seen: u8) -> u64 {
     let replied = seen & SEEN_REPLY != 0;
     let seconds = match protocol {
         TCP if seen & SEEN_RST != 0 || seen & fins == fins => 120,
-        TCP if replied => 86_400,
+        TCP | SCTP if replied => 86_400,
         TCP => 120,
-        SCTP if replied => 86_400,
-        UDP | SCTP if replied => 180,
+        UDP if replied => 180,
         ICMP | ICMPV6 | UDP | SCTP => 30,
         _ => 600,
     };
@@ -101,13 +104,15 @@ pub(crate) fn rejudge(known: &mut Known, judgement: Judgement) {
     known.judgement = judgement;
     // SAFETY: the element may have been recycled for another flow by now; then that flow gets
     // this verdict's epoch of another interface word and is judged anew, or the same one's.
-    unsafe { (&raw mut (*known.state).judgement).cast::<u64>().write_volatile(pack(judgement)) };
+    unsafe {
+        ptr::from_mut(&mut known.state.judgement).cast::<u64>().write_volatile(pack(judgement));
+    };
 }
 
 /// Notes a packet of a known flow. `sent`: by the pod.
 #[inline(always)]
 pub(crate) fn touch<F: Family>(
-    known: &Known,
+    known: &mut Known,
     flow: &mut F::Flow,
     transport: &Transport,
     sent: bool,
@@ -129,12 +134,12 @@ pub(crate) fn touch<F: Family>(
     }
     if seen != known.seen {
         // SAFETY: the kernel keeps the element writable while the program runs; a byte.
-        unsafe { (&raw mut (*known.state).seen).write_volatile(seen) };
+        unsafe { ptr::from_mut(&mut known.state.seen).write_volatile(seen) };
     }
     // A write a second keeps the cache line shared between CPUs.
     if known.now > known.last_seen + SECOND {
         // SAFETY: as above; one aligned word.
-        unsafe { (&raw mut (*known.state).last_seen).write_volatile(known.now) };
+        unsafe { ptr::from_mut(&mut known.state.last_seen).write_volatile(known.now) };
     }
 }
 

@@ -200,7 +200,7 @@ fn ip<F: Family>(arrival: &Arrival<'_>, flow: &mut F::Flow) -> Verdict {
     }
 }
 
-impl<'a> Arrival<'a> {
+impl Arrival<'_> {
     /// The pod's address.
     #[inline(always)]
     pub(crate) fn local(&self) -> Ip {

@@ -8,6 +8,15 @@
     not(target_arch = "bpf"),
     allow(dead_code, reason = "on the host the crate is only checked, never run")
 )]
+#![expect(
+    clippy::inline_always,
+    reason = "a call leads into a subprogram, and those take only scalars: all else is inlined"
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "a number is cut back to the bytes it came from; a panic is none that the kernel takes"
+)]
+#![expect(clippy::many_single_char_names, reason = "the bytes of a word have no better names")]
 
 mod address;
 mod drops;

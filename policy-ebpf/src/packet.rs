@@ -55,7 +55,7 @@ impl Packet {
 /// Reads an IPv4 packet (RFC 791); an error where not even the addresses can be told.
 #[inline(always)]
 pub(crate) fn read4(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> {
-    let header: [u8; 20] = ctx.load(ETHER_LENGTH).map_err(|_| Reason::Malformed)?;
+    let header: [u8; 20] = ctx.load(ETHER_LENGTH).or(Err(Reason::Malformed))?;
     if header[0] >> 4 != 4 || header[0] & 0x0f < 5 {
         return Err(Reason::Malformed);
     }
@@ -81,9 +81,9 @@ pub(crate) fn read4(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> 
 /// Reads an IPv6 packet (RFC 8200); an error where not even the addresses can be told.
 #[inline(always)]
 pub(crate) fn read6(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> {
-    let first: [u8; 8] = ctx.load(ETHER_LENGTH).map_err(|_| Reason::Malformed)?;
-    packet.source = ctx.load(ETHER_LENGTH + 8).map_err(|_| Reason::Malformed)?;
-    packet.destination = ctx.load(ETHER_LENGTH + 24).map_err(|_| Reason::Malformed)?;
+    let first: [u8; 8] = ctx.load(ETHER_LENGTH).or(Err(Reason::Malformed))?;
+    packet.source = ctx.load(ETHER_LENGTH + 8).or(Err(Reason::Malformed))?;
+    packet.destination = ctx.load(ETHER_LENGTH + 24).or(Err(Reason::Malformed))?;
     if first[0] >> 4 != 6 || packet.source.is_mapped() || packet.destination.is_mapped() {
         return Err(Reason::Malformed);
     }

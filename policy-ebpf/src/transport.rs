@@ -90,7 +90,7 @@ fn load<const N: usize>(ctx: &TcContext, offset: usize, length: u32) -> Result<[
     if (length as usize) < N {
         return Err(Reason::Malformed);
     }
-    ctx.load(offset).map_err(|_| Reason::Malformed)
+    ctx.load(offset).or(Err(Reason::Malformed))
 }
 
 /// RFC 9293, 3.1.

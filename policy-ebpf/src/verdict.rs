@@ -3,6 +3,7 @@
 use policy_common::drops::Reason;
 
 /// Pass or drop.
+#[derive(Clone, Copy)]
 pub(crate) enum Verdict {
     Pass,
     Drop(Refusal),

@@ -5,7 +5,7 @@ use std::{env, fs, net::IpAddr, path::PathBuf};
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun, TestRunOptions,
     maps::{
-        Array, HashMap, LpmTrie, MapData, PerCpuHashMap, RingBuf,
+        Array, HashMap, LpmTrie, Map, MapData, PerCpuHashMap, RingBuf,
         lpm_trie::Key,
         of_maps::{ArrayOfMaps, HashOfMaps},
     },
@@ -124,10 +124,11 @@ impl Rig {
 
     /// Takes the allow map away.
     pub(crate) fn no_content(&mut self) {
-        let map = match self.ebpf.take_map("allow").unwrap() {
-            aya::maps::Map::ArrayOfMaps(map) => aya::maps::Map::HashOfMaps(map),
-            other => panic!("{other:?}"),
+        let Some(Map::ArrayOfMaps(map)) = self.ebpf.take_map("allow") else {
+            panic!("allow is no array of maps");
         };
+        // aya deletes from hashes of maps only; to the kernel it is the same call.
+        let map = Map::HashOfMaps(map);
         let mut outer: HashOfMaps<MapData, u32, HashMap<MapData, u32, PortSet>> =
             map.try_into().unwrap();
         outer.remove(&CONTENT).unwrap();
