@@ -94,9 +94,12 @@ impl<'a> Site<'a> {
                 Piece::Bridge { bridge, netfilter } => {
                     self.wiring.add_bridge(bridge, *netfilter).await
                 }
-                Piece::Port { .. } | Piece::Up(_) | Piece::Address { .. } | Piece::Route { .. } => {
-                    Ok(())
-                }
+                Piece::Port { .. }
+                | Piece::Up(_)
+                | Piece::Hardware { .. }
+                | Piece::Neighbour { .. }
+                | Piece::Address { .. }
+                | Piece::Route { .. } => Ok(()),
             };
             self.or_where(added)?;
         }
@@ -110,6 +113,12 @@ impl<'a> Site<'a> {
                 Piece::Veth { .. } | Piece::Bridge { .. } => Ok(()),
                 Piece::Port { index, bridge, hairpin } => {
                     self.wiring.add_port(*index, *bridge, *hairpin).await
+                }
+                Piece::Hardware { index, hardware } => {
+                    self.wiring.set_hardware(*index, *hardware).await
+                }
+                Piece::Neighbour { index, address, hardware } => {
+                    self.wiring.add_neighbour(*index, *address, *hardware).await
                 }
                 Piece::Up(index) => self.wiring.set_up(*index).await,
                 Piece::Address { index, address, prefix } => {

@@ -3,6 +3,7 @@
 //! One switch, the fabric, joins nodes and hosts; every one of them knows each other one on the
 //! link, and each pod behind its node. A pod is joined to its node as one of two CNI plugins does it.
 
+mod crowd;
 mod gateway;
 mod pod;
 
@@ -65,6 +66,22 @@ pub enum Piece {
     },
     /// An interface that is set up.
     Up(u32),
+    /// A hardware address, before the interface is set up.
+    Hardware {
+        /// The interface.
+        index: u32,
+        /// The address.
+        hardware: [u8; 6],
+    },
+    /// A neighbour that is known from the start.
+    Neighbour {
+        /// On which interface.
+        index: u32,
+        /// Its address.
+        address: IpAddr,
+        /// Its hardware address.
+        hardware: [u8; 6],
+    },
     /// An address.
     Address {
         /// On which interface.

@@ -127,6 +127,34 @@ impl Wiring {
         refused(changed, || format!("carrier to interface {index}"))
     }
 
+    /// Gives an interface that is down a hardware address.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`].
+    pub async fn set_hardware(&self, index: u32, hardware: [u8; 6]) -> Result<(), Error> {
+        let link = LinkMessageBuilder::<LinkUnspec>::new().index(index);
+        let message = link.address(hardware.to_vec()).build();
+        let changed = self.handle.link().change(message).execute().await;
+        refused(changed, || format!("a hardware address to interface {index}"))
+    }
+
+    /// Adds a permanent neighbour, which is never asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`].
+    pub async fn add_neighbour(
+        &self,
+        index: u32,
+        address: IpAddr,
+        hardware: [u8; 6],
+    ) -> Result<(), Error> {
+        let request = self.handle.neighbours().add(index, address);
+        let added = request.link_layer_address(&hardware).execute().await;
+        refused(added, || format!("the neighbour {address} to interface {index}"))
+    }
+
     /// Adds an address that is good at once, with the route to its prefix.
     ///
     /// # Errors

@@ -58,3 +58,11 @@ fn ten_pods_three_ports_two_protocols_take_seconds() -> io::Result<()> {
     assert!(took < Duration::from_secs(20), "{took:?}");
     Ok(())
 }
+
+/// More pairs than the kernel's table of neighbours has entries.
+#[test]
+fn a_crowd_on_bridges_finds_one_another() -> io::Result<()> {
+    let output = lab_on(&cluster(50), &["--port", "80", "--topology", "bridge"])?;
+    assert_code(&output, 0);
+    Ok(())
+}

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnetwork::IpNetwork;
 
 use super::{
-    BRIDGE, FIRST, Layout, Piece, Topology, UPLINK, everywhere,
+    BRIDGE, FIRST, Layout, Piece, Topology, UPLINK, crowd, everywhere,
     gateway::{Subnet, Subnets},
 };
 use crate::{
@@ -51,6 +51,9 @@ pub(super) fn join(layout: &mut Layout, plan: &Blueprint, topology: Topology) {
             }
         }
         layout.machines.insert(Machine::Pod(pod.name.clone()), in_pod);
+    }
+    if topology == Topology::Bridge {
+        crowd::introduce(layout, plan, &subnets);
     }
 }
 

@@ -105,3 +105,19 @@ fn an_ipv6_pod_gets_ipv6_routes() {
     let host = pieces(&layout, "host/out");
     assert!(host.contains(&route("fd00:10:244::5/128", Some("2001:2::1"), UPLINK)));
 }
+
+#[test]
+fn only_a_crowd_on_a_bridge_is_introduced() {
+    let names: Vec<(String, String)> =
+        (5..25).map(|last| (format!("p{last}"), format!("10.244.0.{last}"))).collect();
+    let pods: Vec<(&str, &str, &str)> =
+        names.iter().map(|(name, at)| (name.as_str(), "a", at.as_str())).collect();
+    let known = |plan: &Blueprint, topology| {
+        let layout = lay_out(plan, topology);
+        let pod = pieces(&layout, "ns/p5");
+        pod.iter().filter(|piece| matches!(piece, Piece::Neighbour { .. })).count()
+    };
+    assert_eq!(known(&blueprint(&pods), Topology::Bridge), 19);
+    assert_eq!(known(&blueprint(&pods), Topology::Ptp), 0);
+    assert_eq!(known(&blueprint(&pods[..10]), Topology::Bridge), 0);
+}
