@@ -196,3 +196,11 @@ fn addresses_that_no_rule_tells_apart_take_no_entry() {
     assert_eq!(four.count(), 0, "the blocks hold them already");
     assert!(cluster.ask("y/db", "x/a", Protocol::Udp, 1).expect("a verdict").allowed());
 }
+
+#[test]
+fn identities_without_more_than_everybody_take_no_entry() {
+    let rules = vec![mk_rule(Vec::new(), vec![tcp(80)]), mk_rule(vec![mk_pods("")], vec![tcp(80)])];
+    let cluster = mk_cluster().policy("x/p", mk_ingress("app=a", rules));
+    let desired = compile(&cluster.0, Scope::Cluster).0;
+    assert_eq!(desired.contents[0].ports.keys().collect::<Vec<_>>(), [&0]);
+}

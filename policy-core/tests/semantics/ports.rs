@@ -176,6 +176,7 @@ fn deciding_rules_are_named() {
         mk_rule(vec![mk_pods("app=a")], vec![tcp(1)]),
         mk_rule(vec![mk_pods("")], vec![named(Tcp, "http")]),
         mk_rule(vec![mk_block("10.0.0.0/24", &[])], vec![tcp(80)]),
+        mk_rule(vec![mk_pods("app=other")], vec![tcp(80)]),
     ];
     let cluster = mk_cluster()
         .policy("x/p", mk_ingress("", rules))

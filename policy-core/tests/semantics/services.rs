@@ -96,7 +96,12 @@ fn s40_terminating_backends_count_only_where_none_is_ready() {
     );
     let slice = cluster.0.endpoint_slices.values_mut().next().expect("the slice");
     (slice.endpoints[0].ready, slice.endpoints[0].serving) = (false, false);
-    assert!(!reaches(cluster, only_one()).passes("x/c", SERVICE, 80), "now the other one does");
+    assert!(
+        !reaches(cluster.clone(), only_one()).passes("x/c", SERVICE, 80),
+        "now the other one does"
+    );
+    let other = vec![mk_rule(vec![mk_pods("n=2")], vec![tcp(8080)])];
+    assert!(reaches(cluster, other).passes("x/c", SERVICE, 80), "and alone");
 }
 
 #[test]
