@@ -36,7 +36,7 @@ pub enum Error {
     #[error(
         "{} of {tried} probes failed before any policy was in force:\n  {}",
         failed.len(),
-        failed.join("\n  ")
+        shortened(failed)
     )]
     Baseline {
         /// How many were tried.
@@ -62,5 +62,27 @@ impl From<build::Error> for Error {
         } else {
             Self::Build(Box::new(error))
         }
+    }
+}
+
+/// Lines that are shown of a long list.
+const SHOWN: usize = 20;
+
+fn shortened(lines: &[String]) -> String {
+    let shown = lines.iter().take(SHOWN).cloned();
+    let rest = lines.len().saturating_sub(SHOWN);
+    let tail = (rest > 0).then(|| format!("and {rest} more"));
+    shown.chain(tail).collect::<Vec<_>>().join("\n  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_is_cut_and_says_so() {
+        let lines = |count: usize| vec!["x".to_owned(); count];
+        assert_eq!(shortened(&lines(2)), "x\n  x");
+        assert!(shortened(&lines(SHOWN + 3)).ends_with("x\n  and 3 more"));
     }
 }
