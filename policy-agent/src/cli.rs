@@ -2,7 +2,6 @@
 
 mod lab;
 mod progress;
-mod sources;
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -10,18 +9,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-
-/// Exit codes, as in every command of this project.
-mod exit {
-    /// Nothing to report.
-    pub(super) const FINE: u8 = 0;
-    /// An expectation not met, wire and compiler disagree, a probe lost.
-    pub(super) const FINDINGS: u8 = 1;
-    /// Bad input or usage.
-    pub(super) const INPUT: u8 = 2;
-    /// The environment or the tool itself failed.
-    pub(super) const FAILED: u8 = 3;
-}
+use policy_cli::exit;
 
 #[derive(Debug, Parser)]
 #[command(name = "policy-agent", version, about, propagate_version = true)]

@@ -109,10 +109,43 @@ impl Row {
         }
     }
 
+    /// Which policies decided, in words: of a denied probe, those of the directions that deny.
+    #[must_use]
+    pub fn decided_by(&self) -> String {
+        let halves =
+            [("egress", self.egress, &self.by.egress), ("ingress", self.ingress, &self.by.ingress)];
+        let told = halves
+            .into_iter()
+            .filter(|(_, verdict, deciders)| *verdict == self.expected() && !deciders.is_empty());
+        let parts: Vec<String> = told
+            .map(|(direction, verdict, deciders)| {
+                let names: Vec<String> = deciders.iter().map(|by| by.told(verdict)).collect();
+                format!("{direction}: {}", names.join(", "))
+            })
+            .collect();
+        if parts.is_empty() { "no policy".to_owned() } else { parts.join("; ") }
+    }
+
     /// Whether what came of it is what the compiler says.
     #[must_use]
     pub fn agrees(&self) -> bool {
         self.verdict == self.expected().into()
+    }
+}
+
+impl Decider {
+    /// Its part in a verdict, in words.
+    fn told(&self, verdict: Verdict) -> String {
+        let kind =
+            if self.kind == "NetworkPolicy" { String::new() } else { format!("{} ", self.kind) };
+        let scope =
+            if self.namespace.is_empty() { String::new() } else { format!("{}/", self.namespace) };
+        let name = format!("{kind}{scope}{}", self.name);
+        match (self.rule, verdict) {
+            (Some(rule), _) => format!("{name} rule {rule}"),
+            (None, Verdict::Deny) => format!("no rule of {name}"),
+            (None, Verdict::Allow) => name,
+        }
     }
 }
 

@@ -1,22 +1,17 @@
 //! `policy-agent lab`.
 
-mod input;
 mod output;
-
-use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, ValueEnum};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use policy_core::model::Protocol;
-use policy_manifest::End;
+use policy_cli::{exit, input, options::ProbeOptions, terminal};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{exit, progress::Line};
+use super::progress::Line;
 use crate::{
     dataplane::Parts,
     lab::{self, Order, topology::Topology},
 };
-use input::InputError;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,25 +39,8 @@ namespaces that have no name and go away with the process, however it ends.";
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// Manifests: a file, a folder (its .yaml, .yml and .json files, but no *.expect.yaml), or -
-    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
-    files: Vec<PathBuf>,
-
-    /// Expectations that the table must meet
-    #[arg(long, value_name = "FILE")]
-    expect: Option<PathBuf>,
-
-    /// Probe this port instead of the declared ones, as in 80/TCP or 53/UDP
-    #[arg(long = "port", value_name = "PORT[/PROTOCOL]", value_parser = port)]
-    ports: Vec<(u16, Protocol)>,
-
-    /// Probe from here instead of from every pod: NAMESPACE/POD, host/NAME or an address
-    #[arg(long, value_name = "END")]
-    from: Vec<End>,
-
-    /// Probe to here: NAMESPACE/POD, host/NAME, service/NAMESPACE/NAME or an address
-    #[arg(long, value_name = "END")]
-    to: Vec<End>,
+    #[command(flatten)]
+    options: ProbeOptions,
 
     /// How pods are joined to their nodes: as by the CNI plugin of this name
     #[arg(long, value_enum, default_value_t)]
@@ -102,13 +80,12 @@ enum Part {
 
 /// Runs the lab; the exit code.
 pub(super) fn main(arguments: Arguments) -> u8 {
-    let Arguments { files, expect, ports, from, to, topology, output, without } = arguments;
-    let wanted = input::Wanted { files, expect, ports, from, to };
-    let input = match input::read(&wanted) {
+    let Arguments { options, topology, output, without } = arguments;
+    let input = match input::read(&options) {
         Ok(input) => input,
-        Err(error) => return refuse(&error),
+        Err(error) => return error.refuse(),
     };
-    output::notes(&input.notes);
+    terminal::notes(&input::notes(&input.manifests));
     let order = Order {
         manifests: input.manifests,
         probes: input.probes,
@@ -119,30 +96,21 @@ pub(super) fn main(arguments: Arguments) -> u8 {
     match stand(order) {
         Ok(Ending::Done(Ok(report))) => {
             if let Err(error) = output::print(&report, output) {
-                output::error(&error);
+                terminal::error(&error);
                 return exit::FAILED;
             }
             if report.clean() { exit::FINE } else { exit::FINDINGS }
         }
         Ok(Ending::Done(Err(error))) => {
-            output::error(&error);
+            terminal::error(&error);
             if error.is_input() { exit::INPUT } else { exit::FAILED }
         }
         Ok(Ending::Signal(number)) => 128 + number,
         Err(error) => {
-            output::error(&error);
+            terminal::error(&error);
             exit::FAILED
         }
     }
-}
-
-fn refuse(error: &InputError) -> u8 {
-    match error {
-        // These come with a heading of their own, one each.
-        InputError::Manifests(_) => eprint!("{error}"),
-        InputError::Source(_) | InputError::Probes(_) => output::error(error),
-    }
-    exit::INPUT
 }
 
 /// How a lab came to its end.
@@ -183,28 +151,5 @@ fn parts(without: &[Part]) -> Parts {
         egress: has(Part::Egress),
         ipv6: has(Part::Ipv6),
         anti_spoofing: has(Part::AntiSpoofing),
-    }
-}
-
-/// Reads `80`, `80/TCP`, `53/udp`.
-fn port(text: &str) -> Result<(u16, Protocol), String> {
-    let (number, protocol) = text.split_once('/').unwrap_or((text, Protocol::Tcp.name()));
-    let number = u16::from_str(number).ok().filter(|number| *number > 0);
-    let protocol =
-        Protocol::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(protocol));
-    number.zip(protocol).ok_or_else(|| "write a port as in 80/TCP, 53/UDP or 80".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ports_are_read_as_kubectl_writes_them() {
-        assert_eq!(port("80"), Ok((80, Protocol::Tcp)));
-        assert_eq!(port("53/udp"), Ok((53, Protocol::Udp)));
-        for bad in ["", "0", "65536", "80/", "80/ICMP", "http"] {
-            assert!(port(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -3,7 +3,7 @@
 use comfy_table::Cell;
 
 use super::{Style, colour, grid};
-use crate::{Decider, Row, Verdict};
+use crate::Row;
 
 /// All there is to say of each row.
 pub(super) fn probes(rows: &[Row], style: Style) -> String {
@@ -11,7 +11,7 @@ pub(super) fn probes(rows: &[Row], style: Style) -> String {
     let cells = rows.iter().map(|row| {
         let mut cells = head(row);
         cells.push(Cell::new(row.verdict).fg(colour(row.verdict)));
-        cells.push(Cell::new(by(row)));
+        cells.push(Cell::new(row.decided_by()));
         cells
     });
     grid(header, cells.collect(), style)
@@ -25,7 +25,7 @@ pub(super) fn disagreements(rows: &[Row], style: Style) -> String {
         let expected = row.expected().into();
         cells.push(Cell::new(row.verdict).fg(colour(row.verdict)));
         cells.push(Cell::new(expected).fg(colour(expected)));
-        cells.push(Cell::new(by(row)));
+        cells.push(Cell::new(row.decided_by()));
         cells
     });
     grid(header, cells.collect(), style)
@@ -38,31 +38,4 @@ fn head(row: &Row) -> Vec<Cell> {
         Cell::new(format!("{}/{}", row.port, row.protocol)),
         Cell::new(row.family.name()),
     ]
-}
-
-/// Which policies decided: of a denied probe, those of the directions that deny.
-fn by(row: &Row) -> String {
-    let halves =
-        [("egress", row.egress, &row.by.egress), ("ingress", row.ingress, &row.by.ingress)];
-    let told = halves
-        .into_iter()
-        .filter(|(_, verdict, deciders)| *verdict == row.expected() && !deciders.is_empty());
-    let parts: Vec<String> = told
-        .map(|(direction, verdict, deciders)| {
-            let names: Vec<String> = deciders.iter().map(|by| decider(by, verdict)).collect();
-            format!("{direction}: {}", names.join(", "))
-        })
-        .collect();
-    if parts.is_empty() { "no policy".to_owned() } else { parts.join("; ") }
-}
-
-fn decider(by: &Decider, verdict: Verdict) -> String {
-    let kind = if by.kind == "NetworkPolicy" { String::new() } else { format!("{} ", by.kind) };
-    let scope = if by.namespace.is_empty() { String::new() } else { format!("{}/", by.namespace) };
-    let name = format!("{kind}{scope}{}", by.name);
-    match (by.rule, verdict) {
-        (Some(rule), _) => format!("{name} rule {rule}"),
-        (None, Verdict::Deny) => format!("no rule of {name}"),
-        (None, Verdict::Allow) => name,
-    }
 }

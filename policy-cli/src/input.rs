@@ -1,0 +1,91 @@
+//! Reads what the options name.
+
+use std::path::PathBuf;
+
+use policy_manifest::{
+    Expectations, ManifestError, Manifests, read as read_manifests, read_expectations, render,
+};
+use policy_probe::{ChooseError, Probe, Selection, choose};
+
+use crate::{exit, options::ProbeOptions, sources, terminal};
+
+/// What the options came to.
+#[derive(Clone, Debug, Default)]
+pub struct Input {
+    /// The cluster.
+    pub manifests: Manifests,
+    /// What is expected of the probes; nothing where no option names any.
+    pub expectations: Expectations,
+    /// The probes, sorted.
+    pub probes: Vec<Probe>,
+}
+
+/// Why a command cannot begin; all of these are the user's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// A file.
+    #[error(transparent)]
+    Source(#[from] sources::Error),
+    /// What stands in one.
+    #[error("{}", render(.0, terminal::coloured()))]
+    Manifests(Vec<ManifestError>),
+    /// What was asked for.
+    #[error("{}", lines(.0))]
+    Probes(Vec<ChooseError>),
+}
+
+impl InputError {
+    /// Prints it on standard error; the exit code.
+    #[must_use]
+    pub fn refuse(&self) -> u8 {
+        match self {
+            // These come with a heading of their own, one each.
+            Self::Manifests(_) => eprint!("{self}"),
+            Self::Source(_) | Self::Probes(_) => terminal::error(self),
+        }
+        exit::INPUT
+    }
+}
+
+/// Reads everything, and chooses the probes.
+///
+/// # Errors
+///
+/// Where a file cannot be read, an object is not legal, or a probe cannot be run.
+pub fn read(options: &ProbeOptions) -> Result<Input, InputError> {
+    let manifests = manifests(&options.files)?;
+    let expectations = match &options.expect {
+        Some(path) => {
+            Some(read_expectations(&sources::file_source(path)?).map_err(InputError::Manifests)?)
+        }
+        None => None,
+    };
+    let selection = Selection {
+        ports: options.ports.clone(),
+        from: options.from.clone(),
+        to: options.to.clone(),
+    };
+    let probes =
+        choose(&manifests, &selection, expectations.as_ref()).map_err(InputError::Probes)?;
+    Ok(Input { manifests, expectations: expectations.unwrap_or_default(), probes })
+}
+
+/// Reads manifests.
+///
+/// # Errors
+///
+/// Where a file cannot be read or an object is not legal.
+pub fn manifests(files: &[PathBuf]) -> Result<Manifests, InputError> {
+    read_manifests(&sources::read(files)?).map_err(InputError::Manifests)
+}
+
+/// What the reader should know of objects that were passed over.
+#[must_use]
+pub fn notes(manifests: &Manifests) -> Vec<String> {
+    let ignored = manifests.ignored.iter();
+    ignored.map(|object| format!("{}: {} is not used", object.place, object.kind)).collect()
+}
+
+fn lines<T: ToString>(errors: &[T]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}

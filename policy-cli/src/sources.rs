@@ -1,0 +1,114 @@
+//! Reads the files that `-f` names.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use policy_manifest::Source;
+
+/// Files of a folder that are read; the rest is somebody else's.
+const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// Files of expectations, which lie beside manifests and are none.
+const EXPECTATIONS: &str = ".expect.yaml";
+
+/// Why a source could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Standard input.
+    #[error("cannot read standard input")]
+    Stdin(#[source] io::Error),
+    /// A folder without manifests.
+    #[error("{} holds no .yaml, .yml or .json file", path.display())]
+    Empty {
+        /// Which.
+        path: PathBuf,
+    },
+}
+
+/// Reads files, the files of folders in the order of their names, and `-`, standard input.
+///
+/// # Errors
+///
+/// The first source that cannot be read, and a folder without manifests.
+pub fn read(paths: &[PathBuf]) -> Result<Vec<Source>, Error> {
+    let mut sources = Vec::new();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            let text = io::read_to_string(io::stdin()).map_err(Error::Stdin)?;
+            sources.push(Source { name: "-".to_owned(), text });
+        } else if path.is_dir() {
+            for file in manifests_in(path)? {
+                sources.push(file_source(&file)?);
+            }
+        } else {
+            sources.push(file_source(path)?);
+        }
+    }
+    Ok(sources)
+}
+
+/// Reads one file.
+///
+/// # Errors
+///
+/// Where it cannot be read, or is no text.
+pub fn file_source(path: &Path) -> Result<Source, Error> {
+    let text =
+        fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    Ok(Source { name: path.display().to_string(), text })
+}
+
+fn manifests_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let unreadable = |source| Error::Read { path: folder.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let wanted = extension.is_some_and(|extension| EXTENSIONS.contains(&extension));
+        let expectations = path.to_str().is_some_and(|name| name.ends_with(EXPECTATIONS));
+        if wanted && !expectations && path.is_file() {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        return Err(Error::Empty { path: folder.to_owned() });
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_gives_its_manifests_in_order_and_no_expectations() -> Result<(), Error> {
+        let folder = tempfile::tempdir().map_err(Error::Stdin)?;
+        for name in ["b.yaml", "a.yml", "a.expect.yaml", "notes.md"] {
+            fs::write(folder.path().join(name), "").map_err(Error::Stdin)?;
+        }
+        let names: Vec<String> =
+            read(&[folder.path().to_owned()])?.into_iter().map(|source| source.name).collect();
+        assert_eq!(names.len(), 2);
+        assert!(names[0].ends_with("a.yml") && names[1].ends_with("b.yaml"), "{names:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn an_empty_folder_is_an_error() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        assert!(matches!(read(&[folder.path().to_owned()]), Err(Error::Empty { .. })));
+        Ok(())
+    }
+}

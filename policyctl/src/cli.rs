@@ -1,0 +1,50 @@
+//! The command line.
+
+use std::{panic, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use policy_cli::exit;
+
+use crate::simulate;
+
+#[derive(Debug, Parser)]
+#[command(name = "policyctl", version, about, propagate_version = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Prints the truth table that policies give, by the compiler alone
+    Simulate(simulate::Arguments),
+}
+
+/// Runs what the command line asks for.
+#[must_use]
+pub fn main() -> ExitCode {
+    // clap ends the process with 2 on bad usage, and with 0 after --help.
+    let Arguments { command } = Arguments::parse();
+    let run = || match command {
+        Command::Simulate(arguments) => simulate::main(&arguments),
+    };
+    // A panic has printed itself; it is the tool's failure.
+    let code = match panic::catch_unwind(panic::AssertUnwindSafe(run)) {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => error.refuse(),
+        Err(_) => exit::FAILED,
+    };
+    ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Arguments;
+
+    #[test]
+    fn options_do_not_contradict_one_another() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,12 @@
+//! Tries network policies on any machine: no cluster, no root, no eBPF.
+//!
+//! Each command reads manifests, asks the compiler, and prints what follows.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod error;
+mod output;
+mod simulate;
+mod truth;
+
+pub use cli::main;

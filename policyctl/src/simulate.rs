@@ -1,0 +1,84 @@
+//! `policyctl simulate`: the truth table by the compiler alone.
+
+mod junit;
+mod markdown;
+
+use clap::{Args, ValueEnum};
+use policy_cli::{exit, input, options::ProbeOptions, terminal};
+use policy_probe::{Mismatch, check, text};
+
+use crate::{
+    error::Error,
+    output,
+    truth::{self, Truth},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  policyctl simulate -f cluster.yaml
+      every pod to every pod at every declared port, as a table
+  policyctl simulate -f cluster.yaml --expect cluster.expect.yaml -o junit > report.xml
+      the same, held against what you expect; for CI
+  kubectl get ns,no,po,svc,endpointslices,netpol -A -o yaml | policyctl simulate -f -
+      what a cluster's policies allow
+  policyctl simulate -f cluster.yaml --from web/frontend --to 10.0.0.7 --port 443/TCP -o json
+      one question, for another program
+
+Exit codes:
+  0  fine
+  1  an expectation is not met
+  2  bad input or usage
+  3  the tool itself failed";
+
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    options: ProbeOptions,
+
+    /// What to print on standard output
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Form of the truth table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For programs; the same schema as that of `policy-agent lab`
+    Json,
+    /// The same as YAML
+    Yaml,
+    /// A test case per expectation, or per row where there are none
+    Junit,
+    /// A table for a comment on a change
+    Markdown,
+}
+
+/// Prints the table; the exit code.
+pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
+    let input = input::read(&arguments.options)?;
+    terminal::notes(&input::notes(&input.manifests));
+    let Truth { table, notes } = truth::of(&input.manifests.snapshot, &input.probes);
+    let mismatches = check(&table.probes, &input.expectations);
+    let expected = arguments.options.expect.is_some().then_some(&input.expectations);
+    match arguments.output {
+        Format::Table => output::print(&text(&table, &mismatches, terminal::style()))?,
+        Format::Json => output::print(&output::json(&table)?)?,
+        Format::Yaml => output::print(&serde_saphyr::to_string(&table)?)?,
+        Format::Junit => output::print(&junit::render(&table, expected, &mismatches)?)?,
+        Format::Markdown => output::print(&markdown::render(&table, &mismatches))?,
+    }
+    terminal::notes(&notes);
+    // The other forms tell of them on standard output.
+    if matches!(arguments.output, Format::Json | Format::Yaml) {
+        mismatches.iter().for_each(tell);
+    }
+    Ok(if mismatches.is_empty() { exit::FINE } else { exit::FINDINGS })
+}
+
+fn tell(mismatch: &Mismatch) {
+    eprintln!("{mismatch}");
+}

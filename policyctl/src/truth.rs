@@ -1,0 +1,41 @@
+//! The truth table that the compiler gives.
+
+use policy_core::{
+    compile::{Scope, compile},
+    explain::explain,
+    fault::Fault,
+    model::Snapshot,
+};
+use policy_probe::{Probe, Row, Table};
+
+/// A truth table, and what the reader should know beside it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Truth {
+    pub(crate) table: Table,
+    /// Probes that no policy has a say in, and what could not be expressed; a line each.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Judges every probe.
+pub(crate) fn of(snapshot: &Snapshot, probes: &[Probe]) -> Truth {
+    let (desired, faults) = compile(snapshot, Scope::Cluster);
+    let mut truth = Truth { notes: faults.iter().map(fault).collect(), ..Truth::default() };
+    for probe in probes {
+        match explain(snapshot, &desired, &probe.question()) {
+            Some(explanation) => truth.table.probes.push(Row::new(probe, &explanation, None)),
+            None => truth.notes.push(format!("{}: no policy has a say", named(probe))),
+        }
+    }
+    truth
+}
+
+/// A fault of the compiler, in one line.
+pub(crate) fn fault(fault: &Fault) -> String {
+    let Fault { kind, object, field, reason, action } = fault;
+    format!("{kind} {object}: {field}: {reason}; {action}")
+}
+
+fn named(probe: &Probe) -> String {
+    let Probe { from, to, port, protocol, family, .. } = probe;
+    format!("{from} -> {to} {port}/{protocol} {}", family.name())
+}

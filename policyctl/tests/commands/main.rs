@@ -1,0 +1,4 @@
+//! The program as a user runs it, by its output and its exit code.
+
+mod program;
+mod simulate;

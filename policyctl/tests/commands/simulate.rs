@@ -1,0 +1,154 @@
+//! `policyctl simulate`.
+
+use std::{fs, io, path::PathBuf};
+
+use serde_json::Value;
+
+use crate::program::{answer, assert_answers, assert_code, policyctl, policyctl_on, root, told};
+
+const THREE_TIER: [&str; 3] = ["simulate", "-f", "examples/three-tier.yaml"];
+
+/// Two pods, and nothing that speaks of them.
+const PODS: &str = "\
+apiVersion: v1
+kind: Pod
+metadata: {name: a, namespace: ns}
+spec: {containers: [{name: c, image: c, ports: [{containerPort: 80}]}]}
+status: {podIPs: [{ip: 10.0.0.1}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: b, namespace: ns}
+spec: {containers: [{name: c, image: c, ports: [{containerPort: 80}]}]}
+status: {podIPs: [{ip: 10.0.0.2}]}
+";
+
+/// Expectation files under `examples/`, at any depth.
+fn expectations(folder: PathBuf, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            expectations(path, found)?;
+        } else if path.to_str().is_some_and(|name| name.ends_with(".expect.yaml")) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_expectation_of_the_examples_holds() -> io::Result<()> {
+    let mut found = Vec::new();
+    expectations(root().join("examples"), &mut found)?;
+    assert!(found.len() >= 3, "{found:?}");
+    for expected in found {
+        let expected = expected.to_string_lossy().into_owned();
+        let manifests = expected.replace(".expect.yaml", ".yaml");
+        let output = policyctl(&["simulate", "-f", &manifests, "--expect", &expected]).output()?;
+        assert_code(&output, 0);
+    }
+    Ok(())
+}
+
+#[test]
+fn an_expectation_that_does_not_hold_exits_1_in_every_form() -> io::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("wrong.yaml");
+    fs::write(
+        &path,
+        "default: deny\nexpect:\n- {from: ns/a, to: ns/b, port: 80/TCP, verdict: deny}\n",
+    )?;
+    let path = path.to_string_lossy().into_owned();
+    #[rustfmt::skip]
+    let cases = [
+        // form      on standard output                         on standard error
+        ("table",    "Not as expected:",                        ""),
+        ("json",     "\"probes\"",                              "ns/a -> ns/b 80/TCP IPv4: allow, expected deny"),
+        ("yaml",     "probes:",                                 "ns/a -> ns/b 80/TCP IPv4: allow, expected deny"),
+        ("junit",    "tests=\"2\" skipped=\"0\" failures=\"2\"",              ""),
+        ("markdown", "- `ns/a -> ns/b 80/TCP IPv4: allow, expected deny", ""),
+    ];
+    for (form, out, err) in cases {
+        let output = policyctl_on(PODS, &["simulate", "--expect", &path, "-o", form])?;
+        assert_code(&output, 1);
+        assert_answers(&output, &[out]);
+        assert!(told(&output).contains(err), "{form}: {}", told(&output));
+    }
+    Ok(())
+}
+
+#[test]
+fn json_is_the_schema_of_the_lab_and_nothing_else() -> io::Result<()> {
+    let output = policyctl(&THREE_TIER).args(["-o", "json"]).output()?;
+    assert_code(&output, 0);
+    let table: Value = serde_json::from_slice(&output.stdout)?;
+    let rows = table["probes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    assert!(rows.len() > 10, "{}", told(&output));
+    for row in rows {
+        let mut keys: Vec<_> = row.as_object().into_iter().flatten().map(|(key, _)| key).collect();
+        keys.sort();
+        assert_eq!(
+            keys,
+            ["by", "egress", "family", "from", "ingress", "port", "protocol", "to", "verdict"]
+        );
+        let both = row["ingress"] == "allow" && row["egress"] == "allow";
+        assert_eq!(row["verdict"] == "allow", both, "{row}");
+    }
+    assert!(rows.iter().any(|row| row["verdict"] == "allow"));
+    assert!(rows.iter().any(|row| row["verdict"] == "deny"));
+    Ok(())
+}
+
+#[test]
+fn options_narrow_the_table_in_every_form() -> io::Result<()> {
+    #[rustfmt::skip]
+    let cases = [
+        ("table",    "egress: frontend/frontend rule 0; ingress: backend/backend rule 0"),
+        ("yaml",     "from: frontend/web"),
+        ("junit",    "tests=\"2\" skipped=\"0\" failures=\"0\""),
+        ("markdown", "| frontend/web | backend/api | 80/TCP | IPv6 | ✓ allow |"),
+    ];
+    for (form, part) in cases {
+        let output = policyctl(&THREE_TIER)
+            .args(["--from", "frontend/web", "--to", "backend/api", "--port", "80", "-o", form])
+            .output()?;
+        assert_code(&output, 0);
+        assert_answers(&output, &[part]);
+    }
+    Ok(())
+}
+
+#[test]
+fn bad_input_exits_2_and_says_what_is_wrong() -> io::Result<()> {
+    #[rustfmt::skip]
+    let cases: [(&str, &[&str], &str); 4] = [
+        ("a: [", &[],                      "-:1"),
+        ("",     &[],                      "no probe"),
+        (PODS,   &["--from", "ns/c"],      "there is no ns/c"),
+        (PODS,   &["--port", "http"],      "80/TCP"),
+    ];
+    for (text, arguments, message) in cases {
+        let output = policyctl_on(text, &[&["simulate"], arguments].concat())?;
+        assert_code(&output, 2);
+        assert!(told(&output).contains(message), "{message:?} is not in\n{}", told(&output));
+        assert!(answer(&output).is_empty(), "{}", told(&output));
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_is_coloured_away_from_a_terminal() -> io::Result<()> {
+    let output = policyctl(&THREE_TIER).output()?;
+    assert!(!answer(&output).contains('\u{1b}'), "{}", told(&output));
+    Ok(())
+}
+
+#[test]
+fn kubectl_finds_the_same_program() -> io::Result<()> {
+    let plugin = env!("CARGO_BIN_EXE_kubectl-policy");
+    let output =
+        std::process::Command::new(plugin).args(THREE_TIER).current_dir(root()).output()?;
+    assert_eq!(answer(&output), answer(&policyctl(&THREE_TIER).output()?));
+    assert_code(&output, 0);
+    Ok(())
+}
