@@ -66,14 +66,12 @@ fn document() -> Result<()> {
 
 /// Examples in documentation first, so that the last summary is one of real tests.
 fn test(fast: bool) -> Result<()> {
-    let everything = ["--workspace", "--no-fail-fast"];
-    run(cargo().args(["test", "--doc"]).args(everything))?;
-    let mut tests = cargo();
-    tests.args(["test", "--tests"]).args(everything);
-    if fast {
-        // The tests beside the code need no root; those of the agent and of the classifiers do.
-        run(cargo().args(["test", "--lib", "--package", "policy-agent"]))?;
-        tests.args(["--exclude", "policy-agent", "--exclude", "policy-ebpf"]);
+    let need_root = ["--exclude", "policy-agent", "--exclude", "policy-ebpf"];
+    let left_out: &[&str] = if fast { &need_root } else { &[] };
+    for kind in ["--doc", "--tests"] {
+        let mut tests = cargo();
+        tests.args(["test", kind, "--workspace", "--no-fail-fast"]);
+        run(tests.args(left_out))?;
     }
-    run(&mut tests)
+    Ok(())
 }
