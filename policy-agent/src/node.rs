@@ -2,6 +2,7 @@
 
 use policy_core::{
     compile::{Scope, compile},
+    desired::NodeKind,
     fault::Fault,
     model::{ObjectName, Snapshot},
     plan::{Actual, Interface, Plan, PlanOptions, Step, plan},
@@ -118,7 +119,8 @@ impl Node {
         let discovered = self.network.discover().await?;
         let mut interfaces = discovered.interfaces;
         let (mut desired, faults) = compile(snapshot, Scope::Node(&self.name));
-        desired.node_addresses.extend(discovered.node_addresses);
+        let own = discovered.node_addresses.into_iter();
+        desired.node_addresses.extend(own.map(|address| (address, NodeKind::Own)));
         let Plan { steps, pods_without_interface, interfaces_without_pod } =
             plan(&mut self.actual, &desired, &interfaces, self.options);
         for step in &steps {

@@ -27,8 +27,8 @@ pub const PORT_CHUNKS: usize = 1 << 16;
 /// Frontends of Services: address, port and protocol (set at load).
 pub const FRONTENDS: usize = 1 << 16;
 
-/// Addresses of the node itself.
-pub const NODE_ADDRESSES: usize = 1024;
+/// Addresses of the cluster's nodes.
+pub const NODE_ADDRESSES: usize = 1 << 16;
 
 /// Flows that have seen a reply, per family (set at load).
 pub const FLOWS: usize = 1 << 17;

@@ -22,8 +22,10 @@ pub(crate) use block::{longest, longest_around};
 pub(crate) use meaning::{AddressMeaning, MeaningOf, Resolved};
 pub(crate) use service::{Target, behind};
 
+use std::{collections::BTreeMap, net::IpAddr};
+
 use crate::{
-    desired::{Desired, Meaning},
+    desired::{Desired, Meaning, NodeKind},
     fault::Fault,
     model::Snapshot,
 };
@@ -77,10 +79,6 @@ pub fn compile(snapshot: &Snapshot, scope: Scope<'_>) -> (Desired, Vec<Fault>) {
     faults.append(&mut rules.faults);
     faults.sort();
     faults.dedup();
-    let node = match scope {
-        Scope::Node(node) => snapshot.nodes.get(node),
-        Scope::Cluster => None,
-    };
     let desired = Desired {
         endpoints: enforced.endpoints,
         identities: meanings,
@@ -88,8 +86,18 @@ pub fn compile(snapshot: &Snapshot, scope: Scope<'_>) -> (Desired, Vec<Fault>) {
         blocks: identities.blocks,
         frontends: enforced.frontends.identities,
         contents: enforced.contents,
-        node_addresses: node.into_iter().flatten().copied().collect(),
+        node_addresses: node_addresses(snapshot, scope),
         policies,
     };
     (desired, faults)
+}
+
+/// Addresses of the nodes, as the scope's node sees them; one that two nodes claim is its own.
+fn node_addresses(snapshot: &Snapshot, scope: Scope<'_>) -> BTreeMap<IpAddr, NodeKind> {
+    let Scope::Node(own) = scope else { return BTreeMap::new() };
+    let others = snapshot.nodes.iter().filter(|(name, _)| *name != own);
+    let others = others.flat_map(|(_, addresses)| addresses);
+    let own = snapshot.nodes.get(own).into_iter().flatten();
+    let others = others.map(|address| (*address, NodeKind::Other));
+    others.chain(own.map(|address| (*address, NodeKind::Own))).collect()
 }

@@ -1,9 +1,6 @@
 //! What a node, or the whole cluster, should enforce: the compiler's output.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnetwork::IpNetwork;
 use policy_common::drops::Reason;
@@ -38,9 +35,18 @@ pub struct Desired {
     /// Distinct allow maps.
     pub contents: Vec<Content>,
     /// Addresses of the scope's node; none where the scope is the cluster.
-    pub node_addresses: BTreeSet<IpAddr>,
+    pub node_addresses: BTreeMap<IpAddr, NodeKind>,
     /// Rules of the policies in force: what attributes a verdict.
     pub policies: BTreeMap<ObjectName, CompiledPolicy>,
+}
+
+/// Whose address a node's address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NodeKind {
+    /// The scope's own node: its processes always reach its pods (S37).
+    Own,
+    /// Another node: where tunnels of the network end (S46).
+    Other,
 }
 
 /// What is to be enforced at one pod.

@@ -30,7 +30,7 @@ impl fmt::Display for Act<'_> {
                 "give frontend {} {}/{} identity {identity}",
                 frontend.address, frontend.port, frontend.protocol
             ),
-            Step::PutNodeAddress(address) => write!(f, "write node address {address}"),
+            Step::PutNodeAddress { address, .. } => write!(f, "write node address {address}"),
             Step::PutEndpoint(endpoint) => write!(
                 f,
                 "write endpoint {} (slot {}, ingress {}, egress {})",

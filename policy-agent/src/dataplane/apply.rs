@@ -1,12 +1,15 @@
 //! Steps of a plan, carried out.
 
 use policy_common::{
-    endpoint::{Endpoint, OWN_NODE},
+    endpoint::{Endpoint, OTHER_NODE, OWN_NODE},
     frontend::Frontend,
     identity::Identity,
     limits,
 };
-use policy_core::{desired, plan::Step};
+use policy_core::{
+    desired::{self, NodeKind},
+    plan::Step,
+};
 
 use super::{Dataplane, content, error::DataplaneError, flows, key};
 
@@ -39,8 +42,12 @@ impl Dataplane {
             }
             Step::PutBlock { block, identity } => maps.put_block(*block, *identity),
             Step::PutFrontend { frontend, identity } => self.put_frontend(frontend, *identity),
-            Step::PutNodeAddress(address) => {
-                maps.node_addresses.put(&key::address(*address), &OWN_NODE)
+            Step::PutNodeAddress { address, kind } => {
+                let kind = match kind {
+                    NodeKind::Own => OWN_NODE,
+                    NodeKind::Other => OTHER_NODE,
+                };
+                maps.node_addresses.put(&key::address(*address), &kind)
             }
             Step::PutEndpoint(endpoint) => self.put_endpoint(*endpoint),
             Step::BumpEpoch { ifindex } => self.bump_epoch(*ifindex),

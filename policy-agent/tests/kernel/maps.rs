@@ -3,7 +3,11 @@
 use anyhow::{Context, Result};
 use policy_agent::dataplane::{Capacities, Dataplane, DataplaneError, Options};
 use policy_common::allow::{PortChunk, PortChunkKey};
-use policy_core::{desired::Frontend, model::Protocol, plan::Step};
+use policy_core::{
+    desired::{Frontend, NodeKind},
+    model::Protocol,
+    plan::Step,
+};
 use serde_json::{Value, json};
 
 use crate::{bpftool, privilege};
@@ -41,7 +45,8 @@ fn steps_write_entries_that_bpftool_shows_by_their_field_names() -> Result<()> {
             Step::PutBlock { block: "10.1.0.0/16".parse()?, identity: 8 },
             Step::PutBlock { block: "fd00:1::/32".parse()?, identity: 9 },
             Step::PutFrontend { frontend, identity: 10 },
-            Step::PutNodeAddress("fd00::1".parse()?),
+            Step::PutNodeAddress { address: "fd00::1".parse()?, kind: NodeKind::Own },
+            Step::PutNodeAddress { address: "fd00::2".parse()?, kind: NodeKind::Other },
             Step::PutPortChunk(PortChunk { key: chunk, bits: [1, 2, 3, 1 << 63] }),
             Step::PutPortChunk(PortChunk { key: other, bits: [4; 4] }),
         ],
@@ -59,7 +64,7 @@ fn steps_write_entries_that_bpftool_shows_by_their_field_names() -> Result<()> {
         ("identities", vec![(bytes("10.0.0.1")?, identity)]),
         ("blocks", vec![block(112, "10.1.0.0", 8)?, block(32, "fd00:1::", 9)?, every4.clone()]),
         ("frontends", vec![(key.clone(), json!({ "key": key, "identity": 10 }))]),
-        ("node_addresses", vec![(bytes("fd00::1")?, json!(1))]),
+        ("node_addresses", vec![(bytes("fd00::1")?, json!(1)), (bytes("fd00::2")?, json!(2))]),
         ("port_chunks", vec![(chunk.clone(), json!({ "key": chunk, "bits": [1, 2, 3, 1_u64 << 63] })), four.clone()]),
     ];
     for (map, want) in written {
@@ -71,6 +76,7 @@ fn steps_write_entries_that_bpftool_shows_by_their_field_names() -> Result<()> {
         Step::DeleteBlock("fd00:1::/32".parse()?),
         Step::DeleteFrontend(frontend),
         Step::DeleteNodeAddress("fd00::1".parse()?),
+        Step::DeleteNodeAddress("fd00::2".parse()?),
         Step::DeletePortBitmap { bitmap: 3 },
     ];
     apply(&mut dataplane, &deletions)?;

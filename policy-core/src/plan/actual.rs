@@ -13,7 +13,7 @@ use policy_common::{
 
 use crate::{
     compile::longest,
-    desired::{Frontend, Meaning},
+    desired::{Frontend, Meaning, NodeKind},
 };
 
 use super::{
@@ -32,7 +32,7 @@ pub struct Actual {
     pub(super) contents: BTreeMap<u32, Vec<PortSet>>,
     pub(super) bitmaps: BTreeMap<u32, Bitmap>,
     pub(super) endpoints: BTreeMap<u32, Endpoint>,
-    pub(super) node_addresses: BTreeSet<IpAddr>,
+    pub(super) node_addresses: BTreeMap<IpAddr, NodeKind>,
 }
 
 impl Actual {
@@ -55,8 +55,8 @@ impl Actual {
             Step::PutFrontend { frontend, identity } => {
                 self.frontends.insert(*frontend, *identity);
             }
-            Step::PutNodeAddress(address) => {
-                self.node_addresses.insert(*address);
+            Step::PutNodeAddress { address, kind } => {
+                self.node_addresses.insert(*address, *kind);
             }
             Step::PutEndpoint(endpoint) => {
                 self.endpoints.insert(endpoint.ifindex, *endpoint);

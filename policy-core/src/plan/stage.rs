@@ -89,8 +89,10 @@ impl<'a> Stages<'a> {
         let (actual, desired) = (self.actual, self.desired);
         let gone = self.matching.gone.iter();
         steps.extend(gone.map(|old| Step::DeleteEndpoint { ifindex: old.ifindex, slot: old.slot }));
-        let addresses = desired.node_addresses.difference(&actual.node_addresses);
-        steps.extend(addresses.map(|address| Step::PutNodeAddress(*address)));
+        let nodes = desired.node_addresses.iter().map(|(address, kind)| (*address, *kind));
+        let nodes =
+            nodes.filter(|(address, kind)| actual.node_addresses.get(address) != Some(kind));
+        steps.extend(nodes.map(|(address, kind)| Step::PutNodeAddress { address, kind }));
 
         let mut contents = Contents::new(actual, &self.old);
         let mut ways = self.first_ways(&mut contents);
@@ -114,8 +116,9 @@ impl<'a> Stages<'a> {
         }
         let changed = verdict::changed(self).into_iter();
         steps.extend(changed.map(|ifindex| Step::BumpEpoch { ifindex }));
-        let addresses = actual.node_addresses.difference(&desired.node_addresses);
-        steps.extend(addresses.map(|address| Step::DeleteNodeAddress(*address)));
+        let addresses = actual.node_addresses.keys();
+        let gone = addresses.filter(|address| !desired.node_addresses.contains_key(address));
+        steps.extend(gone.map(|address| Step::DeleteNodeAddress(*address)));
         steps.append(&mut contents.leftovers(&used));
         Plan {
             steps,

@@ -8,7 +8,7 @@ use policy_common::{
     endpoint::Endpoint,
 };
 
-use crate::desired::Frontend;
+use crate::desired::{Frontend, NodeKind};
 
 /// One write. The dataplane carries them out in the order of the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,12 @@ pub enum Step {
         identity: u32,
     },
     /// Writes an entry of `node_addresses`.
-    PutNodeAddress(IpAddr),
+    PutNodeAddress {
+        /// Address of a node.
+        address: IpAddr,
+        /// Whose.
+        kind: NodeKind,
+    },
     /// Writes an endpoint, and `slots` for a new one; then attaches the classifiers where they are not.
     PutEndpoint(Endpoint),
     /// Adds one to the epoch of an interface: its flows are judged anew.

@@ -44,7 +44,7 @@ fn words(plan: &Plan) -> Vec<String> {
         Step::PutIdentity { address, identity } => format!("{address} is {identity}"),
         Step::PutBlock { block, identity } => format!("{block} is {identity}"),
         Step::PutFrontend { frontend, identity } => format!("{} is {identity}", frontend.address),
-        Step::PutNodeAddress(address) => format!("node {address}"),
+        Step::PutNodeAddress { address, kind } => format!("{kind:?} node {address}"),
         Step::PutEndpoint(e) => format!("endpoint {} {} {}", e.ifindex, e.ingress, e.egress),
         Step::BumpEpoch { ifindex } => format!("bump {ifindex}"),
         Step::DeleteEndpoint { ifindex, .. } => format!("no endpoint {ifindex}"),
@@ -172,6 +172,30 @@ fn s46_endpoints_carry_addresses_slot_and_opt_out() {
     }
     let endpoint = actual.endpoints()[&12];
     assert_eq!((endpoint.flags, endpoint.slot, endpoint.address4), (MAY_SPOOF, 2, [10, 0, 0, 2]));
+}
+
+#[test]
+fn s37_s46_nodes_are_told_as_own_or_other_and_follow_a_change() {
+    let mut actual = Actual::default();
+    let mut cluster = mk_cluster();
+    let nodes = |own: &str, other: &str| {
+        [("n1".to_owned(), vec![ip(own)]), ("n2".to_owned(), vec![ip(other), ip("fd00::2")])]
+    };
+    cluster.0.nodes = nodes("192.0.2.1", "192.0.2.2").into();
+    let plan = go(&mut actual, &cluster);
+    let of_nodes = |plan: &Plan| -> Vec<_> {
+        words(plan).into_iter().filter(|word| word.contains("node ")).collect()
+    };
+    assert_eq!(
+        of_nodes(&plan),
+        ["Own node 192.0.2.1", "Other node 192.0.2.2", "Other node fd00::2"]
+    );
+    assert_eq!(of_nodes(&go(&mut actual, &cluster)), [""; 0], "nothing is left to do");
+    cluster.0.nodes = nodes("192.0.2.2", "192.0.2.3").into();
+    assert_eq!(
+        of_nodes(&go(&mut actual, &cluster)),
+        ["Own node 192.0.2.2", "Other node 192.0.2.3", "no node 192.0.2.1"]
+    );
 }
 
 #[test]
