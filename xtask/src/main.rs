@@ -6,6 +6,7 @@ mod bpf;
 mod build;
 mod command;
 mod demo;
+mod fuzz;
 mod test;
 mod tidy;
 
@@ -62,6 +63,14 @@ enum Verb {
         #[arg(last = true)]
         options: Vec<OsString>,
     },
+    /// Try many generated clusters, and tell the smallest that breaks a property
+    #[command(after_help = "Examples:
+  cargo xtask fuzz compile --count 20000
+  cargo xtask fuzz plans --count 100000 --seed 7")]
+    Fuzz {
+        #[command(subcommand)]
+        target: fuzz::Target,
+    },
     /// Check the conventions that the compiler and clippy do not
     Tidy,
 }
@@ -83,6 +92,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Build { debug } => build::build(Purpose::Build, debug).map(drop),
         Verb::Test { fast } => test::run_all(fast),
         Verb::Demo { options } => demo::run(options),
+        Verb::Fuzz { target } => fuzz::run(&target),
         Verb::Tidy => tidy::run(),
     }
 }

@@ -158,7 +158,7 @@ fn pods_to_services(snapshot: &Snapshot, desired: &Desired) -> Result<(), TestCa
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(crate::config(300))]
 
     #[test]
     fn compiler_and_oracle_agree(snapshot in generate::snapshot()) {

@@ -6,6 +6,15 @@ mod kernel;
 mod oracle;
 mod planned;
 
+use std::env;
+
 use policy_core::model::Direction;
+use proptest::test_runner::Config;
 
 const BOTH: [Direction; 2] = [Direction::Ingress, Direction::Egress];
+
+/// `PROPTEST_CASES`, as `cargo xtask fuzz` sets it, goes before the number of ordinary runs.
+fn config(cases: u32) -> Config {
+    let default = Config { failure_persistence: None, ..Config::default() };
+    if env::var_os("PROPTEST_CASES").is_some() { default } else { Config { cases, ..default } }
+}

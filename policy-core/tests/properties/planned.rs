@@ -157,7 +157,7 @@ fn reach(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+    #![proptest_config(crate::config(128))]
 
     #[test]
     fn s49_every_step_gives_the_old_verdict_or_the_new(
