@@ -1,9 +1,16 @@
 //! What the compiled tables say about one connection, and which policies say it.
 
+mod candidate;
+mod change;
 mod half;
+mod miss;
 mod party;
 
 use std::net::IpAddr;
+
+pub use candidate::{Candidate, Side, WrongDirection, sides};
+pub use change::{Addition, Change};
+pub use miss::Miss;
 
 use half::Judge;
 

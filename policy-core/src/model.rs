@@ -9,7 +9,7 @@ mod port;
 mod selector;
 mod service;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 
 pub use name::ObjectName;
 pub use pod::{ContainerPort, Phase, Pod, is_usable};
@@ -34,4 +34,33 @@ pub struct Snapshot {
     pub endpoint_slices: BTreeMap<ObjectName, EndpointSlice>,
     /// Addresses of each node (`status.addresses` of the types `InternalIP` and `ExternalIP`).
     pub nodes: BTreeMap<String, Vec<IpAddr>>,
+}
+
+/// The label that every namespace has, with its name (S9).
+pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+
+impl Snapshot {
+    /// Labels of a namespace, with the one that each has.
+    #[must_use]
+    pub fn namespace_labels(&self, namespace: &str) -> Cow<'_, Labels> {
+        match self.namespaces.get(namespace) {
+            Some(labels) if labels.get(NAMESPACE_NAME).is_some_and(|name| name == namespace) => {
+                Cow::Borrowed(labels)
+            }
+            other => {
+                let mut labels = other.cloned().unwrap_or_default();
+                labels.insert(NAMESPACE_NAME.to_owned(), namespace.to_owned());
+                Cow::Owned(labels)
+            }
+        }
+    }
+
+    /// The policies of a namespace.
+    pub fn policies_of<'a>(
+        &'a self,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = (&'a ObjectName, &'a NetworkPolicy)> {
+        let from = self.policies.range(ObjectName::new(namespace, "")..);
+        from.take_while(move |(name, _)| name.namespace == namespace)
+    }
 }

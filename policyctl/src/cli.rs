@@ -5,7 +5,7 @@ use std::{panic, process::ExitCode};
 use clap::{Parser, Subcommand};
 use policy_cli::exit;
 
-use crate::simulate;
+use crate::{explain, simulate};
 
 #[derive(Debug, Parser)]
 #[command(name = "policyctl", version, about, propagate_version = true)]
@@ -18,6 +18,8 @@ pub(crate) struct Arguments {
 enum Command {
     /// Prints the truth table that policies give, by the compiler alone
     Simulate(simulate::Arguments),
+    /// Says why a connection passes or does not, and what would let it pass
+    Explain(explain::Arguments),
 }
 
 /// Runs what the command line asks for.
@@ -27,6 +29,7 @@ pub fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     let run = || match command {
         Command::Simulate(arguments) => simulate::main(&arguments),
+        Command::Explain(arguments) => explain::main(&arguments),
     };
     // A panic has printed itself; it is the tool's failure.
     let code = match panic::catch_unwind(panic::AssertUnwindSafe(run)) {

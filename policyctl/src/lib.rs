@@ -5,6 +5,7 @@
 
 mod cli;
 mod error;
+mod explain;
 mod output;
 mod simulate;
 mod truth;

@@ -100,6 +100,9 @@ impl Judge<'_> {
             let rules = policy.rules(isolated.direction).iter().enumerate();
             let name = (*name).clone();
             Some(rules.filter_map(move |(index, rule)| {
+                if !meaning.matches(rule.peers.as_ref()) {
+                    return None;
+                }
                 let on_pod: Resolved;
                 let resolved = match isolated.direction {
                     Direction::Egress => &meaning.named,
@@ -109,9 +112,7 @@ impl Judge<'_> {
                     }
                 };
                 let ports = rule.ports.resolve(resolved);
-                let allows = meaning.matches(rule.peers.as_ref());
-                (allows && ports.contains(self.protocol, port))
-                    .then(|| deciding(&name, Some(index)))
+                ports.contains(self.protocol, port).then(|| deciding(&name, Some(index)))
             }))
         };
         isolated.isolation.policies.iter().filter_map(|name| allows(&name)).flatten().collect()

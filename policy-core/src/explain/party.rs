@@ -74,10 +74,10 @@ pub(super) fn destination<'a>(
     let backends = match (&frontend, &question.to) {
         (Some(target), _) => {
             let backends = target.backends.iter();
-            backends.map(|&(backend, port)| (end(snapshot, backend), port)).collect()
+            backends.map(|&(backend, port)| (at(snapshot, backend), port)).collect()
         }
         (None, Party::Service(_)) => return None,
-        (None, _) => vec![(end(snapshot, address), port)],
+        (None, _) => vec![(at(snapshot, address), port)],
     };
     Some(Destination { address, port, frontend, backends })
 }
@@ -99,7 +99,8 @@ fn pod<'a>(snapshot: &'a Snapshot, name: &ObjectName, family: Family) -> Option<
     Some(End { address, kind: EndKind::Node(node) })
 }
 
-fn end(snapshot: &Snapshot, address: IpAddr) -> End<'_> {
+/// Whoever is at an address.
+pub(super) fn at(snapshot: &Snapshot, address: IpAddr) -> End<'_> {
     let node = || {
         let mut nodes = snapshot.nodes.iter();
         let (name, _) = nodes.find(|(_, addresses)| addresses.contains(&address))?;

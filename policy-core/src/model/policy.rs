@@ -2,7 +2,7 @@
 
 use ipnetwork::IpNetwork;
 
-use super::{Direction, Protocol, Selector};
+use super::{Direction, Labels, Protocol, Selector};
 
 /// A `NetworkPolicy` (`networking.k8s.io/v1`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,41 @@ pub struct NetworkPolicy {
     pub ingress: Vec<Rule>,
     /// `spec.egress`.
     pub egress: Vec<Rule>,
+}
+
+impl NetworkPolicy {
+    /// Whether it isolates what it selects in this direction (S4).
+    #[must_use]
+    pub fn applies(&self, direction: Direction) -> bool {
+        match (&self.policy_types, direction) {
+            (Some(types), _) => types.contains(&direction),
+            (None, Direction::Ingress) => true,
+            (None, Direction::Egress) => !self.egress.is_empty(),
+        }
+    }
+
+    /// Its rules of one direction, whether or not they are in force.
+    #[must_use]
+    pub fn rules(&self, direction: Direction) -> &[Rule] {
+        match direction {
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        }
+    }
+
+    /// The same, to change them.
+    pub fn rules_mut(&mut self, direction: Direction) -> &mut Vec<Rule> {
+        match direction {
+            Direction::Ingress => &mut self.ingress,
+            Direction::Egress => &mut self.egress,
+        }
+    }
+
+    /// Whether it selects a pod of its namespace; one whose selector cannot be read may (S17).
+    #[must_use]
+    pub fn selects(&self, labels: &Labels) -> bool {
+        self.subject.as_ref().is_none_or(|subject| subject.matches(labels))
+    }
 }
 
 /// An entry of `ingress` or `egress`.

@@ -1,6 +1,9 @@
 //! Label selectors (`meta/v1` `LabelSelector`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;
@@ -46,8 +49,9 @@ impl Selector {
 }
 
 impl Requirement {
-    /// `NotIn` and `DoesNotExist` hold where the key is absent (S16).
-    fn holds(&self, labels: &Labels) -> bool {
+    /// Whether it holds of these labels; `NotIn` and `DoesNotExist` do where the key is absent (S16).
+    #[must_use]
+    pub fn holds(&self, labels: &Labels) -> bool {
         let value = labels.get(&self.key);
         match &self.operator {
             Operator::In(values) => value.is_some_and(|value| values.contains(value)),
@@ -55,5 +59,30 @@ impl Requirement {
             Operator::Exists => value.is_some(),
             Operator::DoesNotExist => value.is_none(),
         }
+    }
+}
+
+/// As kubectl writes it: `app=web`, `app in (a, b)`, `app notin (a, b)`, `app`, `!app`.
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list =
+            |values: &BTreeSet<String>| values.iter().cloned().collect::<Vec<_>>().join(", ");
+        let key = &self.key;
+        match &self.operator {
+            Operator::In(values) if values.len() == 1 => write!(f, "{key}={}", list(values)),
+            Operator::In(values) => write!(f, "{key} in ({})", list(values)),
+            Operator::NotIn(values) => write!(f, "{key} notin ({})", list(values)),
+            Operator::Exists => f.write_str(key),
+            Operator::DoesNotExist => write!(f, "!{key}"),
+        }
+    }
+}
+
+/// Its requirements with commas between them; `everything` without any.
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<String> = self.requirements.iter().map(ToString::to_string).collect();
+        f.write_str(if parts.is_empty() { "everything" } else { "" })?;
+        f.write_str(&parts.join(","))
     }
 }

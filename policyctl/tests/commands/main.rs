@@ -1,4 +1,5 @@
 //! The program as a user runs it, by its output and its exit code.
 
+mod explain;
 mod program;
 mod simulate;

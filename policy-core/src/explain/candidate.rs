@@ -1,0 +1,221 @@
+//! Every rule that could have decided about a connection, and what each lacks.
+
+use std::net::IpAddr;
+
+use crate::model::{Direction, NetworkPolicy, ObjectName, Pod, Protocol, Rule, Snapshot};
+
+use super::{
+    Question,
+    miss::{self, Miss},
+    party::{self, Destination, End},
+};
+
+/// A connection as one pod sees it, at one of the places where it may end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Side {
+    /// The pod's direction.
+    pub direction: Direction,
+    /// The pod whose policies are asked.
+    pub pod: ObjectName,
+    /// Address of the far end; of a Service, of a backend.
+    pub remote: IpAddr,
+    /// The pod at that address.
+    pub remote_pod: Option<ObjectName>,
+    /// By which protocol.
+    pub protocol: Protocol,
+    /// At which port; of a Service, that of the backend.
+    pub port: u16,
+    /// Policies that isolate the pod in this direction.
+    pub isolating: Vec<ObjectName>,
+    /// Policies that select the pod and leave this direction alone.
+    pub elsewhere: Vec<ObjectName>,
+    /// Rules of all these, in order.
+    pub candidates: Vec<Candidate>,
+}
+
+/// A rule, and what it lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its policy.
+    pub policy: ObjectName,
+    /// The list that it stands in.
+    pub direction: Direction,
+    /// Index in that list.
+    pub rule: usize,
+    /// Why its direction is no help; `None` where it is the right one.
+    pub wrong_direction: Option<WrongDirection>,
+    /// Index of the entry of `from` or `to` that means the far end, or why each does not.
+    /// `Ok(None)` where the rule has no such list.
+    pub peer: Result<Option<usize>, Vec<(usize, Vec<Miss>)>>,
+    /// The same for the port and `ports`.
+    pub port: Result<Option<usize>, Vec<(usize, Miss)>>,
+}
+
+/// Why the direction of a rule is no help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WrongDirection {
+    /// `policyTypes` leaves it out, so the rule is not in force.
+    NotInPolicyTypes,
+    /// The rule would allow the same end in the other direction.
+    Turned,
+}
+
+impl Candidate {
+    /// Whether it allows the connection.
+    #[must_use]
+    pub fn allows(&self) -> bool {
+        self.wrong_direction.is_none() && self.peer.is_ok() && self.port.is_ok()
+    }
+}
+
+impl Side {
+    /// Whether the connection passes here.
+    #[must_use]
+    pub fn allowed(&self) -> bool {
+        self.isolating.is_empty() || self.candidates.iter().any(Candidate::allows)
+    }
+}
+
+/// The sides of a connection that policies have a say in, egress first.
+///
+/// Left out are pods that no policy selects, a pod that reaches itself (S39), and ingress from the
+/// pod's own node (S37). Empty, too, where an end does not exist or a Service has no backend.
+#[must_use]
+pub fn sides(snapshot: &Snapshot, question: &Question) -> Vec<Side> {
+    let ends = party::source(snapshot, question).zip(party::destination(snapshot, question));
+    let Some((from, to)) = ends else {
+        return Vec::new();
+    };
+    let view = View { snapshot, protocol: question.protocol };
+    let mut sides = view.egress(&from, &to);
+    for (end, port) in &to.backends {
+        let exempt = |pod: &Pod| from.is_same_pod(end) || from.is_node_of(pod);
+        if let Some((_, pod)) = end.pod()
+            && !exempt(pod)
+        {
+            sides.extend(view.side(Direction::Ingress, end, &from, *port));
+        }
+    }
+    sides
+}
+
+struct View<'a> {
+    snapshot: &'a Snapshot,
+    protocol: Protocol,
+}
+
+impl View<'_> {
+    fn egress(&self, from: &End<'_>, to: &Destination<'_>) -> Vec<Side> {
+        let direct = to.frontend.is_none();
+        let far = to.backends.iter().map(|(end, port)| (*end, *port));
+        let literal = to.frontend.as_ref().is_some_and(|target| target.literal);
+        let literal = literal.then(|| (party::at(self.snapshot, to.address), to.port));
+        far.chain(literal)
+            .filter(|(end, _)| !(direct && end.is_same_pod(from)))
+            .filter_map(|(end, port)| self.side(Direction::Egress, from, &end, port))
+            .collect()
+    }
+
+    /// What the policies that select the near end say of the far one.
+    fn side(&self, direction: Direction, near: &End<'_>, far: &End<'_>, port: u16) -> Option<Side> {
+        let (name, pod) = near.pod()?;
+        let selecting = self.snapshot.policies_of(&name.namespace);
+        let selecting: Vec<_> =
+            selecting.filter(|(_, policy)| policy.selects(&pod.labels)).collect();
+        if selecting.is_empty() {
+            return None;
+        }
+        let destination = match direction {
+            Direction::Ingress => Some(pod),
+            Direction::Egress => far.pod().map(|(_, pod)| pod),
+        };
+        let trial = Trial { view: self, far, destination, port };
+        let (isolating, elsewhere): (Vec<_>, Vec<_>) =
+            selecting.iter().partition(|(_, policy)| policy.applies(direction));
+        let names =
+            |list: Vec<(&ObjectName, _)>| list.into_iter().map(|(name, _)| name.clone()).collect();
+        let candidates =
+            selecting.iter().flat_map(|(name, policy)| trial.candidates(name, policy, direction));
+        Some(Side {
+            direction,
+            pod: name.clone(),
+            remote: far.address,
+            remote_pod: far.pod().map(|(name, _)| name.clone()),
+            protocol: self.protocol,
+            port,
+            candidates: candidates.collect(),
+            isolating: names(isolating),
+            elsewhere: names(elsewhere),
+        })
+    }
+}
+
+/// A far end and a port to hold rules against.
+struct Trial<'a> {
+    view: &'a View<'a>,
+    far: &'a End<'a>,
+    /// Where named ports resolve.
+    destination: Option<&'a Pod>,
+    port: u16,
+}
+
+impl Trial<'_> {
+    fn candidates(
+        &self,
+        name: &ObjectName,
+        policy: &NetworkPolicy,
+        direction: Direction,
+    ) -> Vec<Candidate> {
+        // Whom the author meant is unknown, so its rules allow nothing (S17).
+        if policy.subject.is_none() {
+            return Vec::new();
+        }
+        let ignored = (!policy.applies(direction)).then_some(WrongDirection::NotInPolicyTypes);
+        let rules = policy.rules(direction).iter().enumerate();
+        let here =
+            rules.map(|(index, rule)| self.candidate(name, (direction, index), rule, ignored));
+        let other = match direction {
+            Direction::Ingress => Direction::Egress,
+            Direction::Egress => Direction::Ingress,
+        };
+        let turned = policy.rules(other).iter().enumerate().map(|(index, rule)| {
+            self.candidate(name, (other, index), rule, Some(WrongDirection::Turned))
+        });
+        // A rule of the other direction is only of interest if nothing else is wrong with it.
+        let turned = turned
+            .filter(|found| found.peer.as_ref().is_ok_and(Option::is_some) && found.port.is_ok());
+        here.chain(turned).collect()
+    }
+
+    fn candidate(
+        &self,
+        policy: &ObjectName,
+        (direction, index): (Direction, usize),
+        rule: &Rule,
+        wrong_direction: Option<WrongDirection>,
+    ) -> Candidate {
+        let own = &policy.namespace;
+        let of_peer = |peer| miss::of_peer(self.view.snapshot, own, peer, self.far);
+        let misses = rule.peers.iter().map(of_peer).enumerate();
+        let peer = first_hit(misses, Vec::is_empty);
+        let of_port = |entry| miss::of_port(entry, self.destination, self.view.protocol, self.port);
+        let misses = rule.ports.iter().map(of_port).enumerate();
+        let port = first_hit(misses, Option::is_none).map_err(|misses| {
+            misses.into_iter().filter_map(|(index, miss)| Some((index, miss?))).collect()
+        });
+        Candidate { policy: policy.clone(), direction, rule: index, wrong_direction, peer, port }
+    }
+}
+
+/// The first entry that is a hit, or all misses; an empty list hits everything (S11, S21).
+fn first_hit<T>(
+    entries: impl Iterator<Item = (usize, T)>,
+    hit: impl Fn(&T) -> bool,
+) -> Result<Option<usize>, Vec<(usize, T)>> {
+    let entries: Vec<_> = entries.collect();
+    if entries.is_empty() {
+        return Ok(None);
+    }
+    let found = entries.iter().find(|(_, entry)| hit(entry)).map(|(index, _)| *index);
+    found.map_or(Err(entries), |index| Ok(Some(index)))
+}

@@ -1,0 +1,183 @@
+//! What keeps an entry of a rule from meaning a connection.
+
+use std::{fmt, net::IpAddr};
+
+use ipnetwork::IpNetwork;
+
+use crate::model::{
+    Labels, ObjectName, Peer, Pod, Port, PortSpec, Protocol, Requirement, Snapshot,
+};
+
+use super::party::End;
+
+/// What keeps an entry of a rule from meaning a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// A selector never means an address outside of the cluster, nor a node's (S6, S12).
+    NotAPod(IpAddr),
+    /// `podSelector` alone means pods of the policy's own namespace.
+    OtherNamespace {
+        /// The policy's.
+        own: String,
+        /// The far end's.
+        found: String,
+    },
+    /// `namespaceSelector` asks for something else.
+    NamespaceLabel {
+        /// The far end's.
+        namespace: String,
+        /// What does not hold.
+        requirement: Requirement,
+        /// The value that the label has.
+        found: Option<String>,
+    },
+    /// `podSelector` asks for something else.
+    PodLabel {
+        /// The far end.
+        pod: ObjectName,
+        /// What does not hold.
+        requirement: Requirement,
+        /// The value that the label has.
+        found: Option<String>,
+    },
+    /// The address is of the other family.
+    OtherFamily(IpNetwork),
+    /// The address is outside of the block.
+    OutsideBlock(IpNetwork),
+    /// The address is in an `except`.
+    Excepted(IpNetwork),
+    /// Another protocol.
+    OtherProtocol(Protocol),
+    /// Other ports: first and last.
+    OtherPort(u16, u16),
+    /// No pod is the destination, so the name means nothing.
+    NameWithoutPod(String),
+    /// The destination has no port of this name and protocol.
+    NameUnknown(String),
+    /// The name is that of other ports there.
+    NameElsewhere(String, Vec<u16>),
+    /// The API server would refuse it.
+    Invalid(String),
+}
+
+impl fmt::Display for Miss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAPod(address) => write!(f, "selects pods, and {address} is none"),
+            Self::OtherNamespace { own, found } => {
+                write!(f, "selects pods of namespace {own} only, not of {found}")
+            }
+            Self::NamespaceLabel { namespace, requirement, found } => {
+                write!(f, "namespace {namespace} is not {requirement}")?;
+                label(f, requirement, found.as_deref())
+            }
+            Self::PodLabel { pod, requirement, found } => {
+                write!(f, "pod {pod} is not {requirement}")?;
+                label(f, requirement, found.as_deref())
+            }
+            Self::OtherFamily(block) => write!(f, "{block} is of the other family"),
+            Self::OutsideBlock(block) => write!(f, "outside of {block}"),
+            Self::Excepted(block) => write!(f, "in except {block}"),
+            Self::OtherProtocol(protocol) => write!(f, "is for {protocol}"),
+            Self::OtherPort(first, last) if first == last => write!(f, "is for port {first}"),
+            Self::OtherPort(first, last) => write!(f, "is for ports {first} to {last}"),
+            Self::NameWithoutPod(name) => {
+                write!(f, "port {name:?} has a number on pods only, and the destination is none")
+            }
+            Self::NameUnknown(name) => write!(f, "the destination has no port named {name:?}"),
+            Self::NameElsewhere(name, numbers) => {
+                let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+                write!(f, "port {name:?} of the destination is {}", numbers.join(", "))
+            }
+            Self::Invalid(reason) => write!(f, "is not valid: {reason}"),
+        }
+    }
+}
+
+fn label(
+    f: &mut fmt::Formatter<'_>,
+    requirement: &Requirement,
+    found: Option<&str>,
+) -> fmt::Result {
+    match found {
+        Some(value) => write!(f, " (it has {}={value})", requirement.key),
+        None => write!(f, " (it has no label {})", requirement.key),
+    }
+}
+
+/// Why a peer of a policy in namespace `own` does not mean the far end; nothing where it does.
+pub(super) fn of_peer(snapshot: &Snapshot, own: &str, peer: &Peer, far: &End<'_>) -> Vec<Miss> {
+    match peer {
+        Peer::Invalid { reason } => vec![Miss::Invalid(reason.clone())],
+        Peer::Block(block) if block.cidr.is_ipv4() != far.address.is_ipv4() => {
+            vec![Miss::OtherFamily(block.cidr)]
+        }
+        Peer::Block(block) if !block.cidr.contains(far.address) => {
+            vec![Miss::OutsideBlock(block.cidr)]
+        }
+        Peer::Block(block) => {
+            let around = block.except.iter().filter(|inner| inner.contains(far.address));
+            around.map(|inner| Miss::Excepted(*inner)).collect()
+        }
+        Peer::Pods { namespaces, pods } => {
+            let Some((name, pod)) = far.pod() else {
+                return vec![Miss::NotAPod(far.address)];
+            };
+            let namespace = &name.namespace;
+            let mut misses = Vec::new();
+            if let Some(selector) = namespaces {
+                let labels = snapshot.namespace_labels(namespace);
+                misses.extend(failing(&selector.requirements, &labels).map(
+                    |(requirement, found)| Miss::NamespaceLabel {
+                        namespace: namespace.clone(),
+                        requirement,
+                        found,
+                    },
+                ));
+            } else if namespace != own {
+                misses.push(Miss::OtherNamespace { own: own.to_owned(), found: namespace.clone() });
+            }
+            misses.extend(failing(&pods.requirements, &pod.labels).map(|(requirement, found)| {
+                Miss::PodLabel { pod: name.clone(), requirement, found }
+            }));
+            misses
+        }
+    }
+}
+
+fn failing<'a>(
+    requirements: impl IntoIterator<Item = &'a Requirement>,
+    labels: &Labels,
+) -> impl Iterator<Item = (Requirement, Option<String>)> {
+    let failing = requirements.into_iter().filter(|requirement| !requirement.holds(labels));
+    failing.map(|requirement| (requirement.clone(), labels.get(&requirement.key).cloned()))
+}
+
+/// Why an entry of `ports` does not mean a port of the destination; `None` where it does.
+pub(super) fn of_port(
+    entry: &Port,
+    destination: Option<&Pod>,
+    protocol: Protocol,
+    port: u16,
+) -> Option<Miss> {
+    if entry.protocol != protocol {
+        return Some(Miss::OtherProtocol(entry.protocol));
+    }
+    match &entry.port {
+        PortSpec::Every => None,
+        PortSpec::Range { first, last } if (*first..=*last).contains(&port) => None,
+        PortSpec::Range { first, last } => Some(Miss::OtherPort(*first, *last)),
+        PortSpec::Invalid { reason } => Some(Miss::Invalid(reason.clone())),
+        PortSpec::Named(name) => {
+            let Some(pod) = destination else {
+                return Some(Miss::NameWithoutPod(name.clone()));
+            };
+            let numbers: Vec<u16> = pod.named_ports(name, protocol).collect();
+            match numbers.as_slice() {
+                [] => Some(Miss::NameUnknown(name.clone())),
+                numbers if numbers.contains(&port) => None,
+                _ => Some(Miss::NameElsewhere(name.clone(), numbers)),
+            }
+        }
+    }
+}
