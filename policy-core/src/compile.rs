@@ -20,6 +20,7 @@ pub use rule::CompiledPolicy;
 
 pub(crate) use block::{longest, longest_around};
 pub(crate) use meaning::{AddressMeaning, MeaningOf, Resolved};
+pub(crate) use rule::{contains, masked};
 pub(crate) use service::{Target, behind};
 
 use std::{collections::BTreeMap, net::IpAddr};

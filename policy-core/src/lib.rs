@@ -7,6 +7,7 @@ pub mod compile;
 pub mod desired;
 pub mod explain;
 pub mod fault;
+pub mod lint;
 mod lookup;
 pub mod model;
 pub mod plan;

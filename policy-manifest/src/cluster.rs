@@ -71,6 +71,10 @@ impl Cluster {
             if let Some(first) = object.title().and_then(|title| self.titles.get(&title)) {
                 Field::root(node, &log).reject(Problem::DuplicateObject { first: first.clone() });
             } else {
+                if let Some(title) = object.title() {
+                    let deep = matches!(object, Object::Policy(..));
+                    self.manifests.places.note(title, node, &log, deep);
+                }
                 self.insert(object, place);
             }
         }

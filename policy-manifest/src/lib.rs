@@ -15,6 +15,7 @@ mod end;
 mod error;
 mod expectation;
 mod object;
+mod places;
 mod problem;
 mod syntax;
 mod yaml;
@@ -24,6 +25,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 pub use end::{End, EndError};
 pub use error::{ManifestError, Place, render};
 pub use expectation::{Expectation, Expectations, Verdict, port_and_protocol, read_expectations};
+pub use places::Places;
 use policy_core::model::{ContainerPort, Snapshot};
 pub use problem::Problem;
 
@@ -45,6 +47,8 @@ pub struct Manifests {
     pub hosts: BTreeMap<String, Host>,
     /// What was passed over, in the order of the sources.
     pub ignored: Vec<Ignored>,
+    /// Where all that is read stands.
+    pub places: Places,
 }
 
 /// A machine outside of the cluster (`policy.lab/v1alpha1`).

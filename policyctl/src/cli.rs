@@ -5,7 +5,7 @@ use std::{panic, process::ExitCode};
 use clap::{Parser, Subcommand};
 use policy_cli::exit;
 
-use crate::{explain, simulate};
+use crate::{explain, lint, simulate};
 
 #[derive(Debug, Parser)]
 #[command(name = "policyctl", version, about, propagate_version = true)]
@@ -20,6 +20,8 @@ enum Command {
     Simulate(simulate::Arguments),
     /// Says why a connection passes or does not, and what would let it pass
     Explain(explain::Arguments),
+    /// Finds policies that are legal and yet hardly what their author means
+    Lint(lint::Arguments),
 }
 
 /// Runs what the command line asks for.
@@ -30,6 +32,7 @@ pub fn main() -> ExitCode {
     let run = || match command {
         Command::Simulate(arguments) => simulate::main(&arguments),
         Command::Explain(arguments) => explain::main(&arguments),
+        Command::Lint(arguments) => lint::main(&arguments),
     };
     // A panic has printed itself; it is the tool's failure.
     let code = match panic::catch_unwind(panic::AssertUnwindSafe(run)) {

@@ -9,6 +9,8 @@ use policy_cli::{exit, input::InputError, terminal};
 pub(crate) enum Error {
     #[error(transparent)]
     Input(#[from] InputError),
+    #[error("there is no rule {code}; the rules are:\n{known}")]
+    UnknownRule { code: String, known: String },
     #[error("cannot write the result as JSON")]
     Json(#[from] serde_json::Error),
     #[error("cannot write the result as YAML")]
@@ -24,6 +26,10 @@ impl Error {
     pub(crate) fn refuse(&self) -> u8 {
         match self {
             Self::Input(error) => error.refuse(),
+            Self::UnknownRule { .. } => {
+                terminal::error(self);
+                exit::INPUT
+            }
             // Whoever reads has read enough.
             Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::FINE,
             Self::Json(_) | Self::Yaml(_) | Self::Junit(_) | Self::Write(_) => {

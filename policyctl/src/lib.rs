@@ -6,6 +6,7 @@
 mod cli;
 mod error;
 mod explain;
+mod lint;
 mod output;
 mod simulate;
 mod truth;

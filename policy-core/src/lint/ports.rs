@@ -1,0 +1,57 @@
+//! Named ports that resolve nowhere.
+
+use crate::model::{Direction, Pod, PortSpec};
+
+use super::{
+    Level, Report,
+    context::{Context, Located, some},
+};
+
+/// Names that no pod has that could be the destination (S24).
+pub(super) fn named(context: &Context<'_>, report: &mut Report) {
+    for located in context.rules() {
+        for (index, port) in located.rule.ports.iter().enumerate() {
+            let PortSpec::Named(name) = &port.port else { continue };
+            let destinations = destinations(context, &located);
+            // Without any pod there the selector is to blame, which is another finding.
+            let resolves = |pod: &&Pod| pod.named_ports(name, port.protocol).next().is_some();
+            if destinations.is_empty() || destinations.iter().any(resolves) {
+                continue;
+            }
+            let ports = destinations.iter().flat_map(|pod| &pod.ports);
+            let mut known: Vec<String> = ports
+                .filter_map(|port| {
+                    Some(format!("{} ({}/{})", port.name.as_ref()?, port.port, port.protocol))
+                })
+                .collect();
+            known.sort();
+            known.dedup();
+            let suggestion = if known.is_empty() {
+                "give the port by its number".to_owned()
+            } else {
+                format!("the pods have {}", some(known))
+            };
+            report.add(
+                located.at(format!("{}.ports[{index}]", located.field())),
+                Level::Warning,
+                format!("no pod that is meant has a {} port named {name:?}", port.protocol),
+                suggestion,
+            );
+        }
+    }
+}
+
+/// The pods that connections of a rule may be meant for.
+fn destinations<'a>(context: &Context<'a>, located: &Located<'a>) -> Vec<&'a Pod> {
+    let Located { name, policy, direction, rule, .. } = *located;
+    match direction {
+        Direction::Ingress => context.subjects(name, policy).map(|(_, pod)| pod).collect(),
+        Direction::Egress if rule.peers.is_empty() => {
+            context.snapshot.pods.values().filter(|pod| pod.is_subject()).collect()
+        }
+        Direction::Egress => {
+            let pods = rule.peers.iter().flat_map(|peer| context.peer_pods(&name.namespace, peer));
+            pods.map(|(_, pod)| pod).collect()
+        }
+    }
+}

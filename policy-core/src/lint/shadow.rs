@@ -1,0 +1,157 @@
+//! What adds nothing to something else.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    compile::contains,
+    model::{Direction, IpBlock, NetworkPolicy, Peer, Port, PortSpec, Rule, Selector},
+};
+
+use super::{
+    Level, Report,
+    context::{Context, Located, policy, rules_of},
+};
+
+/// Peers that another entry of the same policy already allows, at the same ports.
+pub(super) fn peers(context: &Context<'_>, report: &mut Report) {
+    for (name, object) in &context.snapshot.policies {
+        for direction in [Direction::Ingress, Direction::Egress] {
+            if !object.applies(direction) {
+                continue;
+            }
+            let rules: Vec<_> = rules_of(name, object, direction).collect();
+            let entries: Vec<Entry<'_>> = rules.iter().flat_map(Entry::of).collect();
+            for (index, entry) in entries.iter().enumerate() {
+                let others = entries.iter().enumerate().filter(|(other, _)| *other != index);
+                let covering = others.filter(|(_, other)| other.covers(context, entry));
+                // Of two that say the same the first one stays.
+                let mut covering =
+                    covering.filter(|(at, other)| *at < index || !entry.covers(context, other));
+                if let Some((_, other)) = covering.next() {
+                    report.add(
+                        entry.rule.at(entry.field()),
+                        Level::Warning,
+                        format!("adds nothing to {}", other.field()),
+                        "remove it, or narrow the other one if that is wider than was meant",
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A peer with the ports of its rule; `None` is everyone.
+struct Entry<'a> {
+    rule: &'a Located<'a>,
+    peer: Option<(usize, &'a Peer)>,
+}
+
+impl<'a> Entry<'a> {
+    fn of(rule: &'a Located<'a>) -> Vec<Self> {
+        if rule.rule.peers.is_empty() {
+            return vec![Self { rule, peer: None }];
+        }
+        let peers = rule.rule.peers.iter().enumerate();
+        peers.map(|peer| Self { rule, peer: Some(peer) }).collect()
+    }
+
+    fn field(&self) -> String {
+        self.peer.map_or_else(|| self.rule.field(), |(index, _)| self.rule.peer_field(index))
+    }
+
+    fn covers(&self, context: &Context<'_>, other: &Self) -> bool {
+        let peers = match (self.peer, other.peer) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some((_, wide)), Some((_, narrow))) => {
+                peer_covers(context, &self.rule.name.namespace, wide, narrow)
+            }
+        };
+        peers && ports_cover(&self.rule.rule.ports, &other.rule.rule.ports)
+    }
+}
+
+fn peer_covers(context: &Context<'_>, own: &str, wide: &Peer, narrow: &Peer) -> bool {
+    match (wide, narrow) {
+        (
+            Peer::Pods { namespaces: wide_in, pods: wide },
+            Peer::Pods { namespaces: narrow_in, pods: narrow },
+        ) => {
+            let namespaces = match (wide_in, narrow_in) {
+                (None, None) => true,
+                (None, Some(_)) => false,
+                (Some(wide), Some(narrow)) => asks_less(wide, narrow),
+                (Some(wide), None) => wide.matches(&context.snapshot.namespace_labels(own)),
+            };
+            namespaces && asks_less(wide, narrow)
+        }
+        (Peer::Block(wide), Peer::Block(narrow)) => block_covers(wide, narrow),
+        (Peer::Pods { .. } | Peer::Block(_) | Peer::Invalid { .. }, _) => false,
+    }
+}
+
+/// Whether all that `narrow` matches is matched by `wide`, as far as their form tells.
+fn asks_less(wide: &Selector, narrow: &Selector) -> bool {
+    wide.requirements.is_subset(&narrow.requirements)
+}
+
+fn block_covers(wide: &IpBlock, narrow: &IpBlock) -> bool {
+    contains(wide.cidr, narrow.cidr)
+        && wide.except.iter().all(|hole| {
+            let apart = !contains(*hole, narrow.cidr) && !contains(narrow.cidr, *hole);
+            apart || narrow.except.iter().any(|inner| contains(*inner, *hole))
+        })
+}
+
+fn ports_cover(wide: &[Port], narrow: &[Port]) -> bool {
+    if wide.is_empty() || narrow.is_empty() {
+        return wide.is_empty();
+    }
+    narrow.iter().all(|narrow| wide.iter().any(|wide| port_covers(wide, narrow)))
+}
+
+fn port_covers(wide: &Port, narrow: &Port) -> bool {
+    let numbers = match (&wide.port, &narrow.port) {
+        (PortSpec::Every, _) => true,
+        (PortSpec::Range { first, last }, PortSpec::Range { first: low, last: high }) => {
+            first <= low && high <= last
+        }
+        (wide, narrow) => wide == narrow,
+    };
+    wide.protocol == narrow.protocol && numbers
+}
+
+/// Policies that say the same as another one of their namespace.
+pub(super) fn equal(context: &Context<'_>, report: &mut Report) {
+    let policies = || context.snapshot.policies.iter();
+    for (name, object) in policies() {
+        let mut before = policies().take_while(|(other, _)| *other < name);
+        let same = before.find(|(other, twin)| {
+            other.namespace == name.namespace && essence(twin) == essence(object)
+        });
+        if let Some((twin, _)) = same {
+            report.add(
+                policy(name, ""),
+                Level::Warning,
+                format!("says the same as {twin}"),
+                "remove one of them; policies only add up",
+            );
+        }
+    }
+}
+
+/// What a policy means, whatever the order of its parts.
+fn essence(policy: &NetworkPolicy) -> (Option<&Selector>, [Option<BTreeSet<Essence<'_>>>; 2]) {
+    let rules = [Direction::Ingress, Direction::Egress].map(|direction| {
+        policy
+            .applies(direction)
+            .then(|| policy.rules(direction).iter().map(essence_of_rule).collect())
+    });
+    (policy.subject.as_ref(), rules)
+}
+
+type Essence<'a> = (BTreeSet<&'a Peer>, BTreeSet<&'a Port>);
+
+fn essence_of_rule(rule: &Rule) -> Essence<'_> {
+    (rule.peers.iter().collect(), rule.ports.iter().collect())
+}

@@ -1,0 +1,133 @@
+//! `policyctl lint`: policies that are legal and yet hardly what their author means.
+
+mod report;
+mod sarif;
+
+use std::{fmt::Write, path::PathBuf};
+
+use clap::{Args, ValueEnum};
+use policy_cli::{exit, input, terminal};
+use policy_core::lint::{self, Level, RULES, Rule};
+use policy_core::model::Pod;
+
+use crate::{error::Error, output};
+use report::Located;
+
+const EXAMPLES: &str = "\
+Examples:
+  policyctl lint -f manifests/
+      findings with file, line and column, and what to do
+  policyctl lint -f manifests/ -o sarif > findings.sarif
+      for code scanning
+  policyctl lint -f manifests/ --deny error
+      fail only on what has no effect as written
+  policyctl lint --explain NP013
+      what a code means
+  kubectl get ns,no,po,svc,endpointslices,netpol -A -o yaml | policyctl lint -f -
+      a whole cluster; what is not among the manifests cannot be matched
+
+Exit codes:
+  0  no finding of the level of --deny, or above
+  1  some
+  2  bad input or usage
+  3  the tool itself failed";
+
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Manifests: a file, a folder (its .yaml, .yml and .json files, but no *.expect.yaml), or -
+    #[arg(
+        short = 'f',
+        long = "filename",
+        value_name = "FILE",
+        required_unless_present = "explain"
+    )]
+    files: Vec<PathBuf>,
+
+    /// What to print on standard output
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+
+    /// Exit with 1 on findings of this level and above
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
+    deny: Deny,
+
+    /// Print what a code means, and nothing else
+    #[arg(long, value_name = "CODE", conflicts_with = "files")]
+    explain: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+    /// For code scanning (SARIF 2.1.0)
+    Sarif,
+}
+
+/// Findings that make the exit code 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Deny {
+    /// All
+    Note,
+    /// Warnings and errors
+    #[default]
+    Warning,
+    /// Errors
+    Error,
+    /// None
+    Never,
+}
+
+impl Deny {
+    fn denies(self, level: Level) -> bool {
+        match self {
+            Self::Note => true,
+            Self::Warning => level >= Level::Warning,
+            Self::Error => level >= Level::Error,
+            Self::Never => false,
+        }
+    }
+}
+
+/// Prints findings, or what a code means; the exit code.
+pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
+    if let Some(code) = &arguments.explain {
+        output::print(&explain(code)?)?;
+        return Ok(exit::FINE);
+    }
+    let manifests = input::manifests(&arguments.files)?;
+    terminal::notes(&input::notes(&manifests));
+    if !manifests.snapshot.pods.values().any(Pod::is_subject) {
+        let note = "the manifests hold no pods: what selectors match is not checked";
+        terminal::notes(&[note.to_owned()]);
+    }
+    let findings = lint::lint(&manifests.snapshot);
+    let mut located: Vec<Located> =
+        findings.iter().map(|finding| Located::new(finding, &manifests.places)).collect();
+    located.sort_by(|a, b| a.place.cmp(&b.place));
+    match arguments.output {
+        Format::Text => output::print(&report::text(&located, terminal::style().colour))?,
+        Format::Json => output::print(&output::json(&report::Document { findings: &located })?)?,
+        Format::Sarif => output::print(&output::json(&sarif::log(&located))?)?,
+    }
+    let denied = findings.iter().any(|finding| arguments.deny.denies(finding.level));
+    Ok(if denied { exit::FINDINGS } else { exit::FINE })
+}
+
+/// What a code means.
+fn explain(code: &str) -> Result<String, Error> {
+    let rule = RULES.iter().find(|rule| rule.code.eq_ignore_ascii_case(code));
+    let Some(Rule { code, name, summary, explanation, .. }) = rule else {
+        let known = RULES.iter().fold(String::new(), |mut known, rule| {
+            let _ = writeln!(known, "  {}  {}", rule.code, rule.summary);
+            known
+        });
+        return Err(Error::UnknownRule { code: code.to_owned(), known });
+    };
+    let sentences = explanation.replace(". ", ".\n");
+    Ok(format!("{code} {name}: {summary}\n\n{sentences}\n"))
+}

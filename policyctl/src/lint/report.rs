@@ -1,0 +1,101 @@
+//! Findings in their places.
+
+use std::fmt::Write;
+
+use policy_core::lint::{Finding, Level, RULES};
+use policy_manifest::{Place, Places};
+use serde::Serialize;
+
+/// All that is printed.
+#[derive(Debug, Serialize)]
+pub(super) struct Document<'a> {
+    pub(super) findings: &'a [Located],
+}
+
+/// A finding, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Located {
+    pub(super) code: &'static str,
+    pub(super) name: &'static str,
+    /// `error`, `warning` or `note`.
+    pub(super) level: String,
+    pub(super) kind: &'static str,
+    pub(super) object: String,
+    pub(super) field: String,
+    pub(super) message: String,
+    pub(super) suggestion: String,
+    /// `None` for what no manifest holds, such as a namespace that is only named.
+    #[serde(serialize_with = "place")]
+    pub(super) place: Option<Place>,
+}
+
+impl Located {
+    /// Finds the place.
+    pub(super) fn new(finding: &Finding, places: &Places) -> Self {
+        let Finding { kind, object, field, code, level, message, suggestion } = finding;
+        let rule = RULES.iter().find(|rule| rule.code == *code);
+        Self {
+            code,
+            name: rule.map(|rule| rule.name).unwrap_or_default(),
+            level: level.to_string(),
+            kind,
+            object: object.clone(),
+            field: field.clone(),
+            message: message.clone(),
+            suggestion: suggestion.clone(),
+            place: places.find(&format!("{kind} {object}"), field).cloned(),
+        }
+    }
+}
+
+#[expect(clippy::ref_option, reason = "serde's signature")]
+fn place<S: serde::Serializer>(place: &Option<Place>, to: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Shown<'a> {
+        file: &'a str,
+        line: usize,
+        column: usize,
+    }
+    let shown = place.as_ref().map(|Place { source, line, column }| Shown {
+        file: source,
+        line: *line,
+        column: *column,
+    });
+    shown.serialize(to)
+}
+
+/// Two lines per finding, and a summary.
+pub(super) fn text(findings: &[Located], colour: bool) -> String {
+    let mut out = String::new();
+    for finding in findings {
+        let Located { code, level, kind, object, field, message, suggestion, .. } = finding;
+        let place = finding.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+        let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
+        let level = paint(level, code, colour);
+        let _ = writeln!(out, "{place}{level}: {kind} {object}: {field}{message}");
+        let _ = writeln!(out, "    {suggestion}");
+    }
+    let count =
+        |level: Level| findings.iter().filter(|finding| finding.level == level.to_string()).count();
+    let _ = writeln!(
+        out,
+        "{} errors, {} warnings, {} notes",
+        count(Level::Error),
+        count(Level::Warning),
+        count(Level::Note)
+    );
+    out
+}
+
+fn paint(level: &str, code: &str, colour: bool) -> String {
+    let number = match level {
+        "error" => 31,
+        "warning" => 33,
+        _ => 36,
+    };
+    if colour {
+        format!("\u{1b}[{number}m{level}[{code}]\u{1b}[0m")
+    } else {
+        format!("{level}[{code}]")
+    }
+}

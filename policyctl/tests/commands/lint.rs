@@ -1,0 +1,90 @@
+//! `policyctl lint`.
+
+use std::io;
+
+use serde_json::Value;
+
+use crate::program::{assert_answers, assert_code, policyctl, policyctl_on, told};
+
+/// A policy whose egress rules are not in force (NP012, an error), in a namespace that it isolates
+/// only in part (NP014, a note).
+const MISTAKE: &str = "\
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: p
+  namespace: web
+spec:
+  podSelector: {}
+  policyTypes: [Ingress]
+  egress:
+  - to: [{podSelector: {}}]
+";
+
+#[test]
+fn a_finding_stands_at_its_line_and_column() -> io::Result<()> {
+    let output = policyctl_on(MISTAKE, &["lint"])?;
+    assert_code(&output, 1);
+    assert_answers(
+        &output,
+        &[
+            "-:9:3: error[NP012]: NetworkPolicy web/p: spec.egress: ",
+            "1 errors, 0 warnings, 1 notes",
+        ],
+    );
+    Ok(())
+}
+
+#[test]
+fn deny_sets_the_exit_code() -> io::Result<()> {
+    let fine = MISTAKE.replace("[Ingress]", "[Ingress, Egress]").replace("{podSelector: {}}", "");
+    let note = MISTAKE.replace("  egress:\n  - to: [{podSelector: {}}]\n", "");
+    #[rustfmt::skip]
+    let cases = [
+        (MISTAKE,          "error",   1),
+        (MISTAKE,          "never",   0),
+        (note.as_str(),    "warning", 0),
+        (note.as_str(),    "note",    1),
+        (fine.as_str(),    "error",   0),
+    ];
+    for (text, level, code) in cases {
+        let output = policyctl_on(text, &["lint", "--deny", level])?;
+        println!("{level}");
+        assert_code(&output, code);
+    }
+    Ok(())
+}
+
+#[test]
+fn programs_get_the_place_too() -> io::Result<()> {
+    let output = policyctl_on(MISTAKE, &["lint", "-o", "json"])?;
+    let found: Value = serde_json::from_slice(&output.stdout)?;
+    let findings = found["findings"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let error = findings.iter().find(|finding| finding["code"] == "NP012");
+    assert_eq!(error.map(|error| &error["place"]["line"]), Some(&Value::from(9)), "{found}");
+
+    let output = policyctl_on(MISTAKE, &["lint", "-o", "sarif"])?;
+    let log: Value = serde_json::from_slice(&output.stdout)?;
+    let run = &log["runs"][0];
+    let results = run["results"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let error = results.iter().find(|result| result["ruleId"] == "NP012");
+    let Some(error) = error else { panic!("{}", told(&output)) };
+    assert_eq!(error["level"], "error");
+    assert_eq!(error["locations"][0]["physicalLocation"]["region"]["startLine"], 9);
+    let index = error["ruleIndex"].as_u64().and_then(|index| usize::try_from(index).ok());
+    let rule = index.map(|index| &run["tool"]["driver"]["rules"][index]["id"]);
+    assert_eq!(rule, Some(&Value::from("NP012")));
+    Ok(())
+}
+
+#[test]
+fn a_code_is_explained() -> io::Result<()> {
+    let output = policyctl(&["lint", "--explain", "np013"]).output()?;
+    assert_code(&output, 0);
+    assert_answers(&output, &["NP013 and-split-into-two-items", "one more dash"]);
+    let output = policyctl(&["lint", "--explain", "NP999"]).output()?;
+    assert_code(&output, 2);
+    assert!(told(&output).contains("NP001"), "{}", told(&output));
+    assert_code(&policyctl(&["lint"]).output()?, 2);
+    Ok(())
+}

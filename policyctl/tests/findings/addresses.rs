@@ -1,0 +1,92 @@
+//! NP008, NP009, NP010, NP015: blocks of addresses.
+
+use ipnetwork::IpNetwork;
+use policy_core::{
+    lint::{Level, lint},
+    model::{IpBlock, NetworkPolicy, ObjectName, Peer, Rule, Selector, Snapshot},
+};
+
+use crate::{assert_found, found, policy};
+
+fn egress(peers: &str) -> String {
+    format!("{{podSelector: {{}}, policyTypes: [Egress], egress: [{{to: [{peers}]}}]}}")
+}
+
+const FIRST: Option<&str> = Some("spec.egress[0].to[0].ipBlock");
+
+#[test]
+fn np008_a_block_that_covers_the_cluster() {
+    #[rustfmt::skip]
+    let cases = [
+        ("pods",                    "{ipBlock: {cidr: 10.0.0.0/16}}",                             FIRST),
+        ("a Service",               "{ipBlock: {cidr: 10.96.0.0/12}}",                            FIRST),
+        ("everything",              "{ipBlock: {cidr: 0.0.0.0/0}}",                               FIRST),
+        ("the world outside",       "{ipBlock: {cidr: 0.0.0.0/0, except: [10.0.0.0/8]}}",         None),
+        ("an address outside",      "{ipBlock: {cidr: 198.51.100.0/24}}",                         None),
+    ];
+    for (claim, peer, field) in cases {
+        assert_found(claim, "NP008", &egress(peer), field);
+    }
+    let findings = found(&policy("p", &egress("{ipBlock: {cidr: 0.0.0.0/0}}")));
+    let level = findings.iter().find(|finding| finding.code == "NP008").map(|found| found.level);
+    assert_eq!(level, Some(Level::Note), "everything is pods, too");
+}
+
+#[test]
+fn np009_an_except_outside_its_block() {
+    let block = |cidr: &str, except: &str| IpBlock {
+        cidr: cidr.parse::<IpNetwork>().expect("a block"),
+        except: vec![except.parse().expect("a block")],
+    };
+    #[rustfmt::skip]
+    let cases = [
+        ("beside it",   block("10.0.0.0/24", "10.0.1.0/28"), 1),
+        ("around it",   block("10.0.0.0/24", "10.0.0.0/8"),  1),
+        ("all of it",   block("10.0.0.0/24", "10.0.0.0/24"), 1),
+        ("a part",      block("10.0.0.0/24", "10.0.0.0/28"), 0),
+    ];
+    for (claim, block, want) in cases {
+        // Files with such a block are refused, so it is put together here.
+        let rule = Rule { peers: vec![Peer::Block(block)], ports: Vec::new() };
+        let policy = NetworkPolicy {
+            subject: Some(Selector::default()),
+            ingress: vec![rule],
+            ..NetworkPolicy::default()
+        };
+        let policies = [(ObjectName::new("web", "p"), policy)].into();
+        let findings = lint(&Snapshot { policies, ..Snapshot::default() });
+        let count = findings.iter().filter(|finding| finding.code == "NP009").count();
+        assert_eq!(count, want, "{claim}");
+    }
+}
+
+#[test]
+fn np010_nodes_that_stay_open_at_another_address() {
+    #[rustfmt::skip]
+    let cases = [
+        ("the external address stays open",   "{ipBlock: {cidr: 0.0.0.0/0, except: [192.168.0.0/24]}}",                    FIRST),
+        ("both are shut",                     "{ipBlock: {cidr: 0.0.0.0/0, except: [192.168.0.0/24, 203.0.113.0/24]}}",    None),
+        ("nodes are no concern",              "{ipBlock: {cidr: 0.0.0.0/0, except: [10.0.0.0/8]}}",                        None),
+        ("one is opened on purpose",          "{ipBlock: {cidr: 0.0.0.0/0, except: [192.168.0.0/24, 203.0.113.0/24]}}, {ipBlock: {cidr: 203.0.113.1/32}}", None),
+    ];
+    for (claim, peer, field) in cases {
+        assert_found(claim, "NP010", &egress(peer), field);
+    }
+}
+
+#[test]
+fn np015_a_metadata_address_that_is_reachable() {
+    #[rustfmt::skip]
+    let cases = [
+        ("everything",             egress("{ipBlock: {cidr: 0.0.0.0/0}}"),                                         FIRST),
+        ("everything, by IPv6",    egress("{ipBlock: {cidr: \"::/0\"}}"),                                          FIRST),
+        ("no peers",               "{podSelector: {}, policyTypes: [Egress], egress: [{}]}".to_owned(),            Some("spec.egress[0]")),
+        ("excepted",               egress("{ipBlock: {cidr: 0.0.0.0/0, except: [169.254.169.254/32]}}"),           None),
+        ("elsewhere",              egress("{ipBlock: {cidr: 198.51.100.0/24}}"),                                   None),
+        ("another port",           "{podSelector: {}, policyTypes: [Egress], egress: [{ports: [{port: 443}]}]}".to_owned(), None),
+        ("ingress",                "{podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 0.0.0.0/0}}]}]}".to_owned(), None),
+    ];
+    for (claim, spec, field) in cases {
+        assert_found(claim, "NP015", &spec, field);
+    }
+}
