@@ -1,6 +1,7 @@
 //! Which machines the lab has, and at which addresses. Pure.
 
 mod spare;
+mod subnet;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,6 +11,7 @@ use std::{
 
 use policy_core::model::{Family, ObjectName, Phase, Snapshot};
 use spare::Spare;
+pub(super) use subnet::around;
 
 /// Name of the node for pods that name none.
 pub const SPARE_NODE: &str = "lab-node";
@@ -84,6 +86,8 @@ pub struct Blueprint {
     pub hosts: BTreeMap<String, Vec<IpAddr>>,
     /// The machine at each address.
     pub owners: BTreeMap<IpAddr, Machine>,
+    /// Gateway addresses of pods that somebody asks for, and the node that has each.
+    pub gateways: BTreeMap<IpAddr, String>,
     /// Service addresses, which no machine has.
     pub frontends: BTreeSet<IpAddr>,
     /// What was made up or left out, for the reader.
@@ -185,7 +189,7 @@ fn claim_all(plan: &mut Blueprint) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes a host for each address that somebody must have and nobody has.
+/// Makes a host for each address that somebody must have and nobody has; a gateway's is its node's.
 fn invite(plan: &mut Blueprint, snapshot: &Snapshot, strangers: &BTreeSet<IpAddr>) {
     let backends = snapshot
         .endpoint_slices
@@ -196,6 +200,12 @@ fn invite(plan: &mut Blueprint, snapshot: &Snapshot, strangers: &BTreeSet<IpAddr
             || plan.frontends.contains(&address)
             || !possible(address)
         {
+            continue;
+        }
+        if let Some(node) = subnet::gateway_of(plan, address).map(str::to_owned) {
+            plan.notes.push(format!("{address} is the gateway address of the pods of node {node}"));
+            plan.owners.insert(address, Machine::Node(node.clone()));
+            plan.gateways.insert(address, node);
             continue;
         }
         let name = address.to_string();

@@ -169,6 +169,9 @@ fn route_to_pods(pieces: &mut Vec<Piece>, machine: &Machine, plan: &Blueprint) {
         }
         pieces.extend(through(plan, &pod.node, &pod.addresses));
     }
+    let others =
+        plan.gateways.iter().filter(|(_, node)| *machine != Machine::Node((*node).clone()));
+    pieces.extend(others.flat_map(|(gateway, node)| through(plan, node, [gateway])));
     match machine {
         Machine::Node(_) => {
             let families = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];

@@ -2,7 +2,7 @@
 
 use std::{fs, io};
 
-use crate::program::{TOPOLOGIES, assert_code, lab_on};
+use crate::program::{TOPOLOGIES, assert_code, lab, lab_on, told};
 
 /// Three nodes that declare nothing, with pods of one subnet; two host-network pods at one
 /// address and port; a dual-stack host.
@@ -83,6 +83,24 @@ fn pods_are_reached_wherever_they_are() -> io::Result<()> {
         let output = lab_on(CLUSTER, &["--topology", topology, "--expect", &path])?;
         println!("{topology}");
         assert_code(&output, 0);
+    }
+    Ok(())
+}
+
+/// S38: nobody declares the gateway address of a node's pods, yet the node has it.
+#[test]
+fn the_gateway_address_of_pods_is_their_nodes() -> io::Result<()> {
+    for topology in TOPOLOGIES {
+        let ends = ["--from", "kube-system/kubelet", "--from", "shop/neighbour"];
+        let gateway = ["--to", "10.244.1.1", "--port", "10250", "--topology", topology];
+        let file = ["-f", "examples/gateway-address.yaml"];
+        let output = lab(&[&file[..], &ends, &gateway].concat()).output()?;
+        assert_code(&output, 0);
+        let text = told(&output);
+        assert!(
+            text.contains("10.244.1.1 is the gateway address of the pods of node node-b"),
+            "{text}"
+        );
     }
     Ok(())
 }

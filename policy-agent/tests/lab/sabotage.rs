@@ -41,6 +41,22 @@ fn anti_spoofing_left_out_is_noticed() -> io::Result<()> {
     is_noticed("anti-spoofing", "a forged source address")
 }
 
+/// S46: the victim of the example may send anything to the receiver, so that nothing but the
+/// check of sources is in the way.
+#[test]
+fn a_borrowed_address_gets_through_where_sources_are_not_checked() -> io::Result<()> {
+    for topology in TOPOLOGIES {
+        let file = ["-f", "examples/spoofed-source.yaml", "--without", "anti-spoofing"];
+        let output = lab(&file).args(["--topology", topology]).output()?;
+        assert_code(&output, 1);
+        let text = told(&output);
+        for line in ["sending as 10.244.0.11 to shop/vault (10.244.1.10)) got through", "fd00"] {
+            assert!(text.contains(line), "{line:?} is not in\n{text}");
+        }
+    }
+    Ok(())
+}
+
 /// The last address of a subnet is the broadcast address of its bridge: nothing gets there.
 #[test]
 fn a_lab_that_does_not_work_without_policies_gives_no_verdict() -> io::Result<()> {

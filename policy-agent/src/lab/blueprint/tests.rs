@@ -103,6 +103,27 @@ fn addresses_that_nobody_has_become_hosts() -> Result<(), Error> {
 }
 
 #[test]
+fn the_first_address_of_a_nodes_pods_is_its_gateway() -> Result<(), Error> {
+    let pods = [("x", pod(Some("a"), &["10.0.0.5"])), ("y", pod(Some("b"), &["10.0.1.5"]))];
+    let strangers = BTreeSet::from([ip("10.0.0.1"), ip("10.0.2.1")]);
+    let plan = draw(&mut cluster(&pods), &BTreeMap::new(), &strangers)?;
+    assert_eq!(plan.gateways, BTreeMap::from([(ip("10.0.0.1"), "a".to_owned())]));
+    assert_eq!(plan.owners[&ip("10.0.0.1")], Machine::Node("a".to_owned()));
+    assert_eq!(plan.owners[&ip("10.0.2.1")], Machine::Host("10.0.2.1".to_owned()));
+    assert!(!plan.nodes["a"].contains(&ip("10.0.0.1")), "no address that the cluster knows");
+    Ok(())
+}
+
+#[test]
+fn a_subnet_that_nodes_share_has_no_gateway_of_one_node() -> Result<(), Error> {
+    let pods = [("x", pod(Some("a"), &["10.0.0.5"])), ("y", pod(Some("b"), &["10.0.0.6"]))];
+    let strangers = BTreeSet::from([ip("10.0.0.1")]);
+    let plan = draw(&mut cluster(&pods), &BTreeMap::new(), &strangers)?;
+    assert!(plan.gateways.is_empty());
+    Ok(())
+}
+
+#[test]
 fn nothing_to_build_is_an_error() {
     assert_eq!(drawn(&mut Snapshot::default()), Err(Error::NoPod));
     assert_eq!(drawn(&mut cluster(&[("x", pod(Some("a"), &[]))])), Err(Error::NoPod));

@@ -1,15 +1,10 @@
-//! Pods' subnets, which manifests do not name, and the gateway address in each.
+//! The gateway address in each subnet of pods.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnetwork::IpNetwork;
 
-use crate::lab::blueprint::Blueprint;
-
-/// Prefix of a node's pods in IPv4, as kubeadm's clusters have it by default.
-const PREFIX4: u8 = 24;
-/// In IPv6.
-const PREFIX6: u8 = 64;
+use crate::lab::blueprint::{Blueprint, around};
 
 /// A subnet and the gateway address in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,13 +48,6 @@ impl Subnets {
     }
 }
 
-/// The subnet around an address.
-fn around(address: IpAddr) -> Option<IpNetwork> {
-    let prefix = if address.is_ipv4() { PREFIX4 } else { PREFIX6 };
-    let network = IpNetwork::new(address, prefix).ok()?;
-    IpNetwork::new(network.network(), prefix).ok()
-}
-
 /// Whether something else than pods is in the subnet.
 fn foreign(network: IpNetwork, plan: &Blueprint) -> bool {
     let outer = plan.nodes.values().chain(plan.hosts.values()).flatten();
@@ -68,7 +56,10 @@ fn foreign(network: IpNetwork, plan: &Blueprint) -> bool {
 
 /// The first address of the subnet, as `host-local` chooses it, unless somebody has it.
 fn gateway(network: IpNetwork, plan: &Blueprint) -> IpAddr {
-    let free = |at: &IpAddr| !plan.owners.contains_key(at) && !plan.frontends.contains(at);
+    let free = |at: &IpAddr| {
+        plan.gateways.contains_key(at)
+            || !plan.owners.contains_key(at) && !plan.frontends.contains(at)
+    };
     let mut candidates = network.iter().skip(1);
     candidates.find(free).unwrap_or_else(|| network.network())
 }

@@ -95,6 +95,19 @@ fn a_gateway_takes_nobodys_address() {
 }
 
 #[test]
+fn a_gateway_that_is_asked_for_is_where_it_is_expected_and_reached_from_everywhere() {
+    let mut plan = blueprint(TWO);
+    plan.owners.insert(ip("10.244.0.1"), Machine::Node("a".to_owned()));
+    plan.gateways.insert(ip("10.244.0.1"), "a".to_owned());
+    let layout = lay_out(&plan, Topology::Bridge);
+    assert!(pieces(&layout, "node/a").contains(&address("10.244.0.1", 24, BRIDGE)));
+    for machine in ["node/b", "host/out"] {
+        let there = route("10.244.0.1/32", Some("192.168.1.1"), UPLINK);
+        assert!(pieces(&layout, machine).contains(&there), "{machine}");
+    }
+}
+
+#[test]
 fn an_ipv6_pod_gets_ipv6_routes() {
     let mut plan = blueprint(&[("x", "a", "fd00:10:244::5")]);
     plan.nodes.insert("a".to_owned(), vec![ip("192.168.1.1"), ip("2001:2::1")]);
