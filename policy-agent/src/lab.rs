@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod netns;
 pub mod nft;
 pub mod proxy;
+mod sctp;
 pub mod serve;
 mod socket;
 pub mod spoof;

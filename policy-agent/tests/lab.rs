@@ -16,6 +16,8 @@ mod remains;
 mod sabotage;
 #[path = "lab/schema.rs"]
 mod schema;
+#[path = "lab/sctp.rs"]
+mod sctp;
 #[path = "lab/services.rs"]
 mod services;
 #[path = "lab/sizes.rs"]

@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     ledger::{Claim, Ledger},
     netns::{self, Namespace},
-    socket,
+    sctp, socket,
 };
 
 /// How long a probe waits: long enough for the second repetition of a SYN.
@@ -36,7 +36,7 @@ const REPEATS: [Duration; 4] = [
     Duration::from_secs(2),
 ];
 
-/// Bytes of an answer: a token, a name and an address, with room to spare.
+/// Bytes of an answer: headers, a token, a name and an address, with room to spare.
 const ANSWER: usize = 1024;
 
 /// A connection to try.
@@ -48,7 +48,7 @@ pub struct Attempt {
     pub source: Option<IpAddr>,
     /// Where to.
     pub destination: SocketAddr,
-    /// TCP or UDP.
+    /// By which protocol.
     pub protocol: Protocol,
     /// Addresses that its packets may carry, translated ones included.
     pub addresses: BTreeSet<IpAddr>,
@@ -124,6 +124,8 @@ enum OpenError {
 enum Caller {
     Tcp(TcpSocket),
     Udp(UdpSocket),
+    /// A raw IP socket.
+    Sctp(UdpSocket),
 }
 
 impl Caller {
@@ -137,7 +139,7 @@ impl Caller {
             Ok(match attempt.protocol {
                 Protocol::Tcp => Self::Tcp(socket::caller(source)?),
                 Protocol::Udp => Self::Udp(socket::datagram(source)?),
-                Protocol::Sctp => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
+                Protocol::Sctp => Self::Sctp(socket::sctp(source.ip())?),
             })
         })
     }
@@ -154,17 +156,32 @@ impl Caller {
             Self::Udp(socket) => {
                 socket.connect(destination).await?;
                 let token = format!("{port} asks ");
-                ask(&socket, &token).await
+                let name = |answer: &[u8]| {
+                    let name = answer.strip_prefix(token.as_bytes())?;
+                    Some(String::from_utf8_lossy(name).into_owned())
+                };
+                ask(&socket, token.as_bytes(), name).await
+            }
+            Self::Sctp(raw) => {
+                // IPv6 takes a port here for a protocol number.
+                raw.connect(SocketAddr::new(destination.ip(), 0)).await?;
+                let (ipv4, far) = (destination.is_ipv4(), destination.port());
+                let name = |answer: &[u8]| sctp::name_in(answer, ipv4, port, far);
+                ask(&raw, &sctp::init(port, far), name).await
             }
         }
     }
 }
 
-/// Sends the token, again and again, until it comes back with a name behind.
-async fn ask(socket: &UdpSocket, token: &str) -> io::Result<String> {
+/// Sends a question, again and again, until a name is in what comes back.
+async fn ask(
+    socket: &UdpSocket,
+    question: &[u8],
+    name_in: impl Fn(&[u8]) -> Option<String>,
+) -> io::Result<String> {
     let repeat = async {
         for wait in REPEATS {
-            socket.send(token.as_bytes()).await?;
+            socket.send(question).await?;
             sleep(wait).await;
         }
         std::future::pending::<io::Result<()>>().await
@@ -173,9 +190,8 @@ async fn ask(socket: &UdpSocket, token: &str) -> io::Result<String> {
         let mut buffer = [0; ANSWER];
         loop {
             let length = socket.recv(&mut buffer).await?;
-            let answer = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            if let Some(name) = answer.strip_prefix(token) {
-                return Ok(name.to_owned());
+            if let Some(name) = name_in(&buffer[..length]) {
+                return Ok(name);
             }
         }
     };

@@ -70,12 +70,7 @@ impl Campaign {
     #[must_use]
     pub fn plan(probes: &[Probe], blueprint: &Blueprint, network: &Network, proxy: &Proxy) -> Self {
         let mut campaign = Self::default();
-        let mut unsupported = 0_usize;
         for probe in probes {
-            if probe.protocol == Protocol::Sctp {
-                unsupported += 1;
-                continue;
-            }
             match plan(probe, blueprint, network, proxy) {
                 Some((planned, places)) => {
                     campaign.served.extend(places);
@@ -83,9 +78,6 @@ impl Campaign {
                 }
                 None => campaign.left_out.push(format!("{} -> {}", probe.from, probe.to)),
             }
-        }
-        if unsupported > 0 {
-            campaign.left_out.push(format!("{unsupported} probes by SCTP"));
         }
         campaign
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     blueprint::{Blueprint, Machine},
     build::Network,
-    netns, socket,
+    netns, sctp, socket,
 };
 
 /// Bytes of a datagram that are sent back; a probe's token is shorter.
@@ -74,40 +74,47 @@ pub fn start(network: &Network, plan: &Blueprint, served: &Served) -> Result<Joi
         let Some(namespace) = network.machines.get(machine) else {
             continue;
         };
-        let sockets = namespace.run(|| listen(machine, &places))?;
-        for (name, socket) in sockets {
+        for socket in namespace.run(|| listen(machine, &places))? {
             match socket {
-                Socket::Tcp(listener) => servers.spawn(serve_tcp(listener, name)),
-                Socket::Udp(socket) => servers.spawn(serve_udp(socket, name)),
+                Socket::Tcp(listener, name) => servers.spawn(serve_tcp(listener, name)),
+                Socket::Udp(socket, name) => servers.spawn(serve_udp(socket, name)),
+                Socket::Sctp(raw, names) => servers.spawn(sctp::serve(raw, names)),
             };
         }
     }
     Ok(servers)
 }
 
+/// A socket and what its server says.
 enum Socket {
-    Tcp(TcpListener),
-    Udp(UdpSocket),
+    Tcp(TcpListener, String),
+    Udp(UdpSocket, String),
+    /// A raw one, of all ports of an address.
+    Sctp(UdpSocket, BTreeMap<u16, String>),
 }
 
-fn listen(
-    machine: &Machine,
-    places: &[(SocketAddr, Protocol)],
-) -> Result<Vec<(String, Socket)>, Error> {
+fn listen(machine: &Machine, places: &[(SocketAddr, Protocol)]) -> Result<Vec<Socket>, Error> {
     let mut sockets = Vec::new();
+    let mut by_sctp = BTreeMap::<IpAddr, BTreeMap<u16, String>>::new();
+    let open = |address: SocketAddr, protocol, opened: io::Result<Socket>| {
+        let machine = machine.clone();
+        opened.map_err(|source| Error::Listen { machine, address, protocol, source })
+    };
     for (address, protocol) in places {
+        let name = name_of(machine, *address);
         let opened = match protocol {
-            Protocol::Tcp => socket::listener(*address).map(Socket::Tcp),
-            Protocol::Udp => socket::datagram(*address).map(Socket::Udp),
-            Protocol::Sctp => continue,
+            Protocol::Tcp => socket::listener(*address).map(|socket| Socket::Tcp(socket, name)),
+            Protocol::Udp => socket::datagram(*address).map(|socket| Socket::Udp(socket, name)),
+            Protocol::Sctp => {
+                by_sctp.entry(address.ip()).or_default().insert(address.port(), name);
+                continue;
+            }
         };
-        let opened = opened.map_err(|source| Error::Listen {
-            machine: machine.clone(),
-            address: *address,
-            protocol: *protocol,
-            source,
-        })?;
-        sockets.push((name_of(machine, *address), opened));
+        sockets.push(open(*address, *protocol, opened)?);
+    }
+    for (address, names) in by_sctp {
+        let opened = socket::sctp(address).map(|raw| Socket::Sctp(raw, names));
+        sockets.push(open(SocketAddr::new(address, 0), Protocol::Sctp, opened)?);
     }
     Ok(sockets)
 }

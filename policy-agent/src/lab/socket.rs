@@ -1,8 +1,11 @@
 //! Sockets made inside a namespace, for use outside of it.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 
 /// Connections that may wait to be accepted; every probe of a port may come at once.
@@ -35,4 +38,14 @@ pub(super) fn caller(address: SocketAddr) -> io::Result<TcpSocket> {
 /// A UDP socket.
 pub(super) fn datagram(address: SocketAddr) -> io::Result<UdpSocket> {
     UdpSocket::from_std(bound(address, Type::DGRAM)?.into())
+}
+
+/// A raw socket that sends and receives whole SCTP packets, in IPv4 with the IP header in front of
+/// those received. It goes by the type of a socket for datagrams, and its ports are 0.
+pub(super) fn sctp(address: IpAddr) -> io::Result<UdpSocket> {
+    let address = SocketAddr::new(address, 0);
+    let kind = Type::RAW.nonblocking();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::SCTP))?;
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
 }
