@@ -2,6 +2,7 @@
 
 mod lab;
 mod progress;
+mod run;
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -22,6 +23,8 @@ struct Arguments {
 enum Command {
     /// Builds a cluster out of network namespaces and probes it through the real dataplane
     Lab(lab::Arguments),
+    /// Enforces the policies of a folder of manifests in this network namespace, until it is told to end
+    Run(run::Arguments),
 }
 
 /// Runs what the command line asks for.
@@ -31,6 +34,7 @@ pub fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     let run = || match command {
         Command::Lab(arguments) => lab::main(arguments),
+        Command::Run(arguments) => run::main(arguments),
     };
     // A panic has printed itself and unwound what stood; it is the tool's failure.
     let code = panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or(exit::FAILED);

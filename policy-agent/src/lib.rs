@@ -1,7 +1,9 @@
 //! The node agent: finds pods' interfaces, compiles, plans, and writes what follows to the kernel.
 
 pub mod cli;
+pub mod daemon;
 pub mod dataplane;
 pub mod lab;
 pub mod net;
 pub mod node;
+pub mod source;

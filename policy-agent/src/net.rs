@@ -7,6 +7,7 @@ mod address;
 pub mod build;
 mod dump;
 mod link;
+mod watch;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,6 +21,8 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 
 use link::{Link, Peer};
+
+pub use watch::Changes;
 
 /// How often a link that hides its peer is asked again.
 const ATTEMPTS: usize = 3;
@@ -68,8 +71,6 @@ pub struct Discovered {
 }
 
 /// An rtnetlink socket in one network namespace.
-///
-/// Room for link events: a second socket that joins `RTNLGRP_LINK` belongs here.
 #[derive(Debug)]
 pub struct Network {
     handle: Handle,

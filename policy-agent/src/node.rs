@@ -66,6 +66,9 @@ pub enum NodeError {
         #[source]
         source: Box<DataplaneError>,
     },
+    /// An interface without a known pod is not as it was asked for.
+    #[error("cannot guard the interfaces that lead to no known pod")]
+    Guard(#[source] Box<DataplaneError>),
 }
 
 /// A node under control, in the network namespace of the thread that started it.
@@ -78,6 +81,8 @@ pub struct Node {
     dataplane: Dataplane,
     actual: Actual,
     options: PlanOptions,
+    /// Whether interfaces without a known pod have the classifiers too.
+    guards: bool,
 }
 
 impl Node {
@@ -106,6 +111,7 @@ impl Node {
             dataplane,
             actual: Actual::default(),
             options: PlanOptions { may_spoof: !parts.anti_spoofing },
+            guards: unknown_endpoints == UnknownEndpoints::Drop,
         })
     }
 
@@ -129,6 +135,10 @@ impl Node {
                 source: Box::new(source),
             })?;
             self.actual.apply(step);
+        }
+        if self.guards {
+            let unknown = interfaces_without_pod.iter().copied().collect();
+            self.dataplane.guard(&unknown).map_err(|source| NodeError::Guard(Box::new(source)))?;
         }
         Ok(Reconciled {
             faults,

@@ -1,5 +1,7 @@
 //! Steps of a plan, carried out.
 
+use std::collections::BTreeSet;
+
 use policy_common::{
     endpoint::{Endpoint, OTHER_NODE, OWN_NODE},
     frontend::Frontend,
@@ -61,6 +63,34 @@ impl Dataplane {
                 maps.port_chunks.delete_where(|key| key.bitmap == *bitmap)
             }
         }
+    }
+
+    /// Keeps the classifiers on interfaces that have no endpoint, where they do with every packet
+    /// what [`Options`](super::Options) say, and takes them off those that are no longer `unknown`.
+    ///
+    /// # Errors
+    ///
+    /// The first failure; an interface that went meanwhile is none.
+    pub fn guard(&mut self, unknown: &BTreeSet<u32>) -> Result<(), DataplaneError> {
+        let attached: Vec<u32> = self.attachments.keys().copied().collect();
+        for ifindex in attached.into_iter().filter(|ifindex| !unknown.contains(ifindex)) {
+            if self.maps.endpoints.get(&ifindex)?.is_none()
+                && let Some(attachment) = self.attachments.remove(&ifindex)
+            {
+                attachment.detach(ifindex)?;
+            }
+        }
+        for &ifindex in unknown {
+            if self.attachments.contains_key(&ifindex) {
+                continue;
+            }
+            match self.classifiers.attach(ifindex) {
+                Ok(attachment) => drop(self.attachments.insert(ifindex, attachment)),
+                Err(DataplaneError::InterfaceMissing { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Waits for the classifiers that run now, if an endpoint was written since it last did.

@@ -75,6 +75,15 @@ impl<K: Pod + Debug, V: Pod> Hash<K, V> {
         self.map.insert(key, value, 0).map_err(|source| self.refused(key, source))
     }
 
+    /// Reads an entry if there is one.
+    pub(super) fn get(&self, key: &K) -> Result<Option<V>, DataplaneError> {
+        match self.map.get(key, 0) {
+            Ok(value) => Ok(Some(value)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(source) => Err(self.unreadable(source)),
+        }
+    }
+
     /// Deletes an entry if there is one.
     pub(super) fn delete(&mut self, key: &K) -> Result<(), DataplaneError> {
         let result = self.map.remove(key);

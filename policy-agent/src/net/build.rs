@@ -127,6 +127,16 @@ impl Wiring {
         refused(changed, || format!("carrier to interface {index}"))
     }
 
+    /// Deletes an interface, and the far end of a veth with it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`].
+    pub async fn delete(&self, index: u32) -> Result<(), Error> {
+        let deleted = self.handle.link().del(index).execute().await;
+        refused(deleted, || format!("the end of interface {index}"))
+    }
+
     /// Gives an interface that is down a hardware address.
     ///
     /// # Errors

@@ -1,0 +1,145 @@
+//! `policy-agent run`.
+
+use std::{fs, io, path::PathBuf};
+
+use clap::{Args, ValueEnum};
+use policy_cli::{exit, terminal};
+use tokio::{
+    runtime,
+    signal::unix::{Signal, SignalKind, signal},
+};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    daemon::{self, DaemonConfig, DaemonError},
+    dataplane::UnknownEndpoints,
+    node::NodeConfig,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  policy-agent run --manifests /etc/policy
+      enforces what the folder says in this network namespace, and follows its changes
+  policy-agent run --manifests cluster.yaml --node worker-1 --log-format json
+      the pods of one node of a whole cluster's dump
+
+A folder that is broken leaves the last good state in force.
+
+Environment:
+  RUST_LOG  what is logged on standard error, `info` by default
+
+Exit codes:
+  0  ended by SIGINT or SIGTERM
+  2  bad usage
+  3  the environment or the agent failed
+
+The agent needs root, and Linux with BTF.";
+
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Folder, or file, of ordinary manifests; watched for changes
+    #[arg(long, value_name = "DIR")]
+    manifests: PathBuf,
+
+    /// Name of the Node whose pods are here; the host's name by default
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+
+    /// What happens at interfaces that lead to no known pod
+    #[arg(long, value_name = "VERDICT", value_enum, default_value_t)]
+    unknown_endpoints: Unknown,
+
+    /// How log lines look on standard error
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
+}
+
+/// Verdict on what no pod is known for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Unknown {
+    /// Everything passes
+    #[default]
+    Pass,
+    /// Nothing passes, and that is counted
+    Drop,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: one object a line
+    Json,
+}
+
+/// Runs the daemon; the exit code.
+pub(super) fn main(arguments: Arguments) -> u8 {
+    log(arguments.log_format);
+    match run(arguments) {
+        Ok(()) => exit::FINE,
+        Err(error) => {
+            terminal::error(&error);
+            exit::FAILED
+        }
+    }
+}
+
+/// Why the daemon ended.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("cannot read the host's name; give --node")]
+    HostName(#[source] io::Error),
+    #[error("cannot start")]
+    Start(#[source] io::Error),
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+}
+
+fn run(arguments: Arguments) -> Result<(), Error> {
+    let Arguments { manifests, node, unknown_endpoints, log_format: _ } = arguments;
+    let node = match node {
+        Some(node) => node,
+        None => host_name().map_err(Error::HostName)?,
+    };
+    let unknown_endpoints = match unknown_endpoints {
+        Unknown::Pass => UnknownEndpoints::Pass,
+        Unknown::Drop => UnknownEndpoints::Drop,
+    };
+    let node = NodeConfig { unknown_endpoints, ..NodeConfig::new(node) };
+    let config = DaemonConfig { node, manifests };
+    // One thread: attaching goes by the network namespace of the thread.
+    let runtime =
+        runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
+    runtime.block_on(async {
+        let interrupt = signal(SignalKind::interrupt()).map_err(Error::Start)?;
+        let terminate = signal(SignalKind::terminate()).map_err(Error::Start)?;
+        Ok(daemon::run(config, ended(interrupt, terminate)).await?)
+    })
+}
+
+async fn ended(mut interrupt: Signal, mut terminate: Signal) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn host_name() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/hostname")?.trim_end().to_owned())
+}
+
+fn log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(terminal::coloured())
+        .with_target(false);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}

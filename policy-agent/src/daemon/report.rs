@@ -1,0 +1,81 @@
+//! What the daemon tells on its log: each thing when it changes, not each time it is seen.
+
+use std::{error::Error, time::Duration};
+
+use policy_core::{fault::Fault, model::ObjectName};
+use policy_manifest::Manifests;
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    node::{NodeError, Reconciled},
+    source::files::FilesError,
+};
+
+/// Remembers what was told.
+#[derive(Debug, Default)]
+pub(super) struct Reporter {
+    faults: Vec<Fault>,
+    waiting: Vec<ObjectName>,
+    interfaces: Vec<String>,
+}
+
+impl Reporter {
+    /// A reconciliation that came to its end; whether it changed anything.
+    pub(super) fn reconciled(&mut self, reconciled: Reconciled) -> bool {
+        let Reconciled { faults, steps, pods_without_interface, interfaces_without_pod } =
+            reconciled;
+        if steps > 0 {
+            info!(steps, "enforced");
+        }
+        if self.faults != faults {
+            for fault in &faults {
+                warn!("{fault:?}");
+            }
+            self.faults = faults;
+        }
+        for pod in pods_without_interface.iter().filter(|pod| !self.waiting.contains(pod)) {
+            warn!(%pod, "no interface leads to the pod: nothing is enforced at it yet");
+        }
+        self.waiting = pods_without_interface;
+        let interfaces: Vec<String> =
+            interfaces_without_pod.into_iter().map(|interface| interface.name).collect();
+        for interface in interfaces.iter().filter(|name| !self.interfaces.contains(name)) {
+            info!(%interface, "the interface leads to no known pod");
+        }
+        self.interfaces = interfaces;
+        steps > 0
+    }
+}
+
+/// Manifests that are good.
+pub(super) fn input(manifests: &Manifests) {
+    let snapshot = &manifests.snapshot;
+    let (pods, policies) = (snapshot.pods.len(), snapshot.policies.len());
+    info!(pods, policies, "manifests read");
+    for ignored in &manifests.ignored {
+        debug!("{ignored}");
+    }
+}
+
+/// Manifests that are not.
+pub(super) fn broken(error: &FilesError, has_state: bool) {
+    let stays = if has_state { "the last good state stays" } else { "nothing is changed yet" };
+    error!("manifests are not taken, {stays}: {}", chain(error));
+}
+
+/// A reconciliation that did not.
+pub(super) fn failed(error: &NodeError, wait: Duration) {
+    error!("{}; tried again in {wait:.1?}", chain(error));
+}
+
+/// An error and what caused it, in one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,196 @@
+//! A folder of ordinary manifests, read again whenever it changes.
+
+mod watch;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use policy_cli::{sources, terminal};
+use policy_manifest::{ManifestError, Manifests, Source, render};
+use thiserror::Error;
+use tokio::{sync::mpsc, time};
+
+use watch::Watch;
+
+/// How long a folder must have been quiet before it is read: an editor writes in several acts.
+const QUIET: Duration = Duration::from_millis(50);
+/// How often a folder is read although nothing was told of it: what links lead to is not watched.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Why a folder gives no state of a cluster. What was read before stays good.
+#[derive(Debug, Error)]
+pub enum FilesError {
+    /// A file or the folder cannot be read, or has no manifests.
+    #[error(transparent)]
+    Read(#[from] sources::Error),
+    /// What stands in them; nothing is taken in part (S54).
+    #[error("{}", render(.0, terminal::coloured()))]
+    Manifests(Vec<ManifestError>),
+}
+
+/// A folder, and what was last read of it.
+#[derive(Debug)]
+pub struct Files {
+    folder: PathBuf,
+    watch: Option<Watch>,
+    last: Option<Vec<Source>>,
+    /// The message of the last failure to read, so that it is told once.
+    failure: Option<String>,
+    looked: bool,
+}
+
+impl Files {
+    /// A folder, or a file; it is not read yet, and need not exist.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        let folder = folder.into();
+        Self { folder, watch: None, last: None, failure: None, looked: false }
+    }
+
+    /// What the folder holds: the first time at once, then whenever it holds something else.
+    ///
+    /// Cancelling it may delay the next answer by two seconds.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O and time enabled.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, once for each change.
+    pub async fn next(&mut self) -> Result<Manifests, FilesError> {
+        loop {
+            if self.looked {
+                self.changed().await;
+            } else {
+                // Watched before it is read, so that no change falls between.
+                self.watch = Watch::open(&self.folder).ok();
+                self.looked = true;
+            }
+            match sources::read(std::slice::from_ref(&self.folder)) {
+                Ok(read) if self.last.as_ref() == Some(&read) && self.failure.is_none() => {}
+                Ok(read) => {
+                    self.failure = None;
+                    let manifests = policy_manifest::read(&read).map_err(FilesError::Manifests);
+                    self.last = Some(read);
+                    return manifests;
+                }
+                Err(error) => {
+                    let message = chain(&error);
+                    if self.failure.as_ref() != Some(&message) {
+                        self.failure = Some(message);
+                        return Err(error.into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until something happened in the folder and it is quiet again, or it is time to look.
+    async fn changed(&mut self) {
+        let Some(watch) = &mut self.watch else {
+            time::sleep(LOOK / 8).await;
+            self.watch = Watch::open(&self.folder).ok();
+            return;
+        };
+        let Ok(mut outcome) = time::timeout(LOOK, watch.next()).await else { return };
+        while outcome.is_ok() {
+            match time::timeout(QUIET, watch.next()).await {
+                Ok(next) => outcome = next,
+                Err(_) => return,
+            }
+        }
+        // The folder itself went, or another has taken its place.
+        self.watch = Watch::open(&self.folder).ok();
+    }
+}
+
+/// Follows a folder for as long as the answers are received.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime with I/O and time enabled.
+#[must_use]
+pub fn follow(folder: &Path) -> mpsc::Receiver<Result<Manifests, FilesError>> {
+    let mut files = Files::new(folder);
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move { while sender.send(files.next().await).await.is_ok() {} });
+    receiver
+}
+
+fn chain(error: &sources::Error) -> String {
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    format!("{error}: {}", cause.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io};
+
+    use super::*;
+
+    const POD: &str = "{apiVersion: v1, kind: Pod, metadata: {name: NAME, namespace: a}}";
+
+    fn runtime() -> io::Result<tokio::runtime::Runtime> {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()
+    }
+
+    fn pods(outcome: Result<Manifests, FilesError>) -> Vec<String> {
+        match outcome {
+            Ok(manifests) => manifests.snapshot.pods.keys().map(ToString::to_string).collect(),
+            Err(error) => vec![error.to_string()],
+        }
+    }
+
+    async fn soon(files: &mut Files) -> Vec<String> {
+        match time::timeout(Duration::from_secs(1), files.next()).await {
+            Ok(outcome) => pods(outcome),
+            Err(_) => vec!["nothing within a second".to_owned()],
+        }
+    }
+
+    #[test]
+    fn a_change_is_followed_within_a_second_and_a_broken_file_told_once() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("a.yaml");
+        fs::write(&file, POD.replace("NAME", "one"))?;
+        runtime()?.block_on(async {
+            let mut files = Files::new(folder.path());
+            assert_eq!(soon(&mut files).await, ["a/one"]);
+            fs::write(&file, POD.replace("NAME", "two"))?;
+            assert_eq!(soon(&mut files).await, ["a/two"]);
+            fs::write(&file, "kind: [")?;
+            let broken = soon(&mut files).await;
+            assert!(broken[0].contains("a.yaml:1"), "{broken:?}");
+            assert_eq!(soon(&mut files).await, ["nothing within a second"]);
+            fs::write(folder.path().join("b.tmp"), POD.replace("NAME", "three"))?;
+            fs::rename(folder.path().join("b.tmp"), &file)?;
+            assert_eq!(soon(&mut files).await, ["a/three"]);
+            fs::remove_file(&file)?;
+            assert!(soon(&mut files).await[0].contains("holds no"), "an emptied folder");
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn a_folder_that_is_replaced_is_found_again() -> io::Result<()> {
+        let place = tempfile::tempdir()?;
+        let (folder, other) = (place.path().join("now"), place.path().join("next"));
+        for (folder, name) in [(&folder, "one"), (&other, "two")] {
+            fs::create_dir(folder)?;
+            fs::write(folder.join("a.yaml"), POD.replace("NAME", name))?;
+        }
+        runtime()?.block_on(async {
+            let mut files = Files::new(&folder);
+            assert_eq!(soon(&mut files).await, ["a/one"]);
+            fs::rename(&folder, place.path().join("before"))?;
+            fs::rename(&other, &folder)?;
+            assert_eq!(soon(&mut files).await, ["a/two"]);
+            fs::write(folder.join("a.yaml"), POD.replace("NAME", "three"))?;
+            assert_eq!(soon(&mut files).await, ["a/three"]);
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,93 @@
+//! The daemon follows files and links.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, UdpSocket},
+    time::Duration,
+};
+
+use anyhow::Result;
+
+use crate::{
+    machine::{Machine, POD as POD_IP, arrives, until},
+    manifests::{ALLOW_5000, DENY, POD},
+};
+
+const NODE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const SECOND: Duration = Duration::from_secs(1);
+/// A loaded machine starts a process and parses the kernel's types slowly.
+const START: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_change_of_a_file_is_enforced_within_a_second_and_a_broken_one_changes_nothing() -> Result<()> {
+    let machine = Machine::new()?;
+    machine.plug()?;
+    machine.write("pod.yaml", POD)?;
+    machine.write("policy.yaml", DENY)?;
+    let agent = machine.agent(&[])?;
+    until("nothing passes", START, || Ok(!arrives(&machine, 5000)?))?;
+    machine.write("policy.yaml", ALLOW_5000)?;
+    until("the port is opened", SECOND, || arrives(&machine, 5000))?;
+    assert!(!arrives(&machine, 5001)?, "another port");
+
+    machine.write("policy.yaml", &ALLOW_5000.replace("podSelector", "podSelectors"))?;
+    let broken = || Ok(machine.said("stderr").contains("policy.yaml:6:3"));
+    until("the broken file is told, with its place", SECOND, broken)?;
+    assert!(arrives(&machine, 5000)? && !arrives(&machine, 5001)?, "the last good state stays");
+
+    machine.write("policy.yaml", DENY)?;
+    until("the mended file is read", SECOND, || Ok(!arrives(&machine, 5000)?))?;
+    fs::remove_file(machine.manifests().join("policy.yaml"))?;
+    until("the policy is gone", SECOND, || arrives(&machine, 5001))?;
+    assert!(agent.terminate()?.success(), "{}", machine.said("stderr"));
+    Ok(())
+}
+
+#[test]
+fn a_veth_that_appears_is_attached_to_and_one_that_goes_is_forgotten() -> Result<()> {
+    let machine = Machine::new()?;
+    machine.write("all.yaml", &format!("{POD}---{ALLOW_5000}"))?;
+    let _agent = machine.agent(&["--log-format", "json"])?;
+    let waits = || Ok(machine.said("stderr").contains("no interface leads to the pod"));
+    until("the pod has no interface", START, waits)?;
+    for _ in 0..2 {
+        machine.plug()?;
+        until("the new link is under the policy", SECOND, || Ok(!arrives(&machine, 5001)?))?;
+        until("what is allowed passes", SECOND, || arrives(&machine, 5000))?;
+        let told = machine.said("stderr").matches("no interface leads to the pod").count();
+        machine
+            .node
+            .run(async || Ok(policy_agent::net::build::Wiring::open()?.delete(10).await?))?;
+        let forgotten = || {
+            let said = machine.said("stderr");
+            Ok(said.matches("no interface leads to the pod").count() > told)
+        };
+        until("the link is forgotten", SECOND, forgotten)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_interface_of_no_known_pod_is_cut_off_where_that_is_asked_for() -> Result<()> {
+    let machine = Machine::new()?;
+    machine.plug()?;
+    // The host outside is behind a veth too, and no pod: only the node itself can be reached.
+    let reached = || -> Result<bool> {
+        let at_node = machine.node.run(async || Ok(UdpSocket::bind((NODE, 5000))?))?;
+        at_node.set_read_timeout(Some(Duration::from_millis(50)))?;
+        machine
+            .pod
+            .run(async || Ok(UdpSocket::bind((POD_IP, 0))?.send_to(b"hello", (NODE, 5000))?))?;
+        Ok(at_node.recv(&mut [0; 8]).is_ok())
+    };
+    until("everything passes without an agent", START, reached)?;
+    machine.write("pod.yaml", &POD.replace("10.0.0.2", "10.0.0.99"))?;
+    let agent = machine.agent(&["--unknown-endpoints", "drop"])?;
+    until("nothing passes", START, || Ok(!reached()?))?;
+    machine.write("pod.yaml", POD)?;
+    until("a pod that is known passes", SECOND, reached)?;
+    machine.write("pod.yaml", &POD.replace("10.0.0.2", "10.0.0.99"))?;
+    until("a pod that is known no longer does not", SECOND, || Ok(!reached()?))?;
+    assert!(agent.terminate()?.success());
+    Ok(())
+}

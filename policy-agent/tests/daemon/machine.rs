@@ -1,0 +1,167 @@
+//! A node with a pod and a host outside, and the agent as a process in the node.
+
+use std::{
+    fs::{self, File},
+    net::{Ipv4Addr, UdpSocket},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, setns, unshare},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use policy_agent::net::build::Wiring;
+use tempfile::TempDir;
+
+use crate::namespace::{Namespace, add_addresses, end};
+
+/// The pod's address.
+pub(crate) const POD: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+/// The host outside.
+pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
+
+/// Namespaces, a folder of manifests and a bpffs of their own.
+pub(crate) struct Machine {
+    pub(crate) node: Namespace,
+    pub(crate) pod: Namespace,
+    pub(crate) host: Namespace,
+    /// Mount namespace in which `pins` is a bpffs; it goes with this.
+    mounts: File,
+    folder: TempDir,
+}
+
+impl Machine {
+    /// A node that routes between the host outside and the pod, which is not there yet.
+    pub(crate) fn new() -> Result<Self> {
+        let (node, pod, host) = (Namespace::new()?, Namespace::new()?, Namespace::new()?);
+        node.join(&end(20, "uplink"), &host, &end(2, "eth0"), &["10.1.0.2/24"])?;
+        node.run(async || {
+            fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
+            add_addresses(&Wiring::open()?, 20, &["10.1.0.1/24"]).await
+        })?;
+        let gateway = Some(Ipv4Addr::new(10, 1, 0, 1).into());
+        host.run(async || {
+            Ok(Wiring::open()?.add_route("10.0.0.0/24".parse()?, gateway, 2).await?)
+        })?;
+        let folder = tempfile::tempdir()?;
+        for name in ["manifests", "bpf"] {
+            fs::create_dir(folder.path().join(name))?;
+        }
+        let mounts = private_bpffs(&folder.path().join("bpf"))?;
+        Ok(Self { node, pod, host, mounts, folder })
+    }
+
+    /// The pod's link comes up.
+    pub(crate) fn plug(&self) -> Result<()> {
+        let pod = &end(2, "eth0");
+        self.node.join(&end(10, "veth0"), &self.pod, pod, &["10.0.0.2/24"])?;
+        self.node.run(async || add_addresses(&Wiring::open()?, 10, &["10.0.0.1/24"]).await)?;
+        let gateway = Some(Ipv4Addr::new(10, 0, 0, 1).into());
+        self.pod
+            .run(async || Ok(Wiring::open()?.add_route("0.0.0.0/0".parse()?, gateway, 2).await?))
+    }
+
+    /// Writes a file of the folder of manifests.
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<()> {
+        Ok(fs::write(self.manifests().join(name), text)?)
+    }
+
+    /// The folder of manifests.
+    pub(crate) fn manifests(&self) -> PathBuf {
+        self.folder.path().join("manifests")
+    }
+
+    /// The agent's standard output and error so far, of all that ran.
+    pub(crate) fn said(&self, stream: &str) -> String {
+        fs::read_to_string(self.folder.path().join(stream)).unwrap_or_default()
+    }
+
+    /// Runs something on a thread of its own in the node's network and mount namespaces.
+    pub(crate) fn inside<T: Send>(&self, task: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                unshare(CloneFlags::CLONE_FS)?;
+                setns(&self.mounts, CloneFlags::CLONE_NEWNS)?;
+                setns(&self.node, CloneFlags::CLONE_NEWNET)?;
+                task()
+            });
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Starts `policy-agent run`.
+    pub(crate) fn agent(&self, options: &[&str]) -> Result<Agent> {
+        let log = |name: &str| {
+            File::options().append(true).create(true).open(self.folder.path().join(name))
+        };
+        let (output, errors) = (log("stdout")?, log("stderr")?);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
+        command.args(["run", "--node", "one", "--manifests"]).arg(self.manifests()).args(options);
+        command.env("RUST_LOG", "debug").stdin(Stdio::null()).stdout(output).stderr(errors);
+        Ok(Agent(self.inside(move || Ok(command.spawn()?))?))
+    }
+}
+
+/// The agent; killed with this value.
+pub(crate) struct Agent(Child);
+
+impl Agent {
+    /// Asks it to end, and waits.
+    pub(crate) fn terminate(mut self) -> Result<ExitStatus> {
+        kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM)?;
+        Ok(self.0.wait()?)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Whether a datagram from the pod arrives at a port of the host.
+pub(crate) fn arrives(machine: &Machine, port: u16) -> Result<bool> {
+    let at_host = machine.host.run(async || Ok(UdpSocket::bind((HOST, port))?))?;
+    at_host.set_read_timeout(Some(Duration::from_millis(50)))?;
+    machine.pod.run(async || {
+        UdpSocket::bind((POD, 0))?.send_to(b"hello", (HOST, port))?;
+        Ok(())
+    })?;
+    Ok(at_host.recv(&mut [0; 8]).is_ok())
+}
+
+/// Waits until something is so; how long it took.
+pub(crate) fn until(
+    what: &str,
+    limit: Duration,
+    mut so: impl FnMut() -> Result<bool>,
+) -> Result<Duration> {
+    let begin = Instant::now();
+    while !so()? {
+        ensure!(begin.elapsed() < limit, "not within {limit:?}: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(begin.elapsed())
+}
+
+/// A mount namespace in which a folder is a bpffs.
+fn private_bpffs(folder: &Path) -> Result<File> {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| -> Result<File> {
+            unshare(CloneFlags::CLONE_NEWNS).context("cannot make a mount namespace")?;
+            let (none, private) = (None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE);
+            mount(none, "/", none, private, none).context("cannot part the mounts")?;
+            mount(Some("bpf"), folder, Some("bpf"), MsFlags::empty(), none)
+                .context("cannot mount a bpffs")?;
+            Ok(File::open("/proc/thread-self/ns/mnt")?)
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}

@@ -1,0 +1,9 @@
+//! The daemon as a process of its own, on the real kernel, in namespaces of its own. Needs root.
+
+mod follow;
+mod machine;
+mod manifests;
+#[expect(dead_code, reason = "the kernel tests need more of it")]
+#[path = "../kernel/namespace.rs"]
+mod namespace;
+mod privilege;
