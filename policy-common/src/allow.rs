@@ -15,6 +15,9 @@ pub const EVERY_UDP: u8 = 1 << 2;
 /// `PortSet::protocols`: every SCTP port.
 pub const EVERY_SCTP: u8 = 1 << 3;
 
+/// `PortSet::protocols`: every protocol but TCP, UDP and SCTP.
+pub const EVERY_OTHER: u8 = 1 << 4;
+
 /// Ranges that a port set holds in itself; more go into a bitmap.
 pub const INLINE_RANGES: usize = 4;
 

@@ -15,8 +15,10 @@ mod rule;
 mod select;
 mod service;
 mod subject;
+mod tier;
 
 pub use rule::CompiledPolicy;
+pub(crate) use rule::Stage;
 
 pub(crate) use block::{longest, longest_around};
 pub(crate) use meaning::{AddressMeaning, MeaningOf, Resolved};
@@ -28,7 +30,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use crate::{
     desired::{Desired, Meaning, NodeKind},
     fault::Fault,
-    model::Snapshot,
+    model::{ObjectName, Snapshot},
 };
 
 use lists::Lists;
@@ -52,7 +54,7 @@ pub fn compile(snapshot: &Snapshot, scope: Scope<'_>) -> (Desired, Vec<Fault>) {
     let in_force = subject::in_force(snapshot, scope);
     let mut rules = RuleCompiler::default();
     let policies: Vec<CompiledPolicy> =
-        in_force.policies.iter().map(|forced| rules.policy(forced.name, forced.policy)).collect();
+        in_force.policies.iter().map(|forced| forced.compile(&mut rules, snapshot)).collect();
     let lists = Lists::of(policies.iter());
     let mut faults = Vec::new();
     let identities = identity::identities(snapshot, &lists, &mut faults);
@@ -60,7 +62,7 @@ pub fn compile(snapshot: &Snapshot, scope: Scope<'_>) -> (Desired, Vec<Fault>) {
         snapshot,
         subjects: &in_force.subjects,
         policies: &policies,
-        names: in_force.policies.iter().map(|forced| forced.name).collect(),
+        names: in_force.policies.iter().map(|forced| &forced.name).collect(),
         lists: &lists,
         identities: &identities,
     };
@@ -75,6 +77,9 @@ pub fn compile(snapshot: &Snapshot, scope: Scope<'_>) -> (Desired, Vec<Fault>) {
     if scope == Scope::Cluster {
         for (name, policy) in &snapshot.policies {
             rules.policy(name, policy);
+        }
+        for (name, policy) in &snapshot.cluster_policies {
+            rules.cluster_policy(&ObjectName::new("", name), policy, snapshot);
         }
     }
     faults.append(&mut rules.faults);

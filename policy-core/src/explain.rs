@@ -50,16 +50,17 @@ pub struct Question {
 pub struct Half {
     /// Whether it passes.
     pub allowed: bool,
-    /// The rules that allow it; on a deny the policies that isolate; empty where nothing isolates.
+    /// The rules that decide it; on a default deny the policies that isolate; empty where nothing
+    /// isolates, or no tier has a rule for it.
     pub by: Vec<Deciding>,
 }
 
 /// A policy that decides, or takes part in it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deciding {
-    /// `NetworkPolicy`.
+    /// `NetworkPolicy` or `ClusterNetworkPolicy`.
     pub kind: &'static str,
-    /// Which one.
+    /// Which one; a `ClusterNetworkPolicy` has no namespace.
     pub policy: ObjectName,
     /// Index of the rule in `ingress` or `egress`; `None` on a default deny.
     pub rule: Option<usize>,

@@ -2,6 +2,7 @@
 //!
 //! Sources convert their objects into these types once, at the edge.
 
+mod cluster;
 mod name;
 mod pod;
 mod policy;
@@ -11,6 +12,9 @@ mod service;
 
 use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 
+pub use cluster::{
+    Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, PodSet, ProtocolMatch, Tier,
+};
 pub use name::ObjectName;
 pub use pod::{ContainerPort, Phase, Pod, is_usable};
 pub use policy::{IpBlock, NetworkPolicy, Peer, Port, PortSpec, Rule};
@@ -28,12 +32,16 @@ pub struct Snapshot {
     pub pods: BTreeMap<ObjectName, Pod>,
     /// `NetworkPolicies` (`networking.k8s.io/v1`).
     pub policies: BTreeMap<ObjectName, NetworkPolicy>,
+    /// `ClusterNetworkPolicies` (`policy.networking.k8s.io/v1alpha2`), by name.
+    pub cluster_policies: BTreeMap<String, ClusterNetworkPolicy>,
     /// Services (`v1`).
     pub services: BTreeMap<ObjectName, Service>,
     /// `EndpointSlices` (`discovery.k8s.io/v1`).
     pub endpoint_slices: BTreeMap<ObjectName, EndpointSlice>,
     /// Addresses of each node (`status.addresses` of the types `InternalIP` and `ExternalIP`).
     pub nodes: BTreeMap<String, Vec<IpAddr>>,
+    /// Labels of each node; none where there is no entry.
+    pub node_labels: BTreeMap<String, Labels>,
 }
 
 /// The label that every namespace has, with its name (S9).

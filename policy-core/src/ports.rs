@@ -5,17 +5,23 @@ use crate::model::Protocol;
 /// A set of protocols and ports in its one canonical form.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ports {
-    /// Every protocol; then `ranges` is empty.
+    /// Every protocol; then nothing else is said.
     pub every_protocol: bool,
+    /// Every protocol that has no name here, as ICMP; not all ports of the others.
+    pub other_protocols: bool,
     /// `(protocol, first, last)`: sorted, disjoint, not adjacent within a protocol.
     pub ranges: Vec<(Protocol, u16, u16)>,
 }
+
+/// Every port of every protocol that has ports.
+const EVERY_PORT: [(Protocol, u16, u16); 3] =
+    [(Protocol::Tcp, 0, u16::MAX), (Protocol::Udp, 0, u16::MAX), (Protocol::Sctp, 0, u16::MAX)];
 
 impl Ports {
     /// Every protocol, ICMP included.
     #[must_use]
     pub fn everything() -> Self {
-        Self { every_protocol: true, ranges: Vec::new() }
+        Self { every_protocol: true, ..Self::default() }
     }
 
     /// Ranges in any order, overlapping or not; one whose last port is below its first is empty.
@@ -31,19 +37,67 @@ impl Ports {
                 _ => ranges.push((protocol, first, last)),
             }
         }
-        Self { every_protocol: false, ranges }
+        Self { ranges, ..Self::default() }
     }
 
     /// What any of them holds.
     pub fn union<'a>(sets: impl IntoIterator<Item = &'a Self>) -> Self {
-        let mut ranges = Vec::new();
+        let (mut ranges, mut others) = (Vec::new(), false);
         for set in sets {
             if set.every_protocol {
                 return Self::everything();
             }
+            others |= set.other_protocols;
             ranges.extend_from_slice(&set.ranges);
         }
-        Self::from_ranges(ranges)
+        Self::canonical(others, Self::from_ranges(ranges).ranges)
+    }
+
+    /// What is in this one and not in `other`.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        if other.every_protocol || self.is_empty() {
+            return Self::default();
+        }
+        if other.is_empty() {
+            return self.clone();
+        }
+        let whole: &[(Protocol, u16, u16)] = &EVERY_PORT;
+        let mine = if self.every_protocol { whole } else { &self.ranges };
+        let mut left = Vec::new();
+        for &(protocol, first, last) in mine {
+            // The next port that is not yet decided on; past the last one there is none.
+            let mut next = Some(first);
+            let at = other.ranges.partition_point(|&(p, _, end)| (p, end) < (protocol, first));
+            let holes = other.ranges[at..].iter();
+            for &(_, start, end) in
+                holes.take_while(|(p, start, _)| (*p, *start) <= (protocol, last))
+            {
+                if let Some(from) = next.filter(|from| *from < start) {
+                    left.push((protocol, from, start - 1));
+                }
+                next = end.checked_add(1).filter(|after| *after <= last);
+            }
+            left.extend(next.map(|from| (protocol, from, last)));
+        }
+        let others = (self.every_protocol || self.other_protocols) && !other.other_protocols;
+        Self::canonical(others, left)
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        if self.every_protocol {
+            return other.clone();
+        }
+        self.without(&self.without(other))
+    }
+
+    fn canonical(other_protocols: bool, ranges: Vec<(Protocol, u16, u16)>) -> Self {
+        if other_protocols && ranges == EVERY_PORT {
+            return Self::everything();
+        }
+        Self { every_protocol: false, other_protocols, ranges }
     }
 
     /// Whether a port of a protocol is in it.
@@ -57,7 +111,7 @@ impl Ports {
     /// Whether nothing is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.every_protocol && self.ranges.is_empty()
+        !self.every_protocol && !self.other_protocols && self.ranges.is_empty()
     }
 }
 
@@ -92,5 +146,40 @@ mod tests {
         }
         assert!(!ports.contains(Udp, 10));
         assert!(Ports::everything().contains(Udp, 10));
+    }
+
+    #[test]
+    fn subtraction_and_intersection() {
+        let of = |ranges: &[(Protocol, u16, u16)]| Ports::from_ranges(ranges.iter().copied());
+        let all = Ports::everything();
+        #[rustfmt::skip]
+        let cases = [
+            ("nothing off is the same",     of(&[(Tcp, 5, 9)]),              Ports::default(),                of(&[(Tcp, 5, 9)])),
+            ("all off is nothing",          all.clone(),                     all.clone(),                     Ports::default()),
+            ("a hole leaves both sides",    of(&[(Tcp, 5, 9)]),              of(&[(Tcp, 7, 7)]),              of(&[(Tcp, 5, 6), (Tcp, 8, 9)])),
+            ("the ends go",                 of(&[(Tcp, 5, 9)]),              of(&[(Tcp, 0, 5), (Tcp, 9, 20)]), of(&[(Tcp, 6, 8)])),
+            ("another protocol stays",      of(&[(Tcp, 5, 9)]),              of(&[(Udp, 0, 65535)]),          of(&[(Tcp, 5, 9)])),
+            ("up to the last port",         of(&[(Udp, 9, 65535)]),          of(&[(Udp, 10, 65535)]),         of(&[(Udp, 9, 9)])),
+            ("one hole in two ranges",      of(&[(Tcp, 1, 3), (Tcp, 5, 8)]), of(&[(Tcp, 2, 6)]),              of(&[(Tcp, 1, 1), (Tcp, 7, 8)])),
+        ];
+        for (claim, from, off, want) in cases {
+            assert_eq!(from.without(&off), want, "{claim}");
+            assert_eq!(
+                Ports::union([&want, &from.and(&off)]),
+                from,
+                "{claim}: the rest is in both"
+            );
+        }
+    }
+
+    #[test]
+    fn what_has_no_ports_stays_when_ports_go() {
+        let http = Ports::from_ranges([(Tcp, 80, 80)]);
+        let rest = Ports::everything().without(&http);
+        assert!(rest.other_protocols && !rest.every_protocol);
+        assert!(!rest.contains(Tcp, 80) && rest.contains(Tcp, 81) && rest.contains(Sctp, 80));
+        assert_eq!(Ports::union([&rest, &http]), Ports::everything());
+        assert_eq!(rest.and(&http), Ports::default());
+        assert_eq!(http.without(&rest), http);
     }
 }

@@ -6,7 +6,7 @@
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use policy_common::{
     allow::{
-        DEFAULT_IDENTITY, EVERY_PROTOCOL, EVERY_SCTP, EVERY_TCP, EVERY_UDP, PortChunkKey, PortSet,
+        DEFAULT_IDENTITY, EVERY_OTHER, EVERY_PROTOCOL, EVERY_SCTP, EVERY_TCP, EVERY_UDP, PortChunkKey, PortSet,
     },
     drops::Reason,
     frontend::FrontendKey,
@@ -143,7 +143,7 @@ fn contains(set: &PortSet, port: u16, protocol: u8) -> bool {
         TCP => EVERY_PROTOCOL | EVERY_TCP,
         UDP => EVERY_PROTOCOL | EVERY_UDP,
         SCTP => EVERY_PROTOCOL | EVERY_SCTP,
-        _ => return set.protocols & EVERY_PROTOCOL != 0,
+        _ => return set.protocols & (EVERY_PROTOCOL | EVERY_OTHER) != 0,
     };
     if set.protocols & every != 0 {
         return true;

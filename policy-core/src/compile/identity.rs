@@ -73,9 +73,9 @@ pub(super) fn identities(
         let Some(first) = owners.first() else {
             continue;
         };
-        let selected =
-            owners[1..].iter().fold(first.lists, |set, owner| sets.intersection(set, owner.lists));
+        let mut selected = first.lists;
         if owners.len() > 1 {
+            selected = of_all(owners, lists, &mut sets);
             faults.push(shared_address(first.address, owners));
             shared.insert(first.address);
         }
@@ -88,6 +88,16 @@ pub(super) fn identities(
         }
     }
     Identities { meanings: numbers.meanings, addresses, blocks, members: numbers.members, shared }
+}
+
+/// The lists that match an address of several pods: all of them, or one where that is enough.
+fn of_all(owners: &[Owned<'_>], lists: &Lists, sets: &mut Sets) -> SetId {
+    let ids = owners.iter().map(|owner| owner.lists);
+    let common = ids.clone().reduce(|a, b| sets.intersection(a, b)).unwrap_or(0);
+    let some: Vec<ListId> = ids.flat_map(|id| sets.get(id)).copied().collect();
+    let some = some.into_iter().filter(|id| lists.get(*id).any_owner()).collect();
+    let some = sets.intern(some);
+    sets.union(common, some)
 }
 
 /// The addresses of all pods, sorted.

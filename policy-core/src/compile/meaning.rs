@@ -63,7 +63,11 @@ pub(crate) enum FrontendMeaning {
 
 /// The peers of a rule: what no single rule tells apart is one entry, however many blocks it has.
 #[derive(Clone, Debug)]
-pub(crate) struct PeerList(Arc<BTreeSet<PeerKey>>);
+pub(crate) struct PeerList {
+    peers: Arc<BTreeSet<PeerKey>>,
+    /// Of an address that several pods have: whether one of them is enough to match it.
+    any_owner: bool,
+}
 
 /// A peer in the one form that all peers of its meaning have.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,13 +99,18 @@ pub(crate) enum Namespaces {
 
 impl PeerList {
     /// A list of peers; an empty one matches nothing.
-    pub(crate) fn new(peers: BTreeSet<PeerKey>) -> Self {
-        Self(Arc::new(peers))
+    pub(crate) fn new(peers: BTreeSet<PeerKey>, any_owner: bool) -> Self {
+        Self { peers: Arc::new(peers), any_owner }
     }
 
     /// The peers.
     pub(crate) fn peers(&self) -> &BTreeSet<PeerKey> {
-        &self.0
+        &self.peers
+    }
+
+    /// Whether it matches an address of several pods as soon as it matches one of them.
+    pub(crate) fn any_owner(&self) -> bool {
+        self.any_owner
     }
 }
 
@@ -121,7 +130,9 @@ impl PartialOrd for PeerList {
 
 impl Ord for PeerList {
     fn cmp(&self, other: &Self) -> Ordering {
-        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+        let same = Arc::ptr_eq(&self.peers, &other.peers);
+        let peers = || if same { Ordering::Equal } else { self.peers.cmp(&other.peers) };
+        self.any_owner.cmp(&other.any_owner).then_with(peers)
     }
 }
 

@@ -7,26 +7,39 @@ use ipnetwork::IpNetwork;
 use crate::{
     fault::Fault,
     model::{
-        Direction, IpBlock, NetworkPolicy, ObjectName, Peer, Pod, Port, PortSpec, Rule, is_usable,
+        Action, Direction, IpBlock, NetworkPolicy, ObjectName, Peer, Pod, Port, PortSpec, Rule,
+        is_usable,
     },
     ports::Ports,
 };
 
-use super::{
-    meaning::{NamedPort, Namespaces, PeerKey, PeerList, Resolved},
-    subject::applies,
-};
+use super::meaning::{NamedPort, Namespaces, PeerKey, PeerList, Resolved};
 
 /// A policy's rules, by their index in the API object; none in a direction that it leaves alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CompiledPolicy {
+    pub(crate) stage: Stage,
     pub(crate) ingress: Vec<CompiledRule>,
     pub(crate) egress: Vec<CompiledRule>,
+}
+
+/// When a policy is asked (S51).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// First; rules in order.
+    Admin,
+    /// Then, where one selects the pod; rules have no order, and what none allows is denied.
+    #[default]
+    NetworkPolicy,
+    /// Last; rules in order.
+    Baseline,
 }
 
 /// A rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CompiledRule {
+    /// What it does; of a `NetworkPolicy`, `Accept`.
+    pub(crate) action: Action,
     /// `from` or `to`; `None` means every address (S11).
     pub(crate) peers: Option<PeerList>,
     /// `ports`.
@@ -98,7 +111,7 @@ impl RuleCompiler {
             });
         }
         let mut rules = |direction, rules: &[Rule]| {
-            let used = applies(policy, direction);
+            let used = policy.applies(direction);
             let rules = rules.iter().enumerate().filter(|_| used);
             rules
                 .map(|(rule, value)| self.rule(Place { policy: name, direction, rule }, value))
@@ -108,7 +121,7 @@ impl RuleCompiler {
         let egress = rules(Direction::Egress, &policy.egress);
         // Whom the author meant is unknown, so nobody may profit from the rules (S17).
         match policy.subject {
-            Some(_) => CompiledPolicy { ingress, egress },
+            Some(_) => CompiledPolicy { ingress, egress, ..CompiledPolicy::default() },
             None => CompiledPolicy::default(),
         }
     }
@@ -118,12 +131,12 @@ impl RuleCompiler {
         let peers = (!rule.peers.is_empty()).then(|| {
             let peers = rule.peers.iter().enumerate();
             let keys = peers.filter_map(|(index, peer)| self.peer(place, index, peer)).collect();
-            self.shared(PeerList::new(keys))
+            self.shared(PeerList::new(keys, false))
         });
-        CompiledRule { peers, ports: self.ports(place, &rule.ports) }
+        CompiledRule { action: Action::Accept, peers, ports: self.ports(place, &rule.ports) }
     }
 
-    fn shared(&mut self, list: PeerList) -> PeerList {
+    pub(super) fn shared(&mut self, list: PeerList) -> PeerList {
         self.lists.entry(list.clone()).or_insert(list).clone()
     }
 
@@ -234,6 +247,6 @@ pub(crate) fn contains(outer: IpNetwork, inner: IpNetwork) -> bool {
 }
 
 /// Whether all of a block is IPv4 written as IPv6: no packet carries such an address.
-fn is_mapped(block: IpNetwork) -> bool {
+pub(super) fn is_mapped(block: IpNetwork) -> bool {
     block.prefix() >= 96 && !is_usable(block.network())
 }

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use crate::{
-    compile::{AddressMeaning, Resolved},
+    compile::{AddressMeaning, CompiledPolicy, Resolved, Stage},
     desired::{Desired, Isolation},
-    model::{Direction, ObjectName, Pod, Protocol, Snapshot},
+    model::{Action, Direction, ObjectName, Pod, Protocol, Snapshot},
 };
 
 use super::{
@@ -40,17 +40,12 @@ impl Judge<'_> {
         let (at, port) = (to.address, to.port);
         let isolation = isolated.isolation;
         let verdict = self.desired.judge(isolation, Direction::Egress, at, self.protocol, port);
-        if verdict.is_err() {
-            return denied(isolation);
-        }
-        let mut by = Vec::new();
-        for (at, port) in to.places() {
-            by.extend(self.rules(&isolated, at, port));
-        }
+        let mut places = to.places();
         if to.frontend.as_ref().is_some_and(|target| target.literal) {
-            by.extend(self.rules(&isolated, at, port));
+            places.insert((at, port));
         }
-        allowed(by)
+        let decisions = places.into_iter().map(|(at, port)| self.decision(&isolated, at, port));
+        half(verdict.is_ok(), decisions, isolation)
     }
 
     /// Ingress of the destination; of a Service that of all its backends.
@@ -73,10 +68,8 @@ impl Judge<'_> {
             return open();
         }
         let (isolation, at) = (isolated.isolation, from.address);
-        match self.desired.judge(isolation, Direction::Ingress, at, self.protocol, port) {
-            Ok(()) => allowed(self.rules(&isolated, at, port)),
-            Err(_) => denied(isolation),
-        }
+        let verdict = self.desired.judge(isolation, Direction::Ingress, at, self.protocol, port);
+        half(verdict.is_ok(), [self.decision(&isolated, at, port)], isolation)
     }
 
     fn isolated<'b>(&'b self, end: &End<'_>, direction: Direction) -> Option<Isolated<'b>> {
@@ -90,50 +83,108 @@ impl Judge<'_> {
         Some(Isolated { pod, direction, isolation })
     }
 
-    /// The rules that allow an address at a port.
-    fn rules(&self, isolated: &Isolated<'_>, remote: IpAddr, port: u16) -> Vec<Deciding> {
-        let meaning = self.desired.meaning_of(self.desired.identity_of(remote));
-        let nothing = AddressMeaning::default();
-        let meaning = meaning.unwrap_or(&nothing);
-        let allows = |name: &&ObjectName| {
-            let policy = self.desired.policies.get(*name)?;
-            let rules = policy.rules(isolated.direction).iter().enumerate();
-            let name = (*name).clone();
-            Some(rules.filter_map(move |(index, rule)| {
-                if !meaning.matches(rule.peers.as_ref()) {
-                    return None;
-                }
-                let on_pod: Resolved;
-                let resolved = match isolated.direction {
-                    Direction::Egress => &meaning.named,
-                    Direction::Ingress => {
-                        on_pod = rule.ports.names_on(isolated.pod);
-                        &on_pod
-                    }
-                };
-                let ports = rule.ports.resolve(resolved);
-                ports.contains(self.protocol, port).then(|| deciding(&name, Some(index)))
-            }))
-        };
-        isolated.isolation.policies.iter().filter_map(|name| allows(&name)).flatten().collect()
+    /// Who decides about an address at a port: the first tier that does not pass it on (S51).
+    fn decision(&self, isolated: &Isolated<'_>, remote: IpAddr, port: u16) -> Half {
+        let of = |stage| self.policies(isolated, stage);
+        let place = (remote, port);
+        if let Some(half) = self.tier(isolated, of(Stage::Admin), place) {
+            return half;
+        }
+        let mut policies = of(Stage::NetworkPolicy).peekable();
+        if policies.peek().is_none() {
+            return self.tier(isolated, of(Stage::Baseline), place).unwrap_or_else(open);
+        }
+        let by: Vec<_> = policies
+            .flat_map(|(name, policy)| {
+                let rules = self.matching(isolated, policy, place);
+                rules.map(move |(rule, _)| deciding(name, Some(rule)))
+            })
+            .collect();
+        if by.is_empty() {
+            let by = of(Stage::NetworkPolicy).map(|(name, _)| deciding(name, None)).collect();
+            return Half { allowed: false, by };
+        }
+        Half { allowed: true, by }
     }
+
+    /// The decision of a tier; `None` where it leaves it to the next.
+    fn tier<'b>(
+        &'b self,
+        isolated: &'b Isolated<'_>,
+        policies: impl Iterator<Item = (&'b ObjectName, &'b CompiledPolicy)>,
+        place: (IpAddr, u16),
+    ) -> Option<Half> {
+        let mut matching = policies.flat_map(|(name, policy)| {
+            let rules = self.matching(isolated, policy, place);
+            rules.map(move |(rule, action)| (action, deciding(name, Some(rule))))
+        });
+        let (action, by) = matching.next()?;
+        let allowed = match action {
+            Action::Accept => true,
+            Action::Deny => false,
+            Action::Pass => return None,
+        };
+        Some(Half { allowed, by: vec![by] })
+    }
+
+    /// Policies of a stage that isolate the pod, in their order.
+    fn policies<'b>(
+        &'b self,
+        isolated: &'b Isolated<'_>,
+        stage: Stage,
+    ) -> impl Iterator<Item = (&'b ObjectName, &'b CompiledPolicy)> {
+        let names = isolated.isolation.policies.iter();
+        let policies = names.filter_map(|name| Some((name, self.desired.policies.get(name)?)));
+        policies.filter(move |(_, policy)| policy.stage == stage)
+    }
+
+    /// The rules of a policy that mean an address at a port, and what they do.
+    fn matching<'b>(
+        &'b self,
+        isolated: &'b Isolated<'_>,
+        policy: &'b CompiledPolicy,
+        (remote, port): (IpAddr, u16),
+    ) -> impl Iterator<Item = (usize, Action)> + 'b {
+        let meaning = self.desired.meaning_of(self.desired.identity_of(remote));
+        let rules = policy.rules(isolated.direction).iter().enumerate();
+        rules.filter_map(move |(index, rule)| {
+            let nothing = AddressMeaning::default();
+            let meaning = meaning.unwrap_or(&nothing);
+            if !meaning.matches(rule.peers.as_ref()) {
+                return None;
+            }
+            let on_pod: Resolved;
+            let resolved = match isolated.direction {
+                Direction::Egress => &meaning.named,
+                Direction::Ingress => {
+                    on_pod = rule.ports.names_on(isolated.pod);
+                    &on_pod
+                }
+            };
+            let meant = rule.ports.resolve(resolved).contains(self.protocol, port);
+            meant.then_some((index, rule.action))
+        })
+    }
+}
+
+/// The verdict of the tables, and those of the deciding that say the same.
+fn half(allowed: bool, decisions: impl IntoIterator<Item = Half>, isolation: &Isolation) -> Half {
+    let same = decisions.into_iter().filter(|half| half.allowed == allowed);
+    let mut by: Vec<_> = same.flat_map(|half| half.by).collect();
+    by.sort();
+    by.dedup();
+    // A Service without backends is denied by whatever isolates the pod.
+    if by.is_empty() && !allowed {
+        by = isolation.policies.iter().map(|policy| deciding(policy, None)).collect();
+    }
+    Half { allowed, by }
 }
 
 fn open() -> Half {
     Half { allowed: true, by: Vec::new() }
 }
 
-fn allowed(mut by: Vec<Deciding>) -> Half {
-    by.sort();
-    by.dedup();
-    Half { allowed: true, by }
-}
-
-fn denied(isolation: &Isolation) -> Half {
-    let by = isolation.policies.iter().map(|policy| deciding(policy, None)).collect();
-    Half { allowed: false, by }
-}
-
 fn deciding(policy: &ObjectName, rule: Option<usize>) -> Deciding {
-    Deciding { kind: "NetworkPolicy", policy: policy.clone(), rule }
+    let kind = if policy.namespace.is_empty() { "ClusterNetworkPolicy" } else { "NetworkPolicy" };
+    Deciding { kind, policy: policy.clone(), rule }
 }

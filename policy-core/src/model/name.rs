@@ -1,8 +1,9 @@
-//! Names of namespaced objects.
+//! Names of objects.
 
 use std::fmt;
 
-/// Namespace and name of an object; unique within its kind.
+/// Namespace and name of an object; unique within its kind. An object of the whole cluster has the
+/// empty namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName {
     /// `metadata.namespace`.
@@ -18,9 +19,12 @@ impl ObjectName {
     }
 }
 
-/// `namespace/name`.
+/// `namespace/name`, or `name` alone.
 impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            return f.write_str(&self.name);
+        }
         write!(f, "{}/{}", self.namespace, self.name)
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use policy_common::{
     allow::{
-        DEFAULT_IDENTITY, EVERY_PROTOCOL, EVERY_SCTP, EVERY_TCP, EVERY_UDP, INLINE_RANGES,
-        PortChunk, PortChunkKey, PortRange, PortSet,
+        DEFAULT_IDENTITY, EVERY_OTHER, EVERY_PROTOCOL, EVERY_SCTP, EVERY_TCP, EVERY_UDP,
+        INLINE_RANGES, PortChunk, PortChunkKey, PortRange, PortSet,
     },
     drops::Reason,
 };
@@ -27,7 +27,7 @@ pub(super) struct Entry {
 /// An allow map, by number.
 pub(super) type Entries = BTreeMap<u32, Entry>;
 
-static NOTHING: Ports = Ports { every_protocol: false, ranges: Vec::new() };
+static NOTHING: Ports = Ports { every_protocol: false, other_protocols: false, ranges: Vec::new() };
 
 /// The ports of an identity of addresses, by its entry or the default one.
 pub(super) fn ports_of(entries: &Entries, number: u32) -> &Ports {
@@ -54,6 +54,9 @@ pub(super) fn encode(number: u32, entry: &Entry) -> (PortSet, Option<Bitmap>) {
     if entry.ports.every_protocol {
         set.protocols = EVERY_PROTOCOL;
         return (set, None);
+    }
+    if entry.ports.other_protocols {
+        set.protocols = EVERY_OTHER;
     }
     let mut rest = Vec::new();
     for &(protocol, first, last) in &entry.ports.ranges {
@@ -106,7 +109,9 @@ pub(super) fn decode(set: &PortSet, bitmaps: &BTreeMap<u32, Bitmap>) -> Entry {
             ranges.extend(ports.map(|port| (protocol, port, port)));
         }
     }
-    Entry { ports: Ports::from_ranges(ranges), refusal: Reason::from_number(set.refusal) }
+    let other_protocols = set.protocols & EVERY_OTHER != 0;
+    let ports = Ports { other_protocols, ..Ports::from_ranges(ranges) };
+    Entry { ports, refusal: Reason::from_number(set.refusal) }
 }
 
 /// The kernel's form of a bitmap's chunks.
@@ -126,7 +131,8 @@ mod tests {
     fn what_is_encoded_is_decoded() {
         let many = (0..300).map(|n| (Tcp, n * 7, n * 7 + 3));
         #[rustfmt::skip]
-        let cases: [(&str, Ports, bool); 6] = [
+        let cases: [(&str, Ports, bool); 7] = [
+            ("all but one port",      Ports::everything().without(&Ports::from_ranges([(Tcp, 80, 80)])), false),
             ("nothing",               Ports::default(),                                             false),
             ("everything",            Ports::everything(),                                          false),
             ("a whole protocol",      Ports::from_ranges([(Sctp, 0, 65535), (Tcp, 1, 1)]),           false),

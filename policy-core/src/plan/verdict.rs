@@ -57,7 +57,8 @@ enum Outcome<'a> {
 impl<'a> Outcome<'a> {
     /// `beside` is the place in the other state: only where both are addresses do all ports count.
     fn of(entries: Option<&'a Entries>, target: Target, beside: Target) -> Self {
-        static EVERYTHING: Ports = Ports { every_protocol: true, ranges: Vec::new() };
+        static EVERYTHING: Ports =
+            Ports { every_protocol: true, other_protocols: false, ranges: Vec::new() };
         let Some(entries) = entries else {
             let ports = matches!((target, beside), (Target::Address(_), Target::Address(_)));
             return if ports { Self::Ports(&EVERYTHING) } else { Self::Passes(true) };

@@ -1,5 +1,7 @@
 //! Clusters of few labels, addresses and ports, so that everything meets everything.
 
+mod tiers;
+
 use std::{collections::BTreeMap, net::IpAddr};
 
 use policy_core::model::{
@@ -45,7 +47,8 @@ pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {
     let pods = (0..PODS).map(pod).collect::<Vec<_>>();
     let policies = vec((select(vec!["x", "y"]), policy()), 0..5);
     let services = vec(service(), 0..3);
-    (pods, policies, services).prop_map(|(pods, policies, services)| {
+    let all = (pods, policies, services, tiers::policies());
+    all.prop_map(|(pods, policies, services, cluster_policies)| {
         let team = |name: &str| BTreeMap::from([("team".to_owned(), name.to_owned())]);
         let mut snapshot = Snapshot {
             namespaces: ["x", "y"].map(|name| (name.to_owned(), team(name))).into(),
@@ -53,6 +56,8 @@ pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {
                 ("n1".to_owned(), vec![ip("192.168.0.1"), ip("fd00:a::1")]),
                 ("n2".to_owned(), vec![ip("192.168.0.2")]),
             ]),
+            node_labels: BTreeMap::from([("n2".to_owned(), team("y"))]),
+            cluster_policies,
             ..Snapshot::default()
         };
         for (index, pod) in pods.into_iter().enumerate() {

@@ -1,11 +1,13 @@
 //! A naive evaluator of one connection, written from the API's text: it walks the objects, and
 //! shares nothing with the compiler but the types of the model.
 
+mod tiers;
+
 use std::net::IpAddr;
 
 use policy_core::model::{
     Direction, IpBlock, NetworkPolicy, ObjectName, Operator, Peer, Phase, Pod, Port, PortSpec,
-    Protocol, Rule, Selector, Snapshot,
+    Protocol, Rule, Selector, Snapshot, Tier,
 };
 
 /// An end of a connection: an address, and the pods that own it.
@@ -39,6 +41,10 @@ pub(crate) fn direction_allows(
     protocol: Protocol,
     port: u16,
 ) -> bool {
+    let packet = tiers::Packet { snapshot, direction, subject, far, protocol, port };
+    if let Some(verdict) = packet.tier(Tier::Admin) {
+        return verdict;
+    }
     let mut isolated = false;
     for (name, policy) in &snapshot.policies {
         if !selects(name, policy, direction, subject) {
@@ -64,7 +70,10 @@ pub(crate) fn direction_allows(
             }
         }
     }
-    !isolated
+    if isolated {
+        return false;
+    }
+    packet.tier(Tier::Baseline).unwrap_or(true)
 }
 
 fn selects(

@@ -6,3 +6,4 @@ mod peers;
 mod plans;
 mod ports;
 mod services;
+mod tiers;

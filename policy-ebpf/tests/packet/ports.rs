@@ -1,7 +1,7 @@
 //! Port sets: ranges, whole protocols, bitmaps.
 
 use policy_common::{
-    allow::{EVERY_SCTP, EVERY_TCP, EVERY_UDP, PortChunk, PortChunkKey, PortSet},
+    allow::{EVERY_OTHER, EVERY_SCTP, EVERY_TCP, EVERY_UDP, PortChunk, PortChunkKey, PortSet},
     drops::Reason,
 };
 
@@ -57,6 +57,18 @@ fn s21_a_rule_without_ports_allows_every_protocol() {
     rig.content(&[everything(0)]);
     assert_eq!(rig.sent(&gre_like), None);
     assert_eq!(rig.sent(&tcp(OUT, Flags::Syn)), None);
+}
+
+#[test]
+fn s51_what_has_no_ports_passes_beside_a_denied_port() {
+    let gre_like = ip(OUT.source, OUT.destination, 64, 99, &[0; 8]);
+    let mut rig = Rig::new(Isolated::Both);
+    let but_http = PortSet { protocols: EVERY_OTHER | EVERY_UDP, ..ports(0, &[(TCP, 81, 65535)]) };
+    rig.content(&[but_http]);
+    assert_eq!(rig.sent(&gre_like), None);
+    assert_eq!(rig.sent(&tcp(OUT.at(81), Flags::Syn)), None);
+    assert_eq!(rig.sent(&tcp(OUT.at(80), Flags::Syn)), DENIED);
+    assert_eq!(rig.sent(&sctp(OUT, 1)), DENIED);
 }
 
 #[test]

@@ -1,0 +1,109 @@
+//! `ClusterNetworkPolicies`.
+
+use ipnetwork::IpNetwork;
+
+use super::{Direction, Protocol, Selector};
+
+/// A `ClusterNetworkPolicy` (`policy.networking.k8s.io/v1alpha2`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterNetworkPolicy {
+    /// `spec.tier`.
+    pub tier: Tier,
+    /// `spec.priority`, 0 to 1000; lower goes first within the tier.
+    pub priority: u16,
+    /// `spec.subject`: `namespaces` or `pods`.
+    /// `None` where it could not be read: any pod might be meant (S17).
+    pub subject: Option<PodSet>,
+    /// `spec.ingress`, in its order.
+    pub ingress: Vec<ClusterRule>,
+    /// `spec.egress`, in its order.
+    pub egress: Vec<ClusterRule>,
+}
+
+/// `spec.tier`: before or after `NetworkPolicies` (S51).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tier {
+    /// Before them, and not to be overruled by them.
+    Admin,
+    /// After them, for pods that none of them selects.
+    Baseline,
+}
+
+/// `action` of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// Passes, finally.
+    Accept,
+    /// Is dropped, finally.
+    Deny,
+    /// Leaves the tier.
+    Pass,
+}
+
+/// Pods by their namespaces and their own labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodSet {
+    /// `namespaces`, or `pods.namespaceSelector`.
+    pub namespaces: Selector,
+    /// `pods.podSelector`; of `namespaces` the empty one.
+    pub pods: Selector,
+}
+
+/// An entry of `ingress` or `egress`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterRule {
+    /// `action`.
+    pub action: Action,
+    /// `from` or `to`; the API wants at least one.
+    pub peers: Vec<ClusterPeer>,
+    /// `protocols`; empty where absent: every protocol.
+    pub protocols: Vec<ProtocolMatch>,
+}
+
+/// An entry of `from` or `to`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterPeer {
+    /// `namespaces` or `pods`.
+    Pods(PodSet),
+    /// `nodes`: the addresses of the nodes with these labels; egress only.
+    Nodes(Selector),
+    /// `networks`; egress only. Host bits are masked off.
+    Networks(Vec<IpNetwork>),
+    /// One that is not known or cannot be enforced, as `domainNames` (S52).
+    Unknown {
+        /// What it is, for the fault.
+        reason: String,
+    },
+}
+
+/// An entry of `protocols`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProtocolMatch {
+    /// `tcp`, `udp` or `sctp` with `destinationPort`: ports `first..=last`.
+    Range {
+        /// Which of the three.
+        protocol: Protocol,
+        /// `number`, or `range.start`.
+        first: u16,
+        /// `number`, or `range.end`; not below `first`.
+        last: u16,
+    },
+    /// `destinationNamedPort`: the container ports of this name, of whichever protocol.
+    Named(String),
+    /// One that is not known (S52).
+    Unknown {
+        /// What it is, for the fault.
+        reason: String,
+    },
+}
+
+impl ClusterNetworkPolicy {
+    /// The rules of one direction; without any the policy leaves the direction alone.
+    #[must_use]
+    pub fn rules(&self, direction: Direction) -> &[ClusterRule] {
+        match direction {
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        }
+    }
+}
