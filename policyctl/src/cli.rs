@@ -5,7 +5,7 @@ use std::{panic, process::ExitCode};
 use clap::{Parser, Subcommand};
 use policy_cli::exit;
 
-use crate::{explain, lint, simulate};
+use crate::{diff, explain, graph, lint, simulate};
 
 #[derive(Debug, Parser)]
 #[command(name = "policyctl", version, about, propagate_version = true)]
@@ -22,6 +22,10 @@ enum Command {
     Explain(explain::Arguments),
     /// Finds policies that are legal and yet hardly what their author means
     Lint(lint::Arguments),
+    /// Draws who may talk to whom, by workload and namespace
+    Graph(graph::Arguments),
+    /// Says which connections open or close between two sets of manifests
+    Diff(diff::Arguments),
 }
 
 /// Runs what the command line asks for.
@@ -33,6 +37,8 @@ pub fn main() -> ExitCode {
         Command::Simulate(arguments) => simulate::main(&arguments),
         Command::Explain(arguments) => explain::main(&arguments),
         Command::Lint(arguments) => lint::main(&arguments),
+        Command::Graph(arguments) => graph::main(&arguments),
+        Command::Diff(arguments) => diff::main(&arguments),
     };
     // A panic has printed itself; it is the tool's failure.
     let code = match panic::catch_unwind(panic::AssertUnwindSafe(run)) {

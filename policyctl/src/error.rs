@@ -9,6 +9,8 @@ use policy_cli::{exit, input::InputError, terminal};
 pub(crate) enum Error {
     #[error(transparent)]
     Input(#[from] InputError),
+    #[error("name two sets of manifests: -f OLD -f NEW, or --old and --new")]
+    NotTwo,
     #[error("there is no rule {code}; the rules are:\n{known}")]
     UnknownRule { code: String, known: String },
     #[error("cannot write the result as JSON")]
@@ -26,7 +28,7 @@ impl Error {
     pub(crate) fn refuse(&self) -> u8 {
         match self {
             Self::Input(error) => error.refuse(),
-            Self::UnknownRule { .. } => {
+            Self::NotTwo | Self::UnknownRule { .. } => {
                 terminal::error(self);
                 exit::INPUT
             }

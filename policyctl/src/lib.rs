@@ -4,8 +4,10 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod diff;
 mod error;
 mod explain;
+mod graph;
 mod lint;
 mod output;
 mod simulate;

@@ -14,15 +14,6 @@ use crate::model::{
 
 use super::Side;
 
-/// Labels that controllers put on pods, and that change with each rollout or replica.
-const PASSING: [&str; 5] = [
-    "pod-template-hash",
-    "controller-revision-hash",
-    "pod-template-generation",
-    "statefulset.kubernetes.io/pod-name",
-    "apps.kubernetes.io/pod-index",
-];
-
 /// A change of one policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -144,9 +135,7 @@ fn peer(snapshot: &Snapshot, own: &str, side: &Side) -> Peer {
     };
     let namespaces = (name.namespace != own)
         .then(|| selector(&Labels::from([(NAMESPACE_NAME.to_owned(), name.namespace.clone())])));
-    let mut labels = pod.labels.clone();
-    labels.retain(|key, _| !PASSING.contains(&key.as_str()));
-    Peer::Pods { namespaces, pods: selector(&labels) }
+    Peer::Pods { namespaces, pods: selector(&pod.lasting_labels()) }
 }
 
 fn selector(labels: &Labels) -> Selector {

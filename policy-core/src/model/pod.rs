@@ -4,6 +4,15 @@ use std::net::IpAddr;
 
 use super::{Labels, Protocol};
 
+/// Labels that controllers put on pods, and that change with each rollout or replica.
+const PASSING: [&str; 5] = [
+    "pod-template-hash",
+    "controller-revision-hash",
+    "pod-template-generation",
+    "statefulset.kubernetes.io/pod-name",
+    "apps.kubernetes.io/pod-index",
+];
+
 /// What policy depends on of a Pod (`core/v1`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
@@ -49,6 +58,14 @@ impl Pod {
     #[must_use]
     pub fn is_subject(&self) -> bool {
         !self.host_network && self.phase == Phase::Live
+    }
+
+    /// Its labels without those that change with each rollout or replica.
+    #[must_use]
+    pub fn lasting_labels(&self) -> Labels {
+        let mut labels = self.labels.clone();
+        labels.retain(|key, _| !PASSING.contains(&key.as_str()));
+        labels
     }
 
     /// Its addresses that packets can carry: never one that maps IPv4 into IPv6.

@@ -1,6 +1,8 @@
 //! The program as a user runs it, by its output and its exit code.
 
+mod diff;
 mod explain;
+mod graph;
 mod lint;
 mod program;
 mod simulate;

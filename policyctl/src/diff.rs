@@ -1,0 +1,84 @@
+//! `policyctl diff`: which connections open or close between two sets of manifests.
+
+mod change;
+mod ends;
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, ValueEnum};
+use policy_cli::{exit, input, terminal};
+use policy_core::compile::{Scope, compile};
+
+use crate::{error::Error, output, truth};
+use change::Diff;
+
+const EXAMPLES: &str = "\
+Examples:
+  policyctl diff -f old.yaml -f new.yaml
+      what opens and what closes, and by which policies
+  git worktree add /tmp/base origin/main
+  policyctl diff --old /tmp/base/manifests --new manifests
+      gate a pull request: fails where something opens
+  policyctl diff --old cluster.yaml --old policies/ --new cluster.yaml --new changed-policies/ -o json
+      several files on each side, for another program
+
+Compared are the pods that both sides have, hosts, and addresses in and beside the blocks that
+policies name, at every port that a pod declares or a policy names, and at one that nothing names.
+
+Exit codes:
+  0  nothing opened
+  1  something opened
+  2  bad input or usage
+  3  the tool itself failed";
+
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = EXAMPLES,
+    group = ArgGroup::new("sides").required(true).multiple(true).args(["files", "old"])
+)]
+pub(crate) struct Arguments {
+    /// Manifests, exactly twice: the old ones and the new ones
+    #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with_all = ["old", "new"])]
+    files: Vec<PathBuf>,
+
+    /// Manifests before the change
+    #[arg(long, value_name = "FILE", requires = "new")]
+    old: Vec<PathBuf>,
+
+    /// Manifests after it
+    #[arg(long, value_name = "FILE", requires = "old")]
+    new: Vec<PathBuf>,
+
+    /// What to print on standard output
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Prints what changes; the exit code.
+pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
+    let (old, new) = match (arguments.files.as_slice(), &arguments.old, &arguments.new) {
+        ([old, new], ..) => (vec![old.clone()], vec![new.clone()]),
+        ([], old, new) => (old.clone(), new.clone()),
+        _ => return Err(Error::NotTwo),
+    };
+    let (old, new) = (input::manifests(&old)?, input::manifests(&new)?);
+    terminal::notes(&ends::only_in_one(&old.snapshot, &new.snapshot));
+    let diff = Diff::between(&old, &new);
+    match arguments.output {
+        Format::Text => output::print(&diff.text(terminal::style().colour))?,
+        Format::Json => output::print(&output::json(&diff)?)?,
+    }
+    let faults = compile(&new.snapshot, Scope::Cluster).1;
+    let faults: Vec<String> = faults.iter().map(truth::fault).collect();
+    terminal::notes(&faults);
+    Ok(if diff.opened() { exit::FINDINGS } else { exit::FINE })
+}

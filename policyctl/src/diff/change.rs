@@ -1,0 +1,104 @@
+//! What changes between two sets of manifests.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use policy_core::model::Direction;
+use policy_manifest::Manifests;
+use policy_probe::{Outcome, Probe, Row, Selection, choose};
+use serde::Serialize;
+
+use super::ends;
+use crate::truth;
+
+/// Connections that change, sorted by their ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Diff {
+    pub(super) opened: Vec<Change>,
+    pub(super) closed: Vec<Change>,
+    /// Connections that were compared, and are as they were.
+    pub(super) unchanged: usize,
+}
+
+/// A connection, before and after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Change {
+    pub(super) old: Row,
+    pub(super) new: Row,
+}
+
+/// From, to, port, protocol and family of a row.
+type Key = (String, String, u16, &'static str, &'static str);
+
+impl Diff {
+    /// Compares.
+    pub(super) fn between(old: &Manifests, new: &Manifests) -> Self {
+        let (before, after) = (rows(old, old, new), rows(new, old, new));
+        let before: BTreeMap<Key, Row> = before.into_iter().map(|row| (key(&row), row)).collect();
+        let mut diff = Self::default();
+        for row in after {
+            let Some(old) = before.get(&key(&row)) else { continue };
+            let change = || Change { old: old.clone(), new: row.clone() };
+            match (old.verdict, row.verdict) {
+                (before, after) if before == after => diff.unchanged += 1,
+                (_, Outcome::Allow) => diff.opened.push(change()),
+                _ => diff.closed.push(change()),
+            }
+        }
+        diff
+    }
+
+    /// Whether something passes that did not before.
+    pub(super) fn opened(&self) -> bool {
+        !self.opened.is_empty()
+    }
+
+    /// For people.
+    pub(super) fn text(&self, colour: bool) -> String {
+        let mut out = String::new();
+        let parts = [("opened", 31, &self.opened), ("closed", 32, &self.closed)];
+        for (word, code, changes) in parts {
+            for Change { old, new } in changes {
+                let word =
+                    if colour { format!("\u{1b}[{code}m{word}\u{1b}[0m") } else { word.to_owned() };
+                let Row { from, to, port, protocol, family, .. } = new;
+                let _ = writeln!(out, "{word} {from} -> {to} {port}/{protocol} {}", family.name());
+                let _ = writeln!(out, "    was {} by {}", old.verdict, old.decided_by());
+                let _ = writeln!(out, "    now {} by {}", new.verdict, new.decided_by());
+            }
+        }
+        let (opened, closed) = (self.opened.len(), self.closed.len());
+        let _ = writeln!(out, "{opened} opened, {closed} closed, {} unchanged", self.unchanged);
+        out
+    }
+}
+
+/// The rows of one side for all pairs that may differ.
+fn rows(side: &Manifests, old: &Manifests, new: &Manifests) -> Vec<Row> {
+    let ends = ends::common(old, new);
+    let all = ends::rest_differs(&old.snapshot, &new.snapshot);
+    let touched = |direction| {
+        let touched = ends
+            .iter()
+            .filter(|end| all || ends::touched(&old.snapshot, &new.snapshot, end, direction));
+        touched.cloned().collect::<Vec<_>>()
+    };
+    let ports = ends::ports(&old.snapshot, &new.snapshot);
+    let pairs =
+        [(touched(Direction::Egress), ends.clone()), (ends.clone(), touched(Direction::Ingress))];
+    let mut probes: Vec<Probe> = Vec::new();
+    for (from, to) in pairs {
+        if from.is_empty() || to.is_empty() {
+            continue;
+        }
+        let selection = Selection { from, to, ports: ports.clone() };
+        probes.extend(choose(side, &selection, None).unwrap_or_default());
+    }
+    probes.sort();
+    probes.dedup();
+    truth::of(&side.snapshot, &probes).table.probes
+}
+
+fn key(row: &Row) -> Key {
+    let (protocol, family) = (row.protocol.name(), row.family.name());
+    (row.from.to_string(), row.to.to_string(), row.port, protocol, family)
+}

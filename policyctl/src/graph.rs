@@ -1,0 +1,78 @@
+//! `policyctl graph`: who may talk to whom, by workload and namespace.
+
+mod dot;
+mod mermaid;
+mod picture;
+mod workload;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use policy_cli::{exit, input, options, options::ProbeOptions, terminal};
+use policy_core::model::Protocol;
+
+use crate::{error::Error, output, truth};
+use picture::Picture;
+
+const EXAMPLES: &str = "\
+Examples:
+  policyctl graph -f cluster.yaml -o dot | dot -Tsvg > cluster.svg
+      a picture, by Graphviz
+  policyctl graph -f cluster.yaml -o mermaid
+      a picture for a page of Markdown
+  policyctl graph -f cluster.yaml --port 5432/TCP -o json
+      who may reach databases, for another program
+
+Pods of one namespace that differ only in labels of their controller are one workload. A line is
+dashed where no policy has a say, and marked with * where only some pods or families may.
+
+Exit codes:
+  0  fine
+  2  bad input or usage
+  3  the tool itself failed";
+
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Manifests: a file, a folder (its .yaml, .yml and .json files, but no *.expect.yaml), or -
+    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+
+    /// This port instead of the declared ones, as in 80/TCP or 53/UDP
+    #[arg(long = "port", value_name = "PORT[/PROTOCOL]", value_parser = options::port)]
+    ports: Vec<(u16, Protocol)>,
+
+    /// What to print on standard output
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For Graphviz
+    #[default]
+    Dot,
+    /// For Markdown
+    Mermaid,
+    /// For programs
+    Json,
+}
+
+/// Prints the picture; the exit code.
+pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
+    let Arguments { files, ports, output } = arguments;
+    let options =
+        ProbeOptions { files: files.clone(), ports: ports.clone(), ..ProbeOptions::default() };
+    let input = input::read(&options)?;
+    terminal::notes(&input::notes(&input.manifests));
+    let snapshot = &input.manifests.snapshot;
+    let truth = truth::of(snapshot, &input.probes);
+    let picture = Picture::of(snapshot, &truth.table);
+    match output {
+        Format::Dot => output::print(&dot::render(&picture))?,
+        Format::Mermaid => output::print(&mermaid::render(&picture))?,
+        Format::Json => output::print(&output::json(&picture)?)?,
+    }
+    terminal::notes(&truth.notes);
+    Ok(exit::FINE)
+}

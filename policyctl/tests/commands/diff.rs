@@ -1,0 +1,93 @@
+//! `policyctl diff`.
+
+use std::{fs, io, process::Output};
+
+use serde_json::Value;
+
+use crate::program::{answer, assert_answers, assert_code, policyctl, told};
+
+const PODS: &str = "\
+apiVersion: v1
+kind: Pod
+metadata: {name: a, namespace: ns, labels: {app: a}}
+spec: {containers: [{name: c, image: c}]}
+status: {podIPs: [{ip: 10.0.0.1}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: b, namespace: ns, labels: {app: b}}
+spec: {containers: [{name: c, image: c, ports: [{containerPort: 80}]}]}
+status: {podIPs: [{ip: 10.0.0.2}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: p, namespace: ns}
+spec: {podSelector: {matchLabels: {app: b}}, policyTypes: [Ingress], ingress: [RULES]}
+";
+
+/// Compares two lists of rules.
+fn diff(old: &str, new: &str, arguments: &[&str]) -> io::Result<Output> {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str, rules: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, PODS.replace("RULES", rules)).map(|()| path.display().to_string())
+    };
+    let (old, new) = (path("old.yaml", old)?, path("new.yaml", new)?);
+    policyctl(&["diff", "--old", &old, "--new", &new]).args(arguments).output()
+}
+
+#[test]
+fn what_opens_and_closes_is_told_and_sets_the_exit_code() -> io::Result<()> {
+    const A80: &str = "{from: [{podSelector: {matchLabels: {app: a}}}], ports: [{port: 80}]}";
+    const A8080: &str = "{from: [{podSelector: {matchLabels: {app: a}}}], ports: [{port: 8080}]}";
+    const WORLD: &str = "{from: [{ipBlock: {cidr: 203.0.113.0/24}}], ports: [{port: 80}]}";
+    #[rustfmt::skip]
+    let cases = [
+        // claim                             old  new     exit  told
+        ("nothing changes",                  A80, A80,    0, "0 opened, 0 closed"),
+        ("a pair opens",                     "",  A80,    1, "opened ns/a -> ns/b 80/TCP IPv4"),
+        ("a pair closes",                    A80, "",     0, "closed ns/a -> ns/b 80/TCP IPv4"),
+        ("a port that nobody declares",      "",  A8080,  1, "opened ns/a -> ns/b 8080/TCP IPv4"),
+        ("one opens while another closes",   A80, A8080,  1, "closed ns/a -> ns/b 80/TCP IPv4"),
+        ("addresses outside",                "",  WORLD,  1, "opened 203.0.113.0 -> ns/b 80/TCP IPv4"),
+        ("every port",                       A80, "{}",   1, "opened ns/a -> ns/b 65535/TCP IPv4"),
+    ];
+    for (claim, old, new, code, part) in cases {
+        println!("{claim}");
+        let output = diff(old, new, &[])?;
+        assert_code(&output, code);
+        assert_answers(&output, &[part]);
+    }
+    let output = diff("", A80, &[])?;
+    assert_answers(
+        &output,
+        &["was deny by ingress: no rule of ns/p", "now allow by ingress: ns/p rule 0"],
+    );
+    Ok(())
+}
+
+#[test]
+fn json_has_both_rows() -> io::Result<()> {
+    let output = diff("", "{ports: [{port: 80}], from: [{podSelector: {}}]}", &["-o", "json"])?;
+    assert_code(&output, 1);
+    let found: Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(found["opened"].as_array().map(Vec::len), Some(1), "{}", told(&output));
+    assert_eq!(found["opened"][0]["old"]["verdict"], "deny");
+    assert_eq!(found["opened"][0]["new"]["by"]["ingress"][0]["rule"], 0);
+    Ok(())
+}
+
+#[test]
+fn two_sets_are_needed() -> io::Result<()> {
+    let one = ["diff", "-f", "examples/deny-nodes.yaml"];
+    let output = policyctl(&one).output()?;
+    assert_code(&output, 2);
+    assert!(told(&output).contains("-f OLD -f NEW"), "{}", told(&output));
+    assert_code(&policyctl(&["diff"]).output()?, 2);
+    // Beside the policy that it adds, the second file is the first one.
+    let output = policyctl(&one).args(["-f", "examples/deny-nodes-allow-api.yaml"]).output()?;
+    assert_code(&output, 1);
+    assert_answers(&output, &["opened netpol-test/alpine -> kube-system/kube-apiserver 6443/TCP"]);
+    assert!(!answer(&output).contains("10250"), "{}", told(&output));
+    Ok(())
+}
