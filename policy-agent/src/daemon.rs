@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     dataplane::DataplaneError,
+    flow_log::{Attribution, FlowLog, FlowLogError, Target},
     net::{Changes, NetError},
     node::{Node, NodeConfig, NodeError},
     source::files::{self, FilesError},
@@ -31,6 +32,8 @@ pub struct DaemonConfig {
     pub node: NodeConfig,
     /// Folder, or file, of manifests.
     pub manifests: PathBuf,
+    /// Where dropped packets are told.
+    pub flow_log: Target,
 }
 
 /// Why a daemon cannot begin, or cannot go on.
@@ -45,6 +48,9 @@ pub enum DaemonError {
     /// The records of dropped packets.
     #[error("cannot follow dropped packets")]
     Drops(#[source] Box<DataplaneError>),
+    /// The flow log.
+    #[error(transparent)]
+    FlowLog(#[from] FlowLogError),
     /// The task that follows the manifests has ended.
     #[error("nobody follows the manifests any more")]
     Source,
@@ -66,7 +72,11 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
     let mut stop = pin!(stop);
     let mut network = Changes::open()?;
     let mut manifests = files::follow(&config.manifests);
-    let mut daemon = Daemon::new(Node::start(config.node)?);
+    let log = FlowLog::open(&config.flow_log)?;
+    let mut node = Node::start(config.node)?;
+    let drops = node.dataplane().drops();
+    let mut drops = drops.map_err(|source| DaemonError::Drops(Box::new(source)))?;
+    let mut daemon = Daemon::new(node, log);
     loop {
         // What ends and what enforces goes before what only tells.
         tokio::select! {
@@ -78,6 +88,10 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
                 daemon.due = Instant::now();
             }
             () = sleep_until(daemon.due), if daemon.snapshot.is_some() => daemon.reconcile().await,
+            record = drops.next() => match record {
+                Ok(record) => daemon.log.write(&record),
+                Err(error) => report::unreadable(&error),
+            },
         }
     }
 }
@@ -90,12 +104,13 @@ struct Daemon {
     due: Instant,
     retry: Retry,
     reporter: Reporter,
+    log: FlowLog,
 }
 
 impl Daemon {
-    fn new(node: Node) -> Self {
+    fn new(node: Node, log: FlowLog) -> Self {
         let (retry, reporter) = (Retry::new(), Reporter::default());
-        Self { node, snapshot: None, due: Instant::now(), retry, reporter }
+        Self { node, snapshot: None, due: Instant::now(), retry, reporter, log }
     }
 
     fn take(&mut self, outcome: Result<Manifests, FilesError>) {
@@ -114,6 +129,9 @@ impl Daemon {
         let Some(snapshot) = &self.snapshot else { return };
         let wait = match self.node.reconcile(snapshot).await {
             Ok(reconciled) => {
+                let (desired, endpoints) = (self.node.desired(), self.node.actual().endpoints());
+                let name = self.node.name();
+                self.log.attribute(Attribution::new(name, snapshot, desired, endpoints));
                 let waits = !reconciled.pods_without_interface.is_empty();
                 let told = self.reporter.reconciled(reconciled);
                 if told || !waits {

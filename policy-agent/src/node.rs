@@ -2,7 +2,7 @@
 
 use policy_core::{
     compile::{Scope, compile},
-    desired::NodeKind,
+    desired::{Desired, NodeKind},
     fault::Fault,
     model::{ObjectName, Snapshot},
     plan::{Actual, Interface, Plan, PlanOptions, Step, plan},
@@ -80,6 +80,7 @@ pub struct Node {
     network: Network,
     dataplane: Dataplane,
     actual: Actual,
+    desired: Desired,
     options: PlanOptions,
     /// Whether interfaces without a known pod have the classifiers too.
     guards: bool,
@@ -110,6 +111,7 @@ impl Node {
             network,
             dataplane,
             actual: Actual::default(),
+            desired: Desired::default(),
             options: PlanOptions { may_spoof: !parts.anti_spoofing },
             guards: unknown_endpoints == UnknownEndpoints::Drop,
         })
@@ -136,6 +138,7 @@ impl Node {
             })?;
             self.actual.apply(step);
         }
+        self.desired = desired;
         if self.guards {
             let unknown = interfaces_without_pod.iter().copied().collect();
             self.dataplane.guard(&unknown).map_err(|source| NodeError::Guard(Box::new(source)))?;
@@ -154,6 +157,18 @@ impl Node {
     /// The kernel's side, for drop records and counters.
     pub fn dataplane(&mut self) -> &mut Dataplane {
         &mut self.dataplane
+    }
+
+    /// `metadata.name` of the Node.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the last reconciliation that came to its end made of its snapshot.
+    #[must_use]
+    pub fn desired(&self) -> &Desired {
+        &self.desired
     }
 
     /// What was written to the kernel so far.

@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     daemon::{self, DaemonConfig, DaemonError},
     dataplane::UnknownEndpoints,
+    flow_log::Target,
     node::NodeConfig,
 };
 
@@ -49,6 +50,11 @@ pub(super) struct Arguments {
     /// What happens at interfaces that lead to no known pod
     #[arg(long, value_name = "VERDICT", value_enum, default_value_t)]
     unknown_endpoints: Unknown,
+
+    /// Where dropped packets are told, one JSON object a line: `-` for standard output, a file, or
+    /// `off`
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    flow_log: PathBuf,
 
     /// How log lines look on standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
@@ -99,7 +105,7 @@ enum Error {
 }
 
 fn run(arguments: Arguments) -> Result<(), Error> {
-    let Arguments { manifests, node, unknown_endpoints, log_format: _ } = arguments;
+    let Arguments { manifests, node, unknown_endpoints, flow_log, log_format: _ } = arguments;
     let node = match node {
         Some(node) => node,
         None => host_name().map_err(Error::HostName)?,
@@ -109,7 +115,12 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         Unknown::Drop => UnknownEndpoints::Drop,
     };
     let node = NodeConfig { unknown_endpoints, ..NodeConfig::new(node) };
-    let config = DaemonConfig { node, manifests };
+    let flow_log = match flow_log.to_str() {
+        Some("-") => Target::Stdout,
+        Some("off") => Target::Off,
+        _ => Target::File(flow_log),
+    };
+    let config = DaemonConfig { node, manifests, flow_log };
     // One thread: attaching goes by the network namespace of the thread.
     let runtime =
         runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;

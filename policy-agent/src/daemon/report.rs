@@ -7,6 +7,7 @@ use policy_manifest::Manifests;
 use tracing::{debug, error, info, warn};
 
 use crate::{
+    dataplane::DropsError,
     node::{NodeError, Reconciled},
     source::files::FilesError,
 };
@@ -66,6 +67,11 @@ pub(super) fn broken(error: &FilesError, has_state: bool) {
 /// A reconciliation that did not.
 pub(super) fn failed(error: &NodeError, wait: Duration) {
     error!("{}; tried again in {wait:.1?}", chain(error));
+}
+
+/// A record of a dropped packet that makes no sense.
+pub(super) fn unreadable(error: &DropsError) {
+    warn!("{}", chain(error));
 }
 
 /// An error and what caused it, in one line.

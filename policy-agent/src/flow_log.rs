@@ -1,0 +1,84 @@
+//! The flow log: a JSON object a line for each dropped packet that the kernel recorded.
+//!
+//! Nothing flows from here back into policy. What is left out, for a noisy pod or for a reader that
+//! is slow, is in the kernel's counters all the same.
+
+mod attribution;
+mod line;
+mod rate;
+mod sink;
+
+use std::{io, path::PathBuf, time::Instant};
+
+use policy_common::drops::DropRecord;
+use thiserror::Error;
+
+pub use attribution::Attribution;
+
+use rate::Rates;
+use sink::Sink;
+
+/// Where the flow log goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// The end of a file.
+    File(PathBuf),
+}
+
+/// Why there is no flow log.
+#[derive(Debug, Error)]
+pub enum FlowLogError {
+    /// The file.
+    #[error("cannot open the flow log {}", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The thread that writes.
+    #[error("cannot begin to write the flow log")]
+    Thread(#[source] io::Error),
+}
+
+/// An open flow log.
+#[derive(Debug)]
+pub struct FlowLog {
+    sink: Option<Sink>,
+    attribution: Attribution,
+    rates: Rates,
+}
+
+impl FlowLog {
+    /// Opens it; nobody is known yet.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowLogError`].
+    pub fn open(target: &Target) -> Result<Self, FlowLogError> {
+        let sink = Sink::open(target)?;
+        Ok(Self { sink, attribution: Attribution::default(), rates: Rates::default() })
+    }
+
+    /// From now on records are told by what this says.
+    pub fn attribute(&mut self, attribution: Attribution) {
+        self.attribution = attribution;
+    }
+
+    /// Writes a record, unless its endpoint has had too many in short time.
+    pub fn write(&mut self, record: &DropRecord) {
+        let Some(sink) = &mut self.sink else { return };
+        let Some(left_out) = self.rates.admit(record.ifindex, Instant::now()) else { return };
+        let line = line::of(record, &self.attribution, left_out);
+        match serde_json::to_string(&line) {
+            Ok(line) => sink.write(line),
+            Err(error) => tracing::warn!("a drop record makes no line: {error}"),
+        }
+    }
+}
