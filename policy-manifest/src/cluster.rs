@@ -96,6 +96,9 @@ impl Cluster {
             Object::Policy(name, policy) => {
                 snapshot.policies.insert(name, policy);
             }
+            Object::ClusterPolicy(name, policy) => {
+                snapshot.cluster_policies.insert(name, policy);
+            }
             Object::Service(name, decoded) => {
                 if decoded.translated {
                     snapshot.services.insert(name.clone(), decoded.service.clone());
@@ -105,7 +108,8 @@ impl Cluster {
             Object::Slice(name, slice) => {
                 snapshot.endpoint_slices.extend(slice.map(|slice| (name, slice)));
             }
-            Object::Node(name, addresses) => {
+            Object::Node(name, addresses, labels) => {
+                snapshot.node_labels.insert(name.clone(), labels);
                 snapshot.nodes.insert(name, addresses);
             }
             Object::Host(name, host) => {

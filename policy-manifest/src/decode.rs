@@ -135,6 +135,21 @@ impl<'a> Map<'a> {
             .map(|(_, node)| self.child(node, name))
     }
 
+    /// The one field that is there of several of which there must be one; `told` lists them.
+    pub(crate) fn only_one(
+        &self,
+        names: &[&'static str],
+        told: &'static str,
+    ) -> Option<(&'static str, Field<'a>)> {
+        self.check_only(names);
+        let mut there = names.iter().filter_map(|name| Some((*name, self.get(name)?)));
+        if let (Some(one), None) = (there.next(), there.next()) {
+            return Some(one);
+        }
+        self.field.reject(Problem::OnlyOne { names: told });
+        None
+    }
+
     /// A field that must be there.
     pub(crate) fn require(&self, name: &'static str) -> Option<Field<'a>> {
         let field = self.get(name);

@@ -4,7 +4,7 @@
 //! for each that is not, with file, line, column and field path (S54).
 //! This crate does no I/O; the caller reads the files.
 //!
-//! Read are Namespaces, Pods, network policies, Services, endpoint slices, Nodes, lists of them, and
+//! Read are Namespaces, Pods, policies of namespaces and of the cluster, Services, endpoint slices, Nodes, lists of them, and
 //! `kind: Host` of `policy.lab/v1alpha1`. Policies and hosts are read strictly; of the others only
 //! the fields that are used must be right, so that a dump is good as it comes.
 #![forbid(unsafe_code)]

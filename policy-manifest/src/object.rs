@@ -1,5 +1,6 @@
 //! Objects: what they are, and who decodes them.
 
+mod cluster_policy;
 mod machine;
 mod metadata;
 mod pod;
@@ -10,7 +11,9 @@ mod slice;
 
 use std::net::IpAddr;
 
-use policy_core::model::{EndpointSlice, Labels, NetworkPolicy, ObjectName, Pod};
+use policy_core::model::{
+    ClusterNetworkPolicy, EndpointSlice, Labels, NetworkPolicy, ObjectName, Pod,
+};
 pub(crate) use service::{DecodedService, Target};
 
 use crate::{
@@ -26,9 +29,11 @@ pub(crate) enum Object {
     Namespace(String, Labels),
     Pod(ObjectName, Pod),
     Policy(ObjectName, NetworkPolicy),
+    ClusterPolicy(String, ClusterNetworkPolicy),
     Service(ObjectName, Box<DecodedService>),
     Slice(ObjectName, Option<EndpointSlice>),
-    Node(String, Vec<IpAddr>),
+    /// Addresses and labels.
+    Node(String, Vec<IpAddr>, Labels),
     Host(String, Host),
     /// `apiVersion` and `kind`.
     Other(String, String),
@@ -41,9 +46,10 @@ impl Object {
             Self::Namespace(name, _) => format!("Namespace {name}"),
             Self::Pod(name, _) => format!("Pod {name}"),
             Self::Policy(name, _) => format!("NetworkPolicy {name}"),
+            Self::ClusterPolicy(name, _) => format!("ClusterNetworkPolicy {name}"),
             Self::Service(name, _) => format!("Service {name}"),
             Self::Slice(name, _) => format!("EndpointSlice {name}"),
-            Self::Node(name, _) => format!("Node {name}"),
+            Self::Node(name, ..) => format!("Node {name}"),
             Self::Host(name, _) => format!("Host {name}"),
             Self::Other(..) => return None,
         })
@@ -56,6 +62,7 @@ enum Kind {
     Namespace,
     Pod,
     Policy,
+    ClusterPolicy,
     Service,
     Slice,
     Node,
@@ -63,10 +70,11 @@ enum Kind {
 }
 
 /// Kinds that are read, with their name and their only version.
-const KINDS: [(Kind, &str, &str); 7] = [
+const KINDS: [(Kind, &str, &str); 8] = [
     (Kind::Namespace, "Namespace", "v1"),
     (Kind::Pod, "Pod", "v1"),
     (Kind::Policy, "NetworkPolicy", "networking.k8s.io/v1"),
+    (Kind::ClusterPolicy, "ClusterNetworkPolicy", "policy.networking.k8s.io/v1alpha2"),
     (Kind::Service, "Service", "v1"),
     (Kind::Slice, "EndpointSlice", "discovery.k8s.io/v1"),
     (Kind::Node, "Node", "v1"),
@@ -170,11 +178,18 @@ fn dispatch(kind: Kind, title: &str, object: &Map<'_>, log: &Log) -> Option<Obje
         }
         Kind::Pod => Object::Pod(name(syntax::is_subdomain)?, pod::decode(object)),
         Kind::Policy => Object::Policy(name(syntax::is_subdomain)?, policy::decode(object)),
+        Kind::ClusterPolicy => Object::ClusterPolicy(
+            cluster_name(syntax::is_subdomain)?,
+            cluster_policy::decode(object)?,
+        ),
         Kind::Service => {
             Object::Service(name(syntax::is_label)?, Box::new(service::decode(object)))
         }
         Kind::Slice => Object::Slice(name(syntax::is_subdomain)?, slice::decode(object)),
-        Kind::Node => Object::Node(cluster_name(syntax::is_subdomain)?, machine::node(object)),
+        Kind::Node => {
+            let name = cluster_name(syntax::is_subdomain)?;
+            Object::Node(name, machine::node(object), metadata::labels(object))
+        }
         Kind::Host => Object::Host(cluster_name(syntax::is_label)?, machine::host(object)),
     })
 }

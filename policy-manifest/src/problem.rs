@@ -108,6 +108,51 @@ pub enum Problem {
         /// The limit.
         most: usize,
     },
+    /// Fewer entries than there must be.
+    #[error("needs at least {least} entry")]
+    TooFew {
+        /// The limit.
+        least: usize,
+    },
+    /// A text that is too long.
+    #[error("may have at most {most} characters")]
+    TooLong {
+        /// The limit.
+        most: usize,
+    },
+    /// Of several fields exactly one must be there.
+    #[error("needs exactly one of {names}")]
+    OnlyOne {
+        /// All of them.
+        names: &'static str,
+    },
+    /// A number outside of its range.
+    #[error("{found} is not a whole number from 0 to {most}")]
+    OutOfRange {
+        /// As written.
+        found: String,
+        /// The highest.
+        most: u16,
+    },
+    /// A range of ports whose end is not above its start.
+    #[error("end {end} is not above start {start}; a single port is a number")]
+    RangeBackwards {
+        /// `start`.
+        start: u16,
+        /// `end`.
+        end: u16,
+    },
+    /// A named port beside peers that have none.
+    #[error(
+        "destinationNamedPort needs peers that are pods: nodes, networks and domainNames have no named ports"
+    )]
+    NamedPortWithoutPods,
+    /// No domain name.
+    #[error("{found:?} is not a domain name as in example.com or *.example.com")]
+    DomainName {
+        /// As written.
+        found: String,
+    },
     /// A number that is no port.
     #[error("{found} is not a port (1 to 65535)")]
     PortNumber {

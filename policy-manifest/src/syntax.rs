@@ -23,6 +23,17 @@ pub(crate) fn is_subdomain(text: &str) -> bool {
     text.len() <= SUBDOMAIN && text.split('.').all(is_dns_part)
 }
 
+/// A domain name or `*.` and one, as the CRD of `ClusterNetworkPolicy` takes them.
+pub(crate) fn is_domain_pattern(text: &str) -> bool {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let end = |byte: u8| byte.is_ascii_alphanumeric();
+    let part = |part: &str| {
+        part.bytes().all(|byte| end(byte) || b"-_".contains(&byte)) && ends_are(part, end)
+    };
+    name.contains('.') && name.split('.').all(part)
+}
+
 /// The key of a label, with or without a domain before it.
 pub(crate) fn is_label_key(text: &str) -> bool {
     match text.split_once('/') {

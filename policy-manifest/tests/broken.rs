@@ -178,7 +178,8 @@ fn s54_other_objects() {
         ("a host's field",           "{apiVersion: policy.lab/v1alpha1, kind: Host, metadata: {name: h}, spec: {¦adress: 192.0.2.1, address: 192.0.2.1}}", "did you mean \"address\"?"),
         ("a host's two fields",      "{apiVersion: policy.lab/v1alpha1, kind: Host, metadata: {name: h}, spec: {address: 192.0.2.1, addresses: ¦[192.0.2.1]}}", "addresses and address exclude one another"),
         ("an old version",           "¦{apiVersion: discovery.k8s.io/v1beta1, kind: EndpointSlice}",                        "EndpointSlice is read as discovery.k8s.io/v1, not as discovery.k8s.io/v1beta1"),
-        ("a tier above",             "¦{apiVersion: policy.networking.k8s.io/v1alpha2, kind: ClusterNetworkPolicy}",        "ClusterNetworkPolicy of policy.networking.k8s.io/v1alpha2 changes what is enforced"),
+        ("an old tier",              "¦{apiVersion: policy.networking.k8s.io/v1alpha1, kind: ClusterNetworkPolicy}",        "ClusterNetworkPolicy is read as policy.networking.k8s.io/v1alpha2, not as"),
+        ("a tier's old kind",        "¦{apiVersion: policy.networking.k8s.io/v1alpha1, kind: AdminNetworkPolicy}",          "AdminNetworkPolicy of policy.networking.k8s.io/v1alpha1 changes what is enforced"),
         ("another's policy",         "¦{apiVersion: crd.projectcalico.org/v1, kind: NetworkPolicy}",                        "changes what is enforced"),
         ("a second object",          "{apiVersion: v1, kind: Node, metadata: {name: n1}}\n---\n¦{apiVersion: v1, kind: Node, metadata: {name: n1}}", "Node n1: this object is there already, at m.yaml:1:1"),
     ];

@@ -81,6 +81,21 @@ impl Field<'_> {
         None
     }
 
+    /// A whole number from 0 to `most`.
+    pub(crate) fn whole_number(&self, most: u16) -> Option<u16> {
+        let Value::Number(text) = &self.node.value else {
+            self.reject_type("a whole number");
+            return None;
+        };
+        // Go reads a leading zero as octal.
+        let legal = |number: &u16| *number <= most && *text == number.to_string();
+        let number = text.parse().ok().filter(legal);
+        if number.is_none() {
+            self.reject(Problem::OutOfRange { found: text.clone(), most });
+        }
+        number
+    }
+
     /// A port by its number.
     pub(crate) fn port(&self) -> Option<u16> {
         let Value::Number(text) = &self.node.value else {

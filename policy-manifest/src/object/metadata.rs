@@ -62,6 +62,19 @@ pub(super) fn cluster_name(
     Some(name)
 }
 
+/// Refuses what `ObjectMeta` does not have, for kinds that are read strictly.
+pub(super) fn check(object: &Map<'_>) {
+    if let Some(metadata) = object.map("metadata") {
+        metadata.check_only(&FIELDS);
+        let annotations = metadata.map("annotations");
+        for (key, value) in annotations.iter().flat_map(Map::entries) {
+            key.string();
+            value.string();
+        }
+    }
+    labels(object);
+}
+
 /// `metadata.labels`.
 pub(super) fn labels(object: &Map<'_>) -> Labels {
     let labels = object.map("metadata").and_then(|metadata| metadata.map("labels"));

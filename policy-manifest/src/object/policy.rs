@@ -14,15 +14,7 @@ use crate::{
 /// Decodes a policy; parts that are wrong are left out, which the log tells.
 pub(super) fn decode(object: &Map<'_>) -> NetworkPolicy {
     object.check_only(&["apiVersion", "kind", "metadata", "spec", "status"]);
-    if let Some(metadata) = object.map("metadata") {
-        metadata.check_only(&metadata::FIELDS);
-        let annotations = metadata.map("annotations");
-        for (key, value) in annotations.iter().flat_map(Map::entries) {
-            key.string();
-            value.string();
-        }
-    }
-    metadata::labels(object);
+    metadata::check(object);
     // Without a spec, as without a podSelector, it selects every pod of its namespace.
     let every_pod =
         NetworkPolicy { subject: Some(Selector::default()), ..NetworkPolicy::default() };

@@ -1,0 +1,77 @@
+//! `ClusterNetworkPolicy` (`policy.networking.k8s.io/v1alpha2`), strictly, as its CRD has it.
+
+mod rule;
+
+use policy_core::model::{ClusterNetworkPolicy, PodSet, Selector, Tier};
+
+use super::{metadata, selector};
+use crate::{
+    decode::{Field, Map},
+    problem::Problem,
+};
+
+/// Most entries of every list of the CRD.
+const ENTRIES: usize = 25;
+
+/// Highest priority.
+const PRIORITY: u16 = 1000;
+
+/// Decodes a policy; `None` where a part is missing without which it is none, which the log tells.
+pub(super) fn decode(object: &Map<'_>) -> Option<ClusterNetworkPolicy> {
+    object.check_only(&["apiVersion", "kind", "metadata", "spec", "status"]);
+    metadata::check(object);
+    let spec = object.require("spec")?.map()?;
+    spec.check_only(&["tier", "priority", "subject", "ingress", "egress"]);
+    let tier = spec.require("tier").and_then(|field| {
+        field.word(&[("Admin", Tier::Admin), ("Baseline", Tier::Baseline)], "Admin, Baseline")
+    });
+    let priority = spec.require("priority").and_then(|field| field.whole_number(PRIORITY));
+    let subject = spec.require("subject").and_then(|field| subject(&field));
+    let rules = |name, list: fn(&Field<'_>) -> _| {
+        let Some(field) = spec.get(name) else { return Vec::new() };
+        items(&field, 0).iter().filter_map(list).collect()
+    };
+    let ingress = rules("ingress", rule::ingress);
+    let egress = rules("egress", rule::egress);
+    Some(ClusterNetworkPolicy {
+        tier: tier?,
+        priority: priority?,
+        subject: Some(subject?),
+        ingress,
+        egress,
+    })
+}
+
+fn subject(field: &Field<'_>) -> Option<PodSet> {
+    let map = field.map()?;
+    match map.only_one(&["namespaces", "pods"], "namespaces, pods")? {
+        ("pods", field) => pods(&field),
+        (_, field) => Some(namespaces(&field)),
+    }
+}
+
+/// Every pod of some namespaces.
+fn namespaces(field: &Field<'_>) -> PodSet {
+    PodSet { namespaces: selector::decode(field), pods: Selector::default() }
+}
+
+/// `NamespacedPod`.
+fn pods(field: &Field<'_>) -> Option<PodSet> {
+    let map = field.map()?;
+    map.check_only(&["namespaceSelector", "podSelector"]);
+    let namespaces = map.get("namespaceSelector").map(|field| selector::decode(&field));
+    let pods = selector::decode(&map.require("podSelector")?);
+    Some(PodSet { namespaces: namespaces.unwrap_or_default(), pods })
+}
+
+/// The items of a list of at least `least` and at most 25.
+fn items<'a>(field: &Field<'a>, least: usize) -> Vec<Field<'a>> {
+    let items = field.list();
+    if items.len() < least {
+        field.reject(Problem::TooFew { least });
+    }
+    if items.len() > ENTRIES {
+        field.reject(Problem::TooMany { most: ENTRIES });
+    }
+    items
+}

@@ -1,0 +1,121 @@
+//! Rules of a `ClusterNetworkPolicy`.
+
+use policy_core::model::{Action, ClusterPeer, ClusterRule, Protocol, ProtocolMatch};
+
+use super::{items, namespaces, pods};
+use crate::{
+    decode::{Field, Map},
+    object::selector,
+    problem::Problem,
+    syntax,
+};
+
+/// Most characters of a rule's name.
+const NAME: usize = 100;
+
+const ACTIONS: [(&str, Action); 3] =
+    [("Accept", Action::Accept), ("Deny", Action::Deny), ("Pass", Action::Pass)];
+
+/// An entry of `ingress`.
+pub(super) fn ingress(field: &Field<'_>) -> Option<ClusterRule> {
+    rule(field, "from", |field| {
+        match field.map()?.only_one(&["namespaces", "pods"], "namespaces, pods")? {
+            ("pods", field) => pods(&field).map(ClusterPeer::Pods),
+            (_, field) => Some(ClusterPeer::Pods(namespaces(&field))),
+        }
+    })
+}
+
+/// An entry of `egress`.
+pub(super) fn egress(field: &Field<'_>) -> Option<ClusterRule> {
+    const PEERS: [&str; 5] = ["namespaces", "pods", "nodes", "networks", "domainNames"];
+    rule(field, "to", |field| {
+        let told = "namespaces, pods, nodes, networks, domainNames";
+        match field.map()?.only_one(&PEERS, told)? {
+            ("namespaces", field) => Some(ClusterPeer::Pods(namespaces(&field))),
+            ("nodes", field) => Some(ClusterPeer::Nodes(selector::decode(&field))),
+            ("networks", field) => {
+                let networks = items(&field, 1);
+                Some(ClusterPeer::Networks(networks.iter().filter_map(network).collect()))
+            }
+            ("domainNames", field) => Some(domain_names(&field)),
+            (_, field) => pods(&field).map(ClusterPeer::Pods),
+        }
+    })
+}
+
+fn rule(
+    field: &Field<'_>,
+    list: &'static str,
+    peer: fn(&Field<'_>) -> Option<ClusterPeer>,
+) -> Option<ClusterRule> {
+    let map = field.map()?;
+    map.check_only(&["name", "action", list, "protocols"]);
+    if let Some(name) = map.get("name")
+        && name.string().is_some_and(|text| text.chars().count() > NAME)
+    {
+        name.reject(Problem::TooLong { most: NAME });
+    }
+    let action = map.require("action").and_then(|field| field.word(&ACTIONS, "Accept, Deny, Pass"));
+    let peers: Vec<_> = map
+        .require(list)
+        .map(|field| items(&field, 1).iter().filter_map(peer).collect())
+        .unwrap_or_default();
+    let protocols = map.get("protocols").map(|field| items(&field, 1)).unwrap_or_default();
+    let matches: Vec<_> = protocols.iter().filter_map(protocol).collect();
+    let of_pods = peers.iter().all(|peer| matches!(peer, ClusterPeer::Pods(_)));
+    let named = matches.iter().any(|entry| matches!(entry, ProtocolMatch::Named(_)));
+    if named && !of_pods {
+        field.reject(Problem::NamedPortWithoutPods);
+    }
+    Some(ClusterRule { action: action?, peers, protocols: matches })
+}
+
+fn network(field: &Field<'_>) -> Option<ipnetwork::IpNetwork> {
+    let found = field.string()?;
+    let block = syntax::block(&found);
+    if block.is_none() {
+        field.reject(Problem::Cidr { found });
+    }
+    block
+}
+
+/// Names say nothing about addresses, so that the compiler closes the rule (S52).
+fn domain_names(field: &Field<'_>) -> ClusterPeer {
+    for name in items(field, 1) {
+        name.checked(syntax::is_domain_pattern, |found| Problem::DomainName { found });
+    }
+    ClusterPeer::Unknown { reason: "domainNames cannot be enforced".to_owned() }
+}
+
+fn protocol(field: &Field<'_>) -> Option<ProtocolMatch> {
+    const NAMES: [&str; 4] = ["tcp", "udp", "sctp", "destinationNamedPort"];
+    let told = "tcp, udp, sctp, destinationNamedPort";
+    let (name, field) = field.map()?.only_one(&NAMES, told)?;
+    let protocol = match name {
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        "sctp" => Protocol::Sctp,
+        _ => return field.port_name().map(ProtocolMatch::Named),
+    };
+    let map = field.map()?;
+    map.check_only(&["destinationPort"]);
+    let port = map.require("destinationPort")?.map()?;
+    let (first, last) = match port.only_one(&["number", "range"], "number, range")? {
+        ("range", field) => range(&field.map()?)?,
+        (_, field) => field.port().map(|port| (port, port))?,
+    };
+    Some(ProtocolMatch::Range { protocol, first, last })
+}
+
+fn range(map: &Map<'_>) -> Option<(u16, u16)> {
+    map.check_only(&["start", "end"]);
+    let start = map.require("start").and_then(|field| field.port());
+    let end = map.require("end").and_then(|field| field.port());
+    let (start, end) = (start?, end?);
+    if start >= end {
+        map.reject(Problem::RangeBackwards { start, end });
+        return None;
+    }
+    Some((start, end))
+}
