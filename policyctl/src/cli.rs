@@ -1,21 +1,24 @@
 //! The command line.
 
-use std::{panic, process::ExitCode};
+use std::{env, panic, path::Path, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use policy_cli::exit;
 
-use crate::{diff, explain, graph, lint, simulate};
+use crate::{diff, explain, graph, lint, manual, simulate};
+
+/// The program's file where kubectl finds it.
+const PLUGIN: &str = "kubectl-policy";
 
 #[derive(Debug, Parser)]
 #[command(name = "policyctl", version, about, propagate_version = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    verb: Verb,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum Verb {
     /// Prints the truth table that policies give, by the compiler alone
     Simulate(simulate::Arguments),
     /// Says why a connection passes or does not, and what would let it pass
@@ -26,19 +29,27 @@ enum Command {
     Graph(graph::Arguments),
     /// Says which connections open or close between two sets of manifests
     Diff(diff::Arguments),
+    /// Prints a script that completes commands and options in a shell
+    Completion(manual::CompletionArguments),
+    /// Prints a page of the manual
+    Man(manual::ManArguments),
 }
 
 /// Runs what the command line asks for.
 #[must_use]
 pub fn main() -> ExitCode {
     // clap ends the process with 2 on bad usage, and with 0 after --help.
-    let Arguments { command } = Arguments::parse();
-    let run = || match command {
-        Command::Simulate(arguments) => simulate::main(&arguments),
-        Command::Explain(arguments) => explain::main(&arguments),
-        Command::Lint(arguments) => lint::main(&arguments),
-        Command::Graph(arguments) => graph::main(&arguments),
-        Command::Diff(arguments) => diff::main(&arguments),
+    let matches = command(env::args_os().next().as_deref().map(Path::new)).get_matches();
+    let Arguments { verb } =
+        Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let run = || match verb {
+        Verb::Simulate(arguments) => simulate::main(&arguments),
+        Verb::Explain(arguments) => explain::main(&arguments),
+        Verb::Lint(arguments) => lint::main(&arguments),
+        Verb::Graph(arguments) => graph::main(&arguments),
+        Verb::Diff(arguments) => diff::main(&arguments),
+        Verb::Completion(arguments) => manual::completion(&arguments, Arguments::command()),
+        Verb::Man(arguments) => manual::man(&arguments, Arguments::command()),
     };
     // A panic has printed itself; it is the tool's failure.
     let code = match panic::catch_unwind(panic::AssertUnwindSafe(run)) {
@@ -47,6 +58,13 @@ pub fn main() -> ExitCode {
         Err(_) => exit::FAILED,
     };
     ExitCode::from(code)
+}
+
+/// The command line under the name that it was called by.
+fn command(program: Option<&Path>) -> Command {
+    let command = Arguments::command();
+    let plugin = program.and_then(Path::file_stem).is_some_and(|stem| stem == PLUGIN);
+    if plugin { command.bin_name("kubectl policy") } else { command }
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ pub(crate) enum Error {
     Input(#[from] InputError),
     #[error("name two sets of manifests: -f OLD -f NEW, or --old and --new")]
     NotTwo,
+    #[error("there is no command {name}")]
+    UnknownCommand { name: String },
     #[error("there is no rule {code}; the rules are:\n{known}")]
     UnknownRule { code: String, known: String },
     #[error("cannot write the result as JSON")]
@@ -28,7 +30,7 @@ impl Error {
     pub(crate) fn refuse(&self) -> u8 {
         match self {
             Self::Input(error) => error.refuse(),
-            Self::NotTwo | Self::UnknownRule { .. } => {
+            Self::NotTwo | Self::UnknownCommand { .. } | Self::UnknownRule { .. } => {
                 terminal::error(self);
                 exit::INPUT
             }

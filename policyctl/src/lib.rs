@@ -9,6 +9,7 @@ mod error;
 mod explain;
 mod graph;
 mod lint;
+mod manual;
 mod output;
 mod simulate;
 mod truth;

@@ -4,5 +4,6 @@ mod diff;
 mod explain;
 mod graph;
 mod lint;
+mod manual;
 mod program;
 mod simulate;
