@@ -11,6 +11,7 @@ mod grant;
 mod identity;
 mod lists;
 mod meaning;
+mod merge;
 mod rule;
 mod select;
 mod service;
@@ -53,8 +54,9 @@ pub enum Scope<'a> {
 pub fn compile(snapshot: &Snapshot, scope: Scope<'_>) -> (Desired, Vec<Fault>) {
     let in_force = subject::in_force(snapshot, scope);
     let mut rules = RuleCompiler::default();
-    let policies: Vec<CompiledPolicy> =
+    let mut policies: Vec<CompiledPolicy> =
         in_force.policies.iter().map(|forced| forced.compile(&mut rules, snapshot)).collect();
+    merge::blocks(&mut policies, &in_force.subjects);
     let lists = Lists::of(policies.iter());
     let mut faults = Vec::new();
     let identities = identity::identities(snapshot, &lists, &mut faults);

@@ -59,6 +59,10 @@ pub(crate) fn run(target: &Target) -> Result<()> {
     let cases = options.count.div_ceil(property.per_case);
     println!("{} {}, seed {seed}", cases * property.per_case, property.unit);
     let (start, ticks) = (Instant::now(), stderr().is_terminal());
+    if matches!(target, Target::Compile(_)) {
+        let large = Property { module: "large::", unit: "", per_case: 1 };
+        println!("{}", run_lot(&tests, &large, seed, 1)?);
+    }
     for lot in 0..cases.div_ceil(LOT) {
         let (seed, first) = (seed.wrapping_add(lot), lot * LOT);
         let count = LOT.min(cases - first);
@@ -90,16 +94,20 @@ fn build() -> Result<PathBuf> {
 }
 
 /// Shows what a lot says only if it fails: the shrunk case and the claim that it breaks.
-fn run_lot(tests: &Path, property: &Property, seed: u64, cases: u64) -> Result<()> {
+/// Otherwise returns the lines with its measurements.
+fn run_lot(tests: &Path, property: &Property, seed: u64, cases: u64) -> Result<String> {
     let mut lot = command(tests);
-    lot.arg(property.module).env("PROPTEST_CASES", cases.to_string());
+    lot.args([property.module, "--nocapture", "--test-threads", "1"])
+        .env("PROPTEST_CASES", cases.to_string());
     let output = lot.env("PROPTEST_RNG_SEED", seed.to_string()).output();
     let output = output.with_context(|| format!("cannot start {}", tests.display()))?;
     let said = String::from_utf8_lossy(&output.stdout);
     if output.status.success() {
         // A filter that fits no test would pass, too.
         anyhow::ensure!(!said.contains("running 0 tests"), "no test is called {}", property.module);
-        return Ok(());
+        let told = said.lines().filter(|line| line.contains(" MiB"));
+        let measured: Vec<_> = told.filter_map(|line| line.split(" ... ").last()).collect();
+        return Ok(measured.join("\n"));
     }
     eprintln!("\n{said}{}", String::from_utf8_lossy(&output.stderr));
     let count = cases * property.per_case;

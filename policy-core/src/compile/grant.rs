@@ -126,7 +126,7 @@ fn grants<'a>(
                 },
             };
             // Every list of a rule in force has its number; one without would match nobody.
-            let list = rule.peers.as_ref().and_then(|list| lists.id(list));
+            let list = rule.list().and_then(|list| lists.id(list));
             let (stage, action, all) = (policy.stage, rule.action, rule.peers.is_none());
             let ordered = match stage {
                 Stage::Admin => &mut admin,
@@ -143,12 +143,10 @@ fn grants<'a>(
         }
     }
     let (stage, action) = (Stage::NetworkPolicy, Action::Accept);
-    let joined = by_ports.into_iter().map(|(ports, (peers, everyone))| Grant {
-        stage,
-        action,
-        peers,
-        everyone,
-        ports,
+    let joined = by_ports.into_iter().map(|(ports, (mut peers, everyone))| {
+        peers.sort_unstable();
+        peers.dedup();
+        Grant { stage, action, peers, everyone, ports }
     });
     Grants { all: admin.into_iter().chain(joined).chain(baseline).collect(), isolated }
 }

@@ -30,13 +30,13 @@ impl Lists {
     /// Collects them from the policies in force.
     pub(super) fn of<'a>(policies: impl Iterator<Item = &'a CompiledPolicy> + Clone) -> Self {
         let rules = policies.clone().flat_map(|p| p.ingress.iter().chain(&p.egress));
-        let distinct: BTreeSet<_> = rules.filter_map(|rule| rule.peers.clone()).collect();
+        let distinct: BTreeSet<_> = rules.filter_map(|rule| rule.list().cloned()).collect();
         let distinct: Vec<_> = distinct.into_iter().collect();
         let index = distinct.iter().cloned().zip(0..).collect();
         let names = vec![BTreeSet::new(); distinct.len()];
         let mut all = Self { distinct, index, names_for_all: BTreeSet::new(), names };
         for rule in policies.flat_map(|policy| &policy.egress) {
-            let names = match rule.peers.as_ref().and_then(|peers| all.index.get(peers)) {
+            let names = match rule.list().and_then(|peers| all.index.get(peers)) {
                 Some(&id) => &mut all.names[id as usize],
                 None => &mut all.names_for_all,
             };

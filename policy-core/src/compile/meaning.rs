@@ -108,6 +108,21 @@ impl PeerList {
         &self.peers
     }
 
+    /// Whether it has nothing but blocks, so that an address alone decides.
+    pub(crate) fn is_blocks(&self) -> bool {
+        self.peers.iter().all(|peer| matches!(peer, PeerKey::Block { .. }))
+    }
+
+    /// Whether one of its blocks holds an address.
+    fn holds(&self, address: IpAddr) -> bool {
+        self.peers.iter().any(|peer| match peer {
+            PeerKey::Block { cidr, except } => {
+                cidr.contains(address) && !except.iter().any(|inner| inner.contains(address))
+            }
+            PeerKey::Pods { .. } => false,
+        })
+    }
+
     /// Whether it matches an address of several pods as soon as it matches one of them.
     pub(crate) fn any_owner(&self) -> bool {
         self.any_owner
@@ -138,7 +153,14 @@ impl Ord for PeerList {
 
 impl AddressMeaning {
     /// Whether a rule with these peers means the address; a rule without peers means all (S11).
-    pub(crate) fn matches(&self, peers: Option<&PeerList>) -> bool {
-        peers.is_none_or(|list| self.peers.binary_search(list).is_ok())
+    pub(crate) fn matches(&self, address: IpAddr, peers: Option<&PeerList>) -> bool {
+        // Lists of blocks may have been joined, and are then not found by themselves.
+        peers.is_none_or(|list| {
+            if list.is_blocks() {
+                list.holds(address)
+            } else {
+                self.peers.binary_search(list).is_ok()
+            }
+        })
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct CompiledRule {
     pub(crate) action: Action,
     /// `from` or `to`; `None` means every address (S11).
     pub(crate) peers: Option<PeerList>,
+    /// The list that stands for `peers` in identities, where rules were joined.
+    pub(crate) joined: Option<PeerList>,
     /// `ports`.
     pub(crate) ports: RulePorts,
 }
@@ -62,6 +64,21 @@ impl CompiledPolicy {
             Direction::Ingress => &self.ingress,
             Direction::Egress => &self.egress,
         }
+    }
+
+    /// The same, to change them.
+    pub(super) fn rules_mut(&mut self, direction: Direction) -> &mut [CompiledRule] {
+        match direction {
+            Direction::Ingress => &mut self.ingress,
+            Direction::Egress => &mut self.egress,
+        }
+    }
+}
+
+impl CompiledRule {
+    /// The list that identities know; `None` means every address.
+    pub(super) fn list(&self) -> Option<&PeerList> {
+        self.joined.as_ref().or(self.peers.as_ref())
     }
 }
 
@@ -133,7 +150,8 @@ impl RuleCompiler {
             let keys = peers.filter_map(|(index, peer)| self.peer(place, index, peer)).collect();
             self.shared(PeerList::new(keys, false))
         });
-        CompiledRule { action: Action::Accept, peers, ports: self.ports(place, &rule.ports) }
+        let ports = self.ports(place, &rule.ports);
+        CompiledRule { action: Action::Accept, peers, joined: None, ports }
     }
 
     pub(super) fn shared(&mut self, list: PeerList) -> PeerList {

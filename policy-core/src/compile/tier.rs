@@ -89,15 +89,20 @@ impl RuleCompiler {
                 // Of the pods that share an address, one is enough to be kept out.
                 let peers = PeerList::new(keys, action == Action::Deny);
                 let peers = Some(self.shared(peers));
-                CompiledRule { action, peers, ports: ports(&rule.protocols) }
+                CompiledRule { action, peers, joined: None, ports: ports(&rule.protocols) }
             }
             (false, Action::Accept) => {
                 let peers = Some(self.shared(PeerList::new(BTreeSet::new(), false)));
-                CompiledRule { action: Action::Accept, peers, ports: RulePorts::default() }
+                CompiledRule {
+                    action: Action::Accept,
+                    peers,
+                    joined: None,
+                    ports: RulePorts::default(),
+                }
             }
             (false, Action::Deny | Action::Pass) => {
                 let ports = RulePorts { numbers: Ports::everything(), names: BTreeSet::new() };
-                CompiledRule { action: Action::Deny, peers: None, ports }
+                CompiledRule { action: Action::Deny, peers: None, joined: None, ports }
             }
         }
     }

@@ -150,7 +150,7 @@ impl Judge<'_> {
         rules.filter_map(move |(index, rule)| {
             let nothing = AddressMeaning::default();
             let meaning = meaning.unwrap_or(&nothing);
-            if !meaning.matches(rule.peers.as_ref()) {
+            if !meaning.matches(remote, rule.peers.as_ref()) {
                 return None;
             }
             let on_pod: Resolved;

@@ -3,6 +3,7 @@
 mod compiled;
 mod generate;
 mod kernel;
+mod large;
 mod oracle;
 mod planned;
 

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod isolation;
+mod many;
 mod peers;
 mod plans;
 mod ports;
