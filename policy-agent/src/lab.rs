@@ -8,7 +8,9 @@ pub mod attempt;
 pub mod blueprint;
 pub mod build;
 pub mod campaign;
+pub mod describe;
 mod error;
+mod follow;
 pub mod ledger;
 pub mod netns;
 pub mod nft;
@@ -26,16 +28,12 @@ use std::{
     net::IpAddr,
 };
 
-use policy_core::{
-    compile::{Scope, compile},
-    model::Snapshot,
-};
 use policy_manifest::{Expectations, Manifests};
 use policy_probe::{End, Probe};
 
 use crate::dataplane::Parts;
 pub use error::Error;
-use standing::Lab;
+pub use standing::Lab;
 use topology::Topology;
 pub use verdict::Report;
 
@@ -62,49 +60,32 @@ pub trait Progress {
     fn step(&self);
 }
 
-/// Builds the lab, probes it without and with policies, and takes it down.
+/// Builds a lab, and probes it without and with policies. It stands as long as the value lives.
 ///
 /// # Errors
 ///
 /// Where the lab cannot be built or does not work without policies.
-pub async fn run(order: Order, progress: &dyn Progress) -> Result<Report, Error> {
-    let Order { manifests, probes, expectations, topology, parts } = order;
-    let Manifests { mut snapshot, hosts, .. } = manifests;
+pub async fn stand(order: Order, progress: &dyn Progress) -> Result<(Lab, Report), Error> {
+    let Order { mut manifests, probes, expectations, topology, parts } = order;
     let hosts: BTreeMap<String, Vec<IpAddr>> =
-        hosts.into_iter().map(|(name, host)| (name, host.addresses)).collect();
-    let blueprint = blueprint::draw(&mut snapshot, &hosts, &strangers(&probes))?;
+        manifests.hosts.iter().map(|(name, host)| (name.clone(), host.addresses.clone())).collect();
+    let blueprint = blueprint::draw(&mut manifests.snapshot, &hosts, &strangers(&probes))?;
 
     progress.begin("building the network", 0);
-    let mut lab = Lab::build(blueprint, &snapshot, &probes, topology).await?;
+    let mut lab = Lab::build(blueprint, manifests, &probes, topology).await?;
     progress.begin("starting the agents", 0);
     lab.start_agents(parts).await?;
 
-    let open = Snapshot { policies: BTreeMap::new(), ..snapshot.clone() };
-    lab.enforce(&open).await?;
-    progress.begin("probing without policies", lab.campaign.planned.len());
-    let fates = lab.campaign.run(&lab.ledger, || progress.step()).await;
-    verdict::baseline(&lab.campaign, &fates)?;
-    let mut findings = lab.lie().await?;
-
-    lab.enforce(&snapshot).await?;
-    progress.begin("probing with policies", lab.campaign.planned.len());
-    let before = lab.counted().await?;
-    let fates = lab.campaign.run(&lab.ledger, || progress.step()).await;
-    let drops = lab.counted().await?.saturating_sub(before);
-    for finding in lab.lie().await? {
-        if !findings.contains(&finding) {
-            findings.push(finding);
+    let early = lab.require_open(progress).await?;
+    lab.enforce_all().await?;
+    let mut report = lab.probe(&expectations, progress).await?;
+    for finding in early {
+        if !report.findings.contains(&finding) {
+            report.findings.push(finding);
         }
     }
-
-    let (desired, faults) = compile(&snapshot, Scope::Cluster);
-    let mut report = verdict::report(&lab.campaign, &fates, &snapshot, &desired, &expectations);
-    findings.extend(verdict::uncounted(&report.table, drops));
-    report.findings.extend(findings);
-    report.notes.extend(lab.blueprint.notes.iter().cloned());
-    report.notes.extend(lab.campaign.left_out.iter().map(|what| format!("not probed: {what}")));
-    report.notes.extend(faults.iter().map(verdict::fault));
-    Ok(report)
+    report.notes.splice(0..0, lab.notes().iter().cloned());
+    Ok((lab, report))
 }
 
 /// Addresses that probes name without an object that has them.

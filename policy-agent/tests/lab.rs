@@ -2,8 +2,12 @@
 //!
 //! These tests make network namespaces and load eBPF programs: without root they fail.
 
+#[path = "lab/command.rs"]
+mod command;
 #[path = "lab/examples.rs"]
 mod examples;
+#[path = "lab/hold.rs"]
+mod hold;
 #[path = "lab/input.rs"]
 mod input;
 #[path = "lab/placement.rs"]

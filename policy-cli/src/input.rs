@@ -54,20 +54,39 @@ impl InputError {
 /// Where a file cannot be read, an object is not legal, or a probe cannot be run.
 pub fn read(options: &ProbeOptions) -> Result<Input, InputError> {
     let manifests = manifests(&options.files)?;
-    let expectations = match &options.expect {
-        Some(path) => {
-            Some(read_expectations(&sources::file_source(path)?).map_err(InputError::Manifests)?)
-        }
-        None => None,
+    let expectations = expectations(options)?;
+    let probes = probes(options, &manifests, &expectations)?;
+    Ok(Input { manifests, expectations, probes })
+}
+
+/// Reads what is expected; nothing where no option names a file.
+///
+/// # Errors
+///
+/// Where the file cannot be read or an entry is not legal.
+pub fn expectations(options: &ProbeOptions) -> Result<Expectations, InputError> {
+    let Some(path) = &options.expect else {
+        return Ok(Expectations::default());
     };
+    read_expectations(&sources::file_source(path)?).map_err(InputError::Manifests)
+}
+
+/// Chooses the probes, sorted.
+///
+/// # Errors
+///
+/// Where one cannot be run.
+pub fn probes(
+    options: &ProbeOptions,
+    manifests: &Manifests,
+    expectations: &Expectations,
+) -> Result<Vec<Probe>, InputError> {
     let selection = Selection {
         ports: options.ports.clone(),
         from: options.from.clone(),
         to: options.to.clone(),
     };
-    let probes =
-        choose(&manifests, &selection, expectations.as_ref()).map_err(InputError::Probes)?;
-    Ok(Input { manifests, expectations: expectations.unwrap_or_default(), probes })
+    choose(manifests, &selection, Some(expectations)).map_err(InputError::Probes)
 }
 
 /// Reads manifests.

@@ -13,6 +13,9 @@ const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 /// Files of expectations, which lie beside manifests and are none.
 const EXPECTATIONS: &str = ".expect.yaml";
 
+/// What names standard input.
+pub const STDIN: &str = "-";
+
 /// Why a source could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -42,11 +45,24 @@ pub enum Error {
 ///
 /// The first source that cannot be read, and a folder without manifests.
 pub fn read(paths: &[PathBuf]) -> Result<Vec<Source>, Error> {
+    read_again(paths, &[])
+}
+
+/// The same, with what standard input gave the first time taken from `before`.
+///
+/// # Errors
+///
+/// As of [`read`].
+pub fn read_again(paths: &[PathBuf], before: &[Source]) -> Result<Vec<Source>, Error> {
     let mut sources = Vec::new();
     for path in paths {
-        if path.as_os_str() == "-" {
+        if path.as_os_str() == STDIN {
+            if let Some(read) = before.iter().find(|source| source.name == STDIN) {
+                sources.push(read.clone());
+                continue;
+            }
             let text = io::read_to_string(io::stdin()).map_err(Error::Stdin)?;
-            sources.push(Source { name: "-".to_owned(), text });
+            sources.push(Source { name: STDIN.to_owned(), text });
         } else if path.is_dir() {
             for file in manifests_in(path)? {
                 sources.push(file_source(&file)?);

@@ -1,17 +1,24 @@
 //! `policy-agent lab`.
 
+mod changes;
+mod command;
 mod output;
+mod signals;
+mod stay;
+
+use std::io;
 
 use clap::{Args, ValueEnum};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use policy_cli::{exit, input, options::ProbeOptions, terminal};
-use tokio::signal::unix::{SignalKind, signal};
+use policy_cli::{exit, input, options::ProbeOptions, sources, terminal};
+use policy_manifest::Source;
 
 use super::progress::Line;
 use crate::{
     dataplane::Parts,
-    lab::{self, Order, topology::Topology},
+    lab::{self, Order, Report, topology::Topology},
 };
+use signals::Signals;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,6 +30,10 @@ Examples:
       a cluster's policies, without the cluster
   policy-agent lab -f cluster.yaml --from web/frontend --to 10.0.0.7 --port 443/TCP -o json
       one question, for another program
+  policy-agent lab -f cluster.yaml --hold
+      edit the file and see the table change
+  policy-agent lab -f cluster.yaml --run 'nsenter --net=$(jq -r .pods[0].netns $LAB) bash'
+      a shell inside of a pod, with its policies in force
   policy-agent lab -f cluster.yaml --without ingress
       self-check: must end with 1, for then the wire is not what the compiler says
 
@@ -32,6 +43,17 @@ Exit codes:
   2  bad input or usage
   3  the environment or the tool failed; also when probes fail before any policy is in force
   130, 143  ended by SIGINT, SIGTERM
+  with --run, the command's own exit code, once it has run
+
+While --run or --hold keep the lab, changes of the files are applied at once: policies, labels,
+namespaces, Services and endpoints. Pods, nodes and hosts stay as they were built. A broken file is
+reported, and what was last good stays in force. SIGINT ends --hold with 0, or with 1 where the last
+table has findings.
+
+The file that LAB names has all machines with the paths of their network namespaces:
+  {\"nodes\": [{\"name\", \"netns\", \"addresses\", \"pins\"}],
+   \"pods\": [{\"namespace\", \"name\", \"node\", \"netns\", \"interface\", \"peer\", \"addresses\"}],
+   \"hosts\": [{\"name\", \"netns\", \"addresses\"}]}
 
 The lab needs root, Linux with BTF, and the program nft. All that it makes lives in network
 namespaces that have no name and go away with the process, however it ends.";
@@ -49,6 +71,15 @@ pub(super) struct Arguments {
     /// What to print on standard output
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
+
+    /// Run this by `sh -c` while the lab stands, after the probes; LAB names a file that says where
+    /// everything is
+    #[arg(long, value_name = "CMD", conflicts_with = "hold")]
+    run: Option<String>,
+
+    /// Keep the lab until Ctrl-C; follow changes of the files, and draw the table again
+    #[arg(long)]
+    hold: bool,
 
     /// Self-check: leave a part of the dataplane out; the lab must notice, and end with 1
     #[arg(long, value_name = "PART", value_enum)]
@@ -80,60 +111,66 @@ enum Part {
 
 /// Runs the lab; the exit code.
 pub(super) fn main(arguments: Arguments) -> u8 {
-    let Arguments { options, topology, output, without } = arguments;
-    let input = match input::read(&options) {
-        Ok(input) => input,
-        Err(error) => return error.refuse(),
+    more_descriptors();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.and_then(|runtime| runtime.block_on(live(arguments))).unwrap_or_else(|error| {
+        terminal::error(&error);
+        exit::FAILED
+    })
+}
+
+/// Builds the lab, probes it, and keeps it as long as is asked for.
+async fn live(arguments: Arguments) -> io::Result<u8> {
+    let Arguments { options, topology, output, run, hold, without } = arguments;
+    let (order, sources) = match order(&options, topology, parts(&without)) {
+        Ok(order) => order,
+        Err(error) => return Ok(error.refuse()),
     };
-    terminal::notes(&input::notes(&input.manifests));
-    let order = Order {
-        manifests: input.manifests,
-        probes: input.probes,
-        expectations: input.expectations,
-        topology,
-        parts: parts(&without),
+    let mut signals = Signals::open()?;
+    let line = Line::new();
+    let outcome = tokio::select! {
+        biased;
+        signal = signals.next() => return Ok(signals::code(signal)),
+        outcome = lab::stand(order, &line) => outcome,
     };
-    match stand(order) {
-        Ok(Ending::Done(Ok(report))) => {
-            if let Err(error) = output::print(&report, output) {
-                terminal::error(&error);
-                return exit::FAILED;
-            }
-            if report.clean() { exit::FINE } else { exit::FINDINGS }
-        }
-        Ok(Ending::Done(Err(error))) => {
-            terminal::error(&error);
-            if error.is_input() { exit::INPUT } else { exit::FAILED }
-        }
-        Ok(Ending::Signal(number)) => 128 + number,
+    drop(line);
+    let (lab, report) = match outcome {
+        Ok(stood) => stood,
         Err(error) => {
             terminal::error(&error);
-            exit::FAILED
+            return Ok(if error.is_input() { exit::INPUT } else { exit::FAILED });
         }
+    };
+    let code = told(&report, output);
+    let stays = stay::Stay { lab, signals, options, sources, output };
+    match run {
+        Some(command) if code != exit::FAILED => stays.run(&command).await,
+        None if hold => Ok(stays.hold(code).await),
+        Some(_) | None => Ok(code),
     }
 }
 
-/// How a lab came to its end.
-enum Ending {
-    Done(Result<lab::Report, lab::Error>),
-    Signal(u8),
+/// Reads everything; the texts come back too.
+fn order(
+    options: &ProbeOptions,
+    topology: Topology,
+    parts: Parts,
+) -> Result<(Order, Vec<Source>), input::InputError> {
+    let sources = sources::read(&options.files)?;
+    let manifests = policy_manifest::read(&sources).map_err(input::InputError::Manifests)?;
+    let expectations = input::expectations(options)?;
+    let probes = input::probes(options, &manifests, &expectations)?;
+    terminal::notes(&input::notes(&manifests));
+    Ok((Order { manifests, probes, expectations, topology, parts }, sources))
 }
 
-/// Runs the lab until it is done or a signal ends it, which takes it down in good order.
-fn stand(order: Order) -> std::io::Result<Ending> {
-    more_descriptors();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let line = Line::new();
-        Ok(tokio::select! {
-            biased;
-            _ = interrupt.recv() => Ending::Signal(2),
-            _ = terminate.recv() => Ending::Signal(15),
-            outcome = lab::run(order, &line) => Ending::Done(outcome),
-        })
-    })
+/// Prints a report; the exit code that it asks for.
+fn told(report: &Report, output: Format) -> u8 {
+    if let Err(error) = output::print(report, output) {
+        terminal::error(&error);
+        return exit::FAILED;
+    }
+    if report.clean() { exit::FINE } else { exit::FINDINGS }
 }
 
 /// Asks for as many file descriptors as the process may have: every namespace, server and probe

@@ -29,7 +29,7 @@ type Room = (u8, Family);
 pub struct Ledger {
     open: Mutex<BTreeMap<(Room, u16), Entry>>,
     free: Mutex<BTreeMap<Room, VecDeque<u16>>>,
-    reserved: BTreeSet<u16>,
+    reserved: Mutex<BTreeSet<u16>>,
 }
 
 #[derive(Debug)]
@@ -49,10 +49,23 @@ pub struct Claim {
 }
 
 impl Ledger {
-    /// A ledger that gives out no port of `reserved`, the ports that are served or probed.
+    /// A ledger without accounts.
     #[must_use]
-    pub fn new(reserved: BTreeSet<u16>) -> Arc<Self> {
-        Arc::new(Self { open: Mutex::default(), free: Mutex::default(), reserved })
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            open: Mutex::default(),
+            free: Mutex::default(),
+            reserved: Mutex::default(),
+        })
+    }
+
+    /// Gives out none of `ports` from now on: those that are served or probed.
+    pub fn reserve(&self, ports: &BTreeSet<u16>) {
+        let mut free = locked(&self.free);
+        locked(&self.reserved).extend(ports);
+        for queue in free.values_mut() {
+            queue.retain(|port| !ports.contains(port));
+        }
     }
 
     /// Opens an account for a probe; `addresses` are those that its packets may carry at either
@@ -68,7 +81,8 @@ impl Ledger {
         let port = {
             let mut free = locked(&self.free);
             let ports = free.entry(room).or_insert_with(|| {
-                (FIRST_PORT..=u16::MAX).filter(|port| !self.reserved.contains(port)).collect()
+                let reserved = locked(&self.reserved);
+                (FIRST_PORT..=u16::MAX).filter(|port| !reserved.contains(port)).collect()
             });
             ports.pop_front()?
         };
@@ -128,7 +142,11 @@ impl Drop for Claim {
     fn drop(&mut self) {
         locked(&self.ledger.open).remove(&(self.room, self.port));
         // To the end of the queue: late packets of this probe shall meet no other.
-        if let Some(ports) = locked(&self.ledger.free).get_mut(&self.room) {
+        let mut free = locked(&self.ledger.free);
+        if locked(&self.ledger.reserved).contains(&self.port) {
+            return;
+        }
+        if let Some(ports) = free.get_mut(&self.room) {
             ports.push_back(self.port);
         }
     }

@@ -7,7 +7,7 @@ use std::{
     fs::{self, File},
     io,
     os::{
-        fd::{AsFd, BorrowedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd},
         unix::process::CommandExt,
     },
     path::PathBuf,
@@ -103,6 +103,12 @@ impl Namespace {
     /// [`Error::Sysctl`].
     pub fn set(&self, sysctls: &[Sysctl]) -> Result<(), Error> {
         self.run(|| sysctls.iter().try_for_each(Sysctl::write))
+    }
+
+    /// A path of it, good while this process holds it.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()))
     }
 
     /// Lets a command start inside the namespace, and die with the thread that started it.

@@ -8,7 +8,7 @@ mod gateway;
 mod pod;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -161,7 +161,8 @@ fn join_fabric(layout: &mut Layout, plan: &Blueprint) {
 /// Routes of a node or host to the pods of other nodes, to Services, and to nowhere in particular.
 ///
 /// A node has a default route as nodes do, or its processes could not even open a connection to
-/// a Service address; a host reaches those through the first node, as from outside of a cluster.
+/// a Service address; a host reaches those through the first node, as from outside of a cluster, and those too that
+/// will only be there later.
 fn route_to_pods(pieces: &mut Vec<Piece>, machine: &Machine, plan: &Blueprint) {
     for pod in &plan.pods {
         if *machine == Machine::Node(pod.node.clone()) {
@@ -182,9 +183,15 @@ fn route_to_pods(pieces: &mut Vec<Piece>, machine: &Machine, plan: &Blueprint) {
             }));
         }
         Machine::Host(_) => {
-            if let Some(node) = plan.nodes.keys().next() {
-                pieces.extend(through(plan, node, &plan.frontends));
-            }
+            let hops = plan.nodes.values().next().into_iter().flatten();
+            let mut families = BTreeSet::new();
+            pieces.extend(
+                hops.filter(|hop| families.insert(hop.is_ipv4())).map(|hop| Piece::Route {
+                    to: everywhere(*hop),
+                    via: Some(*hop),
+                    index: UPLINK,
+                }),
+            );
         }
         Machine::Pod(_) => {}
     }

@@ -86,7 +86,7 @@ fn ids(pid: Pid, what: &str) -> io::Result<BTreeSet<u32>> {
 }
 
 /// Waits for something to become true.
-fn until(what: &str, mut holds: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
     let begin = Instant::now();
     while !holds()? {
         if begin.elapsed() > PATIENCE {

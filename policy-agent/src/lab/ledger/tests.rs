@@ -31,7 +31,7 @@ fn claim(ledger: &Arc<Ledger>) -> Claim {
 #[test]
 fn a_drop_is_the_probes_in_either_orientation() {
     for egress in [true, false] {
-        let ledger = Ledger::new(BTreeSet::new());
+        let ledger = Ledger::new();
         let claim = claim(&ledger);
         let record = if egress { record(claim.port, 80) } else { record(80, claim.port) };
         assert!(ledger.enter(&record));
@@ -41,7 +41,7 @@ fn a_drop_is_the_probes_in_either_orientation() {
 
 #[test]
 fn a_drop_of_another_port_protocol_family_or_pair_is_not() {
-    let ledger = Ledger::new(BTreeSet::new());
+    let ledger = Ledger::new();
     let claim = claim(&ledger);
     let own = record(claim.port, 80);
     let foreign = [
@@ -58,7 +58,7 @@ fn a_drop_of_another_port_protocol_family_or_pair_is_not() {
 
 #[test]
 fn a_closed_claim_takes_no_drop_and_its_port_comes_last() {
-    let ledger = Ledger::new(BTreeSet::new());
+    let ledger = Ledger::new();
     let first = claim(&ledger).port;
     assert!(!ledger.enter(&record(first, 80)));
     assert_ne!(claim(&ledger).port, first);
@@ -66,6 +66,9 @@ fn a_closed_claim_takes_no_drop_and_its_port_comes_last() {
 
 #[test]
 fn reserved_ports_are_not_given_out() {
-    let ledger = Ledger::new(BTreeSet::from([FIRST_PORT]));
+    let ledger = Ledger::new();
+    ledger.reserve(&BTreeSet::from([FIRST_PORT]));
     assert_eq!(claim(&ledger).port, FIRST_PORT + 1);
+    ledger.reserve(&BTreeSet::from([FIRST_PORT + 2]));
+    assert_eq!(claim(&ledger).port, FIRST_PORT + 3, "later ones too");
 }

@@ -12,12 +12,14 @@ use super::{Proxy, Translation};
 /// Bit of the packet mark by which kube-proxy asks for masquerading.
 const MARK: &str = "0x4000";
 
-/// The table, complete; loading it replaces none that is there.
+/// The table, complete; loading it replaces the one that is there, at once.
 ///
 /// Unlike kube-proxy's, masquerading keeps the source port where it can: a probe is known by it.
 #[must_use]
 pub fn ruleset(proxy: &Proxy) -> String {
-    let mut text = String::from("table inet kube-proxy {\n");
+    // To delete a table that is not there is an error; to declare one that is there is none.
+    let mut text = String::from("table inet kube-proxy\ndelete table inet kube-proxy\n");
+    text.push_str("table inet kube-proxy {\n");
     for (suffix, kind, ipv4) in [("4", "ipv4_addr", true), ("6", "ipv6_addr", false)] {
         let frontend = format!("{kind} . inet_proto . inet_service : verdict");
         let node_port = "inet_proto . inet_service : verdict";

@@ -1,0 +1,81 @@
+//! What the options name, read again when it changes.
+
+use policy_cli::{
+    input::{self, InputError},
+    options::ProbeOptions,
+    sources,
+};
+use policy_manifest::{Expectations, Manifests, Source};
+use tokio::sync::mpsc;
+
+use crate::source::files::Files;
+
+/// Files that are watched.
+#[derive(Debug)]
+pub(super) struct Changes {
+    options: ProbeOptions,
+    /// The texts that were last good or last reported.
+    last: Texts,
+    failure: Option<String>,
+    stirred: mpsc::Receiver<()>,
+}
+
+/// Texts of the manifests and of the expectations.
+type Texts = (Vec<Source>, Option<Source>);
+
+impl Changes {
+    /// Watches everything that `options` name; `sources` was read of it at first.
+    pub(super) fn watch(options: ProbeOptions, sources: Vec<Source>) -> Self {
+        let (sender, stirred) = mpsc::channel(1);
+        let files = options.files.iter().filter(|path| path.as_os_str() != sources::STDIN);
+        for path in files.chain(&options.expect) {
+            let mut files = Files::new(path);
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                // What it reads is one part of several: only that it changed counts here.
+                while !sender.is_closed() {
+                    let _ = files.next().await;
+                    // A full channel knows already.
+                    let _ = sender.try_send(());
+                }
+            });
+        }
+        let expected = options.expect.as_ref().and_then(|path| sources::file_source(path).ok());
+        Self { options, last: (sources, expected), failure: None, stirred }
+    }
+
+    /// Waits for a change, and reads everything; for ever where nothing can change.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the files, once for each change.
+    pub(super) async fn next(&mut self) -> Result<(Manifests, Expectations), InputError> {
+        loop {
+            if self.stirred.recv().await.is_none() {
+                std::future::pending::<()>().await;
+            }
+            match self.texts() {
+                Ok(texts) if texts == self.last && self.failure.is_none() => {}
+                Ok(texts) => {
+                    self.failure = None;
+                    let read = policy_manifest::read(&texts.0).map_err(InputError::Manifests);
+                    self.last = texts;
+                    return Ok((read?, input::expectations(&self.options)?));
+                }
+                Err(error) => {
+                    let message = error.to_string();
+                    if self.failure.as_ref() != Some(&message) {
+                        self.failure = Some(message);
+                        return Err(error.into());
+                    }
+                }
+            }
+        }
+    }
+
+    fn texts(&self) -> Result<Texts, sources::Error> {
+        let manifests = sources::read_again(&self.options.files, &self.last.0)?;
+        let expected = self.options.expect.as_ref().map(|path| sources::file_source(path));
+        Ok((manifests, expected.transpose()?))
+    }
+}

@@ -1,0 +1,105 @@
+//! Where the machines of a lab are, for programs that run beside it.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use serde::Serialize;
+
+use super::{
+    blueprint::{Blueprint, Machine, PodPlan},
+    build::Network,
+    topology::{Layout, Piece},
+};
+
+/// The machines of a lab; serialised, the file that `LAB` names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Description {
+    /// The nodes.
+    pub nodes: Vec<Node>,
+    /// Pods with a network of their own.
+    pub pods: Vec<Pod>,
+    /// Machines outside of the cluster.
+    pub hosts: Vec<Host>,
+}
+
+/// A node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its network namespace, as `nsenter --net=PATH` takes it.
+    pub netns: PathBuf,
+    /// Its addresses on the fabric.
+    pub addresses: Vec<IpAddr>,
+    /// The bpffs folder of its agent's pins; `None` (`null`) where it pins nothing.
+    pub pins: Option<PathBuf>,
+}
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pod {
+    /// Its namespace, in the words of Kubernetes.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its node.
+    pub node: String,
+    /// Its network namespace.
+    pub netns: PathBuf,
+    /// Its interface.
+    pub interface: String,
+    /// The node's end of it.
+    pub peer: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// A machine outside of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// Its network namespace.
+    pub netns: PathBuf,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Describes a lab.
+pub(super) fn describe(plan: &Blueprint, layout: &Layout, network: &Network) -> Description {
+    let netns =
+        |machine: &Machine| network.machines.get(machine).map(super::netns::Namespace::path);
+    let nodes = plan.nodes.iter().filter_map(|(name, addresses)| {
+        let netns = netns(&Machine::Node(name.clone()))?;
+        Some(Node { name: name.clone(), netns, addresses: addresses.clone(), pins: None })
+    });
+    let hosts = plan.hosts.iter().filter_map(|(name, addresses)| {
+        let netns = netns(&Machine::Host(name.clone()))?;
+        Some(Host { name: name.clone(), netns, addresses: addresses.clone() })
+    });
+    let pods = plan.pods.iter().filter_map(|pod| {
+        let netns = netns(&Machine::Pod(pod.name.clone()))?;
+        let (peer, interface) = ends(layout, pod)?;
+        let PodPlan { name, node, addresses } = pod.clone();
+        let (namespace, name) = (name.namespace, name.name);
+        Some(Pod { namespace, name, node, netns, interface, peer, addresses })
+    });
+    Description { nodes: nodes.collect(), pods: pods.collect(), hosts: hosts.collect() }
+}
+
+/// Names of the node's and of the pod's end of its veth.
+fn ends(layout: &Layout, pod: &PodPlan) -> Option<(String, String)> {
+    let pieces = layout.machines.get(&Machine::Node(pod.node.clone()))?;
+    pieces.iter().find_map(|piece| match piece {
+        Piece::Veth { near, far, to: Machine::Pod(name) } if *name == pod.name => {
+            Some((near.name.clone(), far.name.clone()))
+        }
+        Piece::Veth { .. }
+        | Piece::Bridge { .. }
+        | Piece::Port { .. }
+        | Piece::Up(_)
+        | Piece::Hardware { .. }
+        | Piece::Neighbour { .. }
+        | Piece::Address { .. }
+        | Piece::Route { .. } => None,
+    })
+}
