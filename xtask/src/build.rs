@@ -1,4 +1,4 @@
-//! `cargo xtask build`: builds the agent, with the eBPF object inside it.
+//! `cargo xtask build`: builds the agent, with the eBPF object inside it, and `policyctl`.
 
 use std::env;
 use std::path::PathBuf;
@@ -9,11 +9,21 @@ use crate::bootstrap::{self, Purpose};
 use crate::bpf;
 use crate::command::{cargo, run, workspace};
 
-/// Builds the agent for `purpose` and returns its path.
-pub(crate) fn build(purpose: Purpose, debug: bool) -> Result<PathBuf> {
+/// The package of the agent, and of its program.
+pub(crate) const AGENT: &str = "policy-agent";
+
+/// The package of the operator's tool, and of its program.
+pub(crate) const CTL: &str = "policyctl";
+
+/// Installs what `purpose` needs, then builds the programs.
+/// Returns the folder in which they lie.
+pub(crate) fn build(purpose: Purpose, programs: &[&str], debug: bool) -> Result<PathBuf> {
     bpf::build(bootstrap::run(purpose)?)?;
     let mut build = cargo();
-    build.args(["build", "--package", "policy-agent"]);
+    build.arg("build");
+    for program in programs {
+        build.args(["--package", program]);
+    }
     if !debug {
         build.arg("--release");
     }
@@ -21,5 +31,5 @@ pub(crate) fn build(purpose: Purpose, debug: bool) -> Result<PathBuf> {
     let target =
         env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
     let profile = if debug { "debug" } else { "release" };
-    Ok(workspace().join(target).join(profile).join("policy-agent"))
+    Ok(workspace().join(target).join(profile))
 }

@@ -43,9 +43,9 @@ pub(crate) fn cargo() -> Command {
 
 /// Runs a program that shares our terminal, and fails if it does.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot start {}", line(command)))?;
+    let status = command.status().with_context(|| format!("cannot start {}", words(command)))?;
     if !status.success() {
-        bail!("{} failed ({status})", line(command));
+        bail!("{} failed ({status})", words(command));
     }
     Ok(())
 }
@@ -82,10 +82,13 @@ pub(crate) fn quietly(what: &str, command: &mut Command, limit: Duration) -> Res
 pub(crate) fn line(command: &Command) -> String {
     let variables = command
         .get_envs()
-        .filter_map(|(name, value)| Some(format!("{}={}", name.display(), value?.display())));
+        .filter_map(|(name, value)| Some(format!("{}={} ", name.display(), value?.display())));
+    variables.collect::<String>() + &words(command)
+}
+
+fn words(command: &Command) -> String {
     let words = once(command.get_program()).chain(command.get_args());
-    let words = words.map(|word| word.display().to_string());
-    variables.chain(words).collect::<Vec<_>>().join(" ")
+    words.map(|word| word.display().to_string()).collect::<Vec<_>>().join(" ")
 }
 
 fn progress(text: &str, end: bool) {

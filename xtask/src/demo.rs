@@ -6,12 +6,12 @@ use std::os::unix::process::CommandExt;
 use anyhow::{Context, Result};
 
 use crate::bootstrap::Purpose;
-use crate::build;
+use crate::build::{self, AGENT};
 use crate::command::{command, line};
 
 /// Builds the agent, then becomes its lab: terminal, signals and exit code are the lab's own.
 pub(crate) fn run(options: Vec<OsString>) -> Result<()> {
-    let mut lab = command(build::build(Purpose::Lab, false)?);
+    let mut lab = command(build::build(Purpose::Lab, &[AGENT], false)?.join(AGENT));
     lab.args(["lab", "-f", "examples/three-tier.yaml"]);
     lab.args(["--expect", "examples/three-tier.expect.yaml"]).args(options);
     Err(lab.exec()).with_context(|| format!("cannot start {}", line(&lab)))

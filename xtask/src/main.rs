@@ -17,6 +17,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use bootstrap::Purpose;
+use build::{AGENT, CTL};
 
 /// Builds, tests and shows the project.
 #[derive(Parser)]
@@ -26,7 +27,7 @@ use bootstrap::Purpose;
   cargo xtask demo                 show the three-tier example, enforced by this machine's kernel
   cargo xtask test                 check and test everything, as root
   cargo xtask test --fast          the same without what needs root
-  cargo xtask build                build target/release/policy-agent
+  cargo xtask build                build policy-agent and policyctl in target/release
 
 Each verb first installs what it needs and the machine lacks."
 )]
@@ -41,9 +42,9 @@ enum Verb {
     Bootstrap,
     /// Build the eBPF object: target/bpf/policy.o
     Bpf,
-    /// Build the agent with the eBPF object inside it: target/release/policy-agent
+    /// Build target/release/policy-agent, the eBPF object inside it, and target/release/policyctl
     Build {
-        /// Build target/debug/policy-agent: builds faster, runs slower
+        /// Build them in target/debug: builds faster, runs slower
         #[arg(long)]
         debug: bool,
     },
@@ -89,7 +90,7 @@ fn run(verb: Verb) -> Result<()> {
     match verb {
         Verb::Bootstrap => bootstrap::run(Purpose::Test).map(drop),
         Verb::Bpf => bpf::build(bootstrap::run(Purpose::Build)?).map(drop),
-        Verb::Build { debug } => build::build(Purpose::Build, debug).map(drop),
+        Verb::Build { debug } => build::build(Purpose::Build, &[AGENT, CTL], debug).map(drop),
         Verb::Test { fast } => test::run_all(fast),
         Verb::Demo { options } => demo::run(options),
         Verb::Fuzz { target } => fuzz::run(&target),
