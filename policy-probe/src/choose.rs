@@ -111,18 +111,20 @@ pub fn choose(
     let ends = Ends::new(manifests);
     let mut errors = Vec::new();
     check_names(&ends, selection, expectations, &mut errors);
-    let mut probes = BTreeSet::new();
     let pods = ends.pods();
     let from = if selection.from.is_empty() { &pods } else { &selection.from };
     let to = if selection.to.is_empty() { &pods } else { &selection.to };
-    for to in to {
-        let ports = ports(&ends, selection, to, &mut errors);
-        for (from, (port, protocol)) in
-            from.iter().flat_map(|from| ports.iter().map(move |port| (from, port)))
-        {
-            let pair =
-                ends.pairs(from, to).filter(|(_, source, destination)| source != destination);
-            probes.extend(pair.map(|pair| probe((from, to), (*port, *protocol), pair)));
+    let ports: Vec<_> = to.iter().map(|to| ports(&ends, selection, to, &mut errors)).collect();
+    // In the order of the result, so that sorting has nothing left to do.
+    let mut probes = Vec::new();
+    for from in from {
+        for (to, ports) in to.iter().zip(&ports) {
+            let pairs = ends.pairs(from, to);
+            let pairs: Vec<_> =
+                pairs.filter(|(_, source, destination)| source != destination).collect();
+            for port in ports {
+                probes.extend(pairs.iter().map(|pair| probe((from, to), *port, *pair)));
+            }
         }
     }
     for listed in expectations.iter().flat_map(|expectations| &expectations.listed) {
@@ -131,10 +133,12 @@ pub fn choose(
         let port = (listed.port, listed.protocol);
         probes.extend(wanted.map(|pair| probe((&listed.from, &listed.to), port, pair)));
     }
+    probes.sort();
+    probes.dedup();
     if probes.is_empty() && errors.is_empty() {
         errors.push(ChooseError { place: None, reason: Unfit::Nothing });
     }
-    if errors.is_empty() { Ok(probes.into_iter().collect()) } else { Err(errors) }
+    if errors.is_empty() { Ok(probes) } else { Err(errors) }
 }
 
 /// Notes every end that was asked for by name and cannot be probed.

@@ -35,9 +35,10 @@ pub(super) fn draw(rows: &[Row], style: Style) -> Vec<String> {
     let width = style.width.unwrap_or(WIDTH);
     let room = width.saturating_sub(source_width(rows));
     let matrices = if total(&columns) <= room { vec![columns] } else { by_port(columns, room) };
-    let mut blocks: Vec<String> =
-        matrices.iter().map(|columns| matrix(columns, &cells, style)).collect();
-    blocks.push(legend(rows));
+    let sources: BTreeSet<&End> = cells.keys().map(|(from, _)| *from).collect();
+    let drawn = matrices.iter().map(|columns| matrix(columns, &sources, &cells, style));
+    let mut blocks: Vec<String> = drawn.collect();
+    blocks.push(legend(rows, &cells));
     blocks
 }
 
@@ -109,13 +110,17 @@ fn heading((to, port, protocol): Column<'_>) -> String {
     format!("{scope}\n{name}\n{port}/{protocol}")
 }
 
-fn matrix(columns: &[Column<'_>], cells: &Cells<'_>, style: Style) -> String {
-    let shown: BTreeSet<Column<'_>> = columns.iter().copied().collect();
-    let pairs = cells.keys().filter(|(_, column)| shown.contains(column));
-    let sources: BTreeSet<&End> = pairs.map(|(from, _)| *from).collect();
+fn matrix(
+    columns: &[Column<'_>],
+    sources: &BTreeSet<&End>,
+    cells: &Cells<'_>,
+    style: Style,
+) -> String {
+    let probed = |from: &End| columns.iter().any(|column| cells.contains_key(&(from, *column)));
+    let sources = sources.iter().copied().filter(|from| probed(from));
     let mut header = vec![Cell::new(CORNER)];
     header.extend(columns.iter().map(|column| Cell::new(heading(*column))));
-    let lines = sources.into_iter().map(|from| {
+    let lines = sources.map(|from| {
         let mut line = vec![Cell::new(from)];
         line.extend(columns.iter().map(|column| cell(cells.get(&(from, *column)))));
         line
@@ -163,12 +168,12 @@ fn sign(outcome: Outcome) -> char {
 }
 
 /// What the signs mean, as far as they are used.
-fn legend(rows: &[Row]) -> String {
+fn legend(rows: &[Row], cells: &Cells<'_>) -> String {
     let mut parts = vec!["✓ allowed", "✗ denied"];
     if rows.iter().any(|row| row.verdict == Outcome::Lost) {
         parts.push("? lost");
     }
-    if cells_of(rows).values().any(|rows| outcomes(rows).len() > 1) {
+    if cells.values().any(|rows| outcomes(rows).len() > 1) {
         parts.push("4 IPv4   6 IPv6");
     }
     if rows.iter().any(|row| !row.agrees()) {
