@@ -1,6 +1,7 @@
 //! Verbs that build, test and show the project: `cargo xtask --help`.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod bootstrap;
 mod bpf;
 mod build;
@@ -72,6 +73,11 @@ enum Verb {
         #[command(subcommand)]
         target: fuzz::Target,
     },
+    /// Measure, and print a table
+    Bench {
+        #[command(subcommand)]
+        target: bench::Target,
+    },
     /// Check the conventions that the compiler and clippy do not
     Tidy,
 }
@@ -94,6 +100,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Test { fast } => test::run_all(fast),
         Verb::Demo { options } => demo::run(options),
         Verb::Fuzz { target } => fuzz::run(&target),
+        Verb::Bench { target } => bench::run(target),
         Verb::Tidy => tidy::run(),
     }
 }
