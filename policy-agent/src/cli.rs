@@ -1,5 +1,6 @@
 //! The command line.
 
+mod detach;
 mod lab;
 mod progress;
 mod run;
@@ -12,6 +13,9 @@ use std::{
 use clap::{Parser, Subcommand};
 use policy_cli::exit;
 
+/// Folder of the pins where no option names another.
+const PIN_DIR: &str = "/sys/fs/bpf/policy";
+
 #[derive(Debug, Parser)]
 #[command(name = "policy-agent", version, about, propagate_version = true)]
 struct Arguments {
@@ -21,6 +25,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Takes away what an agent that has ended left in force: every packet passes from then on
+    Detach(detach::Arguments),
     /// Builds a cluster out of network namespaces and probes it through the real dataplane
     Lab(lab::Arguments),
     /// Enforces the policies of a folder of manifests in this network namespace, until it is told to end
@@ -33,6 +39,7 @@ pub fn main() -> ExitCode {
     // clap ends the process with 2 on bad usage, and with 0 after --help.
     let Arguments { command } = Arguments::parse();
     let run = || match command {
+        Command::Detach(arguments) => detach::main(&arguments),
         Command::Lab(arguments) => lab::main(arguments),
         Command::Run(arguments) => run::main(arguments),
     };

@@ -1,8 +1,9 @@
 //! The classifiers and their maps: all that the agent knows of the kernel's BPF side.
 //!
-//! Programs, maps and links live as long as the [`Dataplane`] does.
+//! Programs, maps and links live as long as the [`Dataplane`] does, except where they are pinned.
 
 mod act;
+mod adopt;
 mod apply;
 mod attach;
 mod content;
@@ -11,14 +12,18 @@ mod error;
 mod flows;
 mod hooks;
 mod key;
+mod link;
 mod maps;
 mod named;
 mod object;
 mod options;
+mod pins;
+mod read;
 mod typed;
 
 use std::collections::BTreeMap;
 
+use aya::Ebpf;
 use policy_common::drops::DropKey;
 
 pub use act::Act;
@@ -26,10 +31,12 @@ pub use drops::{Drops, DropsError};
 pub use error::DataplaneError;
 pub use hooks::{HookedProgram, Hooks, hooks};
 pub use options::{Capacities, Options, Parts, UnknownEndpoints};
+pub use pins::detach;
 
 use attach::{Attachment, Classifiers};
 use drops::Events;
 use maps::Maps;
+use pins::Pins;
 use typed::ContentTypes;
 
 /// The loaded classifiers, their maps, and the interfaces they hang on.
@@ -45,6 +52,10 @@ pub struct Dataplane {
     events: Option<Events>,
     /// Whether no classifier runs that may know an endpoint as it was before.
     settled: bool,
+    /// Where all this is pinned, if it is.
+    pins: Option<Pins>,
+    /// Whether what is attached are this agent's programs.
+    committed: bool,
 }
 
 impl Dataplane {
@@ -55,11 +66,16 @@ impl Dataplane {
     /// When the kernel refuses the object, a map or a classifier, or when the object is of another
     /// layout than this binary.
     pub fn load(options: Options) -> Result<Self, DataplaneError> {
-        let mut ebpf = object::load(&options)?;
+        Self::assemble(object::load(&options)?, &options)
+    }
+
+    fn assemble(mut ebpf: Ebpf, options: &Options) -> Result<Self, DataplaneError> {
         let mut maps = Maps::take(&mut ebpf)?;
-        maps.part_families()?;
+        if !maps.are_parted()? {
+            maps.part_families()?;
+        }
         let events = maps::take_events(&mut ebpf)?;
-        let classifiers = Classifiers::load(ebpf, &options)?;
+        let classifiers = Classifiers::load(ebpf, options)?;
         Ok(Self {
             attachments: BTreeMap::new(),
             classifiers,
@@ -67,6 +83,8 @@ impl Dataplane {
             content_types: ContentTypes::load().map_err(DataplaneError::ContentTypes)?,
             events: Some(events),
             settled: true,
+            pins: None,
+            committed: true,
         })
     }
 

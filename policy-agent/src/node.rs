@@ -1,5 +1,7 @@
 //! A node under control: discover, compile, plan, apply.
 
+use std::path::PathBuf;
+
 use policy_core::{
     compile::{Scope, compile},
     desired::{Desired, NodeKind},
@@ -25,13 +27,16 @@ pub struct NodeConfig {
     pub unknown_endpoints: UnknownEndpoints,
     /// Sizes of the maps.
     pub capacities: Capacities,
+    /// Folder of a bpffs where enforcement goes on without the agent (S48); `None` where it ends
+    /// with it.
+    pub pins: Option<PathBuf>,
 }
 
 impl NodeConfig {
     /// Everything in place, unknown endpoints pass, maps of the usual size.
     pub fn new(node: impl Into<String>) -> Self {
         let Options { parts, unknown_endpoints, capacities, clsact: _ } = Options::default();
-        Self { node: node.into(), parts, unknown_endpoints, capacities }
+        Self { node: node.into(), parts, unknown_endpoints, capacities, pins: None }
     }
 }
 
@@ -66,6 +71,9 @@ pub enum NodeError {
         #[source]
         source: Box<DataplaneError>,
     },
+    /// What an agent before this one attached has its programs still.
+    #[error("cannot take over what is attached")]
+    Commit(#[source] Box<DataplaneError>),
     /// An interface without a known pod is not as it was asked for.
     #[error("cannot guard the interfaces that lead to no known pod")]
     Guard(#[source] Box<DataplaneError>),
@@ -73,7 +81,7 @@ pub enum NodeError {
 
 /// A node under control, in the network namespace of the thread that started it.
 ///
-/// Programs, maps and links go when it is dropped.
+/// Programs, maps and links go when it is dropped, except where they are pinned.
 #[derive(Debug)]
 pub struct Node {
     name: String,
@@ -101,16 +109,23 @@ impl Node {
     ///
     /// [`NodeError::Load`], [`NodeError::Discover`].
     pub fn start(config: NodeConfig) -> Result<Self, NodeError> {
-        let NodeConfig { node: name, parts, unknown_endpoints, capacities } = config;
+        let NodeConfig { node: name, parts, unknown_endpoints, capacities, pins } = config;
         let network = Network::open()?;
         let options = Options { parts, unknown_endpoints, capacities, clsact: false };
-        let dataplane =
-            Dataplane::load(options).map_err(|source| NodeError::Load(Box::new(source)))?;
+        let loaded = match &pins {
+            Some(folder) => Dataplane::adopt(options, folder),
+            None => Dataplane::load(options).map(|dataplane| (dataplane, Vec::new())),
+        };
+        let (dataplane, found) = loaded.map_err(|source| NodeError::Load(Box::new(source)))?;
+        let mut actual = Actual::default();
+        for step in &found {
+            actual.apply(step);
+        }
         Ok(Self {
             name,
             network,
             dataplane,
-            actual: Actual::default(),
+            actual,
             desired: Desired::default(),
             options: PlanOptions { may_spoof: !parts.anti_spoofing },
             guards: unknown_endpoints == UnknownEndpoints::Drop,
@@ -139,6 +154,7 @@ impl Node {
             self.actual.apply(step);
         }
         self.desired = desired;
+        self.dataplane.commit().map_err(|source| NodeError::Commit(Box::new(source)))?;
         if self.guards {
             let unknown = interfaces_without_pod.iter().copied().collect();
             self.dataplane.guard(&unknown).map_err(|source| NodeError::Guard(Box::new(source)))?;

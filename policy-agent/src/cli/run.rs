@@ -10,9 +10,10 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
+use super::PIN_DIR;
 use crate::{
     daemon::{self, DaemonConfig, DaemonError},
-    dataplane::UnknownEndpoints,
+    dataplane::{Capacities, UnknownEndpoints},
     flow_log::Target,
     node::NodeConfig,
 };
@@ -24,7 +25,8 @@ Examples:
   policy-agent run --manifests cluster.yaml --node worker-1 --log-format json
       the pods of one node of a whole cluster's dump
 
-A folder that is broken leaves the last good state in force.
+Enforcement goes on when the agent ends, however it does, and the next one takes it over;
+`policy-agent detach` takes it away. A folder that is broken leaves the last good state in force.
 
 Environment:
   RUST_LOG  what is logged on standard error, `info` by default
@@ -50,6 +52,15 @@ pub(super) struct Arguments {
     /// What happens at interfaces that lead to no known pod
     #[arg(long, value_name = "VERDICT", value_enum, default_value_t)]
     unknown_endpoints: Unknown,
+
+    /// Folder of a mounted bpffs where enforcement goes on while no agent runs
+    #[arg(long, value_name = "DIR", default_value = PIN_DIR)]
+    pin_dir: PathBuf,
+
+    /// Flows that are remembered, per address family; another number is a new layout of the maps
+    #[arg(long, value_name = "COUNT", default_value_t = Capacities::default().flows,
+        value_parser = clap::value_parser!(u32).range(1024..))]
+    max_flows: u32,
 
     /// Where dropped packets are told, one JSON object a line: `-` for standard output, a file, or
     /// `off`
@@ -105,7 +116,15 @@ enum Error {
 }
 
 fn run(arguments: Arguments) -> Result<(), Error> {
-    let Arguments { manifests, node, unknown_endpoints, flow_log, log_format: _ } = arguments;
+    let Arguments {
+        manifests,
+        node,
+        unknown_endpoints,
+        pin_dir,
+        max_flows,
+        flow_log,
+        log_format: _,
+    } = arguments;
     let node = match node {
         Some(node) => node,
         None => host_name().map_err(Error::HostName)?,
@@ -114,7 +133,9 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         Unknown::Pass => UnknownEndpoints::Pass,
         Unknown::Drop => UnknownEndpoints::Drop,
     };
-    let node = NodeConfig { unknown_endpoints, ..NodeConfig::new(node) };
+    let pins = Some(pin_dir);
+    let capacities = Capacities { flows: max_flows, ..Capacities::default() };
+    let node = NodeConfig { unknown_endpoints, capacities, pins, ..NodeConfig::new(node) };
     let flow_log = match flow_log.to_str() {
         Some("-") => Target::Stdout,
         Some("off") => Target::Off,

@@ -13,7 +13,9 @@ use policy_core::{
     plan::Step,
 };
 
-use super::{Dataplane, content, error::DataplaneError, flows, key};
+use super::{
+    Dataplane, attach::Attachment, content, error::DataplaneError, flows, key, pins::Pins,
+};
 
 impl Dataplane {
     /// Carries out one step.
@@ -32,11 +34,13 @@ impl Dataplane {
         } else if !matches!(step, Step::BumpEpoch { .. }) {
             self.settle()?;
         }
+        let folder = self.pins.as_ref().map(Pins::maps);
         let maps = &mut self.maps;
         match step {
             Step::PutPortChunk(chunk) => maps.port_chunks.put(&chunk.key, chunk),
             Step::PutContent { content, entries } => {
-                content::put(&mut maps.allow, &self.content_types, *content, entries)
+                let types = &self.content_types;
+                content::put(&mut maps.allow, types, *content, entries, folder.as_deref())
             }
             Step::PutIdentity { address, identity } => {
                 let address = key::address(*address);
@@ -58,7 +62,9 @@ impl Dataplane {
             Step::DeleteBlock(block) => maps.delete_block(*block),
             Step::DeleteIdentity(address) => maps.identities.delete(&key::address(*address)),
             Step::DeleteNodeAddress(address) => maps.node_addresses.delete(&key::address(*address)),
-            Step::DeleteContent { content } => content::delete(&mut maps.allow, *content),
+            Step::DeleteContent { content } => {
+                content::delete(&mut maps.allow, *content, folder.as_deref())
+            }
             Step::DeletePortBitmap { bitmap } => {
                 maps.port_chunks.delete_where(|key| key.bitmap == *bitmap)
             }
@@ -84,7 +90,7 @@ impl Dataplane {
             if self.attachments.contains_key(&ifindex) {
                 continue;
             }
-            match self.classifiers.attach(ifindex) {
+            match self.classifiers.attach(ifindex, self.pins.as_ref()) {
                 Ok(attachment) => drop(self.attachments.insert(ifindex, attachment)),
                 Err(DataplaneError::InterfaceMissing { .. }) => {}
                 Err(error) => return Err(error),
@@ -119,14 +125,14 @@ impl Dataplane {
             self.bump_epoch(ifindex)?;
         }
         self.maps.endpoints.put(&ifindex, &endpoint)?;
-        if self.attachments.contains_key(&ifindex) {
+        if self.attachments.get(&ifindex).is_some_and(Attachment::is_whole) {
             return self.maps.slots.set(endpoint.slot, &ifindex);
         }
         let attached = self
             .maps
             .slots
             .set(endpoint.slot, &ifindex)
-            .and_then(|()| self.classifiers.attach(ifindex));
+            .and_then(|()| self.classifiers.attach(ifindex, self.pins.as_ref()));
         match attached {
             Ok(attachment) => {
                 self.attachments.insert(ifindex, attachment);

@@ -1,7 +1,7 @@
 //! Classifiers on interfaces: TCX links where the kernel has them, filters of a clsact qdisc
 //! elsewhere.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use aya::{
     Ebpf,
@@ -16,7 +16,9 @@ use nix::{errno::Errno, libc, net::if_};
 
 use super::{
     error::DataplaneError,
+    link,
     options::{Options, Parts},
+    pins::{self, Pins},
 };
 
 /// Place of a clsact filter: before those that choose their own, and always the same.
@@ -33,6 +35,9 @@ struct Classifier {
 const FROM_POD: Classifier = Classifier { name: "from_pod", hook: TcAttachType::Ingress };
 const TO_POD: Classifier = Classifier { name: "to_pod", hook: TcAttachType::Egress };
 
+/// Names of the classifiers.
+pub(super) const CLASSIFIERS: [&str; 2] = [TO_POD.name, FROM_POD.name];
+
 /// The loaded classifiers.
 pub(super) struct Classifiers {
     ebpf: Ebpf,
@@ -41,10 +46,14 @@ pub(super) struct Classifiers {
     tcx: bool,
 }
 
-/// The classifiers on one interface; they go with it.
+/// The classifiers on one interface; they go with it, except where they are pinned.
 #[derive(Debug)]
 pub(super) struct Attachment {
-    links: Vec<SchedClassifierLink>,
+    links: BTreeMap<&'static str, SchedClassifierLink>,
+    /// Where the links are pinned.
+    pins: Vec<PathBuf>,
+    /// Whether another agent's programs may be attached.
+    stale: bool,
 }
 
 impl Classifiers {
@@ -56,15 +65,17 @@ impl Classifiers {
                 source: Box::new(source),
             })?;
         }
-        let has_tcx =
-            KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0));
-        Ok(Self { ebpf, parts: options.parts, tcx: has_tcx && !options.clsact })
+        Ok(Self { ebpf, parts: options.parts, tcx: has_links(options) })
     }
 
     /// Hangs both classifiers on an interface, or neither.
-    pub(super) fn attach(&mut self, ifindex: u32) -> Result<Attachment, DataplaneError> {
+    pub(super) fn attach(
+        &mut self,
+        ifindex: u32,
+        pins: Option<&Pins>,
+    ) -> Result<Attachment, DataplaneError> {
         let interface = name(ifindex)?;
-        let mut links = Vec::new();
+        let mut links = BTreeMap::new();
         // The first that fails takes with it the links that were made.
         for (classifier, wanted) in [(TO_POD, self.parts.ingress), (FROM_POD, self.parts.egress)] {
             if wanted {
@@ -76,14 +87,57 @@ impl Classifiers {
                         source: Box::new(source),
                     }
                 })?;
-                links.push(link);
+                links.insert(classifier.name, link);
             }
         }
         // aya goes by names, and a name may have passed to another interface.
         if name(ifindex)? != interface {
             return Err(DataplaneError::InterfaceRenamed { ifindex, interface });
         }
-        Ok(Attachment { links })
+        let mut attachment = Attachment { links, pins: Vec::new(), stale: false };
+        if let Some(pins) = pins.filter(|_| self.tcx) {
+            attachment.pin(ifindex, pins)?;
+        }
+        Ok(attachment)
+    }
+
+    /// Exchanges the programs of links that an agent before this one made; an interface that is
+    /// gone by now needs none.
+    pub(super) fn renew(
+        &mut self,
+        ifindex: u32,
+        attachment: &mut Attachment,
+        pins: &Pins,
+    ) -> Result<(), DataplaneError> {
+        if !attachment.stale {
+            return Ok(());
+        }
+        for (classifier, open) in &mut attachment.links {
+            // Updating takes the link and closes it where it fails; the pin has it still.
+            let Some(link) = link::open(&pins.link(classifier, ifindex), ifindex)? else {
+                continue;
+            };
+            let program = program(&mut self.ebpf, classifier)?;
+            let renewed = program.attach_to_link(link).and_then(|id| program.take_link(id));
+            *open = renewed.map_err(|source| DataplaneError::Renew {
+                classifier,
+                ifindex,
+                source: Box::new(source),
+            })?;
+        }
+        attachment.stale = false;
+        Ok(())
+    }
+
+    /// Pins the programs in place of those of an agent before this one.
+    pub(super) fn pin(&mut self, pins: &Pins) -> Result<(), DataplaneError> {
+        for classifier in CLASSIFIERS {
+            let path = pins.program(classifier);
+            pins::remove(&path)?;
+            let pinned = program(&mut self.ebpf, classifier)?.pin(&path);
+            pinned.map_err(|source| DataplaneError::Pin { path, source: Box::new(source) })?;
+        }
+        Ok(())
     }
 
     fn attach_one(
@@ -119,9 +173,49 @@ impl fmt::Debug for Classifiers {
 }
 
 impl Attachment {
+    /// What is attached already, without links so far.
+    pub(super) fn stale() -> Self {
+        Self { links: BTreeMap::new(), pins: Vec::new(), stale: true }
+    }
+
+    /// Adds a link that is pinned.
+    pub(super) fn add(
+        &mut self,
+        classifier: &'static str,
+        link: SchedClassifierLink,
+        pin: PathBuf,
+    ) {
+        self.links.insert(classifier, link);
+        self.pins.push(pin);
+    }
+
+    /// Whether nothing that was wanted is missing.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.stale || self.links.len() == CLASSIFIERS.len()
+    }
+
+    /// Pins every link, in place of pins without a meaning.
+    fn pin(&mut self, ifindex: u32, pins: &Pins) -> Result<(), DataplaneError> {
+        for (classifier, link) in std::mem::take(&mut self.links) {
+            let path = pins.link(classifier, ifindex);
+            pins::remove(&path)?;
+            let pinned = link::pin(link, &path);
+            match pinned {
+                Ok(link) => self.add(classifier, link, path),
+                Err(error) => {
+                    // Both or neither; the first failure is the one to tell.
+                    self.pins.iter().for_each(|path| drop(pins::remove(path)));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the classifiers off; those of an interface that is gone went with it.
     pub(super) fn detach(self, ifindex: u32) -> Result<(), DataplaneError> {
-        for link in self.links {
+        self.pins.iter().try_for_each(|path| pins::remove(path))?;
+        for link in self.links.into_values() {
             match link.detach() {
                 Err(ProgramError::NetlinkError(error)) if is_gone(error.raw_os_error()) => {}
                 result => result.map_err(|source| DataplaneError::Detach {
@@ -132,6 +226,13 @@ impl Attachment {
         }
         Ok(())
     }
+}
+
+/// Whether classifiers are attached by links, which can be pinned.
+pub(super) fn has_links(options: &Options) -> bool {
+    let has_tcx =
+        KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0));
+    has_tcx && !options.clsact
 }
 
 fn program<'a>(

@@ -1,13 +1,21 @@
 //! Allow maps: inner maps that are built aside and put in place whole.
 
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
 use aya::maps::{HashMap, HashOfMaps, Map, MapData, MapError};
 use aya_obj::generated::BPF_NOEXIST;
 use policy_common::{allow::PortSet, limits};
 
 use super::{
-    error::DataplaneError, maps::Content, named::Named, options::entries as count,
+    error::DataplaneError, maps::Content, named::Named, options::entries as count, pins,
     typed::ContentTypes,
 };
+
+/// Place of no content, which no classifier reads.
+const NOWHERE: u32 = 0;
 
 /// The array of allow maps.
 type Allow = Named<HashOfMaps<MapData, u32, Content>>;
@@ -18,15 +26,21 @@ pub(super) fn put(
     types: &ContentTypes,
     content: u32,
     entries: &[PortSet],
+    folder: Option<&Path>,
 ) -> Result<(), DataplaneError> {
     let capacity = limits::CONTENT_ENTRIES;
     if entries.len() > capacity {
         let entries = entries.len();
         return Err(DataplaneError::ContentTooLarge { content, entries, capacity });
     }
-    let mut map = create(types, content, entries.len()).map_err(|source| {
-        DataplaneError::CreateContent { content, entries: entries.len(), source }
-    })?;
+    let refused =
+        |source| DataplaneError::CreateContent { content, entries: entries.len(), source };
+    let map = create(types, content, entries.len()).map_err(refused)?;
+    if let Some(folder) = folder {
+        // Before it is in its place: what is there can be told by its pin, at every instant.
+        pin(&map, &pins::content(folder, content))?;
+    }
+    let mut map = HashMap::try_from(Map::HashMap(map)).map_err(refused)?;
     for entry in entries {
         let identity = entry.identity;
         map.insert(identity, entry, BPF_NOEXIST.into())
@@ -37,9 +51,42 @@ pub(super) fn put(
 }
 
 /// Empties the place of an allow map; the map goes with its last reader.
-pub(super) fn delete(allow: &mut Allow, content: u32) -> Result<(), DataplaneError> {
+pub(super) fn delete(
+    allow: &mut Allow,
+    content: u32,
+    folder: Option<&Path>,
+) -> Result<(), DataplaneError> {
     let result = allow.map.remove(&content);
-    allow.deleted(content, result)
+    allow.deleted(content, result)?;
+    folder.map_or(Ok(()), |folder| pins::remove(&pins::content(folder, content)))
+}
+
+/// Where an empty allow map is pinned, so that its shape can be told while there is no other.
+pub(super) fn pattern(folder: &Path) -> PathBuf {
+    pins::content(folder, NOWHERE)
+}
+
+/// Pins an empty allow map.
+pub(super) fn pin_pattern(types: &ContentTypes, folder: &Path) -> Result<(), DataplaneError> {
+    let map = create(types, NOWHERE, 0).map_err(|source| DataplaneError::CreateContent {
+        content: NOWHERE,
+        entries: 0,
+        source,
+    })?;
+    pin(&map, &pattern(folder))
+}
+
+/// Every entry of an allow map that was pinned; `None` where it cannot be read as one.
+pub(super) fn entries(map: MapData) -> Option<Vec<PortSet>> {
+    let map = Content::try_from(Map::HashMap(map)).ok()?;
+    let entries: Result<BTreeMap<u32, PortSet>, MapError> = map.iter().collect();
+    Some(entries.ok()?.into_values().collect())
+}
+
+fn pin(map: &MapData, path: &Path) -> Result<(), DataplaneError> {
+    pins::remove(path)?;
+    map.pin(path)
+        .map_err(|source| DataplaneError::Pin { path: path.to_owned(), source: Box::new(source) })
 }
 
 /// Returns when every classifier that runs now has ended.
@@ -50,17 +97,16 @@ pub(super) fn wait_for_readers(
     allow: &mut Allow,
     types: &ContentTypes,
 ) -> Result<(), DataplaneError> {
-    const NOWHERE: u32 = 0;
-    put(allow, types, NOWHERE, &[])
+    put(allow, types, NOWHERE, &[], None)
 }
 
 /// An empty map that the array takes: type, sizes and flags of its template, another capacity.
-fn create(types: &ContentTypes, content: u32, entries: usize) -> Result<Content, MapError> {
+fn create(types: &ContentTypes, content: u32, entries: usize) -> Result<MapData, MapError> {
     let capacity = count(entries.max(1).next_power_of_two());
     let name = format!("allow_{content}");
     let fd = match types.create(&name, capacity) {
         Ok(fd) => fd,
         Err(io_error) => return Err(MapError::CreateError { name, io_error }),
     };
-    HashMap::try_from(Map::HashMap(MapData::from_fd(fd)?))
+    MapData::from_fd(fd)
 }

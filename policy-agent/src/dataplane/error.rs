@@ -1,8 +1,13 @@
 //! What can go wrong between the agent and the kernel's BPF side.
 
-use std::io;
+use std::{io, path::PathBuf};
 
-use aya::{EbpfError, maps::MapError, programs::ProgramError};
+use aya::{
+    EbpfError,
+    maps::MapError,
+    pin::PinError,
+    programs::{ProgramError, links::LinkError},
+};
 use nix::errno::Errno;
 use thiserror::Error;
 
@@ -120,6 +125,53 @@ pub enum DataplaneError {
         #[source]
         source: MapError,
     },
+    /// A folder of pins cannot be used.
+    #[error("cannot {act} {}", path.display())]
+    Pins {
+        /// What was tried.
+        act: &'static str,
+        /// The pin or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Pins are kept by a file system of their own.
+    #[error(
+        "{} is on no bpffs: before the agent starts, `mount -t bpf bpf /sys/fs/bpf`, or name a folder of one",
+        path.display()
+    )]
+    NoBpffs {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Two agents would write over one another.
+    #[error("another agent works with {}", path.display())]
+    PinsBusy {
+        /// The folder.
+        path: PathBuf,
+        /// The kernel's reason.
+        #[source]
+        source: Errno,
+    },
+    /// Something was not pinned.
+    #[error("cannot pin {}", path.display())]
+    Pin {
+        /// Where.
+        path: PathBuf,
+        /// The kernel's reason.
+        #[source]
+        source: Box<PinError>,
+    },
+    /// What is pinned is no link of a classifier.
+    #[error("{} is no link of a classifier", path.display())]
+    Link {
+        /// Where.
+        path: PathBuf,
+        /// What it is.
+        #[source]
+        source: LinkError,
+    },
     /// There is no such interface, or no longer.
     #[error("no interface has index {ifindex}")]
     InterfaceMissing {
@@ -153,6 +205,17 @@ pub enum DataplaneError {
     /// A classifier was not detached.
     #[error("cannot detach the classifiers from interface {ifindex}")]
     Detach {
+        /// Index of the interface.
+        ifindex: u32,
+        /// The kernel's reason.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// A link that is attached kept the program that it had.
+    #[error("cannot exchange classifier `{classifier}` on interface {ifindex}")]
+    Renew {
+        /// Name of the classifier.
+        classifier: &'static str,
         /// Index of the interface.
         ifindex: u32,
         /// The kernel's reason.

@@ -1,10 +1,13 @@
 //! The maps of the object, by the names that bpftool shows.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, HashOfMaps, LpmTrie, Map, MapData, MapError, PerCpuHashMap, RingBuf},
+    maps::{
+        Array, HashMap, HashOfMaps, LpmTrie, Map, MapData, MapError, PerCpuHashMap, RingBuf,
+        lpm_trie::Key,
+    },
 };
 use ipnetwork::IpNetwork;
 use policy_common::{
@@ -49,21 +52,36 @@ pub(super) struct Maps {
 impl Maps {
     /// Takes the maps out of a loaded object.
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, DataplaneError> {
+        Self::gather(|name| ebpf.take_map(name).ok_or(DataplaneError::MapMissing { map: name }))
+    }
+
+    /// Opens the maps that are pinned in a folder.
+    pub(super) fn open(folder: &Path) -> Result<Self, DataplaneError> {
+        Self::gather(|name| {
+            let map = MapData::from_pin(folder.join(name)).and_then(Map::from_map_data);
+            map.map_err(|source| DataplaneError::MapShape { map: name, source })
+        })
+    }
+
+    fn gather(
+        mut source: impl FnMut(&'static str) -> Result<Map, DataplaneError>,
+    ) -> Result<Self, DataplaneError> {
+        let source = &mut source;
         Ok(Self {
-            endpoints: take(ebpf, "endpoints")?,
-            slots: take(ebpf, "slots")?,
-            epochs: take(ebpf, "epochs")?,
-            identities: take(ebpf, "identities")?,
-            blocks: take(ebpf, "blocks")?,
-            frontends: take(ebpf, "frontends")?,
-            node_addresses: take(ebpf, "node_addresses")?,
-            allow: take(ebpf, "allow")?,
-            port_chunks: take(ebpf, "port_chunks")?,
-            flows4: take(ebpf, "flows4")?,
-            flows6: take(ebpf, "flows6")?,
-            new_flows4: take(ebpf, "new_flows4")?,
-            new_flows6: take(ebpf, "new_flows6")?,
-            drops: take(ebpf, "drops")?,
+            endpoints: named(source, "endpoints")?,
+            slots: named(source, "slots")?,
+            epochs: named(source, "epochs")?,
+            identities: named(source, "identities")?,
+            blocks: named(source, "blocks")?,
+            frontends: named(source, "frontends")?,
+            node_addresses: named(source, "node_addresses")?,
+            allow: named(source, "allow")?,
+            port_chunks: named(source, "port_chunks")?,
+            flows4: named(source, "flows4")?,
+            flows6: named(source, "flows6")?,
+            new_flows4: named(source, "new_flows4")?,
+            new_flows6: named(source, "new_flows6")?,
+            drops: named(source, "drops")?,
         })
     }
 
@@ -80,6 +98,14 @@ impl Maps {
 /// Blocks of the two families share a trie, where IPv4 lies inside of `::/0`. An entry for all of
 /// IPv4 stands between them, so that no IPv6 block is found for an IPv4 address (S20).
 impl Maps {
+    /// Whether the entry stands there: a policy's own may.
+    pub(super) fn are_parted(&self) -> Result<bool, DataplaneError> {
+        let is = |key: &Key<Address>| {
+            (key.prefix_len(), key.data()) == (key::EVERY_IPV4.prefix_len(), key::EVERY_IPV4.data())
+        };
+        Ok(self.blocks.entries()?.iter().any(|(key, _)| is(key)))
+    }
+
     /// Stands the entry between the families.
     pub(super) fn part_families(&mut self) -> Result<(), DataplaneError> {
         self.blocks.put(&key::EVERY_IPV4, &DEFAULT_IDENTITY, "all of IPv4")
@@ -119,21 +145,22 @@ fn is_mapped(block: IpNetwork) -> bool {
 
 /// Takes the ring buffer of drop records.
 pub(super) fn take_events(ebpf: &mut Ebpf) -> Result<Events, DataplaneError> {
-    let events: Named<RingBuf<MapData>> = take(ebpf, "events")?;
+    let mut source = |name| ebpf.take_map(name).ok_or(DataplaneError::MapMissing { map: name });
+    let events: Named<RingBuf<MapData>> = named(&mut source, "events")?;
     Ok(events.map.into())
 }
 
-fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<Named<M>, DataplaneError>
+fn named<M>(
+    source: &mut impl FnMut(&'static str) -> Result<Map, DataplaneError>,
+    name: &'static str,
+) -> Result<Named<M>, DataplaneError>
 where
     M: TryFrom<Map, Error = MapError>,
 {
     let shape = |source| DataplaneError::MapShape { map: name, source };
-    let map = match ebpf.take_map(name) {
-        // aya's array of maps cannot delete, its hash of maps can, by a system call for both.
-        Some(Map::ArrayOfMaps(map)) => Map::HashOfMaps(map),
-        Some(map) => map,
-        None => return Err(DataplaneError::MapMissing { map: name }),
-    };
+    let map = source(name)?;
+    // aya's array of maps cannot delete, its hash of maps can, by a system call for both.
+    let map = if let Map::ArrayOfMaps(map) = map { Map::HashOfMaps(map) } else { map };
     let (Map::Array(data)
     | Map::HashMap(data)
     | Map::HashOfMaps(data)

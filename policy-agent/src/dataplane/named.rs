@@ -75,6 +75,27 @@ impl<K: Pod + Debug, V: Pod> Hash<K, V> {
         self.map.insert(key, value, 0).map_err(|source| self.refused(key, source))
     }
 
+    /// Every entry. In a map that the classifiers write to, one may come twice or be overlooked.
+    pub(super) fn entries(&self) -> Result<Vec<(K, V)>, DataplaneError> {
+        self.map
+            .iter()
+            // While others delete, an iteration may start over; it need not end by itself.
+            .take(2 * self.capacity as usize)
+            .collect::<Result<_, _>>()
+            .map_err(|source| self.unreadable(source))
+    }
+
+    /// Copies entries; what is there already stays where `flags` say so.
+    pub(super) fn copy(&mut self, from: &Self, flags: u64) -> Result<(), DataplaneError> {
+        for (key, value) in from.entries()? {
+            match self.map.insert(key, value, flags) {
+                Err(source) if errno(&source) == Some(libc::EEXIST) => {}
+                result => result.map_err(|source| self.refused(key, source))?,
+            }
+        }
+        Ok(())
+    }
+
     /// Reads an entry if there is one.
     pub(super) fn get(&self, key: &K) -> Result<Option<V>, DataplaneError> {
         match self.map.get(key, 0) {
@@ -128,7 +149,20 @@ impl<K: Pod, V: Pod> Named<LpmTrie<MapData, K, V>> {
     }
 }
 
+impl<K: Pod, V: Pod> Named<LpmTrie<MapData, K, V>> {
+    /// Every entry.
+    pub(super) fn entries(&self) -> Result<Vec<(Key<K>, V)>, DataplaneError> {
+        self.map.iter().collect::<Result<_, _>>().map_err(|source| self.unreadable(source))
+    }
+}
+
 impl<V: Pod> Named<Array<MapData, V>> {
+    /// Copies every element that both have.
+    pub(super) fn copy(&mut self, from: &Self) -> Result<(), DataplaneError> {
+        (0..self.capacity.min(from.capacity))
+            .try_for_each(|index| self.set(index, &from.get(index)?))
+    }
+
     /// Reads an element.
     pub(super) fn get(&self, index: u32) -> Result<V, DataplaneError> {
         self.map.get(&index, 0).map_err(|source| self.unreadable(source))
@@ -141,6 +175,15 @@ impl<V: Pod> Named<Array<MapData, V>> {
 }
 
 impl<K: Pod + Debug, V: Pod> Named<PerCpuHashMap<MapData, K, V>> {
+    /// Copies every entry.
+    pub(super) fn copy(&mut self, from: &Self) -> Result<(), DataplaneError> {
+        for (key, values) in from.entries()? {
+            let copied = self.map.insert(key, values, 0);
+            copied.map_err(|source| self.refused(key, source))?;
+        }
+        Ok(())
+    }
+
     /// Every entry.
     pub(super) fn entries(&self) -> Result<Vec<(K, PerCpuValues<V>)>, DataplaneError> {
         self.map

@@ -1,31 +1,121 @@
 //! The eBPF object, built into the binary.
 
-use aya::{Ebpf, EbpfLoader};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use aya::{Ebpf, EbpfLoader, maps::MapInfo};
+use aya_obj::Object;
+use policy_common::allow::PortSet;
 
 use super::{
     error::DataplaneError,
-    options::{Options, UnknownEndpoints},
+    options::{Capacities, Options, UnknownEndpoints},
 };
 
 /// What `cargo xtask build` made of `policy-ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("POLICY_BPF_OBJECT"));
 
+/// Maps that hold what is of one load only.
+const UNPINNED: [&str; 1] = ["scratch"];
+
+/// Type, sizes, capacity and flags of a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    kind: u32,
+    key: u32,
+    value: u32,
+    capacity: u32,
+    flags: u32,
+}
+
+/// The maps that are pinned, as this agent makes them.
+pub(super) fn shapes(options: &Options) -> Result<BTreeMap<String, Shape>, DataplaneError> {
+    let broken = |source| DataplaneError::Load { source: Box::new(source) };
+    let object = Object::parse(OBJECT).map_err(|error| broken(error.into()))?;
+    let chosen = BTreeMap::from(capacities(&options.capacities));
+    let maps: BTreeMap<String, aya_obj::Map> = object.maps.into_iter().collect();
+    // Those of the sections of globals are of one load only, too.
+    let pinned = maps.iter().filter(|(name, map)| {
+        !name.starts_with('.') && map.data().is_empty() && !UNPINNED.contains(&name.as_str())
+    });
+    let shape = |(name, map): (&String, &aya_obj::Map)| {
+        let shape = Shape {
+            kind: map.map_type(),
+            key: map.key_size(),
+            value: map.value_size(),
+            capacity: chosen.get(name.as_str()).copied().unwrap_or(map.max_entries()),
+            flags: map.map_flags(),
+        };
+        (name.clone(), shape)
+    };
+    Ok(pinned.map(shape).collect())
+}
+
+/// Whether what is pinned in a folder can be used for maps of these shapes: all of it is so, and
+/// allow maps are what this agent makes.
+pub(super) fn fits(expected: &BTreeMap<String, Shape>, folder: &Path) -> bool {
+    let read = |name: &str| MapInfo::from_pin(folder.join(name));
+    for (name, expected) in expected {
+        let Ok(found) = read(name) else { return false };
+        let found = Shape {
+            kind: found.map_type().map_or(0, |kind| kind as u32),
+            key: found.key_size(),
+            value: found.value_size(),
+            capacity: found.max_entries(),
+            flags: found.map_flags(),
+        };
+        if found != *expected {
+            return false;
+        }
+    }
+    read("allow_0").is_ok_and(|inner| inner.value_size() as usize == size_of::<PortSet>())
+}
+
+/// As [`load`], with these maps opened where they are pinned in a folder, and pinned there where
+/// they are not.
+pub(super) fn load_pinned<'a>(
+    options: &Options,
+    folder: &Path,
+    names: impl Iterator<Item = &'a String>,
+) -> Result<Ebpf, DataplaneError> {
+    load_with(options, names.map(|name| (name.as_str(), folder.join(name))).collect())
+}
+
 /// Creates the maps; the classifiers are not loaded yet.
 pub(super) fn load(options: &Options) -> Result<Ebpf, DataplaneError> {
+    load_with(options, Vec::new())
+}
+
+fn load_with(options: &Options, pins: Vec<(&str, PathBuf)>) -> Result<Ebpf, DataplaneError> {
     let drop_unknown = u8::from(options.unknown_endpoints == UnknownEndpoints::Drop);
     let handle_ipv6 = u8::from(options.parts.ipv6);
-    let capacities = &options.capacities;
-    EbpfLoader::new()
-        .override_global("DROP_UNKNOWN", &drop_unknown, true)
-        .override_global("HANDLE_IPV6", &handle_ipv6, true)
-        .map_max_entries("identities", capacities.addresses)
+    let mut loader = EbpfLoader::new();
+    loader.override_global("DROP_UNKNOWN", &drop_unknown, true).override_global(
+        "HANDLE_IPV6",
+        &handle_ipv6,
+        true,
+    );
+    for (name, capacity) in capacities(&options.capacities) {
+        loader.map_max_entries(name, capacity);
+    }
+    for (name, path) in pins {
+        loader.map_pin_path(name, path);
+    }
+    loader.load(OBJECT).map_err(|source| DataplaneError::Load { source: Box::new(source) })
+}
+
+/// Capacities that are chosen at load.
+fn capacities(chosen: &Capacities) -> [(&'static str, u32); 7] {
+    [
+        ("identities", chosen.addresses),
         // One more, which stands between the families.
-        .map_max_entries("blocks", capacities.blocks + 1)
-        .map_max_entries("frontends", capacities.frontends)
-        .map_max_entries("flows4", capacities.flows)
-        .map_max_entries("flows6", capacities.flows)
-        .map_max_entries("new_flows4", capacities.new_flows)
-        .map_max_entries("new_flows6", capacities.new_flows)
-        .load(OBJECT)
-        .map_err(|source| DataplaneError::Load { source: Box::new(source) })
+        ("blocks", chosen.blocks + 1),
+        ("frontends", chosen.frontends),
+        ("flows4", chosen.flows),
+        ("flows6", chosen.flows),
+        ("new_flows4", chosen.new_flows),
+        ("new_flows6", chosen.new_flows),
+    ]
 }

@@ -4,6 +4,7 @@
 //! they hold.
 
 use std::{
+    ffi::CStr,
     io,
     mem::{self, offset_of},
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
@@ -76,6 +77,20 @@ impl ContentTypes {
         }
         bpf(bpf_cmd::BPF_MAP_CREATE, &mut attr)
     }
+}
+
+/// Opens what is pinned under a path.
+///
+/// # Errors
+///
+/// What the kernel says of it (`BPF_OBJ_GET`).
+pub(super) fn open_pin(path: &CStr) -> io::Result<OwnedFd> {
+    // SAFETY: zero is a value of every field of this union of plain structs.
+    let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
+    // SAFETY: `BPF_OBJ_GET` reads this member, which is plain.
+    let request = unsafe { &mut attr.__bindgen_anon_4 };
+    request.pathname = path.as_ptr() as u64;
+    bpf(bpf_cmd::BPF_OBJ_GET, &mut attr)
 }
 
 /// A call of `bpf(2)` that returns a new file descriptor.

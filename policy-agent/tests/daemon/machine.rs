@@ -77,6 +77,11 @@ impl Machine {
         self.folder.path().join("manifests")
     }
 
+    /// The agent's folder of pins, in the mount namespace.
+    pub(crate) fn pins(&self) -> PathBuf {
+        self.folder.path().join("bpf/policy")
+    }
+
     /// The agent's standard output and error so far, of all that ran.
     pub(crate) fn said(&self, stream: &str) -> String {
         fs::read_to_string(self.folder.path().join(stream)).unwrap_or_default()
@@ -97,12 +102,22 @@ impl Machine {
 
     /// Starts `policy-agent run`.
     pub(crate) fn agent(&self, options: &[&str]) -> Result<Agent> {
+        self.start(&self.pins(), options)
+    }
+
+    /// Starts `policy-agent run` with another folder of pins.
+    pub(crate) fn agent_at(&self, pins: &str) -> Result<Agent> {
+        self.start(Path::new(pins), &[])
+    }
+
+    fn start(&self, pins: &Path, options: &[&str]) -> Result<Agent> {
         let log = |name: &str| {
             File::options().append(true).create(true).open(self.folder.path().join(name))
         };
         let (output, errors) = (log("stdout")?, log("stderr")?);
         let mut command = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
-        command.args(["run", "--node", "one", "--manifests"]).arg(self.manifests()).args(options);
+        command.args(["run", "--node", "one", "--manifests"]).arg(self.manifests());
+        command.arg("--pin-dir").arg(pins).args(options);
         command.env("RUST_LOG", "debug").stdin(Stdio::null()).stdout(output).stderr(errors);
         Ok(Agent(self.inside(move || Ok(command.spawn()?))?))
     }
@@ -116,6 +131,18 @@ impl Agent {
     pub(crate) fn terminate(mut self) -> Result<ExitStatus> {
         kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM)?;
         Ok(self.0.wait()?)
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn ended(mut self) -> Result<ExitStatus> {
+        Ok(self.0.wait()?)
+    }
+
+    /// Ends it without a word.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
     }
 }
 

@@ -7,4 +7,6 @@ mod manifests;
 #[expect(dead_code, reason = "the kernel tests need more of it")]
 #[path = "../kernel/namespace.rs"]
 mod namespace;
+mod pins;
 mod privilege;
+mod traffic;

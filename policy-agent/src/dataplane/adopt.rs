@@ -1,0 +1,221 @@
+//! What an agent before this one left pinned, taken over while it enforces (S48).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use aya::maps::{HashMap, Map, MapData};
+use aya_obj::generated::BPF_NOEXIST;
+use nix::net::if_;
+use policy_common::{
+    allow::{EVERY_PROTOCOL, PortSet},
+    limits,
+};
+use policy_core::plan::Step;
+
+use super::{
+    Dataplane,
+    attach::{self, Attachment, CLASSIFIERS},
+    content,
+    error::DataplaneError,
+    link,
+    maps::Maps,
+    object,
+    options::{Options, entries},
+    pins::{self, Pins},
+    read,
+};
+
+impl Dataplane {
+    /// Loads the object over what is pinned in a folder of a bpffs, and pins everything there.
+    ///
+    /// The steps tell what the maps hold. What is attached goes on as it is, with its programs,
+    /// until [`commit`](Self::commit): to be called when the maps hold what they should. Maps of
+    /// another shape are not touched: new ones are made beside them and filled from them as far as
+    /// they can be read.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), and where the folder is on no bpffs, or another agent's.
+    pub fn adopt(options: Options, root: &Path) -> Result<(Self, Vec<Step>), DataplaneError> {
+        if !attach::has_links(&options) {
+            tracing::warn!("this kernel has no links to pin: enforcement ends with the agent");
+            return Ok((Self::load(options)?, Vec::new()));
+        }
+        let mut pins = Pins::open(root)?;
+        let expected = object::shapes(&options)?;
+        if !pins.is_of_this_version() || !object::fits(&expected, &pins.maps()) {
+            pins.stage()?;
+        }
+        let ebpf = object::load_pinned(&options, &pins.maps(), expected.keys())?;
+        let mut dataplane = Self::assemble(ebpf, &options)?;
+        if !content::pattern(&pins.maps()).exists() {
+            content::pin_pattern(&dataplane.content_types, &pins.maps())?;
+        }
+        dataplane.adopt_links(&pins)?;
+        let before = pins.maps_before();
+        dataplane.pins = Some(pins);
+        dataplane.committed = false;
+        if let Some(before) = before {
+            // Of another layout altogether, they say nothing to this agent.
+            if let Ok(before) = Maps::open(&before) {
+                dataplane.copy(&before)?;
+            }
+        }
+        let steps = dataplane.read_back()?;
+        Ok((dataplane, steps))
+    }
+
+    /// Opens the links that are pinned; those of interfaces that are gone go too.
+    fn adopt_links(&mut self, pins: &Pins) -> Result<(), DataplaneError> {
+        for classifier in CLASSIFIERS {
+            for ifindex in pins.linked(classifier)? {
+                let path = pins.link(classifier, ifindex);
+                match link::open(&path, ifindex)? {
+                    Some(open) => {
+                        let none = || Attachment::stale();
+                        let attachment = self.attachments.entry(ifindex).or_insert_with(none);
+                        attachment.add(classifier, open, path);
+                    }
+                    None => pins::remove(&path)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the maps hold, as steps that would write it. Endpoints that are not attached as they
+    /// should be are left out, so that they are written anew; those of interfaces that are gone
+    /// are deleted.
+    fn read_back(&mut self) -> Result<Vec<Step>, DataplaneError> {
+        let folder = self.pins.as_ref().map(Pins::maps);
+        let mut steps = read::tables(&self.maps)?;
+        if let Some(folder) = folder {
+            steps.extend(contents(&folder)?);
+        }
+        for endpoint in read::endpoints(&self.maps)? {
+            let ifindex = endpoint.ifindex;
+            let whole = self.attachments.get(&ifindex).is_some_and(Attachment::is_whole);
+            if whole {
+                steps.push(Step::PutEndpoint(endpoint));
+            } else if if_::if_indextoname(ifindex).map_or(true, |name| name.is_empty()) {
+                self.apply(&Step::DeleteEndpoint { ifindex, slot: endpoint.slot })?;
+            }
+        }
+        Ok(steps)
+    }
+
+    /// Fills new maps from those of before, so far as they are about endpoints that are attached.
+    fn copy(&mut self, before: &Maps) -> Result<(), DataplaneError> {
+        self.maps.copy_words(before)?;
+        let folder = self.pins.as_ref().and_then(Pins::maps_before);
+        let mut steps = read::tables(before)?;
+        if let Some(folder) = folder {
+            steps.extend(contents(&folder)?);
+        }
+        for step in steps {
+            self.apply(&step)?;
+        }
+        for endpoint in read::endpoints(before)? {
+            if self.attachments.contains_key(&endpoint.ifindex) {
+                self.apply(&Step::PutEndpoint(endpoint))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leads what is attached to this agent's programs, and forgets the maps of before.
+    ///
+    /// The flows of before are copied twice: those that begin between come with the second.
+    /// Without pins, or done once, it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses; to be called again then.
+    pub fn commit(&mut self) -> Result<(), DataplaneError> {
+        if self.committed {
+            return Ok(());
+        }
+        let Some(pins) = &mut self.pins else { return Ok(()) };
+        let before = pins.maps_before().and_then(|folder| Maps::open(&folder).ok());
+        if let Some(before) = &before {
+            self.maps.copy_flows(before)?;
+        }
+        let mut orphans = Vec::new();
+        for (&ifindex, attachment) in &mut self.attachments {
+            if self.maps.endpoints.get(&ifindex)?.is_none() {
+                orphans.push(ifindex);
+            } else {
+                self.classifiers.renew(ifindex, attachment, pins)?;
+            }
+        }
+        if let Some(before) = &before {
+            self.maps.copy_flows(before)?;
+        }
+        for ifindex in orphans {
+            if let Some(attachment) = self.attachments.remove(&ifindex) {
+                attachment.detach(ifindex)?;
+            }
+        }
+        self.classifiers.pin(pins)?;
+        let moved = before.is_some();
+        pins.unstage()?;
+        self.committed = true;
+        tracing::info!(interfaces = self.attachments.len(), moved, "took over what is pinned");
+        Ok(())
+    }
+}
+
+/// Allow maps in their places, by the pins that tell what they hold.
+///
+/// One whose pin is not that of its place keeps its number, and counts as something that no
+/// compiler makes, so that nobody is switched to it.
+fn contents(folder: &Path) -> Result<Vec<Step>, DataplaneError> {
+    let places = places(folder)?;
+    let pinned: BTreeSet<u32> = Pins::contents(folder)?.into_iter().collect();
+    let mut steps = Vec::new();
+    for (&number, &id) in &places {
+        let entries = match MapData::from_pin(pins::content(folder, number)) {
+            Ok(map) if map.info().is_ok_and(|info| info.id() == id) => content::entries(map),
+            _ => None,
+        };
+        let unknown = || {
+            vec![PortSet { identity: u32::MAX, protocols: EVERY_PROTOCOL, ..PortSet::default() }]
+        };
+        let entries = entries.unwrap_or_else(unknown);
+        steps.push(Step::PutContent { content: number, entries });
+    }
+    for &stale in pinned.iter().filter(|&number| *number != 0 && !places.contains_key(number)) {
+        pins::remove(&pins::content(folder, stale))?;
+    }
+    Ok(steps)
+}
+
+/// Numbers of the allow maps, and the kernel's for each.
+fn places(folder: &Path) -> Result<BTreeMap<u32, u32>, DataplaneError> {
+    let shape = |source| DataplaneError::MapShape { map: "allow", source };
+    // aya would open what it finds, which takes more than an agent may; the number is enough.
+    let data = MapData::from_pin(folder.join("allow")).map_err(shape)?;
+    let allow = HashMap::<_, u32, u32>::try_from(Map::HashMap(data)).map_err(shape)?;
+    let numbers = 1..const { entries(limits::CONTENTS) };
+    Ok(numbers.filter_map(|number| Some((number, allow.get(&number, 0).ok()?))).collect())
+}
+
+impl Maps {
+    /// Copies flows that these maps do not know yet.
+    fn copy_flows(&mut self, before: &Self) -> Result<(), DataplaneError> {
+        let only_new = BPF_NOEXIST.into();
+        self.flows4.copy(&before.flows4, only_new)?;
+        self.flows6.copy(&before.flows6, only_new)?;
+        self.new_flows4.copy(&before.new_flows4, only_new)?;
+        self.new_flows6.copy(&before.new_flows6, only_new)
+    }
+
+    /// Copies slots, epochs and counters.
+    fn copy_words(&mut self, before: &Self) -> Result<(), DataplaneError> {
+        self.slots.copy(&before.slots)?;
+        self.epochs.copy(&before.epochs)?;
+        self.drops.copy(&before.drops)
+    }
+}

@@ -1,0 +1,177 @@
+//! The agent's folder on a bpffs: what is pinned there goes on without the agent (S48).
+//!
+//! | Path | Holds |
+//! |---|---|
+//! | `maps/NAME` | a map of the object |
+//! | `maps/allow_ID` | the allow map in place ID of `allow`; `allow_0` is a pattern |
+//! | `maps/version_N` | an empty folder: the meaning of what the maps hold |
+//! | `programs/NAME` | a classifier as it is attached |
+//! | `links/NAME_IFINDEX` | a classifier on an interface |
+//! | `new/` | as `maps/`: maps of another shape, until every link leads to them |
+//! | `old/` | maps that no link leads to, about to be removed |
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
+
+use super::error::DataplaneError;
+
+/// Meaning of what the maps hold. To be raised where it changes and no size does.
+const VERSION: &str = "version_1";
+
+/// The folder, which nobody else works with as long as this lives.
+#[derive(Debug)]
+pub(super) struct Pins {
+    root: PathBuf,
+    /// Whether the maps in use are those of `new`.
+    staged: bool,
+    _lock: Flock<File>,
+}
+
+impl Pins {
+    /// Opens the folder, making it where its parent is on a bpffs.
+    pub(super) fn open(root: &Path) -> Result<Self, DataplaneError> {
+        let parent = root.parent().unwrap_or(root);
+        let place = if root.exists() { root } else { parent };
+        let kind = statfs(place).map_err(|errno| failed("look at", place)(errno.into()))?;
+        if kind.filesystem_type() != BPF_FS_MAGIC {
+            return Err(DataplaneError::NoBpffs { path: place.to_owned() });
+        }
+        for folder in [root, &root.join("links"), &root.join("programs")] {
+            make(folder)?;
+        }
+        let folder = File::open(root).map_err(failed("open", root))?;
+        let lock = Flock::lock(folder, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+            DataplaneError::PinsBusy { path: root.to_owned(), source: errno }
+        })?;
+        let pins = Self { root: root.to_owned(), staged: false, _lock: lock };
+        pins.tidy()?;
+        Ok(pins)
+    }
+
+    /// Ends an exchange of maps that was cut short: before its end, or at it.
+    fn tidy(&self) -> Result<(), DataplaneError> {
+        let [maps, new, old] = ["maps", "new", "old"].map(|name| self.root.join(name));
+        if !maps.exists() && old.exists() && new.exists() {
+            fs::rename(&new, &maps).map_err(failed("rename", &new))?;
+        }
+        remove(&new)?;
+        remove(&old)
+    }
+
+    /// The folder of the maps in use.
+    pub(super) fn maps(&self) -> PathBuf {
+        self.root.join(if self.staged { "new" } else { "maps" })
+    }
+
+    /// The folder of the maps that the classifiers use, where those of the agent are others.
+    pub(super) fn maps_before(&self) -> Option<PathBuf> {
+        self.staged.then(|| self.root.join("maps"))
+    }
+
+    /// Whether the maps that are pinned mean the same as this agent's.
+    pub(super) fn is_of_this_version(&self) -> bool {
+        self.root.join("maps").join(VERSION).is_dir()
+    }
+
+    /// Begins with no maps: beside those that are there, if any.
+    pub(super) fn stage(&mut self) -> Result<(), DataplaneError> {
+        self.staged = self.root.join("maps").exists();
+        let folder = self.maps();
+        make(&folder)?;
+        make(&folder.join(VERSION))
+    }
+
+    /// The new maps take the place of the old, which go.
+    pub(super) fn unstage(&mut self) -> Result<(), DataplaneError> {
+        if !self.staged {
+            return Ok(());
+        }
+        let [maps, new, old] = ["maps", "new", "old"].map(|name| self.root.join(name));
+        fs::rename(&maps, &old).map_err(failed("rename", &maps))?;
+        fs::rename(&new, &maps).map_err(failed("rename", &new))?;
+        self.staged = false;
+        remove(&old)
+    }
+
+    /// Where the link of a classifier to an interface is pinned.
+    pub(super) fn link(&self, classifier: &str, ifindex: u32) -> PathBuf {
+        self.root.join("links").join(format!("{classifier}_{ifindex}"))
+    }
+
+    /// Where a classifier is pinned.
+    pub(super) fn program(&self, classifier: &str) -> PathBuf {
+        self.root.join("programs").join(classifier)
+    }
+
+    /// Interfaces that a classifier has a pinned link to.
+    pub(super) fn linked(&self, classifier: &str) -> Result<Vec<u32>, DataplaneError> {
+        let names = names(&self.root.join("links"))?;
+        let number = |name: &String| name.strip_prefix(classifier)?.strip_prefix('_')?.parse().ok();
+        Ok(names.iter().filter_map(number).collect())
+    }
+
+    /// Allow maps that are pinned.
+    pub(super) fn contents(folder: &Path) -> Result<Vec<u32>, DataplaneError> {
+        let number = |name: &String| name.strip_prefix("allow_")?.parse().ok();
+        Ok(names(folder)?.iter().filter_map(number).collect())
+    }
+}
+
+/// Where an allow map is pinned.
+pub(super) fn content(folder: &Path, content: u32) -> PathBuf {
+    folder.join(format!("allow_{content}"))
+}
+
+/// Takes everything away: from then on every packet passes.
+///
+/// A folder that does not exist is none.
+///
+/// # Errors
+///
+/// [`DataplaneError::NoBpffs`], [`DataplaneError::PinsBusy`] while an agent runs, or when a pin
+/// cannot be removed.
+pub fn detach(root: &Path) -> Result<(), DataplaneError> {
+    if !root.exists() {
+        return Ok(());
+    }
+    // Links first: no packet meets a classifier whose maps are half gone.
+    let _pins = Pins::open(root)?;
+    remove(&root.join("links"))?;
+    remove(root)
+}
+
+/// Removes a file or a folder with what it holds, where there is one.
+pub(super) fn remove(path: &Path) -> Result<(), DataplaneError> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.map_err(failed("remove", path)),
+    }
+}
+
+fn make(folder: &Path) -> Result<(), DataplaneError> {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result.map_err(failed("make", folder)),
+    }
+}
+
+fn names(folder: &Path) -> Result<Vec<String>, DataplaneError> {
+    let entries = fs::read_dir(folder).map_err(failed("list", folder))?;
+    let entries: io::Result<Vec<_>> = entries.collect();
+    let entries = entries.map_err(failed("list", folder))?;
+    Ok(entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+}
+
+fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataplaneError {
+    let path = path.to_owned();
+    move |source| DataplaneError::Pins { act, path, source }
+}

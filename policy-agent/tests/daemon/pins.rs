@@ -1,0 +1,160 @@
+//! Enforcement that does not depend on the agent running (S48).
+
+use std::{fs, process::Command, thread, time::Duration};
+
+use anyhow::{Context, Result};
+use policy_agent::{
+    dataplane::{Hooks, hooks},
+    net::build::Wiring,
+};
+
+use crate::{
+    machine::{Agent, Machine, arrives, until},
+    manifests::{ALLOW_5000, DENY, POD},
+    traffic::Traffic,
+};
+
+const LIMIT: Duration = Duration::from_secs(20);
+const AWAY: Duration = Duration::from_millis(300);
+
+/// A machine under `ALLOW_5000`, and its agent.
+fn enforced(options: &[&str]) -> Result<(Machine, Agent)> {
+    let machine = Machine::new()?;
+    machine.plug()?;
+    machine.write("pod.yaml", POD)?;
+    machine.write("policy.yaml", ALLOW_5000)?;
+    let agent = machine.agent(options)?;
+    until("the policy is in force", LIMIT, || {
+        Ok(arrives(&machine, 5000)? && !arrives(&machine, 5001)?)
+    })?;
+    Ok((machine, agent))
+}
+
+/// Starts another agent and waits until it has taken over.
+fn taken_over(machine: &Machine, options: &[&str]) -> Result<Agent> {
+    let count = || machine.said("stderr").matches("took over what is pinned").count();
+    let before = count();
+    let agent = machine.agent(options)?;
+    until("the next agent has taken over", LIMIT, || Ok(count() > before))?;
+    Ok(agent)
+}
+
+fn programs(machine: &Machine) -> Result<Hooks> {
+    machine.inside(|| Ok(hooks("veth0")?))
+}
+
+/// Kills an agent and starts the next under traffic, packet by packet.
+fn survives(options: &[&str]) -> Result<(Machine, Agent)> {
+    let (machine, agent) = enforced(&[])?;
+    let before = programs(&machine)?;
+    let traffic = Traffic::start(&machine)?;
+    thread::sleep(AWAY);
+    agent.kill()?;
+    thread::sleep(AWAY);
+    let agent = taken_over(&machine, options)?;
+    thread::sleep(AWAY);
+    traffic.finish()?;
+    let after = programs(&machine)?;
+    for (before, after) in [(before.from_pod, after.from_pod), (before.to_pod, after.to_pod)] {
+        assert_eq!((before.len(), after.len()), (1, 1));
+        assert_ne!(before[0].id, after[0].id, "the next agent's own program");
+    }
+    // It is in charge.
+    machine.write("policy.yaml", DENY)?;
+    until("the next policy is in force", LIMIT, || Ok(!arrives(&machine, 5000)?))?;
+    Ok((machine, agent))
+}
+
+#[test]
+fn s48_a_killed_agent_and_the_next_neither_open_nor_cut_anything() -> Result<()> {
+    let (machine, agent) = survives(&[])?;
+    // A pod is judged by the same flows, however often.
+    assert!(agent.terminate()?.success());
+    assert!(!arrives(&machine, 5001)?, "nobody runs");
+    Ok(())
+}
+
+#[test]
+fn s48_maps_of_another_shape_neither_open_nor_cut_anything() -> Result<()> {
+    let (machine, agent) = survives(&["--max-flows", "65536"])?;
+    assert!(machine.said("stderr").contains("moved=true"), "{}", machine.said("stderr"));
+    let folders = machine.inside(|| {
+        let entries = fs::read_dir(machine.pins())?;
+        let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        let mut names = names.collect::<Result<Vec<_>>>()?;
+        names.sort();
+        Ok(names)
+    })?;
+    assert_eq!(folders, ["links", "maps", "programs"], "the maps of before are gone");
+    agent.kill()?;
+    drop(taken_over(&machine, &["--max-flows", "65536"])?);
+    assert_eq!(machine.said("stderr").matches("moved=true").count(), 1, "the same shape");
+    Ok(())
+}
+
+#[test]
+fn s48_agents_that_are_killed_while_they_begin_neither_open_nor_cut_anything() -> Result<()> {
+    let (machine, agent) = enforced(&[])?;
+    let traffic = Traffic::start(&machine)?;
+    agent.kill()?;
+    for delay in 0..12 {
+        let agent = machine.agent(&[])?;
+        thread::sleep(Duration::from_millis(20 * delay));
+        agent.kill()?;
+    }
+    let agent = taken_over(&machine, &[])?;
+    traffic.finish()?;
+    let hooks = programs(&machine)?;
+    assert_eq!((hooks.from_pod.len(), hooks.to_pod.len()), (1, 1));
+    assert!(agent.terminate()?.success());
+    Ok(())
+}
+
+#[test]
+fn s48_a_link_that_went_while_nobody_looked_is_attached_anew() -> Result<()> {
+    let (machine, agent) = enforced(&[])?;
+    agent.kill()?;
+    machine.node.run(async || Ok(Wiring::open()?.delete(10).await?))?;
+    machine.plug()?;
+    until("the new link is open", LIMIT, || arrives(&machine, 5001))?;
+    let _agent = machine.agent(&[])?;
+    until("the new link is under the policy", LIMIT, || Ok(!arrives(&machine, 5001)?))?;
+    assert!(arrives(&machine, 5000)?);
+    let hooks = programs(&machine)?;
+    assert_eq!((hooks.from_pod.len(), hooks.to_pod.len()), (1, 1));
+    Ok(())
+}
+
+#[test]
+fn detach_leaves_nothing_and_only_when_nobody_runs() -> Result<()> {
+    let (machine, agent) = enforced(&[])?;
+    let detach = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
+        command.arg("detach").arg("--pin-dir").arg(machine.pins());
+        machine.inside(move || Ok(command.output()?))
+    };
+    let refused = detach()?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(3) && said.contains("another agent"), "{refused:?}");
+    assert!(agent.terminate()?.success());
+    assert!(!arrives(&machine, 5001)?, "the end of an agent opens nothing");
+    assert_eq!(detach()?.status.code(), Some(0));
+    assert_eq!(programs(&machine)?, Hooks::default());
+    assert!(!machine.inside(|| Ok(machine.pins().exists()))?, "a folder is left");
+    assert!(arrives(&machine, 5001)?, "everything passes");
+    assert_eq!(detach()?.status.code(), Some(0), "nothing is left to take away");
+    Ok(())
+}
+
+#[test]
+fn a_folder_on_no_bpffs_is_refused_with_what_to_do() -> Result<()> {
+    let machine = Machine::new()?;
+    machine.write("pod.yaml", POD)?;
+    let elsewhere = machine.manifests().join("pins");
+    let elsewhere = elsewhere.to_str().context("a path that is no text")?;
+    let agent = machine.agent_at(elsewhere)?;
+    assert_eq!(agent.ended()?.code(), Some(3));
+    let said = machine.said("stderr");
+    assert!(said.contains("is on no bpffs") && said.contains("mount -t bpf"), "{said}");
+    Ok(())
+}
