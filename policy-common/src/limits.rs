@@ -36,8 +36,8 @@ pub const FLOWS: usize = 1 << 17;
 /// Flows that wait for their first reply, per family (set at load).
 pub const NEW_FLOWS: usize = 1 << 15;
 
-/// Drop counters: endpoints, times directions, times reasons.
-pub const DROPS: usize = 1 << 15;
+/// Drop counters: endpoints, times directions, times reasons, made as they are needed.
+pub const DROPS: usize = 1 << 17;
 
 /// Bytes of the ring buffer for drop records.
 pub const RING_BYTES: usize = 1 << 20;

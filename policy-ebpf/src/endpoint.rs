@@ -29,13 +29,16 @@ pub(crate) fn find(ifindex: u32) -> Option<&'static Endpoint> {
     copy(ifindex, unsafe { &mut (*scratch).endpoint })
 }
 
-/// Copies an endpoint: if the kernel recycles its element meanwhile, the key in the copy tells.
+/// Copies an endpoint: if the kernel recycles its element meanwhile, the key that is read last
+/// tells.
 #[inline(always)]
 fn copy(ifindex: u32, room: &mut Endpoint) -> Option<&Endpoint> {
     let pointer = ENDPOINTS.get_ptr(ifindex)?;
     // SAFETY: the kernel keeps the element readable while the program runs.
     *room = unsafe { pointer.read() };
-    if room.ifindex == ifindex { Some(room) } else { None }
+    // SAFETY: as above; a word, volatile so that it is read after all of the copy.
+    let still = unsafe { pointer.cast::<u32>().read_volatile() };
+    if room.ifindex == ifindex && still == ifindex { Some(room) } else { None }
 }
 
 /// The pod of this node that a packet really comes from (S37, S39).

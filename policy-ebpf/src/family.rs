@@ -1,6 +1,6 @@
 //! What differs between the address families: the key of a flow and the tables.
 
-use aya_ebpf::{bindings::__sk_buff, btf_maps::LruHashMap};
+use aya_ebpf::btf_maps::LruHashMap;
 use policy_common::{
     flow::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState},
     limits,
@@ -9,7 +9,6 @@ use policy_common::{
 use crate::{
     address::Ip,
     maps::{FLOWS4, FLOWS6, NEW_FLOWS4, NEW_FLOWS6, Scratch},
-    quote::{quote_known4, quote_known6},
     transport::Transport,
 };
 
@@ -30,8 +29,6 @@ pub(crate) trait Family: Sized {
     fn write_addresses(flow: &mut Self::Flow, local: Ip, remote: Ip);
     /// Writes the rest of a flow's key.
     fn write_ends(flow: &mut Self::Flow, ifindex: u32, ports: Ports, protocol: u8);
-    /// Whether an ICMP error quotes a packet of a known flow: the subprogram of this family.
-    fn quote(skb: *mut __sk_buff, direction: u32) -> u32;
     /// The key that a flow carries.
     fn key(flow: &Self::Flow) -> &Self::Key;
     /// The state that a flow carries.
@@ -57,23 +54,6 @@ impl Ports {
     pub(crate) fn received(transport: &Transport) -> Self {
         Self { local: transport.destination, remote: transport.source }
     }
-}
-
-/// Whether two keys are the same, word by word: a call of `memcmp` is none that the kernel knows.
-#[inline(always)]
-pub(crate) fn same<Key: Copy>(a: &Key, b: &Key) -> bool {
-    let mut difference = 0;
-    for (one, other) in words(a).iter().zip(words(b)) {
-        difference |= one ^ other;
-    }
-    difference == 0
-}
-
-#[inline(always)]
-fn words<Key: Copy>(key: &Key) -> &[u32] {
-    let length = size_of::<Key>() / size_of::<u32>();
-    // SAFETY: flow keys are `repr(C)` structs of whole, aligned 32-bit words without padding.
-    unsafe { core::slice::from_raw_parts(core::ptr::from_ref(key).cast(), length) }
 }
 
 /// IPv4.
@@ -113,11 +93,6 @@ impl Family for V4 {
         flow.key.local_port = ports.local;
         flow.key.remote_port = ports.remote;
         flow.key.protocol = protocol;
-    }
-
-    #[inline(always)]
-    fn quote(skb: *mut __sk_buff, direction: u32) -> u32 {
-        quote_known4(skb, direction)
     }
 
     #[inline(always)]
@@ -168,11 +143,6 @@ impl Family for V6 {
         flow.key.local_port = ports.local;
         flow.key.remote_port = ports.remote;
         flow.key.protocol = protocol;
-    }
-
-    #[inline(always)]
-    fn quote(skb: *mut __sk_buff, direction: u32) -> u32 {
-        quote_known6(skb, direction)
     }
 
     #[inline(always)]

@@ -8,7 +8,8 @@ use policy_common::flow::{
 };
 
 use crate::{
-    family::{Family, same},
+    element::{is_still, now},
+    family::Family,
     transport::{ICMP, ICMPV6, SCTP, TCP, Transport, UDP},
 };
 
@@ -57,26 +58,19 @@ pub(crate) fn find<F: Family>(key: &F::Key, protocol: u8) -> Found {
     // CPUs write it too, so each of its words is read and written as volatile.
     let flow = unsafe { &mut *pointer };
     let state = F::state(flow);
-    // SAFETY: a word of the element.
-    let judgement = unsafe { ptr::from_ref(&state.judgement).cast::<u64>().read_volatile() };
-    // SAFETY: as above.
-    let last_seen = unsafe { ptr::from_ref(&state.last_seen).read_volatile() };
-    // SAFETY: as above; a byte.
-    let seen = unsafe { ptr::from_ref(&state.seen).read_volatile() };
-    // SAFETY: as above; a half-word, written once before the element could be found.
-    let slot = unsafe { ptr::from_ref(&state.slot).read_volatile() };
-    // Read after the state: an element that was recycled before shows another key.
-    if !same(F::key(flow), key) {
+    let judgement = now(as_word(&state.judgement));
+    let (last_seen, seen, slot) = (now(&state.last_seen), now(&state.seen), now(&state.slot));
+    if !is_still(F::key(flow), key) {
         return Found::Nothing { in_replied: false };
     }
     // SAFETY: the helper takes nothing and returns the clock.
-    let now = unsafe { bpf_ktime_get_ns() };
-    if now > last_seen + lifetime(protocol, seen) {
+    let clock = unsafe { bpf_ktime_get_ns() };
+    if clock > last_seen + lifetime(protocol, seen) {
         return Found::Nothing { in_replied: !is_new };
     }
     let state = F::state(flow);
     let judgement = unpack(judgement);
-    Found::Known(Known { state, judgement, seen, last_seen, is_new, now, slot })
+    Found::Known(Known { state, judgement, seen, last_seen, is_new, now: clock, slot })
 }
 
 /// How long a silent flow counts, in nanoseconds.
@@ -98,12 +92,14 @@ fn lifetime(protocol: u8, seen: u8) -> u64 {
     seconds * SECOND
 }
 
-/// Writes a new judgement, as one word, and returns it.
+/// Writes a new judgement, as one word, and keeps it.
+///
+/// If the kernel recycles the element meanwhile, another flow gets it: one that begins at this
+/// moment, whose own judgement follows the key into the element.
 #[inline(always)]
 pub(crate) fn rejudge(known: &mut Known, judgement: Judgement) {
     known.judgement = judgement;
-    // SAFETY: the element may have been recycled for another flow by now; then that flow gets
-    // this verdict's epoch of another interface word and is judged anew, or the same one's.
+    // SAFETY: the kernel keeps the element writable while the program runs; one aligned word.
     unsafe {
         ptr::from_mut(&mut known.state.judgement).cast::<u64>().write_volatile(pack(judgement));
     };
@@ -182,6 +178,13 @@ pub(crate) fn record<F: Family>(
     } else {
         F::new_flows().insert(key, &*flow, u64::from(BPF_ANY)).is_ok()
     }
+}
+
+/// A judgement as the word that it is.
+#[inline(always)]
+fn as_word(judgement: &Judgement) -> &u64 {
+    // SAFETY: a judgement is eight bytes without padding, aligned as a word is.
+    unsafe { &*ptr::from_ref(judgement).cast() }
 }
 
 #[inline(always)]

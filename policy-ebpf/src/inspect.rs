@@ -18,7 +18,10 @@ use crate::{
     judge::{self, FarEnd},
     maps::{DROP_UNKNOWN, HANDLE_IPV6, SCRATCH},
     neighbour,
-    packet::{ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, Packet, read4, read6},
+    packet::{
+        ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, Packet, TAGGED, read4, read6,
+    },
+    quote::{quote_known4, quote_known6},
     transport::Transport,
     verdict::{Refusal, Verdict},
 };
@@ -31,6 +34,8 @@ pub(crate) struct Arrival<'a> {
     /// Epoch of the interface, read before anything else.
     pub(crate) epoch: u32,
     pub(crate) packet: &'a Packet,
+    /// The packet's quotation, if it is an ICMP error, is of no known flow.
+    pub(crate) asked: bool,
 }
 
 /// Host-side interface of the pod.
@@ -40,59 +45,95 @@ pub(crate) fn ifindex(ctx: &TcContext) -> u32 {
     unsafe { (*ctx.skb.skb).ifindex }
 }
 
-/// EtherType, host byte order; 0 for a frame with a VLAN tag.
+/// EtherType, host byte order; `TAGGED` for a frame whose VLAN tag the kernel has taken off.
 #[inline(always)]
 pub(crate) fn ether_type(ctx: &TcContext) -> u16 {
     // SAFETY: the kernel hands a valid context to the program.
     let tagged = unsafe { (*ctx.skb.skb).vlan_present };
     // SAFETY: as above.
     let protocol = unsafe { (*ctx.skb.skb).protocol };
-    if tagged == 0 { u16::from_be(protocol as u16) } else { 0 }
+    if tagged == 0 { u16::from_be(protocol as u16) } else { TAGGED }
 }
+
+/// What a subprogram returns for an ICMP error: ask first what it quotes.
+///
+/// Asked from here and not from there, because the stack holds no more calls.
+const ASK_QUOTATION: i32 = 100;
 
 /// Judges a packet at the entrance of a program. Passing leaves it to the next one of the hook.
 #[inline(always)]
 pub(crate) fn inspect(ctx: &TcContext, direction: Direction) -> i32 {
-    let skb = ctx.skb.skb;
-    match (ether_type(ctx), direction) {
-        (ETH_P_IP, Direction::Egress) => inspect_sent4(skb),
-        (ETH_P_IP, Direction::Ingress) => inspect_received4(skb),
+    let (skb, ether_type) = (ctx.skb.skb, ether_type(ctx));
+    let action = look(skb, ether_type, direction, 0);
+    if action != ASK_QUOTATION {
+        return action;
+    }
+    let known = if ether_type == ETH_P_IP {
+        quote_known4(skb, direction as u32)
+    } else {
+        quote_known6(skb, direction as u32)
+    };
+    if known == 0 { look(skb, ether_type, direction, 1) } else { TC_ACT_UNSPEC }
+}
+
+/// Judges a packet. `asked`: its quotation is known to be of no flow.
+#[inline(always)]
+fn look(skb: *mut __sk_buff, ether_type: u16, direction: Direction, asked: u32) -> i32 {
+    match (ether_type, direction) {
+        (ETH_P_IP, Direction::Egress) => inspect_sent4(skb, asked),
+        (ETH_P_IP, Direction::Ingress) => inspect_received4(skb, asked),
         (ETH_P_IPV6, _) if HANDLE_IPV6.load() == 0 => TC_ACT_UNSPEC,
-        (ETH_P_IPV6, Direction::Egress) => inspect_sent6(skb),
-        (ETH_P_IPV6, Direction::Ingress) => inspect_received6(skb),
-        (ether_type, _) => act(ctx, direction, other(ctx, direction, ether_type)),
+        (ETH_P_IPV6, Direction::Egress) => inspect_sent6(skb, asked),
+        (ETH_P_IPV6, Direction::Ingress) => inspect_received6(skb, asked),
+        (_, Direction::Egress) => inspect_sent_other(skb),
+        (_, Direction::Ingress) => inspect_received_other(skb),
     }
 }
 
 /// A subprogram for each way and family: each has a stack of its own.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn inspect_sent4(skb: *mut __sk_buff) -> i32 {
-    of_family::<V4>(&TcContext::new(skb), Direction::Egress, read4)
+extern "C" fn inspect_sent4(skb: *mut __sk_buff, asked: u32) -> i32 {
+    of_family::<V4>(&TcContext::new(skb), Direction::Egress, asked, read4)
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn inspect_received4(skb: *mut __sk_buff) -> i32 {
-    of_family::<V4>(&TcContext::new(skb), Direction::Ingress, read4)
+extern "C" fn inspect_received4(skb: *mut __sk_buff, asked: u32) -> i32 {
+    of_family::<V4>(&TcContext::new(skb), Direction::Ingress, asked, read4)
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn inspect_sent6(skb: *mut __sk_buff) -> i32 {
-    of_family::<V6>(&TcContext::new(skb), Direction::Egress, read6)
+extern "C" fn inspect_sent6(skb: *mut __sk_buff, asked: u32) -> i32 {
+    of_family::<V6>(&TcContext::new(skb), Direction::Egress, asked, read6)
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn inspect_received6(skb: *mut __sk_buff) -> i32 {
-    of_family::<V6>(&TcContext::new(skb), Direction::Ingress, read6)
+extern "C" fn inspect_received6(skb: *mut __sk_buff, asked: u32) -> i32 {
+    of_family::<V6>(&TcContext::new(skb), Direction::Ingress, asked, read6)
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn inspect_sent_other(skb: *mut __sk_buff) -> i32 {
+    let ctx = TcContext::new(skb);
+    act(&ctx, Direction::Egress, other(&ctx, Direction::Egress))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn inspect_received_other(skb: *mut __sk_buff) -> i32 {
+    let ctx = TcContext::new(skb);
+    act(&ctx, Direction::Ingress, other(&ctx, Direction::Ingress))
 }
 
 #[inline(always)]
 fn of_family<F: Family>(
     ctx: &TcContext,
     direction: Direction,
+    asked: u32,
     read: impl Fn(&TcContext, &mut Packet) -> Result<(), Reason>,
 ) -> i32 {
     let ifindex = ifindex(ctx);
@@ -109,7 +150,8 @@ fn of_family<F: Family>(
         Ok(()) => {
             // SAFETY: as above; another field than `packet`.
             let flow = unsafe { &mut *F::room(scratch) };
-            ip::<F>(&Arrival { ctx, direction, ifindex, epoch, packet }, flow)
+            let asked = asked != 0;
+            ip::<F>(&Arrival { ctx, direction, ifindex, epoch, packet, asked }, flow)
         }
         Err(reason) => unreadable(ctx, direction, ifindex, reason),
     };
@@ -120,6 +162,7 @@ fn of_family<F: Family>(
 fn act(ctx: &TcContext, direction: Direction, verdict: Verdict) -> i32 {
     match verdict {
         Verdict::Pass => TC_ACT_UNSPEC,
+        Verdict::AskQuotation => ASK_QUOTATION,
         Verdict::Drop(Refusal { reason, content, identity }) => {
             drops_report(ctx.skb.skb, direction as u32, reason as u32, content, identity);
             TC_ACT_SHOT
@@ -129,16 +172,22 @@ fn act(ctx: &TcContext, direction: Direction, verdict: Verdict) -> i32 {
 
 /// Judges a frame that is not IP.
 #[inline(always)]
-fn other(ctx: &TcContext, direction: Direction, ether_type: u16) -> Verdict {
+fn other(ctx: &TcContext, direction: Direction) -> Verdict {
     if let Some(scratch) = SCRATCH.get_ptr_mut(0) {
         // SAFETY: the map has one element for each CPU, and no other program runs on this one.
         unsafe { (*scratch).packet.has_addresses = false };
     }
-    match endpoint::find(ifindex(ctx)) {
-        None => unknown(),
-        Some(endpoint) if ether_type == ETH_P_ARP => neighbour::arp(ctx, direction, endpoint),
-        Some(endpoint) if endpoint::is_isolated(endpoint) => Verdict::drop(Reason::EtherType),
-        Some(_) => Verdict::Pass,
+    let Some(endpoint) = endpoint::find(ifindex(ctx)) else { return unknown() };
+    leave_slot(ctx, direction, endpoint.slot);
+    let sent = matches!(direction, Direction::Egress);
+    match ether_type(ctx) {
+        ETH_P_ARP => neighbour::arp(ctx, direction, endpoint),
+        // Behind a tag could be a packet of any source, and Linux takes priority tags away.
+        TAGGED | ETH_P_8021Q | ETH_P_8021AD if sent && endpoint.flags & MAY_SPOOF == 0 => {
+            Verdict::drop(Reason::EtherType)
+        }
+        _ if endpoint::is_isolated(endpoint) => Verdict::drop(Reason::EtherType),
+        _ => Verdict::Pass,
     }
 }
 

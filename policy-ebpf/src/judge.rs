@@ -14,8 +14,9 @@ use crate::{
     inspect::{Arrival, leave_slot},
     maps::NODE_ADDRESSES,
     neighbour,
+    packet::Packet,
     rules::{self, Peer},
-    transport::{Transport, UDP},
+    transport::{ICMP, ICMPV6, Transport, UDP},
     verdict::Verdict,
 };
 
@@ -64,7 +65,7 @@ pub(crate) fn again(endpoint: &Endpoint, known: &mut Known, epoch: u32, far: &Fa
     }
     let denied = match decide(endpoint, &from, far) {
         Verdict::Pass => 0,
-        Verdict::Drop(_) => Reason::Revoked as u8,
+        Verdict::Drop(_) | Verdict::AskQuotation => Reason::Revoked as u8,
     };
     flow::rejudge(known, Judgement { epoch, denied, ..known.judgement });
 }
@@ -96,7 +97,10 @@ pub(crate) fn from_pod<F: Family>(
         if !endpoint::may_send(endpoint, packet.source, packet.destination) {
             return Verdict::drop(Reason::SpoofedSource);
         }
-        if tunnels(arrival) {
+        if packet.hidden {
+            return Verdict::drop(Reason::ExtensionHeader);
+        }
+        if tunnels(packet) {
             return Verdict::drop(Reason::Tunnel);
         }
     }
@@ -167,14 +171,13 @@ fn begin<F: Family>(
         Ok(transport) => transport,
         Err(reason) => return Verdict::drop(reason),
     };
-    if transport.is_error() && F::quote(arrival.ctx.skb.skb, arrival.direction as u32) != 0 {
-        return Verdict::Pass;
+    if transport.is_error() && !arrival.asked {
+        return Verdict::AskQuotation;
     }
     if let Verdict::Drop(refusal) = decide(endpoint, from, &arrival.far_end(transport)) {
         return Verdict::Drop(refusal);
     }
-    // Nobody answers from a group address.
-    if arrival.packet.destination.is_group() {
+    if leaves_no_flow(arrival.packet, transport) {
         return Verdict::Pass;
     }
     let judgement = Judgement {
@@ -215,13 +218,36 @@ pub(crate) struct FarEnd {
 
 /// Whether a packet could carry another whose source nobody checks (S46).
 #[inline(always)]
-fn tunnels(arrival: &Arrival<'_>) -> bool {
-    let packet = arrival.packet;
-    match packet.transport() {
-        Ok(transport) if transport.protocol == UDP => {
-            TUNNEL_PORTS.contains(&transport.destination)
-                && NODE_ADDRESSES.get_ptr(packet.destination.bytes()).is_some()
-        }
-        _ => matches!(packet.protocol, 4 | 41 | 47),
+fn tunnels(packet: &Packet) -> bool {
+    if is_tunnel(packet.protocol) {
+        return true;
     }
+    let to_tunnel = match packet.transport() {
+        Ok(transport) => TUNNEL_PORTS.contains(&transport.destination),
+        // Fragments and options hide the port.
+        Err(_) => true,
+    };
+    packet.protocol == UDP && to_tunnel && reaches_node(packet.destination)
+}
+
+/// IP in IP, IPv6 in IP, GRE.
+#[inline(always)]
+fn is_tunnel(protocol: u8) -> bool {
+    matches!(protocol, 4 | 41 | 47)
+}
+
+/// Whether nodes take a packet to this address for theirs.
+#[inline(always)]
+fn reaches_node(address: Ip) -> bool {
+    address.is_group() || NODE_ADDRESSES.get_ptr(address.bytes()).is_some()
+}
+
+/// Whether nothing that comes back could be told for a reply: nobody answers from a group address,
+/// ICMP without an identifier has no replies, and an inner packet's source is checked at every
+/// packet.
+#[inline(always)]
+fn leaves_no_flow(packet: &Packet, transport: &Transport) -> bool {
+    packet.destination.is_group()
+        || is_tunnel(transport.protocol)
+        || (matches!(transport.protocol, ICMP | ICMPV6) && !transport.echoes)
 }

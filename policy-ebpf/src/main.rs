@@ -20,6 +20,7 @@
 
 mod address;
 mod drops;
+mod element;
 mod endpoint;
 mod family;
 mod flow;
@@ -37,12 +38,14 @@ use aya_ebpf::{macros::classifier, programs::TcContext};
 use policy_common::drops::Direction;
 
 /// Judges a packet that a pod sends.
+#[expect(clippy::needless_pass_by_value, reason = "so the macro hands it over")]
 #[classifier]
 fn from_pod(ctx: TcContext) -> i32 {
     inspect::inspect(&ctx, Direction::Egress)
 }
 
 /// Judges a packet that is about to reach a pod.
+#[expect(clippy::needless_pass_by_value, reason = "so the macro hands it over")]
 #[classifier]
 fn to_pod(ctx: TcContext) -> i32 {
     inspect::inspect(&ctx, Direction::Ingress)

@@ -79,7 +79,8 @@ pub(crate) static NEW_FLOWS6: LruHashMap<FlowKey6, Flow6, { limits::NEW_FLOWS }>
     LruHashMap::new();
 
 #[btf_map(name = "drops")]
-pub(crate) static DROPS: PerCpuHashMap<DropKey, u64, { limits::DROPS }> = PerCpuHashMap::new();
+pub(crate) static DROPS: PerCpuHashMap<DropKey, u64, { limits::DROPS }, ON_DEMAND> =
+    PerCpuHashMap::new();
 
 #[btf_map(name = "events")]
 pub(crate) static EVENTS: RingBuf<DropRecord, { limits::RING_BYTES }> = RingBuf::new();

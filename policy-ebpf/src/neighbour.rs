@@ -8,6 +8,7 @@ use policy_common::{
 
 use crate::{
     address::{Ip, UNSPECIFIED},
+    maps::NODE_ADDRESSES,
     packet::{ETHER_LENGTH, Packet},
     verdict::Verdict,
 };
@@ -57,10 +58,12 @@ pub(crate) fn icmpv6(
     };
     let valid = match kind {
         // RFC 4861: nothing that crossed a router; code 0.
-        133..=137 => packet.hops == 255 && code == 0 && on_link(packet),
+        133..=137 => packet.hops == 255 && code == 0,
         // RFC 2710, RFC 3810: link scope only.
         130..=132 | 143 => {
-            packet.hops == 1 && (packet.source.is_link_local6() || packet.source == UNSPECIFIED)
+            packet.hops == 1
+                && packet.destination.is_multicast6()
+                && (packet.source.is_link_local6() || packet.source == UNSPECIFIED)
         }
         _ => return None,
     };
@@ -86,15 +89,29 @@ fn from_pod(ctx: &TcContext, endpoint: &Endpoint, packet: &Packet, kind: u8) -> 
     if !(unspecified || own(endpoint, packet.source)) {
         return Some(Reason::SpoofedSource);
     }
-    let solicits = kind == NEIGHBOUR_SOLICITATION;
-    if kind == NEIGHBOUR_ADVERTISEMENT || (solicits && unspecified) {
-        // From `::`, a solicitation asks whether the pod's own address is free (RFC 4862, 5.4.2).
-        let Ok(target) = ctx.load::<Ip>(usize::from(packet.icmpv6) + 8) else {
-            return Some(Reason::Malformed);
-        };
-        if !own(endpoint, target) || (!solicits && unspecified) {
-            return Some(Reason::SpoofedNeighbour);
+    let (solicits, advertises) = (kind == NEIGHBOUR_SOLICITATION, kind == NEIGHBOUR_ADVERTISEMENT);
+    if packet.destination.is_multicast6() {
+        // MLD goes to the group it is about, with a hop limit that ends on the link.
+        let on_link = packet.destination.is_link_multicast6() || packet.hops == 1;
+        if !on_link {
+            return Some(Reason::InvalidNeighbour);
         }
+    } else if !(solicits || advertises) || !on_link(endpoint, packet.destination) {
+        return Some(Reason::InvalidNeighbour);
+    }
+    if !(solicits || advertises) {
+        return None;
+    }
+    let Ok(target) = ctx.load::<Ip>(usize::from(packet.icmpv6) + 8) else {
+        return Some(Reason::Malformed);
+    };
+    if solicits && !packet.destination.is_multicast6() && target != packet.destination {
+        return Some(Reason::InvalidNeighbour);
+    }
+    // From `::`, a solicitation asks whether the pod's own address is free (RFC 4862, 5.4.2).
+    let speaks_for_target = advertises || unspecified;
+    if (speaks_for_target && !own(endpoint, target)) || (advertises && unspecified) {
+        return Some(Reason::SpoofedNeighbour);
     }
     None
 }
@@ -105,9 +122,11 @@ fn own(endpoint: &Endpoint, address: Ip) -> bool {
     address == Ip::new(endpoint.address6) || address.is_link_local6()
 }
 
-/// A destination that the link can hold: the hop limit proves that no router was crossed, so a
-/// global unicast address is on-link by that.
+/// Whether a unicast destination can be on the pod's link: the hop limit that the pod wrote proves
+/// nothing yet.
 #[inline(always)]
-fn on_link(packet: &Packet) -> bool {
-    !packet.destination.is_multicast6() || packet.destination.is_link_multicast6()
+fn on_link(endpoint: &Endpoint, destination: Ip) -> bool {
+    destination.is_link_local6()
+        || destination.high == Ip::new(endpoint.address6).high
+        || NODE_ADDRESSES.get_ptr(destination.bytes()).is_some()
 }

@@ -12,8 +12,10 @@ pub(crate) const ETHER_LENGTH: usize = 14;
 pub(crate) const ETH_P_IP: u16 = 0x0800;
 pub(crate) const ETH_P_ARP: u16 = 0x0806;
 pub(crate) const ETH_P_IPV6: u16 = 0x86dd;
-
-const HOP_BY_HOP: u8 = 0;
+pub(crate) const ETH_P_8021Q: u16 = 0x8100;
+pub(crate) const ETH_P_8021AD: u16 = 0x88a8;
+/// No EtherType: stands for every frame with a tag beside it.
+pub(crate) const TAGGED: u16 = 0;
 
 /// A packet, as far as it was read.
 #[repr(C)]
@@ -25,10 +27,12 @@ pub(crate) struct Packet {
     pub(crate) problem: u8,
     /// TTL or hop limit.
     pub(crate) hops: u8,
-    /// The protocol number that the IP header gives.
+    /// The protocol number behind all headers of IP.
     pub(crate) protocol: u8,
-    /// Where the ICMPv6 header starts, behind a hop-by-hop header too; 0 where there is none.
-    pub(crate) icmpv6: u8,
+    /// Extension headers hide what is behind them.
+    pub(crate) hidden: bool,
+    /// Where the ICMPv6 header starts, behind extension headers too; 0 where there is none.
+    pub(crate) icmpv6: u16,
     /// The addresses could be read.
     pub(crate) has_addresses: bool,
 }
@@ -64,6 +68,7 @@ pub(crate) fn read4(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> 
     packet.hops = header[8];
     packet.protocol = header[9];
     packet.icmpv6 = 0;
+    packet.hidden = false;
     let total = u32::from(u16::from_be_bytes([header[2], header[3]]));
     packet.note(if header[0] & 0x0f != 5 {
         Err(Reason::IpOptions)
@@ -87,20 +92,71 @@ pub(crate) fn read6(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> 
     if first[0] >> 4 != 6 || packet.source.is_mapped() || packet.destination.is_mapped() {
         return Err(Reason::Malformed);
     }
-    let protocol = first[6];
     packet.hops = first[7];
-    packet.protocol = protocol;
-    packet.icmpv6 = icmpv6_offset(ctx, protocol);
+    let upper = upper6(ctx, first[6]);
+    packet.protocol = upper.protocol;
+    packet.hidden = upper.offset == 0 && !upper.later_fragment;
+    packet.icmpv6 = if upper.protocol == ICMPV6 { upper.offset } else { 0 };
     let stated = u32::from(u16::from_be_bytes([first[4], first[5]]));
     let total = if stated == 0 { 0 } else { stated + 40 };
-    packet.note(match (protocol, payload(ctx, total, 40)) {
-        (_, Err(reason)) => Err(reason),
-        (44, _) => Err(Reason::Fragment),
-        // The extension headers of RFC 7045, 1.1.
-        (0 | 43 | 50 | 51 | 60 | 135 | 139 | 140 | 253 | 254, _) => Err(Reason::ExtensionHeader),
-        (_, Ok(length)) => transport::read(ctx, ETHER_LENGTH + 40, protocol, length),
+    packet.note(match payload(ctx, total, 40) {
+        Err(reason) => Err(reason),
+        Ok(_) if upper.fragment => Err(Reason::Fragment),
+        Ok(_) if is_extension(first[6]) => Err(Reason::ExtensionHeader),
+        Ok(length) => transport::read(ctx, ETHER_LENGTH + 40, first[6], length),
     });
     Ok(())
+}
+
+/// What is behind the extension headers of an IPv6 packet.
+struct Upper {
+    protocol: u8,
+    /// Where its header starts; 0 where this packet has none of it, or nobody could tell.
+    offset: u16,
+    fragment: bool,
+    later_fragment: bool,
+}
+
+/// Extension headers that are walked; a packet with more hides what is behind them.
+const WALKED: usize = 4;
+
+/// An extension header of RFC 7045, 1.1.
+#[inline(always)]
+fn is_extension(protocol: u8) -> bool {
+    matches!(protocol, 0 | 43 | 44 | 50 | 51 | 60 | 135 | 139 | 140 | 253 | 254)
+}
+
+/// Walks the extension headers (RFC 8200, 4), as far as Linux follows them.
+#[inline(always)]
+fn upper6(ctx: &TcContext, first: u8) -> Upper {
+    let mut upper = Upper { protocol: first, offset: 0, fragment: false, later_fragment: false };
+    let mut offset = (ETHER_LENGTH + 40) as u16;
+    for _ in 0..WALKED {
+        if !matches!(upper.protocol, 0 | 43 | 44 | 51 | 60) {
+            upper.offset = offset;
+            return upper;
+        }
+        let Ok([next, length, high, low]) = ctx.load::<[u8; 4]>(usize::from(offset)) else {
+            return upper;
+        };
+        offset += match upper.protocol {
+            44 => 8,
+            51 => 8 + u16::from(length) * 4,
+            _ => 8 + u16::from(length) * 8,
+        };
+        if upper.protocol == 44 {
+            upper.fragment = true;
+            upper.later_fragment = u16::from_be_bytes([high, low]) & 0xfff8 != 0;
+        }
+        upper.protocol = next;
+        if upper.later_fragment {
+            return upper;
+        }
+    }
+    if !matches!(upper.protocol, 0 | 43 | 44 | 51 | 60) {
+        upper.offset = offset;
+    }
+    upper
 }
 
 /// Bytes behind an IP header of `header` bytes, by the total that it states.
@@ -115,18 +171,4 @@ fn payload(ctx: &TcContext, total: u32, header: u32) -> Result<u32, Reason> {
         return Err(Reason::Malformed);
     }
     Ok(total - header)
-}
-
-/// MLD comes behind a hop-by-hop header of eight bytes with a router alert (RFC 3810, 5).
-#[inline(always)]
-fn icmpv6_offset(ctx: &TcContext, protocol: u8) -> u8 {
-    let direct = (ETHER_LENGTH + 40) as u8;
-    match protocol {
-        ICMPV6 => direct,
-        HOP_BY_HOP => match ctx.load::<[u8; 2]>(ETHER_LENGTH + 40) {
-            Ok([ICMPV6, 0]) => direct + 8,
-            _ => 0,
-        },
-        _ => 0,
-    }
 }

@@ -6,7 +6,8 @@
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use policy_common::{
     allow::{
-        DEFAULT_IDENTITY, EVERY_OTHER, EVERY_PROTOCOL, EVERY_SCTP, EVERY_TCP, EVERY_UDP, PortChunkKey, PortSet,
+        DEFAULT_IDENTITY, EVERY_OTHER, EVERY_PROTOCOL, EVERY_SCTP, EVERY_TCP, EVERY_UDP,
+        PortChunkKey, PortSet,
     },
     drops::Reason,
     frontend::FrontendKey,
@@ -14,10 +15,15 @@ use policy_common::{
 
 use crate::{
     address::Ip,
+    element::{address_now, is_still, now},
     maps::{ALLOW, Allow, BLOCKS, FRONTENDS, IDENTITIES, PORT_CHUNKS},
     transport::{SCTP, TCP, UDP},
     verdict::{Refusal, Verdict},
 };
+
+/// A key on the boundary of a word.
+#[repr(C, align(4))]
+struct Word<Key>(Key);
 
 /// The far end of a connection, and the port it is opened to.
 pub(crate) struct Peer {
@@ -61,10 +67,11 @@ extern "C" fn rules_identity(high: u64, low: u64) -> u32 {
     let address = Ip { high, low };
     if let Some(pointer) = IDENTITIES.get_ptr(address.bytes()) {
         // SAFETY: the kernel keeps the element readable while the program runs; if it is
-        // recycled meanwhile, the key in the copy tells.
-        let found = unsafe { pointer.read() };
-        if Ip::new(found.address) == address {
-            return found.identity;
+        // recycled meanwhile, the key that is read last tells.
+        let found = unsafe { &*pointer };
+        let identity = now(&found.identity);
+        if address_now(&found.address) == address {
+            return identity;
         }
     }
     BLOCKS.get(&Key::new(128, address.bytes())).copied().unwrap_or(DEFAULT_IDENTITY)
@@ -75,17 +82,14 @@ extern "C" fn rules_identity(high: u64, low: u64) -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn rules_frontend(high: u64, low: u64, port: u16, protocol: u8) -> u32 {
     let address = Ip { high, low };
-    let key = FrontendKey { address: address.bytes(), port: port.to_be_bytes(), protocol, pad: 0 };
-    let Some(pointer) = FRONTENDS.get_ptr(key) else {
-        return DEFAULT_IDENTITY;
-    };
+    let port = port.to_be_bytes();
+    let key = Word(FrontendKey { address: address.bytes(), port, protocol, pad: 0 });
+    let Some(pointer) = FRONTENDS.get_ptr(key.0) else { return DEFAULT_IDENTITY };
     // SAFETY: the kernel keeps the element readable while the program runs; if it is recycled
-    // meanwhile, the key in the copy tells.
-    let found = unsafe { pointer.read() };
-    let same = Ip::new(found.key.address) == address
-        && u16::from_be_bytes(found.key.port) == port
-        && found.key.protocol == protocol;
-    if same { found.identity } else { DEFAULT_IDENTITY }
+    // meanwhile, the key that is read last tells.
+    let found = unsafe { &*pointer };
+    let identity = now(&found.identity);
+    if is_still(&found.key, &key.0) { identity } else { DEFAULT_IDENTITY }
 }
 
 /// Whether a content grants an identity a port: 0, or the number of a `Reason`.
@@ -132,8 +136,7 @@ fn entry(allow: &Allow, identity: u32) -> Option<&PortSet> {
 /// Whether a set that was read is still that of an identity.
 #[inline(always)]
 fn is_of(set: &PortSet, identity: u32) -> bool {
-    // SAFETY: an aligned word of an element that stays readable; volatile, so that it is read now.
-    unsafe { (&raw const set.identity).read_volatile() == identity }
+    now(&set.identity) == identity
 }
 
 /// Whether a set has the protocol and port of a connection.
@@ -163,11 +166,8 @@ fn in_bitmap(bitmap: u32, protocol: u8, port: u16) -> bool {
         return false;
     };
     // SAFETY: the kernel keeps the element readable while the program runs; if it is recycled
-    // meanwhile, the key in the copy tells.
-    let chunk = unsafe { pointer.read() };
-    let bits = chunk.bits[usize::from(port >> 6 & 3)];
-    chunk.key.bitmap == bitmap
-        && chunk.key.protocol == protocol
-        && chunk.key.chunk == key.chunk
-        && bits >> (port & 63) & 1 != 0
+    // meanwhile, the key that is read last tells.
+    let chunk = unsafe { &*pointer };
+    let bits = now(&chunk.bits[usize::from(port >> 6 & 3)]);
+    is_still(&chunk.key, &key) && bits >> (port & 63) & 1 != 0
 }

@@ -27,9 +27,9 @@ pub(crate) struct Transport {
     pub(crate) tcp_flags: u8,
     /// The packet can only be the first of a connection (S27).
     pub(crate) opens: bool,
-    /// An ICMP echo request: never a reply, though it may be one of many.
+    /// An ICMP echo request or its like: never a reply, though it may be one of many.
     pub(crate) asks: bool,
-    /// An ICMP echo, request or reply.
+    /// An ICMP echo or its like, request or reply.
     pub(crate) echoes: bool,
 }
 
@@ -151,20 +151,23 @@ fn sctp(ctx: &TcContext, offset: usize, length: u32) -> Result<Transport, Reason
     })
 }
 
-/// RFC 792 and RFC 4443: an echo and its reply share an identifier.
+/// RFC 792, RFC 950 and RFC 4443: a request and its reply share an identifier.
 #[inline(always)]
 fn icmp(ctx: &TcContext, offset: usize, protocol: u8, length: u32) -> Result<Transport, Reason> {
     let header: [u8; 8] = load(ctx, offset, length)?;
-    let (request, reply) = if protocol == ICMP { (8, 0) } else { (128, 129) };
-    let echoes = header[0] == request || header[0] == reply;
-    let port = if echoes { [header[4], header[5]] } else { [header[0], header[1]] };
+    let kind = header[0];
+    // Echo, and in IPv4 timestamp, information and address mask.
+    let asks = if protocol == ICMP { matches!(kind, 8 | 13 | 15 | 17) } else { kind == 128 };
+    let replies = if protocol == ICMP { matches!(kind, 0 | 14 | 16 | 18) } else { kind == 129 };
+    let echoes = asks || replies;
+    let port = if echoes { [header[4], header[5]] } else { [kind, header[1]] };
     Ok(Transport {
         protocol,
         source: port,
         destination: port,
         tcp_flags: 0,
         opens: false,
-        asks: header[0] == request,
+        asks,
         echoes,
     })
 }

@@ -2,11 +2,13 @@
 
 use policy_common::drops::Reason;
 
-/// Pass or drop.
+/// Pass, drop, or ask on.
 #[derive(Clone, Copy)]
 pub(crate) enum Verdict {
     Pass,
     Drop(Refusal),
+    /// An ICMP error: it passes if it quotes a packet of a known flow (S31).
+    AskQuotation,
 }
 
 /// Why a packet does not pass, and what was looked up to find out.

@@ -216,3 +216,28 @@ fn s31_ping_passes_by_a_rule_without_ports_and_its_reply_without_one() {
         assert_eq!(rig.received(&ask_back), DENIED, "a request never is a reply");
     }
 }
+
+#[test]
+fn s27_a_timestamp_reply_is_a_reply_and_a_redirect_never_is() {
+    let mut rig = Rig::new(Isolated::Ingress);
+    let identifier = [0, 9, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    for (request, reply) in [(13, 14), (15, 16), (17, 18)] {
+        let answer = icmp(OUT.destination, OUT.source, reply, &identifier);
+        assert_eq!(rig.received(&answer), DENIED, "{reply} unasked");
+        assert_eq!(rig.sent(&icmp(OUT.source, OUT.destination, request, &identifier)), None);
+        assert_eq!(rig.received(&answer), None, "{reply} asked for");
+        rig.forget_flows();
+    }
+    for kind in [5, 9, 10] {
+        assert_eq!(rig.sent(&icmp(OUT.source, OUT.destination, kind, &[0; 12])), None);
+        let back = icmp(OUT.destination, OUT.source, kind, &[0; 12]);
+        assert_eq!(rig.received(&back), DENIED, "type {kind} answers nothing");
+    }
+}
+
+#[test]
+fn s27_a_syn_ack_begins_nothing_that_no_rule_allows() {
+    let mut rig = Rig::new(Isolated::Both);
+    assert_eq!(rig.received(&tcp(OUT.back(), Flags::SynAck)), DENIED);
+    assert_eq!(rig.sent(&tcp(OUT, Flags::SynAck)), DENIED);
+}

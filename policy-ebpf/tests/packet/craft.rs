@@ -140,3 +140,32 @@ fn message(kind: u8, rest: &[u8]) -> Vec<u8> {
 pub(crate) fn frame(ether_type: u16, payload: &[u8]) -> Vec<u8> {
     [&MAC[..], &MAC[..], &ether_type.to_be_bytes(), payload].concat()
 }
+
+/// An IPv6 extension header with room for `units` times eight bytes more than its first eight.
+pub(crate) fn extension(next: u8, units: u8) -> Vec<u8> {
+    let mut header = vec![0; 8 * (usize::from(units) + 1)];
+    header[0] = next;
+    header[1] = units;
+    header
+}
+
+/// The same frame behind a VLAN tag, priority tag 0.
+pub(crate) fn tagged(frame: &[u8]) -> Vec<u8> {
+    [&frame[..12], &[0x81, 0, 0, 0], &frame[12..]].concat()
+}
+
+/// The same IPv4 packet with four bytes of options.
+pub(crate) fn with_options(frame: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    frame[14] = 0x46;
+    frame.splice(34..34, [1, 1, 1, 0]);
+    frame[17] += 4;
+    frame
+}
+
+/// A first fragment of the same IPv4 packet.
+pub(crate) fn fragment(frame: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    frame[20] = 0x20;
+    frame
+}

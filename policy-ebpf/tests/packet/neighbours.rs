@@ -3,7 +3,7 @@
 use policy_common::drops::Reason;
 
 use crate::{
-    craft::{POD_V6, frame, ip, neighbour},
+    craft::{POD_V6, extension, frame, ip, neighbour},
     rig::{Isolated, POD6, Rig, bytes},
 };
 
@@ -33,6 +33,17 @@ fn advertise(target: [u8; 16]) -> Vec<u8> {
     neighbour(POD_V6, ALL_NODES, 136, &[&[0x60, 0, 0, 0][..], &target].concat())
 }
 
+/// An advertisement behind an extension header.
+fn hidden(first: u8, units: u8, target: [u8; 16]) -> Vec<u8> {
+    let message = [&[136, 0, 0, 0, 0x20, 0, 0, 0][..], &target].concat();
+    ip(POD_V6, ALL_NODES, 255, first, &[extension(58, units), message].concat())
+}
+
+/// A solicitation to one address.
+fn ask(destination: &str, target: &str) -> Vec<u8> {
+    neighbour(POD_V6, destination, 135, &[&[0; 4][..], &bytes(target)].concat())
+}
+
 fn solicit(source: &str, target: [u8; 16]) -> Vec<u8> {
     neighbour(source, "ff02::1:ff00:10", 135, &[&[0; 4][..], &target].concat())
 }
@@ -58,6 +69,13 @@ fn s32_neighbour_discovery_needs_no_rule_within_its_standard() {
             ("nor does it redirect",               neighbour(LINK_LOCAL, ALL_NODES, 137, &[0; 36]), Some(Reason::RouterMessage)),
             ("a router in between",                ip(POD_V6, ALL_NODES, 254, 58, &[136; 24]), Some(Reason::InvalidNeighbour)),
             ("beyond the link",                    neighbour(POD_V6, "ff05::1", 135, &[0; 20]), Some(Reason::InvalidNeighbour)),
+            ("a neighbour, directly",              ask("fd00:10:244::11", "fd00:10:244::11"), None),
+            ("but not for another's address",      ask("fd00:10:244::11", "fd00:10:244::12"), Some(Reason::InvalidNeighbour)),
+            ("and not off the link",               ask("2001:db8::1", "2001:db8::1"),      Some(Reason::InvalidNeighbour)),
+            ("nor does an advertisement go there", neighbour(POD_V6, "2001:db8::1", 136, &[&[0; 4][..], &POD6].concat()), Some(Reason::InvalidNeighbour)),
+            ("nor a search for routers",           neighbour(POD_V6, "2001:db8::1", 133, &[0; 400]), Some(Reason::InvalidNeighbour)),
+            ("a forgery behind options",           hidden(60, 0, other),                   Some(Reason::SpoofedNeighbour)),
+            ("or behind a longer header",          hidden(0, 1, other),                    Some(Reason::SpoofedNeighbour)),
         ];
         for (claim, frame, verdict) in cases {
             assert_eq!(rig.sent(&frame), verdict, "{claim}");
@@ -83,6 +101,8 @@ fn s32_mld_passes_behind_its_router_alert() {
         let mut rig = Rig::new(isolated);
         assert_eq!(rig.sent(&ip(LINK_LOCAL, "ff02::16", 1, 0, &report)), None);
         assert_eq!(rig.sent(&ip("::", "ff02::16", 1, 0, &report)), None);
+        let away = ip(LINK_LOCAL, "2001:db8::1", 1, 0, &report);
+        assert_eq!(rig.sent(&away), Some(Reason::InvalidNeighbour));
         let routed = ip(LINK_LOCAL, "ff02::16", 2, 0, &report);
         assert_eq!(rig.sent(&routed), Some(Reason::InvalidNeighbour));
     }

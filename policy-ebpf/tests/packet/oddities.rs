@@ -3,7 +3,7 @@
 use policy_common::drops::Reason;
 
 use crate::{
-    craft::{Flags, OUT, OUT_V6, frame, ip, tcp, udp},
+    craft::{Flags, OUT, OUT_V6, frame, ip, tcp, udp, with_options},
     rig::{Isolated, Rig, everything},
 };
 
@@ -19,21 +19,13 @@ fn behind(header: u8) -> Vec<u8> {
     ip(OUT_V6.source, OUT_V6.destination, 64, header, &rest)
 }
 
-fn with_options() -> Vec<u8> {
-    let mut frame = udp(OUT);
-    frame[14] = 0x46;
-    frame.splice(34..34, [1, 1, 1, 0]);
-    frame[17] += 4;
-    frame
-}
-
 #[rustfmt::skip]
 fn oddities() -> Vec<(&'static str, Vec<u8>, Reason)> {
     vec![
         ("a first fragment",             with(udp(OUT), 20, 0x20),               Reason::Fragment),
         ("a later fragment",             with(udp(OUT), 21, 0x08),               Reason::Fragment),
         ("an IPv6 fragment",             behind(44),                             Reason::Fragment),
-        ("IPv4 options",                 with_options(),                         Reason::IpOptions),
+        ("IPv4 options",                 with_options(&udp(OUT)),                Reason::IpOptions),
         ("hop-by-hop options",           behind(0),                              Reason::ExtensionHeader),
         ("a routing header",             behind(43),                             Reason::ExtensionHeader),
         ("destination options",          behind(60),                             Reason::ExtensionHeader),

@@ -6,7 +6,10 @@ use policy_common::{
 };
 
 use crate::{
-    craft::{Ends, Flags, OUT, OUT_V6, PEER, ip, tcp, udp},
+    craft::{
+        Ends, Flags, OUT, OUT_V6, PEER, extension, fragment, frame, ip, tagged, tcp, udp,
+        with_options,
+    },
     rig::{IFINDEX, Isolated, POD4, Rig, SLOT, everything},
 };
 
@@ -78,9 +81,68 @@ fn s46_a_pod_that_routes_may_send_from_any_address() {
 }
 
 #[test]
-fn s46_fragments_and_options_do_not_hide_a_source() {
+fn s46_fragments_options_and_tags_do_not_hide_a_source() {
     let mut rig = Rig::new(Isolated::Neither);
-    let mut fragment = udp(Ends { source: "10.244.0.11", ..OUT });
-    fragment[14 + 6] = 0x20;
-    assert_eq!(rig.sent(&fragment), Some(Reason::SpoofedSource));
+    let forged = udp(Ends { source: "10.244.0.11", ..OUT });
+    let forged6 = udp(Ends { source: "fd00:10:244::11", ..OUT_V6 });
+    assert_eq!(rig.sent(&fragment(&forged)), Some(Reason::SpoofedSource));
+    assert_eq!(rig.sent(&with_options(&forged)), Some(Reason::SpoofedSource));
+    for tagged in [tagged(&forged), tagged(&forged6), tagged(&tagged(&forged))] {
+        assert_eq!(rig.sent(&tagged), Some(Reason::EtherType), "Linux takes the tag away");
+    }
+    let arp = [&[0, 1, 8, 0, 6, 4, 0, 2][..], &[0; 38]].concat();
+    assert_eq!(rig.sent(&tagged(&frame(0x0806, &arp))), Some(Reason::EtherType));
+    assert_eq!(rig.received(&tagged(&forged)), None, "towards it nothing is done");
+}
+
+#[test]
+fn s46_a_tunnel_is_found_behind_whatever_hides_it() {
+    let mut rig = Rig::new(Isolated::Neither);
+    rig.node_address("192.168.111.11", OTHER_NODE);
+    rig.node_address("fd00::11", OTHER_NODE);
+    let vxlan = udp(Ends { destination: "192.168.111.11", ..OUT }.at(8472));
+    assert_eq!(rig.sent(&with_options(&vxlan)), Some(Reason::Tunnel));
+    assert_eq!(rig.sent(&fragment(&vxlan)), Some(Reason::Tunnel));
+    for group in ["255.255.255.255", "224.0.0.1"] {
+        let to_all = udp(Ends { destination: group, ..OUT }.at(8472));
+        assert_eq!(rig.sent(&to_all), Some(Reason::Tunnel), "{group}: nodes listen there too");
+    }
+    let inner = [0x60; 40];
+    for protocol in [4, 41, 47] {
+        for first in [0, 43, 60] {
+            let behind = [&extension(protocol, 0)[..], &inner].concat();
+            let hidden = ip(OUT_V6.source, OUT_V6.destination, 64, first, &behind);
+            assert_eq!(rig.sent(&hidden), Some(Reason::Tunnel), "{protocol} behind {first}");
+        }
+        let deep = [&extension(44, 1)[..], &extension(51, 0), &[60, 2, 0, 0], &[0; 12]].concat();
+        let deep = [&deep[..], &extension(protocol, 0), &inner].concat();
+        let hidden = ip(OUT_V6.source, OUT_V6.destination, 64, 60, &deep);
+        assert_eq!(rig.sent(&hidden), Some(Reason::Tunnel), "{protocol} behind four headers");
+    }
+    let vxlan = udp(Ends { destination: "fd00::11", ..OUT_V6 }.at(8472));
+    let behind = [&extension(17, 0)[..], &vxlan[54..]].concat();
+    let hidden = ip(OUT_V6.source, "fd00::11", 64, 60, &behind);
+    assert_eq!(rig.sent(&hidden), Some(Reason::Tunnel));
+}
+
+#[test]
+fn s46_more_extension_headers_than_are_walked_hide_too_much() {
+    let mut rig = Rig::new(Isolated::Neither);
+    let many = [extension(60, 0), extension(60, 0), extension(60, 0), extension(60, 0)].concat();
+    let many = [&many[..], &extension(17, 0), &[0; 8]].concat();
+    let packet = ip(OUT_V6.source, OUT_V6.destination, 64, 60, &many);
+    assert_eq!(rig.sent(&packet), Some(Reason::ExtensionHeader));
+    let cut = ip(OUT_V6.source, OUT_V6.destination, 64, 60, &[41, 0]);
+    assert_eq!(rig.sent(&cut), Some(Reason::ExtensionHeader), "a header cut short");
+}
+
+#[test]
+fn s46_no_reply_leads_into_a_tunnel() {
+    let mut rig = Rig::new(Isolated::Egress);
+    for protocol in [4, 41, 47] {
+        let inbound = ip(OUT.destination, OUT.source, 64, protocol, &[0; 8]);
+        assert_eq!(rig.received(&inbound), None);
+        let outbound = ip(OUT.source, OUT.destination, 64, protocol, &[0; 8]);
+        assert_eq!(rig.sent(&outbound), Some(Reason::Tunnel));
+    }
 }
