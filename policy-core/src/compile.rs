@@ -9,6 +9,7 @@ mod content;
 mod frontend;
 mod grant;
 mod identity;
+mod incremental;
 mod lists;
 mod meaning;
 mod merge;
@@ -18,6 +19,7 @@ mod service;
 mod subject;
 mod tier;
 
+pub use incremental::{Change, Compiler, Reused};
 pub use rule::CompiledPolicy;
 pub(crate) use rule::Stage;
 

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod memory;
+mod relabel;
 
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,20 @@ fn main() {
         "pods", "nodes", "namespaces", "policies", "ms", "worst", "snapshot MB", "compiled MB"
     );
     for pods in [1_000, 10_000, 25_000, 50_000, 100_000] {
-        measure(&Size { pods, nodes: pods / 20, namespaces: pods / 100, policies: pods / 10 });
+        measure(&sized(pods));
     }
+    println!("\none pod's labels change, in ms");
+    println!(
+        "{:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "pods", "policies", "p50", "p99", "worst", "kept"
+    );
+    for pods in [1_000, 10_000, 25_000] {
+        relabel::measure(&sized(pods));
+    }
+}
+
+fn sized(pods: usize) -> Size {
+    Size { pods, nodes: pods / 20, namespaces: pods / 100, policies: pods / 10 }
 }
 
 /// Compiles for the node of 110 pods, as the daemon does.

@@ -2,6 +2,7 @@
 
 mod compiled;
 mod generate;
+mod incremental;
 mod kernel;
 mod large;
 mod oracle;
