@@ -32,8 +32,8 @@ pub(crate) struct Options {
 
 /// A module of the property tests.
 struct Property {
-    /// How a test's name begins.
-    module: &'static str,
+    /// How the names of its tests begin.
+    modules: &'static [&'static str],
     /// What is counted.
     unit: &'static str,
     /// How many of them one case of each of the module's tests makes.
@@ -46,12 +46,13 @@ const LOT: u64 = 500;
 /// Runs the tests, lot by lot, up to the first failure.
 pub(crate) fn run(target: &Target) -> Result<()> {
     let (property, options) = match target {
-        Target::Compile(options) => {
-            (Property { module: "compiled::", unit: "clusters", per_case: 1 }, options)
-        }
+        Target::Compile(options) => (
+            Property { modules: &["compiled::", "incremental::"], unit: "clusters", per_case: 1 },
+            options,
+        ),
         // Three tests of three plans each.
         Target::Plans(options) => {
-            (Property { module: "planned::", unit: "plans", per_case: 9 }, options)
+            (Property { modules: &["planned::"], unit: "plans", per_case: 9 }, options)
         }
     };
     let tests = build()?;
@@ -60,7 +61,7 @@ pub(crate) fn run(target: &Target) -> Result<()> {
     println!("{} {}, seed {seed}", cases * property.per_case, property.unit);
     let (start, ticks) = (Instant::now(), stderr().is_terminal());
     if matches!(target, Target::Compile(_)) {
-        let large = Property { module: "large::", unit: "", per_case: 1 };
+        let large = Property { modules: &["large::"], unit: "", per_case: 1 };
         println!("{}", run_lot(&tests, &large, seed, 1)?);
     }
     for lot in 0..cases.div_ceil(LOT) {
@@ -97,14 +98,19 @@ fn build() -> Result<PathBuf> {
 /// Otherwise returns the lines with its measurements.
 fn run_lot(tests: &Path, property: &Property, seed: u64, cases: u64) -> Result<String> {
     let mut lot = command(tests);
-    lot.args([property.module, "--nocapture", "--test-threads", "1"])
+    lot.args(property.modules)
+        .args(["--nocapture", "--test-threads", "1"])
         .env("PROPTEST_CASES", cases.to_string());
     let output = lot.env("PROPTEST_RNG_SEED", seed.to_string()).output();
     let output = output.with_context(|| format!("cannot start {}", tests.display()))?;
     let said = String::from_utf8_lossy(&output.stdout);
     if output.status.success() {
         // A filter that fits no test would pass, too.
-        anyhow::ensure!(!said.contains("running 0 tests"), "no test is called {}", property.module);
+        anyhow::ensure!(
+            !said.contains("running 0 tests"),
+            "no test is called {:?}",
+            property.modules
+        );
         let told = said.lines().filter(|line| line.contains(" MiB"));
         let measured: Vec<_> = told.filter_map(|line| line.split(" ... ").last()).collect();
         return Ok(measured.join("\n"));
