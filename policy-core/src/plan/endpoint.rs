@@ -48,11 +48,14 @@ pub(super) fn matching<'a>(
             owners.entry(*address).or_default().push(name);
         }
     }
+    let kept = keepers(actual, desired, interfaces);
     let mut found = BTreeSet::new();
     let mut interfaces_without_pod = Vec::new();
     let mut pairs = Vec::new();
     for interface in interfaces.values() {
-        let Some(name) = owner(&owners, interface) else {
+        // What a pod does to its own addresses does not change whose its interface is.
+        let kept = kept.get(&interface.ifindex).copied();
+        let Some(name) = kept.or_else(|| owner(&owners, interface)) else {
             interfaces_without_pod.push(interface.ifindex);
             continue;
         };
@@ -88,6 +91,24 @@ pub(super) fn matching<'a>(
     let lonely = desired.endpoints.keys().filter(|name| !found.contains(name));
     let pods_without_interface = lonely.cloned().collect();
     Matching { matched, pods_without_interface, interfaces_without_pod, gone }
+}
+
+/// Pods that the kernel has at an interface which is still there, by interface.
+fn keepers<'a>(
+    actual: &Actual,
+    desired: &'a Desired,
+    interfaces: &Interfaces,
+) -> BTreeMap<u32, &'a ObjectName> {
+    let mut pods: BTreeMap<([u8; 4], [u8; 16]), Option<&ObjectName>> = BTreeMap::new();
+    for (name, endpoint) in &desired.endpoints {
+        let addresses = by_family(&endpoint.addresses);
+        // Of two pods with the same addresses neither is meant.
+        pods.entry(addresses).and_modify(|pod| *pod = None).or_insert(Some(name));
+    }
+    let there = actual.endpoints.values().filter(|old| interfaces.contains_key(&old.ifindex));
+    there
+        .filter_map(|old| Some((old.ifindex, (*pods.get(&(old.address4, old.address6))?)?)))
+        .collect()
 }
 
 /// The pod that has most of an interface's addresses; of several the first by name.

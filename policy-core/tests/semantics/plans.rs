@@ -215,3 +215,40 @@ fn s08_a_pod_that_goes_takes_its_endpoint_along() {
     without.0.pods.remove(&ObjectName::new("x", "b"));
     assert_eq!(words(&go(&mut actual, &without)), ["no endpoint 12", "no content 1"]);
 }
+
+fn interfaces_with(addresses: &[(u32, &[&str])]) -> Interfaces {
+    let interface = |&(ifindex, addresses): &(u32, &[&str])| {
+        let addresses = addresses.iter().map(|address| ip(address)).collect();
+        (ifindex, Interface { ifindex, name: format!("veth{ifindex}"), bridge: 0, addresses })
+    };
+    addresses.iter().map(interface).collect()
+}
+
+#[test]
+fn s46_what_a_pod_does_to_its_addresses_changes_nothing() {
+    let cluster = mk_cluster().policy("x/p", mk_ingress("app=b", Vec::new()));
+    let (desired, _) = compile(&cluster.0, Scope::Node("n1"));
+    for claimed in [&[][..], &["10.0.0.1"], &["10.0.0.9"]] {
+        let mut actual = Actual::default();
+        go(&mut actual, &cluster);
+        let before = actual.endpoints().clone();
+        let found = interfaces_with(&[(11, &["10.0.0.1"]), (12, claimed), (13, &["10.0.0.3"])]);
+        let plan = plan(&mut actual, &desired, &found, PlanOptions::default());
+        assert_eq!(plan.steps, [], "{claimed:?}");
+        assert_eq!(actual.endpoints(), &before);
+    }
+}
+
+#[test]
+fn s08_a_new_interface_of_a_pod_is_enforced_beside_the_old_one() {
+    let cluster = mk_cluster().policy("x/p", mk_ingress("app=b", Vec::new()));
+    let (desired, _) = compile(&cluster.0, Scope::Node("n1"));
+    let mut actual = Actual::default();
+    go(&mut actual, &cluster);
+    let addresses: [(u32, &[&str]); 2] = [(4, &["10.0.0.2"]), (12, &["10.0.0.2"])];
+    let plan = plan(&mut actual, &desired, &interfaces_with(&addresses), PlanOptions::default());
+    plan.steps.iter().for_each(|step| actual.apply(step));
+    let isolation = |ifindex| actual.endpoints()[&ifindex].ingress;
+    assert_ne!(isolation(4), 0);
+    assert_eq!(isolation(4), isolation(12));
+}
