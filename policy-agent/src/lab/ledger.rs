@@ -91,29 +91,26 @@ impl Ledger {
         Some(Claim { port, room, ledger: Arc::clone(self), dropped })
     }
 
-    /// Enters a drop into the account of its probe; whether there is one.
+    /// Enters a drop into the account of its probe; whether there is one. The drop of an answer
+    /// belongs to no probe.
     pub fn enter(&self, record: &DropRecord) -> bool {
         let (Some(tuple), Some(reason)) = (Tuple::of(record), Reason::from_number(record.reason))
         else {
             return false;
         };
         let open = locked(&self.open);
-        let mut known = false;
-        for port in tuple.ports {
-            let Some(entry) = open.get(&((tuple.protocol, tuple.family), port)) else {
-                continue;
-            };
-            if tuple.addresses.iter().any(|address| entry.addresses.contains(address)) {
-                entry.dropped.send_if_modified(|first| {
-                    first.is_none() && {
-                        *first = Some(reason);
-                        true
-                    }
-                });
-                known = true;
-            }
+        let account = ((tuple.protocol, tuple.family), tuple.source_port);
+        let Some(entry) = open.get(&account) else { return false };
+        if !tuple.addresses.iter().any(|address| entry.addresses.contains(address)) {
+            return false;
         }
-        known
+        entry.dropped.send_if_modified(|first| {
+            first.is_none() && {
+                *first = Some(reason);
+                true
+            }
+        });
+        true
     }
 }
 

@@ -30,6 +30,18 @@ fn egress_left_out_is_noticed() -> io::Result<()> {
     is_noticed("egress", "Wire and compiler disagree")
 }
 
+/// The pod's egress drops the answers to what should not have reached it: that is no denial.
+#[test]
+fn ingress_left_out_is_noticed_at_a_pod_that_may_not_answer() -> io::Result<()> {
+    for topology in TOPOLOGIES {
+        let options = ["--without", "ingress", "--topology", topology];
+        let output = lab_on(CAGE, &options)?;
+        assert_code(&output, 1);
+        assert_code(&lab_on(CAGE, &options[2..])?, 0);
+    }
+    Ok(())
+}
+
 #[test]
 fn ipv6_left_out_is_noticed() -> io::Result<()> {
     is_noticed("ipv6", "IPv6")
@@ -68,6 +80,25 @@ fn a_lab_that_does_not_work_without_policies_gives_no_verdict() -> io::Result<()
     assert!(output.stdout.is_empty(), "{text}");
     Ok(())
 }
+
+const CAGE: &str = "\
+apiVersion: v1
+kind: Pod
+metadata: {name: open, namespace: ns}
+spec: {containers: [{name: c, image: c}]}
+status: {podIPs: [{ip: 10.1.0.5}, {ip: 'fd00:1::5'}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: caged, namespace: ns, labels: {app: caged}}
+spec: {containers: [{name: c, image: c, ports: [{containerPort: 80}, {containerPort: 53, protocol: UDP}]}]}
+status: {podIPs: [{ip: 10.1.0.6}, {ip: 'fd00:1::6'}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: cage, namespace: ns}
+spec: {podSelector: {matchLabels: {app: caged}}, policyTypes: [Ingress, Egress]}
+";
 
 const UNREACHABLE: &str = "\
 apiVersion: v1

@@ -2,15 +2,20 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use policy_common::{address::Address, drops::DropRecord};
+use policy_common::{
+    address::Address,
+    drops::{Direction, DropRecord},
+};
 use policy_core::model::Family;
 
-/// What a record says about its packet, in no orientation.
+/// What a record says about its packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tuple {
     pub(super) protocol: u8,
     pub(super) family: Family,
-    pub(super) ports: [u16; 2],
+    /// Port that the packet comes from: a probe's own only in the direction of the probe, so that
+    /// the drop of an answer is no denial.
+    pub(super) source_port: u16,
     pub(super) addresses: [IpAddr; 2],
 }
 
@@ -25,7 +30,11 @@ impl Tuple {
         Some(Self {
             protocol: record.protocol,
             family,
-            ports: [u16::from_be_bytes(record.local_port), u16::from_be_bytes(record.remote_port)],
+            source_port: u16::from_be_bytes(if record.direction == Direction::Egress as u8 {
+                record.local_port
+            } else {
+                record.remote_port
+            }),
             addresses: [unmapped(record.local), unmapped(record.remote)],
         })
     }

@@ -1,6 +1,6 @@
 //! Claims about the attribution of drops.
 
-use policy_common::address::mapped;
+use policy_common::{address::mapped, drops::Direction};
 
 use super::*;
 
@@ -11,15 +11,21 @@ fn addresses() -> BTreeSet<IpAddr> {
     BTreeSet::from([IpAddr::from(CLIENT), IpAddr::from(SERVER)])
 }
 
-fn record(local_port: u16, remote_port: u16) -> DropRecord {
+/// A dropped packet from the client, at its own pod or at the server's.
+fn record(direction: Direction, source_port: u16, destination_port: u16) -> DropRecord {
+    let (local, remote) = match direction {
+        Direction::Egress => (source_port, destination_port),
+        Direction::Ingress => (destination_port, source_port),
+    };
     DropRecord {
         ether_type: 0x0800,
         protocol: 6,
+        direction: direction as u8,
         reason: Reason::NoRule as u8,
         local: mapped(CLIENT),
         remote: mapped(SERVER),
-        local_port: local_port.to_be_bytes(),
-        remote_port: remote_port.to_be_bytes(),
+        local_port: local.to_be_bytes(),
+        remote_port: remote.to_be_bytes(),
         ..DropRecord::default()
     }
 }
@@ -29,12 +35,13 @@ fn claim(ledger: &Arc<Ledger>) -> Claim {
 }
 
 #[test]
-fn a_drop_is_the_probes_in_either_orientation() {
-    for egress in [true, false] {
+fn a_drop_is_the_probes_at_either_end_and_the_drop_of_an_answer_is_none() {
+    for direction in [Direction::Egress, Direction::Ingress] {
         let ledger = Ledger::new();
         let claim = claim(&ledger);
-        let record = if egress { record(claim.port, 80) } else { record(80, claim.port) };
-        assert!(ledger.enter(&record));
+        assert!(!ledger.enter(&record(direction, 80, claim.port)), "the answer");
+        assert_eq!(claim.reason(), None);
+        assert!(ledger.enter(&record(direction, claim.port, 80)));
         assert_eq!(claim.reason(), Some(Reason::NoRule));
     }
 }
@@ -43,7 +50,7 @@ fn a_drop_is_the_probes_in_either_orientation() {
 fn a_drop_of_another_port_protocol_family_or_pair_is_not() {
     let ledger = Ledger::new();
     let claim = claim(&ledger);
-    let own = record(claim.port, 80);
+    let own = record(Direction::Egress, claim.port, 80);
     let foreign = [
         DropRecord { local_port: (claim.port + 1).to_be_bytes(), ..own },
         DropRecord { protocol: 17, ..own },
@@ -60,7 +67,7 @@ fn a_drop_of_another_port_protocol_family_or_pair_is_not() {
 fn a_closed_claim_takes_no_drop_and_its_port_comes_last() {
     let ledger = Ledger::new();
     let first = claim(&ledger).port;
-    assert!(!ledger.enter(&record(first, 80)));
+    assert!(!ledger.enter(&record(Direction::Egress, first, 80)));
     assert_ne!(claim(&ledger).port, first);
 }
 
