@@ -1,6 +1,6 @@
 //! A node under control: discover, compile, plan, apply.
 
-use std::path::PathBuf;
+use std::{borrow::Cow, collections::BTreeSet, net::IpAddr, path::PathBuf};
 
 use policy_core::{
     compile::{Scope, compile},
@@ -141,7 +141,8 @@ impl Node {
     pub async fn reconcile(&mut self, snapshot: &Snapshot) -> Result<Reconciled, NodeError> {
         let discovered = self.network.discover().await?;
         let mut interfaces = discovered.interfaces;
-        let (mut desired, faults) = compile(snapshot, Scope::Node(&self.name));
+        let snapshot = at_every_address(snapshot, &self.name, &discovered.node_addresses);
+        let (mut desired, faults) = compile(&snapshot, Scope::Node(&self.name));
         let own = discovered.node_addresses.into_iter();
         desired.node_addresses.extend(own.map(|address| (address, NodeKind::Own)));
         let Plan { steps, pods_without_interface, interfaces_without_pod } =
@@ -192,4 +193,22 @@ impl Node {
     pub fn actual(&self) -> &Actual {
         &self.actual
     }
+}
+
+/// A snapshot in which a node has all its addresses: kube-proxy translates a node port at each of
+/// them, whatever the Node object says.
+fn at_every_address<'a>(
+    snapshot: &'a Snapshot,
+    node: &str,
+    addresses: &BTreeSet<IpAddr>,
+) -> Cow<'a, Snapshot> {
+    let mut ports = snapshot.services.values().flat_map(|service| &service.ports);
+    if !ports.any(|port| port.node_port.is_some()) {
+        return Cow::Borrowed(snapshot);
+    }
+    let mut snapshot = snapshot.clone();
+    let known = snapshot.nodes.entry(node.to_owned()).or_default();
+    let missing: Vec<_> = addresses.iter().filter(|address| !known.contains(address)).collect();
+    known.extend(missing);
+    Cow::Owned(snapshot)
 }

@@ -12,7 +12,10 @@ use policy_agent::{
     node::{Node, NodeConfig, Reconciled},
 };
 use policy_common::drops::{DropKey, Reason};
-use policy_core::model::{Direction, NetworkPolicy, ObjectName, Phase, Pod, Selector, Snapshot};
+use policy_core::model::{
+    Direction, NetworkPolicy, ObjectName, Phase, Pod, Protocol, Selector, Service, ServicePort,
+    Snapshot,
+};
 
 use crate::namespace::{Namespace, add_addresses, end};
 
@@ -102,6 +105,32 @@ fn s10_a_policy_comes_and_goes_with_the_snapshot() -> Result<()> {
         assert_eq!(again, Reconciled::default(), "nothing changed");
         node.reconcile(&open()).await?;
         assert!(send(&mut node, &pod, POD).await?.0, "no policy again");
+        Ok(())
+    })
+}
+
+#[test]
+fn s40_a_node_port_is_a_frontend_at_every_address_of_the_node() -> Result<()> {
+    let (namespace, _pod) = node_and_pod()?;
+    namespace.run(async || {
+        let mut node = Node::start(NodeConfig::new("one"))?;
+        let mut snapshot = isolated();
+        let port = ServicePort {
+            name: String::new(),
+            protocol: Protocol::Tcp,
+            port: 80,
+            node_port: Some(30080),
+        };
+        let service = Service { ports: vec![port], ..Service::default() };
+        snapshot.services.insert(name("web"), service);
+        node.reconcile(&snapshot).await?;
+        let written = crate::bpftool::dump(node.dataplane(), "frontends")?;
+        let keys: Vec<_> = written.into_iter().map(|(key, _)| key).collect();
+        let [high, low] = 30080_u16.to_be_bytes();
+        let address = NODE.to_ipv6_mapped().octets();
+        let key =
+            serde_json::json!({ "address": address, "port": [high, low], "protocol": 6, "pad": 0 });
+        assert_eq!(keys, [key], "though no Node object says so");
         Ok(())
     })
 }
