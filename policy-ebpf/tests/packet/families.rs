@@ -64,8 +64,13 @@ fn s20_a_block_matches_no_address_of_the_other_family() {
 
 #[test]
 fn s20_an_ipv6_packet_with_an_ipv4_address_in_it_is_none_of_either_family() {
-    let mut rig = Rig::new(Isolated::Egress);
+    let mut rig = Rig::new(Isolated::Both);
     rig.content(&[everything(0)]);
-    let ends = Ends { destination: "::ffff:10.244.1.10", ..OUT_V6 };
-    assert_eq!(rig.sent(&udp(ends)), Some(Reason::Malformed));
+    for ends in [
+        Ends { destination: "::ffff:10.244.1.10", ..OUT_V6 },
+        Ends { source: "::ffff:10.244.0.10", ..OUT_V6 },
+    ] {
+        assert_eq!(rig.sent(&udp(ends)), Some(Reason::Malformed), "{}", ends.source);
+        assert_eq!(rig.received(&udp(ends.back())), Some(Reason::Malformed), "{}", ends.source);
+    }
 }

@@ -35,6 +35,7 @@ fn oddities() -> Vec<(&'static str, Vec<u8>, Reason)> {
         ("a TCP header that ends early", with(tcp(OUT, Flags::Syn), 46, 0x40),   Reason::Malformed),
         ("a TCP header beyond the end",  with(tcp(OUT, Flags::Syn), 46, 0xf0),   Reason::Malformed),
         ("a length beyond the frame",    with(udp(OUT), 16, 0x01),               Reason::Malformed),
+        ("a length that cuts UDP short", with(udp(OUT), 17, 27),                 Reason::Malformed),
         ("a length below the header",    with(udp(OUT), 17, 10),                 Reason::Malformed),
         ("an IPv6 length of none",       with(with(udp(OUT_V6), 18, 0), 19, 0),  Reason::Malformed),
         ("another EtherType",            frame(0x88cc, &[0; 46]),                Reason::EtherType),
