@@ -112,7 +112,14 @@ fn an_interrupt_reaches_the_command() -> Outcome {
             .spawn()?;
         until("the command runs", || Ok(ready.exists()))?;
         kill(Pid::from_raw(i32::try_from(child.id())?), signal)?;
-        assert_eq!(child.wait()?.code(), Some(42));
+        let mut status = None;
+        let ended = until("the lab has ended", || {
+            status = child.try_wait()?;
+            Ok(status.is_some())
+        });
+        child.kill()?;
+        ended?;
+        assert_eq!(status.and_then(|status| status.code()), Some(42));
     }
     Ok(())
 }
