@@ -33,7 +33,7 @@ pub(crate) static ENDPOINTS: HashMap<u32, Endpoint, { limits::ENDPOINTS }> = Has
 #[btf_map(name = "slots")]
 pub(crate) static SLOTS: Array<u32, { limits::ENDPOINTS }> = Array::new();
 
-/// 0 where no isolated endpoint shares the word.
+/// 0 where no endpoint that shares the word was isolated so far.
 #[btf_map(name = "epochs")]
 pub(crate) static EPOCHS: Array<u32, { limits::EPOCHS }> = Array::new();
 
