@@ -166,7 +166,7 @@ impl Lab {
         report.findings.extend(verdict::uncounted(&report.table, drops));
         report.findings.extend(self.lie().await?);
         let left_out = self.campaign.left_out.iter();
-        report.notes.extend(left_out.map(|what| format!("not probed: {what}")));
+        report.findings.extend(left_out.map(|what| format!("cannot be probed: {what}")));
         report.notes.extend(faults.iter().map(verdict::fault));
         Ok(report)
     }

@@ -77,3 +77,13 @@ fn without_nft_it_exits_3_and_says_how_to_get_it() -> io::Result<()> {
     assert!(told(&output).contains("nftables"), "{}", told(&output));
     Ok(())
 }
+
+/// A question that the lab cannot try has no answer, and no answer is not fine.
+#[test]
+fn a_probe_that_cannot_be_tried_is_a_finding() -> io::Result<()> {
+    let options = ["-f", "examples/three-tier.yaml", "--to", "127.0.0.1", "--port", "443"];
+    let output = lab(&options).output()?;
+    assert_code(&output, 1);
+    assert!(told(&output).contains("cannot be probed: "), "{}", told(&output));
+    Ok(())
+}

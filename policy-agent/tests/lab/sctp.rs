@@ -88,7 +88,7 @@ expect:
         let output = lab_on(CLUSTER, &["--topology", topology, "--expect", &path])?;
         println!("{topology}");
         assert_code(&output, 0);
-        assert!(!told(&output).contains("not probed:"), "{}", told(&output));
+        assert!(!told(&output).contains("cannot be probed:"), "{}", told(&output));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::assert_found;
 fn np001_a_subject_that_selects_no_pod() {
     #[rustfmt::skip]
     let cases = [
-        ("a label that nobody has",  "{podSelector: {matchLabels: {app: fornt}}}", Some("spec.podSelector")),
+        ("a label that nobody has",  "{podSelector: {matchLabels: {app: frontt}}}", Some("spec.podSelector")),
         ("a pod of another space",   "{podSelector: {matchLabels: {app: sql}}}",   Some("spec.podSelector")),
         ("a pod",                    "{podSelector: {matchLabels: {app: front}}}", None),
         ("every pod",                "{podSelector: {}}",                          None),
