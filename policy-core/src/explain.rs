@@ -5,12 +5,14 @@ mod change;
 mod half;
 mod miss;
 mod party;
+pub(crate) mod tier;
 
 use std::net::IpAddr;
 
 pub use candidate::{Candidate, Side, WrongDirection, sides};
 pub use change::{Addition, Change};
 pub use miss::Miss;
+pub use tier::{Part, TierRule};
 
 use half::Judge;
 
@@ -99,4 +101,10 @@ pub fn explain(snapshot: &Snapshot, desired: &Desired, question: &Question) -> O
     }
     let ingress = judge.ingress(&from, &to);
     Some(Explanation { ingress, egress })
+}
+
+/// The kind of a policy: one without a namespace is of the whole cluster.
+#[must_use]
+pub fn kind(policy: &ObjectName) -> &'static str {
+    if policy.namespace.is_empty() { "ClusterNetworkPolicy" } else { "NetworkPolicy" }
 }

@@ -82,10 +82,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
         Format::Text => output::print(&text::render(&answers, terminal::style().colour))?,
         Format::Json => output::print(&output::json(&answer::Document { answers: &answers })?)?,
     }
-    let mut notes: Vec<String> = faults.iter().map(crate::truth::fault).collect();
-    if !snapshot.cluster_policies.is_empty() {
-        notes.push("cluster-wide policies are in the verdicts, and not among the rules".to_owned());
-    }
+    let notes: Vec<String> = faults.iter().map(crate::truth::fault).collect();
     terminal::notes(&notes);
     Ok(exit::FINE)
 }

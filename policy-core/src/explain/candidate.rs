@@ -8,6 +8,7 @@ use super::{
     Question,
     miss::{self, Miss},
     party::{self, Destination, End},
+    tier::{self, Part, TierRule},
 };
 
 /// A connection as one pod sees it, at one of the places where it may end.
@@ -25,11 +26,13 @@ pub struct Side {
     pub protocol: Protocol,
     /// At which port; of a Service, that of the backend.
     pub port: u16,
-    /// Policies that isolate the pod in this direction.
+    /// Rules of `ClusterNetworkPolicies` that select the pod, in the order in which they are asked.
+    pub tiers: Vec<TierRule>,
+    /// Network policies that isolate the pod in this direction.
     pub isolating: Vec<ObjectName>,
-    /// Policies that select the pod and leave this direction alone.
+    /// Network policies that select the pod and leave this direction alone.
     pub elsewhere: Vec<ObjectName>,
-    /// Rules of all these, in order.
+    /// Rules of these network policies, in order.
     pub candidates: Vec<Candidate>,
 }
 
@@ -72,6 +75,17 @@ impl Side {
     /// Whether the connection passes here.
     #[must_use]
     pub fn allowed(&self) -> bool {
+        self.decider().map_or_else(|| self.policies_allow(), TierRule::accepts)
+    }
+
+    /// The rule of a tier that decides; `None` where it is left to network policies, or to nobody.
+    #[must_use]
+    pub fn decider(&self) -> Option<&TierRule> {
+        self.tiers.iter().find(|rule| rule.part == Part::Decides)
+    }
+
+    /// What network policies say, whether or not they are asked.
+    pub(super) fn policies_allow(&self) -> bool {
         self.isolating.is_empty() || self.candidates.iter().any(Candidate::allows)
     }
 }
@@ -99,19 +113,18 @@ pub fn sides(snapshot: &Snapshot, question: &Question) -> Vec<Side> {
     sides
 }
 
-struct View<'a> {
-    snapshot: &'a Snapshot,
-    protocol: Protocol,
+pub(super) struct View<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) protocol: Protocol,
 }
 
 impl View<'_> {
     fn egress(&self, from: &End<'_>, to: &Destination<'_>) -> Vec<Side> {
-        let direct = to.frontend.is_none();
         let far = to.backends.iter().map(|(end, port)| (*end, *port));
         let literal = to.frontend.as_ref().is_some_and(|target| target.literal);
         let literal = literal.then(|| (party::at(self.snapshot, to.address), to.port));
         far.chain(literal)
-            .filter(|(end, _)| !(direct && end.is_same_pod(from)))
+            .filter(|(end, _)| !end.is_same_pod(from))
             .filter_map(|(end, port)| self.side(Direction::Egress, from, &end, port))
             .collect()
     }
@@ -122,22 +135,25 @@ impl View<'_> {
         let selecting = self.snapshot.policies_of(&name.namespace);
         let selecting: Vec<_> =
             selecting.filter(|(_, policy)| policy.selects(&pod.labels)).collect();
-        if selecting.is_empty() {
-            return None;
-        }
         let destination = match direction {
             Direction::Ingress => Some(pod),
             Direction::Egress => far.pod().map(|(_, pod)| pod),
         };
         let trial = Trial { view: self, far, destination, port };
+        let mut tiers = tier::rules(&trial, name, pod, direction);
+        if selecting.is_empty() && tiers.is_empty() {
+            return None;
+        }
         let (isolating, elsewhere): (Vec<_>, Vec<_>) =
             selecting.iter().partition(|(_, policy)| policy.applies(direction));
         let names =
             |list: Vec<(&ObjectName, _)>| list.into_iter().map(|(name, _)| name.clone()).collect();
         let candidates =
             selecting.iter().flat_map(|(name, policy)| trial.candidates(name, policy, direction));
+        tier::settle(&mut tiers, !isolating.is_empty());
         Some(Side {
             direction,
+            tiers,
             pod: name.clone(),
             remote: far.address,
             remote_pod: far.pod().map(|(name, _)| name.clone()),
@@ -151,12 +167,12 @@ impl View<'_> {
 }
 
 /// A far end and a port to hold rules against.
-struct Trial<'a> {
-    view: &'a View<'a>,
-    far: &'a End<'a>,
+pub(super) struct Trial<'a> {
+    pub(super) view: &'a View<'a>,
+    pub(super) far: &'a End<'a>,
     /// Where named ports resolve.
-    destination: Option<&'a Pod>,
-    port: u16,
+    pub(super) destination: Option<&'a Pod>,
+    pub(super) port: u16,
 }
 
 impl Trial<'_> {
@@ -208,7 +224,7 @@ impl Trial<'_> {
 }
 
 /// The first entry that is a hit, or all misses; an empty list hits everything (S11, S21).
-fn first_hit<T>(
+pub(super) fn first_hit<T>(
     entries: impl Iterator<Item = (usize, T)>,
     hit: impl Fn(&T) -> bool,
 ) -> Result<Option<usize>, Vec<(usize, T)>> {

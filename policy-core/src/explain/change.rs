@@ -1,18 +1,18 @@
 //! The smallest change of a policy that lets a connection pass.
 
-use std::{
-    collections::BTreeSet,
-    fmt::{self, Write},
-};
+mod tier;
+mod yaml;
+
+use std::{collections::BTreeSet, fmt};
 
 use ipnetwork::IpNetwork;
 
 use crate::model::{
-    Direction, IpBlock, Labels, NAMESPACE_NAME, ObjectName, Operator, Peer, Port, PortSpec,
-    Requirement, Rule, Selector, Snapshot,
+    ClusterPeer, ClusterRule, Direction, IpBlock, Labels, NAMESPACE_NAME, ObjectName, Operator,
+    Peer, Pod, Port, PortSpec, ProtocolMatch, Requirement, Rule, Selector, Snapshot,
 };
 
-use super::Side;
+use super::{Side, kind};
 
 /// A change of one policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,12 @@ pub enum Addition {
     Peer(usize, Peer),
     /// A rule.
     Rule(Rule),
+    /// An entry of `protocols` of a tier's rule that means the far end.
+    Protocol(usize, ProtocolMatch),
+    /// An entry of `from` or `to` of a tier's rule that means the port.
+    ClusterPeer(usize, ClusterPeer),
+    /// A rule of a tier, before the one of this index.
+    ClusterRule(usize, ClusterRule),
 }
 
 impl Change {
@@ -43,6 +49,9 @@ impl Change {
     pub fn smallest(snapshot: &Snapshot, side: &Side) -> Option<Self> {
         if side.allowed() {
             return None;
+        }
+        if let Some(decider) = side.decider() {
+            return tier::smallest(snapshot, side, decider);
         }
         let port = Port {
             protocol: side.protocol,
@@ -74,16 +83,33 @@ impl Change {
 
     /// Makes it.
     pub fn apply(&self, snapshot: &mut Snapshot) {
-        let Some(policy) = snapshot.policies.get_mut(&self.policy) else { return };
-        let rules = policy.rules_mut(self.direction);
-        match &self.addition {
-            Addition::Port(index, port) => {
+        let policy = snapshot.policies.get_mut(&self.policy);
+        let rules = policy.map(|policy| policy.rules_mut(self.direction));
+        let tiered = snapshot.cluster_policies.get_mut(&self.policy.name);
+        let tiered = tiered.map(|policy| match self.direction {
+            Direction::Ingress => &mut policy.ingress,
+            Direction::Egress => &mut policy.egress,
+        });
+        match (&self.addition, rules, tiered) {
+            (Addition::Port(index, port), Some(rules), _) => {
                 rules.get_mut(*index).into_iter().for_each(|rule| rule.ports.push(port.clone()));
             }
-            Addition::Peer(index, peer) => {
+            (Addition::Peer(index, peer), Some(rules), _) => {
                 rules.get_mut(*index).into_iter().for_each(|rule| rule.peers.push(peer.clone()));
             }
-            Addition::Rule(rule) => rules.push(rule.clone()),
+            (Addition::Rule(rule), Some(rules), _) => rules.push(rule.clone()),
+            (Addition::Protocol(index, entry), _, Some(rules)) => {
+                let rule = rules.get_mut(*index).into_iter();
+                rule.for_each(|rule| rule.protocols.push(entry.clone()));
+            }
+            (Addition::ClusterPeer(index, peer), _, Some(rules)) => {
+                rules.get_mut(*index).into_iter().for_each(|rule| rule.peers.push(peer.clone()));
+            }
+            (Addition::ClusterRule(index, rule), _, Some(rules)) => {
+                rules.insert((*index).min(rules.len()), rule.clone());
+            }
+            // The policy is gone.
+            _ => {}
         }
     }
 
@@ -96,46 +122,62 @@ impl Change {
         };
         match &self.addition {
             Addition::Port(index, _) => format!("{rules}[{index}].ports"),
-            Addition::Peer(index, _) => format!("{rules}[{index}].{peers}"),
-            Addition::Rule(_) => rules.to_owned(),
+            Addition::Protocol(index, _) => format!("{rules}[{index}].protocols"),
+            Addition::Peer(index, _) | Addition::ClusterPeer(index, _) => {
+                format!("{rules}[{index}].{peers}")
+            }
+            Addition::Rule(_) | Addition::ClusterRule(..) => rules.to_owned(),
+        }
+    }
+
+    /// Index of the entry before which it must stand; `None` where the place does not matter.
+    #[must_use]
+    pub fn before(&self) -> Option<usize> {
+        match self.addition {
+            Addition::ClusterRule(index, _) => Some(index),
+            Addition::Port(..)
+            | Addition::Peer(..)
+            | Addition::Rule(_)
+            | Addition::Protocol(..)
+            | Addition::ClusterPeer(..) => None,
         }
     }
 
     /// What to add, as an item of a YAML list.
     #[must_use]
     pub fn yaml(&self) -> String {
-        match &self.addition {
-            Addition::Port(_, port) => port_yaml(port),
-            Addition::Peer(_, peer) => peer_yaml(peer),
-            Addition::Rule(rule) => {
-                let list = match self.direction {
-                    Direction::Ingress => "from",
-                    Direction::Egress => "to",
-                };
-                let peers: Vec<String> = rule.peers.iter().map(peer_yaml).collect();
-                let ports: Vec<String> = rule.ports.iter().map(port_yaml).collect();
-                format!("{{{list}: [{}], ports: [{}]}}", peers.join(", "), ports.join(", "))
-            }
-        }
+        yaml::item(self.direction, &self.addition)
     }
 }
 
 /// One line.
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "add to {} of NetworkPolicy {}: {}", self.field(), self.policy, self.yaml())
+        let Self { policy, .. } = self;
+        write!(f, "add to {} of {} {policy}", self.field(), kind(policy))?;
+        if let Some(index) = self.before() {
+            write!(f, ", before [{index}]")?;
+        }
+        write!(f, ": {}", self.yaml())
     }
 }
 
 /// The narrowest peer that means the far end and others of its kind.
 fn peer(snapshot: &Snapshot, own: &str, side: &Side) -> Peer {
-    let pod = side.remote_pod.as_ref().and_then(|name| Some((name, snapshot.pods.get(name)?)));
-    let Some((name, pod)) = pod else {
+    let Some((name, pod)) = far_pod(snapshot, side) else {
         return Peer::Block(IpBlock { cidr: IpNetwork::from(side.remote), except: Vec::new() });
     };
-    let namespaces = (name.namespace != own)
-        .then(|| selector(&Labels::from([(NAMESPACE_NAME.to_owned(), name.namespace.clone())])));
+    let namespaces = (name.namespace != own).then(|| of_namespace(&name.namespace));
     Peer::Pods { namespaces, pods: selector(&pod.lasting_labels()) }
+}
+
+/// The pod at the far end.
+fn far_pod<'a>(snapshot: &'a Snapshot, side: &Side) -> Option<(&'a ObjectName, &'a Pod)> {
+    snapshot.pods.get_key_value(side.remote_pod.as_ref()?)
+}
+
+fn of_namespace(namespace: &str) -> Selector {
+    selector(&Labels::from([(NAMESPACE_NAME.to_owned(), namespace.to_owned())]))
 }
 
 fn selector(labels: &Labels) -> Selector {
@@ -144,42 +186,4 @@ fn selector(labels: &Labels) -> Selector {
         operator: Operator::In(BTreeSet::from([value.clone()])),
     };
     Selector { requirements: labels.iter().map(requirement).collect() }
-}
-
-fn peer_yaml(peer: &Peer) -> String {
-    match peer {
-        Peer::Pods { namespaces, pods } => {
-            let mut out = String::from("{");
-            if let Some(namespaces) = namespaces {
-                let _ = write!(out, "namespaceSelector: {}, ", selector_yaml(namespaces));
-            }
-            let _ = write!(out, "podSelector: {}}}", selector_yaml(pods));
-            out
-        }
-        Peer::Block(block) => format!("{{ipBlock: {{cidr: \"{}\"}}}}", block.cidr),
-        Peer::Invalid { .. } => "{}".to_owned(),
-    }
-}
-
-/// A selector that was made of labels.
-fn selector_yaml(selector: &Selector) -> String {
-    let labels = selector.requirements.iter().filter_map(|requirement| {
-        let Operator::In(values) = &requirement.operator else { return None };
-        let value = values.first()?;
-        Some(format!("{}: \"{value}\"", requirement.key))
-    });
-    let labels: Vec<String> = labels.collect();
-    if labels.is_empty() {
-        return "{}".to_owned();
-    }
-    format!("{{matchLabels: {{{}}}}}", labels.join(", "))
-}
-
-fn port_yaml(port: &Port) -> String {
-    let number = match &port.port {
-        PortSpec::Range { first, .. } => format!(", port: {first}"),
-        PortSpec::Named(name) => format!(", port: {name}"),
-        PortSpec::Every | PortSpec::Invalid { .. } => String::new(),
-    };
-    format!("{{protocol: {}{number}}}", port.protocol)
 }

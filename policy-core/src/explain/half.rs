@@ -9,7 +9,7 @@ use crate::{
 };
 
 use super::{
-    Deciding, Half,
+    Deciding, Half, kind,
     party::{Destination, End},
 };
 
@@ -185,6 +185,5 @@ fn open() -> Half {
 }
 
 fn deciding(policy: &ObjectName, rule: Option<usize>) -> Deciding {
-    let kind = if policy.namespace.is_empty() { "ClusterNetworkPolicy" } else { "NetworkPolicy" };
-    Deciding { kind, policy: policy.clone(), rule }
+    Deciding { kind: kind(policy), policy: policy.clone(), rule }
 }

@@ -5,7 +5,8 @@ use std::{fmt, net::IpAddr};
 use ipnetwork::IpNetwork;
 
 use crate::model::{
-    Labels, ObjectName, Peer, Pod, Port, PortSpec, Protocol, Requirement, Snapshot,
+    ClusterPeer, Labels, ObjectName, Peer, Pod, PodSet, Port, PortSpec, Protocol, ProtocolMatch,
+    Requirement, Selector, Snapshot,
 };
 
 use super::party::End;
@@ -40,6 +41,19 @@ pub enum Miss {
         /// The value that the label has.
         found: Option<String>,
     },
+    /// A selector of nodes means addresses of nodes only.
+    NotANode(IpAddr),
+    /// A selector of nodes asks for something else.
+    NodeLabel {
+        /// The far end.
+        node: String,
+        /// What does not hold.
+        requirement: Requirement,
+        /// The value that the label has.
+        found: Option<String>,
+    },
+    /// The address is outside of every one of these.
+    OutsideNetworks(Vec<IpNetwork>),
     /// The address is of the other family.
     OtherFamily(IpNetwork),
     /// The address is outside of the block.
@@ -74,6 +88,15 @@ impl fmt::Display for Miss {
             Self::PodLabel { pod, requirement, found } => {
                 write!(f, "pod {pod} is not {requirement}")?;
                 label(f, requirement, found.as_deref())
+            }
+            Self::NotANode(address) => write!(f, "selects nodes, and {address} is none of them"),
+            Self::NodeLabel { node, requirement, found } => {
+                write!(f, "node {node} is not {requirement}")?;
+                label(f, requirement, found.as_deref())
+            }
+            Self::OutsideNetworks(networks) => {
+                let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
+                write!(f, "outside of {}", networks.join(", "))
             }
             Self::OtherFamily(block) => write!(f, "{block} is of the other family"),
             Self::OutsideBlock(block) => write!(f, "outside of {block}"),
@@ -123,26 +146,74 @@ pub(super) fn of_peer(snapshot: &Snapshot, own: &str, peer: &Peer, far: &End<'_>
             let Some((name, pod)) = far.pod() else {
                 return vec![Miss::NotAPod(far.address)];
             };
-            let namespace = &name.namespace;
-            let mut misses = Vec::new();
-            if let Some(selector) = namespaces {
-                let labels = snapshot.namespace_labels(namespace);
-                misses.extend(failing(&selector.requirements, &labels).map(
-                    |(requirement, found)| Miss::NamespaceLabel {
-                        namespace: namespace.clone(),
-                        requirement,
-                        found,
-                    },
-                ));
-            } else if namespace != own {
-                misses.push(Miss::OtherNamespace { own: own.to_owned(), found: namespace.clone() });
-            }
-            misses.extend(failing(&pods.requirements, &pod.labels).map(|(requirement, found)| {
-                Miss::PodLabel { pod: name.clone(), requirement, found }
-            }));
+            let mut misses = match namespaces {
+                Some(selector) => of_namespace(snapshot, selector, &name.namespace),
+                None if name.namespace != own => vec![Miss::OtherNamespace {
+                    own: own.to_owned(),
+                    found: name.namespace.clone(),
+                }],
+                None => Vec::new(),
+            };
+            misses.extend(of_labels(pods, name, pod));
             misses
         }
     }
+}
+
+/// Why an entry of `from` or `to` of a `ClusterNetworkPolicy` does not mean the far end.
+pub(super) fn of_cluster_peer(snapshot: &Snapshot, peer: &ClusterPeer, far: &End<'_>) -> Vec<Miss> {
+    let address = far.address;
+    match peer {
+        ClusterPeer::Unknown { reason } => vec![Miss::Invalid(reason.clone())],
+        ClusterPeer::Pods(PodSet { namespaces, pods }) => {
+            let Some((name, pod)) = far.pod() else { return vec![Miss::NotAPod(address)] };
+            let mut misses = of_namespace(snapshot, namespaces, &name.namespace);
+            misses.extend(of_labels(pods, name, pod));
+            misses
+        }
+        ClusterPeer::Nodes(selector) => {
+            let mut nodes = snapshot.nodes.iter();
+            let Some((node, _)) = nodes.find(|(_, addresses)| addresses.contains(&address)) else {
+                return vec![Miss::NotANode(address)];
+            };
+            let unlabelled = Labels::new();
+            let labels = snapshot.node_labels.get(node).unwrap_or(&unlabelled);
+            let failing = failing(&selector.requirements, labels);
+            failing
+                .map(|(requirement, found)| Miss::NodeLabel {
+                    node: node.clone(),
+                    requirement,
+                    found,
+                })
+                .collect()
+        }
+        ClusterPeer::Networks(networks) if networks.iter().any(|one| one.contains(address)) => {
+            Vec::new()
+        }
+        ClusterPeer::Networks(networks) => vec![Miss::OutsideNetworks(networks.clone())],
+    }
+}
+
+/// Why a selector does not mean a namespace.
+fn of_namespace(snapshot: &Snapshot, selector: &Selector, namespace: &str) -> Vec<Miss> {
+    let labels = snapshot.namespace_labels(namespace);
+    let failing = failing(&selector.requirements, &labels);
+    failing
+        .map(|(requirement, found)| Miss::NamespaceLabel {
+            namespace: namespace.to_owned(),
+            requirement,
+            found,
+        })
+        .collect()
+}
+
+/// Why a selector does not mean a pod.
+fn of_labels(selector: &Selector, name: &ObjectName, pod: &Pod) -> impl Iterator<Item = Miss> {
+    failing(&selector.requirements, &pod.labels).map(|(requirement, found)| Miss::PodLabel {
+        pod: name.clone(),
+        requirement,
+        found,
+    })
 }
 
 fn failing<'a>(
@@ -180,4 +251,24 @@ pub(super) fn of_port(
             }
         }
     }
+}
+
+/// Why an entry of `protocols` does not mean a port of the destination; a name is that of any
+/// protocol's port.
+pub(super) fn of_protocol(
+    entry: &ProtocolMatch,
+    destination: Option<&Pod>,
+    protocol: Protocol,
+    port: u16,
+) -> Option<Miss> {
+    let entry = match entry {
+        &ProtocolMatch::Range { protocol, first, last } => {
+            Port { protocol, port: PortSpec::Range { first, last } }
+        }
+        ProtocolMatch::Named(name) => Port { protocol, port: PortSpec::Named(name.clone()) },
+        ProtocolMatch::Unknown { reason } => {
+            Port { protocol, port: PortSpec::Invalid { reason: reason.clone() } }
+        }
+    };
+    of_port(&entry, destination, protocol, port)
 }

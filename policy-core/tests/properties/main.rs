@@ -1,6 +1,7 @@
 //! Properties over small clusters in which everything collides.
 
 mod compiled;
+mod explained;
 mod generate;
 mod incremental;
 mod kernel;

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use policy_core::{
     desired::Desired,
-    explain::{self, Candidate, Change, Miss, Side, WrongDirection},
-    model::{Direction, Snapshot},
+    explain::{self, Candidate, Change, Miss, Part, Side, TierRule, WrongDirection},
+    model::{Action, Direction, Snapshot, Tier},
 };
 use policy_probe::Probe;
 use serde::Serialize;
@@ -45,6 +45,10 @@ pub(super) struct SideAnswer {
     pub(super) remote_pod: Option<String>,
     pub(super) port: u16,
     pub(super) verdict: &'static str,
+    /// The rule of a tier that decides; `None` where network policies do, or nobody.
+    pub(super) decided_by: Option<String>,
+    /// Rules of `ClusterNetworkPolicies`, in the order in which they are asked.
+    pub(super) tiers: Vec<TierAnswer>,
     pub(super) isolated_by: Vec<String>,
     /// Policies that select the pod in the other direction only.
     pub(super) not_in_this_direction: Vec<String>,
@@ -64,11 +68,35 @@ pub(super) struct RuleAnswer {
     pub(super) failed: Vec<String>,
 }
 
+/// A rule of a tier, and what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct TierAnswer {
+    /// `Admin` or `Baseline`.
+    pub(super) tier: &'static str,
+    pub(super) priority: u16,
+    pub(super) policy: String,
+    /// As `spec.ingress[0]`.
+    pub(super) rule: String,
+    /// `Accept`, `Deny` or `Pass`.
+    pub(super) action: &'static str,
+    /// `misses`, `decides`, `leaves`, `behind` or `not asked`.
+    pub(super) part: &'static str,
+    /// The rule that comes first, where it is `behind` one.
+    pub(super) behind: Option<String>,
+    /// Why it accepts nothing, or denies all, whatever else it says.
+    pub(super) closed: Option<String>,
+    /// What failed; as `from[0]: …`.
+    pub(super) failed: Vec<String>,
+}
+
 /// An addition to a list of a policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct ChangeAnswer {
+    pub(super) kind: &'static str,
     pub(super) policy: String,
     pub(super) add_to: String,
+    /// Index of the entry before which it must stand, where that matters.
+    pub(super) before: Option<usize>,
     pub(super) item: String,
 }
 
@@ -101,12 +129,14 @@ impl SideAnswer {
         // What does not isolate the pod has no rules of interest.
         let rules = side.candidates.iter().filter(|_| !side.isolating.is_empty());
         Self {
-            direction: name(side.direction),
+            direction: lists(side.direction).0,
             pod: side.pod.to_string(),
             remote: side.remote,
             remote_pod: side.remote_pod.as_ref().map(ToString::to_string),
             port: side.port,
             verdict: word(side.allowed()),
+            decided_by: side.decider().map(title),
+            tiers: side.tiers.iter().map(|rule| TierAnswer::of(side, rule)).collect(),
             isolated_by: names(&side.isolating),
             not_in_this_direction: names(&side.elsewhere),
             rules: rules.map(RuleAnswer::of).collect(),
@@ -117,10 +147,7 @@ impl SideAnswer {
 
 impl RuleAnswer {
     fn of(candidate: &Candidate) -> Self {
-        let (rules, peers) = match candidate.direction {
-            Direction::Ingress => ("ingress", "from"),
-            Direction::Egress => ("egress", "to"),
-        };
+        let (rules, peers) = lists(candidate.direction);
         let mut failed = Vec::new();
         failed.extend(candidate.wrong_direction.map(|wrong| match wrong {
             WrongDirection::NotInPolicyTypes => {
@@ -128,13 +155,7 @@ impl RuleAnswer {
             }
             WrongDirection::Turned => format!("direction: it allows the same end as {rules} only"),
         }));
-        for (index, misses) in candidate.peer.iter_err() {
-            let told: Vec<String> = misses.iter().map(Miss::to_string).collect();
-            failed.push(format!("{peers}[{index}]: {}", told.join("; ")));
-        }
-        for (index, miss) in candidate.port.iter_err() {
-            failed.push(format!("ports[{index}]: {miss}"));
-        }
+        failed.extend(failures((peers, &candidate.peer), ("ports", &candidate.port)));
         Self {
             policy: candidate.policy.to_string(),
             rule: format!("spec.{rules}[{}]", candidate.rule),
@@ -144,33 +165,85 @@ impl RuleAnswer {
     }
 }
 
-impl ChangeAnswer {
-    fn of(change: &Change) -> Self {
-        Self { policy: change.policy.to_string(), add_to: change.field(), item: change.yaml() }
+impl TierAnswer {
+    fn of(side: &Side, rule: &TierRule) -> Self {
+        let (_, peers) = lists(rule.direction);
+        let (part, behind) = match rule.part {
+            Part::Misses => ("misses", None),
+            Part::Decides => ("decides", None),
+            Part::Leaves => ("leaves", None),
+            Part::Behind(first) => ("behind", side.tiers.get(first).map(title)),
+            Part::NotAsked => ("not asked", None),
+        };
+        Self {
+            tier: tier(rule.tier),
+            priority: rule.priority,
+            policy: rule.policy.to_string(),
+            rule: field(rule),
+            action: match rule.action {
+                Action::Accept => "Accept",
+                Action::Deny => "Deny",
+                Action::Pass => "Pass",
+            },
+            part,
+            behind,
+            closed: rule.closed.clone(),
+            failed: failures((peers, &rule.peer), ("protocols", &rule.port)),
+        }
     }
 }
 
-/// The entries that failed, if all did.
-trait Failed {
-    type Entry;
-    fn iter_err(&self) -> &[Self::Entry];
+impl ChangeAnswer {
+    fn of(change: &Change) -> Self {
+        Self {
+            kind: explain::kind(&change.policy),
+            policy: change.policy.to_string(),
+            add_to: change.field(),
+            before: change.before(),
+            item: change.yaml(),
+        }
+    }
 }
 
-impl<T, E> Failed for Result<T, Vec<E>> {
-    type Entry = E;
+type Failed<T> = Result<Option<usize>, Vec<(usize, T)>>;
 
-    fn iter_err(&self) -> &[E] {
-        self.as_ref().err().map(Vec::as_slice).unwrap_or_default()
+/// What failed, where all entries of a list did.
+fn failures(
+    (peers, peer): (&str, &Failed<Vec<Miss>>),
+    (ports, port): (&str, &Failed<Miss>),
+) -> Vec<String> {
+    let of_peers = peer.as_ref().err().into_iter().flatten().map(|(index, misses)| {
+        let told: Vec<String> = misses.iter().map(Miss::to_string).collect();
+        format!("{peers}[{index}]: {}", told.join("; "))
+    });
+    let of_ports = port.as_ref().err().into_iter().flatten();
+    of_peers.chain(of_ports.map(|(index, miss)| format!("{ports}[{index}]: {miss}"))).collect()
+}
+
+/// A rule of a tier, in words.
+fn title(rule: &TierRule) -> String {
+    format!("{} of ClusterNetworkPolicy {}", field(rule), rule.policy)
+}
+
+fn field(rule: &TierRule) -> String {
+    format!("spec.{}[{}]", lists(rule.direction).0, rule.rule)
+}
+
+fn tier(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Admin => "Admin",
+        Tier::Baseline => "Baseline",
+    }
+}
+
+/// The lists of rules and of peers of a direction.
+fn lists(direction: Direction) -> (&'static str, &'static str) {
+    match direction {
+        Direction::Ingress => ("ingress", "from"),
+        Direction::Egress => ("egress", "to"),
     }
 }
 
 fn word(allowed: bool) -> &'static str {
     if allowed { "allow" } else { "deny" }
-}
-
-fn name(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Ingress => "ingress",
-        Direction::Egress => "egress",
-    }
 }

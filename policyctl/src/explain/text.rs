@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::answer::{Answer, SideAnswer};
+use super::answer::{Answer, ChangeAnswer, SideAnswer, TierAnswer};
 
 /// One block per family.
 pub(super) fn render(answers: &[Answer], colour: bool) -> String {
@@ -63,31 +63,80 @@ fn side(out: &mut String, side: &SideAnswer, colour: bool) {
         side.port,
         paint(side.verdict, colour)
     );
+    let decided = side.decided_by.is_some();
+    if let Some(decider) = &side.decided_by {
+        let _ = writeln!(out, "    decided by {decider}");
+    }
+    tiers(out, side, "Admin");
+    policies(out, side, decided);
+    tiers(out, side, "Baseline");
+    if let Some(change) = &side.change {
+        let ChangeAnswer { kind, policy, add_to, before, item } = change;
+        let before = before.map(|index| format!(", before [{index}]")).unwrap_or_default();
+        let _ = writeln!(out, "    to allow it, add to {add_to} of {kind} {policy}{before}:");
+        let _ = writeln!(out, "      - {item}");
+    }
+}
+
+/// The rules of a tier, in order; where it passes, only those that mean the connection.
+fn tiers(out: &mut String, side: &SideAnswer, tier: &str) {
+    let passes = side.verdict == "allow";
+    let rules = side.tiers.iter().filter(|rule| rule.tier == tier);
+    for rule in rules.filter(|rule| !passes || rule.part != "misses") {
+        let TierAnswer { priority, policy, rule: field, action, .. } = rule;
+        let part = match (rule.part, &rule.behind) {
+            ("decides", _) => "decides".to_owned(),
+            ("leaves", _) => "leaves the tier".to_owned(),
+            ("behind", Some(first)) => format!("means it, but comes after {first}"),
+            ("not asked", _) => "means it, but network policies select the pod".to_owned(),
+            _ => "does not mean it".to_owned(),
+        };
+        let _ = writeln!(
+            out,
+            "    {tier} {priority}: {field} of ClusterNetworkPolicy {policy}: {action}, {part}"
+        );
+        if let Some(reason) = &rule.closed {
+            let read = if *action == "Accept" { "accepts nothing" } else { "denies everything" };
+            let _ = writeln!(out, "      {reason}, so it {read}");
+        }
+        for failed in rule.failed.iter().filter(|_| rule.part == "misses") {
+            let _ = writeln!(out, "      {failed}");
+        }
+    }
+}
+
+/// What network policies say; `decided` where a rule of a tier has the word instead.
+fn policies(out: &mut String, side: &SideAnswer, decided: bool) {
+    let elsewhere = side.not_in_this_direction.join(", ");
     if side.isolated_by.is_empty() {
-        let elsewhere = side.not_in_this_direction.join(", ");
-        let _ = writeln!(out, "    not isolated; selected in the other direction by {elsewhere}");
+        let _ = match elsewhere.as_str() {
+            "" if decided => Ok(()),
+            "" => writeln!(out, "    no network policy isolates it"),
+            _ => writeln!(out, "    not isolated; selected in the other direction by {elsewhere}"),
+        };
         return;
     }
-    let _ = writeln!(out, "    isolated by {}", side.isolated_by.join(", "));
-    if !side.not_in_this_direction.is_empty() {
-        let elsewhere = side.not_in_this_direction.join(", ");
+    let isolated = side.isolated_by.join(", ");
+    let not_asked = if decided { ", which are not asked" } else { "" };
+    let _ = writeln!(out, "    isolated by {isolated}{not_asked}");
+    if !elsewhere.is_empty() {
         let _ = writeln!(out, "    selected in the other direction only by {elsewhere}");
     }
-    // Where it passes, rules that do not help are of no interest.
-    let passes = side.verdict == "allow";
-    for rule in side.rules.iter().filter(|rule| rule.allows || !passes) {
-        let sign = if rule.allows { "allows it" } else { "does not allow it" };
+    // Where it passes, or others decide, rules that do not help are of no interest.
+    let brief = decided || side.verdict == "allow";
+    for rule in side.rules.iter().filter(|rule| rule.allows || !brief) {
+        let sign = match (rule.allows, decided) {
+            (true, false) => "allows it",
+            (true, true) => "would allow it",
+            (false, _) => "does not allow it",
+        };
         let _ = writeln!(out, "    {} of {}: {sign}", rule.rule, rule.policy);
         for failed in &rule.failed {
             let _ = writeln!(out, "      {failed}");
         }
     }
-    if side.rules.is_empty() {
+    if side.rules.is_empty() && !decided {
         let _ = writeln!(out, "    none of them has a rule");
-    }
-    if let Some(change) = &side.change {
-        let _ = writeln!(out, "    to allow it, add to {} of {}:", change.add_to, change.policy);
-        let _ = writeln!(out, "      - {}", change.item);
     }
 }
 

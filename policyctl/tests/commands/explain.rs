@@ -31,7 +31,7 @@ fn a_denied_connection_is_explained_in_both_families() -> io::Result<()> {
         "egress of other/stranger: allow: no policy has a say",
         "isolated by backend/backend",
         "from[0]: namespace other is not kubernetes.io/metadata.name=frontend",
-        "to allow it, add to spec.ingress[0].from of backend/backend:",
+        "to allow it, add to spec.ingress[0].from of NetworkPolicy backend/backend:",
     ]);
     Ok(())
 }
@@ -70,5 +70,48 @@ fn an_unknown_end_exits_2() -> io::Result<()> {
     let output = explain("frontend/wed", "backend/api", "80").output()?;
     assert_code(&output, 2);
     assert!(told(&output).contains("did you mean frontend/web?"), "{}", told(&output));
+    Ok(())
+}
+
+#[test]
+fn rules_of_the_tiers_are_told_in_their_order() -> io::Result<()> {
+    #[rustfmt::skip]
+    let cases: [(&str, &str, &str, &[&str]); 3] = [
+        ("shop/web", "vault/store", "8200", &[
+            "decided by spec.ingress[1] of ClusterNetworkPolicy vault",
+            "Admin 10: spec.ingress[0] of ClusterNetworkPolicy metrics: Accept, does not mean it\n      from[0]: namespace shop is not",
+            "Admin 20: spec.ingress[1] of ClusterNetworkPolicy vault: Deny, decides",
+            "isolated by vault/store-for-everyone, which are not asked\n    spec.ingress[0] of vault/store-for-everyone: would allow it",
+            "closed-by-default: Deny, means it, but comes after spec.ingress[1] of ClusterNetworkPolicy vault",
+            "to allow it, add to spec.ingress of ClusterNetworkPolicy vault, before [1]:\n      - {action: Pass, ",
+        ]),
+        ("vault/unsealer", "vault/store", "8200", &[
+            "Admin 20: spec.ingress[0] of ClusterNetworkPolicy vault: Pass, leaves the tier",
+            "spec.ingress[0] of vault/store-for-everyone: allows it",
+            "closed-by-default: Deny, means it, but network policies select the pod",
+        ]),
+        ("monitoring/agent", "shop/web", "9100", &[
+            "decided by spec.ingress[0] of ClusterNetworkPolicy metrics",
+            "isolated by shop/web-for-the-sandbox, which are not asked\n    Baseline",
+        ]),
+    ];
+    let file = ["explain", "-f", "examples/tiers.yaml"];
+    for (from, to, port, parts) in cases {
+        let question = ["--from", from, "--to", to, "--port", port];
+        let output = policyctl(&file).args(question).output()?;
+        assert_code(&output, 0);
+        assert_answers(&output, parts);
+    }
+    let question = ["--from", "shop/web", "--to", "vault/store", "--port", "8200", "-o", "json"];
+    let output = policyctl(&file).args(question).output()?;
+    let document: Value = serde_json::from_slice(&output.stdout)?;
+    let side = &document["answers"][0]["sides"][1];
+    assert_eq!(side["decided_by"], "spec.ingress[1] of ClusterNetworkPolicy vault");
+    assert_eq!(side["tiers"][0]["part"], "misses");
+    assert_eq!(side["tiers"][3]["behind"], side["decided_by"]);
+    assert_eq!(
+        (&side["change"]["before"], &side["change"]["kind"]),
+        (&1.into(), &"ClusterNetworkPolicy".into())
+    );
     Ok(())
 }

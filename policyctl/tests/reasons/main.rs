@@ -2,6 +2,7 @@
 
 mod candidates;
 mod changes;
+mod tiers;
 
 use policy_core::{
     explain::{Party, Question},
@@ -10,7 +11,7 @@ use policy_core::{
 use policy_manifest::{Source, read, render};
 
 /// A client in `x`, a server in `srv`, and one policy for the server with the rule `RULE`.
-const CLUSTER: &str = "\
+pub(crate) const CLUSTER: &str = "\
 apiVersion: v1
 kind: Namespace
 metadata: {name: x, labels: {team: red}}

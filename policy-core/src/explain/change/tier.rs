@@ -1,0 +1,112 @@
+//! The smallest change of a tier that lets a connection pass.
+
+use ipnetwork::IpNetwork;
+
+use crate::model::{
+    Action, ClusterPeer, ClusterRule, Direction, PodSet, ProtocolMatch, Snapshot, Tier,
+};
+
+use super::{
+    super::{Part, Side, TierRule},
+    Addition, Change, far_pod, of_namespace, selector,
+};
+
+/// Most entries of every list of the CRD.
+const ENTRIES: usize = 25;
+
+/// What comes to its turn before the rule that denies; `None` where nothing can be written that
+/// does, as of a source that no peer of a tier can mean.
+pub(super) fn smallest(snapshot: &Snapshot, side: &Side, decider: &TierRule) -> Option<Change> {
+    let (protocol, port) = (side.protocol, side.port);
+    let entry = ProtocolMatch::Range { protocol, first: port, last: port };
+    // What follows a rule that leaves its tier is never asked.
+    let left =
+        |tier| side.tiers.iter().position(|one| one.tier == tier && one.part == Part::Leaves);
+    let asked = |(index, rule): &(usize, &TierRule)| left(rule.tier).is_none_or(|at| *index < at);
+    let earlier = side.tiers.iter().take_while(|rule| *rule != decider).enumerate();
+    let earlier = earlier.filter(asked).map(|(_, rule)| rule);
+    let own = |rule: &&TierRule| rule.policy == decider.policy;
+    let earlier: Vec<&TierRule> = earlier.collect();
+    // Of the same policy first: others may have other subjects.
+    let (own, others): (Vec<&TierRule>, _) = earlier.into_iter().partition(own);
+    own.into_iter()
+        .chain(others)
+        .find_map(|rule| extend(snapshot, side, rule, &entry))
+        .or_else(|| insert(snapshot, side, decider, entry))
+}
+
+/// Adds to an earlier rule that accepts, and means one of port and far end by name.
+fn extend(
+    snapshot: &Snapshot,
+    side: &Side,
+    near: &TierRule,
+    entry: &ProtocolMatch,
+) -> Option<Change> {
+    if near.closed.is_some() || near.action != Action::Accept {
+        return None;
+    }
+    let policy = snapshot.cluster_policies.get(&near.policy.name)?;
+    let rule = policy.rules(near.direction).get(near.rule)?;
+    let addition = match (&near.peer, &near.port) {
+        (Ok(_), Err(_)) if rule.protocols.len() < ENTRIES => {
+            Addition::Protocol(near.rule, entry.clone())
+        }
+        (Err(_), Ok(Some(_))) if rule.peers.len() < ENTRIES => {
+            let peer = peer(snapshot, side)?;
+            let by_name = |entry: &ProtocolMatch| matches!(entry, ProtocolMatch::Named(_));
+            let of_pods = matches!(peer, ClusterPeer::Pods(_));
+            // The API takes names of ports beside peers of pods only.
+            if !of_pods && rule.protocols.iter().any(by_name) {
+                return None;
+            }
+            Addition::ClusterPeer(near.rule, peer)
+        }
+        _ => return None,
+    };
+    Some(Change { policy: near.policy.clone(), direction: side.direction, addition })
+}
+
+/// Puts a rule before the one that denies. Where what comes after the tier allows, it is enough to
+/// pass the connection on.
+fn insert(
+    snapshot: &Snapshot,
+    side: &Side,
+    decider: &TierRule,
+    entry: ProtocolMatch,
+) -> Option<Change> {
+    let policy = snapshot.cluster_policies.get(&decider.policy.name)?;
+    if policy.subject.is_none() || policy.rules(side.direction).len() >= ENTRIES {
+        return None;
+    }
+    let passes = decider.tier == Tier::Admin && later_allow(side);
+    let action = if passes { Action::Pass } else { Action::Accept };
+    let (peers, protocols) = (vec![peer(snapshot, side)?], vec![entry]);
+    Some(Change {
+        policy: decider.policy.clone(),
+        direction: side.direction,
+        addition: Addition::ClusterRule(decider.rule, ClusterRule { action, peers, protocols }),
+    })
+}
+
+/// Whether what is asked after the tier Admin allows the connection.
+fn later_allow(side: &Side) -> bool {
+    if !side.isolating.is_empty() {
+        return side.policies_allow();
+    }
+    let mut baseline = side.tiers.iter().filter(|rule| rule.tier == Tier::Baseline);
+    let first = baseline.find(|rule| rule.part != Part::Misses);
+    first.is_none_or(|rule| rule.effect() != Action::Deny)
+}
+
+/// The narrowest peer that means the far end and others of its kind; ingress knows pods only.
+fn peer(snapshot: &Snapshot, side: &Side) -> Option<ClusterPeer> {
+    if let Some((name, pod)) = far_pod(snapshot, side) {
+        let namespaces = of_namespace(&name.namespace);
+        return Some(ClusterPeer::Pods(PodSet {
+            namespaces,
+            pods: selector(&pod.lasting_labels()),
+        }));
+    }
+    let network = || ClusterPeer::Networks(vec![IpNetwork::from(side.remote)]);
+    (side.direction == Direction::Egress).then(network)
+}

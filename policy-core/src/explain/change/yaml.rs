@@ -1,0 +1,108 @@
+//! What to add, as one line of YAML.
+
+use std::fmt::Write;
+
+use crate::model::{
+    Action, ClusterPeer, ClusterRule, Direction, Operator, Peer, Port, PortSpec, ProtocolMatch,
+    Selector,
+};
+
+use super::Addition;
+
+/// What to add, as an item of a list.
+pub(super) fn item(direction: Direction, addition: &Addition) -> String {
+    let list = match direction {
+        Direction::Ingress => "from",
+        Direction::Egress => "to",
+    };
+    match addition {
+        Addition::Port(_, port) => port_yaml(port),
+        Addition::Peer(_, peer) => peer_yaml(peer),
+        Addition::Rule(rule) => {
+            let (peers, ports) = (all(&rule.peers, peer_yaml), all(&rule.ports, port_yaml));
+            format!("{{{list}: [{peers}], ports: [{ports}]}}")
+        }
+        Addition::Protocol(_, entry) => protocol_yaml(entry),
+        Addition::ClusterPeer(_, peer) => cluster_peer_yaml(peer),
+        Addition::ClusterRule(_, ClusterRule { action, peers, protocols }) => {
+            let action = match action {
+                Action::Accept => "Accept",
+                Action::Deny => "Deny",
+                Action::Pass => "Pass",
+            };
+            let peers = all(peers, cluster_peer_yaml);
+            let protocols = all(protocols, protocol_yaml);
+            format!("{{action: {action}, {list}: [{peers}], protocols: [{protocols}]}}")
+        }
+    }
+}
+
+fn all<T>(entries: &[T], yaml: fn(&T) -> String) -> String {
+    entries.iter().map(yaml).collect::<Vec<_>>().join(", ")
+}
+
+fn cluster_peer_yaml(peer: &ClusterPeer) -> String {
+    match peer {
+        ClusterPeer::Pods(set) => format!(
+            "{{pods: {{namespaceSelector: {}, podSelector: {}}}}}",
+            selector_yaml(&set.namespaces),
+            selector_yaml(&set.pods)
+        ),
+        ClusterPeer::Nodes(selector) => format!("{{nodes: {}}}", selector_yaml(selector)),
+        ClusterPeer::Networks(networks) => {
+            let networks: Vec<String> =
+                networks.iter().map(|network| format!("\"{network}\"")).collect();
+            format!("{{networks: [{}]}}", networks.join(", "))
+        }
+        ClusterPeer::Unknown { .. } => "{}".to_owned(),
+    }
+}
+
+fn protocol_yaml(entry: &ProtocolMatch) -> String {
+    match entry {
+        ProtocolMatch::Range { protocol, first, .. } => {
+            let protocol = protocol.name().to_lowercase();
+            format!("{{{protocol}: {{destinationPort: {{number: {first}}}}}}}")
+        }
+        ProtocolMatch::Named(name) => format!("{{destinationNamedPort: {name}}}"),
+        ProtocolMatch::Unknown { .. } => "{}".to_owned(),
+    }
+}
+
+fn peer_yaml(peer: &Peer) -> String {
+    match peer {
+        Peer::Pods { namespaces, pods } => {
+            let mut out = String::from("{");
+            if let Some(namespaces) = namespaces {
+                let _ = write!(out, "namespaceSelector: {}, ", selector_yaml(namespaces));
+            }
+            let _ = write!(out, "podSelector: {}}}", selector_yaml(pods));
+            out
+        }
+        Peer::Block(block) => format!("{{ipBlock: {{cidr: \"{}\"}}}}", block.cidr),
+        Peer::Invalid { .. } => "{}".to_owned(),
+    }
+}
+
+/// A selector that was made of labels.
+fn selector_yaml(selector: &Selector) -> String {
+    let labels = selector.requirements.iter().filter_map(|requirement| {
+        let Operator::In(values) = &requirement.operator else { return None };
+        let value = values.first()?;
+        Some(format!("{}: \"{value}\"", requirement.key))
+    });
+    let labels: Vec<String> = labels.collect();
+    if labels.is_empty() {
+        return "{}".to_owned();
+    }
+    format!("{{matchLabels: {{{}}}}}", labels.join(", "))
+}
+
+fn port_yaml(port: &Port) -> String {
+    let number = match &port.port {
+        PortSpec::Range { first, .. } => format!(", port: {first}"),
+        PortSpec::Named(name) => format!(", port: {name}"),
+        PortSpec::Every | PortSpec::Invalid { .. } => String::new(),
+    };
+    format!("{{protocol: {}{number}}}", port.protocol)
+}

@@ -1,0 +1,183 @@
+//! Rules of the tiers, in the order in which a connection meets them (S51).
+
+use crate::model::{
+    Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, Direction, ObjectName, Pod, PodSet,
+    ProtocolMatch, Snapshot, Tier,
+};
+
+use super::{
+    candidate::{Trial, first_hit},
+    miss::{self, Miss},
+};
+
+/// A rule of a `ClusterNetworkPolicy`, what it lacks, and what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TierRule {
+    /// Its policy; the namespace is empty.
+    pub policy: ObjectName,
+    /// Tier of the policy.
+    pub tier: Tier,
+    /// Priority of the policy.
+    pub priority: u16,
+    /// The list that it stands in.
+    pub direction: Direction,
+    /// Index in that list.
+    pub rule: usize,
+    /// What it says.
+    pub action: Action,
+    /// Why it is not read as it is written, but closed: to accept nothing, or deny all (S52).
+    pub closed: Option<String>,
+    /// Index of the entry of `from` or `to` that means the far end, or why each does not.
+    pub peer: Result<Option<usize>, Vec<(usize, Vec<Miss>)>>,
+    /// The same for the port and `protocols`; `Ok(None)` where it has no such list.
+    pub port: Result<Option<usize>, Vec<(usize, Miss)>>,
+    /// What becomes of it.
+    pub part: Part,
+}
+
+/// The part that a rule of a tier has in a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// None: it does not mean the connection.
+    Misses,
+    /// It decides.
+    Decides,
+    /// It leaves the tier, so that the next one is asked.
+    Leaves,
+    /// It means the connection, and an earlier one is asked first: its index among the rules.
+    Behind(usize),
+    /// It means the connection, and network policies, which select the pod, have the last word.
+    NotAsked,
+}
+
+impl TierRule {
+    /// Whether it means the connection, as it is read.
+    #[must_use]
+    pub fn means(&self) -> bool {
+        match (&self.closed, self.action) {
+            (None, _) => self.peer.is_ok() && self.port.is_ok(),
+            (Some(_), Action::Accept) => false,
+            (Some(_), Action::Deny | Action::Pass) => true,
+        }
+    }
+
+    /// What it does, as it is read: one that is closed passes nothing on.
+    #[must_use]
+    pub fn effect(&self) -> Action {
+        match (&self.closed, self.action) {
+            (Some(_), Action::Pass) => Action::Deny,
+            (_, action) => action,
+        }
+    }
+
+    /// Whether it lets pass what it means.
+    #[must_use]
+    pub fn accepts(&self) -> bool {
+        self.effect() == Action::Accept
+    }
+}
+
+/// The policies of the tiers in the order in which they are asked.
+///
+/// Of two with the same priority the API leaves the order open; here the name decides.
+pub(crate) fn in_order(snapshot: &Snapshot) -> Vec<(&String, &ClusterNetworkPolicy)> {
+    let mut policies: Vec<_> = snapshot.cluster_policies.iter().collect();
+    policies.sort_by_key(|(name, policy)| (policy.tier, policy.priority, *name));
+    policies
+}
+
+/// Whether a set of pods holds one.
+pub(crate) fn holds(snapshot: &Snapshot, set: &PodSet, name: &ObjectName, pod: &Pod) -> bool {
+    set.namespaces.matches(&snapshot.namespace_labels(&name.namespace))
+        && set.pods.matches(&pod.labels)
+}
+
+/// Why a rule is closed; `None` where it is read as it is written.
+pub(crate) fn closed(policy: &ClusterNetworkPolicy, rule: &ClusterRule) -> Option<String> {
+    if policy.subject.is_none() {
+        return Some("the subject cannot be read".to_owned());
+    }
+    let peers = rule.peers.iter().filter_map(|peer| match peer {
+        ClusterPeer::Unknown { reason } => Some(reason),
+        ClusterPeer::Pods(_) | ClusterPeer::Nodes(_) | ClusterPeer::Networks(_) => None,
+    });
+    let protocols = rule.protocols.iter().filter_map(|protocol| match protocol {
+        ProtocolMatch::Unknown { reason } => Some(reason),
+        ProtocolMatch::Range { .. } | ProtocolMatch::Named(_) => None,
+    });
+    peers.chain(protocols).next().cloned()
+}
+
+/// Every rule for a pod in one direction, in order; none of them has its part yet.
+pub(super) fn rules(
+    trial: &Trial<'_>,
+    name: &ObjectName,
+    pod: &Pod,
+    direction: Direction,
+) -> Vec<TierRule> {
+    let snapshot = trial.view.snapshot;
+    let selecting = in_order(snapshot).into_iter().filter(|(_, policy)| {
+        policy.subject.as_ref().is_none_or(|set| holds(snapshot, set, name, pod))
+    });
+    let mut found = Vec::new();
+    for (policy_name, policy) in selecting {
+        for (index, rule) in policy.rules(direction).iter().enumerate() {
+            let (peer, port) = lacks(trial, rule);
+            found.push(TierRule {
+                policy: ObjectName::new("", policy_name),
+                tier: policy.tier,
+                priority: policy.priority,
+                direction,
+                rule: index,
+                action: rule.action,
+                closed: closed(policy, rule),
+                peer,
+                port,
+                part: Part::Misses,
+            });
+        }
+    }
+    found
+}
+
+type Lacks =
+    (Result<Option<usize>, Vec<(usize, Vec<Miss>)>>, Result<Option<usize>, Vec<(usize, Miss)>>);
+
+fn lacks(trial: &Trial<'_>, rule: &ClusterRule) -> Lacks {
+    let of_peer = |peer| miss::of_cluster_peer(trial.view.snapshot, peer, trial.far);
+    let peer = first_hit(rule.peers.iter().map(of_peer).enumerate(), Vec::is_empty);
+    // Unlike those of network policies, rules without peers mean nobody.
+    let peer = if rule.peers.is_empty() { Err(Vec::new()) } else { peer };
+    let of_port =
+        |entry| miss::of_protocol(entry, trial.destination, trial.view.protocol, trial.port);
+    let port = first_hit(rule.protocols.iter().map(of_port).enumerate(), Option::is_none);
+    let port = port.map_err(|misses| {
+        misses.into_iter().filter_map(|(index, miss)| Some((index, miss?))).collect()
+    });
+    (peer, port)
+}
+
+/// Gives each rule its part (S51).
+pub(super) fn settle(rules: &mut [TierRule], isolated: bool) {
+    let mut decided = None;
+    // The rule that left the tier, and which tier that was.
+    let mut left: Option<(usize, Tier)> = None;
+    for (index, rule) in rules.iter_mut().enumerate() {
+        if !rule.means() {
+            continue;
+        }
+        let before = left.filter(|(_, tier)| *tier == rule.tier).map(|(at, _)| at);
+        rule.part = match (decided.or(before), rule.effect()) {
+            (Some(first), _) => Part::Behind(first),
+            (None, _) if rule.tier == Tier::Baseline && isolated => Part::NotAsked,
+            (None, Action::Pass) => {
+                left = Some((index, rule.tier));
+                Part::Leaves
+            }
+            (None, Action::Accept | Action::Deny) => {
+                decided = Some(index);
+                Part::Decides
+            }
+        };
+    }
+}
