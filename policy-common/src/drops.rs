@@ -133,14 +133,32 @@ pub struct DropRecord {
     /// Flag byte of the TCP header.
     pub tcp_flags: u8,
     /// Zero.
-    pub pad: [u8; 6],
+    pub pad: [u8; 2],
+    /// Dropped packets of this interface since its last record that have none: the interface had
+    /// more than its share of records, or the ring buffer was full.
+    pub withheld: u32,
     /// Address of the pod's side.
     pub local: Address,
     /// Address of the far end.
     pub remote: Address,
 }
 
-plain!(DropKey, DropRecord);
+/// Value of `record_budgets`: what an interface may still have of records.
+///
+/// CPUs that write it at the same time may let a record more or less through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct RecordBudget {
+    /// `CLOCK_MONOTONIC` up to which records were granted, nanoseconds.
+    pub since: u64,
+    /// Records that are left.
+    pub left: u32,
+    /// As in `DropRecord`, so far.
+    pub withheld: u32,
+}
+
+plain!(DropKey, DropRecord, RecordBudget);
 
 const _: () = assert!(size_of::<DropKey>() == 8);
 const _: () = assert!(size_of::<DropRecord>() == 72);
+const _: () = assert!(size_of::<RecordBudget>() == 16);

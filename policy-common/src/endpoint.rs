@@ -5,6 +5,10 @@ use crate::plain;
 /// `Endpoint::flags`: the pod may send from any address (S46, opt-out).
 pub const MAY_SPOOF: u32 = 1 << 0;
 
+/// `Endpoint::flags`: everything passes, and connections are recorded (S30): the pod is about to
+/// be isolated.
+pub const TRACKING: u32 = 1 << 1;
+
 /// Value of `endpoints`, keyed by the index of the pod's host-side interface.
 ///
 /// Written whole by the agent. A packet that finds no entry belongs to no known pod.
@@ -19,7 +23,7 @@ pub struct Endpoint {
     pub ingress: u32,
     /// Allow map for egress; 0 where the pod is non-isolated.
     pub egress: u32,
-    /// Bits `MAY_SPOOF`.
+    /// Bits `MAY_SPOOF`, `TRACKING`.
     pub flags: u32,
     /// Interface index of the bridge that the host side is a port of; 0 for none.
     pub bridge: u32,

@@ -15,11 +15,12 @@ pub const ADDRESSES: usize = 1 << 17;
 /// Blocks that policies mention, excepts included (set at load).
 pub const BLOCKS: usize = 1 << 17;
 
-/// Distinct allow maps of one node; id 0 stays unused.
-pub const CONTENTS: usize = 4096;
+/// Distinct allow maps of one node; id 0 stays unused. Enough for two of each endpoint, and twice
+/// as many while they change.
+pub const CONTENTS: usize = 8 * ENDPOINTS;
 
-/// Identities of one allow map.
-pub const CONTENT_ENTRIES: usize = 1 << 16;
+/// Identities of one allow map: as many as there are addresses and blocks at the usual sizes.
+pub const CONTENT_ENTRIES: usize = 1 << 18;
 
 /// Chunks of 256 ports of all port bitmaps.
 pub const PORT_CHUNKS: usize = 1 << 16;
@@ -38,6 +39,13 @@ pub const NEW_FLOWS: usize = 1 << 15;
 
 /// Drop counters: endpoints, times directions, times reasons, made as they are needed.
 pub const DROPS: usize = 1 << 17;
+
+/// Interfaces whose share of drop records is known.
+pub const RECORD_BUDGETS: usize = 4 * ENDPOINTS;
+
+/// Drop records that an interface may have at once. Those of more interfaces than a node has pods
+/// find room in the ring buffer together.
+pub const RECORD_BURST: u32 = 100;
 
 /// Bytes of the ring buffer for drop records.
 pub const RING_BYTES: usize = 1 << 20;

@@ -8,7 +8,7 @@ use aya_ebpf::{
 use policy_common::drops::{Direction, DropKey, DropRecord};
 
 use crate::{
-    inspect,
+    budget, inspect,
     maps::{DROPS, EVENTS, SCRATCH},
     packet::Packet,
 };
@@ -30,7 +30,11 @@ pub(crate) extern "C" fn drops_report(
     let ifindex = inspect::ifindex(ctx);
     let (direction, reason) = (direction as u8, reason as u8);
     count(&DropKey { ifindex, direction, reason, pad: [0; 2] });
+    // SAFETY: the helper takes nothing and returns the clock.
+    let time = unsafe { bpf_ktime_get_ns() };
+    let Some(withheld) = budget::take(ifindex, time) else { return 0 };
     let Some(mut room) = EVENTS.reserve(0) else {
+        budget::give_back(ifindex, withheld);
         return 0;
     };
     // Field by field: a whole record does not fit on the stack beside the callers'.
@@ -39,8 +43,8 @@ pub(crate) extern "C" fn drops_report(
     unsafe { record.write_bytes(0, 1) };
     // SAFETY: as above, and it is initialised by now.
     let record = unsafe { &mut *record };
-    // SAFETY: the helper takes nothing and returns the clock.
-    record.time = unsafe { bpf_ktime_get_ns() };
+    record.time = time;
+    record.withheld = withheld;
     record.ifindex = ifindex;
     record.content = content;
     record.identity = identity;

@@ -1,13 +1,16 @@
 //! The endpoint of a packet, and what it owns.
 
-use policy_common::{endpoint::Endpoint, limits};
+use policy_common::{
+    endpoint::{Endpoint, TRACKING},
+    limits,
+};
 
 use crate::{
     address::{Ip, UNSPECIFIED},
     maps::{ENDPOINTS, EPOCHS, SCRATCH, SLOTS},
 };
 
-/// The epoch of an interface; 0 where no isolated endpoint shares the word.
+/// The epoch of an interface; 0 where no endpoint that shares the word was isolated or tracked.
 ///
 /// To be read before anything that a verdict depends on.
 #[inline(always)]
@@ -71,6 +74,12 @@ pub(crate) fn of_slot(slot: u32) -> Option<&'static Endpoint> {
 #[inline(always)]
 pub(crate) fn is_isolated(endpoint: &Endpoint) -> bool {
     endpoint.ingress | endpoint.egress != 0
+}
+
+/// Whether everything passes, and is recorded.
+#[inline(always)]
+pub(crate) fn is_tracked(endpoint: &Endpoint) -> bool {
+    endpoint.flags & TRACKING != 0
 }
 
 /// Whether an address is the pod's own.

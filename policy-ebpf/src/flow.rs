@@ -94,8 +94,10 @@ fn lifetime(protocol: u8, seen: u8) -> u64 {
 
 /// Writes a new judgement, as one word, and keeps it.
 ///
-/// If the kernel recycles the element meanwhile, another flow gets it: one that begins at this
-/// moment, whose own judgement follows the key into the element.
+/// If the kernel recycles the element meanwhile, another flow gets it. At another interface it is
+/// judged anew then, because no two words of `epochs` ever hold the same number. At this one, it
+/// takes a flow that begins at this moment and an element that was looked up a moment ago, which
+/// is the last that the kernel evicts.
 #[inline(always)]
 pub(crate) fn rejudge(known: &mut Known, judgement: Judgement) {
     known.judgement = judgement;

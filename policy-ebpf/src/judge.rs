@@ -104,7 +104,7 @@ pub(crate) fn from_pod<F: Family>(
             return Verdict::drop(Reason::Tunnel);
         }
     }
-    if !endpoint::is_isolated(endpoint) {
+    if !endpoint::is_isolated(endpoint) && !endpoint::is_tracked(endpoint) {
         return Verdict::Pass;
     }
     let from = Origin { initiator: INITIATOR_LOCAL, sender: 0, address: packet.destination };
@@ -119,15 +119,16 @@ pub(crate) fn to_pod<F: Family>(
     flow: &mut F::Flow,
     in_replied: bool,
 ) -> Verdict {
-    if !endpoint::is_isolated(endpoint) {
-        return Verdict::Pass;
-    }
     let packet = arrival.packet;
-    if let Some(verdict) = neighbour::icmpv6(arrival.ctx, arrival.direction, endpoint, packet) {
-        return verdict;
-    }
-    if !endpoint::owns(endpoint, packet.destination) && !packet.destination.is_group() {
-        return Verdict::drop(Reason::NotForPod);
+    if endpoint::is_isolated(endpoint) {
+        if let Some(verdict) = neighbour::icmpv6(arrival.ctx, arrival.direction, endpoint, packet) {
+            return verdict;
+        }
+        if !endpoint::owns(endpoint, packet.destination) && !packet.destination.is_group() {
+            return Verdict::drop(Reason::NotForPod);
+        }
+    } else if !endpoint::is_tracked(endpoint) || !endpoint::owns(endpoint, packet.destination) {
+        return Verdict::Pass;
     }
     begin::<F>(arrival, endpoint, &origin(arrival), flow, in_replied)
 }
@@ -158,7 +159,8 @@ fn origin(arrival: &Arrival<'_>) -> Origin {
     }
 }
 
-/// Judges a connection, and records it where it passes.
+/// Judges a connection, and records it where it passes. At an endpoint that is tracked all pass,
+/// and those are recorded whose beginning was seen (S30).
 #[inline(always)]
 fn begin<F: Family>(
     arrival: &Arrival<'_>,
@@ -167,8 +169,10 @@ fn begin<F: Family>(
     flow: &mut F::Flow,
     in_replied: bool,
 ) -> Verdict {
+    let tracked = endpoint::is_tracked(endpoint);
     let transport = match arrival.packet.transport() {
         Ok(transport) => transport,
+        Err(_) if tracked => return Verdict::Pass,
         Err(reason) => return Verdict::drop(reason),
     };
     if transport.is_error() && !arrival.asked {
@@ -177,7 +181,7 @@ fn begin<F: Family>(
     if let Verdict::Drop(refusal) = decide(endpoint, from, &arrival.far_end(transport)) {
         return Verdict::Drop(refusal);
     }
-    if leaves_no_flow(arrival.packet, transport) {
+    if leaves_no_flow(arrival.packet, transport) || tracked && transport.is_under_way() {
         return Verdict::Pass;
     }
     let judgement = Judgement {
@@ -187,7 +191,7 @@ fn begin<F: Family>(
         sender: from.sender as u16,
     };
     arrival.write_key::<F>(flow, transport);
-    if flow::record::<F>(flow, judgement, endpoint.slot as u16, in_replied) {
+    if flow::record::<F>(flow, judgement, endpoint.slot as u16, in_replied) || tracked {
         Verdict::Pass
     } else {
         Verdict::drop(Reason::FlowTableFull)

@@ -19,6 +19,7 @@
 #![expect(clippy::many_single_char_names, reason = "the bytes of a word have no better names")]
 
 mod address;
+mod budget;
 mod drops;
 mod element;
 mod endpoint;

@@ -11,7 +11,7 @@ use aya_ebpf::{
 use policy_common::{
     address::Address,
     allow::{PortChunk, PortChunkKey, PortSet},
-    drops::{DropKey, DropRecord},
+    drops::{DropKey, DropRecord, RecordBudget},
     endpoint::Endpoint,
     flow::{Flow4, Flow6, FlowKey4, FlowKey6},
     frontend::{Frontend, FrontendKey},
@@ -85,6 +85,11 @@ pub(crate) static DROPS: PerCpuHashMap<DropKey, u64, { limits::DROPS }, ON_DEMAN
 #[btf_map(name = "events")]
 pub(crate) static EVENTS: RingBuf<DropRecord, { limits::RING_BYTES }> = RingBuf::new();
 
+/// Drop records that an interface may still have: a noisy one hides no other.
+#[btf_map(name = "record_budgets")]
+pub(crate) static RECORD_BUDGETS: LruHashMap<u32, RecordBudget, { limits::RECORD_BUDGETS }> =
+    LruHashMap::new();
+
 /// Room that a program's stack has not, for one packet at a time: hooks of one CPU do not
 /// interrupt one another.
 #[btf_map(name = "scratch")]
@@ -105,6 +110,10 @@ pub(crate) struct Scratch {
 /// 1 to drop packets of interfaces that belong to no known pod.
 #[unsafe(no_mangle)]
 pub(crate) static DROP_UNKNOWN: Global<u8> = Global::new(0);
+
+/// Nanoseconds in which an interface may have one more drop record; 0 for as many as there are.
+#[unsafe(no_mangle)]
+pub(crate) static RECORD_INTERVAL: Global<u64> = Global::new(0);
 
 /// 0 to leave IPv6 alone, by which the lab proves that it would notice.
 #[unsafe(no_mangle)]

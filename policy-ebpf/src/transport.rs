@@ -52,6 +52,12 @@ impl Transport {
             }
     }
 
+    /// Whether the packet cannot be the first of a connection.
+    #[inline(always)]
+    pub(crate) fn is_under_way(&self) -> bool {
+        matches!(self.protocol, TCP | SCTP) && !self.opens
+    }
+
     #[inline(always)]
     pub(crate) fn is_rst(&self) -> bool {
         self.protocol == TCP && self.tcp_flags & RST != 0

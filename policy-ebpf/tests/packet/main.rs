@@ -6,6 +6,7 @@
 mod craft;
 mod rig;
 
+mod budget;
 mod connections;
 mod errors;
 mod families;
@@ -16,3 +17,4 @@ mod ports;
 mod recycled;
 mod services;
 mod spoofing;
+mod tracking;

@@ -15,7 +15,7 @@ use policy_common::{
     address::{Address, MAPPED_BITS, mapped},
     allow::{EVERY_PROTOCOL, PortChunk, PortRange, PortSet},
     drops::{Direction, DropKey, DropRecord, Reason},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, TRACKING},
     flow::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState},
     frontend::{Frontend, FrontendKey},
     identity::Identity,
@@ -45,6 +45,8 @@ pub(crate) struct Rig {
 #[derive(Clone, Copy)]
 pub(crate) enum Isolated {
     Neither,
+    /// Neither, and connections are recorded.
+    NotYet,
     Ingress,
     Egress,
     Both,
@@ -53,17 +55,23 @@ pub(crate) enum Isolated {
 impl Rig {
     /// Loads the object, with an endpoint whose allow map is empty.
     pub(crate) fn new(isolated: Isolated) -> Self {
-        Self::load(isolated, 0)
+        Self::load(isolated, 0, 0)
+    }
+
+    /// As `new`, with one more drop record for an interface each `interval` nanoseconds.
+    pub(crate) fn with_record_interval(interval: u64) -> Self {
+        Self::load(Isolated::Both, 0, interval)
     }
 
     /// As `new`, told to drop what belongs to no known pod.
     pub(crate) fn dropping_unknown() -> Self {
-        Self::load(Isolated::Both, 1)
+        Self::load(Isolated::Both, 1, 0)
     }
 
-    fn load(isolated: Isolated, drop_unknown: u8) -> Self {
+    fn load(isolated: Isolated, drop_unknown: u8, record_interval: u64) -> Self {
         let mut ebpf = EbpfLoader::new()
             .override_global("DROP_UNKNOWN", &drop_unknown, true)
+            .override_global("RECORD_INTERVAL", &record_interval, true)
             .map_max_entries("flows4", 4096)
             .map_max_entries("flows6", 4096)
             .map_max_entries("new_flows4", 4096)
@@ -83,7 +91,7 @@ impl Rig {
     /// Writes the endpoint, and its first epoch where something isolates it.
     pub(crate) fn isolate(&mut self, isolated: Isolated) {
         let (ingress, egress) = match isolated {
-            Isolated::Neither => (0, 0),
+            Isolated::Neither | Isolated::NotYet => (0, 0),
             Isolated::Ingress => (CONTENT, 0),
             Isolated::Egress => (0, CONTENT),
             Isolated::Both => (CONTENT, CONTENT),
@@ -93,6 +101,7 @@ impl Rig {
             slot: SLOT,
             ingress,
             egress,
+            flags: if matches!(isolated, Isolated::NotYet) { TRACKING } else { 0 },
             address4: POD4,
             address6: POD6,
             ..Endpoint::default()
@@ -178,20 +187,10 @@ impl Rig {
     /// Runs a program, and holds verdict, counter and record against one another.
     fn run(&mut self, name: &str, direction: Direction, frame: &[u8], from: u32) -> Verdict {
         let before = self.dropped(direction);
-        // `struct __sk_buff`: ingress_ifindex is the tenth word, ifindex the eleventh.
-        let mut context = [0_u8; 192];
-        context[36..40].copy_from_slice(&from.to_ne_bytes());
-        context[40..44].copy_from_slice(&IFINDEX.to_ne_bytes());
-        let program: &SchedClassifier = self.ebpf.program(name).unwrap().try_into().unwrap();
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            ctx_in: Some(&context),
-            ..TestRunOptions::default()
-        };
-        let action = program.test_run(options).expect("a frame that the kernel takes");
+        let action = self.act(name, frame, from);
         let record = self.record();
         let after = self.dropped(direction);
-        match action.return_value.cast_signed() {
+        match action {
             TC_ACT_UNSPEC => {
                 assert_eq!((before, None), (after, record), "a packet that passes counts nothing");
                 None
@@ -210,6 +209,30 @@ impl Rig {
             }
             other => panic!("{name} returned {other}"),
         }
+    }
+
+    /// Has the pod send a frame that is dropped; whether the drop was counted, and its record.
+    pub(crate) fn dropped_as_sent(&mut self, frame: &[u8]) -> (u64, Option<DropRecord>) {
+        let sum = |rig: &Self| rig.dropped(Direction::Egress).iter().sum::<u64>();
+        let before = sum(self);
+        assert_eq!(self.act("from_pod", frame, 0), TC_ACT_SHOT);
+        (sum(self) - before, self.record())
+    }
+
+    /// Runs a program; what it returns.
+    fn act(&mut self, name: &str, frame: &[u8], from: u32) -> i32 {
+        // `struct __sk_buff`: ingress_ifindex is the tenth word, ifindex the eleventh.
+        let mut context = [0_u8; 192];
+        context[36..40].copy_from_slice(&from.to_ne_bytes());
+        context[40..44].copy_from_slice(&IFINDEX.to_ne_bytes());
+        let program: &SchedClassifier = self.ebpf.program(name).unwrap().try_into().unwrap();
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(&context),
+            ..TestRunOptions::default()
+        };
+        let action = program.test_run(options).expect("a frame that the kernel takes");
+        action.return_value.cast_signed()
     }
 
     /// The record of the last drop, if there is one.

@@ -1,0 +1,53 @@
+//! How many drops of an interface are told: a noisy pod hides no other's. All are counted.
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use policy_common::{drops::RecordBudget, limits::RECORD_BURST};
+
+use crate::maps::{RECORD_BUDGETS, RECORD_INTERVAL};
+
+/// Takes one record from what an interface may have at `now`; if there is one, how many drops
+/// had none since the last.
+///
+/// CPUs do not wait for one another: what two of them write at once may count for one.
+#[inline(always)]
+pub(crate) fn take(ifindex: u32, now: u64) -> Option<u32> {
+    let interval = RECORD_INTERVAL.load();
+    let Some(budget) = find(ifindex) else {
+        let full = RecordBudget { since: now, left: RECORD_BURST - 1, withheld: 0 };
+        let _ = RECORD_BUDGETS.insert(ifindex, full, u64::from(BPF_NOEXIST));
+        return Some(0);
+    };
+    if interval == 0 {
+        return Some(core::mem::take(&mut budget.withheld));
+    }
+    let gained = now.saturating_sub(budget.since) / interval;
+    let mut left = budget.left;
+    if gained >= u64::from(RECORD_BURST) {
+        (left, budget.since) = (RECORD_BURST, now);
+    } else if gained > 0 {
+        left = (left + gained as u32).min(RECORD_BURST);
+        budget.since += gained * interval;
+    }
+    if left == 0 {
+        budget.withheld = budget.withheld.saturating_add(1);
+        return None;
+    }
+    budget.left = left - 1;
+    Some(core::mem::take(&mut budget.withheld))
+}
+
+/// Notes that a record that was taken found no room, nor those that it stood for.
+#[inline(always)]
+pub(crate) fn give_back(ifindex: u32, withheld: u32) {
+    if let Some(budget) = find(ifindex) {
+        budget.withheld = budget.withheld.saturating_add(withheld).saturating_add(1);
+    }
+}
+
+#[inline(always)]
+fn find(ifindex: u32) -> Option<&'static mut RecordBudget> {
+    let pointer = RECORD_BUDGETS.get_ptr_mut(ifindex)?;
+    // SAFETY: the kernel keeps the element readable and writable while the program runs. Other
+    // CPUs write it too: each field is one aligned word, and any value of it is a valid one.
+    Some(unsafe { &mut *pointer })
+}
