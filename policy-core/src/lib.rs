@@ -3,6 +3,7 @@
 //! No I/O, no clock, no async; equal input gives equal output, byte for byte.
 #![forbid(unsafe_code)]
 
+pub mod adopt;
 pub mod compile;
 pub mod desired;
 pub mod explain;
@@ -10,5 +11,6 @@ pub mod fault;
 pub mod lint;
 mod lookup;
 pub mod model;
+pub mod owner;
 pub mod plan;
 pub mod ports;

@@ -3,14 +3,15 @@
 //! After every single step each packet gets the verdict of the old state or of the new one
 //! (S49). The order that gives it:
 //!
-//! 1. Endpoints of pods that are gone.
+//! 1. Endpoints of pods that are gone; one that takes the place of another is closed at first.
 //! 2. Contents that know the old numbers by their old outcome and the fresh ones by their new
 //!    one; endpoints are switched to them.
 //! 3. Frontends, addresses and blocks go to their new numbers.
 //! 4. Endpoints are switched to the new contents; what was to become number 0 becomes it now,
 //!    and frontends that are no more go.
-//! 5. Endpoints that begin to be isolated, and new ones; then one bump of the epoch for each
-//!    endpoint for which some verdict changed.
+//! 5. Endpoints that begin to be isolated, and new ones: where something isolates them, they
+//!    record their connections and let everything pass, until those are known that were there
+//!    before (S30). Then one bump of the epoch for each endpoint for which some verdict changed.
 //! 6. What nothing refers to any more is deleted.
 //!
 //! A packet reads its endpoint, then the tables, then the content. A step that writes or deletes
@@ -34,6 +35,8 @@ pub use step::Step;
 
 use crate::{desired::Desired, model::ObjectName};
 
+use content::Contents;
+use entry::Entries;
 use stage::Stages;
 
 /// A host-side interface, as discovery found it.
@@ -87,4 +90,33 @@ pub fn plan(
     };
     actual.meanings = meanings;
     plan
+}
+
+/// Steps for the case that a plan cannot be carried out: pods that have no endpoint yet get one, and
+/// nothing passes where something isolates them. All else stays as it is.
+#[must_use]
+pub fn close_newcomers(
+    actual: &Actual,
+    desired: &Desired,
+    interfaces: &Interfaces,
+    options: PlanOptions,
+) -> Vec<Step> {
+    let matching = endpoint::matching(actual, desired, interfaces, options);
+    let new = matching.matched.iter().filter(|matched| matched.old.is_none());
+    let new: Vec<_> = new.filter(|matched| matched.is_isolated()).collect();
+    if new.is_empty() {
+        return Vec::new();
+    }
+    let known = actual.contents.keys().map(|&content| (content, actual.entries(content))).collect();
+    let mut contents = Contents::new(actual, &known);
+    let nothing = contents.number(Entries::new());
+    let mut steps = contents.take_steps();
+    steps.extend(new.iter().map(|matched| {
+        let endpoint = matched.closed(nothing);
+        match matched.replaced {
+            Some(replaced) => Step::ReplaceEndpoint { slot: replaced.slot, endpoint },
+            None => Step::PutEndpoint(endpoint),
+        }
+    }));
+    steps
 }

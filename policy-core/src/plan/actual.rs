@@ -58,10 +58,10 @@ impl Actual {
             Step::PutNodeAddress { address, kind } => {
                 self.node_addresses.insert(*address, *kind);
             }
-            Step::PutEndpoint(endpoint) => {
+            Step::PutEndpoint(endpoint) | Step::ReplaceEndpoint { endpoint, .. } => {
                 self.endpoints.insert(endpoint.ifindex, *endpoint);
             }
-            Step::BumpEpoch { .. } => {}
+            Step::AdoptFlows { .. } | Step::BumpEpoch { .. } => {}
             Step::DeleteEndpoint { ifindex, .. } => {
                 self.endpoints.remove(ifindex);
             }
@@ -90,6 +90,11 @@ impl Actual {
     #[must_use]
     pub fn endpoints(&self) -> &BTreeMap<u32, Endpoint> {
         &self.endpoints
+    }
+
+    /// Addresses of nodes, and whose they are.
+    pub fn node_addresses(&self) -> impl Iterator<Item = (IpAddr, NodeKind)> + '_ {
+        self.node_addresses.iter().map(|(address, kind)| (*address, *kind))
     }
 
     /// Entries of an allow map.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use policy_common::{
-    endpoint::{Endpoint, MAY_SPOOF},
+    endpoint::{Endpoint, MAY_SPOOF, TRACKING},
     limits,
 };
 
@@ -22,6 +22,8 @@ pub(super) struct Matched<'a> {
     pub(super) desired: &'a DesiredEndpoint,
     /// What the kernel has there for the same pod.
     pub(super) old: Option<&'a Endpoint>,
+    /// What the kernel has there for another pod.
+    pub(super) replaced: Option<&'a Endpoint>,
     /// What it shall have, without contents.
     pub(super) new: Endpoint,
 }
@@ -31,8 +33,35 @@ pub(super) struct Matching<'a> {
     pub(super) matched: Vec<Matched<'a>>,
     pub(super) pods_without_interface: Vec<ObjectName>,
     pub(super) interfaces_without_pod: Vec<u32>,
-    /// Endpoints of pods that are gone.
+    /// Endpoints of pods that are gone, and nobody in their place.
     pub(super) gone: Vec<&'a Endpoint>,
+}
+
+impl Matched<'_> {
+    /// Whether something shall isolate the pod, and nothing did so far: its connections are yet
+    /// to be learned.
+    pub(super) fn begins(&self) -> bool {
+        let was_open = self.old.is_none_or(|old| old.ingress | old.egress == 0);
+        self.is_isolated() && self.replaced.is_none() && was_open
+    }
+
+    /// Whether something shall isolate the pod.
+    pub(super) fn is_isolated(&self) -> bool {
+        self.desired.ingress.is_some() || self.desired.egress.is_some()
+    }
+
+    /// The endpoint while everything passes and is recorded.
+    pub(super) fn tracked(&self) -> Endpoint {
+        Endpoint { flags: self.new.flags | TRACKING, ..self.new }
+    }
+
+    /// The endpoint with nothing allowed where something isolates it, by a content without entries.
+    pub(super) fn closed(&self, nothing: u32) -> Endpoint {
+        let of = |isolated: bool| if isolated { nothing } else { 0 };
+        let ingress = of(self.desired.ingress.is_some());
+        let egress = of(self.desired.egress.is_some());
+        Endpoint { ingress, egress, ..self.new }
+    }
 }
 
 /// Brings pods and interfaces together by their addresses.
@@ -82,11 +111,12 @@ pub(super) fn matching<'a>(
             continue;
         };
         let new = endpoint(interface, desired_endpoint, slot, options);
-        matched.push(Matched { desired: desired_endpoint, old, new });
+        let there = actual.endpoints.get(&interface.ifindex);
+        let replaced = if old.is_some() { None } else { there };
+        matched.push(Matched { desired: desired_endpoint, old, replaced, new });
     }
     interfaces_without_pod.extend(starved);
-    let kept: BTreeSet<u32> =
-        matched.iter().filter_map(|matched| Some(matched.old?.ifindex)).collect();
+    let kept: BTreeSet<u32> = matched.iter().map(|matched| matched.new.ifindex).collect();
     let gone = actual.endpoints.values().filter(|old| !kept.contains(&old.ifindex)).collect();
     let lonely = desired.endpoints.keys().filter(|name| !found.contains(name));
     let pods_without_interface = lonely.cloned().collect();

@@ -96,17 +96,20 @@ impl<'a> Stages<'a> {
 
         let mut contents = Contents::new(actual, &self.old);
         let mut ways = self.first_ways(&mut contents);
-        steps.append(&mut contents.take_steps());
         let mut now: BTreeMap<u32, Endpoint> = actual.endpoints.clone();
         for old in &self.matching.gone {
             now.remove(&old.ifindex);
         }
+        let mut replaced = self.replace(&mut contents, &mut now);
+        steps.append(&mut contents.take_steps());
+        steps.append(&mut replaced);
         self.switch(&mut steps, &mut now, &ways, |way| way.first);
         self.later_ways(&mut contents, &mut ways);
         steps.append(&mut contents.take_steps());
         steps.append(&mut self.moves.first(actual, desired, &self.numbers));
         self.switch(&mut steps, &mut now, &ways, |way| way.second);
         steps.append(&mut self.moves.last(desired, &self.numbers));
+        self.track(&mut steps, &mut now);
         let mut used = BTreeSet::new();
         for (matched, [ingress, egress]) in self.matching.matched.iter().zip(&ways) {
             let (ingress, egress) = (ingress.last, egress.last);
@@ -114,8 +117,9 @@ impl<'a> Stages<'a> {
             write(&mut steps, &mut now, endpoint);
             used.extend([ingress, egress]);
         }
-        let changed = verdict::changed(self).into_iter();
-        steps.extend(changed.map(|ifindex| Step::BumpEpoch { ifindex }));
+        let changed = verdict::changed(self).into_iter().chain(self.begin());
+        let changed: BTreeSet<u32> = changed.collect();
+        steps.extend(changed.into_iter().map(|ifindex| Step::BumpEpoch { ifindex }));
         let addresses = actual.node_addresses.keys();
         let gone = addresses.filter(|address| !desired.node_addresses.contains_key(address));
         steps.extend(gone.map(|address| Step::DeleteNodeAddress(*address)));
@@ -125,6 +129,36 @@ impl<'a> Stages<'a> {
             pods_without_interface: self.matching.pods_without_interface.clone(),
             interfaces_without_pod: self.matching.interfaces_without_pod.clone(),
         }
+    }
+
+    /// Endpoints of pods that take the place of others: closed, until the tables know them.
+    fn replace(&self, contents: &mut Contents<'_>, now: &mut BTreeMap<u32, Endpoint>) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for matched in &self.matching.matched {
+            let Some(Endpoint { slot, .. }) = matched.replaced else { continue };
+            let nothing = if matched.is_isolated() { contents.number(Entries::new()) } else { 0 };
+            let endpoint = matched.closed(nothing);
+            now.insert(endpoint.ifindex, endpoint);
+            steps.push(Step::ReplaceEndpoint { slot: *slot, endpoint });
+        }
+        steps
+    }
+
+    /// Learns the connections of pods that begin to be isolated (S30).
+    fn track(&self, steps: &mut Vec<Step>, now: &mut BTreeMap<u32, Endpoint>) {
+        for matched in self.matching.matched.iter().filter(|matched| matched.begins()) {
+            write(steps, now, matched.tracked());
+        }
+        let interfaces: BTreeSet<u32> = self.begin().collect();
+        if !interfaces.is_empty() {
+            steps.push(Step::AdoptFlows { interfaces });
+        }
+    }
+
+    /// Interfaces of pods that begin to be isolated.
+    fn begin(&self) -> impl Iterator<Item = u32> + '_ {
+        let begin = self.matching.matched.iter().filter(|matched| matched.begins());
+        begin.map(|matched| matched.new.ifindex)
     }
 
     /// Contents for the time before the tables change.

@@ -1,6 +1,6 @@
 //! A step of a plan: one write that the kernel does atomically.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnetwork::IpNetwork;
 use policy_common::{
@@ -52,7 +52,20 @@ pub enum Step {
     },
     /// Writes an endpoint, and `slots` for a new one; then attaches the classifiers where they are not.
     PutEndpoint(Endpoint),
-    /// Adds one to the epoch of an interface: its flows are judged anew.
+    /// Writes the endpoint of another pod over one, whose flows and counters go.
+    ReplaceEndpoint {
+        /// Slot of the one that goes.
+        slot: u32,
+        /// The one that comes.
+        endpoint: Endpoint,
+    },
+    /// Writes into the flow tables what connection tracking knows of endpoints that record by now
+    /// and let everything pass (S30).
+    AdoptFlows {
+        /// Host-side interfaces.
+        interfaces: BTreeSet<u32>,
+    },
+    /// Begins a new epoch of an interface: its flows are judged anew.
     BumpEpoch {
         /// Host-side interface.
         ifindex: u32,

@@ -3,6 +3,7 @@
 mod cluster;
 mod isolation;
 mod many;
+mod owners;
 mod peers;
 mod plans;
 mod ports;

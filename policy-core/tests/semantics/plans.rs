@@ -1,10 +1,10 @@
 //! Changes: what a plan writes, and what it leaves alone.
 
-use policy_common::endpoint::MAY_SPOOF;
+use policy_common::endpoint::{MAY_SPOOF, TRACKING};
 use policy_core::{
     compile::{Scope, compile},
     model::{ObjectName, Protocol},
-    plan::{Actual, Interface, Interfaces, Plan, PlanOptions, Step, plan},
+    plan::{Actual, Interface, Interfaces, Plan, PlanOptions, Step, close_newcomers, plan},
 };
 
 use crate::cluster::{
@@ -45,6 +45,11 @@ fn words(plan: &Plan) -> Vec<String> {
         Step::PutBlock { block, identity } => format!("{block} is {identity}"),
         Step::PutFrontend { frontend, identity } => format!("{} is {identity}", frontend.address),
         Step::PutNodeAddress { address, kind } => format!("{kind:?} node {address}"),
+        Step::PutEndpoint(e) if e.flags & TRACKING != 0 => format!("track {}", e.ifindex),
+        Step::AdoptFlows { interfaces } => format!("adopt {interfaces:?}"),
+        Step::ReplaceEndpoint { endpoint: e, .. } => {
+            format!("another endpoint {} {} {}", e.ifindex, e.ingress, e.egress)
+        }
         Step::PutEndpoint(e) => format!("endpoint {} {} {}", e.ifindex, e.ingress, e.egress),
         Step::BumpEpoch { ifindex } => format!("bump {ifindex}"),
         Step::DeleteEndpoint { ifindex, .. } => format!("no endpoint {ifindex}"),
@@ -63,12 +68,13 @@ fn from(app: &str, port: u16) -> policy_core::model::Rule {
 }
 
 #[test]
-fn s49_first_isolation_is_one_write_of_the_endpoint() {
+fn s30_first_isolation_waits_until_the_connections_are_known() {
     let mut actual = Actual::default();
     go(&mut actual, &mk_cluster());
     let isolated = mk_cluster().policy("x/p", mk_ingress("app=a", vec![from("b", 80)]));
     let plan = go(&mut actual, &isolated);
-    assert_eq!(words(&plan), ["content 1", "10.0.0.2 is 1", "endpoint 11 1 0", "bump 11"]);
+    let last = ["track 11", "adopt {11}", "endpoint 11 1 0", "bump 11"];
+    assert_eq!(words(&plan), [&["content 1", "10.0.0.2 is 1"], &last[..]].concat());
 }
 
 #[test]
@@ -86,7 +92,8 @@ fn s29_only_endpoints_with_another_verdict_are_bumped() {
     go(&mut actual, &cluster);
     let more = cluster.clone().policy("x/q", mk_ingress("app=b", vec![from("c", 80)]));
     let plan = go(&mut actual, &more);
-    assert_eq!(words(&plan), ["content 2", "10.0.0.3 is 2", "endpoint 12 2 0", "bump 12"]);
+    let last = ["track 12", "adopt {12}", "endpoint 12 2 0", "bump 12"];
+    assert_eq!(words(&plan), [&["content 2", "10.0.0.3 is 2"], &last[..]].concat());
     let other_port = more.policy("x/p", mk_ingress("app=a", vec![from("b", 81)]));
     let plan = go(&mut actual, &other_port);
     assert_eq!(words(&plan), ["content 3", "endpoint 11 3 0", "bump 11", "no content 1"]);
@@ -251,4 +258,37 @@ fn s08_a_new_interface_of_a_pod_is_enforced_beside_the_old_one() {
     let isolation = |ifindex| actual.endpoints()[&ifindex].ingress;
     assert_ne!(isolation(4), 0);
     assert_eq!(isolation(4), isolation(12));
+}
+
+#[test]
+fn s08_a_pod_at_the_interface_of_another_is_closed_until_its_policies_are_in_place() {
+    let cluster = mk_cluster().policy("x/p", mk_ingress("app=b", vec![from("a", 80)]));
+    let mut actual = Actual::default();
+    go(&mut actual, &cluster);
+    let mut other = cluster.pod("x/d", mk_pod("app=b", &["10.0.0.9"]));
+    other.0.pods.remove(&ObjectName::new("x", "b"));
+    let (desired, _) = compile(&other.0, Scope::Node("n1"));
+    let found = [(11, &["10.0.0.1"][..]), (12, &["10.0.0.9"]), (13, &["10.0.0.3"])];
+    let plan = plan(&mut actual, &desired, &interfaces_with(&found), PlanOptions::default());
+    let want = ["content 2", "another endpoint 12 2 0", "endpoint 12 1 0", "no content 2"];
+    assert_eq!(words(&plan), want);
+}
+
+#[test]
+fn s26_where_a_plan_fails_new_pods_are_closed_and_the_others_stay_as_they_are() {
+    let isolated = |app: &str| mk_ingress(&format!("app={app}"), vec![from("a", 80)]);
+    let cluster = mk_cluster().policy("x/p", isolated("b"));
+    let mut actual = Actual::default();
+    let (desired, _) = compile(&cluster.0, Scope::Node("n1"));
+    let few = interfaces_with(&[(12, &["10.0.0.2"])]);
+    let before = plan(&mut actual, &desired, &few, PlanOptions::default());
+    before.steps.iter().for_each(|step| actual.apply(step));
+    let cluster = cluster.policy("x/q", isolated("c"));
+    let (desired, _) = compile(&cluster.0, Scope::Node("n1"));
+    let close = |actual: &Actual, interfaces: &Interfaces| {
+        let steps = close_newcomers(actual, &desired, interfaces, PlanOptions::default());
+        words(&Plan { steps, ..Plan::default() })
+    };
+    assert_eq!(close(&actual, &interfaces()), ["content 2", "endpoint 13 2 0"]);
+    assert_eq!(close(&actual, &few), [""; 0], "nobody is new");
 }

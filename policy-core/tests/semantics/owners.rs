@@ -1,0 +1,46 @@
+//! Whose an address is.
+
+use policy_core::{model::ObjectName, owner::Owners};
+
+use crate::cluster::{Cluster, ip, mk_pod};
+
+fn pod(uid: &str, addresses: &[&str]) -> policy_core::model::Pod {
+    policy_core::model::Pod { uid: uid.into(), ..mk_pod("app=a", addresses) }
+}
+
+#[test]
+fn s08_an_address_changes_its_owner_by_uid_and_not_by_labels() {
+    let start = Cluster::default().pod("x/a", pod("1", &["10.0.0.1", "fd00::1"]));
+    let without = |cluster: &Cluster, name: &str| {
+        let mut cluster = cluster.clone();
+        cluster.0.pods.remove(&ObjectName::new("x", name));
+        cluster
+    };
+    let both = start.clone().pod("x/b", pod("2", &["10.0.0.1"]));
+    #[rustfmt::skip]
+    let cases = [
+        ("the same pod, another label", start.clone().pod("x/a", policy_core::model::Pod {
+            labels: std::collections::BTreeMap::new(), ..pod("1", &["10.0.0.1", "fd00::1"]) }), vec![]),
+        ("another pod of the same name", start.clone().pod("x/a", pod("2", &["10.0.0.1", "fd00::1"])),
+            vec!["10.0.0.1", "fd00::1"]),
+        ("another pod beside it", both.clone(), vec!["10.0.0.1"]),
+        ("it is gone", without(&start, "a"), vec!["10.0.0.1", "fd00::1"]),
+        ("another pod elsewhere", start.clone().pod("x/b", pod("2", &["10.0.0.2"])), vec![]),
+    ];
+    for (claim, next, want) in cases {
+        let mut owners = Owners::default();
+        assert!(owners.update(&start.0).is_empty(), "nobody had them");
+        let want = want.into_iter().map(ip).collect();
+        assert_eq!(owners.update(&next.0), want, "{claim}");
+        assert!(owners.update(&next.0).is_empty(), "{claim}, once");
+    }
+    let mut owners = Owners::default();
+    owners.update(&start.0);
+    owners.update(&both.0);
+    let late = owners.update(&without(&both, "a").0);
+    assert_eq!(
+        late,
+        [ip("fd00::1")].into(),
+        "the late delete of the old pod leaves the new one alone"
+    );
+}
