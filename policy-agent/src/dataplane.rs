@@ -50,6 +50,8 @@ pub struct Dataplane {
     maps: Maps,
     content_types: ContentTypes,
     events: Option<Events>,
+    /// The highest number in `epochs`: no two words ever hold the same.
+    newest_epoch: u32,
     /// Whether no classifier runs that may know an endpoint as it was before.
     settled: bool,
     /// Where all this is pinned, if it is.
@@ -76,12 +78,14 @@ impl Dataplane {
         }
         let events = maps::take_events(&mut ebpf)?;
         let classifiers = Classifiers::load(ebpf, options)?;
+        let newest_epoch = maps.epochs.values()?.into_iter().max().unwrap_or_default();
         Ok(Self {
             attachments: BTreeMap::new(),
             classifiers,
             maps,
             content_types: ContentTypes::load().map_err(DataplaneError::ContentTypes)?,
             events: Some(events),
+            newest_epoch,
             settled: true,
             pins: None,
             committed: true,

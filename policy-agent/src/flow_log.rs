@@ -5,17 +5,15 @@
 
 mod attribution;
 mod line;
-mod rate;
 mod sink;
 
-use std::{io, path::PathBuf, time::Instant};
+use std::{io, path::PathBuf};
 
 use policy_common::drops::DropRecord;
 use thiserror::Error;
 
 pub use attribution::Attribution;
 
-use rate::Rates;
 use sink::Sink;
 
 /// Where the flow log goes.
@@ -52,7 +50,6 @@ pub enum FlowLogError {
 pub struct FlowLog {
     sink: Option<Sink>,
     attribution: Attribution,
-    rates: Rates,
 }
 
 impl FlowLog {
@@ -63,7 +60,7 @@ impl FlowLog {
     /// [`FlowLogError`].
     pub fn open(target: &Target) -> Result<Self, FlowLogError> {
         let sink = Sink::open(target)?;
-        Ok(Self { sink, attribution: Attribution::default(), rates: Rates::default() })
+        Ok(Self { sink, attribution: Attribution::default() })
     }
 
     /// From now on records are told by what this says.
@@ -71,11 +68,10 @@ impl FlowLog {
         self.attribution = attribution;
     }
 
-    /// Writes a record, unless its endpoint has had too many in short time.
+    /// Writes a record.
     pub fn write(&mut self, record: &DropRecord) {
         let Some(sink) = &mut self.sink else { return };
-        let Some(left_out) = self.rates.admit(record.ifindex, Instant::now()) else { return };
-        let line = line::of(record, &self.attribution, left_out);
+        let line = line::of(record, &self.attribution);
         match serde_json::to_string(&line) {
             Ok(line) => sink.write(line),
             Err(error) => tracing::warn!("a drop record makes no line: {error}"),

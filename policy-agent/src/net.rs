@@ -5,6 +5,7 @@
 
 mod address;
 pub mod build;
+mod connections;
 mod dump;
 mod link;
 mod watch;
@@ -22,6 +23,7 @@ use tokio::task::JoinHandle;
 
 use link::{Link, Peer};
 
+pub use connections::Connections;
 pub use watch::Changes;
 
 /// How often a link that hides its peer is asked again.
@@ -30,8 +32,8 @@ const ATTEMPTS: usize = 3;
 /// What went wrong while the kernel was asked for links and addresses.
 #[derive(Debug, Error)]
 pub enum NetError {
-    /// No socket, or the kernel has no strict checking (before 4.20).
-    #[error("cannot open an rtnetlink socket with strict checking")]
+    /// No socket, or for links the kernel has no strict checking (before 4.20).
+    #[error("cannot open a netlink socket")]
     Open(#[source] io::Error),
     /// The socket's task has ended.
     #[error("the rtnetlink socket is gone while dumping {what}")]

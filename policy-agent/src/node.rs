@@ -1,19 +1,21 @@
 //! A node under control: discover, compile, plan, apply.
 
-use std::{borrow::Cow, collections::BTreeSet, net::IpAddr, path::PathBuf};
+use std::{borrow::Cow, collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
 
 use policy_core::{
+    adopt,
     compile::{Scope, compile},
     desired::{Desired, NodeKind},
     fault::Fault,
     model::{ObjectName, Snapshot},
-    plan::{Actual, Interface, Plan, PlanOptions, Step, plan},
+    owner::Owners,
+    plan::{Actual, Interface, Plan, PlanOptions, Step, close_newcomers, plan},
 };
 use thiserror::Error;
 
 use crate::{
     dataplane::{Act, Capacities, Dataplane, DataplaneError, Options, Parts, UnknownEndpoints},
-    net::{NetError, Network},
+    net::{Connections, NetError, Network},
 };
 
 /// What a node is started with.
@@ -27,16 +29,21 @@ pub struct NodeConfig {
     pub unknown_endpoints: UnknownEndpoints,
     /// Sizes of the maps.
     pub capacities: Capacities,
+    /// Time in which an interface that dropped a burst may have one more drop record; zero where
+    /// every drop has one.
+    pub record_interval: Duration,
     /// Folder of a bpffs where enforcement goes on without the agent (S48); `None` where it ends
     /// with it.
     pub pins: Option<PathBuf>,
 }
 
 impl NodeConfig {
-    /// Everything in place, unknown endpoints pass, maps of the usual size.
+    /// Everything in place, unknown endpoints pass, maps of the usual size, a record of every drop.
     pub fn new(node: impl Into<String>) -> Self {
-        let Options { parts, unknown_endpoints, capacities, clsact: _ } = Options::default();
-        Self { node: node.into(), parts, unknown_endpoints, capacities, pins: None }
+        let Options { parts, unknown_endpoints, capacities, record_interval, clsact: _ } =
+            Options::default();
+        let (node, pins) = (node.into(), None);
+        Self { node, parts, unknown_endpoints, capacities, record_interval, pins }
     }
 }
 
@@ -71,6 +78,9 @@ pub enum NodeError {
         #[source]
         source: Box<DataplaneError>,
     },
+    /// Flows of addresses that are another pod's by now are still there.
+    #[error("cannot forget the flows of addresses that changed hands")]
+    Forget(#[source] Box<DataplaneError>),
     /// What an agent before this one attached has its programs still.
     #[error("cannot take over what is attached")]
     Commit(#[source] Box<DataplaneError>),
@@ -86,6 +96,11 @@ pub enum NodeError {
 pub struct Node {
     name: String,
     network: Network,
+    connections: Connections,
+    /// Whose the cluster's addresses are.
+    owners: Owners,
+    /// Addresses that changed hands, and whose flows are yet to be forgotten.
+    forget: BTreeSet<IpAddr>,
     dataplane: Dataplane,
     actual: Actual,
     desired: Desired,
@@ -109,9 +124,11 @@ impl Node {
     ///
     /// [`NodeError::Load`], [`NodeError::Discover`].
     pub fn start(config: NodeConfig) -> Result<Self, NodeError> {
-        let NodeConfig { node: name, parts, unknown_endpoints, capacities, pins } = config;
+        let NodeConfig { node: name, parts, unknown_endpoints, capacities, record_interval, pins } =
+            config;
         let network = Network::open()?;
-        let options = Options { parts, unknown_endpoints, capacities, clsact: false };
+        let options =
+            Options { parts, unknown_endpoints, capacities, record_interval, clsact: false };
         let loaded = match &pins {
             Some(folder) => Dataplane::adopt(options, folder),
             None => Dataplane::load(options).map(|dataplane| (dataplane, Vec::new())),
@@ -124,6 +141,9 @@ impl Node {
         Ok(Self {
             name,
             network,
+            connections: Connections::open()?,
+            owners: Owners::default(),
+            forget: BTreeSet::new(),
             dataplane,
             actual,
             desired: Desired::default(),
@@ -142,23 +162,32 @@ impl Node {
         let discovered = self.network.discover().await?;
         let mut interfaces = discovered.interfaces;
         let snapshot = at_every_address(snapshot, &self.name, &discovered.node_addresses);
+        self.forget.extend(self.owners.update(&snapshot));
+        if !self.forget.is_empty() {
+            let forgotten = self.dataplane.forget_flows(&self.forget);
+            forgotten.map_err(|source| NodeError::Forget(Box::new(source)))?;
+            self.forget.clear();
+        }
         let (mut desired, faults) = compile(&snapshot, Scope::Node(&self.name));
         let own = discovered.node_addresses.into_iter();
         desired.node_addresses.extend(own.map(|address| (address, NodeKind::Own)));
         let Plan { steps, pods_without_interface, interfaces_without_pod } =
             plan(&mut self.actual, &desired, &interfaces, self.options);
-        for step in &steps {
-            self.dataplane.apply(step).map_err(|source| NodeError::Step {
-                step: Box::new(step.clone()),
-                source: Box::new(source),
-            })?;
-            self.actual.apply(step);
+        let held_back = self.carry_out(&steps).await;
+        if let Err(error) = held_back {
+            let newcomers = close_newcomers(&self.actual, &desired, &interfaces, self.options);
+            // The first failure is the one to tell.
+            let _ = self.carry_out(&newcomers).await;
+            return Err(error);
         }
         self.desired = desired;
         self.dataplane.commit().map_err(|source| NodeError::Commit(Box::new(source)))?;
         if self.guards {
             let unknown = interfaces_without_pod.iter().copied().collect();
             self.dataplane.guard(&unknown).map_err(|source| NodeError::Guard(Box::new(source)))?;
+        }
+        if let Ok(Some(error)) = held_back {
+            return Err(error);
         }
         Ok(Reconciled {
             faults,
@@ -169,6 +198,54 @@ impl Node {
                 .filter_map(|ifindex| interfaces.remove(ifindex))
                 .collect(),
         })
+    }
+
+    /// Carries out steps. An interface of a new pod that cannot be attached to holds up no other:
+    /// the first such failure is returned when all else is done.
+    async fn carry_out(&mut self, steps: &[Step]) -> Result<Option<NodeError>, NodeError> {
+        let mut held_back = None;
+        for step in steps {
+            if let Err(source) = self.dataplane.apply(step) {
+                let (step, source) = (Box::new(step.clone()), Box::new(source));
+                let error = NodeError::Step { step, source };
+                if !self.is_newcomer(&error) {
+                    return Err(error);
+                }
+                held_back.get_or_insert(error);
+                continue;
+            }
+            self.actual.apply(step);
+            if let Step::AdoptFlows { interfaces } = step {
+                self.adopt_flows(interfaces).await;
+            }
+        }
+        Ok(held_back)
+    }
+
+    fn is_newcomer(&self, error: &NodeError) -> bool {
+        let NodeError::Step { step, .. } = error else { return false };
+        matches!(&**step, Step::PutEndpoint(new) if !self.actual.endpoints().contains_key(&new.ifindex))
+    }
+
+    /// Writes what connection tracking knows of pods that are about to be isolated. Where it cannot
+    /// be asked, they are isolated all the same.
+    async fn adopt_flows(&mut self, interfaces: &BTreeSet<u32>) {
+        let connections = match self.connections.list().await {
+            Ok(connections) => connections,
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "connections from before are not known");
+                return;
+            }
+        };
+        let own = self.actual.node_addresses();
+        let own = own.filter_map(|(address, kind)| (kind == NodeKind::Own).then_some(address));
+        let endpoints = self.actual.endpoints();
+        let flows = adopt::flows(&connections, interfaces, endpoints, &own.collect());
+        if let Err(error) = self.dataplane.adopt_flows(&flows) {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "not all connections from before are recorded");
+        }
     }
 
     /// The kernel's side, for drop records and counters.

@@ -1,6 +1,6 @@
 //! `policy-agent run`.
 
-use std::{fs, io, path::PathBuf};
+use std::{fs, io, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use policy_cli::{exit, terminal};
@@ -67,6 +67,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", default_value = "-")]
     flow_log: PathBuf,
 
+    /// Dropped packets of one pod that are told in a second, beyond a burst of 100; 0 for all. Every
+    /// one is counted
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    max_drop_records: u32,
+
     /// How log lines look on standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
@@ -123,6 +128,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         pin_dir,
         max_flows,
         flow_log,
+        max_drop_records,
         log_format: _,
     } = arguments;
     let node = match node {
@@ -135,7 +141,14 @@ fn run(arguments: Arguments) -> Result<(), Error> {
     };
     let pins = Some(pin_dir);
     let capacities = Capacities { flows: max_flows, ..Capacities::default() };
-    let node = NodeConfig { unknown_endpoints, capacities, pins, ..NodeConfig::new(node) };
+    let record_interval = Duration::from_secs(1).checked_div(max_drop_records).unwrap_or_default();
+    let node = NodeConfig {
+        unknown_endpoints,
+        capacities,
+        record_interval,
+        pins,
+        ..NodeConfig::new(node)
+    };
     let flow_log = match flow_log.to_str() {
         Some("-") => Target::Stdout,
         Some("off") => Target::Off,

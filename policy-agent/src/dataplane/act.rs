@@ -36,6 +36,14 @@ impl fmt::Display for Act<'_> {
                 "write endpoint {} (slot {}, ingress {}, egress {})",
                 endpoint.ifindex, endpoint.slot, endpoint.ingress, endpoint.egress
             ),
+            Step::ReplaceEndpoint { slot, endpoint } => write!(
+                f,
+                "write endpoint {} (slot {}, ingress {}, egress {}) over that of slot {slot}",
+                endpoint.ifindex, endpoint.slot, endpoint.ingress, endpoint.egress
+            ),
+            Step::AdoptFlows { interfaces } => {
+                write!(f, "wait until connections of {} endpoints are recorded", interfaces.len())
+            }
             Step::BumpEpoch { ifindex } => write!(f, "begin a new epoch of endpoint {ifindex}"),
             Step::DeleteEndpoint { ifindex, slot } => {
                 write!(f, "delete endpoint {ifindex} (slot {slot})")

@@ -109,6 +109,7 @@ impl Dataplane {
     /// Fills new maps from those of before, so far as they are about endpoints that are attached.
     fn copy(&mut self, before: &Maps) -> Result<(), DataplaneError> {
         self.maps.copy_words(before)?;
+        self.newest_epoch = self.maps.epochs.values()?.into_iter().max().unwrap_or_default();
         let folder = self.pins.as_ref().and_then(Pins::maps_before);
         let mut steps = read::tables(before)?;
         if let Some(folder) = folder {

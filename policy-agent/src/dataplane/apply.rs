@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use policy_common::{
-    endpoint::{Endpoint, OTHER_NODE, OWN_NODE},
+    endpoint::{Endpoint, OTHER_NODE, OWN_NODE, TRACKING},
     frontend::Frontend,
     identity::Identity,
     limits,
@@ -29,10 +29,24 @@ impl Dataplane {
     /// When the kernel refuses. What the step is about is then as it was before: an endpoint that
     /// was new has no entry and no classifier.
     pub fn apply(&mut self, step: &Step) -> Result<(), DataplaneError> {
-        if matches!(step, Step::PutEndpoint(_) | Step::DeleteEndpoint { .. }) {
-            self.settled = false;
-        } else if !matches!(step, Step::BumpEpoch { .. }) {
-            self.settle()?;
+        match step {
+            Step::PutEndpoint(_) | Step::ReplaceEndpoint { .. } | Step::DeleteEndpoint { .. } => {
+                self.settled = false;
+            }
+            Step::BumpEpoch { .. } => {}
+            Step::PutPortChunk(_)
+            | Step::PutContent { .. }
+            | Step::PutIdentity { .. }
+            | Step::PutBlock { .. }
+            | Step::PutFrontend { .. }
+            | Step::PutNodeAddress { .. }
+            | Step::AdoptFlows { .. }
+            | Step::DeleteFrontend(_)
+            | Step::DeleteBlock(_)
+            | Step::DeleteIdentity(_)
+            | Step::DeleteNodeAddress(_)
+            | Step::DeleteContent { .. }
+            | Step::DeletePortBitmap { .. } => self.settle()?,
         }
         let folder = self.pins.as_ref().map(Pins::maps);
         let maps = &mut self.maps;
@@ -56,6 +70,9 @@ impl Dataplane {
                 maps.node_addresses.put(&key::address(*address), &kind)
             }
             Step::PutEndpoint(endpoint) => self.put_endpoint(*endpoint),
+            Step::ReplaceEndpoint { slot, endpoint } => self.replace_endpoint(*slot, *endpoint),
+            // What there is to adopt, connection tracking knows, and not the maps.
+            Step::AdoptFlows { .. } => Ok(()),
             Step::BumpEpoch { ifindex } => self.bump_epoch(*ifindex),
             Step::DeleteEndpoint { ifindex, slot } => self.delete_endpoint(*ifindex, *slot),
             Step::DeleteFrontend(frontend) => maps.frontends.delete(&key::frontend(frontend)),
@@ -120,7 +137,13 @@ impl Dataplane {
     /// Writes an endpoint, and puts a new one under the classifiers.
     fn put_endpoint(&mut self, endpoint: Endpoint) -> Result<(), DataplaneError> {
         let ifindex = endpoint.ifindex;
-        if endpoint.ingress | endpoint.egress != 0 && self.epoch(ifindex)? == 0 {
+        let tracks = endpoint.flags & TRACKING != 0;
+        if tracks && self.maps.endpoints.get(&ifindex)?.is_some() {
+            // What was recorded when it was last isolated may be of connections that ended since.
+            flows::delete_of_interface(&mut self.maps, ifindex)?;
+        }
+        let looks = tracks || endpoint.ingress | endpoint.egress != 0;
+        if looks && self.epoch(ifindex)? == 0 {
             // From here on the classifiers look for the flows of this interface.
             self.bump_epoch(ifindex)?;
         }
@@ -146,12 +169,30 @@ impl Dataplane {
         }
     }
 
+    /// Writes the endpoint of another pod; the classifiers stay.
+    fn replace_endpoint(&mut self, slot: u32, endpoint: Endpoint) -> Result<(), DataplaneError> {
+        let ifindex = endpoint.ifindex;
+        self.put_endpoint(endpoint)?;
+        if slot != endpoint.slot && self.maps.slots.get(slot)? == ifindex {
+            self.maps.slots.set(slot, &0)?;
+        }
+        // Until here the classifiers could still write a flow of the pod of before.
+        self.settled = false;
+        self.settle()?;
+        self.forget_counts(ifindex)
+    }
+
     /// Takes the classifiers off an interface and forgets what they knew of it (S8).
     fn delete_endpoint(&mut self, ifindex: u32, slot: u32) -> Result<(), DataplaneError> {
         if let Some(attachment) = self.attachments.remove(&ifindex) {
             attachment.detach(ifindex)?;
         }
         self.forget_endpoint(ifindex, slot)?;
+        self.forget_counts(ifindex)
+    }
+
+    /// Forgets flows and counters of an interface.
+    fn forget_counts(&mut self, ifindex: u32) -> Result<(), DataplaneError> {
         flows::delete_of_interface(&mut self.maps, ifindex)?;
         self.maps.drops.delete_where(|key| key.ifindex == ifindex)
     }
@@ -169,10 +210,11 @@ impl Dataplane {
         self.maps.epochs.get(epoch_word(ifindex))
     }
 
-    /// Adds one, past 0, which means that nobody is isolated. Nobody else writes the word.
+    /// Gives the word a number that none ever had: never 0, which means that nobody is isolated.
+    /// Nobody else writes the words.
     fn bump_epoch(&mut self, ifindex: u32) -> Result<(), DataplaneError> {
-        let epoch = self.epoch(ifindex)?.wrapping_add(1).max(1);
-        self.maps.epochs.set(epoch_word(ifindex), &epoch)
+        self.newest_epoch = self.newest_epoch.wrapping_add(1).max(1);
+        self.maps.epochs.set(epoch_word(ifindex), &self.newest_epoch)
     }
 }
 

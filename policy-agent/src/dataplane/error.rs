@@ -21,6 +21,9 @@ pub enum DataplaneError {
         #[source]
         source: Box<EbpfError>,
     },
+    /// The kernel's clock cannot be read.
+    #[error("cannot read the clock")]
+    Clock(#[source] Errno),
     /// The object and this binary were not built from the same sources.
     #[error("the eBPF object has no map `{map}`")]
     MapMissing {

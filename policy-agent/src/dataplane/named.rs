@@ -87,13 +87,21 @@ impl<K: Pod + Debug, V: Pod> Hash<K, V> {
 
     /// Copies entries; what is there already stays where `flags` say so.
     pub(super) fn copy(&mut self, from: &Self, flags: u64) -> Result<(), DataplaneError> {
-        for (key, value) in from.entries()? {
-            match self.map.insert(key, value, flags) {
-                Err(source) if errno(&source) == Some(libc::EEXIST) => {}
-                result => result.map_err(|source| self.refused(key, source))?,
-            }
+        let mut entries = from.entries()?.into_iter();
+        entries.try_for_each(|(key, value)| self.put_with(&key, &value, flags))
+    }
+
+    /// Writes an entry; what is there already stays where `flags` say so.
+    pub(super) fn put_with(
+        &mut self,
+        key: &K,
+        value: &V,
+        flags: u64,
+    ) -> Result<(), DataplaneError> {
+        match self.map.insert(key, value, flags) {
+            Err(source) if errno(&source) == Some(libc::EEXIST) => Ok(()),
+            result => result.map_err(|source| self.refused(key, source)),
         }
-        Ok(())
     }
 
     /// Reads an entry if there is one.
@@ -161,6 +169,11 @@ impl<V: Pod> Named<Array<MapData, V>> {
     pub(super) fn copy(&mut self, from: &Self) -> Result<(), DataplaneError> {
         (0..self.capacity.min(from.capacity))
             .try_for_each(|index| self.set(index, &from.get(index)?))
+    }
+
+    /// Every element.
+    pub(super) fn values(&self) -> Result<Vec<V>, DataplaneError> {
+        (0..self.capacity).map(|index| self.get(index)).collect()
     }
 
     /// Reads an element.

@@ -91,12 +91,11 @@ pub(super) fn load(options: &Options) -> Result<Ebpf, DataplaneError> {
 fn load_with(options: &Options, pins: Vec<(&str, PathBuf)>) -> Result<Ebpf, DataplaneError> {
     let drop_unknown = u8::from(options.unknown_endpoints == UnknownEndpoints::Drop);
     let handle_ipv6 = u8::from(options.parts.ipv6);
+    let record_interval = u64::try_from(options.record_interval.as_nanos()).unwrap_or(u64::MAX);
     let mut loader = EbpfLoader::new();
-    loader.override_global("DROP_UNKNOWN", &drop_unknown, true).override_global(
-        "HANDLE_IPV6",
-        &handle_ipv6,
-        true,
-    );
+    loader.override_global("DROP_UNKNOWN", &drop_unknown, true);
+    loader.override_global("HANDLE_IPV6", &handle_ipv6, true);
+    loader.override_global("RECORD_INTERVAL", &record_interval, true);
     for (name, capacity) in capacities(&options.capacities) {
         loader.map_max_entries(name, capacity);
     }

@@ -1,5 +1,7 @@
 //! What is chosen when the classifiers are loaded.
 
+use std::time::Duration;
+
 use policy_common::limits;
 
 /// What happens at an interface whose pod is not known.
@@ -70,6 +72,9 @@ pub struct Options {
     pub unknown_endpoints: UnknownEndpoints,
     /// Sizes of the maps.
     pub capacities: Capacities,
+    /// Time in which an interface that dropped a burst may have one more drop record; zero where
+    /// every drop has one.
+    pub record_interval: Duration,
     /// Attach by filters of a clsact qdisc even where the kernel has TCX links.
     pub clsact: bool,
 }

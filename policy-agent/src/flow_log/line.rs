@@ -40,9 +40,9 @@ pub(super) struct Line<'a> {
     interface: u32,
     /// Policies that isolate the pod in this direction.
     policies: Vec<Policy<'a>>,
-    /// Records of this pod that were left out before this one.
+    /// Dropped packets of this pod since its last line that have none.
     #[serde(skip_serializing_if = "is_zero")]
-    left_out: u64,
+    left_out: u32,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -70,7 +70,7 @@ struct Policy<'a> {
 }
 
 /// Tells a record.
-pub(super) fn of<'a>(record: &DropRecord, attribution: &'a Attribution, left_out: u64) -> Line<'a> {
+pub(super) fn of<'a>(record: &DropRecord, attribution: &'a Attribution) -> Line<'a> {
     let egress = record.direction == Direction::Egress as u8;
     let direction = if egress { Direction::Egress } else { Direction::Ingress };
     let is_ip = matches!(record.ether_type, IPV4 | IPV6);
@@ -95,7 +95,7 @@ pub(super) fn of<'a>(record: &DropRecord, attribution: &'a Attribution, left_out
         length: record.length,
         interface: record.ifindex,
         policies: policies.iter().map(Policy::of).collect(),
-        left_out,
+        left_out: record.withheld,
     }
 }
 
@@ -145,6 +145,6 @@ fn wall_clock(then: u64) -> Timestamp {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands on references")]
-fn is_zero(count: &u64) -> bool {
+fn is_zero(count: &u32) -> bool {
     *count == 0
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use futures::StreamExt;
+use futures::{StreamExt, stream::BoxStream};
 use netlink_packet_route::RouteNetlinkMessage;
 use rtnetlink::{
     Handle,
@@ -50,9 +50,17 @@ async fn ask(
     let mut message =
         NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(request.clone()));
     message.header.flags = NLM_F_REQUEST | flags;
-    let Ok(mut answers) = handle.clone().request(message) else {
+    let Ok(answers) = handle.clone().request(message) else {
         return Err(NetError::Closed { what });
     };
+    gather(what, answers.boxed()).await
+}
+
+/// Gathers the answers to a request; whether they belong together.
+pub(super) async fn gather<T>(
+    what: &'static str,
+    mut answers: BoxStream<'_, NetlinkMessage<T>>,
+) -> Result<(Vec<T>, bool), NetError> {
     let mut messages = Vec::new();
     let mut steady = true;
     while let Some(answer) = answers.next().await {

@@ -15,6 +15,11 @@ use crate::{
 
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// Lines so far.
+fn told(machine: &Machine) -> usize {
+    machine.said("stdout").matches('\n').count()
+}
+
 #[test]
 fn a_drop_is_told_with_both_ends_and_the_policies_that_isolate() -> Result<()> {
     let machine = Machine::new()?;
@@ -22,16 +27,17 @@ fn a_drop_is_told_with_both_ends_and_the_policies_that_isolate() -> Result<()> {
     machine.write("pod.yaml", POD)?;
     machine.write("policy.yaml", ALLOW_5000)?;
     let _agent = machine.agent(&[])?;
-    let send = |port: u16| {
+    let send = |from: u16, port: u16| {
         machine
             .pod
-            .run(async || Ok(UdpSocket::bind((POD_IP, 4000))?.send_to(b"hello", (HOST, port))?))
+            .run(async || Ok(UdpSocket::bind((POD_IP, from))?.send_to(b"hello", (HOST, port))?))
     };
-    until("a drop is told", LIMIT, || {
-        send(5001)?;
-        Ok(machine.said("stdout").ends_with('\n'))
-    })?;
-    send(5000)?;
+    // A connection that was there before is told to be revoked.
+    until("the policy is in force", LIMIT, || Ok(send(4009, 5002)? > 0 && told(&machine) > 0))?;
+    let before = told(&machine);
+    send(4000, 5001)?;
+    until("a drop is told", LIMIT, || Ok(told(&machine) > before))?;
+    send(4000, 5000)?;
     let said = machine.said("stdout");
     let line = said.lines().last().context("no line")?;
     let mut line: Value = serde_json::from_str(line)?;
