@@ -284,7 +284,7 @@ fn at_every_address<'a>(
         return Cow::Borrowed(snapshot);
     }
     let mut snapshot = snapshot.clone();
-    let known = snapshot.nodes.entry(node.to_owned()).or_default();
+    let known = &mut snapshot.nodes.entry(node.to_owned()).or_default().addresses;
     let missing: Vec<_> = addresses.iter().filter(|address| !known.contains(address)).collect();
     known.extend(missing);
     Cow::Owned(snapshot)

@@ -64,6 +64,10 @@ pub fn compile(snapshot: &Snapshot, scope: Scope<'_>) -> (Desired, Vec<Fault>) {
     let identities = identity::identities(snapshot, &lists, &mut faults);
     let stage = content::Stage {
         snapshot,
+        node: match scope {
+            Scope::Node(node) => Some(node),
+            Scope::Cluster => None,
+        },
         subjects: &in_force.subjects,
         policies: &policies,
         names: in_force.policies.iter().map(|forced| &forced.name).collect(),
@@ -106,8 +110,9 @@ pub fn compile(snapshot: &Snapshot, scope: Scope<'_>) -> (Desired, Vec<Fault>) {
 fn node_addresses(snapshot: &Snapshot, scope: Scope<'_>) -> BTreeMap<IpAddr, NodeKind> {
     let Scope::Node(own) = scope else { return BTreeMap::new() };
     let others = snapshot.nodes.iter().filter(|(name, _)| *name != own);
-    let others = others.flat_map(|(_, addresses)| addresses);
-    let own = snapshot.nodes.get(own).into_iter().flatten();
-    let others = others.map(|address| (*address, NodeKind::Other));
+    let others = others.flat_map(|(_, node)| node.addresses.iter().copied());
+    let others = others.chain(snapshot.gateways(Some(own)));
+    let own = snapshot.nodes.get(own).into_iter().flat_map(|node| &node.addresses);
+    let others = others.map(|address| (address, NodeKind::Other));
     others.chain(own.map(|address| (*address, NodeKind::Own))).collect()
 }

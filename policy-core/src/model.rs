@@ -4,20 +4,22 @@
 
 mod cluster;
 mod name;
+mod node;
 mod pod;
 mod policy;
 mod port;
 mod selector;
 mod service;
 
-use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
+use std::{borrow::Cow, collections::BTreeMap};
 
 pub use cluster::{
     Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, PodSet, ProtocolMatch, Tier,
 };
 pub use name::ObjectName;
-pub use pod::{ContainerPort, Phase, Pod, is_usable};
-pub use policy::{IpBlock, NetworkPolicy, Peer, Port, PortSpec, Rule};
+pub use node::Node;
+pub use pod::{ContainerPort, Phase, Pod, Workload, is_usable};
+pub use policy::{Annotations, IpBlock, NetworkPolicy, Peer, Port, PortSpec, Rule};
 pub use policy_common::drops::Direction;
 pub use port::{Family, Protocol};
 pub use selector::{Labels, Operator, Requirement, Selector};
@@ -38,10 +40,8 @@ pub struct Snapshot {
     pub services: BTreeMap<ObjectName, Service>,
     /// `EndpointSlices` (`discovery.k8s.io/v1`).
     pub endpoint_slices: BTreeMap<ObjectName, EndpointSlice>,
-    /// Addresses of each node (`status.addresses` of the types `InternalIP` and `ExternalIP`).
-    pub nodes: BTreeMap<String, Vec<IpAddr>>,
-    /// Labels of each node; none where there is no entry.
-    pub node_labels: BTreeMap<String, Labels>,
+    /// Nodes, by name.
+    pub nodes: BTreeMap<String, Node>,
 }
 
 /// The label that every namespace has, with its name (S9).

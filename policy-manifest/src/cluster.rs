@@ -108,9 +108,8 @@ impl Cluster {
             Object::Slice(name, slice) => {
                 snapshot.endpoint_slices.extend(slice.map(|slice| (name, slice)));
             }
-            Object::Node(name, addresses, labels) => {
-                snapshot.node_labels.insert(name.clone(), labels);
-                snapshot.nodes.insert(name, addresses);
+            Object::Machine(name, machine) => {
+                snapshot.nodes.insert(name, machine);
             }
             Object::Host(name, host) => {
                 self.manifests.hosts.insert(name, host);

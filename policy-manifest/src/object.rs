@@ -9,10 +9,8 @@ mod selector;
 mod service;
 mod slice;
 
-use std::net::IpAddr;
-
 use policy_core::model::{
-    ClusterNetworkPolicy, EndpointSlice, Labels, NetworkPolicy, ObjectName, Pod,
+    ClusterNetworkPolicy, EndpointSlice, Labels, NetworkPolicy, Node as Machine, ObjectName, Pod,
 };
 pub(crate) use service::{DecodedService, Target};
 
@@ -32,8 +30,7 @@ pub(crate) enum Object {
     ClusterPolicy(String, ClusterNetworkPolicy),
     Service(ObjectName, Box<DecodedService>),
     Slice(ObjectName, Option<EndpointSlice>),
-    /// Addresses and labels.
-    Node(String, Vec<IpAddr>, Labels),
+    Machine(String, Machine),
     Host(String, Host),
     /// `apiVersion` and `kind`.
     Other(String, String),
@@ -49,7 +46,7 @@ impl Object {
             Self::ClusterPolicy(name, _) => format!("ClusterNetworkPolicy {name}"),
             Self::Service(name, _) => format!("Service {name}"),
             Self::Slice(name, _) => format!("EndpointSlice {name}"),
-            Self::Node(name, ..) => format!("Node {name}"),
+            Self::Machine(name, _) => format!("Node {name}"),
             Self::Host(name, _) => format!("Host {name}"),
             Self::Other(..) => return None,
         })
@@ -188,7 +185,7 @@ fn dispatch(kind: Kind, title: &str, object: &Map<'_>, log: &Log) -> Option<Obje
         Kind::Slice => Object::Slice(name(syntax::is_subdomain)?, slice::decode(object)),
         Kind::Node => {
             let name = cluster_name(syntax::is_subdomain)?;
-            Object::Node(name, machine::node(object), metadata::labels(object))
+            Object::Machine(name, machine::node(object))
         }
         Kind::Host => Object::Host(cluster_name(syntax::is_label)?, machine::host(object)),
     })

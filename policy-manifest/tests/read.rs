@@ -190,7 +190,7 @@ fn nodes_and_hosts() {
          {type: InternalIP, address: 192.0.2.1}, {type: ExternalIP, address: 198.51.100.1}]}}\n---\n\
          {apiVersion: policy.lab/v1alpha1, kind: Host, metadata: {name: h}, spec: {addresses: [192.0.2.9, '2001:db8::9'], ports: [{port: 53, protocol: UDP}]}}",
     );
-    assert_eq!(all.snapshot.nodes["n1"], [address("192.0.2.1"), address("198.51.100.1")]);
+    assert_eq!(all.snapshot.nodes["n1"].addresses, [address("192.0.2.1"), address("198.51.100.1")]);
     let host = &all.hosts["h"];
     assert_eq!(host.addresses, [address("192.0.2.9"), address("2001:db8::9")]);
     assert_eq!((host.ports[0].port, host.ports[0].protocol), (53, Protocol::Udp));
@@ -221,4 +221,62 @@ fn s54_a_dump_is_read_as_it_comes() {
     assert_eq!(names(snapshot.nodes.keys().cloned().collect()), "worker");
     assert_eq!(snapshot.namespaces["shop"]["team"], "true");
     assert!(all.ignored.is_empty());
+}
+
+#[test]
+fn nodes_name_the_blocks_of_their_pods() {
+    #[rustfmt::skip]
+    let cases = [
+        ("none",                "",                                                     vec![]),
+        ("several",             "podCIDR: 10.1.0.0/24, podCIDRs: [10.1.0.0/24, 'fd00:1::/64']", vec!["10.1.0.0/24", "fd00:1::/64"]),
+        ("the older field",     "podCIDR: 10.1.0.0/24",                                 vec!["10.1.0.0/24"]),
+        ("not given yet",       "podCIDR: ''",                                          vec![]),
+    ];
+    for (claim, spec, want) in cases {
+        let text =
+            format!("{{apiVersion: v1, kind: Node, metadata: {{name: n1}}, spec: {{{spec}}}}}");
+        let blocks = &manifests(&text).snapshot.nodes["n1"].pod_cidrs;
+        assert_eq!(blocks.iter().map(ToString::to_string).collect::<Vec<_>>(), want, "{claim}");
+    }
+}
+
+#[test]
+fn workloads_are_what_a_person_would_name() {
+    let owner = |kind: &str, name: &str, controller: bool| {
+        format!(
+            "{{apiVersion: apps/v1, kind: {kind}, name: {name}, uid: u, controller: {controller}}}"
+        )
+    };
+    #[rustfmt::skip]
+    let cases = [
+        ("no owner",                 vec![],                                                    None),
+        ("no controller",            vec![owner("StatefulSet", "db", false)],                   None),
+        ("the controller",           vec![owner("Node", "n", false), owner("StatefulSet", "db", true)], Some(("StatefulSet", "db"))),
+        ("a Deployment's",           vec![owner("ReplicaSet", "web-app-5d8f", true)],           Some(("Deployment", "web-app"))),
+        ("a ReplicaSet by itself",   vec![owner("ReplicaSet", "web-app", true)],                Some(("ReplicaSet", "web-app"))),
+        ("nothing but the hash",     vec![owner("ReplicaSet", "5d8f", true)],                   Some(("ReplicaSet", "5d8f"))),
+        ("another kind",             vec![owner("Rollout", "web-5d8f", true)],                  Some(("Rollout", "web-5d8f"))),
+    ];
+    for (claim, owners, want) in cases {
+        let text = format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: p, labels: {{pod-template-hash: 5d8f}}, \
+             ownerReferences: [{}]}}}}",
+            owners.join(", ")
+        );
+        let pod = &manifests(&text).snapshot.pods[&ObjectName::new("default", "p")];
+        let found = pod.workload.as_ref().map(|owner| (owner.kind.as_str(), owner.name.as_str()));
+        assert_eq!(found, want, "{claim}");
+    }
+}
+
+#[test]
+fn annotations_of_policies_are_kept() {
+    let text = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: p, annotations: \
+         {owner: team-a, kubectl.kubernetes.io/last-applied-configuration: '{}'}}}\n---\n\
+         {apiVersion: policy.networking.k8s.io/v1alpha2, kind: ClusterNetworkPolicy, metadata: {name: c, annotations: {why: audit}}, \
+         spec: {tier: Admin, priority: 1, subject: {namespaces: {}}}}";
+    let all = manifests(text).snapshot;
+    let policy = &all.policies[&ObjectName::new("default", "p")];
+    assert_eq!(policy.annotations, [("owner".to_owned(), "team-a".to_owned())].into());
+    assert_eq!(all.cluster_policies["c"].annotations["why"], "audit");
 }

@@ -71,7 +71,7 @@ fn s51_every_field_is_read() {
 #[test]
 fn s51_nodes_have_labels() {
     let labels = "{apiVersion: v1, kind: Node, metadata: {name: n1, labels: {role: edge}}}";
-    assert_eq!(snapshot(labels).node_labels["n1"]["role"], "edge");
+    assert_eq!(snapshot(labels).nodes["n1"].labels["role"], "edge");
 }
 
 #[test]

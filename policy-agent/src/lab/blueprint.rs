@@ -116,13 +116,16 @@ pub fn draw(
     if snapshot.pods.values().all(|pod| pod.addresses.is_empty()) {
         return Err(Error::NoPod);
     }
-    plan.nodes.extend(snapshot.nodes.clone());
+    let named = snapshot.nodes.iter();
+    plan.nodes.extend(named.map(|(name, node)| (name.clone(), node.addresses.clone())));
     place_host_network(&mut plan, snapshot);
     plan.hosts.clone_from(hosts);
     claim_all(&mut plan)?;
     invite(&mut plan, snapshot, strangers);
     give_node_addresses(&mut plan);
-    snapshot.nodes.clone_from(&plan.nodes);
+    for (name, addresses) in &plan.nodes {
+        snapshot.nodes.entry(name.clone()).or_default().addresses.clone_from(addresses);
+    }
     Ok(plan)
 }
 

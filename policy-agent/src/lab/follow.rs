@@ -64,11 +64,13 @@ fn keep_pods(standing: &Snapshot, changed: &mut Snapshot, note: &mut impl FnMut(
 
 /// Nodes as they were built; those have addresses that no manifest names.
 fn keep_nodes(standing: &Snapshot, changed: &mut Snapshot, note: &mut impl FnMut(&str, &str)) {
-    for (name, addresses) in &changed.nodes {
+    for (name, node) in &changed.nodes {
         let title = format!("node/{name}");
         match standing.nodes.get(name) {
             None => note(&title, "is new"),
-            Some(built) if addresses.iter().any(|address| !built.contains(address)) => {
+            Some(built)
+                if node.addresses.iter().any(|address| !built.addresses.contains(address)) =>
+            {
                 note(&title, "has other addresses");
             }
             Some(_) => {}

@@ -55,7 +55,8 @@ impl Proxy {
             }
         }
         let pods = snapshot.pods.values().filter(|pod| !pod.host_network);
-        proxy.nodes = snapshot.nodes.values().flatten().copied().collect();
+        proxy.nodes =
+            snapshot.nodes.values().flat_map(|node| node.addresses.iter().copied()).collect();
         proxy.pods = pods.flat_map(|pod| pod.addresses.iter().copied()).collect();
         proxy
     }

@@ -13,8 +13,7 @@ use policy_agent::{
 };
 use policy_common::drops::{DropKey, Reason};
 use policy_core::model::{
-    Direction, NetworkPolicy, ObjectName, Phase, Pod, Protocol, Selector, Service, ServicePort,
-    Snapshot,
+    Direction, NetworkPolicy, ObjectName, Pod, Protocol, Selector, Service, ServicePort, Snapshot,
 };
 
 use crate::namespace::{Namespace, add_addresses, end};
@@ -40,12 +39,9 @@ fn name(name: &str) -> ObjectName {
 fn pod(address: Ipv4Addr) -> Pod {
     Pod {
         uid: address.to_string(),
-        labels: BTreeMap::new(),
         node: Some("one".to_owned()),
         addresses: vec![IpAddr::V4(address)],
-        host_network: false,
-        phase: Phase::Live,
-        ports: Vec::new(),
+        ..Pod::default()
     }
 }
 

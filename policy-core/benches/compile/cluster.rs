@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use policy_core::model::{
-    Direction, IpBlock, Labels, NetworkPolicy, ObjectName, Operator, Peer, Phase, Pod, Port,
-    PortSpec, Protocol, Requirement, Rule, Selector, Snapshot,
+    Direction, IpBlock, Labels, NetworkPolicy, ObjectName, Operator, Peer, Pod, Port, PortSpec,
+    Protocol, Requirement, Rule, Selector, Snapshot,
 };
 
 /// Workloads of a namespace.
@@ -49,7 +49,8 @@ impl Size {
             let (of, nth) = (n % self.namespaces, n / self.namespaces);
             (ObjectName::new(namespace(of), format!("policy-{nth}")), policy(of, nth))
         });
-        let nodes = (0..self.nodes).map(|n| (format!("n{n}"), vec![address(0xc0a8_0000, n)]));
+        let nodes =
+            (0..self.nodes).map(|n| (format!("n{n}"), vec![address(0xc0a8_0000, n)].into()));
         Snapshot {
             namespaces: namespaces.collect(),
             pods: pods.collect(),
@@ -82,9 +83,7 @@ fn pod(n: usize, workload: usize, node: usize) -> Pod {
         ]),
         node: Some(format!("n{node}")),
         addresses: vec![address(0x0a00_0000, n)],
-        host_network: false,
-        phase: Phase::Live,
-        ports: Vec::new(),
+        ..Pod::default()
     }
 }
 
@@ -121,5 +120,6 @@ fn policy(of: usize, nth: usize) -> NetworkPolicy {
             rule(vec![near(workload(nth + 1))], vec![port(8080)]),
             rule(vec![world], vec![port(443)]),
         ],
+        ..NetworkPolicy::default()
     }
 }

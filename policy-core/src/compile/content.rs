@@ -24,6 +24,8 @@ use super::{
 /// What the last stage works on.
 pub(super) struct Stage<'a> {
     pub(super) snapshot: &'a Snapshot,
+    /// The node; `None` for the whole cluster.
+    pub(super) node: Option<&'a str>,
     pub(super) subjects: &'a [Subject<'a>],
     pub(super) policies: &'a [CompiledPolicy],
     pub(super) names: Vec<&'a ObjectName>,
@@ -60,8 +62,11 @@ impl Stage<'_> {
             .filter_map(|(own, [_, egress])| Some((own.as_slice(), &tables.distinct[(*egress)?])))
             .collect();
         // Where nothing isolates egress, no look-up of a frontend is ever made.
-        let targets =
-            if callers.is_empty() { BTreeMap::new() } else { service::frontends(self.snapshot) };
+        let targets = if callers.is_empty() {
+            BTreeMap::new()
+        } else {
+            service::frontends(self.snapshot, self.node)
+        };
         let frontends = Frontends::number(&targets, self.identities, &callers);
         let mut contents = Contents::new(&tables.distinct, &frontends);
         let mut endpoints = BTreeMap::new();

@@ -89,7 +89,11 @@ impl Compiler {
             Change::Pod(name, pod) => self.is_idle_pod(name, pod.as_ref()),
             Change::Policy(name, policy) => self.is_idle_policy(name, policy.as_ref()),
             Change::ClusterPolicy(name, policy) => {
-                self.snapshot.cluster_policies.get(name) == policy.as_ref()
+                match (self.snapshot.cluster_policies.get(name), policy) {
+                    (None, None) => true,
+                    (Some(old), Some(new)) => old.is_same_rule(new),
+                    (None, Some(_)) | (Some(_), None) => false,
+                }
             }
             Change::Service(name, service) => {
                 !self.judges_services() || self.snapshot.services.get(name) == service.as_ref()
@@ -195,7 +199,7 @@ impl Compiler {
     /// faults count even of those that select nothing.
     fn is_idle_policy(&self, name: &ObjectName, new: Option<&NetworkPolicy>) -> bool {
         let old = self.snapshot.policies.get(name);
-        if old == new {
+        if old.zip(new).is_some_and(|(old, new)| old.is_same_rule(new)) {
             return true;
         }
         let pods = self.snapshot.pods.range(ObjectName::new(&name.namespace, "")..);

@@ -69,10 +69,17 @@ impl<'a> Slices<'a> {
     }
 }
 
-/// The frontends of every Service.
-pub(crate) fn frontends(snapshot: &Snapshot) -> BTreeMap<Frontend, Target> {
+/// Addresses at which kube-proxy answers for node ports: those of nodes, and what is known of
+/// their bridges and tunnels.
+fn node_addresses(snapshot: &Snapshot, own: Option<&str>) -> BTreeSet<IpAddr> {
+    let named = snapshot.nodes.values().flat_map(|node| node.addresses.iter().copied());
+    named.chain(snapshot.gateways(own)).collect()
+}
+
+/// The frontends of every Service, as they are seen from the node `own`.
+pub(crate) fn frontends(snapshot: &Snapshot, own: Option<&str>) -> BTreeMap<Frontend, Target> {
     let slices = Slices::of(snapshot);
-    let nodes: BTreeSet<IpAddr> = snapshot.nodes.values().flatten().copied().collect();
+    let nodes = node_addresses(snapshot, own);
     let mut all = BTreeMap::new();
     for (name, service) in &snapshot.services {
         for port in &service.ports {
@@ -98,7 +105,7 @@ pub(crate) fn behind(
     protocol: Protocol,
     number: u16,
 ) -> Option<Target> {
-    let nodes: BTreeSet<IpAddr> = snapshot.nodes.values().flatten().copied().collect();
+    let nodes = node_addresses(snapshot, None);
     let frontend = Frontend { address, protocol, port: number };
     let mut all = BTreeMap::new();
     for (name, service) in &snapshot.services {

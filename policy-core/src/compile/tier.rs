@@ -1,6 +1,6 @@
 //! Rules of `ClusterNetworkPolicies` in working form; what cannot be expressed is closed (S52).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::{
     fault::Fault,
@@ -133,11 +133,8 @@ fn nodes<'a>(
     selector: &'a Selector,
     snapshot: &'a Snapshot,
 ) -> impl Iterator<Item = std::net::IpAddr> + 'a {
-    let unlabelled = BTreeMap::new();
-    let meant = snapshot.nodes.iter().filter(move |(name, _)| {
-        selector.matches(snapshot.node_labels.get(*name).unwrap_or(&unlabelled))
-    });
-    meant.flat_map(|(_, addresses)| addresses).copied()
+    let meant = snapshot.nodes.values().filter(|node| selector.matches(&node.labels));
+    meant.flat_map(|node| &node.addresses).copied()
 }
 
 fn ports(protocols: &[ProtocolMatch]) -> RulePorts {

@@ -93,7 +93,8 @@ fn pod<'a>(snapshot: &'a Snapshot, name: &ObjectName, family: Family) -> Option<
         return None;
     }
     let node = pod.node.as_deref();
-    let of_node = node.and_then(|node| snapshot.nodes.get(node)).into_iter().flatten();
+    let of_node = node.and_then(|node| snapshot.nodes.get(node)).into_iter();
+    let of_node = of_node.flat_map(|node| &node.addresses);
     let mut addresses = pod.addresses.iter().chain(of_node);
     let address = *addresses.find(|address| Family::of(**address) == family)?;
     Some(End { address, kind: EndKind::Node(node) })
@@ -103,7 +104,7 @@ fn pod<'a>(snapshot: &'a Snapshot, name: &ObjectName, family: Family) -> Option<
 pub(super) fn at(snapshot: &Snapshot, address: IpAddr) -> End<'_> {
     let node = || {
         let mut nodes = snapshot.nodes.iter();
-        let (name, _) = nodes.find(|(_, addresses)| addresses.contains(&address))?;
+        let (name, _) = nodes.find(|(_, node)| node.addresses.contains(&address))?;
         Some(EndKind::Node(Some(name)))
     };
     let kind = owner(snapshot, address).or_else(node).unwrap_or(EndKind::Outside);

@@ -26,7 +26,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
                 .iter()
                 .any(|(.., block)| block.except.iter().any(|inner| inner.contains(*address)))
         };
-        let nodes = context.snapshot.nodes.values();
+        let nodes = context.snapshot.nodes.values().map(|node| &node.addresses);
         let shut = nodes.filter(|addresses| addresses.iter().any(excepted));
         let rest: BTreeSet<IpAddr> =
             shut.flatten().copied().filter(|address| !excepted(address)).collect();

@@ -2,7 +2,7 @@
 
 use ipnetwork::IpNetwork;
 
-use super::{Direction, Protocol, Selector};
+use super::{Annotations, Direction, Protocol, Selector};
 
 /// A `ClusterNetworkPolicy` (`policy.networking.k8s.io/v1alpha2`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct ClusterNetworkPolicy {
     pub ingress: Vec<ClusterRule>,
     /// `spec.egress`, in its order.
     pub egress: Vec<ClusterRule>,
+    /// `metadata.annotations`.
+    pub annotations: Annotations,
 }
 
 /// `spec.tier`: before or after `NetworkPolicies` (S51).
@@ -98,6 +100,14 @@ pub enum ProtocolMatch {
 }
 
 impl ClusterNetworkPolicy {
+    /// Whether another one gives the same verdicts: only annotations differ.
+    #[must_use]
+    pub fn is_same_rule(&self, other: &Self) -> bool {
+        let Self { tier, priority, subject, ingress, egress, annotations: _ } = self;
+        (tier, priority, subject, ingress, egress)
+            == (&other.tier, &other.priority, &other.subject, &other.ingress, &other.egress)
+    }
+
     /// The rules of one direction; without any the policy leaves the direction alone.
     #[must_use]
     pub fn rules(&self, direction: Direction) -> &[ClusterRule] {

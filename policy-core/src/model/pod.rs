@@ -4,9 +4,12 @@ use std::net::IpAddr;
 
 use super::{Labels, Protocol};
 
+/// The label that tells the pods of one `ReplicaSet` of a Deployment from those of another.
+const TEMPLATE_HASH: &str = "pod-template-hash";
+
 /// Labels that controllers put on pods, and that change with each rollout or replica.
 const PASSING: [&str; 5] = [
-    "pod-template-hash",
+    TEMPLATE_HASH,
     "controller-revision-hash",
     "pod-template-generation",
     "statefulset.kubernetes.io/pod-name",
@@ -14,7 +17,7 @@ const PASSING: [&str; 5] = [
 ];
 
 /// What policy depends on of a Pod (`core/v1`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
     /// `metadata.uid`; empty in manifests that were never applied.
     pub uid: String,
@@ -30,6 +33,33 @@ pub struct Pod {
     pub phase: Phase,
     /// Ports of containers and of sidecars (`initContainers` with `restartPolicy: Always`).
     pub ports: Vec<ContainerPort>,
+    /// What runs it, as a person would name that; no policy depends on it.
+    pub workload: Option<Workload>,
+}
+
+/// The owner of a pod that a person would name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Workload {
+    /// `Deployment`, `StatefulSet`, `DaemonSet`, `Job`, …
+    pub kind: String,
+    /// Its name, in the pod's namespace.
+    pub name: String,
+}
+
+impl Workload {
+    /// What the entry of `metadata.ownerReferences` with `controller: true` says.
+    ///
+    /// A `ReplicaSet` called after the pod's `pod-template-hash` is told as its Deployment.
+    #[must_use]
+    pub fn of_controller(kind: &str, name: &str, pod_labels: &Labels) -> Self {
+        let hash = pod_labels.get(TEMPLATE_HASH).filter(|_| kind == "ReplicaSet");
+        let deployment = hash.and_then(|hash| name.strip_suffix(hash.as_str())?.strip_suffix('-'));
+        let (kind, name) = match deployment.filter(|name| !name.is_empty()) {
+            Some(name) => ("Deployment", name),
+            None => (kind, name),
+        };
+        Self { kind: kind.to_owned(), name: name.to_owned() }
+    }
 }
 
 /// A declared port of a container.

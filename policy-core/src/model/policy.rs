@@ -1,8 +1,16 @@
 //! `NetworkPolicies`.
 
+use std::collections::BTreeMap;
+
 use ipnetwork::IpNetwork;
 
 use super::{Direction, Labels, Protocol, Selector};
+
+/// `metadata.annotations` of a policy, without what kubectl keeps there for itself
+/// (`kubectl.kubernetes.io/last-applied-configuration`).
+///
+/// No verdict depends on them.
+pub type Annotations = BTreeMap<String, String>;
 
 /// A `NetworkPolicy` (`networking.k8s.io/v1`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +24,8 @@ pub struct NetworkPolicy {
     pub ingress: Vec<Rule>,
     /// `spec.egress`.
     pub egress: Vec<Rule>,
+    /// `metadata.annotations`.
+    pub annotations: Annotations,
 }
 
 impl NetworkPolicy {
@@ -44,6 +54,14 @@ impl NetworkPolicy {
             Direction::Ingress => &mut self.ingress,
             Direction::Egress => &mut self.egress,
         }
+    }
+
+    /// Whether another one gives the same verdicts: only annotations differ.
+    #[must_use]
+    pub fn is_same_rule(&self, other: &Self) -> bool {
+        let Self { subject, policy_types, ingress, egress, annotations: _ } = self;
+        (subject, policy_types, ingress, egress)
+            == (&other.subject, &other.policy_types, &other.ingress, &other.egress)
     }
 
     /// Whether it selects a pod of its namespace; one whose selector cannot be read may (S17).

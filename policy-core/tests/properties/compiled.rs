@@ -83,7 +83,7 @@ fn live_end<'a>(snapshot: &'a Snapshot, (_, pod): Named<'a>, family: Family) -> 
         return None;
     }
     if pod.host_network {
-        let of_node = &snapshot.nodes[pod.node.as_ref()?];
+        let of_node = &snapshot.nodes[pod.node.as_ref()?].addresses;
         address = address.or(of_node.iter().copied().find(|one| Family::of(*one) == family));
     }
     let mut end = oracle::end(snapshot, address?);

@@ -5,8 +5,8 @@ mod tiers;
 use std::{collections::BTreeMap, net::IpAddr};
 
 use policy_core::model::{
-    ContainerPort, Direction, EndpointSlice, IpBlock, NetworkPolicy, ObjectName, Operator, Peer,
-    Phase, Pod, Port, PortSpec, Protocol, Requirement, Rule, Selector, Service, ServicePort,
+    ContainerPort, Direction, EndpointSlice, IpBlock, NetworkPolicy, Node, ObjectName, Operator,
+    Peer, Phase, Pod, Port, PortSpec, Protocol, Requirement, Rule, Selector, Service, ServicePort,
     SliceEndpoint, SlicePort, Snapshot,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -53,10 +53,9 @@ pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {
         let mut snapshot = Snapshot {
             namespaces: ["x", "y"].map(|name| (name.to_owned(), team(name))).into(),
             nodes: BTreeMap::from([
-                ("n1".to_owned(), vec![ip("192.168.0.1"), ip("fd00:a::1")]),
-                ("n2".to_owned(), vec![ip("192.168.0.2")]),
+                ("n1".to_owned(), vec![ip("192.168.0.1"), ip("fd00:a::1")].into()),
+                ("n2".to_owned(), Node { labels: team("y"), ..vec![ip("192.168.0.2")].into() }),
             ]),
-            node_labels: BTreeMap::from([("n2".to_owned(), team("y"))]),
             cluster_policies,
             ..Snapshot::default()
         };
@@ -95,13 +94,13 @@ fn pod(index: usize) -> BoxedStrategy<Option<Pod>> {
             let host_network = kind == 1;
             let of_node = ip(if node == "n1" { "192.168.0.1" } else { "192.168.0.2" });
             Pod {
-                uid: String::new(),
                 labels,
                 node: Some(node.to_owned()),
                 addresses: if host_network { vec![of_node] } else { addresses },
                 host_network,
                 phase: if kind == 2 { Phase::Finished } else { Phase::Live },
                 ports,
+                ..Pod::default()
             }
         },
     );
@@ -198,6 +197,7 @@ fn policy() -> impl Strategy<Value = NetworkPolicy> {
             policy_types,
             ingress,
             egress,
+            ..NetworkPolicy::default()
         },
     )
 }

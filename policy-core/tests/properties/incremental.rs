@@ -2,7 +2,7 @@
 
 use policy_core::{
     compile::{Change, Compiler, Reused, Scope, compile},
-    model::{Pod, Snapshot},
+    model::{ClusterNetworkPolicy, NetworkPolicy, Pod, Snapshot, Workload},
 };
 use proptest::{prelude::*, sample::Index, test_runner::TestCaseError};
 
@@ -89,4 +89,31 @@ fn something_is_reused() {
     }
     println!("{kept} of {all} changes touched nothing");
     assert!(kept * 4 > all, "{kept} of {all}");
+}
+
+#[test]
+fn what_no_verdict_depends_on_touches_nothing() {
+    use proptest::{strategy::ValueTree, test_runner::TestRunner};
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..20 {
+        let from = generate::snapshot().new_tree(&mut runner).expect("a cluster").current();
+        let mut compiler = Compiler::new(from.clone(), Scope::Cluster);
+        let annotations = || [("owner".to_owned(), "a".to_owned())].into();
+        for (name, pod) in &from.pods {
+            let workload = Some(Workload { kind: "Job".to_owned(), name: "j".to_owned() });
+            let change = Change::Pod(name.clone(), Some(Pod { workload, ..pod.clone() }));
+            assert_eq!(compiler.update(change), Reused::Everything);
+        }
+        for (name, policy) in &from.policies {
+            let policy = NetworkPolicy { annotations: annotations(), ..policy.clone() };
+            let change = Change::Policy(name.clone(), Some(policy));
+            assert_eq!(compiler.update(change), Reused::Everything);
+        }
+        for (name, policy) in &from.cluster_policies {
+            let policy = ClusterNetworkPolicy { annotations: annotations(), ..policy.clone() };
+            let change = Change::ClusterPolicy(name.clone(), Some(policy));
+            assert_eq!(compiler.update(change), Reused::Everything);
+        }
+        assert_eq!(compiler.compiled().0, &compile(compiler.snapshot(), Scope::Cluster).0);
+    }
 }

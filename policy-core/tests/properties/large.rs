@@ -11,8 +11,8 @@ use policy_core::{
     compile::{Scope, compile},
     desired::Desired,
     model::{
-        Direction, IpBlock, NetworkPolicy, ObjectName, Peer, Phase, Pod, Port, PortSpec, Protocol,
-        Rule, Selector, Snapshot,
+        Direction, IpBlock, NetworkPolicy, ObjectName, Peer, Pod, Port, PortSpec, Protocol, Rule,
+        Selector, Snapshot,
     },
 };
 
@@ -61,13 +61,9 @@ fn block(cidr: &str, except: Vec<IpNetwork>) -> Peer {
 /// One pod, and policies with one egress rule each that select it.
 fn snapshot(rules: impl Iterator<Item = Rule>) -> Snapshot {
     let pod = Pod {
-        uid: String::new(),
-        labels: [].into(),
         node: Some("n1".to_owned()),
         addresses: vec![Ipv4Addr::new(10, 0, 0, 1).into()],
-        host_network: false,
-        phase: Phase::Live,
-        ports: Vec::new(),
+        ..Pod::default()
     };
     let policies = rules.enumerate().map(|(index, rule)| {
         let policy = NetworkPolicy {

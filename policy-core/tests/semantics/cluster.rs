@@ -11,7 +11,7 @@ use policy_core::{
     fault::Fault,
     model::{
         ContainerPort, Direction, EndpointSlice, Family, IpBlock, NetworkPolicy, ObjectName,
-        Operator, Peer, Phase, Pod, Port, PortSpec, Protocol, Requirement, Rule, Selector, Service,
+        Operator, Peer, Pod, Port, PortSpec, Protocol, Requirement, Rule, Selector, Service,
         ServicePort, SliceEndpoint, SlicePort, Snapshot,
     },
 };
@@ -48,13 +48,10 @@ pub(crate) fn mk_selector(text: &str) -> Selector {
 /// A pod on node `n1`; `name` is `namespace/name`.
 pub(crate) fn mk_pod(pod_labels: &str, addresses: &[&str]) -> Pod {
     Pod {
-        uid: String::new(),
         labels: labels(pod_labels),
         node: Some("n1".to_owned()),
         addresses: addresses.iter().map(|address| ip(address)).collect(),
-        host_network: false,
-        phase: Phase::Live,
-        ports: Vec::new(),
+        ..Pod::default()
     }
 }
 
@@ -168,7 +165,9 @@ impl Cluster {
     }
 
     pub(crate) fn node(mut self, name: &str, addresses: &[&str]) -> Self {
-        self.0.nodes.insert(name.to_owned(), addresses.iter().map(|a| ip(a)).collect());
+        self.0
+            .nodes
+            .insert(name.to_owned(), addresses.iter().map(|a| ip(a)).collect::<Vec<_>>().into());
         self
     }
 

@@ -186,7 +186,8 @@ fn s37_s46_nodes_are_told_as_own_or_other_and_follow_a_change() {
     let mut actual = Actual::default();
     let mut cluster = mk_cluster();
     let nodes = |own: &str, other: &str| {
-        [("n1".to_owned(), vec![ip(own)]), ("n2".to_owned(), vec![ip(other), ip("fd00::2")])]
+        let node = |name: &str, addresses: Vec<_>| (name.to_owned(), addresses.into());
+        [node("n1", vec![ip(own)]), node("n2", vec![ip(other), ip("fd00::2")])]
     };
     cluster.0.nodes = nodes("192.0.2.1", "192.0.2.2").into();
     let plan = go(&mut actual, &cluster);

@@ -187,3 +187,54 @@ fn s39_an_address_of_two_pods_leads_back_to_neither() {
     let shared = cluster.pod("x/again", mk_pod("app=web,n=3", &["10.0.0.2"]));
     shared.holds(&[("x/one", SERVICE, 80, false), ("x/again", SERVICE, 80, false)]);
 }
+
+/// Where the Service's node port is a frontend, as node `n1` sees it.
+fn node_port_addresses(cluster: &Cluster) -> Vec<String> {
+    let desired = compile(&cluster.0, Scope::Node("n1")).0;
+    let at = desired.frontends.keys().filter(|frontend| frontend.port == 30080);
+    at.map(|frontend| frontend.address.to_string()).collect()
+}
+
+#[test]
+fn s40_node_ports_answer_at_the_bridges_and_tunnels_of_other_nodes() {
+    let mut cluster = reaches(mk_cluster().node("n2", &["192.168.0.2"]), vec![Rule::default()]);
+    for service in cluster.0.services.values_mut() {
+        service.ports[0].node_port = Some(30080);
+    }
+    let nodes = ["192.168.0.1", "192.168.0.2"];
+    assert_eq!(node_port_addresses(&cluster), nodes);
+    let block = |block: &str| block.parse().expect("a block");
+    let mut give = |node: &str, blocks: &[&str]| {
+        let node = cluster.0.nodes.get_mut(node).expect("the node");
+        node.pod_cidrs = blocks.iter().map(|text| block(text)).collect();
+        cluster.clone()
+    };
+    let own = give("n1", &["10.244.1.0/24"]);
+    assert_eq!(node_port_addresses(&own), nodes, "the own node's are found, not guessed");
+    let other = give("n2", &["10.244.2.0/24", "fd00:2::/64", "10.244.9.9/32"]);
+    let guessed = ["10.244.2.0", "10.244.2.1", "10.244.9.9"];
+    let (four, six) = ([&guessed[..], &nodes[..]].concat(), ["fd00:2::", "fd00:2::1"]);
+    assert_eq!(node_port_addresses(&other), [&four[..], &six[..]].concat());
+    let taken = other.pod("x/first", mk_pod("", &["10.244.2.1", "10.244.9.9"]));
+    assert_eq!(
+        node_port_addresses(&taken),
+        [&["10.244.2.0"], &nodes[..], &six[..]].concat(),
+        "a pod's address is the pod's"
+    );
+}
+
+#[test]
+fn s46_tunnels_end_at_the_bridges_and_tunnels_of_other_nodes_too() {
+    use policy_core::desired::NodeKind::{Other, Own};
+    let mut cluster = Cluster::default().node("n1", &["192.0.2.1"]).node("n2", &["192.0.2.2"]);
+    for (name, block) in [("n1", "10.244.1.0/24"), ("n2", "10.244.2.0/24")] {
+        let node = cluster.0.nodes.get_mut(name).expect("the node");
+        node.pod_cidrs = vec![block.parse().expect("a block")];
+    }
+    let cluster = cluster.pod("x/first", mk_pod("", &["10.244.2.1"]));
+    let desired = compile(&cluster.0, Scope::Node("n1")).0;
+    let want = [("10.244.2.0", Other), ("192.0.2.1", Own), ("192.0.2.2", Other)];
+    let found: Vec<_> =
+        desired.node_addresses.iter().map(|(at, kind)| (at.to_string(), *kind)).collect();
+    assert_eq!(found, want.map(|(at, kind)| (at.to_owned(), kind)), "S37: nothing more is own");
+}

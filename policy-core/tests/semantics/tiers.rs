@@ -4,8 +4,8 @@ use policy_core::{
     compile::{Scope, compile},
     explain::Deciding,
     model::{
-        Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, ObjectName, PodSet, Protocol,
-        ProtocolMatch, Tier,
+        Action, Annotations, ClusterNetworkPolicy, ClusterPeer, ClusterRule, ObjectName, PodSet,
+        Protocol, ProtocolMatch, Tier,
     },
 };
 
@@ -27,7 +27,7 @@ fn mk_cluster() -> Cluster {
         .pod("x/a", mk_pod("app=a", &["10.0.0.1"]))
         .pod("x/b", mk_pod("app=b", &["10.0.0.2"]))
         .pod("y/c", mk_pod("app=c", &["10.0.0.3"]));
-    cluster.0.node_labels.insert("n2".to_owned(), labels("role=edge"));
+    cluster.0.nodes.get_mut("n2").expect("a node").labels = labels("role=edge");
     cluster
 }
 
@@ -56,7 +56,8 @@ fn rule(action: Action, peer: ClusterPeer, ports: &[u16]) -> ClusterRule {
 /// For the pods of namespace `x` with the label `app=a`.
 fn mk_tier(tier: Tier, priority: u16) -> ClusterNetworkPolicy {
     let subject = Some(mk_set("team=x", "app=a"));
-    ClusterNetworkPolicy { tier, priority, subject, ingress: Vec::new(), egress: Vec::new() }
+    let (ingress, egress, annotations) = (Vec::new(), Vec::new(), Annotations::new());
+    ClusterNetworkPolicy { tier, priority, subject, ingress, egress, annotations }
 }
 
 fn into_a(tier: Tier, priority: u16, ingress: Vec<ClusterRule>) -> ClusterNetworkPolicy {

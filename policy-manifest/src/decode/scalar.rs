@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
 use policy_core::model::{PortSpec, Protocol};
 
 use super::{Field, nearest};
@@ -131,6 +132,16 @@ impl Field<'_> {
     /// A protocol.
     pub(crate) fn protocol(&self) -> Option<Protocol> {
         self.word(&Protocol::ALL.map(|protocol| (protocol.name(), protocol)), "TCP, UDP, SCTP")
+    }
+
+    /// A block of addresses, its host bits zero.
+    pub(crate) fn block(&self) -> Option<IpNetwork> {
+        let found = self.string()?;
+        let block = syntax::block(&found);
+        if block.is_none() {
+            self.reject(Problem::Cidr { found });
+        }
+        block
     }
 
     /// An address of either family.

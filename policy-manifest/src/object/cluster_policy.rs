@@ -19,7 +19,7 @@ const PRIORITY: u16 = 1000;
 /// Decodes a policy; `None` where a part is missing without which it is none, which the log tells.
 pub(super) fn decode(object: &Map<'_>) -> Option<ClusterNetworkPolicy> {
     object.check_only(&["apiVersion", "kind", "metadata", "spec", "status"]);
-    metadata::check(object);
+    let annotations = metadata::check(object);
     let spec = object.require("spec")?.map()?;
     spec.check_only(&["tier", "priority", "subject", "ingress", "egress"]);
     let tier = spec.require("tier").and_then(|field| {
@@ -39,6 +39,7 @@ pub(super) fn decode(object: &Map<'_>) -> Option<ClusterNetworkPolicy> {
         subject: Some(subject?),
         ingress,
         egress,
+        annotations,
     })
 }
 

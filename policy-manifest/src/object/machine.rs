@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use policy_core::model::ContainerPort;
+use ipnetwork::IpNetwork;
+use policy_core::model::{ContainerPort, Node};
 
 use super::{metadata, pod};
 use crate::{
@@ -11,8 +12,27 @@ use crate::{
     problem::Problem,
 };
 
+/// Decodes a node; parts that are wrong are left out, which the log tells.
+pub(super) fn node(object: &Map<'_>) -> Node {
+    Node {
+        labels: metadata::labels(object),
+        addresses: addresses(object),
+        pod_cidrs: object.map("spec").map(|spec| pod_cidrs(&spec)).unwrap_or_default(),
+    }
+}
+
+/// `podCIDRs`, or the older `podCIDR` where that is all there is.
+fn pod_cidrs(spec: &Map<'_>) -> Vec<IpNetwork> {
+    let several = spec.list("podCIDRs");
+    if several.is_empty() {
+        let one = spec.get("podCIDR").filter(|field| !field.is_empty_string());
+        return one.and_then(|field| field.block()).into_iter().collect();
+    }
+    several.iter().filter_map(Field::block).collect()
+}
+
 /// `status.addresses` of the types that are addresses.
-pub(super) fn node(object: &Map<'_>) -> Vec<IpAddr> {
+fn addresses(object: &Map<'_>) -> Vec<IpAddr> {
     let Some(status) = object.map("status") else {
         return Vec::new();
     };

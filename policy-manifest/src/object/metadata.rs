@@ -1,9 +1,9 @@
 //! `metadata` (`meta/v1` `ObjectMeta`).
 
-use policy_core::model::{Labels, ObjectName};
+use policy_core::model::{Annotations, Labels, ObjectName, Workload};
 
 use crate::{
-    decode::{Log, Map},
+    decode::{Field, Log, Map},
     problem::Problem,
     syntax,
 };
@@ -27,6 +27,9 @@ pub(super) const FIELDS: [&str; 16] = [
     "clusterName",
     "managedFields",
 ];
+
+/// The annotation in which kubectl keeps what was applied last.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Name of an object in a namespace; `default` is the one of those that name none.
 ///
@@ -62,17 +65,35 @@ pub(super) fn cluster_name(
     Some(name)
 }
 
-/// Refuses what `ObjectMeta` does not have, for kinds that are read strictly.
-pub(super) fn check(object: &Map<'_>) {
+/// Refuses what `ObjectMeta` does not have, for kinds that are read strictly; gives the annotations.
+pub(super) fn check(object: &Map<'_>) -> Annotations {
     if let Some(metadata) = object.map("metadata") {
         metadata.check_only(&FIELDS);
-        let annotations = metadata.map("annotations");
-        for (key, value) in annotations.iter().flat_map(Map::entries) {
-            key.string();
-            value.string();
-        }
     }
     labels(object);
+    annotations(object)
+}
+
+/// `metadata.annotations`, without the copy of the object that kubectl keeps there.
+fn annotations(object: &Map<'_>) -> Annotations {
+    let annotations = object.map("metadata").and_then(|metadata| metadata.map("annotations"));
+    let entries = annotations.iter().flat_map(Map::entries);
+    let entries = entries.filter_map(|(key, value)| {
+        let (key, value) = (key.string(), value.string());
+        key.zip(value)
+    });
+    entries.filter(|(key, _)| key != LAST_APPLIED).collect()
+}
+
+/// The entry of `metadata.ownerReferences` that runs a pod with these labels.
+pub(super) fn workload(object: &Map<'_>, labels: &Labels) -> Option<Workload> {
+    let owners = object.map("metadata")?.list("ownerReferences");
+    let mut owners = owners.iter().filter_map(Field::map);
+    let controls = |owner: &Map<'_>| owner.get("controller").and_then(|field| field.boolean());
+    let owner = owners.find(|owner| controls(owner) == Some(true))?;
+    let text = |name| owner.require(name)?.string();
+    let (kind, name) = (text("kind"), text("name"));
+    Some(Workload::of_controller(&kind?, &name?, labels))
 }
 
 /// `metadata.labels`.

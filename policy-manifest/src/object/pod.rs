@@ -17,9 +17,11 @@ pub(super) fn decode(object: &Map<'_>) -> Pod {
         _ => Phase::Live,
     };
     let host_network = spec.as_ref().and_then(|spec| spec.get("hostNetwork"));
+    let labels = metadata::labels(object);
     Pod {
         uid: text(&object.map("metadata"), "uid").unwrap_or_default(),
-        labels: metadata::labels(object),
+        workload: metadata::workload(object, &labels),
+        labels,
         node: text(&spec, "nodeName").filter(|node| !node.is_empty()),
         addresses: status.map(|status| addresses(&status)).unwrap_or_default(),
         host_network: host_network.and_then(|field| field.boolean()).unwrap_or_default(),

@@ -14,11 +14,12 @@ use crate::{
 /// Decodes a policy; parts that are wrong are left out, which the log tells.
 pub(super) fn decode(object: &Map<'_>) -> NetworkPolicy {
     object.check_only(&["apiVersion", "kind", "metadata", "spec", "status"]);
-    metadata::check(object);
+    let annotations = metadata::check(object);
     // Without a spec, as without a podSelector, it selects every pod of its namespace.
     let every_pod =
         NetworkPolicy { subject: Some(Selector::default()), ..NetworkPolicy::default() };
-    object.map("spec").map_or(every_pod, |spec| spec_of(&spec))
+    let policy = object.map("spec").map_or(every_pod, |spec| spec_of(&spec));
+    NetworkPolicy { annotations, ..policy }
 }
 
 fn spec_of(spec: &Map<'_>) -> NetworkPolicy {
@@ -31,6 +32,7 @@ fn spec_of(spec: &Map<'_>) -> NetworkPolicy {
         policy_types: policy_types(spec),
         ingress: rules("ingress", "from"),
         egress: rules("egress", "to"),
+        ..NetworkPolicy::default()
     }
 }
 
@@ -80,10 +82,10 @@ fn peer(field: &Field<'_>) -> Option<Peer> {
 
 fn ip_block(map: &Map<'_>) -> Option<IpBlock> {
     map.check_only(&["cidr", "except"]);
-    let cidr = cidr(&map.require("cidr")?);
+    let cidr = map.require("cidr")?.block();
     let mut except = Vec::new();
     for field in map.list("except") {
-        let inner = self::cidr(&field);
+        let inner = field.block();
         // The API server has both in one family, and the exception smaller.
         match (inner, cidr) {
             (Some(inner), Some(cidr)) if !syntax::is_part(inner, cidr) => {
@@ -96,15 +98,6 @@ fn ip_block(map: &Map<'_>) -> Option<IpBlock> {
         }
     }
     Some(IpBlock { cidr: cidr?, except })
-}
-
-fn cidr(field: &Field<'_>) -> Option<ipnetwork::IpNetwork> {
-    let found = field.string()?;
-    let block = syntax::block(&found);
-    if block.is_none() {
-        field.reject(Problem::Cidr { found });
-    }
-    block
 }
 
 fn port(field: &Field<'_>) -> Option<Port> {

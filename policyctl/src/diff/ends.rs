@@ -46,7 +46,7 @@ pub(super) fn common(old: &Manifests, new: &Manifests) -> Vec<End> {
         .into_iter()
         .flat_map(|side| {
             let pods = side.snapshot.pods.values().flat_map(|pod| pod.addresses.iter());
-            pods.chain(side.snapshot.nodes.values().flatten())
+            pods.chain(side.snapshot.nodes.values().flat_map(|node| &node.addresses))
         })
         .copied()
         .collect();

@@ -2,27 +2,55 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use policy_core::model::{Labels, ObjectName, Snapshot};
+use policy_core::model::{Labels, ObjectName, Snapshot, Workload};
 
 /// Labels that name an application, the best first.
 const NAMES: [&str; 3] = ["app.kubernetes.io/name", "app", "k8s-app"];
 
+/// What pods of one workload have in common.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Same<'a> {
+    Controller(&'a Workload),
+    Labels(Labels),
+}
+
+/// Namespace, what its pods have in common, and the pod where that is nothing.
+type Group<'a> = (&'a str, Same<'a>, Option<&'a str>);
+
+impl Same<'_> {
+    fn is_nothing(&self) -> bool {
+        matches!(self, Self::Labels(labels) if labels.is_empty())
+    }
+
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Controller(workload) => Some(&workload.name),
+            Self::Labels(labels) => {
+                NAMES.iter().find_map(|key| labels.get(*key)).map(String::as_str)
+            }
+        }
+    }
+}
+
 /// The workload of each pod.
 ///
-/// Pods of a namespace whose lasting labels are equal are one; a pod without any is one by itself.
+/// Pods of one controller are one, and pods of a namespace without controllers whose lasting
+/// labels are equal; a pod without either is one by itself.
 pub(super) fn of_pods(snapshot: &Snapshot) -> BTreeMap<ObjectName, ObjectName> {
-    let mut groups: BTreeMap<(&str, Labels, Option<&str>), Vec<&ObjectName>> = BTreeMap::new();
+    let mut groups: BTreeMap<Group<'_>, Vec<&ObjectName>> = BTreeMap::new();
     for (name, pod) in &snapshot.pods {
-        let labels = pod.lasting_labels();
-        let alone = labels.is_empty().then_some(name.name.as_str());
-        groups.entry((&name.namespace, labels, alone)).or_default().push(name);
+        let same = match &pod.workload {
+            Some(workload) => Same::Controller(workload),
+            None => Same::Labels(pod.lasting_labels()),
+        };
+        let alone = same.is_nothing().then_some(name.name.as_str());
+        groups.entry((&name.namespace, same, alone)).or_default().push(name);
     }
     let mut taken = BTreeSet::new();
     let mut workloads = BTreeMap::new();
-    for ((namespace, labels, _), pods) in groups {
-        let wanted = NAMES.iter().find_map(|key| labels.get(*key));
+    for ((namespace, same, _), pods) in groups {
         let first = pods.first().map(|pod| pod.name.as_str()).unwrap_or_default();
-        let name = wanted.map_or(first, String::as_str);
+        let name = same.name().unwrap_or(first);
         // Two workloads may share the label; the second is called after its first pod.
         let mut workload = ObjectName::new(namespace, name);
         if !taken.insert(workload.clone()) {

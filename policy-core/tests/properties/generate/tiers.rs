@@ -28,6 +28,7 @@ fn policy() -> impl Strategy<Value = ClusterNetworkPolicy> {
         subject,
         ingress,
         egress,
+        annotations: BTreeMap::new(),
     })
 }
 

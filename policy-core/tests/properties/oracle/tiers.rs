@@ -63,9 +63,9 @@ impl Packet<'_> {
             ClusterPeer::Networks(networks) => networks.iter().any(|network| {
                 in_block(&IpBlock { cidr: *network, except: Vec::new() }, self.far.address)
             }),
-            ClusterPeer::Nodes(selector) => self.snapshot.nodes.iter().any(|(name, addresses)| {
-                let label = |key: &str| self.snapshot.node_labels.get(name)?.get(key).cloned();
-                addresses.contains(&self.far.address) && selected(selector, label)
+            ClusterPeer::Nodes(selector) => self.snapshot.nodes.values().any(|node| {
+                let label = |key: &str| node.labels.get(key).cloned();
+                node.addresses.contains(&self.far.address) && selected(selector, label)
             }),
             ClusterPeer::Pods(_) | ClusterPeer::Unknown { .. } => false,
         });

@@ -36,7 +36,7 @@ pub(super) fn egress(field: &Field<'_>) -> Option<ClusterRule> {
             ("nodes", field) => Some(ClusterPeer::Nodes(selector::decode(&field))),
             ("networks", field) => {
                 let networks = items(&field, 1);
-                Some(ClusterPeer::Networks(networks.iter().filter_map(network).collect()))
+                Some(ClusterPeer::Networks(networks.iter().filter_map(Field::block).collect()))
             }
             ("domainNames", field) => Some(domain_names(&field)),
             (_, field) => pods(&field).map(ClusterPeer::Pods),
@@ -69,15 +69,6 @@ fn rule(
         field.reject(Problem::NamedPortWithoutPods);
     }
     Some(ClusterRule { action: action?, peers, protocols: matches })
-}
-
-fn network(field: &Field<'_>) -> Option<ipnetwork::IpNetwork> {
-    let found = field.string()?;
-    let block = syntax::block(&found);
-    if block.is_none() {
-        field.reject(Problem::Cidr { found });
-    }
-    block
 }
 
 /// Names say nothing about addresses, so that the compiler closes the rule (S52).
