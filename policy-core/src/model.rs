@@ -3,6 +3,7 @@
 //! Sources convert their objects into these types once, at the edge.
 
 mod cluster;
+mod labels;
 mod name;
 mod node;
 mod pod;
@@ -10,20 +11,23 @@ mod policy;
 mod port;
 mod selector;
 mod service;
+mod sorted;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
 pub use cluster::{
     Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, PodSet, ProtocolMatch, Tier,
 };
+pub use labels::Labels;
 pub use name::ObjectName;
 pub use node::Node;
 pub use pod::{ContainerPort, Phase, Pod, Workload, is_usable};
 pub use policy::{Annotations, IpBlock, NetworkPolicy, Peer, Port, PortSpec, Rule};
 pub use policy_common::drops::Direction;
 pub use port::{Family, Protocol};
-pub use selector::{Labels, Operator, Requirement, Selector};
+pub use selector::{Operator, Requirement, Selector};
 pub use service::{EndpointSlice, Service, ServicePort, SliceEndpoint, SlicePort};
+pub use sorted::Sorted;
 
 /// The whole input of a compilation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What legal manifests mean.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::net::IpAddr;
 
 use policy_core::model::{
     ContainerPort, Direction, NetworkPolicy, ObjectName, Operator, Peer, Phase, PortSpec, Protocol,
@@ -82,7 +82,7 @@ fn s12_to_s14_peers_keep_their_two_selectors_apart() {
     let Peer::Pods { namespaces: Some(namespaces), pods } = &peers[2] else { panic!("{peers:?}") };
     assert_eq!(*namespaces, every);
     let requirement = pods.requirements.first().expect("one requirement");
-    assert_eq!(requirement.operator, Operator::In(BTreeSet::from([String::new()])));
+    assert_eq!(requirement.operator, Operator::In([String::new()].into()));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A line of the flow log.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv6Addr},
     time::Duration,
 };
@@ -8,7 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
 use policy_common::drops::{DropRecord, Reason};
-use policy_core::model::{Direction, Labels, ObjectName, Protocol};
+use policy_core::model::{Direction, ObjectName, Protocol};
 use serde::Serialize;
 
 use super::attribution::{Attribution, Party};
@@ -56,7 +57,7 @@ struct End<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pod: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    labels: Option<&'a Labels>,
+    labels: Option<&'a BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -107,7 +108,7 @@ impl<'a> End<'a> {
             port,
             namespace: name.map(|name| name.namespace.as_str()),
             pod: name.map(|name| name.name.as_str()),
-            labels: party.map(|party| &party.labels),
+            labels: party.map(|party| &*party.labels),
         }
     }
 }

@@ -13,7 +13,8 @@ use policy_agent::{
 };
 use policy_common::drops::{DropKey, Reason};
 use policy_core::model::{
-    Direction, NetworkPolicy, ObjectName, Pod, Protocol, Selector, Service, ServicePort, Snapshot,
+    Direction, Labels, NetworkPolicy, ObjectName, Pod, Protocol, Selector, Service, ServicePort,
+    Snapshot,
 };
 
 use crate::namespace::{Namespace, add_addresses, end};
@@ -48,7 +49,7 @@ fn pod(address: Ipv4Addr) -> Pod {
 /// The pod behind the veth, without a policy.
 fn open() -> Snapshot {
     Snapshot {
-        namespaces: BTreeMap::from([("default".to_owned(), BTreeMap::new())]),
+        namespaces: BTreeMap::from([("default".to_owned(), Labels::new())]),
         pods: BTreeMap::from([(name("pod"), pod(POD))]),
         ..Snapshot::default()
     }

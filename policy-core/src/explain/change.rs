@@ -3,7 +3,7 @@
 mod tier;
 mod yaml;
 
-use std::{collections::BTreeSet, fmt};
+use std::fmt;
 
 use ipnetwork::IpNetwork;
 
@@ -183,7 +183,7 @@ fn of_namespace(namespace: &str) -> Selector {
 fn selector(labels: &Labels) -> Selector {
     let requirement = |(key, value): (&String, &String)| Requirement {
         key: key.clone(),
-        operator: Operator::In(BTreeSet::from([value.clone()])),
+        operator: Operator::In([value.clone()].into()),
     };
     Selector { requirements: labels.iter().map(requirement).collect() }
 }

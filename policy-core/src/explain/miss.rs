@@ -173,15 +173,14 @@ pub(super) fn of_cluster_peer(snapshot: &Snapshot, peer: &ClusterPeer, far: &End
         }
         ClusterPeer::Nodes(selector) => {
             let mut nodes = snapshot.nodes.iter();
-            let Some((node, _)) = nodes.find(|(_, addresses)| addresses.contains(&address)) else {
+            let Some((name, node)) = nodes.find(|(_, node)| node.addresses.contains(&address))
+            else {
                 return vec![Miss::NotANode(address)];
             };
-            let unlabelled = Labels::new();
-            let labels = snapshot.node_labels.get(node).unwrap_or(&unlabelled);
-            let failing = failing(&selector.requirements, labels);
+            let failing = failing(&selector.requirements, &node.labels);
             failing
                 .map(|(requirement, found)| Miss::NodeLabel {
-                    node: node.clone(),
+                    node: name.clone(),
                     requirement,
                     found,
                 })

@@ -1,6 +1,6 @@
 //! Pods.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use super::{Labels, Protocol};
 
@@ -34,7 +34,7 @@ pub struct Pod {
     /// Ports of containers and of sidecars (`initContainers` with `restartPolicy: Always`).
     pub ports: Vec<ContainerPort>,
     /// What runs it, as a person would name that; no policy depends on it.
-    pub workload: Option<Workload>,
+    pub workload: Option<Arc<Workload>>,
 }
 
 /// The owner of a pod that a person would name.

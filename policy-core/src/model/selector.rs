@@ -1,12 +1,8 @@
 //! Label selectors (`meta/v1` `LabelSelector`).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::fmt;
 
-/// Labels of an object.
-pub type Labels = BTreeMap<String, String>;
+use super::{Labels, Sorted};
 
 /// A conjunction of requirements; without any it matches everything.
 ///
@@ -15,7 +11,7 @@ pub type Labels = BTreeMap<String, String>;
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Selector {
     /// All of them must hold.
-    pub requirements: BTreeSet<Requirement>,
+    pub requirements: Sorted<Requirement>,
 }
 
 /// One requirement on one label.
@@ -31,9 +27,9 @@ pub struct Requirement {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operator {
     /// The key is there, with one of these values.
-    In(BTreeSet<String>),
+    In(Sorted<String>),
     /// The key is absent, or its value is none of these.
-    NotIn(BTreeSet<String>),
+    NotIn(Sorted<String>),
     /// The key is there.
     Exists,
     /// The key is absent.
@@ -65,8 +61,7 @@ impl Requirement {
 /// As kubectl writes it: `app=web`, `app in (a, b)`, `app notin (a, b)`, `app`, `!app`.
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list =
-            |values: &BTreeSet<String>| values.iter().cloned().collect::<Vec<_>>().join(", ");
+        let list = |values: &Sorted<String>| values.join(", ");
         let key = &self.key;
         match &self.operator {
             Operator::In(values) if values.len() == 1 => write!(f, "{key}={}", list(values)),

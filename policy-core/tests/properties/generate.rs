@@ -5,9 +5,9 @@ mod tiers;
 use std::{collections::BTreeMap, net::IpAddr};
 
 use policy_core::model::{
-    ContainerPort, Direction, EndpointSlice, IpBlock, NetworkPolicy, Node, ObjectName, Operator,
-    Peer, Phase, Pod, Port, PortSpec, Protocol, Requirement, Rule, Selector, Service, ServicePort,
-    SliceEndpoint, SlicePort, Snapshot,
+    ContainerPort, Direction, EndpointSlice, IpBlock, Labels, NetworkPolicy, Node, ObjectName,
+    Operator, Peer, Phase, Pod, Port, PortSpec, Protocol, Requirement, Rule, Selector, Service,
+    ServicePort, SliceEndpoint, SlicePort, Snapshot,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -49,7 +49,7 @@ pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {
     let services = vec(service(), 0..3);
     let all = (pods, policies, services, tiers::policies());
     all.prop_map(|(pods, policies, services, cluster_policies)| {
-        let team = |name: &str| BTreeMap::from([("team".to_owned(), name.to_owned())]);
+        let team = |name: &str| Labels::from([("team".to_owned(), name.to_owned())]);
         let mut snapshot = Snapshot {
             namespaces: ["x", "y"].map(|name| (name.to_owned(), team(name))).into(),
             nodes: BTreeMap::from([
@@ -107,7 +107,7 @@ fn pod(index: usize) -> BoxedStrategy<Option<Pod>> {
     option::weighted(0.9, pod).boxed()
 }
 
-fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
+fn labels() -> impl Strategy<Value = Labels> {
     let value = |values: Vec<&'static str>| option::weighted(0.8, select(values));
     (value(vec!["a", "b"]), value(vec!["", "t"])).prop_map(|(app, tier)| {
         let app = app.map(|app| ("app".to_owned(), app.to_owned()));

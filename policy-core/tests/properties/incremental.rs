@@ -100,7 +100,7 @@ fn what_no_verdict_depends_on_touches_nothing() {
         let mut compiler = Compiler::new(from.clone(), Scope::Cluster);
         let annotations = || [("owner".to_owned(), "a".to_owned())].into();
         for (name, pod) in &from.pods {
-            let workload = Some(Workload { kind: "Job".to_owned(), name: "j".to_owned() });
+            let workload = Some(Workload { kind: "Job".to_owned(), name: "j".to_owned() }.into());
             let change = Change::Pod(name.clone(), Some(Pod { workload, ..pod.clone() }));
             assert_eq!(compiler.update(change), Reused::Everything);
         }

@@ -129,8 +129,8 @@ fn namespace_label(snapshot: &Snapshot, namespace: &str, key: &str) -> Option<St
 fn selected(selector: &Selector, label: impl Fn(&str) -> Option<String>) -> bool {
     for requirement in &selector.requirements {
         let holds = match (&requirement.operator, label(&requirement.key)) {
-            (Operator::In(values), Some(value)) => values.iter().any(|one| *one == value),
-            (Operator::NotIn(values), Some(value)) => values.iter().all(|one| *one != value),
+            (Operator::In(values), Some(value)) => values.contains(&value),
+            (Operator::NotIn(values), Some(value)) => !values.contains(&value),
             (Operator::Exists, value) => value.is_some(),
             (Operator::DoesNotExist, value) => value.is_none(),
             (Operator::In(_), None) => false,

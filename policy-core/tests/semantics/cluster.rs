@@ -1,18 +1,15 @@
 //! Builders of small clusters, and questions to them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::net::IpAddr;
 
 use policy_core::{
     compile::{Scope, compile},
     explain::{Explanation, Party, Question, explain},
     fault::Fault,
     model::{
-        ContainerPort, Direction, EndpointSlice, Family, IpBlock, NetworkPolicy, ObjectName,
-        Operator, Peer, Pod, Port, PortSpec, Protocol, Requirement, Rule, Selector, Service,
-        ServicePort, SliceEndpoint, SlicePort, Snapshot,
+        ContainerPort, Direction, EndpointSlice, Family, IpBlock, Labels, NetworkPolicy,
+        ObjectName, Operator, Peer, Pod, Port, PortSpec, Protocol, Requirement, Rule, Selector,
+        Service, ServicePort, SliceEndpoint, SlicePort, Snapshot, Sorted,
     },
 };
 
@@ -20,7 +17,7 @@ pub(crate) fn ip(address: &str) -> IpAddr {
     address.parse().expect("an address")
 }
 
-pub(crate) fn labels(pairs: &str) -> BTreeMap<String, String> {
+pub(crate) fn labels(pairs: &str) -> Labels {
     let pairs = pairs.split(',').filter(|pair| !pair.is_empty());
     let split = pairs.map(|pair| pair.split_once('=').expect("key=value"));
     split.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
@@ -28,7 +25,7 @@ pub(crate) fn labels(pairs: &str) -> BTreeMap<String, String> {
 
 /// `k=v`, `k!=v`, `k`, `!k`, comma-separated; `k=v|w` for several values.
 pub(crate) fn mk_selector(text: &str) -> Selector {
-    let values = |values: &str| -> BTreeSet<String> { values.split('|').map(Into::into).collect() };
+    let values = |values: &str| -> Sorted<String> { values.split('|').map(Into::into).collect() };
     let requirement = |part: &str| {
         let (key, operator) = if let Some((key, none)) = part.split_once("!=") {
             (key, Operator::NotIn(values(none)))

@@ -20,7 +20,7 @@ fn s08_an_address_changes_its_owner_by_uid_and_not_by_labels() {
     #[rustfmt::skip]
     let cases = [
         ("the same pod, another label", start.clone().pod("x/a", policy_core::model::Pod {
-            labels: std::collections::BTreeMap::new(), ..pod("1", &["10.0.0.1", "fd00::1"]) }), vec![]),
+            labels: policy_core::model::Labels::new(), ..pod("1", &["10.0.0.1", "fd00::1"]) }), vec![]),
         ("another pod of the same name", start.clone().pod("x/a", pod("2", &["10.0.0.1", "fd00::1"])),
             vec!["10.0.0.1", "fd00::1"]),
         ("another pod beside it", both.clone(), vec!["10.0.0.1"]),

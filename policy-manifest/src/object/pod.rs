@@ -1,6 +1,6 @@
 //! `Pod` (`core/v1`): only the fields that policy depends on.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use policy_core::model::{ContainerPort, Phase, Pod, Protocol};
 
@@ -20,7 +20,7 @@ pub(super) fn decode(object: &Map<'_>) -> Pod {
     let labels = metadata::labels(object);
     Pod {
         uid: text(&object.map("metadata"), "uid").unwrap_or_default(),
-        workload: metadata::workload(object, &labels),
+        workload: metadata::workload(object, &labels).map(Arc::new),
         labels,
         node: text(&spec, "nodeName").filter(|node| !node.is_empty()),
         addresses: status.map(|status| addresses(&status)).unwrap_or_default(),

@@ -1,8 +1,6 @@
 //! Label selectors (`meta/v1` `LabelSelector`).
 
-use std::collections::BTreeSet;
-
-use policy_core::model::{Operator, Requirement, Selector};
+use policy_core::model::{Operator, Requirement, Selector, Sorted};
 
 use super::metadata;
 use crate::{
@@ -17,23 +15,20 @@ pub(super) fn decode(field: &Field<'_>) -> Selector {
         return Selector::default();
     };
     selector.check_only(&["matchLabels", "matchExpressions"]);
-    let mut requirements = BTreeSet::new();
-    if let Some(labels) = selector.map("matchLabels") {
-        requirements.extend(requirements_of(metadata::label_map(&labels)));
-    }
+    let labels = selector.map("matchLabels");
+    let labels = labels.iter().flat_map(|labels| requirements_of(metadata::label_map(labels)));
     let expressions = selector.list("matchExpressions");
-    requirements
-        .extend(expressions.iter().filter_map(Field::map).filter_map(|map| expression(&map)));
-    Selector { requirements }
+    let expressions = expressions.iter().filter_map(Field::map).filter_map(|map| expression(&map));
+    Selector { requirements: labels.chain(expressions).collect() }
 }
 
 /// Each pair as `key In [value]`.
-pub(super) fn requirements_of(
+fn requirements_of(
     labels: impl IntoIterator<Item = (String, String)>,
 ) -> impl Iterator<Item = Requirement> {
     labels
         .into_iter()
-        .map(|(key, value)| Requirement { key, operator: Operator::In(BTreeSet::from([value])) })
+        .map(|(key, value)| Requirement { key, operator: Operator::In([value].into()) })
 }
 
 #[derive(Clone, Copy)]
@@ -60,7 +55,7 @@ fn expression(map: &Map<'_>) -> Option<Requirement> {
         .require("operator")
         .and_then(|field| field.word(&WORDS, "In, NotIn, Exists, DoesNotExist"));
     let values = map.get("values").map(|field| (field.list(), field));
-    let strings: BTreeSet<String> = values
+    let strings: Sorted<String> = values
         .iter()
         .flat_map(|(items, _)| items)
         .filter_map(|item| {
