@@ -1,13 +1,11 @@
 //! A policy that changes all the time, under traffic that both of its states judge alike (S49).
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use policy_agent::node::{Node, NodeConfig};
-use policy_core::model::Snapshot;
-use policy_manifest::{Source, read, render};
 
 use crate::{
     machine::Machine,
-    manifests::{ALLOW_5000, POD},
+    manifests::{ALLOW_5000, POD, snapshot},
     traffic::Traffic,
 };
 
@@ -28,12 +26,6 @@ spec:
     - to: [{ipBlock: {cidr: 10.1.0.0/24, except: [10.1.0.64/26]}}]
       ports: [{protocol: UDP, port: 4990, endPort: 5000}, {protocol: TCP, port: 5001}]
 ";
-
-fn snapshot(text: &str) -> Result<Snapshot> {
-    let source = Source { name: "cluster.yaml".to_owned(), text: text.to_owned() };
-    let manifests = read(&[source]).map_err(|errors| anyhow!(render(&errors, false)))?;
-    Ok(manifests.snapshot)
-}
 
 #[test]
 fn s49_no_packet_meets_a_third_state_while_two_are_swapped() -> Result<()> {

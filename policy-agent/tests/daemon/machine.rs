@@ -67,6 +67,16 @@ impl Machine {
             .run(async || Ok(Wiring::open()?.add_route("0.0.0.0/0".parse()?, gateway, 2).await?))
     }
 
+    /// Has the node track connections, as every node does where kube-proxy translates Services.
+    pub(crate) fn track(&self) -> Result<()> {
+        let ruleset = "add table inet track; add chain inet track watch \
+            { type filter hook prerouting priority 0; }; \
+            add rule inet track watch ct state new counter";
+        let output = self.inside(|| Ok(Command::new("nft").arg(ruleset).output()?))?;
+        ensure!(output.status.success(), "nft: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
     /// Writes a file of the folder of manifests.
     pub(crate) fn write(&self, name: &str, text: &str) -> Result<()> {
         Ok(fs::write(self.manifests().join(name), text)?)

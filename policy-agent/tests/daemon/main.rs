@@ -3,6 +3,7 @@
 mod flap;
 mod flow_log;
 mod follow;
+mod live;
 mod machine;
 mod manifests;
 #[expect(dead_code, reason = "the kernel tests need more of it")]
@@ -10,4 +11,5 @@ mod manifests;
 mod namespace;
 mod pins;
 mod privilege;
+mod stream;
 mod traffic;

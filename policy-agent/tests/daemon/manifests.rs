@@ -1,5 +1,16 @@
 //! What the agent is told.
 
+use anyhow::{Result, anyhow};
+use policy_core::model::Snapshot;
+use policy_manifest::{Source, read, render};
+
+/// Manifests as the agent reads them.
+pub(crate) fn snapshot(text: &str) -> Result<Snapshot> {
+    let source = Source { name: "cluster.yaml".to_owned(), text: text.to_owned() };
+    let manifests = read(&[source]).map_err(|errors| anyhow!(render(&errors, false)))?;
+    Ok(manifests.snapshot)
+}
+
 /// The pod at 10.0.0.2 of node `one`.
 pub(crate) const POD: &str = "
 apiVersion: v1
