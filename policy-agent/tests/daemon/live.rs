@@ -200,17 +200,20 @@ fn s30_connections_from_before_live_on_where_the_first_policy_allows_them() -> R
 fn s30_connections_from_before_are_cut_off_where_the_first_policy_denies_them() -> Result<()> {
     let live = Live::new()?;
     live.run(async |machine, node| {
-        // By the rules for ingress alone the server may be reached, and by those for egress alone
-        // the host: only who opened the connection tells that neither may go on.
         let (client, server) = connect(&machine.host, &machine.pod, POD_IP, 7001)?;
         let reply = Flow::push(&server, &client)?;
         let (opener, far) = connect(&machine.pod, &machine.host, HOST, 7001)?;
         let download = Flow::push(&far, &opener)?;
-        reply.flows()?;
-        download.flows()?;
+        // The pod may send to port 7000 of the host, and is not asked at port 6000: only who began
+        // tells that it may not answer.
+        let (host, pod) = datagrams(machine)?;
+        host.send_to(b"question", (POD_IP, 6000))?;
+        pod.recv(&mut [0; 64])?;
+        let answers = Flow::send(&pod, &host)?;
+        let flows = [reply, download, answers];
+        flows.iter().try_for_each(Flow::flows)?;
         live.put(node, &[INGRESS, EGRESS]).await?;
-        reply.is_cut()?;
-        download.is_cut()
+        flows.iter().try_for_each(Flow::is_cut)
     })
 }
 
