@@ -15,6 +15,7 @@ mod ports;
 mod selectors;
 mod services;
 mod shadow;
+mod tiers;
 mod types;
 
 use std::fmt;

@@ -72,7 +72,7 @@ impl Cluster {
                 Field::root(node, &log).reject(Problem::DuplicateObject { first: first.clone() });
             } else {
                 if let Some(title) = object.title() {
-                    let deep = matches!(object, Object::Policy(..));
+                    let deep = matches!(object, Object::Policy(..) | Object::ClusterPolicy(..));
                     self.manifests.places.note(title, node, &log, deep);
                 }
                 self.insert(object, place);

@@ -7,12 +7,14 @@ use crate::model::{Direction, IpBlock, Peer};
 use super::{
     Level, Report,
     context::{Context, Located, some},
+    tiers,
 };
 
 /// An `ipBlock` that covers the addresses of pods or of Services.
 ///
 /// A block around a whole family covers pods by nature: that is only noted.
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {
+    tiers::networks::pods(context, report);
     for located in context.rules() {
         for (index, peer) in located.rule.peers.iter().enumerate() {
             let Peer::Block(block) = peer else { continue };

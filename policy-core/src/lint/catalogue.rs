@@ -2,7 +2,7 @@
 
 use super::{
     Rule, and, blocks, dns, metadata, namespaces, never, nodes, ports, selectors, services, shadow,
-    types,
+    tiers, types,
 };
 
 /// Every rule, by code.
@@ -142,5 +142,42 @@ pub const RULES: &[Rule] = &[
         explanation: "Policies only add up, so the second one of two that are equal changes nothing. \
             Whoever edits one of them will find that the other one still allows.",
         check: shadow::equal,
+    },
+    Rule {
+        code: "NP017",
+        name: "closed-rule",
+        summary: "a rule of a cluster-wide policy that is not read as it is written, but closed",
+        explanation: "A peer or protocol of a ClusterNetworkPolicy that cannot be enforced, as domainNames, closes the whole rule: \
+            one that accepts then accepts nothing, one that denies or passes denies everything. \
+            Other peers of the same rule suffer with it, so give it a rule of its own at least.",
+        check: tiers::closed::check,
+    },
+    Rule {
+        code: "NP018",
+        name: "rule-behind-another",
+        summary: "a rule of a cluster-wide policy that never has its turn",
+        explanation: "Rules of a tier are asked in order: by priority of their policies, then as they stand; the first one that means a connection has the word. \
+            A rule that means nothing beyond what an earlier one means never decides. \
+            A rule of the tier Baseline is behind every Admin rule that accepts or denies. \
+            Compared is the form of selectors, networks and ports, rule by rule.",
+        check: tiers::order::behind,
+    },
+    Rule {
+        code: "NP019",
+        name: "equal-priorities-contradict",
+        summary: "two cluster-wide policies of one priority that contradict one another",
+        explanation: "Which of two policies of the same tier and priority is asked first is left open by the API; here it goes by name, elsewhere maybe not. \
+            Where they contradict one another on a connection of a pod that both select, its verdict is not defined. \
+            Checked where the manifests hold pods that both select.",
+        check: tiers::priority::check,
+    },
+    Rule {
+        code: "NP020",
+        name: "baseline-overridden",
+        summary: "a Baseline policy that network policies always override",
+        explanation: "The tier Baseline is asked only for pods that no NetworkPolicy selects in that direction. \
+            Where each pod that it selects has one, it has no effect today; it still would for a new pod without. \
+            What must hold whatever network policies say belongs into the tier Admin.",
+        check: tiers::order::overridden,
     },
 ];

@@ -4,19 +4,25 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::{Direction, Peer, Port, PortSpec, Protocol};
 
-use super::{Level, Report, blocks::holds, context::Context};
+use super::{
+    Level, Report,
+    blocks::holds,
+    context::{Context, Located},
+    tiers,
+};
 
 /// Where instance metadata are served, by HTTP.
-const ADDRESSES: [IpAddr; 2] = [
+pub(super) const ADDRESSES: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
 ];
 
 /// Egress that reaches a metadata address (S43).
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {
+    tiers::networks::metadata(context, report);
     let rules = context.rules().filter(|located| located.direction == Direction::Egress);
     for located in rules.filter(|located| web(&located.rule.ports)) {
-        if located.rule.peers.is_empty() {
+        if located.rule.peers.is_empty() && !shut(context, &located, ADDRESSES[0]) {
             report.add(
                 located.at(located.field()),
                 Level::Warning,
@@ -26,7 +32,9 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
         }
         for (index, peer) in located.rule.peers.iter().enumerate() {
             let Peer::Block(block) = peer else { continue };
-            if let Some(address) = ADDRESSES.iter().find(|address| holds(block, **address)) {
+            let open =
+                |address: &&IpAddr| holds(block, **address) && !shut(context, &located, **address);
+            if let Some(address) = ADDRESSES.iter().find(open) {
                 let length = if address.is_ipv4() { 32 } else { 128 };
                 report.add(
                     located.at(format!("{}.ipBlock", located.peer_field(index))),
@@ -37,6 +45,20 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
             }
         }
     }
+}
+
+/// Whether a cluster-wide policy shuts the address for every pod that the rule's policy selects.
+fn shut(context: &Context<'_>, located: &Located<'_>, address: IpAddr) -> bool {
+    let subjects = context.subjects(located.name, located.policy);
+    let verdicts = subjects.map(|(name, _)| {
+        let endpoint = context.desired.endpoints.get(name);
+        endpoint.and_then(|endpoint| endpoint.egress.as_ref()).is_some_and(|isolation| {
+            let (direction, protocol) = (Direction::Egress, Protocol::Tcp);
+            context.desired.judge(isolation, direction, address, protocol, 80).is_err()
+        })
+    });
+    let verdicts: Vec<bool> = verdicts.collect();
+    !verdicts.is_empty() && verdicts.iter().all(|shut| *shut)
 }
 
 /// Whether ports hold that of HTTP.

@@ -12,10 +12,12 @@ use crate::{
 use super::{
     Level, Report,
     context::{Context, policy},
+    tiers,
 };
 
 /// Selectors that contradict themselves, blocks with nothing left, entries that are not valid.
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {
+    tiers::selectors::never(context, report);
     for (name, object) in &context.snapshot.policies {
         if object.subject.as_ref().is_some_and(contradictory) {
             let message = "the selector contradicts itself: no labels can match it".to_owned();

@@ -5,10 +5,12 @@ use crate::model::{Direction, Pod, PortSpec};
 use super::{
     Level, Report,
     context::{Context, Located, some},
+    tiers,
 };
 
 /// Names that no pod has that could be the destination (S24).
 pub(super) fn named(context: &Context<'_>, report: &mut Report) {
+    tiers::selectors::named(context, report);
     for located in context.rules() {
         for (index, port) in located.rule.ports.iter().enumerate() {
             let PortSpec::Named(name) = &port.port else { continue };
@@ -18,27 +20,30 @@ pub(super) fn named(context: &Context<'_>, report: &mut Report) {
             if destinations.is_empty() || destinations.iter().any(resolves) {
                 continue;
             }
-            let ports = destinations.iter().flat_map(|pod| &pod.ports);
-            let mut known: Vec<String> = ports
-                .filter_map(|port| {
-                    Some(format!("{} ({}/{})", port.name.as_ref()?, port.port, port.protocol))
-                })
-                .collect();
-            known.sort();
-            known.dedup();
-            let suggestion = if known.is_empty() {
-                "give the port by its number".to_owned()
-            } else {
-                format!("the pods have {}", some(known))
-            };
             report.add(
                 located.at(format!("{}.ports[{index}]", located.field())),
                 Level::Warning,
                 format!("no pod that is meant has a {} port named {name:?}", port.protocol),
-                suggestion,
+                known_ports(&destinations),
             );
         }
     }
+}
+
+/// The named ports of pods, as a suggestion.
+pub(super) fn known_ports(pods: &[&Pod]) -> String {
+    let ports = pods.iter().flat_map(|pod| &pod.ports);
+    let mut known: Vec<String> = ports
+        .filter_map(|port| {
+            Some(format!("{} ({}/{})", port.name.as_ref()?, port.port, port.protocol))
+        })
+        .collect();
+    known.sort();
+    known.dedup();
+    if known.is_empty() {
+        return "give the port by its number".to_owned();
+    }
+    format!("the pods have {}", some(known))
 }
 
 /// The pods that connections of a rule may be meant for.

@@ -8,10 +8,12 @@ use super::{
     Level, Report,
     context::{Context, policy, some},
     never::contradictory,
+    tiers,
 };
 
 /// `podSelector` of a policy that selects no pod.
 pub(super) fn subject(context: &Context<'_>, report: &mut Report) {
+    tiers::selectors::subject(context, report);
     if !context.has_pods {
         return;
     }
@@ -33,6 +35,7 @@ pub(super) fn subject(context: &Context<'_>, report: &mut Report) {
 
 /// Selectors of a peer that match no namespace or no pod.
 pub(super) fn peers(context: &Context<'_>, report: &mut Report) {
+    tiers::selectors::peers(context, report);
     for located in context.rules() {
         for (index, peer) in located.rule.peers.iter().enumerate() {
             let Peer::Pods { namespaces, pods } = peer else { continue };
@@ -74,7 +77,10 @@ pub(super) fn peers(context: &Context<'_>, report: &mut Report) {
 }
 
 /// The values that the labels asked for have in truth.
-fn suggestion<'a>(selector: &Selector, labels: impl Iterator<Item = &'a Labels>) -> String {
+pub(super) fn suggestion<'a>(
+    selector: &Selector,
+    labels: impl Iterator<Item = &'a Labels>,
+) -> String {
     let keys: BTreeSet<&String> =
         selector.requirements.iter().map(|requirement| &requirement.key).collect();
     let found = labels.flatten().filter(|(key, _)| keys.contains(key));

@@ -91,7 +91,7 @@ fn peer_covers(context: &Context<'_>, own: &str, wide: &Peer, narrow: &Peer) -> 
 }
 
 /// Whether all that `narrow` matches is matched by `wide`, as far as their form tells.
-fn asks_less(wide: &Selector, narrow: &Selector) -> bool {
+pub(super) fn asks_less(wide: &Selector, narrow: &Selector) -> bool {
     wide.requirements.is_subset(&narrow.requirements)
 }
 

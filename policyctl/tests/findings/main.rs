@@ -4,6 +4,7 @@ mod addresses;
 mod cluster;
 mod rules;
 mod selectors;
+mod tiers;
 
 use policy_core::lint::{Finding, RULES, lint};
 use policy_manifest::{Source, read, render};
