@@ -16,10 +16,16 @@ pub fn notes(notes: &[String]) {
 
 /// Prints an error and what caused it.
 pub fn error(error: &dyn StdError) {
-    eprintln!("error: {error}");
+    let mut told = error.to_string();
+    eprintln!("error: {told}");
     let mut cause = error.source();
     while let Some(inner) = cause {
-        eprintln!("  because: {inner}");
+        let reason = inner.to_string();
+        // Some errors repeat their cause.
+        if !told.ends_with(&reason) {
+            eprintln!("  because: {reason}");
+        }
+        told = reason;
         cause = inner.source();
     }
 }

@@ -2,14 +2,16 @@
 
 mod change;
 mod ends;
+mod laid_over;
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, ValueEnum};
+use clap::{ArgGroup, Args};
 use policy_cli::{exit, input, terminal};
 use policy_core::compile::{Scope, compile};
+use policy_manifest::Manifests;
 
-use crate::{error::Error, output, truth};
+use crate::{error::Error, origin, output, output::Format, truth};
 use change::Diff;
 
 const EXAMPLES: &str = "\
@@ -21,6 +23,8 @@ Examples:
       gate a pull request: fails where something opens
   policyctl diff --old cluster.yaml --old policies/ --new cluster.yaml --new changed-policies/ -o json
       several files on each side, for another program
+  policyctl diff -f policy.yaml
+      what would open and close in the cluster if these policies and namespaces were applied
 
 Compared are the pods that both sides have, hosts, and addresses in and beside the blocks that
 policies name, at every port that a pod declares or a policy names, and at one that nothing names.
@@ -29,7 +33,7 @@ Exit codes:
   0  nothing opened
   1  something opened
   2  bad input or usage
-  3  the tool itself failed";
+  3  the cluster cannot be read, or the tool itself failed";
 
 #[derive(Debug, Args)]
 #[command(
@@ -37,7 +41,10 @@ Exit codes:
     group = ArgGroup::new("sides").required(true).multiple(true).args(["files", "old"])
 )]
 pub(crate) struct Arguments {
-    /// Manifests, exactly twice: the old ones and the new ones
+    #[command(flatten)]
+    cluster: origin::Cluster,
+
+    /// Manifests, twice: the old ones and the new ones; once: as if applied to the cluster
     #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with_all = ["old", "new"])]
     files: Vec<PathBuf>,
 
@@ -54,23 +61,31 @@ pub(crate) struct Arguments {
     output: Format,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    #[default]
-    Text,
-    /// For programs
-    Json,
+/// Reads what to compare.
+fn sides(arguments: &Arguments) -> Result<(Manifests, Manifests), Error> {
+    let Arguments { cluster, files, old, new, .. } = arguments;
+    let one = cfg!(feature = "cluster") && files.len() == 1;
+    if !one && cluster.are_given() {
+        return Err(Error::FilesAndCluster);
+    }
+    let (old, new) = match files.as_slice() {
+        [new] if one => {
+            let new = input::manifests(std::slice::from_ref(new))?;
+            let cluster = origin::of_cluster(cluster)?.manifests;
+            let (new, left_out) = laid_over::apply(&cluster, new);
+            terminal::notes(&left_out);
+            return Ok((cluster, new));
+        }
+        [old, new] => (vec![old.clone()], vec![new.clone()]),
+        [] => (old.clone(), new.clone()),
+        _ => return Err(Error::NotTwo),
+    };
+    Ok((input::manifests(&old)?, input::manifests(&new)?))
 }
 
 /// Prints what changes; the exit code.
 pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
-    let (old, new) = match (arguments.files.as_slice(), &arguments.old, &arguments.new) {
-        ([old, new], ..) => (vec![old.clone()], vec![new.clone()]),
-        ([], old, new) => (old.clone(), new.clone()),
-        _ => return Err(Error::NotTwo),
-    };
-    let (old, new) = (input::manifests(&old)?, input::manifests(&new)?);
+    let (old, new) = sides(arguments)?;
     terminal::notes(&ends::only_in_one(&old.snapshot, &new.snapshot));
     let diff = Diff::between(&old, &new);
     match arguments.output {

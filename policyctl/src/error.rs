@@ -4,12 +4,27 @@ use std::io;
 
 use policy_cli::{exit, input::InputError, terminal};
 
+/// What a comparison needs.
+const TWO: &str = if cfg!(feature = "cluster") {
+    "name two sets of manifests: -f OLD -f NEW, or --old and --new; or one, to compare with the cluster"
+} else {
+    "name two sets of manifests: -f OLD -f NEW, or --old and --new"
+};
+
 /// Why a command gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
     Input(#[from] InputError),
-    #[error("name two sets of manifests: -f OLD -f NEW, or --old and --new")]
+    #[cfg(feature = "cluster")]
+    #[error(transparent)]
+    Cluster(#[from] crate::cluster::Error),
+    #[cfg(not(feature = "cluster"))]
+    #[error("name manifests with -f; this program was built without reading clusters")]
+    NoFiles,
+    #[error("read manifests or a cluster: -f cannot be used with --kubeconfig and --context")]
+    FilesAndCluster,
+    #[error("{TWO}")]
     NotTwo,
     #[error("there is no command {name}")]
     UnknownCommand { name: String },
@@ -30,7 +45,20 @@ impl Error {
     pub(crate) fn refuse(&self) -> u8 {
         match self {
             Self::Input(error) => error.refuse(),
-            Self::NotTwo | Self::UnknownCommand { .. } | Self::UnknownRule { .. } => {
+            #[cfg(feature = "cluster")]
+            Self::Cluster(error) => {
+                terminal::error(self);
+                error.code()
+            }
+            #[cfg(not(feature = "cluster"))]
+            Self::NoFiles => {
+                terminal::error(self);
+                exit::INPUT
+            }
+            Self::NotTwo
+            | Self::FilesAndCluster
+            | Self::UnknownCommand { .. }
+            | Self::UnknownRule { .. } => {
                 terminal::error(self);
                 exit::INPUT
             }

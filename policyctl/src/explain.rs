@@ -3,17 +3,20 @@
 mod answer;
 mod text;
 
-use std::path::PathBuf;
-
-use clap::{Args, ValueEnum};
+use clap::Args;
 use policy_cli::{exit, input, options, options::ProbeOptions, terminal};
 use policy_core::{
     compile::{Scope, compile},
     model::Protocol,
 };
-use policy_manifest::End;
+use policy_manifest::Expectations;
 
-use crate::{error::Error, output};
+use crate::{
+    error::Error,
+    origin, output,
+    output::Format,
+    scope::{self, Named},
+};
 use answer::Answer;
 
 const EXAMPLES: &str = "\
@@ -22,6 +25,8 @@ Examples:
       which rule allows it, or what each rule lacks and the smallest change that would allow it
   policyctl explain -f cluster.yaml --from web/frontend --to service/default/kubernetes --port 443
       the same for a Service, at each of its backends
+  policyctl explain -n shop --from web --to db --port 5432
+      two pods of one namespace of the cluster
   kubectl get ns,no,po,svc,endpointslices,netpol -A -o yaml \\
     | policyctl explain -f - --from web/frontend --to 203.0.113.7 --port 443/TCP -o json
       for another program
@@ -29,22 +34,25 @@ Examples:
 Exit codes:
   0  fine, whatever the verdict
   2  bad input or usage
-  3  the tool itself failed";
+  3  the cluster cannot be read, or the tool itself failed";
 
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Manifests: a file, a folder (its .yaml, .yml and .json files, but no *.expect.yaml), or -
-    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    origin: origin::Options,
 
-    /// Who opens the connection: NAMESPACE/POD, host/NAME or an address
-    #[arg(long, value_name = "END")]
-    from: End,
+    /// The namespace of pods that are named without; default is the context's
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
 
-    /// Who is meant: NAMESPACE/POD, host/NAME, service/NAMESPACE/NAME or an address
+    /// Who opens the connection: POD, NAMESPACE/POD, host/NAME or an address
     #[arg(long, value_name = "END")]
-    to: End,
+    from: Named,
+
+    /// Who is meant: POD, NAMESPACE/POD, host/NAME, service/NAMESPACE/NAME or an address
+    #[arg(long, value_name = "END")]
+    to: Named,
 
     /// At which port, as in 80/TCP or 53/UDP
     #[arg(long, value_name = "PORT[/PROTOCOL]", value_parser = options::port)]
@@ -55,29 +63,23 @@ pub(crate) struct Arguments {
     output: Format,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    #[default]
-    Text,
-    /// For programs
-    Json,
-}
-
 /// Prints the explanation; the exit code.
 pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
-    let Arguments { files, from, to, port, output } = arguments;
-    let input = input::read(&ProbeOptions {
-        files: files.clone(),
-        expect: None,
+    let Arguments { origin, namespace, from, to, port, output } = arguments;
+    let origin = origin.read()?;
+    let own = namespace.as_ref().or(origin.namespace.as_ref());
+    let own = own.map_or(scope::DEFAULT, String::as_str);
+    let options = ProbeOptions {
         ports: vec![*port],
-        from: vec![from.clone()],
-        to: vec![to.clone()],
-    })?;
-    let snapshot = &input.manifests.snapshot;
+        from: vec![from.end(own)],
+        to: vec![to.end(own)],
+        ..ProbeOptions::default()
+    };
+    let probes = input::probes(&options, &origin.manifests, &Expectations::default())?;
+    let snapshot = &origin.manifests.snapshot;
     let (desired, faults) = compile(snapshot, Scope::Cluster);
     let answers: Vec<Answer> =
-        input.probes.iter().map(|probe| Answer::of(snapshot, &desired, probe)).collect();
+        probes.iter().map(|probe| Answer::of(snapshot, &desired, probe)).collect();
     match output {
         Format::Text => output::print(&text::render(&answers, terminal::style().colour))?,
         Format::Json => output::print(&output::json(&answer::Document { answers: &answers })?)?,

@@ -5,13 +5,12 @@ mod mermaid;
 mod picture;
 mod workload;
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum};
 use policy_cli::{exit, input, options, options::ProbeOptions, terminal};
 use policy_core::model::Protocol;
+use policy_manifest::Expectations;
 
-use crate::{error::Error, output, truth};
+use crate::{error::Error, origin, output, scope, truth};
 use picture::Picture;
 
 const EXAMPLES: &str = "\
@@ -23,20 +22,25 @@ Examples:
   policyctl graph -f cluster.yaml --port 5432/TCP -o json
       who may reach databases, for another program
 
+  policyctl graph -n shop -o mermaid
+      a namespace of the cluster, and who has to do with it
+
 Pods of one namespace that differ only in labels of their controller are one workload. A line is
 dashed where no policy has a say, and marked with * where only some pods or families may.
 
 Exit codes:
   0  fine
   2  bad input or usage
-  3  the tool itself failed";
+  3  the cluster cannot be read, or the tool itself failed";
 
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Manifests: a file, a folder (its .yaml, .yml and .json files, but no *.expect.yaml), or -
-    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    origin: origin::Options,
+
+    #[command(flatten)]
+    scope: scope::Options,
 
     /// This port instead of the declared ones, as in 80/TCP or 53/UDP
     #[arg(long = "port", value_name = "PORT[/PROTOCOL]", value_parser = options::port)]
@@ -60,14 +64,17 @@ enum Format {
 
 /// Prints the picture; the exit code.
 pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
-    let Arguments { files, ports, output } = arguments;
-    let options =
-        ProbeOptions { files: files.clone(), ports: ports.clone(), ..ProbeOptions::default() };
-    let input = input::read(&options)?;
-    terminal::notes(&input::notes(&input.manifests));
-    let snapshot = &input.manifests.snapshot;
-    let truth = truth::of(snapshot, &input.probes);
-    let picture = Picture::of(snapshot, &truth.table);
+    let Arguments { origin, scope, ports, output } = arguments;
+    let origin = origin.read()?;
+    terminal::notes(&input::notes(&origin.manifests));
+    let options = ProbeOptions { ports: ports.clone(), ..ProbeOptions::default() };
+    let expectations = Expectations::default();
+    let mut probes = input::probes(&options, &origin.manifests, &expectations)?;
+    let scope = scope.of(&origin);
+    scope.narrow(&mut probes, &expectations);
+    let snapshot = &origin.manifests.snapshot;
+    let truth = truth::of(snapshot, &probes);
+    let picture = Picture::of(snapshot, &truth.table, &scope);
     match output {
         Format::Dot => output::print(&dot::render(&picture))?,
         Format::Mermaid => output::print(&mermaid::render(&picture))?,

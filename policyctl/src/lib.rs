@@ -4,13 +4,17 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod diff;
 mod error;
 mod explain;
 mod graph;
 mod lint;
 mod manual;
+mod origin;
 mod output;
+mod scope;
 mod simulate;
 mod truth;
 

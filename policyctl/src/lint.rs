@@ -3,14 +3,14 @@
 mod report;
 mod sarif;
 
-use std::{fmt::Write, path::PathBuf};
+use std::fmt::Write;
 
 use clap::{Args, ValueEnum};
 use policy_cli::{exit, input, terminal};
 use policy_core::lint::{self, Level, RULES, Rule};
 use policy_core::model::Pod;
 
-use crate::{error::Error, output};
+use crate::{error::Error, origin, output, scope};
 use report::Located;
 
 const EXAMPLES: &str = "\
@@ -23,26 +23,25 @@ Examples:
       fail only on what has no effect as written
   policyctl lint --explain NP013
       what a code means
+  policyctl lint -A
+      the whole cluster of the kubeconfig
   kubectl get ns,no,po,svc,endpointslices,netpol -A -o yaml | policyctl lint -f -
-      a whole cluster; what is not among the manifests cannot be matched
+      a dumped one; what is not among the manifests cannot be matched
 
 Exit codes:
   0  no finding of the level of --deny, or above
   1  some
   2  bad input or usage
-  3  the tool itself failed";
+  3  the cluster cannot be read, or the tool itself failed";
 
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Manifests: a file, a folder (its .yaml, .yml and .json files, but no *.expect.yaml), or -
-    #[arg(
-        short = 'f',
-        long = "filename",
-        value_name = "FILE",
-        required_unless_present = "explain"
-    )]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    origin: origin::Options,
+
+    #[command(flatten)]
+    scope: scope::Options,
 
     /// What to print on standard output
     #[arg(short, long, value_enum, default_value_t)]
@@ -99,15 +98,18 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
         output::print(&explain(code)?)?;
         return Ok(exit::FINE);
     }
-    let manifests = input::manifests(&arguments.files)?;
-    terminal::notes(&input::notes(&manifests));
+    let origin = arguments.origin.read()?;
+    let scope = arguments.scope.of(&origin);
+    let manifests = &origin.manifests;
+    terminal::notes(&input::notes(manifests));
     if !manifests.snapshot.pods.values().any(Pod::is_subject) {
         let note = "the manifests hold no pods: what selectors match is not checked";
         terminal::notes(&[note.to_owned()]);
     }
-    let findings = lint::lint(&manifests.snapshot);
+    let mut findings = lint::lint(&manifests.snapshot);
+    findings.retain(|finding| scope.holds_object(finding.kind, &finding.object));
     let mut located: Vec<Located> =
-        findings.iter().map(|finding| Located::new(finding, &manifests.places)).collect();
+        findings.iter().map(|finding| Located::new(finding, &origin)).collect();
     located.sort_by(|a, b| a.place.cmp(&b.place));
     match arguments.output {
         Format::Text => output::print(&report::text(&located, terminal::style().colour))?,

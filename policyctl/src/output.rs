@@ -2,9 +2,20 @@
 
 use std::io::{self, Write};
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::error::Error;
+
+/// Form of an answer that has no other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
 
 /// Prints an answer.
 pub(crate) fn print(text: &str) -> Result<(), Error> {

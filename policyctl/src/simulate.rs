@@ -9,7 +9,7 @@ use policy_probe::{Mismatch, check, text};
 
 use crate::{
     error::Error,
-    output,
+    origin, output, scope,
     truth::{self, Truth},
 };
 
@@ -19,8 +19,10 @@ Examples:
       every pod to every pod at every declared port, as a table
   policyctl simulate -f cluster.yaml --expect cluster.expect.yaml -o junit > report.xml
       the same, held against what you expect; for CI
+  policyctl simulate -n shop
+      pods of a namespace of the cluster, to and from every pod
   kubectl get ns,no,po,svc,endpointslices,netpol -A -o yaml | policyctl simulate -f -
-      what a cluster's policies allow
+      what a dumped cluster's policies allow
   policyctl simulate -f cluster.yaml --from web/frontend --to 10.0.0.7 --port 443/TCP -o json
       one question, for another program
 
@@ -28,13 +30,19 @@ Exit codes:
   0  fine
   1  an expectation is not met
   2  bad input or usage
-  3  the tool itself failed";
+  3  the cluster cannot be read, or the tool itself failed";
 
 #[derive(Debug, Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, mut_arg("files", origin::optional))]
 pub(crate) struct Arguments {
     #[command(flatten)]
     options: ProbeOptions,
+
+    #[command(flatten)]
+    cluster: origin::Cluster,
+
+    #[command(flatten)]
+    scope: scope::Options,
 
     /// What to print on standard output
     #[arg(short, long, value_enum, default_value_t)]
@@ -59,11 +67,17 @@ enum Format {
 
 /// Prints the table; the exit code.
 pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
-    let input = input::read(&arguments.options)?;
-    terminal::notes(&input::notes(&input.manifests));
-    let Truth { table, notes } = truth::of(&input.manifests.snapshot, &input.probes);
-    let mismatches = check(&table.probes, &input.expectations);
-    let expected = arguments.options.expect.is_some().then_some(&input.expectations);
+    let Arguments { options, cluster, scope, .. } = arguments;
+    let origin = origin::read(&options.files, cluster)?;
+    terminal::notes(&input::notes(&origin.manifests));
+    let expectations = input::expectations(options)?;
+    let mut probes = input::probes(options, &origin.manifests, &expectations)?;
+    if options.from.is_empty() && options.to.is_empty() {
+        scope.of(&origin).narrow(&mut probes, &expectations);
+    }
+    let Truth { table, notes } = truth::of(&origin.manifests.snapshot, &probes);
+    let mismatches = check(&table.probes, &expectations);
+    let expected = options.expect.is_some().then_some(&expectations);
     match arguments.output {
         Format::Table => output::print(&text(&table, &mismatches, terminal::style()))?,
         Format::Json => output::print(&output::json(&table)?)?,

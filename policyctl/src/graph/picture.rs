@@ -8,6 +8,7 @@ use policy_probe::{Decider, Outcome, Row, Table};
 use serde::Serialize;
 
 use super::workload;
+use crate::scope::Scope;
 
 /// Who may talk to whom.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -61,8 +62,8 @@ struct Pair<'a> {
 }
 
 impl Picture {
-    /// Draws a truth table of pods.
-    pub(super) fn of(snapshot: &Snapshot, table: &Table) -> Self {
+    /// Draws a truth table of pods: workloads of the scope, and those that they have to do with.
+    pub(super) fn of(snapshot: &Snapshot, table: &Table, scope: &Scope) -> Self {
         let workloads = workload::of_pods(snapshot);
         let of = |end: &End| match end {
             End::Pod(name) => workloads.get(name),
@@ -80,8 +81,17 @@ impl Picture {
             }
         }
         let edges = pairs.into_iter().map(|((from, to), pair)| Edge::of(from, to, pair));
-        let edges = edges.filter(|edge| !edge.ports.is_empty()).collect();
-        Self { namespaces: namespaces(snapshot, &workloads), edges }
+        let edges: Vec<Edge> = edges.filter(|edge| !edge.ports.is_empty()).collect();
+        let mut namespaces = namespaces(snapshot, &workloads);
+        for namespace in &mut namespaces {
+            let linked = |workload: &Workload| {
+                let name = format!("{}/{}", namespace.name, workload.name);
+                edges.iter().any(|edge| edge.from == name || edge.to == name)
+            };
+            namespace.workloads.retain(|one| scope.holds(&namespace.name) || linked(one));
+        }
+        namespaces.retain(|namespace| !namespace.workloads.is_empty());
+        Self { namespaces, edges }
     }
 }
 

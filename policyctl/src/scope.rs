@@ -1,0 +1,108 @@
+//! Which namespaces an answer is about.
+
+use std::str::FromStr;
+
+use clap::Args;
+use policy_cli::terminal;
+use policy_core::model::ObjectName;
+use policy_manifest::{End, EndError, Expectations};
+use policy_probe::Probe;
+
+use crate::origin::Origin;
+
+/// The namespace of those who name none.
+pub(crate) const DEFAULT: &str = "default";
+
+/// Options that say which namespaces an answer is about.
+#[derive(Clone, Debug, Default, Args)]
+#[group(skip)]
+pub(crate) struct Options {
+    /// Tell of pods and policies of this namespace only; all others still count
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+
+    /// Tell of all namespaces; default with -f, where the context's is it for a cluster
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    all_namespaces: bool,
+}
+
+/// A namespace, or all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scope {
+    namespace: Option<String>,
+}
+
+impl Options {
+    /// The scope of an answer about what was read.
+    pub(crate) fn of(&self, origin: &Origin) -> Scope {
+        let of_context = || origin.namespace.clone().filter(|_| !self.all_namespaces);
+        Scope { namespace: self.namespace.clone().or_else(of_context) }
+    }
+}
+
+impl Scope {
+    /// Whether a namespace is in it.
+    pub(crate) fn holds(&self, namespace: &str) -> bool {
+        self.namespace.as_ref().is_none_or(|own| own == namespace)
+    }
+
+    /// Whether an object is in it, by its kind and `namespace/name`; what is of the whole cluster is
+    /// in no single namespace.
+    pub(crate) fn holds_object(&self, kind: &str, object: &str) -> bool {
+        if kind == "Namespace" {
+            return self.holds(object);
+        }
+        let namespace = object.split_once('/').map_or("", |(namespace, _)| namespace);
+        self.holds(namespace)
+    }
+
+    /// Leaves probes that a pod of the scope is an end of, or an expectation asks for.
+    pub(crate) fn narrow(&self, probes: &mut Vec<Probe>, expectations: &Expectations) {
+        let inside = |end: &End| match end {
+            End::Pod(name) | End::Service(name) => self.holds(&name.namespace),
+            End::Host(_) | End::Address(_) => false,
+        };
+        let expected = |probe: &Probe| {
+            let asked = expectations.listed.iter();
+            asked.into_iter().any(|one| one.from == probe.from && one.to == probe.to)
+        };
+        probes.retain(|probe| {
+            self.namespace.is_none() || inside(&probe.from) || inside(&probe.to) || expected(probe)
+        });
+        if let Some(namespace) = self.namespace.as_ref().filter(|_| probes.is_empty()) {
+            let note = format!("namespace {namespace} has no pod to tell of; -A tells of all");
+            terminal::notes(&[note]);
+        }
+    }
+}
+
+/// An end of a connection; a pod may be named without its namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// As it is.
+    End(End),
+    /// A pod of the namespace in question.
+    Pod(String),
+}
+
+impl Named {
+    /// The end, where `own` is the namespace in question.
+    pub(crate) fn end(&self, own: &str) -> End {
+        match self {
+            Self::End(end) => end.clone(),
+            Self::Pod(name) => End::Pod(ObjectName::new(own, name)),
+        }
+    }
+}
+
+impl FromStr for Named {
+    type Err = EndError;
+
+    fn from_str(text: &str) -> Result<Self, EndError> {
+        match text.parse() {
+            Ok(end) => Ok(Self::End(end)),
+            Err(_) if !text.is_empty() && !text.contains('/') => Ok(Self::Pod(text.to_owned())),
+            Err(error) => Err(error),
+        }
+    }
+}
