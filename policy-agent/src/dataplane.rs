@@ -67,8 +67,8 @@ impl Dataplane {
     ///
     /// When the kernel refuses the object, a map or a classifier, or when the object is of another
     /// layout than this binary.
-    pub fn load(options: Options) -> Result<Self, DataplaneError> {
-        Self::assemble(object::load(&options)?, &options)
+    pub fn load(options: &Options) -> Result<Self, DataplaneError> {
+        Self::assemble(object::load(options)?, options)
     }
 
     fn assemble(mut ebpf: Ebpf, options: &Options) -> Result<Self, DataplaneError> {

@@ -23,6 +23,8 @@ use crate::{
 pub struct NodeConfig {
     /// `metadata.name` of the Node: its pods are the endpoints.
     pub node: String,
+    /// The eBPF object, in place of the one that is built into this binary.
+    pub object: Option<PathBuf>,
     /// What of the enforcement is in place.
     pub parts: Parts,
     /// What happens at interfaces without a known pod.
@@ -40,10 +42,10 @@ pub struct NodeConfig {
 impl NodeConfig {
     /// Everything in place, unknown endpoints pass, maps of the usual size, a record of every drop.
     pub fn new(node: impl Into<String>) -> Self {
-        let Options { parts, unknown_endpoints, capacities, record_interval, clsact: _ } =
+        let Options { object, parts, unknown_endpoints, capacities, record_interval, clsact: _ } =
             Options::default();
         let (node, pins) = (node.into(), None);
-        Self { node, parts, unknown_endpoints, capacities, record_interval, pins }
+        Self { node, object, parts, unknown_endpoints, capacities, record_interval, pins }
     }
 }
 
@@ -75,6 +77,15 @@ pub enum NodeError {
         /// The step.
         step: Box<Step>,
         /// Why.
+        #[source]
+        source: Box<DataplaneError>,
+    },
+    /// As [`Step`](Self::Step), of steps that are carried out together.
+    #[error("cannot create {count} allow maps")]
+    Contents {
+        /// How many.
+        count: usize,
+        /// Why, and which is refused.
         #[source]
         source: Box<DataplaneError>,
     },
@@ -124,14 +135,22 @@ impl Node {
     ///
     /// [`NodeError::Load`], [`NodeError::Discover`].
     pub fn start(config: NodeConfig) -> Result<Self, NodeError> {
-        let NodeConfig { node: name, parts, unknown_endpoints, capacities, record_interval, pins } =
-            config;
+        let NodeConfig {
+            node: name,
+            object,
+            parts,
+            unknown_endpoints,
+            capacities,
+            record_interval,
+            pins,
+        } = config;
         let network = Network::open()?;
+        let clsact = false;
         let options =
-            Options { parts, unknown_endpoints, capacities, record_interval, clsact: false };
+            Options { object, parts, unknown_endpoints, capacities, record_interval, clsact };
         let loaded = match &pins {
-            Some(folder) => Dataplane::adopt(options, folder),
-            None => Dataplane::load(options).map(|dataplane| (dataplane, Vec::new())),
+            Some(folder) => Dataplane::adopt(&options, folder),
+            None => Dataplane::load(&options).map(|dataplane| (dataplane, Vec::new())),
         };
         let (dataplane, found) = loaded.map_err(|source| NodeError::Load(Box::new(source)))?;
         let mut actual = Actual::default();
@@ -204,7 +223,13 @@ impl Node {
     /// the first such failure is returned when all else is done.
     async fn carry_out(&mut self, steps: &[Step]) -> Result<Option<NodeError>, NodeError> {
         let mut held_back = None;
-        for step in steps {
+        let put = |step: &Step| matches!(step, Step::PutContent { .. });
+        for steps in steps.chunk_by(|one, next| put(one) && put(next)) {
+            if let [Step::PutContent { .. }, _, ..] = steps {
+                self.put_contents(steps)?;
+                continue;
+            }
+            let [step] = steps else { continue };
             if let Err(source) = self.dataplane.apply(step) {
                 let (step, source) = (Box::new(step.clone()), Box::new(source));
                 let error = NodeError::Step { step, source };
@@ -220,6 +245,21 @@ impl Node {
             }
         }
         Ok(held_back)
+    }
+
+    /// Carries out steps that put contents.
+    fn put_contents(&mut self, steps: &[Step]) -> Result<(), NodeError> {
+        let contents = steps.iter().filter_map(|step| {
+            let Step::PutContent { content, entries } = step else { return None };
+            Some((*content, entries.as_slice()))
+        });
+        let put = self.dataplane.put_contents(contents);
+        let count = steps.len();
+        put.map_err(|source| NodeError::Contents { count, source: Box::new(source) })?;
+        for step in steps {
+            self.actual.apply(step);
+        }
+        Ok(())
     }
 
     fn is_newcomer(&self, error: &NodeError) -> bool {

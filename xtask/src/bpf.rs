@@ -18,10 +18,20 @@ const TARGET: &str = "bpfel-unknown-none";
 /// Returns its path. The file is written only where its content changed, so that what contains
 /// it is not built again for nothing.
 pub(crate) fn build(compiler: Compiler) -> Result<PathBuf> {
+    build_as(compiler, &[], "policy.o")
+}
+
+/// Builds the object once more, in instructions of before version 3, and leaves it in
+/// `target/bpf/policy-v2.o`: the same classifiers as other programs, for the tests of an upgrade.
+pub(crate) fn build_other(compiler: Compiler) -> Result<PathBuf> {
+    build_as(compiler, &["-Ctarget-cpu=v2"], "policy-v2.o")
+}
+
+fn build_as(compiler: Compiler, flags: &[&str], name: &str) -> Result<PathBuf> {
     let folder = workspace().join("target/bpf");
-    run(&mut cargo_build(compiler)?)?;
+    run(cargo_build(compiler)?.arg("--").args(flags))?;
     let built = folder.join(TARGET).join("release/policy-ebpf");
-    let object = folder.join("policy.o");
+    let object = folder.join(name);
     copy_if_changed(&built, &object)?;
     Ok(object)
 }
@@ -39,7 +49,7 @@ fn cargo_build(compiler: Compiler) -> Result<Command> {
     let mut build = cargo();
     compiler.apply(&mut build);
     build
-        .args(["build", "--package", "policy-ebpf", "--release", "--target", TARGET])
+        .args(["rustc", "--package", "policy-ebpf", "--release", "--target", TARGET])
         .args(["-Zbuild-std=core", "--target-dir", "target/bpf"])
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         // The linker optimises the program as a whole.

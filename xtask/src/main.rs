@@ -7,6 +7,7 @@ mod bpf;
 mod build;
 mod command;
 mod demo;
+mod flap;
 mod fuzz;
 mod test;
 mod tidy;
@@ -41,7 +42,7 @@ struct Arguments {
 enum Verb {
     /// Install what the machine lacks, and do nothing else
     Bootstrap,
-    /// Build the eBPF object: target/bpf/policy.o
+    /// Build the eBPF object, target/bpf/policy.o, and for the tests of an upgrade another, policy-v2.o
     Bpf,
     /// Build target/release/policy-agent, the eBPF object inside it, and target/release/policyctl
     Build {
@@ -73,6 +74,12 @@ enum Verb {
         #[command(subcommand)]
         target: fuzz::Target,
     },
+    /// Swap two policies on the kernel at full speed: no packet may meet a third state
+    #[command(after_help = "Example:
+  cargo xtask flap --count 10000
+
+Takes about a quarter of an hour on two CPUs, and all of both.")]
+    Flap(flap::Options),
     /// Measure, and print a table
     Bench {
         #[command(subcommand)]
@@ -95,11 +102,19 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> Result<()> {
     match verb {
         Verb::Bootstrap => bootstrap::run(Purpose::Test).map(drop),
-        Verb::Bpf => bpf::build(bootstrap::run(Purpose::Build)?).map(drop),
+        Verb::Bpf => {
+            let compiler = bootstrap::run(Purpose::Build)?;
+            bpf::build_other(compiler)?;
+            bpf::build(compiler).map(drop)
+        }
         Verb::Build { debug } => build::build(Purpose::Build, &[AGENT, CTL], debug).map(drop),
         Verb::Test { fast } => test::run_all(fast),
         Verb::Demo { options } => demo::run(options),
         Verb::Fuzz { target } => fuzz::run(&target),
+        Verb::Flap(options) => {
+            bpf::build(bootstrap::run(Purpose::Test)?)?;
+            flap::run(options)
+        }
         Verb::Bench { target } => bench::run(target),
         Verb::Tidy => tidy::run(),
     }

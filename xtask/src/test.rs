@@ -26,6 +26,9 @@ pub(crate) fn run_all(fast: bool) -> Result<()> {
         step("spelling", || run(command(tools::TYPOS.ensure()?).args(["--config", "typos.toml"])))?;
         step("licences and sources", deny)?;
     }
+    if !fast {
+        step("another eBPF object", || bpf::build_other(compiler))?;
+    }
     step("eBPF object", || bpf::build(compiler))?;
     step("clippy", clippy)?;
     if !fast {

@@ -67,6 +67,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", default_value = "-")]
     flow_log: PathBuf,
 
+    /// Classifiers of another build than this binary's own: an eBPF object with the same maps
+    #[arg(long, value_name = "FILE")]
+    bpf_object: Option<PathBuf>,
+
     /// Dropped packets of one pod that are told in a second, beyond a burst of 100; 0 for all. Every
     /// one is counted
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
@@ -127,6 +131,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         unknown_endpoints,
         pin_dir,
         max_flows,
+        bpf_object,
         flow_log,
         max_drop_records,
         log_format: _,
@@ -143,6 +148,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
     let capacities = Capacities { flows: max_flows, ..Capacities::default() };
     let record_interval = Duration::from_secs(1).checked_div(max_drop_records).unwrap_or_default();
     let node = NodeConfig {
+        object: bpf_object,
         unknown_endpoints,
         capacities,
         record_interval,

@@ -5,13 +5,10 @@ use std::{
     path::Path,
 };
 
-use aya::maps::{HashMap, Map, MapData};
+use aya::maps::MapData;
 use aya_obj::generated::BPF_NOEXIST;
 use nix::net::if_;
-use policy_common::{
-    allow::{EVERY_PROTOCOL, PortSet},
-    limits,
-};
+use policy_common::allow::{EVERY_PROTOCOL, PortSet};
 use policy_core::plan::Step;
 
 use super::{
@@ -21,8 +18,9 @@ use super::{
     error::DataplaneError,
     link,
     maps::Maps,
+    named::Hash,
     object,
-    options::{Options, entries},
+    options::Options,
     pins::{self, Pins},
     read,
 };
@@ -38,18 +36,18 @@ impl Dataplane {
     /// # Errors
     ///
     /// As [`load`](Self::load), and where the folder is on no bpffs, or another agent's.
-    pub fn adopt(options: Options, root: &Path) -> Result<(Self, Vec<Step>), DataplaneError> {
-        if !attach::has_links(&options) {
+    pub fn adopt(options: &Options, root: &Path) -> Result<(Self, Vec<Step>), DataplaneError> {
+        if !attach::has_links(options) {
             tracing::warn!("this kernel has no links to pin: enforcement ends with the agent");
             return Ok((Self::load(options)?, Vec::new()));
         }
         let mut pins = Pins::open(root)?;
-        let expected = object::shapes(&options)?;
+        let expected = object::shapes(options)?;
         if !pins.is_of_this_version() || !object::fits(&expected, &pins.maps()) {
             pins.stage()?;
         }
-        let ebpf = object::load_pinned(&options, &pins.maps(), expected.keys())?;
-        let mut dataplane = Self::assemble(ebpf, &options)?;
+        let ebpf = object::load_pinned(options, &pins.maps(), expected.keys())?;
+        let mut dataplane = Self::assemble(ebpf, options)?;
         if !content::pattern(&pins.maps()).exists() {
             content::pin_pattern(&dataplane.content_types, &pins.maps())?;
         }
@@ -92,7 +90,7 @@ impl Dataplane {
         let folder = self.pins.as_ref().map(Pins::maps);
         let mut steps = read::tables(&self.maps)?;
         if let Some(folder) = folder {
-            steps.extend(contents(&folder)?);
+            steps.extend(contents(&self.maps.allow, &folder)?);
         }
         for endpoint in read::endpoints(&self.maps)? {
             let ifindex = endpoint.ifindex;
@@ -113,7 +111,7 @@ impl Dataplane {
         let folder = self.pins.as_ref().and_then(Pins::maps_before);
         let mut steps = read::tables(before)?;
         if let Some(folder) = folder {
-            steps.extend(contents(&folder)?);
+            steps.extend(contents(&before.allow, &folder)?);
         }
         for step in steps {
             self.apply(&step)?;
@@ -172,8 +170,13 @@ impl Dataplane {
 ///
 /// One whose pin is not that of its place keeps its number, and counts as something that no
 /// compiler makes, so that nobody is switched to it.
-fn contents(folder: &Path) -> Result<Vec<Step>, DataplaneError> {
-    let places = places(folder)?;
+fn contents(allow: &Hash<u32, u32>, folder: &Path) -> Result<Vec<Step>, DataplaneError> {
+    let mut places = BTreeMap::new();
+    for number in 1..allow.capacity {
+        if let Some(id) = allow.get(&number)? {
+            places.insert(number, id);
+        }
+    }
     let pinned: BTreeSet<u32> = Pins::contents(folder)?.into_iter().collect();
     let mut steps = Vec::new();
     for (&number, &id) in &places {
@@ -191,16 +194,6 @@ fn contents(folder: &Path) -> Result<Vec<Step>, DataplaneError> {
         pins::remove(&pins::content(folder, stale))?;
     }
     Ok(steps)
-}
-
-/// Numbers of the allow maps, and the kernel's for each.
-fn places(folder: &Path) -> Result<BTreeMap<u32, u32>, DataplaneError> {
-    let shape = |source| DataplaneError::MapShape { map: "allow", source };
-    // aya would open what it finds, which takes more than an agent may; the number is enough.
-    let data = MapData::from_pin(folder.join("allow")).map_err(shape)?;
-    let allow = HashMap::<_, u32, u32>::try_from(Map::HashMap(data)).map_err(shape)?;
-    let numbers = 1..const { entries(limits::CONTENTS) };
-    Ok(numbers.filter_map(|number| Some((number, allow.get(&number, 0).ok()?))).collect())
 }
 
 impl Maps {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use policy_common::{
+    allow::PortSet,
     endpoint::{Endpoint, OTHER_NODE, OWN_NODE, TRACKING},
     frontend::Frontend,
     identity::Identity,
@@ -33,10 +34,9 @@ impl Dataplane {
             Step::PutEndpoint(_) | Step::ReplaceEndpoint { .. } | Step::DeleteEndpoint { .. } => {
                 self.settled = false;
             }
-            Step::BumpEpoch { .. } => {}
-            Step::PutPortChunk(_)
-            | Step::PutContent { .. }
-            | Step::PutIdentity { .. }
+            // Nothing refers to a chunk or a content yet.
+            Step::BumpEpoch { .. } | Step::PutPortChunk(_) | Step::PutContent { .. } => {}
+            Step::PutIdentity { .. }
             | Step::PutBlock { .. }
             | Step::PutFrontend { .. }
             | Step::PutNodeAddress { .. }
@@ -53,8 +53,7 @@ impl Dataplane {
         match step {
             Step::PutPortChunk(chunk) => maps.port_chunks.put(&chunk.key, chunk),
             Step::PutContent { content, entries } => {
-                let types = &self.content_types;
-                content::put(&mut maps.allow, types, *content, entries, folder.as_deref())
+                self.put_contents([(*content, entries.as_slice())].into_iter())
             }
             Step::PutIdentity { address, identity } => {
                 let address = key::address(*address);
@@ -86,6 +85,24 @@ impl Dataplane {
                 maps.port_chunks.delete_where(|key| key.bitmap == *bitmap)
             }
         }
+    }
+
+    /// Carries out steps that put contents, all in the time of one.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply), for the first that fails; none of them may be in its place then, or
+    /// some.
+    pub fn put_contents<'a>(
+        &mut self,
+        contents: impl Iterator<Item = (u32, &'a [PortSet])>,
+    ) -> Result<(), DataplaneError> {
+        let folder = self.pins.as_ref().map(Pins::maps);
+        let (allow, types) = (&mut self.maps.allow, &self.content_types);
+        content::put(allow, types, contents, folder.as_deref())?;
+        // The kernel has waited for every classifier by now.
+        self.settled = true;
+        Ok(())
     }
 
     /// Keeps the classifiers on interfaces that have no endpoint, where they do with every packet
@@ -210,10 +227,9 @@ impl Dataplane {
         self.maps.epochs.get(epoch_word(ifindex))
     }
 
-    /// Gives the word a number that none ever had: never 0, which means that nobody is isolated.
-    /// Nobody else writes the words.
+    /// Gives the word a number that none ever had. Nobody else writes the words.
     fn bump_epoch(&mut self, ifindex: u32) -> Result<(), DataplaneError> {
-        self.newest_epoch = self.newest_epoch.wrapping_add(1).max(1);
+        self.newest_epoch = epoch_after(self.newest_epoch);
         self.maps.epochs.set(epoch_word(ifindex), &self.newest_epoch)
     }
 }
@@ -222,4 +238,22 @@ impl Dataplane {
 fn epoch_word(ifindex: u32) -> u32 {
     const MASK: u32 = super::options::entries(limits::EPOCHS) - 1;
     ifindex & MASK
+}
+
+/// Never 0, which means that nobody is isolated.
+const fn epoch_after(epoch: u32) -> u32 {
+    match epoch.wrapping_add(1) {
+        0 => 1,
+        next => next,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::epoch_after;
+
+    #[test]
+    fn an_epoch_passes_over_zero() {
+        assert_eq!([0, 1, u32::MAX].map(epoch_after), [1, 2, 1]);
+    }
 }

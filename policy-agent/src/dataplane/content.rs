@@ -2,32 +2,62 @@
 
 use std::{
     collections::BTreeMap,
+    os::fd::{AsFd as _, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
-use aya::maps::{HashMap, HashOfMaps, Map, MapData, MapError};
+use aya::{
+    maps::{HashMap, Map, MapData, MapError},
+    sys::SyscallError,
+};
 use aya_obj::generated::BPF_NOEXIST;
 use policy_common::{allow::PortSet, limits};
 
 use super::{
-    error::DataplaneError, maps::Content, named::Named, options::entries as count, pins,
-    typed::ContentTypes,
+    error::DataplaneError,
+    maps::Content,
+    named::Hash,
+    options::entries as count,
+    pins,
+    typed::{self, ContentTypes},
 };
 
 /// Place of no content, which no classifier reads.
 const NOWHERE: u32 = 0;
 
 /// The array of allow maps.
-type Allow = Named<HashOfMaps<MapData, u32, Content>>;
+type Allow = Hash<u32, u32>;
 
-/// Creates an allow map, fills it, and puts it in its place.
-pub(super) fn put(
+/// Creates allow maps, fills them, and puts them in their places.
+///
+/// The kernel waits once for the classifiers that run (`maybe_wait_bpf_programs` in
+/// `kernel/bpf/syscall.c`), however many there are: that takes longer than all else.
+pub(super) fn put<'a>(
     allow: &mut Allow,
+    types: &ContentTypes,
+    contents: impl Iterator<Item = (u32, &'a [PortSet])>,
+    folder: Option<&Path>,
+) -> Result<(), DataplaneError> {
+    let (mut places, mut maps) = (Vec::new(), Vec::new());
+    for (content, entries) in contents {
+        places.push(content);
+        maps.push(filled(types, content, entries, folder)?);
+    }
+    let fds: Vec<_> = maps.iter().map(AsRawFd::as_raw_fd).collect();
+    typed::put_maps(allow.fd.as_fd(), &places, &fds).map_err(|(index, io_error)| {
+        let content = places.get(index).copied().unwrap_or_default();
+        let call = "bpf_map_update_batch";
+        allow.refused(content, SyscallError { call, io_error }.into())
+    })
+}
+
+/// An allow map, pinned if it shall be.
+fn filled(
     types: &ContentTypes,
     content: u32,
     entries: &[PortSet],
     folder: Option<&Path>,
-) -> Result<(), DataplaneError> {
+) -> Result<OwnedFd, DataplaneError> {
     let capacity = limits::CONTENT_ENTRIES;
     if entries.len() > capacity {
         let entries = entries.len();
@@ -35,19 +65,21 @@ pub(super) fn put(
     }
     let refused =
         |source| DataplaneError::CreateContent { content, entries: entries.len(), source };
-    let map = create(types, content, entries.len()).map_err(refused)?;
+    let data = create(types, content, entries.len()).map_err(refused)?;
+    let fd = data.fd().as_fd().try_clone_to_owned();
+    let fd = fd.map_err(|source| DataplaneError::Descriptor { map: "allow", source })?;
     if let Some(folder) = folder {
         // Before it is in its place: what is there can be told by its pin, at every instant.
-        pin(&map, &pins::content(folder, content))?;
+        pin(&data, &pins::content(folder, content))?;
     }
-    let mut map = HashMap::try_from(Map::HashMap(map)).map_err(refused)?;
+    let mut map: HashMap<_, u32, PortSet> =
+        HashMap::try_from(Map::HashMap(data)).map_err(refused)?;
     for entry in entries {
         let identity = entry.identity;
         map.insert(identity, entry, BPF_NOEXIST.into())
             .map_err(|source| DataplaneError::FillContent { content, identity, source })?;
     }
-    let result = allow.map.insert(content, &map, 0);
-    result.map_err(|source| allow.refused(content, source))
+    Ok(fd)
 }
 
 /// Empties the place of an allow map; the map goes with its last reader.
@@ -56,8 +88,7 @@ pub(super) fn delete(
     content: u32,
     folder: Option<&Path>,
 ) -> Result<(), DataplaneError> {
-    let result = allow.map.remove(&content);
-    allow.deleted(content, result)?;
+    allow.delete(&content)?;
     folder.map_or(Ok(()), |folder| pins::remove(&pins::content(folder, content)))
 }
 
@@ -91,13 +122,12 @@ fn pin(map: &MapData, path: &Path) -> Result<(), DataplaneError> {
 
 /// Returns when every classifier that runs now has ended.
 ///
-/// The kernel waits for them whenever a map of maps is written (`maybe_wait_bpf_programs` in
-/// `kernel/bpf/syscall.c`), for just this purpose. Place 0 means no content and is never read.
+/// [`put`] waits for them, for just this purpose. Place 0 means no content and is never read.
 pub(super) fn wait_for_readers(
     allow: &mut Allow,
     types: &ContentTypes,
 ) -> Result<(), DataplaneError> {
-    put(allow, types, NOWHERE, &[], None)
+    put(allow, types, [(NOWHERE, &[][..])].into_iter(), None)
 }
 
 /// An empty map that the array takes: type, sizes and flags of its template, another capacity.

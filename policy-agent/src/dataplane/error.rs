@@ -21,9 +21,27 @@ pub enum DataplaneError {
         #[source]
         source: Box<EbpfError>,
     },
+    /// A descriptor of a map could not be copied.
+    #[error("cannot copy the descriptor of map `{map}`")]
+    Descriptor {
+        /// Name of the map.
+        map: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The kernel's clock cannot be read.
     #[error("cannot read the clock")]
     Clock(#[source] Errno),
+    /// The file of an object.
+    #[error("cannot read the eBPF object {}", path.display())]
+    ReadObject {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The object and this binary were not built from the same sources.
     #[error("the eBPF object has no map `{map}`")]
     MapMissing {

@@ -11,6 +11,8 @@ pub struct HookedProgram {
     pub id: u32,
     /// Its name; empty where it has none, or one that is no UTF-8.
     pub name: String,
+    /// A number made of its instructions: the same where they are the same.
+    pub tag: u64,
 }
 
 /// Programs on the TCX hooks of an interface, the first that sees a packet first.
@@ -46,6 +48,7 @@ fn programs(interface: &str, hook: TcAttachType) -> Result<Vec<HookedProgram>, P
     let programs = programs.iter().map(|program| HookedProgram {
         id: program.id(),
         name: program.name_as_str().unwrap_or_default().to_owned(),
+        tag: program.tag(),
     });
     Ok(programs.collect())
 }

@@ -1,12 +1,11 @@
 //! The maps of the object, by the names that bpftool shows.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, os::fd::AsFd as _, path::Path};
 
 use aya::{
     Ebpf,
     maps::{
-        Array, HashMap, HashOfMaps, LpmTrie, Map, MapData, MapError, PerCpuHashMap, RingBuf,
-        lpm_trie::Key,
+        Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuHashMap, RingBuf, lpm_trie::Key,
     },
 };
 use ipnetwork::IpNetwork;
@@ -40,7 +39,7 @@ pub(super) struct Maps {
     pub(super) blocks: Named<LpmTrie<MapData, Address, u32>>,
     pub(super) frontends: Hash<FrontendKey, Frontend>,
     pub(super) node_addresses: Hash<Address, u32>,
-    pub(super) allow: Named<HashOfMaps<MapData, u32, Content>>,
+    pub(super) allow: Hash<u32, u32>,
     pub(super) port_chunks: Hash<PortChunkKey, PortChunk>,
     pub(super) flows4: Hash<FlowKey4, Flow4>,
     pub(super) flows6: Hash<FlowKey6, Flow6>,
@@ -159,11 +158,11 @@ where
 {
     let shape = |source| DataplaneError::MapShape { map: name, source };
     let map = source(name)?;
-    // aya's array of maps cannot delete, its hash of maps can, by a system call for both.
-    let map = if let Map::ArrayOfMaps(map) = map { Map::HashOfMaps(map) } else { map };
+    // aya's array of maps takes maps of its own making only, and cannot delete; to the kernel it is
+    // a map like any other, whose values are descriptors when written and numbers when read.
+    let map = if let Map::ArrayOfMaps(map) = map { Map::HashMap(map) } else { map };
     let (Map::Array(data)
     | Map::HashMap(data)
-    | Map::HashOfMaps(data)
     | Map::LpmTrie(data)
     | Map::LruHashMap(data)
     | Map::PerCpuHashMap(data)
@@ -173,5 +172,7 @@ where
     };
     let info = data.info().map_err(shape)?;
     let (id, capacity) = (info.id(), info.max_entries());
-    Ok(Named { name, id, capacity, map: M::try_from(map).map_err(shape)? })
+    let fd = data.fd().as_fd().try_clone_to_owned();
+    let fd = fd.map_err(|source| DataplaneError::Descriptor { map: name, source })?;
+    Ok(Named { name, id, capacity, fd, map: M::try_from(map).map_err(shape)? })
 }

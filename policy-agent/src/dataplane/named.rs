@@ -1,6 +1,9 @@
 //! Maps that know their name and capacity, so that a failure can tell them.
 
-use std::fmt::{self, Debug};
+use std::{
+    fmt::{self, Debug},
+    os::fd::OwnedFd,
+};
 
 use aya::{
     Pod,
@@ -22,6 +25,8 @@ pub(super) struct Named<M> {
     pub(super) id: u32,
     /// Entries that it has room for.
     pub(super) capacity: u32,
+    /// For calls that aya does not make.
+    pub(super) fd: OwnedFd,
     pub(super) map: M,
 }
 
@@ -30,7 +35,7 @@ pub(super) type Hash<K, V> = Named<HashMap<MapData, K, V>>;
 
 impl<M> Debug for Named<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, id, capacity, map: _ } = self;
+        let Self { name, id, capacity, fd: _, map: _ } = self;
         write!(f, "{name} (map {id}, capacity {capacity})")
     }
 }

@@ -1,7 +1,9 @@
 //! The eBPF object, built into the binary.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -33,7 +35,7 @@ pub(super) struct Shape {
 /// The maps that are pinned, as this agent makes them.
 pub(super) fn shapes(options: &Options) -> Result<BTreeMap<String, Shape>, DataplaneError> {
     let broken = |source| DataplaneError::Load { source: Box::new(source) };
-    let object = Object::parse(OBJECT).map_err(|error| broken(error.into()))?;
+    let object = Object::parse(&bytes(options)?).map_err(|error| broken(error.into()))?;
     let chosen = BTreeMap::from(capacities(&options.capacities));
     let maps: BTreeMap<String, aya_obj::Map> = object.maps.into_iter().collect();
     // Those of the sections of globals are of one load only, too.
@@ -102,7 +104,17 @@ fn load_with(options: &Options, pins: Vec<(&str, PathBuf)>) -> Result<Ebpf, Data
     for (name, path) in pins {
         loader.map_pin_path(name, path);
     }
-    loader.load(OBJECT).map_err(|source| DataplaneError::Load { source: Box::new(source) })
+    loader
+        .load(&bytes(options)?)
+        .map_err(|source| DataplaneError::Load { source: Box::new(source) })
+}
+
+fn bytes(options: &Options) -> Result<Cow<'static, [u8]>, DataplaneError> {
+    let Some(path) = &options.object else { return Ok(OBJECT.into()) };
+    let object = fs::read(path);
+    let object =
+        object.map_err(|source| DataplaneError::ReadObject { path: path.clone(), source })?;
+    Ok(object.into())
 }
 
 /// Capacities that are chosen at load.

@@ -1,6 +1,6 @@
 //! What is chosen when the classifiers are loaded.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use policy_common::limits;
 
@@ -64,8 +64,10 @@ impl Default for Capacities {
 }
 
 /// What a dataplane is loaded with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
+    /// The eBPF object, in place of the one that is built into this binary.
+    pub object: Option<PathBuf>,
     /// What is in place.
     pub parts: Parts,
     /// What happens at interfaces without a known pod.

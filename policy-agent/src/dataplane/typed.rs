@@ -7,7 +7,7 @@ use std::{
     ffi::CStr,
     io,
     mem::{self, offset_of},
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
 };
 
 use aya_obj::generated::{BPF_F_NO_PREALLOC, bpf_attr, bpf_cmd, bpf_map_type::BPF_MAP_TYPE_HASH};
@@ -93,18 +93,50 @@ pub(super) fn open_pin(path: &CStr) -> io::Result<OwnedFd> {
     bpf(bpf_cmd::BPF_OBJ_GET, &mut attr)
 }
 
+/// Puts maps in places of an array of maps; after the last the kernel waits, once, until no program
+/// runs that may have seen what was there before.
+///
+/// # Errors
+///
+/// What the kernel says, and the index of the map that it refused; those before are in place
+/// (`BPF_MAP_UPDATE_BATCH`).
+pub(super) fn put_maps(
+    array: BorrowedFd<'_>,
+    places: &[u32],
+    maps: &[RawFd],
+) -> Result<(), (usize, io::Error)> {
+    debug_assert_eq!(places.len(), maps.len());
+    // SAFETY: zero is a value of every field of this union of plain structs.
+    let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
+    // SAFETY: `BPF_MAP_UPDATE_BATCH` reads and writes this member, which is plain.
+    let request = unsafe { &mut attr.batch };
+    request.map_fd = array.as_raw_fd().cast_unsigned();
+    request.keys = places.as_ptr() as u64;
+    request.values = maps.as_ptr() as u64;
+    request.count = count(places.len());
+    let result = call(bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attr);
+    // SAFETY: as above.
+    let done = unsafe { attr.batch.count };
+    result.map(drop).map_err(|error| (done as usize, error))
+}
+
 /// A call of `bpf(2)` that returns a new file descriptor.
 fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<OwnedFd> {
+    let fd = call(command, attr)?;
+    // SAFETY: the commands used here return a new descriptor, which nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A call of `bpf(2)`.
+fn call(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i32> {
     let size = size_of::<bpf_attr>();
     // SAFETY: the kernel reads at most `size` bytes of `attr`, and what its pointers lead to
     // lives until the call returns.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command as libc::c_int, attr, size) };
-    let fd = RawFd::try_from(result).map_err(io::Error::other)?;
-    if fd < 0 {
+    if result < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the commands used here return a new descriptor, which nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    i32::try_from(result).map_err(io::Error::other)
 }
 
 /// Type information in the form that `BPF_BTF_LOAD` takes (`Documentation/bpf/btf.rst`).

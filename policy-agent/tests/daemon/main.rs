@@ -1,6 +1,7 @@
 //! The daemon as a process of its own, on the real kernel, in namespaces of its own. Needs root.
 
 mod flap;
+mod flood;
 mod flow_log;
 mod follow;
 mod live;

@@ -1,6 +1,6 @@
 //! Enforcement that does not depend on the agent running (S48).
 
-use std::{fs, process::Command, thread, time::Duration};
+use std::{fs, path::Path, process::Command, thread, time::Duration};
 
 use anyhow::{Context, Result};
 use policy_agent::{
@@ -44,21 +44,27 @@ fn programs(machine: &Machine) -> Result<Hooks> {
 }
 
 /// Kills an agent and starts the next under traffic, packet by packet.
-fn survives(options: &[&str]) -> Result<(Machine, Agent)> {
-    let (machine, agent) = enforced(&[])?;
-    let before = programs(&machine)?;
-    let traffic = Traffic::start(&machine)?;
+fn exchanged(machine: &Machine, agent: Agent, options: &[&str]) -> Result<Agent> {
+    let before = programs(machine)?;
+    let traffic = Traffic::start(machine)?;
     thread::sleep(AWAY);
     agent.kill()?;
     thread::sleep(AWAY);
-    let agent = taken_over(&machine, options)?;
+    let agent = taken_over(machine, options)?;
     thread::sleep(AWAY);
     traffic.finish()?;
-    let after = programs(&machine)?;
+    let after = programs(machine)?;
     for (before, after) in [(before.from_pod, after.from_pod), (before.to_pod, after.to_pod)] {
         assert_eq!((before.len(), after.len()), (1, 1));
         assert_ne!(before[0].id, after[0].id, "the next agent's own program");
     }
+    Ok(agent)
+}
+
+/// As [`exchanged`], and the next agent is in charge.
+fn survives(options: &[&str]) -> Result<(Machine, Agent)> {
+    let (machine, agent) = enforced(&[])?;
+    let agent = exchanged(&machine, agent, options)?;
     // It is in charge.
     machine.write("policy.yaml", DENY)?;
     until("the next policy is in force", LIMIT, || Ok(!arrives(&machine, 5000)?))?;
@@ -89,6 +95,26 @@ fn s48_maps_of_another_shape_neither_open_nor_cut_anything() -> Result<()> {
     agent.kill()?;
     drop(taken_over(&machine, &["--max-flows", "65536"])?);
     assert_eq!(machine.said("stderr").matches("moved=true").count(), 1, "the same shape");
+    Ok(())
+}
+
+#[test]
+fn s48_another_binary_with_other_programs_neither_opens_nor_cuts_anything() -> Result<()> {
+    let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bpf/policy-v2.o");
+    assert!(other.exists(), "no {}; run `cargo xtask test`", other.display());
+    let other = other.to_str().context("a path that is no text")?;
+    let tags = |machine: &Machine| {
+        let hooks = programs(machine)?;
+        Ok::<_, anyhow::Error>([hooks.from_pod, hooks.to_pod].map(|hook| hook[0].tag))
+    };
+    let (machine, agent) = enforced(&[])?;
+    let own = tags(&machine)?;
+    let agent = exchanged(&machine, agent, &["--bpf-object", other])?;
+    let others = tags(&machine)?;
+    assert!(own.iter().all(|tag| !others.contains(tag)), "the programs are the same");
+    // And back, a downgrade.
+    let _agent = exchanged(&machine, agent, &[])?;
+    assert_eq!(tags(&machine)?, own);
     Ok(())
 }
 

@@ -58,7 +58,7 @@ impl Flow {
                 thread::sleep(PACE);
                 from.write(&[7; 100]).unwrap_or_default()
             },
-            move || to.read(&mut [0; 65536]),
+            move || to.read(&mut [0; 4096]),
         ))
     }
 
@@ -67,11 +67,8 @@ impl Flow {
         let (mut from, mut to) = (from.try_clone()?, to.try_clone()?);
         from.set_write_timeout(Some(GRACE))?;
         to.set_read_timeout(Some(GRACE))?;
-        let mut room = vec![0; 1 << 20];
-        Ok(Self::begin(
-            move || from.write(&[7; 65536]).unwrap_or_default(),
-            move || to.read(&mut room),
-        ))
+        let (load, mut room) = (vec![7; 1 << 16], vec![0; 1 << 20]);
+        Ok(Self::begin(move || from.write(&load).unwrap_or_default(), move || to.read(&mut room)))
     }
 
     /// Sends a datagram a millisecond.
@@ -93,8 +90,8 @@ impl Flow {
         mut receive: impl FnMut() -> std::io::Result<usize> + Send + 'static,
     ) -> Self {
         let (quiet, over) = <(Arc<AtomicBool>, Arc<AtomicBool>)>::default();
-        let (sent, arrived) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
-        let (stopped, count) = (Arc::clone(&quiet), Arc::clone(&sent));
+        let (total, arrived) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
+        let (stopped, count) = (Arc::clone(&quiet), Arc::clone(&total));
         let sender = thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
                 count.fetch_add(send() as u64, Ordering::Relaxed);
@@ -111,7 +108,7 @@ impl Flow {
                 }
             }
         });
-        Self { quiet, over, sent, arrived, threads: vec![sender, receiver] }
+        Self { quiet, over, sent: total, arrived, threads: vec![sender, receiver] }
     }
 
     /// Bytes that arrived.

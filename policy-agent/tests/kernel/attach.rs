@@ -34,7 +34,7 @@ fn names(programs: &[HookedProgram]) -> Vec<&str> {
 fn an_endpoint_comes_with_both_classifiers_and_goes_with_them() -> Result<()> {
     let (node, _pod) = node_with_pod()?;
     node.run(async || {
-        let mut dataplane = Dataplane::load(Options::default())?;
+        let mut dataplane = Dataplane::load(&Options::default())?;
         // A second time it is written again, and not attached again.
         for ingress in [0, 4] {
             dataplane.apply(&endpoint(ingress))?;
@@ -63,7 +63,7 @@ fn an_endpoint_comes_with_both_classifiers_and_goes_with_them() -> Result<()> {
 fn the_classifiers_go_with_the_dataplane() -> Result<()> {
     let (node, _pod) = node_with_pod()?;
     node.run(async || {
-        let mut dataplane = Dataplane::load(Options::default())?;
+        let mut dataplane = Dataplane::load(&Options::default())?;
         dataplane.apply(&endpoint(0))?;
         drop(dataplane);
         assert_eq!(hooks("veth0")?, Hooks::default());
@@ -75,10 +75,10 @@ fn the_classifiers_go_with_the_dataplane() -> Result<()> {
 fn the_classifiers_come_first_on_their_hooks() -> Result<()> {
     let (node, _pod) = node_with_pod()?;
     node.run(async || {
-        let mut others = Dataplane::load(Options::default())?;
+        let mut others = Dataplane::load(&Options::default())?;
         others.apply(&endpoint(0))?;
         let before = hooks("veth0")?;
-        let mut dataplane = Dataplane::load(Options::default())?;
+        let mut dataplane = Dataplane::load(&Options::default())?;
         dataplane.apply(&endpoint(0))?;
         let after = hooks("veth0")?;
         for (before, after) in [(before.from_pod, after.from_pod), (before.to_pod, after.to_pod)] {
@@ -93,7 +93,7 @@ fn the_classifiers_come_first_on_their_hooks() -> Result<()> {
 fn without_tcx_the_classifiers_are_filters_of_a_clsact_qdisc() -> Result<()> {
     let (node, _pod) = node_with_pod()?;
     node.run(async || {
-        let mut dataplane = Dataplane::load(Options { clsact: true, ..Options::default() })?;
+        let mut dataplane = Dataplane::load(&Options { clsact: true, ..Options::default() })?;
         // The second time the qdisc is there already.
         for _ in 0..2 {
             dataplane.apply(&endpoint(0))?;
@@ -113,7 +113,7 @@ fn what_the_lab_leaves_out_is_not_attached() -> Result<()> {
     node.run(async || {
         for (ingress, egress) in [(true, false), (false, true)] {
             let parts = Parts { ingress, egress, ..Parts::default() };
-            let mut dataplane = Dataplane::load(Options { parts, ..Options::default() })?;
+            let mut dataplane = Dataplane::load(&Options { parts, ..Options::default() })?;
             dataplane.apply(&endpoint(0))?;
             let Hooks { from_pod, to_pod } = hooks("veth0")?;
             assert_eq!((to_pod.len(), from_pod.len()), (ingress.into(), egress.into()));
@@ -126,7 +126,7 @@ fn what_the_lab_leaves_out_is_not_attached() -> Result<()> {
 fn an_endpoint_without_an_interface_leaves_nothing_behind() -> Result<()> {
     let node = Namespace::new()?;
     node.run(async || {
-        let mut dataplane = Dataplane::load(Options::default())?;
+        let mut dataplane = Dataplane::load(&Options::default())?;
         match dataplane.apply(&endpoint(4)) {
             Err(DataplaneError::InterfaceMissing { ifindex: 10, .. }) => {}
             other => bail!("attached to nothing: {other:?}"),
@@ -142,7 +142,7 @@ fn an_endpoint_without_an_interface_leaves_nothing_behind() -> Result<()> {
 fn an_endpoint_whose_interface_is_gone_can_be_deleted() -> Result<()> {
     let (node, pod) = node_with_pod()?;
     node.run(async || {
-        let mut dataplane = Dataplane::load(Options::default())?;
+        let mut dataplane = Dataplane::load(&Options::default())?;
         dataplane.apply(&endpoint(4))?;
         drop(pod);
         for _ in 0..500 {
@@ -164,7 +164,7 @@ fn s8_a_slot_that_is_another_endpoints_by_now_is_left_alone() -> Result<()> {
     let (_other_node, other) = (Namespace::new()?, Namespace::new()?);
     node.join(&end(11, "veth1"), &other, &end(2, "eth0"), &["10.0.0.3/32"])?;
     node.run(async || {
-        let mut dataplane = Dataplane::load(Options::default())?;
+        let mut dataplane = Dataplane::load(&Options::default())?;
         dataplane.apply(&endpoint(0))?;
         let heir = Endpoint { ifindex: 11, slot: 3, ..Endpoint::default() };
         dataplane.apply(&Step::PutEndpoint(heir))?;

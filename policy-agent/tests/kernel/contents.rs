@@ -36,7 +36,7 @@ fn show(map: u64) -> Result<Value> {
 
 #[test]
 fn an_allow_map_has_its_entries_and_a_name() -> Result<()> {
-    let mut dataplane = privilege::load(Options::default())?;
+    let mut dataplane = privilege::load(&Options::default())?;
     let mut entries = sets([0, 7, 8]);
     entries[1].protocols = EVERY_UDP;
     entries[2].ranges[0] = PortRange { protocol: 6, pad: 0, first: 80, last: 0x1234 };
@@ -63,7 +63,7 @@ fn an_allow_map_has_its_entries_and_a_name() -> Result<()> {
 
 #[test]
 fn s49_tables_are_written_only_when_no_classifier_knows_an_older_endpoint() -> Result<()> {
-    let mut dataplane = privilege::load(Options::default())?;
+    let mut dataplane = privilege::load(&Options::default())?;
     let identity = Step::PutIdentity { address: "10.0.0.1".parse()?, identity: 7 };
     let endpoint = Step::DeleteEndpoint { ifindex: 10, slot: 1 };
     // The kernel waits for the classifiers when the array is written; place 0 is for just that.
@@ -84,7 +84,7 @@ fn s49_tables_are_written_only_when_no_classifier_knows_an_older_endpoint() -> R
 
 #[test]
 fn a_deleted_allow_map_is_gone_and_its_place_free() -> Result<()> {
-    let mut dataplane = privilege::load(Options::default())?;
+    let mut dataplane = privilege::load(&Options::default())?;
     dataplane.apply(&Step::PutContent { content: 5, entries: Vec::new() })?;
     let map = inner(&dataplane, 5)?.context("no allow map at 5")?;
     for _ in 0..2 {
@@ -103,7 +103,7 @@ fn a_deleted_allow_map_is_gone_and_its_place_free() -> Result<()> {
 
 #[test]
 fn s26_an_allow_map_of_any_legal_size_fits_and_no_other_is_put() -> Result<()> {
-    let mut dataplane = privilege::load(Options::default())?;
+    let mut dataplane = privilege::load(&Options::default())?;
     let most = u32::try_from(CONTENT_ENTRIES)?;
     dataplane.apply(&Step::PutContent { content: 5, entries: sets(0..most) })?;
     let before = inner(&dataplane, 5)?;

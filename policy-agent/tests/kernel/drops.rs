@@ -59,7 +59,7 @@ fn egress(reason: Reason) -> DropKey {
 fn s36_each_dropped_packet_is_counted_and_recorded() -> Result<()> {
     let (node, pod) = node_and_pod()?;
     node.run(async || {
-        let mut dataplane = Dataplane::load(Options::default())?;
+        let mut dataplane = Dataplane::load(&Options::default())?;
         isolate(&mut dataplane, Vec::new())?;
         let mut drops = dataplane.drops()?;
         assert!(matches!(dataplane.drops(), Err(DataplaneError::EventsTaken)));
@@ -110,7 +110,7 @@ fn an_interface_without_endpoint_passes_or_drops_as_it_was_loaded() -> Result<()
     node.run(async || {
         for unknown_endpoints in [UnknownEndpoints::Pass, UnknownEndpoints::Drop] {
             let mut dataplane =
-                Dataplane::load(Options { unknown_endpoints, ..Options::default() })?;
+                Dataplane::load(&Options { unknown_endpoints, ..Options::default() })?;
             isolate(&mut dataplane, Vec::new())?;
             let map = dataplane.map_ids()["endpoints"].to_string();
             bpftool::run(&["map", "delete", "id", &map, "key", "10", "0", "0", "0"])?;
@@ -130,7 +130,7 @@ fn ipv6_passes_only_where_the_lab_leaves_it_out() -> Result<()> {
     node.run(async || {
         for ipv6 in [true, false] {
             let parts = Parts { ipv6, ..Parts::default() };
-            let mut dataplane = Dataplane::load(Options { parts, ..Options::default() })?;
+            let mut dataplane = Dataplane::load(&Options { parts, ..Options::default() })?;
             isolate(&mut dataplane, Vec::new())?;
             let mut drops = dataplane.drops()?;
             pod.run(async || {
@@ -154,7 +154,7 @@ fn ipv6_passes_only_where_the_lab_leaves_it_out() -> Result<()> {
 fn s8_a_deleted_endpoint_leaves_no_flow_and_no_counter() -> Result<()> {
     let (node, pod) = node_and_pod()?;
     node.run(async || {
-        let mut dataplane = Dataplane::load(Options::default())?;
+        let mut dataplane = Dataplane::load(&Options::default())?;
         let everything = PortSet { protocols: EVERY_PROTOCOL, ..PortSet::default() };
         isolate(&mut dataplane, vec![everything])?;
         send(&pod, POD, 5001)?;

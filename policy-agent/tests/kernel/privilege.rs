@@ -14,7 +14,7 @@ pub(crate) fn root() -> Result<()> {
 }
 
 /// Loads the classifiers, as root.
-pub(crate) fn load(options: Options) -> Result<Dataplane> {
+pub(crate) fn load(options: &Options) -> Result<Dataplane> {
     root()?;
     Ok(Dataplane::load(options)?)
 }

@@ -129,8 +129,10 @@ impl<'a> Contents<'a> {
         set
     }
 
-    /// The writes that are due.
+    /// The writes that are due: chunks, then contents one after the other, for they can be put
+    /// together.
     pub(super) fn take_steps(&mut self) -> Vec<Step> {
+        self.steps.sort_by_key(|step| matches!(step, Step::PutContent { .. }));
         std::mem::take(&mut self.steps)
     }
 

@@ -1,0 +1,22 @@
+//! `cargo xtask flap`: two policies swapped while packets run at full speed on every CPU.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::command::{self, cargo};
+
+/// How long it goes on.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Options {
+    /// How often one policy takes the place of the other
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    count: u32,
+}
+
+/// Runs the test of the agent that swaps them, which tells what arrived.
+pub(crate) fn run(options: Options) -> Result<()> {
+    let mut test = cargo();
+    test.args(["test", "--release", "--package", "policy-agent", "--test", "daemon"]);
+    test.args(["flap::", "--", "--nocapture"]);
+    command::run(test.env("POLICY_FLAP_COUNT", options.count.to_string()))
+}
