@@ -3,7 +3,7 @@
 mod report;
 mod retry;
 
-use std::{future::Future, path::PathBuf, pin::pin, time::Duration};
+use std::{future::Future, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
 use policy_core::model::Snapshot;
 use policy_manifest::Manifests;
@@ -100,7 +100,7 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
 struct Daemon {
     node: Node,
     /// The last good one; nothing is enforced, and nothing given up, before the first.
-    snapshot: Option<Snapshot>,
+    snapshot: Option<Arc<Snapshot>>,
     due: Instant,
     retry: Retry,
     reporter: Reporter,
@@ -117,7 +117,7 @@ impl Daemon {
         match outcome {
             Ok(manifests) => {
                 report::input(&manifests);
-                self.snapshot = Some(manifests.snapshot);
+                self.snapshot = Some(Arc::new(manifests.snapshot));
                 self.due = Instant::now();
                 self.retry = Retry::new();
             }
@@ -131,7 +131,12 @@ impl Daemon {
             Ok(reconciled) => {
                 let (desired, endpoints) = (self.node.desired(), self.node.actual().endpoints());
                 let name = self.node.name();
-                self.log.attribute(Attribution::new(name, snapshot, desired, endpoints));
+                self.log.attribute(Attribution::new(
+                    name,
+                    Arc::clone(snapshot),
+                    desired,
+                    endpoints,
+                ));
                 let waits = !reconciled.pods_without_interface.is_empty();
                 let told = self.reporter.reconciled(reconciled);
                 if told || !waits {

@@ -151,6 +151,8 @@ impl Dataplane {
         }
         if let Some(before) = &before {
             self.maps.copy_flows(before)?;
+            // Only now nothing is counted there any more.
+            self.maps.drops.add(&before.drops)?;
         }
         for ifindex in orphans {
             if let Some(attachment) = self.attachments.remove(&ifindex) {
@@ -206,10 +208,9 @@ impl Maps {
         self.new_flows6.copy(&before.new_flows6, only_new)
     }
 
-    /// Copies slots, epochs and counters.
+    /// Copies slots and epochs.
     fn copy_words(&mut self, before: &Self) -> Result<(), DataplaneError> {
         self.slots.copy(&before.slots)?;
-        self.epochs.copy(&before.epochs)?;
-        self.drops.copy(&before.drops)
+        self.epochs.copy(&before.epochs)
     }
 }

@@ -192,16 +192,25 @@ impl<V: Pod> Named<Array<MapData, V>> {
     }
 }
 
-impl<K: Pod + Debug, V: Pod> Named<PerCpuHashMap<MapData, K, V>> {
-    /// Copies every entry.
-    pub(super) fn copy(&mut self, from: &Self) -> Result<(), DataplaneError> {
-        for (key, values) in from.entries()? {
-            let copied = self.map.insert(key, values, 0);
-            copied.map_err(|source| self.refused(key, source))?;
+impl<K: Pod + Debug> Named<PerCpuHashMap<MapData, K, u64>> {
+    /// Adds every count of another map. A count that a program raises between the reading and the
+    /// writing of its own is lost.
+    pub(super) fn add(&mut self, from: &Self) -> Result<(), DataplaneError> {
+        for (key, counts) in from.entries()? {
+            let sum = match self.map.get(&key, 0) {
+                Ok(own) => own.iter().zip(counts.iter()).map(|(own, count)| own + count).collect(),
+                Err(MapError::KeyNotFound) => counts.to_vec(),
+                Err(source) => return Err(self.unreadable(source)),
+            };
+            let added = PerCpuValues::try_from(sum).map_err(MapError::IoError);
+            let added = added.and_then(|sum| self.map.insert(key, sum, 0));
+            added.map_err(|source| self.refused(key, source))?;
         }
         Ok(())
     }
+}
 
+impl<K: Pod + Debug, V: Pod> Named<PerCpuHashMap<MapData, K, V>> {
     /// Every entry.
     pub(super) fn entries(&self) -> Result<Vec<(K, PerCpuValues<V>)>, DataplaneError> {
         self.map

@@ -1,31 +1,35 @@
 //! Who is at an address or an interface, and which policies isolate.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 use policy_common::endpoint::Endpoint;
 use policy_core::{
-    desired::Desired,
-    model::{Direction, Labels, ObjectName, Snapshot},
+    desired::{Desired, DesiredEndpoint, Isolation},
+    model::{Annotations, Direction, ObjectName, Pod, Snapshot},
 };
 
 /// What drop records are told by; as good as the state it was made of.
 #[derive(Clone, Debug, Default)]
 pub struct Attribution {
     node: String,
+    snapshot: Arc<Snapshot>,
     /// Pods of the node, by the index of their interface.
-    endpoints: BTreeMap<u32, Party>,
-    /// Pods of the cluster, by address.
-    addresses: BTreeMap<IpAddr, Party>,
+    endpoints: BTreeMap<u32, Local>,
+    /// Pods of the cluster, by address; not before somebody asks.
+    addresses: OnceLock<BTreeMap<IpAddr, ObjectName>>,
 }
 
-/// A pod.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Party {
-    pub(super) name: Option<ObjectName>,
-    pub(super) labels: Labels,
+/// A pod of the node.
+#[derive(Clone, Debug)]
+struct Local {
+    name: ObjectName,
     /// Policies that isolate it.
-    pub(super) ingress: Vec<ObjectName>,
-    pub(super) egress: Vec<ObjectName>,
+    ingress: Vec<ObjectName>,
+    egress: Vec<ObjectName>,
 }
 
 impl Attribution {
@@ -33,43 +37,21 @@ impl Attribution {
     #[must_use]
     pub fn new(
         node: &str,
-        snapshot: &Snapshot,
+        snapshot: Arc<Snapshot>,
         desired: &Desired,
         endpoints: &BTreeMap<u32, Endpoint>,
     ) -> Self {
-        let mut addresses = BTreeMap::new();
-        for (name, pod) in snapshot.pods.iter().filter(|(_, pod)| pod.is_subject()) {
-            let party =
-                Party { name: Some(name.clone()), labels: pod.labels.clone(), ..Party::default() };
-            addresses.extend(pod.usable_addresses().map(|address| (address, party.clone())));
+        let mut pods = BTreeMap::new();
+        for (name, endpoint) in &desired.endpoints {
+            pods.extend(endpoint.addresses.iter().map(|address| (*address, (name, endpoint))));
         }
-        let local: BTreeMap<IpAddr, Party> = desired
-            .endpoints
-            .iter()
-            .flat_map(|(name, endpoint)| {
-                let isolating = |direction: &Option<policy_core::desired::Isolation>| {
-                    direction.as_ref().map(|isolation| isolation.policies.clone())
-                };
-                let party = Party {
-                    name: Some(name.clone()),
-                    labels: snapshot
-                        .pods
-                        .get(name)
-                        .map(|pod| pod.labels.clone())
-                        .unwrap_or_default(),
-                    ingress: isolating(&endpoint.ingress).unwrap_or_default(),
-                    egress: isolating(&endpoint.egress).unwrap_or_default(),
-                };
-                endpoint.addresses.iter().map(move |address| (*address, party.clone()))
-            })
-            .collect();
-        let at = |endpoint: &Endpoint| {
+        let local = |endpoint: &Endpoint| {
             let addresses = [IpAddr::from(endpoint.address4), IpAddr::from(endpoint.address6)];
-            addresses.iter().find_map(|address| local.get(address)).cloned()
+            let (name, pod) = addresses.iter().find_map(|address| pods.get(address))?;
+            Some((endpoint.ifindex, Local::new(name, pod)))
         };
-        let endpoints =
-            endpoints.values().filter_map(|endpoint| Some((endpoint.ifindex, at(endpoint)?)));
-        Self { node: node.to_owned(), endpoints: endpoints.collect(), addresses }
+        let endpoints = endpoints.values().filter_map(local).collect();
+        Self { node: node.to_owned(), snapshot, endpoints, addresses: OnceLock::new() }
     }
 
     /// The node's name.
@@ -78,22 +60,53 @@ impl Attribution {
     }
 
     /// The pod at an interface.
-    pub(super) fn endpoint(&self, ifindex: u32) -> Option<&Party> {
-        self.endpoints.get(&ifindex)
+    pub(super) fn endpoint(&self, ifindex: u32) -> Option<(&ObjectName, &Pod)> {
+        self.pod(&self.endpoints.get(&ifindex)?.name)
     }
 
     /// The pod with an address.
-    pub(super) fn peer(&self, address: IpAddr) -> Option<&Party> {
-        self.addresses.get(&address)
+    pub(super) fn peer(&self, address: IpAddr) -> Option<(&ObjectName, &Pod)> {
+        let addresses = self.addresses.get_or_init(|| {
+            let pods = self.snapshot.pods.iter().filter(|(_, pod)| pod.is_subject());
+            pods.flat_map(|(name, pod)| pod.usable_addresses().map(|ip| (ip, name.clone())))
+                .collect()
+        });
+        self.pod(addresses.get(&address)?)
+    }
+
+    /// Policies that isolate the pod at an interface in a direction, and their annotations.
+    pub(super) fn policies(
+        &self,
+        ifindex: u32,
+        direction: Direction,
+    ) -> impl Iterator<Item = (&ObjectName, Option<&Annotations>)> {
+        let local = self.endpoints.get(&ifindex);
+        let policies = local.map_or(&[][..], |local| match direction {
+            Direction::Ingress => &local.ingress,
+            Direction::Egress => &local.egress,
+        });
+        policies.iter().map(|name| (name, self.annotations(name)))
+    }
+
+    fn pod(&self, name: &ObjectName) -> Option<(&ObjectName, &Pod)> {
+        self.snapshot.pods.get_key_value(name)
+    }
+
+    fn annotations(&self, policy: &ObjectName) -> Option<&Annotations> {
+        let Snapshot { policies, cluster_policies, .. } = &*self.snapshot;
+        if policy.namespace.is_empty() {
+            cluster_policies.get(&policy.name).map(|policy| &policy.annotations)
+        } else {
+            policies.get(policy).map(|policy| &policy.annotations)
+        }
     }
 }
 
-impl Party {
-    /// Policies that isolate it in a direction.
-    pub(super) fn policies(&self, direction: Direction) -> &[ObjectName] {
-        match direction {
-            Direction::Ingress => &self.ingress,
-            Direction::Egress => &self.egress,
-        }
+impl Local {
+    fn new(name: &ObjectName, pod: &DesiredEndpoint) -> Self {
+        let policies = |isolation: &Option<Isolation>| {
+            isolation.as_ref().map(|isolation| isolation.policies.clone()).unwrap_or_default()
+        };
+        Self { name: name.clone(), ingress: policies(&pod.ingress), egress: policies(&pod.egress) }
     }
 }

@@ -9,10 +9,10 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
 use policy_common::drops::{DropRecord, Reason};
-use policy_core::model::{Direction, ObjectName, Protocol};
+use policy_core::model::{Annotations, Direction, ObjectName, Pod, Protocol};
 use serde::Serialize;
 
-use super::attribution::{Attribution, Party};
+use super::attribution::Attribution;
 
 /// IANA's numbers of protocols that the API has no word for.
 const ICMP: u8 = 1;
@@ -58,6 +58,15 @@ struct End<'a> {
     pod: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     labels: Option<&'a BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workload: Option<Workload<'a>>,
+}
+
+/// What runs a pod.
+#[derive(Debug, Serialize)]
+struct Workload<'a> {
+    kind: &'a str,
+    name: &'a str,
 }
 
 #[derive(Debug, Serialize)]
@@ -68,6 +77,8 @@ struct Policy<'a> {
     name: &'a str,
     /// No rule denies: none allows.
     rule: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<&'a Annotations>,
 }
 
 /// Tells a record.
@@ -82,7 +93,7 @@ pub(super) fn of<'a>(record: &DropRecord, attribution: &'a Attribution) -> Line<
     let peer = far.and_then(|address| attribution.peer(address));
     let remote = End::new(far, port(record, record.remote_port), peer);
     let (source, destination) = if egress { (local, remote) } else { (remote, local) };
-    let policies = pod.map(|pod| pod.policies(direction)).unwrap_or_default();
+    let policies = attribution.policies(record.ifindex, direction);
     Line {
         time: wall_clock(record.time).to_string(),
         node: attribution.node(),
@@ -95,29 +106,36 @@ pub(super) fn of<'a>(record: &DropRecord, attribution: &'a Attribution) -> Line<
         ether_type: format!("0x{:04x}", record.ether_type),
         length: record.length,
         interface: record.ifindex,
-        policies: policies.iter().map(Policy::of).collect(),
+        policies: policies.map(|(name, annotations)| Policy::of(name, annotations)).collect(),
         left_out: record.withheld,
     }
 }
 
 impl<'a> End<'a> {
-    fn new(address: Option<IpAddr>, port: Option<u16>, party: Option<&'a Party>) -> Self {
-        let name = party.and_then(|party| party.name.as_ref());
+    fn new(
+        address: Option<IpAddr>,
+        port: Option<u16>,
+        pod: Option<(&'a ObjectName, &'a Pod)>,
+    ) -> Self {
+        let Some((name, pod)) = pod else { return Self { address, port, ..Self::default() } };
+        let workload = pod.workload.as_deref();
         Self {
             address,
             port,
-            namespace: name.map(|name| name.namespace.as_str()),
-            pod: name.map(|name| name.name.as_str()),
-            labels: party.map(|party| &*party.labels),
+            namespace: Some(&name.namespace),
+            pod: Some(&name.name),
+            labels: Some(&pod.labels),
+            workload: workload.map(|found| Workload { kind: &found.kind, name: &found.name }),
         }
     }
 }
 
 impl<'a> Policy<'a> {
-    fn of(name: &'a ObjectName) -> Self {
+    fn of(name: &'a ObjectName, annotations: Option<&'a Annotations>) -> Self {
         let ObjectName { namespace, name } = name;
         let kind = if namespace.is_empty() { "ClusterNetworkPolicy" } else { "NetworkPolicy" };
-        Self { kind, namespace, name, rule: None }
+        let annotations = annotations.filter(|annotations| !annotations.is_empty());
+        Self { kind, namespace, name, rule: None, annotations }
     }
 }
 

@@ -2,15 +2,18 @@
 
 use std::{
     net::UdpSocket,
+    thread,
     time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result};
+use policy_agent::net::build::Wiring;
 use serde_json::{Value, json};
 
 use crate::{
     machine::{HOST, Machine, POD as POD_IP, until},
-    manifests::{ALLOW_5000, POD},
+    manifests::{ALLOW_5000, DENY, POD},
+    namespace::{Namespace, add_addresses, end},
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -24,8 +27,14 @@ fn told(machine: &Machine) -> usize {
 fn a_drop_is_told_with_both_ends_and_the_policies_that_isolate() -> Result<()> {
     let machine = Machine::new()?;
     machine.plug()?;
-    machine.write("pod.yaml", POD)?;
-    machine.write("policy.yaml", ALLOW_5000)?;
+    let owner = "ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web-7d9f, uid: u, \
+                 controller: true}]";
+    let labels = "labels: {app: web, pod-template-hash: 7d9f}";
+    let pod = POD.replace("labels: {app: web}", &format!("{labels}, {owner}"));
+    machine.write("pod.yaml", &pod)?;
+    let annotated = "annotations: {ticket: NET-1}, namespace: default}\nspec:\n  podSelector";
+    let policy = ALLOW_5000.replace("namespace: default}\nspec:\n  podSelector", annotated);
+    machine.write("policy.yaml", &policy)?;
     let _agent = machine.agent(&[])?;
     let send = |from: u16, port: u16| {
         machine
@@ -49,14 +58,63 @@ fn a_drop_is_told_with_both_ends_and_the_policies_that_isolate() -> Result<()> {
         "time": null, "node": "one", "verdict": "drop", "reason": "no-rule", "direction": "egress",
         "source": {
             "address": "10.0.0.2", "port": 4000, "namespace": "default", "pod": "pod",
-            "labels": {"app": "web"},
+            "labels": {"app": "web", "pod-template-hash": "7d9f"},
+            "workload": {"kind": "Deployment", "name": "web"},
         },
         "destination": {"address": "10.1.0.2", "port": 5001},
         "protocol": "UDP", "ether_type": "0x0800", "length": 47, "interface": 10,
         "policies": [
-            {"kind": "NetworkPolicy", "namespace": "default", "name": "deny", "rule": null},
+            {
+                "kind": "NetworkPolicy", "namespace": "default", "name": "deny", "rule": null,
+                "annotations": {"ticket": "NET-1"},
+            },
         ],
     });
     assert_eq!(line, want);
+    Ok(())
+}
+
+#[test]
+fn a_noisy_pod_hides_no_other_and_what_it_hides_of_its_own_is_counted() -> Result<()> {
+    const NOISE: u64 = 5000;
+    let machine = Machine::new()?;
+    machine.plug()?;
+    let quiet = Namespace::new()?;
+    machine.node.join(&end(11, "veth1"), &quiet, &end(2, "eth0"), &["10.0.2.2/24"])?;
+    let gateway = "10.0.2.1";
+    machine.node.run(async || add_addresses(&Wiring::open()?, 11, &["10.0.2.1/24"]).await)?;
+    quiet.run(async || {
+        let gateway = Some(gateway.parse()?);
+        Ok(Wiring::open()?.add_route("0.0.0.0/0".parse()?, gateway, 2).await?)
+    })?;
+    let second = POD.replace("name: pod", "name: quiet").replace("10.0.0.2", "10.0.2.2");
+    machine.write("pod.yaml", &format!("{POD}---{second}"))?;
+    machine.write("policy.yaml", DENY)?;
+    let _agent = machine.agent(&["--max-drop-records", "1"])?;
+    let socket = machine.pod.run(async || Ok(UdpSocket::bind((POD_IP, 4000))?))?;
+    until("the policy is in force", LIMIT, || {
+        socket.send_to(b"hello", (HOST, 5001))?;
+        Ok(told(&machine) > 0)
+    })?;
+    for _ in 0..NOISE {
+        socket.send_to(b"hello", (HOST, 5001))?;
+    }
+    let send =
+        || quiet.run(async || Ok(UdpSocket::bind(("10.0.2.2", 0))?.send_to(b"", (HOST, 5001))?));
+    send()?;
+    let lines = |pod: &str| {
+        let said = machine.said("stdout");
+        let lines = said.lines().map(serde_json::from_str::<Value>);
+        let lines = lines.filter_map(Result::ok).filter(|line| line["source"]["pod"] == pod);
+        lines.map(|line| line["left_out"].as_u64().unwrap_or_default()).collect::<Vec<_>>()
+    };
+    until("the quiet pod is heard", LIMIT, || Ok(lines("quiet") == [0]))?;
+    assert!(lines("pod").len() < 110, "{} lines of the noisy pod", lines("pod").len());
+    // Its next line, when it may have one more, tells of all that have none.
+    until("what was left out is told", LIMIT, || {
+        socket.send_to(b"hello", (HOST, 5001))?;
+        thread::sleep(Duration::from_millis(50));
+        Ok(lines("pod").len() as u64 + lines("pod").iter().sum::<u64>() >= NOISE)
+    })?;
     Ok(())
 }
