@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod attempt;
 pub mod blueprint;
+pub mod bpffs;
 pub mod build;
 pub mod campaign;
 pub mod describe;

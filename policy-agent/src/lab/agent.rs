@@ -1,6 +1,6 @@
 //! The agents of a lab: the code of a real node, each on a thread inside its node's namespace.
 
-use std::{collections::BTreeMap, io, thread};
+use std::{collections::BTreeMap, io, path::PathBuf, thread};
 
 use policy_common::drops::{DropKey, DropRecord};
 use policy_core::model::{ObjectName, Snapshot};
@@ -57,7 +57,7 @@ enum Order {
 }
 
 impl Agent {
-    /// Starts the agent of `node` in its namespace; its drop records go to `records`.
+    /// Starts the agent of `node` in its namespace; it pins under `pins`, if anywhere, and its drop records go to `records`.
     ///
     /// # Errors
     ///
@@ -66,11 +66,12 @@ impl Agent {
         node: &str,
         namespace: Namespace,
         parts: Parts,
+        pins: Option<PathBuf>,
         records: mpsc::UnboundedSender<DropRecord>,
     ) -> Result<Self, Error> {
         let (orders, inbox) = mpsc::channel(1);
         let (started, start) = oneshot::channel();
-        let config = NodeConfig { parts, ..NodeConfig::new(node) };
+        let config = NodeConfig { parts, pins, ..NodeConfig::new(node) };
         let thread = thread::Builder::new()
             .name(format!("agent {node}"))
             .spawn(move || live(&namespace, config, started, inbox, &records))

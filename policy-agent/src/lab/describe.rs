@@ -1,11 +1,12 @@
 //! Where the machines of a lab are, for programs that run beside it.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use serde::Serialize;
 
 use super::{
     blueprint::{Blueprint, Machine, PodPlan},
+    bpffs::Bpffs,
     build::Network,
     topology::{Layout, Piece},
 };
@@ -65,12 +66,18 @@ pub struct Host {
 }
 
 /// Describes a lab.
-pub(super) fn describe(plan: &Blueprint, layout: &Layout, network: &Network) -> Description {
+pub(super) fn describe(
+    plan: &Blueprint,
+    layout: &Layout,
+    network: &Network,
+    pins: &BTreeMap<String, Bpffs>,
+) -> Description {
     let netns =
         |machine: &Machine| network.machines.get(machine).map(super::netns::Namespace::path);
     let nodes = plan.nodes.iter().filter_map(|(name, addresses)| {
         let netns = netns(&Machine::Node(name.clone()))?;
-        Some(Node { name: name.clone(), netns, addresses: addresses.clone(), pins: None })
+        let pins = pins.get(name).map(Bpffs::path);
+        Some(Node { name: name.clone(), netns, addresses: addresses.clone(), pins })
     });
     let hosts = plan.hosts.iter().filter_map(|(name, addresses)| {
         let netns = netns(&Machine::Host(name.clone()))?;

@@ -5,6 +5,9 @@ use super::{agent, blueprint, build, netns, nft, serve, spoof};
 /// Why a lab gave no truth table.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// No place for an agent's pins.
+    #[error(transparent)]
+    Bpffs(#[from] super::bpffs::Error),
     /// The manifests describe no network that can be.
     #[error(transparent)]
     Blueprint(#[from] blueprint::Error),

@@ -1,6 +1,6 @@
 //! A lab that stands.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::future::try_join_all;
 use policy_common::drops::Reason;
@@ -17,6 +17,7 @@ use super::{
     agent::{self, Agent},
     attempt::Fate,
     blueprint::{Blueprint, Machine},
+    bpffs::Bpffs,
     build::Network,
     campaign::Campaign,
     describe::{self, Description},
@@ -36,6 +37,8 @@ use crate::dataplane::Parts;
 pub struct Lab {
     /// Before the network that they work in.
     agents: Vec<Agent>,
+    /// Where the agents pin, by node.
+    pins: BTreeMap<String, Bpffs>,
     blueprint: Blueprint,
     campaign: Campaign,
     /// The machines as they were built, and what is in force.
@@ -61,6 +64,7 @@ impl Lab {
         let network = Network::build(&layout, topology).await?;
         let mut lab = Self {
             agents: Vec::new(),
+            pins: BTreeMap::new(),
             blueprint,
             campaign: Campaign::default(),
             cluster,
@@ -100,11 +104,15 @@ impl Lab {
                 ledger.enter(&record);
             }
         });
+        for node in self.blueprint.nodes.keys() {
+            self.pins.insert(node.clone(), Bpffs::create()?);
+        }
         let starts = self.network.machines.iter().filter_map(|(machine, namespace)| {
             let Machine::Node(node) = machine else {
                 return None;
             };
-            let start = Agent::start(node, namespace.clone(), parts, records.clone());
+            let pins = self.pins.get(node).map(Bpffs::path);
+            let start = Agent::start(node, namespace.clone(), parts, pins, records.clone());
             Some(async move { start.await.map_err(|source| failed(node, source)) })
         });
         self.agents = try_join_all(starts).await?;
@@ -179,7 +187,7 @@ impl Lab {
     /// Where everything is.
     #[must_use]
     pub fn describe(&self) -> Description {
-        describe::describe(&self.blueprint, &self.layout, &self.network)
+        describe::describe(&self.blueprint, &self.layout, &self.network, &self.pins)
     }
 
     async fn tried(&self, progress: &dyn Progress) -> Vec<Fate> {

@@ -42,9 +42,12 @@ fn the_commands_exit_code_is_the_labs() -> io::Result<()> {
 fn the_command_finds_every_machine_by_the_file() -> Outcome {
     let out = tempfile::tempdir()?;
     let command = r#"cp "$LAB" "$OUT/lab.json"; printf %s "$LAB" > "$OUT/path"
-        for netns in $(grep -o '/proc/[0-9]*/fd/[0-9]*' "$LAB"); do
+        for netns in $(grep '"netns"' "$LAB" | grep -o '/proc/[0-9]*/fd/[0-9]*'); do
             echo "$netns"; nsenter --net="$netns" ip -o addr show || exit 9
-        done > "$OUT/seen""#;
+        done > "$OUT/seen"
+        for pins in $(grep '"pins"' "$LAB" | grep -o '/proc/[0-9]*/fd/[0-9]*'); do
+            bpftool --json map dump pinned "$pins/maps/endpoints" || exit 9
+        done > "$OUT/endpoints""#;
     let output = run(command, out.path())?;
     assert_code(&output, 0);
     let lab: Value = serde_json::from_str(&fs::read_to_string(out.path().join("lab.json"))?)?;
@@ -71,7 +74,13 @@ fn the_command_finds_every_machine_by_the_file() -> Outcome {
     let pod = &lab["pods"][0];
     assert_eq!((&pod["namespace"], &pod["node"]), (&"backend".into(), &"node-a".into()));
     let node = &lab["nodes"][0];
-    assert_eq!(node.get("pins"), Some(&Value::Null));
+    // Each node's own pods: two behind the one agent's pins, two behind the other's.
+    let endpoints = fs::read_to_string(out.path().join("endpoints"))?;
+    let endpoints: Vec<Value> =
+        serde_json::Deserializer::from_str(&endpoints).into_iter().collect::<Result<_, _>>()?;
+    let count = |found: &Value| found.as_array().map(Vec::len);
+    assert_eq!(endpoints.iter().map(count).collect::<Vec<_>>(), [Some(2), Some(2)]);
+    assert_ne!(node["pins"], lab["nodes"][1]["pins"]);
     let interface = pod["interface"].as_str().unwrap_or_default();
     assert!(within(&pod["netns"], &format!(": {interface} ")), "{pod}\n{seen}");
     let peer = pod["peer"].as_str().unwrap_or_default();
@@ -86,7 +95,7 @@ fn the_command_finds_every_machine_by_the_file() -> Outcome {
 fn policies_are_in_force_while_the_command_runs() -> Outcome {
     let out = tempfile::tempdir()?;
     // The first pod is backend/api, which may send to database/mysql at 3306 and not at 22.
-    let command = r#"netns=$(grep -o '/proc/[0-9]*/fd/[0-9]*' "$LAB" | sed -n 3p)
+    let command = r#"netns=$(grep '"netns"' "$LAB" | grep -o '/proc/[0-9]*/fd/[0-9]*' | sed -n 3p)
         reached() { timeout 1 nsenter --net="$netns" bash -c ": < /dev/tcp/10.244.1.10/$1"; }
         reached 3306 || exit 8
         reached 22 && exit 9

@@ -193,7 +193,7 @@ status: {podIPs: [{ip: 10.0.0.7}]}
 /// The command sees the change on the wire.
 #[test]
 fn changes_are_in_force_while_a_command_runs() -> Outcome {
-    let command = r#"netns=$(grep -o '/proc/[0-9]*/fd/[0-9]*' "$LAB" | sed -n 2p)
+    let command = r#"netns=$(grep '"netns"' "$LAB" | grep -o '/proc/[0-9]*/fd/[0-9]*' | sed -n 2p)
         reached() { timeout 1 nsenter --net="$netns" bash -c ': < /dev/tcp/10.0.0.6/80'; }
         reached || exit 9
         for try in $(seq 100); do reached || exit 42; sleep 0.1; done"#;
