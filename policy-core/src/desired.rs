@@ -1,6 +1,11 @@
 //! What a node, or the whole cluster, should enforce: the compiler's output.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use ipnetwork::IpNetwork;
 use policy_common::drops::Reason;
@@ -11,33 +16,26 @@ use crate::{
     model::{ObjectName, Protocol},
 };
 
-/// Index into `Desired::identities`, plus one; 0 is `DEFAULT_IDENTITY`.
-pub type IdentityIndex = u32;
+/// An identity, named by what it means; `None` is `DEFAULT_IDENTITY`.
+pub type Identity = Option<Meaning>;
 
-/// Index into `Desired::contents`.
-pub type ContentIndex = usize;
-
-/// Everything that the maps of a node say, in the compiler's own numbers.
+/// Everything that the maps of a node say, without numbers: what is equal means the same.
 ///
-/// The planner translates them into those of the kernel's maps.
+/// The planner gives the numbers of the kernel's maps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     /// Pods of the scope that can have an interface.
     pub endpoints: BTreeMap<ObjectName, DesiredEndpoint>,
-    /// What each identity means; equal meanings of two compilations are the same identity.
-    pub identities: Vec<Meaning>,
     /// Pods' addresses whose identity differs from that of the smallest block around them.
-    pub addresses: BTreeMap<IpAddr, IdentityIndex>,
+    pub addresses: BTreeMap<IpAddr, Identity>,
     /// Blocks, by longest prefix.
-    pub blocks: BTreeMap<IpNetwork, IdentityIndex>,
+    pub blocks: BTreeMap<IpNetwork, Identity>,
     /// Frontends of Services.
-    pub frontends: BTreeMap<Frontend, IdentityIndex>,
-    /// Distinct allow maps.
-    pub contents: Vec<Content>,
+    pub frontends: BTreeMap<Frontend, Identity>,
     /// Addresses of the scope's node; none where the scope is the cluster.
     pub node_addresses: BTreeMap<IpAddr, NodeKind>,
     /// Rules of the policies in force: what attributes a verdict.
-    pub policies: BTreeMap<ObjectName, CompiledPolicy>,
+    pub policies: BTreeMap<ObjectName, Arc<CompiledPolicy>>,
 }
 
 /// Whose address a node's address is.
@@ -66,13 +64,13 @@ pub struct DesiredEndpoint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Isolation {
     /// What passes.
-    pub content: ContentIndex,
+    pub content: Arc<Content>,
     /// Policies that select the pod in this direction.
     pub policies: Vec<ObjectName>,
 }
 
 /// What makes an identity: opaque to all but the compiler, comparable by all.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug)]
 pub struct Meaning(pub(crate) MeaningOf);
 
 impl Meaning {
@@ -80,6 +78,50 @@ impl Meaning {
     #[must_use]
     pub fn is_frontend(&self) -> bool {
         matches!(self.0, MeaningOf::Frontends(_))
+    }
+
+    /// Where it is in memory: the same place is the same meaning, though not the other way round.
+    pub(crate) fn place(&self) -> usize {
+        match &self.0 {
+            MeaningOf::Addresses(meaning) => Arc::as_ptr(meaning).addr(),
+            MeaningOf::Frontends(meaning) => Arc::as_ptr(meaning).addr(),
+        }
+    }
+}
+
+impl PartialEq for Meaning {
+    fn eq(&self, other: &Self) -> bool {
+        self.place() == other.place() || self.0 == other.0
+    }
+}
+
+impl Eq for Meaning {}
+
+impl PartialOrd for Meaning {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Meaning {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if self.place() == other.place() { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl Desired {
+    /// Every identity of addresses and frontends, each once, without `DEFAULT_IDENTITY`.
+    #[must_use]
+    pub fn identities(&self) -> BTreeSet<&Meaning> {
+        let all = self.blocks.values().chain(self.addresses.values());
+        all.chain(self.frontends.values()).flatten().collect()
+    }
+
+    /// Every allow map, each once.
+    #[must_use]
+    pub fn contents(&self) -> BTreeSet<&Content> {
+        let isolations = self.endpoints.values().flat_map(|one| [&one.ingress, &one.egress]);
+        isolations.flatten().map(|isolation| &*isolation.content).collect()
     }
 }
 
@@ -98,10 +140,10 @@ pub struct Frontend {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Content {
     /// Ports by identity; `DEFAULT_IDENTITY` for all identities without an entry.
-    pub ports: BTreeMap<IdentityIndex, Ports>,
+    pub ports: BTreeMap<Identity, Ports>,
     /// Frontend identities that are refused, or that pass although the default entry does not
     /// allow every protocol.
-    pub frontends: BTreeMap<IdentityIndex, FrontendOutcome>,
+    pub frontends: BTreeMap<Identity, FrontendOutcome>,
 }
 
 /// What happens to a new connection to a frontend.

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use policy_common::{allow::DEFAULT_IDENTITY, drops::Reason};
+use policy_common::drops::Reason;
 
 use crate::{
     compile::{self, AddressMeaning, MeaningOf},
-    desired::{Content, Desired, Frontend, FrontendOutcome, IdentityIndex, Isolation},
+    desired::{Content, Desired, Frontend, FrontendOutcome, Identity, Isolation},
     model::{Direction, Protocol},
     ports::Ports,
 };
@@ -15,10 +15,9 @@ impl Desired {
     /// The identity of an address: its own, else that of the smallest block around it, else
     /// `DEFAULT_IDENTITY`.
     #[must_use]
-    pub fn identity_of(&self, address: IpAddr) -> IdentityIndex {
-        let exact = self.addresses.get(&address).copied();
-        let found = exact.or_else(|| compile::longest(&self.blocks, address));
-        found.unwrap_or(DEFAULT_IDENTITY)
+    pub fn identity_of(&self, address: IpAddr) -> &Identity {
+        let exact = self.addresses.get(&address);
+        exact.or_else(|| compile::longest(&self.blocks, address)).unwrap_or(&None)
     }
 
     /// The first packet of a connection between an isolated pod and `remote`; `port` is the
@@ -35,10 +34,10 @@ impl Desired {
         protocol: Protocol,
         port: u16,
     ) -> Result<(), Reason> {
-        let content = &self.contents[isolation.content];
+        let content = &isolation.content;
         if direction == Direction::Egress {
             let frontend = Frontend { address: remote, protocol, port };
-            if let Some(&identity) = self.frontends.get(&frontend) {
+            if let Some(identity) = self.frontends.get(&frontend) {
                 return content.frontend(identity);
             }
         }
@@ -47,9 +46,9 @@ impl Desired {
         if allowed { Ok(()) } else { Err(Reason::NoRule) }
     }
 
-    /// What an address's identity means; `None` for `DEFAULT_IDENTITY` and for frontends.
-    pub(crate) fn meaning_of(&self, identity: IdentityIndex) -> Option<&AddressMeaning> {
-        match &self.identities.get((identity as usize).checked_sub(1)?)?.0 {
+    /// What an address's identity means; `None` for `DEFAULT_IDENTITY`.
+    pub(crate) fn meaning_of(&self, address: IpAddr) -> Option<&AddressMeaning> {
+        match &self.identity_of(address).as_ref()?.0 {
             MeaningOf::Addresses(meaning) => Some(meaning),
             MeaningOf::Frontends(_) => None,
         }
@@ -59,8 +58,8 @@ impl Desired {
 impl Content {
     /// The ports of an identity; `None` where there are none.
     #[must_use]
-    pub fn ports_of(&self, identity: IdentityIndex) -> Option<&Ports> {
-        self.ports.get(&identity).or_else(|| self.ports.get(&DEFAULT_IDENTITY))
+    pub fn ports_of(&self, identity: &Identity) -> Option<&Ports> {
+        self.ports.get(identity).or_else(|| self.ports.get(&None))
     }
 
     /// What happens to a new connection to a frontend of this identity.
@@ -68,9 +67,9 @@ impl Content {
     /// # Errors
     ///
     /// The reason for which the packet is dropped.
-    pub fn frontend(&self, identity: IdentityIndex) -> Result<(), Reason> {
-        let open = || self.ports.get(&DEFAULT_IDENTITY).is_some_and(|ports| ports.every_protocol);
-        match self.frontends.get(&identity) {
+    pub fn frontend(&self, identity: &Identity) -> Result<(), Reason> {
+        let open = || self.ports.get(&None).is_some_and(|ports| ports.every_protocol);
+        match self.frontends.get(identity) {
             Some(FrontendOutcome::Pass) => Ok(()),
             Some(FrontendOutcome::Refuse(reason)) => Err(*reason),
             None if open() => Ok(()),

@@ -22,6 +22,7 @@ mod actual;
 mod content;
 mod endpoint;
 mod entry;
+mod indexed;
 mod moves;
 mod numbers;
 mod stage;

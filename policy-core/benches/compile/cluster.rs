@@ -1,10 +1,14 @@
 //! Clusters as they are: namespaces of workloads, replicas that share their labels.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use policy_core::model::{
-    Direction, IpBlock, Labels, NetworkPolicy, ObjectName, Operator, Peer, Pod, Port, PortSpec,
-    Protocol, Requirement, Rule, Selector, Snapshot,
+    ContainerPort, Direction, EndpointSlice, IpBlock, Labels, NetworkPolicy, ObjectName, Operator,
+    Peer, Pod, Port, PortSpec, Protocol, Requirement, Rule, Selector, Service, ServicePort,
+    SliceEndpoint, SlicePort, Snapshot, Workload,
 };
 
 /// Workloads of a namespace.
@@ -43,11 +47,23 @@ impl Size {
             let (of, nth) = (n % self.namespaces, n / self.namespaces);
             let name =
                 ObjectName::new(namespace(of), format!("workload-{}-{n:06}", nth % WORKLOADS));
-            (name, pod(n, nth % WORKLOADS, node))
+            (name, pod(n, of, nth % WORKLOADS, node))
         });
         let policies = (0..self.policies).map(|n| {
             let (of, nth) = (n % self.namespaces, n / self.namespaces);
             (ObjectName::new(namespace(of), format!("policy-{nth}")), policy(of, nth))
+        });
+        // Each workload is a Service.
+        let services = (0..self.namespaces * WORKLOADS).map(|n| {
+            let (of, workload) = (n / WORKLOADS, n % WORKLOADS);
+            let name = ObjectName::new(namespace(of), format!("workload-{workload}"));
+            let stride = self.namespaces * WORKLOADS;
+            let pods = (workload * self.namespaces + of..self.pods).step_by(stride);
+            (name, service(n), pods)
+        });
+        let slices = services.clone().map(|(name, _, pods)| {
+            let slice = slice(&name.name, pods);
+            (name, slice)
         });
         let nodes =
             (0..self.nodes).map(|n| (format!("n{n}"), vec![address(0xc0a8_0000, n)].into()));
@@ -55,6 +71,8 @@ impl Size {
             namespaces: namespaces.collect(),
             pods: pods.collect(),
             policies: policies.collect(),
+            services: services.map(|(name, service, _)| (name, service)).collect(),
+            endpoint_slices: slices.collect(),
             nodes: nodes.collect(),
             ..Snapshot::default()
         }
@@ -73,17 +91,51 @@ fn address(base: u32, n: usize) -> IpAddr {
     Ipv4Addr::from(base + u32::try_from(n).unwrap_or(u32::MAX - base)).into()
 }
 
-fn pod(n: usize, workload: usize, node: usize) -> Pod {
+fn pod(n: usize, namespace: usize, workload: usize, node: usize) -> Pod {
+    let hash = format!("{:08x}", (namespace * WORKLOADS + workload) * 2_654_435);
     Pod {
         uid: format!("00000000-0000-0000-0000-{n:012}"),
         labels: labels([
             ("app", format!("workload-{workload}")),
             ("tier", ["front", "back", "store"][workload % 3].to_owned()),
-            ("pod-template-hash", format!("{:08x}", workload * 2_654_435)),
+            ("pod-template-hash", hash),
         ]),
         node: Some(format!("n{node}")),
         addresses: vec![address(0x0a00_0000, n)],
+        ports: vec![ContainerPort {
+            name: Some("http".to_owned()),
+            port: 8080,
+            protocol: Protocol::Tcp,
+        }],
+        workload: Some(Arc::new(Workload {
+            kind: "Deployment".to_owned(),
+            name: format!("workload-{workload}"),
+        })),
         ..Pod::default()
+    }
+}
+
+fn service(n: usize) -> Service {
+    let port =
+        ServicePort { name: "http".to_owned(), protocol: Protocol::Tcp, port: 80, node_port: None };
+    Service {
+        cluster_ips: vec![address(0xac10_0000, n)],
+        external_ips: Vec::new(),
+        ports: vec![port],
+    }
+}
+
+fn slice(service: &str, pods: impl Iterator<Item = usize>) -> EndpointSlice {
+    let endpoint = |n| SliceEndpoint {
+        address: address(0x0a00_0000, n),
+        ready: true,
+        serving: true,
+        terminating: false,
+    };
+    EndpointSlice {
+        service: service.to_owned(),
+        ports: vec![SlicePort { name: "http".to_owned(), port: 8080, protocol: Protocol::Tcp }],
+        endpoints: pods.map(endpoint).collect(),
     }
 }
 

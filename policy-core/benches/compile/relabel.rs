@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use policy_core::{
-    compile::{Change, Compiler, Reused, Scope},
+    compile::{Change, Compiler, Scope},
     model::ObjectName,
 };
 
@@ -22,7 +22,7 @@ pub(crate) fn measure(size: &Size) {
         pod.labels.insert("app".to_owned(), format!("workload-{}", n % 10));
         let change = Change::Pod(name.clone(), Some(pod));
         let start = Instant::now();
-        kept += usize::from(compiler.update(change) == Reused::Everything);
+        kept += usize::from(compiler.update(change).is_everything());
         times.push(start.elapsed());
     }
     times.sort();

@@ -2,15 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use ipnetwork::{IpNetwork, Ipv4Network};
 
 use super::{
-    lists::{ListId, Lists, SetId, Sets},
+    lists::{ListId, Lists},
     meaning::PeerKey,
     rule::contains,
+    sets::{SetId, Sets},
 };
 
 /// A longest-prefix table: each prefix says what holds for the addresses it is the longest for.
@@ -33,7 +34,7 @@ struct Edge {
 pub(super) fn prefixes(lists: &Lists, sets: &mut Sets) -> Prefixes<SetId> {
     let mut edges: Prefixes<Edge> = BTreeMap::new();
     let mut lists_of: Vec<Vec<ListId>> = Vec::new();
-    for (peer, ids) in lists.by_peer() {
+    for (peer, ids) in lists.by_block() {
         let PeerKey::Block { cidr, except } = peer else {
             continue;
         };
@@ -53,7 +54,7 @@ pub(super) fn prefixes(lists: &Lists, sets: &mut Sets) -> Prefixes<SetId> {
         // The kernel holds IPv4 under ::ffff:0:0/96; an IPv6 block around that must not match it.
         edges.entry(IpNetwork::V4(EVERY_IPV4)).or_default();
     }
-    let mut walk = Walk::new(&lists_of, lists.len());
+    let mut walk = Walk::new(&lists_of, lists.bound());
     edges.into_iter().map(|(prefix, edge)| (prefix, walk.enter(prefix, &edge, sets))).collect()
 }
 
@@ -115,15 +116,15 @@ impl<'a> Walk<'a> {
 }
 
 /// What the longest prefix around an address says.
-pub(crate) fn longest<T: Copy>(prefixes: &Prefixes<T>, address: IpAddr) -> Option<T> {
+pub(crate) fn longest<T>(prefixes: &Prefixes<T>, address: IpAddr) -> Option<&T> {
     longest_around(prefixes, IpNetwork::from(address))
 }
 
 /// What the longest prefix around a block says, itself included.
-pub(crate) fn longest_around<T: Copy>(prefixes: &Prefixes<T>, block: IpNetwork) -> Option<T> {
+pub(crate) fn longest_around<T>(prefixes: &Prefixes<T>, block: IpNetwork) -> Option<&T> {
     let mut within = block;
     loop {
-        let (&prefix, &value) = prefixes.range(..=within).next_back()?;
+        let (&prefix, value) = prefixes.range(..=within).next_back()?;
         if contains(prefix, within) {
             return Some(value);
         }
@@ -152,6 +153,48 @@ fn block_of(address: IpAddr, length: u8) -> Option<IpNetwork> {
     IpNetwork::new(address, length).ok().map(super::rule::masked)
 }
 
+/// Ranges of addresses, first and last, for which the one table says something else than the other.
+pub(super) fn turned<T, U: PartialEq>(
+    old: &Prefixes<(U, T)>,
+    new: &Prefixes<U>,
+) -> Vec<(IpAddr, IpAddr)> {
+    let keys: BTreeSet<IpNetwork> = old.keys().chain(new.keys()).copied().collect();
+    let differs = |key: IpNetwork| {
+        longest_around(old, key).map(|(value, _)| value) != longest_around(new, key)
+    };
+    let mut ranges = Vec::new();
+    for &key in keys.iter().filter(|key| differs(**key)) {
+        // Prefixes inside say for themselves whether they differ.
+        let mut next = Some(key.network());
+        let mut inside =
+            keys.range(key..).skip(1).take_while(|one| contains(key, **one)).peekable();
+        while let Some(hole) = inside.next() {
+            while inside.next_if(|one| contains(*hole, **one)).is_some() {}
+            if let Some(first) = next.filter(|first| *first < hole.network()) {
+                ranges.extend(before(hole.network()).map(|last| (first, last)));
+            }
+            next = after(hole.broadcast());
+        }
+        let last = key.broadcast();
+        ranges.extend(next.filter(|first| *first <= last).map(|first| (first, last)));
+    }
+    ranges
+}
+
+fn before(address: IpAddr) -> Option<IpAddr> {
+    Some(match address {
+        IpAddr::V4(address) => Ipv4Addr::from(u32::from(address).checked_sub(1)?).into(),
+        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address).checked_sub(1)?).into(),
+    })
+}
+
+fn after(address: IpAddr) -> Option<IpAddr> {
+    Some(match address {
+        IpAddr::V4(address) => Ipv4Addr::from(u32::from(address).checked_add(1)?).into(),
+        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address).checked_add(1)?).into(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,7 +211,7 @@ mod tests {
         ];
         for (address, want) in cases {
             let address = address.parse().expect("an address");
-            assert_eq!(longest(&table, address), want, "{address}");
+            assert_eq!(longest(&table, address).copied(), want, "{address}");
         }
     }
 }

@@ -1,175 +1,184 @@
-//! Contents: one for each distinct outcome, shared by all pods that have it.
+//! Tables and contents: one for each distinct outcome, shared by all pods that have it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    net::IpAddr,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
 };
 
 use crate::{
-    desired::{Content, ContentIndex, DesiredEndpoint, Isolation},
-    model::{Direction, ObjectName, Snapshot},
+    desired::Content,
+    model::{Direction, Pod},
 };
 
 use super::{
-    frontend::{Caller, Frontends},
-    grant::{self, Table},
-    identity::Identities,
-    lists::Lists,
+    force::{Force, PolicyId},
+    grant::Table,
+    lists::{ListId, Lists},
     meaning::Resolved,
+    numbers::{MeaningChanges, MeaningId, Numbers},
     rule::CompiledPolicy,
-    service,
-    subject::{PolicyIndex, Subject},
 };
 
-/// What the last stage works on.
-pub(super) struct Stage<'a> {
-    pub(super) snapshot: &'a Snapshot,
-    /// The node; `None` for the whole cluster.
-    pub(super) node: Option<&'a str>,
-    pub(super) subjects: &'a [Subject<'a>],
-    pub(super) policies: &'a [CompiledPolicy],
-    pub(super) names: Vec<&'a ObjectName>,
-    pub(super) lists: &'a Lists,
-    pub(super) identities: &'a Identities,
-}
-
-/// What it makes.
-pub(super) struct Enforced {
-    pub(super) endpoints: BTreeMap<ObjectName, DesiredEndpoint>,
-    pub(super) contents: Vec<Content>,
-    pub(super) frontends: Frontends,
-}
-
-/// Distinct tables, and which of them each subject has.
-#[derive(Default)]
-struct Tables {
-    distinct: Vec<Table>,
-    /// Ingress and egress; `None` in a direction that no policy isolates.
-    of: Vec<[Option<usize>; 2]>,
-}
+/// Number of a table, never given out again.
+pub(super) type TableId = u64;
 
 /// What a table depends on: policies, and what their names resolve to on the pod (ingress only).
-type TableKey<'a> = (Direction, &'a [PolicyIndex], Resolved);
+type Key = (Direction, Vec<PolicyId>, Resolved);
 
-impl Stage<'_> {
-    /// Makes the contents, and the endpoints that refer to them.
-    pub(super) fn run(&self) -> Enforced {
-        let tables = self.tables();
-        let addresses: Vec<Vec<IpAddr>> =
-            self.subjects.iter().map(|s| s.pod.usable_addresses().collect()).collect();
-        let isolated = addresses.iter().zip(&tables.of);
-        let callers: Vec<Caller<'_>> = isolated
-            .filter_map(|(own, [_, egress])| Some((own.as_slice(), &tables.distinct[(*egress)?])))
-            .collect();
-        // Where nothing isolates egress, no look-up of a frontend is ever made.
-        let targets = if callers.is_empty() {
-            BTreeMap::new()
-        } else {
-            service::frontends(self.snapshot, self.node)
-        };
-        let frontends = Frontends::number(&targets, self.identities, &callers);
-        let mut contents = Contents::new(&tables.distinct, &frontends);
-        let mut endpoints = BTreeMap::new();
-        for ((subject, addresses), [ingress, egress]) in
-            self.subjects.iter().zip(&addresses).zip(&tables.of)
-        {
-            let ingress = ingress.map(|table| Isolation {
-                content: contents.ingress(table),
-                policies: self.names_of(&subject.ingress),
-            });
-            let egress = egress.map(|table| Isolation {
-                content: contents.egress(table, addresses),
-                policies: self.names_of(&subject.egress),
-            });
-            let (uid, addresses) = (subject.pod.uid.clone(), addresses.clone());
-            let endpoint = DesiredEndpoint { uid, addresses, ingress, egress };
-            endpoints.insert(subject.name.clone(), endpoint);
-        }
-        Enforced { endpoints, contents: contents.distinct, frontends }
-    }
+/// Distinct tables.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tables {
+    all: BTreeMap<TableId, Kept>,
+    index: HashMap<Key, TableId>,
+    by_list: HashMap<ListId, BTreeSet<TableId>>,
+    /// Those that resolve named ports at every address.
+    asking: BTreeSet<TableId>,
+    next: TableId,
+    new: BTreeSet<TableId>,
+}
 
-    fn names_of(&self, policies: &[PolicyIndex]) -> Vec<ObjectName> {
-        policies.iter().map(|&index| self.names[index].clone()).collect()
-    }
+#[derive(Clone, Debug)]
+struct Kept {
+    key: Key,
+    table: Table,
+    content: Arc<Content>,
+    uses: usize,
+}
 
-    /// Makes each distinct table once.
-    fn tables(&self) -> Tables {
-        let mut tables = Tables::default();
-        let mut known: HashMap<TableKey<'_>, usize> = HashMap::new();
-        for subject in self.subjects {
-            let mut of = |direction, policies| {
-                let resolved = self.resolved(subject, direction, policies);
-                let distinct = &mut tables.distinct;
-                *known.entry((direction, policies, resolved)).or_insert_with(|| {
-                    let policies = policies.iter().map(|&index| &self.policies[index]);
-                    let (pod, lists) = (subject.pod, self.lists);
-                    distinct.push(grant::table(policies, direction, pod, lists, self.identities));
-                    distinct.len() - 1
-                })
-            };
-            let ingress = subject.ingress.as_slice();
-            let ingress = (!ingress.is_empty()).then(|| of(Direction::Ingress, ingress));
-            let egress = subject.egress.as_slice();
-            let egress = (!egress.is_empty()).then(|| of(Direction::Egress, egress));
-            tables.of.push([ingress, egress]);
-        }
-        tables
-    }
+/// What of the tables changed.
+#[derive(Debug, Default)]
+pub(super) struct TableChanges {
+    /// Tables that were made.
+    pub(super) new: BTreeSet<TableId>,
+    /// Meanings with another entry in tables that were there.
+    pub(super) entries: BTreeMap<TableId, BTreeSet<MeaningId>>,
+}
 
-    fn resolved(
-        &self,
-        subject: &Subject<'_>,
+impl Tables {
+    /// The number of the table of some policies for one more use.
+    pub(super) fn acquire(
+        &mut self,
         direction: Direction,
-        policies: &[PolicyIndex],
-    ) -> Resolved {
-        if direction == Direction::Egress {
-            return Resolved::new();
+        policies: &[PolicyId],
+        pod: &Pod,
+        force: &Force,
+        (lists, numbers): (&Lists, &Numbers),
+    ) -> TableId {
+        let rules = || policies.iter().filter_map(|id| force.get(*id)).map(|one| &*one.policy);
+        let key = (direction, policies.to_vec(), resolved(rules(), direction, pod));
+        if let Some(&id) = self.index.get(&key) {
+            if let Some(kept) = self.all.get_mut(&id) {
+                kept.uses += 1;
+            }
+            return id;
         }
-        let rules = policies.iter().flat_map(|&index| self.policies[index].rules(direction));
-        rules.flat_map(|rule| rule.ports.names_on(subject.pod)).collect()
+        let table = Table::new(rules(), direction, pod, lists, numbers);
+        self.next += 1;
+        let id = self.next;
+        for list in table.lists() {
+            self.by_list.entry(list).or_default().insert(id);
+        }
+        if table.asks_all() {
+            self.asking.insert(id);
+        }
+        let content = Content { ports: table.by_value(numbers), frontends: BTreeMap::new() };
+        self.index.insert(key.clone(), id);
+        self.all.insert(id, Kept { key, table, content: Arc::new(content), uses: 1 });
+        self.new.insert(id);
+        id
+    }
+
+    /// One use less.
+    pub(super) fn release(&mut self, id: TableId) {
+        let Some(kept) = self.all.get_mut(&id) else { return };
+        kept.uses -= 1;
+        if kept.uses > 0 {
+            return;
+        }
+        let Some(gone) = self.all.remove(&id) else { return };
+        self.index.remove(&gone.key);
+        self.asking.remove(&id);
+        self.new.remove(&id);
+        for list in gone.table.lists() {
+            if let Some(tables) = self.by_list.get_mut(&list) {
+                tables.remove(&id);
+                if tables.is_empty() {
+                    self.by_list.remove(&list);
+                }
+            }
+        }
+    }
+
+    /// Brings the entries of all tables up to date with the meanings.
+    pub(super) fn follow(&mut self, changes: &MeaningChanges, numbers: &Numbers) -> TableChanges {
+        let mut done = TableChanges::default();
+        let went = changes.went.iter().map(|id| (*id, false));
+        for (id, comes) in went.chain(changes.came.iter().map(|id| (*id, true))) {
+            for table in self.that_know(id, numbers) {
+                let Some(kept) = self.all.get_mut(&table) else { continue };
+                let identity = numbers.identity(id);
+                if comes {
+                    kept.table.learn(id, numbers);
+                    let Some(ports) = kept.table.entry(id) else { continue };
+                    if kept.content.ports.get(&identity) != Some(ports) {
+                        let content = Arc::make_mut(&mut kept.content);
+                        content.ports.insert(identity, ports.clone());
+                    }
+                } else if kept.table.forget(id) {
+                    Arc::make_mut(&mut kept.content).ports.remove(&identity);
+                } else {
+                    continue;
+                }
+                done.entries.entry(table).or_default().insert(id);
+            }
+        }
+        done
+    }
+
+    /// The tables in which a meaning can have an entry.
+    fn that_know(&self, id: MeaningId, numbers: &Numbers) -> BTreeSet<TableId> {
+        let Some(meaning) = numbers.get(id) else { return BTreeSet::new() };
+        let lists = meaning.lists.iter().filter_map(|list| self.by_list.get(list));
+        let asking = (!meaning.named().is_empty()).then_some(&self.asking);
+        lists.chain(asking).flatten().copied().collect()
+    }
+
+    /// The tables that were made since this was last asked.
+    pub(super) fn take_new(&mut self) -> BTreeSet<TableId> {
+        std::mem::take(&mut self.new)
+    }
+
+    /// A table.
+    pub(super) fn get(&self, id: TableId) -> Option<&Table> {
+        self.all.get(&id).map(|kept| &kept.table)
+    }
+
+    /// A table and its content.
+    pub(super) fn with_content(&self, id: TableId) -> Option<(&Table, &Arc<Content>)> {
+        self.all.get(&id).map(|kept| (&kept.table, &kept.content))
+    }
+
+    /// The same, to change the content.
+    pub(super) fn get_mut(&mut self, id: TableId) -> Option<(&Table, &mut Arc<Content>)> {
+        self.all.get_mut(&id).map(|kept| (&kept.table, &mut kept.content))
+    }
+
+    /// The tables for egress.
+    pub(super) fn of_egress(&self) -> Vec<TableId> {
+        let egress = self.all.iter().filter(|(_, kept)| kept.key.0 == Direction::Egress);
+        egress.map(|(id, _)| *id).collect()
     }
 }
 
-/// Contents, interned by value.
-struct Contents<'a> {
-    tables: &'a [Table],
-    frontends: &'a Frontends,
-    distinct: Vec<Content>,
-    index: BTreeMap<Content, ContentIndex>,
-    /// By table; for egress with the addresses that lead back to the pod itself.
-    known: HashMap<(usize, Option<Vec<IpAddr>>), ContentIndex>,
-}
-
-impl<'a> Contents<'a> {
-    fn new(tables: &'a [Table], frontends: &'a Frontends) -> Self {
-        let (distinct, index, known) = (Vec::new(), BTreeMap::new(), HashMap::new());
-        Self { tables, frontends, distinct, index, known }
+/// What the names of ingress rules resolve to on a pod.
+fn resolved<'a>(
+    policies: impl Iterator<Item = &'a CompiledPolicy>,
+    direction: Direction,
+    pod: &Pod,
+) -> Resolved {
+    if direction == Direction::Egress {
+        return Resolved::new();
     }
-
-    fn ingress(&mut self, table: usize) -> ContentIndex {
-        self.intern((table, None))
-    }
-
-    fn egress(&mut self, table: usize, addresses: &[IpAddr]) -> ContentIndex {
-        let own = addresses.iter().copied().filter(|at| self.frontends.leads_back(*at));
-        let own = own.collect();
-        self.intern((table, Some(own)))
-    }
-
-    fn intern(&mut self, key: (usize, Option<Vec<IpAddr>>)) -> ContentIndex {
-        if let Some(&content) = self.known.get(&key) {
-            return content;
-        }
-        let table = &self.tables[key.0];
-        let frontends = key.1.as_ref().map(|own| self.frontends.outcomes(table, own));
-        let frontends = frontends.unwrap_or_default();
-        let content = Content { ports: table.ports.clone(), frontends };
-        let next = self.distinct.len();
-        let index = *self.index.entry(content.clone()).or_insert(next);
-        if index == next {
-            self.distinct.push(content);
-        }
-        self.known.insert(key, index);
-        index
-    }
+    let rules = policies.flat_map(|policy| policy.rules(direction));
+    rules.flat_map(|rule| rule.ports.names_on(pod)).collect()
 }

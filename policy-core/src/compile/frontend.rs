@@ -1,168 +1,320 @@
-//! Frontend identities, and what becomes of a connection to each (S39-S42).
+//! Frontends: what is behind each, and what becomes of a connection to it (S39-S42).
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    net::IpAddr,
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
 };
-
-use policy_common::drops::Reason;
 
 use crate::{
-    desired::{Frontend, FrontendOutcome},
-    model::Protocol,
+    desired::{Content, Desired, Frontend, FrontendOutcome, Meaning},
+    model::{ObjectName, Protocol, Snapshot},
 };
 
-use super::{grant::Table, identity::Identities, meaning::FrontendMeaning, service::Target};
+use super::{
+    behind::{Behind, BehindChanges, BehindId, Behinds},
+    content::{TableChanges, TableId, Tables},
+    grant::Table,
+    identity::{AddressChanges, Identities},
+    service::{self, Target},
+};
 
-/// What is behind frontends of one identity, in numbers of this compilation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Behind {
-    /// Of the frontend and the backends; the same for all frontends without backends.
-    protocol: Protocol,
-    backends: BTreeSet<(u32, u16)>,
-    literal: Option<(u32, u16)>,
-    /// Pods that pass because they reach themselves.
-    own: BTreeSet<IpAddr>,
-}
-
-/// The frontends of the cluster by identity.
-#[derive(Default)]
+/// The frontends of the cluster. None are kept where nothing isolates egress: no look-up of one is
+/// ever made there.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Frontends {
-    pub(super) identities: BTreeMap<Frontend, u32>,
-    pub(super) behind: Vec<Behind>,
-    /// Number of the first of `behind`.
-    first: u32,
+    is_active: bool,
+    places: BTreeMap<Frontend, Place>,
+    /// Frontends of each Service.
+    services: BTreeMap<ObjectName, Box<[Frontend]>>,
+    /// Frontends by the addresses that they depend on: those of backends, and their own where
+    /// policy must allow it.
+    at: BTreeSet<(IpAddr, Frontend)>,
+    behinds: Behinds,
+    /// Pods that egress policy isolates: by address, their table.
+    callers: BTreeMap<IpAddr, TableId>,
+    /// Frontends to look at again.
+    dirty: BTreeSet<Frontend>,
 }
 
-/// A pod that egress policy isolates: its addresses and its table.
-pub(super) type Caller<'a> = (&'a [IpAddr], &'a Table);
+#[derive(Clone, Debug)]
+struct Place {
+    /// What each Service has there.
+    parts: Box<[(Arc<ObjectName>, Target)]>,
+    target: Target,
+    behind: Option<BehindId>,
+}
+
+/// What of the frontends changed.
+#[derive(Debug, Default)]
+pub(super) struct FrontendChanges {
+    /// Addresses that are led back to, or no longer.
+    pub(super) own: BTreeSet<IpAddr>,
+    /// Contents with other outcomes.
+    pub(super) contents: BTreeSet<TableId>,
+    /// How many frontends were looked at.
+    pub(super) judged: usize,
+}
 
 impl Frontends {
-    /// Numbers the frontends after the identities of addresses.
-    pub(super) fn number(
-        targets: &BTreeMap<Frontend, Target>,
-        identities: &Identities,
-        callers: &[Caller<'_>],
-    ) -> Self {
-        let own = own(targets, identities, callers);
-        let mut all = Self {
-            first: u32::try_from(identities.meanings.len() + 1).unwrap_or(u32::MAX),
-            ..Self::default()
-        };
-        let mut index: HashMap<Behind, u32> = HashMap::new();
-        for (frontend, target) in targets {
-            let mut behind = Behind::new(*frontend, target, identities);
-            behind.own = own.get(frontend).cloned().unwrap_or_default();
-            let next = all.first + u32::try_from(all.behind.len()).unwrap_or(u32::MAX);
-            let number = *index.entry(behind.clone()).or_insert(next);
-            if number == next {
-                all.behind.push(behind);
+    /// Whether frontends are kept.
+    pub(super) fn is_active(&self) -> bool {
+        self.is_active
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Takes over who is isolated for egress; tells whether every Service must be entered anew.
+    pub(super) fn call(&mut self, callers: BTreeMap<IpAddr, TableId>, isolated: bool) -> bool {
+        for (address, table) in &callers {
+            if self.callers.get(address) != Some(table) {
+                touch(&mut self.dirty, &self.at, *address);
             }
-            all.identities.insert(*frontend, number);
         }
-        all
+        for address in self.callers.keys().filter(|address| !callers.contains_key(address)) {
+            touch(&mut self.dirty, &self.at, *address);
+        }
+        self.callers = callers;
+        let begins = isolated && !self.is_active;
+        self.is_active = isolated;
+        begins
     }
 
-    /// Whether some frontend lets this address pass because it leads back to it.
-    pub(super) fn leads_back(&self, address: IpAddr) -> bool {
-        self.behind.iter().any(|behind| behind.own.contains(&address))
+    /// Enters what a Service has by now.
+    pub(super) fn enter(
+        &mut self,
+        name: &ObjectName,
+        snapshot: &Snapshot,
+        nodes: &BTreeSet<IpAddr>,
+    ) {
+        let service = snapshot.services.get(name).filter(|_| self.is_active);
+        let new = service.map(|service| service::frontends(name, service, snapshot, nodes));
+        let mut parts: BTreeMap<Frontend, Target> = BTreeMap::new();
+        for (frontend, target) in new.into_iter().flatten() {
+            parts.entry(frontend).and_modify(|known| known.join(&target)).or_insert(target);
+        }
+        let old = self.services.remove(name).unwrap_or_default();
+        if !parts.is_empty() {
+            self.services.insert(name.clone(), parts.keys().copied().collect());
+        }
+        let name = Arc::new(name.clone());
+        for frontend in old.iter().filter(|frontend| !parts.contains_key(frontend)) {
+            self.change(*frontend, &name, None);
+        }
+        for (frontend, target) in parts {
+            self.change(frontend, &name, Some(target));
+        }
     }
 
-    /// Outcomes for a table, but those that a look-up without an entry gives anyway.
-    pub(super) fn outcomes(
+    fn change(&mut self, frontend: Frontend, service: &Arc<ObjectName>, part: Option<Target>) {
+        let known = self.places.get(&frontend);
+        let parts = known.map(|place| &*place.parts).unwrap_or_default();
+        let old = parts.iter().find(|(name, _)| name == service);
+        if old.map(|(_, target)| target) == part.as_ref() {
+            return;
+        }
+        self.dirty.insert(frontend);
+        let others = parts.iter().filter(|(name, _)| name != service).cloned();
+        let new = part.map(|part| (Arc::clone(service), part));
+        let parts: Box<[_]> = others.chain(new).collect();
+        let targets = parts.iter().map(|(_, target)| target.clone());
+        let joined = targets.reduce(|mut all, part| {
+            all.join(&part);
+            all
+        });
+        if let Some(place) = known {
+            for address in depends_on(&frontend, &place.target) {
+                self.at.remove(&(address, frontend));
+            }
+        }
+        // One that nobody has any more is kept until it was looked at.
+        let target = joined.unwrap_or_else(|| Target { backends: Arc::default(), literal: false });
+        self.at.extend(depends_on(&frontend, &target).map(|address| (address, frontend)));
+        let behind = known.and_then(|place| place.behind);
+        self.places.insert(frontend, Place { parts, target, behind });
+    }
+
+    /// Every Service that something is kept of.
+    pub(super) fn services(&self) -> impl Iterator<Item = &ObjectName> {
+        self.services.keys()
+    }
+
+    /// Brings all of it up to date.
+    pub(super) fn follow(
+        &mut self,
+        addresses: &AddressChanges,
+        tables: &mut Tables,
+        changed: &TableChanges,
+        identities: &Identities,
+        desired: &mut Desired,
+    ) -> FrontendChanges {
+        for address in &addresses.moved {
+            touch(&mut self.dirty, &self.at, *address);
+        }
+        if addresses.around {
+            self.dirty.extend(self.places.keys());
+        }
+        for (address, table) in &self.callers {
+            if changed.entries.contains_key(table) {
+                touch(&mut self.dirty, &self.at, *address);
+            }
+        }
+        let dirty = std::mem::take(&mut self.dirty);
+        let mut done = FrontendChanges { judged: dirty.len(), ..FrontendChanges::default() };
+        for frontend in dirty {
+            self.judge(frontend, tables, identities, desired);
+        }
+        let behinds = self.behinds.take_changes();
+        let gone = behinds.went.iter().map(|(_, behind)| &behind.own);
+        let came = behinds.came.iter().filter_map(|id| self.behinds.get(*id)).map(|one| &one.own);
+        done.own.extend(gone.chain(came).flatten());
+        self.outcomes(tables, changed, &behinds, &mut done);
+        done
+    }
+
+    fn judge(
+        &mut self,
+        frontend: Frontend,
+        tables: &Tables,
+        identities: &Identities,
+        desired: &mut Desired,
+    ) {
+        let Some(place) = self.places.get(&frontend) else { return };
+        let before = place.behind;
+        if place.parts.is_empty() {
+            self.places.remove(&frontend);
+            desired.frontends.remove(&frontend);
+        } else {
+            let mut behind = Behind::new(frontend, &place.target, identities);
+            behind.own = self.own(frontend, &place.target, tables, identities);
+            let id = self.behinds.acquire(behind, &identities.numbers);
+            if before != Some(id) {
+                desired.frontends.insert(frontend, self.behinds.identity(id));
+            }
+            if let Some(place) = self.places.get_mut(&frontend) {
+                place.behind = Some(id);
+            }
+        }
+        if let Some(before) = before {
+            self.behinds.release(before);
+        }
+    }
+
+    /// The callers that a frontend lets pass only because it leads back to them. Who is behind an
+    /// address of several pods is not known, so that it leads back to none of them.
+    fn own(
         &self,
+        frontend: Frontend,
+        target: &Target,
+        tables: &Tables,
+        identities: &Identities,
+    ) -> BTreeSet<IpAddr> {
+        let leads_back = |address: &IpAddr, table: &Table| {
+            let allows = |at, port| table.allows(identities.of(at), frontend.protocol, port);
+            let mut others = target.backends.iter().filter(|(at, _)| at != address);
+            let mut mine = target.backends.iter().filter(|(at, _)| at == address);
+            let literal = !target.literal || allows(frontend.address, frontend.port);
+            let needed = !mine.all(|&(at, port)| allows(at, port));
+            needed && literal && others.all(|&(at, port)| allows(at, port))
+        };
+        let backends = target.backends.iter().map(|(address, _)| address);
+        let callers = backends.filter(|address| !identities.is_shared(**address));
+        let found = callers.filter(|address| {
+            let table = self.callers.get(*address).and_then(|table| tables.get(*table));
+            table.is_some_and(|table| leads_back(address, table))
+        });
+        found.copied().collect()
+    }
+
+    /// Writes outcomes into the contents for egress, but those that a look-up without an entry
+    /// gives anyway.
+    fn outcomes(
+        &self,
+        tables: &mut Tables,
+        changed: &TableChanges,
+        behinds: &BehindChanges,
+        done: &mut FrontendChanges,
+    ) {
+        for id in tables.of_egress() {
+            let mut ask: BTreeSet<BehindId> = behinds.came.iter().copied().collect();
+            if changed.new.contains(&id) {
+                ask = self.behinds.ids().collect();
+            }
+            let meanings = changed.entries.get(&id).into_iter().flatten();
+            ask.extend(meanings.flat_map(|meaning| self.behinds.at(*meaning)));
+            let Some((table, content)) = tables.get_mut(id) else { continue };
+            let mut edits: Vec<(&Meaning, Option<FrontendOutcome>)> = Vec::new();
+            if !changed.new.contains(&id) {
+                edits.extend(behinds.went.iter().map(|(meaning, _)| (meaning, None)));
+            }
+            for (behind, meaning) in ask.iter().filter_map(|id| self.behinds.with_meaning(*id)) {
+                let outcome = behind.outcome(table);
+                edits.push((meaning, (outcome != fallback(table)).then_some(outcome)));
+            }
+            if put(content, &edits) {
+                done.contents.insert(id);
+            }
+        }
+    }
+
+    /// The content of a pod: that of its table, with what leads back to its own addresses.
+    pub(super) fn content_of(
+        &self,
+        content: &Arc<Content>,
         table: &Table,
         addresses: &[IpAddr],
-    ) -> BTreeMap<u32, FrontendOutcome> {
-        let open = table.of(0).is_some_and(|ports| ports.every_protocol);
-        let fallback = if open {
-            FrontendOutcome::Pass
-        } else {
-            FrontendOutcome::Refuse(Reason::ServiceDenied)
-        };
-        let outcome = |behind: &Behind| behind.outcome(table, addresses);
-        let all = (self.first..).zip(self.behind.iter().map(outcome));
-        all.filter(|(_, outcome)| *outcome != fallback).collect()
+    ) -> Arc<Content> {
+        let back = addresses.iter().flat_map(|address| self.behinds.leading_to(*address));
+        let mut edits: Vec<(&Meaning, Option<FrontendOutcome>)> = Vec::new();
+        for (_, meaning) in back.filter_map(|id| self.behinds.with_meaning(id)) {
+            let outcome = FrontendOutcome::Pass;
+            edits.push((meaning, (outcome != fallback(table)).then_some(outcome)));
+        }
+        let mut content = Arc::clone(content);
+        put(&mut content, &edits);
+        content
     }
 }
 
-impl Behind {
-    fn new(frontend: Frontend, target: &Target, identities: &Identities) -> Self {
-        if target.backends.is_empty() {
-            let (backends, own) = (BTreeSet::new(), BTreeSet::new());
-            return Self { protocol: Protocol::Tcp, backends, literal: None, own };
-        }
-        let backends = target.backends.iter();
-        Self {
-            protocol: frontend.protocol,
-            backends: backends.map(|&(at, port)| (identities.of(at), port)).collect(),
-            literal: target.literal.then(|| (identities.of(frontend.address), frontend.port)),
-            own: BTreeSet::new(),
-        }
-    }
+/// Marks the frontends that depend on an address.
+fn touch(dirty: &mut BTreeSet<Frontend>, at: &BTreeSet<(IpAddr, Frontend)>, address: IpAddr) {
+    const FIRST: Frontend =
+        Frontend { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), protocol: Protocol::Tcp, port: 0 };
+    let here = at.range((address, FIRST)..).take_while(|(at, _)| *at == address);
+    dirty.extend(here.map(|(_, frontend)| *frontend));
+}
 
-    /// What it means, by value.
-    pub(super) fn meaning(&self, identities: &Identities) -> FrontendMeaning {
-        if self.backends.is_empty() {
-            return FrontendMeaning::NoBackend;
-        }
-        let value = |&(identity, port): &(u32, u16)| (identities.meaning(identity).cloned(), port);
-        FrontendMeaning::Backends {
-            protocol: self.protocol,
-            backends: self.backends.iter().map(value).collect(),
-            literal: self.literal.as_ref().map(value),
-            own: self.own.clone(),
-        }
-    }
+/// The addresses whose identity decides about a frontend.
+fn depends_on<'a>(frontend: &Frontend, target: &'a Target) -> impl Iterator<Item = IpAddr> + 'a {
+    let literal = target.literal.then_some(frontend.address);
+    target.backends.iter().map(|(address, _)| *address).chain(literal)
+}
 
-    fn outcome(&self, table: &Table, addresses: &[IpAddr]) -> FrontendOutcome {
-        let allowed = |&(at, port): &(u32, u16)| table.allows(at, self.protocol, port);
-        let count = self.backends.iter().filter(|backend| allowed(backend)).count();
-        if self.backends.is_empty() {
-            FrontendOutcome::Refuse(Reason::ServiceNoBackend)
-        } else if addresses.iter().any(|address| self.own.contains(address)) {
-            FrontendOutcome::Pass
-        } else if count == 0 || !self.literal.as_ref().is_none_or(allowed) {
-            FrontendOutcome::Refuse(Reason::ServiceDenied)
-        } else if count < self.backends.len() {
-            FrontendOutcome::Refuse(Reason::ServicePartlyDenied)
-        } else {
-            FrontendOutcome::Pass
-        }
+fn fallback(table: &Table) -> FrontendOutcome {
+    if table.is_open() {
+        FrontendOutcome::Pass
+    } else {
+        FrontendOutcome::Refuse(policy_common::drops::Reason::ServiceDenied)
     }
 }
 
-/// For each frontend, the callers that it lets pass only because it leads back to them. Who is
-/// behind an address of several pods is not known, so that it leads back to none of them.
-fn own(
-    targets: &BTreeMap<Frontend, Target>,
-    identities: &Identities,
-    callers: &[Caller<'_>],
-) -> BTreeMap<Frontend, BTreeSet<IpAddr>> {
-    let mut by_backend: BTreeMap<IpAddr, BTreeSet<Frontend>> = BTreeMap::new();
-    let addresses: BTreeSet<IpAddr> = callers.iter().flat_map(|(own, _)| *own).copied().collect();
-    for (frontend, target) in targets {
-        for (backend, _) in target.backends.iter().filter(|(at, _)| addresses.contains(at)) {
-            by_backend.entry(*backend).or_default().insert(*frontend);
+/// Carries edits out that change something; tells whether there were any.
+fn put(content: &mut Arc<Content>, edits: &[(&Meaning, Option<FrontendOutcome>)]) -> bool {
+    let mut changed = false;
+    for (meaning, outcome) in edits {
+        let key = Some((*meaning).clone());
+        if content.frontends.get(&key) == outcome.as_ref() {
+            continue;
         }
-    }
-    let mut found: BTreeMap<Frontend, BTreeSet<IpAddr>> = BTreeMap::new();
-    for (addresses, table) in callers {
-        for address in addresses.iter().filter(|address| !identities.shared.contains(address)) {
-            for frontend in by_backend.get(address).into_iter().flatten() {
-                let Some(target) = targets.get(frontend) else {
-                    continue;
-                };
-                let allows = |at, port| table.allows(identities.of(at), frontend.protocol, port);
-                let mut others = target.backends.iter().filter(|(at, _)| at != address);
-                let mut mine = target.backends.iter().filter(|(at, _)| at == address);
-                let literal = !target.literal || allows(frontend.address, frontend.port);
-                let needed = !mine.all(|&(at, port)| allows(at, port));
-                if needed && literal && others.all(|&(at, port)| allows(at, port)) {
-                    found.entry(*frontend).or_default().insert(*address);
-                }
-            }
+        let frontends = &mut Arc::make_mut(content).frontends;
+        match outcome {
+            Some(outcome) => drop(frontends.insert(key, *outcome)),
+            None => drop(frontends.remove(&key)),
         }
+        changed = true;
     }
-    found
+    changed
 }

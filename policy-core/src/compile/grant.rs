@@ -7,18 +7,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    desired::Identity,
     model::{Action, Direction, Pod, Protocol},
     ports::Ports,
 };
 
 use super::{
-    identity::Identities,
     lists::{ListId, Lists},
     meaning::Resolved,
+    numbers::{MeaningId, Numbers},
     rule::{CompiledPolicy, RulePorts, Stage},
 };
 
 /// What one rule, or several of network policies with the same ports, say.
+#[derive(Clone, Debug)]
 struct Grant {
     stage: Stage,
     action: Action,
@@ -29,73 +31,123 @@ struct Grant {
     ports: RulePorts,
 }
 
-/// Ports by identity; 0 for those without an entry.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// What policies grant in one direction, and what that comes to for each meaning.
+#[derive(Clone, Debug)]
 pub(super) struct Table {
-    pub(super) ports: BTreeMap<u32, Ports>,
+    grants: Vec<Grant>,
+    /// Whether a network policy is among the policies, so that what none allows is denied.
+    isolated: bool,
+    /// Grants to a list, by its number.
+    by_list: BTreeMap<ListId, Vec<usize>>,
+    /// Grants to everyone.
+    everyone: Vec<usize>,
+    /// Whether one of those names ports, which resolve anywhere.
+    asks_all: bool,
+    /// For meanings without an entry.
+    default: Ports,
+    ports: BTreeMap<MeaningId, Ports>,
 }
 
 impl Table {
-    /// The ports of an identity; `None` for none.
-    pub(super) fn of(&self, identity: u32) -> Option<&Ports> {
-        self.ports.get(&identity).or_else(|| self.ports.get(&0))
+    /// Joins the rules of some policies in one direction.
+    ///
+    /// Ports by name resolve on `subject` for ingress, on each identity for egress (S23).
+    pub(super) fn new<'a>(
+        policies: impl Iterator<Item = &'a CompiledPolicy>,
+        direction: Direction,
+        subject: &Pod,
+        lists: &Lists,
+        numbers: &Numbers,
+    ) -> Self {
+        let Grants { all: grants, isolated } = grants(policies, direction, subject, lists);
+        let mut by_list: BTreeMap<ListId, Vec<usize>> = BTreeMap::new();
+        for (index, grant) in grants.iter().enumerate() {
+            for list in &grant.peers {
+                by_list.entry(*list).or_default().push(index);
+            }
+        }
+        let everyone: Vec<_> = (0..grants.len()).filter(|&index| grants[index].everyone).collect();
+        let asks_all = everyone.iter().any(|&index| !grants[index].ports.names.is_empty());
+        let (default, ports) = (Ports::default(), BTreeMap::new());
+        let mut table = Self { grants, isolated, by_list, everyone, asks_all, default, ports };
+        table.default = table.flat(&[], &Resolved::new());
+        let mut meant: BTreeSet<_> = table.lists().flat_map(|list| numbers.with(list)).collect();
+        if asks_all {
+            meant
+                .extend(numbers.iter().filter(|(_, one)| !one.named().is_empty()).map(|one| one.0));
+        }
+        for meaning in meant {
+            table.learn(meaning, numbers);
+        }
+        table
     }
 
-    /// Whether an identity may be reached at a port.
-    pub(super) fn allows(&self, identity: u32, protocol: Protocol, port: u16) -> bool {
-        self.of(identity).is_some_and(|ports| ports.contains(protocol, port))
+    /// The lists that it grants something to.
+    pub(super) fn lists(&self) -> impl Iterator<Item = ListId> + '_ {
+        self.by_list.keys().copied()
     }
-}
 
-/// Joins the rules of some policies in one direction into a table.
-///
-/// Ports by name resolve on `subject` for ingress, on each identity for egress (S23).
-pub(super) fn table<'a>(
-    policies: impl Iterator<Item = &'a CompiledPolicy>,
-    direction: Direction,
-    subject: &Pod,
-    lists: &Lists,
-    identities: &Identities,
-) -> Table {
-    let Grants { all: grants, isolated } = grants(policies, direction, subject, lists);
-    let mut meant: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-    for (index, grant) in grants.iter().enumerate() {
-        let members = grant.peers.iter().flat_map(|list| &identities.members[*list as usize]);
-        let mut members: Vec<u32> = members.copied().collect();
-        members.sort_unstable();
-        members.dedup();
-        for identity in members {
-            meant.entry(identity).or_default().push(index);
+    /// Whether it resolves named ports at every address.
+    pub(super) fn asks_all(&self) -> bool {
+        self.asks_all
+    }
+
+    /// Finds out what it grants to a meaning.
+    pub(super) fn learn(&mut self, id: MeaningId, numbers: &Numbers) {
+        let Some(meaning) = numbers.get(id) else { return };
+        let ports = self.flat(&meaning.lists, meaning.named());
+        if ports != self.default {
+            self.ports.insert(id, ports);
         }
     }
-    let everyone: Vec<_> = (0..grants.len()).filter(|&index| grants[index].everyone).collect();
-    let flatten = |indices: &[usize], named: &Resolved| {
-        let mut indices = [everyone.as_slice(), indices].concat();
+
+    /// Forgets a meaning; tells whether that had an entry.
+    pub(super) fn forget(&mut self, id: MeaningId) -> bool {
+        self.ports.remove(&id).is_some()
+    }
+
+    fn flat(&self, lists: &[ListId], named: &Resolved) -> Ports {
+        let mut indices = self.everyone.clone();
+        if lists.len() <= self.by_list.len() {
+            let here = lists.iter().filter_map(|list| self.by_list.get(list));
+            indices.extend(here.flatten());
+        } else {
+            let mut here = self.by_list.iter();
+            let here = here.by_ref().filter(|(list, _)| lists.binary_search(list).is_ok());
+            indices.extend(here.flat_map(|(_, indices)| indices));
+        }
         indices.sort_unstable();
         indices.dedup();
-        let meant: Vec<_> = indices.into_iter().map(|index| &grants[index]).collect();
-        flatten(&meant, isolated, named)
-    };
-    if everyone.iter().any(|&index| !grants[index].ports.names.is_empty()) {
-        let named = identities.meanings.iter().zip(1..);
-        for (_, identity) in named.filter(|(meaning, _)| !meaning.named.is_empty()) {
-            meant.entry(identity).or_default();
-        }
+        let meant: Vec<_> = indices.into_iter().map(|index| &self.grants[index]).collect();
+        flatten(&meant, self.isolated, named)
     }
-    let nothing_named = Resolved::new();
-    let default = flatten(&[], &nothing_named);
-    let mut ports = BTreeMap::new();
-    for (identity, indices) in meant {
-        let named = identities.meaning(identity).map_or(&nothing_named, |meaning| &meaning.named);
-        let flat = flatten(&indices, named);
-        if flat != default {
-            ports.insert(identity, flat);
-        }
+
+    /// The ports of a meaning.
+    pub(super) fn of(&self, id: MeaningId) -> &Ports {
+        self.ports.get(&id).unwrap_or(&self.default)
     }
-    if !default.is_empty() {
-        ports.insert(0, default);
+
+    /// Whether a meaning may be reached at a port.
+    pub(super) fn allows(&self, id: MeaningId, protocol: Protocol, port: u16) -> bool {
+        self.of(id).contains(protocol, port)
     }
-    Table { ports }
+
+    /// The ports of a meaning, if it has an entry.
+    pub(super) fn entry(&self, id: MeaningId) -> Option<&Ports> {
+        self.ports.get(&id)
+    }
+
+    /// Ports by identity, as an allow map has them.
+    pub(super) fn by_value(&self, numbers: &Numbers) -> BTreeMap<Identity, Ports> {
+        let entries = self.ports.iter().map(|(&id, ports)| (numbers.identity(id), ports.clone()));
+        let default = (!self.default.is_empty()).then(|| (None, self.default.clone()));
+        entries.chain(default).collect()
+    }
+
+    /// What happens at frontends without an entry.
+    pub(super) fn is_open(&self) -> bool {
+        self.default.every_protocol
+    }
 }
 
 /// Grants in the order in which they count.

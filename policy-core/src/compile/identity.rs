@@ -1,129 +1,322 @@
 //! Identities: addresses that the same peer lists match share one.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    sync::Arc,
 };
 
+use ipnetwork::IpNetwork;
+
 use crate::{
+    desired::Desired,
     fault::Fault,
     model::{ObjectName, Pod, Snapshot},
 };
 
 use super::{
     block::{self, Prefixes},
-    lists::{ListId, Lists, SetId, Sets},
-    meaning::{AddressMeaning, Resolved},
-    select::Selection,
+    group::{self, Group, GroupId, Groups},
+    lists::{ListChanges, ListId, Lists},
+    meaning::Resolved,
+    numbers::{MeaningId, Numbers},
+    select::Selectors,
+    sets::{SetId, Sets},
 };
 
 /// The addresses of the cluster by identity.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Identities {
-    /// By number, less one.
-    pub(super) meanings: Vec<Arc<AddressMeaning>>,
-    /// Pods' addresses that differ from the smallest block around them.
-    pub(super) addresses: BTreeMap<IpAddr, u32>,
-    /// Blocks.
-    pub(super) blocks: Prefixes<u32>,
-    /// Identities that a peer list matches, by its number.
-    pub(super) members: Vec<Vec<u32>>,
+    pub(super) groups: Groups,
+    pub(super) numbers: Numbers,
+    /// Every address of a pod.
+    addresses: BTreeMap<IpAddr, Owned>,
+    /// What blocks say, by longest prefix.
+    prefixes: Prefixes<(SetId, MeaningId)>,
+    sets: Sets,
+    selectors: Selectors,
     /// Addresses that several pods have.
-    pub(super) shared: BTreeSet<IpAddr>,
+    shared: BTreeMap<IpAddr, Fault>,
+    /// Addresses of which something changed.
+    dirty: BTreeSet<IpAddr>,
+}
+
+/// Who has an address, and what it means.
+#[derive(Clone, Debug)]
+struct Owned {
+    owners: Owners,
+    meaning: MeaningId,
+}
+
+/// The groups of the pods that have an address.
+#[derive(Clone, Debug)]
+enum Owners {
+    One(GroupId),
+    Many(Box<[GroupId]>),
+}
+
+impl Owners {
+    fn all(&self) -> &[GroupId] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+
+    fn of(all: &[GroupId]) -> Option<Self> {
+        match all {
+            [] => None,
+            [one] => Some(Self::One(*one)),
+            many => Some(Self::Many(many.into())),
+        }
+    }
+}
+
+/// What of the identities changed.
+#[derive(Debug, Default)]
+pub(super) struct AddressChanges {
+    /// Pods' addresses that mean something else, or are shared by pods or no longer.
+    pub(super) moved: BTreeSet<IpAddr>,
+    /// Whether addresses that no pod has may mean something else.
+    pub(super) around: bool,
+    /// How many addresses were looked at.
+    pub(super) judged: usize,
+    /// Whether faults changed.
+    pub(super) faults: bool,
 }
 
 impl Identities {
-    /// The identity of any address.
-    pub(super) fn of(&self, address: IpAddr) -> u32 {
-        let exact = self.addresses.get(&address).copied();
-        exact.or_else(|| block::longest(&self.blocks, address)).unwrap_or(0)
+    /// Takes a pod in.
+    pub(super) fn insert(&mut self, namespace: &str, pod: &Pod, snapshot: &Snapshot) {
+        let group = self.groups.insert(namespace, pod, snapshot);
+        for address in group::addresses(pod) {
+            let known = self.addresses.get(&address);
+            let mut owners = known.map(|known| known.owners.all().to_vec()).unwrap_or_default();
+            owners.push(group);
+            self.own(address, &owners);
+        }
     }
 
-    /// What an identity means; `None` for 0.
-    pub(super) fn meaning(&self, identity: u32) -> Option<&Arc<AddressMeaning>> {
-        self.meanings.get((identity as usize).checked_sub(1)?)
+    /// Lets a pod go.
+    pub(super) fn remove(&mut self, namespace: &str, pod: &Pod) {
+        let Some(group) = self.groups.remove(namespace, pod) else { return };
+        for address in group::addresses(pod) {
+            let known = self.addresses.get(&address);
+            let mut owners = known.map(|known| known.owners.all().to_vec()).unwrap_or_default();
+            if let Some(at) = owners.iter().position(|one| *one == group) {
+                owners.remove(at);
+            }
+            self.own(address, &owners);
+        }
     }
-}
 
-/// An address and one pod that has it.
-struct Owned<'a> {
-    address: IpAddr,
-    lists: SetId,
-    name: &'a ObjectName,
-    pod: &'a Pod,
-}
+    fn own(&mut self, address: IpAddr, owners: &[GroupId]) {
+        self.dirty.insert(address);
+        match (Owners::of(owners), self.addresses.get_mut(&address)) {
+            (Some(owners), Some(known)) => known.owners = owners,
+            (Some(owners), None) => {
+                self.addresses.insert(address, Owned { owners, meaning: 0 });
+            }
+            (None, _) => {
+                if let Some(gone) = self.addresses.remove(&address) {
+                    self.numbers.release(gone.meaning);
+                }
+            }
+        }
+    }
 
-/// Numbers every address that the lists can tell from others.
-pub(super) fn identities(
-    snapshot: &Snapshot,
-    lists: &Lists,
-    faults: &mut Vec<Fault>,
-) -> Identities {
-    let mut sets = Sets::new();
-    let mut numbers = Numbers::new(lists);
-    let prefixes = block::prefixes(lists, &mut sets);
-    let blocks: Prefixes<u32> = prefixes
-        .iter()
-        .map(|(&prefix, &set)| (prefix, numbers.number(set, Resolved::new(), &sets)))
-        .collect();
-    let owned = owned(snapshot, lists, &mut sets);
-    let mut addresses = BTreeMap::new();
-    let mut shared = BTreeSet::new();
-    for owners in owned.chunk_by(|a, b| a.address == b.address) {
-        let Some(first) = owners.first() else {
-            continue;
+    /// Brings everything up to date with the lists.
+    pub(super) fn follow(
+        &mut self,
+        changes: &ListChanges,
+        lists: &Lists,
+        snapshot: &Snapshot,
+        desired: &mut Desired,
+    ) -> AddressChanges {
+        for list in &changes.came {
+            if let Some(peers) = lists.get(*list) {
+                self.selectors.insert(peers, *list);
+            }
+        }
+        for (list, peers) in &changes.went {
+            self.selectors.remove(peers, *list);
+        }
+        // New groups ask for all lists by themselves, so they come last.
+        let mut groups = self.groups.follow(changes, lists, &mut self.sets);
+        groups.extend(self.groups.select(&self.selectors, &mut self.sets));
+        for group in groups.iter().filter_map(|id| self.groups.get(*id)) {
+            self.dirty.extend(&group.addresses);
+        }
+        let mut done = AddressChanges::default();
+        if changes.have_blocks(lists) {
+            done.around = self.enter_blocks(lists, desired);
+        }
+        if changes.all_asked || !changes.asked.is_empty() {
+            self.ask_again(changes);
+        }
+        let dirty = std::mem::take(&mut self.dirty);
+        done.judged = dirty.len();
+        for address in dirty {
+            self.judge(address, lists, snapshot, desired, &mut done);
+        }
+        done
+    }
+
+    /// Makes the table of blocks anew; tells whether some address changes by it.
+    fn enter_blocks(&mut self, lists: &Lists, desired: &mut Desired) -> bool {
+        let prefixes = block::prefixes(lists, &mut self.sets);
+        let turned = block::turned(&self.prefixes, &prefixes);
+        for (first, last) in &turned {
+            self.dirty.extend(self.addresses.range(first..=last).map(|(address, _)| *address));
+        }
+        let same = self.prefixes.len() == prefixes.len()
+            && self.prefixes.iter().zip(&prefixes).all(|(old, new)| (old.0, &old.1.0) == new);
+        if same {
+            return false;
+        }
+        let mut number = |(prefix, set): (IpNetwork, SetId)| {
+            let meaning = self.numbers.acquire(set, Resolved::new(), &self.sets, lists);
+            (prefix, (set, meaning))
         };
-        let mut selected = first.lists;
-        if owners.len() > 1 {
-            selected = of_all(owners, lists, &mut sets);
-            faults.push(shared_address(first.address, owners));
-            shared.insert(first.address);
+        let prefixes = prefixes.into_iter().map(&mut number).collect();
+        let old = std::mem::replace(&mut self.prefixes, prefixes);
+        for (_, meaning) in old.into_values() {
+            self.numbers.release(meaning);
         }
-        let around = block::longest(&prefixes, first.address).unwrap_or(0);
-        let set = sets.union(selected, around);
-        let named = resolve(lists, sets.get(set), owners);
-        let identity = numbers.number(set, named, &sets);
-        if identity != block::longest(&blocks, first.address).unwrap_or(0) {
-            addresses.insert(first.address, identity);
+        let numbers = &self.numbers;
+        let named = self.prefixes.iter().map(|(prefix, of)| (*prefix, numbers.identity(of.1)));
+        desired.blocks = named.collect();
+        !turned.is_empty()
+    }
+
+    /// Addresses of which other named ports are asked for.
+    fn ask_again(&mut self, changes: &ListChanges) {
+        for (address, owned) in &self.addresses {
+            let known = self.numbers.get(owned.meaning);
+            let lists = known.map(|known| &*known.lists).unwrap_or_default();
+            let asked = || lists.iter().any(|list| changes.asked.contains(list));
+            if changes.all_asked || asked() {
+                self.dirty.insert(*address);
+            }
         }
     }
-    Identities { meanings: numbers.meanings, addresses, blocks, members: numbers.members, shared }
+
+    /// Finds out what an address means.
+    fn judge(
+        &mut self,
+        address: IpAddr,
+        lists: &Lists,
+        snapshot: &Snapshot,
+        desired: &mut Desired,
+        done: &mut AddressChanges,
+    ) {
+        let fault = self.shared_by(address, snapshot);
+        let was_shared = match &fault {
+            Some(fault) => self.shared.insert(address, fault.clone()),
+            None => self.shared.remove(&address),
+        };
+        done.faults |= was_shared != fault;
+        if was_shared.is_some() != fault.is_some() {
+            done.moved.insert(address);
+        }
+        let around = block::longest(&self.prefixes, address).copied().unwrap_or_default();
+        let Some(owned) = self.addresses.get(&address) else {
+            desired.addresses.remove(&address);
+            done.moved.insert(address);
+            return;
+        };
+        let owners: Vec<&Group> =
+            owned.owners.all().iter().filter_map(|id| self.groups.get(*id)).collect();
+        let selected = of_all(&owners, lists, &mut self.sets);
+        let set = self.sets.union(selected, around.0);
+        let named = resolve(lists, self.sets.get(set), &owners);
+        let meaning = self.numbers.acquire(set, named, &self.sets, lists);
+        let Some(owned) = self.addresses.get_mut(&address) else { return };
+        let before = std::mem::replace(&mut owned.meaning, meaning);
+        self.numbers.release(before);
+        if meaning == around.1 {
+            desired.addresses.remove(&address);
+        } else {
+            desired.addresses.insert(address, self.numbers.identity(meaning));
+        }
+        if before != meaning {
+            done.moved.insert(address);
+        }
+    }
+
+    fn shared_by(&self, address: IpAddr, snapshot: &Snapshot) -> Option<Fault> {
+        let owned = self.addresses.get(&address)?;
+        let Owners::Many(groups) = &owned.owners else { return None };
+        let groups = groups.iter().filter_map(|id| self.groups.get(*id));
+        let namespaces: BTreeSet<&str> = groups.map(|group| group.namespace.as_str()).collect();
+        let pods = namespaces.into_iter().flat_map(|namespace| {
+            let from = snapshot.pods.range(ObjectName::new(namespace, "")..);
+            from.take_while(move |(name, _)| name.namespace == namespace)
+        });
+        let owners = pods.filter(|(_, pod)| pod.is_subject() && pod.addresses.contains(&address));
+        let names: Vec<&ObjectName> = owners.map(|(name, _)| name).collect();
+        Some(shared_address(address, &names))
+    }
+
+    /// What any address means.
+    pub(super) fn of(&self, address: IpAddr) -> MeaningId {
+        let exact = self.addresses.get(&address).map(|owned| owned.meaning);
+        let around = || block::longest(&self.prefixes, address).map(|(_, meaning)| *meaning);
+        exact.or_else(around).unwrap_or(0)
+    }
+
+    /// Whether several pods have an address.
+    pub(super) fn is_shared(&self, address: IpAddr) -> bool {
+        self.shared.contains_key(&address)
+    }
+
+    /// Whether a pod has an address.
+    pub(super) fn is_pods(&self, address: IpAddr) -> bool {
+        self.addresses.contains_key(&address)
+    }
+
+    /// How many addresses pods have.
+    pub(super) fn len(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// What is wrong with addresses.
+    pub(super) fn faults(&self) -> impl Iterator<Item = &Fault> {
+        self.shared.values()
+    }
+
+    /// How much is kept of what is no longer in use, and how much is in use.
+    pub(super) fn waste(&self) -> (usize, usize) {
+        let (given, used) = self.numbers.counts();
+        (given - used + self.sets.len(), used + self.addresses.len())
+    }
 }
 
 /// The lists that match an address of several pods: all of them, or one where that is enough.
-fn of_all(owners: &[Owned<'_>], lists: &Lists, sets: &mut Sets) -> SetId {
+fn of_all(owners: &[&Group], lists: &Lists, sets: &mut Sets) -> SetId {
+    if let [one] = owners {
+        return one.lists;
+    }
     let ids = owners.iter().map(|owner| owner.lists);
     let common = ids.clone().reduce(|a, b| sets.intersection(a, b)).unwrap_or(0);
-    let some: Vec<ListId> = ids.flat_map(|id| sets.get(id)).copied().collect();
-    let some = some.into_iter().filter(|id| lists.get(*id).any_owner()).collect();
+    let some: Vec<ListId> = ids.flat_map(|id| sets.get(id).iter().copied()).collect();
+    let any_owner = |id: &ListId| lists.get(*id).is_some_and(super::meaning::PeerList::any_owner);
+    let some = some.into_iter().filter(any_owner).collect();
     let some = sets.intern(some);
     sets.union(common, some)
 }
 
-/// The addresses of all pods, sorted.
-fn owned<'a>(snapshot: &'a Snapshot, lists: &'a Lists, sets: &mut Sets) -> Vec<Owned<'a>> {
-    let mut selection = Selection::new(snapshot, lists);
-    let mut owned = Vec::with_capacity(snapshot.pods.len());
-    for (name, pod) in snapshot.pods.iter().filter(|(_, pod)| pod.is_subject()) {
-        let lists = selection.lists_of(&name.namespace, pod, sets);
-        let mut addresses: Vec<_> = pod.usable_addresses().collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        owned.extend(addresses.into_iter().map(|address| Owned { address, lists, name, pod }));
-    }
-    owned.sort_by_key(|owned| owned.address);
-    owned
-}
-
 /// What the named ports in question resolve to, on every pod that has the address.
-fn resolve(lists: &Lists, set: &[ListId], owners: &[Owned<'_>]) -> Resolved {
-    if owners.iter().any(|owner| owner.pod.ports.iter().all(|port| port.name.is_none())) {
+fn resolve(lists: &Lists, set: &[ListId], owners: &[&Group]) -> Resolved {
+    if !lists.ask_for_names() || owners.iter().any(|owner| owner.ports.is_empty()) {
         return Resolved::new();
     }
     let mut resolved = Resolved::new();
     for name in lists.names_at(set) {
-        let on = |owner: &Owned<'_>| -> BTreeSet<u16> {
-            owner.pod.named_ports(&name.name, name.protocol).collect()
+        let on = |owner: &&Group| -> BTreeSet<u16> {
+            let same = owner.ports.iter().filter(|port| {
+                port.protocol == name.protocol && port.name.as_deref() == Some(&name.name)
+            });
+            same.map(|port| port.port).collect()
         };
         let common = owners.iter().map(on).reduce(|a, b| &a & &b).unwrap_or_default();
         if !common.is_empty() {
@@ -133,48 +326,13 @@ fn resolve(lists: &Lists, set: &[ListId], owners: &[Owned<'_>]) -> Resolved {
     resolved
 }
 
-fn shared_address(address: IpAddr, owners: &[Owned<'_>]) -> Fault {
-    let names: Vec<_> = owners.iter().map(|owner| owner.name.to_string()).collect();
+fn shared_address(address: IpAddr, owners: &[&ObjectName]) -> Fault {
+    let names: Vec<_> = owners.iter().map(ToString::to_string).collect();
     Fault {
         kind: "Pod",
-        object: owners[0].name.clone(),
+        object: owners.first().map_or_else(|| ObjectName::new("", ""), |name| (*name).clone()),
         field: "status.podIPs".to_owned(),
         reason: format!("{address} is the address of {}", names.join(" and ")),
         action: "is matched only by the peers that match all of them",
-    }
-}
-
-/// Hands out numbers, from 1, in the order of first use.
-struct Numbers<'a> {
-    lists: &'a Lists,
-    meanings: Vec<Arc<AddressMeaning>>,
-    members: Vec<Vec<u32>>,
-    index: HashMap<(SetId, Resolved), u32>,
-}
-
-impl<'a> Numbers<'a> {
-    fn new(lists: &'a Lists) -> Self {
-        let members = vec![Vec::new(); lists.len()];
-        Self { lists, meanings: Vec::new(), members, index: HashMap::new() }
-    }
-
-    fn number(&mut self, set: SetId, named: Resolved, sets: &Sets) -> u32 {
-        if set == 0 && named.is_empty() {
-            return 0;
-        }
-        let key = (set, named);
-        if let Some(&number) = self.index.get(&key) {
-            return number;
-        }
-        let ids = sets.get(set);
-        // Numbers of lists follow their order, so these come sorted.
-        let peers = ids.iter().map(|&id| self.lists.get(id).clone()).collect();
-        self.meanings.push(Arc::new(AddressMeaning { peers, named: key.1.clone() }));
-        let number = u32::try_from(self.meanings.len()).unwrap_or(u32::MAX);
-        for &id in ids {
-            self.members[id as usize].push(number);
-        }
-        self.index.insert(key, number);
-        number
     }
 }

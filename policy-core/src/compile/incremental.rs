@@ -1,19 +1,19 @@
 //! A compiler that stays: what a change cannot touch is not compiled again.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
     desired::Desired,
     fault::Fault,
     model::{
-        ClusterNetworkPolicy, Direction, EndpointSlice, Labels, NetworkPolicy, ObjectName, Pod,
-        Selector, Service, Snapshot,
+        ClusterNetworkPolicy, ClusterPeer, Direction, EndpointSlice, Labels, NetworkPolicy, Node,
+        ObjectName, Pod, Service, Snapshot,
     },
 };
 
 use super::{
-    Scope, compile,
-    meaning::{Namespaces, PeerKey, PeerList},
+    Scope,
+    state::{State, Touched},
 };
 
 /// A change of one object; without a value it is gone.
@@ -31,15 +31,46 @@ pub enum Change {
     Service(ObjectName, Option<Service>),
     /// A slice of the endpoints of a Service.
     EndpointSlice(ObjectName, Option<EndpointSlice>),
+    /// A node.
+    Node(String, Option<Node>),
 }
 
-/// What an update took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reused {
-    /// The change touches nothing that is enforced; all of the result was kept.
-    Everything,
-    /// All of it was compiled again.
-    Nothing,
+/// How much of a result was kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reused {
+    /// Policies in force.
+    pub policies: Kept,
+    /// Addresses of pods.
+    pub addresses: Kept,
+    /// Frontends of Services.
+    pub frontends: Kept,
+    /// Endpoints, with the contents that they have.
+    pub endpoints: Kept,
+}
+
+/// How much of one kind was kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Left as they were.
+    pub kept: usize,
+    /// Looked at again, whatever came of it; those that are gone are among them.
+    pub made: usize,
+}
+
+impl Kept {
+    /// Of `all` that are there now, `made` were made.
+    pub(super) fn of(made: usize, all: usize) -> Self {
+        Self { kept: all.saturating_sub(made), made }
+    }
+}
+
+impl Reused {
+    /// Whether nothing at all was made again.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        let Self { policies, addresses, frontends, endpoints } = self;
+        [policies, addresses, frontends, endpoints].iter().all(|kept| kept.made == 0)
+    }
 }
 
 /// A snapshot and what follows from it, kept up to date change by change.
@@ -48,24 +79,22 @@ pub struct Compiler {
     /// The node; `None` for the whole cluster.
     node: Option<String>,
     snapshot: Snapshot,
-    desired: Desired,
-    faults: Vec<Fault>,
-    /// Selectors of pods in the rules in force.
-    selectors: BTreeSet<(Namespaces, Selector)>,
+    state: State,
 }
 
 impl Compiler {
     /// Compiles a snapshot for the first time.
     #[must_use]
-    pub fn new(snapshot: Snapshot, scope: Scope<'_>) -> Self {
+    pub fn new(mut snapshot: Snapshot, scope: Scope<'_>) -> Self {
         let node = match scope {
             Scope::Node(node) => Some(node.to_owned()),
             Scope::Cluster => None,
         };
-        let (desired, faults, selectors) = (Desired::default(), Vec::new(), BTreeSet::new());
-        let mut compiler = Self { node, snapshot, desired, faults, selectors };
-        compiler.compile();
-        compiler
+        let state = State::new(&snapshot, scope);
+        for (name, pod) in &mut snapshot.pods {
+            state.identities.groups.share(&name.namespace, pod);
+        }
+        Self { node, snapshot, state }
     }
 
     /// What the cluster is by now.
@@ -74,141 +103,169 @@ impl Compiler {
         &self.snapshot
     }
 
-    /// What follows from it, and what could not be expressed; as [`compile`] gives it.
+    /// What follows from it, and what could not be expressed; as [`compile`](super::compile) gives
+    /// it.
     #[must_use]
     pub fn compiled(&self) -> (&Desired, &[Fault]) {
-        (&self.desired, &self.faults)
+        (&self.state.desired, &self.state.faults)
     }
 
     /// Takes a change over and compiles what it touches.
     pub fn update(&mut self, change: Change) -> Reused {
-        let untouched = match &change {
-            Change::Namespace(name, labels) => {
-                self.snapshot.namespaces.get(name) == labels.as_ref()
-            }
-            Change::Pod(name, pod) => self.is_idle_pod(name, pod.as_ref()),
-            Change::Policy(name, policy) => self.is_idle_policy(name, policy.as_ref()),
+        let mut touched = Touched::default();
+        match change {
+            Change::Namespace(name, labels) => self.namespace(&name, labels, &mut touched),
+            Change::Pod(name, pod) => self.pod(&name, pod, &mut touched),
+            Change::Policy(name, policy) => self.policy(name, policy, &mut touched),
             Change::ClusterPolicy(name, policy) => {
-                match (self.snapshot.cluster_policies.get(name), policy) {
-                    (None, None) => true,
-                    (Some(old), Some(new)) => old.is_same_rule(new),
-                    (None, Some(_)) | (Some(_), None) => false,
-                }
+                self.cluster_policy(name, policy, &mut touched);
             }
             Change::Service(name, service) => {
-                !self.judges_services() || self.snapshot.services.get(name) == service.as_ref()
-            }
-            Change::EndpointSlice(name, slice) => {
-                !self.judges_services() || self.snapshot.endpoint_slices.get(name) == slice.as_ref()
-            }
-        };
-        self.take(change);
-        if untouched {
-            return Reused::Everything;
-        }
-        self.compile();
-        Reused::Nothing
-    }
-
-    fn take(&mut self, change: Change) {
-        fn put<K: Ord, V>(map: &mut std::collections::BTreeMap<K, V>, key: K, value: Option<V>) {
-            match value {
-                Some(value) => drop(map.insert(key, value)),
-                None => drop(map.remove(&key)),
-            }
-        }
-        let snapshot = &mut self.snapshot;
-        match change {
-            Change::Namespace(name, labels) => put(&mut snapshot.namespaces, name, labels),
-            Change::Pod(name, pod) => put(&mut snapshot.pods, name, pod),
-            Change::Policy(name, policy) => put(&mut snapshot.policies, name, policy),
-            Change::ClusterPolicy(name, one) => put(&mut snapshot.cluster_policies, name, one),
-            Change::Service(name, service) => put(&mut snapshot.services, name, service),
-            Change::EndpointSlice(name, one) => put(&mut snapshot.endpoint_slices, name, one),
-        }
-    }
-
-    fn compile(&mut self) {
-        let scope = self.node.as_deref().map_or(Scope::Cluster, Scope::Node);
-        (self.desired, self.faults) = compile(&self.snapshot, scope);
-        let rules = self.desired.policies.values().flat_map(|policy| {
-            [Direction::Ingress, Direction::Egress].map(|direction| policy.rules(direction))
-        });
-        let peers = rules.flatten().filter_map(|rule| rule.peers.as_ref());
-        let selectors = peers.flat_map(PeerList::peers).filter_map(|peer| match peer {
-            PeerKey::Pods { namespaces, pods } => Some((namespaces.clone(), pods.clone())),
-            PeerKey::Block { .. } => None,
-        });
-        self.selectors = selectors.collect();
-    }
-
-    /// Frontends are compiled only where something isolates egress.
-    fn judges_services(&self) -> bool {
-        self.desired.endpoints.values().any(|endpoint| endpoint.egress.is_some())
-    }
-
-    fn is_local(&self, pod: &Pod) -> bool {
-        self.node.is_none() || pod.node == self.node
-    }
-
-    /// Whether a pod's change shows nowhere: the same addresses and ports, the same selectors, and
-    /// at a pod of the scope the same policies.
-    fn is_idle_pod(&self, name: &ObjectName, new: Option<&Pod>) -> bool {
-        let old = self.snapshot.pods.get(name);
-        let known = |pod: &&Pod| pod.is_subject();
-        let (old, new) = match (old.filter(known), new.filter(known)) {
-            (None, None) => return true,
-            (Some(old), Some(new)) => (old, new),
-            (Some(_), None) | (None, Some(_)) => return false,
-        };
-        let (here, stays) = (self.is_local(old), self.is_local(old) == self.is_local(new));
-        let same = (&old.addresses, &old.ports) == (&new.addresses, &new.ports);
-        if !stays || !same || here && old.uid != new.uid {
-            return false;
-        }
-        if old.labels == new.labels {
-            return true;
-        }
-        self.same_peers(&name.namespace, old, new) && (!here || self.same_policies(name, old, new))
-    }
-
-    fn same_peers(&self, namespace: &str, old: &Pod, new: &Pod) -> bool {
-        let labels = self.snapshot.namespace_labels(namespace);
-        self.selectors.iter().all(|(namespaces, pods)| {
-            pods.matches(&old.labels) == pods.matches(&new.labels)
-                || match namespaces {
-                    Namespaces::Own(own) => own != namespace,
-                    Namespaces::Matching(selector) => !selector.matches(&labels),
+                if self.snapshot.services.get(&name) != service.as_ref() {
+                    touched.services.insert(name.clone());
                 }
-        })
-    }
-
-    fn same_policies(&self, name: &ObjectName, old: &Pod, new: &Pod) -> bool {
-        let mut policies = self.snapshot.policies_of(&name.namespace);
-        let same =
-            |selector: &Selector| selector.matches(&old.labels) == selector.matches(&new.labels);
-        policies.all(|(_, policy)| policy.subject.as_ref().is_none_or(same))
-            && self
-                .snapshot
-                .cluster_policies
-                .values()
-                .all(|policy| policy.subject.as_ref().is_none_or(|set| same(&set.pods)))
-    }
-
-    /// Whether neither the old policy nor the new one selects a pod of the node. For the cluster,
-    /// faults count even of those that select nothing.
-    fn is_idle_policy(&self, name: &ObjectName, new: Option<&NetworkPolicy>) -> bool {
-        let old = self.snapshot.policies.get(name);
-        if old.zip(new).is_some_and(|(old, new)| old.is_same_rule(new)) {
-            return true;
+                put(&mut self.snapshot.services, name, service);
+            }
+            Change::EndpointSlice(name, slice) => self.slice(&name, slice, &mut touched),
+            Change::Node(name, node) => self.node(&name, node, &mut touched),
         }
-        let pods = self.snapshot.pods.range(ObjectName::new(&name.namespace, "")..);
-        let mut here = pods
-            .take_while(|(pod, _)| pod.namespace == name.namespace)
-            .filter(|(_, pod)| pod.is_subject() && self.is_local(pod));
-        let selects = |policy: Option<&NetworkPolicy>, pod: &Pod| {
-            policy.is_some_and(|policy| policy.selects(&pod.labels))
-        };
-        self.node.is_some() && !here.any(|(_, pod)| selects(old, pod) || selects(new, pod))
+        let reused = self.state.settle(&self.snapshot, &touched);
+        if self.state.is_worn() {
+            let scope = self.node.as_deref().map_or(Scope::Cluster, Scope::Node);
+            self.state = State::new(&self.snapshot, scope);
+        }
+        reused
     }
+
+    fn namespace(&mut self, name: &str, labels: Option<Labels>, touched: &mut Touched) {
+        let before = self.snapshot.namespace_labels(name).into_owned();
+        put(&mut self.snapshot.namespaces, name.to_owned(), labels);
+        if before == *self.snapshot.namespace_labels(name) {
+            return;
+        }
+        self.state.identities.groups.relabel(name, &self.snapshot);
+        if !self.snapshot.cluster_policies.is_empty() {
+            touched.subjects.extend(self.state.subjects(Some(name)).cloned());
+        }
+    }
+
+    fn pod(&mut self, name: &ObjectName, mut pod: Option<Pod>, touched: &mut Touched) {
+        if let Some(pod) = &mut pod {
+            self.state.identities.groups.share(&name.namespace, pod);
+        }
+        let old = put(&mut self.snapshot.pods, name.clone(), pod);
+        let new = self.snapshot.pods.get(name);
+        let (old, new) = (known(old.as_ref()), known(new));
+        let parts = |pod: &Pod| (pod.labels.clone(), pod.addresses.clone(), pod.ports.clone());
+        let local = |pod: Option<&Pod>| pod.is_some_and(|pod| self.state.is_local(pod));
+        let (was_here, is_here) = (local(old), local(new));
+        let same = match (old, new) {
+            (None, None) => return,
+            (Some(old), Some(new)) => parts(old) == parts(new),
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        let uid = |pod: Option<&Pod>| pod.map(|pod| pod.uid.clone());
+        if was_here != is_here || is_here && (!same || uid(old) != uid(new)) {
+            touched.subjects.insert(name.clone());
+        }
+        if same {
+            return;
+        }
+        let addresses =
+            |pod: Option<&Pod>| pod.map(|pod| pod.addresses.clone()).unwrap_or_default();
+        let (before, after) = (addresses(old), addresses(new));
+        let is_gateway = |address: &IpAddr| self.state.is_gateway(*address);
+        touched.nodes = before != after && before.iter().chain(&after).any(is_gateway);
+        // First in, then out: an address that stays never belongs to nobody.
+        let identities = &mut self.state.identities;
+        if let Some(new) = new {
+            identities.insert(&name.namespace, new, &self.snapshot);
+        }
+        if let Some(old) = old {
+            identities.remove(&name.namespace, old);
+        }
+    }
+
+    fn policy(&mut self, name: ObjectName, policy: Option<NetworkPolicy>, touched: &mut Touched) {
+        let old = put(&mut self.snapshot.policies, name.clone(), policy);
+        let new = self.snapshot.policies.get(&name);
+        let same = match (&old, new) {
+            (Some(old), Some(new)) => old.is_same_rule(new),
+            (old, new) => old.is_none() && new.is_none(),
+        };
+        if same {
+            return;
+        }
+        let pods = self.state.subjects(Some(&name.namespace));
+        let selected = pods.filter(|pod| {
+            let labels = self.snapshot.pods.get(*pod).map(|pod| &pod.labels);
+            let selects = |policy: &NetworkPolicy| labels.is_none_or(|own| policy.selects(own));
+            old.as_ref().is_some_and(selects) || new.is_some_and(selects)
+        });
+        touched.subjects.extend(selected.cloned());
+        touched.policies.insert(name);
+    }
+
+    fn cluster_policy(
+        &mut self,
+        name: String,
+        policy: Option<ClusterNetworkPolicy>,
+        touched: &mut Touched,
+    ) {
+        let old = put(&mut self.snapshot.cluster_policies, name.clone(), policy);
+        let same = match (&old, self.snapshot.cluster_policies.get(&name)) {
+            (Some(old), Some(new)) => old.is_same_rule(new),
+            (old, new) => old.is_none() && new.is_none(),
+        };
+        if !same {
+            touched.tiers = true;
+            touched.policies.insert(ObjectName::new("", name));
+            touched.subjects.extend(self.state.subjects(None).cloned());
+        }
+    }
+
+    fn slice(&mut self, name: &ObjectName, slice: Option<EndpointSlice>, touched: &mut Touched) {
+        let old = put(&mut self.snapshot.endpoint_slices, name.clone(), slice);
+        let new = self.snapshot.endpoint_slices.get(name);
+        if old.as_ref() != new {
+            let services = old.iter().chain(new).map(|slice| slice.service.as_str());
+            let services = services.map(|service| ObjectName::new(&*name.namespace, service));
+            touched.services.extend(services);
+        }
+    }
+
+    fn node(&mut self, name: &str, node: Option<Node>, touched: &mut Touched) {
+        let old = put(&mut self.snapshot.nodes, name.to_owned(), node).unwrap_or_default();
+        let gone = Node::default();
+        let new = self.snapshot.nodes.get(name).unwrap_or(&gone);
+        let at = |node: &Node| (node.addresses.clone(), node.pod_cidrs.clone());
+        touched.nodes = at(&old) != at(new);
+        if (&old.labels, &old.addresses) != (&new.labels, &new.addresses) {
+            let policies = self.snapshot.cluster_policies.iter();
+            let naming = policies.filter(|(_, policy)| names_nodes(policy));
+            touched.policies.extend(naming.map(|(name, _)| ObjectName::new("", name)));
+        }
+        if !touched.policies.is_empty() {
+            touched.subjects.extend(self.state.subjects(None).cloned());
+        }
+    }
+}
+
+fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) -> Option<V> {
+    match value {
+        Some(value) => map.insert(key, value),
+        None => map.remove(&key),
+    }
+}
+
+/// A pod that policy knows.
+fn known(pod: Option<&Pod>) -> Option<&Pod> {
+    pod.filter(|pod| pod.is_subject())
+}
+
+/// Whether a policy has peers that are nodes.
+fn names_nodes(policy: &ClusterNetworkPolicy) -> bool {
+    let rules = [Direction::Ingress, Direction::Egress].map(|direction| policy.rules(direction));
+    let peers = rules.into_iter().flatten().flat_map(|rule| &rule.peers);
+    peers.into_iter().any(|peer| matches!(peer, ClusterPeer::Nodes(_)))
 }

@@ -1,58 +1,141 @@
-//! The distinct peer lists of all rules in force, and sets of them.
+//! The distinct peer lists of the rules in force, and how often each is used.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    rc::Rc,
-};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::Direction;
 
 use super::{
     meaning::{NamedPort, PeerKey, PeerList},
-    rule::CompiledPolicy,
+    rule::{CompiledPolicy, CompiledRule},
 };
 
-/// Number of a peer list, in the order of their values.
+/// Number of a peer list; never given out again.
 pub(super) type ListId = u32;
 
-/// Number of an interned set of peer lists; 0 is the empty one.
-pub(super) type SetId = u32;
-
 /// Every peer list of a rule in force.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Lists {
-    distinct: Vec<PeerList>,
     index: BTreeMap<PeerList, ListId>,
-    /// Named ports that egress rules without peers ask every address for.
-    names_for_all: BTreeSet<NamedPort>,
-    /// Named ports that egress rules with this list ask for.
-    names: Vec<BTreeSet<NamedPort>>,
+    /// By number; `None` once no rule has it.
+    all: Vec<Option<Used>>,
+    /// Named ports that egress rules without peers ask every address for, and how many do.
+    names_for_all: BTreeMap<NamedPort, usize>,
+    /// How many rules ask for a named port.
+    asking: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Used {
+    list: PeerList,
+    rules: usize,
+    /// Named ports that egress rules with this list ask for, and how many do.
+    names: BTreeMap<NamedPort, usize>,
+}
+
+/// What policies that come and go do to the lists.
+#[derive(Debug, Default)]
+pub(super) struct ListChanges {
+    pub(super) came: BTreeSet<ListId>,
+    pub(super) went: BTreeMap<ListId, PeerList>,
+    /// Lists of which other named ports are asked for now.
+    pub(super) asked: BTreeSet<ListId>,
+    /// Whether every address is asked for other named ports.
+    pub(super) all_asked: bool,
+}
+
+impl ListChanges {
+    /// Whether the blocks of some list came or went.
+    pub(super) fn have_blocks(&self, lists: &Lists) -> bool {
+        let came = self.came.iter().filter_map(|id| lists.get(*id));
+        came.chain(self.went.values())
+            .any(|list| list.peers().iter().any(|peer| matches!(peer, PeerKey::Block { .. })))
+    }
 }
 
 impl Lists {
-    /// Collects them from the policies in force.
-    pub(super) fn of<'a>(policies: impl Iterator<Item = &'a CompiledPolicy> + Clone) -> Self {
-        let rules = policies.clone().flat_map(|p| p.ingress.iter().chain(&p.egress));
-        let distinct: BTreeSet<_> = rules.filter_map(|rule| rule.list().cloned()).collect();
-        let distinct: Vec<_> = distinct.into_iter().collect();
-        let index = distinct.iter().cloned().zip(0..).collect();
-        let names = vec![BTreeSet::new(); distinct.len()];
-        let mut all = Self { distinct, index, names_for_all: BTreeSet::new(), names };
-        for rule in policies.flat_map(|policy| &policy.egress) {
-            let names = match rule.list().and_then(|peers| all.index.get(peers)) {
-                Some(&id) => &mut all.names[id as usize],
-                None => &mut all.names_for_all,
-            };
-            names.extend(rule.ports.names.iter().cloned());
+    /// Takes the rules of a policy in, which then share the memory of lists that are equal.
+    pub(super) fn acquire(&mut self, policy: &mut CompiledPolicy, changes: &mut ListChanges) {
+        for direction in [Direction::Ingress, Direction::Egress] {
+            for rule in policy.rules_mut(direction) {
+                if let Some(list) = rule.joined.as_mut().or(rule.peers.as_mut()) {
+                    *list = self.take(list, changes);
+                }
+                if direction == Direction::Egress {
+                    self.ask(rule, changes);
+                }
+            }
         }
-        all
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.distinct.len()
+    fn take(&mut self, list: &PeerList, changes: &mut ListChanges) -> PeerList {
+        if let Some(id) = self.index.get(list) {
+            let used = self.all[*id as usize].get_or_insert_with(|| Used::new(list));
+            used.rules += 1;
+            return used.list.clone();
+        }
+        let id = ListId::try_from(self.all.len()).unwrap_or(ListId::MAX);
+        self.index.insert(list.clone(), id);
+        self.all.push(Some(Used { rules: 1, ..Used::new(list) }));
+        changes.came.insert(id);
+        list.clone()
     }
 
-    /// The list of a number.
-    pub(super) fn get(&self, id: ListId) -> &PeerList {
-        &self.distinct[id as usize]
+    /// Lets the rules of a policy go.
+    pub(super) fn release(&mut self, policy: &CompiledPolicy, changes: &mut ListChanges) {
+        for rule in &policy.egress {
+            self.forget(rule, changes);
+        }
+        for list in policy.ingress.iter().chain(&policy.egress).filter_map(CompiledRule::list) {
+            let Some(&id) = self.index.get(list) else { continue };
+            let Some(used) = &mut self.all[id as usize] else { continue };
+            used.rules -= 1;
+            if used.rules == 0 {
+                self.index.remove(list);
+                self.all[id as usize] = None;
+                if !changes.came.remove(&id) {
+                    changes.went.insert(id, list.clone());
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, rule: &CompiledRule, changes: &mut ListChanges) {
+        let id = rule.list().and_then(|list| self.id(list));
+        self.asking += usize::from(!rule.ports.names.is_empty());
+        for name in &rule.ports.names {
+            let names = match id.and_then(|id| self.all[id as usize].as_mut()) {
+                Some(used) => &mut used.names,
+                None => &mut self.names_for_all,
+            };
+            let count = names.entry(name.clone()).or_default();
+            *count += 1;
+            if *count == 1 {
+                changes.note(id);
+            }
+        }
+    }
+
+    fn forget(&mut self, rule: &CompiledRule, changes: &mut ListChanges) {
+        let id = rule.list().and_then(|list| self.id(list));
+        self.asking -= usize::from(!rule.ports.names.is_empty());
+        for name in &rule.ports.names {
+            let names = match id.and_then(|id| self.all[id as usize].as_mut()) {
+                Some(used) => &mut used.names,
+                None => &mut self.names_for_all,
+            };
+            let left = names.get(name).map_or(0, |count| count - 1);
+            if left == 0 {
+                names.remove(name);
+                changes.note(id);
+            } else {
+                names.insert(name.clone(), left);
+            }
+        }
+    }
+
+    /// The list of a number, while it is in use.
+    pub(super) fn get(&self, id: ListId) -> Option<&PeerList> {
+        self.all.get(id as usize)?.as_ref().map(|used| &used.list)
     }
 
     /// The number of a list.
@@ -60,79 +143,51 @@ impl Lists {
         self.index.get(list).copied()
     }
 
-    /// Each distinct peer, with the lists that it is in.
-    pub(super) fn by_peer(&self) -> BTreeMap<&PeerKey, Vec<ListId>> {
+    /// Every list, in the order of values.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&PeerList, ListId)> {
+        self.index.iter().map(|(list, id)| (list, *id))
+    }
+
+    /// Each distinct peer that is a block, with the lists that it is in.
+    pub(super) fn by_block(&self) -> BTreeMap<&PeerKey, Vec<ListId>> {
         let mut peers: BTreeMap<&PeerKey, Vec<ListId>> = BTreeMap::new();
-        for (list, id) in self.distinct.iter().zip(0..) {
-            for peer in list.peers() {
+        for (list, id) in self.iter() {
+            let blocks = list.peers().iter().filter(|p| matches!(p, PeerKey::Block { .. }));
+            for peer in blocks {
                 peers.entry(peer).or_default().push(id);
             }
         }
         peers
     }
 
+    /// One more than the highest number.
+    pub(super) fn bound(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether some egress rule names a port.
+    pub(super) fn ask_for_names(&self) -> bool {
+        self.asking > 0
+    }
+
     /// The named ports that matter at an address that these lists match.
     pub(super) fn names_at(&self, set: &[ListId]) -> impl Iterator<Item = &NamedPort> {
-        let listed = set.iter().flat_map(|&id| &self.names[id as usize]);
-        self.names_for_all.iter().chain(listed)
+        let used = set.iter().filter_map(|&id| self.all[id as usize].as_ref());
+        self.names_for_all.keys().chain(used.flat_map(|used| used.names.keys()))
     }
 }
 
-/// Interned sets of peer lists. What it hands out depends on the order of questions only.
-pub(super) struct Sets {
-    distinct: Vec<Rc<[ListId]>>,
-    index: HashMap<Rc<[ListId]>, SetId>,
-    unions: HashMap<(SetId, SetId), SetId>,
+impl Used {
+    fn new(list: &PeerList) -> Self {
+        Self { list: list.clone(), rules: 0, names: BTreeMap::new() }
+    }
 }
 
-impl Sets {
-    /// Holds the empty set only.
-    pub(super) fn new() -> Self {
-        let empty: Rc<[ListId]> = Rc::default();
-        let index = HashMap::from([(Rc::clone(&empty), 0)]);
-        Self { distinct: vec![empty], index, unions: HashMap::new() }
-    }
-
-    /// The number of a set.
-    pub(super) fn intern(&mut self, mut set: Vec<ListId>) -> SetId {
-        set.sort_unstable();
-        set.dedup();
-        if let Some(&id) = self.index.get(set.as_slice()) {
-            return id;
+impl ListChanges {
+    fn note(&mut self, id: Option<ListId>) {
+        match id {
+            Some(id) => drop(self.asked.insert(id)),
+            None => self.all_asked = true,
         }
-        let id = SetId::try_from(self.distinct.len()).unwrap_or(SetId::MAX);
-        let set: Rc<[ListId]> = set.into();
-        self.distinct.push(Rc::clone(&set));
-        self.index.insert(set, id);
-        id
-    }
-
-    /// The lists of a set, sorted.
-    pub(super) fn get(&self, id: SetId) -> &[ListId] {
-        &self.distinct[id as usize]
-    }
-
-    /// What is in either.
-    pub(super) fn union(&mut self, a: SetId, b: SetId) -> SetId {
-        if a == b || b == 0 {
-            return a;
-        }
-        if a == 0 {
-            return b;
-        }
-        if let Some(&id) = self.unions.get(&(a, b)) {
-            return id;
-        }
-        let id = self.intern([self.get(a), self.get(b)].concat());
-        self.unions.insert((a, b), id);
-        id
-    }
-
-    /// What is in both.
-    pub(super) fn intersection(&mut self, a: SetId, b: SetId) -> SetId {
-        let other = self.get(b);
-        let both = self.get(a).iter().copied().filter(|id| other.binary_search(id).is_ok());
-        let both = both.collect();
-        self.intern(both)
     }
 }

@@ -11,7 +11,10 @@ use std::{
 
 use ipnetwork::IpNetwork;
 
-use crate::model::{Protocol, Selector};
+use crate::{
+    desired::Identity,
+    model::{Protocol, Selector},
+};
 
 /// What makes an identity; see [`crate::desired::Meaning`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,7 +22,7 @@ pub(crate) enum MeaningOf {
     /// Addresses that the same peer lists match.
     Addresses(Arc<AddressMeaning>),
     /// Service frontends with the same backends, as far as policy tells backends apart.
-    Frontends(FrontendMeaning),
+    Frontends(Arc<FrontendMeaning>),
 }
 
 /// What policies in force see of an address. Without any of it, it is `DEFAULT_IDENTITY`.
@@ -52,10 +55,10 @@ pub(crate) enum FrontendMeaning {
     Backends {
         /// Protocol of the frontend and of its backends.
         protocol: Protocol,
-        /// Backends and their ports; `None` is `DEFAULT_IDENTITY`.
-        backends: BTreeSet<(Option<Arc<AddressMeaning>>, u16)>,
+        /// Backends and their ports.
+        backends: BTreeSet<(Identity, u16)>,
         /// The frontend's own address and port, where policy must allow them too.
-        literal: Option<(Option<Arc<AddressMeaning>>, u16)>,
+        literal: Option<(Identity, u16)>,
         /// Pods that it leads back to themselves, and only therefore passes (S39).
         own: BTreeSet<IpAddr>,
     },
@@ -65,6 +68,8 @@ pub(crate) enum FrontendMeaning {
 #[derive(Clone, Debug)]
 pub(crate) struct PeerList {
     peers: Arc<BTreeSet<PeerKey>>,
+    /// Whether it has nothing but blocks.
+    blocks: bool,
     /// Of an address that several pods have: whether one of them is enough to match it.
     any_owner: bool,
 }
@@ -100,7 +105,8 @@ pub(crate) enum Namespaces {
 impl PeerList {
     /// A list of peers; an empty one matches nothing.
     pub(crate) fn new(peers: BTreeSet<PeerKey>, any_owner: bool) -> Self {
-        Self { peers: Arc::new(peers), any_owner }
+        let blocks = peers.iter().all(|peer| matches!(peer, PeerKey::Block { .. }));
+        Self { peers: Arc::new(peers), blocks, any_owner }
     }
 
     /// The peers.
@@ -110,7 +116,7 @@ impl PeerList {
 
     /// Whether it has nothing but blocks, so that an address alone decides.
     pub(crate) fn is_blocks(&self) -> bool {
-        self.peers.iter().all(|peer| matches!(peer, PeerKey::Block { .. }))
+        self.blocks
     }
 
     /// Whether one of its blocks holds an address.

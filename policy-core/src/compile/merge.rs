@@ -11,7 +11,7 @@ use crate::model::Direction;
 use super::{
     meaning::{PeerKey, PeerList},
     rule::{CompiledPolicy, RulePorts, Stage},
-    subject::Subject,
+    subject::DIRECTIONS,
 };
 
 /// So many different lists are left apart: each then keeps its identities when another changes.
@@ -24,9 +24,14 @@ type At = (usize, usize);
 type Outcome<'a> = (&'a [usize], &'a RulePorts);
 
 /// Joins the lists of blocks of rules that have the same subjects, direction and ports.
-pub(super) fn blocks(policies: &mut [CompiledPolicy], subjects: &[Subject<'_>]) {
-    for direction in [Direction::Ingress, Direction::Egress] {
+///
+/// `subjects` are the policies that select each subject, for ingress and egress.
+pub(super) fn blocks(policies: &mut [CompiledPolicy], subjects: &[[Vec<usize>; 2]]) {
+    for direction in DIRECTIONS {
         let joined = joined(policies, subjects, direction);
+        for policy in &mut *policies {
+            policy.rules_mut(direction).iter_mut().for_each(|rule| rule.joined = None);
+        }
         for (list, rules) in joined {
             for (policy, rule) in rules {
                 policies[policy].rules_mut(direction)[rule].joined = Some(list.clone());
@@ -35,23 +40,39 @@ pub(super) fn blocks(policies: &mut [CompiledPolicy], subjects: &[Subject<'_>]) 
     }
 }
 
+/// Whether rules are joined, or may have to be.
+pub(super) fn is_needed(policies: &[&CompiledPolicy]) -> bool {
+    DIRECTIONS.into_iter().any(|direction| {
+        let rules = policies.iter().flat_map(|policy| policy.rules(direction));
+        rules.clone().any(|rule| rule.joined.is_some())
+            || policies.iter().flat_map(|policy| lists(policy, direction)).nth(APART).is_some()
+    })
+}
+
+/// The rules that can be joined: those of blocks, without an order.
+fn lists(
+    policy: &CompiledPolicy,
+    direction: Direction,
+) -> impl Iterator<Item = (usize, &PeerList, &RulePorts)> {
+    let ordered = policy.stage != Stage::NetworkPolicy;
+    let rules = policy.rules(direction).iter().enumerate();
+    rules.filter(move |_| !ordered).filter_map(|(index, rule)| {
+        let list = rule.peers.as_ref()?;
+        list.is_blocks().then_some((index, list, &rule.ports))
+    })
+}
+
 fn joined(
     policies: &[CompiledPolicy],
-    subjects: &[Subject<'_>],
+    subjects: &[[Vec<usize>; 2]],
     direction: Direction,
 ) -> Vec<(PeerList, Vec<At>)> {
-    let lists = |policy: usize| {
-        let policy = &policies[policy];
-        let ordered = policy.stage != Stage::NetworkPolicy;
-        let rules = policy.rules(direction).iter().enumerate();
-        rules.filter(move |_| !ordered).filter_map(|(index, rule)| {
-            let list = rule.peers.as_ref()?;
-            list.is_blocks().then_some((index, list, &rule.ports))
-        })
-    };
+    let lists = |policy: usize| lists(&policies[policy], direction);
     if (0..policies.len()).flat_map(lists).nth(APART).is_none() {
         return Vec::new();
     }
+    let rules = policies.iter().flat_map(|policy| policy.rules(direction));
+    let known: BTreeSet<PeerList> = rules.filter_map(|rule| rule.joined.clone()).collect();
     let selected = selected(policies.len(), subjects, direction);
     let mut groups: BTreeMap<Outcome<'_>, Vec<(At, &PeerList)>> = BTreeMap::new();
     for (policy, subjects) in selected.iter().enumerate() {
@@ -66,18 +87,26 @@ fn joined(
     many.map(|rules| {
         let keys: BTreeSet<PeerKey> =
             rules.iter().flat_map(|(_, list)| list.peers()).cloned().collect();
-        (PeerList::new(keys, false), rules.into_iter().map(|(at, _)| at).collect())
+        let list = PeerList::new(keys, false);
+        // What it is already compares at once.
+        let list = known.get(&list).cloned().unwrap_or(list);
+        (list, rules.into_iter().map(|(at, _)| at).collect())
     })
     .collect()
 }
 
 /// For each policy the subjects that it isolates in a direction.
-fn selected(policies: usize, subjects: &[Subject<'_>], direction: Direction) -> Vec<Vec<usize>> {
+fn selected(
+    policies: usize,
+    subjects: &[[Vec<usize>; 2]],
+    direction: Direction,
+) -> Vec<Vec<usize>> {
     let mut selected = vec![Vec::new(); policies];
     for (index, subject) in subjects.iter().enumerate() {
+        let [ingress, egress] = subject;
         let by = match direction {
-            Direction::Ingress => &subject.ingress,
-            Direction::Egress => &subject.egress,
+            Direction::Ingress => ingress,
+            Direction::Egress => egress,
         };
         for &policy in by {
             selected[policy].push(index);

@@ -1,6 +1,6 @@
 //! Rules in the form that the later stages work on; what cannot be expressed becomes a fault.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ipnetwork::IpNetwork;
 
@@ -100,10 +100,9 @@ impl RulePorts {
     }
 }
 
-/// Puts rules into their working form. Equal peer lists share their memory.
+/// Puts rules into their working form.
 #[derive(Default)]
 pub(super) struct RuleCompiler {
-    lists: BTreeMap<PeerList, PeerList>,
     pub(super) faults: Vec<Fault>,
 }
 
@@ -148,14 +147,10 @@ impl RuleCompiler {
         let peers = (!rule.peers.is_empty()).then(|| {
             let peers = rule.peers.iter().enumerate();
             let keys = peers.filter_map(|(index, peer)| self.peer(place, index, peer)).collect();
-            self.shared(PeerList::new(keys, false))
+            PeerList::new(keys, false)
         });
         let ports = self.ports(place, &rule.ports);
         CompiledRule { action: Action::Accept, peers, joined: None, ports }
-    }
-
-    pub(super) fn shared(&mut self, list: PeerList) -> PeerList {
-        self.lists.entry(list.clone()).or_insert(list).clone()
     }
 
     fn peer(&mut self, place: Place<'_>, index: usize, peer: &Peer) -> Option<PeerKey> {

@@ -1,85 +1,75 @@
 //! Which peer lists match a pod by its labels (S12-S16).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Labels, Pod, Selector, Snapshot};
+use crate::model::{Labels, Selector};
 
 use super::{
-    lists::{ListId, Lists, SetId, Sets},
-    meaning::{Namespaces, PeerKey},
+    lists::ListId,
+    meaning::{Namespaces, PeerKey, PeerList},
 };
 
-/// The label that every namespace has, with its name (S9).
-const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
-
-/// Matches pods, namespace by namespace; equal labels are matched once in each.
-pub(super) struct Selection<'a> {
-    snapshot: &'a Snapshot,
-    peers: Vec<(&'a Namespaces, &'a Selector, Vec<ListId>)>,
-    /// Label keys that some selector asks for; others cannot matter.
-    keys: BTreeSet<&'a str>,
-    namespace: Option<&'a str>,
-    candidates: Vec<usize>,
-    known: HashMap<Vec<(&'a str, &'a str)>, SetId>,
+/// The selectors of pods in all peer lists.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Selectors {
+    by_namespaces: BTreeMap<Namespaces, BTreeMap<Selector, BTreeSet<ListId>>>,
 }
 
-impl<'a> Selection<'a> {
-    /// Takes the peers that select pods.
-    pub(super) fn new(snapshot: &'a Snapshot, lists: &'a Lists) -> Self {
-        let peers: Vec<_> = lists
-            .by_peer()
-            .into_iter()
-            .filter_map(|(peer, ids)| match peer {
-                PeerKey::Pods { namespaces, pods } => Some((namespaces, pods, ids)),
-                PeerKey::Block { .. } => None,
-            })
-            .collect();
-        let requirements = peers.iter().flat_map(|(_, pods, _)| &pods.requirements);
-        let keys = requirements.map(|requirement| requirement.key.as_str()).collect();
-        let candidates = Vec::new();
-        Self { snapshot, peers, keys, namespace: None, candidates, known: HashMap::new() }
+impl Selectors {
+    /// Takes the selectors of a list in.
+    pub(super) fn insert(&mut self, list: &PeerList, id: ListId) {
+        for (namespaces, pods) in selectors(list) {
+            let selectors = self.by_namespaces.entry(namespaces.clone()).or_default();
+            selectors.entry(pods.clone()).or_default().insert(id);
+        }
     }
 
-    /// The lists that match a pod. Quick where calls come ordered by namespace.
-    pub(super) fn lists_of(&mut self, namespace: &'a str, pod: &'a Pod, sets: &mut Sets) -> SetId {
-        if self.namespace != Some(namespace) {
-            self.enter(namespace);
-        }
-        if self.candidates.is_empty() {
-            return 0;
-        }
-        let labels = pod.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        let relevant: Vec<_> = labels.filter(|(key, _)| self.keys.contains(key)).collect();
-        if let Some(&set) = self.known.get(&relevant) {
-            return set;
-        }
-        let peers = self.candidates.iter().map(|&index| &self.peers[index]);
-        let matching = peers.filter(|(_, pods, _)| pods.matches(&pod.labels));
-        let set = sets.intern(matching.flat_map(|(_, _, ids)| ids).copied().collect());
-        self.known.insert(relevant, set);
-        set
-    }
-
-    /// Finds the peers that mean pods of this namespace.
-    fn enter(&mut self, namespace: &'a str) {
-        let mut labels: Labels =
-            self.snapshot.namespaces.get(namespace).cloned().unwrap_or_default();
-        labels.insert(NAMESPACE_NAME.to_owned(), namespace.to_owned());
-        self.namespace = Some(namespace);
-        self.known.clear();
-        self.candidates.clear();
-        // Peers are sorted, so those with the same namespace selector follow one another.
-        let mut before: Option<(&Namespaces, bool)> = None;
-        for (index, (namespaces, _, _)) in self.peers.iter().enumerate() {
-            let matches = match (before, namespaces) {
-                (Some((same, matches)), _) if same == *namespaces => matches,
-                (_, Namespaces::Own(own)) => own == namespace,
-                (_, Namespaces::Matching(selector)) => selector.matches(&labels),
-            };
-            before = Some((namespaces, matches));
-            if matches {
-                self.candidates.push(index);
+    /// Lets them go.
+    pub(super) fn remove(&mut self, list: &PeerList, id: ListId) {
+        for (namespaces, pods) in selectors(list) {
+            let Some(selectors) = self.by_namespaces.get_mut(namespaces) else { continue };
+            if let Some(lists) = selectors.get_mut(pods) {
+                lists.remove(&id);
+                if lists.is_empty() {
+                    selectors.remove(pods);
+                }
+            }
+            if selectors.is_empty() {
+                self.by_namespaces.remove(namespaces);
             }
         }
+    }
+
+    /// Those that can match pods of a namespace with these labels.
+    pub(super) fn in_namespace(&self, name: &str, labels: &Labels) -> Candidates<'_> {
+        let here = self.by_namespaces.iter().filter(|(spaces, _)| means(spaces, name, labels));
+        Candidates(here.flat_map(|(_, selectors)| selectors).collect())
+    }
+}
+
+/// Selectors that can match pods of one namespace.
+pub(super) struct Candidates<'a>(Vec<(&'a Selector, &'a BTreeSet<ListId>)>);
+
+impl Candidates<'_> {
+    /// The lists that match a pod with these labels.
+    pub(super) fn matching(&self, labels: &Labels) -> Vec<ListId> {
+        let matching = self.0.iter().filter(|(pods, _)| pods.matches(labels));
+        matching.flat_map(|(_, lists)| *lists).copied().collect()
+    }
+}
+
+/// The peers of a list that are pods.
+pub(super) fn selectors(list: &PeerList) -> impl Iterator<Item = (&Namespaces, &Selector)> {
+    list.peers().iter().filter_map(|peer| match peer {
+        PeerKey::Pods { namespaces, pods } => Some((namespaces, pods)),
+        PeerKey::Block { .. } => None,
+    })
+}
+
+/// Whether a peer means pods of a namespace with these labels.
+pub(super) fn means(namespaces: &Namespaces, name: &str, labels: &Labels) -> bool {
+    match namespaces {
+        Namespaces::Own(own) => own == name,
+        Namespaces::Matching(selector) => selector.matches(labels),
     }
 }

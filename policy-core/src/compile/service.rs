@@ -17,38 +17,28 @@ use crate::{
 pub(crate) type Backends = BTreeSet<(IpAddr, u16)>;
 
 /// What is behind a frontend.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) backends: Arc<Backends>,
     /// Whether policy must allow the frontend's own address too.
     pub(crate) literal: bool,
 }
 
-/// The slices of each Service, by namespace and name of the Service.
-pub(crate) struct Slices<'a>(BTreeMap<(&'a str, &'a str), Vec<&'a EndpointSlice>>);
+/// The slices of a Service.
+struct Slices<'a>(Vec<&'a EndpointSlice>);
 
 impl<'a> Slices<'a> {
-    /// Sorts the slices of a cluster.
-    pub(crate) fn of(snapshot: &'a Snapshot) -> Self {
-        let mut slices: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for (name, slice) in &snapshot.endpoint_slices {
-            let service = (name.namespace.as_str(), slice.service.as_str());
-            slices.entry(service).or_default().push(slice);
-        }
-        Self(slices)
+    fn of(service: &ObjectName, snapshot: &'a Snapshot) -> Self {
+        let from = snapshot.endpoint_slices.range(ObjectName::new(&service.namespace, "")..);
+        let here = from.take_while(|(name, _)| name.namespace == service.namespace);
+        Self(here.map(|(_, slice)| slice).filter(|slice| slice.service == service.name).collect())
     }
 
     /// The backends that kube-proxy would use: those ready; where none is, those that serve
     /// while they terminate.
-    pub(crate) fn backends(
-        &self,
-        name: &ObjectName,
-        port: &ServicePort,
-        family: Family,
-    ) -> Backends {
-        let slices = self.0.get(&(name.namespace.as_str(), name.name.as_str()));
+    fn backends(&self, port: &ServicePort, family: Family) -> Backends {
         let mut found = Vec::new();
-        for slice in slices.into_iter().flatten() {
+        for slice in &self.0 {
             let ports = slice.ports.iter();
             for number in ports.filter(|p| p.name == port.name && p.protocol == port.protocol) {
                 let endpoints = slice.endpoints.iter();
@@ -71,29 +61,31 @@ impl<'a> Slices<'a> {
 
 /// Addresses at which kube-proxy answers for node ports: those of nodes, and what is known of
 /// their bridges and tunnels.
-fn node_addresses(snapshot: &Snapshot, own: Option<&str>) -> BTreeSet<IpAddr> {
+fn node_addresses(snapshot: &Snapshot) -> BTreeSet<IpAddr> {
     let named = snapshot.nodes.values().flat_map(|node| node.addresses.iter().copied());
-    named.chain(snapshot.gateways(own)).collect()
+    named.chain(snapshot.gateways()).collect()
 }
 
-/// The frontends of every Service, as they are seen from the node `own`.
-pub(crate) fn frontends(snapshot: &Snapshot, own: Option<&str>) -> BTreeMap<Frontend, Target> {
-    let slices = Slices::of(snapshot);
-    let nodes = node_addresses(snapshot, own);
-    let mut all = BTreeMap::new();
-    for (name, service) in &snapshot.services {
-        for port in &service.ports {
-            let of = |family| Arc::new(slices.backends(name, port, family));
-            let backends = [of(Family::Ipv4), of(Family::Ipv6)];
-            for (address, number, literal) in places(service, port, &nodes) {
-                let frontend = Frontend { address, protocol: port.protocol, port: number };
-                let behind = match Family::of(address) {
-                    Family::Ipv4 => &backends[0],
-                    Family::Ipv6 => &backends[1],
-                };
-                add(&mut all, frontend, Target { backends: Arc::clone(behind), literal });
-            }
-        }
+/// The frontends of a Service, in any order; one of them may come twice.
+pub(super) fn frontends(
+    name: &ObjectName,
+    service: &Service,
+    snapshot: &Snapshot,
+    nodes: &BTreeSet<IpAddr>,
+) -> Vec<(Frontend, Target)> {
+    let slices = Slices::of(name, snapshot);
+    let mut all = Vec::new();
+    for port in &service.ports {
+        let of = |family| Arc::new(slices.backends(port, family));
+        let backends = [of(Family::Ipv4), of(Family::Ipv6)];
+        all.extend(places(service, port, nodes).map(|(address, number, literal)| {
+            let frontend = Frontend { address, protocol: port.protocol, port: number };
+            let behind = match Family::of(address) {
+                Family::Ipv4 => &backends[0],
+                Family::Ipv6 => &backends[1],
+            };
+            (frontend, Target { backends: Arc::clone(behind), literal })
+        }));
     }
     all
 }
@@ -105,15 +97,15 @@ pub(crate) fn behind(
     protocol: Protocol,
     number: u16,
 ) -> Option<Target> {
-    let nodes = node_addresses(snapshot, None);
+    let nodes = node_addresses(snapshot);
     let frontend = Frontend { address, protocol, port: number };
     let mut all = BTreeMap::new();
     for (name, service) in &snapshot.services {
         for port in service.ports.iter().filter(|port| port.protocol == protocol) {
             let mut places = places(service, port, &nodes);
             if let Some((.., literal)) = places.find(|&(a, p, _)| (a, p) == (address, number)) {
-                let slices = Slices::of(snapshot);
-                let backends = Arc::new(slices.backends(name, port, Family::of(address)));
+                let slices = Slices::of(name, snapshot);
+                let backends = Arc::new(slices.backends(port, Family::of(address)));
                 add(&mut all, frontend, Target { backends, literal });
             }
         }
@@ -138,12 +130,18 @@ fn places<'a>(
 
 /// Two Services at one place are both meant: which of them kube-proxy takes is not defined.
 fn add(all: &mut BTreeMap<Frontend, Target>, frontend: Frontend, target: Target) {
-    let Some(known) = all.get_mut(&frontend) else {
-        all.insert(frontend, target);
-        return;
-    };
-    known.literal |= target.literal;
-    if known.backends != target.backends {
-        known.backends = Arc::new(&*known.backends | &*target.backends);
+    match all.get_mut(&frontend) {
+        Some(known) => known.join(&target),
+        None => drop(all.insert(frontend, target)),
+    }
+}
+
+impl Target {
+    /// Takes in what is behind the same place by another Service.
+    pub(super) fn join(&mut self, other: &Self) {
+        self.literal |= other.literal;
+        if self.backends != other.backends {
+            self.backends = Arc::new(&*self.backends | &*other.backends);
+        }
     }
 }

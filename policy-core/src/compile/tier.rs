@@ -88,11 +88,11 @@ impl RuleCompiler {
                 let keys = rule.peers.iter().flat_map(|peer| keys(peer, snapshot)).collect();
                 // Of the pods that share an address, one is enough to be kept out.
                 let peers = PeerList::new(keys, action == Action::Deny);
-                let peers = Some(self.shared(peers));
+                let peers = Some(peers);
                 CompiledRule { action, peers, joined: None, ports: ports(&rule.protocols) }
             }
             (false, Action::Accept) => {
-                let peers = Some(self.shared(PeerList::new(BTreeSet::new(), false)));
+                let peers = Some(PeerList::new(BTreeSet::new(), false));
                 CompiledRule {
                     action: Action::Accept,
                     peers,

@@ -134,7 +134,7 @@ impl Judge<'_> {
         stage: Stage,
     ) -> impl Iterator<Item = (&'b ObjectName, &'b CompiledPolicy)> {
         let names = isolated.isolation.policies.iter();
-        let policies = names.filter_map(|name| Some((name, self.desired.policies.get(name)?)));
+        let policies = names.filter_map(|name| Some((name, &**self.desired.policies.get(name)?)));
         policies.filter(move |(_, policy)| policy.stage == stage)
     }
 
@@ -145,7 +145,7 @@ impl Judge<'_> {
         policy: &'b CompiledPolicy,
         (remote, port): (IpAddr, u16),
     ) -> impl Iterator<Item = (usize, Action)> + 'b {
-        let meaning = self.desired.meaning_of(self.desired.identity_of(remote));
+        let meaning = self.desired.meaning_of(remote);
         let rules = policy.rules(isolated.direction).iter().enumerate();
         rules.filter_map(move |(index, rule)| {
             let nothing = AddressMeaning::default();

@@ -48,13 +48,10 @@ impl From<Vec<IpAddr>> for Node {
 }
 
 impl Snapshot {
-    /// Gateways of all nodes but `own`, without those that are a pod's address.
-    ///
-    /// Those of the own node are no guess: discovery finds its addresses.
+    /// Gateways of all nodes, without those that are a pod's address.
     #[must_use]
-    pub fn gateways(&self, own: Option<&str>) -> BTreeSet<IpAddr> {
-        let others = self.nodes.iter().filter(|(name, _)| Some(name.as_str()) != own);
-        let mut all: BTreeSet<IpAddr> = others.flat_map(|(_, node)| node.gateways()).collect();
+    pub fn gateways(&self) -> BTreeSet<IpAddr> {
+        let mut all: BTreeSet<IpAddr> = self.nodes.values().flat_map(Node::gateways).collect();
         if !all.is_empty() {
             let pods = self.pods.values().filter(|pod| pod.is_subject());
             for address in pods.flat_map(|pod| &pod.addresses) {

@@ -113,7 +113,7 @@ impl Actual {
     #[must_use]
     pub fn identity_of(&self, address: IpAddr) -> u32 {
         let exact = self.addresses.get(&address).copied();
-        exact.or_else(|| longest(&self.blocks, address)).unwrap_or(DEFAULT_IDENTITY)
+        exact.or_else(|| longest(&self.blocks, address).copied()).unwrap_or(DEFAULT_IDENTITY)
     }
 
     /// Ports of a bitmap that are set, by protocol number.

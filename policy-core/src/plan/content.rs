@@ -4,28 +4,32 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use policy_common::allow::{DEFAULT_IDENTITY, PortSet};
 
-use crate::desired::{Content, FrontendOutcome};
+use crate::desired::{Content, FrontendOutcome, Identity};
 
 use super::{
     Actual, Step,
     entry::{self, Bitmap, Entries, Entry, ports_of, refusal_of},
+    indexed::IdentityIndex,
     numbers::Numbers,
 };
 
 /// A content's entries, by index: what the compiler made, in the kernel's terms.
-pub(super) fn by_index(content: &Content) -> Entries {
-    let ports = content
-        .ports
-        .iter()
-        .map(|(&identity, ports)| (identity, Entry { ports: ports.clone(), refusal: None }));
-    let frontends = content.frontends.iter().map(|(&identity, outcome)| {
+pub(super) fn by_index<'a>(
+    content: &'a Content,
+    mut index: impl FnMut(&'a Identity) -> IdentityIndex,
+) -> Entries {
+    let mut entries = Entries::new();
+    for (identity, ports) in &content.ports {
+        entries.insert(index(identity), Entry { ports: ports.clone(), refusal: None });
+    }
+    for (identity, outcome) in &content.frontends {
         let refusal = match outcome {
             FrontendOutcome::Pass => None,
             FrontendOutcome::Refuse(reason) => Some(*reason),
         };
-        (identity, Entry { refusal, ..Entry::default() })
-    });
-    ports.chain(frontends).collect()
+        entries.insert(index(identity), Entry { refusal, ..Entry::default() });
+    }
+    entries
 }
 
 /// The same by number.

@@ -9,13 +9,13 @@ use std::{
 use ipnetwork::IpNetwork;
 use policy_common::allow::DEFAULT_IDENTITY;
 
-use crate::{
-    compile::longest_around,
-    desired::{Desired, Frontend, IdentityIndex},
-    model::Protocol,
-};
+use crate::{compile::longest_around, desired::Frontend, model::Protocol};
 
-use super::{Actual, Step, numbers::Numbers};
+use super::{
+    Actual, Step,
+    indexed::{IdentityIndex, Indexed},
+    numbers::Numbers,
+};
 
 /// Where a look-up ends: in a number, or at a port of an address that is no frontend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,12 +46,12 @@ pub(super) struct Moves {
 
 impl Moves {
     /// Compares the tables.
-    pub(super) fn between(actual: &Actual, desired: &Desired) -> Self {
+    pub(super) fn between(actual: &Actual, desired: &Indexed<'_>) -> Self {
         let blocks: BTreeSet<_> = actual.blocks.keys().chain(desired.blocks.keys()).collect();
         let of_block = |&block: &IpNetwork| Move {
             key: block,
-            old: longest_around(&actual.blocks, block).unwrap_or(DEFAULT_IDENTITY),
-            new: longest_around(&desired.blocks, block).unwrap_or(DEFAULT_IDENTITY),
+            old: longest_around(&actual.blocks, block).copied().unwrap_or(DEFAULT_IDENTITY),
+            new: longest_around(&desired.blocks, block).copied().unwrap_or(DEFAULT_IDENTITY),
         };
         let addresses: BTreeSet<_> =
             actual.addresses.keys().chain(desired.addresses.keys()).collect();
@@ -85,7 +85,7 @@ impl Moves {
     pub(super) fn targets(
         &self,
         actual: &Actual,
-        desired: &Desired,
+        desired: &Indexed<'_>,
         numbers: &Numbers,
     ) -> BTreeSet<(Target, Target)> {
         let addresses = self.addresses.iter().map(|found| (found.old, found.new));
@@ -112,7 +112,12 @@ impl Moves {
 
     /// Writes for contents that know the old numbers by their old outcome and fresh ones by
     /// their new one. What is on its way to 0, where that must wait, is held at its old number.
-    pub(super) fn first(&self, actual: &Actual, desired: &Desired, numbers: &Numbers) -> Vec<Step> {
+    pub(super) fn first(
+        &self,
+        actual: &Actual,
+        desired: &Indexed<'_>,
+        numbers: &Numbers,
+    ) -> Vec<Step> {
         let goal = |found: (u32, IdentityIndex)| {
             let number = numbers.of(found.1);
             let waits = numbers.default_last && number == DEFAULT_IDENTITY;
@@ -144,7 +149,7 @@ impl Moves {
     }
 
     /// Writes for contents that know every new number: the way to 0, and frontends that go.
-    pub(super) fn last(&self, desired: &Desired, numbers: &Numbers) -> Vec<Step> {
+    pub(super) fn last(&self, desired: &Indexed<'_>, numbers: &Numbers) -> Vec<Step> {
         let mut steps = Vec::new();
         if numbers.default_last {
             let waits = |new| numbers.of(new) == DEFAULT_IDENTITY;

@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use policy_common::allow::DEFAULT_IDENTITY;
 
-use crate::desired::{Desired, IdentityIndex, Meaning};
+use crate::desired::Meaning;
 
 use super::{
     Actual,
     entry::{Entries, ports_of, refusal_of},
+    indexed::{IdentityIndex, Indexed},
     moves::Moves,
 };
 
@@ -40,7 +41,7 @@ impl Numbers {
     /// Gives every identity a number: its old one where that is safe.
     pub(super) fn assign(
         actual: &Actual,
-        desired: &Desired,
+        desired: &Indexed<'_>,
         moves: &Moves,
         changes: &[Change<'_>],
     ) -> Self {
@@ -48,7 +49,7 @@ impl Numbers {
         let known = actual.meanings.iter().filter(|(number, _)| used.contains(number));
         let known: BTreeMap<&Meaning, u32> = known.map(|(n, meaning)| (meaning, *n)).collect();
         let mut kept: Vec<Option<u32>> =
-            desired.identities.iter().map(|meaning| known.get(meaning).copied()).collect();
+            desired.identities.iter().map(|meaning| known.get(*meaning).copied()).collect();
         let touched = Moved::of(moves, &kept);
         for (index, number) in (1..).zip(&mut kept) {
             let changes = |number| changes.iter().any(|change| change.differs(number, index));
@@ -79,9 +80,9 @@ impl Numbers {
     /// Every number with its meaning.
     pub(super) fn meanings<'a>(
         &'a self,
-        desired: &'a Desired,
+        desired: &'a Indexed<'_>,
     ) -> impl Iterator<Item = (u32, &'a Meaning)> + 'a {
-        self.assigned.iter().copied().zip(&desired.identities)
+        self.assigned.iter().copied().zip(desired.identities.iter().copied())
     }
 
     /// Whether the desired state has a number.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use policy_common::endpoint::Endpoint;
 
 use crate::{
-    desired::{ContentIndex, Desired, Isolation, Meaning},
+    desired::{Desired, Isolation, Meaning},
     model::Direction,
 };
 
@@ -14,6 +14,7 @@ use super::{
     content::{self, Contents},
     endpoint::{self, Matched, Matching},
     entry::Entries,
+    indexed::{ContentIndex, Indexed},
     moves::{Moves, Target},
     numbers::{Change, Numbers},
     verdict,
@@ -22,7 +23,7 @@ use super::{
 /// A plan in the making.
 pub(super) struct Stages<'a> {
     actual: &'a Actual,
-    desired: &'a Desired,
+    pub(super) desired: Indexed<'a>,
     pub(super) matching: Matching<'a>,
     /// Contents of the kernel, in the compiler's form.
     old: BTreeMap<u32, Entries>,
@@ -56,21 +57,22 @@ impl<'a> Stages<'a> {
         let known = actual.contents.keys();
         let old: BTreeMap<_, _> =
             known.map(|&content| (content, actual.entries(content))).collect();
-        let by_index: Vec<Entries> = desired.contents.iter().map(content::by_index).collect();
-        let moves = Moves::between(actual, desired);
+        let desired = Indexed::of(desired);
+        let moves = Moves::between(actual, &desired);
         let nothing = Entries::new();
-        let changes = distinct_changes(&matching);
+        let changes = distinct_changes(&matching, &desired);
         let changes: Vec<_> = changes
             .iter()
             .map(|&(old_content, new_content, egress)| Change {
                 old: old.get(&old_content).unwrap_or(&nothing),
-                new: &by_index[new_content],
+                new: &desired.contents[new_content],
                 egress,
             })
             .collect();
-        let numbers = Numbers::assign(actual, desired, &moves, &changes);
-        let targets = moves.targets(actual, desired, &numbers);
-        let new = by_index.iter().map(|entries| content::by_number(entries, &numbers)).collect();
+        let numbers = Numbers::assign(actual, &desired, &moves, &changes);
+        let targets = moves.targets(actual, &desired, &numbers);
+        let contents = desired.contents.iter();
+        let new = contents.map(|entries| content::by_number(entries, &numbers)).collect();
         Self { actual, desired, matching, old, new, moves, numbers, targets }
     }
 
@@ -79,14 +81,14 @@ impl<'a> Stages<'a> {
         let used = self.actual.used_numbers();
         let old = self.actual.meanings.iter().filter(|(number, _)| used.contains(number));
         let old = old.map(|(number, meaning)| (*number, meaning.clone()));
-        let new = self.numbers.meanings(self.desired);
+        let new = self.numbers.meanings(&self.desired);
         old.chain(new.map(|(number, meaning)| (number, meaning.clone()))).collect()
     }
 
     /// Puts the steps in order.
     pub(super) fn plan(&self) -> Plan {
         let mut steps: Vec<Step> = Vec::new();
-        let (actual, desired) = (self.actual, self.desired);
+        let (actual, desired) = (self.actual, &self.desired);
         let gone = self.matching.gone.iter();
         steps.extend(gone.map(|old| Step::DeleteEndpoint { ifindex: old.ifindex, slot: old.slot }));
         let nodes = desired.node_addresses.iter().map(|(address, kind)| (*address, *kind));
@@ -168,10 +170,11 @@ impl<'a> Stages<'a> {
         let mut first = |matched: &Matched<'_>, direction| {
             let (Some(old), Some(isolation)) = sides(matched, direction) else { return 0 };
             let egress = direction == Direction::Egress;
-            *known.entry((old, isolation.content, egress)).or_insert_with(|| {
+            let content = self.desired.content(isolation);
+            *known.entry((old, content, egress)).or_insert_with(|| {
                 let fresh = fresh.iter().filter(|(_, frontends)| egress || !**frontends);
                 let fresh = fresh.map(|(number, frontends)| (*number, *frontends)).collect();
-                let new = &self.new[isolation.content];
+                let new = &self.new[content];
                 contents.number(content::with_fresh(self.old_entries(old), new, &fresh))
             })
         };
@@ -192,7 +195,7 @@ impl<'a> Stages<'a> {
             for (way, direction) in ways.iter_mut().zip(directions) {
                 let (old, isolation) = sides(matched, direction);
                 let Some(isolation) = isolation else { continue };
-                let new = &self.new[isolation.content];
+                let new = &self.new[self.desired.content(isolation)];
                 way.last = contents.number(new.clone());
                 way.second = match old {
                     Some(old) if direction == Direction::Egress && !removed.is_empty() => {
@@ -219,7 +222,7 @@ impl<'a> Stages<'a> {
 
     /// Numbers that this plan gives out, and whether they are of frontends.
     fn fresh(&self) -> BTreeMap<u32, bool> {
-        let meanings = self.numbers.meanings(self.desired);
+        let meanings = self.numbers.meanings(&self.desired);
         let fresh = meanings.filter(|(number, _)| self.numbers.fresh.contains(number));
         fresh.map(|(number, meaning)| (number, meaning.is_frontend())).collect()
     }
@@ -257,12 +260,16 @@ pub(super) fn sides<'a>(
 }
 
 /// Contents before and after, where an endpoint is isolated in both; and whether for egress.
-fn distinct_changes(matching: &Matching<'_>) -> BTreeSet<(u32, ContentIndex, bool)> {
+fn distinct_changes(
+    matching: &Matching<'_>,
+    desired: &Indexed<'_>,
+) -> BTreeSet<(u32, ContentIndex, bool)> {
     let mut changes = BTreeSet::new();
     for matched in &matching.matched {
         for direction in [Direction::Ingress, Direction::Egress] {
             if let (Some(old), Some(isolation)) = sides(matched, direction) {
-                changes.insert((old, isolation.content, direction == Direction::Egress));
+                let content = desired.content(isolation);
+                changes.insert((old, content, direction == Direction::Egress));
             }
         }
     }

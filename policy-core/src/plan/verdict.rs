@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::{desired::ContentIndex, model::Direction, ports::Ports};
+use crate::{model::Direction, ports::Ports};
 
 use super::{
     endpoint::Matched,
     entry::{Entries, ports_of, refusal_of},
+    indexed::ContentIndex,
     moves::Target,
     stage::{Stages, sides},
 };
@@ -16,7 +17,7 @@ pub(super) fn changed(stages: &Stages<'_>) -> Vec<u32> {
     let mut known = BTreeMap::new();
     let mut differs = |matched: &Matched<'_>, direction| {
         let (old, isolation) = sides(matched, direction);
-        let content = isolation.map(|isolation| isolation.content);
+        let content = isolation.map(|isolation| stages.desired.content(isolation));
         *known
             .entry((old, content, direction))
             .or_insert_with(|| verdict_changes(stages, old, content, direction))

@@ -2,9 +2,15 @@
 
 use policy_core::{
     compile::{Change, Compiler, Reused, Scope, compile},
-    model::{ClusterNetworkPolicy, NetworkPolicy, Pod, Snapshot, Workload},
+    model::{ClusterNetworkPolicy, NetworkPolicy, Node, Pod, Snapshot, Workload},
 };
-use proptest::{prelude::*, sample::Index, test_runner::TestCaseError};
+use proptest::{
+    collection::vec,
+    option,
+    prelude::*,
+    sample::{Index, select},
+    test_runner::TestCaseError,
+};
 
 use crate::generate::{self, pod_name};
 
@@ -30,6 +36,9 @@ fn changes(from: &Snapshot, to: &Snapshot) -> Vec<Change> {
         all.push(Change::Service(name.clone(), to.services.get(name).cloned()));
         let slice = to.endpoint_slices.get(name).cloned();
         all.push(Change::EndpointSlice(name.clone(), slice));
+    }
+    for name in ["n1", "n2", "n3"] {
+        all.push(Change::Node(name.to_owned(), to.nodes.get(name).cloned()));
     }
     all.push(Change::Namespace("x".to_owned(), to.namespaces.get("y").cloned()));
     all.push(Change::Namespace("x".to_owned(), to.namespaces.get("x").cloned()));
@@ -58,13 +67,38 @@ fn follow(
     Ok(())
 }
 
+/// A cluster with node ports, external addresses, and nodes that differ.
+fn cluster() -> impl Strategy<Value = Snapshot> {
+    let blocks = vec(select(vec!["10.0.0.0/30", "10.0.0.4/31", "fd00::/64", "10.9.0.0/24"]), 0..2);
+    let addresses = vec(select(vec!["192.168.0.2", "203.0.113.1", "10.0.0.9", "fd00::9"]), 0..3);
+    let labels = select(vec!["x", "y"]);
+    let node = (blocks, addresses, labels).prop_map(|(blocks, addresses, team)| Node {
+        labels: [("team".to_owned(), team.to_owned())].into(),
+        addresses: addresses.into_iter().map(generate::ip).collect(),
+        pod_cidrs: blocks.into_iter().map(|block| block.parse().expect("a block")).collect(),
+    });
+    let port = option::of(select(vec![443_u16, 30080]));
+    let external = option::of(select(vec!["10.96.0.1", "203.0.113.1", "10.0.0.2"]));
+    let parts = (generate::snapshot(), option::of(node.clone()), option::of(node), port, external);
+    parts.prop_map(|(mut snapshot, second, third, node_port, external)| {
+        for (name, node) in [("n2", second), ("n3", third)] {
+            snapshot.nodes.extend(node.map(|node| (name.to_owned(), node)));
+        }
+        for service in snapshot.services.values_mut() {
+            service.external_ips.extend(external.map(generate::ip));
+            service.ports.iter_mut().for_each(|port| port.node_port = node_port);
+        }
+        snapshot
+    })
+}
+
 proptest! {
     #![proptest_config(crate::config(200))]
 
     #[test]
     fn any_change_gives_what_compiling_anew_gives(
-        from in generate::snapshot(), to in generate::snapshot(),
-        order in proptest::collection::vec(any::<Index>(), 12),
+        from in cluster(), to in cluster(),
+        order in vec(any::<Index>(), 12),
     ) {
         for scope in [Scope::Node("n1"), Scope::Cluster] {
             follow(&from, &to, &order, scope)?;
@@ -77,18 +111,29 @@ proptest! {
 fn something_is_reused() {
     use proptest::{strategy::ValueTree, test_runner::TestRunner};
     let mut runner = TestRunner::deterministic();
-    let (mut kept, mut all) = (0, 0);
+    let (mut nothing, mut all) = (0, 0);
+    let (mut kept, mut made) = ([0; 4], [0; 4]);
     for _ in 0..50 {
-        let mut one = || generate::snapshot().new_tree(&mut runner).expect("a cluster").current();
+        let mut one = || cluster().new_tree(&mut runner).expect("a cluster").current();
         let (from, to) = (one(), one());
         let mut compiler = Compiler::new(from.clone(), Scope::Node("n1"));
         for change in changes(&from, &to) {
+            let reused = compiler.update(change);
             all += 1;
-            kept += usize::from(compiler.update(change) == Reused::Everything);
+            nothing += usize::from(reused.is_everything());
+            let Reused { policies, addresses, frontends, endpoints } = reused;
+            for (at, one) in [policies, addresses, frontends, endpoints].into_iter().enumerate() {
+                kept[at] += one.kept;
+                made[at] += one.made;
+            }
         }
     }
-    println!("{kept} of {all} changes touched nothing");
-    assert!(kept * 4 > all, "{kept} of {all}");
+    println!("{nothing} of {all} changes touched nothing");
+    for (what, at) in ["policies", "addresses", "frontends", "endpoints"].iter().zip(0..) {
+        println!("{what}: {} kept, {} made", kept[at], made[at]);
+        assert!(kept[at] > 2 * made[at], "{what}: {} kept, {} made", kept[at], made[at]);
+    }
+    assert!(nothing * 4 > all, "{nothing} of {all}");
 }
 
 #[test]
@@ -102,17 +147,17 @@ fn what_no_verdict_depends_on_touches_nothing() {
         for (name, pod) in &from.pods {
             let workload = Some(Workload { kind: "Job".to_owned(), name: "j".to_owned() }.into());
             let change = Change::Pod(name.clone(), Some(Pod { workload, ..pod.clone() }));
-            assert_eq!(compiler.update(change), Reused::Everything);
+            assert!(compiler.update(change).is_everything());
         }
         for (name, policy) in &from.policies {
             let policy = NetworkPolicy { annotations: annotations(), ..policy.clone() };
             let change = Change::Policy(name.clone(), Some(policy));
-            assert_eq!(compiler.update(change), Reused::Everything);
+            assert!(compiler.update(change).is_everything());
         }
         for (name, policy) in &from.cluster_policies {
             let policy = ClusterNetworkPolicy { annotations: annotations(), ..policy.clone() };
             let change = Change::ClusterPolicy(name.clone(), Some(policy));
-            assert_eq!(compiler.update(change), Reused::Everything);
+            assert!(compiler.update(change).is_everything());
         }
         assert_eq!(compiler.compiled().0, &compile(compiler.snapshot(), Scope::Cluster).0);
     }

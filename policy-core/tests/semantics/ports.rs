@@ -47,14 +47,17 @@ fn s21_a_protocol_without_port_is_all_its_ports() {
         &[at(Tcp, 0, true), at(Tcp, 65535, true), at(Udp, 80, false), at(Sctp, 80, false)],
     );
     let desired = compile(&cluster.0, Scope::Cluster).0;
-    assert_eq!(desired.contents[0].ports[&0].ranges, [(Tcp, 0, 65535)]);
+    assert_eq!(
+        desired.contents().first().expect("a content").ports[&None].ranges,
+        [(Tcp, 0, 65535)]
+    );
 }
 
 #[test]
 fn s21_no_ports_is_every_protocol() {
     let cluster = admits(Vec::new());
     let desired = compile(&cluster.0, Scope::Cluster).0;
-    assert!(desired.contents[0].ports[&0].every_protocol);
+    assert!(desired.contents().first().expect("a content").ports[&None].every_protocol);
     hold(&cluster, &[("x/b", "x/a", Sctp, 1, true), ("x/b", "x/a", Udp, 1, true)]);
 }
 
@@ -133,7 +136,7 @@ fn s23_named_ports_on_egress_resolve_on_each_destination() {
 fn s23_named_ports_count_only_where_a_rule_asks_for_them() {
     let policy = mk_egress("", vec![mk_rule(vec![mk_pods("")], vec![tcp(80)])]);
     let desired = compile(&mk_cluster().policy("x/p", policy).0, Scope::Cluster).0;
-    assert_eq!(desired.identities.len(), 1);
+    assert_eq!(desired.identities().len(), 1);
 }
 
 #[test]
@@ -167,7 +170,7 @@ fn s26_no_limit_on_ports_and_peers() {
         &[("10.19.0.1", "x/a", Tcp, 5997, true), ("10.19.0.1", "x/a", Tcp, 5998, false)],
     );
     let desired = compile(&cluster.0, Scope::Cluster).0;
-    assert_eq!((desired.identities.len(), desired.blocks.len()), (1, 5000));
+    assert_eq!((desired.identities().len(), desired.blocks.len()), (1, 5000));
 }
 
 #[test]

@@ -117,7 +117,13 @@ fn s51_what_has_no_ports_follows_the_rules_without_protocols() {
     let allows_icmp = |rules| {
         let cluster = mk_cluster().tier("p", into_a(Admin, 1, rules));
         let desired = compile(&cluster.0, Scope::Cluster).0;
-        let ports = desired.contents[0].ports_of(0).expect("a default entry").clone();
+        let ports = desired
+            .contents()
+            .first()
+            .expect("a content")
+            .ports_of(&None)
+            .expect("a default entry")
+            .clone();
         ports.every_protocol || ports.other_protocols
     };
     assert!(allows_icmp(vec![rule(Deny, pods("", ""), &[80])]));
@@ -127,7 +133,8 @@ fn s51_what_has_no_ports_follows_the_rules_without_protocols() {
             .0,
         Scope::Cluster,
     );
-    let content = &desired.0.contents[0];
+    let contents = desired.0.contents();
+    let content = contents.first().expect("a content");
     let outside = desired.0.identity_of("203.0.113.1".parse().expect("an address"));
     assert!(content.ports_of(outside).is_some_and(policy_core::ports::Ports::is_empty));
 }

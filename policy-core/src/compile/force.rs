@@ -1,0 +1,159 @@
+//! The policies in force: those that select a pod of the scope. Others tell no addresses apart.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    fault::Fault,
+    model::{ObjectName, Snapshot},
+};
+
+use super::{
+    merge,
+    rule::{CompiledPolicy, RuleCompiler},
+    subject::Policy,
+};
+
+/// Number of a policy as it was compiled, never given out again.
+pub(super) type PolicyId = u64;
+
+/// Policies that select each subject, in order, for ingress and egress.
+pub(super) type Selected = [Vec<PolicyId>; 2];
+
+/// Compiled policies.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Force {
+    all: BTreeMap<PolicyId, Forced>,
+    by_name: BTreeMap<ObjectName, PolicyId>,
+    next: PolicyId,
+    /// Policies that came or went since they were last taken.
+    came: BTreeSet<PolicyId>,
+    went: Vec<Forced>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Forced {
+    pub(super) name: ObjectName,
+    pub(super) policy: Arc<CompiledPolicy>,
+    pub(super) faults: Vec<Fault>,
+    /// Subjects that it selects, counted once for each direction.
+    uses: usize,
+}
+
+impl Force {
+    /// The number of a policy for one more use; one that is new is compiled.
+    pub(super) fn acquire(
+        &mut self,
+        name: &ObjectName,
+        policy: Policy<'_>,
+        snapshot: &Snapshot,
+    ) -> PolicyId {
+        if let Some(known) = self.by_name.get(name).and_then(|id| self.all.get_mut(id)) {
+            known.uses += 1;
+            return self.by_name[name];
+        }
+        let (policy, faults) = compiled(name, policy, snapshot);
+        let id = self.insert(Forced { name: name.clone(), policy: policy.into(), faults, uses: 1 });
+        self.by_name.insert(name.clone(), id);
+        id
+    }
+
+    fn insert(&mut self, forced: Forced) -> PolicyId {
+        self.next += 1;
+        self.all.insert(self.next, forced);
+        self.came.insert(self.next);
+        self.next
+    }
+
+    /// One use less.
+    pub(super) fn release(&mut self, id: PolicyId) {
+        let Some(forced) = self.all.get_mut(&id) else { return };
+        forced.uses -= 1;
+        if forced.uses == 0 {
+            self.remove(id);
+        }
+    }
+
+    fn remove(&mut self, id: PolicyId) -> Option<Forced> {
+        let forced = self.all.remove(&id)?;
+        if self.by_name.get(&forced.name) == Some(&id) {
+            self.by_name.remove(&forced.name);
+        }
+        if !self.came.remove(&id) {
+            self.went.push(forced.clone());
+        }
+        Some(forced)
+    }
+
+    /// Lets the next use of a policy compile it anew.
+    pub(super) fn outdate(&mut self, name: &ObjectName) {
+        self.by_name.remove(name);
+    }
+
+    /// Joins the blocks of rules that come to the same; tells which numbers take whose place.
+    pub(super) fn merge(&mut self, subjects: &[&Selected]) -> BTreeMap<PolicyId, PolicyId> {
+        let policies: Vec<&CompiledPolicy> = self.all.values().map(|one| &*one.policy).collect();
+        if !merge::is_needed(&policies) {
+            return BTreeMap::new();
+        }
+        let index: BTreeMap<PolicyId, usize> = self.all.keys().copied().zip(0..).collect();
+        let selected: Vec<_> = subjects
+            .iter()
+            .map(|both| {
+                let [ingress, egress] = both;
+                [ingress, egress].map(|ids| ids.iter().map(|id| index[id]).collect::<Vec<_>>())
+            })
+            .collect();
+        let mut joined: Vec<CompiledPolicy> = policies.into_iter().cloned().collect();
+        merge::blocks(&mut joined, &selected);
+        let ids: Vec<PolicyId> = self.all.keys().copied().collect();
+        let mut replaced = BTreeMap::new();
+        for (id, policy) in ids.into_iter().zip(joined) {
+            if *self.all[&id].policy == policy {
+                continue;
+            }
+            let Some(old) = self.remove(id) else { continue };
+            let name = old.name.clone();
+            let new = self.insert(Forced { policy: policy.into(), ..old });
+            self.by_name.insert(name, new);
+            replaced.insert(id, new);
+        }
+        replaced
+    }
+
+    /// What came and what went.
+    pub(super) fn take_changes(&mut self) -> (BTreeSet<PolicyId>, Vec<Forced>) {
+        (std::mem::take(&mut self.came), std::mem::take(&mut self.went))
+    }
+
+    /// A policy.
+    pub(super) fn get(&self, id: PolicyId) -> Option<&Forced> {
+        self.all.get(&id)
+    }
+
+    /// The same, to change what it is.
+    pub(super) fn get_mut(&mut self, id: PolicyId) -> Option<&mut Forced> {
+        self.all.get_mut(&id)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+}
+
+/// A policy in working form, and what cannot be expressed.
+pub(super) fn compiled(
+    name: &ObjectName,
+    policy: Policy<'_>,
+    snapshot: &Snapshot,
+) -> (CompiledPolicy, Vec<Fault>) {
+    let mut rules = RuleCompiler::default();
+    let policy = match policy {
+        Policy::Namespaced(policy) => rules.policy(name, policy),
+        Policy::Cluster(policy) => rules.cluster_policy(name, policy, snapshot),
+    };
+    (policy, rules.faults)
+}

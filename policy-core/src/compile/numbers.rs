@@ -1,0 +1,159 @@
+//! Meanings in use, under numbers for the compiler alone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use crate::desired::{Identity, Meaning};
+
+use super::{
+    lists::{ListId, Lists},
+    meaning::{AddressMeaning, MeaningOf, Resolved},
+    sets::{SetId, Sets},
+};
+
+/// Number of a meaning of addresses, never given out again; 0 is that of `DEFAULT_IDENTITY`.
+pub(super) type MeaningId = u32;
+
+/// The meanings of all addresses and blocks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Numbers {
+    /// By number, less one; `None` once nothing means it.
+    all: Vec<Option<Numbered>>,
+    index: HashMap<(SetId, Resolved), MeaningId>,
+    /// Meanings with each list.
+    members: HashMap<ListId, BTreeSet<MeaningId>>,
+    /// Meanings that came into use or fell out of it, and whether they were in use before.
+    touched: BTreeMap<MeaningId, bool>,
+    in_use: usize,
+}
+
+/// A meaning.
+#[derive(Clone, Debug)]
+pub(super) struct Numbered {
+    set: SetId,
+    /// Lists that match, sorted by number.
+    pub(super) lists: Arc<[ListId]>,
+    meaning: Arc<AddressMeaning>,
+    uses: usize,
+}
+
+impl Numbered {
+    /// What named ports resolve to.
+    pub(super) fn named(&self) -> &Resolved {
+        &self.meaning.named
+    }
+}
+
+/// What a change did to the meanings.
+#[derive(Debug, Default)]
+pub(super) struct MeaningChanges {
+    pub(super) came: Vec<MeaningId>,
+    /// They are still known, until they are dropped.
+    pub(super) went: Vec<MeaningId>,
+}
+
+impl Numbers {
+    /// The number of a meaning, for one more use.
+    pub(super) fn acquire(
+        &mut self,
+        set: SetId,
+        named: Resolved,
+        sets: &Sets,
+        lists: &Lists,
+    ) -> MeaningId {
+        if set == 0 && named.is_empty() {
+            return 0;
+        }
+        let key = (set, named);
+        if let Some(&id) = self.index.get(&key) {
+            if let Some(known) = &mut self.all[id as usize - 1] {
+                if known.uses == 0 {
+                    self.touched.entry(id).or_insert(false);
+                }
+                known.uses += 1;
+            }
+            return id;
+        }
+        let ids = Arc::clone(sets.get(set));
+        let mut peers: Vec<_> = ids.iter().filter_map(|id| lists.get(*id)).cloned().collect();
+        peers.sort_unstable();
+        let meaning = Arc::new(AddressMeaning { peers, named: key.1.clone() });
+        let id = MeaningId::try_from(self.all.len() + 1).unwrap_or(MeaningId::MAX);
+        for list in &*ids {
+            self.members.entry(*list).or_default().insert(id);
+        }
+        self.all.push(Some(Numbered { set, lists: ids, meaning, uses: 1 }));
+        self.index.insert(key, id);
+        self.touched.insert(id, false);
+        self.in_use += 1;
+        id
+    }
+
+    /// One use less.
+    pub(super) fn release(&mut self, id: MeaningId) {
+        let known = (id as usize).checked_sub(1).and_then(|at| self.all.get_mut(at)?.as_mut());
+        let Some(known) = known else { return };
+        known.uses -= 1;
+        if known.uses == 0 {
+            self.touched.entry(id).or_insert(true);
+        }
+    }
+
+    /// What came and what went since it was last asked.
+    pub(super) fn changes(&mut self) -> MeaningChanges {
+        let mut changes = MeaningChanges::default();
+        for (id, before) in std::mem::take(&mut self.touched) {
+            match (before, self.get(id).is_some_and(|known| known.uses > 0)) {
+                (false, true) => changes.came.push(id),
+                (_, false) => changes.went.push(id),
+                (true, true) => {}
+            }
+        }
+        changes
+    }
+
+    /// Forgets meanings that nothing has any more.
+    pub(super) fn drop(&mut self, went: &[MeaningId]) {
+        for &id in went {
+            let Some(gone) = self.all[id as usize - 1].take() else { continue };
+            self.in_use -= 1;
+            self.index.remove(&(gone.set, gone.meaning.named.clone()));
+            for list in &*gone.lists {
+                if let Some(members) = self.members.get_mut(list) {
+                    members.remove(&id);
+                    if members.is_empty() {
+                        self.members.remove(list);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A meaning; `None` for 0.
+    pub(super) fn get(&self, id: MeaningId) -> Option<&Numbered> {
+        self.all.get((id as usize).checked_sub(1)?)?.as_ref()
+    }
+
+    /// A meaning by value.
+    pub(super) fn identity(&self, id: MeaningId) -> Identity {
+        let meaning = Arc::clone(&self.get(id)?.meaning);
+        Some(Meaning(MeaningOf::Addresses(meaning)))
+    }
+
+    /// Meanings with a list.
+    pub(super) fn with(&self, list: ListId) -> impl Iterator<Item = MeaningId> + '_ {
+        self.members.get(&list).into_iter().flatten().copied()
+    }
+
+    /// Every meaning.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (MeaningId, &Numbered)> {
+        (1..).zip(&self.all).filter_map(|(id, known)| Some((id, known.as_ref()?)))
+    }
+
+    /// How many numbers were given out, and how many are in use.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.all.len(), self.in_use)
+    }
+}
