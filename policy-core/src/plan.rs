@@ -94,7 +94,8 @@ pub fn plan(
 }
 
 /// Steps for the case that a plan cannot be carried out: pods that have no endpoint yet get one, and
-/// nothing passes where something isolates them. All else stays as it is.
+/// nothing passes where something isolates them; nor at those that the plan left tracked. All else
+/// stays as it is.
 #[must_use]
 pub fn close_newcomers(
     actual: &Actual,
@@ -103,7 +104,7 @@ pub fn close_newcomers(
     options: PlanOptions,
 ) -> Vec<Step> {
     let matching = endpoint::matching(actual, desired, interfaces, options);
-    let new = matching.matched.iter().filter(|matched| matched.old.is_none());
+    let new = matching.matched.iter().filter(|matched| matched.is_new());
     let new: Vec<_> = new.filter(|matched| matched.is_isolated()).collect();
     if new.is_empty() {
         return Vec::new();

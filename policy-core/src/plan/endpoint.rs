@@ -45,6 +45,11 @@ impl Matched<'_> {
         self.is_isolated() && self.replaced.is_none() && was_open
     }
 
+    /// Whether the kernel does not know the pod yet, or a plan was left while it was tracked.
+    pub(super) fn is_new(&self) -> bool {
+        self.old.is_none_or(|old| old.flags & TRACKING != 0)
+    }
+
     /// Whether something shall isolate the pod.
     pub(super) fn is_isolated(&self) -> bool {
         self.desired.ingress.is_some() || self.desired.egress.is_some()

@@ -1,6 +1,6 @@
 //! Changes: what a plan writes, and what it leaves alone.
 
-use policy_common::endpoint::{MAY_SPOOF, TRACKING};
+use policy_common::endpoint::{Endpoint, MAY_SPOOF, TRACKING};
 use policy_core::{
     compile::{Scope, compile},
     model::{ObjectName, Protocol},
@@ -292,4 +292,14 @@ fn s26_where_a_plan_fails_new_pods_are_closed_and_the_others_stay_as_they_are() 
     };
     assert_eq!(close(&actual, &interfaces()), ["content 2", "endpoint 13 2 0"]);
     assert_eq!(close(&actual, &few), [""; 0], "nobody is new");
+    let tracked = Endpoint {
+        ifindex: 13,
+        slot: 2,
+        flags: TRACKING,
+        address4: [10, 0, 0, 3],
+        ..Endpoint::default()
+    };
+    actual.apply(&Step::PutEndpoint(tracked));
+    let left = interfaces_with(&[(12, &["10.0.0.2"]), (13, &["10.0.0.3"])]);
+    assert_eq!(close(&actual, &left), ["content 2", "endpoint 13 2 0"], "it was left tracked");
 }
