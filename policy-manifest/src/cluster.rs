@@ -4,7 +4,7 @@ mod backends;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use policy_core::model::ObjectName;
+use policy_core::model::{Labels, ObjectName};
 
 use crate::{
     Ignored, ManifestError, Manifests, Place, Source,
@@ -134,7 +134,13 @@ impl Cluster {
             snapshot.namespaces.entry(namespace).or_default();
         }
         for (name, labels) in &mut snapshot.namespaces {
-            labels.insert(NAME_LABEL.to_owned(), name.clone());
+            *labels = with_its_name(name, std::mem::take(labels));
         }
     }
+}
+
+/// Labels of a namespace with the one that each has (S9).
+pub(crate) fn with_its_name(name: &str, mut labels: Labels) -> Labels {
+    labels.insert(NAME_LABEL.to_owned(), name.to_owned());
+    labels
 }

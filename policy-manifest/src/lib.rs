@@ -9,6 +9,7 @@
 //! the fields that are used must be right, so that a dump is good as it comes.
 #![forbid(unsafe_code)]
 
+mod api;
 mod cluster;
 mod decode;
 mod end;
@@ -22,6 +23,7 @@ mod yaml;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
+pub use api::{Received, receive};
 pub use end::{End, EndError};
 pub use error::{ManifestError, Place, render};
 pub use expectation::{Expectation, Expectations, Verdict, port_and_protocol, read_expectations};
