@@ -1,6 +1,6 @@
 //! The truth table in the form that programs read.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use policy_core::{
     explain::{Explanation, Half},
@@ -69,8 +69,8 @@ pub struct By {
 /// A policy that decided, or took part in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decider {
-    /// `NetworkPolicy`.
-    pub kind: String,
+    /// `NetworkPolicy` or `ClusterNetworkPolicy`.
+    pub kind: Cow<'static, str>,
     /// `metadata.namespace`.
     pub namespace: String,
     /// `metadata.name`.
@@ -83,20 +83,23 @@ impl Row {
     /// The row of a probe; `outcome` is `None` where nothing but the compiler was asked.
     #[must_use]
     pub fn new(probe: &Probe, explanation: &Explanation, outcome: Option<Outcome>) -> Self {
+        Self::of(probe.clone(), explanation.clone(), outcome)
+    }
+
+    /// The same, without a copy: there may be many rows, each with many policies.
+    #[must_use]
+    pub fn of(probe: Probe, explanation: Explanation, outcome: Option<Outcome>) -> Self {
         let expected = if explanation.allowed() { Outcome::Allow } else { Outcome::Deny };
         Self {
-            from: probe.from.clone(),
-            to: probe.to.clone(),
+            from: probe.from,
+            to: probe.to,
             family: probe.family,
             protocol: probe.protocol,
             port: probe.port,
             ingress: verdict(&explanation.ingress),
             egress: verdict(&explanation.egress),
             verdict: outcome.unwrap_or(expected),
-            by: By {
-                ingress: deciders(&explanation.ingress),
-                egress: deciders(&explanation.egress),
-            },
+            by: By { ingress: deciders(explanation.ingress), egress: deciders(explanation.egress) },
         }
     }
 
@@ -172,14 +175,14 @@ fn verdict(half: &Half) -> Verdict {
     if half.allowed { Verdict::Allow } else { Verdict::Deny }
 }
 
-fn deciders(half: &Half) -> Vec<Decider> {
-    let decider = |by: &policy_core::explain::Deciding| Decider {
-        kind: by.kind.to_owned(),
-        namespace: by.policy.namespace.clone(),
-        name: by.policy.name.clone(),
+fn deciders(half: Half) -> Vec<Decider> {
+    let decider = |by: policy_core::explain::Deciding| Decider {
+        kind: Cow::Borrowed(by.kind),
+        namespace: by.policy.namespace,
+        name: by.policy.name,
         rule: by.rule,
     };
-    half.by.iter().map(decider).collect()
+    half.by.into_iter().map(decider).collect()
 }
 
 /// Ends as text.

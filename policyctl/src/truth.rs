@@ -20,9 +20,12 @@ pub(crate) struct Truth {
 pub(crate) fn of(snapshot: &Snapshot, probes: &[Probe]) -> Truth {
     let (desired, faults) = compile(snapshot, Scope::Cluster);
     let mut truth = Truth { notes: faults.iter().map(fault).collect(), ..Truth::default() };
+    truth.table.probes.reserve(probes.len());
     for probe in probes {
         match explain(snapshot, &desired, &probe.question()) {
-            Some(explanation) => truth.table.probes.push(Row::new(probe, &explanation, None)),
+            Some(explanation) => {
+                truth.table.probes.push(Row::of(probe.clone(), explanation, None));
+            }
             None => truth.notes.push(format!("{}: no policy has a say", named(probe))),
         }
     }

@@ -7,8 +7,8 @@ use ipnetwork::IpNetwork;
 use crate::{
     fault::Fault,
     model::{
-        Action, Direction, IpBlock, NetworkPolicy, ObjectName, Peer, Pod, Port, PortSpec, Rule,
-        is_usable,
+        Action, Direction, IpBlock, NetworkPolicy, ObjectName, Peer, Pod, Port, PortSpec, Protocol,
+        Rule, is_usable,
     },
     ports::Ports,
 };
@@ -90,6 +90,15 @@ impl RulePorts {
             numbers.map(|&port| (name.protocol, port, port))
         });
         Ports::union([&self.numbers, &Ports::from_ranges(named)])
+    }
+
+    /// Whether a port is among the numbers that the names have here, or among those given.
+    pub(crate) fn hold(&self, resolved: &Resolved, protocol: Protocol, port: u16) -> bool {
+        let named = |name: &NamedPort| {
+            name.protocol == protocol
+                && resolved.get(name).is_some_and(|numbers| numbers.contains(&port))
+        };
+        self.numbers.contains(protocol, port) || self.names.iter().any(named)
     }
 
     /// The numbers that the names have on a pod.

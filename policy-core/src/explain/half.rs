@@ -1,6 +1,6 @@
 //! The verdict of one direction, and who decides it.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use crate::{
     compile::{AddressMeaning, CompiledPolicy, Resolved, Stage},
@@ -85,23 +85,27 @@ impl Judge<'_> {
 
     /// Who decides about an address at a port: the first tier that does not pass it on (S51).
     fn decision(&self, isolated: &Isolated<'_>, remote: IpAddr, port: u16) -> Half {
-        let of = |stage| self.policies(isolated, stage);
-        let place = (remote, port);
-        if let Some(half) = self.tier(isolated, of(Stage::Admin), place) {
+        let place = Place::new(self.desired, remote, port);
+        let all = self.policies(isolated);
+        let (admin, rest) =
+            all.split_at(all.partition_point(|(_, policy)| policy.stage == Stage::Admin));
+        if let Some(half) = self.tier(isolated, admin, &place) {
             return half;
         }
-        let mut policies = of(Stage::NetworkPolicy).peekable();
-        if policies.peek().is_none() {
-            return self.tier(isolated, of(Stage::Baseline), place).unwrap_or_else(open);
+        let (policies, baseline) =
+            rest.split_at(rest.partition_point(|(_, policy)| policy.stage == Stage::NetworkPolicy));
+        if policies.is_empty() {
+            return self.tier(isolated, baseline, &place).unwrap_or_else(open);
         }
         let by: Vec<_> = policies
+            .iter()
             .flat_map(|(name, policy)| {
-                let rules = self.matching(isolated, policy, place);
+                let rules = self.matching(isolated, policy, &place);
                 rules.map(move |(rule, _)| deciding(name, Some(rule)))
             })
             .collect();
         if by.is_empty() {
-            let by = of(Stage::NetworkPolicy).map(|(name, _)| deciding(name, None)).collect();
+            let by = policies.iter().map(|(name, _)| deciding(name, None)).collect();
             return Half { allowed: false, by };
         }
         Half { allowed: true, by }
@@ -111,10 +115,10 @@ impl Judge<'_> {
     fn tier<'b>(
         &'b self,
         isolated: &'b Isolated<'_>,
-        policies: impl Iterator<Item = (&'b ObjectName, &'b CompiledPolicy)>,
-        place: (IpAddr, u16),
+        policies: &[(&'b ObjectName, &'b CompiledPolicy)],
+        place: &'b Place<'b>,
     ) -> Option<Half> {
-        let mut matching = policies.flat_map(|(name, policy)| {
+        let mut matching = policies.iter().flat_map(|(name, policy)| {
             let rules = self.matching(isolated, policy, place);
             rules.map(move |(rule, action)| (action, deciding(name, Some(rule))))
         });
@@ -127,15 +131,14 @@ impl Judge<'_> {
         Some(Half { allowed, by: vec![by] })
     }
 
-    /// Policies of a stage that isolate the pod, in their order.
+    /// Policies that isolate the pod, in the order of their stages and of the tiers.
     fn policies<'b>(
         &'b self,
-        isolated: &'b Isolated<'_>,
-        stage: Stage,
-    ) -> impl Iterator<Item = (&'b ObjectName, &'b CompiledPolicy)> {
+        isolated: &Isolated<'b>,
+    ) -> Vec<(&'b ObjectName, &'b CompiledPolicy)> {
         let names = isolated.isolation.policies.iter();
-        let policies = names.filter_map(|name| Some((name, &**self.desired.policies.get(name)?)));
-        policies.filter(move |(_, policy)| policy.stage == stage)
+        let find = |name| self.desired.policies.get(name).map(|policy| (name, &**policy));
+        names.filter_map(find).collect()
     }
 
     /// The rules of a policy that mean an address at a port, and what they do.
@@ -143,14 +146,12 @@ impl Judge<'_> {
         &'b self,
         isolated: &'b Isolated<'_>,
         policy: &'b CompiledPolicy,
-        (remote, port): (IpAddr, u16),
+        place: &'b Place<'_>,
     ) -> impl Iterator<Item = (usize, Action)> + 'b {
-        let meaning = self.desired.meaning_of(remote);
         let rules = policy.rules(isolated.direction).iter().enumerate();
         rules.filter_map(move |(index, rule)| {
-            let nothing = AddressMeaning::default();
-            let meaning = meaning.unwrap_or(&nothing);
-            if !meaning.matches(remote, rule.peers.as_ref()) {
+            let meaning = &place.meaning;
+            if !meaning.matches(place.remote, rule.peers.as_ref()) {
                 return None;
             }
             let on_pod: Resolved;
@@ -161,9 +162,25 @@ impl Judge<'_> {
                     &on_pod
                 }
             };
-            let meant = rule.ports.resolve(resolved).contains(self.protocol, port);
+            let meant = rule.ports.hold(resolved, self.protocol, place.port);
             meant.then_some((index, rule.action))
         })
+    }
+}
+
+/// A far end and a port.
+struct Place<'a> {
+    remote: IpAddr,
+    port: u16,
+    /// What policies see of the address.
+    meaning: Cow<'a, AddressMeaning>,
+}
+
+impl<'a> Place<'a> {
+    fn new(desired: &'a Desired, remote: IpAddr, port: u16) -> Self {
+        let meaning = desired.meaning_of(remote);
+        let meaning = meaning.map_or_else(|| Cow::Owned(AddressMeaning::default()), Cow::Borrowed);
+        Self { remote, port, meaning }
     }
 }
 
