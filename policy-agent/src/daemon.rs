@@ -1,23 +1,23 @@
 //! The daemon: a source, the node's network and the kernel, kept in step for as long as it runs.
 
+mod input;
 mod report;
 mod retry;
 
-use std::{future::Future, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, path::PathBuf, pin::pin, time::Duration};
 
-use policy_core::model::Snapshot;
-use policy_manifest::Manifests;
 use thiserror::Error;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
     dataplane::DataplaneError,
-    flow_log::{Attribution, FlowLog, FlowLogError, Target},
+    flow_log::{Attribution, FlowLog, FlowLogError, Locals, Target},
     net::{Changes, NetError},
     node::{Node, NodeConfig, NodeError},
-    source::files::{self, FilesError},
+    source::kubernetes::{Access, Event, KubernetesError, WatchError},
 };
 
+use input::{Input, Known, Told};
 use report::Reporter;
 use retry::Retry;
 
@@ -25,15 +25,27 @@ use retry::Retry;
 /// pod change without a word to the node.
 const IDLE: Duration = Duration::from_secs(10);
 
+/// How long a change of an object waits for others to be enforced together with.
+const TOGETHER: Duration = Duration::from_millis(10);
+
 /// What a daemon is started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DaemonConfig {
     /// The node.
     pub node: NodeConfig,
-    /// Folder, or file, of manifests.
-    pub manifests: PathBuf,
+    /// Where the state of the cluster comes from.
+    pub source: Origin,
     /// Where dropped packets are told.
     pub flow_log: Target,
+}
+
+/// Where the state of the cluster comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Folder, or file, of manifests.
+    Manifests(PathBuf),
+    /// An API server.
+    Kubernetes(Access),
 }
 
 /// Why a daemon cannot begin, or cannot go on.
@@ -51,8 +63,11 @@ pub enum DaemonError {
     /// The flow log.
     #[error(transparent)]
     FlowLog(#[from] FlowLogError),
-    /// The task that follows the manifests has ended.
-    #[error("nobody follows the manifests any more")]
+    /// The API server cannot be asked.
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
+    /// The task that follows the cluster has ended.
+    #[error("nobody follows the cluster any more")]
     Source,
 }
 
@@ -71,7 +86,7 @@ pub enum DaemonError {
 pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result<(), DaemonError> {
     let mut stop = pin!(stop);
     let mut network = Changes::open()?;
-    let mut manifests = files::follow(&config.manifests);
+    let mut input = Input::open(&config.source).await?;
     let log = FlowLog::open(&config.flow_log)?;
     let mut node = Node::start(config.node)?;
     let drops = node.dataplane().drops();
@@ -82,14 +97,16 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
         tokio::select! {
             biased;
             () = &mut stop => return Ok(()),
-            outcome = manifests.recv() => daemon.take(outcome.ok_or(DaemonError::Source)?),
+            () = sleep_until(daemon.due), if daemon.known.is_complete() => daemon.enforce().await,
+            told = input.next() => daemon.take(told.ok_or(DaemonError::Source)?),
             changed = network.next() => {
                 changed?;
                 daemon.due = Instant::now();
             }
-            () = sleep_until(daemon.due), if daemon.snapshot.is_some() => daemon.reconcile().await,
             record = drops.next() => match record {
-                Ok(record) => daemon.log.write(&record),
+                Ok(record) => {
+                    daemon.log.write(&record, &Attribution::new(&daemon.node, &daemon.locals));
+                }
                 Err(error) => report::unreadable(&error),
             },
         }
@@ -99,44 +116,67 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
 /// A node, what it should enforce, and when it is to be looked at next.
 struct Daemon {
     node: Node,
-    /// The last good one; nothing is enforced, and nothing given up, before the first.
-    snapshot: Option<Arc<Snapshot>>,
+    /// Nothing is enforced, and nothing given up, before it is complete.
+    known: Known,
     due: Instant,
     retry: Retry,
     reporter: Reporter,
+    locals: Locals,
     log: FlowLog,
 }
 
 impl Daemon {
     fn new(node: Node, log: FlowLog) -> Self {
-        let (retry, reporter) = (Retry::new(), Reporter::default());
-        Self { node, snapshot: None, due: Instant::now(), retry, reporter, log }
+        let (retry, reporter, locals) = (Retry::new(), Reporter::default(), Locals::default());
+        let (known, due) = (Known::default(), Instant::now());
+        Self { node, known, due, retry, reporter, locals, log }
     }
 
-    fn take(&mut self, outcome: Result<Manifests, FilesError>) {
-        match outcome {
-            Ok(manifests) => {
+    fn take(&mut self, told: Told) {
+        match told {
+            Told::Files(Ok(manifests)) => {
                 report::input(&manifests);
-                self.snapshot = Some(Arc::new(manifests.snapshot));
-                self.due = Instant::now();
-                self.retry = Retry::new();
+                self.node.take(manifests.snapshot);
+                self.known.everything();
+                self.soon(Duration::ZERO);
             }
-            Err(error) => report::broken(&error, self.snapshot.is_some()),
+            Told::Files(Err(error)) => report::broken(&error, self.known.is_complete()),
+            Told::Kubernetes(Event::Changed(change)) => {
+                self.node.change(change);
+                self.soon(TOGETHER);
+            }
+            Told::Kubernetes(Event::Listed(kind, names)) => {
+                let there = kind.names_in(self.node.snapshot()).into_iter();
+                for gone in there.filter(|name| !names.contains(name)) {
+                    self.node.change(kind.gone(gone));
+                }
+                if self.known.listed(kind) {
+                    report::complete(self.node.snapshot());
+                }
+                self.soon(TOGETHER);
+            }
+            Told::Kubernetes(Event::Illegible(errors)) => report::illegible(&errors),
+            Told::Kubernetes(Event::Broken(kind, error)) => {
+                // What need not be there need not be known, either; that is told.
+                if kind.is_optional() && matches!(error, WatchError::Refused(_)) {
+                    self.known.listed(kind);
+                }
+                report::watch(kind, &error, self.known.is_complete());
+            }
         }
     }
 
-    async fn reconcile(&mut self) {
-        let Some(snapshot) = &self.snapshot else { return };
-        let wait = match self.node.reconcile(snapshot).await {
+    /// Enforces after some time at the latest, for changes often come together.
+    fn soon(&mut self, wait: Duration) {
+        let due = Instant::now() + wait;
+        self.due = self.due.min(due);
+        self.retry = Retry::new();
+    }
+
+    async fn enforce(&mut self) {
+        let wait = match self.node.enforce().await {
             Ok(reconciled) => {
-                let (desired, endpoints) = (self.node.desired(), self.node.actual().endpoints());
-                let name = self.node.name();
-                self.log.attribute(Attribution::new(
-                    name,
-                    Arc::clone(snapshot),
-                    desired,
-                    endpoints,
-                ));
+                self.locals = Locals::new(self.node.desired(), self.node.actual().endpoints());
                 let waits = !reconciled.pods_without_interface.is_empty();
                 let told = self.reporter.reconciled(reconciled);
                 if told || !waits {

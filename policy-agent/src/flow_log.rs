@@ -12,7 +12,7 @@ use std::{io, path::PathBuf};
 use policy_common::drops::DropRecord;
 use thiserror::Error;
 
-pub use attribution::Attribution;
+pub use attribution::{Attribution, Locals};
 
 use sink::Sink;
 
@@ -49,29 +49,22 @@ pub enum FlowLogError {
 #[derive(Debug)]
 pub struct FlowLog {
     sink: Option<Sink>,
-    attribution: Attribution,
 }
 
 impl FlowLog {
-    /// Opens it; nobody is known yet.
+    /// Opens it.
     ///
     /// # Errors
     ///
     /// [`FlowLogError`].
     pub fn open(target: &Target) -> Result<Self, FlowLogError> {
-        let sink = Sink::open(target)?;
-        Ok(Self { sink, attribution: Attribution::default() })
+        Ok(Self { sink: Sink::open(target)? })
     }
 
-    /// From now on records are told by what this says.
-    pub fn attribute(&mut self, attribution: Attribution) {
-        self.attribution = attribution;
-    }
-
-    /// Writes a record.
-    pub fn write(&mut self, record: &DropRecord) {
+    /// Writes a record, told by what is known.
+    pub fn write(&mut self, record: &DropRecord, attribution: &Attribution<'_>) {
         let Some(sink) = &mut self.sink else { return };
-        let line = line::of(record, &self.attribution);
+        let line = line::of(record, attribution);
         match serde_json::to_string(&line) {
             Ok(line) => sink.write(line),
             Err(error) => tracing::warn!("a drop record makes no line: {error}"),

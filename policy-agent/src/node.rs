@@ -1,13 +1,14 @@
 //! A node under control: discover, compile, plan, apply.
 
-use std::{borrow::Cow, collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
+mod carry_out;
+
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
 
 use policy_core::{
-    adopt,
-    compile::{Scope, compile},
-    desired::{Desired, NodeKind},
+    compile::{Change, Compiler, Scope},
+    desired::Desired,
     fault::Fault,
-    model::{ObjectName, Snapshot},
+    model::{Node as Machine, ObjectName, Snapshot},
     owner::Owners,
     plan::{Actual, Interface, Plan, PlanOptions, Step, close_newcomers, plan},
 };
@@ -15,7 +16,7 @@ use thiserror::Error;
 
 use crate::{
     dataplane::{Act, Capacities, Dataplane, DataplaneError, Options, Parts, UnknownEndpoints},
-    net::{Connections, NetError, Network},
+    net::{Connections, Discovered, NetError, Network},
 };
 
 /// What a node is started with.
@@ -113,8 +114,11 @@ pub struct Node {
     /// Addresses that changed hands, and whose flows are yet to be forgotten.
     forget: BTreeSet<IpAddr>,
     dataplane: Dataplane,
+    /// The cluster, and what follows from it.
+    compiler: Compiler,
+    /// The Node object of this node, as it was told.
+    told: Option<Machine>,
     actual: Actual,
-    desired: Desired,
     options: PlanOptions,
     /// Whether interfaces without a known pod have the classifiers too.
     guards: bool,
@@ -158,48 +162,90 @@ impl Node {
             actual.apply(step);
         }
         Ok(Self {
-            name,
             network,
             connections: Connections::open()?,
             owners: Owners::default(),
             forget: BTreeSet::new(),
             dataplane,
+            compiler: Compiler::new(Snapshot::default(), Scope::Node(&name)),
+            told: None,
+            name,
             actual,
-            desired: Desired::default(),
             options: PlanOptions { may_spoof: !parts.anti_spoofing },
             guards: unknown_endpoints == UnknownEndpoints::Drop,
         })
     }
 
-    /// Brings the kernel from what it has to what `snapshot` asks for, step by step.
+    /// Takes a cluster over, in place of all that was known; nothing is enforced yet.
+    pub fn take(&mut self, snapshot: Snapshot) {
+        self.forget.extend(self.owners.update(&snapshot));
+        self.told = snapshot.nodes.get(&self.name).cloned();
+        self.compiler = Compiler::new(snapshot, Scope::Node(&self.name));
+    }
+
+    /// Takes a change of the cluster over; nothing is enforced yet.
+    pub fn change(&mut self, change: Change) {
+        match &change {
+            Change::Pod(name, new) => {
+                let old = self.compiler.snapshot().pods.get(name);
+                self.forget.extend(self.owners.change(name, old, new.as_ref()));
+            }
+            Change::Node(name, node) if *name == self.name => {
+                // The next look at the interfaces completes it.
+                self.told.clone_from(node);
+                return;
+            }
+            Change::Namespace(..)
+            | Change::Policy(..)
+            | Change::ClusterPolicy(..)
+            | Change::Service(..)
+            | Change::EndpointSlice(..)
+            | Change::Node(..) => {}
+        }
+        self.compiler.update(change);
+    }
+
+    /// As [`take`](Self::take) and [`enforce`](Self::enforce).
+    ///
+    /// # Errors
+    ///
+    /// As [`enforce`](Self::enforce).
+    pub async fn reconcile(&mut self, snapshot: &Snapshot) -> Result<Reconciled, NodeError> {
+        self.take(snapshot.clone());
+        self.enforce().await
+    }
+
+    /// Brings the kernel from what it has to what the cluster asks for, step by step.
     ///
     /// # Errors
     ///
     /// [`NodeError::Discover`] before anything was changed; [`NodeError::Step`] with the step that
     /// failed: those before it hold, and the next call goes on from there.
-    pub async fn reconcile(&mut self, snapshot: &Snapshot) -> Result<Reconciled, NodeError> {
-        let discovered = self.network.discover().await?;
-        let mut interfaces = discovered.interfaces;
-        let snapshot = at_every_address(snapshot, &self.name, &discovered.node_addresses);
-        self.forget.extend(self.owners.update(&snapshot));
+    pub async fn enforce(&mut self) -> Result<Reconciled, NodeError> {
+        let Discovered { mut interfaces, node_addresses } = self.network.discover().await?;
+        // kube-proxy translates a node port at each of them, whatever the Node object says.
+        let own = Machine {
+            interfaces: node_addresses.into_iter().collect(),
+            ..self.told.clone().unwrap_or_default()
+        };
+        self.compiler.update(Change::Node(self.name.clone(), Some(own)));
         if !self.forget.is_empty() {
             let forgotten = self.dataplane.forget_flows(&self.forget);
             forgotten.map_err(|source| NodeError::Forget(Box::new(source)))?;
             self.forget.clear();
         }
-        let (mut desired, faults) = compile(&snapshot, Scope::Node(&self.name));
-        let own = discovered.node_addresses.into_iter();
-        desired.node_addresses.extend(own.map(|address| (address, NodeKind::Own)));
+        let (desired, faults) = self.compiler.compiled();
+        let faults = faults.to_vec();
         let Plan { steps, pods_without_interface, interfaces_without_pod } =
-            plan(&mut self.actual, &desired, &interfaces, self.options);
+            plan(&mut self.actual, desired, &interfaces, self.options);
         let held_back = self.carry_out(&steps).await;
         if let Err(error) = held_back {
-            let newcomers = close_newcomers(&self.actual, &desired, &interfaces, self.options);
+            let desired = self.compiler.compiled().0;
+            let newcomers = close_newcomers(&self.actual, desired, &interfaces, self.options);
             // The first failure is the one to tell.
             let _ = self.carry_out(&newcomers).await;
             return Err(error);
         }
-        self.desired = desired;
         self.dataplane.commit().map_err(|source| NodeError::Commit(Box::new(source)))?;
         if self.guards {
             let unknown = interfaces_without_pod.iter().copied().collect();
@@ -219,75 +265,6 @@ impl Node {
         })
     }
 
-    /// Carries out steps. An interface of a new pod that cannot be attached to holds up no other:
-    /// the first such failure is returned when all else is done.
-    async fn carry_out(&mut self, steps: &[Step]) -> Result<Option<NodeError>, NodeError> {
-        let mut held_back = None;
-        let put = |step: &Step| matches!(step, Step::PutContent { .. });
-        for steps in steps.chunk_by(|one, next| put(one) && put(next)) {
-            if let [Step::PutContent { .. }, _, ..] = steps {
-                self.put_contents(steps)?;
-                continue;
-            }
-            let [step] = steps else { continue };
-            if let Err(source) = self.dataplane.apply(step) {
-                let (step, source) = (Box::new(step.clone()), Box::new(source));
-                let error = NodeError::Step { step, source };
-                if !self.is_newcomer(&error) {
-                    return Err(error);
-                }
-                held_back.get_or_insert(error);
-                continue;
-            }
-            self.actual.apply(step);
-            if let Step::AdoptFlows { interfaces } = step {
-                self.adopt_flows(interfaces).await;
-            }
-        }
-        Ok(held_back)
-    }
-
-    /// Carries out steps that put contents.
-    fn put_contents(&mut self, steps: &[Step]) -> Result<(), NodeError> {
-        let contents = steps.iter().filter_map(|step| {
-            let Step::PutContent { content, entries } = step else { return None };
-            Some((*content, entries.as_slice()))
-        });
-        let put = self.dataplane.put_contents(contents);
-        let count = steps.len();
-        put.map_err(|source| NodeError::Contents { count, source: Box::new(source) })?;
-        for step in steps {
-            self.actual.apply(step);
-        }
-        Ok(())
-    }
-
-    fn is_newcomer(&self, error: &NodeError) -> bool {
-        let NodeError::Step { step, .. } = error else { return false };
-        matches!(&**step, Step::PutEndpoint(new) if !self.actual.endpoints().contains_key(&new.ifindex))
-    }
-
-    /// Writes what connection tracking knows of pods that are about to be isolated. Where it cannot
-    /// be asked, they are isolated all the same.
-    async fn adopt_flows(&mut self, interfaces: &BTreeSet<u32>) {
-        let connections = match self.connections.list().await {
-            Ok(connections) => connections,
-            Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, "connections from before are not known");
-                return;
-            }
-        };
-        let own = self.actual.node_addresses();
-        let own = own.filter_map(|(address, kind)| (kind == NodeKind::Own).then_some(address));
-        let endpoints = self.actual.endpoints();
-        let flows = adopt::flows(&connections, interfaces, endpoints, &own.collect());
-        if let Err(error) = self.dataplane.adopt_flows(&flows) {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, "not all connections from before are recorded");
-        }
-    }
-
     /// The kernel's side, for drop records and counters.
     pub fn dataplane(&mut self) -> &mut Dataplane {
         &mut self.dataplane
@@ -299,10 +276,22 @@ impl Node {
         &self.name
     }
 
-    /// What the last reconciliation that came to its end made of its snapshot.
+    /// The cluster, as far as it is known.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        self.compiler.snapshot()
+    }
+
+    /// Whose the cluster's addresses are.
+    #[must_use]
+    pub fn owners(&self) -> &Owners {
+        &self.owners
+    }
+
+    /// What the cluster asks of this node.
     #[must_use]
     pub fn desired(&self) -> &Desired {
-        &self.desired
+        self.compiler.compiled().0
     }
 
     /// What was written to the kernel so far.
@@ -310,22 +299,4 @@ impl Node {
     pub fn actual(&self) -> &Actual {
         &self.actual
     }
-}
-
-/// A snapshot in which a node has all its addresses: kube-proxy translates a node port at each of
-/// them, whatever the Node object says.
-fn at_every_address<'a>(
-    snapshot: &'a Snapshot,
-    node: &str,
-    addresses: &BTreeSet<IpAddr>,
-) -> Cow<'a, Snapshot> {
-    let mut ports = snapshot.services.values().flat_map(|service| &service.ports);
-    if !ports.any(|port| port.node_port.is_some()) {
-        return Cow::Borrowed(snapshot);
-    }
-    let mut snapshot = snapshot.clone();
-    let known = &mut snapshot.nodes.entry(node.to_owned()).or_default().addresses;
-    let missing: Vec<_> = addresses.iter().filter(|address| !known.contains(address)).collect();
-    known.extend(missing);
-    Cow::Owned(snapshot)
 }

@@ -1,3 +1,4 @@
-//! Where a cluster's state comes from. Sources only convert; they know no dataplane.
+//! Where the state of the cluster comes from; sources only convert.
 
 pub mod files;
+pub mod kubernetes;

@@ -121,32 +121,23 @@ impl Closed {
         closed
     }
 
-    fn complete(self, change: Change) -> Change {
-        match change {
-            Change::Policy(name, Some(mut policy)) => {
-                if self.any_subject {
-                    policy.subject = None;
-                }
-                Change::Policy(name, Some(policy))
-            }
-            Change::ClusterPolicy(name, Some(mut policy)) => {
-                if self.any_subject {
-                    policy.subject = None;
-                }
-                for (direction, place, action) in self.unknown {
-                    let rules = match direction {
-                        Direction::Ingress => &mut policy.ingress,
-                        Direction::Egress => &mut policy.egress,
-                    };
-                    let reason = "a rule that could not be read".to_owned();
-                    let peers = vec![ClusterPeer::Unknown { reason }];
-                    let rule = ClusterRule { action, peers, protocols: Vec::new() };
-                    rules.insert(place.min(rules.len()), rule);
-                }
-                Change::ClusterPolicy(name, Some(policy))
-            }
-            other => other,
+    fn complete(self, mut change: Change) -> Change {
+        if let Change::Policy(_, Some(policy)) = &mut change {
+            policy.subject = policy.subject.take().filter(|_| !self.any_subject);
         }
+        let Change::ClusterPolicy(_, Some(policy)) = &mut change else { return change };
+        policy.subject = policy.subject.take().filter(|_| !self.any_subject);
+        for (direction, place, action) in self.unknown {
+            let rules = match direction {
+                Direction::Ingress => &mut policy.ingress,
+                Direction::Egress => &mut policy.egress,
+            };
+            let reason = "a rule that could not be read".to_owned();
+            let peers = vec![ClusterPeer::Unknown { reason }];
+            let rule = ClusterRule { action, peers, protocols: Vec::new() };
+            rules.insert(place.min(rules.len()), rule);
+        }
+        change
     }
 }
 

@@ -8,7 +8,7 @@ use policy_core::{
 use policy_manifest::{Received, receive};
 use serde_json::{Value, json};
 
-fn policy(spec: Value) -> (NetworkPolicy, usize) {
+fn policy(spec: &Value) -> (NetworkPolicy, usize) {
     let object = json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
         "metadata": {"name": "p", "namespace": "shop"}, "spec": spec,
@@ -18,7 +18,7 @@ fn policy(spec: Value) -> (NetworkPolicy, usize) {
     (policy, errors.len())
 }
 
-fn cluster_policy(spec: Value) -> ClusterNetworkPolicy {
+fn cluster_policy(spec: &Value) -> ClusterNetworkPolicy {
     let object = json!({
         "apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy",
         "metadata": {"name": "p"}, "spec": spec,
@@ -48,7 +48,7 @@ fn s17_what_cannot_be_read_of_a_policy_is_closed_and_the_rest_is_in_force() {
          json!({"podSelector": {}, "ingress": [good], "inverted": true}), true, [true, false], 0),
     ];
     for (claim, spec, subject, isolates, rules) in cases {
-        let (policy, errors) = policy(spec);
+        let (policy, errors) = policy(&spec);
         assert_eq!(errors == 0, claim == "a good one", "{claim}");
         assert_eq!(policy.subject.is_some(), subject, "{claim}");
         let types = [Direction::Ingress, Direction::Egress].map(|of| policy.applies(of));
@@ -61,7 +61,7 @@ fn s52_rules_of_the_cluster_that_cannot_be_read_accept_nothing_and_deny_everythi
     let every = json!({"namespaces": {}});
     let rule = |action: &str, peer: &Value| json!({"action": action, "from": [peer]});
     let odd = json!({"galaxies": {}});
-    let policy = cluster_policy(json!({
+    let policy = cluster_policy(&json!({
         "tier": "Admin", "priority": 1, "subject": every,
         "ingress": [rule("Accept", &odd), rule("Deny", &odd), rule("Accept", &every), rule("Pass", &odd)],
     }));
@@ -69,7 +69,7 @@ fn s52_rules_of_the_cluster_that_cannot_be_read_accept_nothing_and_deny_everythi
     let told = policy.ingress.iter().map(|rule| (rule.action, unknown(&rule.peers[0])));
     let want = [(Action::Deny, true), (Action::Accept, false), (Action::Pass, true)];
     assert_eq!(told.collect::<Vec<_>>(), want);
-    let policy = cluster_policy(json!({"tier": "Admin", "priority": 1, "subject": odd}));
+    let policy = cluster_policy(&json!({"tier": "Admin", "priority": 1, "subject": odd}));
     assert_eq!(policy.subject, None, "any pod might be meant");
 }
 

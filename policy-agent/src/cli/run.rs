@@ -12,16 +12,19 @@ use tracing_subscriber::EnvFilter;
 
 use super::PIN_DIR;
 use crate::{
-    daemon::{self, DaemonConfig, DaemonError},
+    daemon::{self, DaemonConfig, DaemonError, Origin},
     dataplane::{Capacities, UnknownEndpoints},
     flow_log::Target,
     node::NodeConfig,
+    source::kubernetes::Access,
 };
 
 const EXAMPLES: &str = "\
 Examples:
   policy-agent run --manifests /etc/policy
       enforces what the folder says in this network namespace, and follows its changes
+  policy-agent run --kubeconfig admin.conf --node worker-1
+      enforces what the cluster's API server says; in a pod, its service account needs no kubeconfig
   policy-agent run --manifests cluster.yaml --node worker-1 --log-format json
       the pods of one node of a whole cluster's dump
 
@@ -41,12 +44,16 @@ The agent needs root, and Linux with BTF.";
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// Folder, or file, of ordinary manifests; watched for changes
-    #[arg(long, value_name = "DIR")]
-    manifests: PathBuf,
+    /// Folder, or file, of ordinary manifests; watched for changes. Without it the cluster is asked
+    #[arg(long, value_name = "DIR", conflicts_with = "kubeconfig")]
+    manifests: Option<PathBuf>,
+
+    /// The kubeconfig, instead of the service account of the agent's pod or what KUBECONFIG names
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
 
     /// Name of the Node whose pods are here; the host's name by default
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     node: Option<String>,
 
     /// What happens at interfaces that lead to no known pod
@@ -127,6 +134,7 @@ enum Error {
 fn run(arguments: Arguments) -> Result<(), Error> {
     let Arguments {
         manifests,
+        kubeconfig,
         node,
         unknown_endpoints,
         pin_dir,
@@ -160,7 +168,11 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         Some("off") => Target::Off,
         _ => Target::File(flow_log),
     };
-    let config = DaemonConfig { node, manifests, flow_log };
+    let source = match manifests {
+        Some(folder) => Origin::Manifests(folder),
+        None => Origin::Kubernetes(Access { kubeconfig }),
+    };
+    let config = DaemonConfig { node, source, flow_log };
     // One thread: attaching goes by the network namespace of the thread.
     let runtime =
         runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;

@@ -2,14 +2,20 @@
 
 use std::{error::Error, time::Duration};
 
-use policy_core::{fault::Fault, model::ObjectName};
-use policy_manifest::Manifests;
+use policy_core::{
+    fault::Fault,
+    model::{ObjectName, Snapshot},
+};
+use policy_manifest::{ManifestError, Manifests};
 use tracing::{debug, error, info, warn};
 
 use crate::{
     dataplane::DropsError,
     node::{NodeError, Reconciled},
-    source::files::FilesError,
+    source::{
+        files::FilesError,
+        kubernetes::{Kind, WatchError},
+    },
 };
 
 /// Remembers what was told.
@@ -56,6 +62,25 @@ pub(super) fn input(manifests: &Manifests) {
     for ignored in &manifests.ignored {
         debug!("{ignored}");
     }
+}
+
+/// The first list of every kind.
+pub(super) fn complete(snapshot: &Snapshot) {
+    let (pods, policies) = (snapshot.pods.len(), snapshot.policies.len());
+    info!(pods, policies, "the cluster is known");
+}
+
+/// An object of which not everything is understood.
+pub(super) fn illegible(errors: &[ManifestError]) {
+    for error in errors {
+        error!("an object is taken in its closed reading: {error}");
+    }
+}
+
+/// A watch that is broken.
+pub(super) fn watch(kind: Kind, error: &WatchError, is_complete: bool) {
+    let stays = if is_complete { "the last good state stays" } else { "nothing is enforced yet" };
+    warn!(%kind, "cannot watch, {stays}: {}", chain(error));
 }
 
 /// Manifests that are not.

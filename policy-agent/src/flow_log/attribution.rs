@@ -1,26 +1,28 @@
 //! Who is at an address or an interface, and which policies isolate.
 
-use std::{
-    collections::BTreeMap,
-    net::IpAddr,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use policy_common::endpoint::Endpoint;
 use policy_core::{
     desired::{Desired, DesiredEndpoint, Isolation},
     model::{Annotations, Direction, ObjectName, Pod, Snapshot},
+    owner::Owners,
 };
 
-/// What drop records are told by; as good as the state it was made of.
+use crate::node::Node;
+
+/// Pods of a node, as they are under control; as good as the state it was made of.
 #[derive(Clone, Debug, Default)]
-pub struct Attribution {
-    node: String,
-    snapshot: Arc<Snapshot>,
-    /// Pods of the node, by the index of their interface.
-    endpoints: BTreeMap<u32, Local>,
-    /// Pods of the cluster, by address; not before somebody asks.
-    addresses: OnceLock<BTreeMap<IpAddr, ObjectName>>,
+pub struct Locals(BTreeMap<u32, Local>);
+
+/// What drop records are told by.
+#[derive(Clone, Copy, Debug)]
+pub struct Attribution<'a> {
+    /// Name of the node.
+    pub(super) node: &'a str,
+    snapshot: &'a Snapshot,
+    owners: &'a Owners,
+    locals: &'a Locals,
 }
 
 /// A pod of the node.
@@ -32,15 +34,10 @@ struct Local {
     egress: Vec<ObjectName>,
 }
 
-impl Attribution {
+impl Locals {
     /// Puts together what is known.
     #[must_use]
-    pub fn new(
-        node: &str,
-        snapshot: Arc<Snapshot>,
-        desired: &Desired,
-        endpoints: &BTreeMap<u32, Endpoint>,
-    ) -> Self {
+    pub fn new(desired: &Desired, endpoints: &BTreeMap<u32, Endpoint>) -> Self {
         let mut pods = BTreeMap::new();
         for (name, endpoint) in &desired.endpoints {
             pods.extend(endpoint.addresses.iter().map(|address| (*address, (name, endpoint))));
@@ -50,28 +47,25 @@ impl Attribution {
             let (name, pod) = addresses.iter().find_map(|address| pods.get(address))?;
             Some((endpoint.ifindex, Local::new(name, pod)))
         };
-        let endpoints = endpoints.values().filter_map(local).collect();
-        Self { node: node.to_owned(), snapshot, endpoints, addresses: OnceLock::new() }
+        Self(endpoints.values().filter_map(local).collect())
     }
+}
 
-    /// The node's name.
-    pub(super) fn node(&self) -> &str {
-        &self.node
+impl<'a> Attribution<'a> {
+    /// What a node knows.
+    #[must_use]
+    pub fn new(node: &'a Node, locals: &'a Locals) -> Self {
+        Self { node: node.name(), snapshot: node.snapshot(), owners: node.owners(), locals }
     }
 
     /// The pod at an interface.
-    pub(super) fn endpoint(&self, ifindex: u32) -> Option<(&ObjectName, &Pod)> {
-        self.pod(&self.endpoints.get(&ifindex)?.name)
+    pub(super) fn endpoint(&self, ifindex: u32) -> Option<(&'a ObjectName, &'a Pod)> {
+        self.pod(&self.locals.0.get(&ifindex)?.name)
     }
 
     /// The pod with an address.
-    pub(super) fn peer(&self, address: IpAddr) -> Option<(&ObjectName, &Pod)> {
-        let addresses = self.addresses.get_or_init(|| {
-            let pods = self.snapshot.pods.iter().filter(|(_, pod)| pod.is_subject());
-            pods.flat_map(|(name, pod)| pod.usable_addresses().map(|ip| (ip, name.clone())))
-                .collect()
-        });
-        self.pod(addresses.get(&address)?)
+    pub(super) fn peer(&self, address: IpAddr) -> Option<(&'a ObjectName, &'a Pod)> {
+        self.pod(self.owners.of(address)?)
     }
 
     /// Policies that isolate the pod at an interface in a direction, and their annotations.
@@ -79,26 +73,26 @@ impl Attribution {
         &self,
         ifindex: u32,
         direction: Direction,
-    ) -> impl Iterator<Item = (&ObjectName, Option<&Annotations>)> {
-        let local = self.endpoints.get(&ifindex);
+    ) -> impl Iterator<Item = (&'a ObjectName, Option<&'a Annotations>)> {
+        let local = self.locals.0.get(&ifindex);
         let policies = local.map_or(&[][..], |local| match direction {
             Direction::Ingress => &local.ingress,
             Direction::Egress => &local.egress,
         });
-        policies.iter().map(|name| (name, self.annotations(name)))
+        let snapshot = self.snapshot;
+        policies.iter().map(move |name| (name, annotations(snapshot, name)))
     }
 
-    fn pod(&self, name: &ObjectName) -> Option<(&ObjectName, &Pod)> {
+    fn pod(&self, name: &ObjectName) -> Option<(&'a ObjectName, &'a Pod)> {
         self.snapshot.pods.get_key_value(name)
     }
+}
 
-    fn annotations(&self, policy: &ObjectName) -> Option<&Annotations> {
-        let Snapshot { policies, cluster_policies, .. } = &*self.snapshot;
-        if policy.namespace.is_empty() {
-            cluster_policies.get(&policy.name).map(|policy| &policy.annotations)
-        } else {
-            policies.get(policy).map(|policy| &policy.annotations)
-        }
+fn annotations<'a>(snapshot: &'a Snapshot, policy: &ObjectName) -> Option<&'a Annotations> {
+    if policy.namespace.is_empty() {
+        snapshot.cluster_policies.get(&policy.name).map(|policy| &policy.annotations)
+    } else {
+        snapshot.policies.get(policy).map(|policy| &policy.annotations)
     }
 }
 

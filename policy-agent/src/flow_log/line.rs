@@ -82,7 +82,7 @@ struct Policy<'a> {
 }
 
 /// Tells a record.
-pub(super) fn of<'a>(record: &DropRecord, attribution: &'a Attribution) -> Line<'a> {
+pub(super) fn of<'a>(record: &DropRecord, attribution: &Attribution<'a>) -> Line<'a> {
     let egress = record.direction == Direction::Egress as u8;
     let direction = if egress { Direction::Egress } else { Direction::Ingress };
     let is_ip = matches!(record.ether_type, IPV4 | IPV6);
@@ -96,7 +96,7 @@ pub(super) fn of<'a>(record: &DropRecord, attribution: &'a Attribution) -> Line<
     let policies = attribution.policies(record.ifindex, direction);
     Line {
         time: wall_clock(record.time).to_string(),
-        node: attribution.node(),
+        node: attribution.node,
         verdict: "drop",
         reason: Reason::from_number(record.reason).map_or("unknown", Reason::name),
         direction: if egress { "egress" } else { "ingress" },

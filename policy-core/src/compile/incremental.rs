@@ -238,7 +238,8 @@ impl Compiler {
         let old = put(&mut self.snapshot.nodes, name.to_owned(), node).unwrap_or_default();
         let gone = Node::default();
         let new = self.snapshot.nodes.get(name).unwrap_or(&gone);
-        let at = |node: &Node| (node.addresses.clone(), node.pod_cidrs.clone());
+        let at =
+            |node: &Node| (node.addresses.clone(), node.pod_cidrs.clone(), node.interfaces.clone());
         touched.nodes = at(&old) != at(new);
         if (&old.labels, &old.addresses) != (&new.labels, &new.addresses) {
             let policies = self.snapshot.cluster_policies.iter();

@@ -9,7 +9,8 @@ use std::{
 use crate::{
     desired::Frontend,
     model::{
-        EndpointSlice, Family, ObjectName, Protocol, Service, ServicePort, SliceEndpoint, Snapshot,
+        EndpointSlice, Family, Node, ObjectName, Protocol, Service, ServicePort, SliceEndpoint,
+        Snapshot,
     },
 };
 
@@ -62,7 +63,7 @@ impl<'a> Slices<'a> {
 /// Addresses at which kube-proxy answers for node ports: those of nodes, and what is known of
 /// their bridges and tunnels.
 fn node_addresses(snapshot: &Snapshot) -> BTreeSet<IpAddr> {
-    let named = snapshot.nodes.values().flat_map(|node| node.addresses.iter().copied());
+    let named = snapshot.nodes.values().flat_map(Node::own_addresses);
     named.chain(snapshot.gateways()).collect()
 }
 

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     desired::{Desired, DesiredEndpoint, Isolation, NodeKind},
     fault::Fault,
-    model::{ObjectName, Pod, Snapshot},
+    model::{Node, ObjectName, Pod, Snapshot},
 };
 
 use super::{
@@ -257,7 +257,7 @@ impl State {
         let free = self.gateways.iter().filter(|address| !self.identities.is_pods(**address));
         let of_others: BTreeSet<IpAddr> = of_others.chain(free.copied()).collect();
         let own = own.and_then(|own| snapshot.nodes.get(own));
-        let own = own.into_iter().flat_map(|node| node.addresses.iter().copied());
+        let own = own.into_iter().flat_map(Node::own_addresses);
         let own = own.map(|address| (address, NodeKind::Own));
         let all = of_others.into_iter().map(|address| (address, NodeKind::Other));
         let all: BTreeMap<_, _> = all.chain(own).collect();

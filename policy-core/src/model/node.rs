@@ -18,9 +18,16 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// `spec.podCIDRs`.
     pub pod_cidrs: Vec<IpNetwork>,
+    /// Addresses of its interfaces, where its own agent asked: bridges and tunnels are among them.
+    pub interfaces: Vec<IpAddr>,
 }
 
 impl Node {
+    /// Addresses that are known to be its own: those of the API, and those of its interfaces.
+    pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.addresses.iter().chain(&self.interfaces).copied()
+    }
+
     /// The first two addresses of each block of its pods, which its tunnel and its bridge have.
     ///
     /// That is how host-local IPAM and its users count; no API says it.

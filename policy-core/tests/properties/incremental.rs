@@ -72,10 +72,12 @@ fn cluster() -> impl Strategy<Value = Snapshot> {
     let blocks = vec(select(vec!["10.0.0.0/30", "10.0.0.4/31", "fd00::/64", "10.9.0.0/24"]), 0..2);
     let addresses = vec(select(vec!["192.168.0.2", "203.0.113.1", "10.0.0.9", "fd00::9"]), 0..3);
     let labels = select(vec!["x", "y"]);
-    let node = (blocks, addresses, labels).prop_map(|(blocks, addresses, team)| Node {
+    let own = option::of(select(vec!["10.0.0.1", "192.168.0.9", "fd00::1"]));
+    let node = (blocks, addresses, labels, own).prop_map(|(blocks, addresses, team, own)| Node {
         labels: [("team".to_owned(), team.to_owned())].into(),
         addresses: addresses.into_iter().map(generate::ip).collect(),
         pod_cidrs: blocks.into_iter().map(|block| block.parse().expect("a block")).collect(),
+        interfaces: own.into_iter().map(generate::ip).collect(),
     });
     let port = option::of(select(vec![443_u16, 30080]));
     let external = option::of(select(vec!["10.96.0.1", "203.0.113.1", "10.0.0.2"]));

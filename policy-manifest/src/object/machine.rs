@@ -18,6 +18,7 @@ pub(super) fn node(object: &Map<'_>) -> Node {
         labels: metadata::labels(object),
         addresses: addresses(object),
         pod_cidrs: object.map("spec").map(|spec| pod_cidrs(&spec)).unwrap_or_default(),
+        interfaces: Vec::new(),
     }
 }
 

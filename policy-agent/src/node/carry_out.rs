@@ -1,0 +1,81 @@
+//! Steps of a plan, carried out one after the other.
+
+use std::collections::BTreeSet;
+
+use policy_core::{adopt, desired::NodeKind, plan::Step};
+
+use super::{Node, NodeError};
+
+impl Node {
+    /// Carries out steps. An interface of a new pod that cannot be attached to holds up no other:
+    /// the first such failure is returned when all else is done.
+    pub(super) async fn carry_out(
+        &mut self,
+        steps: &[Step],
+    ) -> Result<Option<NodeError>, NodeError> {
+        let mut held_back = None;
+        let put = |step: &Step| matches!(step, Step::PutContent { .. });
+        for steps in steps.chunk_by(|one, next| put(one) && put(next)) {
+            if let [Step::PutContent { .. }, _, ..] = steps {
+                self.put_contents(steps)?;
+                continue;
+            }
+            let [step] = steps else { continue };
+            if let Err(source) = self.dataplane.apply(step) {
+                let (step, source) = (Box::new(step.clone()), Box::new(source));
+                let error = NodeError::Step { step, source };
+                if !self.is_newcomer(&error) {
+                    return Err(error);
+                }
+                held_back.get_or_insert(error);
+                continue;
+            }
+            self.actual.apply(step);
+            if let Step::AdoptFlows { interfaces } = step {
+                self.adopt_flows(interfaces).await;
+            }
+        }
+        Ok(held_back)
+    }
+
+    /// Carries out steps that put contents.
+    fn put_contents(&mut self, steps: &[Step]) -> Result<(), NodeError> {
+        let contents = steps.iter().filter_map(|step| {
+            let Step::PutContent { content, entries } = step else { return None };
+            Some((*content, entries.as_slice()))
+        });
+        let put = self.dataplane.put_contents(contents);
+        let count = steps.len();
+        put.map_err(|source| NodeError::Contents { count, source: Box::new(source) })?;
+        for step in steps {
+            self.actual.apply(step);
+        }
+        Ok(())
+    }
+
+    fn is_newcomer(&self, error: &NodeError) -> bool {
+        let NodeError::Step { step, .. } = error else { return false };
+        matches!(&**step, Step::PutEndpoint(new) if !self.actual.endpoints().contains_key(&new.ifindex))
+    }
+
+    /// Writes what connection tracking knows of pods that are about to be isolated. Where it cannot
+    /// be asked, they are isolated all the same.
+    async fn adopt_flows(&mut self, interfaces: &BTreeSet<u32>) {
+        let connections = match self.connections.list().await {
+            Ok(connections) => connections,
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "connections from before are not known");
+                return;
+            }
+        };
+        let own = self.actual.node_addresses();
+        let own = own.filter_map(|(address, kind)| (kind == NodeKind::Own).then_some(address));
+        let endpoints = self.actual.endpoints();
+        let flows = adopt::flows(&connections, interfaces, endpoints, &own.collect());
+        if let Err(error) = self.dataplane.adopt_flows(&flows) {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "not all connections from before are recorded");
+        }
+    }
+}
