@@ -9,6 +9,8 @@ mod command;
 mod demo;
 mod flap;
 mod fuzz;
+mod image;
+mod manifests;
 mod test;
 mod tidy;
 
@@ -85,6 +87,13 @@ Takes about a quarter of an hour on two CPUs, and all of both.")]
         #[command(subcommand)]
         target: bench::Target,
     },
+    /// Build an image of the agent, target/image.tar, without a container engine
+    #[command(after_help = "Examples:
+  cargo xtask image && kind load image-archive target/image.tar
+  cargo xtask image && ctr -n k8s.io images import target/image.tar")]
+    Image,
+    /// Render manifests/install.yaml from manifests/base
+    Manifests,
     /// Check the conventions that the compiler and clippy do not
     Tidy,
 }
@@ -116,6 +125,8 @@ fn run(verb: Verb) -> Result<()> {
             flap::run(options)
         }
         Verb::Bench { target } => bench::run(target),
+        Verb::Image => image::build().map(drop),
+        Verb::Manifests => manifests::write(),
         Verb::Tidy => tidy::run(),
     }
 }

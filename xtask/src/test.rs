@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::bootstrap::{self, Purpose, packages, tools};
 use crate::command::{cargo, command, run};
-use crate::{bpf, tidy};
+use crate::{bpf, manifests, tidy};
 
 /// Runs the checks in order and stops at the first that fails.
 ///
@@ -22,6 +22,7 @@ pub(crate) fn run_all(fast: bool) -> Result<()> {
     let compiler = step("bootstrap", || bootstrap::run(purpose))?;
     step("formatting", || run(cargo().args(["fmt", "--all", "--check"])))?;
     step("tidy", tidy::run)?;
+    step("manifests", manifests::check)?;
     if !fast {
         step("spelling", || run(command(tools::TYPOS.ensure()?).args(["--config", "typos.toml"])))?;
         step("licences and sources", deny)?;

@@ -1,0 +1,43 @@
+//! `cargo xtask manifests`: renders `manifests/install.yaml` from the kustomize base.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::command::workspace;
+
+/// Files of the base, in the order in which an API server wants them.
+const BASE: [&str; 3] = ["namespace.yaml", "rbac.yaml", "daemonset.yaml"];
+const INSTALL: &str = "manifests/install.yaml";
+
+/// Writes the file that `kubectl apply -f` takes.
+pub(crate) fn write() -> Result<()> {
+    let path = workspace().join(INSTALL);
+    fs::write(&path, rendered()?).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Fails where the file is not what the base says.
+pub(crate) fn check() -> Result<()> {
+    let path = workspace().join(INSTALL);
+    let found =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(
+        found == rendered()?,
+        "{INSTALL} is not what manifests/base says: cargo xtask manifests"
+    );
+    Ok(())
+}
+
+fn rendered() -> Result<String> {
+    let folder = workspace().join("manifests/base");
+    let list = fs::read_to_string(folder.join("kustomization.yaml"))?;
+    let mut parts = Vec::new();
+    for name in BASE {
+        ensure!(list.contains(&format!("- {name}\n")), "kustomization.yaml does not name {name}");
+        let path = folder.join(name);
+        let part =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        parts.push(part);
+    }
+    Ok(parts.join("---\n"))
+}
