@@ -26,7 +26,7 @@ Examples:
   policyctl diff -f policy.yaml
       what would open and close in the cluster if these policies and namespaces were applied
 
-Compared are the pods that both sides have, hosts, and addresses in and beside the blocks that
+Compared are the pods that both sides have, Services at their ports, hosts, and addresses in and beside the blocks that
 policies name, at every port that a pod declares or a policy names, and at one that nothing names.
 
 Exit codes:

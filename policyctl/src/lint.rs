@@ -6,7 +6,11 @@ mod sarif;
 use std::fmt::Write;
 
 use clap::{Args, ValueEnum};
-use policy_cli::{exit, input, terminal};
+use policy_cli::{
+    exit,
+    input::{self, InputError},
+    terminal,
+};
 use policy_core::lint::{self, Level, RULES, Rule};
 use policy_core::model::Pod;
 
@@ -98,7 +102,16 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
         output::print(&explain(code)?)?;
         return Ok(exit::FINE);
     }
-    let origin = arguments.origin.read()?;
+    let origin = match arguments.origin.read() {
+        Err(Error::Input(InputError::Manifests(errors))) if report::are_findings(&errors) => {
+            // What the API server refuses has no other meaning to look at.
+            let note = "nothing else is checked before these are mended";
+            terminal::notes(&[note.to_owned()]);
+            let located: Vec<Located> = errors.iter().map(Located::refused).collect();
+            return answer(arguments, &located);
+        }
+        other => other?,
+    };
     let scope = arguments.scope.of(&origin);
     let manifests = &origin.manifests;
     terminal::notes(&input::notes(manifests));
@@ -111,12 +124,17 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     let mut located: Vec<Located> =
         findings.iter().map(|finding| Located::new(finding, &origin)).collect();
     located.sort_by(|a, b| a.place.cmp(&b.place));
+    answer(arguments, &located)
+}
+
+/// Prints findings in their places; the exit code.
+fn answer(arguments: &Arguments, located: &[Located]) -> Result<u8, Error> {
     match arguments.output {
-        Format::Text => output::print(&report::text(&located, terminal::style().colour))?,
-        Format::Json => output::print(&output::json(&report::Document { findings: &located })?)?,
-        Format::Sarif => output::print(&output::json(&sarif::log(&located))?)?,
+        Format::Text => output::print(&report::text(located, terminal::style().colour))?,
+        Format::Json => output::print(&output::json(&report::Document { findings: located })?)?,
+        Format::Sarif => output::print(&output::json(&sarif::log(located))?)?,
     }
-    let denied = findings.iter().any(|finding| arguments.deny.denies(finding.level));
+    let denied = located.iter().any(|finding| arguments.deny.denies(finding.level));
     Ok(if denied { exit::FINDINGS } else { exit::FINE })
 }
 

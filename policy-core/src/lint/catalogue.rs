@@ -82,7 +82,7 @@ pub const RULES: &[Rule] = &[
         name: "except-outside-block",
         summary: "an except outside of its block",
         explanation: "An except only subtracts from its own block, and never denies what another peer, rule or policy allows. \
-            The API server refuses one that lies outside, and so does reading it from a file.",
+            The API server refuses one that lies outside, so nothing else of such manifests is checked.",
         check: never::excepts,
     },
     Rule {

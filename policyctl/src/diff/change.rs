@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use policy_core::model::Direction;
-use policy_manifest::Manifests;
+use policy_manifest::{End, Manifests};
 use policy_probe::{Outcome, Probe, Row, Selection, choose};
 use serde::Serialize;
 
@@ -93,9 +93,29 @@ fn rows(side: &Manifests, old: &Manifests, new: &Manifests) -> Vec<Row> {
         let selection = Selection { from, to, ports: ports.clone() };
         probes.extend(choose(side, &selection, None).unwrap_or_default());
     }
+    probes.extend(to_services(side, old, new, &ends, &touched));
     probes.sort();
     probes.dedup();
     truth::of(&side.snapshot, &probes).table.probes
+}
+
+/// Probes of Services at their own ports: from pods whose egress may differ, or, as any pod may be
+/// behind a Service, from every pod where the ingress of some may.
+fn to_services(
+    side: &Manifests,
+    old: &Manifests,
+    new: &Manifests,
+    ends: &[End],
+    touched: &dyn Fn(Direction) -> Vec<End>,
+) -> Vec<Probe> {
+    let every = !touched(Direction::Ingress).is_empty();
+    let mut from = if every { ends.to_vec() } else { touched(Direction::Egress) };
+    from.retain(|end| matches!(end, End::Pod(_)));
+    let to = ends::services(&old.snapshot, &new.snapshot);
+    if from.is_empty() || to.is_empty() {
+        return Vec::new();
+    }
+    choose(side, &Selection { from, to, ports: Vec::new() }, None).unwrap_or_default()
 }
 
 fn key(row: &Row) -> Key {

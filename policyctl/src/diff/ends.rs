@@ -57,6 +57,16 @@ pub(super) fn common(old: &Manifests, new: &Manifests) -> Vec<End> {
         .collect()
 }
 
+/// Services that both sides have, and that can be reached by an address.
+pub(super) fn services(old: &Snapshot, new: &Snapshot) -> Vec<End> {
+    let reachable = |side: &Snapshot, name: &ObjectName| {
+        let service = side.services.get(name);
+        service.is_some_and(|one| !one.cluster_ips.is_empty() && !one.ports.is_empty())
+    };
+    let both = old.services.keys().filter(|name| reachable(old, name) && reachable(new, name));
+    both.map(|name| End::Service(name.clone())).collect()
+}
+
 /// Blocks and excepts that policies name.
 fn blocks(snapshot: &Snapshot) -> impl Iterator<Item = IpNetwork> {
     let rules =

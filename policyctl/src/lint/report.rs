@@ -3,10 +3,13 @@
 use std::fmt::Write;
 
 use policy_core::lint::{Finding, Level, RULES};
-use policy_manifest::Place;
+use policy_manifest::{ManifestError, Place, Problem};
 use serde::Serialize;
 
 use crate::origin::Origin;
+
+/// Code of the rule that the reader of manifests knows, too.
+const EXCEPT_OUTSIDE: &str = "NP009";
 
 /// All that is printed.
 #[derive(Debug, Serialize)]
@@ -20,7 +23,8 @@ pub(super) struct Located {
     pub(super) code: &'static str,
     pub(super) name: &'static str,
     /// `error`, `warning` or `note`.
-    pub(super) level: String,
+    #[serde(serialize_with = "word")]
+    pub(super) level: Level,
     pub(super) kind: &'static str,
     pub(super) object: String,
     pub(super) field: String,
@@ -42,7 +46,7 @@ impl Located {
         Self {
             code,
             name: rule.map(|rule| rule.name).unwrap_or_default(),
-            level: level.to_string(),
+            level: *level,
             kind,
             object: object.clone(),
             field: field.clone(),
@@ -56,6 +60,35 @@ impl Located {
             cluster: origin.cluster.clone(),
         }
     }
+
+    /// NP009, which the reader finds: the API server refuses such a policy.
+    pub(super) fn refused(error: &ManifestError) -> Self {
+        let rule = RULES.iter().find(|rule| rule.code == EXCEPT_OUTSIDE);
+        let object = error.object.split_once(' ').map_or("", |(_, object)| object);
+        Self {
+            code: EXCEPT_OUTSIDE,
+            name: rule.map(|rule| rule.name).unwrap_or_default(),
+            level: Level::Error,
+            kind: "NetworkPolicy",
+            object: object.to_owned(),
+            field: error.field.clone(),
+            message: error.problem.to_string(),
+            suggestion: "remove it, or widen the block; the API server refuses the policy"
+                .to_owned(),
+            place: Some(error.place.clone()),
+            cluster: None,
+        }
+    }
+}
+
+/// Whether errors of the reader are what a rule finds, so that they can be told as findings.
+pub(super) fn are_findings(errors: &[ManifestError]) -> bool {
+    errors.iter().all(|error| matches!(error.problem, Problem::ExceptOutside { .. }))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn word<S: serde::Serializer>(level: &Level, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(level)
 }
 
 #[expect(clippy::ref_option, reason = "serde's signature")]
@@ -83,12 +116,11 @@ pub(super) fn text(findings: &[Located], colour: bool) -> String {
         let place = place.or_else(|| finding.cluster.clone());
         let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
         let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
-        let level = paint(level, code, colour);
+        let level = paint(*level, code, colour);
         let _ = writeln!(out, "{place}{level}: {kind} {object}: {field}{message}");
         let _ = writeln!(out, "    {suggestion}");
     }
-    let count =
-        |level: Level| findings.iter().filter(|finding| finding.level == level.to_string()).count();
+    let count = |level: Level| findings.iter().filter(|finding| finding.level == level).count();
     let _ = writeln!(
         out,
         "{} errors, {} warnings, {} notes",
@@ -99,11 +131,11 @@ pub(super) fn text(findings: &[Located], colour: bool) -> String {
     out
 }
 
-fn paint(level: &str, code: &str, colour: bool) -> String {
+fn paint(level: Level, code: &str, colour: bool) -> String {
     let number = match level {
-        "error" => 31,
-        "warning" => 33,
-        _ => 36,
+        Level::Error => 31,
+        Level::Warning => 33,
+        Level::Note => 36,
     };
     if colour {
         format!("\u{1b}[{number}m{level}[{code}]\u{1b}[0m")

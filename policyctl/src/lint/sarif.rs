@@ -48,7 +48,7 @@ fn result(finding: &Located) -> Value {
     json!({
         "ruleId": code,
         "ruleIndex": RULES.iter().position(|rule| rule.code == *code),
-        "level": level,
+        "level": level.to_string(),
         "message": {"text": format!("{kind} {object}: {message}; {suggestion}")},
         "locations": locations,
     })

@@ -91,3 +91,30 @@ fn two_sets_are_needed() -> io::Result<()> {
     assert!(!answer(&output).contains("10250"), "{}", told(&output));
     Ok(())
 }
+
+#[test]
+fn services_are_compared_at_their_ports() -> io::Result<()> {
+    const SERVICE: &str = "---\napiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: ns}\nspec: {clusterIP: 10.96.0.1, selector: {app: b}, ports: [{port: 8000, targetPort: 80}]}\n";
+    const EGRESS: &str = "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: e, namespace: ns}\nspec: {podSelector: {matchLabels: {app: a}}, policyTypes: [Egress], egress: [TO]}\n";
+    const OPEN: &str = "{to: [{podSelector: {matchLabels: {app: b}}}], ports: [{port: 80}]}";
+    let all =
+        |rules: &str, to: &str| PODS.replace("RULES", rules) + SERVICE + &EGRESS.replace("TO", to);
+    #[rustfmt::skip]
+    let cases = [
+        ("by ingress of a backend",  all("", OPEN),    all("{}", OPEN),    "opened ns/a -> service/ns/s 8000/TCP IPv4"),
+        ("by egress to it",          all("{}", ""),    all("{}", OPEN),    "opened ns/a -> service/ns/s 8000/TCP IPv4"),
+        ("shut again",               all("{}", OPEN),  all("{}", ""),      "closed ns/a -> service/ns/s 8000/TCP IPv4"),
+    ];
+    for (claim, old, new, part) in cases {
+        println!("{claim}");
+        let folder = tempfile::tempdir()?;
+        let path = |name: &str, text: String| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).map(|()| path.display().to_string())
+        };
+        let (old, new) = (path("old.yaml", old)?, path("new.yaml", new)?);
+        let output = policyctl(&["diff", "--old", &old, "--new", &new]).output()?;
+        assert_answers(&output, &[part]);
+    }
+    Ok(())
+}

@@ -4,7 +4,7 @@ use std::io;
 
 use serde_json::Value;
 
-use crate::program::{assert_answers, assert_code, policyctl, policyctl_on, told};
+use crate::program::{answer, assert_answers, assert_code, policyctl, policyctl_on, told};
 
 /// A policy whose egress rules are not in force (NP012, an error), in a namespace that it isolates
 /// only in part (NP014, a note).
@@ -86,5 +86,34 @@ fn a_code_is_explained() -> io::Result<()> {
     assert_code(&output, 2);
     assert!(told(&output).contains("NP001"), "{}", told(&output));
     assert_code(&policyctl(&["lint"]).output()?, 2);
+    Ok(())
+}
+
+#[test]
+fn np009_what_the_api_server_refuses_is_found_in_its_place() -> io::Result<()> {
+    const POLICY: &str = "\
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: p, namespace: ns}
+spec: {podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/24, except: [EXCEPT]}}]}]}
+";
+    let outside = POLICY.replace("EXCEPT", "10.0.1.0/28");
+    let output = policyctl_on(&outside, &["lint"])?;
+    assert_code(&output, 1);
+    assert_answers(
+        &output,
+        &[
+            "-:4:82: error[NP009]: NetworkPolicy ns/p: spec.ingress[0].from[0].ipBlock.except[0]: ",
+            "1 errors",
+        ],
+    );
+    let output = policyctl_on(&outside, &["lint", "-o", "sarif"])?;
+    assert_answers(&output, &["\"ruleId\": \"NP009\"", "\"startLine\": 4"]);
+    assert_code(&policyctl_on(&outside, &["lint", "--deny", "never"])?, 0);
+    let output = policyctl_on(&POLICY.replace("EXCEPT", "10.0.0.0/28"), &["lint"])?;
+    assert!(!answer(&output).contains("NP009"), "{}", told(&output));
+    // What is wrong beside it is no finding.
+    let broken = outside.replace("podSelector: {}", "podSelector: 5");
+    assert_code(&policyctl_on(&broken, &["lint"])?, 2);
     Ok(())
 }

@@ -152,3 +152,23 @@ fn kubectl_finds_the_same_program() -> io::Result<()> {
     assert_code(&output, 0);
     Ok(())
 }
+
+#[test]
+fn an_error_has_one_heading() -> io::Result<()> {
+    #[rustfmt::skip]
+    let cases: [&[&str]; 6] = [
+        &["simulate", "-f", "/nowhere"],
+        &["simulate", "-f", "Cargo.toml"],
+        &["simulate", "-f", "examples/tiers.yaml", "--port", "x"],
+        &["simulate", "-f", "examples/tiers.yaml", "--from", "shop/wed"],
+        &["diff", "--old", "/nowhere", "--new", "/nowhere"],
+        &["man", "dance"],
+    ];
+    for arguments in cases {
+        let output = policyctl(arguments).output()?;
+        assert_code(&output, 2);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(told.matches("error:").count(), 1, "{arguments:?}: {told}");
+    }
+    Ok(())
+}
