@@ -8,6 +8,7 @@
 mod behind;
 mod block;
 mod content;
+mod cover;
 mod force;
 mod frontend;
 mod grant;

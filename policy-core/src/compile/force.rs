@@ -94,11 +94,13 @@ impl Force {
 
     /// Joins the blocks of rules that come to the same; tells which numbers take whose place.
     pub(super) fn merge(&mut self, subjects: &[&Selected]) -> BTreeMap<PolicyId, PolicyId> {
-        let policies: Vec<&CompiledPolicy> = self.all.values().map(|one| &*one.policy).collect();
+        // In the order of names, which is the same however they came into force.
+        let ids: Vec<PolicyId> = self.by_name.values().copied().collect();
+        let policies: Vec<&CompiledPolicy> = ids.iter().map(|id| &*self.all[id].policy).collect();
         if !merge::is_needed(&policies) {
             return BTreeMap::new();
         }
-        let index: BTreeMap<PolicyId, usize> = self.all.keys().copied().zip(0..).collect();
+        let index: BTreeMap<PolicyId, usize> = ids.iter().copied().zip(0..).collect();
         let selected: Vec<_> = subjects
             .iter()
             .map(|both| {
@@ -108,7 +110,6 @@ impl Force {
             .collect();
         let mut joined: Vec<CompiledPolicy> = policies.into_iter().cloned().collect();
         merge::blocks(&mut joined, &selected);
-        let ids: Vec<PolicyId> = self.all.keys().copied().collect();
         let mut replaced = BTreeMap::new();
         for (id, policy) in ids.into_iter().zip(joined) {
             if *self.all[&id].policy == policy {

@@ -169,17 +169,21 @@ fn grants<'a>(
     let mut isolated = false;
     for policy in policies {
         isolated |= policy.stage == Stage::NetworkPolicy;
-        for rule in policy.rules(direction) {
+        let granted = policy
+            .rules(direction)
+            .iter()
+            .flat_map(|rule| rule.grants().map(move |(list, ports)| (rule.action, list, ports)));
+        for (action, list, ports) in granted {
             let ports = match direction {
-                Direction::Egress => rule.ports.clone(),
+                Direction::Egress => ports.clone(),
                 Direction::Ingress => RulePorts {
-                    numbers: rule.ports.resolve(&rule.ports.names_on(subject)),
+                    numbers: ports.resolve(&ports.names_on(subject)),
                     names: BTreeSet::new(),
                 },
             };
             // Every list of a rule in force has its number; one without would match nobody.
-            let list = rule.list().and_then(|list| lists.id(list));
-            let (stage, action, all) = (policy.stage, rule.action, rule.peers.is_none());
+            let (all, list) = (list.is_none(), list.and_then(|list| lists.id(list)));
+            let stage = policy.stage;
             let ordered = match stage {
                 Stage::Admin => &mut admin,
                 Stage::Baseline => &mut baseline,

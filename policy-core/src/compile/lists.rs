@@ -1,6 +1,9 @@
 //! The distinct peer lists of the rules in force, and how often each is used.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::model::Direction;
 
@@ -57,7 +60,11 @@ impl Lists {
     pub(super) fn acquire(&mut self, policy: &mut CompiledPolicy, changes: &mut ListChanges) {
         for direction in [Direction::Ingress, Direction::Egress] {
             for rule in policy.rules_mut(direction) {
-                if let Some(list) = rule.joined.as_mut().or(rule.peers.as_mut()) {
+                if let Some(joined) = &mut rule.joined {
+                    for one in Arc::make_mut(joined) {
+                        one.peers = self.take(&one.peers, changes);
+                    }
+                } else if let Some(list) = &mut rule.peers {
                     *list = self.take(list, changes);
                 }
                 if direction == Direction::Egress {
@@ -85,7 +92,8 @@ impl Lists {
         for rule in &policy.egress {
             self.forget(rule, changes);
         }
-        for list in policy.ingress.iter().chain(&policy.egress).filter_map(CompiledRule::list) {
+        let rules = policy.ingress.iter().chain(&policy.egress);
+        for list in rules.flat_map(CompiledRule::grants).filter_map(|(list, _)| list) {
             let Some(&id) = self.index.get(list) else { continue };
             let Some(used) = &mut self.all[id as usize] else { continue };
             used.rules -= 1;
@@ -100,36 +108,41 @@ impl Lists {
     }
 
     fn ask(&mut self, rule: &CompiledRule, changes: &mut ListChanges) {
-        let id = rule.list().and_then(|list| self.id(list));
-        self.asking += usize::from(!rule.ports.names.is_empty());
-        for name in &rule.ports.names {
-            let names = match id.and_then(|id| self.all[id as usize].as_mut()) {
-                Some(used) => &mut used.names,
-                None => &mut self.names_for_all,
-            };
-            let count = names.entry(name.clone()).or_default();
-            *count += 1;
-            if *count == 1 {
-                changes.note(id);
+        for (list, ports) in rule.grants() {
+            let id = list.and_then(|list| self.id(list));
+            self.asking += usize::from(!ports.names.is_empty());
+            for name in &ports.names {
+                let count = self.names(id).entry(name.clone()).or_default();
+                *count += 1;
+                if *count == 1 {
+                    changes.note(id);
+                }
             }
         }
     }
 
     fn forget(&mut self, rule: &CompiledRule, changes: &mut ListChanges) {
-        let id = rule.list().and_then(|list| self.id(list));
-        self.asking -= usize::from(!rule.ports.names.is_empty());
-        for name in &rule.ports.names {
-            let names = match id.and_then(|id| self.all[id as usize].as_mut()) {
-                Some(used) => &mut used.names,
-                None => &mut self.names_for_all,
-            };
-            let left = names.get(name).map_or(0, |count| count - 1);
-            if left == 0 {
-                names.remove(name);
-                changes.note(id);
-            } else {
-                names.insert(name.clone(), left);
+        for (list, ports) in rule.grants() {
+            let id = list.and_then(|list| self.id(list));
+            self.asking -= usize::from(!ports.names.is_empty());
+            for name in &ports.names {
+                let names = self.names(id);
+                let left = names.get(name).map_or(0, |count| count - 1);
+                if left == 0 {
+                    names.remove(name);
+                    changes.note(id);
+                } else {
+                    names.insert(name.clone(), left);
+                }
             }
+        }
+    }
+
+    /// How many rules ask for each named port: those with a list, or those without one.
+    fn names(&mut self, id: Option<ListId>) -> &mut BTreeMap<NamedPort, usize> {
+        match id.and_then(|id| self.all.get_mut(id as usize)?.as_mut()) {
+            Some(used) => &mut used.names,
+            None => &mut self.names_for_all,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Rules in the form that the later stages work on; what cannot be expressed becomes a fault.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ipnetwork::IpNetwork;
 
@@ -42,9 +42,19 @@ pub(crate) struct CompiledRule {
     pub(crate) action: Action,
     /// `from` or `to`; `None` means every address (S11).
     pub(crate) peers: Option<PeerList>,
-    /// The list that stands for `peers` in identities, where rules were joined.
-    pub(crate) joined: Option<PeerList>,
+    /// What stands for `peers` and `ports` in tables, where rules were joined; of the others that
+    /// a rule stands for, nothing.
+    pub(crate) joined: Option<Arc<[Joined]>>,
     /// `ports`.
+    pub(crate) ports: RulePorts,
+}
+
+/// What rules that were joined allow to some addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Joined {
+    /// The addresses.
+    pub(crate) peers: PeerList,
+    /// The ports.
     pub(crate) ports: RulePorts,
 }
 
@@ -76,9 +86,12 @@ impl CompiledPolicy {
 }
 
 impl CompiledRule {
-    /// The list that identities know; `None` means every address.
-    pub(super) fn list(&self) -> Option<&PeerList> {
-        self.joined.as_ref().or(self.peers.as_ref())
+    /// Whom it means and at which ports, as tables know it; `None` means every address.
+    pub(super) fn grants(&self) -> impl Iterator<Item = (Option<&PeerList>, &RulePorts)> {
+        let joined = self.joined.as_ref();
+        let alone = joined.is_none().then_some((self.peers.as_ref(), &self.ports));
+        let joined = joined.into_iter().flat_map(|all| all.iter());
+        joined.map(|one| (Some(&one.peers), &one.ports)).chain(alone)
     }
 }
 

@@ -103,6 +103,19 @@ fn policies_that_each_mean_every_address_but_one() {
 }
 
 #[test]
+fn policies_that_each_mean_every_address_but_one_at_a_port_of_their_own() {
+    let count = size(100, 10_000);
+    let port = |n: u32| 1_000 + u16::try_from(n).expect("a port");
+    let rule = |n| Rule {
+        peers: vec![block("0.0.0.0/0", vec![host(n), host(1_000_000)])],
+        ports: vec![range(port(n), port(n))],
+    };
+    let desired = compiled("10,000 policies with ports", &snapshot((0..count).map(rule)));
+    assert!(passes(&desired, host(7), port(8)) && !passes(&desired, host(7), port(7)));
+    assert!(passes(&desired, host(8), port(7)) && !passes(&desired, host(1_000_000), port(7)));
+}
+
+#[test]
 fn blocks_that_each_have_an_except() {
     let count = size(1_000, 100_000);
     let inner = |n: u32| block("0.0.0.0/0", vec![host(n), host(1_000_000)]);
