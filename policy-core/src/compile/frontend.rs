@@ -157,11 +157,8 @@ impl Frontends {
         if addresses.around {
             self.dirty.extend(self.places.keys());
         }
-        for (address, table) in &self.callers {
-            if changed.entries.contains_key(table) {
-                touch(&mut self.dirty, &self.at, *address);
-            }
-        }
+        // What a table grants to a meaning lasts as long as the meaning does, so that a table with
+        // other entries is no further reason to look at what leads back to its callers.
         let dirty = std::mem::take(&mut self.dirty);
         let mut done = FrontendChanges { judged: dirty.len(), ..FrontendChanges::default() };
         for frontend in dirty {

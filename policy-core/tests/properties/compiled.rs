@@ -199,3 +199,15 @@ proptest! {
         prop_assert_eq!(compile(&snapshot, Scope::Cluster), compile(&snapshot.clone(), Scope::Cluster));
     }
 }
+
+proptest! {
+    #![proptest_config(crate::config(5))]
+
+    #[test]
+    fn compiler_and_oracle_agree_where_rules_are_joined(snapshot in generate::crowded()) {
+        let (desired, _) = compile(&snapshot, Scope::Cluster);
+        pods_to_pods(&snapshot, &desired)?;
+        pods_and_strangers(&snapshot, &desired)?;
+        pods_to_services(&snapshot, &desired)?;
+    }
+}

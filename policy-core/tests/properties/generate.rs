@@ -202,6 +202,41 @@ fn policy() -> impl Strategy<Value = NetworkPolicy> {
     )
 }
 
+/// A cluster with so many rules of blocks that these are joined.
+pub(crate) fn crowded() -> impl Strategy<Value = Snapshot> {
+    let blocks = (select(BLOCKS.to_vec()), vec(select(BLOCKS.to_vec()), 1..4));
+    let peer = blocks.prop_map(|(cidr, except)| {
+        let block = |block: &str| block.parse().expect("a block");
+        Peer::Block(IpBlock { cidr: block(cidr), except: except.into_iter().map(block).collect() })
+    });
+    // Few ports, so that not everything passes by some rule.
+    let port = (protocol(), select(PORTS.to_vec()))
+        .prop_map(|(protocol, port)| (protocol, PortSpec::Range { first: port, last: port }));
+    let named = protocol().prop_map(|protocol| (protocol, PortSpec::Named("http".to_owned())));
+    let port =
+        prop_oneof![9 => port, 1 => named].prop_map(|(protocol, port)| Port { protocol, port });
+    let rule = (vec(peer, 1..3), vec(port, 1..2));
+    let policy = (rule, prop::bool::weighted(0.8)).prop_map(|((peers, ports), all)| {
+        let selector = Selector::default();
+        let requirement = Requirement { key: "app".to_owned(), operator: Operator::Exists };
+        let some = Selector { requirements: [requirement].into() };
+        let rules = vec![Rule { peers, ports }];
+        NetworkPolicy {
+            subject: Some(if all { selector } else { some }),
+            policy_types: Some(vec![Direction::Ingress, Direction::Egress]),
+            ingress: rules.clone(),
+            egress: rules,
+            ..NetworkPolicy::default()
+        }
+    });
+    (snapshot(), vec(policy, 60..110)).prop_map(|(mut snapshot, policies)| {
+        for (index, policy) in policies.into_iter().enumerate() {
+            snapshot.policies.insert(ObjectName::new("x", format!("many{index}")), policy);
+        }
+        snapshot
+    })
+}
+
 fn service() -> impl Strategy<Value = (Service, EndpointSlice)> {
     let backend = (1..=PODS, any::<(bool, bool, bool)>());
     let endpoints = vec(backend, 0..4).prop_map(|backends| {

@@ -51,9 +51,11 @@ fn follow(
     to: &Snapshot,
     order: &[Index],
     scope: Scope<'_>,
+    which: fn(&Change) -> bool,
 ) -> Result<(), TestCaseError> {
     let mut compiler = Compiler::new(from.clone(), scope);
     let mut left = changes(from, to);
+    left.retain(which);
     for index in order {
         if left.is_empty() {
             break;
@@ -103,8 +105,23 @@ proptest! {
         order in vec(any::<Index>(), 12),
     ) {
         for scope in [Scope::Node("n1"), Scope::Cluster] {
-            follow(&from, &to, &order, scope)?;
+            follow(&from, &to, &order, scope, |_| true)?;
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(crate::config(6))]
+
+    #[test]
+    fn so_it_does_where_rules_are_joined(
+        from in generate::crowded(), to in generate::crowded(),
+        order in vec(any::<Index>(), 12),
+    ) {
+        follow(&from, &to, &order, Scope::Node("n1"), |_| true)?;
+        // There are far more policies than pods.
+        let of_pods = |change: &Change| matches!(change, Change::Pod(..));
+        follow(&from, &to, &order, Scope::Cluster, of_pods)?;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Egress to Services.
 
 use policy_core::{
-    compile::{Scope, compile},
+    compile::{Change, Compiler, Scope, compile},
     model::{Direction, NetworkPolicy, Protocol, Rule},
 };
 
@@ -237,4 +237,27 @@ fn s46_tunnels_end_at_the_bridges_and_tunnels_of_other_nodes_too() {
     let found: Vec<_> =
         desired.node_addresses.iter().map(|(at, kind)| (at.to_string(), *kind)).collect();
     assert_eq!(found, want.map(|(at, kind)| (at.to_owned(), kind)), "S37: nothing more is own");
+}
+
+#[test]
+fn s39_a_backend_that_comes_later_leads_back_to_its_pod() {
+    let closed = mk_egress("n=1", Vec::new());
+    let mut without = mk_cluster().policy("x/p", closed);
+    let slices = without.0.endpoint_slices.clone();
+    for slice in without.0.endpoint_slices.values_mut() {
+        slice.endpoints.remove(0);
+    }
+    let mut compiler = Compiler::new(without.0, Scope::Node("n1"));
+    for (name, mut slice) in slices {
+        slice.endpoints.truncate(1);
+        compiler.update(Change::EndpointSlice(name, Some(slice)));
+    }
+    let desired = compiler.compiled().0;
+    assert_eq!(desired, &compile(compiler.snapshot(), Scope::Node("n1")).0);
+    let isolation = desired.endpoints.values().find_map(|one| one.egress.as_ref());
+    let isolation = isolation.expect("it is isolated");
+    let at = |port| {
+        desired.judge(isolation, Direction::Egress, ip("10.96.0.1"), Protocol::Tcp, port).is_ok()
+    };
+    assert!(at(80) && !at(81));
 }
