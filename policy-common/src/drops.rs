@@ -83,7 +83,7 @@ reasons! {
     FlowTableFull = 17, "flow-table-full";
     /// The interface belongs to no known pod and the agent was told to drop then.
     UnknownEndpoint = 18, "unknown-endpoint";
-    /// A map that the endpoint refers to has no such entry: the agent and its maps disagree.
+    /// The policies that isolate the pod are not in place: its allow map is missing.
     MissingContent = 19, "missing-content";
 }
 
@@ -134,7 +134,7 @@ pub struct DropRecord {
     pub tcp_flags: u8,
     /// Zero.
     pub pad: [u8; 2],
-    /// Dropped packets of this interface since its last record that have none: the interface had
+    /// Dropped packets, charged to the same one as this, that have no record since its last: it had
     /// more than its share of records, or the ring buffer was full.
     pub withheld: u32,
     /// Address of the pod's side.
@@ -143,7 +143,20 @@ pub struct DropRecord {
     pub remote: Address,
 }
 
-/// Value of `record_budgets`: what an interface may still have of records.
+/// Key of `record_budgets`: whom a record is charged to.
+///
+/// A pod of this node for what it sends, at whichever interface that is dropped; an interface for
+/// what comes from elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(C)]
+pub struct RecordCharge {
+    /// Host-side interface: the sender's, or where the packet was dropped.
+    pub ifindex: u32,
+    /// Number of a `Direction`, as it was dropped.
+    pub direction: u32,
+}
+
+/// Value of `record_budgets`: what may still be recorded.
 ///
 /// CPUs that write it at the same time may let a record more or less through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -157,7 +170,7 @@ pub struct RecordBudget {
     pub withheld: u32,
 }
 
-plain!(DropKey, DropRecord, RecordBudget);
+plain!(DropKey, DropRecord, RecordCharge, RecordBudget);
 
 const _: () = assert!(size_of::<DropKey>() == 8);
 const _: () = assert!(size_of::<DropRecord>() == 72);

@@ -9,6 +9,9 @@ pub const MAY_SPOOF: u32 = 1 << 0;
 /// be isolated.
 pub const TRACKING: u32 = 1 << 1;
 
+/// `Endpoint::ingress` and `egress`: isolated, and nothing passes; no allow map ever has this number.
+pub const CLOSED: u32 = u32::MAX;
+
 /// Value of `endpoints`, keyed by the index of the pod's host-side interface.
 ///
 /// Written whole by the agent. A packet that finds no entry belongs to no known pod.

@@ -9,6 +9,9 @@ pub const INITIATOR_REMOTE: u8 = 2;
 /// `Judgement::initiator`: a process of the pod's own node opened it (S37).
 pub const INITIATOR_NODE: u8 = 3;
 
+/// `Judgement::initiator`: nobody saw who opened the connection: it passes where either might have.
+pub const INITIATOR_EITHER: u8 = 4;
+
 /// `FlowState::seen`: a packet against the initiator's direction was seen.
 pub const SEEN_REPLY: u8 = 1 << 0;
 /// `FlowState::seen`: a TCP FIN from the pod.

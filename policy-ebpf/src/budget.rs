@@ -1,20 +1,23 @@
-//! How many drops of an interface are told: a noisy pod hides no other's. All are counted.
+//! How many drops are told of whom: a noisy pod hides no other's. All are counted.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use policy_common::{drops::RecordBudget, limits::RECORD_BURST};
+use policy_common::{
+    drops::{RecordBudget, RecordCharge},
+    limits::RECORD_BURST,
+};
 
 use crate::maps::{RECORD_BUDGETS, RECORD_INTERVAL};
 
-/// Takes one record from what an interface may have at `now`; if there is one, how many drops
+/// Takes one record from what somebody may have at `now`; if there is one, how many drops
 /// had none since the last.
 ///
 /// CPUs do not wait for one another: what two of them write at once may count for one.
 #[inline(always)]
-pub(crate) fn take(ifindex: u32, now: u64) -> Option<u32> {
+pub(crate) fn take(charge: &RecordCharge, now: u64) -> Option<u32> {
     let interval = RECORD_INTERVAL.load();
-    let Some(budget) = find(ifindex) else {
+    let Some(budget) = find(charge) else {
         let full = RecordBudget { since: now, left: RECORD_BURST - 1, withheld: 0 };
-        let _ = RECORD_BUDGETS.insert(ifindex, full, u64::from(BPF_NOEXIST));
+        let _ = RECORD_BUDGETS.insert(charge, full, u64::from(BPF_NOEXIST));
         return Some(0);
     };
     if interval == 0 {
@@ -38,15 +41,15 @@ pub(crate) fn take(ifindex: u32, now: u64) -> Option<u32> {
 
 /// Notes that a record that was taken found no room, nor those that it stood for.
 #[inline(always)]
-pub(crate) fn give_back(ifindex: u32, withheld: u32) {
-    if let Some(budget) = find(ifindex) {
+pub(crate) fn give_back(charge: &RecordCharge, withheld: u32) {
+    if let Some(budget) = find(charge) {
         budget.withheld = budget.withheld.saturating_add(withheld).saturating_add(1);
     }
 }
 
 #[inline(always)]
-fn find(ifindex: u32) -> Option<&'static mut RecordBudget> {
-    let pointer = RECORD_BUDGETS.get_ptr_mut(ifindex)?;
+fn find(charge: &RecordCharge) -> Option<&'static mut RecordBudget> {
+    let pointer = RECORD_BUDGETS.get_ptr_mut(charge)?;
     // SAFETY: the kernel keeps the element readable and writable while the program runs. Other
     // CPUs write it too: each field is one aligned word, and any value of it is a valid one.
     Some(unsafe { &mut *pointer })

@@ -5,10 +5,10 @@ use aya_ebpf::{
     helpers::bpf_ktime_get_ns,
     programs::TcContext,
 };
-use policy_common::drops::{Direction, DropKey, DropRecord};
+use policy_common::drops::{Direction, DropKey, DropRecord, RecordCharge};
 
 use crate::{
-    budget, inspect,
+    budget, endpoint, inspect,
     maps::{DROPS, EVENTS, SCRATCH},
     packet::Packet,
 };
@@ -32,9 +32,11 @@ pub(crate) extern "C" fn drops_report(
     count(&DropKey { ifindex, direction, reason, pad: [0; 2] });
     // SAFETY: the helper takes nothing and returns the clock.
     let time = unsafe { bpf_ktime_get_ns() };
-    let Some(withheld) = budget::take(ifindex, time) else { return 0 };
+    let charge =
+        RecordCharge { ifindex: sender(ctx, direction, ifindex), direction: direction.into() };
+    let Some(withheld) = budget::take(&charge, time) else { return 0 };
     let Some(mut room) = EVENTS.reserve(0) else {
-        budget::give_back(ifindex, withheld);
+        budget::give_back(&charge, withheld);
         return 0;
     };
     // Field by field: a whole record does not fit on the stack beside the callers'.
@@ -62,6 +64,20 @@ pub(crate) extern "C" fn drops_report(
     }
     room.submit(0);
     0
+}
+
+/// Interface of the pod of this node that sent the packet, or else where it is dropped.
+#[inline(always)]
+fn sender(ctx: &TcContext, direction: u8, ifindex: u32) -> u32 {
+    if direction == Direction::Egress as u8 {
+        return ifindex;
+    }
+    let context = ctx.skb.skb;
+    // SAFETY: the kernel hands a valid context to the program.
+    let ingress_ifindex = unsafe { (*context).ingress_ifindex };
+    // SAFETY: as above.
+    let tc_index = unsafe { (*context).tc_index };
+    endpoint::sender(tc_index, ingress_ifindex).map_or(ifindex, |sender| sender.ifindex)
 }
 
 #[inline(always)]

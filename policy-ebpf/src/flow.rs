@@ -117,16 +117,18 @@ pub(crate) fn touch<F: Family>(
 ) {
     let by_initiator = sent == (known.judgement.initiator == INITIATOR_LOCAL);
     let mut seen = known.seen;
-    if !by_initiator {
+    // What is dropped never reached the far end: it neither answers nor ends anything.
+    let passes = known.judgement.denied == 0;
+    if passes && !by_initiator {
         seen |= SEEN_REPLY;
     }
-    if transport.is_fin() {
+    if passes && transport.is_fin() {
         seen |= if sent { SEEN_FIN_LOCAL } else { SEEN_FIN_REMOTE };
     }
-    if transport.is_rst() {
+    if passes && transport.is_rst() {
         seen |= SEEN_RST;
     }
-    if known.is_new && seen & SEEN_REPLY != 0 {
+    if passes && known.is_new && seen & SEEN_REPLY != 0 {
         promote::<F>(known, flow, seen);
         return;
     }

@@ -3,7 +3,7 @@
 use policy_common::{
     drops::{Direction, Reason},
     endpoint::{Endpoint, MAY_SPOOF, OWN_NODE},
-    flow::{INITIATOR_LOCAL, INITIATOR_NODE, INITIATOR_REMOTE, Judgement},
+    flow::{INITIATOR_EITHER, INITIATOR_LOCAL, INITIATOR_NODE, INITIATOR_REMOTE, Judgement},
 };
 
 use crate::{
@@ -178,6 +178,12 @@ fn begin<F: Family>(
     if transport.is_error() && !arrival.asked {
         return Verdict::AskQuotation;
     }
+    // Whoever sends in the middle of a connection may not have opened it, and shall not choose.
+    let initiator = match from.initiator {
+        INITIATOR_LOCAL | INITIATOR_REMOTE if transport.is_under_way() => INITIATOR_EITHER,
+        known => known,
+    };
+    let from = &Origin { initiator, sender: from.sender, address: from.address };
     if let Verdict::Drop(refusal) = decide(endpoint, from, &arrival.far_end(transport)) {
         return Verdict::Drop(refusal);
     }
@@ -198,19 +204,24 @@ fn begin<F: Family>(
     }
 }
 
-/// Asks the rules of the direction in which a connection was opened.
+/// Asks the rules of the direction in which a connection was opened; of both where that is not known.
 #[inline(always)]
 fn decide(endpoint: &Endpoint, from: &Origin, far: &FarEnd) -> Verdict {
     let (address, protocol) = (from.address, far.protocol);
-    match from.initiator {
-        INITIATOR_LOCAL if endpoint.egress != 0 => {
-            rules::egress(endpoint.egress, &Peer { address, protocol, port: far.ports.remote })
+    let by_pod = matches!(from.initiator, INITIATOR_LOCAL | INITIATOR_EITHER);
+    if by_pod && endpoint.egress != 0 {
+        let peer = Peer { address, protocol, port: far.ports.remote };
+        let verdict = rules::egress(endpoint.egress, &peer);
+        if !matches!((&verdict, from.initiator), (Verdict::Pass, INITIATOR_EITHER)) {
+            return verdict;
         }
-        INITIATOR_REMOTE if endpoint.ingress != 0 && from.sender != endpoint.slot => {
-            rules::ingress(endpoint.ingress, &Peer { address, protocol, port: far.ports.local })
-        }
-        _ => Verdict::Pass,
     }
+    let by_far = matches!(from.initiator, INITIATOR_REMOTE | INITIATOR_EITHER);
+    if by_far && endpoint.ingress != 0 && from.sender != endpoint.slot {
+        let peer = Peer { address, protocol, port: far.ports.local };
+        return rules::ingress(endpoint.ingress, &peer);
+    }
+    Verdict::Pass
 }
 
 /// The far end of a connection, as the pod sees it.

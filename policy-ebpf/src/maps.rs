@@ -11,7 +11,7 @@ use aya_ebpf::{
 use policy_common::{
     address::Address,
     allow::{PortChunk, PortChunkKey, PortSet},
-    drops::{DropKey, DropRecord, RecordBudget},
+    drops::{DropKey, DropRecord, RecordBudget, RecordCharge},
     endpoint::Endpoint,
     flow::{Flow4, Flow6, FlowKey4, FlowKey6},
     frontend::{Frontend, FrontendKey},
@@ -85,10 +85,13 @@ pub(crate) static DROPS: PerCpuHashMap<DropKey, u64, { limits::DROPS }, ON_DEMAN
 #[btf_map(name = "events")]
 pub(crate) static EVENTS: RingBuf<DropRecord, { limits::RING_BYTES }> = RingBuf::new();
 
-/// Drop records that an interface may still have: a noisy one hides no other.
+/// Drop records that somebody may still have: a noisy pod hides no other.
 #[btf_map(name = "record_budgets")]
-pub(crate) static RECORD_BUDGETS: LruHashMap<u32, RecordBudget, { limits::RECORD_BUDGETS }> =
-    LruHashMap::new();
+pub(crate) static RECORD_BUDGETS: LruHashMap<
+    RecordCharge,
+    RecordBudget,
+    { limits::RECORD_BUDGETS },
+> = LruHashMap::new();
 
 /// Room that a program's stack has not, for one packet at a time: hooks of one CPU do not
 /// interrupt one another.

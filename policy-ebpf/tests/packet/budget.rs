@@ -1,4 +1,4 @@
-//! Drop records: an interface has its share of them, and every drop is counted.
+//! Drop records: who sends has a share of them, and every drop is counted.
 
 use std::{thread::sleep, time::Duration};
 
@@ -41,4 +41,13 @@ fn without_an_interval_every_drop_has_its_record() {
         let (_, record) = rig.dropped_as_sent(&udp(OUT));
         assert_eq!(record.expect("a record").withheld, 0);
     }
+}
+
+#[test]
+fn what_is_sent_to_a_pod_hides_nothing_that_the_pod_sends() {
+    let mut rig = Rig::with_record_interval(INTERVAL.as_nanos().try_into().unwrap());
+    for _ in 0..2 * RECORD_BURST {
+        assert_eq!(rig.dropped_as_received(&udp(OUT.back())).0, 1);
+    }
+    assert!(rig.dropped_as_sent(&udp(OUT)).1.is_some());
 }

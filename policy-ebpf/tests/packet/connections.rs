@@ -241,3 +241,41 @@ fn s27_a_syn_ack_begins_nothing_that_no_rule_allows() {
     assert_eq!(rig.received(&tcp(OUT.back(), Flags::SynAck)), DENIED);
     assert_eq!(rig.sent(&tcp(OUT, Flags::SynAck)), DENIED);
 }
+
+#[test]
+fn s29_a_reset_that_is_dropped_itself_ends_nothing() {
+    for ends in [OUT, OUT_V6] {
+        let mut rig = egress_80(Isolated::Egress);
+        assert_eq!(rig.sent(&tcp(ends, Flags::Syn)), None);
+        assert_eq!(rig.received(&tcp(ends.back(), Flags::SynAck)), None);
+        rig.content(&[]);
+        rig.epoch(2);
+        let revoked = Some(Reason::Revoked);
+        assert_eq!(rig.sent(&tcp(ends, Flags::Ack)), revoked);
+        assert_eq!(rig.sent(&tcp(ends, Flags::Rst)), revoked);
+        // Longer than a flow lives that was reset.
+        rig.age(200);
+        assert_eq!(rig.received(&tcp(ends.back(), Flags::Ack)), revoked, "the far end goes on");
+    }
+}
+
+#[test]
+fn s27_who_sends_in_the_middle_does_not_choose_who_opened() {
+    for ends in [OUT, OUT_V6] {
+        let packet = tcp(ends, Flags::Ack);
+        let answer = tcp(ends.back(), Flags::Ack);
+        let mut rig = Rig::new(Isolated::Both);
+        // To port 80 of the far end the pod may open a connection; the far end none to the pod.
+        rig.content(&[ports(0, &[(TCP, 80, 80)])]);
+        assert_eq!(rig.sent(&packet), DENIED);
+        assert_eq!(rig.received(&answer), DENIED);
+        // Both might have opened it.
+        rig.content(&[everything(0)]);
+        assert_eq!(rig.sent(&packet), None);
+        assert_eq!(rig.received(&answer), None);
+        // One of them no longer: which it was, nobody knows.
+        rig.content(&[ports(0, &[(TCP, 80, 80)])]);
+        rig.epoch(2);
+        assert_eq!(rig.sent(&packet), Some(Reason::Revoked));
+    }
+}

@@ -213,10 +213,18 @@ impl Rig {
 
     /// Has the pod send a frame that is dropped; whether the drop was counted, and its record.
     pub(crate) fn dropped_as_sent(&mut self, frame: &[u8]) -> (u64, Option<DropRecord>) {
-        let sum = |rig: &Self| rig.dropped(Direction::Egress).iter().sum::<u64>();
-        let before = sum(self);
-        assert_eq!(self.act("from_pod", frame, 0), TC_ACT_SHOT);
-        (sum(self) - before, self.record())
+        self.drop("from_pod", Direction::Egress, frame)
+    }
+
+    /// As `dropped_as_sent`, of a frame to the pod that came over an interface of no pod.
+    pub(crate) fn dropped_as_received(&mut self, frame: &[u8]) -> (u64, Option<DropRecord>) {
+        self.drop("to_pod", Direction::Ingress, frame)
+    }
+
+    fn drop(&mut self, program: &str, way: Direction, frame: &[u8]) -> (u64, Option<DropRecord>) {
+        let before: u64 = self.dropped(way).iter().sum();
+        assert_eq!(self.act(program, frame, IFINDEX + 1), TC_ACT_SHOT);
+        (self.dropped(way).iter().sum::<u64>() - before, self.record())
     }
 
     /// Runs a program; what it returns.
