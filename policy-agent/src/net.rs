@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 
 use link::{Link, Peer};
 
-pub use connections::Connections;
+pub use connections::{Tracked, tracked};
 pub use watch::Changes;
 
 /// How often a link that hides its peer is asked again.
@@ -121,6 +121,7 @@ impl Network {
                     name: link.name.clone(),
                     bridge: bridge.map_or(0, |bridge| bridge.ifindex),
                     addresses,
+                    guarded: false,
                 },
             );
         }

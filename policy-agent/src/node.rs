@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::{
     dataplane::{Act, Capacities, Dataplane, DataplaneError, Options, Parts, UnknownEndpoints},
-    net::{Connections, Discovered, NetError, Network},
+    net::{Discovered, NetError, Network},
 };
 
 /// What a node is started with.
@@ -108,7 +108,6 @@ pub enum NodeError {
 pub struct Node {
     name: String,
     network: Network,
-    connections: Connections,
     /// Whose the cluster's addresses are.
     owners: Owners,
     /// Addresses that changed hands, and whose flows are yet to be forgotten.
@@ -161,9 +160,9 @@ impl Node {
         for step in &found {
             actual.apply(step);
         }
+        actual.owe_epochs();
         Ok(Self {
             network,
-            connections: Connections::open()?,
             owners: Owners::default(),
             forget: BTreeSet::new(),
             dataplane,
@@ -223,6 +222,13 @@ impl Node {
     /// failed: those before it hold, and the next call goes on from there.
     pub async fn enforce(&mut self) -> Result<Reconciled, NodeError> {
         let Discovered { mut interfaces, node_addresses } = self.network.discover().await?;
+        if self.guards {
+            for ifindex in self.dataplane.attached() {
+                if let Some(interface) = interfaces.get_mut(&ifindex) {
+                    interface.guarded = true;
+                }
+            }
+        }
         // kube-proxy translates a node port at each of them, whatever the Node object says.
         let own = Machine {
             interfaces: node_addresses.into_iter().collect(),

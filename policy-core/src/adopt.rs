@@ -11,8 +11,8 @@ use std::{
 use policy_common::{
     endpoint::Endpoint,
     flow::{
-        Flow4, Flow6, FlowKey4, FlowKey6, FlowState, INITIATOR_LOCAL, INITIATOR_NODE,
-        INITIATOR_REMOTE, Judgement, SEEN_FIN_LOCAL, SEEN_FIN_REMOTE, SEEN_REPLY,
+        Flow4, Flow6, FlowKey4, FlowKey6, FlowState, INITIATOR_EITHER, INITIATOR_LOCAL,
+        INITIATOR_NODE, INITIATOR_REMOTE, Judgement, SEEN_FIN_LOCAL, SEEN_FIN_REMOTE, SEEN_REPLY,
     },
 };
 
@@ -42,6 +42,8 @@ pub struct Connection {
     pub replied: bool,
     /// Whether it is about to end: both sides have closed it, or one has reset it.
     pub closing: bool,
+    /// Whether its beginning was not seen: which end opened it is a guess.
+    pub picked_up: bool,
 }
 
 /// Flows to be written, with 0 for the time and an epoch that never is: each is judged at its next
@@ -100,6 +102,7 @@ impl Flows {
         (initiator, sender): (u8, u32),
     ) {
         let Ok(slot) = u16::try_from(endpoint.slot) else { return };
+        let initiator = if connection.picked_up { INITIATOR_EITHER } else { initiator };
         let sender = u16::try_from(sender).unwrap_or_default();
         let replied = if connection.replied { SEEN_REPLY } else { 0 };
         let closing = if connection.closing { SEEN_FIN_LOCAL | SEEN_FIN_REMOTE } else { 0 };
@@ -188,6 +191,7 @@ mod tests {
                 reply: tuple(reply.0, reply.1),
                 replied: true,
                 closing: false,
+                picked_up: false,
             };
             let flows = flows(&[connection], &BTreeSet::from([1, 2]), &endpoints, &own);
             let found = flows.four.iter().map(|flow| {
@@ -211,6 +215,7 @@ mod tests {
             reply: tuple("10.0.0.2:53", "10.0.0.1:4000"),
             replied: false,
             closing: true,
+            picked_up: true,
         };
         let flows = flows(&[connection], &BTreeSet::from([2]), &endpoints, &BTreeSet::new());
         let [flow] = flows.four.as_slice() else { panic!("one flow: {flows:?}") };
@@ -218,6 +223,7 @@ mod tests {
         assert_eq!((flow.key.local, flow.key.remote), ([10, 0, 0, 2], [10, 0, 0, 1]));
         assert_eq!((flow.key.local_port, flow.key.remote_port), ([0, 53], 4000_u16.to_be_bytes()));
         assert_eq!(flow.state.seen, SEEN_FIN_LOCAL | SEEN_FIN_REMOTE);
+        assert_eq!(flow.state.judgement.initiator, INITIATOR_EITHER, "nobody saw who began");
         assert_eq!((flow.state.judgement.epoch, flow.state.slot), (0, 102));
     }
 }

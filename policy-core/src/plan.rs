@@ -9,10 +9,11 @@
 //! 3. Frontends, addresses and blocks go to their new numbers.
 //! 4. Endpoints are switched to the new contents; what was to become number 0 becomes it now,
 //!    and frontends that are no more go.
-//! 5. Endpoints that begin to be isolated, and new ones: where something isolates them, they
+//! 5. One bump of the epoch for each endpoint for which some verdict changed.
+//! 6. Endpoints that begin to be isolated, and new ones: where something isolates them, they
 //!    record their connections and let everything pass, until those are known that were there
-//!    before (S30). Then one bump of the epoch for each endpoint for which some verdict changed.
-//! 6. What nothing refers to any more is deleted.
+//!    before (S30). Then their bumps.
+//! 7. What nothing refers to any more is deleted.
 //!
 //! A packet reads its endpoint, then the tables, then the content. A step that writes or deletes
 //! an entry of a table or a content must therefore wait until no classifier runs that began
@@ -36,8 +37,6 @@ pub use step::Step;
 
 use crate::{desired::Desired, model::ObjectName};
 
-use content::Contents;
-use entry::Entries;
 use stage::Stages;
 
 /// A host-side interface, as discovery found it.
@@ -51,6 +50,8 @@ pub struct Interface {
     pub bridge: u32,
     /// Addresses of its peer, in the pod; link-local ones left out.
     pub addresses: Vec<IpAddr>,
+    /// Whether it is cut off as long as no pod is known for it: no connection is there to be kept.
+    pub guarded: bool,
 }
 
 /// Interfaces of the node, by index.
@@ -76,8 +77,9 @@ pub struct Plan {
 
 /// Plans the way from `actual` to `desired`.
 ///
-/// Books numbers for new identities in `actual`, which changes nothing that the kernel holds;
-/// that is for [`Actual::apply`], step by step. A plan may be left at any step for a new one.
+/// Books numbers for new identities and the epochs that are to begin in `actual`, which changes
+/// nothing that the kernel holds; that is for [`Actual::apply`], step by step. A plan may be left at
+/// any step for a new one.
 #[must_use]
 pub fn plan(
     actual: &mut Actual,
@@ -85,11 +87,12 @@ pub fn plan(
     interfaces: &Interfaces,
     options: PlanOptions,
 ) -> Plan {
-    let (plan, meanings) = {
+    let (plan, meanings, owed) = {
         let stages = Stages::new(actual, desired, interfaces, options);
-        (stages.plan(), stages.meanings())
+        (stages.plan(), stages.meanings(), stages.owed())
     };
     actual.meanings = meanings;
+    actual.owed = owed;
     plan
 }
 
@@ -105,20 +108,13 @@ pub fn close_newcomers(
 ) -> Vec<Step> {
     let matching = endpoint::matching(actual, desired, interfaces, options);
     let new = matching.matched.iter().filter(|matched| matched.is_new());
-    let new: Vec<_> = new.filter(|matched| matched.is_isolated()).collect();
-    if new.is_empty() {
-        return Vec::new();
-    }
-    let known = actual.contents.keys().map(|&content| (content, actual.entries(content))).collect();
-    let mut contents = Contents::new(actual, &known);
-    let nothing = contents.number(Entries::new());
-    let mut steps = contents.take_steps();
-    steps.extend(new.iter().map(|matched| {
-        let endpoint = matched.closed(nothing);
-        match matched.replaced {
-            Some(replaced) => Step::ReplaceEndpoint { slot: replaced.slot, endpoint },
-            None => Step::PutEndpoint(endpoint),
-        }
-    }));
-    steps
+    new.filter(|matched| matched.is_isolated())
+        .map(|matched| {
+            let endpoint = matched.closed();
+            match matched.replaced {
+                Some(replaced) => Step::ReplaceEndpoint { slot: replaced.slot, endpoint },
+                None => Step::PutEndpoint(endpoint),
+            }
+        })
+        .collect()
 }

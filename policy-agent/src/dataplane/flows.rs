@@ -1,6 +1,6 @@
 //! Flow tables, as far as the agent takes part in them.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, time::Instant};
 
 use aya_obj::generated::{BPF_ANY, BPF_NOEXIST};
 use nix::time::{ClockId, clock_gettime};
@@ -13,7 +13,8 @@ use super::{Dataplane, error::DataplaneError, maps::Maps};
 const BEGIN_VISIBLY: [u8; 2] = [6, 132];
 
 impl Dataplane {
-    /// Writes flows of connections that were there before their pods recorded any (S30).
+    /// Writes flows of connections that were there before their pods recorded any (S30), until
+    /// `deadline`; whether these are all.
     ///
     /// What the classifiers recorded of TCP and SCTP stays, for they saw it begin. Of all else they
     /// cannot tell who began, and connection tracking can.
@@ -21,25 +22,35 @@ impl Dataplane {
     /// # Errors
     ///
     /// When a table refuses.
-    pub fn adopt_flows(&mut self, flows: &Flows) -> Result<(), DataplaneError> {
+    pub fn adopt_flows(
+        &mut self,
+        flows: &Flows,
+        deadline: Instant,
+    ) -> Result<bool, DataplaneError> {
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_err(DataplaneError::Clock)?;
         let now = u64::try_from(std::time::Duration::from(now).as_nanos()).unwrap_or(u64::MAX);
         let flags =
             |protocol| if BEGIN_VISIBLY.contains(&protocol) { BPF_NOEXIST } else { BPF_ANY };
         let maps = &mut self.maps;
         for flow in &flows.four {
+            if Instant::now() > deadline {
+                return Ok(false);
+            }
             let flow = policy_common::flow::Flow4 { state: seen(flow.state, now), ..*flow };
             let table =
                 if is_replied(&flow.state) { &mut maps.flows4 } else { &mut maps.new_flows4 };
             table.put_with(&flow.key, &flow, flags(flow.key.protocol).into())?;
         }
         for flow in &flows.six {
+            if Instant::now() > deadline {
+                return Ok(false);
+            }
             let flow = policy_common::flow::Flow6 { state: seen(flow.state, now), ..*flow };
             let table =
                 if is_replied(&flow.state) { &mut maps.flows6 } else { &mut maps.new_flows6 };
             table.put_with(&flow.key, &flow, flags(flow.key.protocol).into())?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Forgets the flows from and to addresses that are no longer the same pods' (S8).

@@ -8,15 +8,15 @@ use netlink_packet_netfilter::{
         Tuple as Part,
     },
 };
-use netlink_proto::{
-    ConnectionHandle,
-    sys::{SocketAddr, protocols::NETLINK_NETFILTER},
-};
+use netlink_proto::sys::{SocketAddr, protocols::NETLINK_NETFILTER};
 use policy_core::adopt::{Connection, Tuple};
 use rtnetlink::packet_core::{
     DefaultNla, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, Nla,
 };
-use tokio::task::JoinHandle;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 
 use super::{NetError, dump};
 
@@ -25,72 +25,85 @@ const WHAT: &str = "tracked connections";
 /// `TCP_CONNTRACK_LAST_ACK`: from here on a connection of TCP ends (`nf_conntrack_tcp.h`).
 const TCP_LAST_ACK: u8 = 6;
 
+/// `IP_CT_TCP_FLAG_BE_LIBERAL` (`nf_conntrack_tcp.h`): the kernel sets it where it picked a
+/// connection up in its middle, and took the sender of the first packet for who opened it.
+const TCP_BE_LIBERAL: u8 = 0x08;
+
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 /// `CTA_PROTO_ICMP_ID` and `CTA_PROTO_ICMP_TYPE`, and those of `ICMPv6`.
 const ICMP_ID: [u16; 2] = [4, 7];
 const ICMP_TYPE: [u16; 2] = [5, 8];
 
-/// A socket of `ctnetlink` in one network namespace.
-#[derive(Debug)]
-pub struct Connections {
-    handle: ConnectionHandle<NetfilterMessage>,
-    connection: JoinHandle<()>,
+/// What was told in time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tracked {
+    /// Connections.
+    pub connections: Vec<Connection>,
+    /// Whether there may be more: time ran out.
+    pub is_cut_short: bool,
 }
 
-impl Connections {
-    /// Opens a socket in the calling thread's network namespace, where it stays.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime with I/O enabled, which the socket's task is spawned on.
-    ///
-    /// # Errors
-    ///
-    /// [`NetError::Open`].
-    pub fn open() -> Result<Self, NetError> {
-        let (connection, handle, _) =
-            netlink_proto::new_connection(NETLINK_NETFILTER).map_err(NetError::Open)?;
-        Ok(Self { handle, connection: tokio::spawn(connection) })
-    }
-
-    /// Lists what is tracked, in both families; nothing where the namespace tracks nothing. What
-    /// begins or ends meanwhile may be among it or not.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses, as it does where it has no `ctnetlink`.
-    pub async fn list(&self) -> Result<Vec<Connection>, NetError> {
-        let header = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, 0);
-        let request = NetfilterMessage::new(header, ConntrackMessage::Get(Vec::new()));
-        let mut message =
-            NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(request));
-        message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-        let answers = self.handle.request(message, SocketAddr::new(0, 0));
-        let answers = answers.map_err(|_gone| NetError::Closed { what: WHAT })?;
-        let (messages, _) = dump::gather(WHAT, answers.boxed()).await?;
-        Ok(messages.iter().filter_map(connection).collect())
+/// Lists what the calling thread's network namespace tracks, in both families, as far as that comes
+/// until `deadline`: anybody may fill the kernel's table. What begins or ends meanwhile may be among
+/// it or not.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime with I/O and time enabled.
+///
+/// # Errors
+///
+/// When the kernel refuses, as it does where it has no `ctnetlink`.
+pub async fn tracked(deadline: Instant) -> Result<Tracked, NetError> {
+    let socket = netlink_proto::new_connection::<NetfilterMessage>(NETLINK_NETFILTER);
+    let (connection, handle, _) = socket.map_err(NetError::Open)?;
+    // A list that is left half read goes with its socket.
+    let _task = AbortOnDrop(tokio::spawn(connection));
+    let header = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, 0);
+    let request = NetfilterMessage::new(header, ConntrackMessage::Get(Vec::new()));
+    let mut message = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(request));
+    message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let answers = handle.request(message, SocketAddr::new(0, 0));
+    let mut answers = answers.map_err(|_gone| NetError::Closed { what: WHAT })?;
+    let mut tracked = Tracked::default();
+    loop {
+        let Ok(answer) = timeout_at(deadline, answers.next()).await else {
+            tracked.is_cut_short = true;
+            return Ok(tracked);
+        };
+        let Some(answer) = answer else { return Ok(tracked) };
+        if let Some(message) = dump::payload(WHAT, answer)? {
+            tracked.connections.extend(connection_of(&message));
+        }
     }
 }
 
-impl Drop for Connections {
+/// A task that ends with this value.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
-        self.connection.abort();
+        self.0.abort();
     }
 }
 
 /// `None` for what is no connection that a flow could stand for.
-fn connection(message: &NetfilterMessage) -> Option<Connection> {
+fn connection_of(message: &NetfilterMessage) -> Option<Connection> {
     let NetfilterMessageInner::Conntrack(ConntrackMessage::New(attributes)) = &message.inner else {
         return None;
     };
-    let (mut original, mut reply, mut replied, mut closing) = (None, None, false, false);
+    let (mut original, mut reply) = (None, None);
+    let (mut replied, mut closing, mut picked_up) = (false, false, false);
     for attribute in attributes {
         match attribute {
             ConntrackAttribute::CtaTupleOrig(parts) => original = tuple(parts),
             ConntrackAttribute::CtaTupleReply(parts) => reply = tuple(parts),
             ConntrackAttribute::CtaStatus(status) => replied = status.contains(Status::SeenReply),
-            ConntrackAttribute::CtaProtoInfo(infos) => closing = infos.iter().any(is_closing),
+            ConntrackAttribute::CtaProtoInfo(infos) => {
+                closing = infos.iter().any(is_closing);
+                picked_up = infos.iter().any(is_picked_up);
+            }
             ConntrackAttribute::CtaTimeout(_)
             | ConntrackAttribute::CtaMark(_)
             | ConntrackAttribute::Other(_)
@@ -98,12 +111,19 @@ fn connection(message: &NetfilterMessage) -> Option<Connection> {
         }
     }
     let ((original, protocol), (reply, _)) = (original?, reply?);
-    Some(Connection { protocol, original, reply, replied, closing })
+    Some(Connection { protocol, original, reply, replied, closing, picked_up })
 }
 
 fn is_closing(info: &ProtoInfo) -> bool {
     let ProtoInfo::TCP(infos) = info else { return false };
     infos.iter().any(|info| matches!(info, ProtoInfoTCP::State(state) if *state >= TCP_LAST_ACK))
+}
+
+fn is_picked_up(info: &ProtoInfo) -> bool {
+    let ProtoInfo::TCP(infos) = info else { return false };
+    infos.iter().any(|info| {
+        matches!(info, ProtoInfoTCP::OriginalFlags(found) if found.flags & TCP_BE_LIBERAL != 0)
+    })
 }
 
 /// A tuple, and its protocol; `None` for ICMP that nobody answers.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use futures::{StreamExt, stream::BoxStream};
+use futures::StreamExt;
 use netlink_packet_route::RouteNetlinkMessage;
 use rtnetlink::{
     Handle,
@@ -50,35 +50,34 @@ async fn ask(
     let mut message =
         NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(request.clone()));
     message.header.flags = NLM_F_REQUEST | flags;
-    let Ok(answers) = handle.clone().request(message) else {
+    let Ok(mut answers) = handle.clone().request(message) else {
         return Err(NetError::Closed { what });
     };
-    gather(what, answers.boxed()).await
-}
-
-/// Gathers the answers to a request; whether they belong together.
-pub(super) async fn gather<T>(
-    what: &'static str,
-    mut answers: BoxStream<'_, NetlinkMessage<T>>,
-) -> Result<(Vec<T>, bool), NetError> {
     let mut messages = Vec::new();
     let mut steady = true;
     while let Some(answer) = answers.next().await {
-        let (header, payload) = answer.into_parts();
-        steady &= header.flags & NLM_F_DUMP_INTR == 0;
-        match payload {
-            NetlinkPayload::InnerMessage(message) => messages.push(message),
-            NetlinkPayload::Error(error) if error.code.is_some() => {
-                return Err(NetError::Refused { what, source: error.to_io() });
-            }
-            NetlinkPayload::Overrun(_) => {
-                let source = io::Error::from(io::ErrorKind::OutOfMemory);
-                return Err(NetError::Refused { what, source });
-            }
-            NetlinkPayload::Error(_) | NetlinkPayload::Done(_) | NetlinkPayload::Noop | _ => {}
-        }
+        steady &= answer.header.flags & NLM_F_DUMP_INTR == 0;
+        messages.extend(payload(what, answer)?);
     }
     Ok((messages, steady))
+}
+
+/// What an answer says, if it says anything.
+pub(super) fn payload<T>(
+    what: &'static str,
+    answer: NetlinkMessage<T>,
+) -> Result<Option<T>, NetError> {
+    match answer.payload {
+        NetlinkPayload::InnerMessage(message) => Ok(Some(message)),
+        NetlinkPayload::Error(error) if error.code.is_some() => {
+            Err(NetError::Refused { what, source: error.to_io() })
+        }
+        NetlinkPayload::Overrun(_) => {
+            let source = io::Error::from(io::ErrorKind::OutOfMemory);
+            Err(NetError::Refused { what, source })
+        }
+        NetlinkPayload::Error(_) | NetlinkPayload::Done(_) | NetlinkPayload::Noop | _ => Ok(None),
+    }
 }
 
 impl NetError {

@@ -1,10 +1,17 @@
 //! Steps of a plan, carried out one after the other.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use policy_core::{adopt, desired::NodeKind, plan::Step};
 
+use tokio::time::Instant;
+
 use super::{Node, NodeError};
+use crate::net::{Tracked, tracked};
+
+/// How long pods stay tracked, and open, for the sake of connections from before: whoever fills the
+/// kernel's table shall gain no more.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 impl Node {
     /// Carries out steps. An interface of a new pod that cannot be attached to holds up no other:
@@ -61,8 +68,9 @@ impl Node {
     /// Writes what connection tracking knows of pods that are about to be isolated. Where it cannot
     /// be asked, they are isolated all the same.
     async fn adopt_flows(&mut self, interfaces: &BTreeSet<u32>) {
-        let connections = match self.connections.list().await {
-            Ok(connections) => connections,
+        let deadline = Instant::now() + PATIENCE;
+        let Tracked { connections, is_cut_short } = match tracked(deadline).await {
+            Ok(tracked) => tracked,
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "connections from before are not known");
@@ -73,9 +81,16 @@ impl Node {
         let own = own.filter_map(|(address, kind)| (kind == NodeKind::Own).then_some(address));
         let endpoints = self.actual.endpoints();
         let flows = adopt::flows(&connections, interfaces, endpoints, &own.collect());
-        if let Err(error) = self.dataplane.adopt_flows(&flows) {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, "not all connections from before are recorded");
+        match self.dataplane.adopt_flows(&flows, deadline.into_std()) {
+            Ok(written) if written && !is_cut_short => {}
+            Ok(_) => tracing::warn!(
+                "so many connections are tracked that not all from before are known: \
+                 the next packet of the others is judged as if either end had opened them"
+            ),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "not all connections from before are recorded");
+            }
         }
     }
 }

@@ -1,15 +1,24 @@
 //! Connections that live while the policies around them change.
 
-use std::{net::UdpSocket, thread, time::Duration};
+use std::{
+    net::{Ipv4Addr, UdpSocket},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Result, ensure};
-use policy_agent::node::{Node, NodeConfig};
+use policy_agent::{
+    dataplane::{Capacities, UnknownEndpoints},
+    node::{Node, NodeConfig},
+};
 
 use crate::{
     machine::{HOST, Machine, POD as POD_IP},
-    manifests::{POD, snapshot},
+    manifests::{DENY, POD, snapshot},
     stream::{Flow, connect},
 };
+
+const NODE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
 /// Isolates the pod for ingress: TCP port 7000 is open to the host outside.
 const INGRESS: &str = "
@@ -252,4 +261,109 @@ fn s08_flows_end_with_the_pod_at_either_end() -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// A pod of another node, at the host's address.
+fn far(uid: u32, app: &str) -> String {
+    elsewhere("far", "10.1.0.2", uid, app)
+}
+
+fn elsewhere(name: &str, address: &str, uid: u32, app: &str) -> String {
+    format!(
+        "\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: default, \
+         uid: '{uid}', labels: {{app: {app}}}}}\n\
+         spec: {{nodeName: two, containers: []}}\nstatus: {{podIPs: [{{ip: {address}}}]}}\n"
+    )
+}
+
+/// Isolates the pod for ingress; pods `far` may open TCP port 7000, and those that are called
+/// otherwise are told apart from everybody.
+const FROM_FAR: &str = "
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: from-far, namespace: default}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  policyTypes: [Ingress]
+  ingress:
+    - {from: [{podSelector: {matchLabels: {app: far}}}], ports: [{port: 7000}]}
+    - {from: [{podSelector: {matchLabels: {app: other}}}], ports: [{port: 9999}]}
+";
+
+#[test]
+fn s08_a_server_cannot_turn_the_connection_of_a_pod_that_is_gone_around() -> Result<()> {
+    let live = Live::new()?;
+    live.run(async |machine, node| {
+        let cluster = |far: &str| snapshot(&[POD, far, FROM_FAR].join("---"));
+        node.reconcile(&cluster(&far(1, "far"))?).await?;
+        let (client, server) = connect(&machine.host, &machine.pod, POD_IP, 7000)?;
+        let push = Flow::push(&server, &client)?;
+        push.flows()?;
+        // The address is another pod's now, which may not open the port; the server may send to
+        // whom it likes.
+        node.reconcile(&cluster(&far(2, "other"))?).await?;
+        push.is_cut()?;
+        Flow::push(&client, &server)?.is_cut()
+    })
+}
+
+#[test]
+fn s29_a_plan_that_fails_on_the_way_revokes_with_the_next() -> Result<()> {
+    for restarts in [false, true] {
+        let machine = Machine::new()?;
+        machine.plug()?;
+        let start = || {
+            let capacities = Capacities { addresses: 2, ..Capacities::default() };
+            let pins = restarts.then(|| machine.pins());
+            Node::start(NodeConfig { capacities, pins, ..NodeConfig::new("one") })
+        };
+        let cluster = |app: &str, others: u32| {
+            let other =
+                |n: u32| elsewhere(&format!("p{n}"), &format!("10.9.0.{n}"), 10 + n, "other");
+            let parts = [POD.to_owned(), FROM_FAR.to_owned(), far(1, app)];
+            snapshot(
+                &parts.into_iter().chain((0..others).map(other)).collect::<Vec<_>>().join("---"),
+            )
+        };
+        machine.inside(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let mut node = start()?;
+                node.reconcile(&cluster("far", 0)?).await?;
+                let (client, server) = connect(&machine.host, &machine.pod, POD_IP, 7000)?;
+                let push = Flow::push(&server, &client)?;
+                push.flows()?;
+                // The table is full before the plan comes to its end.
+                assert!(node.reconcile(&cluster("other", 8)?).await.is_err());
+                if restarts {
+                    drop(node);
+                    node = start()?;
+                }
+                node.reconcile(&cluster("other", 0)?).await?;
+                push.is_cut()
+            })
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn s49_an_interface_that_is_cut_off_is_not_opened_on_its_way_to_its_policies() -> Result<()> {
+    let live = Live::new()?;
+    let machine = &live.machine;
+    machine.node.run(async || {
+        let unknown_endpoints = UnknownEndpoints::Drop;
+        let config = NodeConfig { unknown_endpoints, ..NodeConfig::new("one") };
+        let mut node = Node::start(config)?;
+        let at_node = UdpSocket::bind((NODE, 5000))?;
+        let pod = machine.pod.run(async || Ok(UdpSocket::bind((POD_IP, 6000))?))?;
+        let unknown = POD.replace("10.0.0.2", "10.0.0.99");
+        node.reconcile(&snapshot(&[&unknown, DENY].join("---"))?).await?;
+        let flow = Flow::send(&pod, &at_node)?;
+        thread::sleep(Duration::from_millis(100));
+        node.reconcile(&snapshot(&[POD, DENY].join("---"))?).await?;
+        thread::sleep(Duration::from_millis(100));
+        ensure!(flow.arrived() == 0, "{} bytes came through", flow.arrived());
+        Ok(())
+    })
 }

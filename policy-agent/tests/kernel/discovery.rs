@@ -30,6 +30,7 @@ fn a_veth_has_the_addresses_of_its_far_end_in_both_families() -> Result<()> {
         ifindex: 10,
         name: "veth0".to_owned(),
         bridge: 0,
+        guarded: false,
         addresses: addresses(&["10.9.0.2", "fd00:9::2"])?,
     };
     assert_eq!(discovered.interfaces.into_values().collect::<Vec<_>>(), [want]);

@@ -33,6 +33,8 @@ pub struct Actual {
     pub(super) bitmaps: BTreeMap<u32, Bitmap>,
     pub(super) endpoints: BTreeMap<u32, Endpoint>,
     pub(super) node_addresses: BTreeMap<IpAddr, NodeKind>,
+    /// Interfaces whose verdicts a plan began to change, and whose flows were not told yet.
+    pub(super) owed: BTreeSet<u32>,
 }
 
 impl Actual {
@@ -58,11 +60,19 @@ impl Actual {
             Step::PutNodeAddress { address, kind } => {
                 self.node_addresses.insert(*address, *kind);
             }
-            Step::PutEndpoint(endpoint) | Step::ReplaceEndpoint { endpoint, .. } => {
+            Step::PutEndpoint(endpoint) => {
                 self.endpoints.insert(endpoint.ifindex, *endpoint);
             }
-            Step::AdoptFlows { .. } | Step::BumpEpoch { .. } => {}
+            Step::ReplaceEndpoint { endpoint, .. } => {
+                self.owed.remove(&endpoint.ifindex);
+                self.endpoints.insert(endpoint.ifindex, *endpoint);
+            }
+            Step::AdoptFlows { .. } => {}
+            Step::BumpEpoch { ifindex } => {
+                self.owed.remove(ifindex);
+            }
             Step::DeleteEndpoint { ifindex, .. } => {
+                self.owed.remove(ifindex);
                 self.endpoints.remove(ifindex);
             }
             Step::DeleteFrontend(frontend) => {
@@ -84,6 +94,12 @@ impl Actual {
                 self.bitmaps.remove(bitmap);
             }
         }
+    }
+
+    /// Has the flows of every endpoint judged anew by the next plan: whoever wrote the endpoints may
+    /// have been cut short before its last step.
+    pub fn owe_epochs(&mut self) {
+        self.owed.extend(self.endpoints.keys());
     }
 
     /// Endpoints, by the index of their interface.

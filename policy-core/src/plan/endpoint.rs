@@ -6,7 +6,7 @@ use std::{
 };
 
 use policy_common::{
-    endpoint::{Endpoint, MAY_SPOOF, TRACKING},
+    endpoint::{CLOSED, Endpoint, MAY_SPOOF, TRACKING},
     limits,
 };
 
@@ -24,6 +24,8 @@ pub(super) struct Matched<'a> {
     pub(super) old: Option<&'a Endpoint>,
     /// What the kernel has there for another pod.
     pub(super) replaced: Option<&'a Endpoint>,
+    /// Whether nothing passed before.
+    guarded: bool,
     /// What it shall have, without contents.
     pub(super) new: Endpoint,
 }
@@ -42,7 +44,7 @@ impl Matched<'_> {
     /// to be learned.
     pub(super) fn begins(&self) -> bool {
         let was_open = self.old.is_none_or(|old| old.ingress | old.egress == 0);
-        self.is_isolated() && self.replaced.is_none() && was_open
+        self.is_isolated() && self.replaced.is_none() && was_open && !self.guarded
     }
 
     /// Whether the kernel does not know the pod yet, or a plan was left while it was tracked.
@@ -60,9 +62,9 @@ impl Matched<'_> {
         Endpoint { flags: self.new.flags | TRACKING, ..self.new }
     }
 
-    /// The endpoint with nothing allowed where something isolates it, by a content without entries.
-    pub(super) fn closed(&self, nothing: u32) -> Endpoint {
-        let of = |isolated: bool| if isolated { nothing } else { 0 };
+    /// The endpoint with nothing allowed where something isolates it; no allow map is needed.
+    pub(super) fn closed(&self) -> Endpoint {
+        let of = |isolated: bool| if isolated { CLOSED } else { 0 };
         let ingress = of(self.desired.ingress.is_some());
         let egress = of(self.desired.egress.is_some());
         Endpoint { ingress, egress, ..self.new }
@@ -118,7 +120,8 @@ pub(super) fn matching<'a>(
         let new = endpoint(interface, desired_endpoint, slot, options);
         let there = actual.endpoints.get(&interface.ifindex);
         let replaced = if old.is_some() { None } else { there };
-        matched.push(Matched { desired: desired_endpoint, old, replaced, new });
+        let guarded = interface.guarded && there.is_none();
+        matched.push(Matched { desired: desired_endpoint, old, replaced, guarded, new });
     }
     interfaces_without_pod.extend(starved);
     let kept: BTreeSet<u32> = matched.iter().map(|matched| matched.new.ifindex).collect();

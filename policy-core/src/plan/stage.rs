@@ -102,26 +102,31 @@ impl<'a> Stages<'a> {
         for old in &self.matching.gone {
             now.remove(&old.ifindex);
         }
-        let mut replaced = self.replace(&mut contents, &mut now);
         steps.append(&mut contents.take_steps());
-        steps.append(&mut replaced);
+        self.replace(&mut steps, &mut now);
         self.switch(&mut steps, &mut now, &ways, |way| way.first);
         self.later_ways(&mut contents, &mut ways);
         steps.append(&mut contents.take_steps());
         steps.append(&mut self.moves.first(actual, desired, &self.numbers));
         self.switch(&mut steps, &mut now, &ways, |way| way.second);
         steps.append(&mut self.moves.last(desired, &self.numbers));
-        self.track(&mut steps, &mut now);
+        // Those that begin wait until their connections are known, and nobody waits for them.
         let mut used = BTreeSet::new();
-        for (matched, [ingress, egress]) in self.matching.matched.iter().zip(&ways) {
-            let (ingress, egress) = (ingress.last, egress.last);
-            let endpoint = Endpoint { ingress, egress, ..matched.new };
-            write(&mut steps, &mut now, endpoint);
-            used.extend([ingress, egress]);
+        let owed = self.owed();
+        for begins in [false, true] {
+            if begins {
+                self.track(&mut steps, &mut now);
+            }
+            let matched = self.matching.matched.iter().zip(&ways);
+            for (matched, [ingress, egress]) in matched.filter(|(m, _)| m.begins() == begins) {
+                let (ingress, egress) = (ingress.last, egress.last);
+                write(&mut steps, &mut now, Endpoint { ingress, egress, ..matched.new });
+                used.extend([ingress, egress]);
+            }
+            let here = self.matching.matched.iter().filter(|m| m.begins() == begins);
+            let here = here.map(|matched| matched.new.ifindex).filter(|here| owed.contains(here));
+            steps.extend(here.map(|ifindex| Step::BumpEpoch { ifindex }));
         }
-        let changed = verdict::changed(self).into_iter().chain(self.begin());
-        let changed: BTreeSet<u32> = changed.collect();
-        steps.extend(changed.into_iter().map(|ifindex| Step::BumpEpoch { ifindex }));
         let addresses = actual.node_addresses.keys();
         let gone = addresses.filter(|address| !desired.node_addresses.contains_key(address));
         steps.extend(gone.map(|address| Step::DeleteNodeAddress(*address)));
@@ -133,17 +138,23 @@ impl<'a> Stages<'a> {
         }
     }
 
+    /// Interfaces whose flows are to be judged anew: a verdict changes there, or an earlier plan
+    /// that began to change one was left.
+    pub(super) fn owed(&self) -> BTreeSet<u32> {
+        let here: BTreeSet<u32> = self.matching.matched.iter().map(|m| m.new.ifindex).collect();
+        let left = self.actual.owed.iter().copied();
+        let all = verdict::changed(self).into_iter().chain(self.begin()).chain(left);
+        all.filter(|ifindex| here.contains(ifindex)).collect()
+    }
+
     /// Endpoints of pods that take the place of others: closed, until the tables know them.
-    fn replace(&self, contents: &mut Contents<'_>, now: &mut BTreeMap<u32, Endpoint>) -> Vec<Step> {
-        let mut steps = Vec::new();
+    fn replace(&self, steps: &mut Vec<Step>, now: &mut BTreeMap<u32, Endpoint>) {
         for matched in &self.matching.matched {
             let Some(Endpoint { slot, .. }) = matched.replaced else { continue };
-            let nothing = if matched.is_isolated() { contents.number(Entries::new()) } else { 0 };
-            let endpoint = matched.closed(nothing);
+            let endpoint = matched.closed();
             now.insert(endpoint.ifindex, endpoint);
             steps.push(Step::ReplaceEndpoint { slot: *slot, endpoint });
         }
-        steps
     }
 
     /// Learns the connections of pods that begin to be isolated (S30).

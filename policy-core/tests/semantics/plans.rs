@@ -1,6 +1,6 @@
 //! Changes: what a plan writes, and what it leaves alone.
 
-use policy_common::endpoint::{Endpoint, MAY_SPOOF, TRACKING};
+use policy_common::endpoint::{CLOSED, Endpoint, MAY_SPOOF, TRACKING};
 use policy_core::{
     compile::{Scope, compile},
     model::{ObjectName, Protocol},
@@ -24,7 +24,16 @@ fn interfaces() -> Interfaces {
     let interface = |last: u8| {
         let addresses = vec![ip(&format!("10.0.0.{last}"))];
         let ifindex = 10 + u32::from(last);
-        (ifindex, Interface { ifindex, name: format!("veth{last}"), bridge: 0, addresses })
+        (
+            ifindex,
+            Interface {
+                ifindex,
+                name: format!("veth{last}"),
+                bridge: 0,
+                addresses,
+                guarded: false,
+            },
+        )
     };
     (1..=3).map(interface).collect()
 }
@@ -34,6 +43,10 @@ fn go(actual: &mut Actual, cluster: &Cluster) -> Plan {
     let plan = plan(actual, &desired, &interfaces(), PlanOptions::default());
     plan.steps.iter().for_each(|step| actual.apply(step));
     plan
+}
+
+fn content(number: u32) -> String {
+    if number == CLOSED { "closed".to_owned() } else { number.to_string() }
 }
 
 /// The steps as words.
@@ -48,9 +61,11 @@ fn words(plan: &Plan) -> Vec<String> {
         Step::PutEndpoint(e) if e.flags & TRACKING != 0 => format!("track {}", e.ifindex),
         Step::AdoptFlows { interfaces } => format!("adopt {interfaces:?}"),
         Step::ReplaceEndpoint { endpoint: e, .. } => {
-            format!("another endpoint {} {} {}", e.ifindex, e.ingress, e.egress)
+            format!("another endpoint {} {} {}", e.ifindex, content(e.ingress), content(e.egress))
         }
-        Step::PutEndpoint(e) => format!("endpoint {} {} {}", e.ifindex, e.ingress, e.egress),
+        Step::PutEndpoint(e) => {
+            format!("endpoint {} {} {}", e.ifindex, content(e.ingress), content(e.egress))
+        }
         Step::BumpEpoch { ifindex } => format!("bump {ifindex}"),
         Step::DeleteEndpoint { ifindex, .. } => format!("no endpoint {ifindex}"),
         Step::DeleteFrontend(frontend) => format!("no frontend {}", frontend.address),
@@ -227,7 +242,16 @@ fn s08_a_pod_that_goes_takes_its_endpoint_along() {
 fn interfaces_with(addresses: &[(u32, &[&str])]) -> Interfaces {
     let interface = |&(ifindex, addresses): &(u32, &[&str])| {
         let addresses = addresses.iter().map(|address| ip(address)).collect();
-        (ifindex, Interface { ifindex, name: format!("veth{ifindex}"), bridge: 0, addresses })
+        (
+            ifindex,
+            Interface {
+                ifindex,
+                name: format!("veth{ifindex}"),
+                bridge: 0,
+                addresses,
+                guarded: false,
+            },
+        )
     };
     addresses.iter().map(interface).collect()
 }
@@ -271,8 +295,7 @@ fn s08_a_pod_at_the_interface_of_another_is_closed_until_its_policies_are_in_pla
     let (desired, _) = compile(&other.0, Scope::Node("n1"));
     let found = [(11, &["10.0.0.1"][..]), (12, &["10.0.0.9"]), (13, &["10.0.0.3"])];
     let plan = plan(&mut actual, &desired, &interfaces_with(&found), PlanOptions::default());
-    let want = ["content 2", "another endpoint 12 2 0", "endpoint 12 1 0", "no content 2"];
-    assert_eq!(words(&plan), want);
+    assert_eq!(words(&plan), ["another endpoint 12 closed 0", "endpoint 12 1 0"]);
 }
 
 #[test]
@@ -290,7 +313,7 @@ fn s26_where_a_plan_fails_new_pods_are_closed_and_the_others_stay_as_they_are() 
         let steps = close_newcomers(actual, &desired, interfaces, PlanOptions::default());
         words(&Plan { steps, ..Plan::default() })
     };
-    assert_eq!(close(&actual, &interfaces()), ["content 2", "endpoint 13 2 0"]);
+    assert_eq!(close(&actual, &interfaces()), ["endpoint 13 closed 0"]);
     assert_eq!(close(&actual, &few), [""; 0], "nobody is new");
     let tracked = Endpoint {
         ifindex: 13,
@@ -301,5 +324,43 @@ fn s26_where_a_plan_fails_new_pods_are_closed_and_the_others_stay_as_they_are() 
     };
     actual.apply(&Step::PutEndpoint(tracked));
     let left = interfaces_with(&[(12, &["10.0.0.2"]), (13, &["10.0.0.3"])]);
-    assert_eq!(close(&actual, &left), ["content 2", "endpoint 13 2 0"], "it was left tracked");
+    assert_eq!(close(&actual, &left), ["endpoint 13 closed 0"], "it was left tracked");
+}
+
+#[test]
+fn s29_a_plan_that_ends_before_its_bump_leaves_it_to_the_next() {
+    let allowed = mk_cluster().policy("x/p", mk_ingress("app=a", vec![from("b", 80)]));
+    let relabelled = allowed.clone().pod("x/b", mk_pod("app=none", &["10.0.0.2"]));
+    let (nothing, both) = (mk_cluster(), [&allowed, &relabelled]);
+    for (claim, first, second) in
+        [("another label", both[0], both[1]), ("first isolation", &nothing, both[0])]
+    {
+        for dies in [false, true] {
+            let mut actual = Actual::default();
+            go(&mut actual, first);
+            let (desired, _) = compile(&second.0, Scope::Node("n1"));
+            let cut = plan(&mut actual, &desired, &interfaces(), PlanOptions::default());
+            let before = |step: &&Step| !matches!(step, Step::BumpEpoch { .. });
+            cut.steps.iter().take_while(before).for_each(|step| actual.apply(step));
+            if dies {
+                actual.owe_epochs();
+            }
+            let next = go(&mut actual, second);
+            assert!(words(&next).contains(&"bump 11".to_owned()), "{claim}: {:?}", words(&next));
+            assert_eq!(words(&go(&mut actual, second)), [""; 0], "{claim}: once");
+        }
+    }
+}
+
+#[test]
+fn s49_an_interface_that_was_cut_off_is_never_open_before_its_policies_are_in_place() {
+    let cluster = mk_cluster().policy("x/p", mk_ingress("app=a", Vec::new()));
+    let (desired, _) = compile(&cluster.0, Scope::Node("n1"));
+    let mut found = interfaces();
+    for interface in found.values_mut() {
+        interface.guarded = true;
+    }
+    let plan = plan(&mut Actual::default(), &desired, &found, PlanOptions::default());
+    let of_pod = words(&plan).into_iter().filter(|word| word.contains("11"));
+    assert_eq!(of_pod.collect::<Vec<_>>(), ["endpoint 11 1 0"]);
 }
