@@ -1,23 +1,30 @@
 //! The daemon: a source, the node's network and the kernel, kept in step for as long as it runs.
 
 mod input;
+mod metrics;
 mod report;
 mod retry;
 
-use std::{future::Future, path::PathBuf, pin::pin, time::Duration};
+use std::{
+    error::Error, future::Future, io, net::SocketAddr, path::PathBuf, pin::pin, time::Duration,
+};
 
-use thiserror::Error;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::mpsc::Receiver,
+    time::{Instant, sleep_until},
+};
 
 use crate::{
     dataplane::DataplaneError,
     flow_log::{Attribution, FlowLog, FlowLogError, Locals, Target},
+    http::{self, Question},
     net::{Changes, NetError},
-    node::{Node, NodeConfig, NodeError},
+    node::{Node, NodeConfig, NodeError, Reconciled},
     source::kubernetes::{Access, Event, KubernetesError, WatchError},
 };
 
 use input::{Input, Known, Told};
+use metrics::{Dropped, Metrics};
 use report::Reporter;
 use retry::Retry;
 
@@ -37,6 +44,8 @@ pub struct DaemonConfig {
     pub source: Origin,
     /// Where dropped packets are told.
     pub flow_log: Target,
+    /// Where health and metrics are served, if anywhere.
+    pub listen: Option<SocketAddr>,
 }
 
 /// Where the state of the cluster comes from.
@@ -49,7 +58,7 @@ pub enum Origin {
 }
 
 /// Why a daemon cannot begin, or cannot go on.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// The dataplane or the network.
     #[error(transparent)]
@@ -60,6 +69,15 @@ pub enum DaemonError {
     /// The records of dropped packets.
     #[error("cannot follow dropped packets")]
     Drops(#[source] Box<DataplaneError>),
+    /// Health and metrics.
+    #[error("cannot listen at {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The flow log.
     #[error(transparent)]
     FlowLog(#[from] FlowLogError),
@@ -88,6 +106,13 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
     let mut network = Changes::open()?;
     let mut input = Input::open(&config.source).await?;
     let log = FlowLog::open(&config.flow_log)?;
+    let mut questions = match config.listen {
+        Some(address) => {
+            let listening = http::serve(address).await;
+            Some(listening.map_err(|source| DaemonError::Listen { address, source })?)
+        }
+        None => None,
+    };
     let mut node = Node::start(config.node)?;
     let drops = node.dataplane().drops();
     let mut drops = drops.map_err(|source| DaemonError::Drops(Box::new(source)))?;
@@ -103,6 +128,7 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
                 changed?;
                 daemon.due = Instant::now();
             }
+            question = asked(&mut questions) => daemon.answer(question),
             record = drops.next() => match record {
                 Ok(record) => {
                     daemon.log.write(&record, &Attribution::new(&daemon.node, &daemon.locals));
@@ -110,6 +136,17 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
                 Err(error) => report::unreadable(&error),
             },
         }
+    }
+}
+
+/// The next question; never where nobody may ask.
+async fn asked(questions: &mut Option<Receiver<Question>>) -> Question {
+    match questions {
+        Some(questions) => match questions.recv().await {
+            Some(question) => question,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
     }
 }
 
@@ -123,13 +160,17 @@ struct Daemon {
     reporter: Reporter,
     locals: Locals,
     log: FlowLog,
+    metrics: Metrics,
+    /// Whether what is known is enforced.
+    is_enforced: bool,
 }
 
 impl Daemon {
     fn new(node: Node, log: FlowLog) -> Self {
         let (retry, reporter, locals) = (Retry::new(), Reporter::default(), Locals::default());
         let (known, due) = (Known::default(), Instant::now());
-        Self { node, known, due, retry, reporter, locals, log }
+        let (metrics, is_enforced) = (Metrics::new(), false);
+        Self { node, known, due, retry, reporter, locals, log, metrics, is_enforced }
     }
 
     fn take(&mut self, told: Told) {
@@ -166,6 +207,38 @@ impl Daemon {
         }
     }
 
+    /// Who asks may have gone meanwhile, and then needs no answer.
+    fn answer(&mut self, question: Question) {
+        match question {
+            Question::Alive(answer) => drop(answer.send(())),
+            Question::Ready(answer) => drop(answer.send(self.ready())),
+            Question::Metrics(answer) => match self.metrics() {
+                Ok(text) => drop(answer.send(text)),
+                Err(error) => report::no_metrics(&*error),
+            },
+        }
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        match (self.known.is_complete(), self.is_enforced) {
+            (false, _) => Err(format!("not listed yet: {}", self.known.missing().join(", "))),
+            (true, false) => Err("nothing is enforced yet".to_owned()),
+            (true, true) => Ok(()),
+        }
+    }
+
+    fn metrics(&mut self) -> Result<String, Box<dyn Error>> {
+        let counts = self.node.dataplane().drop_counts()?;
+        let attribution = Attribution::new(&self.node, &self.locals);
+        let drops = counts.into_iter().filter_map(|(key, count)| {
+            let pod = attribution.endpoint(key.ifindex);
+            let pod = pod.map(|(name, _)| (&*name.namespace, &*name.name));
+            Some((Dropped::of(key, pod)?, count))
+        });
+        let drops = drops.collect();
+        Ok(self.metrics.text(drops)?)
+    }
+
     /// Enforces after some time at the latest, for changes often come together.
     fn soon(&mut self, wait: Duration) {
         let due = Instant::now() + wait;
@@ -174,8 +247,14 @@ impl Daemon {
     }
 
     async fn enforce(&mut self) {
+        let begin = Instant::now();
         let wait = match self.node.enforce().await {
             Ok(reconciled) => {
+                let Reconciled { steps, faults, pods_without_interface, .. } = &reconciled;
+                self.metrics.enforced(begin.elapsed(), *steps, faults.len());
+                let enforced = self.node.actual().endpoints().len();
+                self.metrics.pods(enforced, pods_without_interface.len());
+                self.is_enforced = true;
                 self.locals = Locals::new(self.node.desired(), self.node.actual().endpoints());
                 let waits = !reconciled.pods_without_interface.is_empty();
                 let told = self.reporter.reconciled(reconciled);
@@ -186,6 +265,7 @@ impl Daemon {
                 if waits { self.retry.next().min(IDLE) } else { IDLE }
             }
             Err(error) => {
+                self.metrics.failed();
                 let wait = self.retry.next();
                 report::failed(&error, wait);
                 wait

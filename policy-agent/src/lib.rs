@@ -4,6 +4,7 @@ pub mod cli;
 pub mod daemon;
 pub mod dataplane;
 pub mod flow_log;
+pub mod http;
 pub mod lab;
 pub mod net;
 pub mod node;

@@ -1,6 +1,6 @@
 //! `policy-agent run`.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{fs, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use policy_cli::{exit, terminal};
@@ -83,6 +83,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
     max_drop_records: u32,
 
+    /// Where /healthz, /readyz and /metrics are served; nowhere by default
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+
     /// How log lines look on standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
@@ -142,6 +146,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         bpf_object,
         flow_log,
         max_drop_records,
+        listen,
         log_format: _,
     } = arguments;
     let node = match node {
@@ -172,7 +177,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         Some(folder) => Origin::Manifests(folder),
         None => Origin::Kubernetes(Access { kubeconfig }),
     };
-    let config = DaemonConfig { node, source, flow_log };
+    let config = DaemonConfig { node, source, flow_log, listen };
     // One thread: attaching goes by the network namespace of the thread.
     let runtime =
         runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;

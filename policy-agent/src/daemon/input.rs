@@ -52,6 +52,12 @@ impl Known {
         self.0.len() == Kind::ALL.len()
     }
 
+    /// Those that were not.
+    pub(super) fn missing(&self) -> Vec<String> {
+        let missing = Kind::ALL.iter().filter(|kind| !self.0.contains(kind));
+        missing.map(ToString::to_string).collect()
+    }
+
     /// All of them are known at once.
     pub(super) fn everything(&mut self) {
         self.0.extend(Kind::ALL);

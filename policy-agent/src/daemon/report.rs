@@ -94,6 +94,11 @@ pub(super) fn failed(error: &NodeError, wait: Duration) {
     error!("{}; tried again in {wait:.1?}", chain(error));
 }
 
+/// Metrics that cannot be told.
+pub(super) fn no_metrics(error: &dyn Error) {
+    warn!("no metrics: {}", chain(error));
+}
+
 /// A record of a dropped packet that makes no sense.
 pub(super) fn unreadable(error: &DropsError) {
     warn!("{}", chain(error));

@@ -59,7 +59,7 @@ impl<'a> Attribution<'a> {
     }
 
     /// The pod at an interface.
-    pub(super) fn endpoint(&self, ifindex: u32) -> Option<(&'a ObjectName, &'a Pod)> {
+    pub(crate) fn endpoint(&self, ifindex: u32) -> Option<(&'a ObjectName, &'a Pod)> {
         self.pod(&self.locals.0.get(&ifindex)?.name)
     }
 

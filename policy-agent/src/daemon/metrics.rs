@@ -1,0 +1,133 @@
+//! Metrics: prefix `policy_`, base units.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use policy_common::drops::{Direction, DropKey, Reason};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
+    metrics::{
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+        info::Info,
+    },
+    registry::Registry,
+};
+
+/// What is counted as it happens.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    registry: Registry,
+    enforcing: Histogram,
+    failures: Counter,
+    steps: Counter,
+    faults: Gauge,
+    pods: Family<State, Gauge>,
+}
+
+/// Of a pod of the node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
+}
+
+/// Of dropped packets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Dropped {
+    pub(super) namespace: String,
+    pub(super) pod: String,
+    direction: &'static str,
+    reason: &'static str,
+}
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        let mut registry = Registry::with_prefix("policy");
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The agent", build);
+        let enforcing = Histogram::new(exponential_buckets(0.001, 2.0, 14));
+        let (failures, steps, faults) = (Counter::default(), Counter::default(), Gauge::default());
+        let pods = Family::default();
+        let help = "Time of a look at the node and of bringing the kernel in line, in seconds";
+        registry.register("enforce_duration_seconds", help, enforcing.clone());
+        registry.register(
+            "enforce_failures",
+            "Steps that failed and are tried again",
+            failures.clone(),
+        );
+        registry.register("steps", "Writes to the kernel", steps.clone());
+        registry.register("faults", "Parts of policies that cannot be expressed", faults.clone());
+        registry.register(
+            "pods",
+            "Pods of the node, by whether policies are enforced",
+            pods.clone(),
+        );
+        Self { registry, enforcing, failures, steps, faults, pods }
+    }
+
+    /// A look at the node that came to its end.
+    pub(super) fn enforced(&self, took: Duration, steps: usize, faults: usize) {
+        self.enforcing.observe(took.as_secs_f64());
+        self.steps.inc_by(steps as u64);
+        self.faults.set(i64::try_from(faults).unwrap_or(i64::MAX));
+    }
+
+    /// One that did not.
+    pub(super) fn failed(&self) {
+        self.failures.inc();
+    }
+
+    /// Pods under control, and those that no interface was found for.
+    pub(super) fn pods(&self, enforced: usize, not: usize) {
+        for (state, count) in [("enforced", enforced), ("not_enforced", not)] {
+            let gauge = self.pods.get_or_create(&State { state });
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// The text of `OpenMetrics`, with what the kernel counted.
+    pub(super) fn text(&mut self, drops: Vec<(Dropped, u64)>) -> Result<String, fmt::Error> {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Drops(drops)));
+        let (mut text, mut of_kernel) = (String::new(), String::new());
+        encode(&mut of_kernel, &registry)?;
+        encode(&mut text, &self.registry)?;
+        let own = text.strip_suffix("# EOF\n").unwrap_or(&text);
+        Ok(format!("{own}{of_kernel}"))
+    }
+}
+
+impl Dropped {
+    /// `None` for a number of no direction or reason.
+    pub(super) fn of(key: DropKey, pod: Option<(&str, &str)>) -> Option<Self> {
+        let direction =
+            if key.direction == Direction::Ingress as u8 { "ingress" } else { "egress" };
+        let reason = Reason::from_number(key.reason)?.name();
+        let (namespace, pod) = pod.unwrap_or_default();
+        Some(Self { namespace: namespace.to_owned(), pod: pod.to_owned(), direction, reason })
+    }
+}
+
+/// The counters of the kernel, as they are when somebody asks.
+#[derive(Debug)]
+struct Drops(Vec<(Dropped, u64)>);
+
+impl Collector for Drops {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut sums: BTreeMap<_, (&Dropped, u64)> = BTreeMap::new();
+        for (labels, count) in &self.0 {
+            let Dropped { namespace, pod, direction, reason } = labels;
+            let sum = sums.entry((namespace, pod, direction, reason)).or_insert((labels, 0));
+            sum.1 += count;
+        }
+        let help = "Dropped packets";
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let mut metric = encoder.encode_descriptor("policy_drops", help, None, kind)?;
+        for (labels, count) in sums.into_values() {
+            ConstCounter::new(count).encode(metric.encode_family(labels)?)?;
+        }
+        Ok(())
+    }
+}
