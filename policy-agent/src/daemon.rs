@@ -187,6 +187,7 @@ impl Daemon {
                 self.soon(TOGETHER);
             }
             Told::Kubernetes(Event::Listed(kind, names)) => {
+                self.node.release();
                 let there = kind.names_in(self.node.snapshot()).into_iter();
                 for gone in there.filter(|name| !names.contains(name)) {
                     self.node.change(kind.gone(gone));
@@ -254,6 +255,7 @@ impl Daemon {
                 self.metrics.enforced(begin.elapsed(), *steps, faults.len());
                 let enforced = self.node.actual().endpoints().len();
                 self.metrics.pods(enforced, pods_without_interface.len());
+                self.metrics.held_back(reconciled.held_back.len());
                 self.is_enforced = true;
                 self.locals = Locals::new(self.node.desired(), self.node.actual().endpoints());
                 let waits = !reconciled.pods_without_interface.is_empty();

@@ -1,6 +1,7 @@
 //! A node under control: discover, compile, plan, apply.
 
 mod carry_out;
+mod room;
 
 use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
 
@@ -12,6 +13,8 @@ use policy_core::{
     owner::Owners,
     plan::{Actual, Interface, Plan, PlanOptions, Step, close_newcomers, plan},
 };
+pub use room::HeldBack;
+use room::Room;
 use thiserror::Error;
 
 use crate::{
@@ -61,6 +64,8 @@ pub struct Reconciled {
     pub pods_without_interface: Vec<ObjectName>,
     /// Interfaces that lead out of the namespace, and to no known pod.
     pub interfaces_without_pod: Vec<Interface>,
+    /// Namespaces whose policies find no room: those of before stay in force there.
+    pub held_back: Vec<HeldBack>,
 }
 
 /// Why a node is not as it should be. What was reached before stays in force.
@@ -101,6 +106,14 @@ pub enum NodeError {
     Guard(#[source] Box<DataplaneError>),
 }
 
+impl NodeError {
+    /// The map that is full, if that is why.
+    fn no_room(&self) -> Option<&DataplaneError> {
+        let (Self::Step { source, .. } | Self::Contents { source, .. }) = self else { return None };
+        matches!(**source, DataplaneError::Full { .. }).then_some(&**source)
+    }
+}
+
 /// A node under control, in the network namespace of the thread that started it.
 ///
 /// Programs, maps and links go when it is dropped, except where they are pinned.
@@ -115,6 +128,7 @@ pub struct Node {
     dataplane: Dataplane,
     /// The cluster, and what follows from it.
     compiler: Compiler,
+    room: Room,
     /// The Node object of this node, as it was told.
     told: Option<Machine>,
     actual: Actual,
@@ -167,6 +181,7 @@ impl Node {
             forget: BTreeSet::new(),
             dataplane,
             compiler: Compiler::new(Snapshot::default(), Scope::Node(&name)),
+            room: Room::default(),
             told: None,
             name,
             actual,
@@ -178,6 +193,7 @@ impl Node {
     /// Takes a cluster over, in place of all that was known; nothing is enforced yet.
     pub fn take(&mut self, snapshot: Snapshot) {
         self.forget.extend(self.owners.update(&snapshot));
+        self.room.replace(self.compiler.snapshot(), &snapshot);
         self.told = snapshot.nodes.get(&self.name).cloned();
         self.compiler = Compiler::new(snapshot, Scope::Node(&self.name));
     }
@@ -194,8 +210,11 @@ impl Node {
                 self.told.clone_from(node);
                 return;
             }
+            Change::Policy(name, _) => {
+                self.room.release(&name.namespace, &mut self.compiler);
+                self.room.note(name, self.compiler.snapshot());
+            }
             Change::Namespace(..)
-            | Change::Policy(..)
             | Change::ClusterPolicy(..)
             | Change::Service(..)
             | Change::EndpointSlice(..)
@@ -214,13 +233,42 @@ impl Node {
         self.enforce().await
     }
 
-    /// Brings the kernel from what it has to what the cluster asks for, step by step.
+    /// Forgets which policies found no room, so that they are tried again and seen in
+    /// [`snapshot`](Self::snapshot).
+    pub fn release(&mut self) {
+        self.room.release_all(&mut self.compiler, false);
+    }
+
+    /// Brings the kernel from what it has to what the cluster asks for, step by step. A namespace
+    /// whose new policies find no room is held back.
     ///
     /// # Errors
     ///
     /// [`NodeError::Discover`] before anything was changed; [`NodeError::Step`] with the step that
     /// failed: those before it hold, and the next call goes on from there.
     pub async fn enforce(&mut self) -> Result<Reconciled, NodeError> {
+        self.room.release_all(&mut self.compiler, true);
+        loop {
+            let error = match self.bring_in_line().await {
+                Ok(mut reconciled) => {
+                    let missing = &reconciled.pods_without_interface;
+                    self.room.settle(self.compiler.compiled().0, missing);
+                    reconciled.held_back = self.room.held_back();
+                    return Ok(reconciled);
+                }
+                Err(error) => error,
+            };
+            let Some(full) = error.no_room() else { return Err(error) };
+            let reason = full.to_string();
+            let Some(undone) = self.room.undo(&mut self.compiler) else { return Err(error) };
+            // What was written of it goes before anything else comes.
+            let cleared = self.bring_in_line().await;
+            self.room.hold(undone, reason, &mut self.compiler);
+            cleared?;
+        }
+    }
+
+    async fn bring_in_line(&mut self) -> Result<Reconciled, NodeError> {
         let Discovered { mut interfaces, node_addresses } = self.network.discover().await?;
         if self.guards {
             for ifindex in self.dataplane.attached() {
@@ -242,11 +290,13 @@ impl Node {
         }
         let (desired, faults) = self.compiler.compiled();
         let faults = faults.to_vec();
+        let closed = self.room.close(desired, self.compiler.snapshot());
+        let desired = closed.as_ref().unwrap_or(desired);
         let Plan { steps, pods_without_interface, interfaces_without_pod } =
             plan(&mut self.actual, desired, &interfaces, self.options);
         let held_back = self.carry_out(&steps).await;
         if let Err(error) = held_back {
-            let desired = self.compiler.compiled().0;
+            let desired = closed.as_ref().unwrap_or(self.compiler.compiled().0);
             let newcomers = close_newcomers(&self.actual, desired, &interfaces, self.options);
             // The first failure is the one to tell.
             let _ = self.carry_out(&newcomers).await;
@@ -268,6 +318,7 @@ impl Node {
                 .iter()
                 .filter_map(|ifindex| interfaces.remove(ifindex))
                 .collect(),
+            held_back: Vec::new(),
         })
     }
 

@@ -13,7 +13,7 @@ use policy_common::drops::Reason;
 pub use crate::ports::Ports;
 use crate::{
     compile::{CompiledPolicy, MeaningOf},
-    model::{ObjectName, Protocol},
+    model::{Direction, ObjectName, Protocol},
 };
 
 /// An identity, named by what it means; `None` is `DEFAULT_IDENTITY`.
@@ -58,6 +58,18 @@ pub struct DesiredEndpoint {
     pub ingress: Option<Isolation>,
     /// Isolation for egress.
     pub egress: Option<Isolation>,
+}
+
+impl DesiredEndpoint {
+    /// Isolates the pod in a direction, and lets nothing pass.
+    pub fn close(&mut self, direction: Direction) {
+        let isolation = match direction {
+            Direction::Ingress => &mut self.ingress,
+            Direction::Egress => &mut self.egress,
+        };
+        let policies = isolation.take().map(|isolation| isolation.policies).unwrap_or_default();
+        *isolation = Some(Isolation { content: Arc::default(), policies });
+    }
 }
 
 /// Isolation of a pod in one direction.

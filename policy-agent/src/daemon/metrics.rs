@@ -24,6 +24,7 @@ pub(super) struct Metrics {
     failures: Counter,
     steps: Counter,
     faults: Gauge,
+    held_back: Gauge,
     pods: Family<State, Gauge>,
 }
 
@@ -49,7 +50,7 @@ impl Metrics {
         registry.register("build", "The agent", build);
         let enforcing = Histogram::new(exponential_buckets(0.001, 2.0, 14));
         let (failures, steps, faults) = (Counter::default(), Counter::default(), Gauge::default());
-        let pods = Family::default();
+        let (held_back, pods) = (Gauge::default(), Family::default());
         let help = "Time of a look at the node and of bringing the kernel in line, in seconds";
         registry.register("enforce_duration_seconds", help, enforcing.clone());
         registry.register(
@@ -60,11 +61,16 @@ impl Metrics {
         registry.register("steps", "Writes to the kernel", steps.clone());
         registry.register("faults", "Parts of policies that cannot be expressed", faults.clone());
         registry.register(
+            "held_back_namespaces",
+            "Namespaces whose policies found no room: those of before are in force",
+            held_back.clone(),
+        );
+        registry.register(
             "pods",
             "Pods of the node, by whether policies are enforced",
             pods.clone(),
         );
-        Self { registry, enforcing, failures, steps, faults, pods }
+        Self { registry, enforcing, failures, steps, faults, held_back, pods }
     }
 
     /// A look at the node that came to its end.
@@ -77,6 +83,11 @@ impl Metrics {
     /// One that did not.
     pub(super) fn failed(&self) {
         self.failures.inc();
+    }
+
+    /// Namespaces that are held back.
+    pub(super) fn held_back(&self, namespaces: usize) {
+        self.held_back.set(i64::try_from(namespaces).unwrap_or(i64::MAX));
     }
 
     /// Pods under control, and those that no interface was found for.

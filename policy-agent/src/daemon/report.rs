@@ -11,7 +11,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     dataplane::DropsError,
-    node::{NodeError, Reconciled},
+    node::{HeldBack, NodeError, Reconciled},
     source::{
         files::FilesError,
         kubernetes::{Kind, WatchError},
@@ -24,12 +24,13 @@ pub(super) struct Reporter {
     faults: Vec<Fault>,
     waiting: Vec<ObjectName>,
     interfaces: Vec<String>,
+    held_back: Vec<HeldBack>,
 }
 
 impl Reporter {
     /// A reconciliation that came to its end; whether it changed anything.
     pub(super) fn reconciled(&mut self, reconciled: Reconciled) -> bool {
-        let Reconciled { faults, steps, pods_without_interface, interfaces_without_pod } =
+        let Reconciled { faults, steps, pods_without_interface, interfaces_without_pod, held_back } =
             reconciled;
         if steps > 0 {
             info!(steps, "enforced");
@@ -40,6 +41,11 @@ impl Reporter {
             }
             self.faults = faults;
         }
+        for held in held_back.iter().filter(|held| !self.held_back.contains(held)) {
+            let HeldBack { namespace, reason } = held;
+            error!(%namespace, "policies find no room, those of before stay in force: {reason}");
+        }
+        self.held_back = held_back;
         for pod in pods_without_interface.iter().filter(|pod| !self.waiting.contains(pod)) {
             warn!(%pod, "no interface leads to the pod: nothing is enforced at it yet");
         }

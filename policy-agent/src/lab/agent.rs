@@ -12,7 +12,7 @@ use tokio::{
 use super::netns::{self, Namespace};
 use crate::{
     dataplane::{DataplaneError, Drops, Parts},
-    node::{Node, NodeConfig, NodeError, Reconciled},
+    node::{HeldBack, Node, NodeConfig, NodeError, Reconciled},
 };
 
 /// Why an agent does not do its work.
@@ -35,6 +35,14 @@ pub enum Error {
     Undiscovered {
         /// The pods.
         pods: Vec<ObjectName>,
+    },
+    /// Policies found no room.
+    #[error("no room for the policies of namespace {namespace}: {reason}")]
+    HeldBack {
+        /// The namespace.
+        namespace: String,
+        /// What is full.
+        reason: String,
     },
     /// Its thread ended.
     #[error("the agent has ended")]
@@ -88,10 +96,12 @@ impl Agent {
     pub async fn reconcile(&self, snapshot: &Snapshot) -> Result<Reconciled, Error> {
         let snapshot = Box::new(snapshot.clone());
         let reconciled = self.ask(|done| Order::Reconcile(snapshot, done)).await?;
-        if reconciled.pods_without_interface.is_empty() {
-            Ok(reconciled)
-        } else {
-            Err(Error::Undiscovered { pods: reconciled.pods_without_interface })
+        if !reconciled.pods_without_interface.is_empty() {
+            return Err(Error::Undiscovered { pods: reconciled.pods_without_interface });
+        }
+        match reconciled.held_back.first().cloned() {
+            None => Ok(reconciled),
+            Some(HeldBack { namespace, reason }) => Err(Error::HeldBack { namespace, reason }),
         }
     }
 

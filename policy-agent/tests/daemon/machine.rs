@@ -47,7 +47,7 @@ impl Machine {
         })?;
         let gateway = Some(Ipv4Addr::new(10, 1, 0, 1).into());
         host.run(async || {
-            Ok(Wiring::open()?.add_route("10.0.0.0/24".parse()?, gateway, 2).await?)
+            Ok(Wiring::open()?.add_route("10.0.0.0/16".parse()?, gateway, 2).await?)
         })?;
         let folder = tempfile::tempdir()?;
         for name in ["manifests", "bpf"] {
@@ -59,12 +59,18 @@ impl Machine {
 
     /// The pod's link comes up.
     pub(crate) fn plug(&self) -> Result<()> {
-        let pod = &end(2, "eth0");
-        self.node.join(&end(10, "veth0"), &self.pod, pod, &["10.0.0.2/24"])?;
-        self.node.run(async || add_addresses(&Wiring::open()?, 10, &["10.0.0.1/24"]).await)?;
-        let gateway = Some(Ipv4Addr::new(10, 0, 0, 1).into());
-        self.pod
-            .run(async || Ok(Wiring::open()?.add_route("0.0.0.0/0".parse()?, gateway, 2).await?))
+        self.plug_another(&self.pod, 0)
+    }
+
+    /// The link of pod 10.0.N.2 comes up.
+    pub(crate) fn plug_another(&self, pod: &Namespace, number: u8) -> Result<()> {
+        let (index, name) = (10 + u32::from(number), format!("veth{number}"));
+        let (gateway, address) = (Ipv4Addr::new(10, 0, number, 1), Ipv4Addr::new(10, 0, number, 2));
+        self.node.join(&end(index, &name), pod, &end(2, "eth0"), &[&format!("{address}/24")])?;
+        let at_node = format!("{gateway}/24");
+        self.node.run(async || add_addresses(&Wiring::open()?, index, &[&at_node]).await)?;
+        let gateway = Some(gateway.into());
+        pod.run(async || Ok(Wiring::open()?.add_route("0.0.0.0/0".parse()?, gateway, 2).await?))
     }
 
     /// Has the node track connections, as every node does where kube-proxy translates Services.

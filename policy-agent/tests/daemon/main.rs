@@ -12,5 +12,6 @@ mod manifests;
 mod namespace;
 mod pins;
 mod privilege;
+mod room;
 mod stream;
 mod traffic;

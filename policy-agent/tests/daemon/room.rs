@@ -1,0 +1,118 @@
+//! Policies that find no room: their namespace stays as it was, and nobody else waits for it.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Result, ensure};
+use policy_agent::{
+    dataplane::Capacities,
+    node::{Node, NodeConfig},
+};
+use policy_core::compile::Change;
+
+use crate::{
+    machine::{HOST, Machine, POD as POD_IP},
+    manifests::{POD, snapshot},
+    namespace::Namespace,
+    stream::{Flow, connect},
+};
+
+/// The tenant's pod, and one that comes later.
+const TENANT: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 2);
+const LATER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+
+fn pod(name: &str, address: Ipv4Addr) -> String {
+    format!(
+        "\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: tenant}}\n\
+         spec: {{nodeName: one, containers: []}}\nstatus: {{podIPs: [{{ip: {address}}}]}}\n"
+    )
+}
+
+/// Isolates the pods of a namespace for ingress, but for TCP port 7000 from these blocks.
+fn policy(namespace: &str, blocks: &[String]) -> String {
+    let peers: Vec<String> =
+        blocks.iter().map(|block| format!("{{ipBlock: {{cidr: {block}}}}}")).collect();
+    let peers = peers.join(", ");
+    let rules = if blocks.is_empty() {
+        String::new()
+    } else {
+        format!("  ingress: [{{from: [{peers}], ports: [{{port: 7000}}]}}]\n")
+    };
+    format!(
+        "\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n\
+         metadata: {{name: ingress, namespace: {namespace}}}\n\
+         spec:\n  podSelector: {{}}\n  policyTypes: [Ingress]\n{rules}"
+    )
+}
+
+/// What is told of a cluster in which `default` and `tenant` have such policies.
+fn cluster(default: &[String], tenant: &[String]) -> Result<policy_core::model::Snapshot> {
+    let policies = [policy("default", default), policy("tenant", tenant)];
+    snapshot(&[POD, &pod("pod", TENANT), &policies[0], &policies[1]].join("---"))
+}
+
+#[test]
+fn s26_policies_without_room_hold_up_no_other_namespace() -> Result<()> {
+    let machine = Machine::new()?;
+    machine.plug()?;
+    let (tenant, later) = (Namespace::new()?, Namespace::new()?);
+    machine.plug_another(&tenant, 1)?;
+    machine.node.run(async || {
+        let capacities = Capacities { blocks: 16, ..Capacities::default() };
+        let mut node = Node::start(NodeConfig { capacities, ..NodeConfig::new("one") })?;
+        let host = [format!("{HOST}/32")];
+        node.reconcile(&cluster(&host, &host)?).await?;
+        let (client, server) = connect(&machine.host, &machine.pod, POD_IP, 7000)?;
+        let revoked = Flow::push(&server, &client)?;
+        let (client, server) = connect(&machine.host, &tenant, TENANT, 7000)?;
+        let last_good = Flow::push(&server, &client)?;
+        revoked.flows()?;
+        last_good.flows()?;
+
+        let many: Vec<String> = (0..100).map(|block| format!("10.2.{block}.0/24")).collect();
+        let result = node.reconcile(&cluster(&[], &many)?).await?;
+        let held: Vec<_> = result.held_back.iter().map(|held| &*held.namespace).collect();
+        ensure!(held == ["tenant"], "{held:?}");
+        ensure!(result.held_back[0].reason.contains("`blocks` is full"), "{:?}", result.held_back);
+        revoked.is_cut()?;
+        last_good.flows()?;
+
+        machine.plug_another(&later, 2)?;
+        let with_later = snapshot(&pod("later", LATER))?;
+        for (name, pod) in with_later.pods {
+            node.change(Change::Pod(name, Some(pod)));
+        }
+        let result = node.enforce().await?;
+        ensure!(result.held_back.len() == 1 && result.pods_without_interface.is_empty());
+        ensure!(
+            connect(&machine.host, &later, LATER, 7000).is_err(),
+            "there is no last good state"
+        );
+        last_good.flows()?;
+
+        let asked = cluster(&[], &host)?;
+        for (name, policy) in asked.policies {
+            node.change(Change::Policy(name, Some(policy)));
+        }
+        let result = node.enforce().await?;
+        ensure!(result.held_back.is_empty(), "{:?}", result.held_back);
+        connect(&machine.host, &later, LATER, 7000)?;
+        last_good.flows()?;
+        revoked.is_cut()
+    })
+}
+
+#[test]
+fn s26_what_finds_no_room_at_the_start_opens_nothing() -> Result<()> {
+    let machine = Machine::new()?;
+    machine.plug()?;
+    machine.node.run(async || {
+        let capacities = Capacities { blocks: 16, ..Capacities::default() };
+        let mut node = Node::start(NodeConfig { capacities, ..NodeConfig::new("one") })?;
+        let many: Vec<String> = (0..100).map(|block| format!("10.1.{block}.0/24")).collect();
+        let error =
+            node.reconcile(&cluster(&many, &[])?).await.expect_err("nothing is known to be good");
+        ensure!(format!("{:?}", anyhow::Error::from(error)).contains("`blocks` is full"));
+        ensure!(connect(&machine.host, &machine.pod, POD_IP, 7000).is_err(), "closed until then");
+        Ok(())
+    })
+}
