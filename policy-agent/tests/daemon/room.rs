@@ -69,7 +69,9 @@ fn s26_policies_without_room_hold_up_no_other_namespace() -> Result<()> {
         last_good.flows()?;
 
         let many: Vec<String> = (0..100).map(|block| format!("10.2.{block}.0/24")).collect();
-        let result = node.reconcile(&cluster(&[], &many)?).await?;
+        // It needs a block itself, which must not be taken by those that are left of the others.
+        let other = ["10.3.0.0/16".to_owned()];
+        let result = node.reconcile(&cluster(&other, &many)?).await?;
         let held: Vec<_> = result.held_back.iter().map(|held| &*held.namespace).collect();
         ensure!(held == ["tenant"], "{held:?}");
         ensure!(result.held_back[0].reason.contains("`blocks` is full"), "{:?}", result.held_back);
@@ -89,7 +91,7 @@ fn s26_policies_without_room_hold_up_no_other_namespace() -> Result<()> {
         );
         last_good.flows()?;
 
-        let asked = cluster(&[], &host)?;
+        let asked = cluster(&other, &host)?;
         for (name, policy) in asked.policies {
             node.change(Change::Policy(name, Some(policy)));
         }
