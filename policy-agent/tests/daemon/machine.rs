@@ -40,15 +40,15 @@ impl Machine {
     /// A node that routes between the host outside and the pod, which is not there yet.
     pub(crate) fn new() -> Result<Self> {
         let (node, pod, host) = (Namespace::new()?, Namespace::new()?, Namespace::new()?);
-        node.join(&end(20, "uplink"), &host, &end(2, "eth0"), &["10.1.0.2/24"])?;
+        let at_host = ["10.1.0.2/24", "fd00:1::2/64"];
+        node.join(&end(20, "uplink"), &host, &end(2, "eth0"), &at_host)?;
         node.run(async || {
             fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
-            add_addresses(&Wiring::open()?, 20, &["10.1.0.1/24"]).await
+            fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1")?;
+            add_addresses(&Wiring::open()?, 20, &["10.1.0.1/24", "fd00:1::1/64"]).await
         })?;
-        let gateway = Some(Ipv4Addr::new(10, 1, 0, 1).into());
-        host.run(async || {
-            Ok(Wiring::open()?.add_route("10.0.0.0/16".parse()?, gateway, 2).await?)
-        })?;
+        let routes = [("10.0.0.0/16", "10.1.0.1"), ("fd00::/32", "fd00:1::1")];
+        host.run(async || add_routes(&routes).await)?;
         let folder = tempfile::tempdir()?;
         for name in ["manifests", "bpf"] {
             fs::create_dir(folder.path().join(name))?;
@@ -62,15 +62,19 @@ impl Machine {
         self.plug_another(&self.pod, 0)
     }
 
-    /// The link of pod 10.0.N.2 comes up.
+    /// The link of pod 10.0.N.2, fd00:0:N::2, comes up.
     pub(crate) fn plug_another(&self, pod: &Namespace, number: u8) -> Result<()> {
         let (index, name) = (10 + u32::from(number), format!("veth{number}"));
-        let (gateway, address) = (Ipv4Addr::new(10, 0, number, 1), Ipv4Addr::new(10, 0, number, 2));
-        self.node.join(&end(index, &name), pod, &end(2, "eth0"), &[&format!("{address}/24")])?;
-        let at_node = format!("{gateway}/24");
-        self.node.run(async || add_addresses(&Wiring::open()?, index, &[&at_node]).await)?;
-        let gateway = Some(gateway.into());
-        pod.run(async || Ok(Wiring::open()?.add_route("0.0.0.0/0".parse()?, gateway, 2).await?))
+        let address =
+            |last| [format!("10.0.{number}.{last}"), format!("fd00:0:{number:x}::{last}")];
+        let with_prefix = |[four, six]: &[String; 2]| [format!("{four}/24"), format!("{six}/64")];
+        let (gateway, own) = (address(1), address(2));
+        let [four, six] = with_prefix(&own);
+        self.node.join(&end(index, &name), pod, &end(2, "eth0"), &[&four, &six])?;
+        let [four, six] = with_prefix(&gateway);
+        self.node.run(async || add_addresses(&Wiring::open()?, index, &[&four, &six]).await)?;
+        let routes = [("0.0.0.0/0", &*gateway[0]), ("::/0", &*gateway[1])];
+        pod.run(async || add_routes(&routes).await)
     }
 
     /// Has the node track connections, as every node does where kube-proxy translates Services.
@@ -192,6 +196,15 @@ pub(crate) fn until(
         thread::sleep(Duration::from_millis(5));
     }
     Ok(begin.elapsed())
+}
+
+/// Adds routes over link 2, each a destination and a gateway.
+async fn add_routes(routes: &[(&str, &str)]) -> Result<()> {
+    let wiring = Wiring::open()?;
+    for (destination, gateway) in routes {
+        wiring.add_route(destination.parse()?, Some(gateway.parse()?), 2).await?;
+    }
+    Ok(())
 }
 
 /// A mount namespace in which a folder is a bpffs.

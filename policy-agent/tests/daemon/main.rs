@@ -1,5 +1,6 @@
 //! The daemon as a process of its own, on the real kernel, in namespaces of its own. Needs root.
 
+mod adoption;
 mod flap;
 mod flood;
 mod flow_log;

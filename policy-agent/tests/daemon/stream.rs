@@ -2,7 +2,7 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, TcpListener, TcpStream, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -35,9 +35,10 @@ pub(crate) struct Flow {
 pub(crate) fn connect(
     client: &Namespace,
     server: &Namespace,
-    address: Ipv4Addr,
+    address: impl Into<IpAddr>,
     port: u16,
 ) -> Result<(TcpStream, TcpStream)> {
+    let address = address.into();
     let listener = server.run(async || Ok(TcpListener::bind((address, port))?))?;
     let limit = Duration::from_secs(5);
     let opener = client
