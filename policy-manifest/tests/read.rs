@@ -280,3 +280,41 @@ fn annotations_of_policies_are_kept() {
     assert_eq!(policy.annotations, [("owner".to_owned(), "team-a".to_owned())].into());
     assert_eq!(all.cluster_policies["c"].annotations["why"], "audit");
 }
+
+#[test]
+fn s07_a_terminating_pod_still_runs() {
+    #[rustfmt::skip]
+    let cases = [
+        ("running",                "",                                       "Running",   true),
+        ("terminating",            ", deletionTimestamp: '2026-01-01T00:00:00Z', deletionGracePeriodSeconds: 30", "Running", true),
+        ("pending",                "",                                       "Pending",   true),
+        ("succeeded",              "",                                       "Succeeded", false),
+        ("failed and terminating", ", deletionTimestamp: '2026-01-01T00:00:00Z'", "Failed",    false),
+    ];
+    for (claim, metadata, phase, want) in cases {
+        let text = format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: p{metadata}}}, status: {{phase: {phase}, podIP: 10.0.0.1}}}}"
+        );
+        let pod = &manifests(&text).snapshot.pods[&ObjectName::new("default", "p")];
+        assert_eq!(pod.is_subject(), want, "{claim}");
+        assert_eq!(pod.addresses, [address("10.0.0.1")], "{claim}");
+    }
+}
+
+#[test]
+fn s11_absent_and_empty_lists_of_peers_are_the_same() {
+    #[rustfmt::skip]
+    let cases = [
+        ("no rules",           "ingress: []",                     vec![]),
+        ("rules are null",     "ingress: null",                   vec![]),
+        ("an empty rule",      "ingress: [{}]",                   vec![0]),
+        ("an empty list",      "ingress: [{from: []}]",           vec![0]),
+        ("no list",            "ingress: [{from: null}]",         vec![0]),
+        ("with ports alone",   "ingress: [{ports: []}]",          vec![0]),
+        ("one peer",           "ingress: [{from: [{podSelector: {}}]}, {}]", vec![1, 0]),
+    ];
+    for (claim, spec, want) in cases {
+        let peers: Vec<_> = policy(spec).ingress.iter().map(|rule| rule.peers.len()).collect();
+        assert_eq!(peers, want, "{claim}");
+    }
+}

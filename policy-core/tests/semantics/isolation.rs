@@ -159,7 +159,7 @@ fn s09_every_namespace_has_its_name_as_a_label() {
 }
 
 #[test]
-fn s10_without_policies_no_table_is_left() {
+fn without_policies_no_table_is_left() {
     let desired = compile(&mk_cluster().0, Scope::Node("n1")).0;
     assert!(desired.contents().is_empty() && desired.addresses.is_empty());
     assert!(desired.endpoints.values().all(|e| e.ingress.is_none() && e.egress.is_none()));

@@ -93,7 +93,7 @@ fn s30_first_isolation_waits_until_the_connections_are_known() {
 }
 
 #[test]
-fn s10_the_last_policy_gone_leaves_no_table() {
+fn s10_the_last_policy_gone_opens_the_endpoint_and_cuts_nothing() {
     let mut actual = Actual::default();
     go(&mut actual, &mk_cluster().policy("x/p", mk_ingress("app=a", vec![from("b", 80)])));
     let plan = go(&mut actual, &mk_cluster());
