@@ -2,7 +2,8 @@
 
 use std::{
     fs::{self, File},
-    net::{Ipv4Addr, UdpSocket},
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpStream, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -117,6 +118,17 @@ impl Machine {
                 task()
             });
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Asks an agent that listens at port 9100; status line, headers and body.
+    pub(crate) fn ask(&self, path: &str) -> Result<String> {
+        self.node.run(async || {
+            let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, 9100))?;
+            write!(connection, "GET {path} HTTP/1.0\r\n\r\n")?;
+            let mut answer = String::new();
+            connection.read_to_string(&mut answer)?;
+            Ok(answer)
         })
     }
 

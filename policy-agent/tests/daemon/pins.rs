@@ -1,6 +1,15 @@
 //! Enforcement that does not depend on the agent running (S48).
 
-use std::{fs, path::Path, process::Command, thread, time::Duration};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use policy_agent::{
@@ -9,7 +18,7 @@ use policy_agent::{
 };
 
 use crate::{
-    machine::{Agent, Machine, arrives, until},
+    machine::{Agent, HOST, Machine, arrives, until},
     manifests::{ALLOW_5000, DENY, POD},
     traffic::Traffic,
 };
@@ -123,18 +132,93 @@ fn s48_agents_that_are_killed_while_they_begin_neither_open_nor_cut_anything() -
     let (machine, agent) = enforced(&[])?;
     let traffic = Traffic::start(&machine)?;
     agent.kill()?;
-    for delay in 0..12 {
+    let begin = Instant::now();
+    drop(taken_over(&machine, &["--max-flows", "32768"])?);
+    let whole = begin.elapsed();
+    let said = || machine.said("stderr").matches("took over what is pinned").count();
+    let before = said();
+    for part in 0..24 {
         // Every other one has another layout of the maps to change over to.
-        let options = if delay % 2 == 0 { &[][..] } else { &["--max-flows", "65536"] };
+        let options = if part % 2 == 0 { &[][..] } else { &["--max-flows", "65536"] };
         let agent = machine.agent(options)?;
-        thread::sleep(Duration::from_millis(20 * delay));
+        thread::sleep(whole * part / 20);
         agent.kill()?;
     }
+    assert!((1..24).contains(&(said() - before)), "some came to their end, and not all");
     let agent = taken_over(&machine, &[])?;
     traffic.finish()?;
     let hooks = programs(&machine)?;
     assert_eq!((hooks.from_pod.len(), hooks.to_pod.len()), (1, 1));
     assert!(agent.terminate()?.success());
+    Ok(())
+}
+
+#[test]
+fn s48_connections_that_begin_while_maps_are_exchanged_go_on() -> Result<()> {
+    let machine = Machine::new()?;
+    machine.plug()?;
+    machine.write("pod.yaml", POD)?;
+    // Without its flow, nothing that the host pushes passes.
+    machine
+        .write("policy.yaml", &ALLOW_5000.replace("{protocol: UDP, port: 5000}", "{port: 5000}"))?;
+    let agent = machine.agent(&[])?;
+    let listener = machine.host.run(async || Ok(TcpListener::bind((HOST, 5000))?))?;
+    until("the policy is in force", LIMIT, || Ok(!arrives(&machine, 5001)?))?;
+    agent.kill()?;
+    let over = AtomicBool::new(false);
+    let pairs = thread::scope(|scope| {
+        let opener = scope.spawn(|| {
+            machine.pod.run(async || {
+                let mut pairs = Vec::new();
+                while !over.load(Ordering::Relaxed) {
+                    pairs.push((TcpStream::connect((HOST, 5000))?, listener.accept()?.0));
+                    thread::sleep(Duration::from_millis(1));
+                }
+                Ok(pairs)
+            })
+        });
+        thread::sleep(AWAY);
+        let agent = taken_over(&machine, &["--max-flows", "65536"]);
+        thread::sleep(AWAY);
+        over.store(true, Ordering::Relaxed);
+        let pairs = opener.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        agent.map(|agent| (agent, pairs))
+    })?;
+    let (_agent, pairs) = pairs;
+    assert!(pairs.len() > 100, "{} connections", pairs.len());
+    for (_, server) in &pairs {
+        (&*server).write_all(b"more")?;
+    }
+    let mut cut = 0;
+    for (client, _) in &pairs {
+        client.set_read_timeout(Some(AWAY))?;
+        cut += usize::from((&*client).read_exact(&mut [0; 4]).is_err());
+    }
+    assert_eq!(cut, 0, "of {} connections", pairs.len());
+    Ok(())
+}
+
+#[test]
+fn s48_maps_of_another_shape_count_on() -> Result<()> {
+    let listen = ["--listen", "127.0.0.1:9100"];
+    let (machine, agent) = enforced(&listen)?;
+    let dropped = || {
+        let answer = machine.ask("/metrics")?;
+        let line = answer.lines().find(|line| {
+            let labels = ["pod=\"pod\"", "direction=\"egress\"", "reason=\"no-rule\""];
+            line.starts_with("policy_drops_total{") && labels.iter().all(|of| line.contains(of))
+        });
+        let count =
+            line.and_then(|line| line.rsplit(' ').next()).with_context(|| answer.clone())?;
+        Ok::<u64, anyhow::Error>(count.parse()?)
+    };
+    let before = dropped()?;
+    assert!(before > 0, "the first that was denied");
+    agent.kill()?;
+    let _agent = taken_over(&machine, &[&listen[..], &["--max-flows", "65536"]].concat())?;
+    let after = dropped()?;
+    assert!(!arrives(&machine, 5001)?);
+    assert_eq!((after, dropped()?), (before, before + 1));
     Ok(())
 }
 

@@ -1,9 +1,18 @@
 //! What the steps of a plan leave in the maps, read by another program.
 
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
 use anyhow::{Context, Result};
 use policy_agent::dataplane::{Capacities, Dataplane, DataplaneError, Options};
-use policy_common::allow::{PortChunk, PortChunkKey};
+use policy_common::{
+    allow::{PortChunk, PortChunkKey},
+    flow::{Flow4, FlowKey4, FlowState, INITIATOR_LOCAL, INITIATOR_REMOTE, Judgement, SEEN_REPLY},
+};
 use policy_core::{
+    adopt::Flows,
     desired::{Frontend, NodeKind},
     model::Protocol,
     plan::Step,
@@ -139,6 +148,34 @@ fn s26_a_full_map_tells_its_name_and_capacity() -> Result<()> {
         let frontend = Frontend { address: address(n), protocol: Protocol::Udp, port: 53 };
         Step::PutFrontend { frontend, identity: 1 }
     })
+}
+
+#[test]
+fn s30_what_the_classifiers_saw_begin_stays_and_all_else_is_corrected() -> Result<()> {
+    let mut dataplane = privilege::load(&small())?;
+    // What a classifier recorded is as if the first had written it.
+    for initiator in [INITIATOR_LOCAL, INITIATOR_REMOTE] {
+        let flow = |protocol| {
+            let key = FlowKey4 { ifindex: 1, protocol, ..FlowKey4::default() };
+            let judgement = Judgement { initiator, ..Judgement::default() };
+            let state = FlowState { judgement, seen: SEEN_REPLY, ..FlowState::default() };
+            Flow4 { key, state, pad: [0; 4] }
+        };
+        let flows = Flows { four: [6, 17, 132, 1].map(flow).to_vec(), six: Vec::new() };
+        let deadline = Instant::now() + Duration::from_secs(5);
+        assert!(dataplane.adopt_flows(&flows, deadline)?, "in time");
+    }
+    let flows = bpftool::dump(&dataplane, "flows4")?.into_iter();
+    let found: BTreeMap<u64, u64> = flows
+        .map(|(key, value)| {
+            let initiator = value["state"]["judgement"]["initiator"].as_u64();
+            Some((key["protocol"].as_u64()?, initiator?))
+        })
+        .collect::<Option<_>>()
+        .context("no flow")?;
+    let (local, remote) = (INITIATOR_LOCAL.into(), INITIATOR_REMOTE.into());
+    assert_eq!(found, BTreeMap::from([(6, local), (17, remote), (132, local), (1, remote)]));
+    Ok(())
 }
 
 #[test]
