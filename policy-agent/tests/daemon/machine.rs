@@ -63,7 +63,7 @@ impl Machine {
         self.plug_another(&self.pod, 0)
     }
 
-    /// The link of pod 10.0.N.2, fd00:0:N::2, comes up.
+    /// The link of pod `10.0.N.2`, `fd00:0:N::2`, comes up.
     pub(crate) fn plug_another(&self, pod: &Namespace, number: u8) -> Result<()> {
         let (index, name) = (10 + u32::from(number), format!("veth{number}"));
         let address =
