@@ -1,5 +1,6 @@
 //! The command line.
 
+mod cni;
 mod detach;
 mod lab;
 mod progress;

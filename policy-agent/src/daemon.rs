@@ -4,6 +4,7 @@ mod input;
 mod metrics;
 mod report;
 mod retry;
+mod sandboxes;
 
 use std::{
     error::Error, future::Future, io, net::SocketAddr, path::PathBuf, pin::pin, time::Duration,
@@ -15,6 +16,7 @@ use tokio::{
 };
 
 use crate::{
+    cni::SocketError,
     dataplane::DataplaneError,
     flow_log::{Attribution, FlowLog, FlowLogError, Locals, Target},
     http::{self, Question},
@@ -27,6 +29,9 @@ use input::{Input, Known, Told};
 use metrics::{Dropped, Metrics};
 use report::Reporter;
 use retry::Retry;
+use sandboxes::{Inbox, Runtime, Waiting};
+
+pub use sandboxes::CniConfig;
 
 /// How long an agent without anything to do waits before it looks again: addresses inside of a
 /// pod change without a word to the node.
@@ -46,6 +51,8 @@ pub struct DaemonConfig {
     pub flow_log: Target,
     /// Where health and metrics are served, if anywhere.
     pub listen: Option<SocketAddr>,
+    /// What of the container runtime is asked, told and changed.
+    pub cni: CniConfig,
 }
 
 /// Where the state of the cluster comes from.
@@ -78,6 +85,9 @@ pub enum DaemonError {
         #[source]
         source: io::Error,
     },
+    /// The chained plugin's questions.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     /// The flow log.
     #[error(transparent)]
     FlowLog(#[from] FlowLogError),
@@ -117,6 +127,7 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
     let drops = node.dataplane().drops();
     let mut drops = drops.map_err(|source| DaemonError::Drops(Box::new(source)))?;
     let mut daemon = Daemon::new(node, log);
+    let mut runtime = Inbox::open(config.cni)?;
     loop {
         // What ends and what enforces goes before what only tells.
         tokio::select! {
@@ -128,6 +139,7 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
                 changed?;
                 daemon.due = Instant::now();
             }
+            told = runtime.next() => daemon.learn(told),
             question = asked(&mut questions) => daemon.answer(question),
             record = drops.next() => match record {
                 Ok(record) => {
@@ -161,6 +173,7 @@ struct Daemon {
     locals: Locals,
     log: FlowLog,
     metrics: Metrics,
+    waiting: Waiting,
     /// Whether what is known is enforced.
     is_enforced: bool,
 }
@@ -169,8 +182,8 @@ impl Daemon {
     fn new(node: Node, log: FlowLog) -> Self {
         let (retry, reporter, locals) = (Retry::new(), Reporter::default(), Locals::default());
         let (known, due) = (Known::default(), Instant::now());
-        let (metrics, is_enforced) = (Metrics::new(), false);
-        Self { node, known, due, retry, reporter, locals, log, metrics, is_enforced }
+        let (metrics, waiting, is_enforced) = (Metrics::new(), Waiting::default(), false);
+        Self { node, known, due, retry, reporter, locals, log, metrics, waiting, is_enforced }
     }
 
     fn take(&mut self, told: Told) {
@@ -206,6 +219,17 @@ impl Daemon {
                 report::watch(kind, &error, self.known.is_complete());
             }
         }
+    }
+
+    fn learn(&mut self, told: Runtime) {
+        match told {
+            Runtime::Asked(question) => {
+                self.node.learn(question.sandbox.clone());
+                self.waiting.add(question);
+            }
+            Runtime::Cached(sandboxes) => self.node.learn_cached(sandboxes),
+        }
+        self.soon(TOGETHER);
     }
 
     /// Who asks may have gone meanwhile, and then needs no answer.
@@ -257,6 +281,7 @@ impl Daemon {
                 self.metrics.pods(enforced, pods_without_interface.len());
                 self.metrics.held_back(reconciled.held_back.len());
                 self.is_enforced = true;
+                self.waiting.answer(&mut self.node);
                 self.locals = Locals::new(self.node.desired(), self.node.actual().endpoints());
                 let waits = !reconciled.pods_without_interface.is_empty();
                 let told = self.reporter.reconciled(reconciled);

@@ -1,6 +1,7 @@
 //! The node agent: finds pods' interfaces, compiles, plans, and writes what follows to the kernel.
 
 pub mod cli;
+pub mod cni;
 pub mod daemon;
 pub mod dataplane;
 pub mod flow_log;
@@ -9,3 +10,4 @@ pub mod lab;
 pub mod net;
 pub mod node;
 pub mod source;
+mod watch;

@@ -1,10 +1,12 @@
 //! A node under control: discover, compile, plan, apply.
 
 mod carry_out;
+mod learned;
 mod room;
 
 use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
 
+use learned::Learned;
 use policy_core::{
     compile::{Change, Compiler, Scope},
     desired::Desired,
@@ -129,6 +131,8 @@ pub struct Node {
     /// The cluster, and what follows from it.
     compiler: Compiler,
     room: Room,
+    /// Addresses that the container runtime told.
+    learned: Learned,
     /// The Node object of this node, as it was told.
     told: Option<Machine>,
     actual: Actual,
@@ -182,6 +186,7 @@ impl Node {
             dataplane,
             compiler: Compiler::new(Snapshot::default(), Scope::Node(&name)),
             room: Room::default(),
+            learned: Learned::default(),
             told: None,
             name,
             actual,
@@ -191,7 +196,8 @@ impl Node {
     }
 
     /// Takes a cluster over, in place of all that was known; nothing is enforced yet.
-    pub fn take(&mut self, snapshot: Snapshot) {
+    pub fn take(&mut self, mut snapshot: Snapshot) {
+        self.learned.complete_all(&mut snapshot);
         self.forget.extend(self.owners.update(&snapshot));
         self.room.replace(self.compiler.snapshot(), &snapshot);
         self.told = snapshot.nodes.get(&self.name).cloned();
@@ -199,7 +205,8 @@ impl Node {
     }
 
     /// Takes a change of the cluster over; nothing is enforced yet.
-    pub fn change(&mut self, change: Change) {
+    pub fn change(&mut self, mut change: Change) {
+        self.learned.complete_change(&mut change);
         match &change {
             Change::Pod(name, new) => {
                 let old = self.compiler.snapshot().pods.get(name);

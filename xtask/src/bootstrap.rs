@@ -12,7 +12,10 @@ use packages::Program;
 const LAB: &[Program] =
     &[Program { name: "nft", package: "nftables" }, Program { name: "ip", package: "iproute2" }];
 
-const TEST: &[Program] = &[Program { name: "bpftool", package: "bpftool" }];
+const TEST: &[Program] = &[
+    Program { name: "bpftool", package: "bpftool" },
+    Program { name: "/usr/lib/cni/ptp", package: "containernetworking-plugins" },
+];
 
 /// What a verb is going to do, and so what it needs; each includes the ones before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

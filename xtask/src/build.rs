@@ -12,6 +12,9 @@ use crate::command::{cargo, run, workspace};
 /// The package of the agent, and of its program.
 pub(crate) const AGENT: &str = "policy-agent";
 
+/// The package of the chained CNI plugin, and of its program.
+pub(crate) const CNI: &str = "policy-cni";
+
 /// The package of the operator's tool, and of its program.
 pub(crate) const CTL: &str = "policyctl";
 

@@ -10,21 +10,22 @@ use sha2::{Digest, Sha256};
 
 use crate::bootstrap::{self, Purpose};
 use crate::bpf;
-use crate::build::AGENT;
+use crate::build::{AGENT, CNI};
 use crate::command::{cargo, run, workspace};
 
 /// As `manifests/install.yaml` names it.
 const NAME: &str = concat!("policy-agent:", env!("CARGO_PKG_VERSION"));
 
-/// Builds the agent as one static program, and an image of nothing else.
+/// Builds the agent and the CNI plugin that it installs, each as one static program, and an image of
+/// nothing else.
 ///
 /// Returns the path of an archive as `docker load`, `ctr images import` and
 /// `kind load image-archive` take it.
 pub(crate) fn build() -> Result<PathBuf> {
     bpf::build(bootstrap::run(Purpose::Build)?)?;
-    let program = build_static()?;
+    let folder = build_static()?;
     let image = workspace().join("target/image.tar");
-    write(&program, &image)?;
+    write(&folder, &image)?;
     println!("{NAME} in {}", image.display());
     Ok(image)
 }
@@ -34,16 +35,20 @@ fn build_static() -> Result<PathBuf> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let folder = workspace().join("target/image");
     let mut build = cargo();
-    build.args(["build", "--release", "--package", AGENT, "--target", &target]).arg("--target-dir");
-    run(build.arg(&folder).env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
-    Ok(folder.join(target).join("release").join(AGENT))
+    build.args(["build", "--release", "--package", AGENT, "--package", CNI, "--target", &target]);
+    run(build.arg("--target-dir").arg(&folder).env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
+    Ok(folder.join(target).join("release"))
 }
 
-/// Writes an archive of one layer with one file (Docker Image Specification v1.2).
-fn write(program: &Path, image: &Path) -> Result<()> {
+/// Writes an archive of one layer with the programs of a folder (Docker Image Specification v1.2).
+fn write(folder: &Path, image: &Path) -> Result<()> {
     let mut layer = tar::Builder::new(Vec::new());
-    let bytes = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
-    append(&mut layer, AGENT, &bytes, 0o755)?;
+    for name in [AGENT, CNI] {
+        let program = folder.join(name);
+        let bytes = fs::read(&program);
+        let bytes = bytes.with_context(|| format!("cannot read {}", program.display()))?;
+        append(&mut layer, name, &bytes, 0o755)?;
+    }
     let layer = layer.into_inner()?;
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",

@@ -21,7 +21,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use bootstrap::Purpose;
-use build::{AGENT, CTL};
+use build::{AGENT, CNI, CTL};
 
 /// Builds, tests and shows the project.
 #[derive(Parser)]
@@ -87,7 +87,7 @@ Takes about a quarter of an hour on two CPUs, and all of both.")]
         #[command(subcommand)]
         target: bench::Target,
     },
-    /// Build an image of the agent, target/image.tar, without a container engine
+    /// Build an image of the agent and its CNI plugin, target/image.tar, without a container engine
     #[command(after_help = "Examples:
   cargo xtask image && kind load image-archive target/image.tar
   cargo xtask image && ctr -n k8s.io images import target/image.tar")]
@@ -116,7 +116,7 @@ fn run(verb: Verb) -> Result<()> {
             bpf::build_other(compiler)?;
             bpf::build(compiler).map(drop)
         }
-        Verb::Build { debug } => build::build(Purpose::Build, &[AGENT, CTL], debug).map(drop),
+        Verb::Build { debug } => build::build(Purpose::Build, &[AGENT, CNI, CTL], debug).map(drop),
         Verb::Test { fast } => test::run_all(fast),
         Verb::Demo { options } => demo::run(options),
         Verb::Fuzz { target } => fuzz::run(&target),

@@ -10,7 +10,7 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
-use super::PIN_DIR;
+use super::{PIN_DIR, cni::CniOptions};
 use crate::{
     daemon::{self, DaemonConfig, DaemonError, Origin},
     dataplane::{Capacities, UnknownEndpoints},
@@ -87,6 +87,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
 
+    #[command(flatten)]
+    cni: CniOptions,
+
     /// How log lines look on standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
@@ -129,6 +132,8 @@ pub(super) fn main(arguments: Arguments) -> u8 {
 enum Error {
     #[error("cannot read the host's name; give --node")]
     HostName(#[source] io::Error),
+    #[error("cannot tell where this program is; give --cni-plugin")]
+    Program(#[source] io::Error),
     #[error("cannot start")]
     Start(#[source] io::Error),
     #[error(transparent)]
@@ -147,6 +152,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         flow_log,
         max_drop_records,
         listen,
+        cni,
         log_format: _,
     } = arguments;
     let node = match node {
@@ -177,7 +183,8 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         Some(folder) => Origin::Manifests(folder),
         None => Origin::Kubernetes(Access { kubeconfig }),
     };
-    let config = DaemonConfig { node, source, flow_log, listen };
+    let config =
+        DaemonConfig { node, source, flow_log, listen, cni: cni.config().map_err(Error::Program)? };
     // One thread: attaching goes by the network namespace of the thread.
     let runtime =
         runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;

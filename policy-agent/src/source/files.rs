@@ -1,7 +1,5 @@
 //! A folder of ordinary manifests, read again whenever it changes.
 
-mod watch;
-
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -12,7 +10,7 @@ use policy_manifest::{ManifestError, Manifests, Source, render};
 use thiserror::Error;
 use tokio::{sync::mpsc, time};
 
-use watch::Watch;
+use crate::watch::Watch;
 
 /// How long a folder must have been quiet before it is read: an editor writes in several acts.
 const QUIET: Duration = Duration::from_millis(50);

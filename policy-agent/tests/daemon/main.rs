@@ -1,6 +1,7 @@
 //! The daemon as a process of its own, on the real kernel, in namespaces of its own. Needs root.
 
 mod adoption;
+mod cni;
 mod flap;
 mod flood;
 mod flow_log;
@@ -14,5 +15,6 @@ mod namespace;
 mod pins;
 mod privilege;
 mod room;
+mod runtime;
 mod stream;
 mod traffic;

@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_mins(15);
 
 /// A program, and the Debian package that brings it.
 pub(crate) struct Program {
-    /// The name of the program.
+    /// The name of the program, or its path where it lies in no usual folder.
     pub(crate) name: &'static str,
     /// The name of the package.
     pub(crate) package: &'static str,

@@ -14,7 +14,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 /// Events of one folder, until it goes.
 #[derive(Debug)]
-pub(super) struct Watch(AsyncFd<Events>);
+pub(crate) struct Watch(AsyncFd<Events>);
 
 #[derive(Debug)]
 struct Events(Inotify);
@@ -27,7 +27,7 @@ impl AsRawFd for Events {
 
 impl Watch {
     /// Begins to watch.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         let wanted = AddWatchFlags::IN_CLOSE_WRITE
             | AddWatchFlags::IN_CREATE
@@ -44,7 +44,7 @@ impl Watch {
     }
 
     /// Waits for an event; an error once the folder is no longer where it was.
-    pub(super) async fn next(&mut self) -> io::Result<()> {
+    pub(crate) async fn next(&mut self) -> io::Result<()> {
         loop {
             let mut ready = self.0.readable().await?;
             match ready.get_inner().0.read_events() {

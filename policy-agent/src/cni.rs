@@ -1,0 +1,30 @@
+//! Pods as the container runtime's network plugins know them, before the API server does (S47).
+
+mod cache;
+mod conflist;
+mod install;
+mod socket;
+
+use std::net::IpAddr;
+
+use policy_core::model::ObjectName;
+
+pub use cache::follow;
+pub use install::{Fail, InstallError, Installation, remove, stay};
+pub use socket::{Question, SocketError, State, serve};
+
+/// The interface whose addresses are the pod's; others belong to further networks.
+pub const POD_INTERFACE: &str = "eth0";
+
+/// A pod's sandbox, and the addresses that it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sandbox {
+    /// The pod.
+    pub pod: ObjectName,
+    /// `metadata.uid`, where the runtime tells it.
+    pub uid: Option<String>,
+    /// Addresses of the pod.
+    pub addresses: Vec<IpAddr>,
+    /// Interfaces of the node; where any is named, the host side of the pod's link is one of them.
+    pub host_interfaces: Vec<String>,
+}

@@ -1,0 +1,183 @@
+//! The socket that the chained plugin asks at whether a pod is under its policies.
+//!
+//! Only root may ask: the socket is root's alone, and so must be whoever connects.
+
+use std::{
+    fs::{self, DirBuilder, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use policy_cni::wire::{self, Answer, LINE, Request};
+use policy_core::model::ObjectName;
+use thiserror::Error;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{UnixListener, UnixStream},
+    sync::{
+        Semaphore,
+        mpsc::{self, Receiver, Sender},
+        watch,
+    },
+    time::{sleep, timeout},
+};
+
+use super::Sandbox;
+
+/// Time in which a question must arrive, and an answer must be taken.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest time that anybody waits for an answer.
+const LONGEST: Duration = Duration::from_mins(2);
+/// Connections at a time; more wait in the socket's queue.
+const CROWD: usize = 512;
+/// Questions that wait for the daemon.
+const QUEUE: usize = 64;
+/// Wait after a connection could not be accepted, for want of descriptors for example.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// Why nobody can ask.
+#[derive(Debug, Error)]
+pub enum SocketError {
+    /// The folder, or what stands where the socket should be.
+    #[error("cannot make room for a socket at {path}")]
+    Room {
+        /// Path of the socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The socket.
+    #[error("cannot listen at {path}")]
+    Listen {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A pod that waits for its policies.
+#[derive(Debug)]
+pub struct Question {
+    /// The pod.
+    pub sandbox: Sandbox,
+    /// Where to say how it stands; closed once nobody waits any more.
+    pub state: watch::Sender<State>,
+}
+
+/// How it stands with a pod that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Something is missing.
+    Waits(&'static str),
+    /// It is under its policies.
+    Enforced,
+}
+
+/// Listens at a path, in place of whoever did before, for as long as the receiver lives.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime with I/O and time enabled.
+///
+/// # Errors
+///
+/// Where the socket cannot be made.
+pub fn serve(path: &Path) -> Result<Receiver<Question>, SocketError> {
+    let room = |source| SocketError::Room { path: path.to_owned(), source };
+    if let Some(folder) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(room)?;
+    }
+    match fs::symlink_metadata(path) {
+        // The agent before this one left it; nobody answers there, for agents exclude each other.
+        Ok(found) if found.file_type().is_socket() => fs::remove_file(path).map_err(room)?,
+        Ok(_) => return Err(room(io::ErrorKind::AlreadyExists.into())),
+        Err(_) => {}
+    }
+    let listen = |source| SocketError::Listen { path: path.to_owned(), source };
+    let listener = UnixListener::bind(path).map_err(listen)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(listen)?;
+    let (questions, inbox) = mpsc::channel(QUEUE);
+    tokio::spawn(accept(listener, questions));
+    Ok(inbox)
+}
+
+async fn accept(listener: UnixListener, questions: Sender<Question>) {
+    let crowd = Arc::new(Semaphore::new(CROWD));
+    while !questions.is_closed() {
+        let Ok(place) = Arc::clone(&crowd).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let questions = questions.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = converse(stream, &questions).await {
+                        tracing::warn!(%error, "the plugin's question is not answered");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection of the plugin is not accepted");
+                sleep(BREATH).await;
+            }
+        }
+    }
+}
+
+/// Reads one question and answers it.
+async fn converse(mut stream: UnixStream, questions: &Sender<Question>) -> io::Result<()> {
+    let asker = stream.peer_cred()?.uid();
+    if asker != 0 {
+        tracing::warn!(uid = asker, "who is not root may not ask");
+        return Ok(());
+    }
+    let mut line = String::new();
+    timeout(PATIENCE, BufReader::new((&mut stream).take(LINE)).read_line(&mut line)).await??;
+    let answer = match serde_json::from_str(&line) {
+        Ok(Request::Status) => Answer::Enforced,
+        Ok(Request::Enforce(sandbox)) => enforced(sandbox, questions).await,
+        Err(error) => {
+            Answer::Refused { why: format!("the question cannot be understood: {error}") }
+        }
+    };
+    let said = serde_json::to_string(&answer)? + "\n";
+    timeout(PATIENCE, stream.write_all(said.as_bytes())).await?
+}
+
+/// Waits until a pod is under its policies, or patience ends.
+async fn enforced(asked: wire::Sandbox, questions: &Sender<Question>) -> Answer {
+    let patience = Duration::from_millis(asked.patience).min(LONGEST);
+    if asked.addresses.is_empty() {
+        return Answer::Refused { why: "prevResult has no address of the pod".to_owned() };
+    }
+    let sandbox = Sandbox {
+        pod: ObjectName { namespace: asked.namespace, name: asked.name },
+        uid: asked.uid,
+        addresses: asked.addresses,
+        host_interfaces: asked.host_interfaces,
+    };
+    let (sender, mut state) = watch::channel(State::Waits("the agent has not looked yet"));
+    let waited = async {
+        // An agent that ends answers nobody.
+        questions.send(Question { sandbox, state: sender }).await.ok()?;
+        if patience.is_zero() {
+            // How it stands now is the answer.
+            return state.changed().await.ok();
+        }
+        state.wait_for(|state| *state == State::Enforced).await.ok().map(drop)
+    };
+    let limit = if patience.is_zero() { PATIENCE } else { patience };
+    let ended = timeout(limit, waited).await;
+    if let Ok(None) = ended {
+        return Answer::Refused { why: "the agent ends".to_owned() };
+    }
+    match *state.borrow() {
+        State::Enforced => Answer::Enforced,
+        State::Waits(why) => Answer::Refused { why: why.to_owned() },
+    }
+}

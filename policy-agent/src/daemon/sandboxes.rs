@@ -1,0 +1,88 @@
+//! Pods that wait for their policies before they start (S47).
+
+use std::path::PathBuf;
+
+use tokio::sync::mpsc::Receiver;
+
+use crate::{
+    cni::{self, Installation, Question, Sandbox, State},
+    node::Node,
+};
+
+/// What of the container runtime is asked, told and changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CniConfig {
+    /// Socket for the chained plugin.
+    pub socket: Option<PathBuf>,
+    /// libcni's cache of results.
+    pub cache: Option<PathBuf>,
+    /// The plugin, where it shall be chained on this node.
+    pub installation: Option<Installation>,
+}
+
+/// What comes from the runtime.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    questions: Option<Receiver<Question>>,
+    cache: Option<Receiver<Vec<Sandbox>>>,
+}
+
+/// Something that came.
+#[derive(Debug)]
+pub(super) enum Runtime {
+    Asked(Question),
+    Cached(Vec<Sandbox>),
+}
+
+impl Inbox {
+    /// Listens before the plugin is told to ask.
+    pub(super) fn open(config: CniConfig) -> Result<Self, cni::SocketError> {
+        let CniConfig { socket, cache, installation } = config;
+        let questions = socket.map(|socket| cni::serve(&socket)).transpose()?;
+        if let Some(installation) = installation {
+            tokio::spawn(cni::stay(installation));
+        }
+        Ok(Self { questions, cache: cache.map(cni::follow) })
+    }
+
+    /// What comes next; never where nothing can.
+    pub(super) async fn next(&mut self) -> Runtime {
+        tokio::select! {
+            Some(question) = received(&mut self.questions) => Runtime::Asked(question),
+            Some(sandboxes) = received(&mut self.cache) => Runtime::Cached(sandboxes),
+            else => std::future::pending().await,
+        }
+    }
+}
+
+async fn received<T>(inbox: &mut Option<Receiver<T>>) -> Option<T> {
+    match inbox {
+        Some(inbox) => inbox.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Pods that wait.
+#[derive(Debug, Default)]
+pub(super) struct Waiting(Vec<Question>);
+
+impl Waiting {
+    /// One more.
+    pub(super) fn add(&mut self, question: Question) {
+        self.0.push(question);
+    }
+
+    /// Tells each how it stands, and forgets those that wait no more. To be called when all that is
+    /// known has been enforced.
+    pub(super) fn answer(&mut self, node: &mut Node) {
+        self.0.retain(|Question { sandbox, state }| {
+            if state.is_closed() {
+                node.forget_unknown(&sandbox.pod);
+                return false;
+            }
+            let now = node.state_of(sandbox);
+            state.send_replace(now);
+            now != State::Enforced
+        });
+    }
+}

@@ -1,0 +1,264 @@
+//! Pods that start only once their policies are in force (S47).
+
+use std::{
+    fs::{self, Permissions},
+    io::{Read as _, Write as _},
+    os::unix::{fs::PermissionsExt as _, net::UnixStream, process::CommandExt as _},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::{
+    machine::{Agent, Machine, arrives, until},
+    manifests::{DENY, POD},
+    namespace::Namespace,
+    runtime::{Runtime, UID, plugin},
+};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// The pod before kubelet has published its address.
+fn born() -> String {
+    let pod = POD.replace("name: pod,", &format!("name: pod, uid: {UID},"));
+    pod.replace("status: {podIPs: [{ip: 10.0.0.2}]}", "status: {phase: Pending}")
+}
+
+/// The pod as kubelet publishes it, a while after its containers have started.
+fn published() -> String {
+    POD.replace("name: pod,", &format!("name: pod, uid: {UID},"))
+}
+
+/// An agent with the plugin chained, and `more` options.
+fn chained(runtime: &Runtime, machine: &Machine, more: &[&str]) -> Result<Agent> {
+    let options = runtime.options()?;
+    let options: Vec<&str> =
+        options.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    let agent = machine.agent(&options)?;
+    until("the plugin is chained", LIMIT, || Ok(runtime.is_chained()))?;
+    Ok(agent)
+}
+
+fn added(runtime: &Runtime, pod: &Namespace) -> Result<Value> {
+    runtime.add(pod)?.map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+#[test]
+fn s47_the_first_act_of_a_container_meets_its_policies_with_the_plugin_and_not_without()
+-> Result<()> {
+    let machine = Machine::new()?;
+    let runtime = Runtime::new(&machine)?;
+    machine.write("pod.yaml", &born())?;
+    machine.write("policy.yaml", DENY)?;
+    let agent = machine.agent(&[])?;
+    until("it enforces", LIMIT, || {
+        Ok(machine.said("stderr").contains("leads to the pod")
+            || machine.said("stderr").contains("manifests read"))
+    })?;
+
+    let mut result = added(&runtime, &machine.pod)?;
+    let open = Instant::now();
+    ensure!(arrives(&machine, 5001)?, "without the plugin the first act should come through");
+    machine.write("pod.yaml", &published())?;
+    until("the policy is in force", LIMIT, || Ok(!arrives(&machine, 5001)?))?;
+    println!("without the plugin: open for {:?}", open.elapsed());
+    runtime.delete(&machine.pod, Some(&result))?;
+    assert!(agent.terminate()?.success());
+
+    machine.write("pod.yaml", &born())?;
+    let _agent = chained(&runtime, &machine, &[])?;
+    for port in 6000..6020 {
+        let begin = Instant::now();
+        result = added(&runtime, &machine.pod)?;
+        let took = begin.elapsed();
+        ensure!(!arrives(&machine, port)?, "the first act of a container came through");
+        println!("with the plugin: ADD took {took:?}");
+        let told = format!("\"port\":{port}");
+        until("the drop is told", LIMIT, || Ok(machine.said("stdout").contains(&told)))?;
+        ensure!(runtime.check(&machine.pod, &result)?.is_ok(), "it is as it should be");
+        runtime.delete(&machine.pod, Some(&result))?;
+    }
+    // A sandbox that is gone is under no policies.
+    let error = runtime.check(&machine.pod, &result)?.expect_err("the wire is gone");
+    ensure!(error["code"].as_u64().is_some(), "{error}");
+    Ok(())
+}
+
+#[test]
+fn s47_a_pod_that_the_api_server_has_not_told_of_yet_is_waited_for() -> Result<()> {
+    let machine = Machine::new()?;
+    let runtime = Runtime::new(&machine)?;
+    machine.write("policy.yaml", DENY)?;
+    let _agent = chained(&runtime, &machine, &[])?;
+    thread::scope(|scope| {
+        let add = scope.spawn(|| added(&runtime, &machine.pod));
+        thread::sleep(Duration::from_secs(1));
+        ensure!(!add.is_finished(), "nobody knows the pod");
+        machine.write("pod.yaml", &born())?;
+        let result = add.join().ok().context("it panicked")??;
+        ensure!(!arrives(&machine, 5001)?, "the pod is open");
+        runtime.delete(&machine.pod, Some(&result))
+    })
+}
+
+#[test]
+fn s47_without_an_agent_pods_stay_out_or_start_open_as_was_chosen() -> Result<()> {
+    for (fail, starts) in [("closed", false), ("open", true)] {
+        let machine = Machine::new()?;
+        let runtime = Runtime::new(&machine)?;
+        machine.write("pod.yaml", &born())?;
+        machine.write("policy.yaml", DENY)?;
+        let agent = chained(&runtime, &machine, &["--cni-fail", fail])?;
+        agent.kill()?;
+        let result = runtime.add(&machine.pod)?;
+        assert_eq!(result.is_ok(), starts, "{fail}: {result:?}");
+        if let Err(error) = &result {
+            assert_eq!(error["code"], 11, "{error}");
+            let told = error["msg"].as_str().unwrap_or_default();
+            ensure!(told.contains("cannot ask the agent"), "{error}");
+        } else {
+            ensure!(arrives(&machine, 5001)?, "open means open");
+        }
+        // However it stands, what is there can be taken down.
+        runtime.delete(&machine.pod, result.as_ref().ok())?;
+        // The next agent speaks for pods at once.
+        let _agent = chained(&runtime, &machine, &["--cni-fail", fail])?;
+        until("it speaks for pods", LIMIT, || {
+            let result = runtime.add(&machine.pod)?;
+            let is_closed = result.is_ok() && !arrives(&machine, 5001)?;
+            runtime.delete(&machine.pod, result.as_ref().ok())?;
+            Ok(is_closed)
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn s47_the_plugin_survives_a_rewrite_and_is_taken_out_without_a_trace() -> Result<()> {
+    let machine = Machine::new()?;
+    let runtime = Runtime::new(&machine)?;
+    let conflist = runtime.conflist();
+    fs::set_permissions(&conflist, Permissions::from_mode(0o640))?;
+    let agent = chained(&runtime, &machine, &[])?;
+    let (old, new) = (runtime.configuration("1.0.0"), runtime.configuration("0.4.0"));
+    for round in 0..10 {
+        let text = if round % 2 == 0 { &new } else { &old };
+        if round % 3 == 0 {
+            let aside = runtime.conf_dir().join("aside");
+            fs::write(&aside, text)?;
+            fs::set_permissions(&aside, Permissions::from_mode(0o640))?;
+            fs::rename(&aside, &conflist)?;
+        } else {
+            fs::write(&conflist, text)?;
+        }
+        let took = until("it is put back", LIMIT, || Ok(runtime.is_chained()))?;
+        println!("put back after {took:?}");
+    }
+    // What is broken for a while is mended when it is whole.
+    fs::write(&conflist, &old[..old.len() / 2])?;
+    until("it is told", LIMIT, || Ok(machine.said("stderr").contains("no CNI configuration")))?;
+    fs::write(&conflist, &old)?;
+    until("it is put back", LIMIT, || Ok(runtime.is_chained()))?;
+    fs::remove_file(runtime.bin_dir().join("policy-cni"))?;
+    fs::write(&conflist, &old)?;
+    until("its program is put back", LIMIT, || Ok(runtime.is_chained()))?;
+    // Another configuration comes to be the first.
+    let first = runtime.conf_dir().join("05-other.conflist");
+    fs::write(&first, &new)?;
+    until("it is in the first", LIMIT, || Ok(fs::read_to_string(&first)?.contains("policy-cni")))?;
+
+    assert!(agent.terminate()?.success());
+    ensure!(runtime.is_chained(), "the end of an agent takes nothing away");
+    let path = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
+    let mut detach = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
+    detach.arg("detach").arg("--pin-dir").arg(machine.pins());
+    detach.arg(format!("--cni-conf-dir={}", path(runtime.conf_dir())));
+    detach.arg(format!("--cni-bin-dir={}", path(runtime.bin_dir())));
+    let detached = machine.inside(move || Ok(detach.output()?))?;
+    ensure!(detached.status.success(), "{detached:?}");
+    assert_eq!((fs::read_to_string(&conflist)?, fs::read_to_string(&first)?), (old, new));
+    assert_eq!(fs::metadata(&conflist)?.permissions().mode() & 0o777, 0o640);
+    assert_eq!(fs::read_dir(runtime.bin_dir())?.count(), 0, "the program is left");
+    assert_eq!(fs::read_dir(runtime.conf_dir())?.count(), 2, "a file is left");
+    Ok(())
+}
+
+#[test]
+fn who_is_not_root_is_not_answered_and_who_is_hostile_holds_nobody_up() -> Result<()> {
+    let machine = Machine::new()?;
+    let runtime = Runtime::new(&machine)?;
+    machine.write("pod.yaml", &born())?;
+    machine.write("policy.yaml", DENY)?;
+    let _agent = chained(&runtime, &machine, &[])?;
+    let socket = runtime.socket();
+    let mode = |path| Ok::<_, anyhow::Error>(fs::metadata(path)?.permissions().mode() & 0o777);
+    assert_eq!(
+        (mode(&socket)?, mode(&socket.parent().context("a folder")?.to_owned())?),
+        (0o600, 0o700)
+    );
+
+    // Those that say nothing, that never end, and that make no sense.
+    let silent: Vec<UnixStream> =
+        (0..300).map(|_| UnixStream::connect(&socket)).collect::<std::io::Result<_>>()?;
+    let mut endless = UnixStream::connect(&socket)?;
+    let _ = endless.write_all(&vec![b'x'; 1 << 20]);
+    for text in
+        ["\n", "{}\n", "[[[[\n", "{\"ask\":\"enforce\"}\n", "\u{0}\u{ff}\n", "{\"ask\":\"sing\"}\n"]
+    {
+        let mut stream = UnixStream::connect(&socket)?;
+        stream.write_all(text.as_bytes())?;
+        let mut said = String::new();
+        stream.read_to_string(&mut said)?;
+        ensure!(said.contains("cannot be understood"), "{text:?}: {said:?}");
+    }
+    // A slow reader: it asks and never takes the answer.
+    let mut slow = UnixStream::connect(&socket)?;
+    slow.write_all(b"{\"ask\":\"status\"}\n")?;
+    let begin = Instant::now();
+    let result = added(&runtime, &machine.pod)?;
+    println!("among them an ADD took {:?}", begin.elapsed());
+    ensure!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    runtime.delete(&machine.pod, Some(&result))?;
+    drop((silent, endless, slow));
+
+    // Even where somebody opens the socket to all.
+    let program = runtime.bin_dir().join("policy-cni");
+    ensure!(program.exists() && plugin()?.exists());
+    let folders = [socket.parent(), socket.parent().and_then(std::path::Path::parent)];
+    for folder in folders.into_iter().flatten() {
+        fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+    }
+    fs::set_permissions(&socket, Permissions::from_mode(0o666))?;
+    let ask = |uid: u32| -> Result<bool> {
+        let mut command = Command::new(&program);
+        command.env("CNI_COMMAND", "STATUS").uid(uid).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut child = command.spawn()?;
+        let text = format!("{{\"cniVersion\": \"1.1.0\", \"socket\": \"{}\"}}", socket.display());
+        child.stdin.take().context("no input")?.write_all(text.as_bytes())?;
+        Ok(child.wait()?.success())
+    };
+    ensure!(ask(0)?, "root is answered");
+    ensure!(!ask(65534)?, "nobody is answered");
+    until("it is told", LIMIT, || Ok(machine.said("stderr").contains("not root")))?;
+    Ok(())
+}
+
+#[test]
+fn the_cache_of_results_tells_a_pods_address_before_its_status_does() -> Result<()> {
+    let machine = Machine::new()?;
+    let runtime = Runtime::new(&machine)?;
+    machine.write("pod.yaml", &born())?;
+    machine.write("policy.yaml", DENY)?;
+    let cache = format!("--cni-cache={}", runtime.cache().display());
+    let _agent = machine.agent(&[&cache])?;
+    until("it has looked", LIMIT, || Ok(machine.said("stderr").contains("leads to the pod")))?;
+    let result = added(&runtime, &machine.pod)?;
+    ensure!(arrives(&machine, 5001)?, "without the plugin there is a window");
+    runtime.keep(&result)?;
+    let took = until("the policy is in force", LIMIT, || Ok(!arrives(&machine, 5001)?))?;
+    println!("by the cache: open for less than {took:?}");
+    Ok(())
+}
