@@ -1,0 +1,46 @@
+//! What runs in the pods of an end-to-end test; it needs nothing else in its image.
+#![forbid(unsafe_code)]
+
+mod act;
+mod probe;
+mod serve;
+mod traffic;
+mod watch;
+
+use std::env;
+use std::process::ExitCode;
+use std::thread;
+
+const USAGE: &str = "\
+usage: policy-pod pause
+       policy-pod serve PORT/TCP PORT/UDP …
+           says its name (POD_NAME) to whoever comes, then sends back what it gets
+       policy-pod probe MILLISECONDS < PROBES
+           tries `ID PROTOCOL ADDRESS:PORT` of each line, all at once; prints `ID answered NAME`,
+           `ID refused` or `ID silent`
+       policy-pod traffic MILLISECONDS allow|deny|keep=PROTOCOL/ADDRESS:PORT …
+           tries each so often for ever, and says every second how many were answered and not
+       policy-pod watch MILLISECONDS ADDRESS:PORT
+           says when a server of datagrams becomes reachable, and when it ceases to be";
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    let words: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let done = match *words.as_slice() {
+        ["pause"] => loop {
+            thread::park();
+        },
+        ["serve", ref places @ ..] => serve::run(places),
+        ["probe", patience] => probe::run(patience),
+        ["traffic", pause, ref targets @ ..] => traffic::run(pause, targets),
+        ["watch", pause, target] => watch::run(pause, target),
+        _ => Err(USAGE.into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}

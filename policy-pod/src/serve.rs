@@ -1,0 +1,71 @@
+//! `policy-pod serve`: says who it is, then sends back what it gets.
+
+use std::env;
+use std::error::Error;
+use std::io::{self, ErrorKind, Write};
+use std::net::{Ipv6Addr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::act::Protocol;
+
+/// Serves at every address of the pod until it is killed.
+pub(crate) fn run(places: &[&str]) -> Result<(), Box<dyn Error>> {
+    let name: Arc<str> = env::var("POD_NAME").unwrap_or_default().into();
+    let mut servers = Vec::new();
+    for place in places {
+        let (port, protocol) =
+            place.split_once('/').ok_or_else(|| format!("not a place: {place}"))?;
+        // This address takes IPv4 too.
+        let address = (Ipv6Addr::UNSPECIFIED, port.parse()?);
+        let name = Arc::clone(&name);
+        servers.push(match protocol.parse()? {
+            Protocol::Tcp => match TcpListener::bind(address) {
+                Ok(listener) => thread::spawn(move || greet_all(&listener, &name)),
+                // In the node's own network somebody else may serve there, which is as good.
+                Err(error) if error.kind() == ErrorKind::AddrInUse => continue,
+                Err(error) => return Err(error.into()),
+            },
+            Protocol::Udp => {
+                let socket = UdpSocket::bind(address)?;
+                thread::spawn(move || answer_all(&socket, &name))
+            }
+        });
+    }
+    println!("serving {}", places.join(" "));
+    loop {
+        if servers.iter().any(thread::JoinHandle::is_finished) {
+            return Err("a server ended".into());
+        }
+        thread::park_timeout(Duration::from_secs(1));
+    }
+}
+
+fn greet_all(listener: &TcpListener, name: &Arc<str>) {
+    for stream in listener.incoming() {
+        // A client that is gone already is its own affair.
+        let Ok(stream) = stream else { continue };
+        let name = Arc::clone(name);
+        thread::spawn(move || echo(stream, &name));
+    }
+}
+
+fn echo(mut stream: TcpStream, name: &str) -> io::Result<u64> {
+    stream.set_nodelay(true)?;
+    stream.write_all(format!("{name}\n").as_bytes())?;
+    let mut back = stream.try_clone()?;
+    io::copy(&mut stream, &mut back)
+}
+
+/// What was sent, with the name behind: a line of nothing gives the name alone.
+fn answer_all(socket: &UdpSocket, name: &str) {
+    let mut buffer = [0; 256];
+    loop {
+        // An error here is an ICMP answer to an earlier reply; the next datagram may be good.
+        let Ok((length, client)) = socket.recv_from(&mut buffer) else { continue };
+        let mut answer = buffer[..length].to_vec();
+        answer.extend_from_slice(name.as_bytes());
+        let _ = socket.send_to(&answer, client);
+    }
+}
