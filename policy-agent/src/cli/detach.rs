@@ -1,9 +1,13 @@
 //! `policy-agent detach`.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use clap::Args;
 use policy_cli::{exit, terminal};
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+};
 
 use super::{PIN_DIR, cni::Folders};
 use crate::{cni, dataplane};
@@ -16,6 +20,10 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     folders: Folders,
+
+    /// Afterwards do nothing until a signal comes: a `DaemonSet`'s pods must not end
+    #[arg(long)]
+    stay: bool,
 }
 
 /// Takes everything away; the exit code.
@@ -26,11 +34,24 @@ pub(super) fn main(arguments: &Arguments) -> u8 {
         terminal::error(&error);
         return exit::FAILED;
     }
-    match dataplane::detach(&arguments.pin_dir) {
+    if let Err(error) = dataplane::detach(&arguments.pin_dir) {
+        terminal::error(&error);
+        return exit::FAILED;
+    }
+    match if arguments.stay { stay() } else { Ok(()) } {
         Ok(()) => exit::FINE,
         Err(error) => {
             terminal::error(&error);
             exit::FAILED
         }
     }
+}
+
+/// Until SIGTERM, which a container's first process must ask for.
+fn stay() -> io::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        signal(SignalKind::terminate())?.recv().await;
+        Ok(())
+    })
 }
