@@ -5,8 +5,10 @@ mod bench;
 mod bootstrap;
 mod bpf;
 mod build;
+mod cluster;
 mod command;
 mod demo;
+mod e2e;
 mod flap;
 mod fuzz;
 mod image;
@@ -92,6 +94,30 @@ Takes about a quarter of an hour on two CPUs, and all of both.")]
   cargo xtask image && kind load image-archive target/image.tar
   cargo xtask image && ctr -n k8s.io images import target/image.tar")]
     Image,
+    /// A real Kubernetes on this machine, in namespaces
+    #[command(after_help = "Examples:
+  cargo xtask cluster up --nodes 2 --proxy iptables
+  cargo xtask image && cargo xtask cluster load target/image.tar
+  cargo xtask cluster kubectl apply -f manifests/install.yaml
+  cargo xtask cluster enter node1 bpftool link
+  cargo xtask cluster down
+
+Needs root; what is compiled from Go modules is kept in ~/.cache/policy-xtask.")]
+    Cluster {
+        /// Clusters of different names stand beside each other
+        #[arg(long, value_name = "NAME", default_value = "default")]
+        name: String,
+        #[command(subcommand)]
+        verb: cluster::Verb,
+    },
+    /// Test what is enforced on a real cluster, from inside of its pods
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  cargo xtask e2e examples three-tier
+  cargo xtask e2e netpol --proxy iptables"
+    )]
+    E2e(e2e::Verb),
     /// Render manifests/install.yaml from manifests/base
     Manifests,
     /// Check the conventions that the compiler and clippy do not
@@ -125,7 +151,9 @@ fn run(verb: Verb) -> Result<()> {
             flap::run(options)
         }
         Verb::Bench { target } => bench::run(target),
-        Verb::Image => image::build().map(drop),
+        Verb::Image => image::build(image::Build::Release).map(drop),
+        Verb::Cluster { name, verb } => cluster::run(&name, verb),
+        Verb::E2e(verb) => e2e::run(verb),
         Verb::Manifests => manifests::write(),
         Verb::Tidy => tidy::run(),
     }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::bootstrap::{self, Purpose, packages, tools};
 use crate::command::{cargo, command, run};
+use crate::e2e::examples;
 use crate::{bpf, manifests, tidy};
 
 /// Runs the checks in order and stops at the first that fails.
@@ -34,6 +35,9 @@ pub(crate) fn run_all(fast: bool) -> Result<()> {
     step("clippy", clippy)?;
     if !fast {
         step("documentation", document)?;
+    }
+    if !fast {
+        step("cluster", examples::short)?;
     }
     step("tests", || test(fast))
 }

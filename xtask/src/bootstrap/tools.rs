@@ -83,7 +83,8 @@ impl Tool {
     }
 }
 
-fn folder() -> Result<PathBuf> {
+/// Where what is built once per machine is kept.
+pub(crate) fn folder() -> Result<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| Some(env::home_dir()?.join(".cache")));
     Ok(cache.context("neither XDG_CACHE_HOME nor HOME is set")?.join("policy-xtask"))

@@ -1,0 +1,28 @@
+//! Images that nobody needs to fetch.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::layout::Layout;
+use super::programs::Suite;
+use crate::image::{self, Content, POD_IMAGE};
+
+/// The one that runs in pods, and keeps their namespaces.
+pub(crate) fn pod() -> Result<PathBuf> {
+    image::build_pod()
+}
+
+/// Its name as containerd writes it.
+pub(crate) fn pod_name() -> String {
+    format!("docker.io/library/{POD_IMAGE}")
+}
+
+/// The one of the upstream suite.
+pub(crate) fn agnhost(layout: &Layout, suite: &Suite) -> Result<PathBuf> {
+    let archive = layout.root.join("agnhost.tar");
+    let programs = vec![suite.agnhost.clone()];
+    let content = Content { programs, libraries: Vec::new(), arguments: &["pause"] };
+    image::write(&content, &suite.image, &archive)?;
+    Ok(archive)
+}

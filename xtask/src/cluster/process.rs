@@ -1,0 +1,157 @@
+//! Processes that outlive the verb that started them, and are ended by their number.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+
+use super::layout::Layout;
+use super::write;
+
+/// A process that was started, by number and time of start: numbers are given out again.
+#[derive(Debug)]
+pub(crate) struct Service {
+    /// What it is called.
+    pub(crate) name: String,
+    pub(crate) pid: i32,
+    started: u64,
+}
+
+impl Service {
+    /// Starts a process in a group of its own that writes into a log of its name.
+    pub(crate) fn start(layout: &Layout, name: &str, command: &mut Command) -> Result<Self> {
+        fs::create_dir_all(layout.logs())?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(layout.logs().join(format!("{name}.log")))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.current_dir(&layout.root).process_group(0);
+        let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        let pid = i32::try_from(child.id()).context("a process number out of range")?;
+        // A parent that lives on, as the soak does, must collect those that it started.
+        thread::spawn(move || child.wait());
+        let started = start_time(pid).ok_or_else(|| anyhow!("{name} ended at once"))?;
+        write(&layout.pids().join(name), format!("{pid} {started}"))?;
+        Ok(Self { name: name.to_owned(), pid, started })
+    }
+
+    /// The one of that name.
+    pub(crate) fn find(layout: &Layout, name: &str) -> Result<Self> {
+        let file = layout.pids().join(name);
+        Self::read(&file)?.ok_or_else(|| anyhow!("{name} was never started"))
+    }
+
+    /// Those that were started, nodes last.
+    pub(crate) fn all(layout: &Layout) -> Result<Vec<Self>> {
+        let entries = match fs::read_dir(layout.pids()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).context("cannot list processes"),
+        };
+        let mut all = Vec::new();
+        for entry in entries {
+            all.extend(Self::read(&entry?.path())?);
+        }
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(all)
+    }
+
+    fn read(file: &Path) -> Result<Option<Self>> {
+        let text = match fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", file.display()));
+            }
+        };
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let parts = text.split_once(' ').and_then(|(pid, started)| {
+            Some(Self { name, pid: pid.parse().ok()?, started: started.parse().ok()? })
+        });
+        // An empty file is one whose writer was killed; its process is found by its cgroup.
+        Ok(parts)
+    }
+
+    /// Whether it is still the process that was started.
+    pub(crate) fn is_alive(&self) -> bool {
+        start_time(self.pid) == Some(self.started)
+    }
+
+    /// Ends it and its group, and waits until it is gone.
+    pub(crate) fn end(&self) -> Result<()> {
+        let limit = Instant::now() + Duration::from_secs(20);
+        while self.is_alive() {
+            // Gone in between is what is wanted.
+            let _ = killpg(Pid::from_raw(self.pid), Signal::SIGKILL);
+            if Instant::now() > limit {
+                bail!("{} does not end (process {})", self.name, self.pid);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+/// Kills one process; that it is gone already is fine.
+pub(crate) fn end(pid: i32) {
+    let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+}
+
+/// Children of a process.
+pub(crate) fn children(pid: i32) -> Vec<i32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// When a process was started, in ticks since boot; none for one that is gone or a zombie
+/// (`proc_pid_stat(5)`, fields 3 and 22).
+fn start_time(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in brackets and may hold anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::Service;
+    use crate::cluster::layout::Layout;
+
+    #[test]
+    fn a_service_is_found_again_and_ended_once() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let layout = Layout { root: folder.path().to_path_buf(), prefix: String::new() };
+        assert!(Service::all(&layout)?.is_empty());
+        Service::start(&layout, "sleeper", Command::new("sleep").arg("60"))?;
+        let found = Service::find(&layout, "sleeper")?;
+        assert!(found.is_alive());
+        found.end()?;
+        assert!(!found.is_alive());
+        Ok(())
+    }
+
+    #[test]
+    fn a_number_that_was_given_out_again_is_another_process() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let layout = Layout { root: folder.path().to_path_buf(), prefix: String::new() };
+        let service = Service::start(&layout, "sleeper", Command::new("sleep").arg("60"))?;
+        let other = Service { started: service.started + 1, ..Service::find(&layout, "sleeper")? };
+        assert!(!other.is_alive());
+        other.end()?;
+        assert!(service.is_alive(), "the other's end is not this one's");
+        service.end()
+    }
+}

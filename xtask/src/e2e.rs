@@ -1,0 +1,29 @@
+//! `cargo xtask e2e`: what is enforced on a real cluster, seen from inside of its pods.
+
+pub(crate) mod examples;
+mod install;
+mod netpol;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// Which tests are run.
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Run the examples as real pods and policies, first without the agent, then with it
+    #[command(after_help = "Examples:
+  cargo xtask e2e examples
+  cargo xtask e2e examples three-tier node-port --cni bridge
+  cargo xtask e2e examples --kubeconfig admin.conf    on kind: first load target/image.tar and target/pod-image.tar")]
+    Examples(examples::Options),
+    /// Run the suite of upstream Kubernetes for network policies, on a cluster of its own
+    Netpol(netpol::Options),
+}
+
+/// Runs them.
+pub(crate) fn run(verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Examples(options) => examples::run(&options),
+        Verb::Netpol(options) => netpol::run(&options),
+    }
+}

@@ -1,0 +1,61 @@
+//! An example as it stands in the folder: objects, expectations, and the probes that follow.
+
+use std::fs;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use policy_core::compile::{Scope, compile};
+use policy_core::explain::{Explanation, explain};
+use policy_manifest::{Expectations, Manifests, Source, read as read_manifests, read_expectations};
+use policy_probe::{Probe, Selection, choose};
+use serde_json::Value;
+
+use crate::command::workspace;
+
+/// An example.
+pub(super) struct Example {
+    pub(super) name: String,
+    /// As an API server would take them, but for addresses and images.
+    pub(super) objects: Vec<Value>,
+    pub(super) manifests: Manifests,
+    pub(super) expectations: Expectations,
+    /// Each with what the compiler says of it.
+    pub(super) probes: Vec<(Probe, Explanation)>,
+}
+
+/// Reads those that are named; without a name, all that have expectations.
+pub(super) fn read(names: &[String]) -> Result<Vec<Example>> {
+    let mut names = names.to_vec();
+    if names.is_empty() {
+        for entry in fs::read_dir(workspace().join("examples"))? {
+            let file = entry?.file_name().to_string_lossy().into_owned();
+            names.extend(file.strip_suffix(".expect.yaml").map(ToOwned::to_owned));
+        }
+        names.sort();
+    }
+    ensure!(!names.is_empty(), "no examples");
+    names.iter().map(|name| one(name).with_context(|| format!("example {name}"))).collect()
+}
+
+fn one(name: &str) -> Result<Example> {
+    let source = source(&format!("{name}.yaml"))?;
+    let objects = serde_saphyr::from_multiple::<Value>(&source.text)?;
+    let manifests = read_manifests(&[source]).map_err(|errors| anyhow!("{errors:?}"))?;
+    let expectations = read_expectations(&self::source(&format!("{name}.expect.yaml"))?)
+        .map_err(|errors| anyhow!("{errors:?}"))?;
+    let chosen = choose(&manifests, &Selection::default(), Some(&expectations))
+        .map_err(|errors| anyhow!("{errors:?}"))?;
+    let (desired, _) = compile(&manifests.snapshot, Scope::Cluster);
+    let explained = chosen.into_iter().filter_map(|probe| {
+        let explanation = explain(&manifests.snapshot, &desired, &probe.question())?;
+        Some((probe, explanation))
+    });
+    let probes = explained.collect();
+    Ok(Example { name: name.to_owned(), objects, manifests, expectations, probes })
+}
+
+fn source(file: &str) -> Result<Source> {
+    let path = workspace().join("examples").join(file);
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Source { name: path.display().to_string(), text })
+}

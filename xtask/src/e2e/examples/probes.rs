@@ -1,0 +1,126 @@
+//! Probes from inside of the pods, and what came of them.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::process::Stdio;
+use std::thread;
+
+use anyhow::{Context, Result, anyhow};
+use policy_manifest::End;
+use policy_probe::{Outcome, Probe, Row};
+
+use super::drops;
+use super::stage::Stage;
+use crate::cluster::network;
+use crate::image::POD;
+
+/// Milliseconds that an answer may take; a lost SYN is sent again after one second.
+const PATIENCE: &str = "2500";
+
+/// What a probe met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// An answer, by whom it was meant for.
+    Answered,
+    /// Somebody else's answer, or that nothing listens.
+    Strange,
+    /// Nothing.
+    Silent,
+}
+
+/// Runs all probes of the example, those of one source at once.
+pub(super) fn run(stage: &Stage<'_>) -> Result<Vec<Seen>> {
+    let mut by_source = BTreeMap::<&End, Vec<(usize, &Probe)>>::new();
+    for (number, (probe, _)) in stage.example.probes.iter().enumerate() {
+        by_source.entry(&probe.from).or_default().push((number, probe));
+    }
+    let mut seen = vec![Seen::Silent; stage.example.probes.len()];
+    let answers = thread::scope(|scope| {
+        let each = by_source.iter().map(|(from, probes)| scope.spawn(|| ask(stage, from, probes)));
+        let started: Vec<_> = each.collect();
+        let ended = started
+            .into_iter()
+            .map(|one| one.join().unwrap_or_else(|_| Err(anyhow!("a thread panicked"))));
+        ended.collect::<Result<Vec<_>>>()
+    })?;
+    for line in answers.iter().flat_map(|answer| answer.lines()) {
+        let mut words = line.split_whitespace();
+        let number: usize = words.next().context("an empty line")?.parse()?;
+        let (probe, _) = stage.example.probes.get(number).context("an unknown probe")?;
+        seen[number] = match (words.next(), words.next()) {
+            (Some("silent"), _) => Seen::Silent,
+            (Some("answered"), None) => Seen::Answered,
+            (Some("answered"), Some(name)) if is_meant(&probe.to, name) => Seen::Answered,
+            _ => Seen::Strange,
+        };
+    }
+    Ok(seen)
+}
+
+/// Runs them again, now that something enforces: each denial must be one that was counted.
+pub(super) fn judged(stage: &Stage<'_>) -> Result<Vec<Row>> {
+    let since = drops::now()?;
+    let seen = run(stage)?;
+    let silent = seen.iter().zip(&stage.example.probes).filter(|(seen, _)| **seen == Seen::Silent);
+    let silent: Vec<_> = silent.map(|(_, (probe, _))| probe).collect();
+    let dropped = drops::of(stage, &since, &silent)?;
+    let rows = stage.example.probes.iter().zip(seen).map(|((probe, explanation), seen)| {
+        let outcome = match seen {
+            Seen::Answered => Outcome::Allow,
+            Seen::Silent if dropped.contains(&probe) => Outcome::Deny,
+            Seen::Silent | Seen::Strange => Outcome::Lost,
+        };
+        Row::new(probe, explanation, Some(outcome))
+    });
+    Ok(rows.collect())
+}
+
+/// Where a probe goes on this cluster.
+pub(super) fn target(stage: &Stage<'_>, probe: &Probe) -> Result<SocketAddr> {
+    let address = stage.address(&probe.to, probe.destination);
+    let address = address.with_context(|| format!("{} has no such address", probe.to))?;
+    Ok(SocketAddr::new(address, probe.port))
+}
+
+/// Whether an answer from `name` is one from whom the probe was meant for.
+fn is_meant(to: &End, name: &str) -> bool {
+    match to {
+        End::Pod(_) | End::Host(_) => name == to.to_string(),
+        // Whoever stands behind it.
+        End::Service(_) | End::Address(_) => true,
+    }
+}
+
+fn ask(stage: &Stage<'_>, from: &End, probes: &[(usize, &Probe)]) -> Result<String> {
+    let mut lines = String::new();
+    for (number, probe) in probes {
+        let target = target(stage, probe)?;
+        lines +=
+            &[number.to_string(), probe.protocol.name().to_owned(), target.to_string()].join(" ");
+        lines.push('\n');
+    }
+    let program = format!("/{POD}");
+    match from {
+        End::Pod(pod) => stage.target.kubectl.feed(
+            &["exec", "-i", "-n", &pod.namespace, &pod.name, "--", &program, "probe", PATIENCE],
+            &lines,
+        ),
+        End::Host(name) => of_host(stage, name, &lines),
+        End::Service(_) | End::Address(_) => Err(anyhow!("{from} cannot send")),
+    }
+}
+
+fn of_host(stage: &Stage<'_>, name: &str, lines: &str) -> Result<String> {
+    let layout = stage.target.local.as_ref().context("hosts are beside our own cluster only")?;
+    let mut probe = network::inside(layout, &network::host(name));
+    probe.arg(super::pod_program()?).args(["probe", PATIENCE]);
+    let mut child = probe.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    child.stdin.take().context("no input")?.write_all(lines.as_bytes())?;
+    Ok(String::from_utf8_lossy(&child.wait_with_output()?.stdout).into_owned())
+}
+
+/// The address that a packet of the source carries.
+pub(super) fn source(stage: &Stage<'_>, probe: &Probe) -> Option<IpAddr> {
+    stage.address(&probe.from, probe.source)
+}

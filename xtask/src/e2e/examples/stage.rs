@@ -1,0 +1,291 @@
+//! An example's objects on the cluster: pods that serve what is probed, and its policies.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use anyhow::{Context, Result};
+use policy_core::model::{ObjectName, Protocol};
+use policy_manifest::End;
+use serde_json::{Value, json};
+
+use super::Target;
+use super::example::Example;
+use super::mapping::{Mapping, Pods, addresses, items, items_of};
+use crate::cluster::kubectl::Kubectl;
+use crate::cluster::process::Service;
+use crate::cluster::{network, until};
+use crate::image::POD_IMAGE;
+
+/// The label of everything that is made for a test.
+const LABEL: &str = "policy-e2e";
+
+/// Namespaces that every cluster has.
+const STANDING: [&str; 3] = ["default", "kube-system", "kube-public"];
+
+/// An example on a cluster.
+pub(super) struct Stage<'a> {
+    pub(super) target: &'a Target,
+    pub(super) example: &'a Example,
+    mapping: Mapping,
+    pods: Pods,
+    namespaces: BTreeSet<String>,
+}
+
+impl<'a> Stage<'a> {
+    /// Makes everything, and waits until it runs.
+    pub(super) fn set(target: &'a Target, example: &'a Example) -> Result<Self> {
+        let mapping = Mapping::new(&target.kubectl, &example.manifests)?;
+        let named =
+            example.objects.iter().filter_map(|object| object["metadata"]["namespace"].as_str());
+        let namespaces = named.map(ToOwned::to_owned).collect();
+        let mut stage = Self { target, example, mapping, pods: Pods::default(), namespaces };
+        stage.hosts()?;
+        stage.make_namespaces()?;
+        let objects = example.objects.iter();
+        let pods: Vec<_> = objects.filter_map(|object| stage.pod_or_service(object)).collect();
+        // A new namespace has no service account yet, without which it takes no pods.
+        let mut failure = None;
+        until("the pods' objects", || {
+            failure = target.kubectl.apply(&pods).err();
+            failure.is_none()
+        })
+        .map_err(|late| failure.take().unwrap_or(late))?;
+        target.kubectl.answer(&[
+            "wait",
+            "pods",
+            "--all-namespaces",
+            "-l",
+            LABEL,
+            "--for=condition=Ready",
+            "--timeout=120s",
+        ])?;
+        stage.look()?;
+        let policies = example.objects.iter().filter(|object| is_policy(object));
+        let policies: Vec<_> = policies.map(|policy| stage.policy(policy)).collect();
+        target.kubectl.apply(&policies)?;
+        Ok(stage)
+    }
+
+    /// Removes all of it.
+    pub(super) fn strike(self) -> Result<()> {
+        let kubectl = &self.target.kubectl;
+        let policies = self.example.objects.iter().filter(|object| is_policy(object));
+        for policy in policies.filter(|policy| policy["metadata"]["namespace"].is_null()) {
+            kubectl.feed(&["delete", "--ignore-not-found", "-f", "-"], &policy.to_string())?;
+        }
+        let here = [&format!("-l={LABEL}"), "--wait=true", "--grace-period=0", "--force"];
+        kubectl.answer(&[&["delete", "pods", "--all-namespaces"][..], &here].concat())?;
+        kubectl.answer(&["delete", "namespaces", &format!("-l={LABEL}"), "--wait=true"])?;
+        let Some(layout) = &self.target.local else { return Ok(()) };
+        for name in self.example.manifests.hosts.keys() {
+            Service::find(layout, &network::host(name))?.end()?;
+            network::remove_host(layout, name)?;
+        }
+        Ok(())
+    }
+
+    /// The cluster's address for one end of a probe.
+    pub(super) fn address(&self, end: &End, in_example: IpAddr) -> Option<IpAddr> {
+        match end {
+            End::Host(_) => Some(in_example),
+            End::Address(address) => {
+                Some(self.mapping.address(&self.example.manifests, *address, &self.pods))
+            }
+            End::Pod(_) | End::Service(_) => {
+                let own = self.pods.addresses.get(end)?;
+                own.iter().find(|own| own.is_ipv4() == in_example.is_ipv4()).copied()
+            }
+        }
+    }
+
+    /// Addresses under which a node may send what is a pod's.
+    pub(super) fn node_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let nodes = self.mapping.nodes.values().flat_map(|node| node.addresses.iter().copied());
+        nodes.chain(self.pods.by_node.values().copied())
+    }
+
+    fn make_namespaces(&self) -> Result<()> {
+        let own = self.namespaces.iter().filter(|name| !STANDING.contains(&name.as_str()));
+        let objects = own.map(|name| {
+            let labels = self.example.manifests.snapshot.namespaces.get(name);
+            let mut labels: BTreeMap<String, String> = labels
+                .map(|labels| labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
+                .unwrap_or_default();
+            labels.insert(LABEL.to_owned(), self.example.name.clone());
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+        });
+        let objects: Vec<_> = objects.collect();
+        // Not applied: a namespace of somebody else's is none of ours.
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        self.target.kubectl.feed(&["create", "-f", "-"], &list.to_string()).map(drop)
+    }
+
+    fn pod_or_service(&self, object: &Value) -> Option<Value> {
+        let metadata = &object["metadata"];
+        let name = ObjectName::new(metadata["namespace"].as_str()?, metadata["name"].as_str()?);
+        match object["kind"].as_str()? {
+            "Pod" => Some(self.pod(object, &name)),
+            "Service" if name.namespace != "default" => {
+                let mut spec = object["spec"].clone();
+                let fields = spec.as_object_mut()?;
+                let addresses = fields.remove("clusterIPs");
+                fields.remove("clusterIP");
+                fields.remove("ipFamilies");
+                let families = addresses.map_or(1, |addresses| items_of(&addresses).len());
+                let policy = if families > 1 { "RequireDualStack" } else { "SingleStack" };
+                spec["ipFamilyPolicy"] = policy.into();
+                Some(
+                    json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}),
+                )
+            }
+            // The cluster makes its own slices, and has its own API server.
+            _ => None,
+        }
+    }
+
+    fn pod(&self, object: &Value, name: &ObjectName) -> Value {
+        let mut labels = object["metadata"]["labels"].clone();
+        labels[LABEL] = "pod".into();
+        let spec = &object["spec"];
+        let ports: Vec<_> = items_of(&spec["containers"])
+            .iter()
+            .flat_map(|one| items_of(&one["ports"]))
+            .cloned()
+            .collect();
+        let node = spec["nodeName"].as_str().and_then(|node| self.mapping.nodes.get(node));
+        let mut arguments = vec!["serve".to_owned()];
+        arguments.extend(self.served(&End::Pod(name.clone()), &ports));
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name.name, "namespace": name.namespace, "labels": labels},
+            "spec": {
+                "nodeName": node.map(|node| &node.name),
+                "hostNetwork": spec["hostNetwork"].as_bool().unwrap_or(false),
+                "automountServiceAccountToken": false,
+                "terminationGracePeriodSeconds": 1,
+                "tolerations": [{"operator": "Exists"}],
+                "containers": [{
+                    "name": "pod",
+                    "image": POD_IMAGE,
+                    "imagePullPolicy": "IfNotPresent",
+                    "args": arguments,
+                    "env": [{"name": "POD_NAME", "value": name.to_string()}],
+                    // A port of the node's own may be somebody else's.
+                    "ports": if spec["hostNetwork"] == true { Vec::new() } else { ports },
+                }],
+            },
+        })
+    }
+
+    /// What it declares and what is probed, so that only a policy is in the way.
+    fn served(&self, end: &End, ports: &[Value]) -> BTreeSet<String> {
+        let declared = ports.iter().map(|port| {
+            let protocol = port["protocol"].as_str().unwrap_or("TCP").to_owned();
+            (port["containerPort"].to_string(), protocol)
+        });
+        let probed = self.example.probes.iter().filter(|(probe, _)| probe.to == *end);
+        let probed =
+            probed.map(|(probe, _)| (probe.port.to_string(), probe.protocol.name().to_owned()));
+        let all = declared.chain(probed).filter(|(_, protocol)| protocol != Protocol::Sctp.name());
+        all.map(|(port, protocol)| [port, protocol].join("/")).collect()
+    }
+
+    /// Reads which addresses everything was given.
+    fn look(&mut self) -> Result<()> {
+        let kubectl = &self.target.kubectl;
+        let pods = kubectl.json(&["get", "pods", "--all-namespaces", "-l", LABEL])?;
+        for pod in items(&pods) {
+            let name = name_of(pod).context("a pod without a name")?;
+            let own = addresses(&pod["status"]["podIPs"], Some("ip"));
+            if pod["spec"]["hostNetwork"] != true
+                && let (Some(node), Some(first)) = (pod["spec"]["nodeName"].as_str(), own.first())
+            {
+                self.pods.by_node.insert(node.to_owned(), *first);
+            }
+            self.pods.addresses.insert(End::Pod(name), own);
+        }
+        let services = kubectl.json(&["get", "services", "--all-namespaces"])?;
+        for service in items(&services) {
+            let name = name_of(service).context("a Service without a name")?;
+            self.pods
+                .addresses
+                .insert(End::Service(name), addresses(&service["spec"]["clusterIPs"], None));
+        }
+        Ok(())
+    }
+
+    fn policy(&self, object: &Value) -> Value {
+        let mut object = object.clone();
+        self.translate(&mut object["spec"]);
+        object
+    }
+
+    fn translate(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                *text = self.mapping.block(&self.example.manifests, text, &self.pods);
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.translate(item)),
+            Value::Object(fields) => fields.values_mut().for_each(|field| self.translate(field)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn hosts(&self) -> Result<()> {
+        let hosts = &self.example.manifests.hosts;
+        let Some(layout) = &self.target.local else {
+            anyhow::ensure!(
+                hosts.is_empty(),
+                "hosts outside can be put beside our own cluster only"
+            );
+            return Ok(());
+        };
+        for (name, host) in hosts {
+            network::add_host(layout, name, &host.addresses)?;
+            let end = End::Host(name.clone());
+            let mut serve = network::inside(layout, &network::host(name));
+            serve.arg(super::pod_program()?).arg("serve").args(self.served(&end, &[]));
+            Service::start(layout, &network::host(name), serve.env("POD_NAME", end.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The definition of cluster-wide policies, without which none can be applied.
+pub(super) fn define_cluster_policies(kubectl: &Kubectl) -> Result<()> {
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let version = json!({
+        "name": "v1alpha2", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema},
+    });
+    let group = "policy.networking.k8s.io";
+    let plural = "clusternetworkpolicies";
+    let name = [plural, group].join(".");
+    kubectl.apply(&[json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": name,
+            // The API server guards this group's names.
+            "annotations": {"api-approved.kubernetes.io": "unapproved, for tests"},
+        },
+        "spec": {
+            "group": group,
+            "scope": "Cluster",
+            "names": {"plural": plural, "singular": "clusternetworkpolicy", "kind": "ClusterNetworkPolicy"},
+            "versions": [version],
+        },
+    })])?;
+    kubectl
+        .answer(&["wait", "--for=condition=Established", "crd", &name, "--timeout=60s"])
+        .map(drop)
+}
+
+fn is_policy(object: &Value) -> bool {
+    object["kind"].as_str().is_some_and(|kind| kind.ends_with("NetworkPolicy"))
+}
+
+fn name_of(object: &Value) -> Option<ObjectName> {
+    let metadata = &object["metadata"];
+    Some(ObjectName::new(metadata["namespace"].as_str()?, metadata["name"].as_str()?))
+}

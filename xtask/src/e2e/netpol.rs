@@ -1,0 +1,97 @@
+//! `cargo xtask e2e netpol`: the suite of upstream Kubernetes.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use super::install;
+use crate::cluster::kubectl::Kubectl;
+use crate::cluster::layout::Layout;
+use crate::cluster::network;
+use crate::cluster::programs::{self, Suite};
+use crate::cluster::{self, images};
+use crate::command::{answer, command, workspace};
+use crate::image::Build;
+
+/// A kernel may lack sockets of SCTP, and the tests of IPv6 want a cluster whose first family it is.
+const SKIP: &str = "SCTP|IPv6";
+
+/// How the suite is run.
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    cluster: cluster::Shape,
+    /// Only tests whose name matches this regular expression
+    #[arg(long, value_name = "REGEX", default_value = "Netpol")]
+    focus: String,
+    /// Without the agent: nothing is denied, and the suite must fail
+    #[arg(long)]
+    without_agent: bool,
+    /// Leave the cluster as it is at the end
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Runs the suite on a cluster that is made for it.
+pub(super) fn run(options: &Options) -> Result<()> {
+    let layout = Layout::of("netpol");
+    let suite = programs::suite()?;
+    cluster::up(&layout, &options.cluster)?;
+    let outcome = on(&layout, &suite, options);
+    if !options.keep {
+        cluster::down(&layout)?;
+    }
+    outcome
+}
+
+fn on(layout: &Layout, suite: &Suite, options: &Options) -> Result<()> {
+    cluster::load(layout, &images::agnhost(layout, suite)?)?;
+    if !options.without_agent {
+        install::load(layout, Build::Release)?;
+        let took = install::agent(&Kubectl::local(layout)?)?;
+        println!("agent ready after {:.1} s", took.as_secs_f64());
+    }
+    println!("{}, {:?}, {:?}", versions()?, options.cluster.proxy, options.cluster.cni);
+    let mut tests = network::inside(layout, network::CONTROL);
+    tests.arg(&suite.tests).arg("--kubeconfig").arg(layout.kubeconfig("admin"));
+    tests.args(["--provider", "skeleton", "--node-os-distro", "debian"]);
+    tests.arg(format!("--ginkgo.focus={}", options.focus));
+    tests.arg(format!("--ginkgo.skip={SKIP}")).arg("--ginkgo.no-color");
+    follow(&mut tests)
+}
+
+/// What the result depends on.
+pub(super) fn versions() -> Result<String> {
+    let first = |program: &str, option: &str| {
+        let text = answer(command(program).arg(option)).unwrap_or_default();
+        text.lines().next().unwrap_or_default().to_owned()
+    };
+    let kernel = answer(command("uname").arg("-r")).unwrap_or_default();
+    let (runtime, kubernetes) = (first("containerd", "--version"), programs::version()?);
+    Ok(format!("Kubernetes {kubernetes}, Linux {kernel}, {runtime}, {}", first("nft", "--version")))
+}
+
+/// Shows the verdicts; everything else goes to a file.
+fn follow(tests: &mut Command) -> Result<()> {
+    let path = workspace().join("target/netpol.log");
+    let mut log =
+        File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    let mut child = tests.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let output = child.stdout.take().context("no output")?;
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        writeln!(log, "{line}")?;
+        let told = ["• [", "Ran ", "SUCCESS!", "FAIL!", "  [FAIL]", "Summarizing"];
+        if told.iter().any(|start| line.starts_with(start)) {
+            println!("{line}");
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("the suite failed ({status}); see {}", path.display());
+    }
+    Ok(())
+}
