@@ -202,11 +202,15 @@ fn start_all(layout: &Layout, options: &Shape, pod_image: &std::path::Path) -> R
 /// Ends everything, whatever state it is in; nothing to do is fine.
 pub(crate) fn down(layout: &Layout) -> Result<()> {
     end_all(layout)?;
-    node::forget_folders();
     if layout.root.exists() {
         // Mounts of others below it would be theirs, not ours to empty.
         let mut remove = crate::command::command("rm");
         crate::command::run(remove.args(["-rf", "--one-file-system"]).arg(&layout.root))?;
+    }
+    // The last cluster leaves nothing. Before that the folders must stay: one that is removed here
+    // is no longer covered anywhere, and another cluster's nodes would lose their own.
+    if layout.root.parent().is_some_and(|all| fs::remove_dir(all).is_ok()) {
+        node::forget_folders();
     }
     Ok(())
 }

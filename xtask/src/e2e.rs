@@ -3,6 +3,7 @@
 pub(crate) mod examples;
 mod install;
 mod netpol;
+mod soak;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -18,6 +19,11 @@ pub(crate) enum Verb {
     Examples(examples::Options),
     /// Run the suite of upstream Kubernetes for network policies, on a cluster of its own
     Netpol(netpol::Options),
+    /// Count packets that are lost or let through while agents, API server and pods come and go
+    #[command(after_help = "Examples:
+  cargo xtask e2e soak
+  cargo xtask e2e soak --kills 20 --away 60 --churn 200 --only kills --only away --only churn")]
+    Soak(soak::Options),
 }
 
 /// Runs them.
@@ -25,5 +31,6 @@ pub(crate) fn run(verb: Verb) -> Result<()> {
     match verb {
         Verb::Examples(options) => examples::run(&options),
         Verb::Netpol(options) => netpol::run(&options),
+        Verb::Soak(options) => soak::run(&options),
     }
 }

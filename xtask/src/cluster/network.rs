@@ -66,7 +66,9 @@ pub(crate) fn add_host(layout: &Layout, name: &str, addresses: &[IpAddr]) -> Res
     ];
     let mut inside = vec!["link set lo up".to_owned(), "link set eth0 up".to_owned()];
     for address in addresses {
-        inside.push(format!("addr add {address} dev eth0 nodad"));
+        // Duplicates are looked for in IPv6 alone, for a second in which the address is no use.
+        let at_once = if address.is_ipv6() { " nodad" } else { "" };
+        inside.push(format!("addr add {address} dev eth0{at_once}"));
         control.push(format!("route add {address} dev {link}"));
     }
     for gateway in GATEWAYS {

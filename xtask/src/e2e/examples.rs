@@ -52,6 +52,7 @@ struct Played {
     name: String,
     probes: usize,
     denied_without: usize,
+    denied_after: usize,
     summary: String,
     is_fine: bool,
 }
@@ -107,10 +108,13 @@ fn all(target: &Target, examples: &[Example]) -> Result<()> {
     for example in examples {
         results.push(one(target, example)?);
     }
-    println!("{:24} {:>6} {:>15}  with the agent", "EXAMPLE", "PROBES", "DENIED WITHOUT");
+    println!(
+        "{:24} {:>6} {:>13} {:>12}  WITH THE AGENT",
+        "EXAMPLE", "PROBES", "DENIED BEFORE", "DENIED AFTER"
+    );
     for result in &results {
-        let Played { name, probes, denied_without, summary, .. } = result;
-        println!("{name:24} {probes:>6} {denied_without:>15}  {summary}");
+        let Played { name, probes, denied_without, denied_after, summary, .. } = result;
+        println!("{name:24} {probes:>6} {denied_without:>13} {denied_after:>12}  {summary}");
     }
     if results.iter().any(|result| !result.is_fine) {
         bail!("not every example holds");
@@ -122,13 +126,20 @@ fn one(target: &Target, example: &Example) -> Result<Played> {
     println!("== {}", example.name);
     let stage = Stage::set(target, example)?;
     let outcome = (|| {
-        let without = probes::run(&stage)?;
-        let denied = without.iter().filter(|seen| **seen != Seen::Answered);
-        let denied_without = denied.count();
+        let denied = || {
+            Ok::<_, anyhow::Error>(
+                probes::run(&stage)?.iter().filter(|seen| **seen != Seen::Answered).count(),
+            )
+        };
+        let denied_without = denied()?;
         let took = install::agent(&target.kubectl)?;
         println!("agent ready after {:.1} s", took.as_secs_f64());
         let table = Table { probes: probes::judged(&stage)? };
         install::remove(&target.kubectl)?;
+        if let Some(layout) = &target.local {
+            install::left_nothing(layout)?;
+        }
+        let denied_after = denied()?;
         let mismatches = check(&table.probes, &example.expectations);
         let report = text(&table, &mismatches, Style::default());
         println!("{report}");
@@ -137,8 +148,9 @@ fn one(target: &Target, example: &Example) -> Result<Played> {
             name: example.name.clone(),
             probes: example.probes.len(),
             denied_without,
+            denied_after,
             summary: report.trim_end().lines().last().unwrap_or_default().to_owned(),
-            is_fine: denied_without == 0 && mismatches.is_empty() && !disagree,
+            is_fine: denied_without + denied_after == 0 && mismatches.is_empty() && !disagree,
         })
     })();
     stage.strike()?;

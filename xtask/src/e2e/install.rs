@@ -3,12 +3,12 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::cluster::kubectl::Kubectl;
 use crate::cluster::layout::Layout;
-use crate::cluster::{self, until};
-use crate::command::workspace;
+use crate::cluster::{self, node, until};
+use crate::command::{answer, workspace};
 use crate::image::{self, Build};
 
 /// Name of namespace, `DaemonSet` and label.
@@ -45,6 +45,23 @@ pub(super) fn remove(kubectl: &Kubectl) -> Result<()> {
     kubectl.answer(&[&gone[..], &["--timeout=120s"]].concat())?;
     kubectl.answer(&["delete", "-f", &path(UNINSTALL)])?;
     until("the end of the namespace", || !kubectl.succeeds(&["get", "namespace", NAMESPACE]))
+}
+
+/// Fails where anything of the agent is on a node of our own cluster.
+pub(super) fn left_nothing(layout: &Layout) -> Result<()> {
+    for name in cluster::running_nodes(layout)? {
+        for path in ["/sys/fs/bpf/policy", "/opt/cni/bin/policy-cni", "/run/policy-agent"] {
+            let mut test = node::inside(layout, &name)?;
+            ensure!(
+                answer(test.args(["test", "!", "-e", path])).is_some(),
+                "{path} is left on {name}"
+            );
+        }
+        let mut find = node::inside(layout, &name)?;
+        let configured = find.args(["grep", "--recursive", "policy-cni", "/etc/cni/net.d"]);
+        ensure!(answer(configured).is_none(), "{name} still has the plugin in its configuration");
+    }
+    Ok(())
 }
 
 fn path(manifest: &str) -> String {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -37,7 +38,7 @@ pub(crate) struct Options {
 
 /// Runs the suite on a cluster that is made for it.
 pub(super) fn run(options: &Options) -> Result<()> {
-    let layout = Layout::of("netpol");
+    let layout = Layout::of(&name(options));
     let suite = programs::suite()?;
     cluster::up(&layout, &options.cluster)?;
     let outcome = on(&layout, &suite, options);
@@ -60,7 +61,14 @@ fn on(layout: &Layout, suite: &Suite, options: &Options) -> Result<()> {
     tests.args(["--provider", "skeleton", "--node-os-distro", "debian"]);
     tests.arg(format!("--ginkgo.focus={}", options.focus));
     tests.arg(format!("--ginkgo.skip={SKIP}")).arg("--ginkgo.no-color");
-    follow(&mut tests)
+    let log = workspace().join("target").join(name(options)).with_extension("log");
+    follow(&mut tests, &log)
+}
+
+/// Runs of different clusters may stand beside each other.
+fn name(options: &Options) -> String {
+    let cluster::Shape { proxy, cni, .. } = &options.cluster;
+    format!("netpol-{proxy:?}-{cni:?}").to_lowercase()
 }
 
 /// What the result depends on.
@@ -75,10 +83,8 @@ pub(super) fn versions() -> Result<String> {
 }
 
 /// Shows the verdicts; everything else goes to a file.
-fn follow(tests: &mut Command) -> Result<()> {
-    let path = workspace().join("target/netpol.log");
-    let mut log =
-        File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+fn follow(tests: &mut Command, path: &Path) -> Result<()> {
+    let mut log = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     let mut child = tests.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let output = child.stdout.take().context("no output")?;
     for line in BufReader::new(output).lines() {

@@ -73,6 +73,9 @@ fn kubelet(layout: &Layout, node: &Node) -> Value {
         "localStorageCapacityIsolation": false,
         "volumePluginDir": "/run/kubelet-plugins",
         "maxPods": 250,
+        // A test that kills a container a hundred times does not want to wait for it.
+        "featureGates": {"KubeletCrashLoopBackOffMax": true},
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},
         // A test that waits for the kubelet measures the kubelet.
         "kubeAPIQPS": 200,
         "kubeAPIBurst": 400,

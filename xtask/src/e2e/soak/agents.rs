@@ -1,0 +1,86 @@
+//! The agents' processes, as this machine sees them.
+
+use std::collections::hash_map::RandomState;
+use std::fs;
+use std::hash::{BuildHasher, Hasher};
+use std::os::unix::fs::MetadataExt;
+
+use anyhow::{Context, Result};
+
+use crate::cluster::layout::Layout;
+use crate::cluster::process;
+
+/// What an agent holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Kibibytes that are resident.
+    pub(super) memory: u64,
+    pub(super) descriptors: u64,
+}
+
+/// Numbers that nobody needs to repeat.
+pub(super) struct Random {
+    state: u64,
+}
+
+impl Random {
+    pub(super) fn new() -> Self {
+        Self { state: RandomState::new().build_hasher().finish() }
+    }
+
+    /// A number below `limit`.
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
+        // Knuth's generator (MMIX); its high bits are good enough.
+        self.state = self
+            .state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.state >> 33) % limit
+    }
+}
+
+/// Kills the agent of a node, if there is one at the moment.
+pub(super) fn kill(layout: &Layout, node: &str) -> Result<bool> {
+    let found = find(layout, node)?;
+    if let Some(pid) = found {
+        process::end(pid);
+    }
+    Ok(found.is_some())
+}
+
+/// What the agent of a node holds.
+pub(super) fn held(layout: &Layout, node: &str) -> Result<Held> {
+    let pid = find(layout, node)?.with_context(|| format!("no agent on {node}"))?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let memory = memory.and_then(|text| text.split_whitespace().next()?.parse().ok());
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64;
+    Ok(Held { memory: memory.context("no VmRSS")?, descriptors })
+}
+
+/// Kills every process of a pod, the one that keeps its namespaces too.
+pub(super) fn kill_pod(uid: &str) -> Result<()> {
+    for pid in all()? {
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        if groups.contains(uid) {
+            process::end(pid);
+        }
+    }
+    Ok(())
+}
+
+/// The agent of a node: it runs in the node's own network.
+fn find(layout: &Layout, node: &str) -> Result<Option<i32>> {
+    let own = fs::metadata(format!("/run/netns/{}", layout.prefixed(node)))?.ino();
+    let is_agent = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let network = fs::metadata(format!("/proc/{pid}/ns/net")).map(|network| network.ino());
+        line.starts_with(b"/policy-agent\0run\0") && network.is_ok_and(|network| network == own)
+    };
+    Ok(all()?.into_iter().find(is_agent))
+}
+
+fn all() -> Result<Vec<i32>> {
+    let names = fs::read_dir("/proc")?.flatten().map(|entry| entry.file_name());
+    Ok(names.filter_map(|name| name.to_str()?.parse().ok()).collect())
+}

@@ -1,0 +1,80 @@
+//! Writes to the API server without the start of a program for each: through `kubectl proxy`.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::field::{NAMESPACE, policy};
+use crate::cluster::kubectl::Kubectl;
+use crate::cluster::until;
+
+/// A way to the API server that stays open.
+pub(super) struct Api {
+    proxy: Child,
+    socket: PathBuf,
+    _folder: TempDir,
+}
+
+impl Api {
+    /// Opens it. A socket of the file system leads out of the cluster's own network.
+    pub(super) fn open(kubectl: &Kubectl) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let socket = folder.path().join("api");
+        let mut proxy = kubectl.command();
+        proxy.arg("proxy").arg("--unix-socket").arg(&socket).stdout(Stdio::null());
+        let proxy = proxy.spawn().context("cannot start kubectl proxy")?;
+        let api = Self { proxy, socket, _folder: folder };
+        until("the proxy's socket", || UnixStream::connect(&api.socket).is_ok())?;
+        Ok(api)
+    }
+
+    /// Lets the pods that a selector takes, and nobody else, reach the pods that are watched.
+    pub(super) fn admit(&self, selector: &Value) -> Result<u128> {
+        let path = format!(
+            "/apis/networking.k8s.io/v1/namespaces/{NAMESPACE}/networkpolicies/watched\
+             ?fieldManager=soak&force=true"
+        );
+        self.patch(
+            &path,
+            "application/apply-patch+yaml",
+            &policy("watched", "watched", &json!([{"podSelector": selector}])),
+        )
+    }
+
+    /// Gives a pod the label `may`.
+    pub(super) fn label(&self, pod: &str, may: &str) -> Result<u128> {
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}");
+        let change = json!({"metadata": {"labels": {"may": may}}});
+        self.patch(&path, "application/merge-patch+json", &change)
+    }
+
+    /// Writes; when it was sent, in nanoseconds since 1970.
+    fn patch(&self, path: &str, kind: &str, body: &Value) -> Result<u128> {
+        let mut stream = UnixStream::connect(&self.socket).context("the proxy is gone")?;
+        let (body, mut answer) = (body.to_string(), String::new());
+        let head = format!(
+            "PATCH {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let start = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        stream.write_all((head + &body).as_bytes())?;
+        stream.read_to_string(&mut answer)?;
+        ensure!(answer.starts_with("HTTP/1.1 2"), "the API server refuses: {answer}");
+        Ok(start.as_nanos())
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        // The first process is kubectl itself: nsenter becomes what it starts.
+        let _ = self.proxy.kill();
+        let _ = self.proxy.wait();
+    }
+}

@@ -1,0 +1,223 @@
+//! Servers behind policies, and pods that try to reach them for as long as the soak lasts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::cluster::kubectl::Kubectl;
+use crate::cluster::until;
+use crate::image::POD_IMAGE;
+
+/// Where everything is.
+pub(super) const NAMESPACE: &str = "soak";
+
+const NODES: [&str; 2] = ["node1", "node2"];
+
+/// Milliseconds between tries.
+const PAUSE: &str = "50";
+
+/// Tries so far, and those that came out wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    allowed: u64,
+    lost: u64,
+    denied: u64,
+    pub(super) let_through: u64,
+}
+
+impl Count {
+    pub(super) fn since(self, before: Self) -> Self {
+        Self {
+            allowed: self.allowed - before.allowed,
+            lost: self.lost - before.lost,
+            denied: self.denied - before.denied,
+            let_through: self.let_through - before.let_through,
+        }
+    }
+
+    pub(super) fn is_clean(self) -> bool {
+        self.lost == 0 && self.let_through == 0
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { allowed, lost, denied, let_through } = self;
+        write!(
+            f,
+            "{allowed:>7} to be answered, {lost} lost; {denied:>7} to be denied, {let_through} let through"
+        )
+    }
+}
+
+/// The pods and their policies.
+pub(super) struct Field<'a> {
+    pub(super) kubectl: &'a Kubectl,
+    servers: Vec<String>,
+    talkers: Vec<String>,
+}
+
+impl<'a> Field<'a> {
+    /// Makes servers, victims, and the policies that decide who reaches them.
+    pub(super) fn set(kubectl: &'a Kubectl) -> Result<Self> {
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+        kubectl.apply(&[namespace])?;
+        let mut pods = Vec::new();
+        for node in NODES {
+            pods.push(pod(
+                &format!("server-{node}"),
+                node,
+                "server",
+                &["serve", "80/TCP", "80/UDP", "81/TCP"],
+            ));
+            for number in 0..2 {
+                pods.push(pod(
+                    &format!("victim-{node}-{number}"),
+                    node,
+                    "victim",
+                    &["serve", "80/TCP"],
+                ));
+            }
+        }
+        until("the servers' objects", || kubectl.apply(&pods).is_ok())?;
+        kubectl.apply(&[policy(
+            "servers",
+            "server",
+            &json!([{"podSelector": {"matchLabels": {"app": "client"}}}]),
+        )])?;
+        let mut field = Self { kubectl, servers: Vec::new(), talkers: Vec::new() };
+        field.servers = field.addresses("app=server")?;
+        Ok(field)
+    }
+
+    /// Starts pods that try, on each node one.
+    pub(super) fn start(&mut self, app: &str, wants: &[&str]) -> Result<()> {
+        let mut targets = Vec::new();
+        for server in &self.servers {
+            for want in wants {
+                targets.push(format!("{want}=TCP/{server}:80"));
+                if *want != "keep" {
+                    targets.push(format!("{want}=UDP/{server}:80"));
+                }
+            }
+        }
+        let mut arguments = vec!["traffic", PAUSE];
+        arguments.extend(targets.iter().map(String::as_str));
+        let pods: Vec<_> =
+            NODES.iter().map(|node| pod(&format!("{app}-{node}"), node, app, &arguments)).collect();
+        self.kubectl.apply(&pods)?;
+        self.addresses(&format!("app={app}"))?;
+        self.talkers.extend(NODES.iter().map(|node| format!("{app}-{node}")));
+        Ok(())
+    }
+
+    /// Counts once what was under way has been counted.
+    pub(super) fn settled(&self) -> Result<Count> {
+        thread::sleep(Duration::from_secs(5));
+        let mut sum = Count::default();
+        for talker in &self.talkers {
+            let log = self.kubectl.answer(&["logs", "-n", NAMESPACE, talker, "--tail=100"])?;
+            let total = log.lines().rev().find_map(|line| line.strip_prefix("total "));
+            let total = total.with_context(|| format!("{talker} tells nothing"))?;
+            let words: Vec<_> = total.split_whitespace().collect();
+            let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
+            let numbers: Option<Vec<_>> = [1, 2, 4, 5, 7, 8].into_iter().map(number).collect();
+            let numbers = numbers.context("not a total")?;
+            sum.allowed += numbers[0] + numbers[4];
+            sum.lost += numbers[1] + numbers[5];
+            sum.denied += numbers[2];
+            sum.let_through += numbers[3];
+        }
+        Ok(sum)
+    }
+
+    /// Says what is meant in another way, and something else about others: no verdict on the
+    /// traffic changes.
+    pub(super) fn churn_policies(&self, number: u32) -> Result<()> {
+        let by_label = json!([{"podSelector": {"matchLabels": {"app": "client"}}}]);
+        let by_set = json!([{
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}},
+            "podSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": ["client", number.to_string()]}]},
+        }]);
+        let from = if number.is_multiple_of(2) { by_set } else { by_label };
+        let other = json!([{"ipBlock": {"cidr": format!("192.0.2.{}/32", number % 256)}}]);
+        self.kubectl
+            .apply(&[policy("servers", "server", &from), policy("victims", "victim", &other)])
+    }
+
+    /// The numbers of pods that nobody will miss.
+    pub(super) fn victims(&self) -> Result<Vec<String>> {
+        let pods = self.kubectl.json(&["get", "pods", "-n", NAMESPACE, "-l", "app=victim"])?;
+        let pods = pods["items"].as_array().into_iter().flatten();
+        Ok(pods.filter_map(|pod| Some(pod["metadata"]["uid"].as_str()?.to_owned())).collect())
+    }
+
+    /// An address of each pod of a kind, once all of them serve.
+    pub(super) fn addresses(&self, label: &str) -> Result<Vec<String>> {
+        let ready = [
+            "wait",
+            "pods",
+            "-n",
+            NAMESPACE,
+            "-l",
+            label,
+            "--for=condition=Ready",
+            "--timeout=300s",
+        ];
+        self.kubectl.answer(&ready)?;
+        let pods = self.kubectl.json(&["get", "pods", "-n", NAMESPACE, "-l", label])?;
+        let pods = pods["items"].as_array().into_iter().flatten();
+        let by_name: BTreeMap<_, _> = pods
+            .filter_map(|pod| {
+                let name = pod["metadata"]["name"].as_str()?.to_owned();
+                Some((name, pod["status"]["podIP"].as_str()?.to_owned()))
+            })
+            .collect();
+        ensure!(!by_name.is_empty(), "no pod with {label}");
+        Ok(by_name.into_values().collect())
+    }
+}
+
+/// A pod of the soak.
+pub(super) fn pod(name: &str, node: &str, app: &str, arguments: &[&str]) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"app": app}},
+        "spec": {
+            "nodeName": node,
+            "automountServiceAccountToken": false,
+            "enableServiceLinks": false,
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "pod",
+                "image": POD_IMAGE,
+                "imagePullPolicy": "IfNotPresent",
+                "args": arguments,
+                "env": [{"name": "POD_NAME", "value": name}],
+            }],
+        },
+    })
+}
+
+/// A policy that lets `from` reach port 80 of the pods of a kind, and nobody anything else.
+pub(super) fn policy(name: &str, app: &str, from: &Value) -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "podSelector": {"matchLabels": {"app": app}},
+            "policyTypes": ["Ingress"],
+            "ingress": [{
+                "from": from,
+                "ports": [{"port": 80, "protocol": "TCP"}, {"port": 80, "protocol": "UDP"}],
+            }],
+        },
+    })
+}

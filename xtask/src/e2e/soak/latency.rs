@@ -1,0 +1,120 @@
+//! From a write to the API server to the first packet that fares by it.
+//!
+//! That is an upper bound of the time to the kernel's map: the packet comes after it.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+
+use super::api::Api;
+use super::field::{Field, NAMESPACE, pod};
+use crate::image::POD;
+
+/// How long a change may take at all.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Times changes of a policy and of a pod's label, while `pods` pods stand by.
+pub(super) fn measure(field: &Field<'_>, pods: u32, changes: u32) -> Result<()> {
+    let address = place(field, pods)?;
+    let api = Api::open(field.kubectl)?;
+    let (everybody, nobody) = (json!({}), json!({"matchLabels": {"app": "nobody"}}));
+    api.admit(&everybody)?;
+    let watch = Watch::start(field, &address)?;
+    watch.expect(true)?;
+    let mut of_policy = Vec::new();
+    for number in 0..changes {
+        let open = number % 2 == 1;
+        let start = api.admit(if open { &everybody } else { &nobody })?;
+        of_policy.push(watch.expect(open)?.saturating_sub(start));
+    }
+    tell("change of a policy", of_policy)?;
+    api.admit(&json!({"matchLabels": {"may": "yes"}}))?;
+    if changes.is_multiple_of(2) {
+        // It was open last, and nobody has the label yet.
+        watch.expect(false)?;
+    }
+    let mut of_label = Vec::new();
+    for number in 0..changes {
+        let open = number % 2 == 0;
+        let start = api.label("watcher", if open { "yes" } else { "no" })?;
+        of_label.push(watch.expect(open)?.saturating_sub(start));
+    }
+    tell("change of a pod's label", of_label)?;
+    let kinds = "app in (crowd,watched,watcher)";
+    let gone = ["delete", "pods", "-n", NAMESPACE, "-l", kinds, "--grace-period=0", "--force"];
+    field.kubectl.answer(&gone).map(drop)
+}
+
+/// Makes the pods; the address of the one that is watched.
+fn place(field: &Field<'_>, pods: u32) -> Result<String> {
+    let crowd = (0..pods).map(|number| {
+        let node = if number % 2 == 0 { "node1" } else { "node2" };
+        pod(&format!("crowd-{number}"), node, "crowd", &["pause"])
+    });
+    let crowd: Vec<_> = crowd.collect();
+    if !crowd.is_empty() {
+        field.kubectl.apply(&crowd)?;
+        field.addresses("app=crowd")?;
+    }
+    let server = pod("watched", "node1", "watched", &["serve", "80/UDP"]);
+    field.kubectl.apply(&[server, pod("watcher", "node2", "watcher", &["pause"])])?;
+    field.addresses("app=watcher")?;
+    Ok(field.addresses("app=watched")?.remove(0))
+}
+
+/// A pod that tells when another becomes reachable, and when it ceases to be.
+struct Watch {
+    exec: Child,
+    turns: Receiver<(bool, u128)>,
+}
+
+impl Watch {
+    fn start(field: &Field<'_>, address: &str) -> Result<Self> {
+        let (program, target) = (format!("/{POD}"), format!("{address}:80"));
+        let mut exec = field.kubectl.command();
+        exec.args(["exec", "-n", NAMESPACE, "watcher", "--", &program, "watch", "1", &target]);
+        let mut exec = exec.stdout(Stdio::piped()).spawn()?;
+        let lines = BufReader::new(exec.stdout.take().context("no output")?).lines();
+        let (sender, turns) = mpsc::channel();
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let turn = line.split_once(' ');
+                let Some((word, Ok(at))) = turn.map(|(word, at)| (word, at.parse())) else {
+                    continue;
+                };
+                if sender.send((word == "open", at)).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { exec, turns })
+    }
+
+    /// When it was seen to turn, in nanoseconds since 1970.
+    fn expect(&self, open: bool) -> Result<u128> {
+        let (is_open, at) = self.turns.recv_timeout(PATIENCE).context("no change was seen")?;
+        ensure!(is_open == open, "it turned the other way");
+        Ok(at)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.exec.kill();
+        let _ = self.exec.wait();
+    }
+}
+
+fn tell(what: &str, mut times: Vec<u128>) -> Result<()> {
+    ensure!(!times.is_empty(), "nothing was timed");
+    times.sort_unstable();
+    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)] / 1_000_000;
+    let (count, half, most, all) = (times.len(), at(50), at(99), at(100));
+    println!("{what}: {count} times, p50 {half} ms, p99 {most} ms, longest {all} ms");
+    Ok(())
+}
