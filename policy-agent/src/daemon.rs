@@ -1,5 +1,6 @@
 //! The daemon: a source, the node's network and the kernel, kept in step for as long as it runs.
 
+mod announce;
 mod input;
 mod metrics;
 mod report;
@@ -7,7 +8,8 @@ mod retry;
 mod sandboxes;
 
 use std::{
-    error::Error, future::Future, io, net::SocketAddr, path::PathBuf, pin::pin, time::Duration,
+    collections::BTreeMap, error::Error, future::Future, io, net::SocketAddr, path::PathBuf,
+    pin::pin, time::Duration,
 };
 
 use tokio::{
@@ -25,6 +27,7 @@ use crate::{
     source::kubernetes::{Access, Event, KubernetesError, WatchError},
 };
 
+use announce::Announcer;
 use input::{Input, Known, Told};
 use metrics::{Dropped, Metrics};
 use report::Reporter;
@@ -39,6 +42,9 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// How long a change of an object waits for others to be enforced together with.
 const TOGETHER: Duration = Duration::from_millis(10);
+
+/// How long an interface may wait for its pod and still be counted.
+const FORGOTTEN: Duration = Duration::from_mins(1);
 
 /// What a daemon is started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +132,8 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
     let mut node = Node::start(config.node)?;
     let drops = node.dataplane().drops();
     let mut drops = drops.map_err(|source| DaemonError::Drops(Box::new(source)))?;
-    let mut daemon = Daemon::new(node, log);
+    let announcer = Announcer::new(input.client(), node.name());
+    let mut daemon = Daemon::new(node, log, announcer);
     let mut runtime = Inbox::open(config.cni)?;
     loop {
         // What ends and what enforces goes before what only tells.
@@ -136,7 +143,7 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
             () = sleep_until(daemon.due), if daemon.known.is_complete() => daemon.enforce().await,
             told = input.next() => daemon.take(told.ok_or(DaemonError::Source)?),
             changed = network.next() => {
-                changed?;
+                daemon.born.extend(changed?.into_iter().map(|ifindex| (ifindex, Instant::now())));
                 daemon.due = Instant::now();
             }
             told = runtime.next() => daemon.learn(told),
@@ -170,6 +177,9 @@ struct Daemon {
     due: Instant,
     retry: Retry,
     reporter: Reporter,
+    announcer: Announcer,
+    /// Interfaces that came up and are under no policy yet.
+    born: BTreeMap<u32, Instant>,
     locals: Locals,
     log: FlowLog,
     metrics: Metrics,
@@ -179,11 +189,25 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn new(node: Node, log: FlowLog) -> Self {
+    fn new(node: Node, log: FlowLog, announcer: Announcer) -> Self {
         let (retry, reporter, locals) = (Retry::new(), Reporter::default(), Locals::default());
         let (known, due) = (Known::default(), Instant::now());
         let (metrics, waiting, is_enforced) = (Metrics::new(), Waiting::default(), false);
-        Self { node, known, due, retry, reporter, locals, log, metrics, waiting, is_enforced }
+        let born = BTreeMap::new();
+        Self {
+            node,
+            known,
+            due,
+            retry,
+            reporter,
+            announcer,
+            born,
+            locals,
+            log,
+            metrics,
+            waiting,
+            is_enforced,
+        }
     }
 
     fn take(&mut self, told: Told) {
@@ -271,6 +295,17 @@ impl Daemon {
         self.retry = Retry::new();
     }
 
+    /// How long interfaces waited for their policies.
+    fn observe_births(&mut self) {
+        let endpoints = self.node.actual().endpoints();
+        let found = self.born.extract_if(.., |ifindex, _| endpoints.contains_key(ifindex));
+        for (_, born) in found {
+            self.metrics.began(born.elapsed());
+        }
+        // Those of no pod are not waited for.
+        self.born.retain(|_, born| born.elapsed() < FORGOTTEN);
+    }
+
     async fn enforce(&mut self) {
         let begin = Instant::now();
         let wait = match self.node.enforce().await {
@@ -283,6 +318,8 @@ impl Daemon {
                 self.is_enforced = true;
                 self.waiting.answer(&mut self.node);
                 self.locals = Locals::new(self.node.desired(), self.node.actual().endpoints());
+                self.observe_births();
+                self.announcer.announce(&self.node, &reconciled);
                 let waits = !reconciled.pods_without_interface.is_empty();
                 let told = self.reporter.reconciled(reconciled);
                 if told || !waits {

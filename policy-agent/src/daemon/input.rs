@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use kube::Client;
 use policy_manifest::Manifests;
 use tokio::sync::mpsc::Receiver;
 
@@ -14,7 +15,7 @@ use crate::source::{
 /// An open source.
 pub(super) enum Input {
     Files(Receiver<Result<Manifests, FilesError>>),
-    Kubernetes(Receiver<Event>),
+    Kubernetes(Client, Receiver<Event>),
 }
 
 /// What a source tells.
@@ -29,15 +30,27 @@ impl Input {
     pub(super) async fn open(origin: &Origin) -> Result<Self, KubernetesError> {
         Ok(match origin {
             Origin::Manifests(folder) => Self::Files(files::follow(folder)),
-            Origin::Kubernetes(access) => Self::Kubernetes(kubernetes::follow(access).await?),
+            Origin::Kubernetes(access) => {
+                let client = kubernetes::client(access).await?;
+                let events = kubernetes::follow(&client);
+                Self::Kubernetes(client, events)
+            }
         })
+    }
+
+    /// A client of the API server, where there is one.
+    pub(super) fn client(&self) -> Option<&Client> {
+        match self {
+            Self::Files(_) => None,
+            Self::Kubernetes(client, _) => Some(client),
+        }
     }
 
     /// What is told next; `None` where nothing ever will be.
     pub(super) async fn next(&mut self) -> Option<Told> {
         match self {
             Self::Files(manifests) => manifests.recv().await.map(Told::Files),
-            Self::Kubernetes(events) => events.recv().await.map(Told::Kubernetes),
+            Self::Kubernetes(_, events) => events.recv().await.map(Told::Kubernetes),
         }
     }
 }

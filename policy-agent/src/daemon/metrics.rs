@@ -21,6 +21,7 @@ use prometheus_client::{
 pub(super) struct Metrics {
     registry: Registry,
     enforcing: Histogram,
+    waited: Histogram,
     failures: Counter,
     steps: Counter,
     faults: Gauge,
@@ -49,10 +50,13 @@ impl Metrics {
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The agent", build);
         let enforcing = Histogram::new(exponential_buckets(0.001, 2.0, 14));
+        let waited = Histogram::new(exponential_buckets(0.001, 2.0, 16));
         let (failures, steps, faults) = (Counter::default(), Counter::default(), Gauge::default());
         let (held_back, pods) = (Gauge::default(), Family::default());
         let help = "Time of a look at the node and of bringing the kernel in line, in seconds";
         registry.register("enforce_duration_seconds", help, enforcing.clone());
+        let help = "Time from the creation of a pod's interface to its policies, in seconds";
+        registry.register("interface_wait_seconds", help, waited.clone());
         registry.register(
             "enforce_failures",
             "Steps that failed and are tried again",
@@ -70,7 +74,7 @@ impl Metrics {
             "Pods of the node, by whether policies are enforced",
             pods.clone(),
         );
-        Self { registry, enforcing, failures, steps, faults, held_back, pods }
+        Self { registry, enforcing, waited, failures, steps, faults, held_back, pods }
     }
 
     /// A look at the node that came to its end.
@@ -80,7 +84,12 @@ impl Metrics {
         self.faults.set(i64::try_from(faults).unwrap_or(i64::MAX));
     }
 
-    /// One that did not.
+    /// An interface came under its policies.
+    pub(super) fn began(&self, waited: Duration) {
+        self.waited.observe(waited.as_secs_f64());
+    }
+
+    /// A look at the node that failed.
     pub(super) fn failed(&self) {
         self.failures.inc();
     }

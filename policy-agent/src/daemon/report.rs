@@ -100,6 +100,11 @@ pub(super) fn failed(error: &NodeError, wait: Duration) {
     error!("{}; tried again in {wait:.1?}", chain(error));
 }
 
+/// An Event that the API server does not take.
+pub(super) fn no_event(error: &dyn Error) {
+    debug!("no Event: {}", chain(error));
+}
+
 /// Metrics that cannot be told.
 pub(super) fn no_metrics(error: &dyn Error) {
     warn!("no metrics: {}", chain(error));

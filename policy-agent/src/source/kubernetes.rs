@@ -54,24 +54,28 @@ pub enum Event {
     Broken(Kind, WatchError),
 }
 
+/// A client of the API server; nothing is asked yet.
+///
+/// # Errors
+///
+/// Where it cannot be told which API server. One that is away is waited for.
+pub async fn client(access: &Access) -> Result<Client, KubernetesError> {
+    let config = config(access).await.map_err(KubernetesError::Config)?;
+    Client::try_from(config).map_err(|error| KubernetesError::Client(Box::new(error)))
+}
+
 /// Follows the kinds that policy depends on, until the receiver is dropped.
 ///
 /// # Panics
 ///
 /// Outside of a tokio runtime with I/O and time enabled.
-///
-/// # Errors
-///
-/// Where it cannot be told which API server. One that is away is waited for.
-pub async fn follow(access: &Access) -> Result<mpsc::Receiver<Event>, KubernetesError> {
-    let config = config(access).await.map_err(KubernetesError::Config)?;
-    let client = Client::try_from(config);
-    let client = client.map_err(|error| KubernetesError::Client(Box::new(error)))?;
+#[must_use]
+pub fn follow(client: &Client) -> mpsc::Receiver<Event> {
     let (events, inbox) = mpsc::channel(QUEUE);
     for kind in Kind::ALL {
         tokio::spawn(watch::follow(client.clone(), kind, events.clone()));
     }
-    Ok(inbox)
+    inbox
 }
 
 async fn config(access: &Access) -> Result<Config, Box<dyn std::error::Error + Send + Sync>> {

@@ -6,6 +6,7 @@ mod flap;
 mod flood;
 mod flow_log;
 mod follow;
+mod http;
 mod live;
 mod machine;
 mod manifests;

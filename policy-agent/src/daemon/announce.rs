@@ -1,0 +1,174 @@
+//! Kubernetes Events: what is not enforced as it was asked for, told at the object that asked.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Client,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+use policy_core::{desired::Desired, fault::Fault, model::ObjectName};
+use tokio::{
+    sync::mpsc::{self, Sender},
+    time::Instant,
+};
+
+use super::report;
+use crate::node::{HeldBack, Node, Reconciled};
+
+/// `reportingController` of the Events.
+const CONTROLLER: &str = "policy-agent";
+/// Events that wait for the API server; what finds no room is told with a later look.
+const QUEUE: usize = 64;
+/// Longest `note` that the API server takes, in bytes.
+const NOTE: usize = 1024;
+/// How long a pod may be without an interface before that is worth an Event.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Tells each thing once, for as long as it is so.
+#[derive(Debug)]
+pub(super) struct Announcer {
+    queue: Option<Sender<Announcement>>,
+    told: BTreeSet<Announcement>,
+    /// Pods without an interface, and since when.
+    lonely: BTreeMap<ObjectName, Instant>,
+}
+
+/// An Event before it is one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Announcement {
+    api_version: &'static str,
+    kind: &'static str,
+    object: ObjectName,
+    uid: Option<String>,
+    reason: &'static str,
+    note: String,
+}
+
+impl Announcer {
+    /// Tells the API server of a client; without one, nobody.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub(super) fn new(client: Option<&Client>, node: &str) -> Self {
+        let queue = client.map(|client| {
+            let (queue, mut inbox) = mpsc::channel::<Announcement>(QUEUE);
+            let (controller, instance) = (CONTROLLER.to_owned(), Some(node.to_owned()));
+            let recorder = Recorder::new(client.clone(), Reporter { controller, instance });
+            tokio::spawn(async move {
+                while let Some(announcement) = inbox.recv().await {
+                    let (event, object) = announcement.event();
+                    if let Err(error) = recorder.publish(&event, &object).await {
+                        report::no_event(&error);
+                    }
+                }
+            });
+            queue
+        });
+        Self { queue, told: BTreeSet::new(), lonely: BTreeMap::new() }
+    }
+
+    /// Tells what is not as it was asked for.
+    pub(super) fn announce(&mut self, node: &Node, reconciled: &Reconciled) {
+        let Some(queue) = &self.queue else { return };
+        let desired = node.desired();
+        let now = Instant::now();
+        let missing = &reconciled.pods_without_interface;
+        self.lonely.retain(|pod, _| missing.contains(pod));
+        let mut current = of_faults(&reconciled.faults, desired);
+        for pod in missing {
+            let since = *self.lonely.entry(pod.clone()).or_insert(now);
+            if now - since >= PATIENCE {
+                current.insert(Announcement {
+                    api_version: "v1",
+                    kind: "Pod",
+                    object: pod.clone(),
+                    uid: desired.endpoints.get(pod).map(|endpoint| endpoint.uid.clone()),
+                    reason: "NotEnforced",
+                    note: format!(
+                        "no interface of node {} leads to the pod: no policy is enforced at it",
+                        node.name()
+                    ),
+                });
+            }
+        }
+        for HeldBack { namespace, reason } in &reconciled.held_back {
+            current.insert(Announcement {
+                api_version: "v1",
+                kind: "Namespace",
+                object: ObjectName::new("", namespace.as_str()),
+                uid: None,
+                reason: "NoRoom",
+                note: format!(
+                    "changes of the namespace's policies find no room on node {}, \
+                     those of before stay in force: {reason}",
+                    node.name()
+                ),
+            });
+        }
+        self.told.retain(|announcement| current.contains(announcement));
+        for announcement in current {
+            if !self.told.contains(&announcement) && queue.try_send(announcement.clone()).is_ok() {
+                self.told.insert(announcement);
+            }
+        }
+    }
+}
+
+/// One for each policy that has faults and isolates a pod of this node: else every node would tell.
+fn of_faults(faults: &[Fault], desired: &Desired) -> BTreeSet<Announcement> {
+    let endpoints = desired.endpoints.values();
+    let isolations = endpoints.flat_map(|endpoint| endpoint.ingress.iter().chain(&endpoint.egress));
+    let in_force: BTreeSet<&ObjectName> =
+        isolations.flat_map(|isolation| &isolation.policies).collect();
+    let mut notes: BTreeMap<(&str, &ObjectName), Vec<String>> = BTreeMap::new();
+    for Fault { kind, object, field, reason, action } in faults {
+        if in_force.contains(object) {
+            let parts = notes.entry((*kind, object)).or_default();
+            parts.push(format!("{field}: {reason}: {action}"));
+        }
+    }
+    notes
+        .into_iter()
+        .filter_map(|((kind, object), parts)| {
+            let (api_version, kind) = match kind {
+                "NetworkPolicy" => ("networking.k8s.io/v1", "NetworkPolicy"),
+                "ClusterNetworkPolicy" => {
+                    ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy")
+                }
+                _ => return None,
+            };
+            let (object, uid, reason) = (object.clone(), None, "NotExpressible");
+            let note = parts.join("; ");
+            Some(Announcement { api_version, kind, object, uid, reason, note })
+        })
+        .collect()
+}
+
+impl Announcement {
+    /// The Event, and the object that it is about.
+    fn event(self) -> (Event, ObjectReference) {
+        let Self { api_version, kind, object, uid, reason, mut note } = self;
+        note.truncate(note.floor_char_boundary(NOTE));
+        let event = Event {
+            type_: EventType::Warning,
+            reason: reason.to_owned(),
+            note: Some(note),
+            action: "Enforce".to_owned(),
+            secondary: None,
+        };
+        let object = ObjectReference {
+            api_version: Some(api_version.to_owned()),
+            kind: Some(kind.to_owned()),
+            namespace: Some(object.namespace).filter(|namespace| !namespace.is_empty()),
+            name: Some(object.name),
+            uid,
+            ..ObjectReference::default()
+        };
+        (event, object)
+    }
+}
