@@ -3,6 +3,7 @@
 mod change;
 mod ends;
 mod laid_over;
+mod regions;
 
 use std::path::PathBuf;
 

@@ -7,7 +7,7 @@ use policy_manifest::{End, Manifests};
 use policy_probe::{Outcome, Probe, Row, Selection, choose};
 use serde::Serialize;
 
-use super::ends;
+use super::{ends, regions};
 use crate::truth;
 
 /// Connections that change, sorted by their ends.
@@ -82,7 +82,7 @@ fn rows(side: &Manifests, old: &Manifests, new: &Manifests) -> Vec<Row> {
             .filter(|end| all || ends::touched(&old.snapshot, &new.snapshot, end, direction));
         touched.cloned().collect::<Vec<_>>()
     };
-    let ports = ends::ports(&old.snapshot, &new.snapshot);
+    let ports = regions::ports([&old.snapshot, &new.snapshot]);
     let pairs =
         [(touched(Direction::Egress), ends.clone()), (ends.clone(), touched(Direction::Ingress))];
     let mut probes: Vec<Probe> = Vec::new();

@@ -41,6 +41,10 @@ fn what_opens_and_closes_is_told_and_sets_the_exit_code() -> io::Result<()> {
     const A80: &str = "{from: [{podSelector: {matchLabels: {app: a}}}], ports: [{port: 80}]}";
     const A8080: &str = "{from: [{podSelector: {matchLabels: {app: a}}}], ports: [{port: 8080}]}";
     const WORLD: &str = "{from: [{ipBlock: {cidr: 203.0.113.0/24}}], ports: [{port: 80}]}";
+    const MIDDLE: &str =
+        "{from: [{ipBlock: {cidr: 203.0.113.0/24, except: [203.0.113.0/26, 203.0.113.192/26]}}]}";
+    const HIGH: &str = "{ports: [{port: 1000, endPort: 65535}]}";
+    const TWO: &str = "{ports: [{protocol: TCP}, {protocol: UDP}]}";
     #[rustfmt::skip]
     let cases = [
         // claim                             old  new     exit  told
@@ -51,6 +55,10 @@ fn what_opens_and_closes_is_told_and_sets_the_exit_code() -> io::Result<()> {
         ("one opens while another closes",   A80, A8080,  1, "closed ns/a -> ns/b 80/TCP IPv4"),
         ("addresses outside",                "",  WORLD,  1, "opened 203.0.113.0 -> ns/b 80/TCP IPv4"),
         ("every port",                       A80, "{}",   1, "opened ns/a -> ns/b 65535/TCP IPv4"),
+        ("what excepts leave of a block",    "",  MIDDLE, 1, "opened 203.0.113.64 -> ns/b 80/TCP IPv4"),
+        ("around a block",                   WORLD, "{}", 1, "opened 198.51.100.254 -> ns/b 80/TCP IPv4"),
+        ("ports below a range to the end",   HIGH, "{}",  1, "opened ns/a -> ns/b 999/TCP IPv4"),
+        ("every protocol",                   TWO, "{}",   1, "opened ns/a -> ns/b 65535/SCTP IPv4"),
     ];
     for (claim, old, new, code, part) in cases {
         println!("{claim}");
@@ -114,6 +122,46 @@ fn services_are_compared_at_their_ports() -> io::Result<()> {
         };
         let (old, new) = (path("old.yaml", old)?, path("new.yaml", new)?);
         let output = policyctl(&["diff", "--old", &old, "--new", &new]).output()?;
+        assert_answers(&output, &[part]);
+    }
+    Ok(())
+}
+
+#[test]
+fn what_tiers_and_nodes_name_is_compared_too() -> io::Result<()> {
+    const NODE: &str = "---\napiVersion: v1\nkind: Node\nmetadata: {name: n1}\nstatus: {addresses: [{type: InternalIP, address: 192.0.2.1}]}\n";
+    const TO_NODE: &str = "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: e, namespace: ns}\nspec: {podSelector: {}, policyTypes: [Egress], egress: [TO]}\n";
+    let tier = |rule: &str| {
+        format!(
+            "---\napiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\n\
+             metadata: {{name: t}}\nspec: {{tier: Admin, priority: 1, subject: {{namespaces: {{}}}}, \
+             egress: [{rule}]}}\n"
+        )
+    };
+    let port = tier(
+        "{action: Deny, to: [{namespaces: {}}], protocols: [{tcp: {destinationPort: {number: 9999}}}]}",
+    );
+    let network = tier("{action: Deny, to: [{networks: [203.0.113.0/24]}]}");
+    let nodes = tier("{action: Deny, to: [{nodes: {}}]}");
+    let api = |rule: &str| TO_NODE.replace("TO", rule);
+    #[rustfmt::skip]
+    let cases = [
+        ("a port of a tier",      port,    String::new(), "opened ns/a -> ns/b 9999/TCP IPv4"),
+        ("a network of a tier",   network, String::new(), "opened ns/a -> 203.0.113.0 80/TCP IPv4"),
+        ("nodes of a tier",       nodes,   String::new(), "opened ns/a -> 192.0.2.1 80/TCP IPv4"),
+        ("a node by its address", api(""), api("{to: [{ipBlock: {cidr: 192.0.2.1/32}}]}"), "opened ns/a -> 192.0.2.1 80/TCP IPv4"),
+    ];
+    for (claim, old, new, part) in cases {
+        println!("{claim}");
+        let folder = tempfile::tempdir()?;
+        let path = |name: &str, text: String| {
+            let path = folder.path().join(name);
+            let all = PODS.replace("RULES", "{}") + NODE + &text;
+            fs::write(&path, all).map(|()| path.display().to_string())
+        };
+        let (old, new) = (path("old.yaml", old)?, path("new.yaml", new)?);
+        let output = policyctl(&["diff", "-f", &old, "-f", &new]).output()?;
+        assert_code(&output, 1);
         assert_answers(&output, &[part]);
     }
     Ok(())

@@ -1,0 +1,151 @@
+//! Addresses and ports that stand for all others: policies tell those of one region not apart.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use ipnetwork::IpNetwork;
+use policy_core::model::{
+    ClusterPeer, ClusterRule, Direction, Peer, PortSpec, Protocol, ProtocolMatch, Rule, Snapshot,
+};
+
+/// Addresses of documentation (RFC 5737, RFC 3849), which policies hardly name.
+const OUTSIDE: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(198, 51, 100, 254)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 0xfe)),
+];
+
+const BOTH: [Direction; 2] = [Direction::Ingress, Direction::Egress];
+
+/// An address of each region that has one which is not `taken`: blocks that policies name, without
+/// the smaller ones in them, and what is around all.
+pub(super) fn addresses(sides: [&Snapshot; 2], taken: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
+    let mut blocks: BTreeSet<IpNetwork> = sides.into_iter().flat_map(blocks).collect();
+    blocks.extend(OUTSIDE.map(|address| around(address, 0)));
+    let usual = OUTSIDE.map(|address| (innermost(&blocks, address), address));
+    let mut addresses: BTreeSet<IpAddr> = BTreeSet::new();
+    for block in &blocks {
+        let known = usual.iter().find(|(around, at)| around == block && !taken.contains(at));
+        let known = known.map(|(_, address)| *address);
+        addresses.extend(known.or_else(|| first_of(*block, &blocks, taken)));
+    }
+    // Rules for nodes mean their addresses, in whatever block these lie.
+    let peers = || sides.into_iter().flat_map(cluster_rules).flat_map(|rule| &rule.peers);
+    if peers().any(|peer| matches!(peer, ClusterPeer::Nodes(_))) {
+        let nodes = sides.into_iter().flat_map(|side| side.nodes.values());
+        addresses.extend(nodes.flat_map(|node| node.addresses.iter().copied()));
+    }
+    addresses.retain(|address| !taken.contains(address));
+    addresses
+}
+
+/// The block of some length around an address.
+fn around(address: IpAddr, length: u8) -> IpNetwork {
+    let block = IpNetwork::new(address, length).unwrap_or(address.into());
+    IpNetwork::new(block.network(), block.prefix()).unwrap_or(block)
+}
+
+/// The smallest block around an address.
+fn innermost(blocks: &BTreeSet<IpNetwork>, address: IpAddr) -> IpNetwork {
+    let longest = IpNetwork::from(address).prefix();
+    let mut all = (0..=longest).rev().map(|length| around(address, length));
+    all.find(|block| blocks.contains(block)).unwrap_or(around(address, 0))
+}
+
+/// The first address of a block that is in none of those inside it, and not taken.
+fn first_of(
+    block: IpNetwork,
+    blocks: &BTreeSet<IpNetwork>,
+    taken: &BTreeSet<IpAddr>,
+) -> Option<IpAddr> {
+    let mut address = block.network();
+    // In the order of a set a block comes after all that contain it.
+    let inner = blocks.range(block..).skip(1).take_while(|inner| block.contains(inner.network()));
+    for inner in inner {
+        while taken.contains(&address) && address < inner.network() {
+            address = next(address)?;
+        }
+        if address < inner.network() {
+            return Some(address);
+        }
+        if inner.contains(address) {
+            address = next(inner.broadcast())?;
+        }
+    }
+    while taken.contains(&address) {
+        address = next(address)?;
+    }
+    block.contains(address).then_some(address)
+}
+
+fn next(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(v4) => Some(Ipv4Addr::from(u32::from(v4).checked_add(1)?).into()),
+        IpAddr::V6(v6) => Some(Ipv6Addr::from(u128::from(v6).checked_add(1)?).into()),
+    }
+}
+
+/// Blocks, excepts and networks that policies name.
+fn blocks(side: &Snapshot) -> impl Iterator<Item = IpNetwork> {
+    let named = rules(side).flat_map(|rule| &rule.peers).flat_map(|peer| match peer {
+        Peer::Block(block) => {
+            let mut all = block.except.clone();
+            all.push(block.cidr);
+            all
+        }
+        Peer::Pods { .. } | Peer::Invalid { .. } => Vec::new(),
+    });
+    let networks = cluster_rules(side).flat_map(|rule| &rule.peers).flat_map(|peer| match peer {
+        ClusterPeer::Networks(networks) => networks.clone(),
+        ClusterPeer::Pods(_) | ClusterPeer::Nodes(_) | ClusterPeer::Unknown { .. } => Vec::new(),
+    });
+    named.chain(networks).map(|block| around(block.ip(), block.prefix()))
+}
+
+/// Ports that pods declare, those that policies tell from others, and of each protocol one that
+/// nothing names.
+pub(super) fn ports(sides: [&Snapshot; 2]) -> Vec<(u16, Protocol)> {
+    let declared = sides.into_iter().flat_map(|side| side.pods.values());
+    let declared = declared.flat_map(|pod| &pod.ports).map(|port| (port.port, port.protocol));
+    let mut ports: BTreeSet<(u16, Protocol)> = declared.collect();
+    let ranges: BTreeSet<_> = sides.into_iter().flat_map(ranges).collect();
+    for (protocol, first, last) in &ranges {
+        // The first port behind a range stands for what is around it.
+        let ends = [Some(*first), Some(*last), last.checked_add(1)].into_iter().flatten();
+        ports.extend(ends.map(|number| (number, *protocol)));
+    }
+    for protocol in Protocol::ALL {
+        let named = |number: u16| {
+            let mut ranges = ranges.iter().filter(|range| range.0 == protocol);
+            ports.contains(&(number, protocol))
+                || ranges.any(|(_, first, last)| (*first..=*last).contains(&number))
+        };
+        let free = (1..=u16::MAX).rev().find(|number| !named(*number));
+        ports.extend(free.map(|number| (number, protocol)));
+    }
+    ports.retain(|(number, _)| *number > 0);
+    ports.into_iter().collect()
+}
+
+/// Ranges of ports that policies name.
+fn ranges(side: &Snapshot) -> impl Iterator<Item = (Protocol, u16, u16)> {
+    let named = rules(side).flat_map(|rule| &rule.ports).filter_map(|port| match &port.port {
+        PortSpec::Range { first, last } => Some((port.protocol, *first, *last)),
+        PortSpec::Every | PortSpec::Named(_) | PortSpec::Invalid { .. } => None,
+    });
+    let of_tiers = cluster_rules(side).flat_map(|rule| &rule.protocols);
+    named.chain(of_tiers.filter_map(|entry| match entry {
+        ProtocolMatch::Range { protocol, first, last } => Some((*protocol, *first, *last)),
+        ProtocolMatch::Named(_) | ProtocolMatch::Unknown { .. } => None,
+    }))
+}
+
+fn rules(side: &Snapshot) -> impl Iterator<Item = &Rule> {
+    side.policies.values().flat_map(|policy| policy.ingress.iter().chain(&policy.egress))
+}
+
+fn cluster_rules(side: &Snapshot) -> impl Iterator<Item = &ClusterRule> {
+    let policies = side.cluster_policies.values();
+    policies.flat_map(|policy| BOTH.into_iter().flat_map(|direction| policy.rules(direction)))
+}
