@@ -3,11 +3,12 @@
 mod candidate;
 mod change;
 mod half;
+mod known;
 mod miss;
 mod party;
 pub(crate) mod tier;
 
-use std::net::IpAddr;
+use std::{cell::RefCell, net::IpAddr, sync::Arc};
 
 pub use candidate::{Candidate, Side, WrongDirection, sides};
 pub use change::{Addition, Change};
@@ -15,6 +16,7 @@ pub use miss::Miss;
 pub use tier::{Part, TierRule};
 
 use half::Judge;
+use known::Known;
 
 use crate::{
     desired::Desired,
@@ -54,7 +56,7 @@ pub struct Half {
     pub allowed: bool,
     /// The rules that decide it; on a default deny the policies that isolate; empty where nothing
     /// isolates, or no tier has a rule for it.
-    pub by: Vec<Deciding>,
+    pub by: Arc<[Deciding]>,
 }
 
 /// A policy that decides, or takes part in it.
@@ -85,22 +87,45 @@ impl Explanation {
     }
 }
 
-/// Judges a connection by `desired`, compiled from `snapshot` for the whole cluster.
-///
-/// A Service without ready backends is judged only where egress policy refuses it; otherwise no
-/// policy has a say. `None` then, and where an end has no address in the family, does not exist,
-/// or is a Service without the port.
+/// Answers questions about one cluster; who decides about what is looked for once.
+#[derive(Debug)]
+pub struct Explainer<'a> {
+    snapshot: &'a Snapshot,
+    desired: &'a Desired,
+    known: RefCell<Known>,
+}
+
+impl<'a> Explainer<'a> {
+    /// `desired` is compiled from `snapshot` for the whole cluster.
+    #[must_use]
+    pub fn new(snapshot: &'a Snapshot, desired: &'a Desired) -> Self {
+        Self { snapshot, desired, known: RefCell::default() }
+    }
+
+    /// Judges a connection.
+    ///
+    /// A Service without ready backends is judged only where egress policy refuses it; otherwise
+    /// no policy has a say. `None` then, and where an end has no address in the family, does not
+    /// exist, or is a Service without the port.
+    #[must_use]
+    pub fn explain(&self, question: &Question) -> Option<Explanation> {
+        let Self { snapshot, desired, known } = self;
+        let from = party::source(snapshot, question)?;
+        let to = party::destination(snapshot, question)?;
+        let judge = Judge { snapshot, desired, known, protocol: question.protocol };
+        let egress = judge.egress(&from, &to);
+        if to.backends.is_empty() && egress.allowed {
+            return None;
+        }
+        let ingress = judge.ingress(&from, &to);
+        Some(Explanation { ingress, egress })
+    }
+}
+
+/// Judges one connection, as [`Explainer`] does.
 #[must_use]
 pub fn explain(snapshot: &Snapshot, desired: &Desired, question: &Question) -> Option<Explanation> {
-    let from = party::source(snapshot, question)?;
-    let to = party::destination(snapshot, question)?;
-    let judge = Judge { snapshot, desired, protocol: question.protocol };
-    let egress = judge.egress(&from, &to);
-    if to.backends.is_empty() && egress.allowed {
-        return None;
-    }
-    let ingress = judge.ingress(&from, &to);
-    Some(Explanation { ingress, egress })
+    Explainer::new(snapshot, desired).explain(question)
 }
 
 /// The kind of a policy: one without a namespace is of the whole cluster.

@@ -13,4 +13,4 @@ pub use check::{Mismatch, check};
 pub use choose::{ChooseError, Probe, Selection, Unfit, choose};
 pub use policy_manifest::{End, Verdict};
 pub use render::{Style, json, text};
-pub use row::{By, Decider, Outcome, Row, Table};
+pub use row::{By, Deciders, Outcome, Row, Table};

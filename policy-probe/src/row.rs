@@ -1,6 +1,8 @@
 //! The truth table in the form that programs read.
 
-use std::{borrow::Cow, fmt};
+mod deciders;
+
+use std::fmt;
 
 use policy_core::{
     explain::{Explanation, Half},
@@ -9,7 +11,10 @@ use policy_core::{
 use policy_manifest::{End, Verdict};
 use serde::{Deserialize, Serialize};
 
+pub use deciders::Deciders;
+
 use crate::Probe;
+use deciders::in_words;
 
 /// A truth table; serialised, the schema that every command with `-o json` prints.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,22 +66,9 @@ pub enum Outcome {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct By {
     /// Those of the destination.
-    pub ingress: Vec<Decider>,
+    pub ingress: Deciders,
     /// Those of the source.
-    pub egress: Vec<Decider>,
-}
-
-/// A policy that decided, or took part in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Decider {
-    /// `NetworkPolicy` or `ClusterNetworkPolicy`.
-    pub kind: Cow<'static, str>,
-    /// `metadata.namespace`.
-    pub namespace: String,
-    /// `metadata.name`.
-    pub name: String,
-    /// Index in `ingress` or `egress`; `None` (`null`) on a default deny.
-    pub rule: Option<usize>,
+    pub egress: Deciders,
 }
 
 impl Row {
@@ -99,7 +91,7 @@ impl Row {
             ingress: verdict(&explanation.ingress),
             egress: verdict(&explanation.egress),
             verdict: outcome.unwrap_or(expected),
-            by: By { ingress: deciders(explanation.ingress), egress: deciders(explanation.egress) },
+            by: By { ingress: explanation.ingress.by.into(), egress: explanation.egress.by.into() },
         }
     }
 
@@ -122,7 +114,7 @@ impl Row {
             .filter(|(_, verdict, deciders)| *verdict == self.expected() && !deciders.is_empty());
         let parts: Vec<String> = told
             .map(|(direction, verdict, deciders)| {
-                let names: Vec<String> = deciders.iter().map(|by| by.told(verdict)).collect();
+                let names: Vec<String> = deciders.iter().map(|by| in_words(by, verdict)).collect();
                 format!("{direction}: {}", names.join(", "))
             })
             .collect();
@@ -133,22 +125,6 @@ impl Row {
     #[must_use]
     pub fn agrees(&self) -> bool {
         self.verdict == self.expected().into()
-    }
-}
-
-impl Decider {
-    /// Its part in a verdict, in words.
-    fn told(&self, verdict: Verdict) -> String {
-        let kind =
-            if self.kind == "NetworkPolicy" { String::new() } else { format!("{} ", self.kind) };
-        let scope =
-            if self.namespace.is_empty() { String::new() } else { format!("{}/", self.namespace) };
-        let name = format!("{kind}{scope}{}", self.name);
-        match (self.rule, verdict) {
-            (Some(rule), _) => format!("{name} rule {rule}"),
-            (None, Verdict::Deny) => format!("no rule of {name}"),
-            (None, Verdict::Allow) => name,
-        }
     }
 }
 
@@ -173,16 +149,6 @@ impl fmt::Display for Outcome {
 
 fn verdict(half: &Half) -> Verdict {
     if half.allowed { Verdict::Allow } else { Verdict::Deny }
-}
-
-fn deciders(half: Half) -> Vec<Decider> {
-    let decider = |by: policy_core::explain::Deciding| Decider {
-        kind: Cow::Borrowed(by.kind),
-        namespace: by.policy.namespace,
-        name: by.policy.name,
-        rule: by.rule,
-    };
-    half.by.into_iter().map(decider).collect()
 }
 
 /// Ends as text.

@@ -10,7 +10,7 @@ use policy_probe::{
 };
 
 fn half(allowed: bool, by: Vec<Deciding>) -> Half {
-    Half { allowed, by }
+    Half { allowed, by: by.into() }
 }
 
 fn by(policy: &str, rule: Option<usize>) -> Deciding {
@@ -208,7 +208,7 @@ fn families_that_differ_and_what_disagrees_are_marked() {
     rows[differing].verdict = Outcome::Deny;
     let lost = at(rows, "frontend/web", "host/metadata", Family::Ipv4);
     rows[lost].verdict = Outcome::Lost;
-    rows[lost].by.egress = vec![];
+    rows[lost].by.egress = policy_probe::Deciders::default();
     let drawn = text(&table, &[], Style::default());
     let want = "
 frontend/web    ✓4 ✗6     ✗         ✗          ✗          ·          ✗         ?!

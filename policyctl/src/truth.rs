@@ -2,7 +2,7 @@
 
 use policy_core::{
     compile::{Scope, compile},
-    explain::explain,
+    explain::Explainer,
     fault::Fault,
     model::Snapshot,
 };
@@ -20,9 +20,10 @@ pub(crate) struct Truth {
 pub(crate) fn of(snapshot: &Snapshot, probes: &[Probe]) -> Truth {
     let (desired, faults) = compile(snapshot, Scope::Cluster);
     let mut truth = Truth { notes: faults.iter().map(fault).collect(), ..Truth::default() };
+    let explainer = Explainer::new(snapshot, &desired);
     truth.table.probes.reserve(probes.len());
     for probe in probes {
-        match explain(snapshot, &desired, &probe.question()) {
+        match explainer.explain(&probe.question()) {
             Some(explanation) => {
                 truth.table.probes.push(Row::of(probe.clone(), explanation, None));
             }

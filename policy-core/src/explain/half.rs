@@ -1,6 +1,6 @@
 //! The verdict of one direction, and who decides it.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, cell::RefCell, net::IpAddr, sync::Arc};
 
 use crate::{
     compile::{AddressMeaning, CompiledPolicy, Resolved, Stage},
@@ -10,6 +10,7 @@ use crate::{
 
 use super::{
     Deciding, Half, kind,
+    known::Known,
     party::{Destination, End},
 };
 
@@ -17,11 +18,13 @@ use super::{
 pub(super) struct Judge<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) desired: &'a Desired,
+    pub(super) known: &'a RefCell<Known>,
     pub(super) protocol: Protocol,
 }
 
 /// An isolated pod, seen in the isolated direction.
 struct Isolated<'a> {
+    name: &'a ObjectName,
     pod: &'a Pod,
     direction: Direction,
     isolation: &'a Isolation,
@@ -52,12 +55,8 @@ impl Judge<'_> {
     pub(super) fn ingress(&self, from: &End<'_>, to: &Destination<'_>) -> Half {
         let halves = to.backends.iter().map(|(end, port)| self.ingress_of(from, end, *port));
         let (allow, deny): (Vec<_>, Vec<_>) = halves.partition(|half| half.allowed);
-        let decisive = if deny.is_empty() { allow } else { deny };
-        let allowed_all = decisive.iter().all(|half| half.allowed);
-        let mut by: Vec<_> = decisive.into_iter().flat_map(|half| half.by).collect();
-        by.sort();
-        by.dedup();
-        Half { allowed: allowed_all, by }
+        let allowed = deny.is_empty();
+        Half { allowed, by: together(if allowed { allow } else { deny }) }
     }
 
     fn ingress_of(&self, from: &End<'_>, to: &End<'_>, port: u16) -> Half {
@@ -73,18 +72,30 @@ impl Judge<'_> {
     }
 
     fn isolated<'b>(&'b self, end: &End<'_>, direction: Direction) -> Option<Isolated<'b>> {
-        let (name, _) = end.pod()?;
-        let pod = self.snapshot.pods.get(name)?;
+        let (name, pod) = self.snapshot.pods.get_key_value(end.pod()?.0)?;
         let endpoint = self.desired.endpoints.get(name)?;
         let isolation = match direction {
             Direction::Ingress => endpoint.ingress.as_ref(),
             Direction::Egress => endpoint.egress.as_ref(),
         }?;
-        Some(Isolated { pod, direction, isolation })
+        Some(Isolated { name, pod, direction, isolation })
     }
 
-    /// Who decides about an address at a port: the first tier that does not pass it on (S51).
+    /// Who decides about an address at a port, sorted.
     fn decision(&self, isolated: &Isolated<'_>, remote: IpAddr, port: u16) -> Half {
+        let Isolated { name, pod, direction, isolation } = isolated;
+        let number = self.known.borrow_mut().number(*direction, (name, pod), isolation);
+        let case = (number, remote, self.protocol, port);
+        if let Some(half) = self.known.borrow().get(&case) {
+            return half.clone();
+        }
+        let half = self.decide(isolated, remote, port);
+        self.known.borrow_mut().keep(case, half.clone());
+        half
+    }
+
+    /// The first tier decides that does not pass it on (S51).
+    fn decide(&self, isolated: &Isolated<'_>, remote: IpAddr, port: u16) -> Half {
         let place = Place::new(self.desired, remote, port);
         let all = self.policies(isolated);
         let (admin, rest) =
@@ -97,18 +108,19 @@ impl Judge<'_> {
         if policies.is_empty() {
             return self.tier(isolated, baseline, &place).unwrap_or_else(open);
         }
-        let by: Vec<_> = policies
+        let mut by: Vec<_> = policies
             .iter()
             .flat_map(|(name, policy)| {
                 let rules = self.matching(isolated, policy, &place);
                 rules.map(move |(rule, _)| deciding(name, Some(rule)))
             })
             .collect();
-        if by.is_empty() {
-            let by = policies.iter().map(|(name, _)| deciding(name, None)).collect();
-            return Half { allowed: false, by };
+        let allowed = !by.is_empty();
+        if !allowed {
+            by.extend(policies.iter().map(|(name, _)| deciding(name, None)));
         }
-        Half { allowed: true, by }
+        by.sort();
+        Half { allowed, by: by.into() }
     }
 
     /// The decision of a tier; `None` where it leaves it to the next.
@@ -128,7 +140,7 @@ impl Judge<'_> {
             Action::Deny => false,
             Action::Pass => return None,
         };
-        Some(Half { allowed, by: vec![by] })
+        Some(Half { allowed, by: [by].into() })
     }
 
     /// Policies that isolate the pod, in the order of their stages and of the tiers.
@@ -187,9 +199,7 @@ impl<'a> Place<'a> {
 /// The verdict of the tables, and those of the deciding that say the same.
 fn half(allowed: bool, decisions: impl IntoIterator<Item = Half>, isolation: &Isolation) -> Half {
     let same = decisions.into_iter().filter(|half| half.allowed == allowed);
-    let mut by: Vec<_> = same.flat_map(|half| half.by).collect();
-    by.sort();
-    by.dedup();
+    let mut by = together(same.collect());
     // A Service without backends is denied by whatever isolates the pod.
     if by.is_empty() && !allowed {
         by = isolation.policies.iter().map(|policy| deciding(policy, None)).collect();
@@ -197,8 +207,19 @@ fn half(allowed: bool, decisions: impl IntoIterator<Item = Half>, isolation: &Is
     Half { allowed, by }
 }
 
+/// All that decide in several decisions, each once, sorted.
+fn together(mut halves: Vec<Half>) -> Arc<[Deciding]> {
+    if halves.len() == 1 {
+        return halves.remove(0).by;
+    }
+    let mut all: Vec<Deciding> = halves.iter().flat_map(|half| half.by.iter().cloned()).collect();
+    all.sort();
+    all.dedup();
+    all.into()
+}
+
 fn open() -> Half {
-    Half { allowed: true, by: Vec::new() }
+    Half { allowed: true, by: Arc::default() }
 }
 
 fn deciding(policy: &ObjectName, rule: Option<usize>) -> Deciding {

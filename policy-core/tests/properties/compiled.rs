@@ -37,7 +37,7 @@ fn check(
 /// the network policies that isolate.
 fn check_deciding(answer: &Explanation, question: &Question) -> Result<(), TestCaseError> {
     for half in [&answer.ingress, &answer.egress] {
-        for by in &half.by {
+        for by in half.by.iter() {
             let tiered = by.kind == "ClusterNetworkPolicy";
             let want = half.allowed || tiered && by.policy.namespace.is_empty();
             prop_assert!(by.rule.is_some() == want || tiered, "{:?}: {:?}", question, half);

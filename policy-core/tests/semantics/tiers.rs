@@ -204,7 +204,9 @@ fn s51_the_deciding_policy_is_named() {
     let cluster = mk_cluster()
         .tier("z", admin)
         .tier("base", into_a(Baseline, 1, vec![rule(Deny, pods("", ""), &[82])]));
-    let ask = |port| cluster.ask("x/b", "x/a", Protocol::Tcp, port).expect("a verdict").ingress.by;
+    let ask = |port| {
+        cluster.ask("x/b", "x/a", Protocol::Tcp, port).expect("a verdict").ingress.by.to_vec()
+    };
     assert_eq!(ask(80), [by("z", 2)]);
     assert_eq!(ask(81), [by("z", 1)]);
     assert_eq!(ask(82), [by("base", 0)]);
@@ -212,7 +214,7 @@ fn s51_the_deciding_policy_is_named() {
     let cluster = cluster.policy("x/np", mk_ingress("app=a", Vec::new()));
     let answer = cluster.ask("x/b", "x/a", Protocol::Tcp, 82).expect("a verdict").ingress;
     let np = Deciding { kind: "NetworkPolicy", policy: ObjectName::new("x", "np"), rule: None };
-    assert_eq!((answer.allowed, answer.by), (false, vec![np]));
+    assert_eq!((answer.allowed, answer.by.to_vec()), (false, vec![np]));
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use policy_core::explain::Deciding;
 use policy_core::model::{Direction, ObjectName, Protocol, Snapshot};
 use policy_manifest::End;
-use policy_probe::{Decider, Outcome, Row, Table};
+use policy_probe::{Outcome, Row, Table};
 use serde::Serialize;
 
 use super::workload;
@@ -75,7 +76,7 @@ impl Picture {
                 let pair = pairs.entry(ends).or_default();
                 pair.ports.entry((row.port, row.protocol)).or_default().push(row);
                 if row.verdict == Outcome::Allow {
-                    let deciders = row.by.ingress.iter().chain(&row.by.egress);
+                    let deciders = row.by.ingress.iter().chain(row.by.egress.iter());
                     pair.by.extend(deciders.map(policy));
                 }
             }
@@ -153,6 +154,6 @@ fn isolated(snapshot: &Snapshot, name: &ObjectName, direction: Direction) -> boo
     })
 }
 
-fn policy(by: &Decider) -> String {
-    if by.namespace.is_empty() { by.name.clone() } else { format!("{}/{}", by.namespace, by.name) }
+fn policy(by: &Deciding) -> String {
+    by.policy.to_string()
 }
