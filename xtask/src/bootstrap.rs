@@ -6,6 +6,7 @@ pub(crate) mod tools;
 
 use anyhow::Result;
 
+use crate::cluster;
 use compiler::Compiler;
 use packages::Program;
 
@@ -36,6 +37,7 @@ pub(crate) fn run(purpose: Purpose) -> Result<Compiler> {
     }
     if purpose >= Purpose::Test {
         packages::ensure(TEST)?;
+        cluster::ensure_packages()?;
     }
     let compiler = compiler::ensure()?;
     tools::BPF_LINKER.ensure()?;

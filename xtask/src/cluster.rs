@@ -165,10 +165,7 @@ pub(crate) fn up(layout: &Layout, options: &Shape) -> Result<()> {
             layout.root.display()
         );
     }
-    packages::ensure(PACKAGES)?;
-    if !node::PLUGINS.iter().any(|folder| folder.join("ptp").exists()) {
-        packages::install(&["containernetworking-plugins"])?;
-    }
+    ensure_packages()?;
     programs::kubernetes()?;
     let pod_image = images::pod()?;
     let start = Instant::now();
@@ -177,6 +174,15 @@ pub(crate) fn up(layout: &Layout, options: &Shape) -> Result<()> {
         let _ = end_all(layout);
     })?;
     println!("{} nodes, ready after {:.1} s", options.nodes, start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Installs what nodes consist of and the machine lacks.
+pub(crate) fn ensure_packages() -> Result<()> {
+    packages::ensure(PACKAGES)?;
+    if !node::PLUGINS.iter().any(|folder| folder.join("ptp").exists()) {
+        packages::install(&["containernetworking-plugins"])?;
+    }
     Ok(())
 }
 

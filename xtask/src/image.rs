@@ -62,7 +62,11 @@ pub(crate) fn build(build: Build) -> Result<PathBuf> {
         Build::Release => Vec::new(),
         Build::Debug => libraries(&programs[0])?,
     };
-    let image = workspace().join("target/image.tar");
+    let file = match build {
+        Build::Release => "target/image.tar",
+        Build::Debug => "target/debug-image.tar",
+    };
+    let image = workspace().join(file);
     write(&Content { programs, libraries, arguments: &["run"] }, NAME, &image)?;
     println!("{NAME} in {}", image.display());
     Ok(image)

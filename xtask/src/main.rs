@@ -105,7 +105,7 @@ Takes about a quarter of an hour on two CPUs, and all of both.")]
 Needs root; what is compiled from Go modules is kept in ~/.cache/policy-xtask.")]
     Cluster {
         /// Clusters of different names stand beside each other
-        #[arg(long, value_name = "NAME", default_value = "default")]
+        #[arg(long, value_name = "NAME", default_value = "default", value_parser = cluster::layout::name)]
         name: String,
         #[command(subcommand)]
         verb: cluster::Verb,

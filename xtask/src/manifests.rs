@@ -9,6 +9,7 @@ use crate::command::workspace;
 /// Files of the base, in the order in which an API server wants them.
 const BASE: [&str; 3] = ["namespace.yaml", "rbac.yaml", "daemonset.yaml"];
 const INSTALL: &str = "manifests/install.yaml";
+const UNINSTALL: &str = "manifests/uninstall.yaml";
 
 /// Writes the file that `kubectl apply -f` takes.
 pub(crate) fn write() -> Result<()> {
@@ -24,6 +25,14 @@ pub(crate) fn check() -> Result<()> {
     ensure!(
         found == rendered()?,
         "{INSTALL} is not what manifests/base says: cargo xtask manifests"
+    );
+    let uninstall = fs::read_to_string(workspace().join(UNINSTALL))?;
+    let image = |line: &&str| line.trim_start().starts_with("image: ");
+    let installed = found.lines().find(image).map(str::trim);
+    ensure!(
+        installed.is_some()
+            && uninstall.lines().filter(image).all(|line| Some(line.trim()) == installed),
+        "{UNINSTALL} does not run the image that {INSTALL} does"
     );
     Ok(())
 }

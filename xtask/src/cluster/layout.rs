@@ -14,6 +14,9 @@ pub(crate) const SERVICES: &str = "10.96.0.0/16,fd00:10:96::/112";
 /// Blocks of the pods.
 pub(crate) const PODS: &str = "10.244.0.0/16,fd00:10:244::/48";
 
+/// Every cluster has a folder there.
+pub(crate) const CLUSTERS: &str = "/var/lib/policy-cluster";
+
 /// An end of the network between nodes.
 #[derive(Clone, Copy)]
 pub(crate) struct Host {
@@ -43,6 +46,15 @@ pub(crate) struct Node {
     pub(crate) pods: [String; 2],
 }
 
+/// Reads the name of a cluster.
+pub(crate) fn name(text: &str) -> Result<String, String> {
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if text.is_empty() || !text.chars().all(is_name) {
+        return Err("small letters, digits and `-`".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// The nodes of a cluster of `count`.
 pub(crate) fn nodes(count: u8) -> impl Iterator<Item = Node> {
     (1..=count).map(|number| Node {
@@ -64,8 +76,9 @@ pub(crate) struct Layout {
 impl Layout {
     /// That of the cluster of this name.
     pub(crate) fn of(name: &str) -> Self {
-        let root = Path::new("/var/lib/policy-cluster").join(name);
-        Self { root, prefix: format!("policy-{name}-") }
+        let root = Path::new(CLUSTERS).join(name);
+        // No name ends where another goes on, for names have no underscores.
+        Self { root, prefix: format!("policy_{name}_") }
     }
 
     /// The name of a network namespace or a cgroup.
@@ -96,5 +109,20 @@ impl Layout {
     /// What belongs to one node.
     pub(crate) fn node(&self, name: &str) -> PathBuf {
         self.root.join(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Layout, name};
+
+    #[test]
+    fn what_belongs_to_one_cluster_is_not_taken_for_anothers() {
+        let (short, long) = (Layout::of("netpol"), Layout::of("netpol-iptables"));
+        assert!(!long.prefixed("node1").starts_with(&short.prefix));
+        assert!(name("netpol-2").is_ok());
+        for wrong in ["", "a_b", "../x", "A"] {
+            assert!(name(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -7,7 +7,9 @@ mod mapping;
 mod probes;
 mod stage;
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process;
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -16,11 +18,14 @@ use policy_probe::{Style, Table, check, text};
 use super::install;
 use crate::cluster;
 use crate::cluster::kubectl::Kubectl;
-use crate::cluster::layout::Layout;
+use crate::cluster::layout::{CLUSTERS, Layout};
 use crate::image::Build;
 use example::Example;
 use probes::Seen;
 use stage::Stage;
+
+/// What clusters of short runs are called, before the number of the process that made them.
+const SHORT: &str = "test-";
 
 /// Which examples, and where.
 #[derive(Args, Clone, Debug, Default)]
@@ -71,7 +76,22 @@ pub(super) fn run(options: &Options) -> Result<()> {
 /// One example on a small cluster, with the agent that the tests have built.
 pub(crate) fn short() -> Result<()> {
     let examples = example::read(&["three-tier".to_owned()])?;
-    on_own("test", &cluster::Shape::default(), false, Build::Debug, |target| all(target, &examples))
+    remove_forgotten()?;
+    // Several may run on one machine.
+    let name = format!("{SHORT}{}", process::id());
+    on_own(&name, &cluster::Shape::default(), false, Build::Debug, |target| all(target, &examples))
+}
+
+/// Takes down clusters of short runs that were killed.
+fn remove_forgotten() -> Result<()> {
+    let Ok(entries) = fs::read_dir(CLUSTERS) else { return Ok(()) };
+    for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+        let Some(pid) = name.strip_prefix(SHORT) else { continue };
+        if !Path::new("/proc").join(pid).exists() {
+            cluster::down(&Layout::of(&name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes a cluster with both images, and takes it down whatever comes of `act`.
