@@ -1,5 +1,6 @@
 //! `cargo xtask e2e`: what is enforced on a real cluster, seen from inside of its pods.
 
+mod capabilities;
 pub(crate) mod examples;
 mod install;
 mod netpol;
@@ -17,6 +18,8 @@ pub(crate) enum Verb {
   cargo xtask e2e examples three-tier node-port --cni bridge
   cargo xtask e2e examples --kubeconfig admin.conf    on kind: first load target/image.tar and target/pod-image.tar")]
     Examples(examples::Options),
+    /// Show that the agent needs every capability that its manifest gives it
+    Capabilities,
     /// Run the suite of upstream Kubernetes for network policies, on a cluster of its own
     Netpol(netpol::Options),
     /// Count packets that are lost or let through while agents, API server and pods come and go
@@ -30,6 +33,7 @@ pub(crate) enum Verb {
 pub(crate) fn run(verb: Verb) -> Result<()> {
     match verb {
         Verb::Examples(options) => examples::run(&options),
+        Verb::Capabilities => capabilities::run(),
         Verb::Netpol(options) => netpol::run(&options),
         Verb::Soak(options) => soak::run(&options),
     }

@@ -64,8 +64,17 @@ struct Played {
 
 /// Runs the examples on the cluster that the options name.
 pub(super) fn run(options: &Options) -> Result<()> {
-    let examples = example::read(&options.examples)?;
+    let mut examples = example::read(&options.examples)?;
     if let Some(kubeconfig) = &options.kubeconfig {
+        for example in &mut examples {
+            let left_out = example.leave_hosts_out();
+            if left_out > 0 {
+                println!(
+                    "{}: {left_out} probes from or to hosts outside are left out",
+                    example.name
+                );
+            }
+        }
         let kubectl = Kubectl::of(Some(kubeconfig.clone()));
         return all(&Target { kubectl, local: None }, &examples);
     }

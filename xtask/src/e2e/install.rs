@@ -15,7 +15,8 @@ use crate::image::{self, Build};
 pub(crate) const NAMESPACE: &str = "policy-system";
 
 const AGENT: &str = "policy-agent";
-const MANIFEST: &str = "manifests/install.yaml";
+/// What installs it.
+pub(super) const MANIFEST: &str = "manifests/install.yaml";
 const UNINSTALL: &str = "manifests/uninstall.yaml";
 
 /// Puts the agent's image on every node of our own cluster.

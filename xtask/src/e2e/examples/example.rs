@@ -5,7 +5,9 @@ use std::fs;
 use anyhow::{Context, Result, anyhow, ensure};
 use policy_core::compile::{Scope, compile};
 use policy_core::explain::{Explanation, explain};
-use policy_manifest::{Expectations, Manifests, Source, read as read_manifests, read_expectations};
+use policy_manifest::{
+    End, Expectations, Manifests, Source, read as read_manifests, read_expectations,
+};
 use policy_probe::{Probe, Selection, choose};
 use serde_json::Value;
 
@@ -20,6 +22,19 @@ pub(super) struct Example {
     pub(super) expectations: Expectations,
     /// Each with what the compiler says of it.
     pub(super) probes: Vec<(Probe, Explanation)>,
+}
+
+impl Example {
+    /// Leaves out what begins or ends outside of the cluster; how many probes that were.
+    pub(super) fn leave_hosts_out(&mut self) -> usize {
+        let is_inside =
+            |from: &End, to: &End| !matches!(from, End::Host(_)) && !matches!(to, End::Host(_));
+        let all = self.probes.len();
+        self.probes.retain(|(probe, _)| is_inside(&probe.from, &probe.to));
+        self.expectations.listed.retain(|listed| is_inside(&listed.from, &listed.to));
+        self.manifests.hosts.clear();
+        all - self.probes.len()
+    }
 }
 
 /// Reads those that are named; without a name, all that have expectations.
