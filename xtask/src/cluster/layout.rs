@@ -117,7 +117,7 @@ mod tests {
     use super::{Layout, name};
 
     #[test]
-    fn what_belongs_to_one_cluster_is_not_taken_for_anothers() {
+    fn what_belongs_to_one_cluster_is_no_other_ones() {
         let (short, long) = (Layout::of("netpol"), Layout::of("netpol-iptables"));
         assert!(!long.prefixed("node1").starts_with(&short.prefix));
         assert!(name("netpol-2").is_ok());
