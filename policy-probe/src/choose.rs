@@ -118,7 +118,7 @@ pub fn choose(
     // In the order of the result, so that sorting has nothing left to do.
     let mut probes = Vec::new();
     for from in from {
-        for (to, ports) in to.iter().zip(&ports) {
+        for (to, ports) in to.iter().zip(&ports).filter(|(_, ports)| !ports.is_empty()) {
             let pairs = ends.pairs(from, to);
             let pairs: Vec<_> =
                 pairs.filter(|(_, source, destination)| source != destination).collect();

@@ -1,10 +1,12 @@
 //! What adds nothing to something else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnetwork::IpNetwork;
 
 use crate::{
-    compile::contains,
-    model::{Direction, IpBlock, NetworkPolicy, Peer, Port, PortSpec, Rule, Selector},
+    compile::{contains, masked},
+    model::{Direction, IpBlock, NetworkPolicy, ObjectName, Peer, Port, PortSpec, Rule, Selector},
 };
 
 use super::{
@@ -21,12 +23,14 @@ pub(super) fn peers(context: &Context<'_>, report: &mut Report) {
             }
             let rules: Vec<_> = rules_of(name, object, direction).collect();
             let entries: Vec<Entry<'_>> = rules.iter().flat_map(Entry::of).collect();
+            let wide = Wide::of(&entries);
             for (index, entry) in entries.iter().enumerate() {
-                let others = entries.iter().enumerate().filter(|(other, _)| *other != index);
-                let covering = others.filter(|(_, other)| other.covers(context, entry));
-                // Of two that say the same the first one stays.
-                let mut covering =
-                    covering.filter(|(at, other)| *at < index || !entry.covers(context, other));
+                let others = wide.around(entry).into_iter().filter(|other| *other != index);
+                let mut covering = others
+                    .map(|at| (at, &entries[at]))
+                    .filter(|(_, other)| other.covers(context, entry))
+                    // Of two that say the same the first one stays.
+                    .filter(|(at, other)| *at < index || !entry.covers(context, other));
                 if let Some((_, other)) = covering.next() {
                     report.add(
                         entry.rule.at(entry.field()),
@@ -37,6 +41,38 @@ pub(super) fn peers(context: &Context<'_>, report: &mut Report) {
                 }
             }
         }
+    }
+}
+
+/// The entries that may cover another one, to be found without asking all: lists of blocks are long.
+struct Wide {
+    blocks: BTreeMap<IpNetwork, Vec<usize>>,
+    others: Vec<usize>,
+}
+
+impl Wide {
+    fn of(entries: &[Entry<'_>]) -> Self {
+        let mut wide = Self { blocks: BTreeMap::new(), others: Vec::new() };
+        for (index, entry) in entries.iter().enumerate() {
+            match entry.block() {
+                Some(block) => wide.blocks.entry(masked(block.cidr)).or_default().push(index),
+                None => wide.others.push(index),
+            }
+        }
+        wide
+    }
+
+    /// Those around an entry, in their order.
+    fn around(&self, entry: &Entry<'_>) -> Vec<usize> {
+        let mut found = self.others.clone();
+        if let Some(block) = entry.block() {
+            let cidr = block.cidr;
+            let all =
+                (0..=cidr.prefix()).filter_map(|length| IpNetwork::new(cidr.ip(), length).ok());
+            found.extend(all.filter_map(|around| self.blocks.get(&masked(around))).flatten());
+            found.sort_unstable();
+        }
+        found
     }
 }
 
@@ -53,6 +89,13 @@ impl<'a> Entry<'a> {
         }
         let peers = rule.rule.peers.iter().enumerate();
         peers.map(|peer| Self { rule, peer: Some(peer) }).collect()
+    }
+
+    fn block(&self) -> Option<&'a IpBlock> {
+        match self.peer {
+            Some((_, Peer::Block(block))) => Some(block),
+            Some((_, Peer::Pods { .. } | Peer::Invalid { .. })) | None => None,
+        }
     }
 
     fn field(&self) -> String {
@@ -123,20 +166,18 @@ fn port_covers(wide: &Port, narrow: &Port) -> bool {
 
 /// Policies that say the same as another one of their namespace.
 pub(super) fn equal(context: &Context<'_>, report: &mut Report) {
-    let policies = || context.snapshot.policies.iter();
-    for (name, object) in policies() {
-        let mut before = policies().take_while(|(other, _)| *other < name);
-        let same = before.find(|(other, twin)| {
-            other.namespace == name.namespace && essence(twin) == essence(object)
-        });
-        if let Some((twin, _)) = same {
-            report.add(
-                policy(name, ""),
-                Level::Warning,
-                format!("says the same as {twin}"),
-                "remove one of them; policies only add up",
-            );
-        }
+    let mut first: BTreeMap<_, &ObjectName> = BTreeMap::new();
+    for (name, object) in &context.snapshot.policies {
+        let Some(twin) = first.get(&(&name.namespace, essence(object))) else {
+            first.insert((&name.namespace, essence(object)), name);
+            continue;
+        };
+        report.add(
+            policy(name, ""),
+            Level::Warning,
+            format!("says the same as {twin}"),
+            "remove one of them; policies only add up",
+        );
     }
 }
 
