@@ -57,6 +57,8 @@ pub struct DaemonConfig {
     pub flow_log: Target,
     /// Where health and metrics are served, if anywhere.
     pub listen: Option<SocketAddr>,
+    /// How often what is enforced is read back; never where it is zero.
+    pub verify_interval: Duration,
     /// What of the container runtime is asked, told and changed.
     pub cni: CniConfig,
 }
@@ -133,7 +135,7 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
     let drops = node.dataplane().drops();
     let mut drops = drops.map_err(|source| DaemonError::Drops(Box::new(source)))?;
     let announcer = Announcer::new(input.client(), node.name());
-    let mut daemon = Daemon::new(node, log, announcer);
+    let mut daemon = Daemon::new(node, log, announcer, config.verify_interval);
     let mut runtime = Inbox::open(config.cni)?;
     loop {
         // What ends and what enforces goes before what only tells.
@@ -141,6 +143,7 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
             biased;
             () = &mut stop => return Ok(()),
             () = sleep_until(daemon.due), if daemon.known.is_complete() => daemon.enforce().await,
+            () = sleep_until(daemon.verify.next), if daemon.verifies() => daemon.verify(),
             told = input.next() => daemon.take(told.ok_or(DaemonError::Source)?),
             changed = network.next() => {
                 daemon.born.extend(changed?.into_iter().map(|ifindex| (ifindex, Instant::now())));
@@ -184,12 +187,20 @@ struct Daemon {
     log: FlowLog,
     metrics: Metrics,
     waiting: Waiting,
+    verify: Verify,
     /// Whether what is known is enforced.
     is_enforced: bool,
 }
 
+/// When what is enforced is read back.
+struct Verify {
+    interval: Duration,
+    next: Instant,
+}
+
 impl Daemon {
-    fn new(node: Node, log: FlowLog, announcer: Announcer) -> Self {
+    fn new(node: Node, log: FlowLog, announcer: Announcer, interval: Duration) -> Self {
+        let verify = Verify { interval, next: Instant::now() + interval };
         let (retry, reporter, locals) = (Retry::new(), Reporter::default(), Locals::default());
         let (known, due) = (Known::default(), Instant::now());
         let (metrics, waiting, is_enforced) = (Metrics::new(), Waiting::default(), false);
@@ -206,6 +217,7 @@ impl Daemon {
             log,
             metrics,
             waiting,
+            verify,
             is_enforced,
         }
     }
@@ -304,6 +316,21 @@ impl Daemon {
         }
         // Those of no pod are not waited for.
         self.born.retain(|_, born| born.elapsed() < FORGOTTEN);
+    }
+
+    fn verifies(&self) -> bool {
+        self.is_enforced && !self.verify.interval.is_zero()
+    }
+
+    fn verify(&mut self) {
+        match self.node.verify() {
+            Ok(drift) => {
+                report::drift(&drift);
+                self.metrics.repaired(&drift);
+            }
+            Err(error) => report::failed(&error, self.verify.interval),
+        }
+        self.verify.next = Instant::now() + self.verify.interval;
     }
 
     async fn enforce(&mut self) {

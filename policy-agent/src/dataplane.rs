@@ -14,6 +14,7 @@ mod hooks;
 mod key;
 mod link;
 mod maps;
+mod mend;
 mod named;
 mod object;
 mod options;
@@ -21,7 +22,7 @@ mod pins;
 mod read;
 mod typed;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, os::fd::OwnedFd};
 
 use aya::Ebpf;
 use policy_common::drops::DropKey;
@@ -30,6 +31,7 @@ pub use act::Act;
 pub use drops::{Drops, DropsError};
 pub use error::DataplaneError;
 pub use hooks::{HookedProgram, Hooks, hooks};
+pub use mend::{Drift, Drifted};
 pub use options::{Capacities, Options, Parts, UnknownEndpoints};
 pub use pins::detach;
 
@@ -54,6 +56,8 @@ pub struct Dataplane {
     newest_epoch: u32,
     /// Whether no classifier runs that may know an endpoint as it was before.
     settled: bool,
+    /// The maps that are pinned, those that only the classifiers use among them.
+    pinned: BTreeMap<String, OwnedFd>,
     /// Where all this is pinned, if it is.
     pins: Option<Pins>,
     /// Whether what is attached are this agent's programs.
@@ -87,6 +91,7 @@ impl Dataplane {
             events: Some(events),
             newest_epoch,
             settled: true,
+            pinned: BTreeMap::new(),
             pins: None,
             committed: true,
         })

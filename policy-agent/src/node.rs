@@ -3,6 +3,7 @@
 mod carry_out;
 mod learned;
 mod room;
+mod verify;
 
 use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
 
@@ -103,6 +104,9 @@ pub enum NodeError {
     /// What an agent before this one attached has its programs still.
     #[error("cannot take over what is attached")]
     Commit(#[source] Box<DataplaneError>),
+    /// What is enforced cannot be read back, or not put right.
+    #[error("cannot verify what is enforced")]
+    Verify(#[source] Box<DataplaneError>),
     /// An interface without a known pod is not as it was asked for.
     #[error("cannot guard the interfaces that lead to no known pod")]
     Guard(#[source] Box<DataplaneError>),

@@ -26,6 +26,7 @@ mod entry;
 mod indexed;
 mod moves;
 mod numbers;
+mod repair;
 mod stage;
 mod step;
 mod verdict;
@@ -33,6 +34,7 @@ mod verdict;
 use std::{collections::BTreeMap, net::IpAddr};
 
 pub use actual::Actual;
+pub use repair::repair;
 pub use step::Step;
 
 use crate::{desired::Desired, model::ObjectName};

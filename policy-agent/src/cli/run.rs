@@ -87,6 +87,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
 
+    /// Seconds between two readings of what hangs on interfaces and stands in maps; what somebody else
+    /// changed is put right and counted. 0 for never
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    verify_interval: u64,
+
     #[command(flatten)]
     cni: CniOptions,
 
@@ -153,6 +158,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         max_drop_records,
         listen,
         cni,
+        verify_interval,
         log_format: _,
     } = arguments;
     let node = match node {
@@ -183,8 +189,9 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         Some(folder) => Origin::Manifests(folder),
         None => Origin::Kubernetes(Access { kubeconfig }),
     };
-    let config =
-        DaemonConfig { node, source, flow_log, listen, cni: cni.config().map_err(Error::Program)? };
+    let verify_interval = Duration::from_secs(verify_interval);
+    let cni = cni.config().map_err(Error::Program)?;
+    let config = DaemonConfig { node, source, flow_log, listen, verify_interval, cni };
     // One thread: attaching goes by the network namespace of the thread.
     let runtime =
         runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use crate::dataplane::{Drift, Drifted};
 use policy_common::drops::{Direction, DropKey, Reason};
 use prometheus_client::{
     collector::Collector,
@@ -27,12 +28,19 @@ pub(super) struct Metrics {
     faults: Gauge,
     held_back: Gauge,
     pods: Family<State, Gauge>,
+    repaired: Family<What, Counter>,
 }
 
 /// Of a pod of the node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct State {
     state: &'static str,
+}
+
+/// Of what drifts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct What {
+    what: &'static str,
 }
 
 /// Of dropped packets.
@@ -74,7 +82,16 @@ impl Metrics {
             "Pods of the node, by whether policies are enforced",
             pods.clone(),
         );
-        Self { registry, enforcing, waited, failures, steps, faults, held_back, pods }
+        let repaired = Family::<What, Counter>::default();
+        for drifted in [Drifted::Attachment, Drifted::Entry, Drifted::Pin] {
+            drop(repaired.get_or_create(&What { what: drifted.name() }));
+        }
+        registry.register(
+            "drift_repaired",
+            "What somebody else changed of what is enforced, and was put right",
+            repaired.clone(),
+        );
+        Self { registry, enforcing, waited, failures, steps, faults, held_back, pods, repaired }
     }
 
     /// A look at the node that came to its end.
@@ -97,6 +114,14 @@ impl Metrics {
     /// Namespaces that are held back.
     pub(super) fn held_back(&self, namespaces: usize) {
         self.held_back.set(i64::try_from(namespaces).unwrap_or(i64::MAX));
+    }
+
+    /// What was not as it had been written, and was put right (S50).
+    pub(super) fn repaired(&self, drift: &Drift) {
+        for (drifted, count) in drift {
+            let what = drifted.name();
+            self.repaired.get_or_create(&What { what }).inc_by(*count as u64);
+        }
     }
 
     /// Pods under control, and those that no interface was found for.

@@ -10,7 +10,7 @@ use policy_manifest::{ManifestError, Manifests};
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    dataplane::DropsError,
+    dataplane::{Drift, DropsError},
     node::{HeldBack, NodeError, Reconciled},
     source::{
         files::FilesError,
@@ -103,6 +103,13 @@ pub(super) fn failed(error: &NodeError, wait: Duration) {
 /// An Event that the API server does not take.
 pub(super) fn no_event(error: &dyn Error) {
     debug!("no Event: {}", chain(error));
+}
+
+/// What was not as it should be, and is again.
+pub(super) fn drift(drift: &Drift) {
+    for (drifted, count) in drift {
+        warn!(%drifted, count, "somebody else changed what is enforced: it is put right");
+    }
 }
 
 /// Metrics that cannot be told.

@@ -22,7 +22,7 @@ use super::{
     object,
     options::Options,
     pins::{self, Pins},
-    read,
+    read, typed,
 };
 
 impl Dataplane {
@@ -50,6 +50,12 @@ impl Dataplane {
         let mut dataplane = Self::assemble(ebpf, options)?;
         if !content::pattern(&pins.maps()).exists() {
             content::pin_pattern(&dataplane.content_types, &pins.maps())?;
+        }
+        for name in expected.keys() {
+            let path = pins.maps().join(name);
+            let open = typed::open_pin(&path);
+            let open = open.map_err(|source| DataplaneError::Pins { act: "open", path, source });
+            dataplane.pinned.insert(name.clone(), open?);
         }
         dataplane.adopt_links(&pins)?;
         let before = pins.maps_before();
@@ -92,7 +98,8 @@ impl Dataplane {
         if let Some(folder) = folder {
             steps.extend(contents(&self.maps.allow, &folder)?);
         }
-        for endpoint in read::endpoints(&self.maps)? {
+        for step in read::endpoints(&self.maps)? {
+            let Step::PutEndpoint(endpoint) = step else { continue };
             let ifindex = endpoint.ifindex;
             let whole = self.attachments.get(&ifindex).is_some_and(Attachment::is_whole);
             if whole {
@@ -116,9 +123,10 @@ impl Dataplane {
         for step in steps {
             self.apply(&step)?;
         }
-        for endpoint in read::endpoints(before)? {
+        for step in read::endpoints(before)? {
+            let Step::PutEndpoint(endpoint) = &step else { continue };
             if self.attachments.contains_key(&endpoint.ifindex) {
-                self.apply(&Step::PutEndpoint(endpoint))?;
+                self.apply(&step)?;
             }
         }
         Ok(())
@@ -172,7 +180,7 @@ impl Dataplane {
 ///
 /// One whose pin is not that of its place keeps its number, and counts as something that no
 /// compiler makes, so that nobody is switched to it.
-fn contents(allow: &Hash<u32, u32>, folder: &Path) -> Result<Vec<Step>, DataplaneError> {
+pub(super) fn contents(allow: &Hash<u32, u32>, folder: &Path) -> Result<Vec<Step>, DataplaneError> {
     let mut places = BTreeMap::new();
     for number in 1..allow.capacity {
         if let Some(id) = allow.get(&number)? {

@@ -223,12 +223,12 @@ impl Dataplane {
         Ok(())
     }
 
-    fn epoch(&self, ifindex: u32) -> Result<u32, DataplaneError> {
+    pub(super) fn epoch(&self, ifindex: u32) -> Result<u32, DataplaneError> {
         self.maps.epochs.get(epoch_word(ifindex))
     }
 
     /// Gives the word a number that none ever had. Nobody else writes the words.
-    fn bump_epoch(&mut self, ifindex: u32) -> Result<(), DataplaneError> {
+    pub(super) fn bump_epoch(&mut self, ifindex: u32) -> Result<(), DataplaneError> {
         self.newest_epoch = epoch_after(self.newest_epoch);
         self.maps.epochs.set(epoch_word(ifindex), &self.newest_epoch)
     }

@@ -1,6 +1,8 @@
 //! Classifiers on interfaces: TCX links where the kernel has them, filters of a clsact qdisc
 //! elsewhere.
 
+mod mend;
+
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use aya::{
@@ -112,21 +114,28 @@ impl Classifiers {
         if !attachment.stale {
             return Ok(());
         }
-        for (classifier, open) in &mut attachment.links {
+        let classifiers: Vec<_> = attachment.links.keys().copied().collect();
+        for classifier in classifiers {
             // Updating takes the link and closes it where it fails; the pin has it still.
-            let Some(link) = link::open(&pins.link(classifier, ifindex), ifindex)? else {
-                continue;
-            };
-            let program = program(&mut self.ebpf, classifier)?;
-            let renewed = program.attach_to_link(link).and_then(|id| program.take_link(id));
-            *open = renewed.map_err(|source| DataplaneError::Renew {
-                classifier,
-                ifindex,
-                source: Box::new(source),
-            })?;
+            self.lead(ifindex, classifier, attachment, pins)?;
         }
         attachment.stale = false;
         Ok(())
+    }
+
+    /// Whether classifiers are attached by links, which can be pinned.
+    pub(super) fn has_links(&self) -> bool {
+        self.tcx
+    }
+
+    /// The kernel's number for a classifier.
+    pub(super) fn program_id(&self, classifier: &'static str) -> Result<u32, DataplaneError> {
+        let missing = || DataplaneError::ClassifierMissing { classifier };
+        let program = self.ebpf.program(classifier).ok_or_else(missing)?;
+        let program: Result<&SchedClassifier, _> = program.try_into();
+        let info = program.and_then(SchedClassifier::info);
+        info.map(|info| info.id())
+            .map_err(|source| DataplaneError::Classifier { classifier, source: Box::new(source) })
     }
 
     /// Pins the programs in place of those of an agent before this one.
@@ -173,6 +182,11 @@ impl fmt::Debug for Classifiers {
 }
 
 impl Attachment {
+    /// Nothing.
+    pub(super) fn empty() -> Self {
+        Self { links: BTreeMap::new(), pins: Vec::new(), stale: false }
+    }
+
     /// What is attached already, without links so far.
     pub(super) fn stale() -> Self {
         Self { links: BTreeMap::new(), pins: Vec::new(), stale: true }

@@ -1,6 +1,6 @@
 //! Links that are pinned: open, alive or dead, and with another program.
 
-use std::{ffi::CString, fs, io, os::fd::AsRawFd as _, os::unix::ffi::OsStrExt as _, path::Path};
+use std::{fs, io, os::fd::AsRawFd as _, path::Path};
 
 use aya::programs::{
     links::{FdLink, LinkError, PinnedLink},
@@ -29,7 +29,7 @@ pub(super) fn open(
     ifindex: u32,
 ) -> Result<Option<SchedClassifierLink>, DataplaneError> {
     let unreadable = |source| DataplaneError::Pins { act: "read", path: path.to_owned(), source };
-    if interface_of(path).map_err(unreadable)? != Some(ifindex) {
+    if about(path).map_err(unreadable)?.ifindex != Some(ifindex) {
         return Ok(None);
     }
     let unusable = |source: LinkError| DataplaneError::Link { path: path.to_owned(), source };
@@ -37,12 +37,22 @@ pub(super) fn open(
     SchedClassifierLink::try_from(link).map(Some).map_err(unusable)
 }
 
-/// The interface of a TCX link; 0 once it is gone (`tcx_link_fdinfo` in `kernel/bpf/tcx.c`).
-fn interface_of(path: &Path) -> io::Result<Option<u32>> {
-    let name = CString::new(path.as_os_str().as_bytes())?;
-    let link = typed::open_pin(&name)?;
+/// What the kernel tells of a pinned link.
+pub(super) struct About {
+    /// Its interface; 0 once that is gone or the link was detached.
+    pub(super) ifindex: Option<u32>,
+    /// The kernel's number for its program.
+    pub(super) program: Option<u32>,
+}
+
+/// Asks about a TCX link (`tcx_link_fdinfo` in `kernel/bpf/tcx.c`).
+pub(super) fn about(path: &Path) -> io::Result<About> {
+    let link = typed::open_pin(path)?;
     let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", link.as_raw_fd()))?;
-    let found = text.lines().find_map(|line| line.strip_prefix("ifindex:"));
-    // Newer kernels add the name in parentheses.
-    Ok(found.and_then(|rest| rest.split_whitespace().next()?.parse().ok()))
+    let field = |name: &str| {
+        let found = text.lines().find_map(|line| line.strip_prefix(name));
+        // Newer kernels add the interface's name in parentheses.
+        found.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+    };
+    Ok(About { ifindex: field("ifindex:"), program: field("prog_id:") })
 }

@@ -32,7 +32,7 @@ pub(super) struct Pins {
     root: PathBuf,
     /// Whether the maps in use are those of `new`.
     staged: bool,
-    _lock: Flock<File>,
+    lock: Flock<File>,
 }
 
 impl Pins {
@@ -47,11 +47,7 @@ impl Pins {
         for folder in [root, &root.join("links"), &root.join("programs")] {
             make(folder)?;
         }
-        let folder = File::open(root).map_err(failed("open", root))?;
-        let lock = Flock::lock(folder, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
-            DataplaneError::PinsBusy { path: root.to_owned(), source: errno }
-        })?;
-        let pins = Self { root: root.to_owned(), staged: false, _lock: lock };
+        let pins = Self { root: root.to_owned(), staged: false, lock: lock(root)? };
         pins.tidy()?;
         Ok(pins)
     }
@@ -64,6 +60,25 @@ impl Pins {
         }
         remove(&new)?;
         remove(&old)
+    }
+
+    /// Makes folders again that are gone; how many. Whoever removes the agent's own has ended its
+    /// claim to it, which is taken anew.
+    pub(super) fn mend(&mut self) -> Result<usize, DataplaneError> {
+        let mut count = 0;
+        let (root, maps) = (self.root.clone(), self.maps());
+        let folders =
+            [&root, &root.join("links"), &root.join("programs"), &maps, &maps.join(VERSION)];
+        for folder in folders {
+            if !folder.exists() {
+                make(folder)?;
+                count += 1;
+                if *folder == root {
+                    self.lock = lock(&root)?;
+                }
+            }
+        }
+        Ok(count)
     }
 
     /// The folder of the maps in use.
@@ -123,6 +138,13 @@ impl Pins {
         let number = |name: &String| name.strip_prefix("allow_")?.parse().ok();
         Ok(names(folder)?.iter().filter_map(number).collect())
     }
+}
+
+/// Claims the folder.
+fn lock(root: &Path) -> Result<Flock<File>, DataplaneError> {
+    let folder = File::open(root).map_err(failed("open", root))?;
+    Flock::lock(folder, FlockArg::LockExclusiveNonblock)
+        .map_err(|(_, source)| DataplaneError::PinsBusy { path: root.to_owned(), source })
 }
 
 /// Where an allow map is pinned.

@@ -5,22 +5,25 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnetwork::IpNetwork;
 use policy_common::{
     address::{Address, MAPPED_BITS},
-    endpoint::{Endpoint, OWN_NODE},
+    endpoint::OWN_NODE,
 };
 use policy_core::{
     desired::{Frontend, NodeKind},
     model::Protocol,
-    plan::Step,
+    plan::{Actual, Step},
 };
 
-use super::{error::DataplaneError, key, maps::Maps};
+use super::{error::DataplaneError, key, maps::Maps, named::Hash};
 
 /// Everything but contents and endpoints, which are more than their entries.
 pub(super) fn tables(maps: &Maps) -> Result<Vec<Step>, DataplaneError> {
     let mut steps = Vec::new();
     let chunks = maps.port_chunks.entries()?.into_iter();
+    // A value that repeats another key says nothing to the classifiers.
+    let chunks = chunks.filter(|(key, chunk)| *key == chunk.key);
     steps.extend(chunks.map(|(_, chunk)| Step::PutPortChunk(chunk)));
     let identities = maps.identities.entries()?.into_iter();
+    let identities = identities.filter(|(address, value)| *address == value.address);
     steps.extend(identities.map(|(address, value)| Step::PutIdentity {
         address: canonical(address),
         identity: value.identity,
@@ -35,7 +38,7 @@ pub(super) fn tables(maps: &Maps) -> Result<Vec<Step>, DataplaneError> {
             steps.push(Step::PutBlock { block, identity });
         }
     }
-    for (key, value) in maps.frontends.entries()? {
+    for (key, value) in maps.frontends.entries()?.into_iter().filter(|(key, it)| *key == it.key) {
         let known = Protocol::ALL.into_iter().find(|known| known.number() == key.protocol);
         if let Some(protocol) = known {
             let (address, port) = (canonical(key.address), u16::from_be_bytes(key.port));
@@ -51,9 +54,26 @@ pub(super) fn tables(maps: &Maps) -> Result<Vec<Step>, DataplaneError> {
     Ok(steps)
 }
 
-/// Every endpoint.
-pub(super) fn endpoints(maps: &Maps) -> Result<Vec<Endpoint>, DataplaneError> {
-    Ok(maps.endpoints.entries()?.into_iter().map(|(_, endpoint)| endpoint).collect())
+/// Every endpoint; a value under another's key is none.
+pub(super) fn endpoints(maps: &Maps) -> Result<Vec<Step>, DataplaneError> {
+    let endpoints = maps.endpoints.entries()?.into_iter();
+    let endpoints = endpoints.filter(|(ifindex, endpoint)| *ifindex == endpoint.ifindex);
+    Ok(endpoints.map(|(_, endpoint)| Step::PutEndpoint(endpoint)).collect())
+}
+
+/// Places of `allow` that are taken, as if each held what was written.
+pub(super) fn places(
+    allow: &Hash<u32, u32>,
+    written: &Actual,
+) -> Result<Vec<Step>, DataplaneError> {
+    let mut steps = Vec::new();
+    for content in 1..allow.capacity {
+        if allow.get(&content)?.is_some() {
+            let entries = written.content(content).unwrap_or_default().to_vec();
+            steps.push(Step::PutContent { content, entries });
+        }
+    }
+    Ok(steps)
 }
 
 fn canonical(address: Address) -> IpAddr {

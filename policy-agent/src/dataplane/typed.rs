@@ -4,10 +4,14 @@
 //! they hold.
 
 use std::{
-    ffi::CStr,
+    ffi::CString,
     io,
     mem::{self, offset_of},
-    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+    os::{
+        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
 };
 
 use aya_obj::generated::{BPF_F_NO_PREALLOC, bpf_attr, bpf_cmd, bpf_map_type::BPF_MAP_TYPE_HASH};
@@ -84,13 +88,30 @@ impl ContentTypes {
 /// # Errors
 ///
 /// What the kernel says of it (`BPF_OBJ_GET`).
-pub(super) fn open_pin(path: &CStr) -> io::Result<OwnedFd> {
+pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: zero is a value of every field of this union of plain structs.
     let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
     // SAFETY: `BPF_OBJ_GET` reads this member, which is plain.
     let request = unsafe { &mut attr.__bindgen_anon_4 };
     request.pathname = path.as_ptr() as u64;
     bpf(bpf_cmd::BPF_OBJ_GET, &mut attr)
+}
+
+/// Pins an object under a path.
+///
+/// # Errors
+///
+/// What the kernel says of it (`BPF_OBJ_PIN`).
+pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: zero is a value of every field of this union of plain structs.
+    let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
+    // SAFETY: `BPF_OBJ_PIN` reads this member, which is plain.
+    let request = unsafe { &mut attr.__bindgen_anon_4 };
+    request.pathname = path.as_ptr() as u64;
+    request.bpf_fd = object.as_raw_fd().cast_unsigned();
+    call(bpf_cmd::BPF_OBJ_PIN, &mut attr).map(drop)
 }
 
 /// Puts maps in places of an array of maps; after the last the kernel waits, once, until no program

@@ -2,6 +2,7 @@
 
 mod adoption;
 mod cni;
+mod drift;
 mod flap;
 mod flood;
 mod flow_log;

@@ -8,6 +8,7 @@ mod kernel;
 mod large;
 mod oracle;
 mod planned;
+mod repaired;
 
 use std::env;
 

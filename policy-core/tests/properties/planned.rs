@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// One interface for each address that a pod may have.
-fn interfaces() -> Interfaces {
+pub(crate) fn interfaces() -> Interfaces {
     let interface = |index: usize| {
         let last = index + 1;
         let ifindex = 100 + u32::try_from(index).expect("few pods");

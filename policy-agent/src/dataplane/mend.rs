@@ -1,0 +1,159 @@
+//! What hangs on interfaces, and what is pinned, read back and put right (S50).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    os::fd::AsFd as _,
+};
+
+use policy_common::endpoint::Endpoint;
+use policy_core::plan::Actual;
+
+use super::{
+    Dataplane,
+    adopt::contents,
+    attach::{Attachment, CLASSIFIERS},
+    content,
+    error::DataplaneError,
+    pins::Pins,
+    read, typed,
+};
+
+/// What drifts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Drifted {
+    /// A classifier on an interface.
+    Attachment,
+    /// An entry of a map.
+    Entry,
+    /// A pin, or a folder of them.
+    Pin,
+}
+
+impl fmt::Display for Drifted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Drifted {
+    /// Its name, for metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Attachment => "attachment",
+            Self::Entry => "entry",
+            Self::Pin => "pin",
+        }
+    }
+}
+
+/// What was put right, and how often.
+pub type Drift = BTreeMap<Drifted, usize>;
+
+impl Dataplane {
+    /// Puts back pins, classifiers, slots and epochs of these endpoints, where they are not as they
+    /// were written.
+    ///
+    /// Without pins, what hangs on interfaces cannot be read back.
+    ///
+    /// # Errors
+    ///
+    /// The first failure; what was put right before it stays so.
+    pub fn mend(&mut self, endpoints: &BTreeMap<u32, Endpoint>) -> Result<Drift, DataplaneError> {
+        let mut drift = Drift::new();
+        if let Some(count) = self.mend_pins()? {
+            drift.insert(Drifted::Pin, count);
+        }
+        let attachments = self.mend_attachments(endpoints)?;
+        if attachments > 0 {
+            drift.insert(Drifted::Attachment, attachments);
+        }
+        let mut entries = 0;
+        if !self.maps.are_parted()? {
+            self.maps.part_families()?;
+            entries += 1;
+        }
+        for endpoint in endpoints.values() {
+            if self.maps.slots.get(endpoint.slot)? != endpoint.ifindex {
+                self.maps.slots.set(endpoint.slot, &endpoint.ifindex)?;
+                entries += 1;
+            }
+            if endpoint.ingress | endpoint.egress != 0 && self.epoch(endpoint.ifindex)? == 0 {
+                self.bump_epoch(endpoint.ifindex)?;
+                entries += 1;
+            }
+        }
+        if entries > 0 {
+            drift.insert(Drifted::Entry, entries);
+        }
+        Ok(drift)
+    }
+
+    /// What the maps hold now.
+    ///
+    /// Without pins, an allow map in its place counts as `written`: it cannot be opened.
+    ///
+    /// # Errors
+    ///
+    /// When a map cannot be read.
+    pub fn found(&self, written: &Actual) -> Result<Actual, DataplaneError> {
+        let mut found = Actual::default();
+        let mut steps = read::tables(&self.maps)?;
+        steps.extend(read::endpoints(&self.maps)?);
+        match self.pins.as_ref().map(Pins::maps) {
+            Some(folder) => steps.extend(contents(&self.maps.allow, &folder)?),
+            None => steps.extend(read::places(&self.maps.allow, written)?),
+        }
+        for step in &steps {
+            found.apply(step);
+        }
+        Ok(found)
+    }
+
+    /// Puts back folders and pins; how many, if any.
+    fn mend_pins(&mut self) -> Result<Option<usize>, DataplaneError> {
+        let Some(pins) = &mut self.pins else { return Ok(None) };
+        let mut count = pins.mend()?;
+        let folder = pins.maps();
+        for (name, map) in &self.pinned {
+            let path = folder.join(name);
+            if !path.exists() {
+                let pinned = typed::pin(map.as_fd(), &path);
+                pinned.map_err(|source| DataplaneError::Pins { act: "pin", path, source })?;
+                count += 1;
+            }
+        }
+        if !content::pattern(&folder).exists() {
+            content::pin_pattern(&self.content_types, &folder)?;
+            count += 1;
+        }
+        if CLASSIFIERS.iter().any(|classifier| !pins.program(classifier).exists()) {
+            self.classifiers.pin(pins)?;
+            count += 1;
+        }
+        Ok((count > 0).then_some(count))
+    }
+
+    /// Puts classifiers back on interfaces; how many.
+    fn mend_attachments(
+        &mut self,
+        endpoints: &BTreeMap<u32, Endpoint>,
+    ) -> Result<usize, DataplaneError> {
+        let Some(pins) = self.pins.as_ref().filter(|_| self.classifiers.has_links()) else {
+            return Ok(0);
+        };
+        let mut count = 0;
+        let all: BTreeSet<u32> = self.attachments.keys().chain(endpoints.keys()).copied().collect();
+        for ifindex in all {
+            let attachment = self.attachments.entry(ifindex).or_insert_with(Attachment::empty);
+            match self.classifiers.mend(ifindex, attachment, pins) {
+                Ok(mended) => count += mended,
+                // The next look at the interfaces tells.
+                Err(DataplaneError::InterfaceMissing { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(count)
+    }
+}
