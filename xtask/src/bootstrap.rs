@@ -1,6 +1,7 @@
 //! `cargo xtask bootstrap`: installs what the machine lacks.
 
 pub(crate) mod compiler;
+pub(crate) mod go;
 pub(crate) mod packages;
 pub(crate) mod tools;
 
@@ -44,6 +45,8 @@ pub(crate) fn run(purpose: Purpose) -> Result<Compiler> {
     if purpose >= Purpose::Test {
         tools::CARGO_DENY.ensure()?;
         tools::TYPOS.ensure()?;
+        go::HELM.ensure()?;
+        go::KUSTOMIZE.ensure()?;
     }
     Ok(compiler)
 }

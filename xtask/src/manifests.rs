@@ -1,10 +1,14 @@
 //! `cargo xtask manifests`: renders `manifests/install.yaml` from the kustomize base.
 
+mod chart;
+
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::command::workspace;
+
+pub(crate) use chart::check as check_chart;
 
 /// Files of the base, in the order in which an API server wants them.
 const BASE: [&str; 3] = ["namespace.yaml", "rbac.yaml", "daemonset.yaml"];

@@ -27,6 +27,7 @@ pub(crate) fn run_all(fast: bool) -> Result<()> {
     if !fast {
         step("spelling", || run(command(tools::TYPOS.ensure()?).args(["--config", "typos.toml"])))?;
         step("licences and sources", deny)?;
+        step("chart and overlays", manifests::check_chart)?;
     }
     if !fast {
         step("another eBPF object", || bpf::build_other(compiler))?;

@@ -2,23 +2,17 @@
 //!
 //! Everything lies in the cache, under a name that tells what it was made of.
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::bootstrap::packages::{self, find};
-use crate::bootstrap::tools;
+use crate::bootstrap::{go::go, tools};
 use crate::command::{answer, command, quietly, workspace};
 use crate::image::digest;
 
 const LIMIT: Duration = Duration::from_mins(40);
-
-/// Older ones cannot fetch the version that `go.mod` asks for.
-const OLDEST_GO: u32 = 21;
 
 /// What the upstream suite brings: its tests, and the server that it runs in pods.
 pub(crate) struct Suite {
@@ -90,51 +84,9 @@ fn ensure(built: &Path, what: &str, verb: &[&str], package: &str) -> Result<()> 
     fs::rename(&partial, built).with_context(|| format!("cannot write {}", built.display()))
 }
 
-fn go() -> Result<Command> {
-    let known =
-        || find("go").or_else(|| Some("/usr/local/go/bin/go".into())).filter(|go| go.exists());
-    if known().is_none() {
-        packages::install(&["golang-go"])?;
-    }
-    let go = known().context("golang-go brought no go")?;
-    let version = answer(command(&go).arg("version")).unwrap_or_default();
-    if minor(&version).is_none_or(|minor| minor < OLDEST_GO) {
-        bail!("Go 1.{OLDEST_GO} or newer is needed to compile Kubernetes; here is `{version}`");
-    }
-    let mut command = command(go);
-    // Debian's may not fetch the version that is asked for.
-    if env::var_os("GOTOOLCHAIN").is_none() {
-        command.env("GOTOOLCHAIN", "auto");
-    }
-    Ok(command)
-}
-
-/// The minor version in `go version go1.26.8 linux/amd64`.
-fn minor(version: &str) -> Option<u32> {
-    version
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix("go1."))?
-        .split('.')
-        .next()?
-        .parse()
-        .ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{minor, version};
-
-    #[test]
-    fn the_version_of_go_is_read() {
-        let cases = [
-            ("go version go1.26.8 linux/amd64", Some(26)),
-            ("go version go1.19 linux/amd64", Some(19)),
-            ("", None),
-        ];
-        for (text, want) in cases {
-            assert_eq!(minor(text), want, "{text}");
-        }
-    }
+    use super::version;
 
     #[test]
     fn the_version_of_kubernetes_is_that_of_its_module() -> anyhow::Result<()> {

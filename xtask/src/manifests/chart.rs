@@ -1,0 +1,111 @@
+//! The chart and the overlays: two ways to the same objects.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::bootstrap::go::{HELM, KUSTOMIZE};
+use crate::command::{command, workspace};
+
+const CHART: &str = "manifests/helm/policy-agent";
+
+/// A folder for kustomize, and the values that give the chart the same objects.
+const SAME: [(&str, &[&str]); 4] = [
+    ("base", &[]),
+    ("overlays/cni", &["cni.install=true"]),
+    ("overlays/kind", &["cni.install=true", "image.pullPolicy=Never"]),
+    ("overlays/minikube", &["cni.install=true", "image.pullPolicy=Never"]),
+];
+
+/// Values that the schema must refuse.
+const REFUSED: [&str; 6] = [
+    "unknownEndpoints=maybe",
+    "cni.instal=true",
+    "cni.fail=ajar",
+    "pinDir=/tmp/pins",
+    "listen.port=0",
+    "image.repository=",
+];
+
+/// An object: kind, namespace, name.
+type Objects = BTreeMap<(String, String, String), Value>;
+
+/// Fails where the chart and the overlays differ, or the chart takes values that mean nothing.
+pub(crate) fn check() -> Result<()> {
+    let install = std::fs::read_to_string(workspace().join("manifests/install.yaml"))?;
+    let install = objects(&install).context("install.yaml")?;
+    for (folder, values) in SAME {
+        let of_kustomize = kustomized(folder).with_context(|| format!("manifests/{folder}"))?;
+        let of_helm = templated(values).with_context(|| format!("the chart with {values:?}"))?;
+        differ(&of_kustomize, &of_helm)
+            .with_context(|| format!("manifests/{folder} and the chart with {values:?} differ"))?;
+        if values.is_empty() {
+            differ(&of_kustomize, &install).context("manifests/base and install.yaml differ")?;
+        }
+    }
+    for value in REFUSED {
+        ensure!(templated(&[value]).is_err(), "the chart's schema takes {value}");
+    }
+    Ok(())
+}
+
+fn kustomized(folder: &str) -> Result<Objects> {
+    let folder = workspace().join("manifests").join(folder);
+    objects(&answer(command(KUSTOMIZE.ensure()?).arg("build").arg(folder))?)
+}
+
+fn templated(values: &[&str]) -> Result<Objects> {
+    let mut helm = command(HELM.ensure()?);
+    helm.args(["template", "policy-agent"]).arg(workspace().join(CHART));
+    helm.args(values.iter().flat_map(|value| ["--set", value]));
+    objects(&answer(&mut helm)?)
+}
+
+/// What a program says where it ends well.
+fn answer(program: &mut Command) -> Result<String> {
+    let output = program.output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn objects(text: &str) -> Result<Objects> {
+    let parsed = serde_saphyr::from_multiple::<Value>(text)?;
+    let parsed = parsed.into_iter().filter(|object| !object.is_null());
+    let named = parsed.map(|object| {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let about = &object["metadata"];
+        ((text(&object["kind"]), text(&about["namespace"]), text(&about["name"])), object)
+    });
+    Ok(named.collect())
+}
+
+/// Fails with the first object that is not the same, or only on one side.
+fn differ(one: &Objects, other: &Objects) -> Result<()> {
+    for name in one.keys().chain(other.keys()) {
+        let (one, other) = (one.get(name), other.get(name));
+        let shown = |object: Option<&Value>| object.map_or_else(String::new, Value::to_string);
+        ensure!(one == other, "{name:?}:\n{}\n{}", shown(one), shown(other));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{differ, objects};
+
+    #[test]
+    fn objects_are_the_same_whatever_their_order_and_form() -> anyhow::Result<()> {
+        let text =
+            "{kind: A, metadata: {name: a}, x: [1, 2]}\n---\n{kind: B, metadata: {name: b}}\n";
+        let same =
+            "kind: B\nmetadata:\n  name: b\n---\n---\nx: [1, 2]\nkind: A\nmetadata: {name: a}\n";
+        differ(&objects(text)?, &objects(same)?)?;
+        for other in [&same.replace("[1, 2]", "[2, 1]"), "kind: B\nmetadata: {name: b}\n"] {
+            assert!(differ(&objects(text)?, &objects(other)?).is_err(), "{other}");
+            assert!(differ(&objects(other)?, &objects(text)?).is_err(), "{other}");
+        }
+        Ok(())
+    }
+}
