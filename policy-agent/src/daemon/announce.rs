@@ -5,26 +5,14 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{
-    Client,
-    runtime::events::{Event, EventType, Recorder, Reporter},
-};
 use policy_core::{desired::Desired, fault::Fault, model::ObjectName};
-use tokio::{
-    sync::mpsc::{self, Sender},
-    time::Instant,
+use tokio::{sync::mpsc::Sender, time::Instant};
+
+use crate::{
+    node::{HeldBack, Node, Reconciled},
+    source::kubernetes::{Announcement, Client, announce},
 };
 
-use super::report;
-use crate::node::{HeldBack, Node, Reconciled};
-
-/// `reportingController` of the Events.
-const CONTROLLER: &str = "policy-agent";
-/// Events that wait for the API server; what finds no room is told with a later look.
-const QUEUE: usize = 64;
-/// Longest `note` that the API server takes, in bytes.
-const NOTE: usize = 1024;
 /// How long a pod may be without an interface before that is worth an Event.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -37,17 +25,6 @@ pub(super) struct Announcer {
     lonely: BTreeMap<ObjectName, Instant>,
 }
 
-/// An Event before it is one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Announcement {
-    api_version: &'static str,
-    kind: &'static str,
-    object: ObjectName,
-    uid: Option<String>,
-    reason: &'static str,
-    note: String,
-}
-
 impl Announcer {
     /// Tells the API server of a client; without one, nobody.
     ///
@@ -55,20 +32,7 @@ impl Announcer {
     ///
     /// Outside of a tokio runtime.
     pub(super) fn new(client: Option<&Client>, node: &str) -> Self {
-        let queue = client.map(|client| {
-            let (queue, mut inbox) = mpsc::channel::<Announcement>(QUEUE);
-            let (controller, instance) = (CONTROLLER.to_owned(), Some(node.to_owned()));
-            let recorder = Recorder::new(client.clone(), Reporter { controller, instance });
-            tokio::spawn(async move {
-                while let Some(announcement) = inbox.recv().await {
-                    let (event, object) = announcement.event();
-                    if let Err(error) = recorder.publish(&event, &object).await {
-                        report::no_event(&error);
-                    }
-                }
-            });
-            queue
-        });
+        let queue = client.map(|client| announce(client, node));
         Self { queue, told: BTreeSet::new(), lonely: BTreeMap::new() }
     }
 
@@ -147,28 +111,4 @@ fn of_faults(faults: &[Fault], desired: &Desired) -> BTreeSet<Announcement> {
             Some(Announcement { api_version, kind, object, uid, reason, note })
         })
         .collect()
-}
-
-impl Announcement {
-    /// The Event, and the object that it is about.
-    fn event(self) -> (Event, ObjectReference) {
-        let Self { api_version, kind, object, uid, reason, mut note } = self;
-        note.truncate(note.floor_char_boundary(NOTE));
-        let event = Event {
-            type_: EventType::Warning,
-            reason: reason.to_owned(),
-            note: Some(note),
-            action: "Enforce".to_owned(),
-            secondary: None,
-        };
-        let object = ObjectReference {
-            api_version: Some(api_version.to_owned()),
-            kind: Some(kind.to_owned()),
-            namespace: Some(object.namespace).filter(|namespace| !namespace.is_empty()),
-            name: Some(object.name),
-            uid,
-            ..ObjectReference::default()
-        };
-        (event, object)
-    }
 }

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use kube::Client;
 use policy_manifest::Manifests;
 use tokio::sync::mpsc::Receiver;
 
 use super::Origin;
 use crate::source::{
     files::{self, FilesError},
-    kubernetes::{self, Event, Kind, KubernetesError},
+    kubernetes::{self, Client, Event, Kind, KubernetesError},
 };
 
 /// An open source.

@@ -100,11 +100,6 @@ pub(super) fn failed(error: &NodeError, wait: Duration) {
     error!("{}; tried again in {wait:.1?}", chain(error));
 }
 
-/// An Event that the API server does not take.
-pub(super) fn no_event(error: &dyn Error) {
-    debug!("no Event: {}", chain(error));
-}
-
 /// What was not as it should be, and is again.
 pub(super) fn drift(drift: &Drift) {
     for (drifted, count) in drift {

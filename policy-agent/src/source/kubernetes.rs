@@ -3,13 +3,15 @@
 //! Nothing is complete before each watch has given its first list; what has changed while a watch
 //! was broken comes with the list that it begins again with.
 
+mod events;
 mod kind;
 mod watch;
 
 use std::{collections::BTreeSet, path::PathBuf};
 
+pub use kube::Client;
 use kube::{
-    Client, Config,
+    Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use policy_core::{compile::Change, model::ObjectName};
@@ -17,6 +19,7 @@ use policy_manifest::ManifestError;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+pub use events::{Announcement, announce};
 pub use kind::Kind;
 pub use watch::WatchError;
 
