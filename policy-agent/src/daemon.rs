@@ -22,7 +22,7 @@ use crate::{
     dataplane::DataplaneError,
     flow_log::{Attribution, FlowLog, FlowLogError, Locals, Target},
     http::{self, Question},
-    net::{Changes, NetError},
+    net::{Changes, NetError, enforcers},
     node::{Node, NodeConfig, NodeError, Reconciled},
     source::kubernetes::{Access, Event, KubernetesError, WatchError},
 };
@@ -131,11 +131,14 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
         }
         None => None,
     };
+    let bpffs = config.node.pins.as_ref().and_then(|pins| Some(pins.parent()?.to_owned()));
     let mut node = Node::start(config.node)?;
     let drops = node.dataplane().drops();
     let mut drops = drops.map_err(|source| DaemonError::Drops(Box::new(source)))?;
     let announcer = Announcer::new(input.client(), node.name());
     let mut daemon = Daemon::new(node, log, announcer, config.verify_interval);
+    daemon.bpffs = bpffs;
+    daemon.look_around().await;
     let mut runtime = Inbox::open(config.cni)?;
     loop {
         // What ends and what enforces goes before what only tells.
@@ -143,7 +146,7 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
             biased;
             () = &mut stop => return Ok(()),
             () = sleep_until(daemon.due), if daemon.known.is_complete() => daemon.enforce().await,
-            () = sleep_until(daemon.verify.next), if daemon.verifies() => daemon.verify(),
+            () = sleep_until(daemon.verify.next), if daemon.verifies() => daemon.verify().await,
             told = input.next() => daemon.take(told.ok_or(DaemonError::Source)?),
             changed = network.next() => {
                 daemon.born.extend(changed?.into_iter().map(|ifindex| (ifindex, Instant::now())));
@@ -188,6 +191,8 @@ struct Daemon {
     metrics: Metrics,
     waiting: Waiting,
     verify: Verify,
+    /// Where others may have pinned their programs.
+    bpffs: Option<PathBuf>,
     /// Whether what is known is enforced.
     is_enforced: bool,
 }
@@ -218,6 +223,7 @@ impl Daemon {
             metrics,
             waiting,
             verify,
+            bpffs: None,
             is_enforced,
         }
     }
@@ -322,7 +328,13 @@ impl Daemon {
         self.is_enforced && !self.verify.interval.is_zero()
     }
 
-    fn verify(&mut self) {
+    /// Names others that enforce policies here.
+    async fn look_around(&mut self) {
+        self.reporter.enforcers(enforcers(self.bpffs.as_deref()).await);
+    }
+
+    async fn verify(&mut self) {
+        self.look_around().await;
         match self.node.verify() {
             Ok(drift) => {
                 report::drift(&drift);

@@ -7,6 +7,7 @@ mod address;
 pub mod build;
 mod connections;
 mod dump;
+mod enforcers;
 mod link;
 mod watch;
 
@@ -24,6 +25,7 @@ use tokio::task::JoinHandle;
 use link::{Link, Peer};
 
 pub use connections::{Tracked, tracked};
+pub use enforcers::{Enforcer, enforcers};
 pub use watch::Changes;
 
 /// How often a link that hides its peer is asked again.

@@ -118,7 +118,7 @@ Needs root; what is compiled from Go modules is kept in ~/.cache/policy-xtask.")
   cargo xtask e2e netpol --proxy iptables"
     )]
     E2e(e2e::Verb),
-    /// Render manifests/install.yaml from manifests/base
+    /// Render manifests/install.yaml from manifests/base, and hold the chart and the overlays against it
     Manifests,
     /// Check the conventions that the compiler and clippy do not
     Tidy,
@@ -154,7 +154,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Image => image::build(image::Build::Release).map(drop),
         Verb::Cluster { name, verb } => cluster::run(&name, verb),
         Verb::E2e(verb) => e2e::run(verb),
-        Verb::Manifests => manifests::write(),
+        Verb::Manifests => manifests::write().and_then(|()| manifests::check_chart()),
         Verb::Tidy => tidy::run(),
     }
 }

@@ -11,6 +11,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     dataplane::{Drift, DropsError},
+    net::{Enforcer, NetError},
     node::{HeldBack, NodeError, Reconciled},
     source::{
         files::FilesError,
@@ -21,6 +22,7 @@ use crate::{
 /// Remembers what was told.
 #[derive(Debug, Default)]
 pub(super) struct Reporter {
+    enforcers: Vec<Enforcer>,
     faults: Vec<Fault>,
     waiting: Vec<ObjectName>,
     interfaces: Vec<String>,
@@ -57,6 +59,22 @@ impl Reporter {
         }
         self.interfaces = interfaces;
         steps > 0
+    }
+}
+
+impl Reporter {
+    /// Who else enforces policies here; each is told once, and again when it was gone.
+    pub(super) fn enforcers(&mut self, found: Result<Vec<Enforcer>, NetError>) {
+        match found {
+            Ok(found) => {
+                for new in found.iter().filter(|new| !self.enforcers.contains(new)) {
+                    warn!("another enforcer is at work, and what it drops is not counted: {new}");
+                }
+                self.enforcers = found;
+            }
+            // A kernel without nftables has no chains.
+            Err(error) => debug!("cannot look for other enforcers: {}", chain(&error)),
+        }
     }
 }
 

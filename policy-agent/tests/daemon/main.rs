@@ -3,6 +3,7 @@
 mod adoption;
 mod cni;
 mod drift;
+mod enforcers;
 mod flap;
 mod flood;
 mod flow_log;
