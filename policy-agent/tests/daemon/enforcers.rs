@@ -11,32 +11,33 @@ use crate::{
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Rules as the enforcer leaves them, and what the agent calls it.
+/// A table and its chains as the enforcer names them, and what the agent calls it.
 #[rustfmt::skip]
-const TRACES: [(&str, &str); 5] = [
-    ("table inet kindnet-network-policies { chain postrouting { type filter hook postrouting priority 95; } }", "kindnet (table kindnet-network-policies"),
-    ("table ip filter { chain KUBE-NWPLCY-AAAA { } chain KUBE-POD-FW-BBBB { } }",                               "kube-router, as in k3s (chain KUBE-"),
-    ("table ip filter { chain cali-FORWARD { } chain cali-tw-cali1 { } }",                                     "Calico (chain cali-"),
-    ("table ip mangle { chain CILIUM_PRE_mangle { } }",                                                        "Cilium (chain CILIUM_PRE_mangle"),
-    ("table inet calico { chain filter-FORWARD { } }",                                                         "Calico (table calico"),
+const TRACES: [(&str, &[&str], &str); 5] = [
+    ("inet kindnet-network-policies", &["postrouting"],                            "kindnet (table kindnet-network-policies"),
+    ("ip filter",                     &["KUBE-NWPLCY-AAAA", "KUBE-POD-FW-BBBB"],   "kube-router, as in k3s (chain KUBE-"),
+    ("ip filter",                     &["cali-FORWARD", "cali-tw-cali1"],          "Calico (chain cali-"),
+    ("ip mangle",                     &["CILIUM_PRE_mangle"],                      "Cilium (chain CILIUM_PRE_mangle"),
+    ("inet calico",                   &["filter-FORWARD"],                         "Calico (table calico"),
 ];
 
-fn nft(machine: &Machine, ruleset: &str) -> Result<()> {
-    let file = machine.manifests().join("../rules.nft");
-    fs::write(&file, ruleset)?;
-    let output = machine.inside(|| Ok(Command::new("nft").arg("-f").arg(&file).output()?))?;
+/// Makes a table with its chains, by nft(8).
+fn make(machine: &Machine, table: &str, chains: &[&str]) -> Result<()> {
+    let chains = chains.iter().map(|chain| format!("add chain {table} {chain}\n"));
+    let ruleset = format!("add table {table}\n{}", chains.collect::<String>());
+    let output = machine.inside(|| Ok(Command::new("nft").arg(&ruleset).output()?))?;
     ensure!(output.status.success(), "nft: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
 
 #[test]
 fn another_enforcer_is_named() -> Result<()> {
-    for (ruleset, name) in TRACES {
+    for (table, chains, name) in TRACES {
         let machine = Machine::new()?;
         machine.plug()?;
         machine.write("pod.yaml", POD)?;
         machine.write("policy.yaml", DENY)?;
-        nft(&machine, ruleset)?;
+        make(&machine, table, chains)?;
         let _agent = machine.agent(&[])?;
         until(name, LIMIT, || {
             let said = machine.said("stderr");
@@ -52,11 +53,8 @@ fn one_that_comes_later_is_named_once_and_kube_proxy_is_none() -> Result<()> {
     machine.plug()?;
     machine.write("pod.yaml", POD)?;
     machine.write("policy.yaml", DENY)?;
-    nft(
-        &machine,
-        "table ip kube-proxy { chain filter-forward { } chain services { } }\n\
-        table ip filter { chain KUBE-FORWARD { } chain KUBE-SERVICES { } chain FLANNEL-FWD { } }",
-    )?;
+    make(&machine, "ip kube-proxy", &["filter-forward", "services"])?;
+    make(&machine, "ip filter", &["KUBE-FORWARD", "KUBE-SERVICES", "FLANNEL-FWD"])?;
     let _agent = machine.agent(&["--verify-interval", "1"])?;
     let named = || machine.said("stderr").matches("another enforcer is at work").count();
     until("it enforces", LIMIT, || Ok(machine.said("stderr").contains("enforced")))?;
