@@ -9,3 +9,4 @@ mod lint;
 mod manual;
 mod program;
 mod simulate;
+mod terminal;
