@@ -45,6 +45,20 @@ impl Kind {
         self == Self::ClusterPolicy
     }
 
+    /// Of which objects the API server tells: a pod that has finished is none to any policy (S7), and
+    /// counts as deleted when it leaves the selection.
+    pub(super) const fn fields(self) -> Option<&'static str> {
+        match self {
+            Self::Pod => Some("status.phase!=Succeeded,status.phase!=Failed"),
+            Self::Namespace
+            | Self::Policy
+            | Self::ClusterPolicy
+            | Self::Service
+            | Self::EndpointSlice
+            | Self::Node => None,
+        }
+    }
+
     pub(super) fn resource(self) -> ApiResource {
         let (group, version, kind, plural) = self.names();
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
