@@ -1,40 +1,52 @@
 //! `cargo xtask e2e`: what is enforced on a real cluster, seen from inside of its pods.
 
+mod agents;
+mod api;
 mod capabilities;
 pub(crate) mod examples;
 mod install;
 mod netpol;
+mod scale;
 mod soak;
 
 use anyhow::Result;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
-/// Which tests are run.
+/// What is run: the examples, where nothing else is said.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    examples: examples::Options,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+/// Other runs, each on a cluster of its own.
 #[derive(Subcommand)]
-pub(crate) enum Verb {
-    /// Run the examples as real pods and policies, first without the agent, then with it
-    #[command(after_help = "Examples:
-  cargo xtask e2e examples
-  cargo xtask e2e examples three-tier node-port --cni bridge
-  cargo xtask e2e examples --kubeconfig admin.conf    on kind: first load target/image.tar and target/pod-image.tar")]
-    Examples(examples::Options),
+enum Verb {
     /// Show that the agent needs every capability that its manifest gives it
     Capabilities,
-    /// Run the suite of upstream Kubernetes for network policies, on a cluster of its own
+    /// Run the suite of upstream Kubernetes for network policies
     Netpol(netpol::Options),
     /// Count packets that are lost or let through while agents, API server and pods come and go
     #[command(after_help = "Examples:
   cargo xtask e2e soak
   cargo xtask e2e soak --kills 20 --away 60 --churn 200 --only kills --only away --only churn")]
     Soak(soak::Options),
+    /// Measure what the agent holds, receives and spends for each pod of a cluster
+    #[command(after_help = "Example:
+  cargo xtask e2e scale --pods 20000")]
+    Scale(scale::Options),
 }
 
 /// Runs them.
-pub(crate) fn run(verb: Verb) -> Result<()> {
-    match verb {
-        Verb::Examples(options) => examples::run(&options),
-        Verb::Capabilities => capabilities::run(),
-        Verb::Netpol(options) => netpol::run(&options),
-        Verb::Soak(options) => soak::run(&options),
+pub(crate) fn run(run: Run) -> Result<()> {
+    match run.verb {
+        None => examples::run(&run.examples),
+        Some(Verb::Capabilities) => capabilities::run(),
+        Some(Verb::Netpol(options)) => netpol::run(&options),
+        Some(Verb::Soak(options)) => soak::run(&options),
+        Some(Verb::Scale(options)) => scale::run(&options),
     }
 }

@@ -110,14 +110,13 @@ Needs root; what is compiled from Go modules is kept in ~/.cache/policy-xtask.")
         #[command(subcommand)]
         verb: cluster::Verb,
     },
-    /// Test what is enforced on a real cluster, from inside of its pods
-    #[command(
-        subcommand,
-        after_help = "Examples:
-  cargo xtask e2e examples three-tier
-  cargo xtask e2e netpol --proxy iptables"
-    )]
-    E2e(e2e::Verb),
+    /// Run the examples as real pods and policies, first without the agent, then with it
+    #[command(after_help = "Examples:
+  cargo xtask e2e
+  cargo xtask e2e three-tier node-port --cni bridge
+  cargo xtask e2e --kubeconfig admin.conf      on kind: first load target/image.tar and target/pod-image.tar
+  cargo xtask e2e netpol --proxy iptables")]
+    E2e(e2e::Run),
     /// Render manifests/install.yaml from manifests/base, and hold the chart and the overlays against it
     Manifests,
     /// Check the conventions that the compiler and clippy do not
@@ -153,7 +152,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Bench { target } => bench::run(target),
         Verb::Image => image::build(image::Build::Release).map(drop),
         Verb::Cluster { name, verb } => cluster::run(&name, verb),
-        Verb::E2e(verb) => e2e::run(verb),
+        Verb::E2e(run) => e2e::run(run),
         Verb::Manifests => manifests::write().and_then(|()| manifests::check_chart()),
         Verb::Tidy => tidy::run(),
     }

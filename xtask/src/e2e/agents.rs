@@ -8,7 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use anyhow::{Context, Result};
 
 use crate::cluster::layout::Layout;
-use crate::cluster::process;
+use crate::cluster::{network, process};
+use crate::command::answer;
 
 /// What an agent holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,27 @@ pub(super) fn kill(layout: &Layout, node: &str) -> Result<bool> {
         process::end(pid);
     }
     Ok(found.is_some())
+}
+
+/// Clock ticks (`CLK_TCK`) that the agent of a node has spent, and bytes that its connections to
+/// the API server have received. Those that have ended are not counted.
+pub(super) fn spent(layout: &Layout, node: &str) -> Result<(u64, u64)> {
+    let pid = find(layout, node)?.with_context(|| format!("no agent on {node}"))?;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // utime and stime are fields 14 and 15; the second, a name in parentheses, may have blanks.
+    let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace());
+    let ticks = fields.context("not a process")?.skip(11).take(2).map(str::parse::<u64>);
+    let ticks = ticks.sum::<Result<u64, _>>()?;
+    let mut ss = network::inside(layout, node);
+    let sockets =
+        answer(ss.args(["ss", "--tcp", "--info", "--processes", "--no-header", "--oneline"]));
+    let sockets = sockets.context("ss tells nothing")?;
+    let own = format!("pid={pid},");
+    let received = sockets.lines().filter(|line| line.contains(&own)).filter_map(|line| {
+        let (_, rest) = line.split_once("bytes_received:")?;
+        rest.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Ok((ticks, received.sum()))
 }
 
 /// What the agent of a node holds.

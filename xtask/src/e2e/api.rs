@@ -7,10 +7,9 @@ use std::process::{Child, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
-use super::field::{NAMESPACE, policy};
 use crate::cluster::kubectl::Kubectl;
 use crate::cluster::until;
 
@@ -34,32 +33,21 @@ impl Api {
         Ok(api)
     }
 
-    /// Lets the pods that a selector takes, and nobody else, reach the pods that are watched.
-    pub(super) fn admit(&self, selector: &Value) -> Result<u128> {
-        let path = format!(
-            "/apis/networking.k8s.io/v1/namespaces/{NAMESPACE}/networkpolicies/watched\
-             ?fieldManager=soak&force=true"
-        );
-        self.patch(
-            &path,
-            "application/apply-patch+yaml",
-            &policy("watched", "watched", &json!([{"podSelector": selector}])),
-        )
+    /// Makes an object.
+    pub(super) fn create(&self, path: &str, object: &Value) -> Result<()> {
+        self.write("POST", path, "application/json", object).map(drop)
     }
 
-    /// Gives a pod the label `may`.
-    pub(super) fn label(&self, pod: &str, may: &str) -> Result<u128> {
-        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}");
-        let change = json!({"metadata": {"labels": {"may": may}}});
-        self.patch(&path, "application/merge-patch+json", &change)
+    /// Changes an object by a body of a kind; when that was sent, in nanoseconds since 1970.
+    pub(super) fn patch(&self, path: &str, kind: &str, body: &Value) -> Result<u128> {
+        self.write("PATCH", path, kind, body)
     }
 
-    /// Writes; when it was sent, in nanoseconds since 1970.
-    fn patch(&self, path: &str, kind: &str, body: &Value) -> Result<u128> {
+    fn write(&self, method: &str, path: &str, kind: &str, body: &Value) -> Result<u128> {
         let mut stream = UnixStream::connect(&self.socket).context("the proxy is gone")?;
         let (body, mut answer) = (body.to_string(), String::new());
         let head = format!(
-            "PATCH {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
              Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );

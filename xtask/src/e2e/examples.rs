@@ -1,4 +1,4 @@
-//! `cargo xtask e2e examples`: the examples as real pods and policies, first without the agent,
+//! `cargo xtask e2e`: the examples as real pods and policies, first without the agent,
 //! where nothing may be denied, then with it.
 
 mod drops;

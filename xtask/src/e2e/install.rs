@@ -14,7 +14,8 @@ use crate::image::{self, Build};
 /// Name of namespace, `DaemonSet` and label.
 pub(crate) const NAMESPACE: &str = "policy-system";
 
-const AGENT: &str = "policy-agent";
+/// Name of the `DaemonSet`.
+pub(super) const AGENT: &str = "policy-agent";
 /// What installs it.
 pub(super) const MANIFEST: &str = "manifests/install.yaml";
 const UNINSTALL: &str = "manifests/uninstall.yaml";

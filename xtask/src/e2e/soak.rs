@@ -1,8 +1,6 @@
 //! `cargo xtask e2e soak`: what happens to packets while the agent, the API server and pods come
 //! and go.
 
-mod agents;
-mod api;
 mod field;
 mod growth;
 mod latency;
@@ -16,7 +14,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::examples::{Target, on_own};
-use super::install;
+use super::{agents, install};
 use crate::cluster::control_plane;
 use crate::cluster::layout::Layout;
 use crate::cluster::{self, until};

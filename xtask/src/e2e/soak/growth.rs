@@ -2,12 +2,12 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::agents::{self, Held};
 use super::field::{NAMESPACE, pod, policy};
 use crate::cluster::kubectl::Kubectl;
 use crate::cluster::layout::Layout;
 use crate::cluster::{node, until};
 use crate::command::answer;
+use crate::e2e::agents::{self, Held};
 
 /// Pods that are there at once, on each node.
 const BATCH: u32 = 20;

@@ -9,10 +9,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::api::Api;
-use super::field::{Field, NAMESPACE, pod};
+use super::field::{Field, NAMESPACE, pod, policy};
+use crate::e2e::api::Api;
 use crate::image::POD;
 
 /// How long a change may take at all.
@@ -23,17 +23,17 @@ pub(super) fn measure(field: &Field<'_>, pods: u32, changes: u32) -> Result<()> 
     let address = place(field, pods)?;
     let api = Api::open(field.kubectl)?;
     let (everybody, nobody) = (json!({}), json!({"matchLabels": {"app": "nobody"}}));
-    api.admit(&everybody)?;
+    admit(&api, &everybody)?;
     let watch = Watch::start(field, &address)?;
     watch.expect(true)?;
     let mut of_policy = Vec::new();
     for number in 0..changes {
         let open = number % 2 == 1;
-        let start = api.admit(if open { &everybody } else { &nobody })?;
+        let start = admit(&api, if open { &everybody } else { &nobody })?;
         of_policy.push(watch.expect(open)?.saturating_sub(start));
     }
     tell("change of a policy", of_policy)?;
-    api.admit(&json!({"matchLabels": {"may": "yes"}}))?;
+    admit(&api, &json!({"matchLabels": {"may": "yes"}}))?;
     if changes.is_multiple_of(2) {
         // It was open last, and nobody has the label yet.
         watch.expect(false)?;
@@ -41,13 +41,31 @@ pub(super) fn measure(field: &Field<'_>, pods: u32, changes: u32) -> Result<()> 
     let mut of_label = Vec::new();
     for number in 0..changes {
         let open = number % 2 == 0;
-        let start = api.label("watcher", if open { "yes" } else { "no" })?;
+        let start = label(&api, "watcher", if open { "yes" } else { "no" })?;
         of_label.push(watch.expect(open)?.saturating_sub(start));
     }
     tell("change of a pod's label", of_label)?;
     let kinds = "app in (crowd,watched,watcher)";
     let gone = ["delete", "pods", "-n", NAMESPACE, "-l", kinds, "--grace-period=0", "--force"];
     field.kubectl.answer(&gone).map(drop)
+}
+
+/// Lets the pods that a selector takes, and nobody else, reach the pods that are watched; when that
+/// was written.
+fn admit(api: &Api, selector: &Value) -> Result<u128> {
+    let path = format!(
+        "/apis/networking.k8s.io/v1/namespaces/{NAMESPACE}/networkpolicies/watched\
+         ?fieldManager=soak&force=true"
+    );
+    let policy = policy("watched", "watched", &json!([{"podSelector": selector}]));
+    api.patch(&path, "application/apply-patch+yaml", &policy)
+}
+
+/// Gives a pod the label `may`; when that was written.
+fn label(api: &Api, pod: &str, may: &str) -> Result<u128> {
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}");
+    let change = json!({"metadata": {"labels": {"may": may}}});
+    api.patch(&path, "application/merge-patch+json", &change)
 }
 
 /// Makes the pods; the address of the one that is watched.
