@@ -18,11 +18,11 @@ pub(crate) fn pod_name() -> String {
     format!("docker.io/library/{POD_IMAGE}")
 }
 
-/// The one of the upstream suite.
-pub(crate) fn agnhost(layout: &Layout, suite: &Suite) -> Result<PathBuf> {
+/// The server of the upstream suite, under one of its names.
+pub(crate) fn agnhost(layout: &Layout, suite: &Suite, image: &str) -> Result<PathBuf> {
     let archive = layout.root.join("agnhost.tar");
     let programs = vec![suite.agnhost.clone()];
     let content = Content { programs, libraries: Vec::new(), arguments: &["pause"] };
-    image::write(&content, &suite.image, &archive)?;
+    image::write(&content, image, &archive)?;
     Ok(archive)
 }

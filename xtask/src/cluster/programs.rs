@@ -20,8 +20,8 @@ pub(crate) struct Suite {
     pub(crate) tests: PathBuf,
     /// The server.
     pub(crate) agnhost: PathBuf,
-    /// The image that the tests ask for.
-    pub(crate) image: String,
+    /// The images of it that the tests ask for, in each of its versions.
+    pub(crate) images: Vec<String>,
 }
 
 /// Every program of a cluster in one; built where the cache lacks it.
@@ -37,11 +37,11 @@ pub(crate) fn suite() -> Result<Suite> {
     let (tests, agnhost) = (folder.join("e2e.test"), folder.join("agnhost"));
     ensure(&agnhost, "agnhost", &["build"], "k8s.io/kubernetes/test/images/agnhost")?;
     ensure(&tests, "the upstream suite", &["test", "-c"], "k8s.io/kubernetes/test/e2e")?;
-    // The suite alone knows which version of its server it wants.
+    // The suite alone knows which version of its server each test wants.
     let images = answer(command(&tests).arg("--list-images")).context("no list of images")?;
-    let image = images.lines().find(|image| image.contains("/agnhost:"));
-    let image = image.context("the suite names no agnhost")?.to_owned();
-    Ok(Suite { tests, agnhost, image })
+    let images = images.lines().filter(|image| image.contains("/agnhost:"));
+    let images = images.map(str::to_owned).collect();
+    Ok(Suite { tests, agnhost, images })
 }
 
 /// The version of Kubernetes, without a `v`.

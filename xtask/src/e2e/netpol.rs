@@ -49,7 +49,9 @@ pub(super) fn run(options: &Options) -> Result<()> {
 }
 
 fn on(layout: &Layout, suite: &Suite, options: &Options) -> Result<()> {
-    cluster::load(layout, &images::agnhost(layout, suite)?)?;
+    for image in &suite.images {
+        cluster::load(layout, &images::agnhost(layout, suite, image)?)?;
+    }
     if !options.without_agent {
         install::load(layout, Build::Release)?;
         let took = install::agent(&Kubectl::local(layout)?)?;
@@ -60,7 +62,7 @@ fn on(layout: &Layout, suite: &Suite, options: &Options) -> Result<()> {
     tests.arg(&suite.tests).arg("--kubeconfig").arg(layout.kubeconfig("admin"));
     tests.args(["--provider", "skeleton", "--node-os-distro", "debian"]);
     tests.arg(format!("--ginkgo.focus={}", options.focus));
-    tests.arg(format!("--ginkgo.skip={SKIP}")).arg("--ginkgo.no-color");
+    tests.arg(format!("--ginkgo.skip={SKIP}")).args(["--ginkgo.no-color", "--ginkgo.v"]);
     let log = workspace().join("target").join(name(options)).with_extension("log");
     follow(&mut tests, &log)
 }
@@ -90,7 +92,7 @@ fn follow(tests: &mut Command, path: &Path) -> Result<()> {
     for line in BufReader::new(output).lines() {
         let line = line?;
         writeln!(log, "{line}")?;
-        let told = ["• [", "Ran ", "SUCCESS!", "FAIL!", "  [FAIL]", "Summarizing"];
+        let told = ["[sig-", "• [", "Ran ", "SUCCESS!", "FAIL!", "  [FAIL]", "Summarizing"];
         if told.iter().any(|start| line.starts_with(start)) {
             println!("{line}");
         }
