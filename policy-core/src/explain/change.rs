@@ -1,9 +1,10 @@
 //! The smallest change of a policy that lets a connection pass.
 
 mod tier;
+mod width;
 mod yaml;
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use ipnetwork::IpNetwork;
 
@@ -43,11 +44,14 @@ pub enum Addition {
 }
 
 impl Change {
-    /// What lets the connection pass at this side; `None` where it passes, or where no policy that
-    /// isolates the pod can be read.
+    /// The one addition that lets the connection pass at this side and opens least beside it: the
+    /// fewest pods, far ends and ports, and then the shortest.
+    ///
+    /// `None` where the connection passes, where no policy that isolates the pod can be read, and
+    /// where several pods have the far end's address, so that no peer means it.
     #[must_use]
     pub fn smallest(snapshot: &Snapshot, side: &Side) -> Option<Self> {
-        if side.allowed() {
+        if side.allowed() || is_shared(snapshot, side.remote) {
             return None;
         }
         if let Some(decider) = side.decider() {
@@ -66,19 +70,23 @@ impl Change {
             || side.candidates.iter().filter(|candidate| candidate.wrong_direction.is_none());
         // Where a list is absent the rule means everything, and would open more than was asked for.
         let listed = |hit: Option<&Option<usize>>| hit.is_some_and(Option::is_some);
-        if let Some(near) = in_force().find(|candidate| listed(candidate.peer.as_ref().ok())) {
-            return Some(new(&near.policy, Addition::Port(near.rule, port)));
-        }
-        if let Some(near) = in_force().find(|candidate| listed(candidate.port.as_ref().ok())) {
+        let of_peer = in_force().filter(|candidate| listed(candidate.peer.as_ref().ok()));
+        let ports = of_peer.map(|near| new(&near.policy, Addition::Port(near.rule, port.clone())));
+        let of_port = in_force().filter(|candidate| listed(candidate.port.as_ref().ok()));
+        let peers = of_port.map(|near| {
             let peer = peer(snapshot, &near.policy.namespace, side);
-            return Some(new(&near.policy, Addition::Peer(near.rule, peer)));
-        }
+            new(&near.policy, Addition::Peer(near.rule, peer))
+        });
         let readable = |name: &&ObjectName| {
             snapshot.policies.get(*name).is_some_and(|policy| policy.subject.is_some())
         };
-        let policy = side.isolating.iter().find(readable)?;
-        let peers = vec![peer(snapshot, &policy.namespace, side)];
-        Some(new(policy, Addition::Rule(Rule { peers, ports: vec![port] })))
+        let rules = side.isolating.iter().filter(readable).map(|policy| {
+            let peers = vec![peer(snapshot, &policy.namespace, side)];
+            new(policy, Addition::Rule(Rule { peers, ports: vec![port.clone()] }))
+        });
+        // Of those that open as much, the first.
+        let all = ports.chain(peers).chain(rules);
+        all.min_by_key(|change| width::opened(snapshot, change))
     }
 
     /// Makes it.
@@ -169,6 +177,12 @@ fn peer(snapshot: &Snapshot, own: &str, side: &Side) -> Peer {
     };
     let namespaces = (name.namespace != own).then(|| of_namespace(&name.namespace));
     Peer::Pods { namespaces, pods: selector(&pod.lasting_labels()) }
+}
+
+/// Whether several pods have an address: none of them is believed to be there (S8).
+fn is_shared(snapshot: &Snapshot, address: IpAddr) -> bool {
+    let pods = snapshot.pods.values().filter(|pod| pod.is_subject());
+    pods.filter(|pod| pod.addresses.contains(&address)).nth(1).is_some()
 }
 
 /// The pod at the far end.

@@ -76,7 +76,7 @@ pub(super) fn destination<'a>(
             let backends = target.backends.iter();
             backends.map(|&(backend, port)| (at(snapshot, backend), port)).collect()
         }
-        (None, Party::Service(_)) => return None,
+        // Nor is a Service anything but its address where it has no such port.
         (None, _) => vec![(at(snapshot, address), port)],
     };
     Some(Destination { address, port, frontend, backends })

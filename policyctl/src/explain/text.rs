@@ -75,6 +75,8 @@ fn side(out: &mut String, side: &SideAnswer, colour: bool) {
         let before = before.map(|index| format!(", before [{index}]")).unwrap_or_default();
         let _ = writeln!(out, "    to allow it, add to {add_to} of {kind} {policy}{before}:");
         let _ = writeln!(out, "      - {item}");
+    } else if side.verdict == "deny" {
+        let _ = writeln!(out, "    no single addition to these policies would allow it");
     }
 }
 

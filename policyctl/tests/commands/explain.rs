@@ -4,7 +4,7 @@ use std::io;
 
 use serde_json::Value;
 
-use crate::program::{answer, assert_answers, assert_code, policyctl, told};
+use crate::program::{answer, assert_answers, assert_code, policyctl, policyctl_on, told};
 
 fn explain(from: &str, to: &str, port: &str) -> std::process::Command {
     policyctl(&[
@@ -62,6 +62,34 @@ fn json_has_an_answer_per_family() -> io::Result<()> {
     assert_eq!(first["verdict"], "deny");
     assert_eq!(first["sides"][0]["change"]["add_to"], "spec.egress[0].ports");
     assert_eq!(first["sides"][0]["rules"][0]["failed"][0], "ports[0]: is for port 80");
+    Ok(())
+}
+
+#[test]
+fn a_service_without_the_port_is_its_address() -> io::Result<()> {
+    const SERVICE: &str = "\
+apiVersion: v1
+kind: Pod
+metadata: {name: a, namespace: ns}
+spec: {containers: [{name: c, image: c}]}
+status: {podIPs: [{ip: 10.0.0.1}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: s, namespace: ns}
+spec: {clusterIP: 10.96.0.1, ports: [{port: 8000}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: e, namespace: ns}
+spec: {podSelector: {}, policyTypes: [Egress]}
+";
+    for to in ["service/ns/s", "10.96.0.1"] {
+        let question = ["explain", "--from", "ns/a", "--to", to, "--port", "80"];
+        let output = policyctl_on(SERVICE, &question)?;
+        assert_code(&output, 0);
+        assert_answers(&output, &[&format!("ns/a -> {to} 80/TCP IPv4: deny")]);
+    }
     Ok(())
 }
 

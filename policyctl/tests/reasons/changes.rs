@@ -10,7 +10,7 @@ use policy_core::{
 use policy_manifest::{Source, read};
 use policy_probe::{Selection, choose};
 
-use crate::{cluster, question};
+use crate::{CLUSTER, cluster, question, snapshot};
 
 #[test]
 fn the_smallest_change_opens_what_was_asked_for() {
@@ -19,7 +19,10 @@ fn the_smallest_change_opens_what_was_asked_for() {
     #[rustfmt::skip]
     let cases = [
         // claim                                      rules                                                            where                     what
-        ("a port, where the peer is right",           "[{from: [{namespaceSelector: {}}], ports: [{port: 81}]}]",      "spec.ingress[0].ports",  "{protocol: TCP, port: 80}"),
+        ("a port, where the peer is right",           "[{from: [{namespaceSelector: {matchLabels: {team: red}}}], ports: [{port: 81}]}]", "spec.ingress[0].ports", "{protocol: TCP, port: 80}"),
+        ("the narrower of two such rules",            "[{from: [{ipBlock: {cidr: 0.0.0.0/0}}], ports: [{port: 81}]}, {from: [{namespaceSelector: {matchLabels: {team: red}}}], ports: [{port: 81}]}]", "spec.ingress[1].ports", "{protocol: TCP, port: 80}"),
+        ("a rule, where the peer means others too",   "[{from: [{namespaceSelector: {}}], ports: [{port: 81}]}]",      "spec.ingress",           whole.as_str()),
+        ("a rule, where there are more ports",        "[{from: [{podSelector: {}}], ports: [{port: 80, endPort: 81}]}]", "spec.ingress",         whole.as_str()),
         ("a peer, where the port is right",           "[{from: [{podSelector: {}}], ports: [{port: 80}]}]",            "spec.ingress[0].from",   RULE),
         ("a rule, where both are wrong",              "[{from: [{podSelector: {}}], ports: [{port: 81}]}]",            "spec.ingress",           whole.as_str()),
         ("a rule, where there is none",               "[]",                                                            "spec.ingress",           whole.as_str()),
@@ -36,6 +39,54 @@ fn the_smallest_change_opens_what_was_asked_for() {
         let explanation = explain(&snapshot, &desired, &question(80)).expect("both ends exist");
         assert!(explanation.allowed(), "{claim}");
     }
+}
+
+#[test]
+fn the_policy_of_fewer_pods_is_changed() {
+    const OTHERS: &str = "\
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: other, namespace: srv}
+spec: {containers: [{name: c, image: c}]}
+status: {podIPs: [{ip: 10.0.0.3}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: q, namespace: srv}
+spec: {podSelector: {matchLabels: {app: server}}}
+";
+    let snapshot = snapshot(&(CLUSTER.replace("SPEC", "{podSelector: {}}") + OTHERS));
+    let side = sides(&snapshot, &question(80)).remove(0);
+    let change = Change::smallest(&snapshot, &side).expect("a denied connection");
+    assert_eq!(change.policy.to_string(), "srv/q");
+}
+
+#[test]
+fn s08_nothing_is_proposed_for_an_address_of_two_pods() {
+    const TWIN: &str = "\
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: twin, namespace: x}
+spec: {containers: [{name: c, image: c}]}
+status: {podIPs: [{ip: 10.0.0.1}]}
+";
+    let snapshot = snapshot(&(CLUSTER.replace("SPEC", "{podSelector: {}}") + TWIN));
+    let side = sides(&snapshot, &question(80)).remove(0);
+    assert_eq!(Change::smallest(&snapshot, &side), None);
+}
+
+#[test]
+fn s54_what_is_proposed_can_be_read_back() {
+    const KEYS: &str = "{\"1\": b, \"1e3\": c, \"null\": d, \"on\": e, \"Y\": f, app.kubernetes.io/name: g, \"1.5/x\": h}";
+    let text = CLUSTER.replace("{app: client, pod-template-hash: \"5\"}", KEYS);
+    let denied = snapshot(&text.replace("SPEC", "{podSelector: {}}"));
+    let side = sides(&denied, &question(80)).remove(0);
+    let change = Change::smallest(&denied, &side).expect("a denied connection");
+    let spec = format!("{{podSelector: {{}}, ingress: [{}]}}", change.yaml());
+    let side = sides(&snapshot(&text.replace("SPEC", &spec)), &question(80)).remove(0);
+    assert!(side.allowed(), "{spec}");
 }
 
 #[test]

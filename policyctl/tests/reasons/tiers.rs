@@ -109,8 +109,14 @@ fn the_smallest_change_comes_before_the_rule_that_denies() {
     const PORT: &str = "{tcp: {destinationPort: {number: 80}}}";
     let rule = |action: &str| format!("{{action: {action}, from: [{PEER}], protocols: [{PORT}]}}");
     let accept = |rest: &str| format!("[{{action: Accept, {rest}}}]");
-    let near_port =
+    let near_port = accept(
+        "from: [{namespaces: {matchLabels: {team: red}}}], protocols: [{tcp: {destinationPort: {number: 81}}}]",
+    );
+    let wide =
         accept("from: [{namespaces: {}}], protocols: [{tcp: {destinationPort: {number: 81}}}]");
+    let one = "{action: Deny, from: [{namespaces: {matchLabels: {team: blue}}}]}";
+    let full = format!("[{}, {}]", vec![one; 24].join(", "), DENY.trim_matches(['[', ']']));
+    let full = full.as_str();
     let near_peer = accept(
         "from: [{namespaces: {matchLabels: {team: blue}}}], protocols: [{tcp: {destinationPort: {number: 80}}}]",
     );
@@ -128,6 +134,8 @@ fn the_smallest_change_comes_before_the_rule_that_denies() {
         ("Accept in Baseline itself",                   OTHER,                 OTHER,  None,          DENY,     "spec.ingress of ClusterNetworkPolicy last, before [0]",        rule("Accept")),
         ("a port, where the peer is right",             near_port.as_str(),    DENY,   None,          OTHER,    "spec.ingress[0].protocols of ClusterNetworkPolicy first",      PORT.to_owned()),
         ("a peer, where the port is right",             near_peer.as_str(),    DENY,   None,          OTHER,    "spec.ingress[0].from of ClusterNetworkPolicy first",           PEER.to_owned()),
+        ("a rule, where the peer means others too",     wide.as_str(),         DENY,   None,          OTHER,    "spec.ingress of ClusterNetworkPolicy second, before [0]",      rule("Pass")),
+        ("another policy, where one is full",           OTHER,                 full,   None,          OTHER,    "spec.ingress of ClusterNetworkPolicy first, before [1]",       rule("Pass")),
         ("nothing behind a Pass",                       behind_pass.as_str(),  OTHER,  None,          DENY,     "spec.ingress of ClusterNetworkPolicy last, before [0]",        rule("Accept")),
     ];
     for (claim, first, second, policy, baseline, place, yaml) in cases {

@@ -3,12 +3,12 @@
 use ipnetwork::IpNetwork;
 
 use crate::model::{
-    Action, ClusterPeer, ClusterRule, Direction, PodSet, ProtocolMatch, Snapshot, Tier,
+    Action, ClusterPeer, ClusterRule, Direction, ObjectName, PodSet, ProtocolMatch, Snapshot, Tier,
 };
 
 use super::{
     super::{Part, Side, TierRule},
-    Addition, Change, far_pod, of_namespace, selector,
+    Addition, Change, far_pod, of_namespace, selector, width,
 };
 
 /// Most entries of every list of the CRD.
@@ -29,10 +29,17 @@ pub(super) fn smallest(snapshot: &Snapshot, side: &Side, decider: &TierRule) -> 
     let earlier: Vec<&TierRule> = earlier.collect();
     // Of the same policy first: others may have other subjects.
     let (own, others): (Vec<&TierRule>, _) = earlier.into_iter().partition(own);
-    own.into_iter()
-        .chain(others)
-        .find_map(|rule| extend(snapshot, side, rule, &entry))
-        .or_else(|| insert(snapshot, side, decider, entry))
+    let mut policies = vec![(&decider.policy, decider.rule)];
+    for rule in others.iter().filter(|rule| rule.tier == decider.tier) {
+        if policies.iter().all(|(policy, _)| *policy != &rule.policy) {
+            policies.push((&rule.policy, usize::MAX));
+        }
+    }
+    let longer = own.iter().chain(&others).filter_map(|rule| extend(snapshot, side, rule, &entry));
+    let new = policies.into_iter().filter_map(|(policy, at)| {
+        insert(snapshot, side, decider.tier, (policy, at), entry.clone())
+    });
+    longer.chain(new).min_by_key(|change| width::opened(snapshot, change))
 }
 
 /// Adds to an earlier rule that accepts, and means one of port and far end by name.
@@ -66,25 +73,27 @@ fn extend(
     Some(Change { policy: near.policy.clone(), direction: side.direction, addition })
 }
 
-/// Puts a rule before the one that denies. Where what comes after the tier allows, it is enough to
-/// pass the connection on.
+/// Puts a rule into a policy before the rule of an index, or at its end. Where what comes after the
+/// tier allows, it is enough to pass the connection on.
 fn insert(
     snapshot: &Snapshot,
     side: &Side,
-    decider: &TierRule,
+    tier: Tier,
+    (name, at): (&ObjectName, usize),
     entry: ProtocolMatch,
 ) -> Option<Change> {
-    let policy = snapshot.cluster_policies.get(&decider.policy.name)?;
-    if policy.subject.is_none() || policy.rules(side.direction).len() >= ENTRIES {
+    let policy = snapshot.cluster_policies.get(&name.name)?;
+    let rules = policy.rules(side.direction).len();
+    if policy.subject.is_none() || rules >= ENTRIES {
         return None;
     }
-    let passes = decider.tier == Tier::Admin && later_allow(side);
+    let passes = tier == Tier::Admin && later_allow(side);
     let action = if passes { Action::Pass } else { Action::Accept };
     let (peers, protocols) = (vec![peer(snapshot, side)?], vec![entry]);
     Some(Change {
-        policy: decider.policy.clone(),
+        policy: name.clone(),
         direction: side.direction,
-        addition: Addition::ClusterRule(decider.rule, ClusterRule { action, peers, protocols }),
+        addition: Addition::ClusterRule(at.min(rules), ClusterRule { action, peers, protocols }),
     })
 }
 

@@ -1,6 +1,6 @@
 //! What to add, as one line of YAML.
 
-use std::fmt::Write;
+use std::{borrow::Cow, fmt::Write};
 
 use crate::model::{
     Action, ClusterPeer, ClusterRule, Direction, Operator, Peer, Port, PortSpec, ProtocolMatch,
@@ -89,13 +89,21 @@ fn selector_yaml(selector: &Selector) -> String {
     let labels = selector.requirements.iter().filter_map(|requirement| {
         let Operator::In(values) = &requirement.operator else { return None };
         let value = values.first()?;
-        Some(format!("{}: \"{value}\"", requirement.key))
+        Some(format!("{}: \"{value}\"", key(&requirement.key)))
     });
     let labels: Vec<String> = labels.collect();
     if labels.is_empty() {
         return "{}".to_owned();
     }
     format!("{{matchLabels: {{{}}}}}", labels.join(", "))
+}
+
+/// A label's key, quoted where YAML would read it as something else than text.
+fn key(key: &str) -> Cow<'_, str> {
+    const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
+    let is_word = WORDS.iter().any(|word| word.eq_ignore_ascii_case(key));
+    let is_text = key.starts_with(|first: char| first.is_ascii_alphabetic()) && !is_word;
+    if is_text { Cow::Borrowed(key) } else { Cow::Owned(format!("\"{key}\"")) }
 }
 
 fn port_yaml(port: &Port) -> String {

@@ -1,0 +1,123 @@
+//! How much an addition opens.
+
+use ipnetwork::IpNetwork;
+
+use crate::model::{
+    ClusterPeer, ClusterRule, IpBlock, Peer, Pod, PodSet, Port, PortSpec, ProtocolMatch, Rule,
+    Selector, Snapshot,
+};
+
+use super::{Addition, Change};
+
+/// Ports of a protocol.
+const PORTS: u128 = 1 << 16;
+
+/// Connections that may pass by an addition: pods that its policy selects, times addresses at the
+/// far end, times ports.
+pub(super) fn opened(snapshot: &Snapshot, change: &Change) -> u128 {
+    let own = change.policy.namespace.as_str();
+    let policy = snapshot.policies.get(&change.policy);
+    let cluster = snapshot.cluster_policies.get(&change.policy.name);
+    let subjects = match (&change.addition, policy, cluster) {
+        (Addition::Port(..) | Addition::Peer(..) | Addition::Rule(_), Some(policy), _) => {
+            pods(snapshot, |namespace, pod| namespace == own && policy.selects(&pod.labels))
+        }
+        (_, _, Some(policy)) => {
+            policy.subject.as_ref().map_or(u128::MAX, |subject| of_set(snapshot, subject))
+        }
+        _ => u128::MAX,
+    };
+    let rule = |at: usize| policy.and_then(|policy| policy.rules(change.direction).get(at));
+    let tiered = |at: usize| cluster.and_then(|policy| policy.rules(change.direction).get(at));
+    let of_peers = |rule: &Rule| sum(&rule.peers, |peer| of_peer(snapshot, own, peer));
+    let of_cluster_peers =
+        |rule: &ClusterRule| sum(&rule.peers, |peer| of_cluster_peer(snapshot, peer));
+    let (peers, ports) = match &change.addition {
+        Addition::Port(at, _) => (rule(*at).map(of_peers), Some(1)),
+        Addition::Peer(at, peer) => {
+            (Some(of_peer(snapshot, own, peer)), rule(*at).map(|rule| sum(&rule.ports, of_port)))
+        }
+        Addition::Rule(rule) => (Some(of_peers(rule)), Some(sum(&rule.ports, of_port))),
+        Addition::Protocol(at, _) => (tiered(*at).map(of_cluster_peers), Some(1)),
+        Addition::ClusterPeer(at, peer) => (
+            Some(of_cluster_peer(snapshot, peer)),
+            tiered(*at).map(|rule| sum(&rule.protocols, of_protocol)),
+        ),
+        Addition::ClusterRule(_, rule) => {
+            (Some(of_cluster_peers(rule)), Some(sum(&rule.protocols, of_protocol)))
+        }
+    };
+    let far = peers.unwrap_or(u128::MAX).saturating_mul(ports.unwrap_or(u128::MAX));
+    subjects.saturating_mul(far)
+}
+
+/// Of a list; without entries it means everything.
+fn sum<T>(entries: &[T], width: impl Fn(&T) -> u128) -> u128 {
+    let all = entries.iter().map(width).reduce(u128::saturating_add);
+    all.unwrap_or(u128::MAX)
+}
+
+fn of_peer(snapshot: &Snapshot, own: &str, peer: &Peer) -> u128 {
+    match peer {
+        Peer::Pods { namespaces, pods: selector } => pods(snapshot, |namespace, pod| {
+            let is_meant = match namespaces {
+                None => namespace == own,
+                Some(namespaces) => namespaces.matches(&snapshot.namespace_labels(namespace)),
+            };
+            is_meant && selector.matches(&pod.labels)
+        }),
+        Peer::Block(IpBlock { cidr, except }) => {
+            let left_out = except.iter().map(|block| of_block(*block));
+            left_out.fold(of_block(*cidr), u128::saturating_sub)
+        }
+        Peer::Invalid { .. } => 0,
+    }
+}
+
+fn of_cluster_peer(snapshot: &Snapshot, peer: &ClusterPeer) -> u128 {
+    match peer {
+        ClusterPeer::Pods(set) => of_set(snapshot, set),
+        ClusterPeer::Nodes(selector) => of_nodes(snapshot, selector),
+        ClusterPeer::Networks(networks) => sum(networks, |network| of_block(*network)),
+        ClusterPeer::Unknown { .. } => 0,
+    }
+}
+
+fn of_set(snapshot: &Snapshot, set: &PodSet) -> u128 {
+    pods(snapshot, |namespace, pod| {
+        set.namespaces.matches(&snapshot.namespace_labels(namespace))
+            && set.pods.matches(&pod.labels)
+    })
+}
+
+fn of_nodes(snapshot: &Snapshot, selector: &Selector) -> u128 {
+    snapshot.nodes.values().filter(|node| selector.matches(&node.labels)).count() as u128
+}
+
+fn of_block(block: IpNetwork) -> u128 {
+    let bits = if block.is_ipv4() { 32 } else { 128 };
+    1u128.checked_shl(bits - u32::from(block.prefix())).unwrap_or(u128::MAX)
+}
+
+fn of_port(port: &Port) -> u128 {
+    match &port.port {
+        PortSpec::Every => PORTS,
+        PortSpec::Range { first, last } => u128::from(last.saturating_sub(*first)) + 1,
+        PortSpec::Named(_) => 1,
+        PortSpec::Invalid { .. } => 0,
+    }
+}
+
+fn of_protocol(entry: &ProtocolMatch) -> u128 {
+    match entry {
+        ProtocolMatch::Range { first, last, .. } => u128::from(last.saturating_sub(*first)) + 1,
+        ProtocolMatch::Named(_) => 1,
+        ProtocolMatch::Unknown { .. } => 0,
+    }
+}
+
+/// Pods that are subjects of policies and of which `is_meant` holds, by their namespace.
+fn pods(snapshot: &Snapshot, is_meant: impl Fn(&str, &Pod) -> bool) -> u128 {
+    let all = snapshot.pods.iter().filter(|(_, pod)| pod.is_subject());
+    all.filter(|(name, pod)| is_meant(&name.namespace, pod)).count() as u128
+}
