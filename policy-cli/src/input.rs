@@ -40,7 +40,7 @@ impl InputError {
     pub fn refuse(&self) -> u8 {
         match self {
             // These come with a heading of their own, one each.
-            Self::Manifests(_) => eprint!("{self}"),
+            Self::Manifests(_) => terminal::tell(self.to_string().trim_end_matches('\n')),
             Self::Source(_) | Self::Probes(_) => terminal::error(self),
         }
         exit::INPUT

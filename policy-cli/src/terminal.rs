@@ -2,28 +2,33 @@
 
 use std::{
     error::Error as StdError,
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write as _},
 };
 
 use policy_probe::Style;
 
+/// Prints a message as it is; one that nobody reads is lost, and nothing else.
+pub fn tell(message: &str) {
+    let _ = writeln!(io::stderr(), "{message}");
+}
+
 /// Prints what the reader should know.
 pub fn notes(notes: &[String]) {
     for note in notes {
-        eprintln!("note: {note}");
+        tell(&format!("note: {note}"));
     }
 }
 
 /// Prints an error and what caused it.
 pub fn error(error: &dyn StdError) {
     let mut told = error.to_string();
-    eprintln!("error: {told}");
+    tell(&format!("error: {told}"));
     let mut cause = error.source();
     while let Some(inner) = cause {
         let reason = inner.to_string();
         // Some errors repeat their cause.
         if !told.ends_with(&reason) {
-            eprintln!("  because: {reason}");
+            tell(&format!("  because: {reason}"));
         }
         told = reason;
         cause = inner.source();

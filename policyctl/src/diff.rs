@@ -28,7 +28,8 @@ Examples:
       what would open and close in the cluster if these policies and namespaces were applied
 
 Compared are the pods that both sides have, Services at their ports, hosts, and addresses in and beside the blocks that
-policies name, at every port that a pod declares or a policy names, and at one that nothing names.
+policies name, at every port that a pod declares or a policy names, and at one that nothing names, over TCP, UDP and
+SCTP. Pods count that run and have an address on both sides, so that each side needs them, as of the cluster's dump.
 
 Exit codes:
   0  nothing opened
@@ -88,7 +89,7 @@ fn sides(arguments: &Arguments) -> Result<(Manifests, Manifests), Error> {
 pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     let (old, new) = sides(arguments)?;
     terminal::notes(&ends::only_in_one(&old.snapshot, &new.snapshot));
-    let diff = Diff::between(&old, &new);
+    let diff = Diff::between(&old, &new)?;
     match arguments.output {
         Format::Text => output::print(&diff.text(terminal::style().colour))?,
         Format::Json => output::print(&output::json(&diff)?)?,

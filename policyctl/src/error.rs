@@ -26,6 +26,11 @@ pub(crate) enum Error {
     FilesAndCluster,
     #[error("{TWO}")]
     NotTwo,
+    #[error(
+        "nothing can be compared: there is no pod that both sides have, running and with an address; \
+         add the cluster's pods to each side (kubectl get pods,ns -A -o yaml)"
+    )]
+    NothingToCompare,
     #[error("there is no command {name}")]
     UnknownCommand { name: String },
     #[error("there is no rule {code}; the rules are:\n{known}")]
@@ -56,14 +61,13 @@ impl Error {
                 exit::INPUT
             }
             Self::NotTwo
+            | Self::NothingToCompare
             | Self::FilesAndCluster
             | Self::UnknownCommand { .. }
             | Self::UnknownRule { .. } => {
                 terminal::error(self);
                 exit::INPUT
             }
-            // Whoever reads has read enough.
-            Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::FINE,
             Self::Json(_) | Self::Yaml(_) | Self::Junit(_) | Self::Write(_) => {
                 terminal::error(self);
                 exit::FAILED

@@ -17,12 +17,13 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Prints an answer.
+/// Prints an answer. A reader that has read enough changes nothing about it, nor about the exit code.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()?;
-    Ok(())
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// An answer as JSON, with a line break at its end.

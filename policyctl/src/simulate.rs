@@ -5,7 +5,7 @@ mod markdown;
 
 use clap::{Args, ValueEnum};
 use policy_cli::{exit, input, options::ProbeOptions, terminal};
-use policy_probe::{Mismatch, check, text};
+use policy_probe::{check, text};
 
 use crate::{
     error::Error,
@@ -88,11 +88,9 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     terminal::notes(&notes);
     // The other forms tell of them on standard output.
     if matches!(arguments.output, Format::Json | Format::Yaml) {
-        mismatches.iter().for_each(tell);
+        for mismatch in &mismatches {
+            terminal::tell(&mismatch.to_string());
+        }
     }
     Ok(if mismatches.is_empty() { exit::FINE } else { exit::FINDINGS })
-}
-
-fn tell(mismatch: &Mismatch) {
-    eprintln!("{mismatch}");
 }

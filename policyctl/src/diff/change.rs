@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
+use policy_cli::input::InputError;
 use policy_core::model::Direction;
 use policy_manifest::{End, Manifests};
-use policy_probe::{Outcome, Probe, Row, Selection, choose};
+use policy_probe::{Outcome, Probe, Row, Selection, Unfit, choose};
 use serde::Serialize;
 
 use super::{ends, regions};
-use crate::truth;
+use crate::{error::Error, truth};
 
 /// Connections that change, sorted by their ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -31,8 +32,16 @@ type Key = (String, String, u16, &'static str, &'static str);
 
 impl Diff {
     /// Compares.
-    pub(super) fn between(old: &Manifests, new: &Manifests) -> Self {
-        let (before, after) = (rows(old, old, new), rows(new, old, new));
+    ///
+    /// # Errors
+    ///
+    /// Where no pod can be compared, as nobody should take that for no change.
+    pub(super) fn between(old: &Manifests, new: &Manifests) -> Result<Self, Error> {
+        let ends = ends::common(old, new);
+        if !ends.iter().any(|end| matches!(end, End::Pod(_))) {
+            return Err(Error::NothingToCompare);
+        }
+        let (before, after) = (rows(old, old, new, &ends)?, rows(new, old, new, &ends)?);
         let before: BTreeMap<Key, Row> = before.into_iter().map(|row| (key(&row), row)).collect();
         let mut diff = Self::default();
         for row in after {
@@ -44,7 +53,7 @@ impl Diff {
                 _ => diff.closed.push(change()),
             }
         }
-        diff
+        Ok(diff)
     }
 
     /// Whether something passes that did not before.
@@ -73,8 +82,12 @@ impl Diff {
 }
 
 /// The rows of one side for all pairs that may differ.
-fn rows(side: &Manifests, old: &Manifests, new: &Manifests) -> Vec<Row> {
-    let ends = ends::common(old, new);
+fn rows(
+    side: &Manifests,
+    old: &Manifests,
+    new: &Manifests,
+    ends: &[End],
+) -> Result<Vec<Row>, Error> {
     let all = ends::rest_differs(&old.snapshot, &new.snapshot);
     let touched = |direction| {
         let touched = ends
@@ -84,19 +97,28 @@ fn rows(side: &Manifests, old: &Manifests, new: &Manifests) -> Vec<Row> {
     };
     let ports = regions::ports([&old.snapshot, &new.snapshot]);
     let pairs =
-        [(touched(Direction::Egress), ends.clone()), (ends.clone(), touched(Direction::Ingress))];
+        [(touched(Direction::Egress), ends.to_vec()), (ends.to_vec(), touched(Direction::Ingress))];
     let mut probes: Vec<Probe> = Vec::new();
     for (from, to) in pairs {
         if from.is_empty() || to.is_empty() {
             continue;
         }
         let selection = Selection { from, to, ports: ports.clone() };
-        probes.extend(choose(side, &selection, None).unwrap_or_default());
+        probes.extend(chosen(side, &selection)?);
     }
-    probes.extend(to_services(side, old, new, &ends, &touched));
+    probes.extend(to_services(side, old, new, ends, &touched)?);
     probes.sort();
     probes.dedup();
-    truth::of(&side.snapshot, &probes).table.probes
+    Ok(truth::of(&side.snapshot, &probes).table.probes)
+}
+
+/// The probes of a selection, which may be none.
+fn chosen(side: &Manifests, selection: &Selection) -> Result<Vec<Probe>, Error> {
+    match choose(side, selection, None) {
+        Err(errors) if errors.iter().all(|error| error.reason == Unfit::Nothing) => Ok(Vec::new()),
+        Err(errors) => Err(InputError::Probes(errors).into()),
+        Ok(probes) => Ok(probes),
+    }
 }
 
 /// Probes of Services at their own ports: from pods whose egress may differ, or, as any pod may be
@@ -107,15 +129,15 @@ fn to_services(
     new: &Manifests,
     ends: &[End],
     touched: &dyn Fn(Direction) -> Vec<End>,
-) -> Vec<Probe> {
+) -> Result<Vec<Probe>, Error> {
     let every = !touched(Direction::Ingress).is_empty();
     let mut from = if every { ends.to_vec() } else { touched(Direction::Egress) };
     from.retain(|end| matches!(end, End::Pod(_)));
     let to = ends::services(&old.snapshot, &new.snapshot);
     if from.is_empty() || to.is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    choose(side, &Selection { from, to, ports: Vec::new() }, None).unwrap_or_default()
+    chosen(side, &Selection { from, to, ports: Vec::new() })
 }
 
 fn key(row: &Row) -> Key {

@@ -7,29 +7,36 @@ use policy_manifest::{End, Manifests};
 
 use super::regions;
 
-/// Pods that only one side has, as notes.
+/// Pods that run and have an address on one side only, as notes; they are not compared.
 pub(super) fn only_in_one(old: &Snapshot, new: &Snapshot) -> Vec<String> {
     let missing = |from: &Snapshot, in_: &Snapshot, word: &str| {
-        let names = from.pods.keys().filter(|name| !in_.pods.contains_key(*name));
+        let names = from.pods.keys().filter(|name| is_live(from, name) && !is_live(in_, name));
         let names: Vec<String> = names.map(ToString::to_string).collect();
-        (!names.is_empty()).then(|| format!("only the {word} side has {}", names.join(", ")))
+        let told = || {
+            format!("only the {word} side has these running, with an address: {}", names.join(", "))
+        };
+        (!names.is_empty()).then(told)
     };
     missing(old, new, "old").into_iter().chain(missing(new, old, "new")).collect()
 }
 
+/// Whether a pod runs and has an address.
+fn is_live(side: &Snapshot, name: &ObjectName) -> bool {
+    let pod = side.pods.get(name);
+    pod.is_some_and(|pod| pod.phase == Phase::Live && !pod.addresses.is_empty())
+}
+
 /// Every end that both sides have: pods, hosts, and addresses that blocks tell apart.
 pub(super) fn common(old: &Manifests, new: &Manifests) -> Vec<End> {
-    let live = |side: &Snapshot, name: &ObjectName| {
-        let pod = side.pods.get(name);
-        pod.is_some_and(|pod| pod.phase == Phase::Live && !pod.addresses.is_empty())
-    };
     let pods = old.snapshot.pods.keys();
-    let pods = pods.filter(|name| live(&old.snapshot, name) && live(&new.snapshot, name));
+    let pods = pods.filter(|name| is_live(&old.snapshot, name) && is_live(&new.snapshot, name));
     let hosts = old.hosts.iter().filter(|(name, host)| new.hosts.get(*name) == Some(host));
     let both = [&old.snapshot, &new.snapshot];
-    // Pods of both sides are ends by themselves.
+    // Pods of both sides are ends by themselves; those with hostNetwork share the address of a node,
+    // which others come from too.
     let of_pods = pods.clone().flat_map(|name| {
-        both.into_iter().filter_map(|side| side.pods.get(name)).flat_map(|pod| &pod.addresses)
+        let pods = both.into_iter().filter_map(|side| side.pods.get(name));
+        pods.filter(|pod| !pod.host_network).flat_map(|pod| &pod.addresses)
     });
     let addresses = regions::addresses(both, &of_pods.copied().collect());
     pods.map(|name| End::Pod(name.clone()))

@@ -101,6 +101,71 @@ fn two_sets_are_needed() -> io::Result<()> {
 }
 
 #[test]
+fn what_cannot_be_compared_is_no_change() -> io::Result<()> {
+    let policies = PODS.split("---\n").last().unwrap_or_default();
+    let waiting = PODS.replace("status:", "x-status:");
+    for text in [
+        policies,
+        &waiting
+            .replace("x-status: {podIPs: [{ip: 10.0.0.1}]}\n", "")
+            .replace("x-status: {podIPs: [{ip: 10.0.0.2}]}\n", ""),
+    ] {
+        let folder = tempfile::tempdir()?;
+        let path = |name: &str, rules: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text.replace("RULES", rules)).map(|()| path.display().to_string())
+        };
+        let (old, new) = (path("old.yaml", "")?, path("new.yaml", "{}")?);
+        let output = policyctl(&["diff", "-f", &old, "-f", &new]).output()?;
+        assert_code(&output, 2);
+        assert!(told(&output).contains("nothing can be compared"), "{}", told(&output));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_reader_that_has_read_enough_changes_no_exit_code() -> io::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str, rules: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, PODS.replace("RULES", rules)).map(|()| path.display().to_string())
+    };
+    let (old, new) = (path("old.yaml", "")?, path("new.yaml", "{}")?);
+    for (arguments, code) in [
+        (vec!["diff", "-f", &old, "-f", &new], 1),
+        (vec!["diff", "-f", &old, "-f", &new, "-o", "json"], 1),
+        (vec!["diff", "-f", &old, "-f", "nowhere"], 2),
+    ] {
+        // Both readers are gone before the program begins to write.
+        let closed = || Ok::<_, io::Error>(std::process::Stdio::from(io::pipe()?.1));
+        let mut command = policyctl(&arguments);
+        let status = command.stdout(closed()?).stderr(closed()?).status()?;
+        assert_eq!(status.code(), Some(code), "{arguments:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn s37_a_pod_of_the_host_does_not_stand_for_its_node() -> io::Result<()> {
+    const NODE: &str = "---\napiVersion: v1\nkind: Node\nmetadata: {name: n1}\nstatus: {addresses: [{type: InternalIP, address: 192.0.2.1}]}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: h, namespace: ns}\nspec: {nodeName: n1, hostNetwork: true, containers: [{name: c, image: c}]}\nstatus: {hostIP: 192.0.2.1, podIPs: [{ip: 192.0.2.1}]}\n";
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str, rules: &str| {
+        let path = folder.path().join(name);
+        let text = PODS.replace("RULES", rules).replace(
+            "spec: {containers: [{name: c, image: c, p",
+            "spec: {nodeName: n1, containers: [{name: c, image: c, p",
+        );
+        fs::write(&path, text + NODE).map(|()| path.display().to_string())
+    };
+    let (old, new) =
+        (path("old.yaml", "")?, path("new.yaml", "{from: [{ipBlock: {cidr: 192.0.2.1/32}}]}")?);
+    let output = policyctl(&["diff", "-f", &old, "-f", &new]).output()?;
+    assert_code(&output, 1);
+    assert_answers(&output, &["opened 192.0.2.1 -> ns/b 80/TCP IPv4"]);
+    Ok(())
+}
+
+#[test]
 fn services_are_compared_at_their_ports() -> io::Result<()> {
     const SERVICE: &str = "---\napiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: ns}\nspec: {clusterIP: 10.96.0.1, selector: {app: b}, ports: [{port: 8000, targetPort: 80}]}\n";
     const EGRESS: &str = "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: e, namespace: ns}\nspec: {podSelector: {matchLabels: {app: a}}, policyTypes: [Egress], egress: [TO]}\n";
