@@ -24,6 +24,7 @@ use crate::{
     http::{self, Question},
     net::{Changes, NetError, enforcers},
     node::{Node, NodeConfig, NodeError, Reconciled},
+    source::files::FilesError,
     source::kubernetes::{Access, Event, KubernetesError, WatchError},
 };
 
@@ -102,6 +103,9 @@ pub enum DaemonError {
     /// The API server cannot be asked.
     #[error(transparent)]
     Kubernetes(#[from] KubernetesError),
+    /// Manifests that are broken, or not there, from the start.
+    #[error(transparent)]
+    Manifests(#[from] FilesError),
     /// The task that follows the cluster has ended.
     #[error("nobody follows the cluster any more")]
     Source,
@@ -117,8 +121,8 @@ pub enum DaemonError {
 ///
 /// # Errors
 ///
-/// Only what cannot be tried again. Broken manifests leave the last good state; steps that fail are
-/// tried again.
+/// Only what cannot be tried again, and manifests that are broken from the start. Those that break
+/// later leave the last good state; steps that fail are tried again.
 pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result<(), DaemonError> {
     let mut stop = pin!(stop);
     let mut network = Changes::open()?;
@@ -147,7 +151,7 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
             () = &mut stop => return Ok(()),
             () = sleep_until(daemon.due), if daemon.known.is_complete() => daemon.enforce().await,
             () = sleep_until(daemon.verify.next), if daemon.verifies() => daemon.verify().await,
-            told = input.next() => daemon.take(told.ok_or(DaemonError::Source)?),
+            told = input.next() => daemon.take(told.ok_or(DaemonError::Source)?)?,
             changed = network.next() => {
                 daemon.born.extend(changed?.into_iter().map(|ifindex| (ifindex, Instant::now())));
                 daemon.due = Instant::now();
@@ -228,7 +232,7 @@ impl Daemon {
         }
     }
 
-    fn take(&mut self, told: Told) {
+    fn take(&mut self, told: Told) -> Result<(), DaemonError> {
         match told {
             Told::Files(Ok(manifests)) => {
                 report::input(&manifests);
@@ -236,7 +240,9 @@ impl Daemon {
                 self.known.everything();
                 self.soon(Duration::ZERO);
             }
-            Told::Files(Err(error)) => report::broken(&error, self.known.is_complete()),
+            // What an agent before this one enforced stays; there is nothing else to go on with.
+            Told::Files(Err(error)) if !self.known.is_complete() => return Err(error.into()),
+            Told::Files(Err(error)) => report::broken(&error),
             Told::Kubernetes(Event::Changed(change)) => {
                 self.node.change(change);
                 self.soon(TOGETHER);
@@ -261,6 +267,7 @@ impl Daemon {
                 report::watch(kind, &error, self.known.is_complete());
             }
         }
+        Ok(())
     }
 
     fn learn(&mut self, told: Runtime) {

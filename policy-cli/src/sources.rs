@@ -31,6 +31,16 @@ pub enum Error {
     /// Standard input.
     #[error("cannot read standard input")]
     Stdin(#[source] io::Error),
+    /// A file that is no text.
+    #[error("cannot read {}: line {line}, column {column} is no UTF-8", path.display())]
+    NoText {
+        /// Which.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// In characters, from 1.
+        column: usize,
+    },
     /// A folder without manifests.
     #[error("{} holds no .yaml, .yml or .json file", path.display())]
     Empty {
@@ -48,7 +58,14 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Source>, Error> {
     read_again(paths, &[])
 }
 
-/// The same, with what standard input gave the first time taken from `before`.
+/// Whether a path can be read again: standard input and pipes give what they have but once.
+#[must_use]
+pub fn is_lasting(path: &Path) -> bool {
+    path.as_os_str() != STDIN
+        && fs::metadata(path).is_ok_and(|found| found.is_dir() || found.is_file())
+}
+
+/// The same, with what standard input and pipes gave the first time taken from `before`.
 ///
 /// # Errors
 ///
@@ -56,11 +73,13 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Source>, Error> {
 pub fn read_again(paths: &[PathBuf], before: &[Source]) -> Result<Vec<Source>, Error> {
     let mut sources = Vec::new();
     for path in paths {
-        if path.as_os_str() == STDIN {
-            if let Some(read) = before.iter().find(|source| source.name == STDIN) {
-                sources.push(read.clone());
-                continue;
-            }
+        let name = path.to_string_lossy();
+        let read = before.iter().find(|source| source.name == name);
+        if let Some(read) = read.filter(|_| path.exists() || name == STDIN)
+            && !is_lasting(path)
+        {
+            sources.push(read.clone());
+        } else if path.as_os_str() == STDIN {
             let text = io::read_to_string(io::stdin()).map_err(Error::Stdin)?;
             sources.push(Source { name: STDIN.to_owned(), text });
         } else if path.is_dir() {
@@ -80,8 +99,14 @@ pub fn read_again(paths: &[PathBuf], before: &[Source]) -> Result<Vec<Source>, E
 ///
 /// Where it cannot be read, or is no text.
 pub fn file_source(path: &Path) -> Result<Source, Error> {
-    let text =
-        fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let bytes = fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let (good, _) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+        let good = String::from_utf8_lossy(good);
+        let last = good.rsplit('\n').next().unwrap_or_default();
+        let (line, column) = (good.matches('\n').count() + 1, last.chars().count() + 1);
+        Error::NoText { path: path.to_owned(), line, column }
+    })?;
     Ok(Source { name: path.display().to_string(), text })
 }
 
@@ -93,7 +118,13 @@ fn manifests_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
         let extension = path.extension().and_then(|extension| extension.to_str());
         let wanted = extension.is_some_and(|extension| EXTENSIONS.contains(&extension));
         let expectations = path.to_str().is_some_and(|name| name.ends_with(EXPECTATIONS));
-        if wanted && !expectations && path.is_file() {
+        if !wanted || expectations {
+            continue;
+        }
+        // A link that leads nowhere is a manifest that cannot be read, not one that is gone.
+        let found = fs::metadata(&path);
+        let found = found.map_err(|source| Error::Read { path: path.clone(), source })?;
+        if found.is_file() {
             files.push(path);
         }
     }
@@ -118,6 +149,16 @@ mod tests {
             read(&[folder.path().to_owned()])?.into_iter().map(|source| source.name).collect();
         assert_eq!(names.len(), 2);
         assert!(names[0].ends_with("a.yml") && names[1].ends_with("b.yaml"), "{names:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_text_is_told_with_its_place() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("a.yaml");
+        fs::write(&path, b"kind: Pod\n# caf\xe9\n")?;
+        let found = file_source(&path);
+        assert!(matches!(found, Err(Error::NoText { line: 2, column: 6, .. })), "{found:?}");
         Ok(())
     }
 

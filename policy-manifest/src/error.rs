@@ -18,25 +18,49 @@ pub struct Place {
     pub column: usize,
 }
 
-/// A source whose lines are counted once.
+/// Bytes of which the characters are counted once.
+const BLOCK: usize = 1024;
+
+/// A source whose lines and characters are counted once: JSON may be one line of megabytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     source: Source,
     /// First byte of each line.
     lines: Vec<usize>,
+    /// Characters before each block of bytes.
+    characters: Vec<usize>,
 }
 
 impl Origin {
     pub(crate) fn new(source: &Source) -> Arc<Self> {
         let newlines = source.text.match_indices('\n').map(|(at, _)| at + 1);
-        Arc::new(Self { source: source.clone(), lines: iter::once(0).chain(newlines).collect() })
+        let mut sum = 0;
+        let characters = source.text.as_bytes().chunks(BLOCK).map(|block| {
+            let before = sum;
+            sum += characters(block);
+            before
+        });
+        let characters = characters.collect();
+        let lines = iter::once(0).chain(newlines).collect();
+        Arc::new(Self { source: source.clone(), lines, characters })
     }
 
     /// The place of a byte.
     pub(crate) fn place(&self, byte: usize) -> Place {
         let line = self.lines.partition_point(|start| *start <= byte);
-        let before = self.source.text.get(self.lines[line - 1]..byte).unwrap_or_default();
-        Place { source: self.source.name.clone(), line, column: before.chars().count() + 1 }
+        let column = self.characters_before(byte) - self.characters_before(self.lines[line - 1]);
+        Place { source: self.source.name.clone(), line, column: column + 1 }
+    }
+
+    fn characters_before(&self, byte: usize) -> usize {
+        let Some(before) = self.characters.get(byte / BLOCK) else {
+            let block = self.characters.len().saturating_sub(1) * BLOCK;
+            let last = self.source.text.as_bytes().get(block..).unwrap_or_default();
+            return self.characters.last().unwrap_or(&0) + characters(last);
+        };
+        let block = byte / BLOCK * BLOCK;
+        let rest = self.source.text.as_bytes().get(block..byte).unwrap_or_default();
+        before + characters(rest)
     }
 
     /// The lines that hold `span`, and their first byte.
@@ -46,6 +70,11 @@ impl Origin {
         let end = text[span.end..].find('\n').map_or(text.len(), |newline| span.end + newline);
         (&text[first..end], first)
     }
+}
+
+/// Characters that begin in some bytes of UTF-8.
+fn characters(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0b1100_0000 != 0b1000_0000).count()
 }
 
 /// `source:line:column`.

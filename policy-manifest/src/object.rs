@@ -16,7 +16,7 @@ pub(crate) use service::{DecodedService, Target};
 
 use crate::{
     Host,
-    decode::{Field, Log, Map},
+    decode::{Field, Log, Map, nearest},
     problem::Problem,
     syntax,
     yaml::{Node, Value},
@@ -117,6 +117,11 @@ pub(crate) fn decode(node: &Node, inherited: &Inherited, log: &Log) -> Option<Ob
     let kind = header(&object, "kind", &inherited.kind)?;
     let api_version = header(&object, "apiVersion", &inherited.api_version)?;
     log.name(kind.clone());
+    if is_list(&kind) {
+        // One with items was taken apart.
+        object.require("items")?.list();
+        return None;
+    }
     match known(&kind, &api_version) {
         Known::Read(kind, name) => dispatch(kind, name, &object, log),
         Known::Other => Some(Object::Other(api_version, kind)),
@@ -146,6 +151,20 @@ enum Known {
     Refused(Problem),
 }
 
+/// Whether a kind is a list of objects, some of which are read.
+fn is_list(kind: &str) -> bool {
+    let of = kind.strip_suffix("List");
+    of.is_some_and(|of| of.is_empty() || KINDS.iter().any(|(_, name, _)| *name == of))
+}
+
+/// The kind that is meant by one that is spelt alike, in an API that is read; `None` where another
+/// is meant.
+fn meant(kind: &str, api_version: &str) -> Option<&'static str> {
+    let group = |version: &str| version.split_once('/').map(|(group, _)| group.to_owned());
+    let here = KINDS.into_iter().filter(|(.., version)| group(version) == group(api_version));
+    nearest(kind, here.map(|(_, name, _)| name))
+}
+
 fn known(kind: &str, api_version: &str) -> Known {
     let group = |version: &str| version.split_once('/').map(|(group, _)| group.to_owned());
     let same = KINDS
@@ -162,7 +181,14 @@ fn known(kind: &str, api_version: &str) -> Known {
                 kind: kind.to_owned(),
             })
         }
-        None => Known::Other,
+        None => match meant(kind, api_version) {
+            Some(nearest) => Known::Refused(Problem::UnknownKind {
+                api_version: api_version.to_owned(),
+                kind: kind.to_owned(),
+                nearest,
+            }),
+            None => Known::Other,
+        },
     }
 }
 

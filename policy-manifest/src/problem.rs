@@ -43,6 +43,16 @@ pub enum Problem {
         /// `kind`.
         kind: String,
     },
+    /// A kind that is spelt like one that is read.
+    #[error("{api_version} has no kind {kind}; did you mean {nearest}?")]
+    UnknownKind {
+        /// `apiVersion`.
+        api_version: String,
+        /// `kind`.
+        kind: String,
+        /// What was meant.
+        nearest: &'static str,
+    },
     /// A second object of the same kind and name.
     #[error("this object is there already, at {first}")]
     DuplicateObject {

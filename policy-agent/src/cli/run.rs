@@ -29,14 +29,15 @@ Examples:
       the pods of one node of a whole cluster's dump
 
 Enforcement goes on when the agent ends, however it does, and the next one takes it over;
-`policy-agent detach` takes it away. A folder that is broken leaves the last good state in force.
+`policy-agent detach` takes it away. A folder that breaks leaves the last good state in force; one
+that is broken from the start is refused. Write beside a file and rename, so that no half of it is read.
 
 Environment:
   RUST_LOG  what is logged on standard error, `info` by default
 
 Exit codes:
   0  ended by SIGINT or SIGTERM
-  2  bad usage
+  2  bad usage, or manifests that are broken from the start
   3  the environment or the agent failed
 
 The agent needs root, and Linux with BTF.";
@@ -127,7 +128,10 @@ pub(super) fn main(arguments: Arguments) -> u8 {
         Ok(()) => exit::FINE,
         Err(error) => {
             terminal::error(&error);
-            exit::FAILED
+            match error {
+                Error::Daemon(DaemonError::Manifests(_)) => exit::INPUT,
+                _ => exit::FAILED,
+            }
         }
     }
 }

@@ -84,7 +84,7 @@ pub(super) fn input(manifests: &Manifests) {
     let (pods, policies) = (snapshot.pods.len(), snapshot.policies.len());
     info!(pods, policies, "manifests read");
     for ignored in &manifests.ignored {
-        debug!("{ignored}");
+        info!("{ignored}");
     }
 }
 
@@ -108,9 +108,8 @@ pub(super) fn watch(kind: Kind, error: &WatchError, is_complete: bool) {
 }
 
 /// Manifests that are not.
-pub(super) fn broken(error: &FilesError, has_state: bool) {
-    let stays = if has_state { "the last good state stays" } else { "nothing is changed yet" };
-    error!("manifests are not taken, {stays}: {}", chain(error));
+pub(super) fn broken(error: &FilesError) {
+    error!("manifests are not taken, the last good state stays: {}", chain(error));
 }
 
 /// A reconciliation that did not.

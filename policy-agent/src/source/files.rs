@@ -8,14 +8,19 @@ use std::{
 use policy_cli::{sources, terminal};
 use policy_manifest::{ManifestError, Manifests, Source, render};
 use thiserror::Error;
-use tokio::{sync::mpsc, time};
+use tokio::{
+    sync::mpsc,
+    time::{self, Instant},
+};
 
 use crate::watch::Watch;
 
 /// How long a folder must have been quiet before it is read: an editor writes in several acts.
 const QUIET: Duration = Duration::from_millis(50);
+/// How long it is waited for that: others may write there without an end.
+const PATIENCE: Duration = Duration::from_millis(300);
 /// How often a folder is read although nothing was told of it: what links lead to is not watched.
-const LOOK: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Why a folder gives no state of a cluster. What was read before stays good.
 #[derive(Debug, Error)]
@@ -23,6 +28,9 @@ pub enum FilesError {
     /// A file or the folder cannot be read, or has no manifests.
     #[error(transparent)]
     Read(#[from] sources::Error),
+    /// A file that holds nothing at all: somebody is about to write it.
+    #[error("{0} is empty; a file that is to say nothing holds a comment, or is removed")]
+    Empty(String),
     /// What stands in them; nothing is taken in part (S54).
     #[error("{}", render(.0, terminal::coloured()))]
     Manifests(Vec<ManifestError>),
@@ -49,7 +57,7 @@ impl Files {
 
     /// What the folder holds: the first time at once, then whenever it holds something else.
     ///
-    /// Cancelling it may delay the next answer by two seconds.
+    /// Cancelling it may delay the next answer by half a second.
     ///
     /// # Panics
     ///
@@ -67,8 +75,19 @@ impl Files {
                 self.watch = Watch::open(&self.folder).ok();
                 self.looked = true;
             }
-            match sources::read(std::slice::from_ref(&self.folder)) {
+            let before = self.last.as_deref().unwrap_or_default();
+            match sources::read_again(std::slice::from_ref(&self.folder), before) {
                 Ok(read) if self.last.as_ref() == Some(&read) && self.failure.is_none() => {}
+                Ok(read) if read.iter().any(|source| source.text.is_empty()) => {
+                    let empty = read.into_iter().find(|source| source.text.is_empty());
+                    let error =
+                        FilesError::Empty(empty.map(|source| source.name).unwrap_or_default());
+                    let message = error.to_string();
+                    if self.failure.as_ref() != Some(&message) {
+                        self.failure = Some(message);
+                        return Err(error);
+                    }
+                }
                 Ok(read) => {
                     self.failure = None;
                     let manifests = policy_manifest::read(&read).map_err(FilesError::Manifests);
@@ -89,13 +108,15 @@ impl Files {
     /// Waits until something happened in the folder and it is quiet again, or it is time to look.
     async fn changed(&mut self) {
         let Some(watch) = &mut self.watch else {
-            time::sleep(LOOK / 8).await;
+            time::sleep(LOOK / 2).await;
             self.watch = Watch::open(&self.folder).ok();
             return;
         };
         let Ok(mut outcome) = time::timeout(LOOK, watch.next()).await else { return };
+        let end = Instant::now() + PATIENCE;
         while outcome.is_ok() {
-            match time::timeout(QUIET, watch.next()).await {
+            let quiet = end.min(Instant::now() + QUIET);
+            match time::timeout_at(quiet, watch.next()).await {
                 Ok(next) => outcome = next,
                 Err(_) => return,
             }
@@ -168,6 +189,63 @@ mod tests {
             assert_eq!(soon(&mut files).await, ["a/three"]);
             fs::remove_file(&file)?;
             assert!(soon(&mut files).await[0].contains("holds no"), "an emptied folder");
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn s54_what_is_half_there_leaves_the_last_good_state() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("a.yaml"), POD.replace("NAME", "one"))?;
+        fs::write(path("target"), POD.replace("NAME", "two"))?;
+        std::os::unix::fs::symlink(path("target"), path("b.yaml"))?;
+        runtime()?.block_on(async {
+            let mut files = Files::new(folder.path());
+            assert_eq!(soon(&mut files).await, ["a/one", "a/two"]);
+            fs::write(path("a.yaml"), "")?;
+            assert!(soon(&mut files).await[0].contains("a.yaml is empty"), "before it is written");
+            fs::write(path("a.yaml"), POD.replace("NAME", "three"))?;
+            assert_eq!(soon(&mut files).await, ["a/three", "a/two"]);
+            fs::write(path("target"), POD.replace("NAME", "four"))?;
+            assert_eq!(soon(&mut files).await, ["a/four", "a/three"], "where a link leads to");
+            fs::remove_file(path("target"))?;
+            assert!(soon(&mut files).await[0].contains("b.yaml"), "a link that leads nowhere");
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn a_folder_that_is_never_quiet_is_read() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("a.yaml");
+        fs::write(&file, POD.replace("NAME", "one"))?;
+        runtime()?.block_on(async {
+            let mut files = Files::new(folder.path());
+            assert_eq!(soon(&mut files).await, ["a/one"]);
+            let noise = async {
+                loop {
+                    let _ = fs::write(folder.path().join("noise"), "");
+                    time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            fs::write(&file, POD.replace("NAME", "two"))?;
+            let seen = tokio::select! { seen = soon(&mut files) => seen, () = noise => Vec::new() };
+            assert_eq!(seen, ["a/two"]);
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn a_pipe_goes_on_to_say_what_it_said() -> io::Result<()> {
+        use std::{io::Write as _, os::fd::AsRawFd as _};
+        let (reader, mut writer) = io::pipe()?;
+        writer.write_all(POD.replace("NAME", "one").as_bytes())?;
+        drop(writer);
+        runtime()?.block_on(async {
+            let mut files = Files::new(format!("/proc/self/fd/{}", reader.as_raw_fd()));
+            assert_eq!(soon(&mut files).await, ["a/one"]);
+            assert_eq!(soon(&mut files).await, ["nothing within a second"]);
             Ok(())
         })
     }

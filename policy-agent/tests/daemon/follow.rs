@@ -44,6 +44,27 @@ fn a_change_of_a_file_is_enforced_within_a_second_and_a_broken_one_changes_nothi
 }
 
 #[test]
+fn s54_manifests_that_are_broken_from_the_start_are_refused() -> Result<()> {
+    let machine = Machine::new()?;
+    machine.plug()?;
+    machine.write("pod.yaml", POD)?;
+    machine.write("policy.yaml", &DENY.replace("podSelector", "podSelectors"))?;
+    assert_eq!(machine.agent(&[])?.ended()?.code(), Some(2));
+    let said = machine.said("stderr");
+    assert!(said.contains("policy.yaml:") && said.contains('^'), "{said}");
+    assert!(arrives(&machine, 5000)?, "nothing is applied in part");
+
+    machine.write("policy.yaml", DENY)?;
+    let agent = machine.agent(&[])?;
+    until("nothing passes", START, || Ok(!arrives(&machine, 5000)?))?;
+    agent.kill()?;
+    machine.write("policy.yaml", "kind: [")?;
+    assert_eq!(machine.agent(&[])?.ended()?.code(), Some(2));
+    assert!(!arrives(&machine, 5000)?, "what was enforced stays");
+    Ok(())
+}
+
+#[test]
 fn a_veth_that_appears_is_attached_to_and_one_that_goes_is_forgotten() -> Result<()> {
     let machine = Machine::new()?;
     machine.write("all.yaml", &format!("{POD}---{ALLOW_5000}"))?;

@@ -27,7 +27,7 @@ impl Changes {
     /// Watches everything that `options` name; `sources` was read of it at first.
     pub(super) fn watch(options: ProbeOptions, sources: Vec<Source>) -> Self {
         let (sender, stirred) = mpsc::channel(1);
-        let files = options.files.iter().filter(|path| path.as_os_str() != sources::STDIN);
+        let files = options.files.iter().filter(|path| sources::is_lasting(path));
         for path in files.chain(&options.expect) {
             let mut files = Files::new(path);
             let sender = sender.clone();
