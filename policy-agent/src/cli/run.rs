@@ -128,10 +128,8 @@ pub(super) fn main(arguments: Arguments) -> u8 {
         Ok(()) => exit::FINE,
         Err(error) => {
             terminal::error(&error);
-            match error {
-                Error::Daemon(DaemonError::Manifests(_)) => exit::INPUT,
-                _ => exit::FAILED,
-            }
+            let is_input = matches!(error, Error::Daemon(DaemonError::Manifests(_)));
+            if is_input { exit::INPUT } else { exit::FAILED }
         }
     }
 }

@@ -103,6 +103,7 @@ pub fn sides(snapshot: &Snapshot, question: &Question) -> Vec<Side> {
     let view = View { snapshot, protocol: question.protocol };
     let mut sides = view.egress(&from, &to);
     for (end, port) in &to.backends {
+        let from = party::arriving(snapshot, &from, &to, end);
         let exempt = |pod: &Pod| from.is_same_pod(end) || from.is_node_of(pod);
         if let Some((_, pod)) = end.pod()
             && !exempt(pod)

@@ -11,7 +11,7 @@ use crate::{
 use super::{
     Deciding, Half, kind,
     known::Known,
-    party::{Destination, End},
+    party::{self, Destination, End},
 };
 
 /// Judges by compiled tables.
@@ -53,7 +53,9 @@ impl Judge<'_> {
 
     /// Ingress of the destination; of a Service that of all its backends.
     pub(super) fn ingress(&self, from: &End<'_>, to: &Destination<'_>) -> Half {
-        let halves = to.backends.iter().map(|(end, port)| self.ingress_of(from, end, *port));
+        let halves = to.backends.iter().map(|(end, port)| {
+            self.ingress_of(&party::arriving(self.snapshot, from, to, end), end, *port)
+        });
         let (allow, deny): (Vec<_>, Vec<_>) = halves.partition(|half| half.allowed);
         let allowed = deny.is_empty();
         Half { allowed, by: together(if allowed { allow } else { deny }) }

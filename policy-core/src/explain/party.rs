@@ -82,6 +82,36 @@ pub(super) fn destination<'a>(
     Some(Destination { address, port, frontend, backends })
 }
 
+/// Who the backend of a connection sees.
+///
+/// kube-proxy gives what comes by a node port or an external address the address of the node that
+/// translates it, as it does for `externalTrafficPolicy: Cluster`. Only where sender and backend are
+/// on that node is the sender still known (S37).
+pub(super) fn arriving<'a>(
+    snapshot: &'a Snapshot,
+    from: &End<'a>,
+    to: &Destination<'_>,
+    backend: &End<'_>,
+) -> End<'a> {
+    if !to.frontend.as_ref().is_some_and(|target| target.literal) || from.is_same_pod(backend) {
+        return *from;
+    }
+    let family = Family::of(from.address);
+    let at = snapshot.nodes.iter().find(|(_, node)| {
+        node.own_addresses().chain(node.gateways()).any(|address| address == to.address)
+    });
+    // External addresses are translated where the sender is.
+    let node = at.or_else(|| snapshot.nodes.get_key_value(from.node()?));
+    let Some((name, node)) = node else { return *from };
+    if from.node() == Some(name) && backend.node() == Some(name) {
+        return *from;
+    }
+    let own = Some(to.address).filter(|_| at.is_some());
+    let first = || node.addresses.iter().copied().find(|one| Family::of(*one) == family);
+    let Some(address) = own.or_else(first) else { return *from };
+    End { address, kind: EndKind::Outside }
+}
+
 /// A pod that runs; one with `hostNetwork` is its node.
 fn pod<'a>(snapshot: &'a Snapshot, name: &ObjectName, family: Family) -> Option<End<'a>> {
     let (name, pod) = snapshot.pods.get_key_value(name)?;
@@ -131,6 +161,15 @@ impl<'a> End<'a> {
     /// Whether this is a process of the node that `pod` runs on (S37).
     pub(super) fn is_node_of(&self, pod: &Pod) -> bool {
         matches!(self.kind, EndKind::Node(Some(node)) if pod.node.as_deref() == Some(node))
+    }
+
+    /// The node that it is on, where that is known.
+    fn node(&self) -> Option<&'a str> {
+        match self.kind {
+            EndKind::Pod(_, pod) => pod.node.as_deref(),
+            EndKind::Node(node) => node,
+            EndKind::Outside => None,
+        }
     }
 
     /// The pod, where it is one.
