@@ -22,7 +22,11 @@ const NODE_LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 20, 10));
 ///
 /// A policy without egress rules shuts everything on purpose.
 pub(super) fn unreachable(context: &Context<'_>, report: &mut Report) {
-    let servers = servers(context);
+    let mut servers = servers(context);
+    // Where no server is known at all, the ports of rules tell more than this one address.
+    if !servers.is_empty() && is_cached(context) {
+        servers.push(NODE_LOCAL);
+    }
     for (name, object) in &context.snapshot.policies {
         if !object.applies(Direction::Egress) || object.egress.is_empty() {
             continue;
@@ -60,8 +64,7 @@ pub(super) fn unreachable(context: &Context<'_>, report: &mut Report) {
 
 /// Policies whose pods reach the DNS pods and not the cache on their node (S44).
 pub(super) fn node_local(context: &Context<'_>, report: &mut Report) {
-    let cached = |pod: &Pod| pod.labels.get("k8s-app").is_some_and(|app| app == "node-local-dns");
-    if !context.snapshot.pods.values().any(cached) {
+    if !is_cached(context) {
         return;
     }
     let servers = servers(context);
@@ -92,6 +95,12 @@ pub(super) fn node_local(context: &Context<'_>, report: &mut Report) {
             );
         }
     }
+}
+
+/// Whether nodes have a cache: its pods tell, whatever their phase, and share their node's network.
+fn is_cached(context: &Context<'_>) -> bool {
+    let mut pods = context.snapshot.pods.values();
+    pods.any(|pod| pod.labels.get("k8s-app").is_some_and(|app| app == "node-local-dns"))
 }
 
 /// Addresses of DNS: of Services at port 53 and of pods that declare it.
@@ -126,7 +135,7 @@ fn resolves(context: &Context<'_>, servers: &[IpAddr], name: &ObjectName, pod: &
             .flat_map(|(_, policy)| &policy.egress);
         return rules.any(|rule| serves(&rule.ports));
     }
-    reaches(context, isolation, servers.iter().copied().chain([NODE_LOCAL]))
+    reaches(context, isolation, servers.iter().copied())
 }
 
 fn reaches(

@@ -31,7 +31,7 @@ pub(super) fn partial(context: &Context<'_>, report: &mut Report) {
                 continue;
             };
             let partly = object.ports.iter().any(|port| {
-                object.cluster_ips.iter().any(|&address| {
+                object.cluster_ips.iter().chain(&object.external_ips).any(|&address| {
                     let judged = context.desired.judge(
                         isolation,
                         Direction::Egress,

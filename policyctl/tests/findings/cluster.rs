@@ -3,7 +3,11 @@
 use crate::{assert_found, found, policy};
 
 const DNS: &str = "{to: [{namespaceSelector: {}, podSelector: {matchLabels: {k8s-app: kube-dns}}}], ports: [{port: 53, protocol: UDP}]}";
+const WORLD: &str = "{to: [{ipBlock: {cidr: 0.0.0.0/0, except: [10.0.0.0/8]}}]}";
 const SQL: &str = "{to: [{namespaceSelector: {}, podSelector: {matchLabels: {app: sql}}}]}";
+const LOCAL: &str = "{to: [{ipBlock: {cidr: 169.254.20.10/32}}]}";
+/// A pod of the cache on the node.
+const CACHE: &str = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: cache, namespace: kube-system, labels: {k8s-app: node-local-dns}}\nspec: {nodeName: n1, hostNetwork: true, containers: [{name: c, image: c}]}\nstatus: {podIPs: [{ip: 192.168.0.1}]}\n";
 
 fn egress(rules: &str) -> String {
     format!("{{podSelector: {{}}, policyTypes: [Egress], egress: [{rules}]}}")
@@ -22,6 +26,7 @@ fn np005_egress_without_dns() {
         ("no rule for it",       egress(SQL),                            Some("spec.egress")),
         ("by TCP alone",         egress(&DNS.replace("UDP", "TCP")),     Some("spec.egress")),
         ("a rule for it",        egress(&format!("{SQL}, {DNS}")),       None),
+        ("the world outside",    egress(WORLD),                          Some("spec.egress")),
         ("everything",           egress("{}"),                           None),
         ("nothing, on purpose",  egress(""),                             None),
         ("nobody is isolated",   "{podSelector: {}}".to_owned(),         None),
@@ -31,12 +36,17 @@ fn np005_egress_without_dns() {
     }
     let both = format!("{}---\n{}", policy("p", &egress(SQL)), policy("q", &egress(DNS)));
     assert!(objects("NP005", &both).is_empty(), "another policy may allow it");
+    for (claim, spec) in
+        [("the cache is in the world", egress(WORLD)), ("the cache", egress(LOCAL))]
+    {
+        let documents = format!("{}{CACHE}", policy("p", &spec));
+        assert!(objects("NP005", &documents).is_empty(), "{claim}");
+    }
 }
 
 #[test]
 fn np006_the_cache_on_the_node() {
-    const CACHE: &str = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: cache, namespace: kube-system, labels: {k8s-app: node-local-dns}}\nspec: {nodeName: n1, hostNetwork: true, containers: [{name: c, image: c}]}\nstatus: {podIPs: [{ip: 192.168.0.1}]}\n";
-    let local = format!("{DNS}, {{to: [{{ipBlock: {{cidr: 169.254.20.10/32}}}}]}}");
+    let local = format!("{DNS}, {LOCAL}");
     #[rustfmt::skip]
     let cases = [
         ("the pods alone",         egress(DNS),     CACHE, 1),
@@ -52,6 +62,7 @@ fn np006_the_cache_on_the_node() {
 
 #[test]
 fn np011_a_service_allowed_in_part() {
+    const OUTSIDE: &str = "{to: [{ipBlock: {cidr: 203.0.113.7/32}}]}";
     const SERVICE: &str = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: second, namespace: db, labels: {app: sql, copy: \"2\"}}\nspec: {nodeName: n1, containers: [{name: c, image: c}]}\nstatus: {podIPs: [{ip: 10.0.1.2}]}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: sql, namespace: db}\nspec: {clusterIP: 10.96.0.20, selector: {app: sql}, ports: [{port: 5432}]}\n";
     let second = SQL.replace("app: sql", "copy: \"2\"");
     #[rustfmt::skip]
@@ -63,6 +74,18 @@ fn np011_a_service_allowed_in_part() {
     for (claim, rules, want) in cases {
         let documents = format!("{}{SERVICE}", policy("p", &egress(rules)));
         assert_eq!(objects("NP011", &documents), want, "{claim}");
+    }
+    // Manifests in a repository have no cluster IP, and may have an address of their own.
+    let external = SERVICE.replace("clusterIP: 10.96.0.20", "externalIPs: [203.0.113.7]");
+    #[rustfmt::skip]
+    let cases = [
+        ("one of two",          format!("{second}, {OUTSIDE}"),  vec!["db/sql"]),
+        ("both",                format!("{SQL}, {OUTSIDE}"),     vec![]),
+        ("not the address",     second.clone(),                  vec![]),
+    ];
+    for (claim, rules, want) in cases {
+        let documents = format!("{}{external}", policy("p", &egress(&rules)));
+        assert_eq!(objects("NP011", &documents), want, "at an external IP: {claim}");
     }
 }
 
