@@ -1,6 +1,6 @@
 //! Named ports that resolve nowhere.
 
-use crate::model::{Direction, Pod, PortSpec};
+use crate::model::{Direction, IpBlock, Peer, Pod, PortSpec};
 
 use super::{
     Level, Report,
@@ -14,6 +14,18 @@ pub(super) fn named(context: &Context<'_>, report: &mut Report) {
     for located in context.rules() {
         for (index, port) in located.rule.ports.iter().enumerate() {
             let PortSpec::Named(name) = &port.port else { continue };
+            if let Some(block) = outside(context, &located) {
+                report.add(
+                    located.at(format!("{}.ports[{index}]", located.field())),
+                    Level::Warning,
+                    format!(
+                        "{} holds no pod, and outside of the cluster {name:?} means nothing",
+                        block.cidr
+                    ),
+                    "give the port by its number, in a rule for that block",
+                );
+                continue;
+            }
             let destinations = destinations(context, &located);
             // Without any pod there the selector is to blame, which is another finding.
             let resolves = |pod: &&Pod| pod.named_ports(name, port.protocol).next().is_some();
@@ -28,6 +40,19 @@ pub(super) fn named(context: &Context<'_>, report: &mut Report) {
             );
         }
     }
+}
+
+/// A block of destinations that holds no pod; unknown where there are no pods at all.
+fn outside<'a>(context: &Context<'_>, located: &Located<'a>) -> Option<&'a IpBlock> {
+    if located.direction == Direction::Ingress || !context.has_pods {
+        return None;
+    }
+    located.rule.peers.iter().find_map(|peer| match peer {
+        Peer::Block(block) if context.peer_pods(&located.name.namespace, peer).is_empty() => {
+            Some(block)
+        }
+        Peer::Pods { .. } | Peer::Block(_) | Peer::Invalid { .. } => None,
+    })
 }
 
 /// The named ports of pods, as a suggestion.

@@ -6,7 +6,10 @@ use ipnetwork::IpNetwork;
 
 use crate::{
     compile::{contains, masked},
-    model::{Direction, IpBlock, NetworkPolicy, ObjectName, Peer, Port, PortSpec, Rule, Selector},
+    model::{
+        Direction, IpBlock, NetworkPolicy, ObjectName, Operator, Peer, Port, PortSpec, Requirement,
+        Rule, Selector,
+    },
 };
 
 use super::{
@@ -135,7 +138,24 @@ fn peer_covers(context: &Context<'_>, own: &str, wide: &Peer, narrow: &Peer) -> 
 
 /// Whether all that `narrow` matches is matched by `wide`, as far as their form tells.
 pub(super) fn asks_less(wide: &Selector, narrow: &Selector) -> bool {
-    wide.requirements.is_subset(&narrow.requirements)
+    wide.requirements.iter().all(|asked| {
+        narrow.requirements.iter().any(|given| given.key == asked.key && implies(given, asked))
+    })
+}
+
+/// Whether all labels of which one requirement on a key holds meet the other one, too.
+fn implies(given: &Requirement, asked: &Requirement) -> bool {
+    use Operator::{DoesNotExist, Exists, In, NotIn};
+    match (&given.operator, &asked.operator) {
+        (In(given), In(asked)) => given.is_subset(asked),
+        (In(given), NotIn(asked)) => !given.iter().any(|value| asked.contains(value)),
+        (NotIn(given), NotIn(asked)) => asked.is_subset(given),
+        (In(_) | Exists, Exists) | (DoesNotExist, NotIn(_) | DoesNotExist) => true,
+        (In(_), DoesNotExist)
+        | (NotIn(_), In(_) | Exists | DoesNotExist)
+        | (Exists, In(_) | NotIn(_) | DoesNotExist)
+        | (DoesNotExist, In(_) | Exists) => false,
+    }
 }
 
 fn block_covers(wide: &IpBlock, narrow: &IpBlock) -> bool {

@@ -25,6 +25,12 @@ fn np003_what_can_never_match() {
 #[test]
 fn np004_a_peer_that_adds_nothing() {
     const DB: &str = "{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: db}}}";
+    let asks = |operator: &str| {
+        format!(
+            "{{from: [{{podSelector: {{matchExpressions: [{{key: app, operator: {operator}}}]}}}}]}}"
+        )
+    };
+    let several = |one: &str, other: &str| format!("{}, {}", asks(one), asks(other));
     #[rustfmt::skip]
     let cases = [
         ("pods of a namespace that is allowed",   format!("{{from: [{DB}, {{namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: db}}}}, podSelector: {{matchLabels: {{app: sql}}}}}}]}}"), Some("spec.ingress[0].from[1]")),
@@ -36,6 +42,14 @@ fn np004_a_peer_that_adds_nothing() {
         ("another rule, with fewer ports",        format!("{{from: [{DB}], ports: [{{port: 80}}]}}, {{from: [{DB}]}}"),                                Some("spec.ingress[0].from[0]")),
         ("another rule, with other ports",        format!("{{from: [{DB}], ports: [{{port: 80}}]}}, {{from: [{DB}], ports: [{{port: 81}}]}}"),         None),
         ("a port in a range",                     format!("{{from: [{DB}], ports: [{{port: 80, endPort: 90}}]}}, {{from: [{DB}], ports: [{{port: 81}}]}}"), Some("spec.ingress[1].from[0]")),
+        ("a value of several",                    several("In, values: [web, db]", "In, values: [web]"),                                              Some("spec.ingress[1].from[0]")),
+        ("a value of a key that is there",        several("Exists", "In, values: [web]"),                                                             Some("spec.ingress[1].from[0]")),
+        ("a value that is not another",           several("NotIn, values: [db]", "In, values: [web]"),                                                Some("spec.ingress[1].from[0]")),
+        ("more values excluded",                  several("NotIn, values: [db]", "NotIn, values: [db, web]"),                                         Some("spec.ingress[1].from[0]")),
+        ("absent, so no value",                   several("NotIn, values: [db]", "DoesNotExist"),                                                     Some("spec.ingress[1].from[0]")),
+        ("values that overlap",                   several("In, values: [web, db]", "In, values: [web, dns]"),                                         None),
+        ("a value that is excluded",              several("NotIn, values: [web]", "In, values: [web]"),                                               None),
+        ("absent is not there",                   several("Exists", "NotIn, values: [web]"),                                                          None),
         ("a rule for everyone",                   format!("{{}}, {{from: [{DB}]}}"),                                                                   Some("spec.ingress[1].from[0]")),
     ];
     for (claim, rules, field) in cases {
@@ -53,6 +67,11 @@ fn np007_a_name_that_resolves_nowhere() {
         ("a subject has it",          "ingress: [{ports: [{port: http}]}]",                                   None),
         ("a peer has it",             "egress: [{to: [{namespaceSelector: {}}], ports: [{port: sql}]}]",      None),
         ("a peer in a block has it",  "egress: [{to: [{ipBlock: {cidr: 10.0.1.0/24}}], ports: [{port: sql}]}]", None),
+        ("a block without pods",      "egress: [{to: [{ipBlock: {cidr: 203.0.113.0/24}}], ports: [{port: https}]}]", Some("spec.egress[0].ports[0]")),
+        ("such a block beside pods",  "egress: [{to: [{namespaceSelector: {}}, {ipBlock: {cidr: 203.0.113.0/24}}], ports: [{port: sql}]}]", Some("spec.egress[0].ports[0]")),
+        ("a number at such a block",  "egress: [{to: [{ipBlock: {cidr: 203.0.113.0/24}}], ports: [{port: 443}]}]", None),
+        ("a selector without pods",   "egress: [{to: [{podSelector: {matchLabels: {app: none}}}], ports: [{port: https}]}]", None),
+        ("such a block as a source",  "ingress: [{from: [{ipBlock: {cidr: 203.0.113.0/24}}], ports: [{port: http}]}]", None),
     ];
     for (claim, rules, field) in cases {
         assert_found(claim, "NP007", &format!("{{podSelector: {{}}, {rules}}}"), field);
