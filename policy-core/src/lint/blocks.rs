@@ -2,7 +2,12 @@
 
 use std::net::IpAddr;
 
-use crate::model::{Direction, IpBlock, Peer};
+use policy_common::drops::Reason;
+
+use crate::{
+    desired::Isolation,
+    model::{Direction, IpBlock, Peer, PortSpec, Rule, Service, ServicePort},
+};
 
 use super::{
     Level, Report,
@@ -31,7 +36,9 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
                 continue;
             }
             let wide = block.cidr.prefix() == 0;
-            let suggestion = if pods.is_empty() {
+            let suggestion = if pods.is_empty() && located.direction == Direction::Ingress {
+                "no connection comes from a cluster IP; select the pods that connect, by their labels"
+            } else if pods.is_empty() {
                 "a Service is judged by the backends behind it; allow those, by their labels"
             } else if wide {
                 "add the pod network to except if only the world outside is meant"
@@ -48,15 +55,51 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
     }
 }
 
-/// Services with a cluster IP in a block of egress; one around a whole family says nothing of them.
+/// Services that a block means to no avail: by a cluster IP always, by an external one where it is
+/// for their backends. One around a whole family says nothing of them.
 fn services(context: &Context<'_>, located: &Located<'_>, block: &IpBlock) -> Vec<String> {
-    if located.direction == Direction::Ingress || block.cidr.prefix() == 0 {
+    if block.cidr.prefix() == 0 {
         return Vec::new();
     }
-    let services = context.snapshot.services.iter();
-    let inside = services
-        .filter(|(_, service)| service.cluster_ips.iter().any(|address| holds(block, *address)));
-    inside.map(|(name, _)| name.to_string()).collect()
+    let services = context.snapshot.services.iter().filter(|(_, service)| {
+        service.cluster_ips.iter().any(|address| holds(block, *address))
+            || (located.direction == Direction::Egress
+                && service.external_ips.iter().any(|address| {
+                    holds(block, *address) && denied(context, located, service, *address)
+                }))
+    });
+    services.map(|(name, _)| name.to_string()).collect()
+}
+
+/// Whether backends are shut to a pod of the policy, at a port that the rule is for.
+fn denied(
+    context: &Context<'_>,
+    located: &Located<'_>,
+    service: &Service,
+    address: IpAddr,
+) -> bool {
+    let refused = |isolation: &Isolation, port: &ServicePort| {
+        let (direction, ServicePort { protocol, port, .. }) = (Direction::Egress, port);
+        let judged = context.desired.judge(isolation, direction, address, *protocol, *port);
+        matches!(judged, Err(Reason::ServiceDenied | Reason::ServicePartlyDenied))
+    };
+    context.subjects(located.name, located.policy).any(|(name, _)| {
+        let endpoint = context.desired.endpoints.get(name);
+        let isolation = endpoint.and_then(|endpoint| endpoint.egress.as_ref());
+        let ports = || service.ports.iter().filter(|port| opens(located.rule, port));
+        isolation.is_some_and(|isolation| ports().any(|port| refused(isolation, port)))
+    })
+}
+
+/// Whether a rule is for a port of a Service.
+fn opens(rule: &Rule, wanted: &ServicePort) -> bool {
+    let numbers = |spec: &PortSpec| match spec {
+        PortSpec::Every => true,
+        PortSpec::Range { first, last } => (*first..=*last).contains(&wanted.port),
+        PortSpec::Named(_) | PortSpec::Invalid { .. } => false,
+    };
+    rule.ports.is_empty()
+        || rule.ports.iter().any(|one| one.protocol == wanted.protocol && numbers(&one.port))
 }
 
 /// Whether an address is in a block and in none of its excepts.

@@ -13,6 +13,7 @@ pub const RULES: &[Rule] = &[
         summary: "podSelector of a policy selects no pod",
         explanation: "A policy applies to the pods of its own namespace that spec.podSelector selects. \
             One that selects none protects nothing: often the label is misspelt, or the policy lies in another namespace than its pods. \
+            Pods with hostNetwork are never selected: they have the addresses of their node. \
             Not checked where the manifests hold no pods.",
         check: selectors::subject,
     },
@@ -73,7 +74,9 @@ pub const RULES: &[Rule] = &[
         name: "block-covers-cluster",
         summary: "an ipBlock that covers addresses of pods or Services",
         explanation: "ipBlock is for addresses outside of the cluster. It matches pods' addresses too, but these change with every restart. \
-            A Service is judged by the backends behind it, never by its cluster IP, so a block around cluster IPs allows no Service. \
+            A Service is judged by the backends behind it, never by its cluster IP, so a block around cluster IPs allows no Service, \
+            nor does any connection come from one. \
+            An external IP or that of a load balancer needs a block and its backends as well; it is found where a pod may not reach those. \
             A block around everything is only noted: 0.0.0.0/0 means all pods, too.",
         check: blocks::check,
     },
@@ -90,7 +93,7 @@ pub const RULES: &[Rule] = &[
         name: "nodes-partly-excepted",
         summary: "the node network is excepted and other addresses of the nodes stay open",
         explanation: "ipBlock is literal. A node answers at every address it has: internal and external ones, in both families, \
-            and those of its gateways, bridges and tunnels, which manifests do not list. \
+            and those of its gateways, bridges and tunnels, which manifests tell by podCIDRs at most. \
             To keep pods off the nodes except all of them, or allow what is needed instead of everything but the nodes.",
         check: nodes::check,
     },

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use crate::model::{Direction, IpBlock, Peer};
+use crate::model::{Direction, IpBlock, Node, Peer};
 
 use super::{
     Level, Report,
@@ -10,11 +10,13 @@ use super::{
     context::{Context, Located, rules_of, some},
 };
 
-/// Nodes of which one address is excepted and another one stays open (S38).
+/// Addresses of nodes that stay open where some node has one that is excepted (S38).
 ///
 /// What some block of the policy excepts was meant to be shut, so a rule that opens a port of it
-/// again is no finding.
+/// again is no finding. An excepted gateway alone may be due to the network of pods around it.
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {
+    let nodes = || context.snapshot.nodes.values().flat_map(Node::own_addresses);
+    let all: BTreeSet<IpAddr> = nodes().chain(context.snapshot.gateways()).collect();
     for (name, policy) in &context.snapshot.policies {
         if !policy.applies(Direction::Egress) {
             continue;
@@ -26,13 +28,12 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
                 .iter()
                 .any(|(.., block)| block.except.iter().any(|inner| inner.contains(*address)))
         };
-        let nodes = context.snapshot.nodes.values().map(|node| &node.addresses);
-        let shut = nodes.filter(|addresses| addresses.iter().any(excepted));
-        let rest: BTreeSet<IpAddr> =
-            shut.flatten().copied().filter(|address| !excepted(address)).collect();
+        if !nodes().any(|address| excepted(&address)) {
+            continue;
+        }
+        let rest: Vec<&IpAddr> = all.iter().filter(|address| !excepted(address)).collect();
         for (located, index, block) in &blocks {
-            let open: Vec<&IpAddr> =
-                rest.iter().filter(|address| holds(block, **address)).collect();
+            let open: Vec<_> = rest.iter().filter(|address| holds(block, ***address)).collect();
             if open.is_empty() {
                 continue;
             }
