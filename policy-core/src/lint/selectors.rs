@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Labels, Peer, Selector};
+use crate::model::{Labels, ObjectName, Peer, Phase, Pod, Selector};
 
 use super::{
     Level, Report,
@@ -23,13 +23,9 @@ pub(super) fn subject(context: &Context<'_>, report: &mut Report) {
             continue;
         }
         let pods = context.snapshot.pods.iter().filter(|(pod, _)| pod.namespace == name.namespace);
-        let labels = pods.filter(|(_, pod)| pod.is_subject()).map(|(_, pod)| &pod.labels);
-        report.add(
-            policy(name, "spec.podSelector"),
-            Level::Warning,
-            format!("{selector} selects no pod of namespace {}", name.namespace),
-            suggestion(selector, labels),
-        );
+        let message = format!("{selector} selects no pod of namespace {}", name.namespace);
+        let (message, suggestion) = instead(message, selector, pods);
+        report.add(policy(name, "spec.podSelector"), Level::Warning, message, suggestion);
     }
 }
 
@@ -65,15 +61,36 @@ pub(super) fn peers(context: &Context<'_>, report: &mut Report) {
                 let all = context.snapshot.pods.iter().filter(|(name, _)| {
                     context.in_namespaces(own, namespaces.as_ref(), &name.namespace)
                 });
-                report.add(
-                    located.at(format!("{field}.podSelector")),
-                    Level::Warning,
-                    format!("{pods} matches no pod of {place}"),
-                    suggestion(pods, all.map(|(_, pod)| &pod.labels)),
-                );
+                let message = format!("{pods} matches no pod of {place}");
+                let (message, suggestion) = instead(message, pods, all);
+                let subject = located.at(format!("{field}.podSelector"));
+                report.add(subject, Level::Warning, message, suggestion);
             }
         }
     }
+}
+
+/// The message of a selector that matches none of these pods, and what to do about it.
+///
+/// Where it would match some but for their network, that is told (S6).
+pub(super) fn instead<'a>(
+    message: String,
+    selector: &Selector,
+    pods: impl Iterator<Item = (&'a ObjectName, &'a Pod)>,
+) -> (String, String) {
+    let live = pods.filter(|(_, pod)| pod.phase == Phase::Live);
+    let (hosts, own): (Vec<_>, Vec<_>) = live.partition(|(_, pod)| pod.host_network);
+    let hosts = hosts.into_iter().filter(|(_, pod)| selector.matches(&pod.labels));
+    let hosts: Vec<&ObjectName> = hosts.map(|(name, _)| name).collect();
+    if hosts.is_empty() {
+        return (message, suggestion(selector, own.into_iter().map(|(_, pod)| &pod.labels)));
+    }
+    let message =
+        format!("{message} but {} with hostNetwork, which no selector means", some(hosts));
+    (
+        message,
+        "such a pod has the addresses of its node: as a peer, allow those by ipBlock".to_owned(),
+    )
 }
 
 /// The values that the labels asked for have in truth.

@@ -1,6 +1,6 @@
 //! NP001, NP002, NP013: what selectors match.
 
-use crate::assert_found;
+use crate::{assert_found, found, policy};
 
 #[test]
 fn np001_a_subject_that_selects_no_pod() {
@@ -13,6 +13,26 @@ fn np001_a_subject_that_selects_no_pod() {
     ];
     for (claim, spec, field) in cases {
         assert_found(claim, "NP001", spec, field);
+    }
+}
+
+#[test]
+fn np001_np002_pods_of_the_hosts_network_are_not_selected() {
+    const HOST: &str = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: agent, namespace: web, labels: {app: agent}}\nspec: {nodeName: n1, hostNetwork: true, containers: [{name: c, image: c}]}\nstatus: {podIPs: [{ip: 192.168.0.1}]}\n";
+    #[rustfmt::skip]
+    let cases = [
+        ("a subject",             "NP001", "{podSelector: {matchLabels: {app: agent}}}",                                        true),
+        ("a peer",                "NP002", "{podSelector: {}, ingress: [{from: [{podSelector: {matchLabels: {app: agent}}}]}]}", true),
+        ("a misspelt subject",    "NP001", "{podSelector: {matchLabels: {app: agentt}}}",                                       false),
+        ("a misspelt peer",       "NP002", "{podSelector: {}, ingress: [{from: [{podSelector: {matchLabels: {app: agentt}}}]}]}", false),
+    ];
+    for (claim, code, spec, want) in cases {
+        let findings = found(&format!("{}{HOST}", policy("p", spec)));
+        let finding = findings.iter().find(|one| one.code == code && one.object == "web/p");
+        let finding = finding.unwrap_or_else(|| panic!("{claim}: {findings:#?}"));
+        assert_eq!(finding.message.contains("hostNetwork"), want, "{claim}: {finding:#?}");
+        assert_eq!(finding.message.contains("web/agent"), want, "{claim}: {finding:#?}");
+        assert!(!finding.suggestion.contains("app=agent"), "{claim}: {finding:#?}");
     }
 }
 
@@ -47,6 +67,9 @@ fn np013_two_items_where_one_was_meant() {
         ("a pod of that namespace",      format!("{DB}, {SQL}"),    Some("spec.ingress[0].from[1]")),
         ("in the other order",           format!("{SQL}, {DB}"),    Some("spec.ingress[0].from[1]")),
         ("a pod of its own namespace",   format!("{DB}, {FRONT}"),  None),
+        ("a block between them",         format!("{DB}, {{ipBlock: {{cidr: 192.0.2.0/24}}}}, {SQL}"), Some("spec.ingress[0].from[2]")),
+        ("several namespaces",           format!("{DB}, {DB}, {SQL}"),  Some("spec.ingress[0].from[2]")),
+        ("its own, behind a block",      format!("{DB}, {{ipBlock: {{cidr: 192.0.2.0/24}}}}, {FRONT}"), None),
         ("one item",                     BOTH.to_owned(),           None),
         ("every pod of its own",         format!("{DB}, {{podSelector: {{}}}}"), None),
     ];

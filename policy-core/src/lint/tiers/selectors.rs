@@ -8,7 +8,7 @@ use super::{
         context::{Context, some},
         never::contradictory,
         ports::known_ports,
-        selectors::suggestion,
+        selectors::{instead, suggestion},
     },
     TierRule, peer_pods, pods_of, policies, policy, rules, subjects,
 };
@@ -127,10 +127,8 @@ fn nothing(context: &Context<'_>, set: &PodSet) -> (String, String) {
         let labels = snapshot.namespaces.values();
         return (format!("{namespaces} matches no namespace"), suggestion(namespaces, labels));
     }
-    let there =
-        snapshot.pods.iter().filter(|(name, pod)| meant(&name.namespace) && pod.is_subject());
-    let message = format!("{pods} matches no pod of namespaces {namespaces}");
-    (message, suggestion(pods, there.map(|(_, pod)| &pod.labels)))
+    let there = snapshot.pods.iter().filter(|(name, _)| meant(&name.namespace));
+    instead(format!("{pods} matches no pod of namespaces {namespaces}"), pods, there)
 }
 
 /// Names of some objects, for messages.
