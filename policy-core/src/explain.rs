@@ -13,7 +13,7 @@ use std::{cell::RefCell, net::IpAddr, sync::Arc};
 pub use candidate::{Candidate, Side, WrongDirection, sides};
 pub use change::{Addition, Change};
 pub use miss::Miss;
-pub use tier::{Part, TierRule};
+pub use tier::{Part, TierRule, denies};
 
 use half::Judge;
 use known::Known;

@@ -108,6 +108,22 @@ pub(crate) fn closed(policy: &ClusterNetworkPolicy, rule: &ClusterRule) -> Optio
     peers.chain(protocols).next().cloned()
 }
 
+/// Whether a tier denies a pod something in a direction, be it by a rule that is closed.
+#[must_use]
+pub fn denies(snapshot: &Snapshot, name: &ObjectName, pod: &Pod, direction: Direction) -> bool {
+    let mut policies = snapshot
+        .cluster_policies
+        .values()
+        .filter(|policy| policy.subject.as_ref().is_none_or(|set| holds(snapshot, set, name, pod)));
+    policies.any(|policy| {
+        policy.rules(direction).iter().any(|rule| match rule.action {
+            Action::Accept => false,
+            Action::Deny => true,
+            Action::Pass => closed(policy, rule).is_some(),
+        })
+    })
+}
+
 /// Every rule for a pod in one direction, in order; none of them has its part yet.
 pub(super) fn rules(
     trial: &Trial<'_>,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use policy_core::explain::Deciding;
+use policy_core::explain::{Deciding, denies};
 use policy_core::model::{Direction, ObjectName, Protocol, Snapshot};
 use policy_manifest::End;
 use policy_probe::{Outcome, Row, Table};
@@ -30,7 +30,7 @@ pub(super) struct Namespace {
 pub(super) struct Workload {
     pub(super) name: String,
     pub(super) pods: Vec<String>,
-    /// Whether some policy isolates every pod of it.
+    /// Whether some policy isolates every pod of it, or a tier denies each something.
     pub(super) ingress_isolated: bool,
     pub(super) egress_isolated: bool,
 }
@@ -149,8 +149,9 @@ fn namespaces(snapshot: &Snapshot, workloads: &BTreeMap<ObjectName, ObjectName>)
 fn isolated(snapshot: &Snapshot, name: &ObjectName, direction: Direction) -> bool {
     snapshot.pods.get(name).is_some_and(|pod| {
         let mut policies = snapshot.policies_of(&name.namespace);
-        pod.is_subject()
-            && policies.any(|(_, policy)| policy.applies(direction) && policy.selects(&pod.labels))
+        let mut selected =
+            || policies.any(|(_, policy)| policy.applies(direction) && policy.selects(&pod.labels));
+        pod.is_subject() && (selected() || denies(snapshot, name, pod, direction))
     })
 }
 

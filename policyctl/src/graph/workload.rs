@@ -26,7 +26,8 @@ impl Same<'_> {
         match self {
             Self::Controller(workload) => Some(&workload.name),
             Self::Labels(labels) => {
-                NAMES.iter().find_map(|key| labels.get(*key)).map(String::as_str)
+                let mut names = NAMES.iter().filter_map(|key| labels.get(*key)).map(String::as_str);
+                names.find(|name| !name.is_empty())
             }
         }
     }
@@ -51,13 +52,19 @@ pub(super) fn of_pods(snapshot: &Snapshot) -> BTreeMap<ObjectName, ObjectName> {
     for ((namespace, same, _), pods) in groups {
         let first = pods.first().map(|pod| pod.name.as_str()).unwrap_or_default();
         let name = same.name().unwrap_or(first);
-        // Two workloads may share the label; the second is called after its first pod.
-        let mut workload = ObjectName::new(namespace, name);
-        if !taken.insert(workload.clone()) {
-            workload = ObjectName::new(namespace, first);
-            taken.insert(workload.clone());
-        }
+        let workload = ObjectName::new(namespace, free(&taken, namespace, name, first));
+        taken.insert(workload.clone());
         workloads.extend(pods.into_iter().map(|pod| (pod.clone(), workload.clone())));
     }
     workloads
+}
+
+/// A name that no other workload of the namespace has.
+///
+/// Two may share the label: the second is called after its first pod, or else has a number.
+fn free(taken: &BTreeSet<ObjectName>, namespace: &str, name: &str, first: &str) -> String {
+    let is_free = |name: &String| !taken.contains(&ObjectName::new(namespace, name));
+    let named = [name.to_owned(), first.to_owned()].into_iter();
+    let mut numbered = named.chain((2_usize..).map(|number| format!("{name}-{number}")));
+    numbered.find(is_free).unwrap_or_default()
 }

@@ -70,3 +70,66 @@ fn json_names_the_policies() -> io::Result<()> {
     assert_eq!(picture["namespaces"].as_array().map(Vec::len), Some(4), "{}", told(&output));
     Ok(())
 }
+
+/// The workloads of a graph, without what else is told of them.
+fn workloads<T>(text: &str, tell: impl Fn(&Value) -> T) -> io::Result<Vec<(String, T)>> {
+    let output = policyctl_on(text, &["graph", "-o", "json"])?;
+    assert_code(&output, 0);
+    let picture: Value = serde_json::from_slice(&output.stdout)?;
+    let namespaces = picture["namespaces"].as_array().cloned().unwrap_or_default();
+    let all = namespaces.iter().filter_map(|namespace| namespace["workloads"].as_array()).flatten();
+    let name = |one: &Value| one["name"].as_str().unwrap_or_default().to_owned();
+    Ok(all.map(|one| (name(one), tell(one))).collect())
+}
+
+fn pod(name: &str, labels: &str, number: usize) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: a, labels: {{{labels}}}}}\nspec: {{containers: [{{name: c, image: c, ports: [{{containerPort: 80}}]}}]}}\nstatus: {{podIPs: [{{ip: 10.0.0.{number}}}]}}\n"
+    )
+}
+
+#[test]
+fn workloads_that_differ_have_names_that_differ() -> io::Result<()> {
+    type Pairs<'a> = &'a [(&'a str, &'a str)];
+    #[rustfmt::skip]
+    let cases: [(&str, Pairs<'_>, Pairs<'_>); 4] = [
+        ("copies",                       &[("p1", "app: x"), ("p2", "app: x")],                           &[("x", r#"["p1","p2"]"#)]),
+        ("the name is taken",            &[("p1", "app: x, tier: a"), ("p2", "app: x, tier: b")],         &[("p2", r#"["p2"]"#), ("x", r#"["p1"]"#)]),
+        ("that of its first pod is too", &[("p1", "app: x, tier: a"), ("x", "app: x, tier: b")],          &[("x", r#"["p1"]"#), ("x-2", r#"["x"]"#)]),
+        ("an empty value is no name",    &[("p1", "app: ''"), ("p2", "app: '', k8s-app: store")],             &[("p1", r#"["p1"]"#), ("store", r#"["p2"]"#)]),
+    ];
+    for (claim, pods, want) in cases {
+        let pods = pods.iter().enumerate();
+        let text: String = pods.map(|(at, (name, labels))| pod(name, labels, at + 1)).collect();
+        let drawn = workloads(text.trim_start_matches("---\n"), |one| one["pods"].to_string())?;
+        let want: Vec<_> =
+            want.iter().map(|(name, pods)| ((*name).to_owned(), (*pods).to_owned())).collect();
+        assert_eq!(drawn, want, "{claim}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_tier_that_denies_isolates() -> io::Result<()> {
+    const TIER: &str = "---\napiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\nmetadata: {name: t}\n";
+    #[rustfmt::skip]
+    let cases = [
+        ("denies ingress",     "namespaces: {}",                                      "ingress: [{action: Deny, from: [{namespaces: {}}]}]",                    (true, false)),
+        ("denies egress",      "namespaces: {}",                                      "egress: [{action: Deny, to: [{networks: [0.0.0.0/0]}]}]",                (false, true)),
+        ("accepts",            "namespaces: {}",                                      "ingress: [{action: Accept, from: [{namespaces: {}}]}]",                  (false, false)),
+        ("passes what it can", "namespaces: {}",                                      "egress: [{action: Pass, to: [{networks: [0.0.0.0/0]}]}]",                (false, false)),
+        ("passes, closed",     "namespaces: {}",                                      "egress: [{action: Pass, to: [{domainNames: [a.example]}]}]",             (false, true)),
+        ("denies others",      "pods: {podSelector: {matchLabels: {app: other}}}",    "ingress: [{action: Deny, from: [{namespaces: {}}]}]",                    (false, false)),
+    ];
+    for (claim, subject, rules, want) in cases {
+        let spec =
+            format!("spec: {{tier: Baseline, priority: 1, subject: {{{subject}}}, {rules}}}\n");
+        let pods = format!("{}{}", pod("p", "app: x", 1), pod("q", "app: other", 2));
+        let text = format!("{pods}{TIER}{spec}").replacen("---\n", "", 1);
+        let isolated =
+            |one: &Value| (one["ingress_isolated"] == true, one["egress_isolated"] == true);
+        let drawn = workloads(&text, isolated)?;
+        assert_eq!(drawn.last(), Some(&("x".to_owned(), want)), "{claim}");
+    }
+    Ok(())
+}
