@@ -1,9 +1,15 @@
 //! Findings as SARIF 2.1.0 (OASIS).
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use policy_cli::sources::STDIN;
 use policy_core::lint::{RULES, Rule};
 use serde_json::{Value, json};
 
 use super::report::Located;
+
+/// What a path keeps as it is in a URI (RFC 3986); a colon could be that of a scheme.
+const OUTSIDE_PATHS: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A log with one run.
 pub(super) fn log(findings: &[Located]) -> Value {
@@ -36,7 +42,7 @@ fn result(finding: &Located) -> Value {
         .iter()
         .map(|place| {
             json!({"physicalLocation": {
-                "artifactLocation": {"uri": place.source.replace(' ', "%20")},
+                "artifactLocation": {"uri": uri(&place.source)},
                 "region": {"startLine": place.line, "startColumn": place.column},
             }})
         })
@@ -52,4 +58,12 @@ fn result(finding: &Located) -> Value {
         "message": {"text": format!("{kind} {object}: {message}; {suggestion}")},
         "locations": locations,
     })
+}
+
+/// A file as a relative reference; standard input has no name of its own.
+fn uri(source: &str) -> String {
+    if source == STDIN {
+        return "stdin".to_owned();
+    }
+    utf8_percent_encode(source, OUTSIDE_PATHS).to_string()
 }

@@ -1,6 +1,6 @@
 //! `policyctl lint`.
 
-use std::io;
+use std::{fs, io, process::Output};
 
 use serde_json::Value;
 
@@ -74,6 +74,33 @@ fn programs_get_the_place_too() -> io::Result<()> {
     let index = error["ruleIndex"].as_u64().and_then(|index| usize::try_from(index).ok());
     let rule = index.map(|index| &run["tool"]["driver"]["rules"][index]["id"]);
     assert_eq!(rule, Some(&Value::from("NP012")));
+    Ok(())
+}
+
+#[test]
+fn a_place_in_sarif_is_a_uri() -> io::Result<()> {
+    let uri = |output: &Output| -> io::Result<String> {
+        let log: Value = serde_json::from_slice(&output.stdout)?;
+        let results = log["runs"][0]["results"].as_array().cloned().unwrap_or_default();
+        let mut places = results.iter().map(|result| &result["locations"][0]["physicalLocation"]);
+        let uri = places.find_map(|place| place["artifactLocation"]["uri"].as_str());
+        Ok(uri.unwrap_or_default().to_owned())
+    };
+    let folder = tempfile::tempdir()?;
+    #[rustfmt::skip]
+    let cases = [
+        ("plain.yaml",        "plain.yaml"),
+        ("a#b 100%.yaml",     "a%23b%20100%25.yaml"),
+        ("c:d?[e].yaml",      "c%3Ad%3F%5Be%5D.yaml"),
+        ("größe.yaml",        "gr%C3%B6%C3%9Fe.yaml"),
+    ];
+    for (name, want) in cases {
+        fs::write(folder.path().join(name), MISTAKE)?;
+        let mut command = policyctl(&["lint", "-o", "sarif", "-f", name]);
+        let output = command.current_dir(folder.path()).output()?;
+        assert_eq!(uri(&output)?, want, "{}", told(&output));
+    }
+    assert_eq!(uri(&policyctl_on(MISTAKE, &["lint", "-o", "sarif"])?)?, "stdin");
     Ok(())
 }
 
