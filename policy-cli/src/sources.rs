@@ -93,6 +93,29 @@ pub fn read_again(paths: &[PathBuf], before: &[Source]) -> Result<Vec<Source>, E
     Ok(sources)
 }
 
+/// What is passed over of folders: the folders in them, as by kubectl.
+#[must_use]
+pub fn notes(paths: &[PathBuf]) -> Vec<String> {
+    let folders = paths.iter().map(|path| (path, folders_in(path)));
+    folders
+        .filter(|(_, inner)| !inner.is_empty())
+        .map(|(path, inner)| {
+            format!("{}: folders in it are not read: {}", path.display(), inner.join(", "))
+        })
+        .collect()
+}
+
+/// Names of the folders in a folder, without hidden ones, which nobody expects to be read.
+fn folders_in(path: &Path) -> Vec<String> {
+    // What is no folder has none, and one that cannot be read is told when it is.
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    let names = folders.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+    names.sort();
+    names
+}
+
 /// Reads one file.
 ///
 /// # Errors

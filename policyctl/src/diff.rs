@@ -8,7 +8,7 @@ mod regions;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
-use policy_cli::{exit, input, terminal};
+use policy_cli::{exit, input, sources, terminal};
 use policy_core::compile::{Scope, compile};
 use policy_manifest::Manifests;
 
@@ -66,6 +66,7 @@ pub(crate) struct Arguments {
 /// Reads what to compare.
 fn sides(arguments: &Arguments) -> Result<(Manifests, Manifests), Error> {
     let Arguments { cluster, files, old, new, .. } = arguments;
+    terminal::notes(&sources::notes(&[files.as_slice(), old, new].concat()));
     let one = cfg!(feature = "cluster") && files.len() == 1;
     if !one && cluster.are_given() {
         return Err(Error::FilesAndCluster);

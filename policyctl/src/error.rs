@@ -33,6 +33,8 @@ pub(crate) enum Error {
     NothingToCompare,
     #[error("there is no command {name}")]
     UnknownCommand { name: String },
+    #[error("there is no namespace {name}{}", nearest.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
+    UnknownNamespace { name: String, nearest: Option<String> },
     #[error("there is no rule {code}; the rules are:\n{known}")]
     UnknownRule { code: String, known: String },
     #[error("cannot write the result as JSON")]
@@ -64,6 +66,7 @@ impl Error {
             | Self::NothingToCompare
             | Self::FilesAndCluster
             | Self::UnknownCommand { .. }
+            | Self::UnknownNamespace { .. }
             | Self::UnknownRule { .. } => {
                 terminal::error(self);
                 exit::INPUT

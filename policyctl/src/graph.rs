@@ -69,8 +69,8 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     terminal::notes(&input::notes(&origin.manifests));
     let options = ProbeOptions { ports: ports.clone(), ..ProbeOptions::default() };
     let expectations = Expectations::default();
+    let scope = scope.of(&origin)?;
     let mut probes = input::probes(&options, &origin.manifests, &expectations)?;
-    let scope = scope.of(&origin);
     scope.narrow(&mut probes, &expectations);
     let snapshot = &origin.manifests.snapshot;
     let truth = truth::of(snapshot, &probes);

@@ -112,7 +112,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
         }
         other => other?,
     };
-    let scope = arguments.scope.of(&origin);
+    let scope = arguments.scope.of(&origin)?;
     let manifests = &origin.manifests;
     terminal::notes(&input::notes(manifests));
     if !manifests.snapshot.pods.values().any(Pod::is_subject) {

@@ -70,10 +70,11 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     let Arguments { options, cluster, scope, .. } = arguments;
     let origin = origin::read(&options.files, cluster)?;
     terminal::notes(&input::notes(&origin.manifests));
+    let scope = scope.of(&origin)?;
     let expectations = input::expectations(options)?;
     let mut probes = input::probes(options, &origin.manifests, &expectations)?;
     if options.from.is_empty() && options.to.is_empty() {
-        scope.of(&origin).narrow(&mut probes, &expectations);
+        scope.narrow(&mut probes, &expectations);
     }
     let Truth { table, notes } = truth::of(&origin.manifests.snapshot, &probes);
     let mismatches = check(&table.probes, &expectations);

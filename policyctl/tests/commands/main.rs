@@ -8,5 +8,6 @@ mod graph;
 mod lint;
 mod manual;
 mod program;
+mod scope;
 mod simulate;
 mod terminal;
