@@ -89,7 +89,7 @@ pub(super) fn instead<'a>(
         format!("{message} but {} with hostNetwork, which no selector means", some(hosts));
     (
         message,
-        "such a pod has the addresses of its node: as a peer, allow those by ipBlock".to_owned(),
+        "it has the addresses of its node: no policy isolates it, and as a peer it takes an ipBlock".to_owned(),
     )
 }
 
