@@ -62,6 +62,8 @@ pub struct Dataplane {
     pins: Option<Pins>,
     /// Whether what is attached are this agent's programs.
     committed: bool,
+    /// Whether an agent before this one left its maps.
+    took_over: bool,
 }
 
 impl Dataplane {
@@ -94,6 +96,7 @@ impl Dataplane {
             pinned: BTreeMap::new(),
             pins: None,
             committed: true,
+            took_over: false,
         })
     }
 

@@ -42,6 +42,7 @@ impl Dataplane {
             return Ok((Self::load(options)?, Vec::new()));
         }
         let mut pins = Pins::open(root)?;
+        let took_over = pins.maps().exists();
         let expected = object::shapes(options)?;
         if !pins.is_of_this_version() || !object::fits(&expected, &pins.maps()) {
             pins.stage()?;
@@ -61,6 +62,7 @@ impl Dataplane {
         let before = pins.maps_before();
         dataplane.pins = Some(pins);
         dataplane.committed = false;
+        dataplane.took_over = took_over;
         if let Some(before) = before {
             // Of another layout altogether, they say nothing to this agent.
             if let Ok(before) = Maps::open(&before) {
@@ -171,7 +173,12 @@ impl Dataplane {
         let moved = before.is_some();
         pins.unstage()?;
         self.committed = true;
-        tracing::info!(interfaces = self.attachments.len(), moved, "took over what is pinned");
+        let interfaces = self.attachments.len();
+        if self.took_over {
+            tracing::info!(interfaces, moved, "took over what is pinned");
+        } else {
+            tracing::info!(interfaces, "pinned what is in force");
+        }
         Ok(())
     }
 }
