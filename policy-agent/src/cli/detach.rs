@@ -10,7 +10,10 @@ use tokio::{
 };
 
 use super::{PIN_DIR, cni::Folders};
-use crate::{cni, dataplane};
+use crate::{
+    cni,
+    dataplane::{self, DataplaneError},
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -34,9 +37,16 @@ pub(super) fn main(arguments: &Arguments) -> u8 {
         terminal::error(&error);
         return exit::FAILED;
     }
-    if let Err(error) = dataplane::detach(&arguments.pin_dir) {
-        terminal::error(&error);
-        return exit::FAILED;
+    match dataplane::detach(&arguments.pin_dir) {
+        Ok(left) => {
+            let note = |path: &PathBuf| format!("{} is not the agent's: it stays", path.display());
+            terminal::notes(&left.iter().map(note).collect::<Vec<_>>());
+        }
+        Err(error) => {
+            terminal::error(&error);
+            let is_input = matches!(error, DataplaneError::NotPins { .. });
+            return if is_input { exit::INPUT } else { exit::FAILED };
+        }
     }
     match if arguments.stay { stay() } else { Ok(()) } {
         Ok(()) => exit::FINE,

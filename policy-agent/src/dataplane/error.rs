@@ -166,6 +166,14 @@ pub enum DataplaneError {
         /// The folder.
         path: PathBuf,
     },
+    /// All that a folder holds is another program's.
+    #[error("{} holds nothing of an agent, and is left as it is: {holds}", path.display())]
+    NotPins {
+        /// The folder.
+        path: PathBuf,
+        /// Names of what it holds.
+        holds: String,
+    },
     /// Two agents would write over one another.
     #[error("another agent works with {}", path.display())]
     PinsBusy {

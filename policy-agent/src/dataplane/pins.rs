@@ -10,6 +10,8 @@
 //! | `new/` | as `maps/`: maps of another shape, until every link leads to them |
 //! | `old/` | maps that no link leads to, about to be removed |
 
+mod detach;
+
 use std::{
     fs::{self, File},
     io,
@@ -22,6 +24,7 @@ use nix::{
 };
 
 use super::error::DataplaneError;
+pub use detach::detach;
 
 /// Meaning of what the maps hold. To be raised where it changes and no size does.
 const VERSION: &str = "version_1";
@@ -39,11 +42,7 @@ impl Pins {
     /// Opens the folder, making it where its parent is on a bpffs.
     pub(super) fn open(root: &Path) -> Result<Self, DataplaneError> {
         let parent = root.parent().unwrap_or(root);
-        let place = if root.exists() { root } else { parent };
-        let kind = statfs(place).map_err(|errno| failed("look at", place)(errno.into()))?;
-        if kind.filesystem_type() != BPF_FS_MAGIC {
-            return Err(DataplaneError::NoBpffs { path: place.to_owned() });
-        }
+        require_bpffs(if root.exists() { root } else { parent })?;
         for folder in [root, &root.join("links"), &root.join("programs")] {
             make(folder)?;
         }
@@ -140,6 +139,15 @@ impl Pins {
     }
 }
 
+/// Pins are kept by a file system of their own.
+fn require_bpffs(place: &Path) -> Result<(), DataplaneError> {
+    let kind = statfs(place).map_err(|errno| failed("look at", place)(errno.into()))?;
+    if kind.filesystem_type() != BPF_FS_MAGIC {
+        return Err(DataplaneError::NoBpffs { path: place.to_owned() });
+    }
+    Ok(())
+}
+
 /// Claims the folder.
 fn lock(root: &Path) -> Result<Flock<File>, DataplaneError> {
     let folder = File::open(root).map_err(failed("open", root))?;
@@ -150,24 +158,6 @@ fn lock(root: &Path) -> Result<Flock<File>, DataplaneError> {
 /// Where an allow map is pinned.
 pub(super) fn content(folder: &Path, content: u32) -> PathBuf {
     folder.join(format!("allow_{content}"))
-}
-
-/// Takes everything away: from then on every packet passes.
-///
-/// A folder that does not exist is none.
-///
-/// # Errors
-///
-/// [`DataplaneError::NoBpffs`], [`DataplaneError::PinsBusy`] while an agent runs, or when a pin
-/// cannot be removed.
-pub fn detach(root: &Path) -> Result<(), DataplaneError> {
-    if !root.exists() {
-        return Ok(());
-    }
-    // Links first: no packet meets a classifier whose maps are half gone.
-    let _pins = Pins::open(root)?;
-    remove(&root.join("links"))?;
-    remove(root)
 }
 
 /// Removes a file or a folder with what it holds, where there is one.

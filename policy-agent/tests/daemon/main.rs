@@ -2,6 +2,7 @@
 
 mod adoption;
 mod cni;
+mod detach;
 mod drift;
 mod enforcers;
 mod flap;

@@ -1,0 +1,100 @@
+//! Takes away what an agent pinned, and nothing else: others pin on the same bpffs.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use nix::errno::Errno;
+
+use super::{
+    super::{attach::CLASSIFIERS, error::DataplaneError, object, options::Options},
+    failed, lock, names, remove, require_bpffs,
+};
+
+/// Folders of the agent, in the order in which they go: links first, so that no packet meets a
+/// classifier whose maps are half gone.
+const FOLDERS: [&str; 5] = ["links", "programs", "maps", "new", "old"];
+
+/// Takes away everything that an agent pinned: from then on every packet passes. What others have
+/// in the folder stays, and comes back.
+///
+/// A folder that does not exist is none.
+///
+/// # Errors
+///
+/// [`DataplaneError::NoBpffs`], [`DataplaneError::NotPins`] where all that the folder holds is
+/// somebody else's, [`DataplaneError::PinsBusy`] while an agent runs, or when a pin cannot be
+/// removed.
+pub fn detach(root: &Path) -> Result<Vec<PathBuf>, DataplaneError> {
+    if !root.exists() {
+        return Ok(Vec::new());
+    }
+    require_bpffs(root)?;
+    let maps = object::shapes(&Options::default())?;
+    let is_own = |folder: &str, name: &str| match folder {
+        "links" => is_numbered(name, &CLASSIFIERS),
+        "programs" => CLASSIFIERS.contains(&name),
+        _ => maps.contains_key(name) || is_numbered(name, &["allow", "version"]),
+    };
+    let mut own = Vec::new();
+    let mut is_agents = false;
+    for folder in FOLDERS {
+        let path = root.join(folder);
+        if !path.is_dir() {
+            continue;
+        }
+        let names = names(&path)?;
+        let before = own.len();
+        own.extend(names.iter().filter(|name| is_own(folder, name)).map(|name| path.join(name)));
+        is_agents |= names.is_empty() || own.len() > before;
+    }
+    let holds = names(root)?;
+    if !is_agents && !holds.is_empty() {
+        return Err(DataplaneError::NotPins { path: root.to_owned(), holds: holds.join(", ") });
+    }
+    let _claim = lock(root)?;
+    own.iter().try_for_each(|pin| remove(pin))?;
+    for folder in FOLDERS {
+        remove_if_empty(&root.join(folder))?;
+    }
+    remove_if_empty(root)?;
+    left(root)
+}
+
+/// Whether a name is one of `stems`, `_` and a number.
+fn is_numbered(name: &str, stems: &[&str]) -> bool {
+    let Some((stem, number)) = name.rsplit_once('_') else { return false };
+    stems.contains(&stem) && number.parse::<u32>().is_ok()
+}
+
+/// Removes a folder, unless it is none, holds something, or is where a file system is mounted.
+fn remove_if_empty(folder: &Path) -> Result<(), DataplaneError> {
+    let Err(error) = fs::remove_dir(folder) else { return Ok(()) };
+    let stays = [Errno::ENOENT, Errno::ENOTEMPTY, Errno::EBUSY, Errno::ENOTDIR];
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(errno) if stays.contains(&errno) => Ok(()),
+        _ => Err(failed("remove", folder)(error)),
+    }
+}
+
+/// What a folder holds still; what is in one of the agent's folders by itself.
+fn left(root: &Path) -> Result<Vec<PathBuf>, DataplaneError> {
+    let mut left = Vec::new();
+    let there = match names(root) {
+        Err(DataplaneError::Pins { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Vec::new()
+        }
+        there => there?,
+    };
+    for name in there {
+        let path = root.join(&name);
+        if FOLDERS.contains(&name.as_str()) && path.is_dir() {
+            left.extend(names(&path)?.iter().map(|name| path.join(name)));
+        } else {
+            left.push(path);
+        }
+    }
+    left.sort();
+    Ok(left)
+}

@@ -1,0 +1,90 @@
+//! `policy-agent detach`: what an agent pinned goes, and nothing else.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+    time::Duration,
+};
+
+use anyhow::Result;
+use policy_agent::dataplane::Hooks;
+
+use crate::{
+    machine::{Machine, arrives, until},
+    pins::{enforced, programs},
+};
+
+const AWAY: Duration = Duration::from_millis(300);
+
+fn detach(machine: &Machine, folder: &Path) -> Result<Output> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
+    command.arg("detach").arg("--pin-dir").arg(folder);
+    machine.inside(move || Ok(command.output()?))
+}
+
+/// Says which of some paths are there, on the machine's bpffs.
+fn there<const N: usize>(machine: &Machine, folder: &Path, paths: [&str; N]) -> Result<[bool; N]> {
+    machine.inside(|| Ok(paths.map(|path| folder.join(path).exists())))
+}
+
+#[test]
+fn detach_refuses_a_folder_that_holds_nothing_of_an_agent() -> Result<()> {
+    let machine = Machine::new()?;
+    let others = machine.pins().with_file_name("others");
+    let paths = ["tc/globals", "maps/theirs", "policy"];
+    machine.inside(|| {
+        paths.iter().try_for_each(|path| fs::create_dir_all(others.join(path)))?;
+        Ok(())
+    })?;
+    let refused = detach(&machine, &others)?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(there(&machine, &others, paths)?, [true; 3], "{said}");
+    assert_eq!(there(&machine, &others, ["links", "programs"])?, [false; 2], "{said}");
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("others holds nothing of an agent") && said.contains("tc"), "{said}");
+    // The folder above the agent's own is none of its own either.
+    let above = machine.pins().with_file_name("");
+    assert_eq!(detach(&machine, &above)?.status.code(), Some(2));
+    assert_eq!(there(&machine, &others, paths)?, [true; 3]);
+    Ok(())
+}
+
+#[test]
+fn detach_takes_its_own_and_leaves_what_others_pinned_beside() -> Result<()> {
+    let (machine, agent) = enforced(&[])?;
+    assert!(agent.terminate()?.success());
+    let pins = machine.pins();
+    let theirs = ["maps/theirs", "tc/globals"];
+    machine.inside(|| {
+        theirs.iter().try_for_each(|path| fs::create_dir_all(pins.join(path)))?;
+        Ok(())
+    })?;
+    let done = detach(&machine, &pins)?;
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(there(&machine, &pins, theirs)?, [true; 2], "{said}");
+    assert_eq!(there(&machine, &pins, ["links", "programs", "maps/endpoints"])?, [false; 3]);
+    assert_eq!(done.status.code(), Some(0), "{said}");
+    assert!(said.contains("maps/theirs is not the agent's"), "{said}");
+    assert!(said.contains("policy/tc is not the agent's"), "{said}");
+    until("no classifier is left", AWAY, || Ok(programs(&machine)? == Hooks::default()))?;
+    Ok(())
+}
+
+#[test]
+fn detach_leaves_nothing_and_only_when_nobody_runs() -> Result<()> {
+    let (machine, agent) = enforced(&[])?;
+    let detach = || detach(&machine, &machine.pins());
+    let refused = detach()?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(3) && said.contains("another agent"), "{refused:?}");
+    assert!(agent.terminate()?.success());
+    assert!(!arrives(&machine, 5001)?, "the end of an agent opens nothing");
+    assert_eq!(detach()?.status.code(), Some(0));
+    // The kernel lets a link go a moment after its last pin.
+    until("no classifier is left", AWAY, || Ok(programs(&machine)? == Hooks::default()))?;
+    assert!(!machine.inside(|| Ok(machine.pins().exists()))?, "a folder is left");
+    assert!(arrives(&machine, 5001)?, "everything passes");
+    assert_eq!(detach()?.status.code(), Some(0), "nothing is left to take away");
+    Ok(())
+}
