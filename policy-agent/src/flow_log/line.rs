@@ -85,7 +85,9 @@ struct Policy<'a> {
 pub(super) fn of<'a>(record: &DropRecord, attribution: &Attribution<'a>) -> Line<'a> {
     let egress = record.direction == Direction::Egress as u8;
     let direction = if egress { Direction::Egress } else { Direction::Ingress };
-    let is_ip = matches!(record.ether_type, IPV4 | IPV6);
+    // What was not parsed is zero: there is no packet from nowhere to nowhere.
+    let is_ip = matches!(record.ether_type, IPV4 | IPV6)
+        && (record.local, record.remote) != Default::default();
     let address = |address| is_ip.then(|| Ipv6Addr::from(address).to_canonical());
     let pod = attribution.endpoint(record.ifindex);
     let (near, far) = (address(record.local), address(record.remote));
@@ -139,9 +141,12 @@ impl<'a> Policy<'a> {
     }
 }
 
+/// A port, where the packet's header was read: fragments and headers that are cut short have none,
+/// and nobody sends from port 0 to port 0.
 fn port(record: &DropRecord, port: [u8; 2]) -> Option<u16> {
     let has_ports = Protocol::ALL.iter().any(|known| known.number() == record.protocol);
-    has_ports.then(|| u16::from_be_bytes(port))
+    let were_read = (record.local_port, record.remote_port) != Default::default();
+    (has_ports && were_read).then(|| u16::from_be_bytes(port))
 }
 
 fn protocol(number: u8) -> String {
