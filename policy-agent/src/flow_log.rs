@@ -40,6 +40,12 @@ pub enum FlowLogError {
         #[source]
         source: io::Error,
     },
+    /// A FIFO whose other end is closed.
+    #[error("nobody reads the flow log {}: it is a FIFO; start its reader first", path.display())]
+    NoReader {
+        /// Which.
+        path: PathBuf,
+    },
     /// The thread that writes.
     #[error("cannot begin to write the flow log")]
     Thread(#[source] io::Error),

@@ -14,7 +14,7 @@ use super::{PIN_DIR, cni::CniOptions};
 use crate::{
     daemon::{self, DaemonConfig, DaemonError, Origin},
     dataplane::{Capacities, UnknownEndpoints},
-    flow_log::Target,
+    flow_log::{FlowLogError, Target},
     node::NodeConfig,
     source::kubernetes::Access,
 };
@@ -37,7 +37,7 @@ Environment:
 
 Exit codes:
   0  ended by SIGINT or SIGTERM
-  2  bad usage, or manifests that are broken from the start
+  2  bad usage, manifests that are broken from the start, or a flow log that cannot be opened
   3  the environment or the agent failed
 
 The agent needs root, and Linux with BTF.";
@@ -70,8 +70,8 @@ pub(super) struct Arguments {
         value_parser = clap::value_parser!(u32).range(1024..))]
     max_flows: u32,
 
-    /// Where dropped packets are told, one JSON object a line: `-` for standard output, a file, or
-    /// `off`
+    /// Where dropped packets are told, one JSON object a line: `-` for standard output, a file, a
+    /// FIFO that somebody reads, or `off`
     #[arg(long, value_name = "FILE", default_value = "-")]
     flow_log: PathBuf,
 
@@ -128,8 +128,7 @@ pub(super) fn main(arguments: Arguments) -> u8 {
         Ok(()) => exit::FINE,
         Err(error) => {
             terminal::error(&error);
-            let is_input = matches!(error, Error::Daemon(DaemonError::Manifests(_)));
-            if is_input { exit::INPUT } else { exit::FAILED }
+            if error.is_input() { exit::INPUT } else { exit::FAILED }
         }
     }
 }
@@ -145,6 +144,18 @@ enum Error {
     Start(#[source] io::Error),
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+}
+
+impl Error {
+    /// Whether what was asked for is to blame, and not the environment.
+    fn is_input(&self) -> bool {
+        use FlowLogError::{NoReader, Open};
+        let Self::Daemon(error) = self else { return false };
+        matches!(
+            error,
+            DaemonError::Manifests(_) | DaemonError::FlowLog(Open { .. } | NoReader { .. })
+        )
+    }
 }
 
 fn run(arguments: Arguments) -> Result<(), Error> {

@@ -4,8 +4,15 @@
 use std::{
     fs::File,
     io::{self, Write},
+    os::unix::fs::{FileTypeExt, OpenOptionsExt},
+    path::Path,
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     thread,
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, OFlag, fcntl},
 };
 
 use super::{FlowLogError, Target};
@@ -26,11 +33,7 @@ impl Sink {
         let end: Box<dyn Write + Send> = match target {
             Target::Off => return Ok(None),
             Target::Stdout => Box::new(io::stdout()),
-            Target::File(path) => {
-                let file = File::options().append(true).create(true).open(path);
-                let open = |source| FlowLogError::Open { path: path.clone(), source };
-                Box::new(file.map_err(open)?)
-            }
+            Target::File(path) => Box::new(open(path)?),
         };
         let (lines, queue) = sync_channel(QUEUE);
         thread::Builder::new()
@@ -52,6 +55,26 @@ impl Sink {
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.lost += 1,
         }
     }
+}
+
+/// Opens a file without waiting for anybody: a FIFO without a reader would hold up the daemon.
+fn open(path: &Path) -> Result<File, FlowLogError> {
+    let failed = |source| FlowLogError::Open { path: path.to_owned(), source };
+    let mut options = File::options();
+    options.append(true).create(true).custom_flags(OFlag::O_NONBLOCK.bits());
+    let file = options.open(path).map_err(|source| {
+        let is_fifo = path.metadata().is_ok_and(|found| found.file_type().is_fifo());
+        if is_fifo && source.raw_os_error() == Some(Errno::ENXIO as i32) {
+            FlowLogError::NoReader { path: path.to_owned() }
+        } else {
+            failed(source)
+        }
+    })?;
+    // Only the thread that writes may wait for a slow reader, and should.
+    let blocking =
+        |flags| fcntl(&file, FcntlArg::F_SETFL(OFlag::from_bits_retain(flags) - OFlag::O_NONBLOCK));
+    fcntl(&file, FcntlArg::F_GETFL).and_then(blocking).map_err(|errno| failed(errno.into()))?;
+    Ok(file)
 }
 
 fn drain(queue: &Receiver<String>, mut end: impl Write) {

@@ -1,17 +1,22 @@
 //! Dropped packets as lines of JSON.
 
 use std::{
-    net::UdpSocket,
+    fs::File,
+    io::{BufRead, BufReader},
+    net::{SocketAddr, UdpSocket},
+    os::unix::fs::OpenOptionsExt,
     thread,
     time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result};
+use nix::{fcntl::OFlag, sys::stat::Mode, unistd::mkfifo};
 use policy_agent::net::build::Wiring;
 use serde_json::{Value, json};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
-    machine::{HOST, Machine, POD as POD_IP, until},
+    machine::{HOST, Machine, POD as POD_IP, arrives, until},
     manifests::{ALLOW_5000, DENY, POD},
     namespace::{Namespace, add_addresses, end},
 };
@@ -116,5 +121,73 @@ fn a_noisy_pod_hides_no_other_and_what_it_hides_of_its_own_is_counted() -> Resul
         thread::sleep(Duration::from_millis(50));
         Ok(lines("pod").len() as u64 + lines("pod").iter().sum::<u64>() >= NOISE)
     })?;
+    Ok(())
+}
+
+#[test]
+fn a_port_that_no_header_told_is_left_out() -> Result<()> {
+    let machine = Machine::new()?;
+    machine.plug()?;
+    machine.write("pod.yaml", POD)?;
+    machine.write("policy.yaml", DENY)?;
+    let _agent = machine.agent(&[])?;
+    let before = told(&machine);
+    let send = |bytes: &[u8]| {
+        machine.pod.run(async || Ok(UdpSocket::bind((POD_IP, 4000))?.send_to(bytes, (HOST, 5001))?))
+    };
+    until("the policy is in force", LIMIT, || Ok(send(b"hello")? > 0 && told(&machine) > before))?;
+    // Above what a link carries at once.
+    send(&[0; 4000])?;
+    let lines = |key: &str, word: &str| {
+        let said = machine.said("stdout");
+        let lines = said.lines().map(serde_json::from_str::<Value>).filter_map(Result::ok);
+        lines.filter(|line| line[key] == word).collect::<Vec<_>>()
+    };
+    until("a fragment is told", LIMIT, || Ok(!lines("reason", "fragment").is_empty()))?;
+    // A common header, and no chunk.
+    machine.pod.run(async || {
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(132)))?;
+        let header = [0x0f, 0xa0, 0x13, 0x89, 0, 0, 0, 0, 0, 0, 0, 0];
+        Ok(socket.send_to(&header, &SocketAddr::from((HOST, 0)).into())?)
+    })?;
+    until("a malformed packet is told", LIMIT, || Ok(!lines("reason", "malformed").is_empty()))?;
+    let unread = [lines("reason", "fragment"), lines("reason", "malformed")].concat();
+    for line in unread {
+        for end in ["source", "destination"] {
+            assert!(line[end]["address"].is_string(), "{line}");
+            assert_eq!(line[end].get("port"), None, "{line}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_fifo_that_nobody_reads_is_refused_and_a_reader_that_stops_holds_up_nothing() -> Result<()> {
+    let machine = Machine::new()?;
+    machine.plug()?;
+    machine.write("pod.yaml", POD)?;
+    machine.write("policy.yaml", DENY)?;
+    let fifo = machine.manifests().with_file_name("fifo");
+    mkfifo(&fifo, Mode::S_IRWXU)?;
+    let path = fifo.to_str().context("a path that is no text")?;
+    let options = ["--flow-log", path, "--max-drop-records", "0"];
+    let refused = machine.agent(&options)?.ended_within(LIMIT)?;
+    let said = machine.said("stderr");
+    assert_eq!(refused.code(), Some(2), "{said}");
+    assert!(said.contains("nobody reads the flow log") && said.contains(path), "{said}");
+
+    let reader = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&fifo)?;
+    let agent = machine.agent(&options)?;
+    until("the policy is in force", LIMIT, || Ok(!arrives(&machine, 5000)?))?;
+    // More than the pipe holds, told to a reader that does not read.
+    let noise = machine.pod.run(async || Ok(UdpSocket::bind((POD_IP, 0))?))?;
+    for _ in 0..2000 {
+        noise.send_to(b"hello", (HOST, 5001))?;
+    }
+    machine.write("policy.yaml", ALLOW_5000)?;
+    until("a change is followed", LIMIT, || arrives(&machine, 5000))?;
+    let lines = BufReader::new(reader).lines().map_while(Result::ok).collect::<Vec<_>>();
+    assert!(lines.len() > 10, "{} lines", lines.len());
+    assert!(agent.terminate()?.success());
     Ok(())
 }

@@ -170,6 +170,16 @@ impl Agent {
         Ok(self.0.wait()?)
     }
 
+    /// Waits until it ends by itself, not for ever.
+    pub(crate) fn ended_within(mut self, limit: Duration) -> Result<ExitStatus> {
+        let mut status = None;
+        until("the agent has ended", limit, || {
+            status = self.0.try_wait()?;
+            Ok(status.is_some())
+        })?;
+        status.context("no status")
+    }
+
     /// Ends it without a word.
     pub(crate) fn kill(mut self) -> Result<()> {
         self.0.kill()?;
