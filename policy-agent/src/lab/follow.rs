@@ -12,7 +12,7 @@ pub(super) fn followed(standing: &Manifests, changed: Manifests) -> (Manifests, 
     let mut note = |what: &str, how: &str| notes.push(format!("not followed: {what} {how}"));
     let Manifests { mut snapshot, mut hosts, ignored, places } = changed;
     keep_pods(&standing.snapshot, &mut snapshot, &mut note);
-    keep_nodes(&standing.snapshot, &mut snapshot, &mut note);
+    keep_nodes(standing, &mut snapshot, &mut note);
     for name in hosts.keys().filter(|name| !standing.hosts.contains_key(*name)) {
         note(&format!("host/{name}"), "is new");
     }
@@ -62,21 +62,28 @@ fn keep_pods(standing: &Snapshot, changed: &mut Snapshot, note: &mut impl FnMut(
     }
 }
 
-/// Nodes as they were built; those have addresses that no manifest names.
-fn keep_nodes(standing: &Snapshot, changed: &mut Snapshot, note: &mut impl FnMut(&str, &str)) {
+/// Nodes as they were built, with the labels that they have now; those have addresses that no
+/// manifest names, and some are in none.
+fn keep_nodes(standing: &Manifests, changed: &mut Snapshot, note: &mut impl FnMut(&str, &str)) {
+    let mut nodes = standing.snapshot.nodes.clone();
     for (name, node) in &changed.nodes {
         let title = format!("node/{name}");
-        match standing.nodes.get(name) {
-            None => note(&title, "is new"),
-            Some(built)
-                if node.addresses.iter().any(|address| !built.addresses.contains(address)) =>
-            {
-                note(&title, "has other addresses");
-            }
-            Some(_) => {}
+        let Some(built) = nodes.get_mut(name) else {
+            note(&title, "is new");
+            continue;
+        };
+        if node.addresses.iter().any(|address| !built.addresses.contains(address)) {
+            note(&title, "has other addresses");
+        }
+        built.labels.clone_from(&node.labels);
+    }
+    for name in nodes.keys().filter(|name| !changed.nodes.contains_key(*name)) {
+        // One that was made up never was in a manifest.
+        if standing.places.find(&format!("Node {name}"), "").is_some() {
+            note(&format!("node/{name}"), "is gone");
         }
     }
-    changed.nodes.clone_from(&standing.nodes);
+    changed.nodes = nodes;
 }
 
 #[cfg(test)]
@@ -111,6 +118,19 @@ mod tests {
     }
 
     #[test]
+    fn labels_of_nodes_are_followed_and_a_node_that_was_made_up_is_not_missed() {
+        let mut standing = manifests(CLUSTER);
+        standing.snapshot.nodes.entry("made-up".to_owned()).or_default();
+        let labelled = CLUSTER.replace("{name: node}", "{name: node, labels: {zone: a}}");
+        let (followed, notes) = followed(&standing, manifests(&labelled));
+        assert!(notes.is_empty(), "{notes:?}");
+        let mut want = standing.snapshot.nodes;
+        let node = want.get_mut("node").expect("it is in the text");
+        node.labels.insert("zone".to_owned(), "a".to_owned());
+        assert_eq!(followed.snapshot.nodes, want);
+    }
+
+    #[test]
     fn machines_are_not() {
         let standing = manifests(CLUSTER);
         #[rustfmt::skip]
@@ -120,6 +140,7 @@ mod tests {
             ("name: b,",       "name: c,",     "other/b is gone"),
             ("192.168.0.1",    "192.168.0.2",  "node/node has other addresses"),
             ("name: node}",    "name: other}", "node/other is new"),
+            ("name: node}",    "name: other}", "node/node is gone"),
             ("203.0.113.1",    "203.0.113.2",  "host/out has other addresses"),
             ("name: out",      "name: far",    "host/far is new"),
             ("name: out",      "name: far",    "host/out is gone"),
