@@ -64,7 +64,7 @@ impl fmt::Display for Machine {
     }
 }
 
-/// A pod that gets a namespace.
+/// A pod of a lab.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodPlan {
     /// Its name.
@@ -80,8 +80,10 @@ pub struct PodPlan {
 pub struct Blueprint {
     /// Addresses of each node: at least one in each family that any pod has.
     pub nodes: BTreeMap<String, Vec<IpAddr>>,
-    /// Pods, in the order of their names.
+    /// Pods with a namespace of their own, in the order of their names.
     pub pods: Vec<PodPlan>,
+    /// Pods in the namespaces of their nodes, in the order of their names.
+    pub host_network: Vec<PodPlan>,
     /// Addresses of the machines outside the cluster.
     pub hosts: BTreeMap<String, Vec<IpAddr>>,
     /// The machine at each address.
@@ -129,7 +131,7 @@ pub fn draw(
     Ok(plan)
 }
 
-/// Puts each pod with a namespace of its own on its node.
+/// Puts each pod on its node.
 fn place_pods(plan: &mut Blueprint, snapshot: &mut Snapshot) {
     for (name, pod) in &mut snapshot.pods {
         if pod.phase == Phase::Finished {
@@ -146,8 +148,9 @@ fn place_pods(plan: &mut Blueprint, snapshot: &mut Snapshot) {
         plan.nodes.entry(node.clone()).or_default();
         if pod.addresses.is_empty() {
             plan.notes.push(format!("{name} has no address (status.podIPs): it is not in the lab"));
-        } else if !pod.host_network {
-            plan.pods.push(PodPlan {
+        } else {
+            let place = if pod.host_network { &mut plan.host_network } else { &mut plan.pods };
+            place.push(PodPlan {
                 name: name.clone(),
                 node: node.clone(),
                 addresses: pod.addresses.clone(),

@@ -8,7 +8,7 @@ use super::{
     blueprint::{Blueprint, Machine, PodPlan},
     bpffs::Bpffs,
     build::Network,
-    topology::{Layout, Piece},
+    topology::{FABRIC_END, Layout, Piece},
 };
 
 /// The machines of a lab; serialised, the file that `LAB` names.
@@ -16,7 +16,7 @@ use super::{
 pub struct Description {
     /// The nodes.
     pub nodes: Vec<Node>,
-    /// Pods with a network of their own.
+    /// Pods, in the order of their names.
     pub pods: Vec<Pod>,
     /// Machines outside of the cluster.
     pub hosts: Vec<Host>,
@@ -44,11 +44,11 @@ pub struct Pod {
     pub name: String,
     /// Its node.
     pub node: String,
-    /// Its network namespace.
+    /// Its network namespace; its node's where it has no network of its own.
     pub netns: PathBuf,
-    /// Its interface.
+    /// Its interface; its node's where it has no network of its own.
     pub interface: String,
-    /// The node's end of it.
+    /// The node's end of it; the same interface where it has no network of its own.
     pub peer: String,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
@@ -83,14 +83,22 @@ pub(super) fn describe(
         let netns = netns(&Machine::Host(name.clone()))?;
         Some(Host { name: name.clone(), netns, addresses: addresses.clone() })
     });
-    let pods = plan.pods.iter().filter_map(|pod| {
+    let own = plan.pods.iter().filter_map(|pod| {
         let netns = netns(&Machine::Pod(pod.name.clone()))?;
-        let (peer, interface) = ends(layout, pod)?;
-        let PodPlan { name, node, addresses } = pod.clone();
-        let (namespace, name) = (name.namespace, name.name);
-        Some(Pod { namespace, name, node, netns, interface, peer, addresses })
+        Some(described(pod, netns, ends(layout, pod)?))
     });
-    Description { nodes: nodes.collect(), pods: pods.collect(), hosts: hosts.collect() }
+    let of_nodes = plan.host_network.iter().filter_map(|pod| {
+        let netns = netns(&Machine::Node(pod.node.clone()))?;
+        Some(described(pod, netns, (FABRIC_END.to_owned(), FABRIC_END.to_owned())))
+    });
+    let mut pods: Vec<Pod> = own.chain(of_nodes).collect();
+    pods.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
+    Description { nodes: nodes.collect(), pods, hosts: hosts.collect() }
+}
+
+fn described(pod: &PodPlan, netns: PathBuf, (peer, interface): (String, String)) -> Pod {
+    let PodPlan { name, node, addresses } = pod.clone();
+    Pod { namespace: name.namespace, name: name.name, node, netns, interface, peer, addresses }
 }
 
 /// Names of the node's and of the pod's end of its veth.

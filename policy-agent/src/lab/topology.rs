@@ -30,6 +30,9 @@ pub enum Topology {
 /// Index of the interface that a machine has towards the fabric, or a pod towards its node.
 pub const UPLINK: u32 = 2;
 
+/// Name of the interface that a node or host has towards the fabric.
+pub const FABRIC_END: &str = "eth0";
+
 /// Index of a node's bridge.
 const BRIDGE: u32 = 3;
 
@@ -137,7 +140,7 @@ fn join_fabric(layout: &mut Layout, plan: &Blueprint) {
     layout.fabric.push(Piece::Bridge { bridge: switch, netfilter: false });
     for (index, (machine, addresses)) in (FIRST..).zip(outer(plan)) {
         let near = End { index, name: format!("port{index}") };
-        let far = End { index: UPLINK, name: "eth0".to_owned() };
+        let far = End { index: UPLINK, name: FABRIC_END.to_owned() };
         layout.fabric.push(Piece::Veth { near, far, to: machine.clone() });
         layout.fabric.push(Piece::Port { index, bridge: UPLINK, hairpin: false });
         layout.fabric.push(Piece::Up(index));
