@@ -2,6 +2,7 @@
 
 mod changes;
 mod command;
+mod orphans;
 mod output;
 mod signals;
 mod stay;
@@ -11,7 +12,8 @@ use std::io;
 use clap::{Args, ValueEnum};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use policy_cli::{exit, input, options::ProbeOptions, sources, terminal};
-use policy_manifest::Source;
+use policy_manifest::{Expectations, Manifests, Source};
+use policy_probe::{Probe, Unfit};
 
 use super::progress::Line;
 use crate::{
@@ -54,9 +56,11 @@ The file that LAB names has all machines with the paths of their network namespa
   {\"nodes\": [{\"name\", \"netns\", \"addresses\", \"pins\"}],
    \"pods\": [{\"namespace\", \"name\", \"node\", \"netns\", \"interface\", \"peer\", \"addresses\"}],
    \"hosts\": [{\"name\", \"netns\", \"addresses\"}]}
+A pod with hostNetwork has the namespace of its node, whose interface both of its ends are.
 
 The lab needs root, Linux with BTF, and the program nft. All that it makes lives in network
-namespaces that have no name and go away with the process, however it ends.";
+namespaces that have no name and go away with the process, however it ends. What --run started and a
+killed lab left running holds them still: the next lab ends it.";
 
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -122,10 +126,15 @@ pub(super) fn main(arguments: Arguments) -> u8 {
 /// Builds the lab, probes it, and keeps it as long as is asked for.
 async fn live(arguments: Arguments) -> io::Result<u8> {
     let Arguments { options, topology, output, run, hold, without } = arguments;
-    let (order, sources) = match order(&options, topology, parts(&without)) {
+    let (order, sources) = match order(&options, topology, parts(&without), hold || run.is_some()) {
         Ok(order) => order,
         Err(error) => return Ok(error.refuse()),
     };
+    let ended = orphans::end()?;
+    if ended > 0 {
+        let what = "still ran of the commands of labs that were killed";
+        terminal::notes(&[format!("{ended} processes {what}: they are ended")]);
+    }
     let mut signals = Signals::open()?;
     let line = Line::new();
     let outcome = tokio::select! {
@@ -150,18 +159,36 @@ async fn live(arguments: Arguments) -> io::Result<u8> {
     }
 }
 
-/// Reads everything; the texts come back too.
+/// Reads everything; the texts come back too. A lab that stays may have nothing to probe.
 fn order(
     options: &ProbeOptions,
     topology: Topology,
     parts: Parts,
+    stays: bool,
 ) -> Result<(Order, Vec<Source>), input::InputError> {
     let sources = sources::read(&options.files)?;
     let manifests = policy_manifest::read(&sources).map_err(input::InputError::Manifests)?;
     let expectations = input::expectations(options)?;
-    let probes = input::probes(options, &manifests, &expectations)?;
+    let choose = if stays { probes_if_any } else { input::probes };
+    let probes = choose(options, &manifests, &expectations)?;
     terminal::notes(&input::notes(&manifests));
     Ok((Order { manifests, probes, expectations, topology, parts }, sources))
+}
+
+/// Chooses the probes, sorted; no probe is one of the choices.
+fn probes_if_any(
+    options: &ProbeOptions,
+    manifests: &Manifests,
+    expectations: &Expectations,
+) -> Result<Vec<Probe>, input::InputError> {
+    match input::probes(options, manifests, expectations) {
+        Err(input::InputError::Probes(errors))
+            if errors.iter().all(|error| error.reason == Unfit::Nothing) =>
+        {
+            Ok(Vec::new())
+        }
+        chosen => chosen,
+    }
 }
 
 /// Prints a report; the exit code that it asks for.

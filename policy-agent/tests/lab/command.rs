@@ -4,7 +4,7 @@ use std::{
     error::Error,
     fs, io,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Child, Stdio},
 };
 
 use nix::{
@@ -91,6 +91,71 @@ fn the_command_finds_every_machine_by_the_file() -> Outcome {
     Ok(())
 }
 
+/// What the command prints does not spoil what programs read.
+#[test]
+fn machine_readable_output_is_not_mixed_with_the_commands() -> io::Result<()> {
+    let output = lab_on(&cluster(2), &["-o", "json", "--run", "echo noise; echo more >&2"])?;
+    assert_code(&output, 0);
+    let table: Value = serde_json::from_slice(&output.stdout)?;
+    assert!(table["probes"].is_array(), "{}", told(&output));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("noise") && errors.contains("more"), "{errors}");
+    // A table is for people, as the command's output is.
+    let output = lab_on(&cluster(2), &["--run", "echo noise"])?;
+    assert!(String::from_utf8_lossy(&output.stdout).contains("noise"), "{}", told(&output));
+    Ok(())
+}
+
+#[test]
+fn a_command_runs_where_nothing_is_to_be_probed() -> io::Result<()> {
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: ns}, \
+               status: {podIPs: [{ip: 10.0.0.5}]}}";
+    for (options, code) in [(&["--run", "exit 7"][..], 7), (&[], 2)] {
+        assert_code(&lab_on(pod, options)?, code);
+    }
+    let json = lab_on(pod, &["-o", "json", "--run", "true"])?;
+    assert_code(&json, 0);
+    let table: Value = serde_json::from_slice(&json.stdout)?;
+    assert_eq!(table["probes"].as_array().map(Vec::len), Some(0));
+    Ok(())
+}
+
+#[test]
+fn a_pod_with_the_network_of_its_node_is_listed_with_it() -> Outcome {
+    let text = "\
+apiVersion: v1
+kind: Pod
+metadata: {name: b, namespace: ns}
+spec: {nodeName: one, containers: [{name: c, image: c, ports: [{containerPort: 80}]}]}
+status: {podIPs: [{ip: 10.0.0.5}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: a, namespace: ns}
+spec: {nodeName: one, hostNetwork: true, containers: [{name: c, image: c}]}
+status: {podIPs: [{ip: 192.168.0.1}]}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: one}
+status: {addresses: [{type: InternalIP, address: 192.168.0.1}]}
+";
+    let output = lab_on(text, &["-o", "json", "--run", r#"cat "$LAB" >&2; echo END >&2"#])?;
+    assert_code(&output, 0);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let (begin, end) = (errors.find('{').ok_or("no file")?, errors.find("END").ok_or("no end")?);
+    let lab: Value = serde_json::from_str(&errors[begin..end])?;
+    let (on_node, own) = (&lab["pods"][0], &lab["pods"][1]);
+    assert_eq!((&on_node["name"], &own["name"]), (&"a".into(), &"b".into()), "{lab}");
+    let keys = |pod: &Value| pod.as_object().map(|pod| pod.keys().cloned().collect::<Vec<_>>());
+    assert_eq!(keys(on_node), keys(own));
+    assert_eq!(on_node["netns"], lab["nodes"][0]["netns"]);
+    assert_eq!(on_node["node"], "one");
+    assert_eq!((&on_node["interface"], &on_node["peer"]), (&"eth0".into(), &"eth0".into()));
+    assert_eq!(on_node["addresses"], serde_json::json!(["192.168.0.1"]));
+    Ok(())
+}
+
 #[test]
 fn policies_are_in_force_while_the_command_runs() -> Outcome {
     let out = tempfile::tempdir()?;
@@ -130,6 +195,50 @@ fn an_interrupt_reaches_the_command() -> Outcome {
         ended?;
         assert_eq!(status.and_then(|status| status.code()), Some(42));
     }
+    Ok(())
+}
+
+/// Starts a lab whose command starts another process in a pod's namespace; that one's number.
+fn with_grandchild(out: &Path) -> Result<(Child, Pid), Box<dyn Error>> {
+    let file = out.join("pid");
+    let command = format!(
+        r#"netns=$(grep '"netns"' "$LAB" | grep -o '/proc/[0-9]*/fd/[0-9]*' | sed -n 3p)
+        nsenter --net="$netns" sleep 600 & echo $! > {0}.new; mv {0}.new {0}; wait"#,
+        file.display()
+    );
+    let mut lab = lab(&THREE_TIER);
+    let child =
+        lab.args(["--run", &command]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    until("the command runs", || Ok(file.exists()))?;
+    Ok((child, Pid::from_raw(fs::read_to_string(&file)?.trim().parse()?)))
+}
+
+/// Whether a process runs; not when it only waits for somebody to hear of its end.
+fn runs(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|text| !text.contains(") Z ") && !text.contains(") X "))
+}
+
+#[test]
+fn what_a_killed_lab_left_is_ended_by_the_next_and_nothing_else() -> Outcome {
+    let (first, second) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let (mut killed, orphan) = with_grandchild(first.path())?;
+    let (mut lives, beside) = with_grandchild(second.path())?;
+    killed.kill()?;
+    killed.wait()?;
+    assert!(runs(orphan), "the test tests nothing");
+    let next = lab_on(&cluster(2), &[]);
+    let (left, spared) = (runs(orphan), runs(beside));
+    for pid in [orphan, beside] {
+        let _ = kill(pid, Signal::SIGKILL);
+    }
+    lives.kill()?;
+    lives.wait()?;
+    let next = next?;
+    assert_code(&next, 0);
+    assert!(!left, "{}", told(&next));
+    assert!(spared, "the process of a lab that stands: {}", told(&next));
+    assert!(told(&next).contains("still ran of the commands"), "{}", told(&next));
     Ok(())
 }
 

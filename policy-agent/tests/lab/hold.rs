@@ -97,6 +97,14 @@ impl Held {
         until(line, || Ok(self.printed("err")?.contains(line)))
     }
 
+    /// Waits until the last table says something.
+    fn wait_for_table(&self, what: &str) -> io::Result<()> {
+        until(what, || {
+            let text = self.printed("out")?;
+            Ok(text.lines().last().is_some_and(|line| line.contains(what)))
+        })
+    }
+
     /// The exit code after a signal.
     fn end(mut self, signal: Signal) -> Result<Option<i32>, Box<dyn Error>> {
         kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)?;
@@ -139,6 +147,53 @@ fn policies_labels_and_services_are_followed_and_broken_files_are_not() -> Outco
 
     fs::write(&file, format!("{PODS}{SERVICE}"))?;
     assert!(held.table(4)?.contains("1 allowed"), "the policy is gone");
+    assert_eq!(held.end(Signal::SIGINT)?, Some(0));
+    Ok(())
+}
+
+#[test]
+fn labels_of_nodes_are_followed_and_a_node_that_goes_is_noted() -> Outcome {
+    let node = "---
+apiVersion: v1
+kind: Node
+metadata: {name: far, labels: {zone: a}}
+status: {addresses: [{type: InternalIP, address: 192.168.9.9}]}
+";
+    let policy = "---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: zone}
+spec:
+  tier: Admin
+  priority: 1
+  subject: {namespaces: {}}
+  egress:
+  - {action: Deny, to: [{nodes: {matchLabels: {zone: b}}}]}
+";
+    let text = format!("{PODS}{node}{policy}");
+    let ends = ["--hold", "--from", "ns/a", "--to", "192.168.9.9", "--port", "80"];
+    let mut held = Held::begin(&text, &ends)?;
+    let file = held.path("cluster.yaml");
+    assert!(held.table(1)?.contains("1 allowed"));
+    replace(&file, &text.replace("zone: a", "zone: b"))?;
+    assert!(held.table(2)?.contains("1 denied"), "the label counts");
+    replace(&file, &format!("{PODS}{policy}"))?;
+    assert!(held.table(3)?.contains("1 denied"), "the node stays as it was");
+    held.wait_for("not followed: node/far is gone")?;
+    assert_eq!(held.end(Signal::SIGINT)?, Some(0));
+    Ok(())
+}
+
+#[test]
+fn a_lab_that_stays_may_have_nothing_to_probe_at_first() -> Outcome {
+    let silent = PODS.replace(", ports: [{containerPort: 80}]", "");
+    let held = Held::begin(&silent, &["--hold"])?;
+    let file = held.path("cluster.yaml");
+    held.wait_for("the lab stands")?;
+    replace(&file, PODS)?;
+    held.wait_for_table("1 allowed")?;
+    replace(&file, &silent)?;
+    held.wait_for_table("0 allowed")?;
     assert_eq!(held.end(Signal::SIGINT)?, Some(0));
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, Write},
     os::{
-        fd::AsRawFd,
+        fd::{AsFd, AsRawFd},
         unix::process::{CommandExt, ExitStatusExt},
     },
     process::{self, ExitStatus},
@@ -20,7 +20,7 @@ use nix::{
 };
 use tokio::process::{Child, Command};
 
-use super::signals::in_foreground;
+use super::{Format, orphans, signals::in_foreground};
 use crate::lab::describe::Description;
 
 /// A command that runs beside a lab.
@@ -33,14 +33,26 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts `command` by `sh -c`, with `description` in the file that `LAB` names.
-    pub(super) fn start(command: &str, description: &Description) -> io::Result<Self> {
+    /// Starts `command` by `sh -c`, with `description` in the file that `LAB` names. Where standard
+    /// output is for programs, what the command prints there goes to standard error.
+    pub(super) fn start(
+        command: &str,
+        description: &Description,
+        output: Format,
+    ) -> io::Result<Self> {
         let mut file = File::from(memfd_create("lab.json", MFdFlags::MFD_CLOEXEC)?);
         file.write_all(&serde_json::to_vec_pretty(description)?)?;
         let together = in_foreground();
         let mut shell = process::Command::new("sh");
         shell.arg("-c").arg(command);
         shell.env("LAB", format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd()));
+        shell.env(orphans::MARK, orphans::mark()?);
+        match output {
+            Format::Table => {}
+            Format::Json => {
+                shell.stdout(io::stderr().as_fd().try_clone_to_owned()?);
+            }
+        }
         if !together {
             shell.process_group(0);
         }

@@ -3,12 +3,7 @@
 use std::io;
 
 use nix::sys::signal::Signal;
-use policy_cli::{
-    exit,
-    input::{self, InputError},
-    options::ProbeOptions,
-    terminal,
-};
+use policy_cli::{exit, input::InputError, options::ProbeOptions, terminal};
 use policy_manifest::{Expectations, Manifests, Source};
 
 use super::{
@@ -57,9 +52,9 @@ type Read = Result<(Manifests, Expectations), InputError>;
 impl Stay {
     /// Runs a command while the lab stands and follows its files; the command's exit code.
     pub(super) async fn run(self, command: &str) -> io::Result<u8> {
-        let Self { mut lab, mut signals, options, sources, .. } = self;
+        let Self { mut lab, mut signals, options, sources, output } = self;
         let mut changes = Changes::watch(options.clone(), sources);
-        let mut running = match Running::start(command, &lab.describe()) {
+        let mut running = match Running::start(command, &lab.describe(), output) {
             Ok(running) => running,
             Err(error) => {
                 terminal::error(&error);
@@ -115,7 +110,7 @@ async fn follow(lab: &mut Lab, options: &ProbeOptions, read: Read) -> Result<Exp
     let (manifests, expectations) = read?;
     let (manifests, notes) = lab.followed(manifests);
     terminal::notes(&notes);
-    let probes = input::probes(options, &manifests, &expectations)?;
+    let probes = super::probes_if_any(options, &manifests, &expectations)?;
     lab.follow(manifests, &probes).await?;
     Ok(expectations)
 }
