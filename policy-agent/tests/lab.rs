@@ -6,6 +6,8 @@
 mod command;
 #[path = "lab/examples.rs"]
 mod examples;
+#[path = "lab/generated.rs"]
+mod generated;
 #[path = "lab/hold.rs"]
 mod hold;
 #[path = "lab/input.rs"]

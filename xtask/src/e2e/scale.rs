@@ -14,8 +14,8 @@ use super::agents::{self, Held};
 use super::api::Api;
 use super::examples::{Target, on_own};
 use super::install;
-use crate::cluster;
 use crate::cluster::layout::Layout;
+use crate::cluster::{self, until};
 use crate::image::Build;
 
 const NAMESPACE: &str = "scale";
@@ -59,8 +59,10 @@ fn measure(target: &Target, pods: u32) -> Result<()> {
     let kubectl = &target.kubectl;
     let namespace =
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": NAMESPACE}});
-    kubectl.apply(&[namespace, account, isolation()])?;
+    kubectl.apply(&[namespace, isolation()])?;
+    until("the namespace's account", || {
+        kubectl.succeeds(&["get", "serviceaccount", "-n", NAMESPACE, "default"])
+    })?;
     install::agent(kubectl)?;
     let api = Api::open(kubectl)?;
     let path = format!("/api/v1/namespaces/{NAMESPACE}/pods");
