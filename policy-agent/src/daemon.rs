@@ -103,7 +103,7 @@ pub enum DaemonError {
     /// The API server cannot be asked.
     #[error(transparent)]
     Kubernetes(#[from] KubernetesError),
-    /// Manifests that are broken, or not there, from the start.
+    /// Manifests that are broken from the start.
     #[error(transparent)]
     Manifests(#[from] FilesError),
     /// The task that follows the cluster has ended.
@@ -241,8 +241,10 @@ impl Daemon {
                 self.soon(Duration::ZERO);
             }
             // What an agent before this one enforced stays; there is nothing else to go on with.
-            Told::Files(Err(error)) if !self.known.is_complete() => return Err(error.into()),
-            Told::Files(Err(error)) => report::broken(&error),
+            Told::Files(Err(error @ FilesError::Manifests(_))) if !self.known.is_complete() => {
+                return Err(error.into());
+            }
+            Told::Files(Err(error)) => report::broken(&error, self.known.is_complete()),
             Told::Kubernetes(Event::Changed(change)) => {
                 self.node.change(change);
                 self.soon(TOGETHER);

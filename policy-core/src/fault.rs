@@ -1,5 +1,7 @@
 //! What could not be expressed, and what was done about it.
 
+use std::fmt;
+
 use crate::model::ObjectName;
 
 /// A policy or object of which a part is not enforced as written. Never an error: the rest holds.
@@ -15,4 +17,12 @@ pub struct Fault {
     pub reason: String,
     /// What was done: always the closed reading.
     pub action: &'static str,
+}
+
+/// One line.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, object, field, reason, action } = self;
+        write!(f, "{kind} {object}: {field}: {reason}; {action}")
+    }
 }

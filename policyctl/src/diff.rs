@@ -12,7 +12,7 @@ use policy_cli::{exit, input, sources, terminal};
 use policy_core::compile::{Scope, compile};
 use policy_manifest::Manifests;
 
-use crate::{error::Error, origin, output, output::Format, truth};
+use crate::{error::Error, origin, output, output::Format};
 use change::Diff;
 
 const EXAMPLES: &str = "\
@@ -96,7 +96,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
         Format::Json => output::print(&output::json(&diff)?)?,
     }
     let faults = compile(&new.snapshot, Scope::Cluster).1;
-    let faults: Vec<String> = faults.iter().map(truth::fault).collect();
+    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
     terminal::notes(&faults);
     Ok(if diff.opened() { exit::FINDINGS } else { exit::FINE })
 }

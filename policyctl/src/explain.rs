@@ -84,7 +84,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
         Format::Text => output::print(&text::render(&answers, terminal::style().colour))?,
         Format::Json => output::print(&output::json(&answer::Document { answers: &answers })?)?,
     }
-    let notes: Vec<String> = faults.iter().map(crate::truth::fault).collect();
+    let notes: Vec<String> = faults.iter().map(ToString::to_string).collect();
     terminal::notes(&notes);
     Ok(exit::FINE)
 }

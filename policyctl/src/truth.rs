@@ -3,7 +3,6 @@
 use policy_core::{
     compile::{Scope, compile},
     explain::Explainer,
-    fault::Fault,
     model::Snapshot,
 };
 use policy_probe::{Probe, Row, Table};
@@ -19,7 +18,8 @@ pub(crate) struct Truth {
 /// Judges every probe.
 pub(crate) fn of(snapshot: &Snapshot, probes: &[Probe]) -> Truth {
     let (desired, faults) = compile(snapshot, Scope::Cluster);
-    let mut truth = Truth { notes: faults.iter().map(fault).collect(), ..Truth::default() };
+    let mut truth =
+        Truth { notes: faults.iter().map(ToString::to_string).collect(), ..Truth::default() };
     let explainer = Explainer::new(snapshot, &desired);
     truth.table.probes.reserve(probes.len());
     for probe in probes {
@@ -31,12 +31,6 @@ pub(crate) fn of(snapshot: &Snapshot, probes: &[Probe]) -> Truth {
         }
     }
     truth
-}
-
-/// A fault of the compiler, in one line.
-pub(crate) fn fault(fault: &Fault) -> String {
-    let Fault { kind, object, field, reason, action } = fault;
-    format!("{kind} {object}: {field}: {reason}; {action}")
 }
 
 fn named(probe: &Probe) -> String {

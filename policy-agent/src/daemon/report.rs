@@ -39,7 +39,7 @@ impl Reporter {
         }
         if self.faults != faults {
             for fault in &faults {
-                warn!("{fault:?}");
+                warn!("{fault}");
             }
             self.faults = faults;
         }
@@ -108,8 +108,9 @@ pub(super) fn watch(kind: Kind, error: &WatchError, is_complete: bool) {
 }
 
 /// Manifests that are not.
-pub(super) fn broken(error: &FilesError) {
-    error!("manifests are not taken, the last good state stays: {}", chain(error));
+pub(super) fn broken(error: &FilesError, has_state: bool) {
+    let stays = if has_state { "the last good state stays" } else { "nothing is changed yet" };
+    error!("manifests are not taken, {stays}: {}", chain(error));
 }
 
 /// A reconciliation that did not.

@@ -175,7 +175,7 @@ impl Lab {
         report.findings.extend(self.lie().await?);
         let left_out = self.campaign.left_out.iter();
         report.findings.extend(left_out.map(|what| format!("cannot be probed: {what}")));
-        report.notes.extend(faults.iter().map(verdict::fault));
+        report.notes.extend(faults.iter().map(ToString::to_string));
         Ok(report)
     }
 

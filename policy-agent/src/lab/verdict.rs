@@ -1,7 +1,7 @@
 //! What the fates of probes mean.
 
 use policy_common::drops::Reason;
-use policy_core::{desired::Desired, explain::explain, fault::Fault, model::Snapshot};
+use policy_core::{desired::Desired, explain::explain, model::Snapshot};
 use policy_manifest::Expectations;
 use policy_probe::{Mismatch, Outcome, Probe, Row, Table, check};
 
@@ -133,13 +133,6 @@ pub fn of_lie(lie: &Lie, fate: spoof::Fate) -> Option<String> {
         spoof::Fate::Vanished => "vanished without a counted drop".to_owned(),
     };
     Some(format!("a forged source address ({lie}) {what}"))
-}
-
-/// A fault of the compiler, as a note.
-#[must_use]
-pub fn fault(fault: &Fault) -> String {
-    let Fault { kind, object, field, reason, action } = fault;
-    format!("{kind} {object}: {field}: {reason}; {action}")
 }
 
 fn named(probe: &Probe) -> String {
