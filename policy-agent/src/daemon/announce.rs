@@ -41,8 +41,13 @@ impl Announcer {
         let Some(queue) = &self.queue else { return };
         let desired = node.desired();
         let now = Instant::now();
-        let missing = &reconciled.pods_without_interface;
-        self.lonely.retain(|pod, _| missing.contains(pod));
+        // A pod that has no address yet has no network that something could be enforced at.
+        let has_address = |pod: &&ObjectName| {
+            desired.endpoints.get(*pod).is_some_and(|endpoint| !endpoint.addresses.is_empty())
+        };
+        let missing: Vec<_> =
+            reconciled.pods_without_interface.iter().filter(has_address).collect();
+        self.lonely.retain(|pod, _| missing.contains(&pod));
         let mut current = of_faults(&reconciled.faults, desired);
         for pod in missing {
             let since = *self.lonely.entry(pod.clone()).or_insert(now);

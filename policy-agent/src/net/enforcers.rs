@@ -58,7 +58,8 @@ impl fmt::Display for Enforcer {
 ///
 /// # Errors
 ///
-/// When the kernel refuses to list nftables' chains, as it does where it has none.
+/// When the kernel refuses to list nftables' chains, as it does where it has none, and nothing else
+/// tells of an enforcer.
 pub async fn enforcers(bpffs: Option<&Path>) -> Result<Vec<Enforcer>, NetError> {
     let mut found = BTreeMap::new();
     if if_::if_nametoindex("cilium_host").is_ok() {
@@ -70,10 +71,15 @@ pub async fn enforcers(bpffs: Option<&Path>) -> Result<Vec<Enforcer>, NetError> 
             found.insert(name, format!("programs in {}", folder.display()));
         }
     }
-    for (table, chain) in chains().await? {
-        if let Some((name, trace)) = known(&table, &chain) {
-            found.entry(name).or_insert(trace);
+    match chains().await {
+        Ok(chains) => {
+            for (name, trace) in chains.iter().filter_map(|(table, chain)| known(table, chain)) {
+                found.entry(name).or_insert(trace);
+            }
         }
+        // A kernel without nftables has no chains, and may have the other traces.
+        Err(error) if found.is_empty() => return Err(error),
+        Err(_) => {}
     }
     Ok(found.into_iter().map(|(name, trace)| Enforcer { name, trace }).collect())
 }

@@ -89,7 +89,8 @@ async fn once(client: &Client, kind: Kind, events: &Sender<Event>, streams: bool
                     let none = Event::Listed(kind, BTreeSet::new());
                     return if events.send(none).await.is_ok() { End::Absent } else { End::Deaf };
                 }
-                Some((401 | 403, message)) => {
+                // Who we are may be unclear for a moment (401), which says nothing of what is there.
+                Some((403, message)) => {
                     let refused = Event::Broken(kind, WatchError::Refused(message));
                     return if events.send(refused).await.is_ok() {
                         End::Absent

@@ -131,7 +131,8 @@ impl Drop for Watch {
 fn tell(what: &str, mut times: Vec<u128>) -> Result<()> {
     ensure!(!times.is_empty(), "nothing was timed");
     times.sort_unstable();
-    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)] / 1_000_000;
+    // The time that so many of a hundred do not exceed.
+    let at = |percent: usize| times[(times.len() * percent).div_ceil(100) - 1] / 1_000_000;
     let (count, half, most, all) = (times.len(), at(50), at(99), at(100));
     println!("{what}: {count} times, p50 {half} ms, p99 {most} ms, longest {all} ms");
     Ok(())
