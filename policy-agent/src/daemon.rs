@@ -140,9 +140,7 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
     let drops = node.dataplane().drops();
     let mut drops = drops.map_err(|source| DaemonError::Drops(Box::new(source)))?;
     let announcer = Announcer::new(input.client(), node.name());
-    let mut daemon = Daemon::new(node, log, announcer, config.verify_interval);
-    daemon.bpffs = bpffs;
-    daemon.look_around().await;
+    let mut daemon = Daemon::new(node, log, announcer, config.verify_interval, bpffs);
     let mut runtime = Inbox::open(config.cni)?;
     loop {
         // What ends and what enforces goes before what only tells.
@@ -208,7 +206,13 @@ struct Verify {
 }
 
 impl Daemon {
-    fn new(node: Node, log: FlowLog, announcer: Announcer, interval: Duration) -> Self {
+    fn new(
+        node: Node,
+        log: FlowLog,
+        announcer: Announcer,
+        interval: Duration,
+        bpffs: Option<PathBuf>,
+    ) -> Self {
         let verify = Verify { interval, next: Instant::now() + interval };
         let (retry, reporter, locals) = (Retry::new(), Reporter::default(), Locals::default());
         let (known, due) = (Known::default(), Instant::now());
@@ -227,7 +231,7 @@ impl Daemon {
             metrics,
             waiting,
             verify,
-            bpffs: None,
+            bpffs,
             is_enforced,
         }
     }
@@ -363,7 +367,7 @@ impl Daemon {
                 let enforced = self.node.actual().endpoints().len();
                 self.metrics.pods(enforced, pods_without_interface.len());
                 self.metrics.held_back(reconciled.held_back.len());
-                self.is_enforced = true;
+                let is_first = !std::mem::replace(&mut self.is_enforced, true);
                 self.waiting.answer(&mut self.node);
                 self.locals = Locals::new(self.node.desired(), self.node.actual().endpoints());
                 self.observe_births();
@@ -372,6 +376,9 @@ impl Daemon {
                 let told = self.reporter.reconciled(reconciled);
                 if told || !waits {
                     self.retry = Retry::new();
+                }
+                if is_first {
+                    self.look_around().await;
                 }
                 // A pod whose interface has no address yet gets one without a word to the node.
                 if waits { self.retry.next().min(IDLE) } else { IDLE }

@@ -58,11 +58,12 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Source>, Error> {
     read_again(paths, &[])
 }
 
-/// Whether a path can be read again: standard input and pipes give what they have but once.
+/// Whether a path can be read again: standard input and pipes give what they have but once. One
+/// that is not there may come.
 #[must_use]
 pub fn is_lasting(path: &Path) -> bool {
     path.as_os_str() != STDIN
-        && fs::metadata(path).is_ok_and(|found| found.is_dir() || found.is_file())
+        && fs::metadata(path).map_or(true, |found| found.is_dir() || found.is_file())
 }
 
 /// The same, with what standard input and pipes gave the first time taken from `before`.
@@ -75,7 +76,7 @@ pub fn read_again(paths: &[PathBuf], before: &[Source]) -> Result<Vec<Source>, E
     for path in paths {
         let name = path.to_string_lossy();
         let read = before.iter().find(|source| source.name == name);
-        if let Some(read) = read.filter(|_| path.exists() || name == STDIN)
+        if let Some(read) = read
             && !is_lasting(path)
         {
             sources.push(read.clone());

@@ -105,8 +105,8 @@ impl<'a> Explainer<'a> {
     /// Judges a connection.
     ///
     /// A Service without ready backends is judged only where egress policy refuses it; otherwise
-    /// no policy has a say. `None` then, and where an end has no address in the family, does not
-    /// exist, or is a Service without the port.
+    /// no policy has a say. `None` then, and where an end has no address in the family or does not
+    /// exist. A Service is its address at a port that it does not have.
     #[must_use]
     pub fn explain(&self, question: &Question) -> Option<Explanation> {
         let Self { snapshot, desired, known } = self;

@@ -201,7 +201,7 @@ fn key_text(key: &Node) -> &str {
 }
 
 /// The one of `known` that is spelt most like `name`: at most one in three letters differs.
-pub(crate) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+pub fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let small = name.to_lowercase();
     let distance = |word: &str| strsim::damerau_levenshtein(&word.to_lowercase(), &small);
     known

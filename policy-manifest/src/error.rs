@@ -27,20 +27,19 @@ pub(crate) struct Origin {
     source: Source,
     /// First byte of each line.
     lines: Vec<usize>,
-    /// Characters before each block of bytes.
+    /// Characters before each block of bytes, and in all.
     characters: Vec<usize>,
 }
 
 impl Origin {
     pub(crate) fn new(source: &Source) -> Arc<Self> {
         let newlines = source.text.match_indices('\n').map(|(at, _)| at + 1);
+        let mut characters = vec![0];
         let mut sum = 0;
-        let characters = source.text.as_bytes().chunks(BLOCK).map(|block| {
-            let before = sum;
-            sum += characters(block);
-            before
-        });
-        let characters = characters.collect();
+        for block in source.text.as_bytes().chunks(BLOCK) {
+            sum += self::characters(block);
+            characters.push(sum);
+        }
         let lines = iter::once(0).chain(newlines).collect();
         Arc::new(Self { source: source.clone(), lines, characters })
     }
@@ -53,14 +52,10 @@ impl Origin {
     }
 
     fn characters_before(&self, byte: usize) -> usize {
-        let Some(before) = self.characters.get(byte / BLOCK) else {
-            let block = self.characters.len().saturating_sub(1) * BLOCK;
-            let last = self.source.text.as_bytes().get(block..).unwrap_or_default();
-            return self.characters.last().unwrap_or(&0) + characters(last);
-        };
-        let block = byte / BLOCK * BLOCK;
-        let rest = self.source.text.as_bytes().get(block..byte).unwrap_or_default();
-        before + characters(rest)
+        let text = self.source.text.as_bytes();
+        let byte = byte.min(text.len());
+        let block = byte / BLOCK;
+        self.characters[block] + characters(&text[block * BLOCK..byte])
     }
 
     /// The lines that hold `span`, and their first byte.

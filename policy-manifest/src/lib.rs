@@ -24,6 +24,7 @@ mod yaml;
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 pub use api::{Received, receive};
+pub use decode::nearest;
 pub use end::{End, EndError};
 pub use error::{ManifestError, Place, render};
 pub use expectation::{Expectation, Expectations, Verdict, port_and_protocol, read_expectations};

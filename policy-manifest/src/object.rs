@@ -157,16 +157,19 @@ fn is_list(kind: &str) -> bool {
     of.is_some_and(|of| of.is_empty() || KINDS.iter().any(|(_, name, _)| *name == of))
 }
 
+/// The group of an `apiVersion`; the core has none.
+fn group(api_version: &str) -> Option<&str> {
+    api_version.split_once('/').map(|(group, _)| group)
+}
+
 /// The kind that is meant by one that is spelt alike, in an API that is read; `None` where another
 /// is meant.
 fn meant(kind: &str, api_version: &str) -> Option<&'static str> {
-    let group = |version: &str| version.split_once('/').map(|(group, _)| group.to_owned());
     let here = KINDS.into_iter().filter(|(.., version)| group(version) == group(api_version));
     nearest(kind, here.map(|(_, name, _)| name))
 }
 
 fn known(kind: &str, api_version: &str) -> Known {
-    let group = |version: &str| version.split_once('/').map(|(group, _)| group.to_owned());
     let same = KINDS
         .into_iter()
         .find(|(_, name, version)| *name == kind && group(version) == group(api_version));

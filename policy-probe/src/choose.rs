@@ -141,6 +141,20 @@ pub fn choose(
     if errors.is_empty() { Ok(probes) } else { Err(errors) }
 }
 
+/// What was chosen, where having nothing to probe is no error.
+///
+/// # Errors
+///
+/// Every other one.
+pub fn if_any(
+    chosen: Result<Vec<Probe>, Vec<ChooseError>>,
+) -> Result<Vec<Probe>, Vec<ChooseError>> {
+    match chosen {
+        Err(errors) if errors.iter().all(|error| error.reason == Unfit::Nothing) => Ok(Vec::new()),
+        chosen => chosen,
+    }
+}
+
 /// Notes every end that was asked for by name and cannot be probed.
 fn check_names(
     ends: &Ends<'_>,

@@ -5,16 +5,13 @@ use std::str::FromStr;
 use clap::Args;
 use policy_cli::terminal;
 use policy_core::model::ObjectName;
-use policy_manifest::{End, EndError, Expectations};
+use policy_manifest::{End, EndError, Expectations, nearest};
 use policy_probe::Probe;
 
 use crate::{error::Error, origin::Origin};
 
 /// The namespace of those who name none.
 pub(crate) const DEFAULT: &str = "default";
-
-/// How many letters there must be for each one that differs.
-const UNLIKE: usize = 3;
 
 /// Options that say which namespaces an answer is about.
 #[derive(Clone, Debug, Default, Args)]
@@ -41,20 +38,13 @@ impl Options {
         if let Some(name) = &self.namespace {
             let known = &origin.manifests.snapshot.namespaces;
             if !known.contains_key(name) {
-                let nearest = nearest(name, known.keys());
+                let nearest = nearest(name, known.keys().map(String::as_str)).map(str::to_owned);
                 return Err(Error::UnknownNamespace { name: name.clone(), nearest });
             }
         }
         let of_context = || origin.namespace.clone().filter(|_| !self.all_namespaces);
         Ok(Scope { namespace: self.namespace.clone().or_else(of_context) })
     }
-}
-
-/// A namespace that is spelt alike.
-fn nearest<'a>(wanted: &str, known: impl Iterator<Item = &'a String>) -> Option<String> {
-    let scored = known.map(|name| (strsim::damerau_levenshtein(wanted, name), name));
-    let near = scored.filter(|(distance, _)| *distance <= wanted.len() / UNLIKE);
-    near.min_by_key(|(distance, _)| *distance).map(|(_, name)| name.clone())
 }
 
 impl Scope {

@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use policy_cli::{exit, input, options::ProbeOptions, sources, terminal};
 use policy_manifest::{Expectations, Manifests, Source};
-use policy_probe::{Probe, Unfit};
+use policy_probe::{Probe, if_any};
 
 use super::progress::Line;
 use crate::{
@@ -182,10 +182,8 @@ fn probes_if_any(
     expectations: &Expectations,
 ) -> Result<Vec<Probe>, input::InputError> {
     match input::probes(options, manifests, expectations) {
-        Err(input::InputError::Probes(errors))
-            if errors.iter().all(|error| error.reason == Unfit::Nothing) =>
-        {
-            Ok(Vec::new())
+        Err(input::InputError::Probes(errors)) => {
+            if_any(Err(errors)).map_err(input::InputError::Probes)
         }
         chosen => chosen,
     }

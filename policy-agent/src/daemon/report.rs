@@ -60,9 +60,7 @@ impl Reporter {
         self.interfaces = interfaces;
         steps > 0
     }
-}
 
-impl Reporter {
     /// Who else enforces policies here; each is told once, and again when it was gone.
     pub(super) fn enforcers(&mut self, found: Result<Vec<Enforcer>, NetError>) {
         match found {

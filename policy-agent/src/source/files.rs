@@ -76,18 +76,8 @@ impl Files {
                 self.looked = true;
             }
             let before = self.last.as_deref().unwrap_or_default();
-            match sources::read_again(std::slice::from_ref(&self.folder), before) {
+            match read_whole(&self.folder, before) {
                 Ok(read) if self.last.as_ref() == Some(&read) && self.failure.is_none() => {}
-                Ok(read) if read.iter().any(|source| source.text.is_empty()) => {
-                    let empty = read.into_iter().find(|source| source.text.is_empty());
-                    let error =
-                        FilesError::Empty(empty.map(|source| source.name).unwrap_or_default());
-                    let message = error.to_string();
-                    if self.failure.as_ref() != Some(&message) {
-                        self.failure = Some(message);
-                        return Err(error);
-                    }
-                }
                 Ok(read) => {
                     self.failure = None;
                     let manifests = policy_manifest::read(&read).map_err(FilesError::Manifests);
@@ -98,7 +88,7 @@ impl Files {
                     let message = chain(&error);
                     if self.failure.as_ref() != Some(&message) {
                         self.failure = Some(message);
-                        return Err(error.into());
+                        return Err(error);
                     }
                 }
             }
@@ -139,7 +129,16 @@ pub fn follow(folder: &Path) -> mpsc::Receiver<Result<Manifests, FilesError>> {
     receiver
 }
 
-fn chain(error: &sources::Error) -> String {
+/// Reads a folder in which every file holds something.
+fn read_whole(folder: &PathBuf, before: &[Source]) -> Result<Vec<Source>, FilesError> {
+    let read = sources::read_again(std::slice::from_ref(folder), before)?;
+    match read.iter().find(|source| source.text.is_empty()) {
+        Some(empty) => Err(FilesError::Empty(empty.name.clone())),
+        None => Ok(read),
+    }
+}
+
+fn chain(error: &FilesError) -> String {
     let cause = std::error::Error::source(error).map(ToString::to_string);
     format!("{error}: {}", cause.unwrap_or_default())
 }

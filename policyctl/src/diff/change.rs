@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use policy_cli::input::InputError;
-use policy_core::model::Direction;
+use policy_core::model::{Direction, Snapshot};
 use policy_manifest::{End, Manifests};
-use policy_probe::{Outcome, Probe, Row, Selection, Unfit, choose};
+use policy_probe::{Outcome, Probe, Row, Selection, choose, if_any};
 use serde::Serialize;
 
 use super::{ends, regions};
@@ -41,7 +41,8 @@ impl Diff {
         if !ends.iter().any(|end| matches!(end, End::Pod(_))) {
             return Err(Error::NothingToCompare);
         }
-        let (before, after) = (rows(old, old, new, &ends)?, rows(new, old, new, &ends)?);
+        let selections = selections(&old.snapshot, &new.snapshot, &ends);
+        let (before, after) = (rows(old, &selections)?, rows(new, &selections)?);
         let before: BTreeMap<Key, Row> = before.into_iter().map(|row| (key(&row), row)).collect();
         let mut diff = Self::default();
         for row in after {
@@ -81,63 +82,39 @@ impl Diff {
     }
 }
 
-/// The rows of one side for all pairs that may differ.
-fn rows(
-    side: &Manifests,
-    old: &Manifests,
-    new: &Manifests,
-    ends: &[End],
-) -> Result<Vec<Row>, Error> {
-    let all = ends::rest_differs(&old.snapshot, &new.snapshot);
-    let touched = |direction| {
-        let touched = ends
-            .iter()
-            .filter(|end| all || ends::touched(&old.snapshot, &new.snapshot, end, direction));
-        touched.cloned().collect::<Vec<_>>()
-    };
-    let ports = regions::ports([&old.snapshot, &new.snapshot]);
-    let pairs =
-        [(touched(Direction::Egress), ends.to_vec()), (ends.to_vec(), touched(Direction::Ingress))];
+/// The rows of one side.
+fn rows(side: &Manifests, selections: &[Selection]) -> Result<Vec<Row>, Error> {
     let mut probes: Vec<Probe> = Vec::new();
-    for (from, to) in pairs {
-        if from.is_empty() || to.is_empty() {
-            continue;
-        }
-        let selection = Selection { from, to, ports: ports.clone() };
-        probes.extend(chosen(side, &selection)?);
+    for selection in selections {
+        let chosen = if_any(choose(side, selection, None));
+        probes.extend(chosen.map_err(InputError::Probes)?);
     }
-    probes.extend(to_services(side, old, new, ends, &touched)?);
     probes.sort();
     probes.dedup();
     Ok(truth::of(&side.snapshot, &probes).table.probes)
 }
 
-/// The probes of a selection, which may be none.
-fn chosen(side: &Manifests, selection: &Selection) -> Result<Vec<Probe>, Error> {
-    match choose(side, selection, None) {
-        Err(errors) if errors.iter().all(|error| error.reason == Unfit::Nothing) => Ok(Vec::new()),
-        Err(errors) => Err(InputError::Probes(errors).into()),
-        Ok(probes) => Ok(probes),
-    }
-}
-
-/// Probes of Services at their own ports: from pods whose egress may differ, or, as any pod may be
-/// behind a Service, from every pod where the ingress of some may.
-fn to_services(
-    side: &Manifests,
-    old: &Manifests,
-    new: &Manifests,
-    ends: &[End],
-    touched: &dyn Fn(Direction) -> Vec<End>,
-) -> Result<Vec<Probe>, Error> {
-    let every = !touched(Direction::Ingress).is_empty();
-    let mut from = if every { ends.to_vec() } else { touched(Direction::Egress) };
-    from.retain(|end| matches!(end, End::Pod(_)));
-    let to = ends::services(&old.snapshot, &new.snapshot);
-    if from.is_empty() || to.is_empty() {
-        return Ok(Vec::new());
-    }
-    chosen(side, &Selection { from, to, ports: Vec::new() })
+/// All pairs that may differ, and the ports at which they may.
+fn selections(old: &Snapshot, new: &Snapshot, ends: &[End]) -> Vec<Selection> {
+    let all = ends::rest_differs(old, new);
+    let touched = |direction| {
+        let touched = ends.iter().filter(|end| all || ends::touched(old, new, end, direction));
+        touched.cloned().collect::<Vec<_>>()
+    };
+    let (egress, ingress) = (touched(Direction::Egress), touched(Direction::Ingress));
+    // From pods whose egress may differ, or, as any pod may be behind a Service, from every pod
+    // where the ingress of some may.
+    let mut callers = if ingress.is_empty() { egress.clone() } else { ends.to_vec() };
+    callers.retain(|end| matches!(end, End::Pod(_)));
+    let (services, ports) = (ends::services(old, new), regions::ports([old, new]));
+    let selections = [
+        Selection { from: egress, to: ends.to_vec(), ports: ports.clone() },
+        Selection { from: ends.to_vec(), to: ingress, ports },
+        // At their own ports.
+        Selection { from: callers, to: services, ports: Vec::new() },
+    ];
+    // No ends would be all of them.
+    selections.into_iter().filter(|one| !one.from.is_empty() && !one.to.is_empty()).collect()
 }
 
 fn key(row: &Row) -> Key {

@@ -25,14 +25,21 @@ metadata: {name: p, namespace: ns}
 spec: {podSelector: {matchLabels: {app: b}}, policyTypes: [Ingress], ingress: [RULES]}
 ";
 
+/// Writes the manifests of two sides; their folder goes away with the first value.
+fn written(old: &str, new: &str) -> io::Result<(tempfile::TempDir, [String; 2])> {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).map(|()| path.display().to_string())
+    };
+    let paths = [path("old.yaml", old)?, path("new.yaml", new)?];
+    Ok((folder, paths))
+}
+
 /// Compares two lists of rules.
 fn diff(old: &str, new: &str, arguments: &[&str]) -> io::Result<Output> {
-    let folder = tempfile::tempdir()?;
-    let path = |name: &str, rules: &str| {
-        let path = folder.path().join(name);
-        fs::write(&path, PODS.replace("RULES", rules)).map(|()| path.display().to_string())
-    };
-    let (old, new) = (path("old.yaml", old)?, path("new.yaml", new)?);
+    let with = |rules: &str| PODS.replace("RULES", rules);
+    let (_folder, [old, new]) = written(&with(old), &with(new))?;
     policyctl(&["diff", "--old", &old, "--new", &new]).args(arguments).output()
 }
 
@@ -103,19 +110,12 @@ fn two_sets_are_needed() -> io::Result<()> {
 #[test]
 fn what_cannot_be_compared_is_no_change() -> io::Result<()> {
     let policies = PODS.split("---\n").last().unwrap_or_default();
-    let waiting = PODS.replace("status:", "x-status:");
-    for text in [
-        policies,
-        &waiting
-            .replace("x-status: {podIPs: [{ip: 10.0.0.1}]}\n", "")
-            .replace("x-status: {podIPs: [{ip: 10.0.0.2}]}\n", ""),
-    ] {
-        let folder = tempfile::tempdir()?;
-        let path = |name: &str, rules: &str| {
-            let path = folder.path().join(name);
-            fs::write(&path, text.replace("RULES", rules)).map(|()| path.display().to_string())
-        };
-        let (old, new) = (path("old.yaml", "")?, path("new.yaml", "{}")?);
+    let waiting = PODS
+        .replace("status: {podIPs: [{ip: 10.0.0.1}]}\n", "")
+        .replace("status: {podIPs: [{ip: 10.0.0.2}]}\n", "");
+    for text in [policies, &waiting] {
+        let (_folder, [old, new]) =
+            written(&text.replace("RULES", ""), &text.replace("RULES", "{}"))?;
         let output = policyctl(&["diff", "-f", &old, "-f", &new]).output()?;
         assert_code(&output, 2);
         assert!(told(&output).contains("nothing can be compared"), "{}", told(&output));
@@ -125,12 +125,7 @@ fn what_cannot_be_compared_is_no_change() -> io::Result<()> {
 
 #[test]
 fn a_reader_that_has_read_enough_changes_no_exit_code() -> io::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let path = |name: &str, rules: &str| {
-        let path = folder.path().join(name);
-        fs::write(&path, PODS.replace("RULES", rules)).map(|()| path.display().to_string())
-    };
-    let (old, new) = (path("old.yaml", "")?, path("new.yaml", "{}")?);
+    let (_folder, [old, new]) = written(&PODS.replace("RULES", ""), &PODS.replace("RULES", "{}"))?;
     for (arguments, code) in [
         (vec!["diff", "-f", &old, "-f", &new], 1),
         (vec!["diff", "-f", &old, "-f", &new, "-o", "json"], 1),
@@ -148,17 +143,15 @@ fn a_reader_that_has_read_enough_changes_no_exit_code() -> io::Result<()> {
 #[test]
 fn s37_a_pod_of_the_host_does_not_stand_for_its_node() -> io::Result<()> {
     const NODE: &str = "---\napiVersion: v1\nkind: Node\nmetadata: {name: n1}\nstatus: {addresses: [{type: InternalIP, address: 192.0.2.1}]}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: h, namespace: ns}\nspec: {nodeName: n1, hostNetwork: true, containers: [{name: c, image: c}]}\nstatus: {hostIP: 192.0.2.1, podIPs: [{ip: 192.0.2.1}]}\n";
-    let folder = tempfile::tempdir()?;
-    let path = |name: &str, rules: &str| {
-        let path = folder.path().join(name);
-        let text = PODS.replace("RULES", rules).replace(
+    let with = |rules: &str| {
+        let on_node = PODS.replace("RULES", rules).replace(
             "spec: {containers: [{name: c, image: c, p",
             "spec: {nodeName: n1, containers: [{name: c, image: c, p",
         );
-        fs::write(&path, text + NODE).map(|()| path.display().to_string())
+        on_node + NODE
     };
-    let (old, new) =
-        (path("old.yaml", "")?, path("new.yaml", "{from: [{ipBlock: {cidr: 192.0.2.1/32}}]}")?);
+    let (_folder, [old, new]) =
+        written(&with(""), &with("{from: [{ipBlock: {cidr: 192.0.2.1/32}}]}"))?;
     let output = policyctl(&["diff", "-f", &old, "-f", &new]).output()?;
     assert_code(&output, 1);
     assert_answers(&output, &["opened 192.0.2.1 -> ns/b 80/TCP IPv4"]);
@@ -180,12 +173,7 @@ fn services_are_compared_at_their_ports() -> io::Result<()> {
     ];
     for (claim, old, new, part) in cases {
         println!("{claim}");
-        let folder = tempfile::tempdir()?;
-        let path = |name: &str, text: String| {
-            let path = folder.path().join(name);
-            fs::write(&path, text).map(|()| path.display().to_string())
-        };
-        let (old, new) = (path("old.yaml", old)?, path("new.yaml", new)?);
+        let (_folder, [old, new]) = written(&old, &new)?;
         let output = policyctl(&["diff", "--old", &old, "--new", &new]).output()?;
         assert_answers(&output, &[part]);
     }
@@ -218,13 +206,8 @@ fn what_tiers_and_nodes_name_is_compared_too() -> io::Result<()> {
     ];
     for (claim, old, new, part) in cases {
         println!("{claim}");
-        let folder = tempfile::tempdir()?;
-        let path = |name: &str, text: String| {
-            let path = folder.path().join(name);
-            let all = PODS.replace("RULES", "{}") + NODE + &text;
-            fs::write(&path, all).map(|()| path.display().to_string())
-        };
-        let (old, new) = (path("old.yaml", old)?, path("new.yaml", new)?);
+        let with = |text: &str| PODS.replace("RULES", "{}") + NODE + text;
+        let (_folder, [old, new]) = written(&with(&old), &with(&new))?;
         let output = policyctl(&["diff", "-f", &old, "-f", &new]).output()?;
         assert_code(&output, 1);
         assert_answers(&output, &[part]);

@@ -61,7 +61,10 @@ async fn once(client: &Client, kind: Kind, events: &Sender<Event>, streams: bool
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
     let config = watcher::Config::default();
     let config = if streams { config.streaming_lists() } else { config.page_size(PAGE) };
-    let config = kind.fields().into_iter().fold(config, watcher::Config::fields);
+    let config = match kind.fields() {
+        Some(fields) => config.fields(fields),
+        None => config,
+    };
     let types = TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
     let mut stream = pin!(watcher::watcher(api, config).default_backoff());
     let mut listed = BTreeSet::new();
