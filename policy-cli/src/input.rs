@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use policy_manifest::{
-    Expectations, ManifestError, Manifests, read as read_manifests, read_expectations, render,
+    Expectations, ManifestError, Manifests, Source, read as read_manifests, read_expectations,
+    render,
 };
 use policy_probe::{ChooseError, Probe, Selection, choose};
 
@@ -65,10 +66,20 @@ pub fn read(options: &ProbeOptions) -> Result<Input, InputError> {
 ///
 /// Where the file cannot be read or an entry is not legal.
 pub fn expectations(options: &ProbeOptions) -> Result<Expectations, InputError> {
-    let Some(path) = &options.expect else {
-        return Ok(Expectations::default());
-    };
-    read_expectations(&sources::file_source(path)?).map_err(InputError::Manifests)
+    let source = options.expect.as_deref().map(sources::file_source).transpose()?;
+    expectations_of(source.as_slice())
+}
+
+/// The same of a file that was read already.
+///
+/// # Errors
+///
+/// Where an entry is not legal.
+pub fn expectations_of(sources: &[Source]) -> Result<Expectations, InputError> {
+    match sources {
+        [source, ..] => read_expectations(source).map_err(InputError::Manifests),
+        [] => Ok(Expectations::default()),
+    }
 }
 
 /// Chooses the probes, sorted.

@@ -47,6 +47,13 @@ pub enum Error {
         /// Which.
         path: PathBuf,
     },
+    /// A file that held something or was not there, and holds nothing: somebody is about to write
+    /// it.
+    #[error("{name} is empty; a file that is to say nothing holds a comment, or is removed")]
+    Emptied {
+        /// Which.
+        name: String,
+    },
 }
 
 /// Reads files, the files of folders in the order of their names, and `-`, standard input.
@@ -55,7 +62,7 @@ pub enum Error {
 ///
 /// The first source that cannot be read, and a folder without manifests.
 pub fn read(paths: &[PathBuf]) -> Result<Vec<Source>, Error> {
-    read_again(paths, &[])
+    read_since(paths, &[])
 }
 
 /// Whether a path can be read again: standard input and pipes give what they have but once. One
@@ -66,12 +73,21 @@ pub fn is_lasting(path: &Path) -> bool {
         && fs::metadata(path).map_or(true, |found| found.is_dir() || found.is_file())
 }
 
-/// The same, with what standard input and pipes gave the first time taken from `before`.
+/// The same when they may have changed: what standard input and pipes gave the first time is taken
+/// from `before`.
 ///
 /// # Errors
 ///
-/// As of [`read`].
+/// As of [`read`], and a file that is empty and was not before.
 pub fn read_again(paths: &[PathBuf], before: &[Source]) -> Result<Vec<Source>, Error> {
+    let read = read_since(paths, before)?;
+    match read.iter().find(|source| source.text.is_empty() && !before.contains(source)) {
+        Some(emptied) => Err(Error::Emptied { name: emptied.name.clone() }),
+        None => Ok(read),
+    }
+}
+
+fn read_since(paths: &[PathBuf], before: &[Source]) -> Result<Vec<Source>, Error> {
     let mut sources = Vec::new();
     for path in paths {
         let name = path.to_string_lossy();

@@ -28,9 +28,6 @@ pub enum FilesError {
     /// A file or the folder cannot be read, or has no manifests.
     #[error(transparent)]
     Read(#[from] sources::Error),
-    /// A file that holds nothing at all: somebody is about to write it.
-    #[error("{0} is empty; a file that is to say nothing holds a comment, or is removed")]
-    Empty(String),
     /// What stands in them; nothing is taken in part (S54).
     #[error("{}", render(.0, terminal::coloured()))]
     Manifests(Vec<ManifestError>),
@@ -76,7 +73,7 @@ impl Files {
                 self.looked = true;
             }
             let before = self.last.as_deref().unwrap_or_default();
-            match read_whole(&self.folder, before) {
+            match sources::read_again(std::slice::from_ref(&self.folder), before) {
                 Ok(read) if self.last.as_ref() == Some(&read) && self.failure.is_none() => {}
                 Ok(read) => {
                     self.failure = None;
@@ -88,7 +85,7 @@ impl Files {
                     let message = chain(&error);
                     if self.failure.as_ref() != Some(&message) {
                         self.failure = Some(message);
-                        return Err(error);
+                        return Err(error.into());
                     }
                 }
             }
@@ -129,16 +126,7 @@ pub fn follow(folder: &Path) -> mpsc::Receiver<Result<Manifests, FilesError>> {
     receiver
 }
 
-/// Reads a folder in which every file holds something.
-fn read_whole(folder: &PathBuf, before: &[Source]) -> Result<Vec<Source>, FilesError> {
-    let read = sources::read_again(std::slice::from_ref(folder), before)?;
-    match read.iter().find(|source| source.text.is_empty()) {
-        Some(empty) => Err(FilesError::Empty(empty.name.clone())),
-        None => Ok(read),
-    }
-}
-
-fn chain(error: &FilesError) -> String {
+fn chain(error: &sources::Error) -> String {
     let cause = std::error::Error::source(error).map(ToString::to_string);
     format!("{error}: {}", cause.unwrap_or_default())
 }

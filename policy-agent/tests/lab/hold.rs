@@ -135,7 +135,8 @@ fn policies_labels_and_services_are_followed_and_broken_files_are_not() -> Outco
     assert!(held.table(1)?.contains("1 allowed"), "policies may be absent at first");
 
     fs::write(&file, format!("{PODS}{DENY}"))?;
-    assert!(held.table(2)?.contains("1 denied"), "a policy is added");
+    let table = held.table(2)?;
+    assert!(table.contains("1 denied"), "a policy is added: {table}");
 
     fs::write(&file, format!("{PODS}{DENY}  oops: ["))?;
     held.wait_for("cluster.yaml:")?;
@@ -195,6 +196,29 @@ fn a_lab_that_stays_may_have_nothing_to_probe_at_first() -> Outcome {
     replace(&file, &silent)?;
     held.wait_for_table("0 allowed")?;
     assert_eq!(held.end(Signal::SIGINT)?, Some(0));
+    Ok(())
+}
+
+#[test]
+fn files_that_are_emptied_before_they_are_written_are_waited_for() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let expect = folder.path().join("x.expect.yaml");
+    let expectation = "expect: [{from: ns/a, to: ns/b, port: 80/TCP, verdict: deny}]";
+    fs::write(&expect, expectation)?;
+    let path = expect.display().to_string();
+    let text = format!("{PODS}{DENY}");
+    let mut held = Held::begin(&text, &["--hold", "--expect", &path])?;
+    let file = held.path("cluster.yaml");
+    held.table(1)?;
+    fs::write(&file, "")?;
+    held.wait_for("cluster.yaml is empty")?;
+    fs::write(&expect, "")?;
+    fs::write(&file, PODS)?;
+    held.wait_for("x.expect.yaml is empty")?;
+    fs::write(&expect, expectation)?;
+    let table = held.table(2)?;
+    assert!(table.contains("ns/b 80/TCP IPv4: allow, expected deny"), "{table}");
+    assert_eq!(held.end(Signal::SIGINT)?, Some(1), "the last table has a finding");
     Ok(())
 }
 

@@ -1,14 +1,19 @@
 //! What the options name, read again when it changes.
 
+use std::time::Duration;
+
 use policy_cli::{
     input::{self, InputError},
     options::ProbeOptions,
     sources,
 };
 use policy_manifest::{Expectations, Manifests, Source};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use crate::source::files::Files;
+
+/// How soon files that could not be read are read again, though nothing was told of them.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Files that are watched.
 #[derive(Debug)]
@@ -21,7 +26,7 @@ pub(super) struct Changes {
 }
 
 /// Texts of the manifests and of the expectations.
-type Texts = (Vec<Source>, Option<Source>);
+type Texts = (Vec<Source>, Vec<Source>);
 
 impl Changes {
     /// Watches everything that `options` name; `sources` was read of it at first.
@@ -40,7 +45,7 @@ impl Changes {
                 }
             });
         }
-        let expected = options.expect.as_ref().and_then(|path| sources::file_source(path).ok());
+        let expected = sources::read(options.expect.as_slice()).unwrap_or_default();
         Self { options, last: (sources, expected), failure: None, stirred }
     }
 
@@ -51,8 +56,11 @@ impl Changes {
     /// What is wrong with the files, once for each change.
     pub(super) async fn next(&mut self) -> Result<(Manifests, Expectations), InputError> {
         loop {
-            if self.stirred.recv().await.is_none() {
-                std::future::pending::<()>().await;
+            let again = if self.failure.is_some() { AGAIN } else { Duration::MAX };
+            match timeout(again, self.stirred.recv()).await {
+                // What was about to be written may be there.
+                Err(_) | Ok(Some(())) => {}
+                Ok(None) => std::future::pending().await,
             }
             match self.texts() {
                 Ok(texts) if texts == self.last && self.failure.is_none() => {}
@@ -60,7 +68,7 @@ impl Changes {
                     self.failure = None;
                     let read = policy_manifest::read(&texts.0).map_err(InputError::Manifests);
                     self.last = texts;
-                    return Ok((read?, input::expectations(&self.options)?));
+                    return Ok((read?, input::expectations_of(&self.last.1)?));
                 }
                 Err(error) => {
                     let message = error.to_string();
@@ -75,7 +83,7 @@ impl Changes {
 
     fn texts(&self) -> Result<Texts, sources::Error> {
         let manifests = sources::read_again(&self.options.files, &self.last.0)?;
-        let expected = self.options.expect.as_ref().map(|path| sources::file_source(path));
-        Ok((manifests, expected.transpose()?))
+        let expected = sources::read_again(self.options.expect.as_slice(), &self.last.1)?;
+        Ok((manifests, expected))
     }
 }
