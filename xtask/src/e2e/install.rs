@@ -27,8 +27,15 @@ pub(super) fn load(layout: &Layout, build: Build) -> Result<()> {
 
 /// Installs the agent; how long it takes until it enforces on every node.
 pub(super) fn agent(kubectl: &Kubectl) -> Result<Duration> {
+    agent_with(kubectl, MANIFEST)
+}
+
+/// Installs what a file of manifests, or a folder for kustomize, says; how long it takes until the
+/// agent enforces on every node.
+pub(super) fn agent_with(kubectl: &Kubectl, manifest: &str) -> Result<Duration> {
     let start = Instant::now();
-    kubectl.feed(&["apply", "-f", "-"], &read(MANIFEST)?)?;
+    let form = if workspace().join(manifest).is_dir() { "--kustomize" } else { "--filename" };
+    kubectl.answer(&["apply", form, &path(manifest)])?;
     rolled_out(kubectl)?;
     Ok(start.elapsed())
 }
