@@ -1,6 +1,8 @@
 //! The daemon: a source, the node's network and the kernel, kept in step for as long as it runs.
 
 mod announce;
+mod enforce;
+mod health;
 mod input;
 mod metrics;
 mod report;
@@ -17,18 +19,22 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use policy_common::drops::DropRecord;
+
 use crate::{
     cni::SocketError,
-    dataplane::DataplaneError,
+    dataplane::{DataplaneError, DropsError},
     flow_log::{Attribution, FlowLog, FlowLogError, Locals, Target},
     http::{self, Question},
-    net::{Changes, NetError, enforcers},
-    node::{Node, NodeConfig, NodeError, Reconciled},
+    net::{Changes, NetError},
+    node::{Node, NodeConfig, NodeError},
     source::files::FilesError,
     source::kubernetes::{Access, Event, KubernetesError, WatchError},
 };
 
 use announce::Announcer;
+use enforce::Verify;
+use health::Health;
 use input::{Input, Known, Told};
 use metrics::{Dropped, Metrics};
 use report::Reporter;
@@ -37,15 +43,8 @@ use sandboxes::{Inbox, Runtime, Waiting};
 
 pub use sandboxes::CniConfig;
 
-/// How long an agent without anything to do waits before it looks again: addresses inside of a
-/// pod change without a word to the node.
-const IDLE: Duration = Duration::from_secs(10);
-
 /// How long a change of an object waits for others to be enforced together with.
 const TOGETHER: Duration = Duration::from_millis(10);
-
-/// How long an interface may wait for its pod and still be counted.
-const FORGOTTEN: Duration = Duration::from_mins(1);
 
 /// What a daemon is started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,21 +148,33 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
             () = &mut stop => return Ok(()),
             () = sleep_until(daemon.due), if daemon.known.is_complete() => daemon.enforce().await,
             () = sleep_until(daemon.verify.next), if daemon.verifies() => daemon.verify().await,
-            told = input.next() => daemon.take(told.ok_or(DaemonError::Source)?)?,
-            changed = network.next() => {
-                daemon.born.extend(changed?.into_iter().map(|ifindex| (ifindex, Instant::now())));
-                daemon.due = Instant::now();
-            }
-            told = runtime.next() => daemon.learn(told),
-            question = asked(&mut questions) => daemon.answer(question),
-            record = drops.next() => match record {
-                Ok(record) => {
-                    daemon.log.write(&record, &Attribution::new(&daemon.node, &daemon.locals));
+            // None of the rest may starve another: a cluster is told in a hundred thousand words,
+            // and whoever floods one of them gains nothing.
+            happened = async {
+                tokio::select! {
+                    told = input.next() => Happened::Told(told),
+                    changed = network.next() => Happened::Changed(changed),
+                    told = runtime.next() => Happened::Runtime(told),
+                    question = asked(&mut questions) => Happened::Asked(question),
+                    record = drops.next() => Happened::Dropped(record),
                 }
-                Err(error) => report::unreadable(&error),
-            },
+            } => daemon.happened(happened)?,
         }
     }
+}
+
+/// Something that the daemon waits for.
+enum Happened {
+    /// Of the cluster; nothing any more.
+    Told(Option<Told>),
+    /// Of the node's links.
+    Changed(Result<Vec<u32>, NetError>),
+    /// Of the container runtime.
+    Runtime(Runtime),
+    /// About the agent.
+    Asked(Question),
+    /// A packet.
+    Dropped(Result<DropRecord, DropsError>),
 }
 
 /// The next question; never where nobody may ask.
@@ -195,14 +206,7 @@ struct Daemon {
     verify: Verify,
     /// Where others may have pinned their programs.
     bpffs: Option<PathBuf>,
-    /// Whether what is known is enforced.
-    is_enforced: bool,
-}
-
-/// When what is enforced is read back.
-struct Verify {
-    interval: Duration,
-    next: Instant,
+    health: Health,
 }
 
 impl Daemon {
@@ -216,7 +220,7 @@ impl Daemon {
         let verify = Verify { interval, next: Instant::now() + interval };
         let (retry, reporter, locals) = (Retry::new(), Reporter::default(), Locals::default());
         let (known, due) = (Known::default(), Instant::now());
-        let (metrics, waiting, is_enforced) = (Metrics::new(), Waiting::default(), false);
+        let (metrics, waiting) = (Metrics::new(), Waiting::default());
         let born = BTreeMap::new();
         Self {
             node,
@@ -232,8 +236,25 @@ impl Daemon {
             waiting,
             verify,
             bpffs,
-            is_enforced,
+            health: Health::default(),
         }
+    }
+
+    fn happened(&mut self, happened: Happened) -> Result<(), DaemonError> {
+        match happened {
+            Happened::Told(told) => self.take(told.ok_or(DaemonError::Source)?)?,
+            Happened::Changed(changed) => {
+                self.born.extend(changed?.into_iter().map(|ifindex| (ifindex, Instant::now())));
+                self.due = Instant::now();
+            }
+            Happened::Runtime(told) => self.learn(told),
+            Happened::Asked(question) => self.answer(question),
+            Happened::Dropped(Ok(record)) => {
+                self.log.write(&record, &Attribution::new(&self.node, &self.locals));
+            }
+            Happened::Dropped(Err(error)) => report::unreadable(&error),
+        }
+        Ok(())
     }
 
     fn take(&mut self, told: Told) -> Result<(), DaemonError> {
@@ -279,7 +300,9 @@ impl Daemon {
     fn learn(&mut self, told: Runtime) {
         match told {
             Runtime::Asked(question) => {
-                self.node.learn(question.sandbox.clone());
+                if question.is_add {
+                    self.node.learn(question.sandbox.clone());
+                }
                 self.waiting.add(question);
             }
             Runtime::Cached(sandboxes) => self.node.learn_cached(sandboxes),
@@ -291,19 +314,11 @@ impl Daemon {
     fn answer(&mut self, question: Question) {
         match question {
             Question::Alive(answer) => drop(answer.send(())),
-            Question::Ready(answer) => drop(answer.send(self.ready())),
+            Question::Ready(answer) => drop(answer.send(self.health.ready(&self.known))),
             Question::Metrics(answer) => match self.metrics() {
                 Ok(text) => drop(answer.send(text)),
                 Err(error) => report::no_metrics(&*error),
             },
-        }
-    }
-
-    fn ready(&self) -> Result<(), String> {
-        match (self.known.is_complete(), self.is_enforced) {
-            (false, _) => Err(format!("not listed yet: {}", self.known.missing().join(", "))),
-            (true, false) => Err("nothing is enforced yet".to_owned()),
-            (true, true) => Ok(()),
         }
     }
 
@@ -324,72 +339,5 @@ impl Daemon {
         let due = Instant::now() + wait;
         self.due = self.due.min(due);
         self.retry = Retry::new();
-    }
-
-    /// How long interfaces waited for their policies.
-    fn observe_births(&mut self) {
-        let endpoints = self.node.actual().endpoints();
-        let found = self.born.extract_if(.., |ifindex, _| endpoints.contains_key(ifindex));
-        for (_, born) in found {
-            self.metrics.began(born.elapsed());
-        }
-        // Those of no pod are not waited for.
-        self.born.retain(|_, born| born.elapsed() < FORGOTTEN);
-    }
-
-    fn verifies(&self) -> bool {
-        self.is_enforced && !self.verify.interval.is_zero()
-    }
-
-    /// Names others that enforce policies here.
-    async fn look_around(&mut self) {
-        self.reporter.enforcers(enforcers(self.bpffs.as_deref()).await);
-    }
-
-    async fn verify(&mut self) {
-        self.look_around().await;
-        match self.node.verify() {
-            Ok(drift) => {
-                report::drift(&drift);
-                self.metrics.repaired(&drift);
-            }
-            Err(error) => report::failed(&error, self.verify.interval),
-        }
-        self.verify.next = Instant::now() + self.verify.interval;
-    }
-
-    async fn enforce(&mut self) {
-        let begin = Instant::now();
-        let wait = match self.node.enforce().await {
-            Ok(reconciled) => {
-                let Reconciled { steps, faults, pods_without_interface, .. } = &reconciled;
-                self.metrics.enforced(begin.elapsed(), *steps, faults.len());
-                let enforced = self.node.actual().endpoints().len();
-                self.metrics.pods(enforced, pods_without_interface.len());
-                self.metrics.held_back(reconciled.held_back.len());
-                let is_first = !std::mem::replace(&mut self.is_enforced, true);
-                self.waiting.answer(&mut self.node);
-                self.locals = Locals::new(self.node.desired(), self.node.actual().endpoints());
-                self.observe_births();
-                self.announcer.announce(&self.node, &reconciled);
-                let waits = !reconciled.pods_without_interface.is_empty();
-                let told = self.reporter.reconciled(reconciled);
-                if told || !waits {
-                    self.retry = Retry::new();
-                }
-                if is_first {
-                    self.look_around().await;
-                }
-                // A pod whose interface has no address yet gets one without a word to the node.
-                if waits { self.retry.next().min(IDLE) } else { IDLE }
-            }
-            Err(error) => {
-                self.metrics.failed();
-                let wait = self.retry.next();
-                report::failed(&error, wait);
-                wait
-            }
-        };
-        self.due = Instant::now() + wait;
     }
 }

@@ -17,6 +17,7 @@ use std::{
     net::IpAddr,
 };
 
+use crate::chain::chain;
 use policy_core::plan::{Interface, Interfaces};
 use rtnetlink::Handle;
 use thiserror::Error;
@@ -111,7 +112,15 @@ impl Network {
             };
             let addresses = match peer {
                 Peer::Elsewhere { ifindex, netns } => {
-                    address::of_peer(&self.handle, ifindex, netns).await?
+                    match address::of_peer(&self.handle, ifindex, netns).await {
+                        // The others are not to wait for it.
+                        Err(error @ NetError::Refused { .. }) => {
+                            let (interface, why) = (&link.name, chain(&error));
+                            tracing::warn!(%interface, "the pod behind it is not known: {why}");
+                            Vec::new()
+                        }
+                        addresses => addresses?,
+                    }
                 }
                 Peer::Here { .. } | Peer::Unknown => Vec::new(),
             };

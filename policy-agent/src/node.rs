@@ -2,6 +2,7 @@
 
 mod carry_out;
 mod learned;
+mod reconciled;
 mod room;
 mod verify;
 
@@ -11,11 +12,11 @@ use learned::Learned;
 use policy_core::{
     compile::{Change, Compiler, Scope},
     desired::Desired,
-    fault::Fault,
-    model::{Node as Machine, ObjectName, Snapshot},
+    model::{Node as Machine, Snapshot},
     owner::Owners,
-    plan::{Actual, Interface, Plan, PlanOptions, Step, close_newcomers, plan},
+    plan::{Actual, Plan, PlanOptions, Step, close_newcomers, plan},
 };
+pub use reconciled::{NotAttached, Reconciled};
 pub use room::HeldBack;
 use room::Room;
 use thiserror::Error;
@@ -54,21 +55,6 @@ impl NodeConfig {
         let (node, pins) = (node.into(), None);
         Self { node, object, parts, unknown_endpoints, capacities, record_interval, pins }
     }
-}
-
-/// What a reconciliation did and could not do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reconciled {
-    /// What the compiler could not express.
-    pub faults: Vec<Fault>,
-    /// Steps that were carried out.
-    pub steps: usize,
-    /// Pods of this node that no interface was found for: nothing is enforced at them.
-    pub pods_without_interface: Vec<ObjectName>,
-    /// Interfaces that lead out of the namespace, and to no known pod.
-    pub interfaces_without_pod: Vec<Interface>,
-    /// Namespaces whose policies find no room: those of before stay in force there.
-    pub held_back: Vec<HeldBack>,
 }
 
 /// Why a node is not as it should be. What was reached before stays in force.
@@ -211,6 +197,11 @@ impl Node {
     /// Takes a change of the cluster over; nothing is enforced yet.
     pub fn change(&mut self, mut change: Change) {
         self.learned.complete_change(&mut change);
+        self.update(change);
+    }
+
+    /// A change of which everything is known.
+    fn update(&mut self, change: Change) {
         match &change {
             Change::Pod(name, new) => {
                 let old = self.compiler.snapshot().pods.get(name);
@@ -262,9 +253,18 @@ impl Node {
         loop {
             let error = match self.bring_in_line().await {
                 Ok(mut reconciled) => {
-                    let missing = &reconciled.pods_without_interface;
-                    self.room.settle(self.compiler.compiled().0, missing);
+                    let desired = self.compiler.compiled().0;
+                    let refused = reconciled.not_attached.iter().map(|refused| &refused.pod);
+                    let missing = reconciled.pods_without_interface.iter().chain(refused);
+                    self.room.settle(desired, &missing.collect());
                     reconciled.held_back = self.room.held_back();
+                    let lonely = reconciled.pods_without_interface.len();
+                    reconciled.pods_without_interface.retain(|pod| {
+                        let pod = desired.endpoints.get(pod);
+                        pod.is_some_and(|pod| !pod.addresses.is_empty())
+                    });
+                    reconciled.pods_without_address =
+                        lonely - reconciled.pods_without_interface.len();
                     return Ok(reconciled);
                 }
                 Err(error) => error,
@@ -305,26 +305,28 @@ impl Node {
         let desired = closed.as_ref().unwrap_or(desired);
         let Plan { steps, pods_without_interface, interfaces_without_pod } =
             plan(&mut self.actual, desired, &interfaces, self.options);
-        let held_back = self.carry_out(&steps).await;
-        if let Err(error) = held_back {
-            let desired = closed.as_ref().unwrap_or(self.compiler.compiled().0);
-            let newcomers = close_newcomers(&self.actual, desired, &interfaces, self.options);
-            // The first failure is the one to tell.
-            let _ = self.carry_out(&newcomers).await;
-            return Err(error);
-        }
+        let refused = match self.carry_out(&steps).await {
+            Ok(refused) => refused,
+            Err(error) => {
+                let desired = closed.as_ref().unwrap_or(self.compiler.compiled().0);
+                let newcomers = close_newcomers(&self.actual, desired, &interfaces, self.options);
+                // The first failure is the one to tell.
+                let _ = self.carry_out(&newcomers).await;
+                return Err(error);
+            }
+        };
         self.dataplane.commit().map_err(|source| NodeError::Commit(Box::new(source)))?;
         if self.guards {
             let unknown = interfaces_without_pod.iter().copied().collect();
             self.dataplane.guard(&unknown).map_err(|source| NodeError::Guard(Box::new(source)))?;
         }
-        if let Ok(Some(error)) = held_back {
-            return Err(error);
-        }
+        let (desired, _) = self.compiler.compiled();
         Ok(Reconciled {
             faults,
             steps: steps.len(),
             pods_without_interface,
+            pods_without_address: 0,
+            not_attached: reconciled::not_attached(&refused, desired),
             interfaces_without_pod: interfaces_without_pod
                 .iter()
                 .filter_map(|ifindex| interfaces.remove(ifindex))

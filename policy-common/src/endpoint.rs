@@ -1,5 +1,7 @@
 //! Endpoints: the pods of this node.
 
+use core::net::IpAddr;
+
 use crate::plain;
 
 /// `Endpoint::flags`: the pod may send from any address (S46, opt-out).
@@ -37,6 +39,17 @@ pub struct Endpoint {
 }
 
 plain!(Endpoint);
+
+impl Endpoint {
+    /// Whether it is the endpoint of an address.
+    #[must_use]
+    pub fn has(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.address4 == address.octets(),
+            IpAddr::V6(address) => self.address6 == address.octets(),
+        }
+    }
+}
 
 const _: () = assert!(size_of::<Endpoint>() == 44);
 

@@ -66,6 +66,8 @@ pub enum SocketError {
 pub struct Question {
     /// The pod.
     pub sandbox: Sandbox,
+    /// Whether the pod is about to start; else somebody only asks how it stands.
+    pub is_add: bool,
     /// Where to say how it stands; closed once nobody waits any more.
     pub state: watch::Sender<State>,
 }
@@ -164,7 +166,8 @@ async fn enforced(asked: wire::Sandbox, questions: &Sender<Question>) -> Answer 
     let (sender, mut state) = watch::channel(State::Waits("the agent has not looked yet"));
     let waited = async {
         // An agent that ends answers nobody.
-        questions.send(Question { sandbox, state: sender }).await.ok()?;
+        let question = Question { sandbox, is_add: !patience.is_zero(), state: sender };
+        questions.send(question).await.ok()?;
         if patience.is_zero() {
             // How it stands now is the answer.
             return state.changed().await.ok();

@@ -9,7 +9,7 @@ use policy_core::{desired::Desired, fault::Fault, model::ObjectName};
 use tokio::{sync::mpsc::Sender, time::Instant};
 
 use crate::{
-    node::{HeldBack, Node, Reconciled},
+    node::{HeldBack, Node, NotAttached, Reconciled},
     source::kubernetes::{Announcement, Client, announce},
 };
 
@@ -64,6 +64,16 @@ impl Announcer {
                     ),
                 });
             }
+        }
+        for NotAttached { pod, reason } in &reconciled.not_attached {
+            current.insert(Announcement {
+                api_version: "v1",
+                kind: "Pod",
+                object: pod.clone(),
+                uid: desired.endpoints.get(pod).map(|endpoint| endpoint.uid.clone()),
+                reason: "NotEnforced",
+                note: format!("no policy is enforced at it on node {}: {reason}", node.name()),
+            });
         }
         for HeldBack { namespace, reason } in &reconciled.held_back {
             current.insert(Announcement {

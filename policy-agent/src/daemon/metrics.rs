@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use crate::dataplane::{Drift, Drifted};
+use crate::{
+    dataplane::{Drift, Drifted},
+    node::Reconciled,
+};
 use policy_common::drops::{Direction, DropKey, Reason};
 use prometheus_client::{
     collector::Collector,
@@ -95,10 +98,13 @@ impl Metrics {
     }
 
     /// A look at the node that came to its end.
-    pub(super) fn enforced(&self, took: Duration, steps: usize, faults: usize) {
+    pub(super) fn enforced(&self, took: Duration, reconciled: &Reconciled) {
+        let Reconciled { faults, steps, held_back, not_attached, .. } = reconciled;
         self.enforcing.observe(took.as_secs_f64());
-        self.steps.inc_by(steps as u64);
-        self.faults.set(i64::try_from(faults).unwrap_or(i64::MAX));
+        self.steps.inc_by(*steps as u64);
+        self.faults.set(gauged(faults.len()));
+        self.held_back.set(gauged(held_back.len()));
+        self.failures.inc_by(not_attached.len() as u64);
     }
 
     /// An interface came under its policies.
@@ -111,11 +117,6 @@ impl Metrics {
         self.failures.inc();
     }
 
-    /// Namespaces that are held back.
-    pub(super) fn held_back(&self, namespaces: usize) {
-        self.held_back.set(i64::try_from(namespaces).unwrap_or(i64::MAX));
-    }
-
     /// What was not as it had been written, and was put right (S50).
     pub(super) fn repaired(&self, drift: &Drift) {
         for (drifted, count) in drift {
@@ -124,11 +125,16 @@ impl Metrics {
         }
     }
 
-    /// Pods under control, and those that no interface was found for.
-    pub(super) fn pods(&self, enforced: usize, not: usize) {
-        for (state, count) in [("enforced", enforced), ("not_enforced", not)] {
-            let gauge = self.pods.get_or_create(&State { state });
-            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+    /// Pods of the node: so many are under control.
+    pub(super) fn pods(&self, enforced: usize, reconciled: &Reconciled) {
+        let not = reconciled.pods_without_interface.len() + reconciled.not_attached.len();
+        let states = [
+            ("enforced", enforced),
+            ("not_enforced", not),
+            ("without_address", reconciled.pods_without_address),
+        ];
+        for (state, count) in states {
+            self.pods.get_or_create(&State { state }).set(gauged(count));
         }
     }
 
@@ -142,6 +148,10 @@ impl Metrics {
         let own = text.strip_suffix("# EOF\n").unwrap_or(&text);
         Ok(format!("{own}{of_kernel}"))
     }
+}
+
+fn gauged(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 impl Dropped {

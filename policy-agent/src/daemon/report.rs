@@ -10,9 +10,10 @@ use policy_manifest::{ManifestError, Manifests};
 use tracing::{debug, error, info, warn};
 
 use crate::{
+    chain::chain,
     dataplane::{Drift, DropsError},
     net::{Enforcer, NetError},
-    node::{HeldBack, NodeError, Reconciled},
+    node::{HeldBack, NodeError, NotAttached, Reconciled},
     source::{
         files::FilesError,
         kubernetes::{Kind, WatchError},
@@ -27,13 +28,21 @@ pub(super) struct Reporter {
     waiting: Vec<ObjectName>,
     interfaces: Vec<String>,
     held_back: Vec<HeldBack>,
+    refused: Vec<NotAttached>,
 }
 
 impl Reporter {
     /// A reconciliation that came to its end; whether it changed anything.
     pub(super) fn reconciled(&mut self, reconciled: Reconciled) -> bool {
-        let Reconciled { faults, steps, pods_without_interface, interfaces_without_pod, held_back } =
-            reconciled;
+        let Reconciled {
+            faults,
+            steps,
+            pods_without_interface,
+            pods_without_address: _,
+            not_attached,
+            interfaces_without_pod,
+            held_back,
+        } = reconciled;
         if steps > 0 {
             info!(steps, "enforced");
         }
@@ -52,6 +61,11 @@ impl Reporter {
             warn!(%pod, "no interface leads to the pod: nothing is enforced at it yet");
         }
         self.waiting = pods_without_interface;
+        for refused in not_attached.iter().filter(|refused| !self.refused.contains(refused)) {
+            let NotAttached { pod, reason } = refused;
+            error!(%pod, "nothing is enforced at the pod, tried again: {reason}");
+        }
+        self.refused = not_attached;
         let interfaces: Vec<String> =
             interfaces_without_pod.into_iter().map(|interface| interface.name).collect();
         for interface in interfaces.iter().filter(|name| !self.interfaces.contains(name)) {
@@ -131,16 +145,4 @@ pub(super) fn no_metrics(error: &dyn Error) {
 /// A record of a dropped packet that makes no sense.
 pub(super) fn unreadable(error: &DropsError) {
     warn!("{}", chain(error));
-}
-
-/// An error and what caused it, in one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }

@@ -1,6 +1,6 @@
 //! Pods that wait for their policies before they start (S47).
 
-use std::path::PathBuf;
+use std::{mem, path::PathBuf};
 
 use tokio::sync::mpsc::Receiver;
 
@@ -72,17 +72,22 @@ impl Waiting {
         self.0.push(question);
     }
 
-    /// Tells each how it stands, and forgets those that wait no more. To be called when all that is
-    /// known has been enforced.
-    pub(super) fn answer(&mut self, node: &mut Node) {
-        self.0.retain(|Question { sandbox, state }| {
-            if state.is_closed() {
-                node.forget_unknown(&sandbox.pod);
-                return false;
+    /// Tells each how it stands, and forgets those that wait no more: what they said of their pods
+    /// is taken back, for the runtime gives their addresses to others. To be called when all that is
+    /// known has been enforced; whether there is more to be enforced now.
+    #[must_use]
+    pub(super) fn answer(&mut self, node: &mut Node) -> bool {
+        let mut left = Vec::new();
+        for question in mem::take(&mut self.0) {
+            let now = node.state_of(&question.sandbox);
+            match question.state.send(now) {
+                Err(_) if question.is_add => left.push(question.sandbox.pod),
+                Ok(()) if now != State::Enforced => self.0.push(question),
+                Err(_) | Ok(()) => {}
             }
-            let now = node.state_of(sandbox);
-            state.send_replace(now);
-            now != State::Enforced
-        });
+        }
+        // Who asks again told the same or better.
+        left.retain(|pod| self.0.iter().all(|question| question.sandbox.pod != *pod));
+        left.iter().fold(false, |more, pod| node.unlearn(pod) | more)
     }
 }

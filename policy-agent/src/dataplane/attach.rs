@@ -212,9 +212,7 @@ impl Attachment {
     fn pin(&mut self, ifindex: u32, pins: &Pins) -> Result<(), DataplaneError> {
         for (classifier, link) in std::mem::take(&mut self.links) {
             let path = pins.link(classifier, ifindex);
-            pins::remove(&path)?;
-            let pinned = link::pin(link, &path);
-            match pinned {
+            match pins::remove(&path).and_then(|()| link::pin(link, &path)) {
                 Ok(link) => self.add(classifier, link, path),
                 Err(error) => {
                     // Both or neither; the first failure is the one to tell.

@@ -12,7 +12,7 @@ use tokio::{
 use super::netns::{self, Namespace};
 use crate::{
     dataplane::{DataplaneError, Drops, Parts},
-    node::{HeldBack, Node, NodeConfig, NodeError, Reconciled},
+    node::{HeldBack, Node, NodeConfig, NodeError, NotAttached, Reconciled},
 };
 
 /// Why an agent does not do its work.
@@ -35,6 +35,14 @@ pub enum Error {
     Undiscovered {
         /// The pods.
         pods: Vec<ObjectName>,
+    },
+    /// An interface is without its classifiers.
+    #[error("nothing is enforced at pod {pod}: {reason}")]
+    NotAttached {
+        /// The pod.
+        pod: ObjectName,
+        /// Why.
+        reason: String,
     },
     /// Policies found no room.
     #[error("no room for the policies of namespace {namespace}: {reason}")]
@@ -98,6 +106,9 @@ impl Agent {
         let reconciled = self.ask(|done| Order::Reconcile(snapshot, done)).await?;
         if !reconciled.pods_without_interface.is_empty() {
             return Err(Error::Undiscovered { pods: reconciled.pods_without_interface });
+        }
+        if let Some(NotAttached { pod, reason }) = reconciled.not_attached.first().cloned() {
+            return Err(Error::NotAttached { pod, reason });
         }
         match reconciled.held_back.first().cloned() {
             None => Ok(reconciled),

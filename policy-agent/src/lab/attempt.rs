@@ -21,6 +21,7 @@ use super::{
     netns::{self, Namespace},
     sctp, socket,
 };
+use crate::chain::chain;
 
 /// How long a probe waits: long enough for the second repetition of a SYN.
 pub const PATIENCE: Duration = Duration::from_secs(4);
@@ -199,10 +200,4 @@ async fn ask(
         Err(error) = repeat => Err(error),
         name = listen => name,
     }
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

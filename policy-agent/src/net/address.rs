@@ -13,6 +13,11 @@ use super::{NetError, dump};
 /// Asked one by one: `AF_UNSPEC` would also ask families that do not know the attribute below.
 const FAMILIES: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
 
+/// Addresses of one family that an interface of a pod is asked for: who may change its network gives
+/// it as many as memory holds, and the node's agent shall not hold them too. Those that came first
+/// are listed first.
+const MOST: usize = 4096;
+
 /// Addresses of an interface of another namespace, link-local ones left out; none where the
 /// interface or the namespace is gone.
 ///
@@ -26,7 +31,8 @@ pub(super) async fn of_peer(
     let mut addresses = BTreeSet::new();
     for family in FAMILIES {
         let request = request(family, ifindex, Some(netns));
-        let answers = match dump::dump(handle, "addresses of a veth's peer", &request).await {
+        let what = "addresses of a veth's peer";
+        let answers = match dump::dump_hostile(handle, what, &request, MOST).await {
             Ok(answers) => answers,
             // EINVAL: no namespace has this number any more.
             Err(error) if error.is_gone(&[nix::libc::EINVAL]) => return Ok(Vec::new()),

@@ -15,6 +15,8 @@ use super::NetError;
 
 /// How often a list is read that changes meanwhile.
 const ATTEMPTS: usize = 16;
+/// How often one that somebody else may change without an end: nobody shall wait long for it.
+const FEW: usize = 3;
 
 /// Dumps until a list comes that was not changed while it was read.
 pub(super) async fn dump(
@@ -23,12 +25,30 @@ pub(super) async fn dump(
     request: &RouteNetlinkMessage,
 ) -> Result<Vec<RouteNetlinkMessage>, NetError> {
     for _ in 0..ATTEMPTS {
-        let (messages, steady) = ask(handle, what, request, NLM_F_DUMP).await?;
+        let (messages, steady) = ask(handle, what, request, NLM_F_DUMP, usize::MAX).await?;
         if steady {
             return Ok(messages);
         }
     }
     Err(NetError::Unsteady { what, attempts: ATTEMPTS })
+}
+
+/// Dumps a list that others may change without an end: its first `most` messages, as they were the
+/// last time at least.
+pub(super) async fn dump_hostile(
+    handle: &Handle,
+    what: &'static str,
+    request: &RouteNetlinkMessage,
+    most: usize,
+) -> Result<Vec<RouteNetlinkMessage>, NetError> {
+    let mut last = ask(handle, what, request, NLM_F_DUMP, most).await?;
+    for _ in 1..FEW {
+        if last.1 {
+            break;
+        }
+        last = ask(handle, what, request, NLM_F_DUMP, most).await?;
+    }
+    Ok(last.0)
 }
 
 /// Asks for one object.
@@ -37,15 +57,16 @@ pub(super) async fn get(
     what: &'static str,
     request: &RouteNetlinkMessage,
 ) -> Result<Vec<RouteNetlinkMessage>, NetError> {
-    ask(handle, what, request, 0).await.map(|(messages, _)| messages)
+    ask(handle, what, request, 0, usize::MAX).await.map(|(messages, _)| messages)
 }
 
-/// The answers to a request, and whether they belong together.
+/// The first `most` answers to a request, and whether they belong together.
 async fn ask(
     handle: &Handle,
     what: &'static str,
     request: &RouteNetlinkMessage,
     flags: u16,
+    most: usize,
 ) -> Result<(Vec<RouteNetlinkMessage>, bool), NetError> {
     let mut message =
         NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(request.clone()));
@@ -57,7 +78,9 @@ async fn ask(
     let mut steady = true;
     while let Some(answer) = answers.next().await {
         steady &= answer.header.flags & NLM_F_DUMP_INTR == 0;
-        messages.extend(payload(what, answer)?);
+        let message = payload(what, answer)?;
+        // It is read to its end: the kernel begins no other list on this socket before.
+        messages.extend(message.filter(|_| messages.len() < most));
     }
     Ok((messages, steady))
 }

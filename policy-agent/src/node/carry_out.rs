@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use policy_common::endpoint::Endpoint;
 use policy_core::{adopt, desired::NodeKind, plan::Step};
 
 use tokio::time::Instant;
@@ -15,12 +16,12 @@ const PATIENCE: Duration = Duration::from_millis(300);
 
 impl Node {
     /// Carries out steps. An interface of a new pod that cannot be attached to holds up no other:
-    /// the first such failure is returned when all else is done.
+    /// such endpoints are returned when all else is done.
     pub(super) async fn carry_out(
         &mut self,
         steps: &[Step],
-    ) -> Result<Option<NodeError>, NodeError> {
-        let mut held_back = None;
+    ) -> Result<Vec<(Endpoint, NodeError)>, NodeError> {
+        let mut refused = Vec::new();
         let put = |step: &Step| matches!(step, Step::PutContent { .. });
         for steps in steps.chunk_by(|one, next| put(one) && put(next)) {
             if let [Step::PutContent { .. }, _, ..] = steps {
@@ -29,12 +30,15 @@ impl Node {
             }
             let [step] = steps else { continue };
             if let Err(source) = self.dataplane.apply(step) {
+                let newcomer = self.newcomer(step);
                 let (step, source) = (Box::new(step.clone()), Box::new(source));
                 let error = NodeError::Step { step, source };
-                if !self.is_newcomer(&error) {
-                    return Err(error);
+                let Some(endpoint) = newcomer else { return Err(error) };
+                // A plan may write it several times.
+                let is_same = |(other, _): &(Endpoint, _)| other.ifindex == endpoint.ifindex;
+                if !refused.iter().any(is_same) {
+                    refused.push((endpoint, error));
                 }
-                held_back.get_or_insert(error);
                 continue;
             }
             self.actual.apply(step);
@@ -42,7 +46,7 @@ impl Node {
                 self.adopt_flows(interfaces).await;
             }
         }
-        Ok(held_back)
+        Ok(refused)
     }
 
     /// Carries out steps that put contents.
@@ -60,9 +64,10 @@ impl Node {
         Ok(())
     }
 
-    fn is_newcomer(&self, error: &NodeError) -> bool {
-        let NodeError::Step { step, .. } = error else { return false };
-        matches!(&**step, Step::PutEndpoint(new) if !self.actual.endpoints().contains_key(&new.ifindex))
+    /// The endpoint that a step would put where none is.
+    fn newcomer(&self, step: &Step) -> Option<Endpoint> {
+        let Step::PutEndpoint(new) = step else { return None };
+        (!self.actual.endpoints().contains_key(&new.ifindex)).then_some(*new)
     }
 
     /// Writes what connection tracking knows of pods that are about to be isolated. Where it cannot

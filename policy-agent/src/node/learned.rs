@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     net::IpAddr,
 };
 
@@ -22,15 +23,18 @@ pub(super) struct Learned {
     told: BTreeMap<ObjectName, Sandbox>,
     /// From the cache, which may be stale: counts only for pods whose status has no address.
     cached: BTreeMap<ObjectName, Sandbox>,
+    /// What the statuses of pods say that were completed.
+    statuses: BTreeMap<ObjectName, Vec<IpAddr>>,
 }
 
 impl Learned {
     /// Completes every pod of a snapshot.
-    pub(super) fn complete_all(&self, snapshot: &mut Snapshot) {
-        let names: BTreeSet<_> = self.told.keys().chain(self.cached.keys()).collect();
+    pub(super) fn complete_all(&mut self, snapshot: &mut Snapshot) {
+        self.statuses.clear();
+        let names: BTreeSet<_> = self.told.keys().chain(self.cached.keys()).cloned().collect();
         for name in names {
-            if let Some(pod) = snapshot.pods.get_mut(name) {
-                self.complete(name, pod);
+            if let Some(pod) = snapshot.pods.get_mut(&name) {
+                self.complete(&name, pod);
             }
         }
     }
@@ -38,8 +42,14 @@ impl Learned {
     /// Completes a pod that comes or changes; what is known of one that goes is forgotten.
     pub(super) fn complete_change(&mut self, change: &mut Change) {
         match change {
-            Change::Pod(name, Some(pod)) => self.complete(name, pod),
-            Change::Pod(name, None) => drop(self.told.remove(name)),
+            Change::Pod(name, Some(pod)) => {
+                self.statuses.remove(name);
+                self.complete(name, pod);
+            }
+            Change::Pod(name, None) => {
+                self.statuses.remove(name);
+                self.told.remove(name);
+            }
             Change::Node(..)
             | Change::Namespace(..)
             | Change::Policy(..)
@@ -49,13 +59,28 @@ impl Learned {
         }
     }
 
-    fn complete(&self, name: &ObjectName, pod: &mut Pod) {
+    /// Completes a pod that has what its status says, or what it was completed with before.
+    fn complete(&mut self, name: &ObjectName, pod: &mut Pod) {
+        if let Some(status) = self.statuses.remove(name) {
+            pod.addresses = status;
+        }
         let is_of = |sandbox: &&Sandbox| is_of(sandbox, pod);
         let told = self.told.get(name).filter(is_of);
         let cached = self.cached.get(name).filter(is_of).filter(|_| pod.addresses.is_empty());
         if let Some(sandbox) = told.or(cached) {
-            pod.addresses.clone_from(&sandbox.addresses);
+            let status = mem::replace(&mut pod.addresses, sandbox.addresses.clone());
+            self.statuses.insert(name.clone(), status);
         }
+    }
+
+    /// Pods but this one that were told to have an address of its: what the runtime gave again is
+    /// theirs no longer.
+    fn former(&self, sandbox: &Sandbox) -> Vec<ObjectName> {
+        let others = self.told.iter().filter(|(name, _)| **name != sandbox.pod);
+        let shared = others.filter(|(_, other)| {
+            other.addresses.iter().any(|address| sandbox.addresses.contains(address))
+        });
+        shared.map(|(name, _)| name.clone()).collect()
     }
 }
 
@@ -68,25 +93,28 @@ fn is_of(sandbox: &Sandbox, pod: &Pod) -> bool {
 impl Node {
     /// Takes over what the chained plugin says of a pod; nothing is enforced yet.
     pub fn learn(&mut self, sandbox: Sandbox) {
+        for former in self.learned.former(&sandbox) {
+            self.unlearn(&former);
+        }
         let name = sandbox.pod.clone();
         self.learned.told.insert(name.clone(), sandbox);
         self.complete_known(&name);
     }
 
+    /// Forgets what the chained plugin said of a pod; nothing is enforced yet. Whether it changes
+    /// anything.
+    pub fn unlearn(&mut self, pod: &ObjectName) -> bool {
+        self.learned.told.remove(pod);
+        self.complete_known(pod)
+    }
+
     /// Takes over all that the runtime's cache says; nothing is enforced yet.
     pub fn learn_cached(&mut self, sandboxes: Vec<Sandbox>) {
         let sandboxes = sandboxes.into_iter().map(|sandbox| (sandbox.pod.clone(), sandbox));
-        self.learned.cached = sandboxes.collect();
-        let names: Vec<_> = self.learned.cached.keys().cloned().collect();
+        let former = mem::replace(&mut self.learned.cached, sandboxes.collect());
+        let names: BTreeSet<_> = former.keys().chain(self.learned.cached.keys()).cloned().collect();
         for name in &names {
             self.complete_known(name);
-        }
-    }
-
-    /// Forgets what the chained plugin said of a pod that the cluster does not know.
-    pub fn forget_unknown(&mut self, pod: &ObjectName) {
-        if !self.compiler.snapshot().pods.contains_key(pod) {
-            self.learned.told.remove(pod);
         }
     }
 
@@ -107,11 +135,8 @@ impl Node {
             indexes.filter_map(|name| if_::if_nametoindex(name.as_str()).ok()).collect();
         let is_its = |endpoint: &Endpoint| {
             let here = indexes.is_empty() || indexes.contains(&endpoint.ifindex);
-            let has = |address: &IpAddr| match address {
-                IpAddr::V4(address) => endpoint.address4 == address.octets(),
-                IpAddr::V6(address) => endpoint.address6 == address.octets(),
-            };
-            here && endpoint.flags & TRACKING == 0 && sandbox.addresses.iter().all(has)
+            let has = sandbox.addresses.iter().all(|address| endpoint.has(*address));
+            here && endpoint.flags & TRACKING == 0 && has
         };
         if self.actual.endpoints().values().any(is_its) {
             State::Enforced
@@ -120,14 +145,16 @@ impl Node {
         }
     }
 
-    fn complete_known(&mut self, name: &ObjectName) {
-        if let Some(pod) = self.compiler.snapshot().pods.get(name) {
-            let mut completed = pod.clone();
-            self.learned.complete(name, &mut completed);
-            if completed != *pod {
-                self.change(Change::Pod(name.clone(), Some(completed)));
-            }
+    /// Whether that changed the pod.
+    fn complete_known(&mut self, name: &ObjectName) -> bool {
+        let Some(pod) = self.compiler.snapshot().pods.get(name) else { return false };
+        let mut completed = pod.clone();
+        self.learned.complete(name, &mut completed);
+        let is_other = completed != *pod;
+        if is_other {
+            self.update(Change::Pod(name.clone(), Some(completed)));
         }
+        is_other
     }
 }
 
@@ -164,11 +191,13 @@ mod tests {
             let by_name = |found: Option<Sandbox>| {
                 found.into_iter().map(|found| (found.pod.clone(), found)).collect()
             };
-            let learned = Learned { told: by_name(told), cached: by_name(cached) };
+            let (told, cached) = (by_name(told), by_name(cached));
+            let mut learned = Learned { told, cached, ..Learned::default() };
             let addresses = status.map(of).unwrap_or_default();
             let mut pod = Pod { uid: "one".to_owned(), addresses, ..Pod::default() };
             learned.complete(&ObjectName::new("shop", "web"), &mut pod);
             assert_eq!(pod.addresses, want, "{claim}");
+            learned.statuses.clear();
             let mut host = Pod { host_network: true, addresses: of(9), ..pod };
             learned.complete(&ObjectName::new("shop", "web"), &mut host);
             assert_eq!(host.addresses, of(9), "{claim}: the node's own address stays");

@@ -73,7 +73,7 @@ impl Room {
     }
 
     /// Everything but what is held back is in force.
-    pub(super) fn settle(&mut self, desired: &Desired, missing: &[ObjectName]) {
+    pub(super) fn settle(&mut self, desired: &Desired, missing: &BTreeSet<&ObjectName>) {
         self.before = Some(Policies::new());
         let held = |pod: &PodName| {
             self.held.get(&pod.0.namespace).is_some_and(|held| !held.known.contains(pod))

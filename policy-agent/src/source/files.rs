@@ -13,7 +13,7 @@ use tokio::{
     time::{self, Instant},
 };
 
-use crate::watch::Watch;
+use crate::{chain::chain, watch::Watch};
 
 /// How long a folder must have been quiet before it is read: an editor writes in several acts.
 const QUIET: Duration = Duration::from_millis(50);
@@ -124,11 +124,6 @@ pub fn follow(folder: &Path) -> mpsc::Receiver<Result<Manifests, FilesError>> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move { while sender.send(files.next().await).await.is_ok() {} });
     receiver
-}
-
-fn chain(error: &sources::Error) -> String {
-    let cause = std::error::Error::source(error).map(ToString::to_string);
-    format!("{error}: {}", cause.unwrap_or_default())
 }
 
 #[cfg(test)]

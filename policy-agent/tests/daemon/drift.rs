@@ -14,12 +14,11 @@ use policy_agent::dataplane::hooks;
 use serde_json::Value;
 
 use crate::{
-    machine::{Agent, Machine, arrives, until},
+    machine::{Agent, LIMIT, Machine, arrives, until},
     manifests::{ALLOW_5000, POD},
     traffic::Traffic,
 };
 
-const LIMIT: Duration = Duration::from_secs(20);
 const OPTIONS: [&str; 4] = ["--verify-interval", "1", "--listen", "127.0.0.1:9700"];
 
 /// A machine under `ALLOW_5000`, and an agent that looks every second.

@@ -5,11 +5,9 @@ use std::{fs, process::Command, time::Duration};
 use anyhow::{Result, ensure};
 
 use crate::{
-    machine::{Machine, until},
+    machine::{LIMIT, Machine, until},
     manifests::{DENY, POD},
 };
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// A table and its chains as the enforcer names them, and what the agent calls it.
 #[rustfmt::skip]

@@ -16,12 +16,10 @@ use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
-    machine::{HOST, Machine, POD as POD_IP, arrives, until},
+    machine::{HOST, LIMIT, Machine, POD as POD_IP, arrives, until},
     manifests::{ALLOW_5000, DENY, POD},
     namespace::{Namespace, add_addresses, end},
 };
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// Lines so far.
 fn told(machine: &Machine) -> usize {

@@ -1,15 +1,11 @@
 //! What the agent answers over HTTP.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 
 use crate::{
-    machine::{Machine, until},
+    machine::{LIMIT, Machine, until},
     manifests::{DENY, POD},
 };
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// Status code and body.
 fn ask(machine: &Machine, path: &str) -> Result<(u16, String)> {

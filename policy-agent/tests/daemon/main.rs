@@ -16,6 +16,7 @@ mod manifests;
 #[expect(dead_code, reason = "the kernel tests need more of it")]
 #[path = "../kernel/namespace.rs"]
 mod namespace;
+mod newcomers;
 mod pins;
 mod privilege;
 mod room;

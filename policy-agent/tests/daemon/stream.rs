@@ -40,7 +40,7 @@ pub(crate) fn connect(
 ) -> Result<(TcpStream, TcpStream)> {
     let address = address.into();
     let listener = server.run(async || Ok(TcpListener::bind((address, port))?))?;
-    let limit = Duration::from_secs(5);
+    let limit = Duration::from_secs(20);
     let opener = client
         .run(async || Ok(TcpStream::connect_timeout(&(address, port).into(), limit)?))
         .context("cannot connect")?;
@@ -121,7 +121,7 @@ impl Flow {
     pub(crate) fn flows(&self) -> Result<()> {
         let (before, begin) = (self.arrived(), Instant::now());
         while self.arrived() < before + 64 {
-            ensure!(begin.elapsed() < Duration::from_secs(5), "nothing arrives any more");
+            ensure!(begin.elapsed() < Duration::from_secs(20), "nothing arrives any more");
             thread::sleep(PACE);
         }
         Ok(())
@@ -142,7 +142,7 @@ impl Flow {
         thread::sleep(GRACE);
         let begin = Instant::now();
         let sent = || self.sent.load(Ordering::Relaxed);
-        while self.arrived() < sent() && begin.elapsed() < Duration::from_secs(5) {
+        while self.arrived() < sent() && begin.elapsed() < Duration::from_secs(20) {
             thread::sleep(PACE);
         }
         let (sent, arrived) = (sent(), self.arrived());

@@ -52,7 +52,7 @@ impl Traffic {
         let pod = |port| socket(&machine.pod, POD, port);
         let host = |port| socket(&machine.host, HOST, port);
         let (open, quiet) = (host(5000)?, pod(4002)?);
-        until("the quiet end has asked", Duration::from_secs(2), || {
+        until("the quiet end has asked", Duration::from_secs(20), || {
             quiet.send_to(b"?", (HOST, 5000))?;
             Ok(open.recv(&mut [0; 8]).is_ok())
         })?;

@@ -1,6 +1,8 @@
 //! Host sides of pods, found without a name or a look into the pod.
 
-use anyhow::{Context, Result};
+use std::{fs, process::Command};
+
+use anyhow::{Context, Result, ensure};
 use policy_agent::net::{Discovered, Network, build::Wiring};
 use policy_core::plan::Interface;
 
@@ -103,4 +105,38 @@ fn an_interface_goes_with_its_pod() -> Result<()> {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     anyhow::bail!("the veth outlives the pod by five seconds")
+}
+
+#[test]
+fn a_pod_that_changes_its_many_addresses_without_an_end_hides_neither_itself_nor_others()
+-> Result<()> {
+    let (node, pod, other) = (Namespace::new()?, Namespace::new()?, Namespace::new()?);
+    node.join(&end(10, "veth0"), &pod, &end(2, "eth0"), &["10.7.0.2/32"])?;
+    node.join(&end(11, "veth1"), &other, &end(2, "eth0"), &["10.7.0.3/32"])?;
+    let folder = tempfile::tempdir()?;
+    let batch = |name: &str, lines: Vec<String>| -> Result<_> {
+        let path = folder.path().join(name);
+        fs::write(&path, lines.join("\n"))?;
+        pod.run(async || Ok(Command::new("ip").arg("-batch").arg(path).spawn()?))
+    };
+    let many = (0..5_000).map(|number: u32| {
+        let [.., high, low] = number.to_be_bytes();
+        format!("address add 10.100.{high}.{low}/32 dev eth0")
+    });
+    ensure!(batch("many", many.collect())?.wait()?.success());
+    let changes = ["add", "delete"].map(|act| format!("address {act} 10.7.0.9/32 dev eth0"));
+    let mut churn = batch("churn", changes.iter().cycle().take(2_000_000).cloned().collect())?;
+    let found: Result<Vec<_>> = (0..5).map(|_| discover(&node)).collect();
+    let is_over = churn.try_wait()?.is_some();
+    churn.kill()?;
+    churn.wait()?;
+    ensure!(!is_over, "the addresses did not change meanwhile");
+    for discovered in found? {
+        let of = |ifindex| discovered.interfaces.get(&ifindex).map(|found| &found.addresses);
+        assert_eq!(of(11), Some(&addresses(&["10.7.0.3"])?));
+        let own = of(10).context("the pod is not found")?;
+        ensure!(own.contains(&"10.7.0.2".parse()?), "its own address is not among {}", own.len());
+        ensure!(own.len() <= 4096, "{} addresses are held", own.len());
+    }
+    Ok(())
 }

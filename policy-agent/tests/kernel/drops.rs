@@ -74,7 +74,7 @@ fn s36_each_dropped_packet_is_counted_and_recorded() -> Result<()> {
                     }
                 }
             };
-            let waiting = tokio::time::timeout(Duration::from_secs(5), next);
+            let waiting = tokio::time::timeout(Duration::from_secs(20), next);
             let sending = async {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 send(&pod, POD, port)

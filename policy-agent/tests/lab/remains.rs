@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How long the kernel may take to destroy namespaces, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 type Outcome = Result<(), Box<dyn Error>>;
 
