@@ -5,6 +5,7 @@ mod detach;
 mod lab;
 mod progress;
 mod run;
+mod status;
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -32,6 +33,8 @@ enum Command {
     Lab(lab::Arguments),
     /// Enforces the policies of a folder of manifests in this network namespace, until it is told to end
     Run(run::Arguments),
+    /// Says how it stands with every pod and policy of this node
+    Status(status::Arguments),
 }
 
 /// Runs what the command line asks for.
@@ -43,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Detach(arguments) => detach::main(&arguments),
         Command::Lab(arguments) => lab::main(arguments),
         Command::Run(arguments) => run::main(arguments),
+        Command::Status(arguments) => status::main(&arguments),
     };
     // A panic has printed itself and unwound what stood; it is the tool's failure.
     let code = panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or(exit::FAILED);

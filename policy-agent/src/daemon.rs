@@ -315,6 +315,10 @@ impl Daemon {
         match question {
             Question::Alive(answer) => drop(answer.send(())),
             Question::Ready(answer) => drop(answer.send(self.health.ready(&self.known))),
+            Question::Status(answer) => {
+                let not_ready = self.health.ready(&self.known).err();
+                drop(answer.send(self.reporter.status(&self.node, not_ready)));
+            }
             Question::Metrics(answer) => match self.metrics() {
                 Ok(text) => drop(answer.send(text)),
                 Err(error) => report::no_metrics(&*error),

@@ -1,9 +1,10 @@
-//! What an operator asks the daemon over HTTP: whether it lives, whether it enforces, and metrics.
+//! What an operator asks the daemon over HTTP: whether it lives, whether it enforces, what, and
+//! metrics.
 
 use std::{io, net::SocketAddr, time::Duration};
 
 use axum::{
-    Router,
+    Json, Router,
     extract::State,
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
@@ -17,6 +18,8 @@ use tokio::{
     },
     time::timeout,
 };
+
+use crate::status::Status;
 
 /// Time in which the daemon must answer, or else it hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,11 +35,13 @@ pub enum Question {
     Alive(oneshot::Sender<()>),
     /// Whether it enforces: `Err` says what is missing.
     Ready(oneshot::Sender<Result<(), String>>),
+    /// How it stands with every pod and policy of the node.
+    Status(oneshot::Sender<Status>),
     /// Metrics in the `OpenMetrics` text format.
     Metrics(oneshot::Sender<String>),
 }
 
-/// Serves `/healthz`, `/readyz` and `/metrics` for as long as the receiver lives.
+/// Serves `/healthz`, `/readyz`, `/status` and `/metrics` for as long as the receiver lives.
 ///
 /// # Panics
 ///
@@ -51,6 +56,7 @@ pub async fn serve(address: SocketAddr) -> io::Result<Receiver<Question>> {
     let router = Router::new()
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
+        .route("/status", get(status))
         .route("/metrics", get(metrics))
         .with_state(questions);
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -70,6 +76,13 @@ async fn ready(State(questions): State<Sender<Question>>) -> Response {
         Some(Err(missing)) => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("{missing}\n")).into_response()
         }
+        None => hangs(),
+    }
+}
+
+async fn status(State(questions): State<Sender<Question>>) -> Response {
+    match ask(&questions, Question::Status).await {
+        Some(status) => Json(status).into_response(),
         None => hangs(),
     }
 }

@@ -11,4 +11,5 @@ pub mod lab;
 pub mod net;
 pub mod node;
 pub mod source;
+pub mod status;
 mod watch;

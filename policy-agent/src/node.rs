@@ -9,6 +9,7 @@ mod verify;
 use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
 
 use learned::Learned;
+use nix::net::if_;
 use policy_core::{
     compile::{Change, Compiler, Scope},
     desired::Desired,
@@ -344,6 +345,14 @@ impl Node {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Name of the interface where something is enforced at a pod with these addresses.
+    #[must_use]
+    pub fn interface_of(&self, addresses: &[IpAddr]) -> Option<String> {
+        let mut endpoints = self.actual.endpoints().values();
+        let endpoint = endpoints.find(|it| addresses.iter().any(|address| it.has(*address)))?;
+        if_::if_indextoname(endpoint.ifindex).ok()?.into_string().ok()
     }
 
     /// The cluster, as far as it is known.

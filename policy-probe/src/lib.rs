@@ -12,5 +12,5 @@ mod row;
 pub use check::{Mismatch, check};
 pub use choose::{ChooseError, Probe, Selection, Unfit, choose, if_any};
 pub use policy_manifest::{End, Verdict};
-pub use render::{Style, json, text};
+pub use render::{Style, grid, json, text};
 pub use row::{By, Deciders, Outcome, Row, Table};

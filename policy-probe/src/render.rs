@@ -68,7 +68,8 @@ fn summary(rows: &[Row], disagree: usize) -> String {
 }
 
 /// A grid without lines, as kubectl prints it.
-fn grid(header: Vec<Cell>, rows: Vec<Vec<Cell>>, style: Style) -> String {
+#[must_use]
+pub fn grid(header: Vec<Cell>, rows: Vec<Vec<Cell>>, style: Style) -> String {
     let mut grid = Grid::new();
     grid.load_style(presets::NOTHING);
     grid.set_content_arrangement(ContentArrangement::Disabled);

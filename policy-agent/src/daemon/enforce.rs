@@ -88,7 +88,8 @@ impl Daemon {
         self.announcer.announce(&self.node, &reconciled);
         // A pod whose interface has no address yet gets one without a word to the node.
         let waits = is_refused || !reconciled.pods_without_interface.is_empty();
-        let told = self.reporter.reconciled(reconciled);
+        let told = reconciled.steps > 0;
+        self.reporter.reconciled(reconciled);
         if is_first {
             self.look_around().await;
         }

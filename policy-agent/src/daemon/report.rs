@@ -2,10 +2,7 @@
 
 use std::{error::Error, time::Duration};
 
-use policy_core::{
-    fault::Fault,
-    model::{ObjectName, Snapshot},
-};
+use policy_core::model::Snapshot;
 use policy_manifest::{ManifestError, Manifests};
 use tracing::{debug, error, info, warn};
 
@@ -13,27 +10,24 @@ use crate::{
     chain::chain,
     dataplane::{Drift, DropsError},
     net::{Enforcer, NetError},
-    node::{HeldBack, NodeError, NotAttached, Reconciled},
+    node::{HeldBack, Node, NodeError, NotAttached, Reconciled},
     source::{
         files::FilesError,
         kubernetes::{Kind, WatchError},
     },
+    status::Status,
 };
 
 /// Remembers what was told.
 #[derive(Debug, Default)]
 pub(super) struct Reporter {
     enforcers: Vec<Enforcer>,
-    faults: Vec<Fault>,
-    waiting: Vec<ObjectName>,
-    interfaces: Vec<String>,
-    held_back: Vec<HeldBack>,
-    refused: Vec<NotAttached>,
+    last: Reconciled,
 }
 
 impl Reporter {
-    /// A reconciliation that came to its end; whether it changed anything.
-    pub(super) fn reconciled(&mut self, reconciled: Reconciled) -> bool {
+    /// A reconciliation that came to its end.
+    pub(super) fn reconciled(&mut self, reconciled: Reconciled) {
         let Reconciled {
             faults,
             steps,
@@ -42,37 +36,41 @@ impl Reporter {
             not_attached,
             interfaces_without_pod,
             held_back,
-        } = reconciled;
-        if steps > 0 {
+        } = &reconciled;
+        let last = &self.last;
+        if *steps > 0 {
             info!(steps, "enforced");
         }
-        if self.faults != faults {
-            for fault in &faults {
+        if last.faults != *faults {
+            for fault in faults {
                 warn!("{fault}");
             }
-            self.faults = faults;
         }
-        for held in held_back.iter().filter(|held| !self.held_back.contains(held)) {
+        for held in held_back.iter().filter(|held| !last.held_back.contains(held)) {
             let HeldBack { namespace, reason } = held;
             error!(%namespace, "policies find no room, those of before stay in force: {reason}");
         }
-        self.held_back = held_back;
-        for pod in pods_without_interface.iter().filter(|pod| !self.waiting.contains(pod)) {
+        let waiting = &last.pods_without_interface;
+        for pod in pods_without_interface.iter().filter(|pod| !waiting.contains(pod)) {
             warn!(%pod, "no interface leads to the pod: nothing is enforced at it yet");
         }
-        self.waiting = pods_without_interface;
-        for refused in not_attached.iter().filter(|refused| !self.refused.contains(refused)) {
+        for refused in not_attached.iter().filter(|refused| !last.not_attached.contains(refused)) {
             let NotAttached { pod, reason } = refused;
             error!(%pod, "nothing is enforced at the pod, tried again: {reason}");
         }
-        self.refused = not_attached;
-        let interfaces: Vec<String> =
-            interfaces_without_pod.into_iter().map(|interface| interface.name).collect();
-        for interface in interfaces.iter().filter(|name| !self.interfaces.contains(name)) {
-            info!(%interface, "the interface leads to no known pod");
+        for new in interfaces_without_pod {
+            let mut told = last.interfaces_without_pod.iter();
+            if !told.any(|told| told.name == new.name) {
+                info!(interface = new.name, "the interface leads to no known pod");
+            }
         }
-        self.interfaces = interfaces;
-        steps > 0
+        self.last = reconciled;
+    }
+
+    /// How it stands, as far as it was told.
+    pub(super) fn status(&self, node: &Node, not_ready: Option<String>) -> Status {
+        let other_enforcers = self.enforcers.iter().map(ToString::to_string).collect();
+        Status { other_enforcers, ..Status::new(node, &self.last, not_ready) }
     }
 
     /// Who else enforces policies here; each is told once, and again when it was gone.

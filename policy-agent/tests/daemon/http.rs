@@ -1,6 +1,9 @@
 //! What the agent answers over HTTP.
 
-use anyhow::{Context, Result};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
 
 use crate::{
     machine::{LIMIT, Machine, until},
@@ -61,3 +64,89 @@ fn an_address_that_is_taken_is_refused_by_its_name() -> Result<()> {
     assert!(said.contains("cannot listen at 127.0.0.1:9100"), "{said}");
     Ok(())
 }
+
+#[test]
+fn s50_status_tells_of_every_pod_and_policy_whether_it_is_enforced() -> Result<()> {
+    let machine = Machine::new()?;
+    machine.plug()?;
+    let status = |form: &str| -> Result<(Option<i32>, String)> {
+        let output = machine.inside(|| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
+            command.args(["status", "--address=127.0.0.1:9100", "-o", form]);
+            Ok(command.output()?)
+        })?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((output.status.code(), String::from_utf8_lossy(&said).into_owned()))
+    };
+    let (code, said) = status("table")?;
+    assert_eq!(code, Some(3), "{said}");
+    ensure!(said.contains("no agent answers at 127.0.0.1:9100"), "{said}");
+
+    let away = POD.replace("name: pod", "name: away").replace("10.0.0.2", "10.0.0.3");
+    let born = POD.replace("name: pod", "name: born").replace("podIPs: [{ip: 10.0.0.2}]", "");
+    machine.write("pods.yaml", &[POD, &away, &born].join("---"))?;
+    machine.write("policy.yaml", &[DENY, TIER].join("---"))?;
+    let agent = machine.agent(&["--listen", "127.0.0.1:9100"])?;
+    until("it is ready", LIMIT, || {
+        Ok(ask(&machine, "/readyz").is_ok_and(|(status, _)| status == 200))
+    })?;
+    let (code, said) = status("json")?;
+    assert_eq!(code, Some(1), "{said}");
+    let said: Value = serde_json::from_str(&said)?;
+    let pod = |name: &str, address: &[&str], interface: Option<&str>, state: &str| {
+        let reason = (state == "not_enforced").then_some("no interface of the node leads to it");
+        json!({
+            "namespace": "default", "name": name, "addresses": address, "interface": interface,
+            "state": state, "reason": reason,
+            "ingress": ["default/deny"], "egress": ["tier", "default/deny"],
+        })
+    };
+    let missing = "not enforced at pod default/away: no interface of the node leads to it";
+    let closed = "spec.egress[0].to[0]: domainNames";
+    let fault = said["policies"][0]["reasons"][1].as_str().unwrap_or_default();
+    ensure!(fault.starts_with(closed), "{said:#}");
+    let policy = |kind: &str, namespace: &str, name: &str, reasons: &[&str]| {
+        json!({
+            "kind": kind, "namespace": namespace, "name": name, "state": "not_enforced",
+            "pods": 3, "reasons": reasons,
+        })
+    };
+    let want = json!({
+        "node": "one",
+        "notReady": null,
+        "pods": [
+            pod("away", &["10.0.0.3"], None, "not_enforced"),
+            pod("born", &[], None, "without_address"),
+            pod("pod", &["10.0.0.2"], Some("veth0"), "enforced"),
+        ],
+        "policies": [
+            policy("ClusterNetworkPolicy", "", "tier", &[missing, fault]),
+            policy("NetworkPolicy", "default", "deny", &[missing]),
+        ],
+        "unknownInterfaces": ["uplink"],
+        "otherEnforcers": [],
+    });
+    assert_eq!(said, want, "{said:#}");
+
+    machine.write("pods.yaml", POD)?;
+    machine.write("policy.yaml", DENY)?;
+    until("all is enforced", LIMIT, || Ok(status("table")?.0 == Some(0)))?;
+    let (_, said) = status("table")?;
+    ensure!(said.starts_with("Node one: the agent is ready\n"), "{said}");
+    ensure!(said.contains("default/pod  veth0      enforced  default/deny"), "{said}");
+    ensure!(agent.terminate()?.success());
+    Ok(())
+}
+
+/// A cluster-wide policy that asks for more than the kernel can be told.
+const TIER: &str = "
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: tier}
+spec:
+  tier: Admin
+  priority: 1
+  subject: {namespaces: {}}
+  egress:
+  - {action: Deny, to: [{domainNames: [example.org]}]}
+";

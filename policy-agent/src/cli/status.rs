@@ -1,0 +1,217 @@
+//! `policy-agent status`.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use clap::{Args, ValueEnum};
+use comfy_table::{Cell, Color};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::{
+    Request, StatusCode,
+    body::Bytes,
+    client::conn::http1,
+    header::{HOST, HeaderValue},
+};
+use hyper_util::rt::TokioIo;
+use policy_cli::{exit, terminal};
+use policy_probe::grid;
+use thiserror::Error;
+use tokio::{net::TcpStream, runtime, time::timeout};
+
+use crate::status::{Pod, PodState, Policy, PolicyState, Status};
+
+const EXAMPLES: &str = "\
+Examples:
+  kubectl -n policy-system exec daemonset/policy-agent -- /policy-agent status
+      pods and policies of the node where that agent runs
+  policy-agent status -o json
+      the same for programs, on the node itself
+
+Exit codes:
+  0  every pod of the node is under its policies
+  1  something is not enforced as it was asked for: the table says what
+  2  bad usage
+  3  no agent answers";
+
+/// Time in which the agent must answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An answer is no longer than this.
+const LIMIT: usize = 64 << 20;
+
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Where the agent listens: its --listen
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9470")]
+    address: SocketAddr,
+
+    /// What to print on standard output
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Form of the status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Error)]
+enum Error {
+    #[error("no agent answers at {address}: is one started with --listen {address}?")]
+    Connect {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the agent at {address} does not answer for {} s", PATIENCE.as_secs())]
+    Silent { address: SocketAddr },
+    #[error("cannot ask the agent")]
+    Ask(#[from] hyper::Error),
+    #[error("cannot read the agent's answer")]
+    Read(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the agent has no status to tell: {status}: {text}")]
+    Refused { status: StatusCode, text: String },
+    #[error("the agent is of another version: its answer cannot be read")]
+    Foreign(#[from] serde_json::Error),
+    #[error("cannot write to standard output")]
+    Write(#[from] io::Error),
+}
+
+/// Asks the agent of this node; the exit code.
+pub(super) fn main(arguments: &Arguments) -> u8 {
+    let told = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Write)
+        .and_then(|runtime| runtime.block_on(asked(arguments.address)))
+        .and_then(|status| print(&status, arguments.output).map(|()| status));
+    match told {
+        Ok(status) if status.is_clean() => exit::FINE,
+        Ok(_) => exit::FINDINGS,
+        Err(error) => {
+            terminal::error(&error);
+            exit::FAILED
+        }
+    }
+}
+
+async fn asked(address: SocketAddr) -> Result<Status, Error> {
+    let answer = timeout(PATIENCE, ask(address)).await;
+    answer.unwrap_or(Err(Error::Silent { address }))
+}
+
+async fn ask(address: SocketAddr) -> Result<Status, Error> {
+    let stream = TcpStream::connect(address).await;
+    let stream = stream.map_err(|source| Error::Connect { address, source })?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let talk = async {
+        let mut request = Request::new(Empty::<Bytes>::new());
+        *request.uri_mut() = hyper::Uri::from_static("/status");
+        request.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
+        let (head, body) = sender.send_request(request).await?.into_parts();
+        let body = Limited::new(body, LIMIT).collect().await.map_err(Error::Read)?.to_bytes();
+        if head.status != StatusCode::OK {
+            let text = String::from_utf8_lossy(&body).trim().to_owned();
+            return Err(Error::Refused { status: head.status, text });
+        }
+        Ok(serde_json::from_slice(&body)?)
+    };
+    tokio::pin!(talk);
+    tokio::select! {
+        answer = &mut talk => answer,
+        // It may end before its last answer was read.
+        ended = connection => { ended?; talk.await }
+    }
+}
+
+fn print(status: &Status, format: Format) -> Result<(), Error> {
+    use io::Write as _;
+    let text = match format {
+        Format::Json => serde_json::to_string_pretty(status)? + "\n",
+        Format::Table => table(status),
+    };
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
+}
+
+fn table(status: &Status) -> String {
+    let style = terminal::style();
+    let mut parts = vec![format!(
+        "Node {}: {}",
+        status.node,
+        status.not_ready.as_ref().map_or_else(
+            || "the agent is ready".to_owned(),
+            |why| format!("the agent is not ready: {why}")
+        )
+    )];
+    if !status.pods.is_empty() {
+        let header = ["POD", "INTERFACE", "STATE", "INGRESS", "EGRESS"].map(Cell::new).to_vec();
+        parts.push(grid(header, status.pods.iter().map(pod).collect(), style));
+    }
+    if !status.policies.is_empty() {
+        let header = ["POLICY", "KIND", "STATE", "PODS"].map(Cell::new).to_vec();
+        parts.push(grid(header, status.policies.iter().map(policy).collect(), style));
+    }
+    let pods = status.pods.iter().filter_map(|pod| {
+        Some(format!("pod {}/{}: {}", pod.namespace, pod.name, pod.reason.as_ref()?))
+    });
+    let policies = status.policies.iter().flat_map(|policy| {
+        policy.reasons.iter().map(|reason| format!("{} {}: {reason}", policy.kind, title(policy)))
+    });
+    let unknown = status.unknown_interfaces.iter();
+    let unknown = unknown.map(|name| format!("interface {name} leads to no known pod"));
+    let others = status.other_enforcers.iter();
+    let others = others.map(|name| format!("another enforcer is at work: {name}"));
+    let notes: Vec<String> = pods.chain(policies).chain(unknown).chain(others).collect();
+    if !notes.is_empty() {
+        parts.push(notes.join("\n"));
+    }
+    parts.join("\n\n") + "\n"
+}
+
+fn pod(pod: &Pod) -> Vec<Cell> {
+    let (state, colour) = match pod.state {
+        PodState::Enforced => ("enforced", Color::Green),
+        PodState::NotEnforced => ("not enforced", Color::Red),
+        PodState::WithoutAddress => ("no address yet", Color::Yellow),
+    };
+    let policies = |policies: &Option<Vec<String>>| {
+        policies.as_ref().map_or_else(|| "-".to_owned(), |policies| policies.join(","))
+    };
+    vec![
+        Cell::new(format!("{}/{}", pod.namespace, pod.name)),
+        Cell::new(pod.interface.as_deref().unwrap_or("-")),
+        Cell::new(state).fg(colour),
+        Cell::new(policies(&pod.ingress)),
+        Cell::new(policies(&pod.egress)),
+    ]
+}
+
+fn policy(policy: &Policy) -> Vec<Cell> {
+    let (state, colour) = match policy.state {
+        PolicyState::Enforced => ("enforced", Color::Green),
+        PolicyState::Closed => ("closed in part", Color::Yellow),
+        PolicyState::NotEnforced => ("not enforced", Color::Red),
+        PolicyState::HeldBack => ("held back", Color::Red),
+    };
+    vec![
+        Cell::new(title(policy)),
+        Cell::new(&policy.kind),
+        Cell::new(state).fg(colour),
+        Cell::new(policy.pods),
+    ]
+}
+
+fn title(policy: &Policy) -> String {
+    if policy.namespace.is_empty() {
+        policy.name.clone()
+    } else {
+        format!("{}/{}", policy.namespace, policy.name)
+    }
+}
