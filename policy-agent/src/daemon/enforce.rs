@@ -59,7 +59,7 @@ impl Daemon {
         let wait = match self.node.enforce().await {
             Ok(reconciled) => {
                 self.metrics.enforced(begin.elapsed(), &reconciled);
-                self.metrics.pods(self.node.actual().endpoints().len(), &reconciled);
+                self.metrics.pods(self.node.desired().endpoints.len(), &reconciled);
                 self.enforced(reconciled).await
             }
             Err(error) => {

@@ -125,13 +125,14 @@ impl Metrics {
         }
     }
 
-    /// Pods of the node: so many are under control.
-    pub(super) fn pods(&self, enforced: usize, reconciled: &Reconciled) {
+    /// Pods of the node: so many in all.
+    pub(super) fn pods(&self, all: usize, reconciled: &Reconciled) {
         let not = reconciled.pods_without_interface.len() + reconciled.not_attached.len();
+        let without = reconciled.pods_without_address;
         let states = [
-            ("enforced", enforced),
+            ("enforced", all.saturating_sub(not + without)),
             ("not_enforced", not),
-            ("without_address", reconciled.pods_without_address),
+            ("without_address", without),
         ];
         for (state, count) in states {
             self.pods.get_or_create(&State { state }).set(gauged(count));

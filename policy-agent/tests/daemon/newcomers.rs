@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
+    net::UdpSocket,
     os::unix::net::UnixStream,
     path::Path,
     time::Duration,
@@ -11,10 +12,12 @@ use std::{
 use anyhow::{Result, ensure};
 use nix::mount::{MsFlags, mount, umount};
 
+use policy_agent::net::build::Wiring;
+
 use crate::{
     machine::{LIMIT, Machine, arrives, until},
     manifests::{DENY, POD},
-    namespace::Namespace,
+    namespace::{Namespace, add_addresses, end},
 };
 
 #[test]
@@ -91,5 +94,46 @@ fn s08_an_address_that_the_plugin_told_in_vain_is_taken_back() -> Result<()> {
     ensure!(!arrives(&machine, 5001)?, "a question opens the pod");
     let said = ask(&socket, "10.0.0.2", Duration::from_secs(5))?;
     ensure!(said.contains("enforced"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn s45_a_pod_with_an_interface_for_each_family_is_under_its_policies_at_both() -> Result<()> {
+    let machine = Machine::new()?;
+    let both = "podIPs: [{ip: 10.0.0.2}, {ip: \"fd00:0:1::2\"}]";
+    machine.write("pod.yaml", &POD.replace("podIPs: [{ip: 10.0.0.2}]", both))?;
+    let (node, pod) = (&machine.node, &machine.pod);
+    node.join(&end(10, "veth0"), pod, &end(2, "eth0"), &["10.0.0.2/24"])?;
+    node.join(&end(11, "veth1"), pod, &end(3, "eth1"), &["fd00:0:1::2/64"])?;
+    node.run(async || {
+        let wiring = Wiring::open()?;
+        add_addresses(&wiring, 10, &["10.0.0.1/24"]).await?;
+        add_addresses(&wiring, 11, &["fd00:0:1::1/64"]).await
+    })?;
+    pod.run(async || {
+        let wiring = Wiring::open()?;
+        wiring.add_route("0.0.0.0/0".parse()?, Some("10.0.0.1".parse()?), 2).await?;
+        Ok(wiring.add_route("::/0".parse()?, Some("fd00:0:1::1".parse()?), 3).await?)
+    })?;
+    let arrives_by_six = || -> Result<bool> {
+        let host = machine.host.run(async || Ok(UdpSocket::bind("[fd00:1::2]:5001")?))?;
+        host.set_read_timeout(Some(Duration::from_millis(50)))?;
+        pod.run(async || {
+            let socket = UdpSocket::bind("[fd00:0:1::2]:0")?;
+            Ok(socket.send_to(b"hello", "[fd00:1::2]:5001").map(drop)?)
+        })?;
+        Ok(host.recv(&mut [0; 8]).is_ok())
+    };
+    let _agent = machine.agent(&["--listen", "127.0.0.1:9100"])?;
+    let has_both = |metrics: String| metrics.contains("policy_pods{state=\"enforced\"} 1\n");
+    until("one pod is enforced", LIMIT, || Ok(machine.ask("/metrics").is_ok_and(has_both)))?;
+    until("both families are open", LIMIT, || Ok(arrives(&machine, 5001)? && arrives_by_six()?))?;
+    machine.write("policy.yaml", DENY)?;
+    until("IPv4 is denied", LIMIT, || Ok(!arrives(&machine, 5001)?))?;
+    until("IPv6 is denied", LIMIT, || Ok(!arrives_by_six()?))?;
+    ensure!(!arrives(&machine, 5001)? && !arrives_by_six()?);
+    let drops = machine.ask("/metrics")?;
+    let dropped = "policy_drops_total{namespace=\"default\",pod=\"pod\",direction=\"egress\"";
+    ensure!(drops.contains(dropped), "{drops}");
     Ok(())
 }
