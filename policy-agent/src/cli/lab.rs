@@ -167,6 +167,7 @@ fn order(
     stays: bool,
 ) -> Result<(Order, Vec<Source>), input::InputError> {
     let sources = sources::read(&options.files)?;
+    terminal::notes(&sources::notes(&options.files));
     let manifests = policy_manifest::read(&sources).map_err(input::InputError::Manifests)?;
     let expectations = input::expectations(options)?;
     let choose = if stays { probes_if_any } else { input::probes };

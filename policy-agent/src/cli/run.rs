@@ -3,7 +3,7 @@
 use std::{fs, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use policy_cli::{exit, terminal};
+use policy_cli::{exit, sources, terminal};
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -199,7 +199,12 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         _ => Target::File(flow_log),
     };
     let source = match manifests {
-        Some(folder) => Origin::Manifests(folder),
+        Some(folder) => {
+            for note in sources::notes(std::slice::from_ref(&folder)) {
+                tracing::warn!("{note}");
+            }
+            Origin::Manifests(folder)
+        }
         None => Origin::Kubernetes(Access { kubeconfig }),
     };
     let verify_interval = Duration::from_secs(verify_interval);

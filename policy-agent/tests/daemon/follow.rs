@@ -22,8 +22,11 @@ fn a_change_of_a_file_is_enforced_within_a_second_and_a_broken_one_changes_nothi
     machine.plug()?;
     machine.write("pod.yaml", POD)?;
     machine.write("policy.yaml", DENY)?;
+    fs::create_dir(machine.manifests().join("base"))?;
     let agent = machine.agent(&[])?;
     until("nothing passes", LIMIT, || Ok(!arrives(&machine, 5000)?))?;
+    let said = machine.said("stderr");
+    assert!(said.contains("folders in it are not read: base"), "{said}");
     // A loaded machine may be slow at times, but not each time.
     let mut slowest = Duration::MAX;
     for _ in 0..8 {

@@ -53,6 +53,18 @@ fn a_missing_file_exits_2_and_is_named() -> io::Result<()> {
 }
 
 #[test]
+fn folders_in_a_folder_are_named() -> io::Result<()> {
+    let folder = tempfile::tempdir()?;
+    fs::create_dir(folder.path().join("overlays"))?;
+    fs::write(folder.path().join("pod.yaml"), pod("a"))?;
+    let output = lab(&["-f"]).arg(folder.path()).output()?;
+    assert_code(&output, 2);
+    let said = told(&output);
+    assert!(said.contains("folders in it are not read: overlays"), "{said}");
+    Ok(())
+}
+
+#[test]
 fn without_root_it_exits_3_and_asks_for_it() -> io::Result<()> {
     /// The user `nobody`.
     const NOBODY: u32 = 65534;
