@@ -29,7 +29,7 @@ use crate::{
     net::{Changes, NetError},
     node::{Node, NodeConfig, NodeError},
     source::files::FilesError,
-    source::kubernetes::{Access, Event, KubernetesError, WatchError},
+    source::kubernetes::{Access, Event, KubernetesError},
 };
 
 use announce::Announcer;
@@ -287,11 +287,12 @@ impl Daemon {
             }
             Told::Kubernetes(Event::Illegible(errors)) => report::illegible(&errors),
             Told::Kubernetes(Event::Broken(kind, error)) => {
-                // What need not be there need not be known, either; that is told.
-                if kind.is_optional() && matches!(error, WatchError::Refused(_)) {
-                    self.known.listed(kind);
-                }
-                report::watch(kind, &error, self.known.is_complete());
+                self.metrics.watch_broken(kind, true);
+                self.known.broken(kind, &error);
+            }
+            Told::Kubernetes(Event::Mended(kind)) => {
+                self.metrics.watch_broken(kind, false);
+                self.known.mended(kind);
             }
         }
         Ok(())

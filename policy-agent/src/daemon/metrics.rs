@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use crate::{
     dataplane::{Drift, Drifted},
     node::Reconciled,
+    source::kubernetes::Kind,
 };
 use policy_common::drops::{Direction, DropKey, Reason};
 use prometheus_client::{
@@ -32,6 +33,7 @@ pub(super) struct Metrics {
     held_back: Gauge,
     pods: Family<State, Gauge>,
     repaired: Family<What, Counter>,
+    watches: Family<Watched, Gauge>,
 }
 
 /// Of a pod of the node.
@@ -44,6 +46,12 @@ struct State {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct What {
     what: &'static str,
+}
+
+/// Of watches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Watched {
+    kind: &'static str,
 }
 
 /// Of dropped packets.
@@ -94,7 +102,24 @@ impl Metrics {
             "What somebody else changed of what is enforced, and was put right",
             repaired.clone(),
         );
-        Self { registry, enforcing, waited, failures, steps, faults, held_back, pods, repaired }
+        let watches = Family::<Watched, Gauge>::default();
+        let help = "Kinds that cannot be followed at the moment (1): what was last known stays";
+        registry.register("watch_broken", help, watches.clone());
+        for kind in Kind::ALL.map(Kind::plural) {
+            drop(watches.get_or_create(&Watched { kind }));
+        }
+        Self {
+            registry,
+            enforcing,
+            waited,
+            failures,
+            steps,
+            faults,
+            held_back,
+            pods,
+            repaired,
+            watches,
+        }
     }
 
     /// A look at the node that came to its end.
@@ -110,6 +135,12 @@ impl Metrics {
     /// An interface came under its policies.
     pub(super) fn began(&self, waited: Duration) {
         self.waited.observe(waited.as_secs_f64());
+    }
+
+    /// Whether a kind can be followed.
+    pub(super) fn watch_broken(&self, kind: Kind, is_broken: bool) {
+        let kind = kind.plural();
+        self.watches.get_or_create(&Watched { kind }).set(i64::from(is_broken));
     }
 
     /// A look at the node that failed.

@@ -11,10 +11,7 @@ use crate::{
     dataplane::{Drift, DropsError},
     net::{Enforcer, NetError},
     node::{HeldBack, Node, NodeError, NotAttached, Reconciled},
-    source::{
-        files::FilesError,
-        kubernetes::{Kind, WatchError},
-    },
+    source::{files::FilesError, kubernetes::Kind},
     status::Status,
 };
 
@@ -112,9 +109,18 @@ pub(super) fn illegible(errors: &[ManifestError]) {
 }
 
 /// A watch that is broken.
-pub(super) fn watch(kind: Kind, error: &WatchError, is_complete: bool) {
-    let stays = if is_complete { "the last good state stays" } else { "nothing is enforced yet" };
-    warn!(%kind, "cannot watch, {stays}: {}", chain(error));
+pub(super) fn watch_broken(kind: Kind, why: &str, is_listed: bool) {
+    let stays = if is_listed {
+        "what was last known of them stays"
+    } else {
+        "nothing is known of them yet, and what an agent before this one enforced stays"
+    };
+    error!(%kind, "cannot watch, {stays}: {why}");
+}
+
+/// A watch that was.
+pub(super) fn watch_mended(kind: Kind) {
+    info!(%kind, "watched again");
 }
 
 /// Manifests that are not.

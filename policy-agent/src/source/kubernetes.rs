@@ -3,6 +3,9 @@
 //! Nothing is complete before each watch has given its first list; what has changed while a watch
 //! was broken comes with the list that it begins again with.
 
+mod answers;
+mod discovery;
+mod error;
 mod events;
 mod kind;
 mod watch;
@@ -19,9 +22,10 @@ use policy_manifest::ManifestError;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+pub use discovery::DiscoveryError;
+pub use error::WatchError;
 pub use events::{Announcement, announce};
 pub use kind::Kind;
-pub use watch::WatchError;
 
 /// What waits for the daemon: a list is fetched no faster than it is taken.
 const QUEUE: usize = 1024;
@@ -55,6 +59,8 @@ pub enum Event {
     Illegible(Vec<ManifestError>),
     /// A watch is broken, and will be tried again.
     Broken(Kind, WatchError),
+    /// A watch that was broken is not any more.
+    Mended(Kind),
 }
 
 /// A client of the API server; nothing is asked yet.

@@ -137,21 +137,26 @@ impl Machine {
 
     /// Starts `policy-agent run`.
     pub(crate) fn agent(&self, options: &[&str]) -> Result<Agent> {
-        self.start(&self.pins(), options)
+        self.start(&self.pins(), "--manifests", &self.manifests(), options)
+    }
+
+    /// Starts `policy-agent run` with what a kubeconfig names.
+    pub(crate) fn agent_of(&self, kubeconfig: &Path, options: &[&str]) -> Result<Agent> {
+        self.start(&self.pins(), "--kubeconfig", kubeconfig, options)
     }
 
     /// Starts `policy-agent run` with another folder of pins.
     pub(crate) fn agent_at(&self, pins: &str) -> Result<Agent> {
-        self.start(Path::new(pins), &[])
+        self.start(Path::new(pins), "--manifests", &self.manifests(), &[])
     }
 
-    fn start(&self, pins: &Path, options: &[&str]) -> Result<Agent> {
+    fn start(&self, pins: &Path, source: &str, at: &Path, options: &[&str]) -> Result<Agent> {
         let log = |name: &str| {
             File::options().append(true).create(true).open(self.folder.path().join(name))
         };
         let (output, errors) = (log("stdout")?, log("stderr")?);
         let mut command = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
-        command.args(["run", "--node", "one", "--manifests"]).arg(self.manifests());
+        command.args(["run", "--node", "one", source]).arg(at);
         command.arg("--pin-dir").arg(pins).args(options);
         command.env("RUST_LOG", "debug").stdin(Stdio::null()).stdout(output).stderr(errors);
         Ok(Agent(self.inside(move || Ok(command.spawn()?))?))

@@ -1,6 +1,8 @@
 //! The daemon as a process of its own, on the real kernel, in namespaces of its own. Needs root.
 
 mod adoption;
+mod api_server;
+mod cluster;
 mod cni;
 mod detach;
 mod drift;
@@ -23,3 +25,4 @@ mod room;
 mod runtime;
 mod stream;
 mod traffic;
+mod watch;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind, Resource};
 use policy_core::{
     compile::Change,
     model::{ObjectName, Snapshot},
@@ -64,6 +64,17 @@ impl Kind {
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
     }
 
+    /// Where the API server has all of them.
+    pub(super) fn path(self) -> String {
+        DynamicObject::url_path(&self.resource(), None)
+    }
+
+    /// The plural, as RBAC and URLs have it.
+    #[must_use]
+    pub const fn plural(self) -> &'static str {
+        self.names().3
+    }
+
     /// Group, version, kind and plural.
     const fn names(self) -> (&'static str, &'static str, &'static str, &'static str) {
         match self {
@@ -115,6 +126,6 @@ impl Kind {
 /// The plural, as RBAC and URLs have it.
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.names().3)
+        f.write_str(self.plural())
     }
 }

@@ -1,7 +1,10 @@
 //! The watch of one kind.
 
-use std::{collections::BTreeSet, pin::pin, time::Duration};
+mod streaming;
 
+use std::{collections::BTreeSet, future::pending, mem, pin::pin, time::Duration};
+
+use backon::{BackoffBuilder, ConstantBuilder};
 use futures::StreamExt;
 use kube::{
     Api, Client, ResourceExt,
@@ -13,134 +16,239 @@ use kube::{
 };
 use policy_core::model::ObjectName;
 use policy_manifest::{Received, receive};
-use thiserror::Error;
-use tokio::{sync::mpsc::Sender, time::sleep};
+use tokio::{
+    sync::{mpsc::Sender, watch::Receiver},
+    time::sleep,
+};
 
-use super::{Event, Kind};
+use super::{
+    Event, Kind, WatchError,
+    answers::noted,
+    discovery::{Presence, presence},
+};
+use streaming::Streaming;
 
 /// Objects that are listed at once where the server streams no lists.
 const PAGE: u32 = 500;
-/// Time after which an API that the server does not have, or does not let us watch, is asked for again.
-const ABSENT: Duration = Duration::from_secs(30);
+/// Time after which a kind that the server does not have is asked for again, and at most as much
+/// jitter: all agents of a cluster ask.
+const ABSENT: Duration = Duration::from_secs(20);
+/// How long a watch that the server grants must go well before it is no longer broken.
+const SETTLED: Duration = Duration::from_secs(2);
 
-/// Why a watch is broken.
-#[derive(Debug, Error)]
-pub enum WatchError {
-    /// The server does not let this agent list or watch the kind.
-    #[error("the API server refuses to let this agent list and watch them: {0}")]
-    Refused(String),
-    /// Everything else; it is tried again.
-    #[error(transparent)]
-    Watch(Box<Error>),
-}
-
-/// How a watch ended.
+/// Why a watch ended.
 enum End {
     /// Nobody listens any more.
     Deaf,
-    /// The server streams no lists.
-    NoStream,
-    /// The server does not have the kind, or does not let us watch it.
+    /// Lists are asked for in another way from now on.
+    Restart,
+    /// The server does not have the kind.
     Absent,
 }
 
 /// Follows a kind for as long as somebody listens.
 pub(super) async fn follow(client: Client, kind: Kind, events: Sender<Event>) {
-    let mut streams = true;
+    let mut waits =
+        ConstantBuilder::new().with_delay(ABSENT).without_max_times().with_jitter().build();
+    let mut watch = Watch::new(client, kind, events);
     loop {
-        match once(&client, kind, &events, streams).await {
+        match watch.run().await {
             End::Deaf => return,
-            End::NoStream => streams = false,
-            End::Absent => sleep(ABSENT).await,
+            End::Restart => {}
+            End::Absent => sleep(waits.next().unwrap_or(ABSENT)).await,
         }
     }
 }
 
-async fn once(client: &Client, kind: Kind, events: &Sender<Event>, streams: bool) -> End {
-    let resource = kind.resource();
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-    let config = watcher::Config::default();
-    let config = if streams { config.streaming_lists() } else { config.page_size(PAGE) };
-    let config = match kind.fields() {
-        Some(fields) => config.fields(fields),
-        None => config,
-    };
-    let types = TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
-    let mut stream = pin!(watcher::watcher(api, config).default_backoff());
-    let mut listed = BTreeSet::new();
-    while let Some(event) = stream.next().await {
-        let sent = match event {
-            Ok(watcher::Event::Init) => {
-                listed.clear();
-                Ok(())
-            }
-            Ok(watcher::Event::InitApply(object)) => {
-                listed.insert(name(&object));
-                tell(object, &types, events).await
-            }
-            Ok(watcher::Event::InitDone) => {
-                events.send(Event::Listed(kind, std::mem::take(&mut listed))).await
-            }
-            Ok(watcher::Event::Apply(object)) => tell(object, &types, events).await,
-            Ok(watcher::Event::Delete(object)) => {
-                events.send(Event::Changed(kind.gone(name(&object)))).await
-            }
-            Err(error) => match status(&error) {
-                // A feature of servers from 1.32 on; older ones call the question invalid.
-                Some((400 | 405 | 422, _)) if streams => return End::NoStream,
-                Some((404, _)) if kind.is_optional() => {
-                    let none = Event::Listed(kind, BTreeSet::new());
-                    return if events.send(none).await.is_ok() { End::Absent } else { End::Deaf };
+/// A kind that is followed.
+struct Watch {
+    /// For what is asked beside the watch.
+    client: Client,
+    watched: Client,
+    /// The server's grants of what `watched` asked for.
+    answers: Receiver<()>,
+    kind: Kind,
+    events: Sender<Event>,
+    streaming: Streaming,
+    /// Objects of a list that is not complete.
+    listed: Option<BTreeSet<ObjectName>>,
+    /// It was told that the watch is broken.
+    is_broken: bool,
+    /// It was told that there is none of the kind, for the server does not have it.
+    is_absent: bool,
+}
+
+impl Watch {
+    fn new(client: Client, kind: Kind, events: Sender<Event>) -> Self {
+        let (watched, answers) = noted(&client);
+        let streaming = Streaming::default();
+        let (listed, is_broken, is_absent) = (None, false, false);
+        Self { client, watched, answers, kind, events, streaming, listed, is_broken, is_absent }
+    }
+
+    async fn run(&mut self) -> End {
+        let resource = self.kind.resource();
+        let types =
+            TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
+        let api: Api<DynamicObject> = Api::all_with(self.watched.clone(), &resource);
+        let mut stream = pin!(watcher::watcher(api, self.config()).default_backoff());
+        self.listed = None;
+        loop {
+            let event = tokio::select! {
+                event = stream.next() => event,
+                () = granted(self.is_broken, &mut self.answers) => {
+                    match self.mended().await {
+                        Ok(()) => continue,
+                        Err(end) => return end,
+                    }
                 }
-                // Who we are may be unclear for a moment (401), which says nothing of what is there.
-                Some((403, message)) => {
-                    let refused = Event::Broken(kind, WatchError::Refused(message));
-                    return if events.send(refused).await.is_ok() {
-                        End::Absent
-                    } else {
-                        End::Deaf
-                    };
+            };
+            let done = match event {
+                Some(Ok(event)) => self.take(event, &types).await,
+                Some(Err(error)) => self.fail(error).await,
+                None => Err(End::Restart),
+            };
+            if let Err(end) = done {
+                return end;
+            }
+        }
+    }
+
+    fn config(&self) -> watcher::Config {
+        let config = watcher::Config::default();
+        let config =
+            if self.streaming.is_on() { config.streaming_lists() } else { config.page_size(PAGE) };
+        match self.kind.fields() {
+            Some(fields) => config.fields(fields),
+            None => config,
+        }
+    }
+
+    async fn take(
+        &mut self,
+        event: watcher::Event<DynamicObject>,
+        types: &TypeMeta,
+    ) -> Result<(), End> {
+        match event {
+            watcher::Event::Init => {
+                if self.streaming.ask_again() {
+                    return Err(End::Restart);
                 }
-                _ => events.send(Event::Broken(kind, WatchError::Watch(Box::new(error)))).await,
+                match self.listed.replace(BTreeSet::new()) {
+                    Some(_) => self.broken(WatchError::Cut(self.kind)).await,
+                    None => Ok(()),
+                }
+            }
+            watcher::Event::InitApply(object) => {
+                self.listed.get_or_insert_default().insert(name(&object));
+                self.object(object, types).await
+            }
+            watcher::Event::InitDone => {
+                self.mended().await?;
+                self.is_absent = false;
+                let listed = self.listed.take().unwrap_or_default();
+                self.tell(Event::Listed(self.kind, listed)).await
+            }
+            watcher::Event::Apply(object) => {
+                self.mended().await?;
+                self.object(object, types).await
+            }
+            watcher::Event::Delete(object) => {
+                self.mended().await?;
+                self.tell(Event::Changed(self.kind.gone(name(&object)))).await
+            }
+        }
+    }
+
+    async fn fail(&mut self, error: Error) -> Result<(), End> {
+        self.listed = None;
+        let code = status(&error);
+        // A feature of servers from 1.32 on; older ones call the question invalid.
+        if matches!(code, Some(400 | 405 | 422)) && self.streaming.is_on() {
+            self.streaming.refused();
+            return Err(End::Restart);
+        }
+        let kind = self.kind;
+        let error = match code {
+            Some(404) if self.is_absent => return Err(End::Absent),
+            // Neither says whether there is something that must be enforced.
+            Some(403 | 404) if kind.is_optional() => match presence(&self.client, kind).await {
+                Ok(Presence::Absent) => return Err(self.absent().await),
+                Ok(Presence::Otherwise(versions)) => WatchError::Version { kind, versions },
+                Ok(Presence::Here) => WatchError::of(kind, error),
+                Err(error) => WatchError::Unclear { kind, source: Box::new(error) },
             },
+            // Who we are may be unclear for a moment (401), and what we may do (403).
+            _ => WatchError::of(kind, error),
         };
-        if sent.is_err() {
-            return End::Deaf;
+        self.broken(error).await
+    }
+
+    /// There is none of the kind.
+    async fn absent(&mut self) -> End {
+        let told = async {
+            self.mended().await?;
+            if !mem::replace(&mut self.is_absent, true) {
+                self.tell(Event::Listed(self.kind, BTreeSet::new())).await?;
+            }
+            Ok(())
+        };
+        told.await.err().unwrap_or(End::Absent)
+    }
+
+    async fn broken(&mut self, error: WatchError) -> Result<(), End> {
+        self.answers.mark_unchanged();
+        self.is_broken = true;
+        self.tell(Event::Broken(self.kind, error)).await
+    }
+
+    async fn mended(&mut self) -> Result<(), End> {
+        if mem::replace(&mut self.is_broken, false) {
+            self.tell(Event::Mended(self.kind)).await?;
+        }
+        Ok(())
+    }
+
+    async fn object(&self, mut object: DynamicObject, types: &TypeMeta) -> Result<(), End> {
+        // Items of lists come without; nobody reads who wrote which field.
+        object.types = Some(types.clone());
+        object.metadata.managed_fields = None;
+        let Ok(json) = serde_json::to_value(&object) else { return Ok(()) };
+        let Received { change, errors } = receive(&json, "the API server");
+        if !errors.is_empty() {
+            self.tell(Event::Illegible(errors)).await?;
+        }
+        match change {
+            Some(change) => self.tell(Event::Changed(change)).await,
+            None => Ok(()),
         }
     }
-    End::Absent
+
+    async fn tell(&self, event: Event) -> Result<(), End> {
+        let told = self.events.send(event).await;
+        told.or(Err(End::Deaf))
+    }
 }
 
-/// HTTP status and message, where the server answered.
-fn status(error: &Error) -> Option<(u16, String)> {
+/// Ready once the server has granted something since it last did not, and that goes well.
+async fn granted(is_broken: bool, answers: &mut Receiver<()>) {
+    if !is_broken || answers.changed().await.is_err() {
+        return pending().await;
+    }
+    sleep(SETTLED).await;
+}
+
+/// HTTP status, where the server answered.
+pub(super) fn status(error: &Error) -> Option<u16> {
     match error {
         Error::InitialListFailed(kube::Error::Api(status))
         | Error::WatchStartFailed(kube::Error::Api(status))
         | Error::WatchFailed(kube::Error::Api(status))
-        | Error::WatchError(status) => Some((status.code, status.message.clone())),
+        | Error::WatchError(status) => Some(status.code),
         Error::InitialListFailed(_)
         | Error::WatchStartFailed(_)
         | Error::WatchFailed(_)
         | Error::NoResourceVersion => None,
-    }
-}
-
-async fn tell(
-    mut object: DynamicObject,
-    types: &TypeMeta,
-    events: &Sender<Event>,
-) -> Result<(), tokio::sync::mpsc::error::SendError<Event>> {
-    // Items of lists come without; nobody reads who wrote which field.
-    object.types = Some(types.clone());
-    object.metadata.managed_fields = None;
-    let Ok(json) = serde_json::to_value(&object) else { return Ok(()) };
-    let Received { change, errors } = receive(&json, "the API server");
-    if !errors.is_empty() {
-        events.send(Event::Illegible(errors)).await?;
-    }
-    match change {
-        Some(change) => events.send(Event::Changed(change)).await,
-        None => Ok(()),
     }
 }
 
