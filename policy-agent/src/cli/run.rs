@@ -42,6 +42,10 @@ Exit codes:
 
 The agent needs root, and Linux with BTF.";
 
+/// What is logged where nothing is asked for: the client of Kubernetes tells what fails each time it
+/// does, and prints whole answers that it cannot read; the daemon tells each thing once.
+const LOG: &str = "info,kube_client=off,kube_runtime=off";
+
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct Arguments {
@@ -232,7 +236,7 @@ fn host_name() -> io::Result<String> {
 }
 
 fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -6,21 +6,20 @@ use std::{
 };
 
 use policy_core::{desired::Desired, fault::Fault, model::ObjectName};
-use tokio::{sync::mpsc::Sender, time::Instant};
+use tokio::{sync::watch::Sender, time::Instant};
 
 use crate::{
     node::{HeldBack, Node, NotAttached, Reconciled},
-    source::kubernetes::{Announcement, Client, announce},
+    source::kubernetes::{Announcement, Announcements, Client, Kind, announce},
 };
 
 /// How long a pod may be without an interface before that is worth an Event.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Tells each thing once, for as long as it is so.
+/// Says what is to be told, for as long as it is so.
 #[derive(Debug)]
 pub(super) struct Announcer {
-    queue: Option<Sender<Announcement>>,
-    told: BTreeSet<Announcement>,
+    current: Option<Sender<Announcements>>,
     /// Pods without an interface, and since when.
     lonely: BTreeMap<ObjectName, Instant>,
 }
@@ -32,69 +31,78 @@ impl Announcer {
     ///
     /// Outside of a tokio runtime.
     pub(super) fn new(client: Option<&Client>, node: &str) -> Self {
-        let queue = client.map(|client| announce(client, node));
-        Self { queue, told: BTreeSet::new(), lonely: BTreeMap::new() }
+        let current = client.map(|client| announce(client, node));
+        Self { current, lonely: BTreeMap::new() }
     }
 
     /// Tells what is not as it was asked for.
     pub(super) fn announce(&mut self, node: &Node, reconciled: &Reconciled) {
-        let Some(queue) = &self.queue else { return };
+        let Some(current) = &self.current else { return };
         let desired = node.desired();
-        let now = Instant::now();
-        // A pod that has no address yet has no network that something could be enforced at.
-        let has_address = |pod: &&ObjectName| {
-            desired.endpoints.get(*pod).is_some_and(|endpoint| !endpoint.addresses.is_empty())
-        };
-        let missing: Vec<_> =
-            reconciled.pods_without_interface.iter().filter(has_address).collect();
-        self.lonely.retain(|pod, _| missing.contains(&pod));
-        let mut current = of_faults(&reconciled.faults, desired);
-        for pod in missing {
-            let since = *self.lonely.entry(pod.clone()).or_insert(now);
-            if now - since >= PATIENCE {
-                current.insert(Announcement {
-                    api_version: "v1",
-                    kind: "Pod",
-                    object: pod.clone(),
-                    uid: desired.endpoints.get(pod).map(|endpoint| endpoint.uid.clone()),
-                    reason: "NotEnforced",
-                    note: format!(
-                        "no interface of node {} leads to the pod: no policy is enforced at it",
-                        node.name()
-                    ),
-                });
-            }
-        }
-        for NotAttached { pod, reason } in &reconciled.not_attached {
-            current.insert(Announcement {
-                api_version: "v1",
-                kind: "Pod",
-                object: pod.clone(),
-                uid: desired.endpoints.get(pod).map(|endpoint| endpoint.uid.clone()),
-                reason: "NotEnforced",
-                note: format!("no policy is enforced at it on node {}: {reason}", node.name()),
-            });
-        }
-        for HeldBack { namespace, reason } in &reconciled.held_back {
-            current.insert(Announcement {
-                api_version: "v1",
-                kind: "Namespace",
-                object: ObjectName::new("", namespace.as_str()),
-                uid: None,
-                reason: "NoRoom",
-                note: format!(
-                    "changes of the namespace's policies find no room on node {}, \
-                     those of before stay in force: {reason}",
-                    node.name()
-                ),
-            });
-        }
-        self.told.retain(|announcement| current.contains(announcement));
-        for announcement in current {
-            if !self.told.contains(&announcement) && queue.try_send(announcement.clone()).is_ok() {
-                self.told.insert(announcement);
-            }
-        }
+        let mut all = of_faults(&reconciled.faults, desired);
+        all.extend(without_interface(&mut self.lonely, reconciled, desired));
+        all.extend(reconciled.not_attached.iter().map(|refused| of_refused(refused, desired)));
+        all.extend(reconciled.held_back.iter().map(of_room));
+        let next = Announcements { nodes: node.snapshot().nodes.len(), all };
+        current.send_if_modified(|before| {
+            let is_new = *before != next;
+            *before = next;
+            is_new
+        });
+    }
+}
+
+/// Of pods that have an address, and no interface for some time: one that has no address yet has no
+/// network that something could be enforced at.
+fn without_interface(
+    lonely: &mut BTreeMap<ObjectName, Instant>,
+    reconciled: &Reconciled,
+    desired: &Desired,
+) -> Vec<Announcement> {
+    let now = Instant::now();
+    let missing: BTreeMap<_, _> = reconciled
+        .pods_without_interface
+        .iter()
+        .filter_map(|pod| Some((pod, desired.endpoints.get(pod)?)))
+        .filter(|(_, endpoint)| !endpoint.addresses.is_empty())
+        .collect();
+    lonely.retain(|pod, _| missing.contains_key(pod));
+    let for_long = missing.into_iter().filter(|(pod, _)| {
+        let since = *lonely.entry((*pod).clone()).or_insert(now);
+        now - since >= PATIENCE
+    });
+    for_long
+        .map(|(pod, endpoint)| Announcement {
+            about: Kind::Pod,
+            object: pod.clone(),
+            uid: Some(endpoint.uid.clone()),
+            reason: "NotEnforced",
+            note: "no interface of the node leads to the pod: no policy is enforced at it"
+                .to_owned(),
+        })
+        .collect()
+}
+
+fn of_refused(NotAttached { pod, reason }: &NotAttached, desired: &Desired) -> Announcement {
+    Announcement {
+        about: Kind::Pod,
+        object: pod.clone(),
+        uid: desired.endpoints.get(pod).map(|endpoint| endpoint.uid.clone()),
+        reason: "NotEnforced",
+        note: format!("no policy is enforced at it: {reason}"),
+    }
+}
+
+fn of_room(HeldBack { namespace, reason }: &HeldBack) -> Announcement {
+    Announcement {
+        about: Kind::Namespace,
+        object: ObjectName::new("", namespace.as_str()),
+        uid: None,
+        reason: "NoRoom",
+        note: format!(
+            "changes of the namespace's policies find no room on a node, those of before stay in \
+             force there: {reason}"
+        ),
     }
 }
 
@@ -114,16 +122,13 @@ fn of_faults(faults: &[Fault], desired: &Desired) -> BTreeSet<Announcement> {
     notes
         .into_iter()
         .filter_map(|((kind, object), parts)| {
-            let (api_version, kind) = match kind {
-                "NetworkPolicy" => ("networking.k8s.io/v1", "NetworkPolicy"),
-                "ClusterNetworkPolicy" => {
-                    ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy")
-                }
+            let about = match kind {
+                "NetworkPolicy" => Kind::Policy,
+                "ClusterNetworkPolicy" => Kind::ClusterPolicy,
                 _ => return None,
             };
-            let (object, uid, reason) = (object.clone(), None, "NotExpressible");
-            let note = parts.join("; ");
-            Some(Announcement { api_version, kind, object, uid, reason, note })
+            let (object, reason) = (object.clone(), "NotExpressible");
+            Some(Announcement { about, object, uid: None, reason, note: parts.join("; ") })
         })
         .collect()
 }

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 
 pub use discovery::DiscoveryError;
 pub use error::WatchError;
-pub use events::{Announcement, announce};
+pub use events::{Announcement, Announcements, announce};
 pub use kind::Kind;
 
 /// What waits for the daemon: a list is fetched no faster than it is taken.

@@ -1,6 +1,7 @@
 //! The daemon as a process of its own, on the real kernel, in namespaces of its own. Needs root.
 
 mod adoption;
+mod announce;
 mod api_server;
 mod cluster;
 mod cni;

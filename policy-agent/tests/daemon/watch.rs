@@ -243,3 +243,18 @@ async fn a_server_that_streams_no_lists_is_asked_for_pages() -> Result<()> {
     assert!(policies.all(|asked| !asked.query.contains("sendInitialEvents=true")), "{asked:?}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_server_that_has_forgotten_what_was_missed_is_not_broken() -> Result<()> {
+    let server = ApiServer::new()?;
+    let mut follower = Follower::new(&server).await?;
+    follower.listed(Kind::Policy).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let gone = json!({"type": "ERROR", "object": status(410)});
+    server.set(NETWORK_POLICIES, Answer::Json(200, gone));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    server.set(NETWORK_POLICIES, Answer::Objects(Vec::new()));
+    let next = follower.told(Kind::Policy, |event| Some(format!("{event:?}"))).await?;
+    assert!(next.starts_with("Listed"), "{next}");
+    Ok(())
+}

@@ -9,7 +9,7 @@ use policy_core::{
 };
 
 /// A kind of objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// `Namespace` (`core/v1`).
     Namespace,

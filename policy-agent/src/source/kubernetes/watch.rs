@@ -72,6 +72,8 @@ struct Watch {
     streaming: Streaming,
     /// Objects of a list that is not complete.
     listed: Option<BTreeSet<ObjectName>>,
+    /// A list was complete, and nothing failed since then.
+    is_whole: bool,
     /// It was told that the watch is broken.
     is_broken: bool,
     /// It was told that there is none of the kind, for the server does not have it.
@@ -81,9 +83,18 @@ struct Watch {
 impl Watch {
     fn new(client: Client, kind: Kind, events: Sender<Event>) -> Self {
         let (watched, answers) = noted(&client);
-        let streaming = Streaming::default();
-        let (listed, is_broken, is_absent) = (None, false, false);
-        Self { client, watched, answers, kind, events, streaming, listed, is_broken, is_absent }
+        Self {
+            client,
+            watched,
+            answers,
+            kind,
+            events,
+            streaming: Streaming::default(),
+            listed: None,
+            is_whole: false,
+            is_broken: false,
+            is_absent: false,
+        }
     }
 
     async fn run(&mut self) -> End {
@@ -145,7 +156,7 @@ impl Watch {
             }
             watcher::Event::InitDone => {
                 self.mended().await?;
-                self.is_absent = false;
+                (self.is_whole, self.is_absent) = (true, false);
                 let listed = self.listed.take().unwrap_or_default();
                 self.tell(Event::Listed(self.kind, listed)).await
             }
@@ -162,7 +173,7 @@ impl Watch {
 
     async fn fail(&mut self, error: Error) -> Result<(), End> {
         self.listed = None;
-        let code = status(&error);
+        let (code, was_whole) = (status(&error), mem::take(&mut self.is_whole));
         // A feature of servers from 1.32 on; older ones call the question invalid.
         if matches!(code, Some(400 | 405 | 422)) && self.streaming.is_on() {
             self.streaming.refused();
@@ -170,6 +181,8 @@ impl Watch {
         }
         let kind = self.kind;
         let error = match code {
+            // The server remembers less than was missed: all is listed once more.
+            Some(410) if was_whole => return Ok(()),
             Some(404) if self.is_absent => return Err(End::Absent),
             // Neither says whether there is something that must be enforced.
             Some(403 | 404) if kind.is_optional() => match presence(&self.client, kind).await {
