@@ -35,21 +35,23 @@ fn an_agent_that_may_not_read_cluster_wide_policies_changes_nothing_and_says_so(
     let kubeconfig = server.kubeconfig(&machine.manifests())?;
     let options = ["--listen", "127.0.0.1:9100"];
     let agent = machine.agent_of(&kubeconfig, &options)?;
-    until("nothing passes", LIMIT, || Ok(!arrives(&machine, 5000)?))?;
-    agent.kill()?;
-
-    server.set(CLUSTER_POLICIES, Answer::Json(403, status(403)));
-    let agent = machine.agent_of(&kubeconfig, &options)?;
     let says = |path: &str, words: &[&str]| {
         let Ok(answer) = machine.ask(path) else { return Ok(false) };
         Ok(words.iter().all(|word| answer.contains(word)))
     };
+    until("it enforces", LIMIT, || says("/readyz", &[" 200 "]))?;
+    assert!(!arrives(&machine, 5000)?, "what is denied passes");
+    agent.kill()?;
+
+    server.set(CLUSTER_POLICIES, Answer::Json(403, status(403)));
+    let agent = machine.agent_of(&kubeconfig, &options)?;
     let why = [" 503 ", "not listed yet: clusternetworkpolicies (", "ClusterRole", "refusal 403"];
     until("it says why it is not ready", LIMIT, || says("/readyz", &why))?;
     let gauge = |value| format!("policy_watch_broken{{kind=\"clusternetworkpolicies\"}} {value}\n");
     until("it is counted", LIMIT, || says("/metrics", &[&gauge(1)]))?;
     for _ in 0..20 {
-        assert!(!arrives(&machine, 5000)?, "what was enforced stays");
+        let is_closed = !arrives(&machine, 5000)?;
+        assert!(is_closed, "what was enforced stays: {}", machine.said("stderr"));
         thread::sleep(Duration::from_millis(100));
     }
     let said = machine.said("stderr");
