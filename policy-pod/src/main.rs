@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod act;
+mod first;
+mod hammer;
 mod probe;
 mod serve;
 mod traffic;
@@ -18,6 +20,15 @@ usage: policy-pod pause
        policy-pod probe MILLISECONDS < PROBES
            tries `ID PROTOCOL ADDRESS:PORT` of each line, all at once; prints `ID answered NAME`,
            `ID refused` or `ID silent`
+       policy-pod first MILLISECONDS ID=PROTOCOL/ADDRESS:PORT …
+           tries each before it does anything else; prints `ID answered|refused|silent MILLISECONDS`
+       policy-pod once MILLISECONDS ID=PROTOCOL/ADDRESS:PORT …
+           as `first`, and stays
+       policy-pod call ADDRESS:PORT PORT/TCP PORT/UDP …
+           as `serve`, and says its name to that address as soon as it serves
+       policy-pod hammer MILLISECONDS PORT PORT
+           hears calls at the first port, and sends a datagram to the second one of each that called
+           so often until it is answered; prints `heard NAME` and `answered NAME`
        policy-pod traffic MILLISECONDS allow|deny|keep=PROTOCOL/ADDRESS:PORT …
            tries each so often for ever, and says every second how many were answered and not
        policy-pod watch MILLISECONDS ADDRESS:PORT
@@ -27,10 +38,12 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
     let done = match *words.as_slice() {
-        ["pause"] => loop {
-            thread::park();
-        },
-        ["serve", ref places @ ..] => serve::run(places),
+        ["pause"] => stay(),
+        ["serve", ref places @ ..] => serve::run(places, None),
+        ["call", whom, ref places @ ..] => serve::run(places, Some(whom)),
+        ["first", patience, ref targets @ ..] => first::run(patience, targets),
+        ["once", patience, ref targets @ ..] => first::run(patience, targets).map(|()| stay()),
+        ["hammer", pause, port, target] => hammer::run(pause, port, target),
         ["probe", patience] => probe::run(patience),
         ["traffic", pause, ref targets @ ..] => traffic::run(pause, targets),
         ["watch", pause, target] => watch::run(pause, target),
@@ -42,5 +55,11 @@ fn main() -> ExitCode {
             eprintln!("{error}");
             ExitCode::from(2)
         }
+    }
+}
+
+fn stay() -> ! {
+    loop {
+        thread::park();
     }
 }

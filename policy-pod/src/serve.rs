@@ -3,15 +3,19 @@
 use std::env;
 use std::error::Error;
 use std::io::{self, ErrorKind, Write};
-use std::net::{Ipv6Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::act::Protocol;
+use crate::act::{Protocol, socket_for};
 
-/// Serves at every address of the pod until it is killed.
-pub(crate) fn run(places: &[&str]) -> Result<(), Box<dyn Error>> {
+/// Datagrams of a call, for some may be lost.
+const CALLS: u32 = 5;
+
+/// Serves at every address of the pod until it is killed; `whom` hears of it at once.
+pub(crate) fn run(places: &[&str], whom: Option<&str>) -> Result<(), Box<dyn Error>> {
+    let whom: Option<SocketAddr> = whom.map(str::parse).transpose()?;
     let name: Arc<str> = env::var("POD_NAME").unwrap_or_default().into();
     let mut servers = Vec::new();
     for place in places {
@@ -34,6 +38,14 @@ pub(crate) fn run(places: &[&str]) -> Result<(), Box<dyn Error>> {
         });
     }
     println!("serving {}", places.join(" "));
+    if let Some(whom) = whom {
+        let socket = socket_for(whom)?;
+        for number in 0..CALLS {
+            // One that cannot be sent is lost like another.
+            let _ = socket.send_to(name.as_bytes(), whom);
+            thread::sleep(Duration::from_millis(100) * number);
+        }
+    }
     loop {
         if servers.iter().any(thread::JoinHandle::is_finished) {
             return Err("a server ended".into());
