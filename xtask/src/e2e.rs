@@ -5,7 +5,9 @@ mod api;
 mod capabilities;
 pub(crate) mod examples;
 mod install;
+mod metrics;
 mod netpol;
+mod plugin;
 mod scale;
 mod soak;
 
@@ -29,6 +31,8 @@ enum Verb {
     Capabilities,
     /// Run the suite of upstream Kubernetes for network policies
     Netpol(netpol::Options),
+    /// Show that a pod's first act is under its policies where the chained plugin is, and not without
+    Plugin(plugin::Options),
     /// Count packets that are lost or let through while agents, API server and pods come and go
     #[command(after_help = "Examples:
   cargo xtask e2e soak
@@ -46,6 +50,7 @@ pub(crate) fn run(run: Run) -> Result<()> {
         None => examples::run(&run.examples),
         Some(Verb::Capabilities) => capabilities::run(),
         Some(Verb::Netpol(options)) => netpol::run(&options),
+        Some(Verb::Plugin(options)) => plugin::run(&options),
         Some(Verb::Soak(options)) => soak::run(&options),
         Some(Verb::Scale(options)) => scale::run(&options),
     }

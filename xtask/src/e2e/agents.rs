@@ -6,6 +6,8 @@ use std::hash::{BuildHasher, Hasher};
 use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, kill as kill_with};
+use nix::unistd::Pid;
 
 use crate::cluster::layout::Layout;
 use crate::cluster::{network, process};
@@ -47,6 +49,17 @@ pub(super) fn kill(layout: &Layout, node: &str) -> Result<bool> {
         process::end(pid);
     }
     Ok(found.is_some())
+}
+
+/// Sends the agent of a node a signal.
+pub(super) fn signal(layout: &Layout, node: &str, signal: Signal) -> Result<()> {
+    let pid = find(layout, node)?.with_context(|| format!("no agent on {node}"))?;
+    kill_with(Pid::from_raw(pid), signal).with_context(|| format!("no {signal} for {pid}"))
+}
+
+/// Whether no agent runs on any of these nodes.
+pub(super) fn are_gone(layout: &Layout, nodes: &[&str]) -> bool {
+    nodes.iter().all(|node| matches!(find(layout, node), Ok(None)))
 }
 
 /// Clock ticks (`CLK_TCK`) that the agent of a node has spent, and bytes that its connections to

@@ -1,0 +1,276 @@
+//! `cargo xtask e2e plugin`: what pods do before their policies are in force, and that with the
+//! chained plugin there is no such time (S47).
+
+mod configuration;
+mod outcome;
+mod stage;
+
+use std::thread;
+use std::time::{Duration, Instant};
+use std::{fmt, fs};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use nix::sys::signal::Signal;
+
+use super::examples::on_own;
+use super::metrics::{self, Times};
+use super::{agents, install};
+use crate::cluster::kubectl::Kubectl;
+use crate::cluster::layout::Layout;
+use crate::cluster::{self, until};
+use crate::command::workspace;
+use crate::image::Build;
+use configuration::Configuration;
+use outcome::Outcome;
+use stage::{NODES, Stage};
+
+/// What installs agent and plugin.
+const OVERLAY: &str = "manifests/overlays/cni";
+
+/// How long pods are looked at that must not start.
+const HELD: Duration = Duration::from_secs(10);
+
+/// How many pods, and where.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    shape: cluster::Shape,
+    /// Pods that try, in each round; half as many more are tried
+    #[arg(long, value_name = "COUNT", default_value_t = 30)]
+    pods: usize,
+    /// With the agent as the tests build it, which takes less time
+    #[arg(long)]
+    debug: bool,
+    /// Leave the cluster as it is at the end
+    #[arg(long)]
+    keep: bool,
+}
+
+/// What is asked of a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Want {
+    /// Nothing is denied to anybody, or else that nothing passes later would prove nothing.
+    Open,
+    /// No try fares another way than the policies say.
+    Closed,
+    /// There is a window, and how wide it is depends on the machine.
+    Whatever,
+}
+
+/// A line of the result.
+struct Line {
+    what: &'static str,
+    took: Duration,
+    outcome: Outcome,
+    /// From interface to enforcement.
+    waited: Option<Times>,
+}
+
+/// What happens around the start of pods.
+struct Round<'a> {
+    what: &'static str,
+    /// A word for the names of its pods.
+    name: &'static str,
+    want: Want,
+    before: &'a dyn Fn(&Show<'_>) -> Result<()>,
+    meanwhile: &'a dyn Fn(&Show<'_>) -> Result<()>,
+    /// Whether the same agents run before and after it.
+    is_timed: bool,
+}
+
+struct Show<'a> {
+    kubectl: &'a Kubectl,
+    layout: &'a Layout,
+    stage: Stage<'a>,
+    pods: usize,
+    lines: Vec<Line>,
+}
+
+/// Shows it on a cluster of its own.
+pub(super) fn run(options: &Options) -> Result<()> {
+    let build = if options.debug { Build::Debug } else { Build::Release };
+    on_own("plugin", &options.shape, options.keep, build, |target| {
+        let layout = target.local.as_ref().context("the agents' processes are on this machine")?;
+        let kubectl = &target.kubectl;
+        let stage = Stage::set(kubectl)?;
+        let mut show = Show { kubectl, layout, stage, pods: options.pods, lines: Vec::new() };
+        show.all()
+    })
+}
+
+impl Show<'_> {
+    fn all(&mut self) -> Result<()> {
+        self.plain("no agent", "none", Want::Open)?;
+        self.without()?;
+        let configuration = Configuration::read(self.layout)?;
+        let took = install::agent_with(self.kubectl, OVERLAY)?;
+        println!("agent and plugin ready after {:.1} s", took.as_secs_f64());
+        self.with(&configuration)?;
+        install::remove(self.kubectl)?;
+        install::left_nothing(self.layout)?;
+        configuration.is_back()?;
+        self.plain("all of it uninstalled", "after", Want::Open)?;
+        println!();
+        for line in &self.lines {
+            println!("{line}");
+        }
+        Ok(())
+    }
+
+    /// The agent alone: too late for once, as it is installed, and without libcni's cache.
+    fn without(&mut self) -> Result<()> {
+        install::agent(self.kubectl)?;
+        self.round(&Round {
+            what: "the agent alone, paused until all have tried",
+            name: "late",
+            want: Want::Open,
+            before: &|show| show.signal(Signal::SIGSTOP),
+            meanwhile: &|show| {
+                show.stage.tried("late", show.pods)?;
+                show.signal(Signal::SIGCONT)
+            },
+            is_timed: false,
+        })?;
+        self.plain("the agent alone", "alone", Want::Whatever)?;
+        let manifest = fs::read_to_string(workspace().join(install::MANIFEST))?;
+        let blind = manifest.lines().filter(|line| !line.contains("--cni-cache="));
+        let blind = blind.collect::<Vec<_>>().join("\n");
+        ensure!(blind.lines().count() < manifest.lines().count(), "the cache is not named");
+        self.kubectl.feed(&["apply", "-f", "-"], &blind)?;
+        install::rolled_out(self.kubectl)?;
+        self.plain("the agent alone, without libcni's cache", "status", Want::Whatever)?;
+        install::remove(self.kubectl)
+    }
+
+    /// The plugin, whatever becomes of the agent and of the node's configuration.
+    fn with(&mut self, configuration: &Configuration) -> Result<()> {
+        self.plain("the plugin", "with", Want::Closed)?;
+        self.round(&Round {
+            what: "the plugin, agents paused for 10 s",
+            name: "paused",
+            want: Want::Closed,
+            before: &|show| show.signal(Signal::SIGSTOP),
+            meanwhile: &|show| {
+                show.none_starts()?;
+                show.signal(Signal::SIGCONT)
+            },
+            is_timed: false,
+        })?;
+        self.round(&Round {
+            what: "the plugin, agents killed all the time",
+            name: "killed",
+            want: Want::Closed,
+            before: &|_| Ok(()),
+            meanwhile: &|show| show.kill(),
+            is_timed: false,
+        })?;
+        self.round(&Round {
+            what: "the plugin, no agent for 10 s",
+            name: "gone",
+            want: Want::Closed,
+            before: &|show| {
+                let set = format!("daemonset/{}", install::AGENT);
+                show.kubectl.answer(&["-n", install::NAMESPACE, "delete", &set])?;
+                until("the end of the agents", || agents::are_gone(show.layout, &NODES))
+            },
+            meanwhile: &|show| {
+                show.none_starts()?;
+                install::agent_with(show.kubectl, OVERLAY).map(drop)
+            },
+            is_timed: false,
+        })?;
+        let took = configuration.rewrite(configuration::over)?;
+        println!("written anew, the list has its entry again after {} ms", took.as_millis());
+        self.plain("the plugin, its list written anew", "anew", Want::Closed)?;
+        let took = configuration.rewrite(configuration::in_place_of)?;
+        println!("replaced, the list has its entry again after {} ms", took.as_millis());
+        self.plain("the plugin, its list replaced", "other", Want::Closed)
+    }
+
+    /// Nothing happens but that pods start.
+    fn plain(&mut self, what: &'static str, name: &'static str, want: Want) -> Result<()> {
+        let (before, meanwhile) = (&|_: &Show<'_>| Ok(()), &|_: &Show<'_>| Ok(()));
+        let is_timed = self.kubectl.succeeds(&["get", "namespace", install::NAMESPACE]);
+        self.round(&Round { what, name, want, before, meanwhile, is_timed })
+    }
+
+    /// Pods start, something happens, and they try.
+    fn round(&mut self, round: &Round<'_>) -> Result<()> {
+        (round.before)(self)?;
+        let before = if round.is_timed { self.waited()? } else { Times::default() };
+        let start = Instant::now();
+        self.stage.start(round.name, self.pods)?;
+        (round.meanwhile)(self)?;
+        let outcome = self.stage.tried(round.name, self.pods)?;
+        let took = start.elapsed();
+        let waited = if round.is_timed { Some(self.waited()?.since(&before)) } else { None };
+        let line = Line { what: round.what, took, outcome, waited };
+        println!("{line}");
+        match round.want {
+            Want::Open => ensure!(outcome.is_open(), "something was denied"),
+            Want::Closed => {
+                ensure!(outcome.is_clean(), "something fared another way than the policies say");
+                self.counted()?;
+            }
+            Want::Whatever => ensure!(outcome.lost == 0, "something was lost"),
+        }
+        self.lines.push(line);
+        self.stage.clear()
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        NODES.iter().try_for_each(|node| agents::signal(self.layout, node, signal))
+    }
+
+    /// Kills agents while pods start.
+    fn kill(&self) -> Result<()> {
+        let (end, mut random) = (Instant::now() + HELD, agents::Random::new());
+        while Instant::now() < end {
+            thread::sleep(Duration::from_millis(random.below(1000)));
+            agents::kill(self.layout, NODES[usize::from(random.below(2) == 0)])?;
+        }
+        Ok(())
+    }
+
+    /// Fails where a container starts though nobody speaks for its policies.
+    fn none_starts(&self) -> Result<()> {
+        thread::sleep(HELD);
+        let started = self.stage.started()?;
+        ensure!(started == 0, "{started} pods have started");
+        Ok(())
+    }
+
+    /// From interface to enforcement, on all nodes.
+    fn waited(&self) -> Result<Times> {
+        NODES.iter().try_fold(Times::default(), |all, node| {
+            Ok(all.and(&metrics::of(self.layout, node)?.times("policy_interface_wait_seconds")))
+        })
+    }
+
+    /// Fails where a pod's tries ended without a packet that an agent counted as dropped.
+    fn counted(&self) -> Result<()> {
+        let samples: Vec<_> =
+            NODES.iter().map(|node| metrics::of(self.layout, node)).collect::<Result<_>>()?;
+        for name in self.stage.names()? {
+            let direction = if name.starts_with("first-") { "egress" } else { "ingress" };
+            let labels = [format!("pod=\"{name}\""), format!("direction=\"{direction}\"")];
+            let labels = labels.each_ref().map(String::as_str);
+            let drops: f64 =
+                samples.iter().map(|node| node.sum("policy_drops_total", &labels)).sum();
+            ensure!(drops > 0.0, "no dropped packet of {name} was counted");
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, took, outcome, waited } = self;
+        write!(f, "{what}: {} s; {outcome}", took.as_secs())?;
+        match waited {
+            Some(waited) => write!(f, "; from interface to enforcement {}", metrics::text(waited)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The nodes' lists of CNI plugins, and somebody who writes them anew.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cluster::layout::Layout;
+use crate::cluster::running_nodes;
+
+/// The folder, in a node's home.
+const FOLDER: &str = "etc/cni/net.d";
+
+/// Time in which the plugin must be back.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Time in which a container runtime has read a list that is new.
+const READ: Duration = Duration::from_secs(1);
+
+/// What the lists are before the plugin is put into them.
+pub(super) struct Configuration {
+    lists: Vec<(PathBuf, String)>,
+}
+
+impl Configuration {
+    /// Reads them.
+    pub(super) fn read(layout: &Layout) -> Result<Self> {
+        let mut lists = Vec::new();
+        for name in running_nodes(layout)? {
+            for path in files(&layout.node(&name).join(FOLDER))? {
+                let text = fs::read_to_string(&path)?;
+                ensure!(!text.contains("policy-cni"), "{} has the plugin", path.display());
+                lists.push((path, text));
+            }
+        }
+        ensure!(!lists.is_empty(), "no list of plugins");
+        Ok(Self { lists })
+    }
+
+    /// Writes them as they were; how long it takes until each has the plugin again.
+    pub(super) fn rewrite(&self, write: fn(&Path, &str) -> Result<()>) -> Result<Duration> {
+        for (path, text) in &self.lists {
+            write(path, text)?;
+        }
+        let start = Instant::now();
+        let has_plugin =
+            |path: &Path| fs::read_to_string(path).is_ok_and(|text| text.contains("policy-cni"));
+        while !self.lists.iter().all(|(path, _)| has_plugin(path)) {
+            ensure!(start.elapsed() < PATIENCE, "the plugin is not put back");
+            thread::sleep(Duration::from_millis(1));
+        }
+        let took = start.elapsed();
+        thread::sleep(READ);
+        Ok(took)
+    }
+
+    /// Fails where a list is another than before, or a file is left beside it.
+    pub(super) fn is_back(&self) -> Result<()> {
+        for (path, text) in &self.lists {
+            let folder = path.parent().context("a file without a folder")?;
+            let count = self.lists.iter().filter(|(other, _)| other.parent() == Some(folder));
+            ensure!(files(folder)?.len() == count.count(), "{} has more files", folder.display());
+            ensure!(fs::read_to_string(path)? == *text, "{} is not as before", path.display());
+        }
+        Ok(())
+    }
+}
+
+/// Into the same file.
+pub(super) fn over(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// As another file of the same name.
+pub(super) fn in_place_of(path: &Path, text: &str) -> Result<()> {
+    let other = path.with_extension("tmp");
+    over(&other, text)?;
+    fs::rename(&other, path).with_context(|| format!("cannot replace {}", path.display()))
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("no {}", folder.display()))?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}

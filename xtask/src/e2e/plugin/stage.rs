@@ -1,0 +1,218 @@
+//! Pods whose first act is a connection, and those that they connect to.
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use super::outcome::Outcome;
+use crate::cluster::kubectl::Kubectl;
+use crate::cluster::until;
+use crate::image::POD_IMAGE;
+
+/// Where everything is.
+pub(super) const NAMESPACE: &str = "first";
+
+/// Milliseconds that a try may take: a lost SYN is sent again after one second, and after three.
+const PATIENCE: &str = "4000";
+
+/// Where calls are heard.
+const CALLS: &str = "9000";
+
+pub(super) const NODES: [&str; 2] = ["node1", "node2"];
+
+/// Containers of a pod that tries, each of which tries by its first act.
+const CONTAINERS: usize = 2;
+
+/// What stays from one round to the next.
+pub(super) struct Stage<'a> {
+    kubectl: &'a Kubectl,
+    /// What every container tries, as `policy-pod first` takes it.
+    targets: Vec<String>,
+    /// Address of who admits those alone that try.
+    guarded: String,
+    /// Address and port of who hammers at the servers that call it.
+    hammer: String,
+}
+
+impl<'a> Stage<'a> {
+    /// Makes the policies, the servers, and who hammers.
+    pub(super) fn set(kubectl: &'a Kubectl) -> Result<Self> {
+        kubectl.apply(&[
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
+        ])?;
+        kubectl.apply(&policies())?;
+        let serve = ["serve", "80/TCP", "80/UDP"];
+        let server = |role: &str| pod(role, NODES[0], role, &container("main", role, &serve));
+        let hammer = container("main", "hammer", &["hammer", "1", CALLS, "80"]);
+        let pods = [
+            server("open"),
+            server("secret"),
+            server("guarded"),
+            pod("hammer", NODES[0], "hammer", &hammer),
+        ];
+        until("the servers' objects", || kubectl.apply(&pods).is_ok())?;
+        ready(kubectl, "role in (open,secret,guarded,hammer)")?;
+        let address = |name: &str, family: usize| {
+            let pod = kubectl.json(&["get", "pod", "-n", NAMESPACE, name])?;
+            let address = pod["status"]["podIPs"][family]["ip"].as_str();
+            Ok::<_, anyhow::Error>(address.context("no address")?.to_owned())
+        };
+        let mut targets = Vec::new();
+        for (id, server) in [("allow", "open"), ("deny", "secret")] {
+            let (v4, v6) = (address(server, 0)?, address(server, 1)?);
+            targets.push(format!("{id}=TCP/{v4}:80"));
+            targets.push(format!("{id}=UDP/{v4}:80"));
+            targets.push(format!("{id}=TCP/[{v6}]:80"));
+        }
+        let guarded = address("guarded", 0)?;
+        let hammer = format!("{}:{CALLS}", address("hammer", 0)?);
+        Ok(Self { kubectl, targets, guarded, hammer })
+    }
+
+    /// Makes pods that try, and half as many that serve at once and may not be reached.
+    pub(super) fn start(&self, round: &str, count: usize) -> Result<()> {
+        let node = |number: usize| NODES[number % NODES.len()];
+        // The guarded pod is on the first node.
+        let targets = |number: usize| {
+            let distance = if node(number) == NODES[0] { "near" } else { "far" };
+            let guarded = format!("{distance}=TCP/{}:80", self.guarded);
+            self.targets.iter().cloned().chain([guarded]).collect::<Vec<_>>()
+        };
+        let mut pods = Vec::new();
+        for number in 0..count {
+            let name = format!("first-{round}-{number}");
+            let targets = targets(number);
+            let targets = targets.iter().map(String::as_str);
+            let with = |verb| [verb, PATIENCE].into_iter().chain(targets.clone());
+            let main = container("main", &name, &with("once").collect::<Vec<_>>());
+            let mut pod = pod(&name, node(number), "first", &main);
+            pod["spec"]["initContainers"] =
+                json!([container("init", &name, &with("first").collect::<Vec<_>>())]);
+            pods.push(pod);
+        }
+        for number in 0..count / 2 {
+            let name = format!("listener-{round}-{number}");
+            let main = container("main", &name, &["call", &self.hammer, "80/UDP"]);
+            pods.push(pod(&name, node(number), "listener", &main));
+        }
+        self.kubectl.apply(&pods)
+    }
+
+    /// How many pods of the round have had a container that started.
+    pub(super) fn started(&self) -> Result<usize> {
+        let pods = self.kubectl.json(&["get", "pods", "-n", NAMESPACE, "-l", PASSING])?;
+        let has_started = |pod: &&Value| {
+            let of = |kind: &str| pod["status"][kind].as_array().cloned().unwrap_or_default();
+            let all = [of("initContainerStatuses"), of("containerStatuses")].concat();
+            all.iter().any(|one| one["state"]["waiting"].is_null() || one["started"] == true)
+        };
+        Ok(pods["items"].as_array().into_iter().flatten().filter(has_started).count())
+    }
+
+    /// Waits until all containers of a round have tried what they try.
+    pub(super) fn tried(&self, round: &str, count: usize) -> Result<Outcome> {
+        ready(self.kubectl, PASSING)?;
+        let lines = count * CONTAINERS * (self.targets.len() + 1);
+        let mut outcome = Outcome::default();
+        until("the tries", || {
+            outcome = self.read(round).unwrap_or_default();
+            outcome.tries() >= lines
+        })?;
+        // Calls are repeated for a second; who hammers has its chance for longer.
+        thread::sleep(Duration::from_secs(3));
+        let outcome = self.read(round)?;
+        ensure!(outcome.tries() == lines, "{} tries instead of {lines}", outcome.tries());
+        ensure!(outcome.heard == count / 2, "{} of {} calls", outcome.heard, count / 2);
+        Ok(outcome)
+    }
+
+    /// Removes the pods of all rounds.
+    pub(super) fn clear(&self) -> Result<()> {
+        let gone = ["delete", "pods", "--grace-period=0", "--force", "--wait=true"];
+        self.kubectl.answer(&[&gone[..], &["-n", NAMESPACE, "-l", PASSING]].concat()).map(drop)
+    }
+
+    /// Names of the pods of the rounds.
+    pub(super) fn names(&self) -> Result<BTreeSet<String>> {
+        let pods = self.kubectl.json(&["get", "pods", "-n", NAMESPACE, "-l", PASSING])?;
+        let pods = pods["items"].as_array().into_iter().flatten();
+        Ok(pods.filter_map(|pod| Some(pod["metadata"]["name"].as_str()?.to_owned())).collect())
+    }
+
+    fn read(&self, round: &str) -> Result<Outcome> {
+        let logs = ["logs", "-n", NAMESPACE, "-l", "role=first", "--all-containers", "--tail=-1"];
+        let logs = self.kubectl.answer(&[&logs[..], &["--max-log-requests=1000"]].concat())?;
+        let mut outcome = Outcome::default();
+        logs.lines().for_each(|line| outcome.take(line));
+        let calls = self.kubectl.answer(&["logs", "-n", NAMESPACE, "hammer", "--tail=-1"])?;
+        let prefix = format!("listener-{round}-");
+        let of = |word: &str| {
+            let names = calls.lines().filter_map(|line| line.strip_prefix(word));
+            names.filter(|name| name.trim().starts_with(&prefix)).count()
+        };
+        (outcome.heard, outcome.reached) = (of("heard "), of("answered "));
+        Ok(outcome)
+    }
+}
+
+/// Pods that come with a round and go with it.
+const PASSING: &str = "role in (first,listener)";
+
+fn ready(kubectl: &Kubectl, label: &str) -> Result<()> {
+    let wait = ["wait", "pods", "--for=condition=Ready", "--timeout=300s"];
+    kubectl.answer(&[&wait[..], &["-n", NAMESPACE, "-l", label]].concat()).map(drop)
+}
+
+fn pod(name: &str, node: &str, role: &str, main: &Value) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"role": role}},
+        "spec": {
+            "nodeName": node,
+            "automountServiceAccountToken": false,
+            "enableServiceLinks": false,
+            "terminationGracePeriodSeconds": 1,
+            "containers": [main],
+        },
+    })
+}
+
+fn container(name: &str, pod: &str, arguments: &[&str]) -> Value {
+    json!({
+        "name": name,
+        "image": POD_IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "args": arguments,
+        "env": [{"name": "POD_NAME", "value": pod}],
+    })
+}
+
+/// `first` reaches `open` and `guarded` and nobody else, `guarded` is reached by `first` alone, and
+/// `listener` by nobody.
+fn policies() -> Vec<Value> {
+    let policy = |name: &str, mut spec: Value| {
+        spec["podSelector"] = json!({"matchLabels": {"role": name}});
+        json!({
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": spec,
+        })
+    };
+    let peer = |role: &str| json!({"podSelector": {"matchLabels": {"role": role}}});
+    vec![
+        policy(
+            "first",
+            json!({"policyTypes": ["Egress"], "egress": [{"to": [peer("open"), peer("guarded")]}]}),
+        ),
+        policy(
+            "guarded",
+            json!({"policyTypes": ["Ingress"], "ingress": [{"from": [peer("first")]}]}),
+        ),
+        policy("listener", json!({"policyTypes": ["Ingress"]})),
+    ]
+}
