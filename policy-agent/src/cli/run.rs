@@ -30,7 +30,7 @@ Examples:
 
 Enforcement goes on when the agent ends, however it does, and the next one takes it over;
 `policy-agent detach` takes it away. A folder that breaks leaves the last good state in force; one
-that is broken from the start is refused. Write beside a file and rename, so that no half of it is read.
+that is broken from the start is refused. A file is read when whoever writes it has closed it.
 
 Environment:
   RUST_LOG  what is logged on standard error, `info` by default

@@ -1,6 +1,7 @@
 //! A folder of ordinary manifests, read again whenever it changes.
 
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -28,6 +29,9 @@ pub enum FilesError {
     /// A file or the folder cannot be read, or has no manifests.
     #[error(transparent)]
     Read(#[from] sources::Error),
+    /// A file that somebody has not finished.
+    #[error("somebody still writes {}: it is read when that is done", .0.display())]
+    Written(PathBuf),
     /// What stands in them; nothing is taken in part (S54).
     #[error("{}", render(.0, terminal::coloured()))]
     Manifests(Vec<ManifestError>),
@@ -42,6 +46,8 @@ pub struct Files {
     /// The message of the last failure to read, so that it is told once.
     failure: Option<String>,
     looked: bool,
+    /// Whether something happened while it was read.
+    stirred: bool,
 }
 
 impl Files {
@@ -49,7 +55,7 @@ impl Files {
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         let folder = folder.into();
-        Self { folder, watch: None, last: None, failure: None, looked: false }
+        Self { folder, watch: None, last: None, failure: None, looked: false, stirred: false }
     }
 
     /// What the folder holds: the first time at once, then whenever it holds something else.
@@ -72,8 +78,7 @@ impl Files {
                 self.watch = Watch::open(&self.folder).ok();
                 self.looked = true;
             }
-            let before = self.last.as_deref().unwrap_or_default();
-            match sources::read_again(std::slice::from_ref(&self.folder), before) {
+            match self.read() {
                 Ok(read) if self.last.as_ref() == Some(&read) && self.failure.is_none() => {}
                 Ok(read) => {
                     self.failure = None;
@@ -85,10 +90,31 @@ impl Files {
                     let message = chain(&error);
                     if self.failure.as_ref() != Some(&message) {
                         self.failure = Some(message);
-                        return Err(error.into());
+                        return Err(error);
                     }
                 }
             }
+        }
+    }
+
+    /// Reads the folder, unless somebody is about to write into it.
+    fn read(&mut self) -> Result<Vec<Source>, FilesError> {
+        let before = self.last.as_deref().unwrap_or_default();
+        let read = sources::read_again(std::slice::from_ref(&self.folder), before)?;
+        let Some(watch) = &mut self.watch else { return Ok(read) };
+        // A change that came while it was read.
+        let Ok(stirred) = watch.now() else {
+            self.watch = None;
+            return Ok(read);
+        };
+        self.stirred = stirred;
+        let path = |name: &OsStr| {
+            if name.is_empty() { self.folder.clone() } else { self.folder.join(name) }
+        };
+        let is_read = |path: &PathBuf| read.iter().any(|source| Path::new(&source.name) == path);
+        match watch.written().map(path).find(is_read) {
+            Some(path) => Err(FilesError::Written(path)),
+            None => Ok(read),
         }
     }
 
@@ -99,7 +125,11 @@ impl Files {
             self.watch = Watch::open(&self.folder).ok();
             return;
         };
-        let Ok(mut outcome) = time::timeout(LOOK, watch.next()).await else { return };
+        let mut outcome = Ok(());
+        if !std::mem::take(&mut self.stirred) {
+            let Ok(told) = time::timeout(LOOK, watch.next()).await else { return };
+            outcome = told;
+        }
         let end = Instant::now() + PATIENCE;
         while outcome.is_ok() {
             let quiet = end.min(Instant::now() + QUIET);
@@ -195,6 +225,33 @@ mod tests {
             assert!(soon(&mut files).await[0].contains("b.yaml"), "a link that leads nowhere");
             Ok(())
         })
+    }
+
+    #[test]
+    fn s54_a_file_that_is_written_in_several_acts_is_read_when_it_is_whole() -> io::Result<()> {
+        use std::io::Write as _;
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("a.yaml");
+        let whole = ["one", "two"].map(|name| POD.replace("NAME", name)).join("\n---\n");
+        fs::write(&file, &whole)?;
+        for watched in [folder.path(), &file] {
+            runtime()?.block_on(async {
+                let mut files = Files::new(watched);
+                assert_eq!(soon(&mut files).await, ["a/one", "a/two"]);
+                let (half, rest) = whole.split_at(whole.find("\n---").unwrap_or_default());
+                let mut writer = fs::File::create(&file)?;
+                writer.write_all(half.as_bytes())?;
+                let told = soon(&mut files).await;
+                assert!(told[0].contains("somebody still writes"), "{told:?}");
+                assert_eq!(soon(&mut files).await, ["nothing within a second"], "{watched:?}");
+                writer.write_all(rest.replace("two", "three").as_bytes())?;
+                assert_eq!(soon(&mut files).await, ["nothing within a second"], "{watched:?}");
+                drop(writer);
+                assert_eq!(soon(&mut files).await, ["a/one", "a/three"], "{watched:?}");
+                fs::write(&file, &whole)
+            })?;
+        }
+        Ok(())
     }
 
     #[test]

@@ -10,7 +10,7 @@ use policy_cli::{
 use policy_manifest::{Expectations, Manifests, Source};
 use tokio::{sync::mpsc, time::timeout};
 
-use crate::source::files::Files;
+use crate::source::files::{Files, FilesError};
 
 /// How soon files that could not be read are read again, though nothing was told of them.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -39,9 +39,10 @@ impl Changes {
             tokio::spawn(async move {
                 // What it reads is one part of several: only that it changed counts here.
                 while !sender.is_closed() {
-                    let _ = files.next().await;
-                    // A full channel knows already.
-                    let _ = sender.try_send(());
+                    if !matches!(files.next().await, Err(FilesError::Written(_))) {
+                        // A full channel knows already.
+                        let _ = sender.try_send(());
+                    }
                 }
             });
         }
