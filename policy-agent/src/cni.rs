@@ -5,13 +5,13 @@ mod conflist;
 mod install;
 mod socket;
 
-use std::net::IpAddr;
+use std::{mem, net::IpAddr};
 
 use policy_core::model::ObjectName;
 
 pub use cache::follow;
 pub use install::{Fail, InstallError, Installation, remove, stay};
-pub use socket::{Question, SocketError, State, serve};
+pub use socket::{Question, SocketError, State, Waiter, serve};
 
 /// The interface whose addresses are the pod's; others belong to further networks.
 pub const POD_INTERFACE: &str = "eth0";
@@ -23,8 +23,19 @@ pub struct Sandbox {
     pub pod: ObjectName,
     /// `metadata.uid`, where the runtime tells it.
     pub uid: Option<String>,
-    /// Addresses of the pod.
+    /// Addresses of the pod, one of each family at most.
     pub addresses: Vec<IpAddr>,
     /// Interfaces of the node; where any is named, the host side of the pod's link is one of them.
     pub host_interfaces: Vec<String>,
+}
+
+/// The first address of each family: what kubelet publishes of a pod, and what an endpoint has. A
+/// pod may have been given more; they are nobody's, and none of them can be sent from.
+fn one_of_each_family(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    let (mut has4, mut has6) = (false, false);
+    addresses.retain(|address| {
+        let has = if address.is_ipv4() { &mut has4 } else { &mut has6 };
+        !mem::replace(has, true)
+    });
+    addresses
 }

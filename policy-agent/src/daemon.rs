@@ -300,11 +300,12 @@ impl Daemon {
 
     fn learn(&mut self, told: Runtime) {
         match told {
-            Runtime::Asked(question) => {
-                if question.is_add {
-                    self.node.learn(question.sandbox.clone());
+            Runtime::Ready(answer) => return drop(answer.send(self.health.begun(&self.known))),
+            Runtime::Asked(waiter) => {
+                if waiter.is_add {
+                    self.node.learn(waiter.sandbox.clone());
                 }
-                self.waiting.add(question);
+                self.waiting.add(waiter);
             }
             Runtime::Cached(sandboxes) => self.node.learn_cached(sandboxes),
         }

@@ -56,6 +56,9 @@ pub enum Failure {
     /// The agent does not enforce the pod's policies.
     #[error("the pod is not under its policies: {0}")]
     NotEnforced(String),
+    /// The agent does not speak for any pod yet.
+    #[error("the agent is not ready: {0}")]
+    NotReady(String),
 }
 
 /// What the specification wants on standard output.
@@ -79,7 +82,7 @@ impl Failure {
             Self::Length(_) | Self::Decode(_) | Self::Previous(_) => 6,
             Self::Configuration(_) => 7,
             // What it says may be true later.
-            Self::Agent { .. } | Self::Late { .. } | Self::NotEnforced(_) => 11,
+            Self::Agent { .. } | Self::Late { .. } | Self::NotEnforced(_) | Self::NotReady(_) => 11,
             Self::Answer(_) => 100,
         }
     }
@@ -92,6 +95,7 @@ impl Failure {
             | Self::Agent { .. }
             | Self::Late { .. }
             | Self::NotEnforced(_)
+            | Self::NotReady(_)
             | Self::Answer(_) => true,
             Self::Version(_)
             | Self::Input(_)

@@ -102,11 +102,15 @@ fn status(configuration: &Configuration) -> Result<Output, Failure> {
         Err(failure) if configuration.fail == Fail::Open => {
             opened(configuration, failure, Output::default())
         }
-        Err(failure) => {
-            let stdout = failure.report(&configuration.cni_version, NOT_AVAILABLE);
-            Ok(Output { stdout, stderr: String::new(), code: 1 })
-        }
+        Err(Failure::NotEnforced(why)) => Ok(unavailable(configuration, &Failure::NotReady(why))),
+        Err(failure) => Ok(unavailable(configuration, &failure)),
     }
+}
+
+/// What STATUS says where an ADD would fail.
+fn unavailable(configuration: &Configuration, failure: &Failure) -> Output {
+    let stdout = failure.report(&configuration.cni_version, NOT_AVAILABLE);
+    Output { stdout, stderr: String::new(), code: 1 }
 }
 
 /// Says which versions a configuration may be of.

@@ -19,7 +19,7 @@ pub const LINE: u64 = 64 << 10;
 pub enum Request {
     /// Whether a pod is under its policies, as soon as it is.
     Enforce(Sandbox),
-    /// Whether anybody is there.
+    /// Whether pods are spoken for: the agent knows the cluster, and enforces.
     Status,
 }
 
@@ -27,9 +27,10 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "lowercase")]
 pub enum Answer {
-    /// The pod is under its policies; or the agent is there.
+    /// The pod is under its policies, or the interface is none that they are about; the agent
+    /// speaks for pods.
     Enforced,
-    /// It is not.
+    /// Not so.
     Refused {
         /// What is missing.
         why: String,

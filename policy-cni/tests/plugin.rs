@@ -233,6 +233,7 @@ fn check_and_status_tell_what_the_agent_says() {
         ("CHECK",  Some(refused),  Some(11)),
         ("CHECK",  None,           Some(11)),
         ("STATUS", Some(enforced), None),
+        ("STATUS", Some(refused),  Some(50)),
         ("STATUS", None,           Some(50)),
     ];
     for (command, says, want) in cases {
@@ -242,6 +243,10 @@ fn check_and_status_tell_what_the_agent_says() {
         match want {
             None => assert!(output.status.success() && output.stdout.is_empty(), "{output:?}"),
             Some(want) => assert_eq!(code(&output), want, "{command}"),
+        }
+        if (command, says) == ("STATUS", Some(refused)) {
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(said.contains("the agent is not ready: not yet"), "{said}");
         }
         if let Some(Request::Enforce(sandbox)) = agent.map(|agent| agent.join().expect("it")) {
             assert_eq!(sandbox.patience, 0, "a check does not wait");

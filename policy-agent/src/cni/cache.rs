@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{POD_INTERFACE, Sandbox};
+use super::{POD_INTERFACE, Sandbox, one_of_each_family};
 use crate::watch::Watch;
 
 /// How often the folder is looked at although nothing was told of it; it may not be there yet.
@@ -105,7 +105,7 @@ fn sandbox(text: &str) -> Option<Sandbox> {
     };
     let namespace = of("K8S_POD_NAMESPACE")?;
     let pod = ObjectName { namespace, name: of("K8S_POD_NAME")? };
-    let addresses = result.addresses(&if_name);
+    let addresses = one_of_each_family(result.addresses(&if_name));
     let host_interfaces = result.host_interfaces();
     let found = Sandbox { pod, uid: of("K8S_POD_UID"), addresses, host_interfaces };
     (!found.addresses.is_empty()).then_some(found)
@@ -121,7 +121,9 @@ mod tests {
         ["K8S_POD_NAME","web-1"],["K8S_POD_INFRA_CONTAINER_ID","4f"],["K8S_POD_UID","u-1"]],
         "capabilityArgs":{"dns":{}},"result":{"cniVersion":"1.0.0","dns":{},
         "interfaces":[{"mac":"aa","name":"veth1"},{"mac":"bb","name":"eth0","sandbox":"/run/netns/a"}],
-        "ips":[{"address":"10.0.0.2/24","gateway":"10.0.0.1","interface":1}],"routes":[]}}"#;
+        "ips":[{"address":"10.0.0.2/24","gateway":"10.0.0.1","interface":1},
+        {"address":"10.0.0.3/24","interface":1},{"address":"fd00::2/64","interface":1}],
+        "routes":[]}}"#;
 
     #[test]
     fn the_newest_file_of_a_pod_counts_and_what_is_none_does_not() {
@@ -144,7 +146,7 @@ mod tests {
         let want = Sandbox {
             pod,
             uid: Some("u-1".to_owned()),
-            addresses: vec![[10, 0, 0, 2].into()],
+            addresses: vec![[10, 0, 0, 2].into(), "fd00::2".parse().expect("an address")],
             host_interfaces: vec!["veth1".to_owned()],
         };
         assert_eq!(found, [want]);

@@ -20,12 +20,12 @@ use tokio::{
     sync::{
         Semaphore,
         mpsc::{self, Receiver, Sender},
-        watch,
+        oneshot, watch,
     },
     time::{sleep, timeout},
 };
 
-use super::Sandbox;
+use super::{POD_INTERFACE, Sandbox, one_of_each_family};
 
 /// Time in which a question must arrive, and an answer must be taken.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -61,9 +61,18 @@ pub enum SocketError {
     },
 }
 
+/// What the plugin asks of the daemon.
+#[derive(Debug)]
+pub enum Question {
+    /// Whether pods are spoken for: `Err` says what is missing.
+    Ready(oneshot::Sender<Result<(), String>>),
+    /// A pod that waits for its policies.
+    Pod(Waiter),
+}
+
 /// A pod that waits for its policies.
 #[derive(Debug)]
-pub struct Question {
+pub struct Waiter {
     /// The pod.
     pub sandbox: Sandbox,
     /// Whether the pod is about to start; else somebody only asks how it stands.
@@ -141,7 +150,7 @@ async fn converse(mut stream: UnixStream, questions: &Sender<Question>) -> io::R
     let mut line = String::new();
     timeout(PATIENCE, BufReader::new((&mut stream).take(LINE)).read_line(&mut line)).await??;
     let answer = match serde_json::from_str(&line) {
-        Ok(Request::Status) => Answer::Enforced,
+        Ok(Request::Status) => ready(questions).await,
         Ok(Request::Enforce(sandbox)) => enforced(sandbox, questions).await,
         Err(error) => {
             Answer::Refused { why: format!("the question cannot be understood: {error}") }
@@ -151,8 +160,32 @@ async fn converse(mut stream: UnixStream, questions: &Sender<Question>) -> io::R
     timeout(PATIENCE, stream.write_all(said.as_bytes())).await?
 }
 
+/// Says whether pods are spoken for by now.
+async fn ready(questions: &Sender<Question>) -> Answer {
+    let (sender, answer) = oneshot::channel();
+    let asked = async {
+        questions.send(Question::Ready(sender)).await.ok()?;
+        answer.await.ok()
+    };
+    match timeout(PATIENCE, asked).await {
+        Ok(Some(Ok(()))) => Answer::Enforced,
+        Ok(Some(Err(why))) => Answer::Refused { why },
+        Ok(None) => ends(),
+        Err(_) => Answer::Refused { why: "the agent is busy".to_owned() },
+    }
+}
+
+fn ends() -> Answer {
+    Answer::Refused { why: "the agent ends".to_owned() }
+}
+
 /// Waits until a pod is under its policies, or patience ends.
 async fn enforced(asked: wire::Sandbox, questions: &Sender<Question>) -> Answer {
+    // Policies are about the pod's own network. What another gives it is neither waited for, since
+    // it never comes under them, nor taken for the pod's address.
+    if asked.interface != POD_INTERFACE {
+        return Answer::Enforced;
+    }
     let patience = Duration::from_millis(asked.patience).min(LONGEST);
     if asked.addresses.is_empty() {
         return Answer::Refused { why: "prevResult has no address of the pod".to_owned() };
@@ -160,14 +193,14 @@ async fn enforced(asked: wire::Sandbox, questions: &Sender<Question>) -> Answer 
     let sandbox = Sandbox {
         pod: ObjectName { namespace: asked.namespace, name: asked.name },
         uid: asked.uid,
-        addresses: asked.addresses,
+        addresses: one_of_each_family(asked.addresses),
         host_interfaces: asked.host_interfaces,
     };
     let (sender, mut state) = watch::channel(State::Waits("the agent has not looked yet"));
     let waited = async {
         // An agent that ends answers nobody.
-        let question = Question { sandbox, is_add: !patience.is_zero(), state: sender };
-        questions.send(question).await.ok()?;
+        let waiter = Waiter { sandbox, is_add: !patience.is_zero(), state: sender };
+        questions.send(Question::Pod(waiter)).await.ok()?;
         if patience.is_zero() {
             // How it stands now is the answer.
             return state.changed().await.ok();
@@ -177,7 +210,7 @@ async fn enforced(asked: wire::Sandbox, questions: &Sender<Question>) -> Answer 
     let limit = if patience.is_zero() { PATIENCE } else { patience };
     let ended = timeout(limit, waited).await;
     if let Ok(None) = ended {
-        return Answer::Refused { why: "the agent ends".to_owned() };
+        return ends();
     }
     match *state.borrow() {
         State::Enforced => Answer::Enforced,

@@ -41,20 +41,27 @@ impl Health {
         self.failing = Some((since, why));
     }
 
-    /// Whether policies are enforced as they are known; else why not.
-    pub(super) fn ready(&self, known: &Known) -> Result<(), String> {
+    /// Whether pods are spoken for, though one or the other may have a trouble of its own; else why
+    /// not.
+    pub(super) fn begun(&self, known: &Known) -> Result<(), String> {
         match (known.is_complete(), self.is_enforced) {
             (false, _) => Err(format!("not listed yet: {}", known.missing().join(", "))),
             (true, false) => Err(match &self.failing {
                 None => "nothing is enforced yet".to_owned(),
                 Some((_, why)) => format!("nothing is enforced yet: {why}"),
             }),
-            (true, true) => match &self.failing {
-                Some((since, why)) if since.elapsed() >= PATIENCE => {
-                    Err(format!("not all is enforced for {} s: {why}", since.elapsed().as_secs()))
-                }
-                Some(_) | None => Ok(()),
-            },
+            (true, true) => Ok(()),
+        }
+    }
+
+    /// Whether policies are enforced as they are known; else why not.
+    pub(super) fn ready(&self, known: &Known) -> Result<(), String> {
+        self.begun(known)?;
+        match &self.failing {
+            Some((since, why)) if since.elapsed() >= PATIENCE => {
+                Err(format!("not all is enforced for {} s: {why}", since.elapsed().as_secs()))
+            }
+            Some(_) | None => Ok(()),
         }
     }
 }
@@ -79,6 +86,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         let want = "not all is enforced for 30 s: still no room";
         assert_eq!(health.ready(&known), Err(want.to_owned()));
+        assert_eq!(health.begun(&known), Ok(()), "a node is not given up for one pod");
         health.recovered();
         assert_eq!(health.ready(&known), Ok(()));
     }

@@ -2,10 +2,10 @@
 
 use std::{mem, path::PathBuf};
 
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::{mpsc::Receiver, oneshot};
 
 use crate::{
-    cni::{self, Installation, Question, Sandbox, State},
+    cni::{self, Installation, Question, Sandbox, State, Waiter},
     node::Node,
 };
 
@@ -30,7 +30,8 @@ pub(super) struct Inbox {
 /// Something that came.
 #[derive(Debug)]
 pub(super) enum Runtime {
-    Asked(Question),
+    Ready(oneshot::Sender<Result<(), String>>),
+    Asked(Waiter),
     Cached(Vec<Sandbox>),
 }
 
@@ -48,7 +49,10 @@ impl Inbox {
     /// What comes next; never where nothing can.
     pub(super) async fn next(&mut self) -> Runtime {
         tokio::select! {
-            Some(question) = received(&mut self.questions) => Runtime::Asked(question),
+            Some(question) = received(&mut self.questions) => match question {
+                Question::Ready(answer) => Runtime::Ready(answer),
+                Question::Pod(waiter) => Runtime::Asked(waiter),
+            },
             Some(sandboxes) = received(&mut self.cache) => Runtime::Cached(sandboxes),
             else => std::future::pending().await,
         }
@@ -64,12 +68,12 @@ async fn received<T>(inbox: &mut Option<Receiver<T>>) -> Option<T> {
 
 /// Pods that wait.
 #[derive(Debug, Default)]
-pub(super) struct Waiting(Vec<Question>);
+pub(super) struct Waiting(Vec<Waiter>);
 
 impl Waiting {
     /// One more.
-    pub(super) fn add(&mut self, question: Question) {
-        self.0.push(question);
+    pub(super) fn add(&mut self, waiter: Waiter) {
+        self.0.push(waiter);
     }
 
     /// Tells each how it stands, and forgets those that wait no more: what they said of their pods
@@ -78,16 +82,16 @@ impl Waiting {
     #[must_use]
     pub(super) fn answer(&mut self, node: &mut Node) -> bool {
         let mut left = Vec::new();
-        for question in mem::take(&mut self.0) {
-            let now = node.state_of(&question.sandbox);
-            match question.state.send(now) {
-                Err(_) if question.is_add => left.push(question.sandbox.pod),
-                Ok(()) if now != State::Enforced => self.0.push(question),
+        for waiter in mem::take(&mut self.0) {
+            let now = node.state_of(&waiter.sandbox);
+            match waiter.state.send(now) {
+                Err(_) if waiter.is_add => left.push(waiter.sandbox.pod),
+                Ok(()) if now != State::Enforced => self.0.push(waiter),
                 Err(_) | Ok(()) => {}
             }
         }
         // Who asks again told the same or better.
-        left.retain(|pod| self.0.iter().all(|question| question.sandbox.pod != *pod));
+        left.retain(|pod| self.0.iter().all(|waiter| waiter.sandbox.pod != *pod));
         left.iter().fold(false, |more, pod| node.unlearn(pod) | more)
     }
 }

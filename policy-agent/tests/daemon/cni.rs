@@ -2,9 +2,8 @@
 
 use std::{
     fs::{self, Permissions},
-    io::{Read as _, Write as _},
-    os::unix::{fs::PermissionsExt as _, net::UnixStream, process::CommandExt as _},
-    process::{Command, Stdio},
+    os::unix::fs::PermissionsExt as _,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -16,11 +15,11 @@ use crate::{
     machine::{Agent, LIMIT, Machine, arrives, until},
     manifests::{DENY, POD},
     namespace::Namespace,
-    runtime::{Runtime, UID, plugin},
+    runtime::{Runtime, UID},
 };
 
 /// The pod before kubelet has published its address.
-fn born() -> String {
+pub(crate) fn born() -> String {
     let pod = POD.replace("name: pod,", &format!("name: pod, uid: {UID},"));
     pod.replace("status: {podIPs: [{ip: 10.0.0.2}]}", "status: {phase: Pending}")
 }
@@ -31,7 +30,7 @@ fn published() -> String {
 }
 
 /// An agent with the plugin chained, and `more` options.
-fn chained(runtime: &Runtime, machine: &Machine, more: &[&str]) -> Result<Agent> {
+pub(crate) fn chained(runtime: &Runtime, machine: &Machine, more: &[&str]) -> Result<Agent> {
     let options = runtime.options()?;
     let options: Vec<&str> =
         options.iter().map(String::as_str).chain(more.iter().copied()).collect();
@@ -40,7 +39,7 @@ fn chained(runtime: &Runtime, machine: &Machine, more: &[&str]) -> Result<Agent>
     Ok(agent)
 }
 
-fn added(runtime: &Runtime, pod: &Namespace) -> Result<Value> {
+pub(crate) fn added(runtime: &Runtime, pod: &Namespace) -> Result<Value> {
     runtime.add(pod)?.map_err(|error| anyhow::anyhow!("{error}"))
 }
 
@@ -178,66 +177,6 @@ fn s47_the_plugin_survives_a_rewrite_and_is_taken_out_without_a_trace() -> Resul
     assert_eq!(fs::metadata(&conflist)?.permissions().mode() & 0o777, 0o640);
     assert_eq!(fs::read_dir(runtime.bin_dir())?.count(), 0, "the program is left");
     assert_eq!(fs::read_dir(runtime.conf_dir())?.count(), 2, "a file is left");
-    Ok(())
-}
-
-#[test]
-fn who_is_not_root_is_not_answered_and_who_is_hostile_holds_nobody_up() -> Result<()> {
-    let machine = Machine::new()?;
-    let runtime = Runtime::new(&machine)?;
-    machine.write("pod.yaml", &born())?;
-    machine.write("policy.yaml", DENY)?;
-    let _agent = chained(&runtime, &machine, &[])?;
-    let socket = runtime.socket();
-    let mode = |path| Ok::<_, anyhow::Error>(fs::metadata(path)?.permissions().mode() & 0o777);
-    assert_eq!(
-        (mode(&socket)?, mode(&socket.parent().context("a folder")?.to_owned())?),
-        (0o600, 0o700)
-    );
-
-    // Those that say nothing, that never end, and that make no sense.
-    let silent: Vec<UnixStream> =
-        (0..300).map(|_| UnixStream::connect(&socket)).collect::<std::io::Result<_>>()?;
-    let mut endless = UnixStream::connect(&socket)?;
-    let _ = endless.write_all(&vec![b'x'; 1 << 20]);
-    for text in
-        ["\n", "{}\n", "[[[[\n", "{\"ask\":\"enforce\"}\n", "\u{0}\u{ff}\n", "{\"ask\":\"sing\"}\n"]
-    {
-        let mut stream = UnixStream::connect(&socket)?;
-        stream.write_all(text.as_bytes())?;
-        let mut said = String::new();
-        stream.read_to_string(&mut said)?;
-        ensure!(said.contains("cannot be understood"), "{text:?}: {said:?}");
-    }
-    // A slow reader: it asks and never takes the answer.
-    let mut slow = UnixStream::connect(&socket)?;
-    slow.write_all(b"{\"ask\":\"status\"}\n")?;
-    let begin = Instant::now();
-    let result = added(&runtime, &machine.pod)?;
-    println!("among them an ADD took {:?}", begin.elapsed());
-    ensure!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
-    runtime.delete(&machine.pod, Some(&result))?;
-    drop((silent, endless, slow));
-
-    // Even where somebody opens the socket to all.
-    let program = runtime.bin_dir().join("policy-cni");
-    ensure!(program.exists() && plugin()?.exists());
-    let folders = [socket.parent(), socket.parent().and_then(std::path::Path::parent)];
-    for folder in folders.into_iter().flatten() {
-        fs::set_permissions(folder, Permissions::from_mode(0o755))?;
-    }
-    fs::set_permissions(&socket, Permissions::from_mode(0o666))?;
-    let ask = |uid: u32| -> Result<bool> {
-        let mut command = Command::new(&program);
-        command.env("CNI_COMMAND", "STATUS").uid(uid).stdin(Stdio::piped()).stdout(Stdio::null());
-        let mut child = command.spawn()?;
-        let text = format!("{{\"cniVersion\": \"1.1.0\", \"socket\": \"{}\"}}", socket.display());
-        child.stdin.take().context("no input")?.write_all(text.as_bytes())?;
-        Ok(child.wait()?.success())
-    };
-    ensure!(ask(0)?, "root is answered");
-    ensure!(!ask(65534)?, "nobody is answered");
-    until("it is told", LIMIT, || Ok(machine.said("stderr").contains("not root")))?;
     Ok(())
 }
 
