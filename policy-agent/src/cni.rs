@@ -2,16 +2,24 @@
 
 mod cache;
 mod conflist;
+mod files;
 mod install;
+mod remove;
+mod root;
 mod socket;
+mod stay;
 
 use std::{mem, net::IpAddr};
 
 use policy_core::model::ObjectName;
 
 pub use cache::follow;
-pub use install::{Fail, InstallError, Installation, remove, stay};
+pub use conflist::ConflistError;
+pub use files::InstallError;
+pub use install::{Fail, Installation};
+pub use remove::Remains;
 pub use socket::{Question, SocketError, State, Waiter, serve};
+pub use stay::{Standing, stay};
 
 /// The interface whose addresses are the pod's; others belong to further networks.
 pub const POD_INTERFACE: &str = "eth0";

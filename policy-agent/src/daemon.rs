@@ -140,7 +140,7 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
     let mut drops = drops.map_err(|source| DaemonError::Drops(Box::new(source)))?;
     let announcer = Announcer::new(input.client(), node.name());
     let mut daemon = Daemon::new(node, log, announcer, config.verify_interval, bpffs);
-    let mut runtime = Inbox::open(config.cni)?;
+    let mut runtime = Inbox::open(config.cni, &mut daemon.metrics)?;
     loop {
         // What ends and what enforces goes before what only tells.
         tokio::select! {

@@ -4,6 +4,7 @@ use std::{io, path::PathBuf};
 
 use clap::Args;
 use policy_cli::{exit, terminal};
+use policy_cni::wire;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
@@ -11,7 +12,7 @@ use tokio::{
 
 use super::{PIN_DIR, cni::Folders};
 use crate::{
-    cni,
+    cni::Remains,
     dataplane::{self, DataplaneError},
 };
 
@@ -24,6 +25,15 @@ pub(super) struct Arguments {
     #[command(flatten)]
     folders: Folders,
 
+    /// The agent's socket, as it was given to `policy-agent run`
+    #[arg(long, value_name = "SOCKET", default_value = wire::SOCKET)]
+    cni_socket: PathBuf,
+
+    /// Where the node's root folder is mounted: the plugin's folders and the socket are looked for
+    /// beneath it
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+
     /// Afterwards do nothing until a signal comes: a `DaemonSet`'s pods must not end
     #[arg(long)]
     stay: bool,
@@ -31,9 +41,15 @@ pub(super) struct Arguments {
 
 /// Takes everything away; the exit code.
 pub(super) fn main(arguments: &Arguments) -> u8 {
+    let Arguments { folders: Folders { conf_dir, bin_dir }, cni_socket, root, .. } = arguments;
+    let remains = Remains {
+        root: root.clone(),
+        bin_dir: bin_dir.clone(),
+        conf_dir: conf_dir.clone(),
+        socket: cni_socket.clone(),
+    };
     // The plugin first: no pod shall wait for an agent that does not come.
-    let Folders { conf_dir, bin_dir } = &arguments.folders;
-    if let Err(error) = cni::remove(conf_dir, bin_dir) {
+    if let Err(error) = remains.remove_plugin() {
         terminal::error(&error);
         return exit::FAILED;
     }
@@ -47,6 +63,11 @@ pub(super) fn main(arguments: &Arguments) -> u8 {
             let is_input = matches!(error, DataplaneError::NotPins { .. });
             return if is_input { exit::INPUT } else { exit::FAILED };
         }
+    }
+    // An agent that runs would not make it again.
+    if let Err(error) = remains.remove_socket() {
+        terminal::error(&error);
+        return exit::FAILED;
     }
     match if arguments.stay { stay() } else { Ok(()) } {
         Ok(()) => exit::FINE,

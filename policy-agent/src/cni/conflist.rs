@@ -36,7 +36,13 @@ struct Entry {
 ///
 /// Where the text is no list that the plugin can be chained to.
 pub(super) fn with(text: &str, entry: &str) -> Result<String, ConflistError> {
-    let entries = entries(text)?;
+    let object = object(text)?;
+    let version = object.get("cniVersion").map(|version| serde_json::from_str(version.get()));
+    let version: String = version.transpose().map_err(ConflistError::Json)?.unwrap_or_default();
+    if !VERSIONS.contains(&version.as_str()) {
+        return Err(ConflistError::Version(version));
+    }
+    let entries = entries(text, &object)?;
     let mut own = entries.iter().filter(|entry| entry.is_own);
     if let Some(Entry { range, .. }) = own.next() {
         return Ok([&text[..range.start], entry, &text[range.end..]].concat());
@@ -45,13 +51,13 @@ pub(super) fn with(text: &str, entry: &str) -> Result<String, ConflistError> {
     Ok([&text[..last], ",\n    ", entry, &text[last..]].concat())
 }
 
-/// The text without any entry of the plugin; `None` where it has none.
+/// The text without any entry of the plugin; `None` where it has none. Any version will do.
 ///
 /// # Errors
 ///
 /// Where the text is no list of plugins.
 pub(super) fn without(text: &str) -> Result<Option<String>, ConflistError> {
-    let entries = entries(text)?;
+    let entries = entries(text, &object(text)?)?;
     if !entries.iter().any(|entry| entry.is_own) {
         return Ok(None);
     }
@@ -70,14 +76,11 @@ pub(super) fn without(text: &str) -> Result<Option<String>, ConflistError> {
     Ok(Some(without))
 }
 
-fn entries(text: &str) -> Result<Vec<Entry>, ConflistError> {
-    let object: BTreeMap<&str, &RawValue> =
-        serde_json::from_str(text).map_err(ConflistError::Json)?;
-    let version = object.get("cniVersion").map(|version| serde_json::from_str(version.get()));
-    let version: String = version.transpose().map_err(ConflistError::Json)?.unwrap_or_default();
-    if !VERSIONS.contains(&version.as_str()) {
-        return Err(ConflistError::Version(version));
-    }
+fn object(text: &str) -> Result<BTreeMap<&str, &RawValue>, ConflistError> {
+    serde_json::from_str(text).map_err(ConflistError::Json)
+}
+
+fn entries(text: &str, object: &BTreeMap<&str, &RawValue>) -> Result<Vec<Entry>, ConflistError> {
     let list = object.get("plugins").ok_or(ConflistError::NoList)?.get();
     let plugins: Vec<&RawValue> = serde_json::from_str(list).map_err(ConflistError::Json)?;
     plugins.into_iter().map(|plugin| entry(text, plugin.get())).collect()
@@ -129,6 +132,13 @@ mod tests {
             format!(r#"{{"cniVersion": "1.1.0", "plugins": [{OWN}, {OWN}, {{"type": "b"}}]}}"#);
         let gone = r#"{"cniVersion": "1.1.0", "plugins": [{"type": "b"}]}"#;
         assert_eq!(without(&first).expect("a list").as_deref(), Some(gone));
+    }
+
+    #[test]
+    fn what_became_of_a_later_version_is_taken_out_of_it() {
+        let text = format!(r#"{{"cniVersion": "2.0.0", "plugins": [{{"type": "a"}}, {OWN}]}}"#);
+        let gone = r#"{"cniVersion": "2.0.0", "plugins": [{"type": "a"}]}"#;
+        assert_eq!(without(&text).expect("a list").as_deref(), Some(gone));
     }
 
     #[test]

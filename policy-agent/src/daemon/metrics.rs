@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::{
+    cni::Standing,
     dataplane::{Drift, Drifted},
     node::Reconciled,
     source::kubernetes::Kind,
@@ -167,6 +168,20 @@ impl Metrics {
         ];
         for (state, count) in states {
             self.pods.get_or_create(&State { state }).set(gauged(count));
+        }
+    }
+
+    /// Takes note of the chained plugin from now on; where none is to be chained there is no such
+    /// metric.
+    pub(super) fn plugin(&mut self) -> impl Fn(Standing) + use<> {
+        let (installed, put_back) = (Gauge::<i64>::default(), Counter::<u64>::default());
+        let help = "Whether the plugin's entry is in the node's CNI configuration";
+        self.registry.register("cni_installed", help, installed.clone());
+        let help = "Times that the plugin's entry was written there";
+        self.registry.register("cni_entries_written", help, put_back.clone());
+        move |standing| {
+            installed.set(i64::from(standing != Standing::Missing));
+            put_back.inc_by(u64::from(standing == Standing::PutBack));
         }
     }
 

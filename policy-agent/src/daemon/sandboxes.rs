@@ -4,6 +4,7 @@ use std::{mem, path::PathBuf};
 
 use tokio::sync::{mpsc::Receiver, oneshot};
 
+use super::metrics::Metrics;
 use crate::{
     cni::{self, Installation, Question, Sandbox, State, Waiter},
     node::Node,
@@ -37,11 +38,11 @@ pub(super) enum Runtime {
 
 impl Inbox {
     /// Listens before the plugin is told to ask.
-    pub(super) fn open(config: CniConfig) -> Result<Self, cni::SocketError> {
+    pub(super) fn open(config: CniConfig, metrics: &mut Metrics) -> Result<Self, cni::SocketError> {
         let CniConfig { socket, cache, installation } = config;
         let questions = socket.map(|socket| cni::serve(&socket)).transpose()?;
         if let Some(installation) = installation {
-            tokio::spawn(cni::stay(installation));
+            tokio::spawn(cni::stay(installation, metrics.plugin()));
         }
         Ok(Self { questions, cache: cache.map(cni::follow) })
     }

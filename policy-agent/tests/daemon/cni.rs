@@ -171,12 +171,14 @@ fn s47_the_plugin_survives_a_rewrite_and_is_taken_out_without_a_trace() -> Resul
     detach.arg("detach").arg("--pin-dir").arg(machine.pins());
     detach.arg(format!("--cni-conf-dir={}", path(runtime.conf_dir())));
     detach.arg(format!("--cni-bin-dir={}", path(runtime.bin_dir())));
+    detach.arg(format!("--cni-socket={}", path(runtime.socket())));
     let detached = machine.inside(move || Ok(detach.output()?))?;
     ensure!(detached.status.success(), "{detached:?}");
     assert_eq!((fs::read_to_string(&conflist)?, fs::read_to_string(&first)?), (old, new));
     assert_eq!(fs::metadata(&conflist)?.permissions().mode() & 0o777, 0o640);
     assert_eq!(fs::read_dir(runtime.bin_dir())?.count(), 0, "the program is left");
     assert_eq!(fs::read_dir(runtime.conf_dir())?.count(), 2, "a file is left");
+    ensure!(!runtime.socket().exists(), "the socket is left");
     Ok(())
 }
 

@@ -137,30 +137,50 @@ impl Machine {
 
     /// Starts `policy-agent run`.
     pub(crate) fn agent(&self, options: &[&str]) -> Result<Agent> {
-        self.start(&self.pins(), "--manifests", &self.manifests(), options)
+        self.agent_by(&[], options)
+    }
+
+    /// Starts `policy-agent run` by a program that becomes it.
+    pub(crate) fn agent_by(&self, starter: &[String], options: &[&str]) -> Result<Agent> {
+        let source = ("--manifests", &*self.manifests());
+        self.start(started(starter), &self.pins(), source, options)
     }
 
     /// Starts `policy-agent run` with what a kubeconfig names.
     pub(crate) fn agent_of(&self, kubeconfig: &Path, options: &[&str]) -> Result<Agent> {
-        self.start(&self.pins(), "--kubeconfig", kubeconfig, options)
+        self.start(started(&[]), &self.pins(), ("--kubeconfig", kubeconfig), options)
     }
 
     /// Starts `policy-agent run` with another folder of pins.
     pub(crate) fn agent_at(&self, pins: &str) -> Result<Agent> {
-        self.start(Path::new(pins), "--manifests", &self.manifests(), &[])
+        self.start(started(&[]), Path::new(pins), ("--manifests", &self.manifests()), &[])
     }
 
-    fn start(&self, pins: &Path, source: &str, at: &Path, options: &[&str]) -> Result<Agent> {
+    fn start(
+        &self,
+        mut command: Command,
+        pins: &Path,
+        (source, at): (&str, &Path),
+        options: &[&str],
+    ) -> Result<Agent> {
         let log = |name: &str| {
             File::options().append(true).create(true).open(self.folder.path().join(name))
         };
         let (output, errors) = (log("stdout")?, log("stderr")?);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
         command.args(["run", "--node", "one", source]).arg(at);
         command.arg("--pin-dir").arg(pins).args(options);
         command.env("RUST_LOG", "debug").stdin(Stdio::null()).stdout(output).stderr(errors);
         Ok(Agent(self.inside(move || Ok(command.spawn()?))?))
     }
+}
+
+/// `policy-agent`, by a program that becomes it, if one is named.
+pub(crate) fn started(starter: &[String]) -> Command {
+    let program = env!("CARGO_BIN_EXE_policy-agent");
+    let Some((first, others)) = starter.split_first() else { return Command::new(program) };
+    let mut command = Command::new(first);
+    command.args(others).arg(program);
+    command
 }
 
 /// The agent; killed with this value.

@@ -27,4 +27,5 @@ mod room;
 mod runtime;
 mod stream;
 mod traffic;
+mod uninstall;
 mod watch;
