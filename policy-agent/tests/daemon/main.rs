@@ -5,6 +5,7 @@ mod announce;
 mod api_server;
 mod cluster;
 mod cni;
+mod cni_files;
 mod cni_socket;
 mod detach;
 mod drift;

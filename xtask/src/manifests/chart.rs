@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::bootstrap::go::{HELM, KUSTOMIZE};
@@ -19,14 +19,43 @@ const SAME: [(&str, &[&str]); 4] = [
     ("overlays/minikube", &["cni.install=true", "image.pullPolicy=Never"]),
 ];
 
-/// Values that the schema must refuse.
-const REFUSED: [&str; 6] = [
+/// Values that must be refused, by the schema or by a template.
+const REFUSED: [&str; 27] = [
     "unknownEndpoints=maybe",
     "cni.instal=true",
     "cni.fail=ajar",
+    "cni.confDir=etc/cni/net.d",
+    "cni.binDir=/opt/../bin",
+    "cni.stateDir=/var/lib/cni/",
     "pinDir=/tmp/pins",
+    "pinDir=sys/fs/bpf/policy",
+    "pinDir=/sys/fs/bpf",
+    "pinDir=/sys/fs/bpf/../policy",
+    "pinDir=/sys/fs/bpf/policy/",
+    "pinDir=/sys/fs/bpf/policy.old",
     "listen.port=0",
+    "listen.address=",
+    "listen.address=localhost",
+    "listen.address=[::1]",
+    "listen.address=1::2::3",
+    "listen.address=127.0.0.256",
     "image.repository=",
+    "image.tag=a b",
+    "uninstall=perhaps",
+    "extraArgs={--pin-dir=/sys/fs/bpf/other}",
+    "extraArgs={--listen=127.0.0.1:1}",
+    "extraArgs={--max-flows}",
+    "extraArgs={--max-flows=4096,--max-flows=4096}",
+    "extraArgs={4096}",
+    "namespace.name=Policy",
+];
+
+/// Values that must be taken, and an argument that the agent is given then.
+const TAKEN: [(&str, &str); 4] = [
+    ("listen.address=::1", "--listen=[::1]:9470"),
+    ("listen.address=192.0.2.1", "--listen=192.0.2.1:9470"),
+    ("extraArgs={--max-flows=4096,--flow-log=off}", "--max-flows=4096"),
+    ("pinDir=/sys/fs/bpf/a/b_c", "--pin-dir=/sys/fs/bpf/a/b_c"),
 ];
 
 /// An object: kind, namespace, name.
@@ -48,7 +77,38 @@ pub(crate) fn check() -> Result<()> {
     for value in REFUSED {
         ensure!(templated(&[value]).is_err(), "the chart's schema takes {value}");
     }
+    for (value, argument) in TAKEN {
+        let agent = pod(&templated(&[value]).with_context(|| format!("the chart with {value}"))?)?;
+        let given = agent["containers"][0]["args"].as_array().cloned().unwrap_or_default();
+        ensure!(given.iter().any(|one| one == argument), "{value} does not give {argument}");
+    }
+    check_uninstall()
+}
+
+/// Fails where the chart takes other things away than `uninstall.yaml` does.
+fn check_uninstall() -> Result<()> {
+    let uninstall = std::fs::read_to_string(workspace().join("manifests/uninstall.yaml"))?;
+    let alone = pod(&objects(&uninstall)?)?;
+    let account = |mut pod: Value| {
+        // The chart has one, which is not used.
+        pod.as_object_mut().map(|fields| fields.remove("serviceAccountName"));
+        pod
+    };
+    let of_chart = account(pod(&templated(&["uninstall=true"])?)?);
+    ensure!(of_chart == alone, "uninstall.yaml and the chart differ:\n{alone}\n{of_chart}");
+    let folders = ["uninstall=true", "cni.confDir=/a/b", "cni.binDir=/c", "pinDir=/sys/fs/bpf/d"];
+    let arguments = pod(&templated(&folders)?)?["initContainers"][0]["args"].to_string();
+    for wanted in ["--cni-conf-dir=/a/b", "--cni-bin-dir=/c", "--pin-dir=/sys/fs/bpf/d"] {
+        ensure!(arguments.contains(wanted), "the chart uninstalls without {wanted}: {arguments}");
+    }
     Ok(())
+}
+
+/// The pod of the only `DaemonSet` among objects.
+fn pod(objects: &Objects) -> Result<Value> {
+    let mut sets = objects.iter().filter(|((kind, ..), _)| kind == "DaemonSet");
+    let (Some((_, set)), None) = (sets.next(), sets.next()) else { bail!("not one DaemonSet") };
+    Ok(set["spec"]["template"]["spec"].clone())
 }
 
 fn kustomized(folder: &str) -> Result<Objects> {

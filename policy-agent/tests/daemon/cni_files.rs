@@ -1,0 +1,139 @@
+//! The chained plugin's files, where others write too, and where folders are not root's (S47).
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{
+    cni::chained,
+    machine::{LIMIT, Machine, started, until},
+    runtime::Runtime,
+};
+
+/// What an agent that listens counts under a name, if it knows it.
+fn counted(machine: &Machine, name: &str) -> Result<Option<u64>> {
+    let text = machine.ask("/metrics")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(line.map(str::parse).transpose()?)
+}
+
+#[test]
+fn s47_who_rewrites_without_end_is_told_once_and_answered_less_often() -> Result<()> {
+    let machine = Machine::new()?;
+    let runtime = Runtime::new(&machine)?;
+    let _agent = chained(&runtime, &machine, &["--listen", "127.0.0.1:9100"])?;
+    let (text, conflist) = (runtime.configuration("1.0.0"), runtime.conflist());
+    let begin = Instant::now();
+    let mut rewritten = 0;
+    while begin.elapsed() < Duration::from_secs(3) {
+        if fs::read_to_string(&conflist)?.contains("policy-cni") {
+            let aside = runtime.conf_dir().join("aside");
+            fs::write(&aside, &text)?;
+            fs::rename(&aside, &conflist)?;
+            rewritten += 1;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    println!("{rewritten} times taken out in 3 s");
+    ensure!((20..40).contains(&rewritten), "{rewritten} times");
+    until("it is put back", LIMIT, || Ok(runtime.is_chained()))?;
+    let told = machine.said("stderr").matches("somebody else keeps taking the plugin out").count();
+    assert_eq!(told, 1);
+    let written = counted(&machine, "policy_cni_entries_written_total")?;
+    ensure!(
+        written.is_some_and(|written| (rewritten..rewritten + 3).contains(&written)),
+        "{written:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn s47_whether_the_entry_is_in_force_is_a_metric_where_it_shall_be() -> Result<()> {
+    let machine = Machine::new()?;
+    let runtime = Runtime::new(&machine)?;
+    let listen = ["--listen", "127.0.0.1:9100"];
+    let agent = machine.agent(&listen)?;
+    until("it listens", LIMIT, || Ok(machine.ask("/healthz").is_ok()))?;
+    assert_eq!(counted(&machine, "policy_cni_installed")?, None, "nobody asked for it");
+    assert!(agent.terminate()?.success());
+    let _agent = chained(&runtime, &machine, &listen)?;
+    let is = |want| {
+        until("the gauge", LIMIT, || {
+            Ok(counted(&machine, "policy_cni_installed").is_ok_and(|found| found == Some(want)))
+        })
+    };
+    is(1)?;
+    fs::write(runtime.conflist(), "{\"cniVersion\": \"1.0.0\", \"plug")?;
+    is(0)?;
+    fs::write(runtime.conflist(), runtime.configuration("1.0.0"))?;
+    is(1)?;
+    Ok(())
+}
+
+/// A program that starts another with the capabilities of manifests of the workspace alone.
+fn with_capabilities_of(manifests: &[&str]) -> Result<Vec<String>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests");
+    let mut added = Vec::new();
+    for manifest in manifests {
+        let text = fs::read_to_string(folder.join(manifest))?;
+        let mut lines = text.lines().map(str::trim).peekable();
+        while let Some(line) = lines.next() {
+            let list = line.strip_prefix("add: [").and_then(|list| list.strip_suffix(']'));
+            added.extend(list.into_iter().flat_map(|list| list.split(", ")).map(str::to_lowercase));
+            let is_op = line.ends_with("/securityContext/capabilities/add/-");
+            let value = lines.peek().and_then(|next| next.strip_prefix("value: "));
+            added.extend(value.filter(|_| is_op).map(str::to_lowercase));
+        }
+    }
+    ensure!(!added.is_empty(), "{manifests:?} add no capability");
+    let set = added.iter().fold("-all".to_owned(), |set, one| format!("{set},+{one}"));
+    Ok(["setpriv", "--bounding-set", &set, "--"].map(ToOwned::to_owned).into())
+}
+
+#[test]
+fn s47_folders_of_another_user_take_the_plugin_and_lose_it_with_the_manifests_capabilities()
+-> Result<()> {
+    const USER: u32 = 64_000;
+    let machine = Machine::new()?;
+    let runtime = Runtime::new(&machine)?;
+    let conflist = runtime.conflist();
+    let before = fs::read_to_string(&conflist)?;
+    fs::set_permissions(&conflist, Permissions::from_mode(0o600))?;
+    for path in [&conflist, &runtime.conf_dir(), &runtime.bin_dir()] {
+        chown(path, Some(USER), Some(USER))?;
+    }
+    let is_as_before = || {
+        let about = fs::metadata(&conflist)?;
+        let found = (about.uid(), about.gid(), about.mode() & 0o777);
+        ensure!(found == (USER, USER, 0o600), "{found:?}");
+        Ok(())
+    };
+    let options = runtime.options()?;
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let with = with_capabilities_of(&["base/daemonset.yaml", "components/cni/kustomization.yaml"])?;
+    let agent = machine.agent_by(&with, &options)?;
+    until("the plugin is chained", LIMIT, || Ok(runtime.is_chained()))?;
+    is_as_before()?;
+    assert!(agent.terminate()?.success());
+
+    let mut detach = started(&with_capabilities_of(&["uninstall.yaml"])?);
+    let path = |path: PathBuf| path.to_string_lossy().into_owned();
+    detach.arg("detach").arg("--pin-dir").arg(machine.pins());
+    detach.arg(format!("--cni-conf-dir={}", path(runtime.conf_dir())));
+    detach.arg(format!("--cni-bin-dir={}", path(runtime.bin_dir())));
+    detach.arg(format!("--cni-socket={}", path(runtime.socket())));
+    let detached = machine.inside(move || Ok(detach.output()?))?;
+    ensure!(detached.status.success(), "{detached:?}");
+    assert_eq!(fs::read_to_string(&conflist)?, before);
+    is_as_before()?;
+    assert_eq!(fs::read_dir(runtime.bin_dir())?.count(), 0, "the program is left");
+    let run = runtime.socket();
+    ensure!(!run.parent().context("a folder")?.exists(), "the socket's folder is left");
+    Ok(())
+}
