@@ -148,7 +148,9 @@ fn all(target: &Target, examples: &[Example]) -> Result<()> {
     if results.iter().any(|result| !result.is_fine) {
         bail!("not every example holds");
     }
-    Ok(())
+    let Some(layout) = &target.local else { return Ok(()) };
+    println!("== the chained plugin comes and goes");
+    install::plugin_comes_and_goes(&target.kubectl, layout)
 }
 
 fn one(target: &Target, example: &Example) -> Result<Played> {

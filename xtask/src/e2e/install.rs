@@ -4,20 +4,25 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::json;
 
 use crate::cluster::kubectl::Kubectl;
 use crate::cluster::layout::Layout;
 use crate::cluster::{self, node, until};
 use crate::command::{answer, workspace};
-use crate::image::{self, Build};
+use crate::image::{self, Build, POD_IMAGE};
 
 /// Name of namespace, `DaemonSet` and label.
 pub(crate) const NAMESPACE: &str = "policy-system";
 
 /// Name of the `DaemonSet`.
 pub(super) const AGENT: &str = "policy-agent";
+/// The label of pods that only have to start.
+const STARTS: &str = "policy-starts";
 /// What installs it.
 pub(super) const MANIFEST: &str = "manifests/install.yaml";
+/// What installs it with the chained plugin.
+pub(super) const WITH_PLUGIN: &str = "manifests/overlays/cni";
 const UNINSTALL: &str = "manifests/uninstall.yaml";
 
 /// Puts the agent's image on every node of our own cluster.
@@ -56,21 +61,70 @@ pub(super) fn remove(kubectl: &Kubectl) -> Result<()> {
     until("the end of the namespace", || !kubectl.succeeds(&["get", "namespace", NAMESPACE]))
 }
 
+/// Installs the chained plugin on our own cluster, turns it off and uninstalls: pods start at every
+/// step, and nothing is left.
+pub(super) fn plugin_comes_and_goes(kubectl: &Kubectl, layout: &Layout) -> Result<()> {
+    let nodes = cluster::running_nodes(layout)?;
+    agent_with(kubectl, WITH_PLUGIN)?;
+    until("the plugin's entry", || nodes.iter().all(|node| has_entry(layout, node)))?;
+    pods_start(kubectl, &nodes).context("with the plugin")?;
+    agent(kubectl)?;
+    ensure!(nodes.iter().all(|node| has_entry(layout, node)), "the base takes the entry out");
+    pods_start(kubectl, &nodes).context("with the entry of a plugin that was turned off")?;
+    remove(kubectl)?;
+    left_nothing(layout)?;
+    pods_start(kubectl, &nodes).context("after the uninstall")
+}
+
 /// Fails where anything of the agent is on a node of our own cluster.
 pub(super) fn left_nothing(layout: &Layout) -> Result<()> {
     for name in cluster::running_nodes(layout)? {
         for path in ["/sys/fs/bpf/policy", "/opt/cni/bin/policy-cni", "/run/policy-agent"] {
-            let mut test = node::inside(layout, &name)?;
             ensure!(
-                answer(test.args(["test", "!", "-e", path])).is_some(),
+                answered(layout, &name, &["test", "!", "-e", path]).is_some(),
                 "{path} is left on {name}"
             );
         }
-        let mut find = node::inside(layout, &name)?;
-        let configured = find.args(["grep", "--recursive", "policy-cni", "/etc/cni/net.d"]);
-        ensure!(answer(configured).is_none(), "{name} still has the plugin in its configuration");
+        let half = ["find", "/etc/cni/net.d", "/opt/cni/bin", "-name", ".*.policy-cni-new"];
+        let half = answered(layout, &name, &half).context("find tells nothing")?;
+        ensure!(half.trim().is_empty(), "{half} is left on {name}");
+        ensure!(!has_entry(layout, &name), "{name} still has the plugin in its configuration");
     }
     Ok(())
+}
+
+/// Whether the plugin is in a node's configuration.
+fn has_entry(layout: &Layout, node: &str) -> bool {
+    answered(layout, node, &["grep", "--recursive", "policy-cni", "/etc/cni/net.d"]).is_some()
+}
+
+/// What a command says on a node, where it ends well.
+fn answered(layout: &Layout, node: &str, words: &[&str]) -> Option<String> {
+    answer(node::inside(layout, node).ok()?.args(words))
+}
+
+/// Starts a pod on each node, and removes it.
+fn pods_start(kubectl: &Kubectl, nodes: &[String]) -> Result<()> {
+    let pods = nodes.iter().map(|node| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": format!("starts-on-{node}"), "labels": {STARTS: "yes"}},
+            "spec": {
+                "nodeName": node,
+                "automountServiceAccountToken": false,
+                "terminationGracePeriodSeconds": 0,
+                "containers": [{"name": "pod", "image": POD_IMAGE, "imagePullPolicy": "IfNotPresent"}],
+            },
+        })
+    });
+    kubectl.apply(&pods.collect::<Vec<_>>())?;
+    let label = format!("--selector={STARTS}");
+    let ready = kubectl
+        .answer(&["wait", "pods", &label, "--for=condition=Ready", "--timeout=60s"])
+        .context("a pod does not start");
+    kubectl.answer(&["delete", "pods", &label, "--wait"])?;
+    ready.map(drop)
 }
 
 fn path(manifest: &str) -> String {
