@@ -31,6 +31,14 @@ pub enum DiscoveryError {
         #[source]
         source: Box<kube::Error>,
     },
+    /// Another answer than a list.
+    #[error("GET {path} is answered by {code}")]
+    Answer {
+        /// What was asked for.
+        path: String,
+        /// HTTP status.
+        code: u16,
+    },
     /// An answer by somebody else: without the groups that are always there.
     #[error("GET /apis: the answer is not an API server's, it lists no {ALWAYS}")]
     Stranger,
@@ -62,5 +70,8 @@ pub(super) async fn presence(client: &Client, kind: Kind) -> Result<Presence, Di
 }
 
 fn failed(path: String, error: kube::Error) -> DiscoveryError {
+    if let kube::Error::Api(status) = &error {
+        return DiscoveryError::Answer { path, code: status.code };
+    }
     DiscoveryError::Ask { path, source: Box::new(error) }
 }

@@ -1,53 +1,51 @@
 //! Why a watch is broken.
 
-use kube::runtime::watcher::Error;
+use kube::{core::Status, runtime::watcher::Error};
 use thiserror::Error;
 
 use super::{Kind, discovery::DiscoveryError, watch::status};
+
+/// Longest part of an answer that is told, in bytes: somebody else's may be a page.
+const MESSAGE: usize = 300;
 
 /// Why a watch is broken; it is tried again, with growing waits.
 #[derive(Debug, Error)]
 pub enum WatchError {
     /// The server does not let this agent list or watch the kind.
     #[error(
-        "{kind} may not be listed and watched ({path}), which the ClusterRole policy-agent of the \
-         manifest allows"
+        "GET {path} is refused, which the ClusterRole policy-agent of the manifest allows: {message}"
     )]
     Refused {
-        /// The kind.
-        kind: Kind,
-        /// Where it is.
+        /// Where the kind is.
         path: String,
         /// The server's words.
-        #[source]
-        source: Box<Error>,
+        message: String,
     },
     /// The server has the kind in versions that this agent does not read.
-    #[error("{0} are there in version {1} alone, which this agent does not read", kind, versions.join(", "))]
-    Version {
-        /// The kind.
-        kind: Kind,
-        /// The versions.
-        versions: Vec<String>,
-    },
+    #[error("the API server has version {} alone, which this agent does not read", .0.join(", "))]
+    Version(Vec<String>),
     /// The kind is not found or refused, and whether the server has it cannot be told.
-    #[error("{kind} are not found, and no API server says that it does not have them")]
-    Unclear {
-        /// The kind.
-        kind: Kind,
-        /// Why not.
-        #[source]
-        source: Box<DiscoveryError>,
-    },
+    #[error("not found, and no API server says that it does not have them")]
+    Unclear(#[source] Box<DiscoveryError>),
     /// A list ended before it was complete.
-    #[error("the list of {0} ends before it is complete")]
-    Cut(Kind),
-    /// Everything else.
+    #[error("the list ends before it is complete")]
+    Cut,
+    /// Any other answer of the server, or of somebody else.
+    #[error("GET {path} is answered by {code}: {message}")]
+    Answer {
+        /// What was asked for.
+        path: String,
+        /// HTTP status.
+        code: u16,
+        /// What else was said.
+        message: String,
+    },
+    /// There is no answer, or none that could be read.
     #[error("GET {path}")]
     Watch {
         /// What was asked for.
         path: String,
-        /// Why there is no answer.
+        /// Why.
         #[source]
         source: Box<Error>,
     },
@@ -55,8 +53,14 @@ pub enum WatchError {
 
 impl WatchError {
     pub(super) fn of(kind: Kind, error: Error) -> Self {
-        let (path, refused) = (kind.path(), status(&error) == Some(403));
-        let source = Box::new(error);
-        if refused { Self::Refused { kind, path, source } } else { Self::Watch { path, source } }
+        let path = kind.path();
+        let Some(Status { code, message, .. }) = status(&error) else {
+            return Self::Watch { path, source: Box::new(error) };
+        };
+        let message = message[..message.floor_char_boundary(MESSAGE)].trim_end().to_owned();
+        match *code {
+            403 => Self::Refused { path, message },
+            code => Self::Answer { path, code, message },
+        }
     }
 }

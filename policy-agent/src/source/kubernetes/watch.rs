@@ -8,7 +8,7 @@ use backon::{BackoffBuilder, ConstantBuilder};
 use futures::StreamExt;
 use kube::{
     Api, Client, ResourceExt,
-    core::{DynamicObject, TypeMeta},
+    core::{DynamicObject, Status, TypeMeta},
     runtime::{
         WatchStreamExt,
         watcher::{self, Error},
@@ -72,8 +72,8 @@ struct Watch {
     streaming: Streaming,
     /// Objects of a list that is not complete.
     listed: Option<BTreeSet<ObjectName>>,
-    /// A list was complete, and nothing failed since then.
-    is_whole: bool,
+    /// A list was complete, and the server did not ask for another since then.
+    was_listed: bool,
     /// It was told that the watch is broken.
     is_broken: bool,
     /// It was told that there is none of the kind, for the server does not have it.
@@ -91,7 +91,7 @@ impl Watch {
             events,
             streaming: Streaming::default(),
             listed: None,
-            is_whole: false,
+            was_listed: false,
             is_broken: false,
             is_absent: false,
         }
@@ -146,7 +146,7 @@ impl Watch {
                     return Err(End::Restart);
                 }
                 match self.listed.replace(BTreeSet::new()) {
-                    Some(_) => self.broken(WatchError::Cut(self.kind)).await,
+                    Some(_) => self.broken(WatchError::Cut).await,
                     None => Ok(()),
                 }
             }
@@ -156,7 +156,7 @@ impl Watch {
             }
             watcher::Event::InitDone => {
                 self.mended().await?;
-                (self.is_whole, self.is_absent) = (true, false);
+                (self.was_listed, self.is_absent) = (true, false);
                 let listed = self.listed.take().unwrap_or_default();
                 self.tell(Event::Listed(self.kind, listed)).await
             }
@@ -173,7 +173,11 @@ impl Watch {
 
     async fn fail(&mut self, error: Error) -> Result<(), End> {
         self.listed = None;
-        let (code, was_whole) = (status(&error), mem::take(&mut self.is_whole));
+        let code = status(&error).map(|status| status.code);
+        // The server remembers less than was missed: all is listed once more.
+        if code == Some(410) && mem::take(&mut self.was_listed) {
+            return Ok(());
+        }
         // A feature of servers from 1.32 on; older ones call the question invalid.
         if matches!(code, Some(400 | 405 | 422)) && self.streaming.is_on() {
             self.streaming.refused();
@@ -181,15 +185,13 @@ impl Watch {
         }
         let kind = self.kind;
         let error = match code {
-            // The server remembers less than was missed: all is listed once more.
-            Some(410) if was_whole => return Ok(()),
             Some(404) if self.is_absent => return Err(End::Absent),
             // Neither says whether there is something that must be enforced.
             Some(403 | 404) if kind.is_optional() => match presence(&self.client, kind).await {
                 Ok(Presence::Absent) => return Err(self.absent().await),
-                Ok(Presence::Otherwise(versions)) => WatchError::Version { kind, versions },
+                Ok(Presence::Otherwise(versions)) => WatchError::Version(versions),
                 Ok(Presence::Here) => WatchError::of(kind, error),
-                Err(error) => WatchError::Unclear { kind, source: Box::new(error) },
+                Err(error) => WatchError::Unclear(Box::new(error)),
             },
             // Who we are may be unclear for a moment (401), and what we may do (403).
             _ => WatchError::of(kind, error),
@@ -251,13 +253,13 @@ async fn granted(is_broken: bool, answers: &mut Receiver<()>) {
     sleep(SETTLED).await;
 }
 
-/// HTTP status, where the server answered.
-pub(super) fn status(error: &Error) -> Option<u16> {
+/// Where the server, or somebody else, answered.
+pub(super) fn status(error: &Error) -> Option<&Status> {
     match error {
         Error::InitialListFailed(kube::Error::Api(status))
         | Error::WatchStartFailed(kube::Error::Api(status))
         | Error::WatchFailed(kube::Error::Api(status))
-        | Error::WatchError(status) => Some(status.code),
+        | Error::WatchError(status) => Some(status),
         Error::InitialListFailed(_)
         | Error::WatchStartFailed(_)
         | Error::WatchFailed(_)
