@@ -249,10 +249,12 @@ async fn a_server_that_has_forgotten_what_was_missed_is_not_broken() -> Result<(
     let server = ApiServer::new()?;
     let mut follower = Follower::new(&server).await?;
     follower.listed(Kind::Policy).await?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.asked();
     let gone = json!({"type": "ERROR", "object": status(410)});
     server.set(NETWORK_POLICIES, Answer::Json(200, gone));
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    while !server.asked().iter().any(|asked| asked.path == NETWORK_POLICIES) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     server.set(NETWORK_POLICIES, Answer::Objects(Vec::new()));
     let next = follower.told(Kind::Policy, |event| Some(format!("{event:?}"))).await?;
     assert!(next.starts_with("Listed"), "{next}");
