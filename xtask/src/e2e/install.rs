@@ -65,15 +65,22 @@ pub(super) fn remove(kubectl: &Kubectl) -> Result<()> {
 /// step, and nothing is left.
 pub(super) fn plugin_comes_and_goes(kubectl: &Kubectl, layout: &Layout) -> Result<()> {
     let nodes = cluster::running_nodes(layout)?;
+    let pods_start = |when: &str| -> Result<()> {
+        let took = pods_start(kubectl, &nodes).context(when.to_owned())?;
+        println!("{when}: pods started after {:.1} s", took.as_secs_f64());
+        Ok(())
+    };
     agent_with(kubectl, WITH_PLUGIN)?;
     until("the plugin's entry", || nodes.iter().all(|node| has_entry(layout, node)))?;
-    pods_start(kubectl, &nodes).context("with the plugin")?;
+    pods_start("with the plugin")?;
     agent(kubectl)?;
     ensure!(nodes.iter().all(|node| has_entry(layout, node)), "the base takes the entry out");
-    pods_start(kubectl, &nodes).context("with the entry of a plugin that was turned off")?;
+    pods_start("with the entry of a plugin that was turned off")?;
+    let start = Instant::now();
     remove(kubectl)?;
+    println!("uninstalled after {:.1} s", start.elapsed().as_secs_f64());
     left_nothing(layout)?;
-    pods_start(kubectl, &nodes).context("after the uninstall")
+    pods_start("after the uninstall")
 }
 
 /// Fails where anything of the agent is on a node of our own cluster.
@@ -103,8 +110,9 @@ fn answered(layout: &Layout, node: &str, words: &[&str]) -> Option<String> {
     answer(node::inside(layout, node).ok()?.args(words))
 }
 
-/// Starts a pod on each node, and removes it.
-fn pods_start(kubectl: &Kubectl, nodes: &[String]) -> Result<()> {
+/// Starts a pod on each node, and removes it; how long they take to be ready.
+fn pods_start(kubectl: &Kubectl, nodes: &[String]) -> Result<Duration> {
+    let start = Instant::now();
     let pods = nodes.iter().map(|node| {
         json!({
             "apiVersion": "v1",
@@ -123,8 +131,9 @@ fn pods_start(kubectl: &Kubectl, nodes: &[String]) -> Result<()> {
     let ready = kubectl
         .answer(&["wait", "pods", &label, "--for=condition=Ready", "--timeout=60s"])
         .context("a pod does not start");
-    kubectl.answer(&["delete", "pods", &label, "--wait"])?;
-    ready.map(drop)
+    let took = start.elapsed();
+    kubectl.answer(&["delete", "pods", &label, "--grace-period=0", "--force"])?;
+    ready.map(|_| took)
 }
 
 fn path(manifest: &str) -> String {
