@@ -17,8 +17,8 @@ pub(crate) const NAMESPACE: &str = "policy-system";
 
 /// Name of the `DaemonSet`.
 pub(super) const AGENT: &str = "policy-agent";
-/// The label of pods that only have to start.
-const STARTS: &str = "policy-starts";
+/// The label of pods that only have to start; its value says when they were.
+const STARTED: &str = "policy-started";
 /// What installs it.
 pub(super) const MANIFEST: &str = "manifests/install.yaml";
 /// What installs it with the chained plugin.
@@ -62,25 +62,30 @@ pub(super) fn remove(kubectl: &Kubectl) -> Result<()> {
 }
 
 /// Installs the chained plugin on our own cluster, turns it off and uninstalls: pods start at every
-/// step, and nothing is left.
+/// step, those of before can be deleted afterwards, and nothing is left.
 pub(super) fn plugin_comes_and_goes(kubectl: &Kubectl, layout: &Layout) -> Result<()> {
     let nodes = cluster::running_nodes(layout)?;
     let pods_start = |when: &str| -> Result<()> {
-        let took = pods_start(kubectl, &nodes).context(when.to_owned())?;
-        println!("{when}: pods started after {:.1} s", took.as_secs_f64());
+        let took = pods_start(kubectl, &nodes, when)?;
+        println!("{when}: pods ready after {:.1} s", took.as_secs_f64());
         Ok(())
     };
     agent_with(kubectl, WITH_PLUGIN)?;
     until("the plugin's entry", || nodes.iter().all(|node| has_entry(layout, node)))?;
-    pods_start("with the plugin")?;
+    pods_start("with-the-plugin")?;
     agent(kubectl)?;
     ensure!(nodes.iter().all(|node| has_entry(layout, node)), "the base takes the entry out");
-    pods_start("with the entry of a plugin that was turned off")?;
+    pods_start("with-it-turned-off")?;
     let start = Instant::now();
     remove(kubectl)?;
     println!("uninstalled after {:.1} s", start.elapsed().as_secs_f64());
     left_nothing(layout)?;
-    pods_start("after the uninstall")
+    pods_start("after-the-uninstall")?;
+    let all = format!("--selector={STARTED}");
+    kubectl
+        .answer(&["delete", "pods", &all, "--wait", "--timeout=60s"])
+        .context("pods of before do not end")
+        .map(drop)
 }
 
 /// Fails where anything of the agent is on a node of our own cluster.
@@ -110,14 +115,14 @@ fn answered(layout: &Layout, node: &str, words: &[&str]) -> Option<String> {
     answer(node::inside(layout, node).ok()?.args(words))
 }
 
-/// Starts a pod on each node, and removes it; how long they take to be ready.
-fn pods_start(kubectl: &Kubectl, nodes: &[String]) -> Result<Duration> {
+/// Starts a pod on each node; how long they take to be ready.
+fn pods_start(kubectl: &Kubectl, nodes: &[String], when: &str) -> Result<Duration> {
     let start = Instant::now();
     let pods = nodes.iter().map(|node| {
         json!({
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": format!("starts-on-{node}"), "labels": {STARTS: "yes"}},
+            "metadata": {"name": format!("{when}-on-{node}"), "labels": {STARTED: when}},
             "spec": {
                 "nodeName": node,
                 "automountServiceAccountToken": false,
@@ -127,13 +132,11 @@ fn pods_start(kubectl: &Kubectl, nodes: &[String]) -> Result<Duration> {
         })
     });
     kubectl.apply(&pods.collect::<Vec<_>>())?;
-    let label = format!("--selector={STARTS}");
-    let ready = kubectl
-        .answer(&["wait", "pods", &label, "--for=condition=Ready", "--timeout=60s"])
-        .context("a pod does not start");
-    let took = start.elapsed();
-    kubectl.answer(&["delete", "pods", &label, "--grace-period=0", "--force"])?;
-    ready.map(|_| took)
+    let these = format!("--selector={STARTED}={when}");
+    kubectl
+        .answer(&["wait", "pods", &these, "--for=condition=Ready", "--timeout=60s"])
+        .with_context(|| format!("{when}: a pod does not start"))?;
+    Ok(start.elapsed())
 }
 
 fn path(manifest: &str) -> String {
