@@ -17,6 +17,12 @@ use crate::command::{answer, cargo, command, run, workspace};
 /// As `manifests/install.yaml` names it.
 const NAME: &str = concat!("policy-agent:", env!("CARGO_PKG_VERSION"));
 
+/// Another build, as an update would bring it: the same agent, with other programs beside it.
+pub(crate) const OTHER_NAME: &str = concat!("policy-agent:", env!("CARGO_PKG_VERSION"), "-other");
+
+/// Where that image has them.
+pub(crate) const OTHER_OBJECT: &str = "/policy-v2.o";
+
 /// The package of what tests run in pods, and of its program.
 pub(crate) const POD: &str = "policy-pod";
 
@@ -47,28 +53,36 @@ pub(crate) struct Content {
 /// Returns the path of an archive as `docker load`, `ctr images import` and
 /// `kind load image-archive` take it.
 pub(crate) fn build(build: Build) -> Result<PathBuf> {
-    let programs: Vec<_> = match build {
-        Build::Release => {
-            bpf::build(bootstrap::run(Purpose::Build)?)?;
-            let folder = build_static(&[AGENT, CNI])?;
-            [AGENT, CNI].map(|name| folder.join(name)).into()
-        }
-        Build::Debug => {
-            let folder = build::build(Purpose::Build, &[AGENT, CNI], true)?;
-            [AGENT, CNI].map(|name| folder.join(name)).into()
-        }
-    };
-    let libraries = match build {
-        Build::Release => Vec::new(),
-        Build::Debug => libraries(&programs[0])?,
-    };
     let file = match build {
         Build::Release => "target/image.tar",
         Build::Debug => "target/debug-image.tar",
     };
+    build_with(build, &[], NAME, file)
+}
+
+/// Builds an image of another name, which has the same classifiers as other programs too.
+pub(crate) fn build_other(build: Build) -> Result<PathBuf> {
+    let object = bpf::build_other(bootstrap::run(Purpose::Build)?)?;
+    build_with(build, &[object], OTHER_NAME, "target/other-image.tar")
+}
+
+fn build_with(build: Build, more: &[PathBuf], name: &str, file: &str) -> Result<PathBuf> {
+    let folder = match build {
+        Build::Release => {
+            bpf::build(bootstrap::run(Purpose::Build)?)?;
+            build_static(&[AGENT, CNI])?
+        }
+        Build::Debug => build::build(Purpose::Build, &[AGENT, CNI], true)?,
+    };
+    let mut programs: Vec<_> = [AGENT, CNI].map(|name| folder.join(name)).into();
+    let libraries = match build {
+        Build::Release => Vec::new(),
+        Build::Debug => libraries(&programs[0])?,
+    };
+    programs.extend_from_slice(more);
     let image = workspace().join(file);
-    write(&Content { programs, libraries, arguments: &["run"] }, NAME, &image)?;
-    println!("{NAME} in {}", image.display());
+    write(&Content { programs, libraries, arguments: &["run"] }, name, &image)?;
+    println!("{name} in {}", image.display());
     Ok(image)
 }
 

@@ -1,9 +1,11 @@
 //! `cargo xtask e2e soak`: what happens to packets while the agent, the API server and pods come
 //! and go.
 
+mod burst;
 mod field;
 mod growth;
 mod latency;
+mod upgrade;
 
 use std::fmt;
 use std::thread;
@@ -18,7 +20,7 @@ use super::{agents, install};
 use crate::cluster::control_plane;
 use crate::cluster::layout::Layout;
 use crate::cluster::{self, until};
-use crate::image::Build;
+use crate::image::{self, Build};
 use field::{Count, Field};
 
 /// What is tried, and how long.
@@ -38,6 +40,9 @@ pub(crate) struct Options {
     /// Pods that come and go
     #[arg(long, value_name = "COUNT", default_value_t = 1000)]
     churn: u32,
+    /// Pods that are made at once, and removed at once
+    #[arg(long, value_name = "COUNT", default_value_t = 200)]
+    burst: u32,
     /// Pods that stand by while changes are timed
     #[arg(long, value_name = "COUNT", default_value_t = 200)]
     pods: u32,
@@ -47,6 +52,9 @@ pub(crate) struct Options {
     /// Only these; all by default
     #[arg(long, value_enum)]
     only: Vec<Scenario>,
+    /// With the agent as the tests build it, which takes less time
+    #[arg(long)]
+    debug: bool,
     /// Leave the cluster as it is at the end
     #[arg(long)]
     keep: bool,
@@ -59,10 +67,14 @@ enum Scenario {
     Kills,
     /// The `DaemonSet` is updated
     Update,
+    /// The `DaemonSet` gets another build, with other programs and layouts, and the first again
+    Upgrade,
     /// The API server is away while pods die
     Away,
     /// Pods come and go; nothing of them may stay
     Churn,
+    /// Many pods are made at once, and removed at once
+    Burst,
     /// Changes are timed
     Latency,
 }
@@ -76,10 +88,11 @@ struct Line {
 
 /// Does it all on a cluster of its own.
 pub(super) fn run(options: &Options) -> Result<()> {
-    on_own("soak", &options.shape, options.keep, Build::Release, |target| soak(target, options))
+    let build = if options.debug { Build::Debug } else { Build::Release };
+    on_own("soak", &options.shape, options.keep, build, |target| soak(target, options, build))
 }
 
-fn soak(target: &Target, options: &Options) -> Result<()> {
+fn soak(target: &Target, options: &Options, build: Build) -> Result<()> {
     let layout = target.local.as_ref().context("the agents' processes are on this machine")?;
     let kubectl = &target.kubectl;
     let mut lines = Vec::new();
@@ -116,6 +129,12 @@ fn soak(target: &Target, options: &Options) -> Result<()> {
             updates(&field, options.updates)
         })?);
     }
+    if is_wanted(Scenario::Upgrade) {
+        cluster::load(layout, &image::build_other(build)?)?;
+        lines.push(during("another build, and back", &field, &mut || {
+            upgrade::there_and_back(layout, kubectl)
+        })?);
+    }
     if is_wanted(Scenario::Away) {
         lines.push(during(
             &format!("API server away for {} s", options.away),
@@ -126,6 +145,12 @@ fn soak(target: &Target, options: &Options) -> Result<()> {
     if is_wanted(Scenario::Churn) {
         lines.push(during(&format!("{} pods come and go", options.churn), &field, &mut || {
             growth::churn(layout, kubectl, options.churn)
+        })?);
+    }
+    if is_wanted(Scenario::Burst) {
+        let what = format!("{} pods at once, and none", options.burst);
+        lines.push(during(&what, &field, &mut || {
+            burst::there_and_gone(layout, kubectl, options.burst)
         })?);
     }
     if is_wanted(Scenario::Latency) {

@@ -17,7 +17,7 @@ const SLACK: u64 = 16 * 1024;
 
 /// What is held on a node for the pods there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Level {
+pub(super) struct Level {
     pins: usize,
     maps: usize,
     agent: Held,
@@ -32,6 +32,12 @@ pub(super) fn churn(layout: &Layout, kubectl: &Kubectl, count: u32) -> Result<()
     for _ in 0..count.div_ceil(2 * BATCH) {
         batch(kubectl)?;
     }
+    is_back_at(layout, &before)?;
+    kubectl.answer(&["delete", "networkpolicy", "-n", NAMESPACE, "passers"]).map(drop)
+}
+
+/// Fails where something has grown.
+pub(super) fn is_back_at(layout: &Layout, before: &[Level]) -> Result<()> {
     let mut after = levels(layout)?;
     let is_level = |after: &[Level]| {
         before
@@ -50,7 +56,7 @@ pub(super) fn churn(layout: &Layout, kubectl: &Kubectl, count: u32) -> Result<()
         ensure!(after.agent.descriptors <= before.agent.descriptors + 2, "descriptors have grown");
         ensure!(after.agent.memory <= before.agent.memory + SLACK, "memory has grown");
     }
-    kubectl.answer(&["delete", "networkpolicy", "-n", NAMESPACE, "passers"]).map(drop)
+    Ok(())
 }
 
 fn batch(kubectl: &Kubectl) -> Result<()> {
@@ -68,7 +74,8 @@ fn batch(kubectl: &Kubectl) -> Result<()> {
     kubectl.answer(&[&gone[..], &here[..]].concat()).map(drop)
 }
 
-fn levels(layout: &Layout) -> Result<Vec<Level>> {
+/// What is held on each node.
+pub(super) fn levels(layout: &Layout) -> Result<Vec<Level>> {
     ["node1", "node2"].into_iter().map(|name| level(layout, name)).collect()
 }
 

@@ -1,0 +1,91 @@
+//! Another build of the agent, whose programs and maps are others, rolled out and back (S48).
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::cluster::kubectl::Kubectl;
+use crate::cluster::layout::Layout;
+use crate::cluster::{node, running_nodes};
+use crate::command::answer;
+use crate::e2e::install;
+use crate::image::{OTHER_NAME, OTHER_OBJECT};
+
+const PINS: &str = "/sys/fs/bpf/policy";
+
+/// Another size than the agent has by itself.
+const FLOWS: u32 = 65_536;
+
+/// What runs in the kernel of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Running {
+    /// Tags of the programs that are attached: a digest of their instructions.
+    programs: BTreeSet<String>,
+    /// Entries that the table of flows may have.
+    flows: u64,
+}
+
+/// Other programs, then other maps too, then all as before; each time everything must be exchanged.
+pub(super) fn there_and_back(layout: &Layout, kubectl: &Kubectl) -> Result<()> {
+    let set = ["-n", install::NAMESPACE, "get", "daemonset", install::AGENT];
+    let container = kubectl.json(&set)?["spec"]["template"]["spec"]["containers"][0].clone();
+    let arguments = container["args"].as_array().context("the agent has no arguments")?;
+    let with = |more: &[String]| {
+        let more = more.iter().map(|argument| json!(argument));
+        Value::Array(arguments.iter().cloned().chain(more).collect())
+    };
+    let (object, flows) = (format!("--bpf-object={OTHER_OBJECT}"), format!("--max-flows={FLOWS}"));
+    let before = running(layout)?;
+    roll(kubectl, &json!(OTHER_NAME), &with(std::slice::from_ref(&object)))?;
+    let others = running(layout)?;
+    for (before, other) in before.iter().zip(&others) {
+        ensure!(before.programs.is_disjoint(&other.programs), "{before:?} became {other:?}");
+        ensure!(before.flows == other.flows, "{before:?} became {other:?}");
+    }
+    roll(kubectl, &json!(OTHER_NAME), &with(&[object, flows]))?;
+    for (now, other) in running(layout)?.iter().zip(&others) {
+        ensure!(now.programs == other.programs, "{other:?} became {now:?}");
+        ensure!(now.flows == u64::from(FLOWS), "{other:?} became {now:?}");
+    }
+    roll(kubectl, &container["image"], &container["args"])?;
+    let after = running(layout)?;
+    ensure!(after == before, "{before:?} became {after:?}");
+    println!("attached: {before:?}, meanwhile {others:?}");
+    Ok(())
+}
+
+fn roll(kubectl: &Kubectl, image: &Value, arguments: &Value) -> Result<()> {
+    let container = "/spec/template/spec/containers/0";
+    let change = json!([
+        {"op": "replace", "path": format!("{container}/image"), "value": image},
+        {"op": "replace", "path": format!("{container}/args"), "value": arguments},
+    ]);
+    let patch = ["-n", install::NAMESPACE, "patch", "daemonset", install::AGENT, "--type=json"];
+    kubectl.answer(&[&patch[..], &["-p", &change.to_string()]].concat())?;
+    install::rolled_out(kubectl)
+}
+
+fn running(layout: &Layout) -> Result<Vec<Running>> {
+    running_nodes(layout)?.iter().map(|name| of_node(layout, name)).collect()
+}
+
+fn of_node(layout: &Layout, name: &str) -> Result<Running> {
+    let bpftool = |arguments: &[&str]| {
+        let mut tool = node::inside(layout, name)?;
+        let text = answer(tool.arg("bpftool").arg("--json").args(arguments));
+        let text = text.with_context(|| format!("bpftool does not show {arguments:?}"))?;
+        Ok::<Value, anyhow::Error>(serde_json::from_str(&text)?)
+    };
+    let mut list = node::inside(layout, name)?;
+    let links = answer(list.args(["find", &format!("{PINS}/links"), "-type", "f"]));
+    let mut programs = BTreeSet::new();
+    for link in links.context("no links")?.lines() {
+        let id = bpftool(&["link", "show", "pinned", link])?["prog_id"].to_string();
+        let tag = bpftool(&["prog", "show", "id", &id])?["tag"].as_str().map(str::to_owned);
+        programs.insert(tag.context("a program without a tag")?);
+    }
+    let flows = bpftool(&["map", "show", "pinned", &format!("{PINS}/maps/flows4")])?;
+    let flows = flows["max_entries"].as_u64().context("a map without a size")?;
+    Ok(Running { programs, flows })
+}
