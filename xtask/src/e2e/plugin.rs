@@ -25,9 +25,6 @@ use configuration::Configuration;
 use outcome::Outcome;
 use stage::{NODES, Stage};
 
-/// What installs agent and plugin.
-const OVERLAY: &str = "manifests/overlays/cni";
-
 /// How long pods are looked at that must not start.
 const HELD: Duration = Duration::from_secs(10);
 
@@ -104,8 +101,9 @@ impl Show<'_> {
         self.plain("no agent", "none", Want::Open)?;
         self.without()?;
         let configuration = Configuration::read(self.layout)?;
-        let took = install::agent_with(self.kubectl, OVERLAY)?;
+        let took = install::agent_with(self.kubectl, install::WITH_PLUGIN)?;
         println!("agent and plugin ready after {:.1} s", took.as_secs_f64());
+        configuration.has_plugin()?;
         self.with(&configuration)?;
         install::remove(self.kubectl)?;
         install::left_nothing(self.layout)?;
@@ -176,7 +174,7 @@ impl Show<'_> {
             },
             meanwhile: &|show| {
                 show.none_starts()?;
-                install::agent_with(show.kubectl, OVERLAY).map(drop)
+                install::agent_with(show.kubectl, install::WITH_PLUGIN).map(drop)
             },
             is_timed: false,
         })?;

@@ -44,6 +44,11 @@ impl Configuration {
         for (path, text) in &self.lists {
             write(path, text)?;
         }
+        self.has_plugin()
+    }
+
+    /// Waits until each has the plugin, and the runtime knows; how long the first takes.
+    pub(super) fn has_plugin(&self) -> Result<Duration> {
         let start = Instant::now();
         let has_plugin =
             |path: &Path| fs::read_to_string(path).is_ok_and(|text| text.contains("policy-cni"));
