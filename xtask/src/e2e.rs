@@ -7,6 +7,7 @@ pub(crate) mod examples;
 mod install;
 mod metrics;
 mod netpol;
+mod permissions;
 mod plugin;
 mod scale;
 mod soak;
@@ -31,6 +32,8 @@ enum Verb {
     Capabilities,
     /// Run the suite of upstream Kubernetes for network policies
     Netpol(netpol::Options),
+    /// Show that the agent needs every right that its manifest gives it, and tells of each it lacks
+    Permissions(permissions::Options),
     /// Show that a pod's first act is under its policies where the chained plugin is, and not without
     Plugin(plugin::Options),
     /// Count packets that are lost or let through while agents, API server and pods come and go
@@ -50,6 +53,7 @@ pub(crate) fn run(run: Run) -> Result<()> {
         None => examples::run(&run.examples),
         Some(Verb::Capabilities) => capabilities::run(),
         Some(Verb::Netpol(options)) => netpol::run(&options),
+        Some(Verb::Permissions(options)) => permissions::run(&options),
         Some(Verb::Plugin(options)) => plugin::run(&options),
         Some(Verb::Soak(options)) => soak::run(&options),
         Some(Verb::Scale(options)) => scale::run(&options),

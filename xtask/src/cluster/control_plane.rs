@@ -44,6 +44,11 @@ pub(crate) fn api_server(layout: &Layout) -> Result<Service> {
 
 /// Starts the API server where it does not run, and waits until it answers.
 pub(crate) fn start_api_server(layout: &Layout) -> Result<()> {
+    start_api_server_with(layout, &[])
+}
+
+/// As [`start_api_server`], with more arguments.
+pub(crate) fn start_api_server_with(layout: &Layout, more: &[&str]) -> Result<()> {
     if !api_server(layout).is_ok_and(|service| service.is_alive()) {
         let mut server = program(layout, API_SERVER)?;
         server.args(["--etcd-servers", STORE, "--bind-address", "0.0.0.0"]);
@@ -57,7 +62,7 @@ pub(crate) fn start_api_server(layout: &Layout) -> Result<()> {
         server.args(["--service-cluster-ip-range", SERVICES, "--authorization-mode", "Node,RBAC"]);
         // Nodes have no name that the control plane could look up.
         server.args(["--kubelet-preferred-address-types", "InternalIP", "--allow-privileged"]);
-        Service::start(layout, API_SERVER, &mut server)?;
+        Service::start(layout, API_SERVER, server.args(more))?;
     }
     let kubectl = Kubectl::local(layout)?;
     until("the API server", || kubectl.succeeds(&["get", "--raw", "/readyz"]))

@@ -24,6 +24,8 @@ use example::Example;
 use probes::Seen;
 use stage::Stage;
 
+pub(super) use stage::define_cluster_policies;
+
 /// What clusters of short runs are called, before the number of the process that made them.
 const SHORT: &str = "test-";
 
@@ -131,7 +133,7 @@ fn all(target: &Target, examples: &[Example]) -> Result<()> {
     }
     if !target.kubectl.succeeds(&["get", "crd", "clusternetworkpolicies.policy.networking.k8s.io"])
     {
-        stage::define_cluster_policies(&target.kubectl)?;
+        define_cluster_policies(&target.kubectl)?;
     }
     let mut results = Vec::new();
     for example in examples {

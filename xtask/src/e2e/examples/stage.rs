@@ -247,7 +247,7 @@ impl<'a> Stage<'a> {
 }
 
 /// The definition of cluster-wide policies, without which none can be applied.
-pub(super) fn define_cluster_policies(kubectl: &Kubectl) -> Result<()> {
+pub(in crate::e2e) fn define_cluster_policies(kubectl: &Kubectl) -> Result<()> {
     let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let version = json!({
         "name": "v1alpha2", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema},

@@ -1,0 +1,265 @@
+//! `cargo xtask e2e permissions`: the agent needs every right that its manifest gives it, and tells
+//! of each that it lacks.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::examples::{define_cluster_policies, on_own};
+use super::install::{self, AGENT, NAMESPACE};
+use crate::cluster::kubectl::Kubectl;
+use crate::cluster::layout::Layout;
+use crate::cluster::{self, control_plane, until};
+use crate::command::workspace;
+use crate::image::{Build, POD_IMAGE};
+
+/// How long an agent that lacks something may take to say so.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long an Event may take to be written.
+const WRITTEN: Duration = Duration::from_secs(5);
+
+/// What makes an API server one of before 1.32, which streams no lists.
+const NO_STREAMS: &str = "--feature-gates=WatchList=false";
+
+/// How it is run.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    /// With the agent as the tests build it, which takes less time
+    #[arg(long)]
+    debug: bool,
+    /// Leave the cluster as it is at the end
+    #[arg(long)]
+    keep: bool,
+}
+
+/// One verb on one kind of objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Right {
+    group: String,
+    resource: String,
+    verb: String,
+}
+
+/// Leaves out each right in turn, with an API server that streams lists and with one that does not.
+pub(super) fn run(options: &Options) -> Result<()> {
+    let build = if options.debug { Build::Debug } else { Build::Release };
+    let shape = cluster::Shape { nodes: 1, ..cluster::Shape::default() };
+    on_own("permissions", &shape, options.keep, build, |target| {
+        let layout = target.local.as_ref().context("the API server is on this machine")?;
+        all(layout, &target.kubectl)
+    })
+}
+
+fn all(layout: &Layout, kubectl: &Kubectl) -> Result<()> {
+    let role = role()?;
+    let rights = rights(&role);
+    define_cluster_policies(kubectl)?;
+    kubectl.apply(&[subject()])?;
+    install::agent(kubectl)?;
+    let (events, reads): (Vec<_>, Vec<_>) =
+        rights.iter().partition(|right| right.resource == "events");
+    let streaming = noticed(kubectl, &role, &rights, &reads)?;
+    control_plane::api_server(layout)?.end()?;
+    control_plane::start_api_server_with(layout, &[NO_STREAMS])?;
+    let listing = noticed(kubectl, &role, &rights, &reads)?;
+    println!("{:8} {:24} {:24} WITHOUT STREAMED LISTS", "VERB", "RESOURCE", "STREAMED LISTS");
+    for ((right, streaming), listing) in reads.iter().zip(&streaming).zip(&listing) {
+        let Right { resource, verb, .. } = right;
+        let of = |seen: &Option<String>| seen.clone().unwrap_or_else(|| "not missed".to_owned());
+        println!("{verb:8} {resource:24} {:24} {}", of(streaming), of(listing));
+        ensure!(streaming.is_some() || listing.is_some(), "nobody needs {right:?}");
+    }
+    give(kubectl, &role, &rights, None)?;
+    let with_all = events_of(kubectl)?;
+    println!("with all rights: {with_all} Events");
+    ensure!(with_all > 0, "no Event with all rights");
+    for right in events {
+        give(kubectl, &role, &rights, Some(right))?;
+        let without = events_of(kubectl)?;
+        println!("without {} of {}: {without} Events", right.verb, right.resource);
+        ensure!(without < with_all, "nobody needs {right:?}");
+    }
+    Ok(())
+}
+
+/// What the agent says where it lacks each of `reads`, if it says anything.
+fn noticed(
+    kubectl: &Kubectl,
+    role: &Value,
+    rights: &[Right],
+    reads: &[&Right],
+) -> Result<Vec<Option<String>>> {
+    give(kubectl, role, rights, None)?;
+    restart(kubectl)?;
+    install::rolled_out(kubectl)?;
+    ensure!(complaint(kubectl, "")?.is_none(), "a complaint with all rights");
+    let one = |right: &&Right| {
+        give(kubectl, role, rights, Some(right))?;
+        restart(kubectl)?;
+        let (end, mut seen) = (Instant::now() + PATIENCE, None);
+        while seen.is_none() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(500));
+            seen = complaint(kubectl, &right.resource)?;
+            // One that is ready has all that it will ask for.
+            if seen.is_none() && is_ready(kubectl)? {
+                break;
+            }
+        }
+        let state = if is_ready(kubectl)? { "ready" } else { "not ready" };
+        let said = seen.as_deref().unwrap_or("nothing is said");
+        println!("without {} of {}: {state}: {said}", right.verb, right.resource);
+        ensure!(seen.is_some() || state == "ready", "it does not say why it is not ready");
+        Ok(seen.map(|_| format!("{state}, and told")))
+    };
+    reads.iter().map(one).collect()
+}
+
+/// What the agent's log says of a broken watch of a kind; of any, where none is named.
+fn complaint(kubectl: &Kubectl, kind: &str) -> Result<Option<String>> {
+    let label = format!("app.kubernetes.io/name={AGENT}");
+    // A container that is being made has no log.
+    let logs = ["logs", "-n", NAMESPACE, "-l", &label, "--tail=-1", "--ignore-errors"];
+    let log = kubectl.answer(&logs)?;
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut broken = lines.filter_map(|line| {
+        let fields = &line["fields"];
+        let message = fields["message"].as_str().filter(|text| text.starts_with("cannot watch"))?;
+        let is_of = kind.is_empty() || fields["kind"].as_str() == Some(kind);
+        is_of.then(|| message.split(':').next().unwrap_or_default().to_owned())
+    });
+    Ok(broken.next())
+}
+
+/// Whether the one agent that there is enforces.
+fn is_ready(kubectl: &Kubectl) -> Result<bool> {
+    Ok(agents(kubectl)?.values().eq(&[true]))
+}
+
+/// Names of the agents' pods, and whether they are ready.
+fn agents(kubectl: &Kubectl) -> Result<BTreeMap<String, bool>> {
+    let label = format!("app.kubernetes.io/name={AGENT}");
+    let pods = kubectl.json(&["get", "pods", "-n", NAMESPACE, "-l", &label])?;
+    let pods = pods["items"].as_array().into_iter().flatten();
+    let is_ready = |pod: &Value| {
+        let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+        conditions.filter(|one| one["type"] == "Ready").any(|one| one["status"] == "True")
+    };
+    Ok(pods
+        .filter_map(|pod| Some((pod["metadata"]["name"].as_str()?.to_owned(), is_ready(pod))))
+        .collect())
+}
+
+/// Ends the agent, so that the next one begins with what it may do now.
+fn restart(kubectl: &Kubectl) -> Result<()> {
+    let before = agents(kubectl)?;
+    for name in before.keys() {
+        kubectl.answer(&["delete", "pod", "-n", NAMESPACE, name, "--grace-period=0", "--force"])?;
+    }
+    until("another agent", || {
+        agents(kubectl)
+            .is_ok_and(|now| !now.is_empty() && now.keys().all(|name| !before.contains_key(name)))
+    })
+}
+
+/// How many Events are written of a policy that cannot be expressed.
+fn events_of(kubectl: &Kubectl) -> Result<usize> {
+    restart(kubectl)?;
+    install::rolled_out(kubectl)?;
+    let here = ["events.events.k8s.io", "--namespace=default"];
+    kubectl.answer(&[&["delete", "--all"], &here[..]].concat())?;
+    kubectl.apply(&[inexpressible()])?;
+    thread::sleep(WRITTEN);
+    let events = kubectl.json(&[&["get"], &here[..]].concat())?;
+    kubectl.answer(&["delete", "clusternetworkpolicy", "names"])?;
+    let events = events["items"].as_array().into_iter().flatten();
+    Ok(events.filter(|event| event["reason"] == "NotExpressible").count())
+}
+
+fn role() -> Result<Value> {
+    let text = fs::read_to_string(workspace().join(install::MANIFEST))?;
+    let objects = serde_saphyr::from_multiple::<Value>(&text)?;
+    let role = objects.into_iter().find(|object| object["kind"] == "ClusterRole");
+    role.context("the manifest has no ClusterRole")
+}
+
+/// Each verb on each kind by itself.
+fn rights(role: &Value) -> Vec<Right> {
+    let texts = |list: &Value| -> Vec<String> {
+        let texts = list.as_array().into_iter().flatten().filter_map(Value::as_str);
+        texts.map(str::to_owned).collect()
+    };
+    let mut rights = Vec::new();
+    for rule in role["rules"].as_array().into_iter().flatten() {
+        for group in texts(&rule["apiGroups"]) {
+            for resource in texts(&rule["resources"]) {
+                for verb in texts(&rule["verbs"]) {
+                    let (group, resource) = (group.clone(), resource.clone());
+                    rights.push(Right { group, resource, verb });
+                }
+            }
+        }
+    }
+    rights
+}
+
+/// Gives the agents all rights but one.
+fn give(kubectl: &Kubectl, role: &Value, rights: &[Right], but: Option<&Right>) -> Result<()> {
+    let rest = rights.iter().filter(|right| Some(*right) != but);
+    let rules = rest.map(|Right { group, resource, verb }| {
+        json!({"apiGroups": [group], "resources": [resource], "verbs": [verb]})
+    });
+    let mut role = role.clone();
+    role["rules"] = rules.collect();
+    kubectl.apply(&[role])
+}
+
+/// A pod that cluster-wide policies isolate.
+fn subject() -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "subject", "namespace": "default"},
+        "spec": {
+            "automountServiceAccountToken": false,
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{"name": "pod", "image": POD_IMAGE, "imagePullPolicy": "IfNotPresent"}],
+        },
+    })
+}
+
+/// A policy that has a fault.
+fn inexpressible() -> Value {
+    json!({
+        "apiVersion": "policy.networking.k8s.io/v1alpha2",
+        "kind": "ClusterNetworkPolicy",
+        "metadata": {"name": "names"},
+        "spec": {
+            "tier": "Admin",
+            "priority": 10,
+            "subject": {"namespaces": {}},
+            "egress": [{"action": "Accept", "to": [{"domainNames": ["example.com"]}]}],
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_role_of_the_manifest_gives_what_is_left_out_by_itself() -> Result<()> {
+        let rights = rights(&role()?);
+        let has = |resource: &str, verb: &str| {
+            rights.iter().any(|right| right.resource == resource && right.verb == verb)
+        };
+        assert!(has("pods", "watch") && has("networkpolicies", "list") && has("events", "create"));
+        assert!(!has("events", "list") && !has("secrets", "get"), "{rights:?}");
+        Ok(())
+    }
+}
