@@ -33,8 +33,7 @@ pub(super) fn make(layout: &Layout, node: &str) -> Result<()> {
 /// Removes those of every node, as soon as nothing runs in them any more.
 pub(crate) fn remove(layout: &Layout) {
     for _ in 0..50 {
-        let own =
-            hierarchies().unwrap_or_default().into_iter().flat_map(|hierarchy| below(&hierarchy));
+        let own = trees().unwrap_or_default().into_iter().flat_map(|hierarchy| below(&hierarchy));
         let own = own.filter(|path| {
             path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&layout.prefix))
         });
@@ -51,17 +50,21 @@ fn remove_tree(path: &Path) -> bool {
     left == 0 && fs::remove_dir(path).is_ok()
 }
 
+/// Those that have controllers.
 fn hierarchies() -> Result<Vec<PathBuf>> {
+    Ok(trees()?.into_iter().filter(|path| !path.ends_with("unified")).collect())
+}
+
+/// All of them: a runtime makes cgroups in the one without controllers, too.
+fn trees() -> Result<Vec<PathBuf>> {
     let tree = Path::new(TREE);
     if tree.join("cgroup.controllers").exists() {
         return Ok(vec![tree.to_path_buf()]);
     }
     let entries = fs::read_dir(tree).with_context(|| format!("cannot read {TREE}"))?;
     let paths = entries.flatten().map(|entry| entry.path());
-    // Links are other names of the same; `unified` has no controllers in such a tree.
-    Ok(paths
-        .filter(|path| !path.is_symlink() && path.is_dir() && !path.ends_with("unified"))
-        .collect())
+    // Links are other names of the same.
+    Ok(paths.filter(|path| !path.is_symlink() && path.is_dir()).collect())
 }
 
 fn below(path: &Path) -> Vec<PathBuf> {
