@@ -318,7 +318,10 @@ impl Node {
         };
         self.dataplane.commit().map_err(|source| NodeError::Commit(Box::new(source)))?;
         if self.guards {
-            let unknown = interfaces_without_pod.iter().copied().collect();
+            // One that is closed has its classifiers.
+            let closed = self.actual.endpoints();
+            let unknown = interfaces_without_pod.iter().copied();
+            let unknown = unknown.filter(|ifindex| !closed.contains_key(ifindex)).collect();
             self.dataplane.guard(&unknown).map_err(|source| NodeError::Guard(Box::new(source)))?;
         }
         let (desired, _) = self.compiler.compiled();

@@ -3,7 +3,8 @@
 //! After every single step each packet gets the verdict of the old state or of the new one
 //! (S49). The order that gives it:
 //!
-//! 1. Endpoints of pods that are gone; one that takes the place of another is closed at first.
+//! 1. Endpoints of pods that are gone are deleted, or closed where the interface is still there; one
+//!    that takes the place of another is closed at first.
 //! 2. Contents that know the old numbers by their old outcome and the fresh ones by their new
 //!    one; endpoints are switched to them.
 //! 3. Frontends, addresses and blocks go to their new numbers.

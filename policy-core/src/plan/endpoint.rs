@@ -37,6 +37,31 @@ pub(super) struct Matching<'a> {
     pub(super) interfaces_without_pod: Vec<u32>,
     /// Endpoints of pods that are gone, and nobody in their place.
     pub(super) gone: Vec<&'a Endpoint>,
+    /// Those that were isolated and whose interface is still there: a pod that its API object is gone
+    /// of may run on, and whoever may delete it shall not set it free.
+    pub(super) orphans: Vec<Orphan<'a>>,
+}
+
+/// An endpoint whose pod is gone, but not its interface.
+pub(super) struct Orphan<'a> {
+    old: &'a Endpoint,
+    /// What it shall have: nothing passes where anything was denied.
+    pub(super) closed: Endpoint,
+}
+
+impl<'a> Orphan<'a> {
+    /// `None` where nothing was denied.
+    fn of(old: &'a Endpoint) -> Option<Self> {
+        let of = |content: u32| if content == 0 { 0 } else { CLOSED };
+        let (ingress, egress) = (of(old.ingress), of(old.egress));
+        let closed = Endpoint { ingress, egress, ..*old };
+        (ingress | egress != 0).then_some(Self { old, closed })
+    }
+
+    /// Whether it is closed already.
+    pub(super) fn is_closed(&self) -> bool {
+        *self.old == self.closed
+    }
 }
 
 impl Matched<'_> {
@@ -125,10 +150,16 @@ pub(super) fn matching<'a>(
     }
     interfaces_without_pod.extend(starved);
     let kept: BTreeSet<u32> = matched.iter().map(|matched| matched.new.ifindex).collect();
-    let gone = actual.endpoints.values().filter(|old| !kept.contains(&old.ifindex)).collect();
+    let (mut gone, mut orphans) = (Vec::new(), Vec::new());
+    for old in actual.endpoints.values().filter(|old| !kept.contains(&old.ifindex)) {
+        match Orphan::of(old).filter(|_| interfaces.contains_key(&old.ifindex)) {
+            Some(orphan) => orphans.push(orphan),
+            None => gone.push(old),
+        }
+    }
     let lonely = desired.endpoints.keys().filter(|name| !found.contains(name));
     let pods_without_interface = lonely.cloned().collect();
-    Matching { matched, pods_without_interface, interfaces_without_pod, gone }
+    Matching { matched, pods_without_interface, interfaces_without_pod, gone, orphans }
 }
 
 /// Pods that the kernel has at an interface which is still there, by interface.

@@ -102,6 +102,9 @@ impl<'a> Stages<'a> {
         for old in &self.matching.gone {
             now.remove(&old.ifindex);
         }
+        for orphan in &self.matching.orphans {
+            write(&mut steps, &mut now, orphan.closed);
+        }
         steps.append(&mut contents.take_steps());
         self.replace(&mut steps, &mut now);
         self.switch(&mut steps, &mut now, &ways, |way| way.first);
@@ -113,6 +116,9 @@ impl<'a> Stages<'a> {
         // Those that begin wait until their connections are known, and nobody waits for them.
         let mut used = BTreeSet::new();
         let owed = self.owed();
+        let orphans = self.matching.orphans.iter().map(|orphan| orphan.closed.ifindex);
+        let orphans = orphans.filter(|ifindex| owed.contains(ifindex));
+        steps.extend(orphans.map(|ifindex| Step::BumpEpoch { ifindex }));
         for begins in [false, true] {
             if begins {
                 self.track(&mut steps, &mut now);
@@ -141,9 +147,14 @@ impl<'a> Stages<'a> {
     /// Interfaces whose flows are to be judged anew: a verdict changes there, or an earlier plan
     /// that began to change one was left.
     pub(super) fn owed(&self) -> BTreeSet<u32> {
-        let here: BTreeSet<u32> = self.matching.matched.iter().map(|m| m.new.ifindex).collect();
+        let here = self.matching.matched.iter().map(|m| m.new.ifindex);
+        let orphans = self.matching.orphans.iter();
+        let here: BTreeSet<u32> =
+            here.chain(orphans.clone().map(|orphan| orphan.closed.ifindex)).collect();
+        let closing = orphans.filter(|orphan| !orphan.is_closed());
+        let closing = closing.map(|orphan| orphan.closed.ifindex);
         let left = self.actual.owed.iter().copied();
-        let all = verdict::changed(self).into_iter().chain(self.begin()).chain(left);
+        let all = verdict::changed(self).into_iter().chain(self.begin()).chain(left).chain(closing);
         all.filter(|ifindex| here.contains(ifindex)).collect()
     }
 

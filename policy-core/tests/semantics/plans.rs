@@ -236,7 +236,30 @@ fn s08_a_pod_that_goes_takes_its_endpoint_along() {
     go(&mut actual, &mk_cluster().policy("x/p", mk_ingress("app=b", Vec::new())));
     let mut without = mk_cluster();
     without.0.pods.remove(&ObjectName::new("x", "b"));
-    assert_eq!(words(&go(&mut actual, &without)), ["no endpoint 12", "no content 1"]);
+    let (desired, _) = compile(&without.0, Scope::Node("n1"));
+    let left = interfaces_with(&[(11, &["10.0.0.1"]), (13, &["10.0.0.3"])]);
+    let plan = plan(&mut actual, &desired, &left, PlanOptions::default());
+    assert_eq!(words(&plan), ["no endpoint 12", "no content 1"]);
+}
+
+#[test]
+fn s07_a_pod_whose_interface_outlives_it_is_closed_where_it_was_isolated() {
+    let cluster = mk_cluster().policy("x/p", mk_ingress("app=b", vec![from("a", 80)]));
+    let mut actual = Actual::default();
+    go(&mut actual, &cluster);
+    let before = actual.clone();
+    // Nobody isolates `c`, which goes too.
+    let mut without = cluster.clone();
+    for gone in ["b", "c"] {
+        without.0.pods.remove(&ObjectName::new("x", gone));
+    }
+    let closed =
+        ["no endpoint 13", "endpoint 12 closed 0", "no 10.0.0.1", "bump 12", "no content 1"];
+    assert_eq!(words(&go(&mut actual, &without)), closed);
+    assert_eq!(words(&go(&mut actual, &without)), [""; 0], "it stays so");
+    go(&mut actual, &cluster);
+    let (again, once) = (actual.endpoints()[&12], before.endpoints()[&12]);
+    assert_eq!((again.slot, again.ingress != CLOSED), (once.slot, true), "it is known again");
 }
 
 fn interfaces_with(addresses: &[(u32, &[&str])]) -> Interfaces {
