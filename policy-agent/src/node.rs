@@ -127,6 +127,8 @@ pub struct Node {
     /// The Node object of this node, as it was told.
     told: Option<Machine>,
     actual: Actual,
+    /// Interfaces that are closed, for their pods are gone.
+    orphans: BTreeSet<u32>,
     options: PlanOptions,
     /// Whether interfaces without a known pod have the classifiers too.
     guards: bool,
@@ -181,6 +183,7 @@ impl Node {
             told: None,
             name,
             actual,
+            orphans: BTreeSet::new(),
             options: PlanOptions { may_spoof: !parts.anti_spoofing },
             guards: unknown_endpoints == UnknownEndpoints::Drop,
         })
@@ -306,6 +309,9 @@ impl Node {
         let desired = closed.as_ref().unwrap_or(desired);
         let Plan { steps, pods_without_interface, interfaces_without_pod } =
             plan(&mut self.actual, desired, &interfaces, self.options);
+        let known = self.actual.endpoints();
+        let orphans = interfaces_without_pod.iter().copied();
+        self.orphans = orphans.filter(|ifindex| known.contains_key(ifindex)).collect();
         let refused = match self.carry_out(&steps).await {
             Ok(refused) => refused,
             Err(error) => {
@@ -318,10 +324,9 @@ impl Node {
         };
         self.dataplane.commit().map_err(|source| NodeError::Commit(Box::new(source)))?;
         if self.guards {
+            let unknown: BTreeSet<u32> = interfaces_without_pod.iter().copied().collect();
             // One that is closed has its classifiers.
-            let closed = self.actual.endpoints();
-            let unknown = interfaces_without_pod.iter().copied();
-            let unknown = unknown.filter(|ifindex| !closed.contains_key(ifindex)).collect();
+            let unknown = &unknown - &self.orphans;
             self.dataplane.guard(&unknown).map_err(|source| NodeError::Guard(Box::new(source)))?;
         }
         let (desired, _) = self.compiler.compiled();
@@ -353,7 +358,8 @@ impl Node {
     /// Name of the interface where something is enforced at a pod with these addresses.
     #[must_use]
     pub fn interface_of(&self, addresses: &[IpAddr]) -> Option<String> {
-        let mut endpoints = self.actual.endpoints().values();
+        let endpoints = self.actual.endpoints().values();
+        let mut endpoints = endpoints.filter(|it| !self.orphans.contains(&it.ifindex));
         let endpoint = endpoints.find(|it| addresses.iter().any(|address| it.has(*address)))?;
         if_::if_indextoname(endpoint.ifindex).ok()?.into_string().ok()
     }

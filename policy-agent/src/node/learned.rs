@@ -20,11 +20,19 @@ use crate::cni::{Sandbox, State};
 #[derive(Debug, Default)]
 pub(super) struct Learned {
     /// By the chained plugin: newer than any status, for kubelet hears of an address later.
-    told: BTreeMap<ObjectName, Sandbox>,
+    told: BTreeMap<ObjectName, Told>,
     /// From the cache, which may be stale: counts only for pods whose status has no address.
     cached: BTreeMap<ObjectName, Sandbox>,
     /// What the statuses of pods say that were completed.
     statuses: BTreeMap<ObjectName, Vec<IpAddr>>,
+}
+
+/// What the plugin said of a pod.
+#[derive(Debug)]
+struct Told {
+    sandbox: Sandbox,
+    /// Whether a status has said the same: one that says something else from then on is newer.
+    is_confirmed: bool,
 }
 
 impl Learned {
@@ -44,6 +52,7 @@ impl Learned {
         match change {
             Change::Pod(name, Some(pod)) => {
                 self.statuses.remove(name);
+                self.confirm(name, &pod.addresses);
                 self.complete(name, pod);
             }
             Change::Pod(name, None) => {
@@ -59,28 +68,42 @@ impl Learned {
         }
     }
 
+    /// A status says these addresses: whether it has heard of what was told, and of more since.
+    fn confirm(&mut self, name: &ObjectName, status: &[IpAddr]) {
+        let Some(told) = self.told.get_mut(name) else { return };
+        let is_same = told.sandbox.addresses.iter().all(|address| status.contains(address));
+        if told.is_confirmed && !is_same && !status.is_empty() {
+            self.told.remove(name);
+        } else {
+            told.is_confirmed |= is_same;
+        }
+    }
+
     /// Completes a pod that has what its status says, or what it was completed with before.
     fn complete(&mut self, name: &ObjectName, pod: &mut Pod) {
         if let Some(status) = self.statuses.remove(name) {
             pod.addresses = status;
         }
         let is_of = |sandbox: &&Sandbox| is_of(sandbox, pod);
-        let told = self.told.get(name).filter(is_of);
+        let told = self.told.get(name).map(|told| &told.sandbox).filter(is_of);
         let cached = self.cached.get(name).filter(is_of).filter(|_| pod.addresses.is_empty());
-        if let Some(sandbox) = told.or(cached) {
-            let status = mem::replace(&mut pod.addresses, sandbox.addresses.clone());
+        let addresses = match told.or(cached) {
+            Some(sandbox) => sandbox.addresses.clone(),
+            // What the runtime gave to another pod is this one's no longer, whatever its status says.
+            None => {
+                let is_others = |address: &&IpAddr| self.is_told_of_another(name, **address);
+                pod.addresses.iter().filter(|address| !is_others(address)).copied().collect()
+            }
+        };
+        if addresses != pod.addresses {
+            let status = mem::replace(&mut pod.addresses, addresses);
             self.statuses.insert(name.clone(), status);
         }
     }
 
-    /// Pods but this one that were told to have an address of its: what the runtime gave again is
-    /// theirs no longer.
-    fn former(&self, sandbox: &Sandbox) -> Vec<ObjectName> {
-        let others = self.told.iter().filter(|(name, _)| **name != sandbox.pod);
-        let shared = others.filter(|(_, other)| {
-            other.addresses.iter().any(|address| sandbox.addresses.contains(address))
-        });
-        shared.map(|(name, _)| name.clone()).collect()
+    fn is_told_of_another(&self, name: &ObjectName, address: IpAddr) -> bool {
+        let mut told = self.told.iter();
+        told.any(|(other, told)| other != name && told.sandbox.addresses.contains(&address))
     }
 }
 
@@ -93,19 +116,42 @@ fn is_of(sandbox: &Sandbox, pod: &Pod) -> bool {
 impl Node {
     /// Takes over what the chained plugin says of a pod; nothing is enforced yet.
     pub fn learn(&mut self, sandbox: Sandbox) {
-        for former in self.learned.former(&sandbox) {
-            self.unlearn(&former);
-        }
         let name = sandbox.pod.clone();
-        self.learned.told.insert(name.clone(), sandbox);
-        self.complete_known(&name);
+        let former = self.others_with(&sandbox);
+        for pod in &former {
+            self.learned.told.remove(pod);
+        }
+        self.learned.told.insert(name.clone(), Told { sandbox, is_confirmed: false });
+        for pod in former.iter().chain([&name]) {
+            self.complete_known(pod);
+        }
+    }
+
+    /// Pods of this node but this one that have an address of its.
+    fn others_with(&self, sandbox: &Sandbox) -> Vec<ObjectName> {
+        let told = self.learned.told.iter();
+        let told = told.map(|(name, told)| (name, &told.sandbox.addresses));
+        let pods = self.desired().endpoints.iter().map(|(name, pod)| (name, &pod.addresses));
+        let others = told.chain(pods).filter(|(name, _)| **name != sandbox.pod);
+        let shared =
+            others.filter(|(_, has)| has.iter().any(|address| sandbox.addresses.contains(address)));
+        shared.map(|(name, _)| name.clone()).collect()
     }
 
     /// Forgets what the chained plugin said of a pod; nothing is enforced yet. Whether it changes
     /// anything.
     pub fn unlearn(&mut self, pod: &ObjectName) -> bool {
-        self.learned.told.remove(pod);
-        self.complete_known(pod)
+        let Some(Told { sandbox, .. }) = self.learned.told.remove(pod) else { return false };
+        let mut changes = self.complete_known(pod);
+        // Those that it was taken from have it again.
+        let statuses = self.learned.statuses.iter();
+        let struck = statuses
+            .filter(|(_, status)| status.iter().any(|address| sandbox.addresses.contains(address)));
+        let struck: Vec<ObjectName> = struck.map(|(name, _)| name.clone()).collect();
+        for pod in &struck {
+            changes |= self.complete_known(pod);
+        }
+        changes
     }
 
     /// Takes over all that the runtime's cache says; nothing is enforced yet.
@@ -130,13 +176,17 @@ impl Node {
         if pod.node.as_ref() != Some(&self.name) {
             return State::Waits("the API server tells of the pod on another node");
         }
+        if !self.compiler.snapshot().namespaces.contains_key(&sandbox.pod.namespace) {
+            return State::Waits("the API server has not told of the pod's namespace yet");
+        }
         let indexes = sandbox.host_interfaces.iter();
         let indexes: BTreeSet<u32> =
             indexes.filter_map(|name| if_::if_nametoindex(name.as_str()).ok()).collect();
         let is_its = |endpoint: &Endpoint| {
             let here = indexes.is_empty() || indexes.contains(&endpoint.ifindex);
             let has = sandbox.addresses.iter().all(|address| endpoint.has(*address));
-            here && endpoint.flags & TRACKING == 0 && has
+            let is_left = self.orphans.contains(&endpoint.ifindex);
+            here && endpoint.flags & TRACKING == 0 && has && !is_left
         };
         if self.actual.endpoints().values().any(is_its) {
             State::Enforced
@@ -188,10 +238,12 @@ mod tests {
             ("a runtime that tells no UID",              None,    Some(sandbox(None, [10, 0, 0, 2])),  None,           of(2)),
         ];
         for (claim, status, told, cached, want) in cases {
-            let by_name = |found: Option<Sandbox>| {
-                found.into_iter().map(|found| (found.pod.clone(), found)).collect()
-            };
-            let (told, cached) = (by_name(told), by_name(cached));
+            let named = |found: Sandbox| (found.pod.clone(), found);
+            let told = told
+                .map(named)
+                .map(|(name, sandbox)| (name, Told { sandbox, is_confirmed: false }));
+            let (told, cached) =
+                (told.into_iter().collect(), cached.map(named).into_iter().collect());
             let mut learned = Learned { told, cached, ..Learned::default() };
             let addresses = status.map(of).unwrap_or_default();
             let mut pod = Pod { uid: "one".to_owned(), addresses, ..Pod::default() };
@@ -202,5 +254,37 @@ mod tests {
             learned.complete(&ObjectName::new("shop", "web"), &mut host);
             assert_eq!(host.addresses, of(9), "{claim}: the node's own address stays");
         }
+    }
+
+    #[test]
+    fn s8_a_status_that_changes_once_it_has_heard_of_the_sandbox_is_newer() {
+        let mut learned = Learned::default();
+        let name = ObjectName::new("shop", "web");
+        let told = Told { sandbox: sandbox(Some("one"), [10, 0, 0, 2]), is_confirmed: false };
+        learned.told.insert(name.clone(), told);
+        // One status that is older, two that have heard, one of a sandbox that nobody told of.
+        for (status, want) in [(9, 2), (2, 2), (2, 2), (3, 3), (2, 2)] {
+            let addresses = vec![[10, 0, 0, status].into()];
+            let pod = Pod { uid: "one".to_owned(), addresses, ..Pod::default() };
+            let mut change = Change::Pod(name.clone(), Some(pod));
+            learned.complete_change(&mut change);
+            let Change::Pod(_, Some(pod)) = change else { unreachable!("it stays one of a pod") };
+            assert_eq!(pod.addresses, [IpAddr::from([10, 0, 0, want])], "{status}");
+        }
+    }
+
+    #[test]
+    fn s8_what_the_runtime_gave_to_another_pod_is_nobody_elses() {
+        let mut learned = Learned::default();
+        let told = Told { sandbox: sandbox(Some("one"), [10, 0, 0, 2]), is_confirmed: false };
+        learned.told.insert(ObjectName::new("shop", "web"), told);
+        let stale = ObjectName::new("shop", "stale");
+        let status: Vec<IpAddr> = vec![[10, 0, 0, 2].into(), [10, 0, 0, 9].into()];
+        let mut pod = Pod { addresses: status.clone(), ..Pod::default() };
+        learned.complete(&stale, &mut pod);
+        assert_eq!(pod.addresses, status[1..]);
+        learned.told.clear();
+        learned.complete(&stale, &mut pod);
+        assert_eq!(pod.addresses, status, "it was told in vain");
     }
 }

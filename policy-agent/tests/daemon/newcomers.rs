@@ -16,7 +16,7 @@ use policy_agent::net::build::Wiring;
 
 use crate::{
     machine::{LIMIT, Machine, arrives, until},
-    manifests::{DENY, POD},
+    manifests::{ALLOW_5000, DENY, POD},
     namespace::{Namespace, add_addresses, end},
 };
 
@@ -135,5 +135,62 @@ fn s45_a_pod_with_an_interface_for_each_family_is_under_its_policies_at_both() -
     let drops = machine.ask("/metrics")?;
     let dropped = "policy_drops_total{namespace=\"default\",pod=\"pod\",direction=\"egress\"";
     ensure!(drops.contains(dropped), "{drops}");
+    Ok(())
+}
+
+#[test]
+fn s07_a_pod_that_is_deleted_and_runs_on_stays_denied() -> Result<()> {
+    let machine = Machine::new()?;
+    machine.write("pod.yaml", POD)?;
+    machine.write("policy.yaml", ALLOW_5000)?;
+    machine.plug()?;
+    let agent = machine.agent(&["--listen", "127.0.0.1:9100"])?;
+    let denied = || Ok(!arrives(&machine, 5001)?);
+    until("the policy is in force", LIMIT, denied)?;
+    ensure!(arrives(&machine, 5000)?, "it allows a port");
+    machine.write(
+        "pod.yaml",
+        &POD.replace("name: pod", "name: other").replace("10.0.0.2", "10.0.0.9"),
+    )?;
+    until("nothing is allowed any more", LIMIT, || Ok(!arrives(&machine, 5000)?))?;
+    ensure!(denied()?, "whoever may delete a pod sets it free");
+    let drops = || machine.ask("/metrics").map(|text| text.matches("policy_drops_total{").count());
+    ensure!(drops()? > 0, "nothing is counted");
+    agent.kill()?;
+    let agent = machine.agent(&["--listen", "127.0.0.1:9100"])?;
+    until("the next agent is ready", LIMIT, || {
+        Ok(machine.ask("/readyz").is_ok_and(|said| said.contains("200 OK")))
+    })?;
+    ensure!(denied()? && !arrives(&machine, 5000)?, "it stays closed");
+    machine.write("pod.yaml", POD)?;
+    until("the pod is back", LIMIT, || arrives(&machine, 5000))?;
+    ensure!(denied()?);
+    ensure!(agent.terminate()?.success());
+    Ok(())
+}
+
+#[test]
+fn s08_an_address_that_the_runtime_gave_again_is_nobody_elses() -> Result<()> {
+    let machine = Machine::new()?;
+    // Its status is of before the node was started anew, and by its name it comes first.
+    let stale = POD.replace("name: pod", "name: a").replace("app: web", "app: free");
+    machine.write(
+        "pods.yaml",
+        &[stale.as_str(), &POD.replace("status: {podIPs: [{ip: 10.0.0.2}]}", "")].join("---"),
+    )?;
+    machine.write(
+        "policy.yaml",
+        &DENY.replace("podSelector: {}", "podSelector: {matchLabels: {app: web}}"),
+    )?;
+    let socket = machine.manifests().join("run/cni.sock");
+    let option = format!("--cni-socket={}", socket.display());
+    let _agent = machine.agent(&["--listen", "127.0.0.1:9100", &option])?;
+    until("it is ready", LIMIT, || {
+        Ok(machine.ask("/readyz").is_ok_and(|said| said.contains("200 OK")))
+    })?;
+    machine.plug()?;
+    let said = ask(&socket, "10.0.0.2", Duration::from_secs(20))?;
+    ensure!(said.contains("enforced"), "{said}");
+    ensure!(!arrives(&machine, 5001)?, "it has the policies of another");
     Ok(())
 }
