@@ -98,12 +98,13 @@ impl Network {
         Ok(Self { handle, connection: tokio::spawn(connection) })
     }
 
-    /// Lists the pods' interfaces with the addresses at their far ends, and the node's own.
+    /// Lists the pods' interfaces with those of the pods' addresses that are at their far ends, and the
+    /// node's own.
     ///
     /// # Errors
     ///
     /// When the kernel refuses a dump, or what it lists never holds still.
-    pub async fn discover(&self) -> Result<Discovered, NetError> {
+    pub async fn discover(&self, pods: &BTreeSet<IpAddr>) -> Result<Discovered, NetError> {
         let links = link::all(&self.handle).await?;
         let mut interfaces = Interfaces::new();
         for link in links.values().filter(|link| link.is_veth) {
@@ -112,7 +113,7 @@ impl Network {
             };
             let addresses = match peer {
                 Peer::Elsewhere { ifindex, netns } => {
-                    match address::of_peer(&self.handle, ifindex, netns).await {
+                    match address::of_peer(&self.handle, ifindex, netns, pods).await {
                         // The others are not to wait for it.
                         Err(error @ NetError::Refused { .. }) => {
                             let (interface, why) = (&link.name, chain(&error));

@@ -103,7 +103,7 @@ impl NodeError {
     /// The map that is full, if that is why.
     fn no_room(&self) -> Option<&DataplaneError> {
         let (Self::Step { source, .. } | Self::Contents { source, .. }) = self else { return None };
-        matches!(**source, DataplaneError::Full { .. }).then_some(&**source)
+        source.is_no_room().then_some(&**source)
     }
 }
 
@@ -284,7 +284,11 @@ impl Node {
     }
 
     async fn bring_in_line(&mut self) -> Result<Reconciled, NodeError> {
-        let Discovered { mut interfaces, node_addresses } = self.network.discover().await?;
+        let Discovered { mut interfaces, node_addresses } = {
+            let pods = self.compiler.compiled().0.endpoints.values();
+            let pods = pods.flat_map(|pod| pod.addresses.iter().copied()).collect();
+            self.network.discover(&pods).await?
+        };
         if self.guards {
             for ifindex in self.dataplane.attached() {
                 if let Some(interface) = interfaces.get_mut(&ifindex) {

@@ -97,11 +97,18 @@ pub enum PolicyState {
 }
 
 impl Status {
-    /// What a node came to last, and what was found there.
-    pub(crate) fn new(node: &Node, last: &Reconciled, not_ready: Option<String>) -> Self {
+    /// What a node came to last, what was found there, and why what is asked for since could not be
+    /// brought in force.
+    pub(crate) fn new(
+        node: &Node,
+        last: &Reconciled,
+        failure: Option<&str>,
+        not_ready: Option<String>,
+    ) -> Self {
         let desired = node.desired();
         let pods = desired.endpoints.iter();
-        let pods: Vec<Pod> = pods.map(|(name, pod)| Pod::new(name, pod, node, last)).collect();
+        let pods = pods.map(|(name, pod)| Pod::new(name, pod, node, last, failure));
+        let pods: Vec<Pod> = pods.collect();
         let policies = policies(desired, node.snapshot(), last, &pods);
         let unknown = last.interfaces_without_pod.iter();
         Self {
@@ -124,16 +131,27 @@ impl Status {
 }
 
 impl Pod {
-    fn new(name: &ObjectName, pod: &DesiredEndpoint, node: &Node, last: &Reconciled) -> Self {
+    fn new(
+        name: &ObjectName,
+        pod: &DesiredEndpoint,
+        node: &Node,
+        last: &Reconciled,
+        failure: Option<&str>,
+    ) -> Self {
         let refused = last.not_attached.iter().find(|refused| refused.pod == *name);
         let interface = node.interface_of(&pod.addresses);
-        let (state, reason) = match refused {
-            Some(refused) => (PodState::NotEnforced, Some(refused.reason.clone())),
-            None if pod.addresses.is_empty() => (PodState::WithoutAddress, None),
-            None if interface.is_none() => {
+        let is_missing = interface.is_none() || last.pods_without_interface.contains(name);
+        let (state, reason) = match (refused, failure) {
+            (Some(refused), _) => (PodState::NotEnforced, Some(refused.reason.clone())),
+            _ if pod.addresses.is_empty() => (PodState::WithoutAddress, None),
+            _ if is_missing => {
                 (PodState::NotEnforced, Some("no interface of the node leads to it".to_owned()))
             }
-            None => (PodState::Enforced, None),
+            // Whom it concerns is not known.
+            (None, Some(why)) => {
+                (PodState::NotEnforced, Some(format!("the last change is not in force: {why}")))
+            }
+            (None, None) => (PodState::Enforced, None),
         };
         let policies = |isolation: &Option<Isolation>| {
             let policies = isolation.as_ref().map(|isolation| isolation.policies.iter());

@@ -96,6 +96,10 @@ fn note(written: &mut BTreeSet<OsString>, events: &[InotifyEvent]) -> io::Result
         let name = event.name.clone().unwrap_or_default();
         if event.mask.intersects(GONE) {
             return Err(io::ErrorKind::NotFound.into());
+        } else if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+            // Whatever was not told: everything is to be looked at.
+            written.clear();
+            any = true;
         } else if event.mask == AddWatchFlags::IN_MODIFY {
             written.insert(name);
         } else {

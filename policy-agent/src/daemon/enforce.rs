@@ -65,7 +65,7 @@ impl Daemon {
             Err(error) => {
                 self.metrics.failed();
                 let wait = self.retry.next();
-                report::failed(&error, wait);
+                self.reporter.failed(&error, wait);
                 self.health.fails(chain(&error));
                 wait
             }

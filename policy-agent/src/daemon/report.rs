@@ -20,6 +20,8 @@ use crate::{
 pub(super) struct Reporter {
     enforcers: Vec<Enforcer>,
     last: Reconciled,
+    /// Why the one after it failed.
+    failure: Option<String>,
 }
 
 impl Reporter {
@@ -62,12 +64,25 @@ impl Reporter {
             }
         }
         self.last = reconciled;
+        self.failure = None;
+    }
+
+    /// One that did not.
+    pub(super) fn failed(&mut self, error: &NodeError, wait: Duration) {
+        let why = chain(error);
+        if self.failure.as_ref() == Some(&why) {
+            debug!("{why}; tried again in {wait:.1?}");
+        } else {
+            error!("{why}; tried again until it is done");
+            self.failure = Some(why);
+        }
     }
 
     /// How it stands, as far as it was told.
     pub(super) fn status(&self, node: &Node, not_ready: Option<String>) -> Status {
         let other_enforcers = self.enforcers.iter().map(ToString::to_string).collect();
-        Status { other_enforcers, ..Status::new(node, &self.last, not_ready) }
+        let failure = self.failure.as_deref();
+        Status { other_enforcers, ..Status::new(node, &self.last, failure, not_ready) }
     }
 
     /// Who else enforces policies here; each is told once, and again when it was gone.
@@ -129,7 +144,7 @@ pub(super) fn broken(error: &FilesError, has_state: bool) {
     error!("manifests are not taken, {stays}: {}", chain(error));
 }
 
-/// A reconciliation that did not.
+/// A look at what is enforced that failed.
 pub(super) fn failed(error: &NodeError, wait: Duration) {
     error!("{}; tried again in {wait:.1?}", chain(error));
 }

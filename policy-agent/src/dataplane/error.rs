@@ -8,8 +8,10 @@ use aya::{
     pin::PinError,
     programs::{ProgramError, links::LinkError},
 };
-use nix::errno::Errno;
+use nix::{errno::Errno, libc};
 use thiserror::Error;
+
+use super::named::errno;
 
 /// A failed act on a classifier, a map or a link.
 #[derive(Debug, Error)]
@@ -266,4 +268,44 @@ pub enum DataplaneError {
     /// The ring buffer has a reader already.
     #[error("the drop records have a reader already")]
     EventsTaken,
+}
+
+impl DataplaneError {
+    /// Whether there is no room for what was to be written: in a map, or in the memory that the
+    /// kernel charges its maps to.
+    #[must_use]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are not about room")]
+    pub fn is_no_room(&self) -> bool {
+        match self {
+            Self::Full { .. } | Self::ContentTooLarge { .. } => true,
+            Self::Write { source, .. }
+            | Self::CreateContent { source, .. }
+            | Self::FillContent { source, .. } => {
+                matches!(errno(source), Some(libc::ENOMEM | libc::E2BIG | libc::ENOSPC))
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_map_that_memory_is_missing_for_finds_no_room() {
+        let refused = |errno| DataplaneError::CreateContent {
+            content: 1,
+            entries: 1,
+            source: MapError::CreateError {
+                name: "allow_1".to_owned(),
+                io_error: io::Error::from_raw_os_error(errno),
+            },
+        };
+        assert!(refused(libc::ENOMEM).is_no_room() && refused(libc::E2BIG).is_no_room());
+        assert!(!refused(libc::EPERM).is_no_room());
+        assert!(DataplaneError::Full { map: "blocks", capacity: 1 }.is_no_room());
+    }
 }

@@ -246,10 +246,11 @@ impl<K: Pod + Debug, V: Pod> Named<PerCpuHashMap<MapData, K, V>> {
 }
 
 /// The kernel's error number, where it is the kernel that refused.
-fn errno(error: &MapError) -> Option<i32> {
-    if let MapError::SyscallError(SyscallError { io_error, .. }) = error {
-        io_error.raw_os_error()
-    } else {
-        None
+#[expect(clippy::wildcard_enum_match_arm, reason = "two of many are the kernel's")]
+pub(super) fn errno(error: &MapError) -> Option<i32> {
+    match error {
+        MapError::SyscallError(SyscallError { io_error, .. })
+        | MapError::CreateError { io_error, .. } => io_error.raw_os_error(),
+        _ => None,
     }
 }

@@ -13,13 +13,9 @@ use super::{NetError, dump};
 /// Asked one by one: `AF_UNSPEC` would also ask families that do not know the attribute below.
 const FAMILIES: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
 
-/// Addresses of one family that an interface of a pod is asked for: who may change its network gives
-/// it as many as memory holds, and the node's agent shall not hold them too. Those that came first
-/// are listed first.
-const MOST: usize = 4096;
-
-/// Addresses of an interface of another namespace, link-local ones left out; none where the
-/// interface or the namespace is gone.
+/// Those of `wanted` that an interface of another namespace has; none where the interface or the
+/// namespace is gone. Who may change a pod's network gives it as many as memory holds, and the
+/// node's agent shall not hold them too.
 ///
 /// Without strict checking, and on a kernel that does not know `IFA_TARGET_NETNSID`, the answer
 /// lists this namespace instead: each message must repeat the number it was asked with.
@@ -27,20 +23,23 @@ pub(super) async fn of_peer(
     handle: &Handle,
     ifindex: u32,
     netns: i32,
+    wanted: &BTreeSet<IpAddr>,
 ) -> Result<Vec<IpAddr>, NetError> {
+    let is_wanted = |answer: &RouteNetlinkMessage| {
+        let RouteNetlinkMessage::NewAddress(message) = answer else { return false };
+        peer_address(message, ifindex, netns).is_some_and(|address| wanted.contains(&address))
+    };
     let mut addresses = BTreeSet::new();
     for family in FAMILIES {
         let request = request(family, ifindex, Some(netns));
         let what = "addresses of a veth's peer";
-        let answers = match dump::dump_hostile(handle, what, &request, MOST).await {
+        let answers = match dump::dump_hostile(handle, what, &request, is_wanted).await {
             Ok(answers) => answers,
             // EINVAL: no namespace has this number any more.
             Err(error) if error.is_gone(&[nix::libc::EINVAL]) => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        addresses.extend(messages(&answers).filter_map(|message| {
-            peer_address(message, ifindex, netns).filter(|address| !is_link_local(*address))
-        }));
+        addresses.extend(messages(&answers).filter_map(own));
     }
     Ok(addresses.into_iter().collect())
 }

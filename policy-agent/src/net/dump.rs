@@ -25,7 +25,7 @@ pub(super) async fn dump(
     request: &RouteNetlinkMessage,
 ) -> Result<Vec<RouteNetlinkMessage>, NetError> {
     for _ in 0..ATTEMPTS {
-        let (messages, steady) = ask(handle, what, request, NLM_F_DUMP, usize::MAX).await?;
+        let (messages, steady) = ask(handle, what, request, NLM_F_DUMP, |_| true).await?;
         if steady {
             return Ok(messages);
         }
@@ -33,20 +33,20 @@ pub(super) async fn dump(
     Err(NetError::Unsteady { what, attempts: ATTEMPTS })
 }
 
-/// Dumps a list that others may change without an end: its first `most` messages, as they were the
-/// last time at least.
+/// Dumps a list that others may make as long as they like, and change without an end: what `keep`
+/// takes of it, as it was the last time at least.
 pub(super) async fn dump_hostile(
     handle: &Handle,
     what: &'static str,
     request: &RouteNetlinkMessage,
-    most: usize,
+    mut keep: impl FnMut(&RouteNetlinkMessage) -> bool,
 ) -> Result<Vec<RouteNetlinkMessage>, NetError> {
-    let mut last = ask(handle, what, request, NLM_F_DUMP, most).await?;
+    let mut last = ask(handle, what, request, NLM_F_DUMP, &mut keep).await?;
     for _ in 1..FEW {
         if last.1 {
             break;
         }
-        last = ask(handle, what, request, NLM_F_DUMP, most).await?;
+        last = ask(handle, what, request, NLM_F_DUMP, &mut keep).await?;
     }
     Ok(last.0)
 }
@@ -57,16 +57,16 @@ pub(super) async fn get(
     what: &'static str,
     request: &RouteNetlinkMessage,
 ) -> Result<Vec<RouteNetlinkMessage>, NetError> {
-    ask(handle, what, request, 0, usize::MAX).await.map(|(messages, _)| messages)
+    ask(handle, what, request, 0, |_| true).await.map(|(messages, _)| messages)
 }
 
-/// The first `most` answers to a request, and whether they belong together.
+/// The answers to a request that are to be kept, and whether all belong together.
 async fn ask(
     handle: &Handle,
     what: &'static str,
     request: &RouteNetlinkMessage,
     flags: u16,
-    most: usize,
+    mut keep: impl FnMut(&RouteNetlinkMessage) -> bool,
 ) -> Result<(Vec<RouteNetlinkMessage>, bool), NetError> {
     let mut message =
         NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(request.clone()));
@@ -80,7 +80,7 @@ async fn ask(
         steady &= answer.header.flags & NLM_F_DUMP_INTR == 0;
         let message = payload(what, answer)?;
         // It is read to its end: the kernel begins no other list on this socket before.
-        messages.extend(message.filter(|_| messages.len() < most));
+        messages.extend(message.filter(&mut keep));
     }
     Ok((messages, steady))
 }

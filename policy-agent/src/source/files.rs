@@ -255,6 +255,30 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_of_events_that_overflows_hides_no_file_for_good() -> io::Result<()> {
+        use std::io::Write as _;
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("a.yaml");
+        fs::write(&file, POD.replace("NAME", "one"))?;
+        runtime()?.block_on(async {
+            let mut files = Files::new(folder.path());
+            assert_eq!(soon(&mut files).await, ["a/one"]);
+            let mut writer = fs::File::create(&file)?;
+            writer.write_all(POD.replace("NAME", "two").as_bytes())?;
+            let mut noise = fs::File::create(folder.path().join("a.log"))?;
+            let mut other = fs::File::create(folder.path().join("b.log"))?;
+            // The queue holds 16,384 events (`fs.inotify.max_queued_events`), and equal ones once.
+            for _ in 0..10_000 {
+                noise.write_all(b"x")?;
+                other.write_all(b"x")?;
+            }
+            drop(writer);
+            assert_eq!(soon(&mut files).await, ["a/two"]);
+            Ok(())
+        })
+    }
+
+    #[test]
     fn a_folder_that_is_never_quiet_is_read() -> io::Result<()> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("a.yaml");

@@ -1,13 +1,14 @@
 //! What the agent answers over HTTP.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use anyhow::{Context, Result, ensure};
+use nix::mount::{MsFlags, mount};
 use serde_json::{Value, json};
 
 use crate::{
-    machine::{LIMIT, Machine, until},
-    manifests::{DENY, POD},
+    machine::{LIMIT, Machine, arrives, until},
+    manifests::{ALLOW_5000, DENY, POD},
 };
 
 /// Status code and body.
@@ -135,6 +136,41 @@ fn s50_status_tells_of_every_pod_and_policy_whether_it_is_enforced() -> Result<(
     ensure!(said.starts_with("Node one: the agent is ready\n"), "{said}");
     ensure!(said.contains("default/pod  veth0      enforced  default/deny"), "{said}");
     ensure!(agent.terminate()?.success());
+    Ok(())
+}
+
+#[test]
+fn s50_status_tells_that_a_change_is_not_in_force() -> Result<()> {
+    let machine = Machine::new()?;
+    machine.plug()?;
+    machine.write("pod.yaml", POD)?;
+    machine.write("policy.yaml", ALLOW_5000)?;
+    let _agent = machine.agent(&["--listen", "127.0.0.1:9100"])?;
+    until("it enforces", LIMIT, || Ok(arrives(&machine, 5000)? && !arrives(&machine, 5001)?))?;
+    // No allow map can be pinned any more.
+    machine.inside(|| {
+        let none: Option<&str> = None;
+        let paths = (1..60).map(|number| machine.pins().join(format!("maps/allow_{number}")));
+        for path in paths.filter(|path| !path.exists()) {
+            fs::create_dir(&path)?;
+            mount(none, &path, Some("tmpfs"), MsFlags::empty(), none)?;
+        }
+        Ok(())
+    })?;
+    let other = ALLOW_5000.replace("name: deny", "name: new").replace("5000", "5002");
+    machine.write("policy.yaml", &other)?;
+    let told = "tried again until it is done";
+    until("it fails", LIMIT, || Ok(machine.said("stderr").contains(told)))?;
+    let status = machine.ask("/status")?;
+    let (_, status) = status.split_once("\r\n\r\n").context("no body")?;
+    let status: Value = serde_json::from_str(status)?;
+    let reason = status["pods"][0]["reason"].as_str().unwrap_or_default();
+    ensure!(reason.starts_with("the last change is not in force: cannot create"), "{status:#}");
+    let policy = &status["policies"][0];
+    assert_eq!((&policy["name"], &policy["state"]), (&json!("new"), &json!("not_enforced")));
+    ensure!(arrives(&machine, 5000)?, "what was in force stays");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(machine.said("stderr").matches(told).count(), 1, "each failure is told once");
     Ok(())
 }
 
