@@ -87,13 +87,12 @@ impl Learned {
         let is_of = |sandbox: &&Sandbox| is_of(sandbox, pod);
         let told = self.told.get(name).map(|told| &told.sandbox).filter(is_of);
         let cached = self.cached.get(name).filter(is_of).filter(|_| pod.addresses.is_empty());
-        let addresses = match told.or(cached) {
-            Some(sandbox) => sandbox.addresses.clone(),
+        let addresses = if let Some(sandbox) = told.or(cached) {
+            sandbox.addresses.clone()
+        } else {
             // What the runtime gave to another pod is this one's no longer, whatever its status says.
-            None => {
-                let is_others = |address: &&IpAddr| self.is_told_of_another(name, **address);
-                pod.addresses.iter().filter(|address| !is_others(address)).copied().collect()
-            }
+            let is_others = |address: &&IpAddr| self.is_told_of_another(name, **address);
+            pod.addresses.iter().filter(|address| !is_others(address)).copied().collect()
         };
         if addresses != pod.addresses {
             let status = mem::replace(&mut pod.addresses, addresses);
