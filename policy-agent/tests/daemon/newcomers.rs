@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::UdpSocket,
+    net::{Ipv4Addr, TcpListener, UdpSocket},
     os::unix::net::UnixStream,
     path::Path,
     time::Duration,
@@ -13,8 +13,10 @@ use anyhow::{Result, ensure};
 use nix::mount::{MsFlags, mount, umount};
 
 use policy_agent::net::build::Wiring;
+use serde_json::json;
 
 use crate::{
+    api_server::{Answer, ApiServer, groups},
     machine::{LIMIT, Machine, arrives, until},
     manifests::{ALLOW_5000, DENY, POD},
     namespace::{Namespace, add_addresses, end},
@@ -61,7 +63,7 @@ fn a_pod_that_cannot_be_attached_to_holds_up_no_other_and_is_told() -> Result<()
 /// The answer to a question of the plugin.
 fn ask(socket: &Path, address: &str, patience: Duration) -> Result<String> {
     let mut stream = UnixStream::connect(socket)?;
-    let question = serde_json::json!({
+    let question = json!({
         "ask": "enforce", "namespace": "default", "name": "pod", "container": "c",
         "netns": "/n", "interface": "eth0", "addresses": [address],
         "patience": u64::try_from(patience.as_millis())?,
@@ -192,5 +194,41 @@ fn s08_an_address_that_the_runtime_gave_again_is_nobody_elses() -> Result<()> {
     let said = ask(&socket, "10.0.0.2", Duration::from_secs(20))?;
     ensure!(said.contains("enforced"), "{said}");
     ensure!(!arrives(&machine, 5001)?, "it has the policies of another");
+    Ok(())
+}
+
+#[test]
+fn s47_a_pod_of_a_namespace_that_is_not_known_waits_for_it() -> Result<()> {
+    let machine = Machine::new()?;
+    machine.plug()?;
+    let listener = machine.node.run(async || Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?))?;
+    let server = ApiServer::at(listener)?;
+    server.set("/apis", groups(false));
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "pod", "namespace": "default", "uid": "1", "resourceVersion": "2"},
+        "spec": {"nodeName": "one", "containers": []}, "status": {},
+    });
+    server.set("/api/v1/pods", Answer::Objects(vec![pod]));
+    server.set("/api/v1/namespaces", Answer::Objects(Vec::new()));
+    let kubeconfig = server.kubeconfig(&machine.manifests())?;
+    let socket = machine.manifests().join("run/cni.sock");
+    let option = format!("--cni-socket={}", socket.display());
+    let agent = machine.agent_of(&kubeconfig, &["--listen", "127.0.0.1:9100", &option])?;
+    let is_ready = || Ok(machine.ask("/readyz").is_ok_and(|said| said.contains(" 200 ")));
+    until("it is ready", LIMIT, is_ready)?;
+    let said = ask(&socket, "10.0.0.2", Duration::from_secs(2))?;
+    ensure!(said.contains("has not told of the pod's namespace"), "{said}");
+    agent.kill()?;
+
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": "default", "resourceVersion": "3"},
+    });
+    server.set("/api/v1/namespaces", Answer::Objects(vec![namespace]));
+    let _agent = machine.agent_of(&kubeconfig, &["--listen", "127.0.0.1:9100", &option])?;
+    until("it is ready", LIMIT, is_ready)?;
+    let said = ask(&socket, "10.0.0.2", Duration::from_secs(20))?;
+    ensure!(said.contains("enforced"), "{said}");
     Ok(())
 }
