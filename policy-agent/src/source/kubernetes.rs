@@ -10,17 +10,19 @@ mod events;
 mod kind;
 mod watch;
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 pub use kube::Client;
 use kube::{
     Config,
+    client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use policy_core::{compile::Change, model::ObjectName};
 use policy_manifest::ManifestError;
 use thiserror::Error;
 use tokio::sync::mpsc;
+use tower::timeout::TimeoutLayer;
 
 pub use discovery::DiscoveryError;
 pub use error::WatchError;
@@ -29,6 +31,10 @@ pub use kind::Kind;
 
 /// What waits for the daemon: a list is fetched no faster than it is taken.
 const QUEUE: usize = 1024;
+/// Longest wait for the head of an answer: a request may be swallowed on the way.
+const HEAD: Duration = Duration::from_secs(30);
+/// Longest silence in the body of one. A watch is ended by the server before that, after 290 s.
+const SILENCE: Duration = Duration::from_secs(295);
 
 /// Where the API server is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,8 +75,14 @@ pub enum Event {
 ///
 /// Where it cannot be told which API server. One that is away is waited for.
 pub async fn client(access: &Access) -> Result<Client, KubernetesError> {
-    let config = config(access).await.map_err(KubernetesError::Config)?;
-    Client::try_from(config).map_err(|error| KubernetesError::Client(Box::new(error)))
+    let mut config = config(access).await.map_err(KubernetesError::Config)?;
+    config.read_timeout = Some(SILENCE);
+    config.reset_reader_on_write = true;
+    // Whoever asks has waits of its own, and tells what was answered.
+    config.default_retry = false;
+    let builder = ClientBuilder::try_from(config);
+    let builder = builder.map_err(|error| KubernetesError::Client(Box::new(error)))?;
+    Ok(builder.with_layer(&TimeoutLayer::new(HEAD)).build())
 }
 
 /// Follows the kinds that policy depends on, until the receiver is dropped.

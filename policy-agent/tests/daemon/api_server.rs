@@ -29,6 +29,19 @@ pub(crate) enum Answer {
     Page(u16),
     /// A body that ends before it has begun.
     Nothing,
+    /// No word, to who asks while this is the answer, for as long as that one waits.
+    Silence,
+    /// A head, and then no word.
+    Head,
+}
+
+/// How lists are streamed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Streams {
+    #[default]
+    Whole,
+    /// Not at all.
+    Refused,
 }
 
 /// A request.
@@ -51,8 +64,7 @@ pub(crate) struct ApiServer {
 struct State {
     /// By path, and how often it was changed: what was answered before ends then.
     answers: BTreeMap<String, (u64, Answer)>,
-    /// Whether lists are streamed.
-    refuses_streams: bool,
+    streams: Streams,
     asked: Vec<Asked>,
     /// Names of Events that were made.
     events: Vec<String>,
@@ -97,9 +109,9 @@ impl ApiServer {
         state.answers.insert(path.to_owned(), (count, answer));
     }
 
-    /// Whether lists that are streamed are refused.
-    pub(crate) fn refuse_streams(&self, refuses: bool) {
-        self.state().refuses_streams = refuses;
+    /// From now on lists are streamed like this.
+    pub(crate) fn stream(&self, how: Streams) {
+        self.state().streams = how;
     }
 
     /// What was asked so far, and is so no more.
@@ -130,10 +142,10 @@ impl ApiServer {
         let (streams, watches) =
             (asked.query.contains("sendInitialEvents=true"), asked.query.contains("watch=true"));
         let body = asked.body.clone();
-        let (answer, refuses) = {
+        let (answer, how) = {
             let mut state = self.state();
             state.asked.push(asked);
-            (state.answers.get(&path).cloned(), state.refuses_streams)
+            (state.answers.get(&path).cloned(), state.streams)
         };
         match answer {
             None if method == "POST" => self.create(connection, &body),
@@ -145,8 +157,13 @@ impl ApiServer {
                 whole(connection, code, "text/html", "<html>no such page</html>")
             }
             Some((_, Answer::Nothing)) => Ok(head(connection, 200, "application/json", None)?),
-            Some(_) if streams && refuses => {
+            Some((_, Answer::Silence)) => left(connection),
+            Some(_) if streams && how == Streams::Refused => {
                 whole(connection, 422, "application/json", &status(422).to_string())
+            }
+            Some((_, Answer::Head)) => {
+                head(connection, 200, "application/json", None)?;
+                left(connection)
             }
             Some((count, Answer::Objects(objects))) if watches => {
                 head(connection, 200, "application/json", None)?;
@@ -265,6 +282,12 @@ fn request(connection: &TcpStream) -> Result<Asked> {
     reader.read_exact(&mut body)?;
     let body = serde_json::from_slice(&body).unwrap_or_default();
     Ok(Asked { method, path: path.to_owned(), query: query.to_owned(), body })
+}
+
+/// Waits until who asked is gone.
+fn left(mut connection: &TcpStream) -> Result<()> {
+    while connection.read(&mut [0])? > 0 {}
+    Ok(())
 }
 
 fn head(

@@ -8,14 +8,14 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::{
     sync::mpsc::Receiver,
-    time::{Instant, timeout_at},
+    time::{self, Instant, timeout_at},
 };
 
 use crate::api_server::{
-    Answer, ApiServer, CLUSTER_POLICIES, denies_all, groups, resources, status,
+    Answer, ApiServer, CLUSTER_POLICIES, Streams, denies_all, groups, resources, status,
 };
 
-const LIMIT: Duration = Duration::from_secs(15);
+const LIMIT: Duration = Duration::from_secs(40);
 /// Time in which what must not be told would be, several times over.
 const QUIET: Duration = Duration::from_secs(4);
 const NETWORK_POLICIES: &str = "/apis/networking.k8s.io/v1/networkpolicies";
@@ -103,6 +103,20 @@ fn with_cluster_policies() -> Result<ApiServer> {
     server.set(VERSION, resources("v1alpha2"));
     server.set(CLUSTER_POLICIES, Answer::Objects(vec![denies_all()]));
     Ok(server)
+}
+
+/// Waits until a server is asked for something.
+async fn is_asked(server: &ApiServer, path: &str) {
+    while !server.asked().iter().any(|asked| asked.path == path) {
+        time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Lets a time pass at once.
+async fn pass(time: Duration) {
+    time::pause();
+    time::advance(time).await;
+    time::resume();
 }
 
 #[tokio::test]
@@ -227,11 +241,11 @@ async fn lists_that_end_at_once_are_told_and_not_asked_for_without_a_pause() -> 
 #[tokio::test]
 async fn a_server_that_streams_no_lists_is_asked_for_pages() -> Result<()> {
     let server = ApiServer::new()?;
-    server.refuse_streams(true);
+    server.stream(Streams::Refused);
     let mut follower = Follower::new(&server).await?;
     follower.listed(Kind::Policy).await?;
     // It has forgotten what the agent knows, and is not bothered with the question again.
-    server.refuse_streams(false);
+    server.stream(Streams::Whole);
     server.asked();
     let gone = json!({"type": "ERROR", "object": status(410)});
     server.set(NETWORK_POLICIES, Answer::Json(200, gone));
@@ -252,11 +266,56 @@ async fn a_server_that_has_forgotten_what_was_missed_is_not_broken() -> Result<(
     server.asked();
     let gone = json!({"type": "ERROR", "object": status(410)});
     server.set(NETWORK_POLICIES, Answer::Json(200, gone));
-    while !server.asked().iter().any(|asked| asked.path == NETWORK_POLICIES) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    is_asked(&server, NETWORK_POLICIES).await;
     server.set(NETWORK_POLICIES, Answer::Objects(Vec::new()));
     let next = follower.told(Kind::Policy, |event| Some(format!("{event:?}"))).await?;
     assert!(next.starts_with("Listed"), "{next}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_that_is_never_answered_is_told_and_asked_again() -> Result<()> {
+    let server = ApiServer::new()?;
+    server.set(NETWORK_POLICIES, Answer::Silence);
+    let mut follower = Follower::new(&server).await?;
+    is_asked(&server, NETWORK_POLICIES).await;
+    // Whoever asks from now on is answered.
+    server.set(NETWORK_POLICIES, Answer::Objects(Vec::new()));
+    pass(Duration::from_secs(30)).await;
+    assert!(follower.broken(Kind::Policy).await?.contains(NETWORK_POLICIES));
+    assert!(follower.listed(Kind::Policy).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_list_that_stops_in_its_body_is_told_and_asked_for_again() -> Result<()> {
+    let server = ApiServer::new()?;
+    server.stream(Streams::Refused);
+    server.set(NETWORK_POLICIES, Answer::Json(500, status(500)));
+    let mut follower = Follower::new(&server).await?;
+    follower.broken(Kind::Policy).await?;
+    server.set(NETWORK_POLICIES, Answer::Head);
+    server.asked();
+    is_asked(&server, NETWORK_POLICIES).await;
+    server.set(NETWORK_POLICIES, Answer::Objects(Vec::new()));
+    pass(Duration::from_secs(295)).await;
+    assert!(follower.broken(Kind::Policy).await?.contains(NETWORK_POLICIES));
+    assert!(follower.listed(Kind::Policy).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_say_what_it_has_is_told_and_asked_again() -> Result<()> {
+    for silence in [Answer::Silence, Answer::Head] {
+        let server = ApiServer::new()?;
+        server.set(CLUSTER_POLICIES, Answer::Json(403, status(403)));
+        server.set("/apis", silence);
+        let mut follower = Follower::new(&server).await?;
+        let told = follower.broken(Kind::ClusterPolicy).await?;
+        assert!(told.contains("no API server says that it does not have them"), "{told}");
+        server.set("/apis", groups(false));
+        pass(Duration::from_secs(30)).await;
+        assert!(follower.listed(Kind::ClusterPolicy).await?.is_empty());
+    }
     Ok(())
 }

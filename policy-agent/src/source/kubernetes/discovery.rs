@@ -42,6 +42,9 @@ pub enum DiscoveryError {
     /// An answer by somebody else: without the groups that are always there.
     #[error("GET /apis: the answer is not an API server's, it lists no {ALWAYS}")]
     Stranger,
+    /// No answer in time.
+    #[error("the API server does not say what it has")]
+    Late,
 }
 
 /// Asks for lists of what there is: that something is not found may be anybody's answer.

@@ -18,13 +18,13 @@ use policy_core::model::ObjectName;
 use policy_manifest::{Received, receive};
 use tokio::{
     sync::{mpsc::Sender, watch::Receiver},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use super::{
     Event, Kind, WatchError,
     answers::noted,
-    discovery::{Presence, presence},
+    discovery::{DiscoveryError, Presence, presence},
 };
 use streaming::Streaming;
 
@@ -35,6 +35,10 @@ const PAGE: u32 = 500;
 const ABSENT: Duration = Duration::from_secs(20);
 /// How long a watch that the server grants must go well before it is no longer broken.
 const SETTLED: Duration = Duration::from_secs(2);
+/// Time after which it is told that the server does not say whether it has a kind.
+const SOON: Duration = Duration::from_secs(2);
+/// Time after which it is asked anew.
+const LATE: Duration = Duration::from_secs(30);
 
 /// Why a watch ended.
 enum End {
@@ -187,7 +191,7 @@ impl Watch {
         let error = match code {
             Some(404) if self.is_absent => return Err(End::Absent),
             // Neither says whether there is something that must be enforced.
-            Some(403 | 404) if kind.is_optional() => match presence(&self.client, kind).await {
+            Some(403 | 404) if kind.is_optional() => match self.presence().await? {
                 Ok(Presence::Absent) => return Err(self.absent().await),
                 Ok(Presence::Otherwise(versions)) => WatchError::Version(versions),
                 Ok(Presence::Here) => WatchError::of(kind, error),
@@ -197,6 +201,17 @@ impl Watch {
             _ => WatchError::of(kind, error),
         };
         self.broken(error).await
+    }
+
+    /// Asks whether the server has the kind; that this takes long is told.
+    async fn presence(&mut self) -> Result<Result<Presence, DiscoveryError>, End> {
+        let client = self.client.clone();
+        let mut asked = pin!(presence(&client, self.kind));
+        if let Ok(said) = timeout(SOON, &mut asked).await {
+            return Ok(said);
+        }
+        self.broken(WatchError::Unclear(Box::new(DiscoveryError::Late))).await?;
+        Ok(timeout(LATE, asked).await.unwrap_or(Err(DiscoveryError::Late)))
     }
 
     /// There is none of the kind.
