@@ -42,6 +42,12 @@ pub(crate) enum Streams {
     Whole,
     /// Not at all.
     Refused,
+    /// To the last object, and then no word.
+    Endless,
+    /// To the last object, and no further.
+    Cut,
+    /// To the last object, and then with an error.
+    Failed,
 }
 
 /// A request.
@@ -171,7 +177,15 @@ impl ApiServer {
                     for object in objects {
                         writeln!(connection, "{}", json!({"type": "ADDED", "object": object}))?;
                     }
-                    writeln!(connection, "{}", bookmark())?;
+                    match how {
+                        Streams::Whole => writeln!(connection, "{}", bookmark())?,
+                        Streams::Cut => return Ok(()),
+                        Streams::Failed => {
+                            let error = json!({"type": "ERROR", "object": status(500)});
+                            return Ok(writeln!(connection, "{error}")?);
+                        }
+                        Streams::Refused | Streams::Endless => {}
+                    }
                 }
                 while self.state().answers.get(&path).is_some_and(|(now, _)| *now == count) {
                     thread::sleep(Duration::from_millis(10));

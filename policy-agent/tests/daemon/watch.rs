@@ -80,10 +80,14 @@ impl Follower {
 
     /// For some time no list of a kind is told.
     async fn is_not_listed(&mut self, kind: Kind) -> Result<()> {
+        self.is_not_told(kind, |event| matches!(event, Event::Listed(..))).await
+    }
+
+    /// For some time something is not told of a kind.
+    async fn is_not_told(&mut self, kind: Kind, unwanted: impl Fn(&Event) -> bool) -> Result<()> {
         let limit = Instant::now() + QUIET;
         while let Ok(Some(event)) = timeout_at(limit, self.events.recv()).await {
-            let is_list = matches!(event, Event::Listed(..)) && of(&event) == Some(kind);
-            ensure!(!is_list, "{event:?}");
+            ensure!(of(&event) != Some(kind) || !unwanted(&event), "{event:?}");
         }
         Ok(())
     }
@@ -297,6 +301,8 @@ async fn a_list_that_stops_in_its_body_is_told_and_asked_for_again() -> Result<(
     server.set(NETWORK_POLICIES, Answer::Head);
     server.asked();
     is_asked(&server, NETWORK_POLICIES).await;
+    // That it is granted does not make it complete.
+    follower.is_not_told(Kind::Policy, |event| matches!(event, Event::Mended(_))).await?;
     server.set(NETWORK_POLICIES, Answer::Objects(Vec::new()));
     pass(Duration::from_secs(295)).await;
     assert!(follower.broken(Kind::Policy).await?.contains(NETWORK_POLICIES));
@@ -316,6 +322,39 @@ async fn a_server_that_does_not_say_what_it_has_is_told_and_asked_again() -> Res
         server.set("/apis", groups(false));
         pass(Duration::from_secs(30)).await;
         assert!(follower.listed(Kind::ClusterPolicy).await?.is_empty());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_streamed_list_that_has_no_end_is_told_and_asked_for_in_pages() -> Result<()> {
+    let server = ApiServer::new()?;
+    let policy = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": "deny", "namespace": "default", "resourceVersion": "1"},
+        "spec": {"podSelector": {}},
+    });
+    server.set(NETWORK_POLICIES, Answer::Objects(vec![policy]));
+    for (how, words) in [
+        (Streams::Endless, "the list is not complete after 60 s"),
+        (Streams::Cut, "the list ends before it is complete"),
+        (Streams::Failed, "is answered by 500: fake refusal 500"),
+    ] {
+        server.stream(how);
+        server.asked();
+        let mut follower = Follower::new(&server).await?;
+        if how == Streams::Endless {
+            is_asked(&server, NETWORK_POLICIES).await;
+            follower.is_not_listed(Kind::Policy).await?;
+            pass(Duration::from_mins(1)).await;
+        }
+        let told = follower.broken(Kind::Policy).await?;
+        assert!(told.contains(words), "{told}");
+        follower.mended(Kind::Policy).await?;
+        let next = follower.told(Kind::Policy, |event| Some(format!("{event:?}"))).await?;
+        assert!(next.starts_with("Listed") && next.contains("deny"), "{next}");
+        let mut asked = server.asked().into_iter().filter(|asked| asked.path == NETWORK_POLICIES);
+        assert!(asked.any(|asked| asked.query.contains("limit=500")), "{how:?}");
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Why a watch is broken.
 
+use std::time::Duration;
+
 use kube::{core::Status, runtime::watcher::Error};
 use thiserror::Error;
 
@@ -30,6 +32,9 @@ pub enum WatchError {
     /// A list ended before it was complete.
     #[error("the list ends before it is complete")]
     Cut,
+    /// A list that is streamed has no end.
+    #[error("the list is not complete after {} s", .0.as_secs())]
+    Endless(Duration),
     /// Any other answer of the server, or of somebody else.
     #[error("GET {path} is answered by {code}: {message}")]
     Answer {

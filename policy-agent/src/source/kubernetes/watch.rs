@@ -18,7 +18,7 @@ use policy_core::model::ObjectName;
 use policy_manifest::{Received, receive};
 use tokio::{
     sync::{mpsc::Sender, watch::Receiver},
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
@@ -39,6 +39,8 @@ const SETTLED: Duration = Duration::from_secs(2);
 const SOON: Duration = Duration::from_secs(2);
 /// Time after which it is asked anew.
 const LATE: Duration = Duration::from_secs(30);
+/// Time in which a list that is streamed must be complete; for one in pages there is none.
+const WHOLE: Duration = Duration::from_mins(1);
 
 /// Why a watch ended.
 enum End {
@@ -64,6 +66,18 @@ pub(super) async fn follow(client: Client, kind: Kind, events: Sender<Event>) {
     }
 }
 
+/// A list that is not complete.
+struct List {
+    names: BTreeSet<ObjectName>,
+    since: Instant,
+}
+
+impl List {
+    fn new() -> Self {
+        Self { names: BTreeSet::new(), since: Instant::now() }
+    }
+}
+
 /// A kind that is followed.
 struct Watch {
     /// For what is asked beside the watch.
@@ -74,8 +88,7 @@ struct Watch {
     kind: Kind,
     events: Sender<Event>,
     streaming: Streaming,
-    /// Objects of a list that is not complete.
-    listed: Option<BTreeSet<ObjectName>>,
+    list: Option<List>,
     /// A list was complete, and the server did not ask for another since then.
     was_listed: bool,
     /// It was told that the watch is broken.
@@ -94,7 +107,7 @@ impl Watch {
             kind,
             events,
             streaming: Streaming::default(),
-            listed: None,
+            list: None,
             was_listed: false,
             is_broken: false,
             is_absent: false,
@@ -107,21 +120,19 @@ impl Watch {
             TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
         let api: Api<DynamicObject> = Api::all_with(self.watched.clone(), &resource);
         let mut stream = pin!(watcher::watcher(api, self.config()).default_backoff());
-        self.listed = None;
+        self.list = None;
         loop {
-            let event = tokio::select! {
-                event = stream.next() => event,
-                () = granted(self.is_broken, &mut self.answers) => {
-                    match self.mended().await {
-                        Ok(()) => continue,
-                        Err(end) => return end,
-                    }
-                }
-            };
-            let done = match event {
-                Some(Ok(event)) => self.take(event, &types).await,
-                Some(Err(error)) => self.fail(error).await,
-                None => Err(End::Restart),
+            let since = self.streamed();
+            // That a list is granted does not make it complete.
+            let may_mend = self.is_broken && self.list.is_none();
+            let done = tokio::select! {
+                event = stream.next() => match event {
+                    Some(Ok(event)) => self.take(event, &types).await,
+                    Some(Err(error)) => self.fail(error).await,
+                    None => Err(End::Restart),
+                },
+                () = granted(may_mend, &mut self.answers) => self.mended().await,
+                () = endless(since) => self.unstreamed(WatchError::Endless(WHOLE)).await,
             };
             if let Err(end) = done {
                 return end;
@@ -149,20 +160,20 @@ impl Watch {
                 if self.streaming.ask_again() {
                     return Err(End::Restart);
                 }
-                match self.listed.replace(BTreeSet::new()) {
-                    Some(_) => self.broken(WatchError::Cut).await,
+                match self.list.replace(List::new()) {
+                    Some(_) => self.unstreamed(WatchError::Cut).await,
                     None => Ok(()),
                 }
             }
             watcher::Event::InitApply(object) => {
-                self.listed.get_or_insert_default().insert(name(&object));
+                self.list.get_or_insert_with(List::new).names.insert(name(&object));
                 self.object(object, types).await
             }
             watcher::Event::InitDone => {
                 self.mended().await?;
                 (self.was_listed, self.is_absent) = (true, false);
-                let listed = self.listed.take().unwrap_or_default();
-                self.tell(Event::Listed(self.kind, listed)).await
+                let names = self.list.take().map(|list| list.names).unwrap_or_default();
+                self.tell(Event::Listed(self.kind, names)).await
             }
             watcher::Event::Apply(object) => {
                 self.mended().await?;
@@ -176,7 +187,8 @@ impl Watch {
     }
 
     async fn fail(&mut self, error: Error) -> Result<(), End> {
-        self.listed = None;
+        let is_cut = self.streamed().is_some();
+        self.list = None;
         let code = status(&error).map(|status| status.code);
         // The server remembers less than was missed: all is listed once more.
         if code == Some(410) && mem::take(&mut self.was_listed) {
@@ -200,7 +212,19 @@ impl Watch {
             // Who we are may be unclear for a moment (401), and what we may do (403).
             _ => WatchError::of(kind, error),
         };
-        self.broken(error).await
+        if is_cut { self.unstreamed(error).await } else { self.broken(error).await }
+    }
+
+    /// Since when a list is streamed.
+    fn streamed(&self) -> Option<Instant> {
+        self.list.as_ref().filter(|_| self.streaming.is_on()).map(|list| list.since)
+    }
+
+    /// A list that is streamed does not come to its end: it is asked for in pages.
+    async fn unstreamed(&mut self, error: WatchError) -> Result<(), End> {
+        self.streaming.refused();
+        self.broken(error).await?;
+        Err(End::Restart)
     }
 
     /// Asks whether the server has the kind; that this takes long is told.
@@ -266,6 +290,14 @@ async fn granted(is_broken: bool, answers: &mut Receiver<()>) {
         return pending().await;
     }
     sleep(SETTLED).await;
+}
+
+/// Ready where a list is streamed for too long.
+async fn endless(since: Option<Instant>) {
+    match since {
+        Some(since) => sleep_until(since + WHOLE).await,
+        None => pending().await,
+    }
 }
 
 /// Where the server, or somebody else, answered.
