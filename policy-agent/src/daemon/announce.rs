@@ -13,15 +13,16 @@ use crate::{
     source::kubernetes::{Announcement, Announcements, Client, Kind, announce},
 };
 
-/// How long a pod may be without an interface before that is worth an Event.
+/// How long nothing may be enforced at a pod before that is worth an Event: an interface comes
+/// after its pod is known, and goes before it is.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Says what is to be told, for as long as it is so.
 #[derive(Debug)]
 pub(super) struct Announcer {
     current: Option<Sender<Announcements>>,
-    /// Pods without an interface, and since when.
-    lonely: BTreeMap<ObjectName, Instant>,
+    /// Pods at which nothing is enforced, and since when.
+    open: BTreeMap<ObjectName, Instant>,
 }
 
 impl Announcer {
@@ -32,7 +33,7 @@ impl Announcer {
     /// Outside of a tokio runtime.
     pub(super) fn new(client: Option<&Client>, node: &str) -> Self {
         let current = client.map(|client| announce(client, node));
-        Self { current, lonely: BTreeMap::new() }
+        Self { current, open: BTreeMap::new() }
     }
 
     /// Tells what is not as it was asked for.
@@ -40,8 +41,10 @@ impl Announcer {
         let Some(current) = &self.current else { return };
         let desired = node.desired();
         let mut all = of_faults(&reconciled.faults, desired);
-        all.extend(without_interface(&mut self.lonely, reconciled, desired));
-        all.extend(reconciled.not_attached.iter().map(|refused| of_refused(refused, desired)));
+        let without_interface = without_interface(reconciled, desired);
+        let refused = reconciled.not_attached.iter().map(|refused| of_refused(refused, desired));
+        let of_pods = without_interface.into_iter().chain(refused).collect();
+        all.extend(for_long(&mut self.open, of_pods, Instant::now()));
         all.extend(reconciled.held_back.iter().map(of_room));
         let next = Announcements { nodes: node.snapshot().nodes.len(), all };
         current.send_if_modified(|before| {
@@ -52,26 +55,30 @@ impl Announcer {
     }
 }
 
-/// Of pods that have an address, and no interface for some time: one that has no address yet has no
-/// network that something could be enforced at.
-fn without_interface(
-    lonely: &mut BTreeMap<ObjectName, Instant>,
-    reconciled: &Reconciled,
-    desired: &Desired,
+/// Of pods of which the same could be said for some time.
+fn for_long(
+    open: &mut BTreeMap<ObjectName, Instant>,
+    mut of_pods: Vec<Announcement>,
+    now: Instant,
 ) -> Vec<Announcement> {
-    let now = Instant::now();
-    let missing: BTreeMap<_, _> = reconciled
+    let pods: BTreeSet<_> = of_pods.iter().map(|announcement| &announcement.object).collect();
+    open.retain(|pod, _| pods.contains(pod));
+    of_pods.retain(|announcement| {
+        let since = *open.entry(announcement.object.clone()).or_insert(now);
+        now - since >= PATIENCE
+    });
+    of_pods
+}
+
+/// Of pods that have an address, and no interface: one that has no address yet has no network that
+/// something could be enforced at.
+fn without_interface(reconciled: &Reconciled, desired: &Desired) -> Vec<Announcement> {
+    let missing = reconciled
         .pods_without_interface
         .iter()
         .filter_map(|pod| Some((pod, desired.endpoints.get(pod)?)))
-        .filter(|(_, endpoint)| !endpoint.addresses.is_empty())
-        .collect();
-    lonely.retain(|pod, _| missing.contains_key(pod));
-    let for_long = missing.into_iter().filter(|(pod, _)| {
-        let since = *lonely.entry((*pod).clone()).or_insert(now);
-        now - since >= PATIENCE
-    });
-    for_long
+        .filter(|(_, endpoint)| !endpoint.addresses.is_empty());
+    missing
         .map(|(pod, endpoint)| Announcement {
             about: Kind::Pod,
             object: pod.clone(),
@@ -131,4 +138,26 @@ fn of_faults(faults: &[Fault], desired: &Desired) -> BTreeSet<Announcement> {
             Some(Announcement { about, object, uid: None, reason, note: parts.join("; ") })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_is_told_of_once_nothing_is_enforced_at_it_for_some_time() {
+        let pod = ObjectName::new("default", "pod");
+        let refused = |reason: &str| {
+            let refused = NotAttached { pod: pod.clone(), reason: reason.to_owned() };
+            vec![of_refused(&refused, &Desired::default())]
+        };
+        let (mut open, now) = (BTreeMap::new(), Instant::now());
+        let mut told =
+            |of_pods: Vec<_>, seconds| for_long(&mut open, of_pods, now + seconds * PATIENCE / 10);
+        assert_eq!(told(refused("no such device"), 0), []);
+        assert_eq!(told(refused("no such device"), 9), []);
+        assert_eq!(told(refused("another"), 10), refused("another"), "for whatever reason");
+        assert_eq!(told(Vec::new(), 11), []);
+        assert_eq!(told(refused("no such device"), 12), [], "it was well meanwhile");
+    }
 }

@@ -1,7 +1,7 @@
 //! When each Event is told.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
 };
@@ -19,7 +19,7 @@ const SHARE: Duration = Duration::from_millis(6);
 const FIRST: Duration = Duration::from_secs(1);
 /// Longest such wait.
 const LONGEST: Duration = Duration::from_mins(5);
-/// Most Events of one kind of objects; of more, the log has each.
+/// Most Events of one kind of objects, shared out by namespace; of more, the log has each.
 const MOST: usize = 50;
 
 /// Which of the times at which things are told again it is, by the time since 1970.
@@ -49,22 +49,37 @@ impl Schedule {
 
     /// What is to be told from now on; what was told already keeps its time.
     pub(super) fn take(&mut self, Announcements { nodes, all }: &Announcements, now: Instant) {
-        self.turns.retain(|announcement, _| all.contains(announcement));
+        let chosen = self.choose(all);
+        self.turns.retain(|announcement, _| chosen.contains(announcement));
         let spread = SHARE * u32::try_from(*nodes).unwrap_or(u32::MAX);
-        let mut of_kind: BTreeMap<Kind, usize> = BTreeMap::new();
-        for announcement in self.turns.keys() {
-            *of_kind.entry(announcement.about).or_default() += 1;
-        }
-        for announcement in all {
-            let count = of_kind.entry(announcement.about).or_default();
-            if *count < MOST && !self.turns.contains_key(announcement) {
-                *count += 1;
+        for announcement in chosen {
+            if !self.turns.contains_key(announcement) {
                 // Nobody else tells of a pod.
                 let is_own = announcement.about == Kind::Pod;
                 let wait = if is_own { Duration::ZERO } else { self.share(announcement, spread) };
                 self.turns.insert(announcement.clone(), (now + wait, 0));
             }
         }
+    }
+
+    /// As many as are told, one of each namespace in turn: none silences the others.
+    fn choose<'a>(&self, all: &'a BTreeSet<Announcement>) -> BTreeSet<&'a Announcement> {
+        let mut ordered: Vec<_> = all.iter().collect();
+        ordered.sort_by_key(|announcement| !self.turns.contains_key(announcement));
+        let mut of_namespace: BTreeMap<_, usize> = BTreeMap::new();
+        ordered.sort_by_cached_key(|announcement| {
+            let count = of_namespace.entry((announcement.about, &announcement.object.namespace));
+            let count = count.or_default();
+            *count += 1;
+            *count
+        });
+        let mut of_kind: BTreeMap<Kind, usize> = BTreeMap::new();
+        ordered.retain(|announcement| {
+            let count = of_kind.entry(announcement.about).or_default();
+            *count += 1;
+            *count <= MOST
+        });
+        ordered.into_iter().collect()
     }
 
     /// When the next one is due.
@@ -178,5 +193,27 @@ mod tests {
         assert!(schedule.turns.contains_key(&of(Kind::Pod, "pod")));
         schedule.take(&some(1, &all), now);
         assert_eq!(schedule.turns.len(), MOST + 1);
+    }
+
+    #[test]
+    fn a_namespace_of_many_faults_leaves_room_for_those_of_another() {
+        let many: Vec<_> = (0..1000).map(|number| of(Kind::Policy, &number.to_string())).collect();
+        let elsewhere = |name: &str| {
+            let object = ObjectName::new("tenant", name);
+            Announcement { object, ..of(Kind::Policy, name) }
+        };
+        let (now, mut schedule) = (Instant::now(), Schedule::new("one"));
+        schedule.take(&some(1, &many[500..]), now);
+        let before: BTreeSet<_> = schedule.turns.keys().cloned().collect();
+        let both = [&many[..], &[elsewhere("deny")]].concat();
+        schedule.take(&some(1, &both), now);
+        let told: BTreeSet<_> = schedule.turns.keys().cloned().collect();
+        assert!(told.len() == MOST && told.contains(&elsewhere("deny")));
+        assert_eq!(told.difference(&before).count(), 1, "those that are told stay");
+        let theirs: Vec<_> = (0..1000).map(|number| elsewhere(&number.to_string())).collect();
+        schedule.take(&some(1, &[many, theirs].concat()), now);
+        let is_theirs = |told: &&Announcement| told.object.namespace == "tenant";
+        assert_eq!(schedule.turns.keys().filter(is_theirs).count(), MOST / 2);
+        assert_eq!(schedule.turns.len(), MOST);
     }
 }
