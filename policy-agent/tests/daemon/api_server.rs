@@ -115,6 +115,16 @@ impl ApiServer {
         state.answers.insert(path.to_owned(), (count, answer));
     }
 
+    /// From now on a path has no answer of its own.
+    pub(crate) fn unset(&self, path: &str) {
+        self.state().answers.remove(path);
+    }
+
+    /// Names of Events that were made.
+    pub(crate) fn events(&self) -> Vec<String> {
+        self.state().events.clone()
+    }
+
     /// From now on lists are streamed like this.
     pub(crate) fn stream(&self, how: Streams) {
         self.state().streams = how;

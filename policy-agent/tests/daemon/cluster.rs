@@ -11,10 +11,8 @@ use serde_json::json;
 
 use crate::{
     api_server::{Answer, ApiServer, CLUSTER_POLICIES, denies_all, groups, resources, status},
-    machine::{Machine, arrives, until},
+    machine::{LIMIT, Machine, arrives, until},
 };
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 #[test]
 fn an_agent_that_may_not_read_cluster_wide_policies_changes_nothing_and_says_so() -> Result<()> {

@@ -91,8 +91,8 @@ fn a_veth_that_appears_is_attached_to_and_one_that_goes_is_forgotten() -> Result
     until("the pod has no interface", LIMIT, waits)?;
     for _ in 0..2 {
         machine.plug()?;
-        until("the new link is under the policy", SECOND, || Ok(!arrives(&machine, 5001)?))?;
-        until("what is allowed passes", SECOND, || arrives(&machine, 5000))?;
+        until("the new link is under the policy", LIMIT, || Ok(!arrives(&machine, 5001)?))?;
+        until("what is allowed passes", LIMIT, || arrives(&machine, 5000))?;
         let told = machine.said("stderr").matches("no interface leads to the pod").count();
         machine
             .node
@@ -101,7 +101,7 @@ fn a_veth_that_appears_is_attached_to_and_one_that_goes_is_forgotten() -> Result
             let said = machine.said("stderr");
             Ok(said.matches("no interface leads to the pod").count() > told)
         };
-        until("the link is forgotten", SECOND, forgotten)?;
+        until("the link is forgotten", LIMIT, forgotten)?;
     }
     Ok(())
 }
@@ -124,9 +124,9 @@ fn an_interface_of_no_known_pod_is_cut_off_where_that_is_asked_for() -> Result<(
     let agent = machine.agent(&["--unknown-endpoints", "drop"])?;
     until("nothing passes", LIMIT, || Ok(!reached()?))?;
     machine.write("pod.yaml", POD)?;
-    until("a pod that is known passes", SECOND, reached)?;
+    until("a pod that is known passes", LIMIT, reached)?;
     machine.write("pod.yaml", &POD.replace("10.0.0.2", "10.0.0.99"))?;
-    until("a pod that is known no longer does not", SECOND, || Ok(!reached()?))?;
+    until("a pod that is known no longer does not", LIMIT, || Ok(!reached()?))?;
     assert!(agent.terminate()?.success());
     Ok(())
 }

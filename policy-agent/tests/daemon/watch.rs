@@ -8,7 +8,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::{
     sync::mpsc::Receiver,
-    time::{self, Instant, timeout_at},
+    time::{self, Instant, timeout, timeout_at},
 };
 
 use crate::api_server::{
@@ -110,10 +110,13 @@ fn with_cluster_policies() -> Result<ApiServer> {
 }
 
 /// Waits until a server is asked for something.
-async fn is_asked(server: &ApiServer, path: &str) {
-    while !server.asked().iter().any(|asked| asked.path == path) {
-        time::sleep(Duration::from_millis(10)).await;
-    }
+async fn is_asked(server: &ApiServer, path: &str) -> Result<()> {
+    let asked = async {
+        while !server.asked().iter().any(|asked| asked.path == path) {
+            time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    Ok(timeout(LIMIT, asked).await?)
 }
 
 /// Lets a time pass at once.
@@ -219,7 +222,7 @@ async fn a_refusal_of_a_moment_costs_a_moment() -> Result<()> {
     server.set(NETWORK_POLICIES, Answer::Objects(Vec::new()));
     let begin = Instant::now();
     follower.listed(Kind::Policy).await?;
-    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
     // A watch that goes on where it was tells nothing, and is whole again all the same.
     server.set(NETWORK_POLICIES, Answer::Json(403, status(403)));
     follower.broken(Kind::Policy).await?;
@@ -238,8 +241,8 @@ async fn lists_that_end_at_once_are_told_and_not_asked_for_without_a_pause() -> 
     follower.is_not_listed(Kind::Policy).await?;
     let asked = server.asked();
     let times = asked.iter().filter(|asked| asked.path == NETWORK_POLICIES).count();
-    assert!((1..=6).contains(&times), "{times} times in {QUIET:?}");
-    Ok(())
+    assert!(times <= 6, "{times} times in {QUIET:?}");
+    is_asked(&server, NETWORK_POLICIES).await
 }
 
 #[tokio::test]
@@ -270,7 +273,7 @@ async fn a_server_that_has_forgotten_what_was_missed_is_not_broken() -> Result<(
     server.asked();
     let gone = json!({"type": "ERROR", "object": status(410)});
     server.set(NETWORK_POLICIES, Answer::Json(200, gone));
-    is_asked(&server, NETWORK_POLICIES).await;
+    is_asked(&server, NETWORK_POLICIES).await?;
     server.set(NETWORK_POLICIES, Answer::Objects(Vec::new()));
     let next = follower.told(Kind::Policy, |event| Some(format!("{event:?}"))).await?;
     assert!(next.starts_with("Listed"), "{next}");
@@ -282,7 +285,7 @@ async fn a_request_that_is_never_answered_is_told_and_asked_again() -> Result<()
     let server = ApiServer::new()?;
     server.set(NETWORK_POLICIES, Answer::Silence);
     let mut follower = Follower::new(&server).await?;
-    is_asked(&server, NETWORK_POLICIES).await;
+    is_asked(&server, NETWORK_POLICIES).await?;
     // Whoever asks from now on is answered.
     server.set(NETWORK_POLICIES, Answer::Objects(Vec::new()));
     pass(Duration::from_secs(30)).await;
@@ -300,7 +303,7 @@ async fn a_list_that_stops_in_its_body_is_told_and_asked_for_again() -> Result<(
     follower.broken(Kind::Policy).await?;
     server.set(NETWORK_POLICIES, Answer::Head);
     server.asked();
-    is_asked(&server, NETWORK_POLICIES).await;
+    is_asked(&server, NETWORK_POLICIES).await?;
     // That it is granted does not make it complete.
     follower.is_not_told(Kind::Policy, |event| matches!(event, Event::Mended(_))).await?;
     server.set(NETWORK_POLICIES, Answer::Objects(Vec::new()));
@@ -344,7 +347,7 @@ async fn a_streamed_list_that_has_no_end_is_told_and_asked_for_in_pages() -> Res
         server.asked();
         let mut follower = Follower::new(&server).await?;
         if how == Streams::Endless {
-            is_asked(&server, NETWORK_POLICIES).await;
+            is_asked(&server, NETWORK_POLICIES).await?;
             follower.is_not_listed(Kind::Policy).await?;
             pass(Duration::from_mins(1)).await;
         }
