@@ -16,7 +16,7 @@ use policy_core::model::ObjectName;
 pub use cache::follow;
 pub use conflist::ConflistError;
 pub use files::InstallError;
-pub use install::{Fail, Installation};
+pub use install::{Fail, Installation, Written};
 pub use remove::Remains;
 pub use socket::{Question, SocketError, State, Waiter, serve};
 pub use stay::{Standing, stay};

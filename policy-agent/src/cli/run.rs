@@ -217,11 +217,14 @@ fn run(arguments: Arguments) -> Result<(), Error> {
     // One thread: attaching goes by the network namespace of the thread.
     let runtime =
         runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let interrupt = signal(SignalKind::interrupt()).map_err(Error::Start)?;
         let terminate = signal(SignalKind::terminate()).map_err(Error::Start)?;
         Ok(daemon::run(config, ended(interrupt, terminate)).await?)
-    })
+    });
+    // A file that a slow disk holds up is not waited for: each is whole at every instant.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn ended(mut interrupt: Signal, mut terminate: Signal) {

@@ -6,9 +6,10 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, DirEntry},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use policy_cni::result::PluginResult;
@@ -16,6 +17,7 @@ use policy_core::model::ObjectName;
 use serde::Deserialize;
 use tokio::{
     sync::mpsc::{self, Receiver},
+    task,
     time::timeout,
 };
 
@@ -41,6 +43,7 @@ struct Cached {
 }
 
 /// Tells the sandboxes of a folder whenever they are others, for as long as they are received.
+/// Files are read on a thread of its own: a disk may be slow.
 ///
 /// # Panics
 ///
@@ -49,11 +52,16 @@ struct Cached {
 pub fn follow(folder: PathBuf) -> Receiver<Vec<Sandbox>> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
-        let mut last = Vec::new();
+        let (mut last, mut seen) = (Vec::new(), Seen::default());
         loop {
             let mut watch = Watch::open(&folder).ok();
             loop {
-                let now = sandboxes(&folder);
+                let (folder, before) = (folder.clone(), seen);
+                let looked = task::spawn_blocking(move || before.look(&folder)).await;
+                // The runtime ends.
+                let Ok(after) = looked else { return };
+                seen = after;
+                let now = seen.sandboxes();
                 if now != last {
                     last.clone_from(&now);
                     if sender.send(now).await.is_err() {
@@ -73,24 +81,53 @@ pub fn follow(folder: PathBuf) -> Receiver<Vec<Sandbox>> {
     receiver
 }
 
-/// Sandboxes, one for each pod: the newest where there are several.
-fn sandboxes(folder: &Path) -> Vec<Sandbox> {
-    let files = fs::read_dir(folder).into_iter().flatten().flatten();
-    let files = files.filter_map(|file| {
-        let about = file.metadata().ok().filter(|about| about.is_file() && about.len() <= LIMIT)?;
-        Some((about.modified().ok()?, file.path()))
-    });
-    let mut files: Vec<_> = files.collect();
-    files.sort();
-    let mut newest = BTreeMap::new();
-    for (_, path) in files {
-        // One that is being written is told of again when it is whole.
-        let Ok(text) = fs::read_to_string(&path) else { continue };
-        if let Some(sandbox) = sandbox(&text) {
-            newest.insert(sandbox.pod.clone(), sandbox);
-        }
+/// Files of a folder as they were read.
+#[derive(Debug, Default)]
+struct Seen(BTreeMap<PathBuf, File>);
+
+/// One of them, and what it speaks of.
+#[derive(Debug)]
+struct File {
+    mark: Mark,
+    sandbox: Option<Sandbox>,
+}
+
+/// What is another where a file was written: when that was, its number, its length.
+type Mark = (SystemTime, u64, u64);
+
+impl Seen {
+    /// As the folder is now: what is marked as before is not read again, for each of many pods that
+    /// start at once is a look.
+    fn look(mut self, folder: &Path) -> Self {
+        let found = fs::read_dir(folder).into_iter().flatten().flatten();
+        let found = found.filter_map(|entry| {
+            let mark = mark(&entry)?;
+            let path = entry.path();
+            if let Some(file) = self.0.remove(&path).filter(|file| file.mark == mark) {
+                return Some((path, file));
+            }
+            // One that is being written is told of again when it is whole.
+            let text = fs::read_to_string(&path).ok()?;
+            Some((path, File { mark, sandbox: sandbox(&text) }))
+        });
+        Self(found.collect())
     }
-    newest.into_values().collect()
+
+    /// Sandboxes, one for each pod: the newest where there are several.
+    fn sandboxes(&self) -> Vec<Sandbox> {
+        let mut files: Vec<_> = self.0.iter().collect();
+        files.sort_by_key(|(path, file)| (file.mark.0, *path));
+        let sandboxes = files.into_iter().filter_map(|(_, file)| file.sandbox.as_ref());
+        let newest: BTreeMap<_, _> = sandboxes.map(|sandbox| (&sandbox.pod, sandbox)).collect();
+        newest.into_values().cloned().collect()
+    }
+}
+
+/// The mark of a file that may be a cached result.
+fn mark(entry: &DirEntry) -> Option<Mark> {
+    let about = entry.metadata().ok()?;
+    let is_one = about.is_file() && about.len() <= LIMIT;
+    is_one.then(|| Some((about.modified().ok()?, about.ino(), about.len())))?
 }
 
 /// The sandbox that a file speaks of; `None` where it is no pod's.
@@ -141,7 +178,7 @@ mod tests {
         write("net-5-eth0", &FILE[..200]);
         write("net-6-eth0", "");
         fs::create_dir(folder.path().join("folder")).expect("a folder");
-        let found = sandboxes(folder.path());
+        let seen = Seen::default().look(folder.path());
         let pod = ObjectName { namespace: "shop".to_owned(), name: "web-1".to_owned() };
         let want = Sandbox {
             pod,
@@ -149,7 +186,37 @@ mod tests {
             addresses: vec![[10, 0, 0, 2].into(), "fd00::2".parse().expect("an address")],
             host_interfaces: vec!["veth1".to_owned()],
         };
-        assert_eq!(found, [want]);
-        assert_eq!(sandboxes(&folder.path().join("nothing")), []);
+        assert_eq!(seen.sandboxes(), [want]);
+        let seen = seen.look(&folder.path().join("nothing"));
+        assert_eq!(seen.sandboxes(), []);
+    }
+
+    #[test]
+    fn only_what_was_written_since_is_read_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("net-1-eth0");
+        let write = |text: &str, time: SystemTime| {
+            fs::write(&path, text).expect("a file");
+            let file = fs::File::options().write(true).open(&path).expect("it is there");
+            file.set_modified(time).expect("a time");
+        };
+        let uids = |seen: &Seen| -> Vec<_> {
+            seen.sandboxes().into_iter().filter_map(|sandbox| sandbox.uid).collect()
+        };
+        let time = SystemTime::now();
+        write(FILE, time);
+        let seen = Seen::default().look(folder.path());
+        assert_eq!(uids(&seen), ["u-1"]);
+        write(&FILE.replace("u-1", "u-2"), time);
+        let seen = seen.look(folder.path());
+        assert_eq!(uids(&seen), ["u-1"], "it was read again");
+        write(&FILE.replace("u-1", "u-30"), time);
+        let seen = seen.look(folder.path());
+        assert_eq!(uids(&seen), ["u-30"], "its length is another");
+        write(&FILE.replace("u-1", "u-40"), time + Duration::from_secs(1));
+        let seen = seen.look(folder.path());
+        assert_eq!(uids(&seen), ["u-40"], "its time is another");
+        fs::remove_file(&path).expect("it is there");
+        assert_eq!(uids(&seen.look(folder.path())).len(), 0);
     }
 }

@@ -35,16 +35,32 @@ pub struct Installation {
     pub fail: Fail,
 }
 
+/// What was not where it belongs, and was put there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Whether the program was.
+    pub program: bool,
+    /// The configuration that has the entry now.
+    pub entry: Option<PathBuf>,
+}
+
+impl Written {
+    /// Whether anything was.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.program || self.entry.is_some()
+    }
+}
+
 impl Installation {
-    /// Puts the program and the entry where they belong; the configuration that was changed, if any
-    /// was.
+    /// Puts the program and the entry where they belong.
     ///
     /// # Errors
     ///
     /// Where that cannot be: nothing is left half written.
-    pub fn ensure(&self) -> Result<Option<PathBuf>, InstallError> {
+    pub fn ensure(&self) -> Result<Written, InstallError> {
         // Before anybody is told to run it.
-        self.ensure_program()?;
+        let program = self.ensure_program()?;
         // The configuration that the runtime takes.
         let first = configurations(&self.conf_dir)?.into_iter().next();
         let path = first.ok_or_else(|| InstallError::None(self.conf_dir.clone()))?;
@@ -56,20 +72,38 @@ impl Installation {
             Err(source) => Err(InstallError::Configuration { path: path.clone(), source }),
         };
         let changed = edit(&file, with, || {})?;
-        Ok(changed.then_some(path))
+        Ok(Written { program, entry: changed.then_some(path) })
     }
 
-    fn ensure_program(&self) -> Result<(), InstallError> {
+    /// Whether the program and the entry are where they belong; nothing is written.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        let entry = self.entry();
+        let is_entered = || {
+            let first = configurations(&self.conf_dir).ok()?.into_iter().next()?;
+            let text = files::read(&first).ok()?;
+            Some(conflist::with(&text, &entry).ok()? == text)
+        };
+        self.missing_program().is_ok_and(|missing| missing.is_none()) && is_entered() == Some(true)
+    }
+
+    /// Whether the program was put there.
+    fn ensure_program(&self) -> Result<bool, InstallError> {
+        let Some(program) = self.missing_program()? else { return Ok(false) };
+        files::replace(&self.bin_dir.join(PLUGIN), &program, 0o755)?;
+        Ok(true)
+    }
+
+    /// The program, where it is not in its place.
+    fn missing_program(&self) -> Result<Option<Vec<u8>>, InstallError> {
         let wanted = fs::read(&self.program).map_err(failed("read", &self.program))?;
         let path = self.bin_dir.join(PLUGIN);
         let is_executable = || {
             let about = fs::metadata(&path);
             about.is_ok_and(|about| about.permissions().mode() & 0o111 == 0o111)
         };
-        if fs::read(&path).is_ok_and(|found| found == wanted) && is_executable() {
-            return Ok(());
-        }
-        files::replace(&path, &wanted, 0o755)
+        let is_there = fs::read(&path).is_ok_and(|found| found == wanted) && is_executable();
+        Ok((!is_there).then_some(wanted))
     }
 
     fn entry(&self) -> String {

@@ -1,14 +1,17 @@
 //! The chained plugin kept where it belongs: whoever owns the configuration may write it again at any
 //! time, and the entry is put back then.
 
-use std::{path::PathBuf, time::Duration};
+use std::{future, io, path::Path, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    task,
+    time::{Instant, sleep_until, timeout, timeout_at},
+};
 
-use super::install::Installation;
+use super::install::{Installation, Written};
 use crate::{chain::chain, watch::Watch};
 
-/// How often the folder is looked at although nothing was told of it.
+/// How often the folders are looked at although nothing was told of them.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// How often in a row the entry is put back at once.
@@ -30,54 +33,112 @@ pub enum Standing {
 }
 
 /// Puts the plugin where it belongs, and back whenever it is no longer there; tells of every look;
-/// never ends.
+/// never ends. Files are read and written on threads of their own: a disk may be slow.
 ///
 /// # Panics
 ///
 /// Outside of a tokio runtime with I/O and time enabled.
 pub async fn stay(installation: Installation, found: impl Fn(Standing)) {
+    let installation = Arc::new(installation);
     let (mut last, mut contention) = (None, Contention::default());
     loop {
         // Watched before it is looked at, so that no change falls between.
-        let mut watch = Watch::open(&installation.conf_dir).ok();
+        let mut watches = Watches::open(&installation);
         loop {
-            let now = installation.ensure().map_err(|error| chain(&error));
-            let standing = match &now {
-                Ok(None) => Standing::InForce,
-                Ok(Some(_)) => Standing::PutBack,
+            let now = put(&installation).await;
+            found(match &now {
+                Ok(Written { entry: Some(_), .. }) => Standing::PutBack,
+                Ok(Written { entry: None, .. }) => Standing::InForce,
                 Err(_) => Standing::Missing,
-            };
-            found(standing);
-            let is_put_back = standing == Standing::PutBack;
-            let pause = if is_put_back { contention.next(Instant::now()) } else { Duration::ZERO };
+            });
+            let is_written = now.as_ref().is_ok_and(Written::is_any);
+            let pause = if is_written { contention.next(Instant::now()) } else { Duration::ZERO };
             if pause == PAUSE {
                 tracing::error!(
                     "somebody else keeps taking the plugin out of the node's CNI configuration: it \
                      is put back after a pause, in which pods do not wait for their policies"
                 );
-            } else if last.as_ref() != Some(&now) || (is_put_back && pause.is_zero()) {
+            } else if last.as_ref() != Some(&now) || (is_written && pause.is_zero()) {
                 tell(&now);
             }
             last = Some(now);
-            sleep(pause).await;
-            let Some(watch) = &mut watch else {
-                sleep(LOOK).await;
-                break;
-            };
-            if let Ok(Err(_)) = timeout(LOOK, watch.next()).await {
-                break;
+            if !pause.is_zero() {
+                rest(Instant::now() + pause, &installation, &mut watches, &found).await;
+                continue;
+            }
+            match timeout(LOOK, watches.next()).await {
+                Ok(Ok(())) => {}
+                Err(_) if watches.are_whole() => {}
+                Ok(Err(_)) | Err(_) => break,
             }
         }
     }
 }
 
-fn tell(now: &Result<Option<PathBuf>, String>) {
+/// Only looks, until an instant: what is said of the plugin stays true.
+async fn rest(
+    until: Instant,
+    installation: &Arc<Installation>,
+    watches: &mut Watches,
+    found: impl Fn(Standing),
+) {
+    while let Ok(told) = timeout_at(until, watches.next()).await {
+        if told.is_err() {
+            found(Standing::Missing);
+            return sleep_until(until).await;
+        }
+        let installation = Arc::clone(installation);
+        let stands = task::spawn_blocking(move || installation.stands()).await;
+        let is_there = stands.unwrap_or_default();
+        found(if is_there { Standing::InForce } else { Standing::Missing });
+    }
+}
+
+/// Puts the plugin where it belongs, on a thread that may wait.
+async fn put(installation: &Arc<Installation>) -> Result<Written, String> {
+    let installation = Arc::clone(installation);
+    let put = task::spawn_blocking(move || installation.ensure()).await;
+    put.map_err(|error| chain(&error))?.map_err(|error| chain(&error))
+}
+
+fn tell(now: &Result<Written, String>) {
     match now {
-        Ok(Some(path)) => {
+        Ok(Written { entry: Some(path), .. }) => {
             tracing::info!(path = %path.display(), "pods wait for their policies from now on");
         }
-        Ok(None) => tracing::info!("pods wait for their policies"),
+        Ok(Written { entry: None, .. }) => tracing::info!("pods wait for their policies"),
         Err(error) => tracing::error!("pods do not wait for their policies: {error}"),
+    }
+}
+
+/// The folders of configurations and of plugins, as far as they are there.
+struct Watches {
+    conf_dir: Option<Watch>,
+    bin_dir: Option<Watch>,
+}
+
+impl Watches {
+    fn open(installation: &Installation) -> Self {
+        let open = |folder: &Path| Watch::open(folder).ok();
+        Self { conf_dir: open(&installation.conf_dir), bin_dir: open(&installation.bin_dir) }
+    }
+
+    fn are_whole(&self) -> bool {
+        self.conf_dir.is_some() && self.bin_dir.is_some()
+    }
+
+    /// Waits for an event of either; an error once one is no longer where it was.
+    async fn next(&mut self) -> io::Result<()> {
+        async fn of(watch: &mut Option<Watch>) -> io::Result<()> {
+            match watch {
+                Some(watch) => watch.next().await,
+                None => future::pending().await,
+            }
+        }
+        tokio::select! {
+            told = of(&mut self.conf_dir) => told,
+            told = of(&mut self.bin_dir) => told,
+        }
     }
 }
 

@@ -4,10 +4,11 @@ use std::{
     fs::{self, Permissions},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
+use nix::{sys::stat::Mode, unistd::mkfifo};
 
 use crate::{
     cni::chained,
@@ -64,6 +65,56 @@ fn s47_whether_the_entry_is_in_force_is_a_metric_where_it_shall_be() -> Result<(
     is(0)?;
     fs::write(runtime.conflist(), runtime.configuration("1.0.0"))?;
     is(1)?;
+    Ok(())
+}
+
+#[test]
+fn s47_what_the_gauge_says_is_true_in_the_pauses_and_without_the_program() -> Result<()> {
+    let machine = Machine::new()?;
+    let runtime = Runtime::new(&machine)?;
+    let _agent = chained(&runtime, &machine, &["--listen", "127.0.0.1:9100"])?;
+    let gauge = || counted(&machine, "policy_cni_installed");
+    let is = |want, limit| until("the gauge", limit, || Ok(gauge()? == Some(want)));
+    is(1, LIMIT)?;
+    // Until pauses of a second and more follow on each write.
+    for _ in 0..23 {
+        fs::write(runtime.conflist(), runtime.configuration("1.0.0"))?;
+        until("it is put back", LIMIT, || Ok(runtime.is_chained()))?;
+    }
+    fs::write(runtime.conflist(), runtime.configuration("1.0.0"))?;
+    is(0, Duration::from_millis(900))?;
+    ensure!(!runtime.is_chained(), "the pause is over");
+    is(1, LIMIT)?;
+    ensure!(runtime.is_chained(), "the entry is not there");
+    let program = runtime.bin_dir().join("policy-cni");
+    fs::remove_file(&program)?;
+    is(0, Duration::from_millis(1900))?;
+    ensure!(!program.exists(), "the pause is over");
+    is(1, LIMIT)?;
+    ensure!(program.exists(), "the program is not there");
+    Ok(())
+}
+
+#[test]
+fn a_disk_that_answers_late_holds_up_neither_answers_nor_the_end() -> Result<()> {
+    let machine = Machine::new()?;
+    let runtime = Runtime::new(&machine)?;
+    // Whoever opens it waits for somebody who writes.
+    let late = runtime.bin_dir().join("late");
+    mkfifo(&late, Mode::S_IRUSR)?;
+    let program = format!("--cni-plugin={}", late.display());
+    let options = runtime.options()?;
+    let mut options: Vec<&str> = options.iter().map(String::as_str).collect();
+    options.retain(|option| !option.starts_with("--cni-plugin="));
+    options.extend([&*program, "--listen", "127.0.0.1:9100"]);
+    let agent = machine.agent(&options)?;
+    until("it answers", LIMIT, || {
+        Ok(machine.ask("/healthz").is_ok_and(|said| said.contains("200")))
+    })?;
+    assert_eq!(counted(&machine, "policy_cni_installed")?, Some(0));
+    let begin = Instant::now();
+    assert!(agent.terminate()?.success());
+    ensure!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     Ok(())
 }
 

@@ -128,6 +128,7 @@ impl Machine {
     pub(crate) fn ask(&self, path: &str) -> Result<String> {
         self.node.run(async || {
             let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, 9100))?;
+            connection.set_read_timeout(Some(LIMIT / 4))?;
             write!(connection, "GET {path} HTTP/1.0\r\n\r\n")?;
             let mut answer = String::new();
             connection.read_to_string(&mut answer)?;
