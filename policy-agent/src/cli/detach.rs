@@ -22,6 +22,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR", default_value = PIN_DIR)]
     pin_dir: PathBuf,
 
+    /// Take away only the pins: of a folder that an agent had before the one that runs now
+    #[arg(long)]
+    pins_only: bool,
+
     #[command(flatten)]
     folders: Folders,
 
@@ -48,11 +52,14 @@ pub(super) fn main(arguments: &Arguments) -> u8 {
         conf_dir: conf_dir.clone(),
         socket: cni_socket.clone(),
     };
+    let mut code = exit::FINE;
     // The plugin first: no pod shall wait for an agent that does not come.
-    if let Err(error) = remains.remove_plugin() {
+    let plugin = if arguments.pins_only { Ok(()) } else { remains.remove_plugin() };
+    if let Err(error) = plugin {
         terminal::error(&error);
-        return exit::FAILED;
+        code = exit::FAILED;
     }
+    // In any case: what keeps the plugin is no reason to go on enforcing.
     match dataplane::detach(&arguments.pin_dir) {
         Ok(left) => {
             let note = |path: &PathBuf| format!("{} is not the agent's: it stays", path.display());
@@ -61,11 +68,15 @@ pub(super) fn main(arguments: &Arguments) -> u8 {
         Err(error) => {
             terminal::error(&error);
             let is_input = matches!(error, DataplaneError::NotPins { .. });
-            return if is_input { exit::INPUT } else { exit::FAILED };
+            code = code.max(if is_input { exit::INPUT } else { exit::FAILED });
         }
     }
+    if code != exit::FINE {
+        return code;
+    }
     // An agent that runs would not make it again.
-    if let Err(error) = remains.remove_socket() {
+    let socket = if arguments.pins_only { Ok(()) } else { remains.remove_socket() };
+    if let Err(error) = socket {
         terminal::error(&error);
         return exit::FAILED;
     }

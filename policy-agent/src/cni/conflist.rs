@@ -24,10 +24,22 @@ pub enum ConflistError {
     Version(String),
 }
 
-/// An entry of the list.
-struct Entry {
+/// Keys of lists of plugins: of a configuration, and of a plugin that has others do its work.
+const LISTS: [&str; 2] = ["plugins", "delegates"];
+
+/// What an object of JSON holds.
+type Fields<'a> = BTreeMap<&'a str, &'a RawValue>;
+
+/// An entry of a list.
+struct Entry<'a> {
     range: Range<usize>,
-    is_own: bool,
+    fields: Fields<'a>,
+}
+
+impl Entry<'_> {
+    fn is_own(&self) -> bool {
+        is_own(&self.fields)
+    }
 }
 
 /// The text with `entry` behind all other plugins, or in place of an older one of its kind.
@@ -42,8 +54,8 @@ pub(super) fn with(text: &str, entry: &str) -> Result<String, ConflistError> {
     if !VERSIONS.contains(&version.as_str()) {
         return Err(ConflistError::Version(version));
     }
-    let entries = entries(text, &object)?;
-    let mut own = entries.iter().filter(|entry| entry.is_own);
+    let entries = entries(text, object.get("plugins").ok_or(ConflistError::NoList)?)?;
+    let mut own = entries.iter().filter(|entry| entry.is_own());
     if let Some(Entry { range, .. }) = own.next() {
         return Ok([&text[..range.start], entry, &text[range.end..]].concat());
     }
@@ -51,48 +63,68 @@ pub(super) fn with(text: &str, entry: &str) -> Result<String, ConflistError> {
     Ok([&text[..last], ",\n    ", entry, &text[last..]].concat())
 }
 
-/// The text without any entry of the plugin; `None` where it has none. Any version will do.
+/// The text without any entry of the plugin, those in a plugin's own list included; `None` where it
+/// has none. Any version will do.
 ///
 /// # Errors
 ///
-/// Where the text is no list of plugins.
+/// Where the text is no configuration, or one of the plugin alone, which is in no list.
 pub(super) fn without(text: &str) -> Result<Option<String>, ConflistError> {
-    let entries = entries(text, &object(text)?)?;
-    if !entries.iter().any(|entry| entry.is_own) {
-        return Ok(None);
+    let object = object(text)?;
+    if is_own(&object) {
+        return Err(ConflistError::NoList);
     }
-    let begin = entries.first().map_or(0, |first| first.range.start);
-    let end = entries.last().map_or(0, |last| last.range.end);
-    let mut without = text[..begin].to_owned();
-    let mut is_first = true;
-    for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| !entry.is_own) {
-        // Each with what stood between it and the one before it.
-        let before = index.checked_sub(1).and_then(|before| entries.get(before));
-        let start = before.filter(|_| !is_first).map_or(entry.range.start, |it| it.range.end);
-        without.push_str(&text[start..entry.range.end]);
-        is_first = false;
+    let mut cuts = Vec::new();
+    cut(text, &object, &mut cuts)?;
+    cuts.sort_by_key(|cut| cut.start);
+    let (mut without, mut done) = (String::new(), 0);
+    for cut in &cuts {
+        without.push_str(&text[done..cut.start]);
+        done = cut.end;
     }
-    without.push_str(&text[end..]);
-    Ok(Some(without))
+    without.push_str(&text[done..]);
+    Ok((!cuts.is_empty()).then_some(without))
 }
 
-fn object(text: &str) -> Result<BTreeMap<&str, &RawValue>, ConflistError> {
+/// What is to go of the lists of an object, and of those of their entries: each entry of the plugin
+/// with what stands between it and the one before it, or after it where none before it stays.
+fn cut(text: &str, object: &Fields, cuts: &mut Vec<Range<usize>>) -> Result<(), ConflistError> {
+    for list in LISTS.iter().filter_map(|key| object.get(key)) {
+        let entries = entries(text, list)?;
+        let mut kept: Option<usize> = None;
+        for (entry, next) in entries.iter().zip(entries.iter().skip(1).map(Some).chain([None])) {
+            let range = &entry.range;
+            if !entry.is_own() {
+                cut(text, &entry.fields, cuts)?;
+                kept = Some(range.end);
+            } else if let Some(end) = &mut kept {
+                cuts.push(*end..range.end);
+                *end = range.end;
+            } else {
+                cuts.push(range.start..next.map_or(range.end, |next| next.range.start));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn object(text: &str) -> Result<Fields<'_>, ConflistError> {
     serde_json::from_str(text).map_err(ConflistError::Json)
 }
 
-fn entries(text: &str, object: &BTreeMap<&str, &RawValue>) -> Result<Vec<Entry>, ConflistError> {
-    let list = object.get("plugins").ok_or(ConflistError::NoList)?.get();
-    let plugins: Vec<&RawValue> = serde_json::from_str(list).map_err(ConflistError::Json)?;
+fn is_own(fields: &Fields) -> bool {
+    let kind = fields.get("type").map(|kind| serde_json::from_str::<String>(kind.get()));
+    matches!(kind, Some(Ok(kind)) if kind == PLUGIN)
+}
+
+fn entries<'a>(text: &str, list: &&'a RawValue) -> Result<Vec<Entry<'a>>, ConflistError> {
+    let plugins: Vec<&RawValue> = serde_json::from_str(list.get()).map_err(ConflistError::Json)?;
     plugins.into_iter().map(|plugin| entry(text, plugin.get())).collect()
 }
 
-fn entry(text: &str, plugin: &str) -> Result<Entry, ConflistError> {
+fn entry<'a>(text: &str, plugin: &'a str) -> Result<Entry<'a>, ConflistError> {
     let start = plugin.as_ptr().addr() - text.as_ptr().addr();
-    let fields: BTreeMap<&str, &RawValue> =
-        serde_json::from_str(plugin).map_err(ConflistError::Json)?;
-    let kind = fields.get("type").map(|kind| serde_json::from_str::<String>(kind.get()));
-    let is_own = matches!(kind, Some(Ok(kind)) if kind == PLUGIN);
-    Ok(Entry { range: start..start + plugin.len(), is_own })
+    Ok(Entry { range: start..start + plugin.len(), fields: object(plugin)? })
 }
 
 #[cfg(test)]
@@ -132,6 +164,39 @@ mod tests {
             format!(r#"{{"cniVersion": "1.1.0", "plugins": [{OWN}, {OWN}, {{"type": "b"}}]}}"#);
         let gone = r#"{"cniVersion": "1.1.0", "plugins": [{"type": "b"}]}"#;
         assert_eq!(without(&first).expect("a list").as_deref(), Some(gone));
+    }
+
+    #[test]
+    fn what_another_plugin_delegates_to_is_taken_out_of_its_list() {
+        let multus = |own: &str| {
+            format!(
+                r#"{{"cniVersion": "0.3.1", "name": "multus-cni-network", "type": "multus",
+  "kubeconfig": "/etc/cni/net.d/multus.d/multus.kubeconfig",
+  "delegates": [ {{"cniVersion": "1.0.0", "plugins": [{{"type": "ptp"}} {own} ] }} , {{"type": "a"}} ]}}"#
+            )
+        };
+        let with = multus(&format!(", {OWN}"));
+        let gone = multus("").replace("}  ]", "} ]");
+        assert_eq!(without(&with).expect("a list").as_deref(), Some(&*gone));
+        assert_eq!(without(&gone).expect("a list"), None);
+        let list = format!(r#"{{"plugins": [{OWN}, {with}, {OWN}, {{"type": "b"}}, {OWN}]}}"#);
+        let gone = format!(r#"{{"plugins": [{gone}, {{"type": "b"}}]}}"#);
+        assert_eq!(without(&list).expect("a list"), Some(gone));
+    }
+
+    #[test]
+    fn what_only_mentions_the_plugin_has_no_entry_of_it() {
+        #[rustfmt::skip]
+        let cases = [
+            r#"{"cniVersion": "0.3.1", "type": "ptp", "note": "before policy-cni"}"#,
+            r#"{"plugins": [{"type": "ptp", "args": {"type": "policy-cni"}}, {"type": ["policy-cni"]}]}"#,
+            r#"{"type": "multus", "delegates": [{"type": "ptp", "name": "policy-cni"}]}"#,
+        ];
+        for text in cases {
+            assert_eq!(without(text).expect(text), None, "{text}");
+        }
+        let alone = r#"{"cniVersion": "1.0.0", "type": "policy\u002dcni"}"#;
+        assert!(matches!(without(alone), Err(ConflistError::NoList)), "it needs the program");
     }
 
     #[test]

@@ -53,6 +53,9 @@ pub enum InstallError {
         #[source]
         source: ConflistError,
     },
+    /// An agent runs.
+    #[error("an agent answers at {0}: the plugin and the socket stay until it has ended")]
+    Answered(PathBuf),
     /// A configuration that is another one at every look.
     #[error("somebody else writes {0} at the same time")]
     Restless(PathBuf),

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs, io,
-    os::unix::fs::FileTypeExt as _,
+    os::unix::{fs::FileTypeExt as _, net::UnixStream},
     path::{Path, PathBuf},
 };
 
@@ -36,9 +36,13 @@ impl Remains {
     /// # Errors
     ///
     /// The first failure; what could be taken away is. The program stays where a configuration may
-    /// need it still.
+    /// need it still, and all of it where an agent answers, which would put it back.
     pub fn remove_plugin(&self) -> Result<(), InstallError> {
         let root = self.open()?;
+        let socket = find(&root, &self.socket)?;
+        if socket.is_some_and(|socket| UnixStream::connect(socket).is_ok()) {
+            return Err(InstallError::Answered(self.socket.clone()));
+        }
         if let Some(folder) = find(&root, &self.conf_dir)? {
             let mut result = remove_asides(&folder);
             for path in configurations(&folder)? {
@@ -85,7 +89,7 @@ impl Remains {
         // A link that leads nowhere is no configuration.
         let Some(path) = find(root, &self.conf_dir.join(name))? else { return Ok(()) };
         let without = |text: &str| match conflist::without(text) {
-            // Half of a list, or a form that is none of ours.
+            // Half of a list, or the plugin alone.
             Err(source) if text.contains(PLUGIN) => {
                 Err(InstallError::Kept { path: path.clone(), source })
             }

@@ -175,7 +175,7 @@ impl Metrics {
     /// metric.
     pub(super) fn plugin(&mut self) -> impl Fn(Standing) + use<> {
         let (installed, put_back) = (Gauge::<i64>::default(), Counter::<u64>::default());
-        let help = "Whether the plugin's entry is in the node's CNI configuration";
+        let help = "Whether the plugin is in the node's CNI configuration, and its program there";
         self.registry.register("cni_installed", help, installed.clone());
         let help = "Times that the plugin's entry was written there";
         self.registry.register("cni_entries_written", help, put_back.clone());

@@ -72,6 +72,32 @@ fn detach_takes_its_own_and_leaves_what_others_pinned_beside() -> Result<()> {
 }
 
 #[test]
+fn what_keeps_the_plugin_on_a_node_keeps_no_pins() -> Result<()> {
+    let (machine, agent) = enforced(&[])?;
+    assert!(agent.terminate()?.success());
+    let conf_dir = tempfile::tempdir()?;
+    fs::write(conf_dir.path().join("10-net.conflist"), "{\"plugins\": [{\"type\": \"policy-cni")?;
+    let detach = |pins: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
+        command.arg("detach").arg("--pin-dir").arg(pins);
+        command.arg("--cni-conf-dir").arg(conf_dir.path());
+        command.arg("--cni-bin-dir").arg(conf_dir.path());
+        let output = machine.inside(move || Ok(command.output()?))?;
+        Ok::<_, anyhow::Error>((output.status.code(), String::from_utf8(output.stderr)?))
+    };
+    let (code, said) = detach(&machine.pins())?;
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("10-net.conflist names the plugin"), "{said}");
+    assert!(!machine.inside(|| Ok(machine.pins().exists()))?, "the pins are left: {said}");
+    until("everything passes", AWAY, || arrives(&machine, 5001))?;
+    // Both failures are told.
+    let (code, said) = detach(conf_dir.path())?;
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("names the plugin") && said.contains("is on no bpffs"), "{said}");
+    Ok(())
+}
+
+#[test]
 fn detach_leaves_nothing_and_only_when_nobody_runs() -> Result<()> {
     let (machine, agent) = enforced(&[])?;
     let detach = || detach(&machine, &machine.pins());

@@ -194,6 +194,12 @@ impl Agent {
         Ok(self.0.wait()?)
     }
 
+    /// Asks it to end, and does not wait for ever.
+    pub(crate) fn terminate_within(self, limit: Duration) -> Result<ExitStatus> {
+        kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM)?;
+        self.ended_within(limit)
+    }
+
     /// Waits until it ends by itself.
     pub(crate) fn ended(mut self) -> Result<ExitStatus> {
         Ok(self.0.wait()?)

@@ -74,7 +74,8 @@ fn what_the_plugin_needed_goes_wherever_the_nodes_links_lead() -> Result<()> {
     symlink("/nowhere", path.join("etc/cni/net.d/30-nowhere.conflist"))?;
     fs::create_dir(path.join("opt/cni"))?;
     symlink("/usr/lib/plugins", path.join("opt/cni/bin"))?;
-    let _agent = UnixListener::bind(path.join("run/policy-agent/cni.sock"))?;
+    // An agent that has ended.
+    drop(UnixListener::bind(path.join("run/policy-agent/cni.sock"))?);
 
     let done = detach(path)?;
     ensure!(done.status.success(), "{done:?}");
@@ -124,14 +125,51 @@ fn what_the_plugin_needed_goes_wherever_the_nodes_links_lead() -> Result<()> {
 #[test]
 fn what_others_have_beside_the_socket_stays() -> Result<()> {
     let root = node(&[("run/policy-agent/theirs", "")])?;
-    let socket = UnixListener::bind(root.path().join("run/policy-agent/cni.sock"))?;
+    drop(UnixListener::bind(root.path().join("run/policy-agent/cni.sock"))?);
     ensure!(detach(root.path())?.status.success());
     assert_eq!(all(root.path())?, names(&["run", "run/policy-agent", "run/policy-agent/theirs"]));
-    drop(socket);
     // What is no socket is nobody's of ours.
     fs::write(root.path().join("run/policy-agent/cni.sock"), "")?;
     ensure!(detach(root.path())?.status.success());
     ensure!(root.path().join("run/policy-agent/cni.sock").exists());
+    Ok(())
+}
+
+#[test]
+fn what_an_agent_that_runs_needs_stays() -> Result<()> {
+    let files = [("etc/cni/net.d/10-net.conflist", WITH), ("opt/cni/bin/policy-cni", "")];
+    let root = node(&[files[0], files[1], ("run/policy-agent/theirs", "")])?;
+    let socket = root.path().join("run/policy-agent/cni.sock");
+    let agent = UnixListener::bind(&socket)?;
+    let before = all(root.path())?;
+    let refused = detach(root.path())?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    ensure!(said.contains("an agent answers at /run/policy-agent/cni.sock"), "{said}");
+    assert_eq!(all(root.path())?, before);
+    assert_eq!(fs::read_to_string(root.path().join(files[0].0))?, WITH);
+    drop(agent);
+    ensure!(detach(root.path())?.status.success() && !socket.exists());
+    Ok(())
+}
+
+#[test]
+fn what_multus_delegates_to_and_what_only_mentions_the_plugin_hold_nothing_up() -> Result<()> {
+    let multus = |list: &str| format!(r#"{{"type": "multus", "delegates": [{list}]}}"#);
+    let mention = r#"{"cniVersion": "0.3.1", "type": "ptp", "note": "policy-cni"}"#;
+    let root = node(&[
+        ("etc/cni/net.d/00-multus.conf", &multus(WITH)),
+        ("etc/cni/net.d/10-net.conflist", WITH),
+        ("etc/cni/net.d/20-ptp.conf", mention),
+        ("opt/cni/bin/policy-cni", ""),
+    ])?;
+    let done = detach(root.path())?;
+    ensure!(done.status.success(), "{done:?}");
+    let text = |name: &str| fs::read_to_string(root.path().join("etc/cni/net.d").join(name));
+    assert_eq!(text("00-multus.conf")?, multus(WITHOUT));
+    assert_eq!(text("10-net.conflist")?, WITHOUT);
+    assert_eq!(text("20-ptp.conf")?, mention);
+    ensure!(!root.path().join("opt/cni/bin/policy-cni").exists(), "the program is left");
     Ok(())
 }
 
