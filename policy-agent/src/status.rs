@@ -1,6 +1,9 @@
 //! What an agent says of its node, pod by pod and policy by policy (S50): `/status`.
 
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use policy_core::{
     desired::{Desired, DesiredEndpoint, Isolation},
@@ -169,9 +172,9 @@ impl Pod {
         }
     }
 
-    fn has(&self, policy: &str) -> bool {
-        let both = self.ingress.iter().chain(&self.egress);
-        both.flatten().any(|name| name == policy)
+    /// Policies that isolate it, each once.
+    fn policies(&self) -> BTreeSet<&str> {
+        self.ingress.iter().chain(&self.egress).flatten().map(String::as_str).collect()
     }
 }
 
@@ -189,17 +192,22 @@ fn policies(
     names.extend(snapshot.policies.keys().filter(is_held));
     names.sort();
     names.dedup();
-    names.into_iter().map(|name| policy(name, last, pods)).collect()
+    let mut selected: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
+    for pod in pods {
+        for policy in pod.policies() {
+            selected.entry(policy).or_default().push(pod);
+        }
+    }
+    let selected = |name: &ObjectName| selected.get(&*name.to_string()).cloned();
+    names.into_iter().map(|name| policy(name, last, &selected(name).unwrap_or_default())).collect()
 }
 
 fn held_back<'a>(last: &'a Reconciled, policy: &ObjectName) -> Option<&'a HeldBack> {
     last.held_back.iter().find(|held| held.namespace == policy.namespace)
 }
 
-fn policy(name: &ObjectName, last: &Reconciled, pods: &[Pod]) -> Policy {
-    let title = name.to_string();
+fn policy(name: &ObjectName, last: &Reconciled, selected: &[&Pod]) -> Policy {
     let kind = if name.namespace.is_empty() { "ClusterNetworkPolicy" } else { "NetworkPolicy" };
-    let selected: Vec<&Pod> = pods.iter().filter(|pod| pod.has(&title)).collect();
     let missing = selected.iter().filter_map(|pod| {
         let reason = pod.reason.as_ref()?;
         Some(format!("not enforced at pod {}/{}: {reason}", pod.namespace, pod.name))
