@@ -1,6 +1,7 @@
 //! Pods as the container runtime's network plugins know them, before the API server does (S47).
 
 mod cache;
+mod claim;
 mod conflist;
 mod files;
 mod install;
@@ -14,6 +15,7 @@ use std::{mem, net::IpAddr};
 use policy_core::model::ObjectName;
 
 pub use cache::follow;
+pub use claim::Claim;
 pub use conflist::ConflistError;
 pub use files::InstallError;
 pub use install::{Fail, Installation, Written};

@@ -134,13 +134,18 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
         }
         None => None,
     };
-    let bpffs = config.node.pins.as_ref().and_then(|pins| Some(pins.parent()?.to_owned()));
+    // Before anything is pinned: an agent that may not stay leaves nothing.
+    let claim = tokio::select! {
+        () = &mut stop => return Ok(()),
+        claim = config.cni.claim() => claim?,
+    };
+    let pins = config.node.pins.clone();
     let mut node = Node::start(config.node)?;
     let drops = node.dataplane().drops();
     let mut drops = drops.map_err(|source| DaemonError::Drops(Box::new(source)))?;
     let announcer = Announcer::new(input.client(), node.name());
-    let mut daemon = Daemon::new(node, log, announcer, config.verify_interval, bpffs);
-    let mut runtime = Inbox::open(config.cni, &mut daemon.metrics)?;
+    let mut daemon = Daemon::new(node, log, announcer, config.verify_interval, pins);
+    let mut runtime = Inbox::open(claim, config.cni, &mut daemon.metrics)?;
     loop {
         // What ends and what enforces goes before what only tells.
         tokio::select! {
@@ -204,8 +209,8 @@ struct Daemon {
     metrics: Metrics,
     waiting: Waiting,
     verify: Verify,
-    /// Where others may have pinned their programs.
-    bpffs: Option<PathBuf>,
+    /// Its own pins; others may have pinned theirs beside them.
+    pins: Option<PathBuf>,
     health: Health,
 }
 
@@ -215,7 +220,7 @@ impl Daemon {
         log: FlowLog,
         announcer: Announcer,
         interval: Duration,
-        bpffs: Option<PathBuf>,
+        pins: Option<PathBuf>,
     ) -> Self {
         let verify = Verify { interval, next: Instant::now() + interval };
         let (retry, reporter, locals) = (Retry::new(), Reporter::default(), Locals::default());
@@ -235,7 +240,7 @@ impl Daemon {
             metrics,
             waiting,
             verify,
-            bpffs,
+            pins,
             health: Health::default(),
         }
     }

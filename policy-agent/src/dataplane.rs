@@ -33,7 +33,7 @@ pub use error::DataplaneError;
 pub use hooks::{HookedProgram, Hooks, hooks};
 pub use mend::{Drift, Drifted};
 pub use options::{Capacities, Options, Parts, UnknownEndpoints};
-pub use pins::detach;
+pub use pins::{detach, pinned_elsewhere};
 
 use attach::{Attachment, Classifiers};
 use drops::Events;

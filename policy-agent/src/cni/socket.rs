@@ -3,14 +3,15 @@
 //! Only root may ask: the socket is root's alone, and so must be whoever connects.
 
 use std::{
-    fs::{self, DirBuilder, Permissions},
+    fs::{self, File, Permissions},
     io,
-    os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
+use nix::fcntl::Flock;
 use policy_cni::wire::{self, Answer, LINE, Request};
 use policy_core::model::ObjectName;
 use thiserror::Error;
@@ -25,7 +26,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{POD_INTERFACE, Sandbox, one_of_each_family};
+use super::{POD_INTERFACE, Sandbox, claim::Claim, one_of_each_family};
 
 /// Time in which a question must arrive, and an answer must be taken.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -49,6 +50,15 @@ pub enum SocketError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// Another agent.
+    #[error(
+        "another agent has {path}: there is one for each node, as two pin folders would be enforced \
+         side by side; end it, or give --cni-socket another folder"
+    )]
+    Taken {
+        /// Path of the socket.
+        path: PathBuf,
     },
     /// The socket.
     #[error("cannot listen at {path}")]
@@ -90,7 +100,7 @@ pub enum State {
     Enforced,
 }
 
-/// Listens at a path, in place of whoever did before, for as long as the receiver lives.
+/// Listens at a place, instead of whoever did before, for as long as the receiver lives.
 ///
 /// # Panics
 ///
@@ -99,26 +109,24 @@ pub enum State {
 /// # Errors
 ///
 /// Where the socket cannot be made.
-pub fn serve(path: &Path) -> Result<Receiver<Question>, SocketError> {
-    let room = |source| SocketError::Room { path: path.to_owned(), source };
-    if let Some(folder) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(room)?;
-    }
-    match fs::symlink_metadata(path) {
-        // The agent before this one left it; nobody answers there, for agents exclude each other.
-        Ok(found) if found.file_type().is_socket() => fs::remove_file(path).map_err(room)?,
+pub fn serve(claim: Claim) -> Result<Receiver<Question>, SocketError> {
+    let (path, folder) = claim.into_parts();
+    let room = |source| SocketError::Room { path: path.clone(), source };
+    match fs::symlink_metadata(&path) {
+        // The agent before this one left it; nobody answers there, for the place is claimed.
+        Ok(found) if found.file_type().is_socket() => fs::remove_file(&path).map_err(room)?,
         Ok(_) => return Err(room(io::ErrorKind::AlreadyExists.into())),
         Err(_) => {}
     }
-    let listen = |source| SocketError::Listen { path: path.to_owned(), source };
-    let listener = UnixListener::bind(path).map_err(listen)?;
-    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(listen)?;
+    let listen = |source| SocketError::Listen { path: path.clone(), source };
+    let listener = UnixListener::bind(&path).map_err(listen)?;
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(listen)?;
     let (questions, inbox) = mpsc::channel(QUEUE);
-    tokio::spawn(accept(listener, questions));
+    tokio::spawn(accept(listener, questions, folder));
     Ok(inbox)
 }
 
-async fn accept(listener: UnixListener, questions: Sender<Question>) {
+async fn accept(listener: UnixListener, questions: Sender<Question>, _claim: Flock<File>) {
     let crowd = Arc::new(Semaphore::new(CROWD));
     while !questions.is_closed() {
         let Ok(place) = Arc::clone(&crowd).acquire_owned().await else { return };

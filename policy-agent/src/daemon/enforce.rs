@@ -39,7 +39,7 @@ impl Daemon {
 
     /// Names others that enforce policies here.
     async fn look_around(&mut self) {
-        self.reporter.enforcers(enforcers(self.bpffs.as_deref()).await);
+        self.reporter.enforcers(enforcers(self.pins.as_deref()).await);
     }
 
     pub(super) async fn verify(&mut self) {

@@ -6,7 +6,7 @@ use tokio::sync::{mpsc::Receiver, oneshot};
 
 use super::metrics::Metrics;
 use crate::{
-    cni::{self, Installation, Question, Sandbox, State, Waiter},
+    cni::{self, Claim, Installation, Question, Sandbox, State, Waiter},
     node::Node,
 };
 
@@ -19,6 +19,16 @@ pub struct CniConfig {
     pub cache: Option<PathBuf>,
     /// The plugin, where it shall be chained on this node.
     pub installation: Option<Installation>,
+}
+
+impl CniConfig {
+    /// The place of the socket, which may be an ending agent's for a while.
+    pub(super) async fn claim(&self) -> Result<Option<Claim>, cni::SocketError> {
+        match &self.socket {
+            Some(socket) => Claim::take(socket).await.map(Some),
+            None => Ok(None),
+        }
+    }
 }
 
 /// What comes from the runtime.
@@ -37,10 +47,14 @@ pub(super) enum Runtime {
 }
 
 impl Inbox {
-    /// Listens before the plugin is told to ask.
-    pub(super) fn open(config: CniConfig, metrics: &mut Metrics) -> Result<Self, cni::SocketError> {
-        let CniConfig { socket, cache, installation } = config;
-        let questions = socket.map(|socket| cni::serve(&socket)).transpose()?;
+    /// Listens before the plugin is told to ask, where a place was claimed for it.
+    pub(super) fn open(
+        claim: Option<Claim>,
+        config: CniConfig,
+        metrics: &mut Metrics,
+    ) -> Result<Self, cni::SocketError> {
+        let CniConfig { cache, installation, .. } = config;
+        let questions = claim.map(cni::serve).transpose()?;
         if let Some(installation) = installation {
             tokio::spawn(cni::stay(installation, metrics.plugin()));
         }

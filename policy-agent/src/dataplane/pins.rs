@@ -11,6 +11,7 @@
 //! | `old/` | maps that no link leads to, about to be removed |
 
 mod detach;
+mod others;
 
 use std::{
     fs::{self, File},
@@ -25,6 +26,7 @@ use nix::{
 
 use super::error::DataplaneError;
 pub use detach::detach;
+pub use others::pinned_elsewhere;
 
 /// Meaning of what the maps hold. To be raised where it changes and no size does.
 const VERSION: &str = "version_1";

@@ -14,6 +14,7 @@ use rtnetlink::packet_core::{
 };
 
 use super::{NetError, dump};
+use crate::dataplane::pinned_elsewhere;
 
 const WHAT: &str = "chains of nftables";
 
@@ -48,7 +49,8 @@ impl fmt::Display for Enforcer {
     }
 }
 
-/// Other enforcers of the calling thread's network namespace, and of a bpffs if one is given.
+/// Other enforcers of the calling thread's network namespace, and of the bpffs where an agent has its
+/// own folder of pins, if it has one.
 ///
 /// Chains of the older interface of iptables (`iptables-legacy`) are not seen.
 ///
@@ -60,17 +62,21 @@ impl fmt::Display for Enforcer {
 ///
 /// When the kernel refuses to list nftables' chains, as it does where it has none, and nothing else
 /// tells of an enforcer.
-pub async fn enforcers(bpffs: Option<&Path>) -> Result<Vec<Enforcer>, NetError> {
+pub async fn enforcers(pins: Option<&Path>) -> Result<Vec<Enforcer>, NetError> {
     let mut found = BTreeMap::new();
     if if_::if_nametoindex("cilium_host").is_ok() {
         found.insert("Cilium", "interface cilium_host".to_owned());
     }
     for (folder, name) in [("cilium", "Cilium"), ("calico", "Calico")] {
-        let folder = bpffs.map(|bpffs| bpffs.join(folder)).filter(|folder| folder.is_dir());
+        let folder = pins
+            .and_then(Path::parent)
+            .map(|bpffs| bpffs.join(folder))
+            .filter(|folder| folder.is_dir());
         if let Some(folder) = folder {
             found.insert(name, format!("programs in {}", folder.display()));
         }
     }
+    let elsewhere = pins.map(pinned_elsewhere).unwrap_or_default();
     match chains().await {
         Ok(chains) => {
             for (name, trace) in chains.iter().filter_map(|(table, chain)| known(table, chain)) {
@@ -78,10 +84,21 @@ pub async fn enforcers(bpffs: Option<&Path>) -> Result<Vec<Enforcer>, NetError> 
             }
         }
         // A kernel without nftables has no chains, and may have the other traces.
-        Err(error) if found.is_empty() => return Err(error),
+        Err(error) if found.is_empty() && elsewhere.is_empty() => return Err(error),
         Err(_) => {}
     }
-    Ok(found.into_iter().map(|(name, trace)| Enforcer { name, trace }).collect())
+    let found = found.into_iter().map(|(name, trace)| Enforcer { name, trace });
+    Ok(found.chain(elsewhere.iter().map(|folder| agent(folder))).collect())
+}
+
+/// An agent that pinned elsewhere: what it enforced goes on though it has ended.
+fn agent(folder: &Path) -> Enforcer {
+    let folder = folder.display();
+    let trace = format!(
+        "--pin-dir {folder}; `policy-agent detach --pins-only --pin-dir {folder}` takes away what it \
+         pinned"
+    );
+    Enforcer { name: "another agent", trace }
 }
 
 /// Whose a chain is, if it is an enforcer's.

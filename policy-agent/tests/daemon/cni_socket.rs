@@ -145,3 +145,28 @@ fn status_is_ready_once_the_cluster_is_known_and_enforced() -> Result<()> {
     until("it is ready", LIMIT, || Ok(status(&runtime, 0)?.status.success()))?;
     Ok(())
 }
+
+#[test]
+fn two_agents_never_answer_at_one_socket_and_one_that_ends_is_waited_for() -> Result<()> {
+    let machine = Machine::new()?;
+    let runtime = Runtime::new(&machine)?;
+    machine.write("pod.yaml", &born())?;
+    machine.write("policy.yaml", DENY)?;
+    let first = chained(&runtime, &machine, &[])?;
+    until("it is ready", LIMIT, || Ok(status(&runtime, 0)?.status.success()))?;
+    let socket = format!("--cni-socket={}", runtime.socket().display());
+    let elsewhere = machine.pins().with_file_name("elsewhere");
+    let second = || machine.agent_at(&elsewhere, &[&socket]);
+    assert_eq!(second()?.ended_within(LIMIT)?.code(), Some(3));
+    let said = machine.said("stderr");
+    ensure!(said.contains(&format!("another agent has {}", runtime.socket().display())), "{said}");
+    ensure!(status(&runtime, 0)?.status.success(), "the first answers no more");
+    ensure!(!machine.inside(|| Ok(elsewhere.exists()))?, "the second left something");
+
+    let second = second()?;
+    thread::sleep(Duration::from_secs(1));
+    ensure!(first.terminate()?.success());
+    until("the second answers", LIMIT, || Ok(status(&runtime, 0)?.status.success()))?;
+    ensure!(second.terminate()?.success());
+    Ok(())
+}

@@ -5,8 +5,9 @@ use std::{fs, process::Command, time::Duration};
 use anyhow::{Result, ensure};
 
 use crate::{
-    machine::{LIMIT, Machine, until},
+    machine::{LIMIT, Machine, arrives, until},
     manifests::{DENY, POD},
+    pins::enforced,
 };
 
 /// A table and its chains as the enforcer names them, and what the agent calls it.
@@ -63,5 +64,31 @@ fn one_that_comes_later_is_named_once_and_kube_proxy_is_none() -> Result<()> {
     std::thread::sleep(Duration::from_millis(2500));
     assert_eq!(named(), 1, "once");
     assert!(machine.said("stderr").contains("Cilium (programs in"), "{}", machine.said("stderr"));
+    Ok(())
+}
+
+#[test]
+fn an_agent_with_another_folder_of_pins_is_named_until_they_are_taken_away() -> Result<()> {
+    let (machine, agent) = enforced(&[])?;
+    ensure!(agent.terminate()?.success());
+    ensure!(!machine.said("stderr").contains("another agent"), "{}", machine.said("stderr"));
+    fs::remove_file(machine.manifests().join("policy.yaml"))?;
+    // Beside it, and further down.
+    let own = machine.pins().with_file_name("a").join("b");
+    machine.inside(|| Ok(fs::create_dir(machine.pins().with_file_name("a"))?))?;
+    let agent =
+        machine.agent_at(&own, &["--verify-interval", "1", "--listen", "127.0.0.1:9100"])?;
+    let before = machine.pins();
+    let named = format!("another agent (--pin-dir {};", before.display());
+    until("it is named", LIMIT, || Ok(machine.said("stderr").contains(&named)))?;
+    ensure!(!arrives(&machine, 5001)?, "what was pinned before is in force");
+    let mut detach = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
+    detach.args(["detach", "--pins-only", "--pin-dir"]).arg(&before);
+    let detached = machine.inside(move || Ok(detach.output()?))?;
+    ensure!(detached.status.success(), "{detached:?}");
+    until("nothing isolates the pod", LIMIT, || arrives(&machine, 5001))?;
+    until("it is named no more", LIMIT, || Ok(!machine.ask("/status")?.contains("another agent")))?;
+    assert_eq!(machine.said("stderr").matches(&named).count(), 1, "once");
+    ensure!(agent.terminate()?.success());
     Ok(())
 }

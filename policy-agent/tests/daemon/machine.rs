@@ -153,8 +153,8 @@ impl Machine {
     }
 
     /// Starts `policy-agent run` with another folder of pins.
-    pub(crate) fn agent_at(&self, pins: &str) -> Result<Agent> {
-        self.start(started(&[]), Path::new(pins), ("--manifests", &self.manifests()), &[])
+    pub(crate) fn agent_at(&self, pins: &Path, options: &[&str]) -> Result<Agent> {
+        self.start(started(&[]), pins, ("--manifests", &self.manifests()), options)
     }
 
     fn start(

@@ -279,8 +279,7 @@ fn a_folder_on_no_bpffs_is_refused_with_what_to_do() -> Result<()> {
     let machine = Machine::new()?;
     machine.write("pod.yaml", POD)?;
     let elsewhere = machine.manifests().join("pins");
-    let elsewhere = elsewhere.to_str().context("a path that is no text")?;
-    let agent = machine.agent_at(elsewhere)?;
+    let agent = machine.agent_at(&elsewhere, &[])?;
     assert_eq!(agent.ended()?.code(), Some(3));
     let said = machine.said("stderr");
     assert!(said.contains("is on no bpffs") && said.contains("mount -t bpf"), "{said}");

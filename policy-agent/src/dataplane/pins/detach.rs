@@ -63,7 +63,7 @@ pub fn detach(root: &Path) -> Result<Vec<PathBuf>, DataplaneError> {
 }
 
 /// Whether a name is one of `stems`, `_` and a number.
-fn is_numbered(name: &str, stems: &[&str]) -> bool {
+pub(super) fn is_numbered(name: &str, stems: &[&str]) -> bool {
     let Some((stem, number)) = name.rsplit_once('_') else { return false };
     stems.contains(&stem) && number.parse::<u32>().is_ok()
 }
