@@ -72,6 +72,8 @@ struct State {
     answers: BTreeMap<String, (u64, Answer)>,
     streams: Streams,
     asked: Vec<Asked>,
+    /// What watches of a path are yet to be told.
+    news: BTreeMap<String, Vec<Value>>,
     /// Names of Events that were made.
     events: Vec<String>,
 }
@@ -123,6 +125,11 @@ impl ApiServer {
     /// Names of Events that were made.
     pub(crate) fn events(&self) -> Vec<String> {
         self.state().events.clone()
+    }
+
+    /// Tells a watch of a path.
+    pub(crate) fn tell(&self, path: &str, event: Value) {
+        self.state().news.entry(path.to_owned()).or_default().push(event);
     }
 
     /// From now on lists are streamed like this.
@@ -198,6 +205,10 @@ impl ApiServer {
                     }
                 }
                 while self.state().answers.get(&path).is_some_and(|(now, _)| *now == count) {
+                    let news = self.state().news.remove(&path);
+                    for event in news.into_iter().flatten() {
+                        writeln!(connection, "{event}")?;
+                    }
                     thread::sleep(Duration::from_millis(10));
                 }
                 Ok(())
@@ -275,7 +286,8 @@ pub(crate) fn status(code: u16) -> Value {
     })
 }
 
-fn bookmark() -> Value {
+/// The end of a list that is streamed.
+pub(crate) fn bookmark() -> Value {
     let annotations = json!({"k8s.io/initial-events-end": "true"});
     let metadata = json!({"resourceVersion": "1", "annotations": annotations});
     let object = json!({"kind": "Any", "apiVersion": "v1", "metadata": metadata});

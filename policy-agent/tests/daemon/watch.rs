@@ -1,9 +1,12 @@
 //! What is taken for the cluster's state where an API server, or what stands before it, fails.
 
+mod streams;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Result, bail, ensure};
 use policy_agent::source::kubernetes::{self, Access, Event, Kind, WatchError};
+use policy_core::compile::Change;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::{
@@ -72,6 +75,21 @@ impl Follower {
             Some(error.to_string())
         })
         .await
+    }
+
+    /// A policy came or changed.
+    async fn changed(&mut self, policy: &str) -> Result<()> {
+        let came = async {
+            while let Some(event) = self.events.recv().await {
+                ensure!(of(&event) != Some(Kind::Policy), "{event:?}");
+                let Event::Changed(Change::Policy(name, _)) = event else { continue };
+                if name.name == policy {
+                    return Ok(());
+                }
+            }
+            bail!("nobody follows any more")
+        };
+        timeout(LIMIT, came).await?
     }
 
     async fn mended(&mut self, kind: Kind) -> Result<()> {
@@ -325,39 +343,6 @@ async fn a_server_that_does_not_say_what_it_has_is_told_and_asked_again() -> Res
         server.set("/apis", groups(false));
         pass(Duration::from_secs(30)).await;
         assert!(follower.listed(Kind::ClusterPolicy).await?.is_empty());
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_streamed_list_that_has_no_end_is_told_and_asked_for_in_pages() -> Result<()> {
-    let server = ApiServer::new()?;
-    let policy = json!({
-        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
-        "metadata": {"name": "deny", "namespace": "default", "resourceVersion": "1"},
-        "spec": {"podSelector": {}},
-    });
-    server.set(NETWORK_POLICIES, Answer::Objects(vec![policy]));
-    for (how, words) in [
-        (Streams::Endless, "the list is not complete after 60 s"),
-        (Streams::Cut, "the list ends before it is complete"),
-        (Streams::Failed, "is answered by 500: fake refusal 500"),
-    ] {
-        server.stream(how);
-        server.asked();
-        let mut follower = Follower::new(&server).await?;
-        if how == Streams::Endless {
-            is_asked(&server, NETWORK_POLICIES).await?;
-            follower.is_not_listed(Kind::Policy).await?;
-            pass(Duration::from_mins(1)).await;
-        }
-        let told = follower.broken(Kind::Policy).await?;
-        assert!(told.contains(words), "{told}");
-        follower.mended(Kind::Policy).await?;
-        let next = follower.told(Kind::Policy, |event| Some(format!("{event:?}"))).await?;
-        assert!(next.starts_with("Listed") && next.contains("deny"), "{next}");
-        let mut asked = server.asked().into_iter().filter(|asked| asked.path == NETWORK_POLICIES);
-        assert!(asked.any(|asked| asked.query.contains("limit=500")), "{how:?}");
     }
     Ok(())
 }

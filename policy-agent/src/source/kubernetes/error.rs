@@ -32,8 +32,8 @@ pub enum WatchError {
     /// A list ended before it was complete.
     #[error("the list ends before it is complete")]
     Cut,
-    /// A list that is streamed has no end.
-    #[error("the list is not complete after {} s", .0.as_secs())]
+    /// A list that is streamed neither goes on nor ends.
+    #[error("the list is not complete, and does not go on for {} s", .0.as_secs())]
     Endless(Duration),
     /// Any other answer of the server, or of somebody else.
     #[error("GET {path} is answered by {code}: {message}")]

@@ -39,8 +39,9 @@ const SETTLED: Duration = Duration::from_secs(2);
 const SOON: Duration = Duration::from_secs(2);
 /// Time after which it is asked anew.
 const LATE: Duration = Duration::from_secs(30);
-/// Time in which a list that is streamed must be complete; for one in pages there is none.
-const WHOLE: Duration = Duration::from_mins(1);
+/// Longest time between two objects of a list that is streamed, and to its end; a large one is slow
+/// where many ask, and all the slower if it is asked for anew.
+const PAUSE: Duration = Duration::from_mins(1);
 
 /// Why a watch ended.
 enum End {
@@ -69,6 +70,7 @@ pub(super) async fn follow(client: Client, kind: Kind, events: Sender<Event>) {
 /// A list that is not complete.
 struct List {
     names: BTreeSet<ObjectName>,
+    /// When it last went on.
     since: Instant,
 }
 
@@ -126,13 +128,15 @@ impl Watch {
             // That a list is granted does not make it complete.
             let may_mend = self.is_broken && self.list.is_none();
             let done = tokio::select! {
+                // What has come is not late.
+                biased;
                 event = stream.next() => match event {
                     Some(Ok(event)) => self.take(event, &types).await,
                     Some(Err(error)) => self.fail(error).await,
                     None => Err(End::Restart),
                 },
                 () = granted(may_mend, &mut self.answers) => self.mended().await,
-                () = endless(since) => self.unstreamed(WatchError::Endless(WHOLE)).await,
+                () = endless(since) => self.unstreamed(WatchError::Endless(PAUSE)).await,
             };
             if let Err(end) = done {
                 return end;
@@ -166,8 +170,12 @@ impl Watch {
                 }
             }
             watcher::Event::InitApply(object) => {
-                self.list.get_or_insert_with(List::new).names.insert(name(&object));
-                self.object(object, types).await
+                let is_new = self.list.get_or_insert_with(List::new).names.insert(name(&object));
+                self.object(object, types).await?;
+                if let Some(list) = self.list.as_mut().filter(|_| is_new) {
+                    list.since = Instant::now();
+                }
+                Ok(())
             }
             watcher::Event::InitDone => {
                 self.mended().await?;
@@ -215,7 +223,7 @@ impl Watch {
         if is_cut { self.unstreamed(error).await } else { self.broken(error).await }
     }
 
-    /// Since when a list is streamed.
+    /// When a list that is streamed last went on.
     fn streamed(&self) -> Option<Instant> {
         self.list.as_ref().filter(|_| self.streaming.is_on()).map(|list| list.since)
     }
@@ -292,10 +300,10 @@ async fn granted(is_broken: bool, answers: &mut Receiver<()>) {
     sleep(SETTLED).await;
 }
 
-/// Ready where a list is streamed for too long.
+/// Ready where a list that is streamed does not go on.
 async fn endless(since: Option<Instant>) {
     match since {
-        Some(since) => sleep_until(since + WHOLE).await,
+        Some(since) => sleep_until(since + PAUSE).await,
         None => pending().await,
     }
 }
