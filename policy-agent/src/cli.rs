@@ -2,6 +2,7 @@
 
 mod cni;
 mod detach;
+mod format;
 mod lab;
 mod progress;
 mod run;
@@ -31,7 +32,7 @@ enum Command {
     Detach(detach::Arguments),
     /// Builds a cluster out of network namespaces and probes it through the real dataplane
     Lab(lab::Arguments),
-    /// Enforces the policies of a folder of manifests in this network namespace, until it is told to end
+    /// Enforces the policies of a cluster, or of a folder of manifests, in this network namespace
     Run(run::Arguments),
     /// Says how it stands with every pod and policy of this node
     Status(status::Arguments),

@@ -15,7 +15,7 @@ use policy_cli::{exit, input, options::ProbeOptions, sources, terminal};
 use policy_manifest::{Expectations, Manifests, Source};
 use policy_probe::{Probe, if_any};
 
-use super::progress::Line;
+use super::{format::Format, progress::Line};
 use crate::{
     dataplane::Parts,
     lab::{self, Order, Report, topology::Topology},
@@ -88,16 +88,6 @@ pub(super) struct Arguments {
     /// Self-check: leave a part of the dataplane out; the lab must notice, and end with 1
     #[arg(long, value_name = "PART", value_enum)]
     without: Vec<Part>,
-}
-
-/// Form of the truth table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// For people.
-    #[default]
-    Table,
-    /// For programs.
-    Json,
 }
 
 /// A part of the dataplane that can be left out.

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use comfy_table::{Cell, Color};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{
@@ -17,6 +17,7 @@ use policy_probe::grid;
 use thiserror::Error;
 use tokio::{net::TcpStream, runtime, time::timeout};
 
+use super::format::Format;
 use crate::status::{Pod, PodState, Policy, PolicyState, Status};
 
 const EXAMPLES: &str = "\
@@ -48,16 +49,6 @@ pub(super) struct Arguments {
     /// What to print on standard output
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
-}
-
-/// Form of the status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    #[default]
-    Table,
-    /// For programs.
-    Json,
 }
 
 #[derive(Debug, Error)]

@@ -88,9 +88,7 @@ fn s50_status_tells_of_every_pod_and_policy_whether_it_is_enforced() -> Result<(
     machine.write("pods.yaml", &[POD, &away, &born].join("---"))?;
     machine.write("policy.yaml", &[DENY, TIER].join("---"))?;
     let agent = machine.agent(&["--listen", "127.0.0.1:9100"])?;
-    until("it is ready", LIMIT, || {
-        Ok(ask(&machine, "/readyz").is_ok_and(|(status, _)| status == 200))
-    })?;
+    until("it is ready", LIMIT, || Ok(machine.is_ready()))?;
     let (code, said) = status("json")?;
     assert_eq!(code, Some(1), "{said}");
     let said: Value = serde_json::from_str(&said)?;

@@ -136,6 +136,11 @@ impl Machine {
         })
     }
 
+    /// Whether an agent that listens at port 9100 is ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ask("/readyz").is_ok_and(|said| said.contains("200 OK"))
+    }
+
     /// Starts `policy-agent run`.
     pub(crate) fn agent(&self, options: &[&str]) -> Result<Agent> {
         self.agent_by(&[], options)

@@ -34,9 +34,7 @@ fn a_pod_that_cannot_be_attached_to_holds_up_no_other_and_is_told() -> Result<()
     let (refused, late) = (Namespace::new()?, Namespace::new()?);
     machine.plug()?;
     let _agent = machine.agent(&["--listen", "127.0.0.1:9100"])?;
-    until("it is ready", LIMIT, || {
-        Ok(machine.ask("/readyz").is_ok_and(|said| said.contains("200 OK")))
-    })?;
+    until("it is ready", LIMIT, || Ok(machine.is_ready()))?;
     // Nobody can pin where something is mounted.
     let obstacle = machine.pins().join("links/to_pod_11");
     machine.inside(|| {
@@ -83,9 +81,7 @@ fn s08_an_address_that_the_plugin_told_in_vain_is_taken_back() -> Result<()> {
     let socket = machine.manifests().join("run/cni.sock");
     let option = format!("--cni-socket={}", socket.display());
     let _agent = machine.agent(&["--listen", "127.0.0.1:9100", &option])?;
-    until("it is ready", LIMIT, || {
-        Ok(machine.ask("/readyz").is_ok_and(|said| said.contains("200 OK")))
-    })?;
+    until("it is ready", LIMIT, || Ok(machine.is_ready()))?;
     ensure!(!arrives(&machine, 5001)?, "the policy is in force");
     let said = ask(&socket, "10.0.0.9", Duration::from_millis(300))?;
     ensure!(said.contains("no interface"), "{said}");
@@ -160,9 +156,7 @@ fn s07_a_pod_that_is_deleted_and_runs_on_stays_denied() -> Result<()> {
     ensure!(drops()? > 0, "nothing is counted");
     agent.kill()?;
     let agent = machine.agent(&["--listen", "127.0.0.1:9100"])?;
-    until("the next agent is ready", LIMIT, || {
-        Ok(machine.ask("/readyz").is_ok_and(|said| said.contains("200 OK")))
-    })?;
+    until("the next agent is ready", LIMIT, || Ok(machine.is_ready()))?;
     ensure!(denied()? && !arrives(&machine, 5000)?, "it stays closed");
     machine.write("pod.yaml", POD)?;
     until("the pod is back", LIMIT, || arrives(&machine, 5000))?;
@@ -187,9 +181,7 @@ fn s08_an_address_that_the_runtime_gave_again_is_nobody_elses() -> Result<()> {
     let socket = machine.manifests().join("run/cni.sock");
     let option = format!("--cni-socket={}", socket.display());
     let _agent = machine.agent(&["--listen", "127.0.0.1:9100", &option])?;
-    until("it is ready", LIMIT, || {
-        Ok(machine.ask("/readyz").is_ok_and(|said| said.contains("200 OK")))
-    })?;
+    until("it is ready", LIMIT, || Ok(machine.is_ready()))?;
     machine.plug()?;
     let said = ask(&socket, "10.0.0.2", Duration::from_secs(20))?;
     ensure!(said.contains("enforced"), "{said}");
@@ -215,8 +207,7 @@ fn s47_a_pod_of_a_namespace_that_is_not_known_waits_for_it() -> Result<()> {
     let socket = machine.manifests().join("run/cni.sock");
     let option = format!("--cni-socket={}", socket.display());
     let agent = machine.agent_of(&kubeconfig, &["--listen", "127.0.0.1:9100", &option])?;
-    let is_ready = || Ok(machine.ask("/readyz").is_ok_and(|said| said.contains(" 200 ")));
-    until("it is ready", LIMIT, is_ready)?;
+    until("it is ready", LIMIT, || Ok(machine.is_ready()))?;
     let said = ask(&socket, "10.0.0.2", Duration::from_secs(2))?;
     ensure!(said.contains("has not told of the pod's namespace"), "{said}");
     agent.kill()?;
@@ -227,7 +218,7 @@ fn s47_a_pod_of_a_namespace_that_is_not_known_waits_for_it() -> Result<()> {
     });
     server.set("/api/v1/namespaces", Answer::Objects(vec![namespace]));
     let _agent = machine.agent_of(&kubeconfig, &["--listen", "127.0.0.1:9100", &option])?;
-    until("it is ready", LIMIT, is_ready)?;
+    until("it is ready", LIMIT, || Ok(machine.is_ready()))?;
     let said = ask(&socket, "10.0.0.2", Duration::from_secs(20))?;
     ensure!(said.contains("enforced"), "{said}");
     Ok(())
