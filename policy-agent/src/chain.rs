@@ -3,7 +3,8 @@
 use std::{error::Error, iter};
 
 /// An error with its causes; one that its effect repeats is told once.
-pub(crate) fn chain(error: &dyn Error) -> String {
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
     let causes = iter::successors(error.source(), |&cause| cause.source());
     causes.fold(error.to_string(), |text, cause| {
         let cause = cause.to_string();

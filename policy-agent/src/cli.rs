@@ -1,10 +1,11 @@
-//! The command line.
+//! The agent's commands: `detach`, `run` and `status`.
+//!
+//! Each module parses the options of one command, runs it and returns its exit code.
+//! The program itself is the package `policy-agent-bin`, which adds `lab`.
 
 mod cni;
 mod detach;
-mod format;
-mod lab;
-mod progress;
+pub mod format;
 mod run;
 mod status;
 
@@ -13,43 +14,39 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::Subcommand;
 use policy_cli::exit;
 
-/// Folder of the pins where no option names another.
+/// Default of `--pin-dir`.
 const PIN_DIR: &str = "/sys/fs/bpf/policy";
 
-#[derive(Debug, Parser)]
-#[command(name = "policy-agent", version, about, propagate_version = true)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
+/// A command and its options.
 #[derive(Debug, Subcommand)]
-enum Command {
+pub enum Command {
     /// Takes away what an agent that has ended left in force: every packet passes from then on
     Detach(detach::Arguments),
-    /// Builds a cluster out of network namespaces and probes it through the real dataplane
-    Lab(lab::Arguments),
     /// Enforces the policies of a cluster, or of a folder of manifests, in this network namespace
     Run(run::Arguments),
     /// Says how it stands with every pod and policy of this node
     Status(status::Arguments),
 }
 
-/// Runs what the command line asks for.
+impl Command {
+    /// Runs the command and returns its exit code.
+    #[must_use]
+    pub fn run(self) -> u8 {
+        match self {
+            Self::Detach(arguments) => detach::main(&arguments),
+            Self::Run(arguments) => run::main(arguments),
+            Self::Status(arguments) => status::main(&arguments),
+        }
+    }
+}
+
+/// Runs a command; a panic in it counts as a failure of the tool.
 #[must_use]
-pub fn main() -> ExitCode {
-    // clap ends the process with 2 on bad usage, and with 0 after --help.
-    let Arguments { command } = Arguments::parse();
-    let run = || match command {
-        Command::Detach(arguments) => detach::main(&arguments),
-        Command::Lab(arguments) => lab::main(arguments),
-        Command::Run(arguments) => run::main(arguments),
-        Command::Status(arguments) => status::main(&arguments),
-    };
-    // A panic has printed itself and unwound what stood; it is the tool's failure.
-    let code = panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or(exit::FAILED);
+pub fn exit_code(command: impl FnOnce() -> u8) -> ExitCode {
+    // The panic hook has already printed the message.
+    let code = panic::catch_unwind(AssertUnwindSafe(command)).unwrap_or(exit::FAILED);
     ExitCode::from(code)
 }

@@ -1,13 +1,12 @@
 //! The node agent: finds pods' interfaces, compiles, plans, and writes what follows to the kernel.
 
-mod chain;
+pub mod chain;
 pub mod cli;
 pub mod cni;
 pub mod daemon;
 pub mod dataplane;
 pub mod flow_log;
 pub mod http;
-pub mod lab;
 pub mod net;
 pub mod node;
 pub mod source;

@@ -9,7 +9,7 @@ use crate::bootstrap::{self, Purpose};
 use crate::bpf;
 use crate::command::{cargo, run, workspace};
 
-/// The package of the agent, and of its program.
+/// The program of the agent.
 pub(crate) const AGENT: &str = "policy-agent";
 
 /// The package of the chained CNI plugin, and of its program.
@@ -18,6 +18,14 @@ pub(crate) const CNI: &str = "policy-cni";
 /// The package of the operator's tool, and of its program.
 pub(crate) const CTL: &str = "policyctl";
 
+/// The package that has a program.
+pub(crate) fn package(program: &str) -> &str {
+    match program {
+        AGENT => "policy-agent-bin",
+        same => same,
+    }
+}
+
 /// Installs what `purpose` needs, then builds the programs.
 /// Returns the folder in which they lie.
 pub(crate) fn build(purpose: Purpose, programs: &[&str], debug: bool) -> Result<PathBuf> {
@@ -25,7 +33,7 @@ pub(crate) fn build(purpose: Purpose, programs: &[&str], debug: bool) -> Result<
     let mut build = cargo();
     build.arg("build");
     for program in programs {
-        build.args(["--package", program]);
+        build.args(["--package", package(program)]);
     }
     if !debug {
         build.arg("--release");

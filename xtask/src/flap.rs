@@ -16,7 +16,7 @@ pub(crate) struct Options {
 /// Runs the test of the agent that swaps them, which tells what arrived.
 pub(crate) fn run(options: Options) -> Result<()> {
     let mut test = cargo();
-    test.args(["test", "--release", "--package", "policy-agent", "--test", "daemon"]);
+    test.args(["test", "--release", "--package", "policy-agent-bin", "--test", "daemon"]);
     test.args(["flap::", "--", "--nocapture"]);
     command::run(test.env("POLICY_FLAP_COUNT", options.count.to_string()))
 }

@@ -112,13 +112,15 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 /// Builds programs that need no library; the folder in which they lie.
 ///
 /// A target is named so that the flags are the programs' alone, and not those of macros too.
-fn build_static(packages: &[&str]) -> Result<PathBuf> {
+fn build_static(programs: &[&str]) -> Result<PathBuf> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let folder = workspace().join("target/image");
     let mut build = cargo();
     build.args(["build", "--release", "--target", &target]);
-    for package in packages {
-        build.args(["--package", package]);
+    // The agent of an image has no lab.
+    build.arg("--no-default-features");
+    for program in programs {
+        build.args(["--package", build::package(program)]);
     }
     run(build.arg("--target-dir").arg(&folder).env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
     Ok(folder.join(target).join("release"))

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 /// Form of a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub enum Format {
     /// For people.
     #[default]
     Table,

@@ -48,7 +48,7 @@ const LOG: &str = "info,kube_client=off,kube_runtime=off";
 
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
-pub(super) struct Arguments {
+pub struct Arguments {
     /// Folder, or file, of ordinary manifests; watched for changes. Without it the cluster is asked
     #[arg(long, value_name = "DIR", conflicts_with = "kubeconfig")]
     manifests: Option<PathBuf>,

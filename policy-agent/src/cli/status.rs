@@ -41,7 +41,7 @@ const LIMIT: usize = 64 << 20;
 
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
-pub(super) struct Arguments {
+pub struct Arguments {
     /// Where the agent listens: its --listen
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9470")]
     address: SocketAddr,

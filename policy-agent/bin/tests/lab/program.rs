@@ -1,0 +1,54 @@
+//! Runs the program.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+/// The two ways to join a pod to its node.
+pub(crate) const TOPOLOGIES: [&str; 2] = ["ptp", "bridge"];
+
+/// The program, to be run on the workspace's root.
+pub(crate) fn lab(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
+    command.arg("lab").args(arguments).current_dir(root());
+    command
+}
+
+/// Runs the lab with `text` on its standard input.
+pub(crate) fn lab_on(text: &str, arguments: &[&str]) -> io::Result<Output> {
+    feed(lab(arguments).args(["-f", "-"]), text)
+}
+
+/// Runs a command with `text` on its standard input.
+pub(crate) fn feed(command: &mut Command, text: &str) -> io::Result<Output> {
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn()?;
+    if let Some(mut pipe) = child.stdin.take() {
+        // A program that refuses its options does not read.
+        let _ = pipe.write_all(text.as_bytes());
+    }
+    child.wait_with_output()
+}
+
+/// The workspace.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// All that a run printed, for the message of a failed assertion.
+pub(crate) fn told(output: &Output) -> String {
+    format!(
+        "exit code {:?}\n{}\n{}",
+        output.status.code(),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    )
+}
+
+/// Requires an exit code.
+#[track_caller]
+pub(crate) fn assert_code(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}", told(output));
+}

@@ -1,0 +1,172 @@
+//! Nothing stays behind, however a lab ends.
+//!
+//! Namespaces without a name cannot be listed, so each one gets a sentinel: a veth whose other
+//! end is in a namespace of the test. The kernel takes a sentinel away with the lab's namespace.
+
+use std::{
+    collections::BTreeSet,
+    error::Error,
+    fs::{self, File},
+    io,
+    os::{fd::AsFd, unix::process::ExitStatusExt},
+    process::{Child, ExitStatus, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use policy_agent::net::build::{End, Wiring};
+use policy_lab::netns::{self, Namespace};
+
+use crate::{
+    program::{assert_code, lab, lab_on},
+    sizes::cluster,
+};
+
+/// How long the kernel may take to destroy namespaces, on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// What a lab has in the kernel.
+struct Holdings {
+    programs: BTreeSet<u32>,
+    maps: BTreeSet<u32>,
+    namespaces: Vec<File>,
+}
+
+/// Starts a lab on a file, and stops it as soon as its classifiers are attached.
+fn stopped_lab() -> Result<(Child, Pid), Box<dyn Error>> {
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(file.path(), cluster(24))?;
+    let mut command = lab(&["-f"]);
+    let mut child = command.arg(file.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let pid = Pid::from_raw(i32::try_from(child.id())?);
+    until("the classifiers are attached", || match child.try_wait()? {
+        Some(status) => Err(io::Error::other(format!("it ended early: {status}"))),
+        None => Ok(ids(pid, "link_id")?.len() >= 24),
+    })?;
+    kill(pid, Signal::SIGSTOP)?;
+    until("the lab is stopped", || {
+        Ok(fs::read_to_string(format!("/proc/{pid}/stat"))?.contains(") T "))
+    })?;
+    Ok((child, pid))
+}
+
+impl Holdings {
+    fn of(pid: Pid) -> io::Result<Self> {
+        let mut namespaces = Vec::new();
+        for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+            let path = entry?.path();
+            if fs::read_link(&path)?.to_string_lossy().starts_with("net:[") {
+                namespaces.push(File::open(path)?);
+            }
+        }
+        Ok(Self { programs: ids(pid, "prog_id")?, maps: ids(pid, "map_id")?, namespaces })
+    }
+}
+
+/// Numbers that the kernel shows beside a process's file descriptors.
+fn ids(pid: Pid, what: &str) -> io::Result<BTreeSet<u32>> {
+    let mut ids = BTreeSet::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // Descriptors come and go.
+        let Ok(text) = fs::read_to_string(entry?.path()) else {
+            continue;
+        };
+        let lines = text.lines().filter_map(|line| line.strip_prefix(what)?.strip_prefix(":"));
+        ids.extend(lines.filter_map(|number| number.trim().parse::<u32>().ok()));
+    }
+    Ok(ids)
+}
+
+/// Waits for something to become true.
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+    let begin = Instant::now();
+    while !holds()? {
+        if begin.elapsed() > PATIENCE {
+            return Err(io::Error::other(format!("in vain: {what}")));
+        }
+        sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// Interfaces of the calling thread's namespace, the loopback left out.
+fn interfaces() -> Result<usize, netns::Error> {
+    let text = fs::read_to_string("/proc/thread-self/net/dev").map_err(netns::Error::Open)?;
+    Ok(text.lines().filter(|line| line.contains(':') && !line.contains("lo:")).count())
+}
+
+async fn nothing_remains(signal: Signal, ended: impl Fn(ExitStatus) -> bool) -> Outcome {
+    let watch = Namespace::create()?;
+    let wiring =
+        watch.run(|| Wiring::open().map_err(io::Error::other).map_err(netns::Error::Open))?;
+    let (mut child, pid) = stopped_lab()?;
+    let holdings = Holdings::of(pid)?;
+    let namespaces = holdings.namespaces.len();
+    assert!(namespaces > 24, "one for each pod: {namespaces}");
+    assert!(!holdings.programs.is_empty() && !holdings.maps.is_empty());
+    for (index, namespace) in (100..).zip(&holdings.namespaces) {
+        let near = End { index, name: format!("watch{index}") };
+        let far = End { index: 9000, name: "sentinel".to_owned() };
+        wiring.add_veth(&near, &far, namespace.as_fd()).await?;
+    }
+    let Holdings { programs, maps, namespaces: opened } = holdings;
+    drop(opened);
+    assert_eq!(watch.run(interfaces)?, namespaces);
+
+    kill(pid, signal)?;
+    kill(pid, Signal::SIGCONT)?;
+    let status = child.wait()?;
+    assert!(ended(status), "{status:?}");
+    until("the namespaces are gone", || {
+        watch.run(interfaces).map(|left| left == 0).map_err(io::Error::other)
+    })?;
+    until("the programs are gone", || Ok(loaded_programs().is_disjoint(&programs)))?;
+    until("the maps are gone", || Ok(loaded_maps().is_disjoint(&maps)))?;
+    Ok(())
+}
+
+/// Numbers of all programs; one that goes while it is asked about did not stay.
+fn loaded_programs() -> BTreeSet<u32> {
+    let programs = aya::programs::loaded_programs().flatten();
+    programs.map(|program| program.id()).collect()
+}
+
+fn loaded_maps() -> BTreeSet<u32> {
+    let maps = aya::maps::loaded_maps().flatten();
+    maps.map(|map| map.id()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_ends_it_with_130_and_leaves_nothing() -> Outcome {
+    nothing_remains(Signal::SIGINT, |status| status.code() == Some(130)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_termination_ends_it_with_143_and_leaves_nothing() -> Outcome {
+    nothing_remains(Signal::SIGTERM, |status| status.code() == Some(143)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_leaves_nothing() -> Outcome {
+    let killed = |status: ExitStatus| status.signal() == Some(Signal::SIGKILL as i32);
+    nothing_remains(Signal::SIGKILL, killed).await
+}
+
+#[test]
+fn two_labs_at_once_do_not_disturb_each_other() -> io::Result<()> {
+    let text = cluster(6);
+    let second = std::thread::spawn({
+        let text = text.clone();
+        move || lab_on(&text, &["--topology", "bridge"])
+    });
+    assert_code(&lab_on(&text, &[])?, 0);
+    let second = second.join().map_err(|_panic| io::Error::other("the second lab's thread"))?;
+    assert_code(&second?, 0);
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! What the lab prints: the table on standard output, everything else on standard error.
+
+use std::io::{self, Write};
+
+use policy_cli::terminal;
+use policy_probe::{json, text};
+
+use super::Format;
+use crate::Report;
+
+/// Why the table could not be printed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("cannot write the table as JSON")]
+    Json(#[from] serde_json::Error),
+    #[error("cannot write to standard output")]
+    Write(#[from] io::Error),
+}
+
+/// Prints a report.
+pub(super) fn print(report: &Report, format: Format) -> Result<(), Error> {
+    let mut stdout = io::stdout().lock();
+    match format {
+        Format::Json => {
+            stdout.write_all(json(&report.table)?.as_bytes())?;
+            for mismatch in &report.mismatches {
+                eprintln!("{mismatch}");
+            }
+        }
+        Format::Table => {
+            let drawn = text(&report.table, &report.mismatches, terminal::style());
+            stdout.write_all(drawn.as_bytes())?;
+        }
+    }
+    stdout.flush()?;
+    terminal::notes(&report.notes);
+    for finding in &report.findings {
+        eprintln!("finding: {finding}");
+    }
+    Ok(())
+}
