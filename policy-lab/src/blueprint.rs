@@ -1,7 +1,7 @@
 //! Which machines the lab has, and at which addresses. Pure.
 
-mod spare;
-mod subnet;
+mod node_addresses;
+mod pod_subnet;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,9 +9,9 @@ use std::{
     net::IpAddr,
 };
 
+use node_addresses::Spare;
+pub(super) use pod_subnet::around;
 use policy_core::model::{Family, ObjectName, Phase, Snapshot};
-use spare::Spare;
-pub(super) use subnet::around;
 
 /// Name of the node for pods that name none.
 pub const SPARE_NODE: &str = "lab-node";
@@ -208,7 +208,7 @@ fn invite(plan: &mut Blueprint, snapshot: &Snapshot, strangers: &BTreeSet<IpAddr
         {
             continue;
         }
-        if let Some(node) = subnet::gateway_of(plan, address).map(str::to_owned) {
+        if let Some(node) = pod_subnet::gateway_of(plan, address).map(str::to_owned) {
             plan.notes.push(format!("{address} is the gateway address of the pods of node {node}"));
             plan.owners.insert(address, Machine::Node(node.clone()));
             plan.gateways.insert(address, node);

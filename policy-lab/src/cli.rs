@@ -1,12 +1,12 @@
 //! `policy-agent lab`.
 
-mod changes;
 mod command;
+mod file_changes;
+mod hold;
 mod orphans;
 mod output;
 mod progress;
 mod signals;
-mod stay;
 
 use std::io;
 
@@ -141,7 +141,7 @@ async fn live(arguments: Arguments) -> io::Result<u8> {
         }
     };
     let code = told(&report, output);
-    let stays = stay::Stay { lab, signals, options, sources, output };
+    let stays = hold::Stay { lab, signals, options, sources, output };
     match run {
         Some(command) if code != exit::FAILED => stays.run(&command).await,
         None if hold => Ok(stays.hold(code).await),

@@ -1,6 +1,6 @@
 //! Why a lab gave no truth table.
 
-use super::{agent, blueprint, build, netns, nft, serve, spoof};
+use super::{agent, anti_spoofing, blueprint, netns, network, nft, servers};
 
 /// Why a lab gave no truth table.
 #[derive(Debug, thiserror::Error)]
@@ -16,13 +16,13 @@ pub enum Error {
     NotPermitted,
     /// The network.
     #[error("cannot build the network")]
-    Build(#[source] Box<build::Error>),
+    Build(#[source] Box<network::Error>),
     /// The translation of Services.
     #[error(transparent)]
     Nft(#[from] nft::Error),
     /// A server.
     #[error(transparent)]
-    Serve(#[from] serve::Error),
+    Serve(#[from] servers::Error),
     /// An agent.
     #[error("the agent of node {node} failed")]
     Agent {
@@ -34,7 +34,7 @@ pub enum Error {
     },
     /// The lie about a source address could not be told.
     #[error("cannot try a forged source address")]
-    Spoof(#[from] spoof::Error),
+    Spoof(#[from] anti_spoofing::Error),
     /// Without policies not everything passed: the lab is broken, and a deny would mean nothing.
     #[error(
         "{} of {tried} probes failed before any policy was in force:\n  {}",
@@ -57,10 +57,10 @@ impl Error {
     }
 }
 
-impl From<build::Error> for Error {
+impl From<network::Error> for Error {
     /// Tells the lack of privilege from other failures.
-    fn from(error: build::Error) -> Self {
-        if let build::Error::Namespace(netns::Error::Create(nix::Error::EPERM)) = error {
+    fn from(error: network::Error) -> Self {
+        if let network::Error::Namespace(netns::Error::Create(nix::Error::EPERM)) = error {
             Self::NotPermitted
         } else {
             Self::Build(Box::new(error))

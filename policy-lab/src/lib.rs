@@ -4,26 +4,26 @@
 //! probes runs without policies and then with them, and a verdict compares wire and compiler.
 
 pub mod agent;
-pub mod attempt;
+pub mod anti_spoofing;
 pub mod blueprint;
 pub mod bpffs;
-pub mod build;
-pub mod campaign;
 pub mod cli;
-pub mod describe;
+pub mod connection;
+pub mod description;
+pub mod drop_matcher;
 mod error;
 mod follow;
-pub mod ledger;
+mod lab;
 pub mod netns;
+pub mod network;
 pub mod nft;
+pub mod probe_plan;
 pub mod proxy;
+pub mod report;
 mod sctp;
-pub mod serve;
+pub mod servers;
 mod socket;
-pub mod spoof;
-mod standing;
 pub mod topology;
-pub mod verdict;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,11 +33,11 @@ use std::{
 use policy_manifest::{Expectations, Manifests};
 use policy_probe::{End, Probe};
 
-use policy_agent::dataplane::Parts;
 pub use error::Error;
-pub use standing::Lab;
+pub use lab::Lab;
+use policy_agent::dataplane::Parts;
+pub use report::Report;
 use topology::Topology;
-pub use verdict::Report;
 
 /// What to run.
 #[derive(Clone, Debug, Default)]

@@ -3,8 +3,8 @@
 //! One switch, the fabric, joins nodes and hosts; every one of them knows each other one on the
 //! link, and each pod behind its node. A pod is joined to its node as one of two CNI plugins does it.
 
-mod crowd;
 mod gateway;
+mod neighbours;
 mod pod;
 
 use std::{

@@ -21,7 +21,7 @@ use nix::{
 use tokio::process::{Child, Command};
 
 use super::{Format, orphans, signals::in_foreground};
-use crate::describe::Description;
+use crate::description::Description;
 
 /// A command that runs beside a lab.
 pub(super) struct Running {

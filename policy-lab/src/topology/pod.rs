@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnetwork::IpNetwork;
 
 use super::{
-    BRIDGE, FIRST, Layout, Piece, Topology, UPLINK, crowd, everywhere,
+    BRIDGE, FIRST, Layout, Piece, Topology, UPLINK, everywhere,
     gateway::{Subnet, Subnets},
+    neighbours,
 };
 use crate::blueprint::{Blueprint, Machine, PodPlan};
 use policy_agent::net::build::End;
@@ -51,7 +52,7 @@ pub(super) fn join(layout: &mut Layout, plan: &Blueprint, topology: Topology) {
         layout.machines.insert(Machine::Pod(pod.name.clone()), in_pod);
     }
     if topology == Topology::Bridge {
-        crowd::introduce(layout, plan, &subnets);
+        neighbours::introduce(layout, plan, &subnets);
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     blueprint::{Blueprint, Machine, PodPlan},
     bpffs::Bpffs,
-    build::Network,
+    network::Network,
     topology::{FABRIC_END, Layout, Piece},
 };
 

@@ -17,8 +17,9 @@ use tokio::{
 
 use super::{
     blueprint::{Blueprint, Machine},
-    build::Network,
-    netns, sctp, socket,
+    netns,
+    network::Network,
+    sctp, socket,
 };
 
 /// Bytes of a datagram that are sent back; a probe's token is shorter.

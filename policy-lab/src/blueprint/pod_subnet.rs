@@ -12,7 +12,7 @@ const PREFIX4: u8 = 24;
 const PREFIX6: u8 = 64;
 
 /// The subnet around a pod's address.
-pub(in crate) fn around(address: IpAddr) -> Option<IpNetwork> {
+pub(crate) fn around(address: IpAddr) -> Option<IpNetwork> {
     let prefix = if address.is_ipv4() { PREFIX4 } else { PREFIX6 };
     let network = IpNetwork::new(address, prefix).ok()?;
     IpNetwork::new(network.network(), prefix).ok()

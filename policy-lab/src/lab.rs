@@ -15,20 +15,20 @@ use tokio::{sync::mpsc, task::JoinSet};
 use super::{
     Error, Progress,
     agent::{self, Agent},
-    attempt::Fate,
+    anti_spoofing,
     blueprint::{Blueprint, Machine},
     bpffs::Bpffs,
-    build::Network,
-    campaign::Campaign,
-    describe::{self, Description},
+    connection::Fate,
+    description::{self, Description},
+    drop_matcher::Ledger,
     follow,
-    ledger::Ledger,
+    network::Network,
     nft,
+    probe_plan::Campaign,
     proxy::{self, Proxy},
-    serve::{self, Served},
-    spoof,
+    report::{self, Report},
+    servers::{self, Served},
     topology::{self, Layout, Topology},
-    verdict::{self, Report},
 };
 use policy_agent::dataplane::Parts;
 
@@ -89,7 +89,7 @@ impl Lab {
         }
         self.campaign = Campaign::plan(probes, &self.blueprint, &self.network, &proxy);
         let new: Served = self.campaign.served.difference(&self.served).copied().collect();
-        self.servers.push(serve::start(&self.network, &self.blueprint, &new)?);
+        self.servers.push(servers::start(&self.network, &self.blueprint, &new)?);
         self.served.extend(new);
         self.ledger.reserve(&self.campaign.ports(&proxy));
         Ok(())
@@ -127,7 +127,7 @@ impl Lab {
         self.enforce(&open).await?;
         progress.begin("probing without policies", self.campaign.planned.len());
         let fates = self.tried(progress).await;
-        verdict::baseline(&self.campaign, &fates)?;
+        report::baseline(&self.campaign, &fates)?;
         self.lie().await
     }
 
@@ -170,8 +170,8 @@ impl Lab {
         let drops = self.counted().await?.saturating_sub(before);
         let snapshot = &self.cluster.snapshot;
         let (desired, faults) = compile(snapshot, Scope::Cluster);
-        let mut report = verdict::report(&self.campaign, &fates, snapshot, &desired, expectations);
-        report.findings.extend(verdict::uncounted(&report.table, drops));
+        let mut report = report::report(&self.campaign, &fates, snapshot, &desired, expectations);
+        report.findings.extend(report::uncounted(&report.table, drops));
         report.findings.extend(self.lie().await?);
         let left_out = self.campaign.left_out.iter();
         report.findings.extend(left_out.map(|what| format!("cannot be probed: {what}")));
@@ -187,7 +187,7 @@ impl Lab {
     /// Where everything is.
     #[must_use]
     pub fn describe(&self) -> Description {
-        describe::describe(&self.blueprint, &self.layout, &self.network, &self.pins)
+        description::describe(&self.blueprint, &self.layout, &self.network, &self.pins)
     }
 
     async fn tried(&self, progress: &dyn Progress) -> Vec<Fate> {
@@ -213,16 +213,16 @@ impl Lab {
         let by_policy = counts
             .iter()
             .flatten()
-            .filter(|(key, _)| Reason::from_number(key.reason).is_some_and(verdict::is_policy));
+            .filter(|(key, _)| Reason::from_number(key.reason).is_some_and(report::is_policy));
         Ok(by_policy.map(|(_, count)| count).sum())
     }
 
     /// Tells a lie in each family; what is not as it should be comes back.
     async fn lie(&self) -> Result<Vec<String>, Error> {
         let mut findings = Vec::new();
-        for lie in spoof::choose(&self.blueprint) {
-            let fate = spoof::tell(&lie, &self.network, &self.ledger).await?;
-            findings.extend(verdict::of_lie(&lie, fate));
+        for lie in anti_spoofing::choose(&self.blueprint) {
+            let fate = anti_spoofing::tell(&lie, &self.network, &self.ledger).await?;
+            findings.extend(report::of_lie(&lie, fate));
         }
         Ok(findings)
     }

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    ledger::{Claim, Ledger},
+    drop_matcher::{Claim, Ledger},
     netns::{self, Namespace},
     sctp, socket,
 };

@@ -4,7 +4,7 @@
 //! changes addresses but not that port, so a drop record that carries it, and an address of
 //! either end, is the probe's.
 
-mod record;
+mod dropped_packet;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -16,7 +16,7 @@ use policy_common::drops::{DropRecord, Reason};
 use policy_core::model::{Family, Protocol};
 use tokio::sync::watch;
 
-use record::Tuple;
+use dropped_packet::Tuple;
 
 /// First port that a probe may come from: below are those that servers like to have.
 const FIRST_PORT: u16 = 1024;

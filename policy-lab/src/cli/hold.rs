@@ -8,8 +8,8 @@ use policy_manifest::{Expectations, Manifests, Source};
 
 use super::{
     Format,
-    changes::Changes,
     command::Running,
+    file_changes::Changes,
     signals::{self, Signals},
     told,
 };

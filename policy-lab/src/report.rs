@@ -7,9 +7,9 @@ use policy_probe::{Mismatch, Outcome, Probe, Row, Table, check};
 
 use super::{
     Error,
-    attempt::Fate,
-    campaign::Campaign,
-    spoof::{self, Lie},
+    anti_spoofing::{self, Lie},
+    connection::Fate,
+    probe_plan::Campaign,
 };
 
 /// The outcome of a lab.
@@ -125,12 +125,12 @@ pub fn uncounted(table: &Table, drops: u64) -> Option<String> {
 
 /// A finding where a lie was not dropped for being one.
 #[must_use]
-pub fn of_lie(lie: &Lie, fate: spoof::Fate) -> Option<String> {
+pub fn of_lie(lie: &Lie, fate: anti_spoofing::Fate) -> Option<String> {
     let what = match fate {
-        spoof::Fate::Dropped(Reason::SpoofedSource) => return None,
-        spoof::Fate::Dropped(other) => format!("was dropped, but as {}", other.name()),
-        spoof::Fate::Believed => "got through".to_owned(),
-        spoof::Fate::Vanished => "vanished without a counted drop".to_owned(),
+        anti_spoofing::Fate::Dropped(Reason::SpoofedSource) => return None,
+        anti_spoofing::Fate::Dropped(other) => format!("was dropped, but as {}", other.name()),
+        anti_spoofing::Fate::Believed => "got through".to_owned(),
+        anti_spoofing::Fate::Vanished => "vanished without a counted drop".to_owned(),
     };
     Some(format!("a forged source address ({lie}) {what}"))
 }
@@ -189,10 +189,10 @@ mod tests {
         let lie =
             Lie { liar: machine(), victim: address, receiver: machine(), destination: address };
         let found = |fate| of_lie(&lie, fate).is_some();
-        assert!(!found(spoof::Fate::Dropped(Reason::SpoofedSource)));
-        assert!(found(spoof::Fate::Dropped(Reason::NoRule)));
-        assert!(found(spoof::Fate::Believed));
-        assert!(found(spoof::Fate::Vanished));
+        assert!(!found(anti_spoofing::Fate::Dropped(Reason::SpoofedSource)));
+        assert!(found(anti_spoofing::Fate::Dropped(Reason::NoRule)));
+        assert!(found(anti_spoofing::Fate::Believed));
+        assert!(found(anti_spoofing::Fate::Vanished));
     }
 
     #[test]

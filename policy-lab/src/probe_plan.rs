@@ -11,12 +11,12 @@ use policy_core::model::Protocol;
 use policy_probe::{End, Probe};
 
 use super::{
-    attempt::{Attempt, Fate, attempt},
     blueprint::{Blueprint, Machine},
-    build::Network,
-    ledger::Ledger,
+    connection::{Attempt, Fate, attempt},
+    drop_matcher::Ledger,
+    network::Network,
     proxy::Proxy,
-    serve::{self, Served},
+    servers::{self, Served},
 };
 
 /// Probes on the way at a time: two descriptors each, well below the usual limit of 1024.
@@ -123,7 +123,7 @@ fn plan(
     let places = backends.cloned().unwrap_or_else(|| BTreeSet::from([destination]));
     let answer = |place: &SocketAddr| {
         let machine = blueprint.owners.get(&place.ip())?;
-        Some(serve::name_of(machine, *place))
+        Some(servers::name_of(machine, *place))
     };
     let answers: BTreeSet<String> = places.iter().map(answer).collect::<Option<_>>()?;
     let far = places.iter().map(SocketAddr::ip).chain([probe.destination]);

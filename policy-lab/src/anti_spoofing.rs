@@ -20,9 +20,9 @@ use tokio::{
 
 use super::{
     blueprint::{Blueprint, Machine},
-    build::Network,
-    ledger::{Claim, Ledger},
+    drop_matcher::{Claim, Ledger},
     netns::{self, Namespace},
+    network::Network,
     socket,
 };
 
