@@ -61,6 +61,7 @@ The lab needs root, Linux with BTF, and the program nft. All that it makes lives
 namespaces that have no name and go away with the process, however it ends. What --run started and a
 killed lab left running holds them still: the next lab ends it.";
 
+/// Options of `policy-agent lab`.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

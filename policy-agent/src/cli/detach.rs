@@ -16,6 +16,7 @@ use crate::{
     dataplane::{self, DataplaneError},
 };
 
+/// Options of `policy-agent detach`.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Folder of the pins, as it was given to `policy-agent run`

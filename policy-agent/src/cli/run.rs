@@ -46,6 +46,7 @@ The agent needs root, and Linux with BTF.";
 /// does, and prints whole answers that it cannot read; the daemon tells each thing once.
 const LOG: &str = "info,kube_client=off,kube_runtime=off";
 
+/// Options of `policy-agent run`.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

@@ -39,6 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// An answer is no longer than this.
 const LIMIT: usize = 64 << 20;
 
+/// Options of `policy-agent status`.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
