@@ -8,7 +8,7 @@ use std::{
 use policy_core::{
     desired::{Desired, DesiredEndpoint, Isolation},
     fault::Fault,
-    model::{ObjectName, Snapshot},
+    model::{ObjectName, ObjectRef, PolicyRef, Snapshot},
 };
 use serde::{Deserialize, Serialize};
 
@@ -167,8 +167,8 @@ impl Pod {
             interface,
             state,
             reason,
-            ingress: policies(&pod.ingress),
-            egress: policies(&pod.egress),
+            ingress: policies(&pod.isolation.ingress),
+            egress: policies(&pod.isolation.egress),
         }
     }
 
@@ -186,36 +186,36 @@ fn policies(
     pods: &[Pod],
 ) -> Vec<Policy> {
     let isolations = desired.endpoints.values();
-    let isolations = isolations.flat_map(|pod| pod.ingress.iter().chain(&pod.egress));
-    let mut names: Vec<&ObjectName> = isolations.flat_map(|one| &one.policies).collect();
-    let is_held = |name: &&ObjectName| held_back(last, name).is_some();
-    names.extend(snapshot.policies.keys().filter(is_held));
-    names.sort();
-    names.dedup();
+    let isolations = isolations.flat_map(|pod| pod.isolation.values().flatten());
+    let mut names: BTreeSet<PolicyRef> =
+        isolations.flat_map(|one| &one.policies).cloned().collect();
+    let all = snapshot.policies.keys().cloned().map(PolicyRef::Namespaced);
+    names.extend(all.filter(|name| held_back(last, name).is_some()));
     let mut selected: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
     for pod in pods {
         for policy in pod.policies() {
             selected.entry(policy).or_default().push(pod);
         }
     }
-    let selected = |name: &ObjectName| selected.get(&*name.to_string()).cloned();
-    names.into_iter().map(|name| policy(name, last, &selected(name).unwrap_or_default())).collect()
+    let selected = |name: &PolicyRef| selected.get(&*name.to_string()).cloned();
+    names.iter().map(|name| policy(name, last, &selected(name).unwrap_or_default())).collect()
 }
 
-fn held_back<'a>(last: &'a Reconciled, policy: &ObjectName) -> Option<&'a HeldBack> {
-    last.held_back.iter().find(|held| held.namespace == policy.namespace)
+fn held_back<'a>(last: &'a Reconciled, policy: &PolicyRef) -> Option<&'a HeldBack> {
+    let namespace = policy.namespace()?;
+    last.held_back.iter().find(|held| held.namespace == namespace)
 }
 
-fn policy(name: &ObjectName, last: &Reconciled, selected: &[&Pod]) -> Policy {
-    let kind = if name.namespace.is_empty() { "ClusterNetworkPolicy" } else { "NetworkPolicy" };
+fn policy(name: &PolicyRef, last: &Reconciled, selected: &[&Pod]) -> Policy {
+    let object = ObjectRef::from(name.clone());
     let missing = selected.iter().filter_map(|pod| {
         let reason = pod.reason.as_ref()?;
         Some(format!("not enforced at pod {}/{}: {reason}", pod.namespace, pod.name))
     });
     let missing: Vec<String> = missing.collect();
-    let faults = last.faults.iter().filter(|fault| fault.kind == kind && fault.object == *name);
-    let told = |fault: &Fault| format!("{}: {}; {}", fault.field, fault.reason, fault.action);
-    let faults: Vec<String> = faults.map(told).collect();
+    let faults = last.faults.iter().filter(|fault| fault.object == object);
+    let report = |fault: &Fault| format!("{}: {}; {}", fault.field, fault.problem, fault.effect);
+    let faults: Vec<String> = faults.map(report).collect();
     let held = held_back(last, name).map(|held| held.reason.clone());
     let state = match (&held, missing.is_empty(), faults.is_empty()) {
         (Some(_), _, _) => PolicyState::HeldBack,
@@ -224,9 +224,9 @@ fn policy(name: &ObjectName, last: &Reconciled, selected: &[&Pod]) -> Policy {
         (None, true, true) => PolicyState::Enforced,
     };
     Policy {
-        kind: kind.to_owned(),
-        namespace: name.namespace.clone(),
-        name: name.name.clone(),
+        kind: name.kind().name().to_owned(),
+        namespace: name.namespace().unwrap_or_default().to_owned(),
+        name: name.name().to_owned(),
         state,
         pods: selected.len(),
         reasons: held.into_iter().chain(missing).chain(faults).collect(),

@@ -13,7 +13,7 @@ use policy_common::drops::Reason;
 pub use crate::ports::Ports;
 use crate::{
     compile::{CompiledPolicy, MeaningOf},
-    model::{Direction, ObjectName, Protocol},
+    model::{Direction, ObjectName, PerDirection, PolicyRef, Protocol},
 };
 
 /// An identity, named by what it means; `None` is `DEFAULT_IDENTITY`.
@@ -35,7 +35,7 @@ pub struct Desired {
     /// Addresses of the scope's node; none where the scope is the cluster.
     pub node_addresses: BTreeMap<IpAddr, NodeKind>,
     /// Rules of the policies in force: what attributes a verdict.
-    pub policies: BTreeMap<ObjectName, Arc<CompiledPolicy>>,
+    pub policies: BTreeMap<PolicyRef, Arc<CompiledPolicy>>,
 }
 
 /// Whose address a node's address is.
@@ -54,19 +54,14 @@ pub struct DesiredEndpoint {
     pub uid: String,
     /// `status.podIPs`.
     pub addresses: Vec<IpAddr>,
-    /// Isolation for ingress; `None` where no policy selects the pod.
-    pub ingress: Option<Isolation>,
-    /// Isolation for egress.
-    pub egress: Option<Isolation>,
+    /// Isolation per direction; `None` where no policy isolates the pod.
+    pub isolation: PerDirection<Option<Isolation>>,
 }
 
 impl DesiredEndpoint {
     /// Isolates the pod in a direction, and lets nothing pass.
     pub fn close(&mut self, direction: Direction) {
-        let isolation = match direction {
-            Direction::Ingress => &mut self.ingress,
-            Direction::Egress => &mut self.egress,
-        };
+        let isolation = self.isolation.get_mut(direction);
         let policies = isolation.take().map(|isolation| isolation.policies).unwrap_or_default();
         *isolation = Some(Isolation { content: Arc::default(), policies });
     }
@@ -78,7 +73,7 @@ pub struct Isolation {
     /// What passes.
     pub content: Arc<Content>,
     /// Policies that select the pod in this direction.
-    pub policies: Vec<ObjectName>,
+    pub policies: Vec<PolicyRef>,
 }
 
 /// What makes an identity: opaque to all but the compiler, comparable by all.
@@ -132,7 +127,7 @@ impl Desired {
     /// Every allow map, each once.
     #[must_use]
     pub fn contents(&self) -> BTreeSet<&Content> {
-        let isolations = self.endpoints.values().flat_map(|one| [&one.ingress, &one.egress]);
+        let isolations = self.endpoints.values().flat_map(|one| one.isolation.values());
         isolations.flatten().map(|isolation| &*isolation.content).collect()
     }
 }

@@ -20,7 +20,7 @@ use known::Known;
 
 use crate::{
     desired::Desired,
-    model::{Family, ObjectName, Protocol, Snapshot},
+    model::{Family, ObjectName, PolicyRef, Protocol, Snapshot},
 };
 
 /// An end of a connection.
@@ -62,10 +62,8 @@ pub struct Half {
 /// A policy that decides, or takes part in it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deciding {
-    /// `NetworkPolicy` or `ClusterNetworkPolicy`.
-    pub kind: &'static str,
-    /// Which one; a `ClusterNetworkPolicy` has no namespace.
-    pub policy: ObjectName,
+    /// Which one.
+    pub policy: PolicyRef,
     /// Index of the rule in `ingress` or `egress`; `None` on a default deny.
     pub rule: Option<usize>,
 }
@@ -126,10 +124,4 @@ impl<'a> Explainer<'a> {
 #[must_use]
 pub fn explain(snapshot: &Snapshot, desired: &Desired, question: &Question) -> Option<Explanation> {
     Explainer::new(snapshot, desired).explain(question)
-}
-
-/// The kind of a policy: one without a namespace is of the whole cluster.
-#[must_use]
-pub fn kind(policy: &ObjectName) -> &'static str {
-    if policy.namespace.is_empty() { "ClusterNetworkPolicy" } else { "NetworkPolicy" }
 }

@@ -22,7 +22,7 @@ use std::fmt;
 
 pub use catalogue::RULES;
 
-use crate::model::Snapshot;
+use crate::model::{FieldPath, ObjectRef, Snapshot};
 
 use context::Context;
 
@@ -64,12 +64,10 @@ pub struct Rule {
 /// What a rule found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// Kind of the object.
-    pub kind: &'static str,
-    /// The object, as `namespace/name`, or as `name` where its kind has no namespace.
-    pub object: String,
-    /// Where in it, as a field path; empty for the object itself.
-    pub field: String,
+    /// The object.
+    pub object: ObjectRef,
+    /// Where in it.
+    pub field: FieldPath,
     /// Code of the rule.
     pub code: &'static str,
     /// How grave it is.
@@ -88,9 +86,8 @@ struct Report {
 
 /// What a finding is about, before it has a message.
 struct Subject {
-    kind: &'static str,
-    object: String,
-    field: String,
+    object: ObjectRef,
+    field: FieldPath,
 }
 
 impl Report {
@@ -101,9 +98,9 @@ impl Report {
         message: String,
         suggestion: impl Into<String>,
     ) {
-        let Subject { kind, object, field } = subject;
+        let Subject { object, field } = subject;
         let (code, suggestion) = (self.code, suggestion.into());
-        self.findings.push(Finding { kind, object, field, code, level, message, suggestion });
+        self.findings.push(Finding { object, field, code, level, message, suggestion });
     }
 }
 

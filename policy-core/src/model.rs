@@ -2,22 +2,31 @@
 //!
 //! Sources convert their objects into these types once, at the edge.
 
+mod any_policy;
 mod cluster;
+mod direction;
+mod field;
+mod kind;
 mod labels;
 mod name;
 mod node;
 mod pod;
 mod policy;
 mod port;
+mod reference;
 mod selector;
 mod service;
 mod sorted;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+pub use any_policy::AnyPolicy;
 pub use cluster::{
     Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, PodSet, ProtocolMatch, Tier,
 };
+pub use direction::{DIRECTIONS, PerDirection};
+pub use field::{FieldPath, Segment, peers_field, rules_field};
+pub use kind::Kind;
 pub use labels::Labels;
 pub use name::ObjectName;
 pub use node::Node;
@@ -25,6 +34,7 @@ pub use pod::{ContainerPort, Phase, Pod, Workload, is_usable};
 pub use policy::{Annotations, IpBlock, NetworkPolicy, Peer, Port, PortSpec, Rule};
 pub use policy_common::drops::Direction;
 pub use port::{Family, Protocol};
+pub use reference::{ObjectRef, PolicyRef};
 pub use selector::{Operator, Requirement, Selector};
 pub use service::{EndpointSlice, Service, ServicePort, SliceEndpoint, SlicePort};
 pub use sorted::Sorted;

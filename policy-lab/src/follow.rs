@@ -2,7 +2,7 @@
 //!
 //! Policies, labels, namespaces, Services and endpoints change; machines stay as they were built.
 
-use policy_core::model::{Pod, Snapshot};
+use policy_core::model::{FieldPath, Kind, ObjectRef, Pod, Snapshot};
 use policy_manifest::{Host, Manifests};
 
 /// `changed` with the machines of `standing`, and a line for each that `changed` would have
@@ -79,7 +79,8 @@ fn keep_nodes(standing: &Manifests, changed: &mut Snapshot, note: &mut impl FnMu
     }
     for name in nodes.keys().filter(|name| !changed.nodes.contains_key(*name)) {
         // One that was made up never was in a manifest.
-        if standing.places.find(&format!("Node {name}"), "").is_some() {
+        let object = ObjectRef::cluster_wide(Kind::Node, name.as_str());
+        if standing.places.find(&object, &FieldPath::root()).is_some() {
             note(&format!("node/{name}"), "is gone");
         }
     }

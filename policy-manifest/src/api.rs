@@ -1,8 +1,36 @@
 //! Objects as an API server gives them: JSON, one at a time, already validated there.
+//!
+//! The agent passes each object of a watch to [`receive`] and gets a change of the snapshot. The
+//! API server has validated the object, so an error here means that a newer server allows something
+//! that this reader does not know. Leaving the object out could open a port that the policy closes,
+//! so a policy with an error is *treated as denying* (S17, S52):
+//!
+//! - A subject (`podSelector`, `subject`) with an error: any pod might be meant. The policy selects
+//!   every pod, and none of its rules allows anything.
+//! - `policyTypes` with an error: both directions.
+//! - `tier` or `priority` with an error: the tier `Admin` and priority 0, which is asked first.
+//! - A rule with an error, or every rule where the list itself or an unknown field of the spec is
+//!   the error: a rule that allows is left out; one with the action `Deny` or `Pass` denies
+//!   everything.
+//!
+//! Which of these apply is decided by the paths of the errors. The parts with errors are replaced
+//! or cut out, and what remains is decoded once more, now without errors. Example:
+//!
+//! ```text
+//! podSelector: {}
+//! ingress:
+//! - ports: [{port: 80}]          # kept
+//! - from: [{fqdn: example.com}]  # error at spec.ingress[1].from[0]: the rule is cut out
+//! ```
+//!
+//! The policy still isolates every pod for ingress, and allows port 80 and nothing else.
 
 use policy_core::{
     compile::Change,
-    model::{Action, ClusterPeer, ClusterRule, Direction},
+    model::{
+        Action, ClusterPeer, ClusterRule, DIRECTIONS, FieldPath, Kind, PerDirection, Segment,
+        rules_field,
+    },
 };
 use serde_json::{Value as Json, json};
 
@@ -20,24 +48,31 @@ use crate::{
 pub struct Received {
     /// What it changes; `None` for an object that policy does not depend on, or that has no name.
     pub change: Option<Change>,
-    /// What of it could not be read, if anything: a newer server may know more than this reader.
+    /// What of it could not be read.
     ///
-    /// The change has the closed reading then. Rules that could not be read whole allow nothing; a
-    /// subject that could not be read may mean any pod; other objects lack what could not be read.
+    /// Where there are errors, the change treats a policy as denying; other objects lack the parts
+    /// with errors.
     pub errors: Vec<ManifestError>,
 }
 
-/// Reads an object, which needs `apiVersion` and `kind`; `source` is what errors call the server.
+/// Reads an object, which needs `apiVersion` and `kind`; errors name the server as `source`.
 #[must_use]
 pub fn receive(object: &Json, source: &str) -> Received {
     let (decoded, errors) = decode(object, source);
-    let is_policy = object["kind"].as_str().is_some_and(|kind| kind.ends_with("NetworkPolicy"));
-    if errors.is_empty() || !is_policy {
+    let kind = object["kind"].as_str().and_then(Kind::from_name);
+    let subject = match kind {
+        Some(Kind::NetworkPolicy) => Subject { field: "podSelector", any: json!({}) },
+        Some(Kind::ClusterNetworkPolicy) => {
+            Subject { field: "subject", any: json!({"namespaces": {}}) }
+        }
+        _ => return Received { change: decoded.and_then(change), errors },
+    };
+    if errors.is_empty() {
         return Received { change: decoded.and_then(change), errors };
     }
-    let closed = Closed::of(object, &errors);
-    let (decoded, _) = decode(&closed.legible, source);
-    Received { change: decoded.and_then(change).map(|change| closed.complete(change)), errors }
+    let denying = Denying::new(object, &subject, &errors);
+    let (decoded, _) = decode(&denying.readable, source);
+    Received { change: decoded.and_then(change).map(|change| denying.complete(change)), errors }
 }
 
 fn decode(object: &Json, source: &str) -> (Option<Object>, Vec<ManifestError>) {
@@ -65,99 +100,106 @@ fn change(object: Object) -> Option<Change> {
     })
 }
 
-/// The closed reading of a policy that cannot be read whole.
-struct Closed {
-    /// The policy without what cannot be read.
-    legible: Json,
-    /// Whether its subject cannot be: any pod might be meant (S17).
-    any_subject: bool,
-    /// Rules of a cluster-wide policy that cannot be read, with their places: they match everything
-    /// where they deny or pass on, and nothing where they accept (S52).
-    unknown: Vec<(Direction, usize, Action)>,
+/// The field of a kind of policies that selects its pods.
+struct Subject {
+    /// Its name in the spec.
+    field: &'static str,
+    /// The value that selects every pod.
+    any: Json,
 }
 
-const LISTS: [(Direction, &str); 2] =
-    [(Direction::Ingress, "ingress"), (Direction::Egress, "egress")];
+/// A policy with errors, on its way to being treated as denying.
+struct Denying {
+    /// The policy without the parts that have errors.
+    readable: Json,
+    /// Whether the subject has an error: any pod might be meant (S17).
+    any_subject: bool,
+    /// Rules with errors that deny everything (S52): the index to insert each at, and its action.
+    unreadable: PerDirection<Vec<(usize, Action)>>,
+}
 
-impl Closed {
-    fn of(object: &Json, errors: &[ManifestError]) -> Self {
-        let mut closed = Self { legible: object.clone(), any_subject: false, unknown: Vec::new() };
-        let spec = &mut closed.legible["spec"];
-        let subject = if object["kind"] == "NetworkPolicy" { "podSelector" } else { "subject" };
-        let any = if subject == "subject" { json!({"namespaces": {}}) } else { json!({}) };
-        let both = json!(["Ingress", "Egress"]);
-        for (name, instead) in [
-            (subject, any),
-            ("policyTypes", both),
+impl Denying {
+    fn new(object: &Json, subject: &Subject, errors: &[ManifestError]) -> Self {
+        let has_error = |field: &FieldPath| errors.iter().any(|error| error.field.is_within(field));
+        let mut readable = object.clone();
+        let spec = &mut readable["spec"];
+        let any_subject = has_error(&FieldPath::spec(subject.field));
+        let replacements = [
+            (subject.field, subject.any.clone()),
+            ("policyTypes", json!(["Ingress", "Egress"])),
             ("tier", json!("Admin")),
             ("priority", json!(0)),
-        ] {
-            if is_broken(errors, &format!("spec.{name}")) {
-                spec[name] = instead;
-                closed.any_subject |= name == subject;
+        ];
+        for (name, replacement) in replacements {
+            if has_error(&FieldPath::spec(name)) {
+                spec[name] = replacement;
             }
         }
-        // A field that is not known may change what all the rules mean.
-        let known = [subject, "policyTypes", "tier", "priority", "ingress", "egress"];
-        let all = errors.iter().any(|error| is_elsewhere(&error.field, &known));
-        for (direction, name) in LISTS {
+        // A field that is not known may change the meaning of every rule.
+        let known = [subject.field, "policyTypes", "tier", "priority", "ingress", "egress"];
+        let every_rule = errors.iter().any(|error| is_outside(&error.field, &known));
+        let unreadable = PerDirection::from_fn(|direction| {
+            let name = rules_field(direction);
+            let list = FieldPath::spec(name);
+            let whole_list = every_rule || errors.iter().any(|error| error.field == list);
             let rules = spec[name].as_array().cloned().unwrap_or_default();
-            let list = format!("spec.{name}");
-            let none = errors.iter().any(|error| error.field == list);
-            let (mut legible, mut place) = (Vec::new(), 0);
+            let (mut kept, mut unreadable) = (Vec::new(), Vec::new());
             for (index, rule) in rules.into_iter().enumerate() {
-                if !all && !none && !is_broken(errors, &format!("{list}[{index}]")) {
-                    legible.push(rule);
-                    place += 1;
-                } else if let Some(action) = refusal(&rule) {
-                    closed.unknown.push((direction, place, action));
-                    place += 1;
+                if !whole_list && !has_error(&list.clone().index(index)) {
+                    kept.push(rule);
+                } else if let Some(action) = denying_action(&rule) {
+                    unreadable.push((kept.len() + unreadable.len(), action));
                 }
             }
             if !spec[name].is_null() {
-                spec[name] = legible.into();
+                spec[name] = kept.into();
             }
-        }
-        closed
+            unreadable
+        });
+        Self { readable, any_subject, unreadable }
     }
 
+    /// Adds to the decoded policy what JSON cannot express.
     fn complete(self, mut change: Change) -> Change {
-        if let Change::Policy(_, Some(policy)) = &mut change {
-            policy.subject = policy.subject.take().filter(|_| !self.any_subject);
-        }
-        let Change::ClusterPolicy(_, Some(policy)) = &mut change else { return change };
-        policy.subject = policy.subject.take().filter(|_| !self.any_subject);
-        for (direction, place, action) in self.unknown {
-            let rules = match direction {
-                Direction::Ingress => &mut policy.ingress,
-                Direction::Egress => &mut policy.egress,
-            };
-            let reason = "a rule that could not be read".to_owned();
-            let peers = vec![ClusterPeer::Unknown { reason }];
-            let rule = ClusterRule { action, peers, protocols: Vec::new() };
-            rules.insert(place.min(rules.len()), rule);
+        match &mut change {
+            Change::Policy(_, Some(policy)) if self.any_subject => policy.subject = None,
+            Change::ClusterPolicy(_, Some(policy)) => {
+                if self.any_subject {
+                    policy.subject = None;
+                }
+                for (direction, unreadable) in DIRECTIONS.into_iter().zip(self.unreadable) {
+                    let rules = policy.rules_mut(direction);
+                    for (index, action) in unreadable {
+                        rules.insert(index.min(rules.len()), unreadable_rule(action));
+                    }
+                }
+            }
+            _ => {}
         }
         change
     }
 }
 
-/// Whether something is wrong at a field or under it.
-fn is_broken(errors: &[ManifestError], field: &str) -> bool {
-    errors.iter().any(|error| {
-        let rest = error.field.strip_prefix(field);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-    })
+/// A rule with an unknown peer, for which the compiler reports a fault and denies everything.
+fn unreadable_rule(action: Action) -> ClusterRule {
+    let reason = "a rule that cannot be read".to_owned();
+    ClusterRule { action, peers: vec![ClusterPeer::Unknown { reason }], protocols: Vec::new() }
 }
 
-/// Whether a field of a policy is none of the known ones of its spec, nor of its metadata.
-fn is_elsewhere(field: &str, known: &[&str]) -> bool {
-    let Some(rest) = field.strip_prefix("spec.") else { return !field.starts_with("metadata") };
-    let name = rest.split(['.', '[']).next().unwrap_or_default();
-    !known.contains(&name)
+/// Whether a field is neither in the metadata nor one of the `known` fields of the spec.
+fn is_outside(field: &FieldPath, known: &[&str]) -> bool {
+    match field.segments() {
+        [Segment::Field(first), ..] if first == "metadata" => false,
+        [Segment::Field(first), Segment::Field(second), ..] if first == "spec" => {
+            !known.contains(&second.as_ref())
+        }
+        _ => true,
+    }
 }
 
-/// The action of a cluster-wide policy's rule, unless it accepts.
-fn refusal(rule: &Json) -> Option<Action> {
+/// The action of a rule that denies or passes on; `None` for one that allows, as every rule of a
+/// `NetworkPolicy` does. An action that is not known may deny.
+fn denying_action(rule: &Json) -> Option<Action> {
     match rule["action"].as_str() {
         Some("Accept") | None => None,
         Some("Pass") => Some(Action::Pass),

@@ -4,7 +4,7 @@ mod backends;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use policy_core::model::{Labels, ObjectName};
+use policy_core::model::{Labels, NAMESPACE_NAME, ObjectName, ObjectRef};
 
 use crate::{
     Ignored, ManifestError, Manifests, Place, Source,
@@ -15,15 +15,13 @@ use crate::{
     yaml::{self, Node},
 };
 
-/// The label that every namespace has, with its name (S9).
-const NAME_LABEL: &str = "kubernetes.io/metadata.name";
-
 /// Objects read so far.
 #[derive(Default)]
 pub(crate) struct Cluster {
     manifests: Manifests,
     services: BTreeMap<ObjectName, DecodedService>,
-    titles: BTreeMap<String, Place>,
+    /// Where each object is defined, to report a second one.
+    defined: BTreeMap<ObjectRef, Place>,
     errors: Vec<ManifestError>,
 }
 
@@ -37,13 +35,9 @@ impl Cluster {
                     self.take(&origin, node, &Inherited::default());
                 }
             }
-            Err((span, problem)) => self.errors.push(ManifestError::new(
-                &origin,
-                span,
-                String::new(),
-                String::new(),
-                problem,
-            )),
+            Err((span, problem)) => {
+                self.errors.push(ManifestError::of_source(&origin, span, problem));
+            }
         }
     }
 
@@ -68,12 +62,13 @@ impl Cluster {
         let log = Log::new(origin);
         if let Some(object) = object::decode(node, inherited, &log) {
             let place = log.place(node);
-            if let Some(first) = object.title().and_then(|title| self.titles.get(&title)) {
+            let reference = object.reference();
+            if let Some(first) = reference.as_ref().and_then(|name| self.defined.get(name)) {
                 Field::root(node, &log).reject(Problem::DuplicateObject { first: first.clone() });
             } else {
-                if let Some(title) = object.title() {
-                    let deep = matches!(object, Object::Policy(..) | Object::ClusterPolicy(..));
-                    self.manifests.places.note(title, node, &log, deep);
+                if let Some(reference) = reference {
+                    self.manifests.places.add(reference.clone(), node, &log);
+                    self.defined.insert(reference, place.clone());
                 }
                 self.insert(object, place);
             }
@@ -82,9 +77,6 @@ impl Cluster {
     }
 
     fn insert(&mut self, object: Object, place: Place) {
-        if let Some(title) = object.title() {
-            self.titles.insert(title, place.clone());
-        }
         let snapshot = &mut self.manifests.snapshot;
         match object {
             Object::Namespace(name, labels) => {
@@ -141,6 +133,6 @@ impl Cluster {
 
 /// Labels of a namespace with the one that each has (S9).
 pub(crate) fn with_its_name(name: &str, mut labels: Labels) -> Labels {
-    labels.insert(NAME_LABEL.to_owned(), name.to_owned());
+    labels.insert(NAMESPACE_NAME.to_owned(), name.to_owned());
     labels
 }

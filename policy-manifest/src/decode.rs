@@ -1,32 +1,39 @@
-//! Typed access to nodes; what does not fit is noted down with its place, and decoding goes on.
+//! Typed access to the nodes of a manifest.
+//!
+//! A [`Field`] is a node with the path that leads to it. Its methods return the value in the wanted
+//! type. A value that does not fit becomes an error in the [`Log`] of the object, with its place in
+//! the text and its path, and the method returns `None`: decoding goes on, so that one run reports
+//! every error of a file.
 
 mod scalar;
 
 use std::{cell::RefCell, sync::Arc};
 
+use policy_core::model::FieldPath;
+
 use crate::{
-    ManifestError, Place,
+    ErrorSubject, ManifestError, Place,
     error::Origin,
     problem::Problem,
     yaml::{Node, Value},
 };
 
-/// Where the problems of one object go.
+/// Collects the errors of one object.
 pub(crate) struct Log {
     origin: Arc<Origin>,
-    object: RefCell<String>,
+    subject: RefCell<ErrorSubject>,
     errors: RefCell<Vec<ManifestError>>,
 }
 
 impl Log {
-    /// A log of an object of `origin`.
+    /// An empty log for an object of `origin`.
     pub(crate) fn new(origin: &Arc<Origin>) -> Self {
-        Self { origin: Arc::clone(origin), object: RefCell::default(), errors: RefCell::default() }
+        Self { origin: Arc::clone(origin), subject: RefCell::default(), errors: RefCell::default() }
     }
 
-    /// Tells what the object is called, once that is known.
-    pub(crate) fn name(&self, object: String) {
-        self.object.replace(object);
+    /// Sets the object that later errors name.
+    pub(crate) fn set_subject(&self, subject: ErrorSubject) {
+        self.subject.replace(subject);
     }
 
     /// Where a node stands.
@@ -34,19 +41,16 @@ impl Log {
         self.origin.place(node.span.start)
     }
 
-    /// All problems.
+    /// All errors, in the order in which they were found.
     pub(crate) fn into_errors(self) -> Vec<ManifestError> {
         self.errors.into_inner()
     }
 
-    fn note(&self, node: &Node, field: &str, problem: Problem) {
-        self.errors.borrow_mut().push(ManifestError::new(
-            &self.origin,
-            node.span.clone(),
-            self.object.borrow().clone(),
-            field.to_owned(),
-            problem,
-        ));
+    fn add(&self, node: &Node, field: &FieldPath, problem: Problem) {
+        let subject = self.subject.borrow().clone();
+        let span = node.span.clone();
+        let error = ManifestError::new(&self.origin, span, subject, field.clone(), problem);
+        self.errors.borrow_mut().push(error);
     }
 }
 
@@ -54,19 +58,19 @@ impl Log {
 #[derive(Clone)]
 pub(crate) struct Field<'a> {
     node: &'a Node,
-    path: String,
+    path: FieldPath,
     log: &'a Log,
 }
 
 impl<'a> Field<'a> {
     /// The object itself.
     pub(crate) fn root(node: &'a Node, log: &'a Log) -> Self {
-        Self { node, path: String::new(), log }
+        Self { node, path: FieldPath::root(), log }
     }
 
-    /// Notes a problem of this field.
+    /// Reports a problem of this field.
     pub(crate) fn reject(&self, problem: Problem) {
-        self.log.note(self.node, &self.path, problem);
+        self.log.add(self.node, &self.path, problem);
     }
 
     /// Where the field stands.
@@ -90,11 +94,11 @@ impl<'a> Field<'a> {
             return Vec::new();
         };
         let item =
-            |(index, node)| Self { node, path: format!("{}[{index}]", self.path), log: self.log };
+            |(index, node)| Self { node, path: self.path.clone().index(index), log: self.log };
         items.iter().enumerate().map(item).collect()
     }
 
-    /// Notes that the field has another type than `wanted`.
+    /// Reports that the field has another type than `wanted`.
     fn reject_type(&self, wanted: &'static str) {
         let found = match &self.node.value {
             Value::Null => "nothing",
@@ -115,42 +119,43 @@ pub(crate) struct Map<'a> {
 }
 
 impl<'a> Map<'a> {
-    /// Refuses fields other than `known`.
+    /// Reports each field that is not one of `known`.
     pub(crate) fn check_only(&self, known: &[&str]) {
         for (key, _) in self.entries {
             let name = key_text(key);
             if !known.contains(&name) {
                 let nearest = nearest(name, known.iter().copied()).map(str::to_owned);
                 let problem = Problem::UnknownField { name: name.to_owned(), nearest };
-                self.field.log.note(key, &self.field.path, problem);
+                self.field.log.add(key, &self.field.path, problem);
             }
         }
     }
 
     /// A field, unless it is absent or null, which is the same to the API.
-    pub(crate) fn get(&self, name: &str) -> Option<Field<'a>> {
+    pub(crate) fn get(&self, name: &'static str) -> Option<Field<'a>> {
         self.entries
             .iter()
             .find(|(key, value)| key_text(key) == name && value.value != Value::Null)
             .map(|(_, node)| self.child(node, name))
     }
 
-    /// The one field that is there of several of which there must be one; `told` lists them.
+    /// The one field of `names` that is set. More or fewer than one is an error, which quotes
+    /// `listed`.
     pub(crate) fn only_one(
         &self,
         names: &[&'static str],
-        told: &'static str,
+        listed: &'static str,
     ) -> Option<(&'static str, Field<'a>)> {
         self.check_only(names);
         let mut there = names.iter().filter_map(|name| Some((*name, self.get(name)?)));
         if let (Some(one), None) = (there.next(), there.next()) {
             return Some(one);
         }
-        self.field.reject(Problem::OnlyOne { names: told });
+        self.field.reject(Problem::OnlyOne { names: listed });
         None
     }
 
-    /// A field that must be there.
+    /// A field that must be set.
     pub(crate) fn require(&self, name: &'static str) -> Option<Field<'a>> {
         let field = self.get(name);
         if field.is_none() {
@@ -159,35 +164,32 @@ impl<'a> Map<'a> {
         field
     }
 
-    /// A mapping in a field, if that is there.
-    pub(crate) fn map(&self, name: &str) -> Option<Map<'a>> {
+    /// The mapping in a field, if the field is set.
+    pub(crate) fn map(&self, name: &'static str) -> Option<Map<'a>> {
         self.get(name)?.map()
     }
 
-    /// The items of a list in a field; none if that is absent.
-    pub(crate) fn list(&self, name: &str) -> Vec<Field<'a>> {
+    /// The items of the list in a field; none if the field is absent.
+    pub(crate) fn list(&self, name: &'static str) -> Vec<Field<'a>> {
         self.get(name).map(|field| field.list()).unwrap_or_default()
     }
 
     /// All entries, with their keys as fields of their own.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (Field<'a>, Field<'a>)> {
         self.entries.iter().map(|(key, node)| {
-            let path = format!("{}[{}]", self.field.path, key_text(key));
+            let path = self.field.path.clone().key(key_text(key));
             let at = |node| Field { node, path: path.clone(), log: self.field.log };
             (at(key), at(node))
         })
     }
 
-    /// Notes a problem of the mapping as a whole.
+    /// Reports a problem of the mapping as a whole.
     pub(crate) fn reject(&self, problem: Problem) {
         self.field.reject(problem);
     }
 
-    fn child(&self, node: &'a Node, name: &str) -> Field<'a> {
-        let path = match self.field.path.as_str() {
-            "" => name.to_owned(),
-            path => format!("{path}.{name}"),
-        };
+    fn child(&self, node: &'a Node, name: &'static str) -> Field<'a> {
+        let path = self.field.path.clone().field(name);
         Field { node, path, log: self.field.log }
     }
 }

@@ -3,6 +3,7 @@
 use std::{fmt, iter, ops::Range, sync::Arc};
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use policy_core::model::{FieldPath, ObjectRef};
 use thiserror::Error;
 
 use crate::{Source, problem::Problem};
@@ -79,7 +80,30 @@ impl fmt::Display for Place {
     }
 }
 
-/// Something in a source that is not as it must be.
+/// The object that an error is about, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ErrorSubject {
+    /// Not even its kind is known.
+    #[default]
+    Unknown,
+    /// Its `kind`, whether or not the project reads that kind; its name is not known.
+    Kind(String),
+    /// Kind and name are known.
+    Object(ObjectRef),
+}
+
+/// `Kind namespace/name`, `Kind`, or nothing.
+impl fmt::Display for ErrorSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => Ok(()),
+            Self::Kind(kind) => f.write_str(kind),
+            Self::Object(object) => write!(f, "{} {object}", object.kind()),
+        }
+    }
+}
+
+/// A part of a source that is not as it must be.
 ///
 /// `Display` gives one line with the place; [`render`] shows the line with a caret under it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -87,10 +111,10 @@ impl fmt::Display for Place {
 pub struct ManifestError {
     /// Where it stands.
     pub place: Place,
-    /// The object, as `Kind namespace/name`; empty where it is not known.
-    pub object: String,
-    /// Field path in the object, as `spec.ports[0].port`; empty for the object itself.
-    pub field: String,
+    /// The object.
+    pub subject: ErrorSubject,
+    /// The field.
+    pub field: FieldPath,
     /// What is wrong.
     pub problem: Problem,
     origin: Arc<Origin>,
@@ -101,17 +125,23 @@ impl ManifestError {
     pub(crate) fn new(
         origin: &Arc<Origin>,
         span: Range<usize>,
-        object: String,
-        field: String,
+        subject: ErrorSubject,
+        field: FieldPath,
         problem: Problem,
     ) -> Self {
         let place = origin.place(span.start);
-        Self { place, object, field, problem, origin: Arc::clone(origin), span }
+        Self { place, subject, field, problem, origin: Arc::clone(origin), span }
+    }
+
+    /// An error of the source as a whole: no object can be read.
+    pub(crate) fn of_source(origin: &Arc<Origin>, span: Range<usize>, problem: Problem) -> Self {
+        Self::new(origin, span, ErrorSubject::Unknown, FieldPath::root(), problem)
     }
 
     /// Object, field and problem in one line.
     fn headline(&self) -> String {
-        [self.object.as_str(), &self.field, &self.problem.to_string()]
+        let Self { subject, field, problem, .. } = self;
+        [subject.to_string(), field.to_string(), problem.to_string()]
             .into_iter()
             .filter(|part| !part.is_empty())
             .collect::<Vec<_>>()

@@ -56,9 +56,8 @@ pub struct Expectation {
 /// Every fault of the source.
 pub fn read_expectations(source: &Source) -> Result<Expectations, Vec<ManifestError>> {
     let origin = Origin::new(source);
-    let documents = yaml::documents(&source.text).map_err(|(span, problem)| {
-        vec![ManifestError::new(&origin, span, String::new(), String::new(), problem)]
-    })?;
+    let documents = yaml::documents(&source.text)
+        .map_err(|(span, problem)| vec![ManifestError::of_source(&origin, span, problem)])?;
     let log = Log::new(&origin);
     let mut expectations = Expectations::default();
     for document in &documents {

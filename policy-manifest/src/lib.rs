@@ -26,7 +26,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 pub use api::{Received, receive};
 pub use decode::nearest;
 pub use end::{End, EndError};
-pub use error::{ManifestError, Place, render};
+pub use error::{ErrorSubject, ManifestError, Place, render};
 pub use expectation::{Expectation, Expectations, Verdict, port_and_protocol, read_expectations};
 pub use places::Places;
 use policy_core::model::{ContainerPort, Snapshot};

@@ -10,12 +10,13 @@ mod service;
 mod slice;
 
 use policy_core::model::{
-    ClusterNetworkPolicy, EndpointSlice, Labels, NetworkPolicy, Node as Machine, ObjectName, Pod,
+    ClusterNetworkPolicy, EndpointSlice, Kind, Labels, NetworkPolicy, Node as Machine, ObjectName,
+    ObjectRef, Pod,
 };
 pub(crate) use service::{DecodedService, Target};
 
 use crate::{
-    Host,
+    ErrorSubject, Host,
     decode::{Field, Log, Map, nearest},
     problem::Problem,
     syntax,
@@ -37,46 +38,23 @@ pub(crate) enum Object {
 }
 
 impl Object {
-    /// Kind and name, as errors call the object; no two objects have the same.
-    pub(crate) fn title(&self) -> Option<String> {
+    /// Kind and name, which no two objects share; `None` for a kind that is not read.
+    pub(crate) fn reference(&self) -> Option<ObjectRef> {
         Some(match self {
-            Self::Namespace(name, _) => format!("Namespace {name}"),
-            Self::Pod(name, _) => format!("Pod {name}"),
-            Self::Policy(name, _) => format!("NetworkPolicy {name}"),
-            Self::ClusterPolicy(name, _) => format!("ClusterNetworkPolicy {name}"),
-            Self::Service(name, _) => format!("Service {name}"),
-            Self::Slice(name, _) => format!("EndpointSlice {name}"),
-            Self::Machine(name, _) => format!("Node {name}"),
-            Self::Host(name, _) => format!("Host {name}"),
+            Self::Namespace(name, _) => ObjectRef::cluster_wide(Kind::Namespace, name),
+            Self::Pod(name, _) => ObjectRef::namespaced(Kind::Pod, name),
+            Self::Policy(name, _) => ObjectRef::namespaced(Kind::NetworkPolicy, name),
+            Self::ClusterPolicy(name, _) => {
+                ObjectRef::cluster_wide(Kind::ClusterNetworkPolicy, name)
+            }
+            Self::Service(name, _) => ObjectRef::namespaced(Kind::Service, name),
+            Self::Slice(name, _) => ObjectRef::namespaced(Kind::EndpointSlice, name),
+            Self::Machine(name, _) => ObjectRef::cluster_wide(Kind::Node, name),
+            Self::Host(name, _) => ObjectRef::cluster_wide(Kind::Host, name),
             Self::Other(..) => return None,
         })
     }
 }
-
-/// A kind that is read.
-#[derive(Clone, Copy)]
-enum Kind {
-    Namespace,
-    Pod,
-    Policy,
-    ClusterPolicy,
-    Service,
-    Slice,
-    Node,
-    Host,
-}
-
-/// Kinds that are read, with their name and their only version.
-const KINDS: [(Kind, &str, &str); 8] = [
-    (Kind::Namespace, "Namespace", "v1"),
-    (Kind::Pod, "Pod", "v1"),
-    (Kind::Policy, "NetworkPolicy", "networking.k8s.io/v1"),
-    (Kind::ClusterPolicy, "ClusterNetworkPolicy", "policy.networking.k8s.io/v1alpha2"),
-    (Kind::Service, "Service", "v1"),
-    (Kind::Slice, "EndpointSlice", "discovery.k8s.io/v1"),
-    (Kind::Node, "Node", "v1"),
-    (Kind::Host, "Host", "policy.lab/v1alpha1"),
-];
 
 /// Kind and version that an item of a list has where it names none: the list's own.
 #[derive(Clone, Default)]
@@ -106,7 +84,7 @@ pub(crate) fn items(node: &Node) -> Option<(&[Node], Inherited)> {
     Some((items, Inherited { api_version: api_version.to_owned(), kind }))
 }
 
-/// Decodes an object; `None` where it cannot even be named, which the log tells.
+/// Decodes an object; `None` where it has no kind or no name. The log has the errors.
 pub(crate) fn decode(node: &Node, inherited: &Inherited, log: &Log) -> Option<Object> {
     let root = Field::root(node, log);
     if !matches!(node.value, Value::Map(_)) {
@@ -116,16 +94,16 @@ pub(crate) fn decode(node: &Node, inherited: &Inherited, log: &Log) -> Option<Ob
     let object = root.map()?;
     let kind = header(&object, "kind", &inherited.kind)?;
     let api_version = header(&object, "apiVersion", &inherited.api_version)?;
-    log.name(kind.clone());
+    log.set_subject(ErrorSubject::Kind(kind.clone()));
     if is_list(&kind) {
         // One with items was taken apart.
         object.require("items")?.list();
         return None;
     }
-    match known(&kind, &api_version) {
-        Known::Read(kind, name) => dispatch(kind, name, &object, log),
-        Known::Other => Some(Object::Other(api_version, kind)),
-        Known::Refused(problem) => {
+    match classify(&kind, &api_version) {
+        Class::Read(kind) => dispatch(kind, &object, log),
+        Class::Ignored => Some(Object::Other(api_version, kind)),
+        Class::Refused(problem) => {
             object.reject(problem);
             None
         }
@@ -141,20 +119,20 @@ fn header(object: &Map<'_>, name: &'static str, inherited: &str) -> Option<Strin
     }
 }
 
-/// What to do with an object.
-enum Known {
-    /// Read it as this kind, of this name.
-    Read(Kind, &'static str),
-    /// Pass it over.
-    Other,
-    /// Refuse the file: passing it over would give other verdicts than a cluster.
+/// What to do with an object of a kind and version.
+enum Class {
+    /// Read it.
+    Read(Kind),
+    /// Ignore it: no verdict depends on it.
+    Ignored,
+    /// Refuse the file: without the object, verdicts would differ from those of a cluster.
     Refused(Problem),
 }
 
 /// Whether a kind is a list of objects, some of which are read.
 fn is_list(kind: &str) -> bool {
     let of = kind.strip_suffix("List");
-    of.is_some_and(|of| of.is_empty() || KINDS.iter().any(|(_, name, _)| *name == of))
+    of.is_some_and(|of| of.is_empty() || Kind::from_name(of).is_some())
 }
 
 /// The group of an `apiVersion`; the core has none.
@@ -165,53 +143,54 @@ fn group(api_version: &str) -> Option<&str> {
 /// The kind that is meant by one that is spelt alike, in an API that is read; `None` where another
 /// is meant.
 fn meant(kind: &str, api_version: &str) -> Option<&'static str> {
-    let here = KINDS.into_iter().filter(|(.., version)| group(version) == group(api_version));
-    nearest(kind, here.map(|(_, name, _)| name))
+    let here = Kind::ALL.into_iter().filter(|kind| group(kind.api_version()) == group(api_version));
+    nearest(kind, here.map(Kind::name))
 }
 
-fn known(kind: &str, api_version: &str) -> Known {
-    let same = KINDS
-        .into_iter()
-        .find(|(_, name, version)| *name == kind && group(version) == group(api_version));
-    match same {
-        Some((kind, name, version)) if version == api_version => Known::Read(kind, name),
-        Some((_, kind, known)) => {
-            Known::Refused(Problem::Version { kind, known, found: api_version.to_owned() })
+fn classify(name: &str, api_version: &str) -> Class {
+    let kind = Kind::from_name(name).filter(|kind| group(kind.api_version()) == group(api_version));
+    let (found, owned) = (api_version.to_owned(), name.to_owned());
+    match kind {
+        Some(kind) if kind.api_version() == api_version => Class::Read(kind),
+        Some(kind) => Class::Refused(Problem::Version { kind, found }),
+        None if is_foreign_policy(name) => {
+            Class::Refused(Problem::UnsupportedPolicy { api_version: found, kind: owned })
         }
-        None if kind.ends_with("NetworkPolicy") && !kind.starts_with("Staged") => {
-            Known::Refused(Problem::UnsupportedPolicy {
-                api_version: api_version.to_owned(),
-                kind: kind.to_owned(),
-            })
-        }
-        None => match meant(kind, api_version) {
-            Some(nearest) => Known::Refused(Problem::UnknownKind {
-                api_version: api_version.to_owned(),
-                kind: kind.to_owned(),
-                nearest,
-            }),
-            None => Known::Other,
+        None => match meant(name, api_version) {
+            Some(nearest) => {
+                Class::Refused(Problem::UnknownKind { api_version: found, kind: owned, nearest })
+            }
+            None => Class::Ignored,
         },
     }
 }
 
-fn dispatch(kind: Kind, title: &str, object: &Map<'_>, log: &Log) -> Option<Object> {
-    let name = |legal| metadata::name(title, object, legal, log);
-    let cluster_name = |legal| metadata::cluster_name(title, object, legal, log);
+/// Whether a kind that is not read is a network policy of another project or version, such as
+/// `AdminNetworkPolicy` or Calico's `GlobalNetworkPolicy`.
+///
+/// There is no list of all such kinds, but each of them has this suffix. Calico's
+/// `StagedNetworkPolicy` and its kin are previews, which deny nothing.
+fn is_foreign_policy(kind: &str) -> bool {
+    kind.ends_with("NetworkPolicy") && !kind.starts_with("Staged")
+}
+
+fn dispatch(kind: Kind, object: &Map<'_>, log: &Log) -> Option<Object> {
+    let name = |legal| metadata::name(kind, object, legal, log);
+    let cluster_name = |legal| metadata::cluster_name(kind, object, legal, log);
     Some(match kind {
         Kind::Namespace => {
             Object::Namespace(cluster_name(syntax::is_label)?, metadata::labels(object))
         }
         Kind::Pod => Object::Pod(name(syntax::is_subdomain)?, pod::decode(object)),
-        Kind::Policy => Object::Policy(name(syntax::is_subdomain)?, policy::decode(object)),
-        Kind::ClusterPolicy => Object::ClusterPolicy(
+        Kind::NetworkPolicy => Object::Policy(name(syntax::is_subdomain)?, policy::decode(object)),
+        Kind::ClusterNetworkPolicy => Object::ClusterPolicy(
             cluster_name(syntax::is_subdomain)?,
             cluster_policy::decode(object)?,
         ),
         Kind::Service => {
             Object::Service(name(syntax::is_label)?, Box::new(service::decode(object)))
         }
-        Kind::Slice => Object::Slice(name(syntax::is_subdomain)?, slice::decode(object)),
+        Kind::EndpointSlice => Object::Slice(name(syntax::is_subdomain)?, slice::decode(object)),
         Kind::Node => {
             let name = cluster_name(syntax::is_subdomain)?;
             Object::Machine(name, machine::node(object))

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use policy_core::model::Kind;
 use thiserror::Error;
 
 use crate::Place;
@@ -26,12 +27,10 @@ pub enum Problem {
     #[error("an object must be a mapping with apiVersion, kind and metadata")]
     NotAnObject,
     /// `apiVersion` does not fit to `kind`.
-    #[error("{kind} is read as {known}, not as {found}")]
+    #[error("{kind} is read as {}, not as {found}", .kind.api_version())]
     Version {
         /// The object's kind.
-        kind: &'static str,
-        /// The version that is understood.
-        known: &'static str,
+        kind: Kind,
         /// `apiVersion` as written.
         found: String,
     },

@@ -15,7 +15,7 @@ fn half(allowed: bool, by: Vec<Deciding>) -> Half {
 
 fn by(policy: &str, rule: Option<usize>) -> Deciding {
     let (namespace, name) = policy.split_once('/').expect("a namespace");
-    Deciding { kind: "NetworkPolicy", policy: ObjectName::new(namespace, name), rule }
+    Deciding { policy: ObjectName::new(namespace, name).into(), rule }
 }
 
 fn probe(from: &str, to: &str, port: u16, family: Family) -> Probe {

@@ -120,7 +120,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
         terminal::notes(&[note.to_owned()]);
     }
     let mut findings = lint::lint(&manifests.snapshot);
-    findings.retain(|finding| scope.holds_object(finding.kind, &finding.object));
+    findings.retain(|finding| scope.holds_object(&finding.object));
     let mut located: Vec<Located> =
         findings.iter().map(|finding| Located::new(finding, &origin)).collect();
     located.sort_by(|a, b| a.place.cmp(&b.place));

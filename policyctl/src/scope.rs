@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use policy_cli::terminal;
-use policy_core::model::ObjectName;
+use policy_core::model::{Kind, ObjectName, ObjectRef};
 use policy_manifest::{End, EndError, Expectations, nearest};
 use policy_probe::Probe;
 
@@ -53,14 +53,13 @@ impl Scope {
         self.namespace.as_ref().is_none_or(|own| own == namespace)
     }
 
-    /// Whether an object is in it, by its kind and `namespace/name`; what is of the whole cluster is
-    /// in no single namespace.
-    pub(crate) fn holds_object(&self, kind: &str, object: &str) -> bool {
-        if kind == "Namespace" {
-            return self.holds(object);
+    /// Whether an object is in it; a cluster-wide object is in no single namespace.
+    pub(crate) fn holds_object(&self, object: &ObjectRef) -> bool {
+        match (object.kind(), object.namespace()) {
+            (Kind::Namespace, _) => self.holds(object.name()),
+            (_, Some(namespace)) => self.holds(namespace),
+            (_, None) => self.namespace.is_none(),
         }
-        let namespace = object.split_once('/').map_or("", |(namespace, _)| namespace);
-        self.holds(namespace)
     }
 
     /// Leaves probes that a pod of the scope is an end of, or an expectation asks for.

@@ -5,7 +5,11 @@ use std::{
     time::Duration,
 };
 
-use policy_core::{desired::Desired, fault::Fault, model::ObjectName};
+use policy_core::{
+    desired::Desired,
+    fault::Fault,
+    model::{ObjectName, PolicyRef},
+};
 use tokio::{sync::watch::Sender, time::Instant};
 
 use crate::{
@@ -116,26 +120,27 @@ fn of_room(HeldBack { namespace, reason }: &HeldBack) -> Announcement {
 /// One for each policy that has faults and isolates a pod of this node: else every node would tell.
 fn of_faults(faults: &[Fault], desired: &Desired) -> BTreeSet<Announcement> {
     let endpoints = desired.endpoints.values();
-    let isolations = endpoints.flat_map(|endpoint| endpoint.ingress.iter().chain(&endpoint.egress));
-    let in_force: BTreeSet<&ObjectName> =
+    let isolations = endpoints.flat_map(|endpoint| endpoint.isolation.values().flatten());
+    let in_force: BTreeSet<&PolicyRef> =
         isolations.flat_map(|isolation| &isolation.policies).collect();
-    let mut notes: BTreeMap<(&str, &ObjectName), Vec<String>> = BTreeMap::new();
-    for Fault { kind, object, field, reason, action } in faults {
-        if in_force.contains(object) {
-            let parts = notes.entry((*kind, object)).or_default();
-            parts.push(format!("{field}: {reason}: {action}"));
+    let mut notes: BTreeMap<PolicyRef, Vec<String>> = BTreeMap::new();
+    for Fault { object, field, problem, effect } in faults {
+        if let Some(policy) = object.policy()
+            && in_force.contains(&policy)
+        {
+            let parts = notes.entry(policy).or_default();
+            parts.push(format!("{field}: {problem}: {effect}"));
         }
     }
     notes
         .into_iter()
-        .filter_map(|((kind, object), parts)| {
-            let about = match kind {
-                "NetworkPolicy" => Kind::Policy,
-                "ClusterNetworkPolicy" => Kind::ClusterPolicy,
-                _ => return None,
+        .map(|(policy, parts)| {
+            let (about, object) = match policy {
+                PolicyRef::Namespaced(name) => (Kind::Policy, name),
+                PolicyRef::ClusterWide(name) => (Kind::ClusterPolicy, ObjectName::new("", name)),
             };
-            let (object, reason) = (object.clone(), "NotExpressible");
-            Some(Announcement { about, object, uid: None, reason, note: parts.join("; ") })
+            let reason = "NotExpressible";
+            Announcement { about, object, uid: None, reason, note: parts.join("; ") }
         })
         .collect()
 }

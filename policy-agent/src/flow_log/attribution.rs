@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, net::IpAddr};
 use policy_common::endpoint::Endpoint;
 use policy_core::{
     desired::{Desired, DesiredEndpoint, Isolation},
-    model::{Annotations, Direction, ObjectName, Pod, Snapshot},
+    model::{
+        Annotations, AnyPolicy, Direction, ObjectName, PerDirection, Pod, PolicyRef, Snapshot,
+    },
     owner::Owners,
 };
 
@@ -30,8 +32,7 @@ pub struct Attribution<'a> {
 struct Local {
     name: ObjectName,
     /// Policies that isolate it.
-    ingress: Vec<ObjectName>,
-    egress: Vec<ObjectName>,
+    policies: PerDirection<Vec<PolicyRef>>,
 }
 
 impl Locals {
@@ -73,26 +74,16 @@ impl<'a> Attribution<'a> {
         &self,
         ifindex: u32,
         direction: Direction,
-    ) -> impl Iterator<Item = (&'a ObjectName, Option<&'a Annotations>)> {
+    ) -> impl Iterator<Item = (&'a PolicyRef, Option<&'a Annotations>)> {
         let local = self.locals.0.get(&ifindex);
-        let policies = local.map_or(&[][..], |local| match direction {
-            Direction::Ingress => &local.ingress,
-            Direction::Egress => &local.egress,
-        });
+        let policies = local.map_or(&[][..], |local| local.policies.get(direction));
         let snapshot = self.snapshot;
-        policies.iter().map(move |name| (name, annotations(snapshot, name)))
+        let annotations = move |name| snapshot.policy(name).map(AnyPolicy::annotations);
+        policies.iter().map(move |name| (name, annotations(name)))
     }
 
     fn pod(&self, name: &ObjectName) -> Option<(&'a ObjectName, &'a Pod)> {
         self.snapshot.pods.get_key_value(name)
-    }
-}
-
-fn annotations<'a>(snapshot: &'a Snapshot, policy: &ObjectName) -> Option<&'a Annotations> {
-    if policy.namespace.is_empty() {
-        snapshot.cluster_policies.get(&policy.name).map(|policy| &policy.annotations)
-    } else {
-        snapshot.policies.get(policy).map(|policy| &policy.annotations)
     }
 }
 
@@ -101,6 +92,6 @@ impl Local {
         let policies = |isolation: &Option<Isolation>| {
             isolation.as_ref().map(|isolation| isolation.policies.clone()).unwrap_or_default()
         };
-        Self { name: name.clone(), ingress: policies(&pod.ingress), egress: policies(&pod.egress) }
+        Self { name: name.clone(), policies: pod.isolation.as_ref().map(policies) }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
 use policy_common::drops::{DropRecord, Reason};
-use policy_core::model::{Annotations, Direction, ObjectName, Pod, Protocol};
+use policy_core::model::{Annotations, Direction, ObjectName, Pod, PolicyRef, Protocol};
 use serde::Serialize;
 
 use super::attribution::Attribution;
@@ -72,8 +72,8 @@ struct Workload<'a> {
 #[derive(Debug, Serialize)]
 struct Policy<'a> {
     kind: &'static str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    namespace: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
     name: &'a str,
     /// No rule denies: none allows.
     rule: Option<u32>,
@@ -133,11 +133,14 @@ impl<'a> End<'a> {
 }
 
 impl<'a> Policy<'a> {
-    fn of(name: &'a ObjectName, annotations: Option<&'a Annotations>) -> Self {
-        let ObjectName { namespace, name } = name;
-        let kind = if namespace.is_empty() { "ClusterNetworkPolicy" } else { "NetworkPolicy" };
-        let annotations = annotations.filter(|annotations| !annotations.is_empty());
-        Self { kind, namespace, name, rule: None, annotations }
+    fn of(policy: &'a PolicyRef, annotations: Option<&'a Annotations>) -> Self {
+        Self {
+            kind: policy.kind().name(),
+            namespace: policy.namespace(),
+            name: policy.name(),
+            rule: None,
+            annotations: annotations.filter(|annotations| !annotations.is_empty()),
+        }
     }
 }
 

@@ -7,13 +7,12 @@ use std::{
 
 use crate::{
     fault::Fault,
-    model::{ObjectName, Snapshot},
+    model::{AnyPolicy, PolicyRef, Snapshot},
 };
 
 use super::{
     merge,
     rule::{CompiledPolicy, RuleCompiler},
-    subject::Policy,
 };
 
 /// Number of a policy as it was compiled, never given out again.
@@ -26,7 +25,7 @@ pub(super) type Selected = [Vec<PolicyId>; 2];
 #[derive(Clone, Debug, Default)]
 pub(super) struct Force {
     all: BTreeMap<PolicyId, Forced>,
-    by_name: BTreeMap<ObjectName, PolicyId>,
+    by_name: BTreeMap<PolicyRef, PolicyId>,
     next: PolicyId,
     /// Policies that came or went since they were last taken.
     came: BTreeSet<PolicyId>,
@@ -35,7 +34,7 @@ pub(super) struct Force {
 
 #[derive(Clone, Debug)]
 pub(super) struct Forced {
-    pub(super) name: ObjectName,
+    pub(super) name: PolicyRef,
     pub(super) policy: Arc<CompiledPolicy>,
     pub(super) faults: Vec<Fault>,
     /// Subjects that it selects, counted once for each direction.
@@ -44,19 +43,15 @@ pub(super) struct Forced {
 
 impl Force {
     /// The number of a policy for one more use; one that is new is compiled.
-    pub(super) fn acquire(
-        &mut self,
-        name: &ObjectName,
-        policy: Policy<'_>,
-        snapshot: &Snapshot,
-    ) -> PolicyId {
-        if let Some(known) = self.by_name.get(name).and_then(|id| self.all.get_mut(id)) {
+    pub(super) fn acquire(&mut self, policy: AnyPolicy<'_>, snapshot: &Snapshot) -> PolicyId {
+        let name = policy.name();
+        if let Some(known) = self.by_name.get(&name).and_then(|id| self.all.get_mut(id)) {
             known.uses += 1;
-            return self.by_name[name];
+            return self.by_name[&name];
         }
-        let (policy, faults) = compiled(name, policy, snapshot);
+        let (policy, faults) = compiled(policy, snapshot);
         let id = self.insert(Forced { name: name.clone(), policy: policy.into(), faults, uses: 1 });
-        self.by_name.insert(name.clone(), id);
+        self.by_name.insert(name, id);
         id
     }
 
@@ -88,7 +83,7 @@ impl Force {
     }
 
     /// Lets the next use of a policy compile it anew.
-    pub(super) fn outdate(&mut self, name: &ObjectName) {
+    pub(super) fn outdate(&mut self, name: &PolicyRef) {
         self.by_name.remove(name);
     }
 
@@ -146,15 +141,11 @@ impl Force {
 }
 
 /// A policy in working form, and what cannot be expressed.
-pub(super) fn compiled(
-    name: &ObjectName,
-    policy: Policy<'_>,
-    snapshot: &Snapshot,
-) -> (CompiledPolicy, Vec<Fault>) {
+pub(super) fn compiled(policy: AnyPolicy<'_>, snapshot: &Snapshot) -> (CompiledPolicy, Vec<Fault>) {
     let mut rules = RuleCompiler::default();
     let policy = match policy {
-        Policy::Namespaced(policy) => rules.policy(name, policy),
-        Policy::Cluster(policy) => rules.cluster_policy(name, policy, snapshot),
+        AnyPolicy::Namespaced(name, policy) => rules.policy(name, policy),
+        AnyPolicy::ClusterWide(name, policy) => rules.cluster_policy(name, policy, snapshot),
     };
     (policy, rules.faults)
 }

@@ -9,8 +9,8 @@ use ipnetwork::IpNetwork;
 
 use crate::{
     desired::Desired,
-    fault::Fault,
-    model::{ObjectName, Pod, Snapshot},
+    fault::{Effect, Fault, Problem},
+    model::{FieldPath, Kind, ObjectName, ObjectRef, Pod, Snapshot},
 };
 
 use super::{
@@ -254,7 +254,7 @@ impl Identities {
         });
         let owners = pods.filter(|(_, pod)| pod.is_subject() && pod.addresses.contains(&address));
         let names: Vec<&ObjectName> = owners.map(|(name, _)| name).collect();
-        Some(shared_address(address, &names))
+        shared_address(address, &names)
     }
 
     /// What any address means.
@@ -326,13 +326,13 @@ fn resolve(lists: &Lists, set: &[ListId], owners: &[&Group]) -> Resolved {
     resolved
 }
 
-fn shared_address(address: IpAddr, owners: &[&ObjectName]) -> Fault {
-    let names: Vec<_> = owners.iter().map(ToString::to_string).collect();
-    Fault {
-        kind: "Pod",
-        object: owners.first().map_or_else(|| ObjectName::new("", ""), |name| (*name).clone()),
-        field: "status.podIPs".to_owned(),
-        reason: format!("{address} is the address of {}", names.join(" and ")),
-        action: "is matched only by the peers that match all of them",
-    }
+/// The fault of the first of several pods that have an address.
+fn shared_address(address: IpAddr, owners: &[&ObjectName]) -> Option<Fault> {
+    let pods = owners.iter().map(|name| (*name).clone()).collect();
+    Some(Fault {
+        object: ObjectRef::namespaced(Kind::Pod, owners.first()?),
+        field: FieldPath::root().field("status").field("podIPs"),
+        problem: Problem::SharedAddress { address, pods },
+        effect: Effect::MatchedByCommonPeers,
+    })
 }

@@ -7,7 +7,7 @@ use crate::{
     fault::Fault,
     model::{
         ClusterNetworkPolicy, ClusterPeer, Direction, EndpointSlice, Labels, NetworkPolicy, Node,
-        ObjectName, Pod, Service, Snapshot,
+        ObjectName, Pod, PolicyRef, Service, Snapshot,
     },
 };
 
@@ -203,7 +203,7 @@ impl Compiler {
             old.as_ref().is_some_and(selects) || new.is_some_and(selects)
         });
         touched.subjects.extend(selected.cloned());
-        touched.policies.insert(name);
+        touched.policies.insert(name.into());
     }
 
     fn cluster_policy(
@@ -219,7 +219,7 @@ impl Compiler {
         };
         if !same {
             touched.tiers = true;
-            touched.policies.insert(ObjectName::new("", name));
+            touched.policies.insert(PolicyRef::ClusterWide(name));
             touched.subjects.extend(self.state.subjects(None).cloned());
         }
     }
@@ -244,7 +244,7 @@ impl Compiler {
         if (&old.labels, &old.addresses) != (&new.labels, &new.addresses) {
             let policies = self.snapshot.cluster_policies.iter();
             let naming = policies.filter(|(_, policy)| names_nodes(policy));
-            touched.policies.extend(naming.map(|(name, _)| ObjectName::new("", name)));
+            touched.policies.extend(naming.map(|(name, _)| PolicyRef::ClusterWide(name.clone())));
         }
         if !touched.policies.is_empty() {
             touched.subjects.extend(self.state.subjects(None).cloned());

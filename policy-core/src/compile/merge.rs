@@ -8,13 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnetwork::IpNetwork;
 
-use crate::{model::Direction, ports::Ports};
+use crate::{
+    model::{DIRECTIONS, Direction},
+    ports::Ports,
+};
 
 use super::{
     cover::Cover,
     meaning::{PeerKey, PeerList},
     rule::{CompiledPolicy, Joined, RulePorts, Stage, contains},
-    subject::DIRECTIONS,
 };
 
 /// So many different lists are left apart: each then keeps its identities when another changes.
@@ -278,7 +280,7 @@ mod tests {
     fn what_is_kept_grows_with_the_policies_and_not_with_their_square() {
         let kept = |policies| {
             let state = State::new(&snapshot(policies), Scope::Cluster);
-            let isolation = state.desired.endpoints.values().next().expect("a").ingress.clone();
+            let isolation = state.desired.endpoints.values().next().expect("a").isolation.ingress.clone();
             let content = isolation.expect("it is isolated").content;
             let ranges: usize = content.ports.values().map(|ports| ports.ranges.len()).sum();
             let numbers = state.identities.numbers.iter();

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, sync::Arc};
 use ipnetwork::IpNetwork;
 
 use crate::{
-    fault::Fault,
+    fault::{Effect, Fault, Problem},
     model::{
-        Action, Direction, IpBlock, NetworkPolicy, ObjectName, Peer, Pod, Port, PortSpec, Protocol,
-        Rule, is_usable,
+        Action, Direction, FieldPath, IpBlock, Kind, NetworkPolicy, ObjectName, ObjectRef, Peer,
+        Pod, Port, PortSpec, Protocol, Rule, is_usable,
     },
     ports::Ports,
 };
@@ -141,11 +141,10 @@ impl RuleCompiler {
     pub(super) fn policy(&mut self, name: &ObjectName, policy: &NetworkPolicy) -> CompiledPolicy {
         if policy.subject.is_none() {
             self.faults.push(Fault {
-                kind: "NetworkPolicy",
-                object: name.clone(),
-                field: "spec.podSelector".to_owned(),
-                reason: "the selector cannot be read".to_owned(),
-                action: "isolates every pod of its namespace and allows nothing",
+                object: ObjectRef::namespaced(Kind::NetworkPolicy, name),
+                field: FieldPath::spec("podSelector"),
+                problem: Problem::UnreadableSubject,
+                effect: Effect::IsolatesNamespace,
             });
         }
         let mut rules = |direction, rules: &[Rule]| {
@@ -186,27 +185,28 @@ impl RuleCompiler {
             }
             Peer::Block(block) => self.block(place, index, block),
             Peer::Invalid { reason } => {
-                self.fault(place, &peer_field(place, index), reason.clone(), "matches nothing");
+                let problem = Problem::Invalid(reason.clone());
+                self.fault(place, place.peer(index), problem, Effect::MatchesNothing);
                 None
             }
         }
     }
 
     fn block(&mut self, place: Place<'_>, index: usize, block: &IpBlock) -> Option<PeerKey> {
-        let field = format!("{}.ipBlock", peer_field(place, index));
+        let field = place.peer(index).field("ipBlock");
         let cidr = masked(block.cidr);
         if is_mapped(cidr) {
-            let reason = format!("{cidr} holds IPv4 addresses written as IPv6");
-            self.fault(place, &format!("{field}.cidr"), reason, "matches nothing");
+            let problem = Problem::MappedBlock(cidr);
+            self.fault(place, field.field("cidr"), problem, Effect::MatchesNothing);
             return None;
         }
         let mut except = BTreeSet::new();
         for (index, &inner) in block.except.iter().enumerate() {
             let inner = masked(inner);
             if inner == cidr || !contains(cidr, inner) {
-                let field = format!("{field}.except[{index}]");
-                let reason = format!("{inner} is not a part of {cidr}");
-                self.fault(place, &field, reason, "subtracts what both have in common");
+                let field = field.clone().field("except").index(index);
+                let problem = Problem::ExceptOutside { except: inner, cidr };
+                self.fault(place, field, problem, Effect::ExceptsOverlap);
             }
             if !is_mapped(inner) && (contains(cidr, inner) || contains(inner, cidr)) {
                 except.insert(inner);
@@ -223,7 +223,7 @@ impl RuleCompiler {
         let mut ranges = Vec::new();
         let mut names = BTreeSet::new();
         for (index, Port { protocol, port }) in ports.iter().enumerate() {
-            let reason = match port {
+            let problem = match port {
                 PortSpec::Every => {
                     ranges.push((*protocol, 0, u16::MAX));
                     continue;
@@ -236,39 +236,28 @@ impl RuleCompiler {
                     names.insert(NamedPort { name: name.clone(), protocol: *protocol });
                     continue;
                 }
-                PortSpec::Range { first, last } => format!("endPort {last} is below port {first}"),
-                PortSpec::Invalid { reason } => reason.clone(),
+                PortSpec::Range { first, last } => {
+                    Problem::EndPortBelow { first: *first, last: *last }
+                }
+                PortSpec::Invalid { reason } => Problem::Invalid(reason.clone()),
             };
-            let field = format!("{}.ports[{index}]", rule_field(place));
-            self.fault(place, &field, reason, "allows nothing");
+            let field = FieldPath::rule(place.direction, place.rule).field("ports").index(index);
+            self.fault(place, field, problem, Effect::AllowsNothing);
         }
         RulePorts { numbers: Ports::from_ranges(ranges), names }
     }
 
-    fn fault(&mut self, place: Place<'_>, field: &str, reason: String, action: &'static str) {
-        self.faults.push(Fault {
-            kind: "NetworkPolicy",
-            object: place.policy.clone(),
-            field: field.to_owned(),
-            reason,
-            action,
-        });
+    fn fault(&mut self, place: Place<'_>, field: FieldPath, problem: Problem, effect: Effect) {
+        let object = ObjectRef::namespaced(Kind::NetworkPolicy, place.policy);
+        self.faults.push(Fault { object, field, problem, effect });
     }
 }
 
-fn rule_field(place: Place<'_>) -> String {
-    match place.direction {
-        Direction::Ingress => format!("spec.ingress[{}]", place.rule),
-        Direction::Egress => format!("spec.egress[{}]", place.rule),
+impl Place<'_> {
+    /// The field of a peer of the rule.
+    fn peer(self, index: usize) -> FieldPath {
+        FieldPath::peer(self.direction, self.rule, index)
     }
-}
-
-fn peer_field(place: Place<'_>, index: usize) -> String {
-    let list = match place.direction {
-        Direction::Ingress => "from",
-        Direction::Egress => "to",
-    };
-    format!("{}.{list}[{index}]", rule_field(place))
 }
 
 /// The block with its host bits zero (S18).

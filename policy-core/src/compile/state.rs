@@ -12,7 +12,7 @@ use std::{
 use crate::{
     desired::{Desired, DesiredEndpoint, Isolation, NodeKind},
     fault::Fault,
-    model::{Node, ObjectName, Pod, Snapshot},
+    model::{DIRECTIONS, Node, ObjectName, PerDirection, Pod, PolicyRef, Snapshot},
 };
 
 use super::{
@@ -22,7 +22,7 @@ use super::{
     frontend::Frontends,
     identity::Identities,
     lists::{ListChanges, Lists},
-    subject::{DIRECTIONS, Policy, Tiers},
+    subject::Tiers,
 };
 
 /// What a change touches before anything follows from it.
@@ -30,9 +30,8 @@ use super::{
 pub(super) struct Touched {
     /// Pods of the scope whose policies may be others, there or not.
     pub(super) subjects: BTreeSet<ObjectName>,
-    /// Policies to be compiled anew, those of tiers without a namespace; all that they select is
-    /// among `subjects`.
-    pub(super) policies: BTreeSet<ObjectName>,
+    /// Policies to be compiled anew; all that they select is among `subjects`.
+    pub(super) policies: BTreeSet<PolicyRef>,
     /// Services to enter anew.
     pub(super) services: BTreeSet<ObjectName>,
     /// Whether policies of tiers, or their order, changed.
@@ -58,7 +57,7 @@ pub(super) struct State {
     /// Gateways of other nodes, those that are a pod's address included.
     gateways: BTreeSet<IpAddr>,
     /// What of each policy cannot be expressed: of those in force, for the cluster of all.
-    faults_of: BTreeMap<ObjectName, Vec<Fault>>,
+    faults_of: BTreeMap<PolicyRef, Vec<Fault>>,
     faults_changed: bool,
     pub(super) desired: Desired,
     pub(super) faults: Vec<Fault>,
@@ -88,8 +87,9 @@ impl State {
                 touched.subjects.insert(name.clone());
             }
         }
-        let of_tiers = snapshot.cluster_policies.keys().map(|name| ObjectName::new("", name));
-        touched.policies = snapshot.policies.keys().cloned().chain(of_tiers).collect();
+        let of_tiers = snapshot.cluster_policies.keys().cloned().map(PolicyRef::ClusterWide);
+        let of_namespaces = snapshot.policies.keys().cloned().map(PolicyRef::Namespaced);
+        touched.policies = of_namespaces.chain(of_tiers).collect();
         state.settle(snapshot, &touched);
         state
     }
@@ -160,12 +160,8 @@ impl State {
                 continue;
             }
             // Whoever asks about the cluster hears of policies that select nothing, too.
-            let policy = match snapshot.policies.get(name) {
-                Some(policy) => Some(Policy::Namespaced(policy)),
-                None => snapshot.cluster_policies.get(&name.name).map(Policy::Cluster),
-            };
-            if let Some(policy) = policy {
-                let (_, faults) = force::compiled(name, policy, snapshot);
+            if let Some(policy) = snapshot.policy(name) {
+                let (_, faults) = force::compiled(policy, snapshot);
                 self.faults_changed |= !faults.is_empty();
                 self.faults_of.insert(name.clone(), faults);
             }
@@ -188,7 +184,7 @@ impl State {
                 for (at, policies) in policies.iter_mut().enumerate() {
                     if selecting.isolates[at] {
                         let force = &mut self.force;
-                        policies.push(force.acquire(&selecting.name, selecting.policy, snapshot));
+                        policies.push(force.acquire(selecting.policy, snapshot));
                     }
                 }
             }
@@ -364,8 +360,9 @@ impl State {
             let policies = policies.map(|forced| forced.name.clone()).collect();
             Some(Isolation { content, policies })
         };
+        let isolation = PerDirection { ingress: isolation(0), egress: isolation(1) };
         let (uid, addresses) = (pod.uid.clone(), subject.addresses.clone());
-        DesiredEndpoint { uid, addresses, ingress: isolation(0), egress: isolation(1) }
+        DesiredEndpoint { uid, addresses, isolation }
     }
 
     fn tell_faults(&mut self) {

@@ -1,25 +1,12 @@
 //! Which policies select which pods (S1-S7, S51).
 
-use crate::model::{
-    ClusterNetworkPolicy, Direction, NetworkPolicy, ObjectName, Pod, PodSet, Snapshot, Tier,
-};
-
-/// Both directions, in the order of pairs.
-pub(super) const DIRECTIONS: [Direction; 2] = [Direction::Ingress, Direction::Egress];
+use crate::model::{AnyPolicy, DIRECTIONS, Pod, PodSet, Snapshot, Tier};
 
 /// A policy that selects a pod.
 pub(super) struct Selecting<'a> {
-    pub(super) name: ObjectName,
-    pub(super) policy: Policy<'a>,
+    pub(super) policy: AnyPolicy<'a>,
     /// Whether it isolates the pod for ingress, and for egress.
     pub(super) isolates: [bool; 2],
-}
-
-/// A policy of either kind.
-#[derive(Clone, Copy)]
-pub(super) enum Policy<'a> {
-    Namespaced(&'a NetworkPolicy),
-    Cluster(&'a ClusterNetworkPolicy),
 }
 
 /// Names of the policies of the tiers in the order in which they are asked.
@@ -53,16 +40,14 @@ impl Tiers {
                 policy.subject.as_ref().is_none_or(means)
             });
             here.map(|(name, policy)| Selecting {
-                name: ObjectName::new("", name),
-                policy: Policy::Cluster(policy),
+                policy: AnyPolicy::ClusterWide(name, policy),
                 isolates: DIRECTIONS.map(|direction| !policy.rules(direction).is_empty()),
             })
         };
         let namespaced = snapshot.policies_of(namespace);
         let namespaced = namespaced.filter(|(_, policy)| policy.selects(&pod.labels));
         let namespaced = namespaced.map(|(name, policy)| Selecting {
-            name: name.clone(),
-            policy: Policy::Namespaced(policy),
+            policy: AnyPolicy::Namespaced(name, policy),
             isolates: DIRECTIONS.map(|direction| policy.applies(direction)),
         });
         let all = of_tier(Tier::Admin).chain(namespaced).chain(of_tier(Tier::Baseline));

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    fault::Fault,
+    fault::{Effect, Fault, Problem},
     model::{
-        Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, Direction, ObjectName, Protocol,
-        ProtocolMatch, Selector, Snapshot, Tier, is_usable,
+        Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, Direction, FieldPath, Kind,
+        ObjectRef, Protocol, ProtocolMatch, Selector, Snapshot, Tier, is_usable,
     },
     ports::Ports,
 };
@@ -16,32 +16,24 @@ use super::{
     rule::{CompiledPolicy, CompiledRule, RuleCompiler, RulePorts, Stage, is_mapped, masked},
 };
 
-/// The closed reading of a rule that is not understood.
-const CLOSED_ACCEPT: &str = "the rule matches nothing";
-const CLOSED_DENY: &str = "the rule denies everything";
-
 impl RuleCompiler {
     /// The rules of a policy of a tier.
     pub(super) fn cluster_policy(
         &mut self,
-        name: &ObjectName,
+        name: &str,
         policy: &ClusterNetworkPolicy,
         snapshot: &Snapshot,
     ) -> CompiledPolicy {
         if policy.subject.is_none() {
-            let (field, reason) =
-                ("spec.subject".to_owned(), "the subject cannot be read".to_owned());
-            let action =
-                "selects every pod; rules that accept match nothing, others deny everything";
-            self.faults.push(fault(name, field, reason, action));
+            let (field, effect) = (FieldPath::spec("subject"), Effect::SelectsEveryPod);
+            self.faults.push(fault(name, field, Problem::UnreadableSubject, effect));
         }
         let mut rules = |direction| {
             let rules = policy.rules(direction).iter().enumerate();
             rules
                 .map(|(index, rule)| {
                     let unread = policy.subject.is_none();
-                    let field = field(direction, index);
-                    self.cluster_rule(name, &field, direction, rule, snapshot, unread)
+                    self.cluster_rule(name, (direction, index), rule, snapshot, unread)
                 })
                 .collect()
         };
@@ -55,32 +47,33 @@ impl RuleCompiler {
 
     fn cluster_rule(
         &mut self,
-        name: &ObjectName,
-        field: &str,
-        direction: Direction,
+        name: &str,
+        (direction, index): (Direction, usize),
         rule: &ClusterRule,
         snapshot: &Snapshot,
         unread: bool,
     ) -> CompiledRule {
-        let list = match direction {
-            Direction::Ingress => "from",
-            Direction::Egress => "to",
-        };
-        let unknown_peers = rule.peers.iter().enumerate().filter_map(|(index, peer)| match peer {
-            ClusterPeer::Unknown { reason } => Some((format!("{field}.{list}[{index}]"), reason)),
+        let unknown_peers = rule.peers.iter().enumerate().filter_map(|(at, peer)| match peer {
+            ClusterPeer::Unknown { reason } => {
+                Some((FieldPath::peer(direction, index, at), reason))
+            }
             ClusterPeer::Pods(_) | ClusterPeer::Nodes(_) | ClusterPeer::Networks(_) => None,
         });
         let protocols = rule.protocols.iter().enumerate();
-        let unknown_protocols = protocols.filter_map(|(index, protocol)| match protocol {
+        let unknown_protocols = protocols.filter_map(|(at, protocol)| match protocol {
             ProtocolMatch::Unknown { reason } => {
-                Some((format!("{field}.protocols[{index}]"), reason))
+                let field = FieldPath::rule(direction, index).field("protocols").index(at);
+                Some((field, reason))
             }
             ProtocolMatch::Range { .. } | ProtocolMatch::Named(_) => None,
         });
-        let closed = if rule.action == Action::Accept { CLOSED_ACCEPT } else { CLOSED_DENY };
+        let effect = match rule.action {
+            Action::Accept => Effect::RuleMatchesNothing,
+            Action::Deny | Action::Pass => Effect::RuleDeniesEverything,
+        };
         let mut understood = !unread;
         for (field, reason) in unknown_peers.chain(unknown_protocols) {
-            self.faults.push(fault(name, field, reason.clone(), closed));
+            self.faults.push(fault(name, field, Problem::Invalid(reason.clone()), effect));
             understood = false;
         }
         match (understood, rule.action) {
@@ -156,13 +149,7 @@ fn ports(protocols: &[ProtocolMatch]) -> RulePorts {
     RulePorts { numbers: Ports::from_ranges(ranges), names }
 }
 
-fn field(direction: Direction, rule: usize) -> String {
-    match direction {
-        Direction::Ingress => format!("spec.ingress[{rule}]"),
-        Direction::Egress => format!("spec.egress[{rule}]"),
-    }
-}
-
-fn fault(name: &ObjectName, field: String, reason: String, action: &'static str) -> Fault {
-    Fault { kind: "ClusterNetworkPolicy", object: name.clone(), field, reason, action }
+fn fault(name: &str, field: FieldPath, problem: Problem, effect: Effect) -> Fault {
+    let object = ObjectRef::cluster_wide(Kind::ClusterNetworkPolicy, name);
+    Fault { object, field, problem, effect }
 }

@@ -10,16 +10,16 @@ use ipnetwork::IpNetwork;
 
 use crate::model::{
     ClusterPeer, ClusterRule, Direction, IpBlock, Labels, NAMESPACE_NAME, ObjectName, Operator,
-    Peer, Pod, Port, PortSpec, ProtocolMatch, Requirement, Rule, Selector, Snapshot,
+    Peer, Pod, PolicyRef, Port, PortSpec, ProtocolMatch, Requirement, Rule, Selector, Snapshot,
 };
 
-use super::{Side, kind};
+use super::Side;
 
 /// A change of one policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The policy.
-    pub policy: ObjectName,
+    pub policy: PolicyRef,
     /// The list of rules.
     pub direction: Direction,
     /// What to add, and where.
@@ -62,7 +62,7 @@ impl Change {
             port: PortSpec::Range { first: side.port, last: side.port },
         };
         let new = |policy: &ObjectName, addition| Self {
-            policy: policy.clone(),
+            policy: policy.clone().into(),
             direction: side.direction,
             addition,
         };
@@ -91,13 +91,16 @@ impl Change {
 
     /// Makes it.
     pub fn apply(&self, snapshot: &mut Snapshot) {
-        let policy = snapshot.policies.get_mut(&self.policy);
-        let rules = policy.map(|policy| policy.rules_mut(self.direction));
-        let tiered = snapshot.cluster_policies.get_mut(&self.policy.name);
-        let tiered = tiered.map(|policy| match self.direction {
-            Direction::Ingress => &mut policy.ingress,
-            Direction::Egress => &mut policy.egress,
-        });
+        let (rules, tiered) = match &self.policy {
+            PolicyRef::Namespaced(name) => {
+                let policy = snapshot.policies.get_mut(name);
+                (policy.map(|policy| policy.rules_mut(self.direction)), None)
+            }
+            PolicyRef::ClusterWide(name) => {
+                let policy = snapshot.cluster_policies.get_mut(name);
+                (None, policy.map(|policy| policy.rules_mut(self.direction)))
+            }
+        };
         match (&self.addition, rules, tiered) {
             (Addition::Port(index, port), Some(rules), _) => {
                 rules.get_mut(*index).into_iter().for_each(|rule| rule.ports.push(port.clone()));
@@ -162,7 +165,7 @@ impl Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { policy, .. } = self;
-        write!(f, "add to {} of {} {policy}", self.field(), kind(policy))?;
+        write!(f, "add to {} of {} {policy}", self.field(), policy.kind())?;
         if let Some(index) = self.before() {
             write!(f, ", before [{index}]")?;
         }

@@ -5,11 +5,11 @@ use std::{borrow::Cow, cell::RefCell, net::IpAddr, sync::Arc};
 use crate::{
     compile::{AddressMeaning, CompiledPolicy, Resolved, Stage},
     desired::{Desired, Isolation},
-    model::{Action, Direction, ObjectName, Pod, Protocol, Snapshot},
+    model::{Action, Direction, ObjectName, Pod, PolicyRef, Protocol, Snapshot},
 };
 
 use super::{
-    Deciding, Half, kind,
+    Deciding, Half,
     known::Known,
     party::{self, Destination, End},
 };
@@ -76,10 +76,7 @@ impl Judge<'_> {
     fn isolated<'b>(&'b self, end: &End<'_>, direction: Direction) -> Option<Isolated<'b>> {
         let (name, pod) = self.snapshot.pods.get_key_value(end.pod()?.0)?;
         let endpoint = self.desired.endpoints.get(name)?;
-        let isolation = match direction {
-            Direction::Ingress => endpoint.ingress.as_ref(),
-            Direction::Egress => endpoint.egress.as_ref(),
-        }?;
+        let isolation = endpoint.isolation.get(direction).as_ref()?;
         Some(Isolated { name, pod, direction, isolation })
     }
 
@@ -129,7 +126,7 @@ impl Judge<'_> {
     fn tier<'b>(
         &'b self,
         isolated: &'b Isolated<'_>,
-        policies: &[(&'b ObjectName, &'b CompiledPolicy)],
+        policies: &[(&'b PolicyRef, &'b CompiledPolicy)],
         place: &'b Place<'b>,
     ) -> Option<Half> {
         let mut matching = policies.iter().flat_map(|(name, policy)| {
@@ -146,10 +143,7 @@ impl Judge<'_> {
     }
 
     /// Policies that isolate the pod, in the order of their stages and of the tiers.
-    fn policies<'b>(
-        &'b self,
-        isolated: &Isolated<'b>,
-    ) -> Vec<(&'b ObjectName, &'b CompiledPolicy)> {
+    fn policies<'b>(&'b self, isolated: &Isolated<'b>) -> Vec<(&'b PolicyRef, &'b CompiledPolicy)> {
         let names = isolated.isolation.policies.iter();
         let find = |name| self.desired.policies.get(name).map(|policy| (name, &**policy));
         names.filter_map(find).collect()
@@ -224,6 +218,6 @@ fn open() -> Half {
     Half { allowed: true, by: Arc::default() }
 }
 
-fn deciding(policy: &ObjectName, rule: Option<usize>) -> Deciding {
-    Deciding { kind: kind(policy), policy: policy.clone(), rule }
+fn deciding(policy: &PolicyRef, rule: Option<usize>) -> Deciding {
+    Deciding { policy: policy.clone(), rule }
 }

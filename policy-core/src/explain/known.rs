@@ -7,14 +7,14 @@ use std::{
 
 use crate::{
     desired::Isolation,
-    model::{ContainerPort, Direction, ObjectName, Pod, Protocol},
+    model::{ContainerPort, Direction, ObjectName, Pod, PolicyRef, Protocol},
 };
 
 use super::Half;
 
 /// All that a decision about an isolated pod depends on, but for the far end: the policies, and for
 /// ingress the pod's ports, as policies may name them.
-type Alike = (Direction, Vec<ObjectName>, Vec<ContainerPort>);
+type Alike = (Direction, Vec<PolicyRef>, Vec<ContainerPort>);
 
 /// The number of what is alike; the far end, protocol and port.
 pub(super) type Case = (usize, IpAddr, Protocol, u16);

@@ -13,8 +13,8 @@ use super::{
 /// A rule of a `ClusterNetworkPolicy`, what it lacks, and what becomes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TierRule {
-    /// Its policy; the namespace is empty.
-    pub policy: ObjectName,
+    /// `metadata.name` of its policy.
+    pub policy: String,
     /// Tier of the policy.
     pub tier: Tier,
     /// Priority of the policy.
@@ -140,7 +140,7 @@ pub(super) fn rules(
         for (index, rule) in policy.rules(direction).iter().enumerate() {
             let (peer, port) = lacks(trial, rule);
             found.push(TierRule {
-                policy: ObjectName::new("", policy_name),
+                policy: policy_name.clone(),
                 tier: policy.tier,
                 priority: policy.priority,
                 direction,

@@ -46,7 +46,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
                 "addresses of pods change with every restart; select pods by their labels"
             };
             report.add(
-                located.at(format!("{}.ipBlock", located.peer_field(index))),
+                located.at(located.peer_field(index).field("ipBlock")),
                 if wide { Level::Note } else { Level::Warning },
                 format!("{} covers addresses of {}", block.cidr, parts.join(" and ")),
                 suggestion,
@@ -85,7 +85,7 @@ fn denied(
     };
     context.subjects(located.name, located.policy).any(|(name, _)| {
         let endpoint = context.desired.endpoints.get(name);
-        let isolation = endpoint.and_then(|endpoint| endpoint.egress.as_ref());
+        let isolation = endpoint.and_then(|endpoint| endpoint.isolation.egress.as_ref());
         let ports = || service.ports.iter().filter(|port| opens(located.rule, port));
         isolation.is_some_and(|isolation| ports().any(|port| refused(isolation, port)))
     })

@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use crate::{
     compile::{Scope, compile},
     desired::Desired,
-    model::{Direction, NetworkPolicy, ObjectName, Peer, Pod, Rule, Selector, Snapshot},
+    model::{
+        Direction, FieldPath, Kind, NetworkPolicy, ObjectName, ObjectRef, Peer, Pod, Rule,
+        Selector, Snapshot,
+    },
 };
 
 use super::Subject;
@@ -107,43 +110,24 @@ pub(super) fn rules_of<'a>(
 
 impl Located<'_> {
     /// Its field path.
-    pub(super) fn field(&self) -> String {
-        format!("spec.{}[{}]", self.direction.list(), self.index)
+    pub(super) fn field(&self) -> FieldPath {
+        FieldPath::rule(self.direction, self.index)
     }
 
     /// The field path of a peer.
-    pub(super) fn peer_field(&self, index: usize) -> String {
-        let list = match self.direction {
-            Direction::Ingress => "from",
-            Direction::Egress => "to",
-        };
-        format!("{}.{list}[{index}]", self.field())
+    pub(super) fn peer_field(&self, index: usize) -> FieldPath {
+        FieldPath::peer(self.direction, self.index, index)
     }
 
     /// What a finding about a field of the policy is about.
-    pub(super) fn at(&self, field: String) -> Subject {
+    pub(super) fn at(&self, field: FieldPath) -> Subject {
         policy(self.name, field)
     }
 }
 
 /// A field of a policy.
-pub(super) fn policy(name: &ObjectName, field: impl Into<String>) -> Subject {
-    Subject { kind: "NetworkPolicy", object: name.to_string(), field: field.into() }
-}
-
-/// The list of a direction.
-pub(super) trait List {
-    /// `ingress` or `egress`.
-    fn list(self) -> &'static str;
-}
-
-impl List for Direction {
-    fn list(self) -> &'static str {
-        match self {
-            Self::Ingress => "ingress",
-            Self::Egress => "egress",
-        }
-    }
+pub(super) fn policy(name: &ObjectName, field: FieldPath) -> Subject {
+    Subject { object: ObjectRef::namespaced(Kind::NetworkPolicy, name), field }
 }
 
 /// The first few names, and how many more there are.

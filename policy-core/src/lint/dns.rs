@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::{
     desired::Isolation,
-    model::{Direction, ObjectName, Pod, Port, PortSpec, Protocol},
+    model::{Direction, FieldPath, ObjectName, Pod, Port, PortSpec, Protocol},
 };
 
 use super::{
@@ -53,7 +53,7 @@ pub(super) fn unreachable(context: &Context<'_>, report: &mut Report) {
             "egress is isolated, and no rule allows DNS".to_owned()
         };
         report.add(
-            policy(name, "spec.egress"),
+            policy(name, FieldPath::spec("egress")),
             Level::Warning,
             message,
             "allow port 53 by UDP and TCP to the DNS pods, as {namespaceSelector: {}, podSelector: \
@@ -85,7 +85,7 @@ pub(super) fn node_local(context: &Context<'_>, report: &mut Report) {
             .collect();
         if !cut.is_empty() {
             report.add(
-                policy(name, "spec.egress"),
+                policy(name, FieldPath::spec("egress")),
                 Level::Warning,
                 format!(
                     "{} may reach the DNS pods, and not the cache on the node at {NODE_LOCAL}",
@@ -120,7 +120,7 @@ fn servers(context: &Context<'_>) -> Vec<IpAddr> {
 }
 
 fn isolation<'a>(context: &'a Context<'_>, name: &ObjectName) -> Option<&'a Isolation> {
-    context.desired.endpoints.get(name)?.egress.as_ref()
+    context.desired.endpoints.get(name)?.isolation.egress.as_ref()
 }
 
 /// Whether a pod can look up names; where no server is known, whether some rule is for DNS.

@@ -37,7 +37,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
             if let Some(address) = ADDRESSES.iter().find(open) {
                 let length = if address.is_ipv4() { 32 } else { 128 };
                 report.add(
-                    located.at(format!("{}.ipBlock", located.peer_field(index))),
+                    located.at(located.peer_field(index).field("ipBlock")),
                     Level::Warning,
                     format!("the metadata address {address} is reachable"),
                     format!("add {address}/{length} to except"),
@@ -52,7 +52,7 @@ fn shut(context: &Context<'_>, located: &Located<'_>, address: IpAddr) -> bool {
     let subjects = context.subjects(located.name, located.policy);
     let verdicts = subjects.map(|(name, _)| {
         let endpoint = context.desired.endpoints.get(name);
-        endpoint.and_then(|endpoint| endpoint.egress.as_ref()).is_some_and(|isolation| {
+        endpoint.and_then(|endpoint| endpoint.isolation.egress.as_ref()).is_some_and(|isolation| {
             let (direction, protocol) = (Direction::Egress, Protocol::Tcp);
             context.desired.judge(isolation, direction, address, protocol, 80).is_err()
         })

@@ -1,6 +1,6 @@
 //! Namespaces without a default deny.
 
-use crate::model::{Action, ClusterPeer, Direction};
+use crate::model::{Action, ClusterPeer, Direction, FieldPath, Kind, ObjectRef};
 
 use super::{Level, Report, Subject, context::Context, tiers};
 
@@ -28,7 +28,10 @@ pub(super) fn default_deny(context: &Context<'_>, report: &mut Report) {
             .collect();
         if !missing.is_empty() {
             report.add(
-                Subject { kind: "Namespace", object: namespace.clone(), field: String::new() },
+                Subject {
+                    object: ObjectRef::cluster_wide(Kind::Namespace, namespace.clone()),
+                    field: FieldPath::root(),
+                },
                 Level::Note,
                 format!("no policy isolates every pod in {}", missing.join(" and ")),
                 "add a policy with podSelector: {} and these policyTypes, and no rules",

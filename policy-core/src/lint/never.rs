@@ -6,7 +6,7 @@ use ipnetwork::IpNetwork;
 
 use crate::{
     compile::contains,
-    model::{Operator, Peer, PortSpec, Selector},
+    model::{FieldPath, Operator, Peer, PortSpec, Selector},
 };
 
 use super::{
@@ -21,7 +21,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
     for (name, object) in &context.snapshot.policies {
         if object.subject.as_ref().is_some_and(contradictory) {
             let message = "the selector contradicts itself: no labels can match it".to_owned();
-            let subject = policy(name, "spec.podSelector");
+            let subject = policy(name, FieldPath::spec("podSelector"));
             report.add(subject, Level::Error, message, "drop one of the requirements");
         }
     }
@@ -48,7 +48,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
                 }
                 PortSpec::Every | PortSpec::Range { .. } | PortSpec::Named(_) => continue,
             };
-            let subject = located.at(format!("{}.ports[{index}]", located.field()));
+            let subject = located.at(located.field().field("ports").index(index));
             report.add(subject, Level::Error, reason, "mend or remove the entry");
         }
     }
@@ -65,7 +65,7 @@ pub(super) fn excepts(context: &Context<'_>, report: &mut Report) {
                 }
                 let field = located.peer_field(index);
                 report.add(
-                    located.at(format!("{field}.ipBlock.except[{inner_index}]")),
+                    located.at(field.field("ipBlock").field("except").index(inner_index)),
                     Level::Error,
                     format!("{inner} is not a part of {}", block.cidr),
                     "an except only subtracts from its own block; remove it, or widen the block",

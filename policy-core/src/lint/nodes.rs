@@ -38,7 +38,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
                 continue;
             }
             report.add(
-                located.at(format!("{}.ipBlock", located.peer_field(*index))),
+                located.at(located.peer_field(*index).field("ipBlock")),
                 Level::Warning,
                 format!("nodes are excepted, and stay open at {}", some(open)),
                 "add these addresses to except, and those of the nodes' bridges and tunnels",

@@ -16,7 +16,7 @@ pub(super) fn named(context: &Context<'_>, report: &mut Report) {
             let PortSpec::Named(name) = &port.port else { continue };
             if let Some(block) = outside(context, &located) {
                 report.add(
-                    located.at(format!("{}.ports[{index}]", located.field())),
+                    located.at(located.field().field("ports").index(index)),
                     Level::Warning,
                     format!(
                         "{} holds no pod, and outside of the cluster {name:?} means nothing",
@@ -33,7 +33,7 @@ pub(super) fn named(context: &Context<'_>, report: &mut Report) {
                 continue;
             }
             report.add(
-                located.at(format!("{}.ports[{index}]", located.field())),
+                located.at(located.field().field("ports").index(index)),
                 Level::Warning,
                 format!("no pod that is meant has a {} port named {name:?}", port.protocol),
                 known_ports(&destinations),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Labels, ObjectName, Peer, Phase, Pod, Selector};
+use crate::model::{FieldPath, Labels, ObjectName, Peer, Phase, Pod, Selector};
 
 use super::{
     Level, Report,
@@ -25,7 +25,12 @@ pub(super) fn subject(context: &Context<'_>, report: &mut Report) {
         let pods = context.snapshot.pods.iter().filter(|(pod, _)| pod.namespace == name.namespace);
         let message = format!("{selector} selects no pod of namespace {}", name.namespace);
         let (message, suggestion) = instead(message, selector, pods);
-        report.add(policy(name, "spec.podSelector"), Level::Warning, message, suggestion);
+        report.add(
+            policy(name, FieldPath::spec("podSelector")),
+            Level::Warning,
+            message,
+            suggestion,
+        );
     }
 }
 
@@ -48,7 +53,7 @@ pub(super) fn peers(context: &Context<'_>, report: &mut Report) {
             {
                 let labels = context.snapshot.namespaces.values();
                 report.add(
-                    located.at(format!("{field}.namespaceSelector")),
+                    located.at(field.clone().field("namespaceSelector")),
                     Level::Warning,
                     format!("{selector} matches no namespace"),
                     suggestion(selector, labels),
@@ -63,7 +68,7 @@ pub(super) fn peers(context: &Context<'_>, report: &mut Report) {
                 });
                 let message = format!("{pods} matches no pod of {place}");
                 let (message, suggestion) = instead(message, pods, all);
-                let subject = located.at(format!("{field}.podSelector"));
+                let subject = located.at(field.field("podSelector"));
                 report.add(subject, Level::Warning, message, suggestion);
             }
         }

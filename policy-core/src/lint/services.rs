@@ -6,7 +6,7 @@ use policy_common::drops::Reason;
 
 use crate::{
     desired::Content,
-    model::{Direction, ObjectName},
+    model::{Direction, FieldPath, Kind, ObjectName, ObjectRef},
 };
 
 use super::{
@@ -19,7 +19,7 @@ pub(super) fn partial(context: &Context<'_>, report: &mut Report) {
     // Pods of equal content share the verdict, so each content is asked once.
     let mut askers: BTreeMap<&Content, Vec<&ObjectName>> = BTreeMap::new();
     for (name, endpoint) in &context.desired.endpoints {
-        if let Some(isolation) = &endpoint.egress {
+        if let Some(isolation) = &endpoint.isolation.egress {
             askers.entry(&*isolation.content).or_default().push(name);
         }
     }
@@ -27,7 +27,8 @@ pub(super) fn partial(context: &Context<'_>, report: &mut Report) {
         let mut denied: BTreeSet<&ObjectName> = BTreeSet::new();
         for pods in askers.values() {
             let endpoint = pods.first().and_then(|name| context.desired.endpoints.get(*name));
-            let Some(isolation) = endpoint.and_then(|endpoint| endpoint.egress.as_ref()) else {
+            let Some(isolation) = endpoint.and_then(|endpoint| endpoint.isolation.egress.as_ref())
+            else {
                 continue;
             };
             let partly = object.ports.iter().any(|port| {
@@ -48,7 +49,10 @@ pub(super) fn partial(context: &Context<'_>, report: &mut Report) {
         }
         if !denied.is_empty() {
             report.add(
-                Subject { kind: "Service", object: service.to_string(), field: String::new() },
+                Subject {
+                    object: ObjectRef::namespaced(Kind::Service, service),
+                    field: FieldPath::root(),
+                },
                 Level::Warning,
                 format!(
                     "some of its backends are allowed to {}, and some are not, so it is shut",

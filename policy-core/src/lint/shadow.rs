@@ -7,8 +7,8 @@ use ipnetwork::IpNetwork;
 use crate::{
     compile::{contains, masked},
     model::{
-        Direction, IpBlock, NetworkPolicy, ObjectName, Operator, Peer, Port, PortSpec, Requirement,
-        Rule, Selector,
+        Direction, FieldPath, IpBlock, NetworkPolicy, ObjectName, Operator, Peer, Port, PortSpec,
+        Requirement, Rule, Selector,
     },
 };
 
@@ -101,7 +101,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    fn field(&self) -> String {
+    fn field(&self) -> FieldPath {
         self.peer.map_or_else(|| self.rule.field(), |(index, _)| self.rule.peer_field(index))
     }
 
@@ -193,7 +193,7 @@ pub(super) fn equal(context: &Context<'_>, report: &mut Report) {
             continue;
         };
         report.add(
-            policy(name, ""),
+            policy(name, FieldPath::root()),
             Level::Warning,
             format!("says the same as {twin}"),
             "remove one of them; policies only add up",

@@ -8,13 +8,13 @@ pub(super) mod selectors;
 
 use crate::{
     explain::tier,
-    model::{ClusterNetworkPolicy, ClusterPeer, ClusterRule, Direction, ObjectName, Pod, PodSet},
+    model::{
+        ClusterNetworkPolicy, ClusterPeer, ClusterRule, Direction, FieldPath, Kind, ObjectName,
+        ObjectRef, Pod, PodSet,
+    },
 };
 
-use super::{
-    Subject,
-    context::{Context, List},
-};
+use super::{Subject, context::Context};
 
 /// A rule of a tier in its place.
 #[derive(Clone, Copy)]
@@ -76,26 +76,23 @@ pub(super) fn peer_pods<'a>(
 
 impl TierRule<'_> {
     /// Its field path.
-    pub(super) fn field(&self) -> String {
-        format!("spec.{}[{}]", self.direction.list(), self.index)
+    pub(super) fn field(&self) -> FieldPath {
+        FieldPath::rule(self.direction, self.index)
     }
 
     /// The field path of a peer.
-    pub(super) fn peer_field(&self, index: usize) -> String {
-        let list = match self.direction {
-            Direction::Ingress => "from",
-            Direction::Egress => "to",
-        };
-        format!("{}.{list}[{index}]", self.field())
+    pub(super) fn peer_field(&self, index: usize) -> FieldPath {
+        FieldPath::peer(self.direction, self.index, index)
     }
 
     /// What a finding about a field of the policy is about.
-    pub(super) fn at(&self, field: String) -> Subject {
+    pub(super) fn at(&self, field: FieldPath) -> Subject {
         policy(self.name, field)
     }
 }
 
 /// A field of a policy.
-pub(super) fn policy(name: &str, field: impl Into<String>) -> Subject {
-    Subject { kind: "ClusterNetworkPolicy", object: name.to_owned(), field: field.into() }
+pub(super) fn policy(name: &str, field: FieldPath) -> Subject {
+    let object = ObjectRef::cluster_wide(Kind::ClusterNetworkPolicy, name);
+    Subject { object, field }
 }

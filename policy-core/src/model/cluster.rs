@@ -116,4 +116,12 @@ impl ClusterNetworkPolicy {
             Direction::Egress => &self.egress,
         }
     }
+
+    /// The same, to change them.
+    pub fn rules_mut(&mut self, direction: Direction) -> &mut Vec<ClusterRule> {
+        match direction {
+            Direction::Ingress => &mut self.ingress,
+            Direction::Egress => &mut self.egress,
+        }
+    }
 }

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-/// Namespace and name of an object; unique within its kind. An object of the whole cluster has the
-/// empty namespace.
+/// Namespace and name of an object; unique within its kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName {
     /// `metadata.namespace`.
@@ -13,18 +12,15 @@ pub struct ObjectName {
 }
 
 impl ObjectName {
-    /// Puts a name together.
+    /// The name of an object in a namespace.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
 }
 
-/// `namespace/name`, or `name` alone.
+/// `namespace/name`.
 impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.namespace.is_empty() {
-            return f.write_str(&self.name);
-        }
         write!(f, "{}/{}", self.namespace, self.name)
     }
 }

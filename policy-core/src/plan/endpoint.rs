@@ -79,7 +79,7 @@ impl Matched<'_> {
 
     /// Whether something shall isolate the pod.
     pub(super) fn is_isolated(&self) -> bool {
-        self.desired.ingress.is_some() || self.desired.egress.is_some()
+        self.desired.isolation.ingress.is_some() || self.desired.isolation.egress.is_some()
     }
 
     /// The endpoint while everything passes and is recorded.
@@ -90,8 +90,8 @@ impl Matched<'_> {
     /// The endpoint with nothing allowed where something isolates it; no allow map is needed.
     pub(super) fn closed(&self) -> Endpoint {
         let of = |isolated: bool| if isolated { CLOSED } else { 0 };
-        let ingress = of(self.desired.ingress.is_some());
-        let egress = of(self.desired.egress.is_some());
+        let ingress = of(self.desired.isolation.ingress.is_some());
+        let egress = of(self.desired.isolation.egress.is_some());
         Endpoint { ingress, egress, ..self.new }
     }
 }

@@ -46,7 +46,7 @@ impl<'a> Indexed<'a> {
         let (mut contents, mut content_index) = (Vec::new(), HashMap::new());
         let mut known: BTreeMap<&Content, ContentIndex> = BTreeMap::new();
         let endpoints = desired.endpoints.values();
-        let isolations = endpoints.flat_map(|endpoint| [&endpoint.ingress, &endpoint.egress]);
+        let isolations = endpoints.flat_map(|endpoint| endpoint.isolation.values());
         for isolation in isolations.flatten() {
             content_index.entry(place(isolation)).or_insert_with(|| {
                 *known.entry(&isolation.content).or_insert_with(|| {

@@ -275,8 +275,8 @@ pub(super) fn sides<'a>(
         Direction::Egress => old.egress,
     });
     let new = match direction {
-        Direction::Ingress => matched.desired.ingress.as_ref(),
-        Direction::Egress => matched.desired.egress.as_ref(),
+        Direction::Ingress => matched.desired.isolation.ingress.as_ref(),
+        Direction::Egress => matched.desired.isolation.egress.as_ref(),
     };
     (old.filter(|content| *content != 0), new)
 }

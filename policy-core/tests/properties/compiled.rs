@@ -6,7 +6,7 @@ use policy_core::{
     compile::{Scope, compile},
     desired::Desired,
     explain::{Explanation, Party, Question, explain},
-    model::{Family, ObjectName, Phase, Pod, Protocol, Snapshot},
+    model::{Family, Kind, ObjectName, Phase, Pod, Protocol, Snapshot},
 };
 use proptest::{prelude::*, test_runner::TestCaseError};
 
@@ -38,8 +38,8 @@ fn check(
 fn check_deciding(answer: &Explanation, question: &Question) -> Result<(), TestCaseError> {
     for half in [&answer.ingress, &answer.egress] {
         for by in half.by.iter() {
-            let tiered = by.kind == "ClusterNetworkPolicy";
-            let want = half.allowed || tiered && by.policy.namespace.is_empty();
+            let tiered = by.policy.kind() == Kind::ClusterNetworkPolicy;
+            let want = half.allowed || tiered && by.policy.namespace().is_none();
             prop_assert!(by.rule.is_some() == want || tiered, "{:?}: {:?}", question, half);
         }
         prop_assert!(half.allowed || !half.by.is_empty(), "{:?}: {:?}", question, half);
@@ -148,7 +148,7 @@ fn pods_to_services(snapshot: &Snapshot, desired: &Desired) -> Result<(), TestCa
                 port: port.port,
             };
             let got = explain(snapshot, desired, &question).map(|answer| answer.egress.allowed);
-            let isolated = desired.endpoints[name].egress.is_some();
+            let isolated = desired.endpoints[name].isolation.egress.is_some();
             let want = match (backends.is_empty(), isolated) {
                 (true, false) => None,
                 (true, true) => Some(false),
@@ -178,7 +178,7 @@ proptest! {
             let (near, _) = compile(&snapshot, Scope::Node(node));
             for (name, endpoint) in &near.endpoints {
                 let whole = &cluster.endpoints[name];
-                let halves = [(&endpoint.ingress, &whole.ingress), (&endpoint.egress, &whole.egress)];
+                let halves = endpoint.isolation.values().zip(whole.isolation.values());
                 for ((near_half, whole_half), direction) in halves.into_iter().zip(crate::BOTH) {
                     prop_assert_eq!(near_half.is_some(), whole_half.is_some());
                     let (Some(near_half), Some(whole_half)) = (near_half, whole_half) else { continue };

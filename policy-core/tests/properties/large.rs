@@ -87,7 +87,7 @@ fn range(first: u16, last: u16) -> Port {
 
 fn passes(desired: &Desired, remote: IpNetwork, port: u16) -> bool {
     let endpoint = desired.endpoints.values().next().expect("the pod");
-    let isolation = endpoint.egress.as_ref().expect("it is isolated");
+    let isolation = endpoint.isolation.egress.as_ref().expect("it is isolated");
     desired.judge(isolation, Direction::Egress, remote.ip(), Protocol::Tcp, port).is_ok()
 }
 

@@ -74,11 +74,7 @@ fn expected(desired: &Desired, probe: &Probe, at: &Actual) -> Option<bool> {
     let has = |pod: &&DesiredEndpoint| pod.addresses.iter().any(|address| own.contains(address));
     let owners: Vec<_> = desired.endpoints.values().filter(has).collect();
     let [owner] = owners.as_slice() else { return None };
-    let isolation = match probe.direction {
-        Direction::Ingress => owner.ingress.as_ref(),
-        Direction::Egress => owner.egress.as_ref(),
-    };
-    let Some(isolation) = isolation else { return Some(true) };
+    let Some(isolation) = owner.isolation.get(probe.direction) else { return Some(true) };
     let Probe { direction, remote, protocol, port, .. } = *probe;
     Some(desired.judge(isolation, direction, remote, protocol, port).is_ok())
 }

@@ -24,7 +24,7 @@ fn name(namespace: &str, name: &str) -> ObjectName {
 /// Whether `x/b`, `y/c` and the outside reach `x/a`.
 fn admitted(compiler: &Compiler) -> [bool; 3] {
     let desired = compiler.compiled().0;
-    let isolation = desired.endpoints[&name("x", "a")].ingress.as_ref();
+    let isolation = desired.endpoints[&name("x", "a")].isolation.ingress.as_ref();
     ["10.0.0.2", "10.0.0.3", "203.0.113.1"].map(|from| {
         isolation.is_none_or(|isolation| {
             desired.judge(isolation, Direction::Ingress, ip(from), Protocol::Tcp, 80).is_ok()

@@ -90,7 +90,8 @@ fn s04_policy_types() {
         let policy = NetworkPolicy { policy_types, egress, ..mk_policy("app=a") };
         let desired = compile(&mk_cluster().policy("x/p", policy).0, Scope::Cluster).0;
         let endpoint = desired.endpoints.values().next().expect("pod a");
-        assert_eq!((endpoint.ingress.is_some(), endpoint.egress.is_some()), want, "{claim}");
+        let isolated = endpoint.isolation.as_ref().map(Option::is_some);
+        assert_eq!((isolated.ingress, isolated.egress), want, "{claim}");
     }
 }
 
@@ -162,7 +163,7 @@ fn s09_every_namespace_has_its_name_as_a_label() {
 fn without_policies_no_table_is_left() {
     let desired = compile(&mk_cluster().0, Scope::Node("n1")).0;
     assert!(desired.contents().is_empty() && desired.addresses.is_empty());
-    assert!(desired.endpoints.values().all(|e| e.ingress.is_none() && e.egress.is_none()));
+    assert!(desired.endpoints.values().all(|e| e.isolation.values().all(Option::is_none)));
 }
 
 #[test]

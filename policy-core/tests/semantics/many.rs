@@ -36,7 +36,7 @@ fn s26_many_blocks_with_the_same_ports_are_one_list() {
     assert_eq!(desired.identities().len(), 1);
     let by = cluster.ask("x/a", "192.0.2.7", Protocol::Tcp, 80).expect("a verdict").egress.by;
     assert_eq!(by.len(), usize::from(MANY) - 1, "each policy but the one that excepts it");
-    assert!(by.iter().all(|by| by.policy.name != "p7"));
+    assert!(by.iter().all(|by| by.policy.name() != "p7"));
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn s15_invalid_peers_match_nothing() {
     let invalid = || Peer::Invalid { reason: "neither selector nor block".to_owned() };
     let alone = admits(vec![invalid()]);
     assert_eq!(admitted(&alone), [false; 5]);
-    assert_eq!(alone.faults()[0].field, "spec.ingress[0].from[0]");
+    assert_eq!(alone.faults()[0].field.to_string(), "spec.ingress[0].from[0]");
     let beside = admits(vec![mk_pods("app=web"), invalid()]);
     assert_eq!(admitted(&beside), [true, false, false, false, false]);
 }
@@ -100,7 +100,7 @@ fn s17_unreadable_subject_isolates_the_namespace() {
     let cluster = mk_cluster().policy("x/p", policy);
     assert_eq!(admitted(&cluster), [false; 5]);
     cluster.holds(&[("y/db", "x/web", 80, false), ("x/a", "y/db", 80, true)]);
-    assert_eq!(cluster.faults()[0].field, "spec.podSelector");
+    assert_eq!(cluster.faults()[0].field.to_string(), "spec.podSelector");
 }
 
 #[test]

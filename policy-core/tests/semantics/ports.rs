@@ -87,7 +87,7 @@ fn s22_invalid_ports_allow_nothing() {
     for port in [invalid, range(Tcp, 81, 80)] {
         let cluster = admits(vec![port]);
         hold(&cluster, &[("x/b", "x/a", Tcp, 80, false), ("x/b", "x/a", Tcp, 81, false)]);
-        assert_eq!(cluster.faults()[0].field, "spec.ingress[0].ports[0]");
+        assert_eq!(cluster.faults()[0].field.to_string(), "spec.ingress[0].ports[0]");
     }
 }
 
@@ -186,7 +186,7 @@ fn deciding_rules_are_named() {
         .policy("x/q", mk_ingress("", vec![Rule::default()]))
         .policy("x/r", mk_ingress("", Vec::new()));
     let by = cluster.ask("x/b", "x/a", Tcp, 80).expect("a verdict").ingress.by;
-    let by: Vec<_> = by.iter().map(|by| (by.policy.name.as_str(), by.rule)).collect();
+    let by: Vec<_> = by.iter().map(|by| (by.policy.name(), by.rule)).collect();
     assert_eq!(by, [("p", Some(1)), ("p", Some(2)), ("q", Some(0))]);
     let denied = mk_cluster().policy("x/r", mk_ingress("", Vec::new()));
     let half = denied.ask("x/b", "x/a", Tcp, 80).expect("a verdict").ingress;

@@ -55,7 +55,7 @@ fn s40_reasons() {
     let reason = |rules| {
         let desired = compile(&reaches(mk_cluster(), rules).0, Scope::Node("n1")).0;
         let isolation =
-            desired.endpoints.values().find_map(|e| e.egress.as_ref()).expect("isolated");
+            desired.endpoints.values().find_map(|e| e.isolation.egress.as_ref()).expect("isolated");
         desired.judge(isolation, Direction::Egress, ip("10.96.0.1"), Protocol::Tcp, 80)
     };
     assert_eq!(reason(Vec::new()), Err(ServiceDenied));
@@ -254,7 +254,7 @@ fn s39_a_backend_that_comes_later_leads_back_to_its_pod() {
     }
     let desired = compiler.compiled().0;
     assert_eq!(desired, &compile(compiler.snapshot(), Scope::Node("n1")).0);
-    let isolation = desired.endpoints.values().find_map(|one| one.egress.as_ref());
+    let isolation = desired.endpoints.values().find_map(|one| one.isolation.egress.as_ref());
     let isolation = isolation.expect("it is isolated");
     let at = |port| {
         desired.judge(isolation, Direction::Egress, ip("10.96.0.1"), Protocol::Tcp, port).is_ok()

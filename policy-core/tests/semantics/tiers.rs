@@ -3,9 +3,10 @@
 use policy_core::{
     compile::{Scope, compile},
     explain::Deciding,
+    fault::Effect,
     model::{
-        Action, Annotations, ClusterNetworkPolicy, ClusterPeer, ClusterRule, ObjectName, PodSet,
-        Protocol, ProtocolMatch, Tier,
+        Action, Annotations, ClusterNetworkPolicy, ClusterPeer, ClusterRule, Kind, ObjectName,
+        PodSet, PolicyRef, Protocol, ProtocolMatch, Tier,
     },
 };
 
@@ -188,8 +189,7 @@ fn s51_a_port_by_name_is_that_of_the_destination() {
 #[test]
 fn s51_the_deciding_policy_is_named() {
     let by = |name: &str, rule| Deciding {
-        kind: "ClusterNetworkPolicy",
-        policy: ObjectName::new("", name),
+        policy: PolicyRef::ClusterWide(name.to_owned()),
         rule: Some(rule),
     };
     let admin = into_a(
@@ -213,7 +213,7 @@ fn s51_the_deciding_policy_is_named() {
     assert_eq!(ask(83), [], "no policy has a word for it");
     let cluster = cluster.policy("x/np", mk_ingress("app=a", Vec::new()));
     let answer = cluster.ask("x/b", "x/a", Protocol::Tcp, 82).expect("a verdict").ingress;
-    let np = Deciding { kind: "NetworkPolicy", policy: ObjectName::new("x", "np"), rule: None };
+    let np = Deciding { policy: ObjectName::new("x", "np").into(), rule: None };
     assert_eq!((answer.allowed, answer.by.to_vec()), (false, vec![np]));
 }
 
@@ -226,7 +226,7 @@ fn s51_a_service_is_judged_by_its_backends() {
     cluster.holds(&[("x/a", "service/x/s", 80, false), ("x/b", "service/x/s", 80, true)]);
     let by = cluster.ask("x/a", "service/x/s", Protocol::Tcp, 80).expect("a verdict").egress.by;
     assert_eq!(
-        by.iter().map(|by| (by.policy.name.as_str(), by.rule)).collect::<Vec<_>>(),
+        by.iter().map(|by| (by.policy.name(), by.rule)).collect::<Vec<_>>(),
         [("p", Some(0))]
     );
 }
@@ -242,12 +242,12 @@ fn s52_what_cannot_be_expressed_is_closed() {
     let (accepted, fault) = passes(vec![rule(Accept, unknown(), &[]), rest()]);
     assert!(!accepted);
     assert_eq!(
-        (fault.kind, fault.field.as_str()),
-        ("ClusterNetworkPolicy", "spec.egress[0].to[0]")
+        (fault.object.kind(), fault.field.to_string().as_str()),
+        (Kind::ClusterNetworkPolicy, "spec.egress[0].to[0]")
     );
     assert_eq!(
-        (fault.object.to_string().as_str(), fault.action),
-        ("p", "the rule matches nothing")
+        (fault.object.to_string().as_str(), fault.effect),
+        ("p", Effect::RuleMatchesNothing)
     );
     let mut beside = rule(Accept, pods("", ""), &[]);
     beside.peers.push(unknown());
@@ -255,7 +255,7 @@ fn s52_what_cannot_be_expressed_is_closed() {
     for action in [Deny, Pass] {
         let (allowed, fault) = passes(vec![rule(action, unknown(), &[81])]);
         assert!(!allowed, "{action:?} denies everything");
-        assert_eq!(fault.action, "the rule denies everything");
+        assert_eq!(fault.effect, Effect::RuleDeniesEverything);
     }
     let mut unread = from_a(Admin, 1, vec![rule(Pass, pods("", ""), &[81])]);
     unread.subject = None;

@@ -1,8 +1,9 @@
 //! `metadata` (`meta/v1` `ObjectMeta`).
 
-use policy_core::model::{Annotations, Labels, ObjectName, Workload};
+use policy_core::model::{Annotations, Kind, Labels, ObjectName, ObjectRef, Workload};
 
 use crate::{
+    ErrorSubject,
     decode::{Field, Log, Map},
     problem::Problem,
     syntax,
@@ -35,7 +36,7 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 ///
 /// `None` only where the name is not usable, even to go on and look for more errors.
 pub(super) fn name(
-    kind: &str,
+    kind: Kind,
     object: &Map<'_>,
     legal: fn(&str) -> bool,
     log: &Log,
@@ -48,20 +49,20 @@ pub(super) fn name(
     let name = metadata.require("name")?;
     let name = name.checked(legal, |found| Problem::ObjectName { found });
     let name = ObjectName::new(namespace?, name?);
-    log.name(format!("{kind} {name}"));
+    log.set_subject(ErrorSubject::Object(ObjectRef::namespaced(kind, &name)));
     Some(name)
 }
 
 /// Name of an object without a namespace.
 pub(super) fn cluster_name(
-    kind: &str,
+    kind: Kind,
     object: &Map<'_>,
     legal: fn(&str) -> bool,
     log: &Log,
 ) -> Option<String> {
     let name = object.require("metadata")?.map()?.require("name")?;
     let name = name.checked(legal, |found| Problem::ObjectName { found })?;
-    log.name(format!("{kind} {name}"));
+    log.set_subject(ErrorSubject::Object(ObjectRef::cluster_wide(kind, &name)));
     Some(name)
 }
 

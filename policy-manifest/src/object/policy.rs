@@ -50,7 +50,7 @@ fn policy_types(spec: &Map<'_>) -> Option<Vec<Direction>> {
     (!types.is_empty()).then_some(types)
 }
 
-fn rule(field: &Field<'_>, peers: &str) -> Rule {
+fn rule(field: &Field<'_>, peers: &'static str) -> Rule {
     let Some(rule) = field.map() else {
         return Rule::default();
     };

@@ -3,11 +3,11 @@
 use std::{borrow::Cow, ops::Deref, sync::Arc};
 
 use policy_core::{
-    explain::{Deciding, kind},
-    model::ObjectName,
+    explain::Deciding,
+    model::{Kind, PolicyRef},
 };
 use policy_manifest::Verdict;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 /// Policies that decided, or took part in it; rows that the same ones decided share their memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Deciders(Arc<[Deciding]>);
 struct Decider<'a> {
     /// `NetworkPolicy` or `ClusterNetworkPolicy`.
     kind: Cow<'a, str>,
-    /// `metadata.namespace`.
+    /// `metadata.namespace`; empty for a cluster-wide policy.
     namespace: Cow<'a, str>,
     /// `metadata.name`.
     name: Cow<'a, str>,
@@ -43,9 +43,9 @@ impl Deref for Deciders {
 impl Serialize for Deciders {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(self.iter().map(|by| Decider {
-            kind: by.kind.into(),
-            namespace: by.policy.namespace.as_str().into(),
-            name: by.policy.name.as_str().into(),
+            kind: by.policy.kind().name().into(),
+            namespace: by.policy.namespace().unwrap_or_default().into(),
+            name: by.policy.name().into(),
             rule: by.rule,
         }))
     }
@@ -54,17 +54,22 @@ impl Serialize for Deciders {
 impl<'de> Deserialize<'de> for Deciders {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let all = Vec::<Decider<'_>>::deserialize(from)?.into_iter().map(|by| {
-            let policy = ObjectName::new(by.namespace, by.name);
-            Deciding { kind: kind(&policy), policy, rule: by.rule }
+            let kind = Kind::from_name(&by.kind);
+            let policy = kind.and_then(|kind| PolicyRef::new(kind, &by.namespace, &by.name));
+            let unknown = || D::Error::custom(format!("{} is not a kind of policies", by.kind));
+            Ok(Deciding { policy: policy.ok_or_else(unknown)?, rule: by.rule })
         });
-        Ok(Self(all.collect()))
+        Ok(Self(all.collect::<Result<_, _>>()?))
     }
 }
 
 /// The part of a policy in a verdict, in words.
 pub(super) fn in_words(by: &Deciding, verdict: Verdict) -> String {
-    let Deciding { kind, policy, rule } = by;
-    let kind = if *kind == "NetworkPolicy" { String::new() } else { format!("{kind} ") };
+    let Deciding { policy, rule } = by;
+    let kind = match policy {
+        PolicyRef::Namespaced(_) => String::new(),
+        PolicyRef::ClusterWide(_) => format!("{} ", policy.kind()),
+    };
     match (rule, verdict) {
         (Some(rule), _) => format!("{kind}{policy} rule {rule}"),
         (None, Verdict::Deny) => format!("no rule of {kind}{policy}"),

@@ -196,7 +196,7 @@ impl TierAnswer {
 impl ChangeAnswer {
     fn of(change: &Change) -> Self {
         Self {
-            kind: explain::kind(&change.policy),
+            kind: change.policy.kind().name(),
             policy: change.policy.to_string(),
             add_to: change.field(),
             before: change.before(),

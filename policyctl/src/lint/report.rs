@@ -2,8 +2,11 @@
 
 use std::fmt::Write;
 
-use policy_core::lint::{Finding, Level, RULES};
-use policy_manifest::{ManifestError, Place, Problem};
+use policy_core::{
+    lint::{Finding, Level, RULES},
+    model::Kind,
+};
+use policy_manifest::{ErrorSubject, ManifestError, Place, Problem};
 use serde::Serialize;
 
 use crate::origin::Origin;
@@ -41,21 +44,21 @@ pub(super) struct Located {
 impl Located {
     /// Finds the place.
     pub(super) fn new(finding: &Finding, origin: &Origin) -> Self {
-        let Finding { kind, object, field, code, level, message, suggestion } = finding;
+        let Finding { object, field, code, level, message, suggestion } = finding;
         let rule = RULES.iter().find(|rule| rule.code == *code);
         Self {
             code,
             name: rule.map(|rule| rule.name).unwrap_or_default(),
             level: *level,
-            kind,
-            object: object.clone(),
-            field: field.clone(),
+            kind: object.kind().name(),
+            object: object.to_string(),
+            field: field.to_string(),
             message: message.clone(),
             suggestion: suggestion.clone(),
             // A line in what the API server said is of no use to anybody.
             place: match &origin.cluster {
                 Some(_) => None,
-                None => origin.manifests.places.find(&format!("{kind} {object}"), field).cloned(),
+                None => origin.manifests.places.find(object, field).cloned(),
             },
             cluster: origin.cluster.clone(),
         }
@@ -64,14 +67,17 @@ impl Located {
     /// NP009, which the reader finds: the API server refuses such a policy.
     pub(super) fn refused(error: &ManifestError) -> Self {
         let rule = RULES.iter().find(|rule| rule.code == EXCEPT_OUTSIDE);
-        let object = error.object.split_once(' ').map_or("", |(_, object)| object);
+        let object = match &error.subject {
+            ErrorSubject::Object(object) => object.to_string(),
+            ErrorSubject::Kind(_) | ErrorSubject::Unknown => String::new(),
+        };
         Self {
             code: EXCEPT_OUTSIDE,
             name: rule.map(|rule| rule.name).unwrap_or_default(),
             level: Level::Error,
-            kind: "NetworkPolicy",
-            object: object.to_owned(),
-            field: error.field.clone(),
+            kind: Kind::NetworkPolicy.name(),
+            object,
+            field: error.field.to_string(),
             message: error.problem.to_string(),
             suggestion: "remove it, or widen the block; the API server refuses the policy"
                 .to_owned(),

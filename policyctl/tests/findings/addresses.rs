@@ -56,8 +56,9 @@ fn np008_an_outer_address_of_a_service_whose_backends_are_denied() {
     for (claim, rules, field) in cases {
         let spec = format!("{{podSelector: {{}}, policyTypes: [Egress], egress: [{rules}]}}");
         let findings = found(&format!("{}{SERVICE}", policy("p", &spec)));
-        let told = findings.iter().filter(|one| one.code == "NP008" && one.object == "web/p");
-        let fields: Vec<&str> = told.map(|one| one.field.as_str()).collect();
+        let told =
+            findings.iter().filter(|one| one.code == "NP008" && one.object.to_string() == "web/p");
+        let fields: Vec<String> = told.map(|one| one.field.to_string()).collect();
         assert_eq!(fields, field.into_iter().collect::<Vec<_>>(), "{claim}: {findings:#?}");
     }
 }

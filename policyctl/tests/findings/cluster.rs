@@ -16,7 +16,7 @@ fn egress(rules: &str) -> String {
 /// Objects of which a code is found.
 fn objects(code: &str, documents: &str) -> Vec<String> {
     let findings = found(documents).into_iter().filter(|finding| finding.code == code);
-    findings.map(|finding| finding.object).collect()
+    findings.map(|finding| finding.object.to_string()).collect()
 }
 
 #[test]

@@ -64,10 +64,10 @@ pub(crate) fn policy(name: &str, spec: &str) -> String {
 #[track_caller]
 pub(crate) fn assert_found(claim: &str, code: &str, spec: &str, field: Option<&str>) {
     let findings = found(&policy("p", spec));
-    let fields: Vec<&str> = findings
+    let fields: Vec<String> = findings
         .iter()
-        .filter(|finding| finding.code == code && finding.object == "web/p")
-        .map(|finding| finding.field.as_str())
+        .filter(|finding| finding.code == code && finding.object.to_string() == "web/p")
+        .map(|finding| finding.field.to_string())
         .collect();
     assert_eq!(fields, field.into_iter().collect::<Vec<_>>(), "{claim}: {findings:#?}");
 }

@@ -104,7 +104,7 @@ fn np016_a_policy_equal_to_another() {
         findings
             .iter()
             .filter(|finding| finding.code == "NP016")
-            .map(|f| f.object.clone())
+            .map(|f| f.object.to_string())
             .collect::<Vec<_>>()
     };
     let none: Vec<String> = Vec::new();

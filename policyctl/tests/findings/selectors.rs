@@ -28,7 +28,8 @@ fn np001_np002_pods_of_the_hosts_network_are_not_selected() {
     ];
     for (claim, code, spec, want) in cases {
         let findings = found(&format!("{}{HOST}", policy("p", spec)));
-        let finding = findings.iter().find(|one| one.code == code && one.object == "web/p");
+        let finding =
+            findings.iter().find(|one| one.code == code && one.object.to_string() == "web/p");
         let finding = finding.unwrap_or_else(|| panic!("{claim}: {findings:#?}"));
         assert_eq!(finding.message.contains("hostNetwork"), want, "{claim}: {finding:#?}");
         assert_eq!(finding.message.contains("web/agent"), want, "{claim}: {finding:#?}");

@@ -1,6 +1,8 @@
 //! What is found in cluster-wide policies: NP001, NP002, NP003, NP007, NP008, NP014, NP015 and, for
 //! them alone, NP017 to NP020.
 
+use policy_core::model::Kind;
+
 use crate::{found, policy};
 
 /// A cluster-wide policy.
@@ -18,8 +20,9 @@ fn admin(fields: &str) -> String {
 /// Places at which a code is found, as `policy: field`.
 fn places(code: &str, documents: &str) -> Vec<String> {
     let findings = found(documents.trim_start_matches("---\n")).into_iter();
-    let of_tiers =
-        findings.filter(|finding| finding.code == code && finding.kind == "ClusterNetworkPolicy");
+    let of_tiers = findings.filter(|finding| {
+        finding.code == code && finding.object.kind() == Kind::ClusterNetworkPolicy
+    });
     of_tiers.map(|finding| format!("{}: {}", finding.object, finding.field)).collect()
 }
 
@@ -118,7 +121,7 @@ fn np008_np015_networks() {
 /// Objects of which a code is found.
 fn objects(code: &str, documents: &str) -> Vec<String> {
     let findings = found(documents).into_iter().filter(|finding| finding.code == code);
-    findings.map(|finding| finding.object).collect()
+    findings.map(|finding| finding.object.to_string()).collect()
 }
 
 #[test]

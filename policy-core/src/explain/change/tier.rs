@@ -3,7 +3,7 @@
 use ipnetwork::IpNetwork;
 
 use crate::model::{
-    Action, ClusterPeer, ClusterRule, Direction, ObjectName, PodSet, ProtocolMatch, Snapshot, Tier,
+    Action, ClusterPeer, ClusterRule, Direction, PodSet, PolicyRef, ProtocolMatch, Snapshot, Tier,
 };
 
 use super::{
@@ -52,7 +52,7 @@ fn extend(
     if near.closed.is_some() || near.action != Action::Accept {
         return None;
     }
-    let policy = snapshot.cluster_policies.get(&near.policy.name)?;
+    let policy = snapshot.cluster_policies.get(&near.policy)?;
     let rule = policy.rules(near.direction).get(near.rule)?;
     let addition = match (&near.peer, &near.port) {
         (Ok(_), Err(_)) if rule.protocols.len() < ENTRIES => {
@@ -70,7 +70,8 @@ fn extend(
         }
         _ => return None,
     };
-    Some(Change { policy: near.policy.clone(), direction: side.direction, addition })
+    let policy = PolicyRef::ClusterWide(near.policy.clone());
+    Some(Change { policy, direction: side.direction, addition })
 }
 
 /// Puts a rule into a policy before the rule of an index, or at its end. Where what comes after the
@@ -79,10 +80,10 @@ fn insert(
     snapshot: &Snapshot,
     side: &Side,
     tier: Tier,
-    (name, at): (&ObjectName, usize),
+    (name, at): (&str, usize),
     entry: ProtocolMatch,
 ) -> Option<Change> {
-    let policy = snapshot.cluster_policies.get(&name.name)?;
+    let policy = snapshot.cluster_policies.get(name)?;
     let rules = policy.rules(side.direction).len();
     if policy.subject.is_none() || rules >= ENTRIES {
         return None;
@@ -91,7 +92,7 @@ fn insert(
     let action = if passes { Action::Pass } else { Action::Accept };
     let (peers, protocols) = (vec![peer(snapshot, side)?], vec![entry]);
     Some(Change {
-        policy: name.clone(),
+        policy: PolicyRef::ClusterWide(name.to_owned()),
         direction: side.direction,
         addition: Addition::ClusterRule(at.min(rules), ClusterRule { action, peers, protocols }),
     })

@@ -3,8 +3,8 @@
 use ipnetwork::IpNetwork;
 
 use crate::model::{
-    ClusterPeer, ClusterRule, IpBlock, Peer, Pod, PodSet, Port, PortSpec, ProtocolMatch, Rule,
-    Selector, Snapshot,
+    AnyPolicy, ClusterPeer, ClusterRule, IpBlock, Peer, Pod, PodSet, Port, PortSpec, ProtocolMatch,
+    Rule, Selector, Snapshot,
 };
 
 use super::{Addition, Change};
@@ -15,9 +15,12 @@ const PORTS: u128 = 1 << 16;
 /// Connections that may pass by an addition: pods that its policy selects, times addresses at the
 /// far end, times ports.
 pub(super) fn opened(snapshot: &Snapshot, change: &Change) -> u128 {
-    let own = change.policy.namespace.as_str();
-    let policy = snapshot.policies.get(&change.policy);
-    let cluster = snapshot.cluster_policies.get(&change.policy.name);
+    let own = change.policy.namespace().unwrap_or_default();
+    let (policy, cluster) = match snapshot.policy(&change.policy) {
+        Some(AnyPolicy::Namespaced(_, policy)) => (Some(policy), None),
+        Some(AnyPolicy::ClusterWide(_, policy)) => (None, Some(policy)),
+        None => (None, None),
+    };
     let subjects = match (&change.addition, policy, cluster) {
         (Addition::Port(..) | Addition::Peer(..) | Addition::Rule(_), Some(policy), _) => {
             pods(snapshot, |namespace, pod| namespace == own && policy.selects(&pod.labels))

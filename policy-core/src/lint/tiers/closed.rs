@@ -19,7 +19,7 @@ pub(in super::super) fn check(context: &Context<'_>, report: &mut Report) {
         let field = if let Some(index) = located.rule.peers.iter().position(unknown) {
             located.peer_field(index)
         } else if let Some(index) = located.rule.protocols.iter().position(unread) {
-            format!("{}.protocols[{index}]", located.field())
+            located.field().field("protocols").index(index)
         } else {
             located.field()
         };

@@ -3,15 +3,14 @@
 use crate::{
     compile::contains,
     explain::tier::closed,
-    model::{Action, ClusterNetworkPolicy, ClusterPeer, Direction, PodSet, ProtocolMatch, Tier},
+    model::{
+        Action, ClusterNetworkPolicy, ClusterPeer, Direction, FieldPath, PodSet, ProtocolMatch,
+        Tier, rules_field,
+    },
 };
 
 use super::{
-    super::{
-        Level, Report,
-        context::{Context, List},
-        shadow::asks_less,
-    },
+    super::{Level, Report, context::Context, shadow::asks_less},
     BOTH, TierRule, policies, policy, rules, subjects,
 };
 
@@ -115,7 +114,7 @@ pub(in super::super) fn overridden(context: &Context<'_>, report: &mut Report) {
         for direction in BOTH {
             if !object.rules(direction).is_empty() && is_overridden(context, object, direction) {
                 report.add(
-                    policy(name, format!("spec.{}", direction.list())),
+                    policy(name, FieldPath::spec(rules_field(direction))),
                     Level::Note,
                     "network policies select every pod that it selects, so it is never asked"
                         .to_owned(),

@@ -7,8 +7,8 @@ use ipnetwork::IpNetwork;
 use crate::{
     explain::{Part, Party, Question, Side, TierRule, sides},
     model::{
-        Action, ClusterNetworkPolicy, ClusterPeer, Direction, Family, ObjectName, Pod, Protocol,
-        ProtocolMatch, Snapshot,
+        Action, ClusterNetworkPolicy, ClusterPeer, Direction, Family, FieldPath, ObjectName, Pod,
+        Protocol, ProtocolMatch, Snapshot,
     },
 };
 
@@ -44,7 +44,7 @@ pub(in super::super) fn check(context: &Context<'_>, report: &mut Report) {
                 .into_iter()
                 .find_map(|direction| pair.contradiction(context, tiers, direction));
             if let Some(message) = found {
-                let subject = policy(second.0, "spec.priority");
+                let subject = policy(second.0, FieldPath::spec("priority"));
                 report.add(subject, Level::Warning, message, "give them different priorities");
             }
         }
@@ -105,7 +105,7 @@ impl Pair<'_> {
     /// The first words of both on one connection, where they differ and the turn comes to them.
     fn differ(&self, side: &Side) -> Option<(&'static str, &'static str)> {
         let word =
-            |name: &str| side.tiers.iter().find(|rule| rule.policy.name == name && rule.means());
+            |name: &str| side.tiers.iter().find(|rule| rule.policy == name && rule.means());
         let (first, second) = (word(self.first.0)?, word(self.second.0)?);
         let asked = |rule: &TierRule| matches!(rule.part, Part::Decides | Part::Leaves);
         let differ = first.effect() != second.effect() && (asked(first) || asked(second));

@@ -1,6 +1,6 @@
 //! Selectors and names of cluster-wide policies that match nothing.
 
-use crate::model::{ClusterPeer, Direction, Pod, PodSet, Protocol, ProtocolMatch};
+use crate::model::{ClusterPeer, Direction, FieldPath, Pod, PodSet, Protocol, ProtocolMatch};
 
 use super::{
     super::{
@@ -19,7 +19,12 @@ pub(in super::super) fn subject(context: &Context<'_>, report: &mut Report) {
         let Some(set) = &object.subject else { continue };
         if !impossible(set) && pods_of(context, set).is_empty() {
             let (message, suggestion) = nothing(context, set);
-            report.add(policy(name, "spec.subject"), Level::Warning, message, suggestion);
+            report.add(
+                policy(name, FieldPath::spec("subject")),
+                Level::Warning,
+                message,
+                suggestion,
+            );
         }
     }
 }
@@ -61,7 +66,7 @@ pub(in super::super) fn never(context: &Context<'_>, report: &mut Report) {
     const MESSAGE: &str = "the selector contradicts itself: no labels can match it";
     for (name, object) in policies(context) {
         if object.subject.as_ref().is_some_and(impossible) {
-            let subject = policy(name, "spec.subject");
+            let subject = policy(name, FieldPath::spec("subject"));
             report.add(subject, Level::Error, MESSAGE.to_owned(), "drop one of the requirements");
         }
     }
@@ -94,7 +99,7 @@ pub(in super::super) fn named(context: &Context<'_>, report: &mut Report) {
                 continue;
             }
             report.add(
-                located.at(format!("{}.protocols[{index}]", located.field())),
+                located.at(located.field().field("protocols").index(index)),
                 Level::Warning,
                 format!("no pod that is meant has a port named {name:?}"),
                 known_ports(&destinations),
