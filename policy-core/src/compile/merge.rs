@@ -280,7 +280,8 @@ mod tests {
     fn what_is_kept_grows_with_the_policies_and_not_with_their_square() {
         let kept = |policies| {
             let state = State::new(&snapshot(policies), Scope::Cluster);
-            let isolation = state.desired.endpoints.values().next().expect("a").isolation.ingress.clone();
+            let isolation =
+                state.desired.endpoints.values().next().expect("a").isolation.ingress.clone();
             let content = isolation.expect("it is isolated").content;
             let ranges: usize = content.ports.values().map(|ports| ports.ranges.len()).sum();
             let numbers = state.identities.numbers.iter();
