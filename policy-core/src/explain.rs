@@ -1,22 +1,22 @@
 //! What the compiled tables say about one connection, and which policies say it.
 
+mod cache;
 mod candidate;
 mod change;
-mod half;
-mod known;
+mod ends;
 mod miss;
-mod party;
 pub(crate) mod tier;
+mod verdict;
 
 use std::{cell::RefCell, net::IpAddr, sync::Arc};
 
 pub use candidate::{Candidate, Side, WrongDirection, sides};
 pub use change::{Addition, Change};
 pub use miss::Miss;
-pub use tier::{Part, TierRule, denies};
+pub use tier::{RuleOutcome, TierRule, denies};
 
-use half::Judge;
-use known::Known;
+use cache::DecisionCache;
+use verdict::Judge;
 
 use crate::{
     desired::Desired,
@@ -25,7 +25,7 @@ use crate::{
 
 /// An end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Party {
+pub enum ConnectionEnd {
     /// A pod; one with `hostNetwork` is a process of its node.
     Pod(ObjectName),
     /// An address that is not asked for by the name of a pod; it may be one's all the same.
@@ -38,9 +38,9 @@ pub enum Party {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Question {
     /// Who opens it.
-    pub from: Party,
+    pub from: ConnectionEnd,
     /// Who is meant.
-    pub to: Party,
+    pub to: ConnectionEnd,
     /// In which family.
     pub family: Family,
     /// By which protocol.
@@ -51,17 +51,17 @@ pub struct Question {
 
 /// The verdict of one direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Half {
+pub struct DirectionVerdict {
     /// Whether it passes.
     pub allowed: bool,
     /// The rules that decide it; on a default deny the policies that isolate; empty where nothing
     /// isolates, or no tier has a rule for it.
-    pub by: Arc<[Deciding]>,
+    pub by: Arc<[DecidingPolicy]>,
 }
 
 /// A policy that decides, or takes part in it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Deciding {
+pub struct DecidingPolicy {
     /// Which one.
     pub policy: PolicyRef,
     /// Index of the rule in `ingress` or `egress`; `None` on a default deny.
@@ -72,9 +72,9 @@ pub struct Deciding {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// Ingress of the destination.
-    pub ingress: Half,
+    pub ingress: DirectionVerdict,
     /// Egress of the source.
-    pub egress: Half,
+    pub egress: DirectionVerdict,
 }
 
 impl Explanation {
@@ -90,14 +90,14 @@ impl Explanation {
 pub struct Explainer<'a> {
     snapshot: &'a Snapshot,
     desired: &'a Desired,
-    known: RefCell<Known>,
+    cache: RefCell<DecisionCache>,
 }
 
 impl<'a> Explainer<'a> {
     /// `desired` is compiled from `snapshot` for the whole cluster.
     #[must_use]
     pub fn new(snapshot: &'a Snapshot, desired: &'a Desired) -> Self {
-        Self { snapshot, desired, known: RefCell::default() }
+        Self { snapshot, desired, cache: RefCell::default() }
     }
 
     /// Judges a connection.
@@ -107,10 +107,10 @@ impl<'a> Explainer<'a> {
     /// exist. A Service is its address at a port that it does not have.
     #[must_use]
     pub fn explain(&self, question: &Question) -> Option<Explanation> {
-        let Self { snapshot, desired, known } = self;
-        let from = party::source(snapshot, question)?;
-        let to = party::destination(snapshot, question)?;
-        let judge = Judge { snapshot, desired, known, protocol: question.protocol };
+        let Self { snapshot, desired, cache } = self;
+        let from = ends::source(snapshot, question)?;
+        let to = ends::destination(snapshot, question)?;
+        let judge = Judge { snapshot, desired, cache, protocol: question.protocol };
         let egress = judge.egress(&from, &to);
         if to.backends.is_empty() && egress.allowed {
             return None;

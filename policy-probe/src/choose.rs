@@ -5,7 +5,7 @@ mod ends;
 use std::{collections::BTreeSet, net::IpAddr};
 
 use policy_core::{
-    explain::{Party, Question},
+    explain::{ConnectionEnd, Question},
     model::{Family, Protocol},
 };
 use policy_manifest::{End, Expectations, Manifests, Place};
@@ -220,10 +220,10 @@ impl Probe {
     }
 }
 
-fn party(end: &End, address: IpAddr) -> Party {
+fn party(end: &End, address: IpAddr) -> ConnectionEnd {
     match end {
-        End::Pod(name) => Party::Pod(name.clone()),
-        End::Service(name) => Party::Service(name.clone()),
-        End::Host(_) | End::Address(_) => Party::Address(address),
+        End::Pod(name) => ConnectionEnd::Pod(name.clone()),
+        End::Service(name) => ConnectionEnd::Service(name.clone()),
+        End::Host(_) | End::Address(_) => ConnectionEnd::Address(address),
     }
 }

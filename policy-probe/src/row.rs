@@ -5,7 +5,7 @@ mod deciders;
 use std::fmt;
 
 use policy_core::{
-    explain::{Explanation, Half},
+    explain::{DirectionVerdict, Explanation},
     model::{Family, Protocol},
 };
 use policy_manifest::{End, Verdict};
@@ -62,7 +62,7 @@ pub enum Outcome {
     Lost,
 }
 
-/// Deciding policies by direction.
+/// DecidingPolicy policies by direction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct By {
     /// Those of the destination.
@@ -147,7 +147,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-fn verdict(half: &Half) -> Verdict {
+fn verdict(half: &DirectionVerdict) -> Verdict {
     if half.allowed { Verdict::Allow } else { Verdict::Deny }
 }
 

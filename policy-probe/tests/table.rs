@@ -1,7 +1,7 @@
 //! The truth table as JSON, as text, and against expectations.
 
 use policy_core::{
-    explain::{Deciding, Explanation, Half},
+    explain::{DecidingPolicy, DirectionVerdict, Explanation},
     model::{Family, ObjectName, Protocol},
 };
 use policy_manifest::{Source, read, read_expectations};
@@ -9,13 +9,13 @@ use policy_probe::{
     Outcome, Probe, Row, Selection, Style, Table, Verdict, check, choose, json, text,
 };
 
-fn half(allowed: bool, by: Vec<Deciding>) -> Half {
-    Half { allowed, by: by.into() }
+fn half(allowed: bool, by: Vec<DecidingPolicy>) -> DirectionVerdict {
+    DirectionVerdict { allowed, by: by.into() }
 }
 
-fn by(policy: &str, rule: Option<usize>) -> Deciding {
+fn by(policy: &str, rule: Option<usize>) -> DecidingPolicy {
     let (namespace, name) = policy.split_once('/').expect("a namespace");
-    Deciding { policy: ObjectName::new(namespace, name).into(), rule }
+    DecidingPolicy { policy: ObjectName::new(namespace, name).into(), rule }
 }
 
 fn probe(from: &str, to: &str, port: u16, family: Family) -> Probe {

@@ -6,9 +6,9 @@ use crate::model::{Direction, NetworkPolicy, ObjectName, Pod, Protocol, Rule, Sn
 
 use super::{
     Question,
+    ends::{self, Destination, ResolvedEnd},
     miss::{self, Miss},
-    party::{self, Destination, End},
-    tier::{self, Part, TierRule},
+    tier::{self, RuleOutcome, TierRule},
 };
 
 /// A connection as one pod sees it, at one of the places where it may end.
@@ -31,7 +31,7 @@ pub struct Side {
     /// Network policies that isolate the pod in this direction.
     pub isolating: Vec<ObjectName>,
     /// Network policies that select the pod and leave this direction alone.
-    pub elsewhere: Vec<ObjectName>,
+    pub other_direction: Vec<ObjectName>,
     /// Rules of these network policies, in order.
     pub candidates: Vec<Candidate>,
 }
@@ -60,7 +60,7 @@ pub enum WrongDirection {
     /// `policyTypes` leaves it out, so the rule is not in force.
     NotInPolicyTypes,
     /// The rule would allow the same end in the other direction.
-    Turned,
+    OtherDirection,
 }
 
 impl Candidate {
@@ -81,7 +81,7 @@ impl Side {
     /// The rule of a tier that decides; `None` where it is left to network policies, or to nobody.
     #[must_use]
     pub fn decider(&self) -> Option<&TierRule> {
-        self.tiers.iter().find(|rule| rule.part == Part::Decides)
+        self.tiers.iter().find(|rule| rule.outcome == RuleOutcome::Decides)
     }
 
     /// What network policies say, whether or not they are asked.
@@ -96,14 +96,14 @@ impl Side {
 /// pod's own node (S37). Empty, too, where an end does not exist or a Service has no backend.
 #[must_use]
 pub fn sides(snapshot: &Snapshot, question: &Question) -> Vec<Side> {
-    let ends = party::source(snapshot, question).zip(party::destination(snapshot, question));
+    let ends = ends::source(snapshot, question).zip(ends::destination(snapshot, question));
     let Some((from, to)) = ends else {
         return Vec::new();
     };
     let view = View { snapshot, protocol: question.protocol };
     let mut sides = view.egress(&from, &to);
     for (end, port) in &to.backends {
-        let from = party::arriving(snapshot, &from, &to, end);
+        let from = ends::arriving(snapshot, &from, &to, end);
         let exempt = |pod: &Pod| from.is_same_pod(end) || from.is_node_of(pod);
         if let Some((_, pod)) = end.pod()
             && !exempt(pod)
@@ -120,10 +120,10 @@ pub(super) struct View<'a> {
 }
 
 impl View<'_> {
-    fn egress(&self, from: &End<'_>, to: &Destination<'_>) -> Vec<Side> {
+    fn egress(&self, from: &ResolvedEnd<'_>, to: &Destination<'_>) -> Vec<Side> {
         let far = to.backends.iter().map(|(end, port)| (*end, *port));
         let literal = to.frontend.as_ref().is_some_and(|target| target.literal);
-        let literal = literal.then(|| (party::at(self.snapshot, to.address), to.port));
+        let literal = literal.then(|| (ends::at(self.snapshot, to.address), to.port));
         far.chain(literal)
             .filter(|(end, _)| !end.is_same_pod(from))
             .filter_map(|(end, port)| self.side(Direction::Egress, from, &end, port))
@@ -131,7 +131,13 @@ impl View<'_> {
     }
 
     /// What the policies that select the near end say of the far one.
-    fn side(&self, direction: Direction, near: &End<'_>, far: &End<'_>, port: u16) -> Option<Side> {
+    fn side(
+        &self,
+        direction: Direction,
+        near: &ResolvedEnd<'_>,
+        far: &ResolvedEnd<'_>,
+        port: u16,
+    ) -> Option<Side> {
         let (name, pod) = near.pod()?;
         let selecting = self.snapshot.policies_of(&name.namespace);
         let selecting: Vec<_> =
@@ -145,7 +151,7 @@ impl View<'_> {
         if selecting.is_empty() && tiers.is_empty() {
             return None;
         }
-        let (isolating, elsewhere): (Vec<_>, Vec<_>) =
+        let (isolating, other_direction): (Vec<_>, Vec<_>) =
             selecting.iter().partition(|(_, policy)| policy.applies(direction));
         let names =
             |list: Vec<(&ObjectName, _)>| list.into_iter().map(|(name, _)| name.clone()).collect();
@@ -162,7 +168,7 @@ impl View<'_> {
             port,
             candidates: candidates.collect(),
             isolating: names(isolating),
-            elsewhere: names(elsewhere),
+            other_direction: names(other_direction),
         })
     }
 }
@@ -170,7 +176,7 @@ impl View<'_> {
 /// A far end and a port to hold rules against.
 pub(super) struct Trial<'a> {
     pub(super) view: &'a View<'a>,
-    pub(super) far: &'a End<'a>,
+    pub(super) far: &'a ResolvedEnd<'a>,
     /// Where named ports resolve.
     pub(super) destination: Option<&'a Pod>,
     pub(super) port: u16,
@@ -196,7 +202,7 @@ impl Trial<'_> {
             Direction::Egress => Direction::Ingress,
         };
         let turned = policy.rules(other).iter().enumerate().map(|(index, rule)| {
-            self.candidate(name, (other, index), rule, Some(WrongDirection::Turned))
+            self.candidate(name, (other, index), rule, Some(WrongDirection::OtherDirection))
         });
         // A rule of the other direction is only of interest if nothing else is wrong with it.
         let turned = turned

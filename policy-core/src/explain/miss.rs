@@ -9,7 +9,7 @@ use crate::model::{
     Requirement, Selector, Snapshot,
 };
 
-use super::party::End;
+use super::ends::ResolvedEnd;
 
 /// What keeps an entry of a rule from meaning a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,7 +129,12 @@ fn label(
 }
 
 /// Why a peer of a policy in namespace `own` does not mean the far end; nothing where it does.
-pub(super) fn of_peer(snapshot: &Snapshot, own: &str, peer: &Peer, far: &End<'_>) -> Vec<Miss> {
+pub(super) fn of_peer(
+    snapshot: &Snapshot,
+    own: &str,
+    peer: &Peer,
+    far: &ResolvedEnd<'_>,
+) -> Vec<Miss> {
     match peer {
         Peer::Invalid { reason } => vec![Miss::Invalid(reason.clone())],
         Peer::Block(block) if block.cidr.is_ipv4() != far.address.is_ipv4() => {
@@ -161,7 +166,11 @@ pub(super) fn of_peer(snapshot: &Snapshot, own: &str, peer: &Peer, far: &End<'_>
 }
 
 /// Why an entry of `from` or `to` of a `ClusterNetworkPolicy` does not mean the far end.
-pub(super) fn of_cluster_peer(snapshot: &Snapshot, peer: &ClusterPeer, far: &End<'_>) -> Vec<Miss> {
+pub(super) fn of_cluster_peer(
+    snapshot: &Snapshot,
+    peer: &ClusterPeer,
+    far: &ResolvedEnd<'_>,
+) -> Vec<Miss> {
     let address = far.address;
     match peer {
         ClusterPeer::Unknown { reason } => vec![Miss::Invalid(reason.clone())],

@@ -32,12 +32,12 @@ pub struct TierRule {
     /// The same for the port and `protocols`; `Ok(None)` where it has no such list.
     pub port: Result<Option<usize>, Vec<(usize, Miss)>>,
     /// What becomes of it.
-    pub part: Part,
+    pub outcome: RuleOutcome,
 }
 
 /// The part that a rule of a tier has in a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum RuleOutcome {
     /// None: it does not mean the connection.
     Misses,
     /// It decides.
@@ -53,7 +53,7 @@ pub enum Part {
 impl TierRule {
     /// Whether it means the connection, as it is read.
     #[must_use]
-    pub fn means(&self) -> bool {
+    pub fn matches(&self) -> bool {
         match (&self.closed, self.action) {
             (None, _) => self.peer.is_ok() && self.port.is_ok(),
             (Some(_), Action::Accept) => false,
@@ -63,7 +63,7 @@ impl TierRule {
 
     /// What it does, as it is read: one that is closed passes nothing on.
     #[must_use]
-    pub fn effect(&self) -> Action {
+    pub fn effective_action(&self) -> Action {
         match (&self.closed, self.action) {
             (Some(_), Action::Pass) => Action::Deny,
             (_, action) => action,
@@ -73,7 +73,7 @@ impl TierRule {
     /// Whether it lets pass what it means.
     #[must_use]
     pub fn accepts(&self) -> bool {
-        self.effect() == Action::Accept
+        self.effective_action() == Action::Accept
     }
 }
 
@@ -149,7 +149,7 @@ pub(super) fn rules(
                 closed: closed(policy, rule),
                 peer,
                 port,
-                part: Part::Misses,
+                outcome: RuleOutcome::NoMatch,
             });
         }
     }
@@ -179,20 +179,20 @@ pub(super) fn settle(rules: &mut [TierRule], isolated: bool) {
     // The rule that left the tier, and which tier that was.
     let mut left: Option<(usize, Tier)> = None;
     for (index, rule) in rules.iter_mut().enumerate() {
-        if !rule.means() {
+        if !rule.matches() {
             continue;
         }
         let before = left.filter(|(_, tier)| *tier == rule.tier).map(|(at, _)| at);
-        rule.part = match (decided.or(before), rule.effect()) {
-            (Some(first), _) => Part::Behind(first),
-            (None, _) if rule.tier == Tier::Baseline && isolated => Part::NotAsked,
+        rule.outcome = match (decided.or(before), rule.effective_action()) {
+            (Some(first), _) => RuleOutcome::Shadowed(first),
+            (None, _) if rule.tier == Tier::Baseline && isolated => RuleOutcome::NotEvaluated,
             (None, Action::Pass) => {
                 left = Some((index, rule.tier));
-                Part::Leaves
+                RuleOutcome::LeavesTier
             }
             (None, Action::Accept | Action::Deny) => {
                 decided = Some(index);
-                Part::Decides
+                RuleOutcome::Decides
             }
         };
     }

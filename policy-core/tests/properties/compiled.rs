@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use policy_core::{
     compile::{Scope, compile},
     desired::Desired,
-    explain::{Explanation, Party, Question, explain},
+    explain::{Explanation, ConnectionEnd, Question, explain},
     model::{Family, Kind, ObjectName, Phase, Pod, Protocol, Snapshot},
 };
 use proptest::{prelude::*, test_runner::TestCaseError};
@@ -67,7 +67,8 @@ fn pods_to_pods(snapshot: &Snapshot, desired: &Desired) -> Result<(), TestCaseEr
                         }
                         _ => None,
                     };
-                    let (from, to) = (Party::Pod(from.clone()), Party::Pod(to.clone()));
+                    let (from, to) =
+                        (ConnectionEnd::Pod(from.clone()), ConnectionEnd::Pod(to.clone()));
                     let question = Question { from, to, family, protocol, port };
                     check(snapshot, desired, &question, want)?;
                 }
@@ -104,7 +105,8 @@ fn pods_and_strangers(snapshot: &Snapshot, desired: &Desired) -> Result<(), Test
             let Some(own) = address_in(pod, family) else { continue };
             let near = oracle::end(snapshot, own);
             let far = End { address, owners: Vec::new(), process_of: None };
-            let (party, stranger) = (Party::Pod(name.clone()), Party::Address(address));
+            let (party, stranger) =
+                (ConnectionEnd::Pod(name.clone()), ConnectionEnd::Address(address));
             for (protocol, port) in places() {
                 let place = (protocol, port);
                 let out = oracle::verdict(snapshot, &near, &far, Some((name, pod)), None, place);
@@ -141,8 +143,8 @@ fn pods_to_services(snapshot: &Snapshot, desired: &Desired) -> Result<(), TestCa
                     || oracle::verdict(snapshot, &near, &far, Some((name, pod)), None, place).1
             };
             let question = Question {
-                from: Party::Pod(name.clone()),
-                to: Party::Service(service.clone()),
+                from: ConnectionEnd::Pod(name.clone()),
+                to: ConnectionEnd::Service(service.clone()),
                 family: Family::Ipv4,
                 protocol: port.protocol,
                 port: port.port,

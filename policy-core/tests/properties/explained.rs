@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use policy_core::{
     compile::{Scope, compile},
-    explain::{Change, Party, Question, Side, explain, sides},
+    explain::{Change, ConnectionEnd, Question, Side, explain, sides},
     model::{Family, Protocol, Snapshot},
 };
 use proptest::{prelude::*, test_runner::TestCaseError};
@@ -26,15 +26,15 @@ fn without_shared_addresses(mut snapshot: Snapshot) -> Snapshot {
 }
 
 /// Every pod, and strangers.
-fn parties(snapshot: &Snapshot) -> Vec<Party> {
-    let pods = snapshot.pods.keys().map(|name| Party::Pod(name.clone()));
-    pods.chain(OUTSIDE.map(|address| Party::Address(ip(address)))).collect()
+fn parties(snapshot: &Snapshot) -> Vec<ConnectionEnd> {
+    let pods = snapshot.pods.keys().map(|name| ConnectionEnd::Pod(name.clone()));
+    pods.chain(OUTSIDE.map(|address| ConnectionEnd::Address(ip(address)))).collect()
 }
 
 fn check(snapshot: &Snapshot) -> Result<(), TestCaseError> {
     let desired = compile(snapshot, Scope::Cluster).0;
     let (from, mut to) = (parties(snapshot), parties(snapshot));
-    to.extend(snapshot.services.keys().map(|name| Party::Service(name.clone())));
+    to.extend(snapshot.services.keys().map(|name| ConnectionEnd::Service(name.clone())));
     for from in &from {
         for to in &to {
             for (family, port) in

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use policy_core::{
     compile::{Scope, compile},
-    explain::{Explanation, Party, Question, explain},
+    explain::{ConnectionEnd, Explanation, Question, explain},
     fault::Fault,
     model::{
         ContainerPort, Direction, EndpointSlice, Family, IpBlock, Labels, NetworkPolicy,
@@ -194,9 +194,9 @@ impl Cluster {
         port: u16,
     ) -> Option<Explanation> {
         let party = |text: &str| match (text.strip_prefix("service/"), text.parse()) {
-            (Some(service), _) => Party::Service(name(service)),
-            (None, Ok(address)) => Party::Address(address),
-            (None, Err(_)) => Party::Pod(name(text)),
+            (Some(service), _) => ConnectionEnd::Service(name(service)),
+            (None, Ok(address)) => ConnectionEnd::Address(address),
+            (None, Err(_)) => ConnectionEnd::Pod(name(text)),
         };
         let question = Question { from: party(from), to: party(to), family, protocol, port };
         explain(&self.0, &compile(&self.0, Scope::Cluster).0, &question)

@@ -2,7 +2,7 @@
 
 use policy_core::{
     compile::{Scope, compile},
-    explain::Deciding,
+    explain::DecidingPolicy,
     fault::Effect,
     model::{
         Action, Annotations, ClusterNetworkPolicy, ClusterPeer, ClusterRule, Kind, ObjectName,
@@ -188,7 +188,7 @@ fn s51_a_port_by_name_is_that_of_the_destination() {
 
 #[test]
 fn s51_the_deciding_policy_is_named() {
-    let by = |name: &str, rule| Deciding {
+    let by = |name: &str, rule| DecidingPolicy {
         policy: PolicyRef::ClusterWide(name.to_owned()),
         rule: Some(rule),
     };
@@ -213,7 +213,7 @@ fn s51_the_deciding_policy_is_named() {
     assert_eq!(ask(83), [], "no policy has a word for it");
     let cluster = cluster.policy("x/np", mk_ingress("app=a", Vec::new()));
     let answer = cluster.ask("x/b", "x/a", Protocol::Tcp, 82).expect("a verdict").ingress;
-    let np = Deciding { policy: ObjectName::new("x", "np").into(), rule: None };
+    let np = DecidingPolicy { policy: ObjectName::new("x", "np").into(), rule: None };
     assert_eq!((answer.allowed, answer.by.to_vec()), (false, vec![np]));
 }
 

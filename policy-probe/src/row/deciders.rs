@@ -3,7 +3,7 @@
 use std::{borrow::Cow, ops::Deref, sync::Arc};
 
 use policy_core::{
-    explain::Deciding,
+    explain::DecidingPolicy,
     model::{Kind, PolicyRef},
 };
 use policy_manifest::Verdict;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 /// Policies that decided, or took part in it; rows that the same ones decided share their memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Deciders(Arc<[Deciding]>);
+pub struct Deciders(Arc<[DecidingPolicy]>);
 
 /// One of them in the form that programs read.
 #[derive(Serialize, Deserialize)]
@@ -26,16 +26,16 @@ struct Decider<'a> {
     rule: Option<usize>,
 }
 
-impl From<Arc<[Deciding]>> for Deciders {
-    fn from(all: Arc<[Deciding]>) -> Self {
+impl From<Arc<[DecidingPolicy]>> for Deciders {
+    fn from(all: Arc<[DecidingPolicy]>) -> Self {
         Self(all)
     }
 }
 
 impl Deref for Deciders {
-    type Target = [Deciding];
+    type Target = [DecidingPolicy];
 
-    fn deref(&self) -> &[Deciding] {
+    fn deref(&self) -> &[DecidingPolicy] {
         &self.0
     }
 }
@@ -57,15 +57,15 @@ impl<'de> Deserialize<'de> for Deciders {
             let kind = Kind::from_name(&by.kind);
             let policy = kind.and_then(|kind| PolicyRef::new(kind, &by.namespace, &by.name));
             let unknown = || D::Error::custom(format!("{} is not a kind of policies", by.kind));
-            Ok(Deciding { policy: policy.ok_or_else(unknown)?, rule: by.rule })
+            Ok(DecidingPolicy { policy: policy.ok_or_else(unknown)?, rule: by.rule })
         });
         Ok(Self(all.collect::<Result<_, _>>()?))
     }
 }
 
 /// The part of a policy in a verdict, in words.
-pub(super) fn in_words(by: &Deciding, verdict: Verdict) -> String {
-    let Deciding { policy, rule } = by;
+pub(super) fn in_words(by: &DecidingPolicy, verdict: Verdict) -> String {
+    let DecidingPolicy { policy, rule } = by;
     let kind = match policy {
         PolicyRef::Namespaced(_) => String::new(),
         PolicyRef::ClusterWide(_) => format!("{} ", policy.kind()),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use policy_core::{
     desired::Desired,
-    explain::{self, Candidate, Change, Miss, Part, Side, TierRule, WrongDirection},
+    explain::{self, Candidate, Change, Miss, RuleOutcome, Side, TierRule, WrongDirection},
     model::{Action, Direction, Snapshot, Tier},
 };
 use policy_probe::Probe;
@@ -138,7 +138,7 @@ impl SideAnswer {
             decided_by: side.decider().map(title),
             tiers: side.tiers.iter().map(|rule| TierAnswer::of(side, rule)).collect(),
             isolated_by: names(&side.isolating),
-            not_in_this_direction: names(&side.elsewhere),
+            not_in_this_direction: names(&side.other_direction),
             rules: rules.map(RuleAnswer::of).collect(),
             change: Change::smallest(snapshot, side).as_ref().map(ChangeAnswer::of),
         }
@@ -153,7 +153,9 @@ impl RuleAnswer {
             WrongDirection::NotInPolicyTypes => {
                 format!("direction: policyTypes leaves out {rules}, so the rule is not in force")
             }
-            WrongDirection::Turned => format!("direction: it allows the same end as {rules} only"),
+            WrongDirection::OtherDirection => {
+                format!("direction: it allows the same end as {rules} only")
+            }
         }));
         failed.extend(failures((peers, &candidate.peer), ("ports", &candidate.port)));
         Self {
@@ -168,12 +170,12 @@ impl RuleAnswer {
 impl TierAnswer {
     fn of(side: &Side, rule: &TierRule) -> Self {
         let (_, peers) = lists(rule.direction);
-        let (part, behind) = match rule.part {
-            Part::Misses => ("misses", None),
-            Part::Decides => ("decides", None),
-            Part::Leaves => ("leaves", None),
-            Part::Behind(first) => ("behind", side.tiers.get(first).map(title)),
-            Part::NotAsked => ("not asked", None),
+        let (part, behind) = match rule.outcome {
+            RuleOutcome::NoMatch => ("misses", None),
+            RuleOutcome::Decides => ("decides", None),
+            RuleOutcome::LeavesTier => ("leaves", None),
+            RuleOutcome::Shadowed(first) => ("behind", side.tiers.get(first).map(title)),
+            RuleOutcome::NotEvaluated => ("not asked", None),
         };
         Self {
             tier: tier(rule.tier),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use policy_core::explain::{Deciding, denies};
+use policy_core::explain::{DecidingPolicy, denies};
 use policy_core::model::{Direction, ObjectName, Protocol, Snapshot};
 use policy_manifest::End;
 use policy_probe::{Outcome, Row, Table};
@@ -155,6 +155,6 @@ fn isolated(snapshot: &Snapshot, name: &ObjectName, direction: Direction) -> boo
     })
 }
 
-fn policy(by: &Deciding) -> String {
+fn policy(by: &DecidingPolicy) -> String {
     by.policy.to_string()
 }

@@ -57,14 +57,14 @@ fn every_rule_that_allows_is_found() {
 
 #[test]
 fn a_rule_of_the_other_direction_is_told_from_one_not_in_force() {
-    use policy_core::explain::WrongDirection::{NotInPolicyTypes, Turned};
+    use policy_core::explain::WrongDirection::{NotInPolicyTypes, OtherDirection};
     let rule = "[{from: [{namespaceSelector: {}}]}]";
     let to = "[{to: [{namespaceSelector: {}}]}]";
     #[rustfmt::skip]
     let cases = [
         ("in force",                    format!("{{podSelector: {{}}, ingress: {rule}}}"),                            vec![None]),
         ("left out of policyTypes",     format!("{{podSelector: {{}}, policyTypes: [Egress], ingress: {rule}}}"),    vec![Some(NotInPolicyTypes)]),
-        ("for egress",                  format!("{{podSelector: {{}}, policyTypes: [Ingress], egress: {to}}}"),       vec![Some(Turned)]),
+        ("for egress",                  format!("{{podSelector: {{}}, policyTypes: [Ingress], egress: {to}}}"),       vec![Some(OtherDirection)]),
     ];
     for (claim, spec, want) in cases {
         let sides = sides(&cluster(&spec), &question(80));

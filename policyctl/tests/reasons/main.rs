@@ -5,7 +5,7 @@ mod changes;
 mod tiers;
 
 use policy_core::{
-    explain::{Party, Question},
+    explain::{ConnectionEnd, Question},
     model::{Family, ObjectName, Protocol, Snapshot},
 };
 use policy_manifest::{Source, read, render};
@@ -49,8 +49,8 @@ pub(crate) fn snapshot(text: &str) -> Snapshot {
 /// From the client to the server, at a TCP port.
 pub(crate) fn question(port: u16) -> Question {
     Question {
-        from: Party::Pod(ObjectName::new("x", "client")),
-        to: Party::Pod(ObjectName::new("srv", "server")),
+        from: ConnectionEnd::Pod(ObjectName::new("x", "client")),
+        to: ConnectionEnd::Pod(ObjectName::new("srv", "server")),
         family: Family::Ipv4,
         protocol: Protocol::Tcp,
         port,

@@ -1,7 +1,7 @@
 //! Rules of the tiers: what becomes of each, what each lacks, and what would change the verdict.
 
 use policy_core::{
-    explain::{Change, Miss, Part, Party, Question, TierRule, sides},
+    explain::{Change, ConnectionEnd, Miss, Question, RuleOutcome, TierRule, sides},
     model::{Direction, Snapshot},
 };
 
@@ -34,23 +34,23 @@ const PASS: &str = "[{action: Pass, from: [{namespaces: {}}]}]";
 const OTHER: &str = "[{action: Deny, from: [{namespaces: {matchLabels: {team: blue}}}]}]";
 
 #[test]
-fn s51_each_rule_has_its_part() {
-    use Part::{Behind, Decides, Leaves, Misses, NotAsked};
+fn s51_each_rule_has_its_outcome() {
+    use RuleOutcome::{Decides, LeavesTier, NoMatch, NotEvaluated, Shadowed};
     #[rustfmt::skip]
     let cases = [
-        // claim                               first   second  policies       baseline  parts                            passes
-        ("Admin denies over policies",         DENY,   ACCEPT, Some("[{}]"),  ACCEPT,   [Decides, Behind(0), Behind(0)],  false),
-        ("Admin accepts over isolation",       ACCEPT, DENY,   Some("[]"),    DENY,     [Decides, Behind(0), Behind(0)],  true),
-        ("Pass leaves the tier to policies",   PASS,   DENY,   Some("[{}]"),  DENY,     [Leaves, Behind(0), NotAsked],    true),
-        ("which may deny",                     PASS,   ACCEPT, Some("[]"),    ACCEPT,   [Leaves, Behind(0), NotAsked],    false),
-        ("Pass leaves it to Baseline",         PASS,   ACCEPT, None,          DENY,     [Leaves, Behind(0), Decides],     false),
-        ("Baseline passes to nobody",          OTHER,  OTHER,  None,          PASS,     [Misses, Misses, Leaves],         true),
-        ("what misses is passed over",         OTHER,  DENY,   None,          ACCEPT,   [Misses, Decides, Behind(1)],     false),
+        // claim                               first   second  policies       baseline  outcomes                                   passes
+        ("Admin denies over policies",         DENY,   ACCEPT, Some("[{}]"),  ACCEPT,   [Decides, Shadowed(0), Shadowed(0)],       false),
+        ("Admin accepts over isolation",       ACCEPT, DENY,   Some("[]"),    DENY,     [Decides, Shadowed(0), Shadowed(0)],       true),
+        ("Pass leaves the tier to policies",   PASS,   DENY,   Some("[{}]"),  DENY,     [LeavesTier, Shadowed(0), NotEvaluated],   true),
+        ("which may deny",                     PASS,   ACCEPT, Some("[]"),    ACCEPT,   [LeavesTier, Shadowed(0), NotEvaluated],   false),
+        ("Pass leaves it to Baseline",         PASS,   ACCEPT, None,          DENY,     [LeavesTier, Shadowed(0), Decides],        false),
+        ("Baseline passes to nobody",          OTHER,  OTHER,  None,          PASS,     [NoMatch, NoMatch, LeavesTier],            true),
+        ("what misses is passed over",         OTHER,  DENY,   None,          ACCEPT,   [NoMatch, Decides, Shadowed(1)],           false),
     ];
     for (claim, first, second, policy, baseline, want, passes) in cases {
         let sides = sides(&tiers(first, second, policy, baseline), &question(80));
-        let parts: Vec<Part> = sides[0].tiers.iter().map(|rule| rule.part).collect();
-        assert_eq!(parts, want, "{claim}");
+        let outcomes: Vec<RuleOutcome> = sides[0].tiers.iter().map(|rule| rule.outcome).collect();
+        assert_eq!(outcomes, want, "{claim}");
         assert_eq!(sides[0].allowed(), passes, "{claim}");
     }
 }
@@ -96,7 +96,7 @@ fn each_entry_says_what_it_lacks() {
         text.push_str(NODE);
         text.push_str(&tier("t", "Admin", 1, "egress", &format!("[{{action: Deny, {rule}}}]")));
         let address = to.parse().expect("an address");
-        let question = Question { to: Party::Address(address), ..question(80) };
+        let question = Question { to: ConnectionEnd::Address(address), ..question(80) };
         let sides = sides(&snapshot(&text), &question);
         let side = sides.iter().find(|side| side.direction == Direction::Egress);
         assert_eq!(failed(&side.expect(claim).tiers[0]), [want], "{claim}");
@@ -153,16 +153,16 @@ fn s52_a_rule_that_is_closed_says_why() {
     const NAMES: &str = "to: [{domainNames: [example.com]}]";
     #[rustfmt::skip]
     let cases = [
-        ("Accept accepts nothing",   "Accept", Part::Misses,  true),
-        ("Deny denies everything",   "Deny",   Part::Decides, false),
-        ("and so does Pass",         "Pass",   Part::Decides, false),
+        ("Accept accepts nothing",   "Accept", RuleOutcome::NoMatch,  true),
+        ("Deny denies everything",   "Deny",   RuleOutcome::Decides, false),
+        ("and so does Pass",         "Pass",   RuleOutcome::Decides, false),
     ];
     for (claim, action, part, passes) in cases {
         let mut text = CLUSTER.replace("SPEC", "{podSelector: {}, ingress: [{}]}");
         let rules = format!("[{{action: {action}, {NAMES}}}]");
         text.push_str(&tier("t", "Admin", 1, "egress", &rules));
         let sides = sides(&snapshot(&text), &question(80));
-        assert_eq!(sides[0].tiers[0].part, part, "{claim}");
+        assert_eq!(sides[0].tiers[0].outcome, part, "{claim}");
         assert_eq!(sides[0].allowed(), passes, "{claim}");
         assert_eq!(sides[0].tiers[0].closed.as_deref(), Some("domainNames cannot be enforced"));
     }

@@ -7,7 +7,7 @@ use crate::model::{
 };
 
 use super::{
-    super::{Part, Side, TierRule},
+    super::{RuleOutcome, Side, TierRule},
     Addition, Change, far_pod, of_namespace, selector, width,
 };
 
@@ -20,8 +20,9 @@ pub(super) fn smallest(snapshot: &Snapshot, side: &Side, decider: &TierRule) -> 
     let (protocol, port) = (side.protocol, side.port);
     let entry = ProtocolMatch::Range { protocol, first: port, last: port };
     // What follows a rule that leaves its tier is never asked.
-    let left =
-        |tier| side.tiers.iter().position(|one| one.tier == tier && one.part == Part::Leaves);
+    let left = |tier| {
+        side.tiers.iter().position(|one| one.tier == tier && one.outcome == RuleOutcome::LeavesTier)
+    };
     let asked = |(index, rule): &(usize, &TierRule)| left(rule.tier).is_none_or(|at| *index < at);
     let earlier = side.tiers.iter().take_while(|rule| *rule != decider).enumerate();
     let earlier = earlier.filter(asked).map(|(_, rule)| rule);
@@ -104,8 +105,8 @@ fn later_allow(side: &Side) -> bool {
         return side.policies_allow();
     }
     let mut baseline = side.tiers.iter().filter(|rule| rule.tier == Tier::Baseline);
-    let first = baseline.find(|rule| rule.part != Part::Misses);
-    first.is_none_or(|rule| rule.effect() != Action::Deny)
+    let first = baseline.find(|rule| rule.outcome != RuleOutcome::NoMatch);
+    first.is_none_or(|rule| rule.effective_action() != Action::Deny)
 }
 
 /// The narrowest peer that means the far end and others of its kind; ingress knows pods only.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnetwork::IpNetwork;
 
 use crate::{
-    explain::{Part, Party, Question, Side, TierRule, sides},
+    explain::{ConnectionEnd, Question, RuleOutcome, Side, TierRule, sides},
     model::{
         Action, ClusterNetworkPolicy, ClusterPeer, Direction, Family, FieldPath, ObjectName, Pod,
         Protocol, ProtocolMatch, Snapshot,
@@ -73,10 +73,10 @@ impl Pair<'_> {
         let others = subjects(context, self.second.1);
         let both = subjects(context, self.first.1);
         let mut both = both.into_iter().filter(|one| others.contains(one));
-        let subject = Party::Pod(both.next()?.0.clone());
+        let subject = ConnectionEnd::Pod(both.next()?.0.clone());
         let ports = self.ports(context, direction);
-        let mut remotes: Vec<Party> =
-            kinds(context).into_iter().map(|name| Party::Pod(name.clone())).collect();
+        let mut remotes: Vec<ConnectionEnd> =
+            kinds(context).into_iter().map(|name| ConnectionEnd::Pod(name.clone())).collect();
         remotes.extend(self.addresses(context, direction));
         for remote in &remotes {
             for &(protocol, port) in &ports {
@@ -104,10 +104,13 @@ impl Pair<'_> {
 
     /// The first words of both on one connection, where they differ and the turn comes to them.
     fn differ(&self, side: &Side) -> Option<(&'static str, &'static str)> {
-        let word = |name: &str| side.tiers.iter().find(|rule| rule.policy == name && rule.means());
+        let word = |name: &str| side.tiers.iter().find(|rule| rule.policy == name && rule.matches());
         let (first, second) = (word(self.first.0)?, word(self.second.0)?);
-        let asked = |rule: &TierRule| matches!(rule.part, Part::Decides | Part::Leaves);
-        let differ = first.effect() != second.effect() && (asked(first) || asked(second));
+        let asked = |rule: &TierRule| {
+            matches!(rule.outcome, RuleOutcome::Decides | RuleOutcome::LeavesTier)
+        };
+        let differ = first.effective_action() != second.effective_action()
+            && (asked(first) || asked(second));
         differ.then(|| (action(first), action(second)))
     }
 
@@ -137,7 +140,7 @@ impl Pair<'_> {
     }
 
     /// The first address of each network, and addresses of nodes.
-    fn addresses(&self, context: &Context<'_>, direction: Direction) -> Vec<Party> {
+    fn addresses(&self, context: &Context<'_>, direction: Direction) -> Vec<ConnectionEnd> {
         let rules = [self.first, self.second].into_iter().flat_map(|one| one.1.rules(direction));
         let peers = rules.flat_map(|rule| &rule.peers);
         let networks = peers.filter_map(|peer| match peer {
@@ -146,7 +149,7 @@ impl Pair<'_> {
         });
         let nodes = context.snapshot.nodes.values().flat_map(|node| &node.addresses).copied();
         let first = networks.flatten().map(IpNetwork::network);
-        first.chain(nodes).map(Party::Address).collect()
+        first.chain(nodes).map(ConnectionEnd::Address).collect()
     }
 }
 
@@ -158,15 +161,15 @@ fn kinds<'a>(context: &Context<'a>) -> Vec<&'a ObjectName> {
     kinds.into_values().collect()
 }
 
-fn told(party: &Party) -> String {
+fn told(party: &ConnectionEnd) -> String {
     match party {
-        Party::Pod(name) | Party::Service(name) => name.to_string(),
-        Party::Address(address) => address.to_string(),
+        ConnectionEnd::Pod(name) | ConnectionEnd::Service(name) => name.to_string(),
+        ConnectionEnd::Address(address) => address.to_string(),
     }
 }
 
 fn action(rule: &TierRule) -> &'static str {
-    match rule.effect() {
+    match rule.effective_action() {
         Action::Accept => "accepted",
         Action::Deny => "denied",
         Action::Pass => "passed on",

@@ -7,11 +7,11 @@ use crate::{
     model::{Family, ObjectName, Pod, Snapshot, is_usable},
 };
 
-use super::{Party, Question};
+use super::{ConnectionEnd, Question};
 
 /// One end, as the datapath knows it.
 #[derive(Clone, Copy)]
-pub(super) struct End<'a> {
+pub(super) struct ResolvedEnd<'a> {
     pub(super) address: IpAddr,
     pub(super) kind: EndKind<'a>,
 }
@@ -35,20 +35,20 @@ pub(super) struct Destination<'a> {
     /// Whether the frontend's own address must be allowed; `None` where there is no frontend.
     pub(super) frontend: Option<Target>,
     /// Where it ends, at which port: the destination itself, or the backends of a Service.
-    pub(super) backends: Vec<(End<'a>, u16)>,
+    pub(super) backends: Vec<(ResolvedEnd<'a>, u16)>,
 }
 
 /// The end that opens the connection. Addresses other than pods' are outside of the cluster:
 /// what is forwarded from one is no process of a node (S37).
-pub(super) fn source<'a>(snapshot: &'a Snapshot, question: &Question) -> Option<End<'a>> {
+pub(super) fn source<'a>(snapshot: &'a Snapshot, question: &Question) -> Option<ResolvedEnd<'a>> {
     match &question.from {
-        Party::Pod(name) => pod(snapshot, name, question.family),
-        Party::Address(address) => {
+        ConnectionEnd::Pod(name) => pod(snapshot, name, question.family),
+        ConnectionEnd::Address(address) => {
             let address = in_family(*address, question.family)?;
             let kind = owner(snapshot, address).unwrap_or(EndKind::Outside);
-            Some(End { address, kind })
+            Some(ResolvedEnd { address, kind })
         }
-        Party::Service(_) => None,
+        ConnectionEnd::Service(_) => None,
     }
 }
 
@@ -59,13 +59,13 @@ pub(super) fn destination<'a>(
 ) -> Option<Destination<'a>> {
     let (port, family) = (question.port, question.family);
     let address = match &question.to {
-        Party::Pod(name) => {
+        ConnectionEnd::Pod(name) => {
             let end = pod(snapshot, name, family)?;
             let (address, backends) = (end.address, vec![(end, port)]);
             return Some(Destination { address, port, frontend: None, backends });
         }
-        Party::Address(address) => in_family(*address, family)?,
-        Party::Service(name) => {
+        ConnectionEnd::Address(address) => in_family(*address, family)?,
+        ConnectionEnd::Service(name) => {
             let service = snapshot.services.get(name)?;
             *service.cluster_ips.iter().find(|address| Family::of(**address) == family)?
         }
@@ -89,10 +89,10 @@ pub(super) fn destination<'a>(
 /// on that node is the sender still known (S37).
 pub(super) fn arriving<'a>(
     snapshot: &'a Snapshot,
-    from: &End<'a>,
+    from: &ResolvedEnd<'a>,
     to: &Destination<'_>,
-    backend: &End<'_>,
-) -> End<'a> {
+    backend: &ResolvedEnd<'_>,
+) -> ResolvedEnd<'a> {
     if !to.frontend.as_ref().is_some_and(|target| target.literal) || from.is_same_pod(backend) {
         return *from;
     }
@@ -109,15 +109,15 @@ pub(super) fn arriving<'a>(
     let own = Some(to.address).filter(|_| at.is_some());
     let first = || node.addresses.iter().copied().find(|one| Family::of(*one) == family);
     let Some(address) = own.or_else(first) else { return *from };
-    End { address, kind: EndKind::Outside }
+    ResolvedEnd { address, kind: EndKind::Outside }
 }
 
 /// A pod that runs; one with `hostNetwork` is its node.
-fn pod<'a>(snapshot: &'a Snapshot, name: &ObjectName, family: Family) -> Option<End<'a>> {
+fn pod<'a>(snapshot: &'a Snapshot, name: &ObjectName, family: Family) -> Option<ResolvedEnd<'a>> {
     let (name, pod) = snapshot.pods.get_key_value(name)?;
     if pod.is_subject() {
         let address = pod.usable_addresses().find(|address| Family::of(*address) == family)?;
-        return Some(End { address, kind: EndKind::Pod(name, pod) });
+        return Some(ResolvedEnd { address, kind: EndKind::Pod(name, pod) });
     }
     if !pod.host_network || pod.phase != crate::model::Phase::Live {
         return None;
@@ -127,18 +127,18 @@ fn pod<'a>(snapshot: &'a Snapshot, name: &ObjectName, family: Family) -> Option<
     let of_node = of_node.flat_map(|node| &node.addresses);
     let mut addresses = pod.addresses.iter().chain(of_node);
     let address = *addresses.find(|address| Family::of(**address) == family)?;
-    Some(End { address, kind: EndKind::Node(node) })
+    Some(ResolvedEnd { address, kind: EndKind::Node(node) })
 }
 
 /// Whoever is at an address.
-pub(super) fn at(snapshot: &Snapshot, address: IpAddr) -> End<'_> {
+pub(super) fn at(snapshot: &Snapshot, address: IpAddr) -> ResolvedEnd<'_> {
     let node = || {
         let mut nodes = snapshot.nodes.iter();
         let (name, _) = nodes.find(|(_, node)| node.addresses.contains(&address))?;
         Some(EndKind::Node(Some(name)))
     };
     let kind = owner(snapshot, address).or_else(node).unwrap_or(EndKind::Outside);
-    End { address, kind }
+    ResolvedEnd { address, kind }
 }
 
 /// The pod that has an address.
@@ -152,7 +152,7 @@ fn in_family(address: IpAddr, family: Family) -> Option<IpAddr> {
     (Family::of(address) == family && is_usable(address)).then_some(address)
 }
 
-impl<'a> End<'a> {
+impl<'a> ResolvedEnd<'a> {
     /// Whether both are the same pod (S39).
     pub(super) fn is_same_pod(&self, other: &Self) -> bool {
         matches!((self.kind, other.kind), (EndKind::Pod(a, _), EndKind::Pod(b, _)) if a == b)

@@ -10,7 +10,7 @@ use crate::{
     model::{ContainerPort, Direction, ObjectName, Pod, PolicyRef, Protocol},
 };
 
-use super::Half;
+use super::DirectionVerdict;
 
 /// All that a decision about an isolated pod depends on, but for the far end: the policies, and for
 /// ingress the pod's ports, as policies may name them.
@@ -21,13 +21,13 @@ pub(super) type Case = (usize, IpAddr, Protocol, u16);
 
 /// What was found already.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct DecisionCache {
     by_pod: BTreeMap<(Direction, ObjectName), usize>,
     alike: BTreeMap<Alike, usize>,
-    decisions: HashMap<Case, Half>,
+    decisions: HashMap<Case, DirectionVerdict>,
 }
 
-impl Known {
+impl DecisionCache {
     /// The number that pods have in a direction about which all decisions are the same.
     pub(super) fn number(
         &mut self,
@@ -46,12 +46,12 @@ impl Known {
     }
 
     /// The decision about a case, if it was found already.
-    pub(super) fn get(&self, case: &Case) -> Option<&Half> {
+    pub(super) fn get(&self, case: &Case) -> Option<&DirectionVerdict> {
         self.decisions.get(case)
     }
 
     /// Keeps a decision.
-    pub(super) fn keep(&mut self, case: Case, half: Half) {
-        self.decisions.insert(case, half);
+    pub(super) fn keep(&mut self, case: Case, verdict: DirectionVerdict) {
+        self.decisions.insert(case, verdict);
     }
 }

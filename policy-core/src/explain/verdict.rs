@@ -9,16 +9,16 @@ use crate::{
 };
 
 use super::{
-    Deciding, Half,
-    known::Known,
-    party::{self, Destination, End},
+    DecidingPolicy, DirectionVerdict,
+    cache::DecisionCache,
+    ends::{self, Destination, ResolvedEnd},
 };
 
 /// Judges by compiled tables.
 pub(super) struct Judge<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) desired: &'a Desired,
-    pub(super) known: &'a RefCell<Known>,
+    pub(super) cache: &'a RefCell<DecisionCache>,
     pub(super) protocol: Protocol,
 }
 
@@ -32,7 +32,7 @@ struct Isolated<'a> {
 
 impl Judge<'_> {
     /// Egress of the source.
-    pub(super) fn egress(&self, from: &End<'_>, to: &Destination<'_>) -> Half {
+    pub(super) fn egress(&self, from: &ResolvedEnd<'_>, to: &Destination<'_>) -> DirectionVerdict {
         let Some(isolated) = self.isolated(from, Direction::Egress) else {
             return open();
         };
@@ -48,20 +48,25 @@ impl Judge<'_> {
             places.insert((at, port));
         }
         let decisions = places.into_iter().map(|(at, port)| self.decision(&isolated, at, port));
-        half(verdict.is_ok(), decisions, isolation)
+        verdict_of(verdict.is_ok(), decisions, isolation)
     }
 
     /// Ingress of the destination; of a Service that of all its backends.
-    pub(super) fn ingress(&self, from: &End<'_>, to: &Destination<'_>) -> Half {
-        let halves = to.backends.iter().map(|(end, port)| {
-            self.ingress_of(&party::arriving(self.snapshot, from, to, end), end, *port)
+    pub(super) fn ingress(&self, from: &ResolvedEnd<'_>, to: &Destination<'_>) -> DirectionVerdict {
+        let verdicts = to.backends.iter().map(|(end, port)| {
+            self.ingress_of(&ends::arriving(self.snapshot, from, to, end), end, *port)
         });
-        let (allow, deny): (Vec<_>, Vec<_>) = halves.partition(|half| half.allowed);
+        let (allow, deny): (Vec<_>, Vec<_>) = verdicts.partition(|verdict| verdict.allowed);
         let allowed = deny.is_empty();
-        Half { allowed, by: together(if allowed { allow } else { deny }) }
+        DirectionVerdict { allowed, by: together(if allowed { allow } else { deny }) }
     }
 
-    fn ingress_of(&self, from: &End<'_>, to: &End<'_>, port: u16) -> Half {
+    fn ingress_of(
+        &self,
+        from: &ResolvedEnd<'_>,
+        to: &ResolvedEnd<'_>,
+        port: u16,
+    ) -> DirectionVerdict {
         let Some(isolated) = self.isolated(to, Direction::Ingress) else {
             return open();
         };
@@ -70,10 +75,10 @@ impl Judge<'_> {
         }
         let (isolation, at) = (isolated.isolation, from.address);
         let verdict = self.desired.judge(isolation, Direction::Ingress, at, self.protocol, port);
-        half(verdict.is_ok(), [self.decision(&isolated, at, port)], isolation)
+        verdict_of(verdict.is_ok(), [self.decision(&isolated, at, port)], isolation)
     }
 
-    fn isolated<'b>(&'b self, end: &End<'_>, direction: Direction) -> Option<Isolated<'b>> {
+    fn isolated<'b>(&'b self, end: &ResolvedEnd<'_>, direction: Direction) -> Option<Isolated<'b>> {
         let (name, pod) = self.snapshot.pods.get_key_value(end.pod()?.0)?;
         let endpoint = self.desired.endpoints.get(name)?;
         let isolation = endpoint.isolation.get(direction).as_ref()?;
@@ -81,26 +86,26 @@ impl Judge<'_> {
     }
 
     /// Who decides about an address at a port, sorted.
-    fn decision(&self, isolated: &Isolated<'_>, remote: IpAddr, port: u16) -> Half {
+    fn decision(&self, isolated: &Isolated<'_>, remote: IpAddr, port: u16) -> DirectionVerdict {
         let Isolated { name, pod, direction, isolation } = isolated;
-        let number = self.known.borrow_mut().number(*direction, (name, pod), isolation);
+        let number = self.cache.borrow_mut().number(*direction, (name, pod), isolation);
         let case = (number, remote, self.protocol, port);
-        if let Some(half) = self.known.borrow().get(&case) {
-            return half.clone();
+        if let Some(verdict) = self.cache.borrow().get(&case) {
+            return verdict.clone();
         }
-        let half = self.decide(isolated, remote, port);
-        self.known.borrow_mut().keep(case, half.clone());
-        half
+        let verdict = self.decide(isolated, remote, port);
+        self.cache.borrow_mut().keep(case, verdict.clone());
+        verdict
     }
 
     /// The first tier decides that does not pass it on (S51).
-    fn decide(&self, isolated: &Isolated<'_>, remote: IpAddr, port: u16) -> Half {
+    fn decide(&self, isolated: &Isolated<'_>, remote: IpAddr, port: u16) -> DirectionVerdict {
         let place = Place::new(self.desired, remote, port);
         let all = self.policies(isolated);
         let (admin, rest) =
             all.split_at(all.partition_point(|(_, policy)| policy.stage == Stage::Admin));
-        if let Some(half) = self.tier(isolated, admin, &place) {
-            return half;
+        if let Some(verdict) = self.tier(isolated, admin, &place) {
+            return verdict;
         }
         let (policies, baseline) =
             rest.split_at(rest.partition_point(|(_, policy)| policy.stage == Stage::NetworkPolicy));
@@ -119,7 +124,7 @@ impl Judge<'_> {
             by.extend(policies.iter().map(|(name, _)| deciding(name, None)));
         }
         by.sort();
-        Half { allowed, by: by.into() }
+        DirectionVerdict { allowed, by: by.into() }
     }
 
     /// The decision of a tier; `None` where it leaves it to the next.
@@ -128,7 +133,7 @@ impl Judge<'_> {
         isolated: &'b Isolated<'_>,
         policies: &[(&'b PolicyRef, &'b CompiledPolicy)],
         place: &'b Place<'b>,
-    ) -> Option<Half> {
+    ) -> Option<DirectionVerdict> {
         let mut matching = policies.iter().flat_map(|(name, policy)| {
             let rules = self.matching(isolated, policy, place);
             rules.map(move |(rule, action)| (action, deciding(name, Some(rule))))
@@ -139,7 +144,7 @@ impl Judge<'_> {
             Action::Deny => false,
             Action::Pass => return None,
         };
-        Some(Half { allowed, by: [by].into() })
+        Some(DirectionVerdict { allowed, by: [by].into() })
     }
 
     /// Policies that isolate the pod, in the order of their stages and of the tiers.
@@ -193,31 +198,36 @@ impl<'a> Place<'a> {
 }
 
 /// The verdict of the tables, and those of the deciding that say the same.
-fn half(allowed: bool, decisions: impl IntoIterator<Item = Half>, isolation: &Isolation) -> Half {
-    let same = decisions.into_iter().filter(|half| half.allowed == allowed);
+fn verdict_of(
+    allowed: bool,
+    decisions: impl IntoIterator<Item = DirectionVerdict>,
+    isolation: &Isolation,
+) -> DirectionVerdict {
+    let same = decisions.into_iter().filter(|verdict| verdict.allowed == allowed);
     let mut by = together(same.collect());
     // A Service without backends is denied by whatever isolates the pod.
     if by.is_empty() && !allowed {
         by = isolation.policies.iter().map(|policy| deciding(policy, None)).collect();
     }
-    Half { allowed, by }
+    DirectionVerdict { allowed, by }
 }
 
 /// All that decide in several decisions, each once, sorted.
-fn together(mut halves: Vec<Half>) -> Arc<[Deciding]> {
-    if halves.len() == 1 {
-        return halves.remove(0).by;
+fn together(mut verdicts: Vec<DirectionVerdict>) -> Arc<[DecidingPolicy]> {
+    if verdicts.len() == 1 {
+        return verdicts.remove(0).by;
     }
-    let mut all: Vec<Deciding> = halves.iter().flat_map(|half| half.by.iter().cloned()).collect();
+    let mut all: Vec<DecidingPolicy> =
+        verdicts.iter().flat_map(|verdict| verdict.by.iter().cloned()).collect();
     all.sort();
     all.dedup();
     all.into()
 }
 
-fn open() -> Half {
-    Half { allowed: true, by: Arc::default() }
+fn open() -> DirectionVerdict {
+    DirectionVerdict { allowed: true, by: Arc::default() }
 }
 
-fn deciding(policy: &PolicyRef, rule: Option<usize>) -> Deciding {
-    Deciding { policy: policy.clone(), rule }
+fn deciding(policy: &PolicyRef, rule: Option<usize>) -> DecidingPolicy {
+    DecidingPolicy { policy: policy.clone(), rule }
 }
