@@ -31,23 +31,23 @@ pub struct TierRule {
     pub peer: Result<Option<usize>, Vec<(usize, Vec<Miss>)>>,
     /// The same for the port and `protocols`; `Ok(None)` where it has no such list.
     pub port: Result<Option<usize>, Vec<(usize, Miss)>>,
-    /// What becomes of it.
+    /// What it does to the connection.
     pub outcome: RuleOutcome,
 }
 
-/// The part that a rule of a tier has in a verdict.
+/// What a rule of a tier does to the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleOutcome {
-    /// None: it does not mean the connection.
-    Misses,
-    /// It decides.
+    /// It does not match.
+    NoMatch,
+    /// It matches and gives the verdict.
     Decides,
-    /// It leaves the tier, so that the next one is asked.
-    Leaves,
-    /// It means the connection, and an earlier one is asked first: its index among the rules.
-    Behind(usize),
-    /// It means the connection, and network policies, which select the pod, have the last word.
-    NotAsked,
+    /// It matches with `Pass`: the next stage is evaluated.
+    LeavesTier,
+    /// It matches, but an earlier rule decided or left the tier: its index among the rules.
+    Shadowed(usize),
+    /// It matches, but belongs to the Baseline tier, and network policies isolate the pod.
+    NotEvaluated,
 }
 
 impl TierRule {
