@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use policy_core::{
     compile::{Scope, compile},
     desired::Desired,
-    explain::{Explanation, ConnectionEnd, Question, explain},
+    explain::{ConnectionEnd, Explanation, Question, explain},
     model::{Family, Kind, ObjectName, Phase, Pod, Protocol, Snapshot},
 };
 use proptest::{prelude::*, test_runner::TestCaseError};
