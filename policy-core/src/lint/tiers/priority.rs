@@ -104,7 +104,8 @@ impl Pair<'_> {
 
     /// The first words of both on one connection, where they differ and the turn comes to them.
     fn differ(&self, side: &Side) -> Option<(&'static str, &'static str)> {
-        let word = |name: &str| side.tiers.iter().find(|rule| rule.policy == name && rule.matches());
+        let word =
+            |name: &str| side.tiers.iter().find(|rule| rule.policy == name && rule.matches());
         let (first, second) = (word(self.first.0)?, word(self.second.0)?);
         let asked = |rule: &TierRule| {
             matches!(rule.outcome, RuleOutcome::Decides | RuleOutcome::LeavesTier)
