@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use super::{Finding, Source};
-use crate::command::workspace;
+use xtask::command::workspace;
 
 /// Parents of checkouts whose names tell nothing of this machine.
 const EVERYWHERE: &[&str] = &["/", "/home", "/mnt", "/opt", "/srv", "/tmp", "/usr/src", "/var/tmp"];

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
-use syn::{Attribute, File, ItemExternCrate, ItemUse, Macro, Meta, UseTree};
+use syn::{Attribute, File, ItemExternCrate, ItemMod, ItemUse, Macro, Meta, UseTree};
 
 /// A path, its leading `::` left out.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,9 +27,17 @@ pub(super) fn collect(file: &File) -> Vec<Path> {
     collector.paths
 }
 
+/// As [`collect`], without what stands in `#[cfg(test)]` modules.
+pub(super) fn collect_without_tests(file: &File) -> Vec<Path> {
+    let mut collector = Collector { without_tests: true, ..Collector::default() };
+    collector.visit_file(file);
+    collector.paths
+}
+
 #[derive(Default)]
 struct Collector {
     paths: Vec<Path>,
+    without_tests: bool,
 }
 
 impl Collector {
@@ -91,6 +99,16 @@ fn is_colon(token: Option<&TokenTree>) -> bool {
 }
 
 impl<'ast> Visit<'ast> for Collector {
+    fn visit_item_mod(&mut self, item: &'ast ItemMod) {
+        let is_test = |attribute: &Attribute| match &attribute.meta {
+            Meta::List(list) => list.path.is_ident("cfg") && list.tokens.to_string() == "test",
+            Meta::Path(_) | Meta::NameValue(_) => false,
+        };
+        if !(self.without_tests && item.attrs.iter().any(is_test)) {
+            visit::visit_item_mod(self, item);
+        }
+    }
+
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
         self.add_imports(&item.tree, &[]);
     }
