@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::command::{cargo, run as run_openly};
+use xtask::command::{cargo, run as run_openly};
 
 /// What to measure.
 #[derive(Clone, Copy, Subcommand)]

@@ -17,13 +17,13 @@ const TARGET: &str = "bpfel-unknown-none";
 ///
 /// Returns its path. The file is written only where its content changed, so that what contains
 /// it is not built again for nothing.
-pub(crate) fn build(compiler: Compiler) -> Result<PathBuf> {
+pub fn build(compiler: Compiler) -> Result<PathBuf> {
     build_as(compiler, &[], "policy.o")
 }
 
 /// Builds the object once more, in instructions of before version 3, and leaves it in
 /// `target/bpf/policy-v2.o`: the same classifiers as other programs, for the tests of an upgrade.
-pub(crate) fn build_other(compiler: Compiler) -> Result<PathBuf> {
+pub fn build_other(compiler: Compiler) -> Result<PathBuf> {
     build_as(compiler, &["-Ctarget-cpu=v2"], "policy-v2.o")
 }
 

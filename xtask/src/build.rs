@@ -10,16 +10,16 @@ use crate::bpf;
 use crate::command::{cargo, run, workspace};
 
 /// The program of the agent.
-pub(crate) const AGENT: &str = "policy-agent";
+pub const AGENT: &str = "policy-agent";
 
 /// The package of the chained CNI plugin, and of its program.
-pub(crate) const CNI: &str = "policy-cni";
+pub const CNI: &str = "policy-cni";
 
 /// The package of the operator's tool, and of its program.
-pub(crate) const CTL: &str = "policyctl";
+pub const CTL: &str = "policyctl";
 
 /// The package that has a program.
-pub(crate) fn package(program: &str) -> &str {
+pub fn package(program: &str) -> &str {
     match program {
         AGENT => "policy-agent-bin",
         same => same,
@@ -28,7 +28,7 @@ pub(crate) fn package(program: &str) -> &str {
 
 /// Installs what `purpose` needs, then builds the programs.
 /// Returns the folder in which they lie.
-pub(crate) fn build(purpose: Purpose, programs: &[&str], debug: bool) -> Result<PathBuf> {
+pub fn build(purpose: Purpose, programs: &[&str], debug: bool) -> Result<PathBuf> {
     bpf::build(bootstrap::run(purpose)?)?;
     let mut build = cargo();
     build.arg("build");

@@ -1,18 +1,24 @@
-//! Starts other programs: out in the open, quietly with a progress line, or for their answer.
+//! Starts other programs: on our terminal, behind a progress line, or for their output.
 
+use std::collections::VecDeque;
 use std::env;
-use std::fs::File;
-use std::io::{IsTerminal, Read, Seek, Write, stderr};
+use std::io::{self, BufRead, BufReader};
 use std::iter::once;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::progress::Progress;
+
+/// Lines of output that are shown when a program fails.
+const SHOWN_LINES: usize = 30;
+
 /// The root of the workspace.
-pub(crate) fn workspace() -> PathBuf {
+pub fn workspace() -> PathBuf {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().unwrap_or(xtask).to_path_buf()
 }
@@ -20,7 +26,7 @@ pub(crate) fn workspace() -> PathBuf {
 /// A program that starts in the root of the workspace, without what `cargo run` leaves in the
 /// environment: it makes other crates' build scripts run again, and points a foreign `rustc` to
 /// the wrong libraries.
-pub(crate) fn command(program: impl AsRef<Path>) -> Command {
+pub fn command(program: impl AsRef<Path>) -> Command {
     let mut command = Command::new(program.as_ref());
     command.current_dir(workspace());
     for (name, _) in env::vars_os() {
@@ -37,12 +43,12 @@ pub(crate) fn command(program: impl AsRef<Path>) -> Command {
 }
 
 /// The cargo that runs this program.
-pub(crate) fn cargo() -> Command {
+pub fn cargo() -> Command {
     command(env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from))
 }
 
 /// Runs a program that shares our terminal, and fails if it does.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
+pub fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot start {}", words(command)))?;
     if !status.success() {
         bail!("{} failed ({status})", words(command));
@@ -51,35 +57,66 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 }
 
 /// What a program answers on stdout, or nothing if it is missing or fails.
-pub(crate) fn answer(command: &mut Command) -> Option<String> {
+pub fn answer(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Runs a program behind one line that names `what` and counts the seconds.
+/// How the output of a program shows what it works on.
+#[derive(Clone, Copy)]
+pub struct Parts {
+    /// How many parts there are, where that is known.
+    pub total: Option<u64>,
+    /// The part that a line of the output names.
+    pub of_line: fn(&str) -> Option<&str>,
+}
+
+impl Parts {
+    /// A program that does not show what it works on.
+    pub const NONE: Self = Self { total: None, of_line: |_| None };
+}
+
+/// Runs a program behind a progress line that names `what`.
+///
 /// Its output is shown only if it fails, or does not end within `limit`.
-pub(crate) fn quietly(what: &str, command: &mut Command, limit: Duration) -> Result<()> {
-    let (start, ticks) = (Instant::now(), stderr().is_terminal());
-    let mut log = tempfile::tempfile().context("cannot make a temporary file")?;
-    progress(&format!("{what} …"), !ticks);
-    let status = wait(command, &log, limit, || {
-        if ticks {
-            progress(&format!("\r{what} … {} s", start.elapsed().as_secs()), false);
+pub fn quietly(what: &str, command: &mut Command, limit: Duration) -> Result<()> {
+    quietly_in_parts(what, command, limit, Parts::NONE)
+}
+
+/// As [`quietly`]; the progress line counts the parts that the program's output names.
+pub fn quietly_in_parts(
+    what: &str,
+    command: &mut Command,
+    limit: Duration,
+    parts: Parts,
+) -> Result<()> {
+    let mut progress = Progress::start(what, parts.total);
+    let mut tail = VecDeque::new();
+    let ended = wait(command, limit, |line| {
+        if let Some(line) = line {
+            if let Some(part) = (parts.of_line)(line) {
+                progress.part(part);
+            }
+            tail.push_back(line.to_owned());
+            if tail.len() > SHOWN_LINES {
+                tail.pop_front();
+            }
         }
+        progress.tick();
     });
-    let status = status.with_context(|| format!("cannot run {}", line(command)))?;
-    let (seconds, back) = (start.elapsed().as_secs(), if ticks { "\r" } else { "" });
+    let status = ended.with_context(|| format!("cannot run {}", line(command)))?;
     if status.is_some_and(|status| status.success()) {
-        progress(&format!("{back}{what}: done in {seconds} s"), true);
+        progress.end("done");
         return Ok(());
     }
-    progress(&format!("{back}{what}: failed after {seconds} s"), true);
-    let end = status.map_or_else(|| "no end in time".to_owned(), |status| status.to_string());
-    bail!("{} failed ({end})\n{}", command.get_program().display(), tail(&mut log)?)
+    progress.end("failed");
+    let end = status.map_or_else(|| "did not end in time".to_owned(), |status| status.to_string());
+    let output = Vec::from(tail).join("\n");
+    bail!("{} failed ({end})\n{output}", command.get_program().display())
 }
 
 /// A command as one would type it, variables first.
-pub(crate) fn line(command: &Command) -> String {
+pub fn line(command: &Command) -> String {
     let variables = command
         .get_envs()
         .filter_map(|(name, value)| Some(format!("{}={} ", name.display(), value?.display())));
@@ -91,41 +128,41 @@ fn words(command: &Command) -> String {
     words.map(|word| word.display().to_string()).collect::<Vec<_>>().join(" ")
 }
 
-fn progress(text: &str, end: bool) {
-    let mut out = stderr().lock();
-    // A closed stderr is no reason to stop.
-    let _ = write!(out, "{text}{}", if end { "\n" } else { "" }).and_then(|()| out.flush());
-}
-
-/// The exit status of a command whose output goes to `log`; none if it was killed after `limit`.
+/// Runs a command, and calls `observe` for each line of its output and several times a second.
+///
+/// Returns its exit status; none if it was killed after `limit`.
 fn wait(
     command: &mut Command,
-    log: &File,
     limit: Duration,
-    mut tick: impl FnMut(),
+    mut observe: impl FnMut(Option<&str>),
 ) -> Result<Option<ExitStatus>> {
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
+    let (output, writer) = io::pipe()?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn()?;
-    let start = Instant::now();
+    // The pipe ends only when nobody can write into it any more, and `command` still can.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        let lines = BufReader::new(output).split(b'\n').map_while(Result::ok);
+        // The receiver is gone once the command has ended.
+        lines.map(|line| sender.send(line)).take_while(Result::is_ok).count()
+    });
+    let (start, mut ended) = (Instant::now(), None);
     while start.elapsed() < limit {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+        match lines.recv_timeout(Duration::from_millis(100)) {
+            Ok(line) => observe(Some(&String::from_utf8_lossy(&line))),
+            Err(RecvTimeoutError::Disconnected) => return Ok(Some(child.wait()?)),
+            // A service that the command started may keep the pipe open.
+            Err(RecvTimeoutError::Timeout) if ended.is_some() => return Ok(ended),
+            Err(RecvTimeoutError::Timeout) => {
+                observe(None);
+                ended = child.try_wait()?;
+            }
         }
-        tick();
-        thread::sleep(Duration::from_millis(50));
     }
     child.kill()?;
     child.wait()?;
     Ok(None)
-}
-
-fn tail(log: &mut File) -> Result<String> {
-    let mut bytes = Vec::new();
-    log.rewind()?;
-    log.read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<_> = text.lines().collect();
-    Ok(lines[lines.len().saturating_sub(30)..].join("\n"))
 }
 
 #[cfg(test)]
@@ -135,17 +172,26 @@ mod tests {
     use super::{command, quietly, wait};
 
     #[test]
-    fn a_command_that_does_not_end_is_ended() -> anyhow::Result<()> {
-        let log = tempfile::tempfile()?;
+    fn a_command_that_does_not_end_is_killed() -> anyhow::Result<()> {
         let start = Instant::now();
-        let status = wait(command("sleep").arg("60"), &log, Duration::from_millis(100), || ())?;
+        let status = wait(command("sleep").arg("60"), Duration::from_millis(100), |_| ())?;
         assert_eq!(status, None);
         assert!(start.elapsed() < Duration::from_secs(30));
         Ok(())
     }
 
     #[test]
-    fn a_failure_tells_what_was_said() {
+    fn every_line_of_the_output_is_observed() -> anyhow::Result<()> {
+        let mut seen = Vec::new();
+        let mut both = command("sh");
+        both.args(["-c", "echo one; echo two >&2; printf three"]);
+        wait(&mut both, Duration::from_secs(30), |line| seen.extend(line.map(str::to_owned)))?;
+        assert_eq!(seen, ["one", "two", "three"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_failure_shows_the_output() {
         let mut failing = command("sh");
         failing.args(["-c", "echo one; echo two >&2; exit 3"]);
         let error = quietly("failing", &mut failing, Duration::from_secs(30))

@@ -5,9 +5,9 @@ use std::os::unix::process::CommandExt;
 
 use anyhow::{Context, Result};
 
-use crate::bootstrap::Purpose;
-use crate::build::{self, AGENT};
-use crate::command::{command, line};
+use xtask::bootstrap::Purpose;
+use xtask::build::{self, AGENT};
+use xtask::command::{command, line};
 
 /// Builds the agent, then becomes its lab: terminal, signals and exit code are the lab's own.
 pub(crate) fn run(options: Vec<OsString>) -> Result<()> {

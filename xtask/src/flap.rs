@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::command::{self, cargo};
+use xtask::command::{self, cargo};
 
 /// How long it goes on.
 #[derive(Args, Clone, Copy)]

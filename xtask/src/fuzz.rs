@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
-use crate::command::{cargo, command};
+use xtask::command::{cargo, command};
 
 /// What to generate.
 #[derive(Subcommand)]

@@ -18,20 +18,20 @@ use crate::command::{answer, cargo, command, run, workspace};
 const NAME: &str = concat!("policy-agent:", env!("CARGO_PKG_VERSION"));
 
 /// Another build, as an update would bring it: the same agent, with other programs beside it.
-pub(crate) const OTHER_NAME: &str = concat!("policy-agent:", env!("CARGO_PKG_VERSION"), "-other");
+pub const OTHER_NAME: &str = concat!("policy-agent:", env!("CARGO_PKG_VERSION"), "-other");
 
 /// Where that image has them.
-pub(crate) const OTHER_OBJECT: &str = "/policy-v2.o";
+pub const OTHER_OBJECT: &str = "/policy-v2.o";
 
 /// The package of what tests run in pods, and of its program.
-pub(crate) const POD: &str = "policy-pod";
+pub const POD: &str = "policy-pod";
 
 /// As pods of tests name it.
-pub(crate) const POD_IMAGE: &str = concat!("policy-pod:", env!("CARGO_PKG_VERSION"));
+pub const POD_IMAGE: &str = concat!("policy-pod:", env!("CARGO_PKG_VERSION"));
 
 /// How the agent of an image is built.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Build {
+pub enum Build {
     /// As it is installed: one static program.
     Release,
     /// As the tests have built it already, with the libraries that it then needs.
@@ -39,20 +39,20 @@ pub(crate) enum Build {
 }
 
 /// What an image holds.
-pub(crate) struct Content {
+pub struct Content {
     /// Programs of the root folder, the one that is started first.
-    pub(crate) programs: Vec<PathBuf>,
+    pub programs: Vec<PathBuf>,
     /// What else it holds, each at its own path.
-    pub(crate) libraries: Vec<PathBuf>,
+    pub libraries: Vec<PathBuf>,
     /// What the program is started with where nothing else is said.
-    pub(crate) arguments: &'static [&'static str],
+    pub arguments: &'static [&'static str],
 }
 
 /// Builds the agent and the CNI plugin that it installs, and an image of nothing else.
 ///
 /// Returns the path of an archive as `docker load`, `ctr images import` and
 /// `kind load image-archive` take it.
-pub(crate) fn build(build: Build) -> Result<PathBuf> {
+pub fn build(build: Build) -> Result<PathBuf> {
     let file = match build {
         Build::Release => "target/image.tar",
         Build::Debug => "target/debug-image.tar",
@@ -61,7 +61,7 @@ pub(crate) fn build(build: Build) -> Result<PathBuf> {
 }
 
 /// Builds an image of another name, which has the same classifiers as other programs too.
-pub(crate) fn build_other(build: Build) -> Result<PathBuf> {
+pub fn build_other(build: Build) -> Result<PathBuf> {
     let object = bpf::build_other(bootstrap::run(Purpose::Build)?)?;
     build_with(build, &[object], OTHER_NAME, "target/other-image.tar")
 }
@@ -87,7 +87,7 @@ fn build_with(build: Build, more: &[PathBuf], name: &str, file: &str) -> Result<
 }
 
 /// Builds what tests run in pods, and an image of nothing else.
-pub(crate) fn build_pod() -> Result<PathBuf> {
+pub fn build_pod() -> Result<PathBuf> {
     let image = workspace().join("target/pod-image.tar");
     let programs = vec![build_pod_program()?];
     write(&Content { programs, libraries: Vec::new(), arguments: &["pause"] }, POD_IMAGE, &image)?;
@@ -95,7 +95,7 @@ pub(crate) fn build_pod() -> Result<PathBuf> {
 }
 
 /// Builds that program alone; where it lies.
-pub(crate) fn build_pod_program() -> Result<PathBuf> {
+pub fn build_pod_program() -> Result<PathBuf> {
     Ok(build_static(&[POD])?.join(POD))
 }
 
@@ -127,7 +127,7 @@ fn build_static(programs: &[&str]) -> Result<PathBuf> {
 }
 
 /// Writes an archive of one layer (Docker Image Specification v1.2).
-pub(crate) fn write(content: &Content, name: &str, image: &Path) -> Result<()> {
+pub fn write(content: &Content, name: &str, image: &Path) -> Result<()> {
     let mut layer = tar::Builder::new(Vec::new());
     // Mount points of what a runtime brings, and of volumes for temporary files.
     for folder in ["dev", "etc", "proc", "sys", "tmp"] {
@@ -191,6 +191,6 @@ fn append(
 }
 
 /// A SHA-256 in hexadecimal digits.
-pub(crate) fn digest(bytes: &[u8]) -> String {
+pub fn digest(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }

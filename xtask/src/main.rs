@@ -2,16 +2,10 @@
 #![forbid(unsafe_code)]
 
 mod bench;
-mod bootstrap;
-mod bpf;
-mod build;
-mod cluster;
-mod command;
 mod demo;
-mod e2e;
 mod flap;
 mod fuzz;
-mod image;
+mod harness;
 mod manifests;
 mod test;
 mod tidy;
@@ -20,10 +14,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
-
-use bootstrap::Purpose;
-use build::{AGENT, CNI, CTL};
+use clap::{Args, Parser, Subcommand};
+use xtask::bootstrap::{self, Purpose};
+use xtask::build::{self, AGENT, CNI, CTL};
+use xtask::{bpf, image};
 
 /// Builds, tests and shows the project.
 #[derive(Parser)]
@@ -94,33 +88,24 @@ Takes about a quarter of an hour on two CPUs, and all of both.")]
   cargo xtask image && kind load image-archive target/image.tar
   cargo xtask image && ctr -n k8s.io images import target/image.tar")]
     Image,
-    /// A real Kubernetes on this machine, in namespaces
-    #[command(after_help = "Examples:
-  cargo xtask cluster up --nodes 2 --proxy iptables
-  cargo xtask image && cargo xtask cluster load target/image.tar
-  cargo xtask cluster kubectl apply -f manifests/install.yaml
-  cargo xtask cluster enter node1 bpftool link
-  cargo xtask cluster down
-
-Needs root; what is compiled from Go modules is kept in ~/.cache/policy-xtask.")]
-    Cluster {
-        /// Clusters of different names stand beside each other
-        #[arg(long, value_name = "NAME", default_value = "default", value_parser = cluster::layout::name)]
-        name: String,
-        #[command(subcommand)]
-        verb: cluster::Verb,
-    },
-    /// Run the examples as real pods and policies, first without the agent, then with it
-    #[command(after_help = "Examples:
-  cargo xtask e2e
-  cargo xtask e2e three-tier node-port --cni bridge
-  cargo xtask e2e --kubeconfig admin.conf      on kind: first load target/image.tar and target/pod-image.tar
-  cargo xtask e2e netpol --proxy iptables")]
-    E2e(e2e::Run),
+    /// Run a real Kubernetes on this machine, in namespaces: `cargo xtask cluster --help`
+    #[command(disable_help_flag = true)]
+    Cluster(PassedOn),
+    /// Run the end-to-end tests on a real cluster: `cargo xtask e2e --help`
+    #[command(disable_help_flag = true)]
+    E2e(PassedOn),
     /// Render manifests/install.yaml from manifests/base, and hold the chart and the overlays against it
     Manifests,
     /// Check the conventions that the compiler and clippy do not
     Tidy,
+}
+
+/// A verb of another package's program, which has its own `--help`.
+#[derive(Args)]
+struct PassedOn {
+    /// What the program receives; `--help` lists its options
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
 }
 
 fn main() -> ExitCode {
@@ -151,8 +136,8 @@ fn run(verb: Verb) -> Result<()> {
         }
         Verb::Bench { target } => bench::run(target),
         Verb::Image => image::build(image::Build::Release).map(drop),
-        Verb::Cluster { name, verb } => cluster::run(&name, verb),
-        Verb::E2e(run) => e2e::run(run),
+        Verb::Cluster(passed) => harness::exec("testbed", &passed.arguments),
+        Verb::E2e(passed) => harness::exec("e2e", &passed.arguments),
         Verb::Manifests => manifests::write().and_then(|()| manifests::check_chart()),
         Verb::Tidy => tidy::run(),
     }

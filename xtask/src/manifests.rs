@@ -6,7 +6,7 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::command::workspace;
+use xtask::command::workspace;
 
 pub(crate) use chart::check as check_chart;
 

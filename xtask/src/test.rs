@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use xtask::bootstrap::{self, Purpose, packages, tools};
+use xtask::bpf;
+use xtask::command::{cargo, command, run};
 
-use crate::bootstrap::{self, Purpose, packages, tools};
-use crate::command::{cargo, command, run};
-use crate::e2e::examples;
-use crate::{bpf, manifests, tidy};
+use crate::{harness, manifests, tidy};
 
 /// Runs the checks in order and stops at the first that fails.
 ///
@@ -38,7 +38,7 @@ pub(crate) fn run_all(fast: bool) -> Result<()> {
         step("documentation", document)?;
     }
     if !fast {
-        step("cluster", examples::short)?;
+        step("cluster", || harness::run("e2e", &["short"]))?;
     }
     step("tests", || test(fast))
 }

@@ -9,9 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
-
-use crate::cluster::kubectl::Kubectl;
-use crate::cluster::until;
+use testbed::kubectl::Kubectl;
+use testbed::until;
 
 /// A way to the API server that stays open.
 pub(super) struct Api {

@@ -5,13 +5,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use testbed::kubectl::Kubectl;
+use testbed::until;
+use xtask::command::workspace;
+use xtask::image::Build;
 
 use super::examples::on_own;
 use super::install::{self, NAMESPACE};
-use crate::cluster::kubectl::Kubectl;
-use crate::cluster::{self, until};
-use crate::command::workspace;
-use crate::image::Build;
 
 /// How long an agent that lacks something may look as if it did not.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -24,7 +24,7 @@ pub(super) fn run() -> Result<()> {
     let all = line.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
     let (all, _) = all.context("not a list of capabilities")?;
     let all: Vec<_> = all.split(',').map(str::trim).collect();
-    on_own("capabilities", &cluster::Shape::default(), false, Build::Release, |target| {
+    on_own("capabilities", &testbed::Shape::default(), false, Build::Release, |target| {
         for left_out in &all {
             let rest: Vec<_> = all.iter().filter(|one| one != &left_out).copied().collect();
             let changed = text.replace(&all.join(", "), &rest.join(", "));

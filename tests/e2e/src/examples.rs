@@ -14,12 +14,11 @@ use std::process;
 use anyhow::{Result, bail};
 use clap::Args;
 use policy_probe::{Style, Table, check, text};
+use testbed::kubectl::Kubectl;
+use testbed::layout::{CLUSTERS, Layout};
+use xtask::image::Build;
 
 use super::install;
-use crate::cluster;
-use crate::cluster::kubectl::Kubectl;
-use crate::cluster::layout::{CLUSTERS, Layout};
-use crate::image::Build;
 use example::Example;
 use probes::Seen;
 use stage::Stage;
@@ -36,7 +35,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     #[command(flatten)]
-    shape: cluster::Shape,
+    shape: testbed::Shape,
     /// With the agent as the tests build it, which takes less time
     #[arg(long, conflicts_with = "kubeconfig")]
     debug: bool,
@@ -90,7 +89,7 @@ pub(crate) fn short() -> Result<()> {
     remove_forgotten()?;
     // Several may run on one machine.
     let name = format!("{SHORT}{}", process::id());
-    on_own(&name, &cluster::Shape::default(), false, Build::Debug, |target| all(target, &examples))
+    on_own(&name, &testbed::Shape::default(), false, Build::Debug, |target| all(target, &examples))
 }
 
 /// Takes down clusters of short runs that were killed.
@@ -99,7 +98,7 @@ fn remove_forgotten() -> Result<()> {
     for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
         let Some(pid) = name.strip_prefix(SHORT) else { continue };
         if !Path::new("/proc").join(pid).exists() {
-            cluster::down(&Layout::of(&name))?;
+            testbed::down(&Layout::of(&name))?;
         }
     }
     Ok(())
@@ -108,21 +107,21 @@ fn remove_forgotten() -> Result<()> {
 /// Makes a cluster with both images, and takes it down whatever comes of `act`.
 pub(super) fn on_own(
     name: &str,
-    shape: &cluster::Shape,
+    shape: &testbed::Shape,
     keep: bool,
     build: Build,
     act: impl FnOnce(&Target) -> Result<()>,
 ) -> Result<()> {
     let layout = Layout::of(name);
-    let agent = crate::image::build(build)?;
-    cluster::up(&layout, shape)?;
+    let agent = xtask::image::build(build)?;
+    testbed::up(&layout, shape)?;
     let outcome = (|| {
-        cluster::load(&layout, &agent)?;
+        testbed::load(&layout, &agent)?;
         let kubectl = Kubectl::local(&layout)?;
         act(&Target { kubectl, local: Some(layout.clone()) })
     })();
     if !keep {
-        cluster::down(&layout)?;
+        testbed::down(&layout)?;
     }
     outcome
 }
@@ -192,5 +191,5 @@ fn one(target: &Target, example: &Example) -> Result<Played> {
 
 /// The program that runs in pods, as one that runs on this machine.
 fn pod_program() -> Result<PathBuf> {
-    crate::image::build_pod_program()
+    xtask::image::build_pod_program()
 }

@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-
-use crate::cluster::kubectl::Kubectl;
-use crate::cluster::layout::Layout;
-use crate::cluster::{self, node, until};
-use crate::command::{answer, workspace};
-use crate::image::{self, Build, POD_IMAGE};
+use testbed::kubectl::Kubectl;
+use testbed::layout::Layout;
+use testbed::{node, until};
+use xtask::command::{answer, workspace};
+use xtask::image::{self, Build, POD_IMAGE};
 
 /// Name of namespace, `DaemonSet` and label.
 pub(crate) const NAMESPACE: &str = "policy-system";
@@ -27,7 +26,7 @@ const UNINSTALL: &str = "manifests/uninstall.yaml";
 
 /// Puts the agent's image on every node of our own cluster.
 pub(super) fn load(layout: &Layout, build: Build) -> Result<()> {
-    cluster::load(layout, &image::build(build)?)
+    testbed::load(layout, &image::build(build)?)
 }
 
 /// Installs the agent; how long it takes until it enforces on every node.
@@ -64,7 +63,7 @@ pub(super) fn remove(kubectl: &Kubectl) -> Result<()> {
 /// Installs the chained plugin on our own cluster, turns it off and uninstalls: pods start at every
 /// step, those of before can be deleted afterwards, and nothing is left.
 pub(super) fn plugin_comes_and_goes(kubectl: &Kubectl, layout: &Layout) -> Result<()> {
-    let nodes = cluster::running_nodes(layout)?;
+    let nodes = testbed::running_nodes(layout)?;
     let pods_start = |when: &str| -> Result<()> {
         let took = pods_start(kubectl, &nodes, when)?;
         println!("{when}: pods ready after {:.1} s", took.as_secs_f64());
@@ -90,7 +89,7 @@ pub(super) fn plugin_comes_and_goes(kubectl: &Kubectl, layout: &Layout) -> Resul
 
 /// Fails where anything of the agent is on a node of our own cluster.
 pub(super) fn left_nothing(layout: &Layout) -> Result<()> {
-    for name in cluster::running_nodes(layout)? {
+    for name in testbed::running_nodes(layout)? {
         for path in ["/sys/fs/bpf/policy", "/opt/cni/bin/policy-cni", "/run/policy-agent"] {
             ensure!(
                 answered(layout, &name, &["test", "!", "-e", path]).is_some(),

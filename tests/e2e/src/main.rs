@@ -1,9 +1,10 @@
-//! `cargo xtask e2e`: what is enforced on a real cluster, seen from inside of its pods.
+//! `cargo xtask e2e`: what the agent enforces on a real cluster, seen from inside of its pods.
+#![forbid(unsafe_code)]
 
 mod agents;
 mod api;
 mod capabilities;
-pub(crate) mod examples;
+mod examples;
 mod install;
 mod metrics;
 mod netpol;
@@ -12,45 +13,70 @@ mod plugin;
 mod scale;
 mod soak;
 
-use anyhow::Result;
-use clap::{Args, Subcommand};
+use std::process::ExitCode;
 
-/// What is run: the examples, where nothing else is said.
-#[derive(Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct Run {
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Run the examples as real pods and policies, first without the agent, then with it
+///
+/// Each run starts a cluster of its own and removes it at the end; `--keep` leaves it.
+/// The other tests are subcommands.
+#[derive(Parser)]
+#[command(
+    bin_name = "cargo xtask e2e",
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
+  cargo xtask e2e
+  cargo xtask e2e three-tier node-port --cni bridge
+  cargo xtask e2e --kubeconfig admin.conf      on kind: first load target/image.tar and target/pod-image.tar
+  cargo xtask e2e netpol --proxy iptables"
+)]
+struct Arguments {
     #[command(flatten)]
     examples: examples::Options,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
 
-/// Other runs, each on a cluster of its own.
+/// The other tests, each on a cluster of its own.
 #[derive(Subcommand)]
 enum Verb {
-    /// Show that the agent needs every capability that its manifest gives it
+    /// Run one example on a small cluster with the debug build, as `cargo xtask test` does
+    Short,
+    /// Check that the agent needs every capability that its manifest grants
     Capabilities,
-    /// Run the suite of upstream Kubernetes for network policies
+    /// Run the network-policy suite of upstream Kubernetes
     Netpol(netpol::Options),
-    /// Show that the agent needs every right that its manifest gives it, and tells of each it lacks
+    /// Check that the agent needs every right that its manifest grants, and reports each missing one
     Permissions(permissions::Options),
-    /// Show that a pod's first act is under its policies where the chained plugin is, and not without
+    /// Check that with the chained plugin policies apply to a pod's first packet, and without it do not
     Plugin(plugin::Options),
-    /// Count packets that are lost or let through while agents, API server and pods come and go
+    /// Count packets lost or let through while agents, API server and pods restart
     #[command(after_help = "Examples:
   cargo xtask e2e soak
   cargo xtask e2e soak --kills 20 --away 60 --churn 200 --only kills --only away --only churn")]
     Soak(soak::Options),
-    /// Measure what the agent holds, receives and spends for each pod of a cluster
+    /// Measure the agent's memory, traffic and CPU time for each pod of a cluster
     #[command(after_help = "Example:
   cargo xtask e2e scale --pods 20000")]
     Scale(scale::Options),
 }
 
-/// Runs them.
-pub(crate) fn run(run: Run) -> Result<()> {
-    match run.verb {
-        None => examples::run(&run.examples),
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    match arguments.verb {
+        None => examples::run(&arguments.examples),
+        Some(Verb::Short) => examples::short(),
         Some(Verb::Capabilities) => capabilities::run(),
         Some(Verb::Netpol(options)) => netpol::run(&options),
         Some(Verb::Permissions(options)) => permissions::run(&options),

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-
-use crate::cluster::layout::Layout;
-use crate::cluster::network;
-use crate::command::answer;
+use testbed::layout::Layout;
+use testbed::network;
+use xtask::command::answer;
 
 /// Asks a server by what every machine with a shell has, and in a version without chunks.
 const FETCH: &str = r"exec 3<>/dev/tcp/127.0.0.1/9470 &&

@@ -7,15 +7,15 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use testbed::images;
+use testbed::kubectl::Kubectl;
+use testbed::layout::Layout;
+use testbed::network;
+use testbed::programs::{self, Suite};
+use xtask::command::{answer, command, workspace};
+use xtask::image::Build;
 
 use super::install;
-use crate::cluster::kubectl::Kubectl;
-use crate::cluster::layout::Layout;
-use crate::cluster::network;
-use crate::cluster::programs::{self, Suite};
-use crate::cluster::{self, images};
-use crate::command::{answer, command, workspace};
-use crate::image::Build;
 
 /// A kernel may lack sockets of SCTP, and the tests of IPv6 want a cluster whose first family it is.
 const SKIP: &str = "SCTP|IPv6";
@@ -24,7 +24,7 @@ const SKIP: &str = "SCTP|IPv6";
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     #[command(flatten)]
-    cluster: cluster::Shape,
+    cluster: testbed::Shape,
     /// Only tests whose name matches this regular expression
     #[arg(long, value_name = "REGEX", default_value = "Netpol")]
     focus: String,
@@ -40,17 +40,17 @@ pub(crate) struct Options {
 pub(super) fn run(options: &Options) -> Result<()> {
     let layout = Layout::of(&name(options));
     let suite = programs::suite()?;
-    cluster::up(&layout, &options.cluster)?;
+    testbed::up(&layout, &options.cluster)?;
     let outcome = on(&layout, &suite, options);
     if !options.keep {
-        cluster::down(&layout)?;
+        testbed::down(&layout)?;
     }
     outcome
 }
 
 fn on(layout: &Layout, suite: &Suite, options: &Options) -> Result<()> {
     for image in &suite.images {
-        cluster::load(layout, &images::agnhost(layout, suite, image)?)?;
+        testbed::load(layout, &images::agnhost(layout, suite, image)?)?;
     }
     if !options.without_agent {
         install::load(layout, Build::Release)?;
@@ -69,7 +69,7 @@ fn on(layout: &Layout, suite: &Suite, options: &Options) -> Result<()> {
 
 /// Runs of different clusters may stand beside each other.
 fn name(options: &Options) -> String {
-    let cluster::Shape { proxy, cni, .. } = &options.cluster;
+    let testbed::Shape { proxy, cni, .. } = &options.cluster;
     format!("netpol-{proxy:?}-{cni:?}").to_lowercase()
 }
 

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::{Value, json};
+use testbed::kubectl::Kubectl;
+use testbed::layout::Layout;
+use testbed::{control_plane, until};
+use xtask::command::workspace;
+use xtask::image::{Build, POD_IMAGE};
 
 use super::examples::{define_cluster_policies, on_own};
 use super::install::{self, AGENT, NAMESPACE};
-use crate::cluster::kubectl::Kubectl;
-use crate::cluster::layout::Layout;
-use crate::cluster::{self, control_plane, until};
-use crate::command::workspace;
-use crate::image::{Build, POD_IMAGE};
 
 /// How long an agent that lacks something may take to say so.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -49,7 +49,7 @@ struct Right {
 /// Leaves out each right in turn, with an API server that streams lists and with one that does not.
 pub(super) fn run(options: &Options) -> Result<()> {
     let build = if options.debug { Build::Debug } else { Build::Release };
-    let shape = cluster::Shape { nodes: 1, ..cluster::Shape::default() };
+    let shape = testbed::Shape { nodes: 1, ..testbed::Shape::default() };
     on_own("permissions", &shape, options.keep, build, |target| {
         let layout = target.local.as_ref().context("the API server is on this machine")?;
         all(layout, &target.kubectl)

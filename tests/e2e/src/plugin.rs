@@ -12,15 +12,15 @@ use std::{fmt, fs};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use nix::sys::signal::Signal;
+use testbed::kubectl::Kubectl;
+use testbed::layout::Layout;
+use testbed::until;
+use xtask::command::workspace;
+use xtask::image::Build;
 
 use super::examples::on_own;
 use super::metrics::{self, Times};
 use super::{agents, install};
-use crate::cluster::kubectl::Kubectl;
-use crate::cluster::layout::Layout;
-use crate::cluster::{self, until};
-use crate::command::workspace;
-use crate::image::Build;
 use configuration::Configuration;
 use outcome::Outcome;
 use stage::{NODES, Stage};
@@ -32,7 +32,7 @@ const HELD: Duration = Duration::from_secs(10);
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
     #[command(flatten)]
-    shape: cluster::Shape,
+    shape: testbed::Shape,
     /// Pods that try, in each round; half as many more are tried
     #[arg(long, value_name = "COUNT", default_value_t = 30)]
     pods: usize,
@@ -223,10 +223,10 @@ impl Show<'_> {
 
     /// Kills agents while pods start.
     fn kill(&self) -> Result<()> {
-        let (end, mut random) = (Instant::now() + HELD, agents::Random::new());
+        let end = Instant::now() + HELD;
         while Instant::now() < end {
-            thread::sleep(Duration::from_millis(random.below(1000)));
-            agents::kill(self.layout, NODES[usize::from(random.below(2) == 0)])?;
+            thread::sleep(Duration::from_millis(fastrand::u64(..1000)));
+            agents::kill(self.layout, NODES[usize::from(fastrand::bool())])?;
         }
         Ok(())
     }

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
+use testbed::layout::Layout;
+use testbed::until;
+use xtask::image::Build;
 
 use super::agents::{self, Held};
 use super::api::Api;
 use super::examples::{Target, on_own};
 use super::install;
-use crate::cluster::layout::Layout;
-use crate::cluster::{self, until};
-use crate::image::Build;
 
 const NAMESPACE: &str = "scale";
 const NODE: &str = "node1";
@@ -31,7 +31,7 @@ const TICKS: u64 = 100;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
     #[command(flatten)]
-    shape: cluster::Shape,
+    shape: testbed::Shape,
     /// Pods
     #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     pods: u32,

@@ -14,20 +14,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::json;
+use testbed::control_plane;
+use testbed::layout::Layout;
+use testbed::until;
+use xtask::image::{self, Build};
 
 use super::examples::{Target, on_own};
 use super::{agents, install};
-use crate::cluster::control_plane;
-use crate::cluster::layout::Layout;
-use crate::cluster::{self, until};
-use crate::image::{self, Build};
 use field::{Count, Field};
 
 /// What is tried, and how long.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
     #[command(flatten)]
-    shape: cluster::Shape,
+    shape: testbed::Shape,
     /// How often an agent is killed
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     kills: u32,
@@ -130,7 +130,7 @@ fn soak(target: &Target, options: &Options, build: Build) -> Result<()> {
         })?);
     }
     if is_wanted(Scenario::Upgrade) {
-        cluster::load(layout, &image::build_other(build)?)?;
+        testbed::load(layout, &image::build_other(build)?)?;
         lines.push(during("another build, and back", &field, &mut || {
             upgrade::there_and_back(layout, kubectl)
         })?);
@@ -178,11 +178,10 @@ impl fmt::Display for Line {
 /// Each at a random moment after the last; whether the agent has come back is not waited for.
 fn kills(layout: &Layout, field: &Field<'_>, count: u32) -> Result<()> {
     let mut done = 0;
-    let mut random = agents::Random::new();
     while done < count {
         field.churn_policies(done)?;
-        thread::sleep(Duration::from_millis(random.below(1500)));
-        let node = if random.below(2) == 0 { "node1" } else { "node2" };
+        thread::sleep(Duration::from_millis(fastrand::u64(..1500)));
+        let node = if fastrand::bool() { "node1" } else { "node2" };
         if agents::kill(layout, node)? {
             done += 1;
         }

@@ -38,17 +38,17 @@ pub(super) fn start(layout: &Layout) -> Result<()> {
 }
 
 /// The API server's process.
-pub(crate) fn api_server(layout: &Layout) -> Result<Service> {
+pub fn api_server(layout: &Layout) -> Result<Service> {
     Service::find(layout, API_SERVER)
 }
 
 /// Starts the API server where it does not run, and waits until it answers.
-pub(crate) fn start_api_server(layout: &Layout) -> Result<()> {
+pub fn start_api_server(layout: &Layout) -> Result<()> {
     start_api_server_with(layout, &[])
 }
 
 /// As [`start_api_server`], with more arguments.
-pub(crate) fn start_api_server_with(layout: &Layout, more: &[&str]) -> Result<()> {
+pub fn start_api_server_with(layout: &Layout, more: &[&str]) -> Result<()> {
     if !api_server(layout).is_ok_and(|service| service.is_alive()) {
         let mut server = program(layout, API_SERVER)?;
         server.args(["--etcd-servers", STORE, "--bind-address", "0.0.0.0"]);
@@ -56,7 +56,7 @@ pub(crate) fn start_api_server_with(layout: &Layout, more: &[&str]) -> Result<()
         server.arg("--tls-cert-file").arg(layout.pki("api.crt"));
         server.arg("--tls-private-key-file").arg(layout.pki("api.key"));
         server.arg("--token-auth-file").arg(layout.pki("tokens.csv"));
-        server.arg("--service-account-key-file").arg(layout.pki("accounts.key"));
+        server.arg("--service-account-key-file").arg(layout.pki("accounts.pub"));
         server.arg("--service-account-signing-key-file").arg(layout.pki("accounts.key"));
         server.args(["--service-account-issuer", "https://kubernetes.default.svc"]);
         server.args(["--service-cluster-ip-range", SERVICES, "--authorization-mode", "Node,RBAC"]);

@@ -3,23 +3,23 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use xtask::image::{self, Content, POD_IMAGE};
 
 use super::layout::Layout;
 use super::programs::Suite;
-use crate::image::{self, Content, POD_IMAGE};
 
 /// The one that runs in pods, and keeps their namespaces.
-pub(crate) fn pod() -> Result<PathBuf> {
+pub fn pod() -> Result<PathBuf> {
     image::build_pod()
 }
 
 /// Its name as containerd writes it.
-pub(crate) fn pod_name() -> String {
+pub fn pod_name() -> String {
     format!("docker.io/library/{POD_IMAGE}")
 }
 
 /// The server of the upstream suite, under one of its names.
-pub(crate) fn agnhost(layout: &Layout, suite: &Suite, image: &str) -> Result<PathBuf> {
+pub fn agnhost(layout: &Layout, suite: &Suite, image: &str) -> Result<PathBuf> {
     let archive = layout.root.join("agnhost.tar");
     let programs = vec![suite.agnhost.clone()];
     let content = Content { programs, libraries: Vec::new(), arguments: &["pause"] };

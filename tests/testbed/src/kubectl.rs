@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use xtask::command::{command, line, run};
 
 use super::layout::Layout;
 use super::{network, programs};
-use crate::command::{command, line, run};
 
 /// A way to ask an API server.
 #[derive(Clone, Debug)]
-pub(crate) struct Kubectl {
+pub struct Kubectl {
     kubeconfig: Option<PathBuf>,
     /// Our own one, which must be asked from within the cluster's network.
     local: Option<(Layout, PathBuf)>,
@@ -21,7 +21,7 @@ pub(crate) struct Kubectl {
 
 impl Kubectl {
     /// That of our own cluster, as its administrator.
-    pub(crate) fn local(layout: &Layout) -> Result<Self> {
+    pub fn local(layout: &Layout) -> Result<Self> {
         let program = programs::kubernetes()?;
         Ok(Self {
             kubeconfig: Some(layout.kubeconfig("admin")),
@@ -30,12 +30,12 @@ impl Kubectl {
     }
 
     /// The one in `PATH`, of the cluster that a file names, or the environment.
-    pub(crate) fn of(kubeconfig: Option<PathBuf>) -> Self {
+    pub fn of(kubeconfig: Option<PathBuf>) -> Self {
         Self { kubeconfig, local: None }
     }
 
     /// kubectl, to which arguments may be added.
-    pub(crate) fn command(&self) -> Command {
+    pub fn command(&self) -> Command {
         let mut kubectl = match &self.local {
             Some((layout, program)) => {
                 let mut inside = network::inside(layout, network::CONTROL);
@@ -51,30 +51,30 @@ impl Kubectl {
     }
 
     /// Runs it in the open.
-    pub(crate) fn run(&self, arguments: &[&str]) -> Result<()> {
+    pub fn run(&self, arguments: &[&str]) -> Result<()> {
         run(self.command().args(arguments))
     }
 
     /// Whether it does what is asked, quietly.
-    pub(crate) fn succeeds(&self, arguments: &[&str]) -> bool {
+    pub fn succeeds(&self, arguments: &[&str]) -> bool {
         let mut kubectl = self.command();
         kubectl.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         kubectl.status().is_ok_and(|status| status.success())
     }
 
     /// What it says, or why it fails.
-    pub(crate) fn answer(&self, arguments: &[&str]) -> Result<String> {
+    pub fn answer(&self, arguments: &[&str]) -> Result<String> {
         self.feed(arguments, "")
     }
 
     /// What it says in JSON.
-    pub(crate) fn json(&self, arguments: &[&str]) -> Result<Value> {
+    pub fn json(&self, arguments: &[&str]) -> Result<Value> {
         let text = self.answer(&[arguments, &["-o", "json"]].concat())?;
         serde_json::from_str(&text).context("kubectl gave no JSON")
     }
 
     /// What it says when it reads `input`, or why it fails.
-    pub(crate) fn feed(&self, arguments: &[&str], input: &str) -> Result<String> {
+    pub fn feed(&self, arguments: &[&str], input: &str) -> Result<String> {
         let mut kubectl = self.command();
         kubectl.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = kubectl.spawn().context("cannot start kubectl")?;
@@ -91,7 +91,7 @@ impl Kubectl {
     }
 
     /// Makes the cluster hold what a list of objects says.
-    pub(crate) fn apply(&self, objects: &[Value]) -> Result<()> {
+    pub fn apply(&self, objects: &[Value]) -> Result<()> {
         let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
         self.feed(&["apply", "-f", "-"], &list.to_string()).map(drop)
     }

@@ -3,51 +3,51 @@
 use std::path::{Path, PathBuf};
 
 /// Address of the control plane, and gateway of the nodes.
-pub(crate) const CONTROL_PLANE: Host = Host { number: 10 };
+pub const CONTROL_PLANE: Host = Host { number: 10 };
 
 /// The Services' first address, at which pods find the API server.
-pub(crate) const API_SERVICE: &str = "10.96.0.1";
+pub const API_SERVICE: &str = "10.96.0.1";
 
 /// Blocks of the Services.
-pub(crate) const SERVICES: &str = "10.96.0.0/16,fd00:10:96::/112";
+pub const SERVICES: &str = "10.96.0.0/16,fd00:10:96::/112";
 
 /// Blocks of the pods.
-pub(crate) const PODS: &str = "10.244.0.0/16,fd00:10:244::/48";
+pub const PODS: &str = "10.244.0.0/16,fd00:10:244::/48";
 
 /// Every cluster has a folder there.
-pub(crate) const CLUSTERS: &str = "/var/lib/policy-cluster";
+pub const CLUSTERS: &str = "/var/lib/policy-cluster";
 
 /// An end of the network between nodes.
 #[derive(Clone, Copy)]
-pub(crate) struct Host {
+pub struct Host {
     /// The last part of its addresses.
-    pub(crate) number: u8,
+    pub number: u8,
 }
 
 impl Host {
     /// Its address.
-    pub(crate) fn v4(self) -> String {
+    pub fn v4(self) -> String {
         format!("172.30.0.{}", self.number)
     }
 
     /// Its other address.
-    pub(crate) fn v6(self) -> String {
+    pub fn v6(self) -> String {
         format!("fd30::{}", self.number)
     }
 }
 
 /// A node to be.
-pub(crate) struct Node {
+pub struct Node {
     /// Its name, also as a host.
-    pub(crate) name: String,
+    pub name: String,
     /// Its addresses.
-    pub(crate) host: Host,
+    pub host: Host,
     /// Its pods' addresses.
-    pub(crate) pods: [String; 2],
+    pub pods: [String; 2],
 }
 
 /// Reads the name of a cluster.
-pub(crate) fn name(text: &str) -> Result<String, String> {
+pub fn name(text: &str) -> Result<String, String> {
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if text.is_empty() || !text.chars().all(is_name) {
         return Err("small letters, digits and `-`".to_owned());
@@ -56,7 +56,7 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
 }
 
 /// The nodes of a cluster of `count`.
-pub(crate) fn nodes(count: u8) -> impl Iterator<Item = Node> {
+pub fn nodes(count: u8) -> impl Iterator<Item = Node> {
     (1..=count).map(|number| Node {
         name: format!("node{number}"),
         host: Host { number: CONTROL_PLANE.number + number },
@@ -66,48 +66,48 @@ pub(crate) fn nodes(count: u8) -> impl Iterator<Item = Node> {
 
 /// The files of a cluster.
 #[derive(Clone, Debug)]
-pub(crate) struct Layout {
+pub struct Layout {
     /// Everything lies below it.
-    pub(crate) root: PathBuf,
+    pub root: PathBuf,
     /// What its network namespaces and cgroups are called begins with it.
-    pub(crate) prefix: String,
+    pub prefix: String,
 }
 
 impl Layout {
     /// That of the cluster of this name.
-    pub(crate) fn of(name: &str) -> Self {
+    pub fn of(name: &str) -> Self {
         let root = Path::new(CLUSTERS).join(name);
         // No name ends where another goes on, for names have no underscores.
         Self { root, prefix: format!("policy_{name}_") }
     }
 
     /// The name of a network namespace or a cgroup.
-    pub(crate) fn prefixed(&self, name: &str) -> String {
+    pub fn prefixed(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 
     /// Output of every process.
-    pub(crate) fn logs(&self) -> PathBuf {
+    pub fn logs(&self) -> PathBuf {
         self.root.join("log")
     }
 
     /// Which processes were started.
-    pub(crate) fn pids(&self) -> PathBuf {
+    pub fn pids(&self) -> PathBuf {
         self.root.join("pid")
     }
 
     /// Keys and certificates.
-    pub(crate) fn pki(&self, file: &str) -> PathBuf {
+    pub fn pki(&self, file: &str) -> PathBuf {
         self.root.join("pki").join(file)
     }
 
     /// How somebody reaches the API server.
-    pub(crate) fn kubeconfig(&self, who: &str) -> PathBuf {
+    pub fn kubeconfig(&self, who: &str) -> PathBuf {
         self.root.join(format!("{who}.kubeconfig"))
     }
 
     /// What belongs to one node.
-    pub(crate) fn node(&self, name: &str) -> PathBuf {
+    pub fn node(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 }

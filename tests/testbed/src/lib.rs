@@ -1,103 +1,55 @@
-//! `cargo xtask cluster`: a real Kubernetes on this machine, without containers around it.
+//! A Kubernetes of several nodes on one machine, without containers around it.
 //!
 //! Each node is a set of namespaces (network, mounts, processes, host name) with a containerd, a
 //! kubelet, a kube-proxy and a bpffs of its own; the control plane is four processes in a network
-//! namespace. Dual stack; nothing outside of those namespaces is touched but the cgroup tree.
+//! namespace. Dual stack. Outside of those namespaces only the cgroup tree is changed.
+//!
+//! `cargo xtask cluster` runs this package's program; the end-to-end tests call [`up`], [`load`]
+//! and [`down`].
+#![forbid(unsafe_code)]
+#![expect(clippy::missing_errors_doc, reason = "every error is shown to the user and ends the run")]
+#![expect(clippy::must_use_candidate, reason = "the callers are two programs of this repository")]
 
-pub(crate) mod control_plane;
-pub(crate) mod images;
-pub(crate) mod kubectl;
-pub(crate) mod layout;
-pub(crate) mod network;
-pub(crate) mod node;
+pub mod control_plane;
+pub mod images;
+pub mod kubectl;
+pub mod layout;
+pub mod network;
+pub mod node;
 mod pki;
-pub(crate) mod process;
-pub(crate) mod programs;
+pub mod process;
+pub mod programs;
 
-use std::ffi::OsString;
 use std::fs;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
+use xtask::bootstrap::{self, packages};
 
-use crate::bootstrap::packages::{self, Program};
-use crate::command::line;
 use kubectl::Kubectl;
 use layout::Layout;
 use process::Service;
 
-const PACKAGES: &[Program] = &[
-    Program { name: "conntrack", package: "conntrack" },
-    Program { name: "containerd", package: "containerd" },
-    Program { name: "ip", package: "iproute2" },
-    Program { name: "iptables", package: "iptables" },
-    Program { name: "nft", package: "nftables" },
-    Program { name: "openssl", package: "openssl" },
-    Program { name: "runc", package: "runc" },
-];
-
-/// What is asked of the cluster.
-#[derive(Subcommand)]
-pub(crate) enum Verb {
-    /// Compile Kubernetes and etcd from their modules, once per machine (about 5 minutes)
-    Build {
-        /// Compile the upstream end-to-end suite and its server too
-        #[arg(long)]
-        suite: bool,
-    },
-    /// Start a cluster; takes seconds
-    Up(Shape),
-    /// End every process of the cluster and remove all that it left
-    Down,
-    /// Say which parts run, and what the API server says of nodes and pods
-    Status,
-    /// Import an archive of images into every node
-    Load {
-        /// As `docker save` and `cargo xtask image` write it
-        archive: PathBuf,
-    },
-    /// Run kubectl as the administrator
-    Kubectl {
-        /// Its arguments
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<OsString>,
-    },
-    /// Run a command in the namespaces of a node, whose bpffs is at /sys/fs/bpf
-    Enter {
-        /// `node1` and so on
-        node: String,
-        /// The command
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
-        command: Vec<OsString>,
-    },
-    /// Stop the API server, or start it again
-    Api {
-        /// Which of the two
-        action: Action,
-    },
-}
-
 /// How the cluster is made.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Shape {
+pub struct Shape {
     /// Number of nodes
     #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=9))]
-    pub(crate) nodes: u8,
+    pub nodes: u8,
     /// How kube-proxy translates Services
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) proxy: Proxy,
+    pub proxy: Proxy,
     /// How pods are joined to their node
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) cni: Cni,
+    pub cni: Cni,
 }
 
 /// Mode of kube-proxy.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub(crate) enum Proxy {
+pub enum Proxy {
     /// Rules of nftables
     #[default]
     Nftables,
@@ -107,7 +59,7 @@ pub(crate) enum Proxy {
 
 /// A plugin of containernetworking-plugins.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub(crate) enum Cni {
+pub enum Cni {
     /// A routed veth for each pod
     #[default]
     Ptp,
@@ -115,47 +67,8 @@ pub(crate) enum Cni {
     Bridge,
 }
 
-/// What may be done to the API server.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Action {
-    /// It ends, as if it had crashed
-    Stop,
-    /// It comes back and is waited for
-    Start,
-}
-
-/// Does what is asked.
-pub(crate) fn run(name: &str, verb: Verb) -> Result<()> {
-    let layout = Layout::of(name);
-    match verb {
-        Verb::Build { suite } => {
-            programs::kubernetes()?;
-            if suite {
-                programs::suite()?;
-            }
-            Ok(())
-        }
-        Verb::Up(options) => up(&layout, &options),
-        Verb::Down => down(&layout),
-        Verb::Status => status(&layout),
-        Verb::Load { archive } => load(&layout, &archive),
-        Verb::Kubectl { arguments } => {
-            let mut kubectl = Kubectl::local(&layout)?.command();
-            kubectl.args(arguments);
-            Err(kubectl.exec()).with_context(|| format!("cannot start {}", line(&kubectl)))
-        }
-        Verb::Enter { node, command } => {
-            let mut inside = node::inside(&layout, &node)?;
-            inside.args(command);
-            Err(inside.exec()).with_context(|| format!("cannot start {}", line(&inside)))
-        }
-        Verb::Api { action: Action::Stop } => control_plane::api_server(&layout)?.end(),
-        Verb::Api { action: Action::Start } => control_plane::start_api_server(&layout),
-    }
-}
-
 /// Starts a cluster, and takes down what it started where that fails.
-pub(crate) fn up(layout: &Layout, options: &Shape) -> Result<()> {
+pub fn up(layout: &Layout, options: &Shape) -> Result<()> {
     if !packages::is_root() {
         bail!("namespaces and cgroups need root");
     }
@@ -165,7 +78,7 @@ pub(crate) fn up(layout: &Layout, options: &Shape) -> Result<()> {
             layout.root.display()
         );
     }
-    ensure_packages()?;
+    bootstrap::ensure_cluster_packages()?;
     programs::kubernetes()?;
     let pod_image = images::pod()?;
     let start = Instant::now();
@@ -177,16 +90,7 @@ pub(crate) fn up(layout: &Layout, options: &Shape) -> Result<()> {
     Ok(())
 }
 
-/// Installs what nodes consist of and the machine lacks.
-pub(crate) fn ensure_packages() -> Result<()> {
-    packages::ensure(PACKAGES)?;
-    if !node::PLUGINS.iter().any(|folder| folder.join("ptp").exists()) {
-        packages::install(&["containernetworking-plugins"])?;
-    }
-    Ok(())
-}
-
-fn start_all(layout: &Layout, options: &Shape, pod_image: &std::path::Path) -> Result<()> {
+fn start_all(layout: &Layout, options: &Shape, pod_image: &Path) -> Result<()> {
     network::build(layout, options.nodes)?;
     pki::write(layout, options.nodes)?;
     control_plane::start(layout)?;
@@ -206,12 +110,12 @@ fn start_all(layout: &Layout, options: &Shape, pod_image: &std::path::Path) -> R
 }
 
 /// Ends everything, whatever state it is in; nothing to do is fine.
-pub(crate) fn down(layout: &Layout) -> Result<()> {
+pub fn down(layout: &Layout) -> Result<()> {
     end_all(layout)?;
     if layout.root.exists() {
         // Mounts of others below it would be theirs, not ours to empty.
-        let mut remove = crate::command::command("rm");
-        crate::command::run(remove.args(["-rf", "--one-file-system"]).arg(&layout.root))?;
+        let mut remove = xtask::command::command("rm");
+        xtask::command::run(remove.args(["-rf", "--one-file-system"]).arg(&layout.root))?;
     }
     // The last cluster leaves nothing. Before that the folders must stay: one that is removed here
     // is no longer covered anywhere, and another cluster's nodes would lose their own.
@@ -231,25 +135,8 @@ fn end_all(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-fn status(layout: &Layout) -> Result<()> {
-    let services = Service::all(layout)?;
-    if services.is_empty() {
-        println!("no cluster");
-        return Ok(());
-    }
-    for service in &services {
-        println!("{:24} {}", service.name, if service.is_alive() { "runs" } else { "ended" });
-    }
-    println!(
-        "\nkubeconfig {}, logs {}\n",
-        layout.kubeconfig("admin").display(),
-        layout.logs().display()
-    );
-    Kubectl::local(layout)?.run(&["get", "nodes,pods", "--all-namespaces", "-o", "wide"])
-}
-
 /// Imports an archive of images into every node.
-pub(crate) fn load(layout: &Layout, archive: &std::path::Path) -> Result<()> {
+pub fn load(layout: &Layout, archive: &Path) -> Result<()> {
     for name in running_nodes(layout)? {
         node::import(layout, &name, archive)?;
     }
@@ -257,13 +144,13 @@ pub(crate) fn load(layout: &Layout, archive: &std::path::Path) -> Result<()> {
 }
 
 /// Names of the nodes that run.
-pub(crate) fn running_nodes(layout: &Layout) -> Result<Vec<String>> {
+pub fn running_nodes(layout: &Layout) -> Result<Vec<String>> {
     let services = Service::all(layout)?.into_iter().filter(Service::is_alive);
     Ok(services.map(|service| service.name).filter(|name| name.starts_with("node")).collect())
 }
 
 /// Waits for something of which only looking tells.
-pub(crate) fn until(what: &str, mut is_ready: impl FnMut() -> bool) -> Result<()> {
+pub fn until(what: &str, mut is_ready: impl FnMut() -> bool) -> Result<()> {
     let end = Instant::now() + Duration::from_mins(2);
     while !is_ready() {
         if Instant::now() > end {
@@ -275,7 +162,7 @@ pub(crate) fn until(what: &str, mut is_ready: impl FnMut() -> bool) -> Result<()
 }
 
 /// Writes a file and the folders above it.
-pub(crate) fn write(path: &std::path::Path, text: impl AsRef<[u8]>) -> Result<()> {
+pub fn write(path: &Path, text: impl AsRef<[u8]>) -> Result<()> {
     let act = || {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;

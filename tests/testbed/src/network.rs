@@ -6,14 +6,14 @@ use std::net::IpAddr;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use xtask::command::command;
 
 use super::layout::{self, CONTROL_PLANE, Host, Layout};
-use crate::command::command;
 
 const FABRIC: &str = "fabric";
 
 /// The control plane's namespace.
-pub(crate) const CONTROL: &str = "control";
+pub const CONTROL: &str = "control";
 
 /// Makes the namespaces, and routes between all of them.
 pub(super) fn build(layout: &Layout, count: u8) -> Result<()> {
@@ -47,12 +47,12 @@ pub(super) fn remove(layout: &Layout) {
 }
 
 /// What the namespace of a host outside of the cluster is called.
-pub(crate) fn host(name: &str) -> String {
+pub fn host(name: &str) -> String {
     format!("host-{name}")
 }
 
 /// Puts a host behind the control plane, which is every node's way out.
-pub(crate) fn add_host(layout: &Layout, name: &str, addresses: &[IpAddr]) -> Result<()> {
+pub fn add_host(layout: &Layout, name: &str, addresses: &[IpAddr]) -> Result<()> {
     // Both families' gateway is an address that nobody else uses.
     const GATEWAYS: [&str; 2] = ["169.254.1.1", "fd31::1"];
     let (own, link) = (host(name), format!("to-{name}"));
@@ -80,12 +80,12 @@ pub(crate) fn add_host(layout: &Layout, name: &str, addresses: &[IpAddr]) -> Res
 }
 
 /// Takes a host away.
-pub(crate) fn remove_host(layout: &Layout, name: &str) -> Result<()> {
+pub fn remove_host(layout: &Layout, name: &str) -> Result<()> {
     batch(layout, None, &[format!("netns del {}", layout.prefixed(&host(name)))])
 }
 
 /// A command that will run in one of the namespaces.
-pub(crate) fn inside(layout: &Layout, name: &str) -> Command {
+pub fn inside(layout: &Layout, name: &str) -> Command {
     let mut nsenter = command("nsenter");
     nsenter.arg(format!("--net=/run/netns/{}", layout.prefixed(name)));
     nsenter
@@ -115,7 +115,7 @@ fn forward(namespace: &str) -> Result<()> {
     let mut sysctl = command("ip");
     sysctl.args(["netns", "exec", namespace, "sysctl", "-q", "-w"]);
     sysctl.args(["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]);
-    crate::command::run(sysctl.arg("net.ipv4.conf.all.rp_filter=0"))
+    xtask::command::run(sysctl.arg("net.ipv4.conf.all.rp_filter=0"))
 }
 
 /// Several commands of `ip` in one process.

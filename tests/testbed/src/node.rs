@@ -9,20 +9,16 @@ mod config;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::LazyLock;
 
 use anyhow::{Context, Result, bail};
+use xtask::bootstrap::CNI_PLUGINS;
+use xtask::command::{answer, command, line};
 
 use super::layout::{self, Layout, Node};
 use super::process::{self, Service};
 use super::{Shape, network, programs, until};
-use crate::command::{answer, command, line};
 
 pub(super) use cgroup::remove as remove_cgroups;
-
-/// Where distributions and others put the plugins.
-pub(super) static PLUGINS: LazyLock<[PathBuf; 3]> =
-    LazyLock::new(|| ["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"].map(PathBuf::from));
 
 /// Folders that a node covers by its own, and that need not be there.
 const COVERED: [&str; 3] = ["/var/lib/cni", "/opt/cni", "/etc/cni"];
@@ -59,7 +55,7 @@ fn is_started(layout: &Layout, name: &str) -> bool {
 }
 
 /// A command that will run in the namespaces of a node, as one of its processes.
-pub(crate) fn inside(layout: &Layout, name: &str) -> Result<Command> {
+pub fn inside(layout: &Layout, name: &str) -> Result<Command> {
     let service = Service::find(layout, name)?;
     let init = process::children(service.pid).first().copied();
     let init = init.with_context(|| format!("{name} does not run"))?;
@@ -108,7 +104,8 @@ pub(super) fn forget_folders() {
 
 /// A node may get plugins of its own, so it has its own folder of them.
 fn copy_plugins(to: &Path) -> Result<()> {
-    let from = PLUGINS.iter().find(|folder| folder.join("ptp").exists());
+    let from =
+        CNI_PLUGINS.map(PathBuf::from).into_iter().find(|folder| folder.join("ptp").exists());
     let from = from.context("no CNI plugins on this machine")?;
     for name in ["bridge", "host-local", "loopback", "portmap", "ptp"] {
         let source = from.join(name);

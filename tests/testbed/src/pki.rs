@@ -1,62 +1,61 @@
-//! Who is who: an authority, one certificate, one key that signs service accounts, and a token for each user.
+//! Who is who in a cluster: an authority, the API server's certificate, the key that signs tokens of
+//! service accounts, and a token for each user.
+//!
+//! Everything lies in the cluster's own folder and ends with it.
 
-use std::fs;
-use std::time::Duration;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use serde_json::json;
 
 use super::layout::{self, API_SERVICE, CONTROL_PLANE, Layout};
-use crate::command::{command, quietly};
 
-const LIMIT: Duration = Duration::from_mins(1);
+/// Names under which clients reach the API server.
+const SERVER_NAMES: [&str; 5] =
+    ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "127.0.0.1", API_SERVICE];
 
-/// Writes keys, tokens, and a kubeconfig for the administrator and each node.
+/// Writes keys, certificates, tokens, and a kubeconfig for the administrator and each node.
 pub(super) fn write(layout: &Layout, nodes: u8) -> Result<()> {
-    let names = format!(
-        "subjectAltName=DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,\
-         IP:127.0.0.1,IP:{},IP:{API_SERVICE}",
-        CONTROL_PLANE.v4()
-    );
-    // Nothing of the machine's own settings finds its way in.
-    super::write(&layout.pki("openssl.cnf"), "[req]\ndistinguished_name=name\n[name]\n")?;
-    certify(layout, "ca", &["basicConstraints=critical,CA:TRUE", "keyUsage=keyCertSign"], None)?;
-    certify(layout, "api", &["basicConstraints=critical,CA:FALSE", &names], Some("ca"))?;
-    let mut key = command("openssl");
-    key.args(["genrsa", "-out"]).arg(layout.pki("accounts.key")).arg("2048");
-    quietly("key of service accounts", &mut key, LIMIT)?;
+    certificates(layout)?;
+    let accounts = KeyPair::generate()?;
+    super::write(&layout.pki("accounts.key"), accounts.serialize_pem())?;
+    super::write(&layout.pki("accounts.pub"), accounts.public_key_pem())?;
 
-    let mut users = vec![("admin".to_owned(), "admin".to_owned(), "system:masters".to_owned())];
+    let mut users = vec![("admin".to_owned(), "admin".to_owned(), "system:masters")];
     users.extend(
-        layout::nodes(nodes).map(|node| {
-            (format!("system:node:{}", node.name), node.name, "system:nodes".to_owned())
-        }),
+        layout::nodes(nodes)
+            .map(|node| (format!("system:node:{}", node.name), node.name, "system:nodes")),
     );
     let mut tokens = String::new();
     for (user, file, group) in &users {
-        let token = token()?;
-        tokens.push_str(&[&token, user, user, group].map(String::as_str).join(","));
-        tokens.push('\n');
+        let token = token();
+        // The columns of a static token file: token, user name, user id, groups.
+        tokens.push_str(&format!("{token},{user},{user},{group}\n"));
         write_kubeconfig(layout, file, &token)?;
     }
     super::write(&layout.pki("tokens.csv"), tokens)
 }
 
-/// Makes a key and its certificate, signed by another one or by itself.
-fn certify(layout: &Layout, name: &str, extensions: &[&str], by: Option<&str>) -> Result<()> {
-    let (key, certificate) = (format!("{name}.key"), format!("{name}.crt"));
-    let mut request = command("openssl");
-    request.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj"]);
-    request.arg(format!("/CN={name}")).arg("-config").arg(layout.pki("openssl.cnf"));
-    request.arg("-keyout").arg(layout.pki(&key)).arg("-out").arg(layout.pki(&certificate));
-    for extension in extensions {
-        request.args(["-addext", extension]);
-    }
-    if let Some(by) = by {
-        request.arg("-CA").arg(layout.pki(&format!("{by}.crt")));
-        request.arg("-CAkey").arg(layout.pki(&format!("{by}.key")));
-    }
-    quietly(&format!("certificate {name}"), &mut request, LIMIT)
+/// Writes the authority's certificate, and the API server's, which it signs.
+fn certificates(layout: &Layout) -> Result<()> {
+    let mut authority = named("ca", &[])?;
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let key = KeyPair::generate()?;
+    super::write(&layout.pki("ca.crt"), authority.self_signed(&key)?.pem())?;
+    let authority = Issuer::new(authority, key);
+
+    let names = SERVER_NAMES.map(str::to_owned);
+    let server = named("api", &[&names[..], &[CONTROL_PLANE.v4()]].concat())?;
+    let key = KeyPair::generate()?;
+    super::write(&layout.pki("api.crt"), server.signed_by(&key, &authority)?.pem())?;
+    super::write(&layout.pki("api.key"), key.serialize_pem())
+}
+
+/// A certificate to be, for host names and addresses.
+fn named(name: &str, hosts: &[String]) -> Result<CertificateParams> {
+    let mut certificate = CertificateParams::new(hosts)?;
+    certificate.distinguished_name.push(DnType::CommonName, name);
+    Ok(certificate)
 }
 
 fn write_kubeconfig(layout: &Layout, who: &str, token: &str) -> Result<()> {
@@ -72,7 +71,7 @@ fn write_kubeconfig(layout: &Layout, who: &str, token: &str) -> Result<()> {
     super::write(&layout.kubeconfig(who), config.to_string())
 }
 
-fn token() -> Result<String> {
-    let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid").context("no random number")?;
-    Ok(uuid.trim().to_owned())
+/// A password for the time of a test; its clusters are reachable from this machine alone.
+fn token() -> String {
+    std::iter::repeat_with(fastrand::alphanumeric).take(32).collect()
 }

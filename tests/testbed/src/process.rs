@@ -11,22 +11,24 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
+use procfs::process::Process;
 
 use super::layout::Layout;
 use super::write;
 
 /// A process that was started, by number and time of start: numbers are given out again.
 #[derive(Debug)]
-pub(crate) struct Service {
+pub struct Service {
     /// What it is called.
-    pub(crate) name: String,
-    pub(crate) pid: i32,
+    pub name: String,
+    /// Its number.
+    pub pid: i32,
     started: u64,
 }
 
 impl Service {
     /// Starts a process in a group of its own that writes into a log of its name.
-    pub(crate) fn start(layout: &Layout, name: &str, command: &mut Command) -> Result<Self> {
+    pub fn start(layout: &Layout, name: &str, command: &mut Command) -> Result<Self> {
         fs::create_dir_all(layout.logs())?;
         let log = File::options()
             .create(true)
@@ -44,13 +46,13 @@ impl Service {
     }
 
     /// The one of that name.
-    pub(crate) fn find(layout: &Layout, name: &str) -> Result<Self> {
+    pub fn find(layout: &Layout, name: &str) -> Result<Self> {
         let file = layout.pids().join(name);
         Self::read(&file)?.ok_or_else(|| anyhow!("{name} was never started"))
     }
 
     /// Those that were started, nodes last.
-    pub(crate) fn all(layout: &Layout) -> Result<Vec<Self>> {
+    pub fn all(layout: &Layout) -> Result<Vec<Self>> {
         let entries = match fs::read_dir(layout.pids()) {
             Ok(entries) => entries,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -81,12 +83,12 @@ impl Service {
     }
 
     /// Whether it is still the process that was started.
-    pub(crate) fn is_alive(&self) -> bool {
+    pub fn is_alive(&self) -> bool {
         start_time(self.pid) == Some(self.started)
     }
 
     /// Ends it and its group, and waits until it is gone.
-    pub(crate) fn end(&self) -> Result<()> {
+    pub fn end(&self) -> Result<()> {
         let limit = Instant::now() + Duration::from_secs(20);
         while self.is_alive() {
             // Gone in between is what is wanted.
@@ -101,26 +103,20 @@ impl Service {
 }
 
 /// Kills one process; that it is gone already is fine.
-pub(crate) fn end(pid: i32) {
+pub fn end(pid: i32) {
     let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
 }
 
 /// Children of a process.
-pub(crate) fn children(pid: i32) -> Vec<i32> {
-    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+pub fn children(pid: i32) -> Vec<i32> {
+    let children = Process::new(pid).and_then(|process| process.task_main_thread()?.children());
+    children.into_iter().flatten().filter_map(|pid| i32::try_from(pid).ok()).collect()
 }
 
-/// When a process was started, in ticks since boot; none for one that is gone or a zombie
-/// (`proc_pid_stat(5)`, fields 3 and 22).
+/// When a process was started, in ticks since boot; none for one that is gone or a zombie.
 fn start_time(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name stands in brackets and may hold anything.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    if matches!(fields.next()?, "Z" | "X") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
+    let stat = Process::new(pid).and_then(|process| process.stat()).ok()?;
+    (!matches!(stat.state, 'Z' | 'X')).then_some(stat.starttime)
 }
 
 #[cfg(test)]
@@ -128,7 +124,7 @@ mod tests {
     use std::process::Command;
 
     use super::Service;
-    use crate::cluster::layout::Layout;
+    use crate::layout::Layout;
 
     #[test]
     fn a_service_is_found_again_and_ended_once() -> anyhow::Result<()> {

@@ -1,42 +1,43 @@
-//! What is compiled from Go modules: Kubernetes, and the suite that upstream tests it with.
+//! Programs compiled from Go modules: Kubernetes, and the suite that upstream tests it with.
 //!
-//! Everything lies in the cache, under a name that tells what it was made of.
+//! They lie in the cache, in a folder named after the digest of their sources.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use xtask::bootstrap::{go::go, tools};
+use xtask::command::{Parts, answer, command, quietly_in_parts, workspace};
+use xtask::image::digest;
 
-use crate::bootstrap::{go::go, tools};
-use crate::command::{answer, command, quietly, workspace};
-use crate::image::digest;
-
-const LIMIT: Duration = Duration::from_mins(40);
+/// A loaded machine may need three times as long as a quiet one.
+const LIMIT: Duration = Duration::from_mins(90);
 
 /// What the upstream suite brings: its tests, and the server that it runs in pods.
-pub(crate) struct Suite {
+pub struct Suite {
     /// The tests.
-    pub(crate) tests: PathBuf,
+    pub tests: PathBuf,
     /// The server.
-    pub(crate) agnhost: PathBuf,
+    pub agnhost: PathBuf,
     /// The images of it that the tests ask for, in each of its versions.
-    pub(crate) images: Vec<String>,
+    pub images: Vec<String>,
 }
 
 /// Every program of a cluster in one; built where the cache lacks it.
-pub(crate) fn kubernetes() -> Result<PathBuf> {
+pub fn kubernetes() -> Result<PathBuf> {
     let built = folder()?.join("kubernetes");
-    ensure(&built, "Kubernetes", &["build"], ".")?;
+    ensure(&built, "Kubernetes", &["build"], ".", 30)?;
     Ok(built)
 }
 
 /// The upstream suite; built where the cache lacks it.
-pub(crate) fn suite() -> Result<Suite> {
+pub fn suite() -> Result<Suite> {
     let folder = folder()?;
     let (tests, agnhost) = (folder.join("e2e.test"), folder.join("agnhost"));
-    ensure(&agnhost, "agnhost", &["build"], "k8s.io/kubernetes/test/images/agnhost")?;
-    ensure(&tests, "the upstream suite", &["test", "-c"], "k8s.io/kubernetes/test/e2e")?;
+    ensure(&agnhost, "agnhost", &["build"], "k8s.io/kubernetes/test/images/agnhost", 5)?;
+    ensure(&tests, "the upstream suite", &["test", "-c"], "k8s.io/kubernetes/test/e2e", 15)?;
     // The suite alone knows which version of its server each test wants.
     let images = answer(command(&tests).arg("--list-images")).context("no list of images")?;
     let images = images.lines().filter(|image| image.contains("/agnhost:"));
@@ -45,14 +46,14 @@ pub(crate) fn suite() -> Result<Suite> {
 }
 
 /// The version of Kubernetes, without a `v`.
-pub(crate) fn version() -> Result<String> {
+pub fn version() -> Result<String> {
     let text = fs::read_to_string(source().join("go.mod"))?;
     let line = text.lines().find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes v"));
     Ok(line.context("go.mod names no version of k8s.io/kubernetes")?.to_owned())
 }
 
 fn source() -> PathBuf {
-    workspace().join("xtask/kubernetes")
+    workspace().join("tests/testbed/kubernetes")
 }
 
 fn folder() -> Result<PathBuf> {
@@ -64,7 +65,8 @@ fn folder() -> Result<PathBuf> {
     Ok(tools::folder()?.join(name))
 }
 
-fn ensure(built: &Path, what: &str, verb: &[&str], package: &str) -> Result<()> {
+/// Compiles a package into `built` unless that file exists; `minutes` is what a reader should expect.
+fn ensure(built: &Path, what: &str, verb: &[&str], package: &str, minutes: u32) -> Result<()> {
     if built.exists() {
         return Ok(());
     }
@@ -74,14 +76,30 @@ fn ensure(built: &Path, what: &str, verb: &[&str], package: &str) -> Result<()> 
     let flags = format!(
         "-s -w -X {stamp}.gitVersion=v{version} -X {stamp}.gitMajor=1 -X {stamp}.gitMinor={minor}"
     );
-    // A build that is cut short leaves nothing that looks finished.
+    // A build that is interrupted leaves no file that looks complete.
     let partial = built.with_extension("partial");
-    let mut compile = go()?;
-    compile.current_dir(source()).env("CGO_ENABLED", "0").env("GOWORK", "off");
-    compile.args(verb).args(["-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", &flags]);
-    compile.arg("-o").arg(&partial).arg(package);
-    quietly(&format!("building {what} {version} (once per machine)"), &mut compile, LIMIT)?;
+    let mut compile = go_in_source()?;
+    compile.args(verb).args(["-v", "-trimpath", "-buildvcs=false", "-mod=readonly"]);
+    compile.args(["-ldflags", &flags]).arg("-o").arg(&partial).arg(package);
+    // `-v` prints the name of each package that is compiled.
+    let parts = Parts { total: count_packages(package), of_line: |line| Some(line) };
+    let what =
+        format!("building {what} {version} (once per machine, about {minutes} minutes on 2 cores)");
+    quietly_in_parts(&what, &mut compile, LIMIT, parts)?;
     fs::rename(&partial, built).with_context(|| format!("cannot write {}", built.display()))
+}
+
+fn go_in_source() -> Result<Command> {
+    let mut go = go()?;
+    go.current_dir(source()).env("CGO_ENABLED", "0").env("GOWORK", "off");
+    Ok(go)
+}
+
+/// How many packages a build compiles where the cache has none of them.
+fn count_packages(package: &str) -> Option<u64> {
+    let mut list = go_in_source().ok()?;
+    let list = answer(list.args(["list", "-deps", "-mod=readonly", package]))?;
+    u64::try_from(list.lines().count()).ok()
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ const FETCH_LIMIT: Duration = Duration::from_secs(20);
 
 /// A compiler that has its own library's sources.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Compiler {
+pub enum Compiler {
     /// The pinned toolchain with component `rust-src`.
     Rustup,
     /// Debian's `rustc-web` with `rust-web-src`.
@@ -36,7 +36,7 @@ pub(crate) enum Compiler {
 
 impl Compiler {
     /// Makes a cargo command use this compiler, and lets it build the library.
-    pub(crate) fn apply(self, cargo: &mut Command) {
+    pub fn apply(self, cargo: &mut Command) {
         cargo.env("RUSTC_BOOTSTRAP", "1");
         for wrapper in ["RUSTC", "RUSTC_WORKSPACE_WRAPPER"] {
             cargo.env_remove(wrapper);
@@ -48,7 +48,7 @@ impl Compiler {
 }
 
 /// Finds a compiler for BPF, or installs one.
-pub(crate) fn ensure() -> Result<Compiler> {
+pub fn ensure() -> Result<Compiler> {
     match env::var(CHOICE).as_deref() {
         Ok("rustup") => rustup().context("rustup has no rust-src for the pinned toolchain"),
         Ok("debian") => debian(),

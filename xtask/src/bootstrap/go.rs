@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::packages::{self, find};
 use super::tools;
-use crate::command::{answer, command, line, quietly};
+use crate::command::{Parts, answer, command, line, quietly_in_parts};
 
 const LIMIT: Duration = Duration::from_mins(30);
 
@@ -17,18 +17,18 @@ const LIMIT: Duration = Duration::from_mins(30);
 const OLDEST_GO: u32 = 21;
 
 /// Renders the chart.
-pub(crate) const HELM: GoTool =
+pub const HELM: GoTool =
     GoTool { program: "helm", package: "helm.sh/helm/v3/cmd/helm", version: "v3.19.4" };
 
 /// Renders the overlays.
-pub(crate) const KUSTOMIZE: GoTool = GoTool {
+pub const KUSTOMIZE: GoTool = GoTool {
     program: "kustomize",
     package: "sigs.k8s.io/kustomize/kustomize/v5",
     version: "v5.7.1",
 };
 
 /// A program that go can install.
-pub(crate) struct GoTool {
+pub struct GoTool {
     program: &'static str,
     package: &'static str,
     version: &'static str,
@@ -36,7 +36,7 @@ pub(crate) struct GoTool {
 
 impl GoTool {
     /// The program in exactly its version, built if the machine does not have it.
-    pub(crate) fn ensure(&self) -> Result<PathBuf> {
+    pub fn ensure(&self) -> Result<PathBuf> {
         let Self { program, package, version } = self;
         let folder = tools::folder()?.join(format!("{program}-{version}")).join("bin");
         let built = folder.join(program);
@@ -45,9 +45,11 @@ impl GoTool {
         }
         let mut install = go()?;
         install.env("GOBIN", &folder).env("CGO_ENABLED", "0").env("GOFLAGS", "-trimpath");
-        install.arg("install").arg(format!("{package}@{version}"));
+        // `-v` prints the name of each package that is compiled.
+        install.args(["install", "-v"]).arg(format!("{package}@{version}"));
         let what = format!("building {program} {version} (once per machine)");
-        quietly(&what, &mut install, LIMIT).map_err(|error| {
+        let parts = Parts { total: None, of_line: |line| Some(line) };
+        quietly_in_parts(&what, &mut install, LIMIT, parts).map_err(|error| {
             anyhow!("missing: {program}; {error:#}\nrun by hand: {}", line(&install))
         })?;
         Ok(built)
@@ -55,7 +57,7 @@ impl GoTool {
 }
 
 /// Go, in a version that fetches a newer one where a module asks for it.
-pub(crate) fn go() -> Result<Command> {
+pub fn go() -> Result<Command> {
     let known =
         || find("go").or_else(|| Some("/usr/local/go/bin/go".into())).filter(|go| go.exists());
     if known().is_none() {

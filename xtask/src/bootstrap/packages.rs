@@ -13,15 +13,15 @@ use crate::command::{answer, command, quietly};
 const LIMIT: Duration = Duration::from_mins(15);
 
 /// A program, and the Debian package that brings it.
-pub(crate) struct Program {
+pub struct Program {
     /// The name of the program, or its path where it lies in no usual folder.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// The name of the package.
-    pub(crate) package: &'static str,
+    pub package: &'static str,
 }
 
 /// Installs the packages of those programs that the machine lacks.
-pub(crate) fn ensure(programs: &[Program]) -> Result<()> {
+pub fn ensure(programs: &[Program]) -> Result<()> {
     let missing = programs.iter().filter(|program| find(program.name).is_none());
     let packages: Vec<_> = missing.map(|program| program.package).collect();
     if packages.is_empty() {
@@ -33,7 +33,7 @@ pub(crate) fn ensure(programs: &[Program]) -> Result<()> {
 /// Installs packages, or the newest version of them.
 ///
 /// Fails with what is missing and the command to run where it may not or cannot install.
-pub(crate) fn install(packages: &[&str]) -> Result<()> {
+pub fn install(packages: &[&str]) -> Result<()> {
     let explain = |why: &str| {
         let names = packages.join(" ");
         anyhow!(
@@ -56,7 +56,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
 }
 
 /// Where a program lies: in `PATH`, or where administrators' programs are.
-pub(crate) fn find(program: impl AsRef<Path>) -> Option<PathBuf> {
+pub fn find(program: impl AsRef<Path>) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
     env::split_paths(&path)
@@ -66,7 +66,7 @@ pub(crate) fn find(program: impl AsRef<Path>) -> Option<PathBuf> {
 }
 
 /// Whether we run as root.
-pub(crate) fn is_root() -> bool {
+pub fn is_root() -> bool {
     answer(Command::new("id").arg("-u")).as_deref() == Some("0")
 }
 

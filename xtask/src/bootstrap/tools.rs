@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 
 use super::packages::{self, find};
-use crate::command::{answer, cargo, command, line, quietly};
+use crate::command::{Parts, answer, cargo, command, line, quietly_in_parts};
 
 const LIMIT: Duration = Duration::from_mins(30);
 
@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_mins(30);
 const LLVM: &str = "/usr/lib/llvm-22";
 
 /// Links LLVM bitcode to a BPF object with BTF that the kernel takes.
-pub(crate) const BPF_LINKER: Tool = Tool {
+pub const BPF_LINKER: Tool = Tool {
     program: "bpf-linker",
     package: "bpf-linker",
     version: "0.13.0",
@@ -24,7 +24,7 @@ pub(crate) const BPF_LINKER: Tool = Tool {
 };
 
 /// Checks licences and sources of what we depend on.
-pub(crate) const CARGO_DENY: Tool = Tool {
+pub const CARGO_DENY: Tool = Tool {
     program: "cargo-deny",
     package: "cargo-deny",
     version: "0.20.2",
@@ -33,11 +33,11 @@ pub(crate) const CARGO_DENY: Tool = Tool {
 };
 
 /// Checks spelling.
-pub(crate) const TYPOS: Tool =
+pub const TYPOS: Tool =
     Tool { program: "typos", package: "typos-cli", version: "1.52.0", options: &[], llvm: false };
 
 /// A program that cargo can install.
-pub(crate) struct Tool {
+pub struct Tool {
     program: &'static str,
     package: &'static str,
     version: &'static str,
@@ -47,7 +47,7 @@ pub(crate) struct Tool {
 
 impl Tool {
     /// The program in the version wanted, built if the machine does not have it.
-    pub(crate) fn ensure(&self) -> Result<PathBuf> {
+    pub fn ensure(&self) -> Result<PathBuf> {
         let root = folder()?.join(format!("{}-{}", self.package, self.version));
         let own = root.join("bin").join(self.program);
         let known = [Some(own.clone()), find(self.program)];
@@ -69,7 +69,8 @@ impl Tool {
         install.args(["install", self.package, "--version", self.version, "--locked", "--force"]);
         install.args(self.options).arg("--root").arg(root);
         let what = format!("building {} {} (once per machine)", self.package, self.version);
-        quietly(&what, &mut install, LIMIT).map_err(|error| {
+        let parts = Parts { total: None, of_line: compiling };
+        quietly_in_parts(&what, &mut install, LIMIT, parts).map_err(|error| {
             let (program, by_hand) = (self.program, line(&install));
             anyhow!("missing: {program}; {error:#}\nrun by hand: {by_hand}")
         })?;
@@ -83,8 +84,13 @@ impl Tool {
     }
 }
 
+/// The crate in a line of cargo, such as `   Compiling syn v3.0.1`.
+fn compiling(line: &str) -> Option<&str> {
+    line.trim_start().strip_prefix("Compiling ")
+}
+
 /// Where what is built once per machine is kept.
-pub(crate) fn folder() -> Result<PathBuf> {
+pub fn folder() -> Result<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| Some(env::home_dir()?.join(".cache")));
     Ok(cache.context("neither XDG_CACHE_HOME nor HOME is set")?.join("policy-xtask"))

@@ -6,8 +6,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::bootstrap::go::{HELM, KUSTOMIZE};
-use crate::command::{command, workspace};
+use xtask::bootstrap::go::{HELM, KUSTOMIZE};
+use xtask::command::{command, workspace};
 
 const CHART: &str = "manifests/helm/policy-agent";
 

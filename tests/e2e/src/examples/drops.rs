@@ -9,11 +9,11 @@ use anyhow::{Context, Result};
 use policy_manifest::End;
 use policy_probe::Probe;
 use serde_json::Value;
+use xtask::command::{answer, command};
 
 use super::probes;
 use super::stage::Stage;
-use crate::command::{answer, command};
-use crate::e2e::install::NAMESPACE;
+use crate::install::NAMESPACE;
 
 /// How long a record may be on its way.
 const PATIENCE: Duration = Duration::from_secs(5);

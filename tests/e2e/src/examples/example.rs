@@ -10,8 +10,7 @@ use policy_manifest::{
 };
 use policy_probe::{Probe, Selection, choose};
 use serde_json::Value;
-
-use crate::command::workspace;
+use xtask::command::workspace;
 
 /// An example.
 pub(super) struct Example {

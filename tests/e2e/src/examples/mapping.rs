@@ -7,8 +7,7 @@ use anyhow::{Context, Result, ensure};
 use ipnetwork::IpNetwork;
 use policy_manifest::{End, Manifests};
 use serde_json::Value;
-
-use crate::cluster::kubectl::Kubectl;
+use testbed::kubectl::Kubectl;
 
 /// A node of the cluster.
 #[derive(Clone, Debug)]

@@ -9,11 +9,11 @@ use std::thread;
 use anyhow::{Context, Result, anyhow};
 use policy_manifest::End;
 use policy_probe::{Outcome, Probe, Row};
+use testbed::network;
+use xtask::image::POD;
 
 use super::drops;
 use super::stage::Stage;
-use crate::cluster::network;
-use crate::image::POD;
 
 /// Milliseconds that an answer may take; a lost SYN is sent again after one second.
 const PATIENCE: &str = "2500";

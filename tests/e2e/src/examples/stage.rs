@@ -7,14 +7,14 @@ use anyhow::{Context, Result};
 use policy_core::model::{ObjectName, Protocol};
 use policy_manifest::End;
 use serde_json::{Value, json};
+use testbed::kubectl::Kubectl;
+use testbed::process::Service;
+use testbed::{network, until};
+use xtask::image::POD_IMAGE;
 
 use super::Target;
 use super::example::Example;
 use super::mapping::{Mapping, Pods, addresses, items, items_of};
-use crate::cluster::kubectl::Kubectl;
-use crate::cluster::process::Service;
-use crate::cluster::{network, until};
-use crate::image::POD_IMAGE;
 
 /// The label of everything that is made for a test.
 const LABEL: &str = "policy-e2e";
@@ -247,7 +247,7 @@ impl<'a> Stage<'a> {
 }
 
 /// The definition of cluster-wide policies, without which none can be applied.
-pub(in crate::e2e) fn define_cluster_policies(kubectl: &Kubectl) -> Result<()> {
+pub(crate) fn define_cluster_policies(kubectl: &Kubectl) -> Result<()> {
     let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let version = json!({
         "name": "v1alpha2", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema},

@@ -6,9 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-
-use crate::cluster::layout::Layout;
-use crate::cluster::running_nodes;
+use testbed::layout::Layout;
+use testbed::running_nodes;
 
 /// The folder, in a node's home.
 const FOLDER: &str = "etc/cni/net.d";

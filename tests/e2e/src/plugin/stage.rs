@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use testbed::kubectl::Kubectl;
+use testbed::until;
+use xtask::image::POD_IMAGE;
 
 use super::outcome::Outcome;
-use crate::cluster::kubectl::Kubectl;
-use crate::cluster::until;
-use crate::image::POD_IMAGE;
 
 /// Where everything is.
 pub(super) const NAMESPACE: &str = "first";

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde_json::json;
+use testbed::kubectl::Kubectl;
+use testbed::layout::Layout;
+use xtask::image::POD;
 
 use super::field::{NAMESPACE, pod, policy};
 use super::growth;
-use crate::cluster::kubectl::Kubectl;
-use crate::cluster::layout::Layout;
-use crate::e2e::metrics::{self, Samples, Times};
-use crate::image::POD;
+use crate::metrics::{self, Samples, Times};
 
 const NODES: [&str; 2] = ["node1", "node2"];
 

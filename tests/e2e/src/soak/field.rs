@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-
-use crate::cluster::kubectl::Kubectl;
-use crate::cluster::until;
-use crate::image::POD_IMAGE;
+use testbed::kubectl::Kubectl;
+use testbed::until;
+use xtask::image::POD_IMAGE;
 
 /// Where everything is.
 pub(super) const NAMESPACE: &str = "soak";

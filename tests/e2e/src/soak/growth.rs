@@ -1,13 +1,13 @@
 //! Pods that come and go, and whether anything of them stays.
 
 use anyhow::{Context, Result, ensure};
+use testbed::kubectl::Kubectl;
+use testbed::layout::Layout;
+use testbed::{node, until};
+use xtask::command::answer;
 
 use super::field::{NAMESPACE, pod, policy};
-use crate::cluster::kubectl::Kubectl;
-use crate::cluster::layout::Layout;
-use crate::cluster::{node, until};
-use crate::command::answer;
-use crate::e2e::agents::{self, Held};
+use crate::agents::{self, Held};
 
 /// Pods that are there at once, on each node.
 const BATCH: u32 = 20;

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use xtask::image::POD;
 
 use super::field::{Field, NAMESPACE, pod, policy};
-use crate::e2e::api::Api;
-use crate::image::POD;
+use crate::api::Api;
 
 /// How long a change may take at all.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use testbed::kubectl::Kubectl;
+use testbed::layout::Layout;
+use testbed::{node, running_nodes};
+use xtask::command::answer;
+use xtask::image::{OTHER_NAME, OTHER_OBJECT};
 
-use crate::cluster::kubectl::Kubectl;
-use crate::cluster::layout::Layout;
-use crate::cluster::{node, running_nodes};
-use crate::command::answer;
-use crate::e2e::install;
-use crate::image::{OTHER_NAME, OTHER_OBJECT};
+use crate::install;
 
 const PINS: &str = "/sys/fs/bpf/policy";
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::cluster::layout::Layout;
+use crate::layout::Layout;
 
 const TREE: &str = "/sys/fs/cgroup";
 

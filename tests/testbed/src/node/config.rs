@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::cluster::layout::{Layout, Node, PODS};
-use crate::cluster::{Cni, Proxy, Shape, images, write as write_file};
+use crate::layout::{Layout, Node, PODS};
+use crate::{Cni, Proxy, Shape, images, write as write_file};
 
 /// Writes all of it into the node's home.
 pub(super) fn write(layout: &Layout, node: &Node, options: &Shape) -> Result<()> {
