@@ -9,6 +9,7 @@ use super::Finding;
 const PENDING: &[(&str, &str)] = &[
     ("edges", "policy-agent/"),
     ("edges", "policy-cli/"),
+    ("edges", "policy-lab/"),
     ("edges", "policyctl/"),
     ("imports", "policy-agent/"),
     ("imports", "policy-core/"),
