@@ -8,6 +8,7 @@ pub mod compile;
 pub mod desired;
 pub mod explain;
 pub mod fault;
+pub mod intent;
 pub mod lint;
 mod lookup;
 pub mod model;

@@ -1,0 +1,319 @@
+//! What a node's agent decides: pure, with time passed in.
+//!
+//! In go the cluster as the source reports it, the container runtime's hints about addresses, and
+//! what the agent found and could do in the kernel. Out come the state to enforce ([`Desired`]) and
+//! the answers that depend on it. The agent's `node` module calls it in this order:
+//!
+//! 1. [`Intent::apply`] for each change of the cluster, [`Intent::add_hint`] for each hint.
+//! 2. [`Intent::release_due`], then [`Intent::set_node_addresses`] with what discovery found.
+//! 3. [`Intent::desired`] is planned and written to the kernel.
+//! 4. [`Intent::record_success`]; or, where a map is full, [`Intent::roll_back`], step 3 once more,
+//!    [`Intent::hold_back`], and again from step 3.
+//!
+//! Times are durations since one fixed moment, for example the start of the process; they must never
+//! go back.
+
+mod capacity;
+mod hints;
+mod readiness;
+mod sandbox;
+mod unmatched;
+
+use core::time::Duration;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use policy_common::endpoint::{Endpoint, TRACKING};
+
+pub use capacity::{CapacityGuard, HeldBack, RETRY_INTERVAL, RolledBack};
+pub use hints::AddressHints;
+pub use readiness::{Obstacle, Readiness};
+pub use sandbox::Sandbox;
+pub use unmatched::Unmatched;
+
+use crate::{
+    compile::{Change, Compiler, Scope},
+    desired::Desired,
+    fault::Fault,
+    model::{Node, ObjectName, Snapshot},
+    owner::Owners,
+};
+
+use hints::{is_sandbox_of, share};
+
+/// The state of all decisions of one node.
+#[derive(Debug)]
+pub struct Intent {
+    node: String,
+    compiler: Compiler,
+    /// The Node object of this node, as the source reported it.
+    received_node: Option<Node>,
+    owners: Owners,
+    /// Addresses that now belong to another pod, and whose flows still exist.
+    reassigned: BTreeSet<IpAddr>,
+    hints: AddressHints,
+    capacity: CapacityGuard,
+    /// Interfaces that are closed because their pods are gone.
+    orphans: BTreeSet<u32>,
+}
+
+impl Intent {
+    /// For the node of this name, with an empty cluster.
+    #[must_use]
+    pub fn new(node: &str) -> Self {
+        Self {
+            node: node.to_owned(),
+            compiler: Compiler::new(Snapshot::default(), Scope::Node(node)),
+            received_node: None,
+            owners: Owners::default(),
+            reassigned: BTreeSet::new(),
+            hints: AddressHints::default(),
+            capacity: CapacityGuard::default(),
+            orphans: BTreeSet::new(),
+        }
+    }
+
+    /// Replaces the whole cluster.
+    pub fn replace(&mut self, mut snapshot: Snapshot) {
+        self.hints.complete_snapshot(&mut snapshot);
+        self.reassigned.extend(self.owners.update(&snapshot));
+        self.capacity.record_snapshot(self.compiler.snapshot(), &snapshot);
+        self.received_node = snapshot.nodes.get(&self.node).cloned();
+        self.compiler = Compiler::new(snapshot, Scope::Node(&self.node));
+    }
+
+    /// Applies a change of the cluster. A change of a policy ends the hold-back of its namespace.
+    pub fn apply(&mut self, mut change: Change) {
+        if let Change::Pod(name, pod) = &mut change {
+            self.hints.complete_change(name, pod.as_mut());
+        }
+        self.apply_completed(change);
+    }
+
+    /// Stores what the chained plugin reports of a pod. Other pods lose its addresses.
+    pub fn add_hint(&mut self, sandbox: Sandbox) {
+        let name = sandbox.pod.clone();
+        let mut former = self.hints.hinted_with(&sandbox);
+        let pods = self.desired_by_policies().endpoints.iter().filter(|(pod, _)| **pod != name);
+        let sharing = pods.filter(|(_, pod)| share(&pod.addresses, &sandbox.addresses));
+        former.extend(sharing.map(|(name, _)| name.clone()));
+        self.hints.insert(sandbox, &former);
+        for pod in former.iter().chain([&name]) {
+            self.complete_known(pod);
+        }
+    }
+
+    /// Drops what the plugin reported of a pod; pods that lost its addresses have them back. Whether
+    /// that changes any pod.
+    pub fn remove_hint(&mut self, pod: &ObjectName) -> bool {
+        let Some(sandbox) = self.hints.remove(pod) else { return false };
+        let mut is_changed = self.complete_known(pod);
+        for pod in self.hints.overridden_with(&sandbox.addresses) {
+            is_changed |= self.complete_known(&pod);
+        }
+        is_changed
+    }
+
+    /// Replaces all hints of the runtime's result cache.
+    pub fn replace_cached_hints(&mut self, sandboxes: Vec<Sandbox>) {
+        for name in self.hints.replace_cache(sandboxes) {
+            self.complete_known(&name);
+        }
+    }
+
+    /// Releases the namespaces that were held back for [`RETRY_INTERVAL`].
+    pub fn release_due(&mut self, now: Duration) {
+        self.capacity.release_due(now, &mut self.compiler);
+    }
+
+    /// Releases every namespace, so that [`snapshot`](Self::snapshot) has what was requested.
+    pub fn release_all(&mut self) {
+        self.capacity.release_all(&mut self.compiler);
+    }
+
+    /// Sets the addresses that the node's own interfaces have. kube-proxy translates a node port at
+    /// each of them, whatever the Node object says.
+    pub fn set_node_addresses(&mut self, addresses: BTreeSet<IpAddr>) {
+        let node = Node {
+            interfaces: addresses.into_iter().collect(),
+            ..self.received_node.clone().unwrap_or_default()
+        };
+        self.compiler.update(Change::Node(self.node.clone(), Some(node)));
+    }
+
+    /// What the kernel should hold: the result of the policies in force, with those new pods closed
+    /// that a held-back policy would isolate.
+    #[must_use]
+    pub fn desired(&self) -> Cow<'_, Desired> {
+        let desired = self.desired_by_policies();
+        match self.capacity.close_newcomers(desired, self.compiler.snapshot()) {
+            Some(closed) => Cow::Owned(closed),
+            None => Cow::Borrowed(desired),
+        }
+    }
+
+    /// What the policies in force ask of this node; no pod is closed for a held-back one.
+    #[must_use]
+    pub fn desired_by_policies(&self) -> &Desired {
+        self.compiler.compiled().0
+    }
+
+    /// What the compiler could not express.
+    #[must_use]
+    pub fn faults(&self) -> &[Fault] {
+        self.compiler.compiled().1
+    }
+
+    /// Sorts the interfaces that a plan found no pod for, and remembers the orphans among them.
+    pub fn sort_unmatched(
+        &mut self,
+        interfaces_without_pod: &[u32],
+        endpoints: &BTreeMap<u32, Endpoint>,
+    ) -> Unmatched {
+        let unmatched = Unmatched::sort(interfaces_without_pod, endpoints);
+        self.orphans.clone_from(&unmatched.orphans);
+        unmatched
+    }
+
+    /// Notes that the kernel holds [`desired`](Self::desired), but for the pods in `not_enforced`.
+    pub fn record_success(&mut self, not_enforced: &BTreeSet<&ObjectName>) {
+        self.capacity.record_success(self.compiler.compiled().0, not_enforced);
+    }
+
+    /// Returns to the policies that were last in force; see [`CapacityGuard::roll_back`].
+    #[must_use]
+    pub fn roll_back(&mut self) -> Option<RolledBack> {
+        self.capacity.roll_back(&mut self.compiler)
+    }
+
+    /// Requests again what was rolled back, except for the namespace that grew most.
+    pub fn hold_back(&mut self, rolled_back: RolledBack, reason: String, now: Duration) {
+        self.capacity.hold_back(rolled_back, reason, now, &mut self.compiler);
+    }
+
+    /// The namespaces that are held back.
+    #[must_use]
+    pub fn held_back(&self) -> Vec<HeldBack> {
+        self.capacity.held_back()
+    }
+
+    /// Addresses that now belong to another pod than before, since
+    /// [`clear_reassigned`](Self::clear_reassigned): their flows must go.
+    #[must_use]
+    pub fn reassigned(&self) -> &BTreeSet<IpAddr> {
+        &self.reassigned
+    }
+
+    /// Notes that the flows of the reassigned addresses are gone.
+    pub fn clear_reassigned(&mut self) {
+        self.reassigned.clear();
+    }
+
+    /// Whether the policies of a pod are in force, given the endpoints in the kernel.
+    ///
+    /// `host_interfaces` are the indices of the sandbox's interfaces on the node; empty where the
+    /// runtime named none.
+    #[must_use]
+    pub fn readiness(
+        &self,
+        sandbox: &Sandbox,
+        host_interfaces: &BTreeSet<u32>,
+        endpoints: &BTreeMap<u32, Endpoint>,
+    ) -> Readiness {
+        let snapshot = self.compiler.snapshot();
+        let Some(pod) = snapshot.pods.get(&sandbox.pod) else {
+            return Readiness::Waiting(Obstacle::PodUnknown);
+        };
+        if !is_sandbox_of(sandbox, pod) {
+            return Readiness::Waiting(Obstacle::OtherPod);
+        }
+        if pod.node.as_ref() != Some(&self.node) {
+            return Readiness::Waiting(Obstacle::OtherNode);
+        }
+        if !snapshot.namespaces.contains_key(&sandbox.pod.namespace) {
+            return Readiness::Waiting(Obstacle::NamespaceUnknown);
+        }
+        let is_its = |endpoint: &&Endpoint| {
+            let is_here = host_interfaces.is_empty() || host_interfaces.contains(&endpoint.ifindex);
+            let is_tracking = endpoint.flags & TRACKING != 0;
+            is_here && !is_tracking && sandbox.addresses.iter().all(|it| endpoint.has(*it))
+        };
+        match self.live(endpoints).find(is_its) {
+            Some(_) => Readiness::Enforced,
+            None => Readiness::Waiting(Obstacle::NoInterface),
+        }
+    }
+
+    /// The endpoint of a pod with one of these addresses.
+    #[must_use]
+    pub fn endpoint_of<'a>(
+        &'a self,
+        addresses: &[IpAddr],
+        endpoints: &'a BTreeMap<u32, Endpoint>,
+    ) -> Option<&'a Endpoint> {
+        self.live(endpoints).find(|it| addresses.iter().any(|address| it.has(*address)))
+    }
+
+    /// The cluster as it is in force: held-back policies in their last good version.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        self.compiler.snapshot()
+    }
+
+    /// The pods that the cluster's addresses belong to.
+    #[must_use]
+    pub fn owners(&self) -> &Owners {
+        &self.owners
+    }
+
+    /// Endpoints of pods that exist.
+    fn live<'a>(
+        &'a self,
+        endpoints: &'a BTreeMap<u32, Endpoint>,
+    ) -> impl Iterator<Item = &'a Endpoint> {
+        endpoints.values().filter(|endpoint| !self.orphans.contains(&endpoint.ifindex))
+    }
+
+    /// Applies a change in which the hints are considered already.
+    fn apply_completed(&mut self, change: Change) {
+        match &change {
+            Change::Pod(name, new) => {
+                let old = self.compiler.snapshot().pods.get(name);
+                self.reassigned.extend(self.owners.change(name, old, new.as_ref()));
+            }
+            Change::Node(name, node) if *name == self.node => {
+                // It is compiled together with the addresses that discovery finds.
+                self.received_node.clone_from(node);
+                return;
+            }
+            Change::Policy(name, _) => {
+                self.capacity.release(&name.namespace, &mut self.compiler);
+                self.capacity.record(name, self.compiler.snapshot());
+            }
+            Change::Namespace(..)
+            | Change::ClusterPolicy(..)
+            | Change::Service(..)
+            | Change::EndpointSlice(..)
+            | Change::Node(..) => {}
+        }
+        self.compiler.update(change);
+    }
+
+    /// Considers the hints of a pod anew; whether that changes the pod.
+    fn complete_known(&mut self, name: &ObjectName) -> bool {
+        let Some(pod) = self.compiler.snapshot().pods.get(name) else { return false };
+        let mut completed = pod.clone();
+        self.hints.complete(name, &mut completed);
+        let is_changed = completed != *pod;
+        if is_changed {
+            self.apply_completed(Change::Pod(name.clone(), Some(completed)));
+        }
+        is_changed
+    }
+}
+
+#[cfg(test)]
+mod tests;
