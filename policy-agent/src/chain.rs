@@ -1,8 +1,9 @@
-//! An error in one line.
+//! Formats an error and its causes in one line, for logs and status.
 
 use std::{error::Error, iter};
 
-/// An error with its causes; one that its effect repeats is told once.
+/// An error followed by its causes: `cannot connect: no route: host is down`. A cause that the text
+/// before already ends with is left out.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {
     let causes = iter::successors(error.source(), |&cause| cause.source());
@@ -20,17 +21,17 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     enum Outer {
-        #[error("cannot ask")]
+        #[error("cannot connect")]
         Alone(#[source] io::Error),
-        #[error("cannot ask: {0}")]
+        #[error("cannot connect: {0}")]
         Repeats(#[source] io::Error),
     }
 
     #[test]
-    fn a_cause_is_told_once() {
-        let cause = || io::Error::other("no answer");
+    fn a_cause_appears_once() {
+        let cause = || io::Error::other("no route");
         for outer in [Outer::Alone(cause()), Outer::Repeats(cause())] {
-            assert_eq!(chain(&outer), "cannot ask: no answer");
+            assert_eq!(chain(&outer), "cannot connect: no route");
         }
     }
 }

@@ -1,46 +1,42 @@
-//! Pods as the container runtime's network plugins know them, before the API server does (S47).
+//! The agent's side of the container runtime: pods' addresses before the API server has them, and the
+//! chained CNI plugin (S47).
+//!
+//! - [`serve`] answers the plugin, which waits at a socket until a pod's policies are in force;
+//!   [`SocketLock`] makes sure that only one agent of a node does.
+//! - [`follow_cache`] reads libcni's cache of results.
+//! - [`Installation`] and [`keep_installed`] put the plugin into the node's CNI configuration,
+//!   [`Uninstaller`] takes it out.
+//!
+//! The daemon turns what comes from here into hints and requests of
+//! [`Intent`](policy_core::intent::Intent). The plugin itself is the crate `policy-cni`, which also
+//! defines the protocol and shows the sequence of its commands.
 
-mod cache;
-mod claim;
+mod atomic_file;
 mod conflist;
-mod files;
-mod install;
-mod remove;
-mod root;
-mod socket;
-mod stay;
+mod host_root;
+mod installer;
+mod keep_installed;
+mod result_cache;
+mod server;
+mod socket_lock;
+mod uninstaller;
 
 use std::{mem, net::IpAddr};
 
-use policy_core::model::ObjectName;
-
-pub use cache::follow;
-pub use claim::Claim;
+pub use atomic_file::InstallError;
 pub use conflist::ConflistError;
-pub use files::InstallError;
-pub use install::{Fail, Installation, Written};
-pub use remove::Remains;
-pub use socket::{Question, SocketError, State, Waiter, serve};
-pub use stay::{Standing, stay};
+pub use installer::{FailMode, Installation, Written};
+pub use keep_installed::{InstallState, keep_installed};
+pub use result_cache::follow_cache;
+pub use server::{PendingPod, PluginRequest, SocketError, serve};
+pub use socket_lock::SocketLock;
+pub use uninstaller::Uninstaller;
 
-/// The interface whose addresses are the pod's; others belong to further networks.
+/// The interface with the pod's own addresses; others belong to additional networks.
 pub const POD_INTERFACE: &str = "eth0";
 
-/// A pod's sandbox, and the addresses that it was given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sandbox {
-    /// The pod.
-    pub pod: ObjectName,
-    /// `metadata.uid`, where the runtime tells it.
-    pub uid: Option<String>,
-    /// Addresses of the pod, one of each family at most.
-    pub addresses: Vec<IpAddr>,
-    /// Interfaces of the node; where any is named, the host side of the pod's link is one of them.
-    pub host_interfaces: Vec<String>,
-}
-
-/// The first address of each family: what kubelet publishes of a pod, and what an endpoint has. A
-/// pod may have been given more; they are nobody's, and none of them can be sent from.
+/// The first address of each family: kubelet publishes these of a pod, and an endpoint has no others.
+/// A pod cannot send from the rest.
 fn one_of_each_family(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     let (mut has4, mut has6) = (false, false);
     addresses.retain(|address| {

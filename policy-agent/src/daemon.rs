@@ -1,118 +1,72 @@
-//! The daemon: a source, the node's network and the kernel, kept in step for as long as it runs.
+//! The daemon: keeps one node in step with the cluster, the node's links and the container runtime.
+//!
+//! It is one loop over events. An event changes the node's [`Intent`](policy_core::intent::Intent) and
+//! schedules a reconciliation; nothing else enforces. For example, a new pod:
+//!
+//! ```text
+//! link monitor    veth3f2a is new                     reconcile now
+//! CNI plugin      shop/web-1 has 10.0.0.2 and waits   hint; reconcile within BATCH_DELAY
+//! API server      Pod shop/web-1, node one            change; reconcile within BATCH_DELAY
+//! reconcile       ──> endpoint written                the plugin gets its response, the pod starts
+//! ```
+//!
+//! Nothing is enforced before every kind was listed: with half of the cluster known, pods would be
+//! cut off or opened by mistake. What an earlier agent enforced stays until then.
 
 mod announce;
+mod config;
 mod enforce;
 mod health;
 mod input;
 mod metrics;
+mod pending;
 mod report;
 mod retry;
-mod sandboxes;
+mod runtime;
 
 use std::{
-    collections::BTreeMap, error::Error, future::Future, io, net::SocketAddr, path::PathBuf,
-    pin::pin, time::Duration,
+    collections::BTreeMap,
+    error::Error,
+    future::{self, Future},
+    path::PathBuf,
+    pin::pin,
+    time::Duration,
 };
 
+use policy_common::drops::DropRecord;
 use tokio::{
     sync::mpsc::Receiver,
     time::{Instant, sleep_until},
 };
 
-use policy_common::drops::DropRecord;
-
 use crate::{
-    cni::SocketError,
-    dataplane::{DataplaneError, DropsError},
-    flow_log::{Attribution, FlowLog, FlowLogError, Locals, Target},
+    dataplane::DropsError,
+    flow_log::{Attribution, FlowLog, Locals},
     http::{self, Question},
-    net::{Changes, NetError},
-    node::{Node, NodeConfig, NodeError},
-    source::files::FilesError,
-    source::kubernetes::{Access, Event, KubernetesError},
+    net::{LinkMonitor, NetError},
+    node::Node,
+    source::{files::FilesError, kubernetes},
 };
 
 use announce::Announcer;
 use enforce::Verify;
 use health::Health;
-use input::{Input, Known, Told};
+use input::{Source, SourceEvent, SyncState};
 use metrics::{Dropped, Metrics};
+use pending::PendingPods;
 use report::Reporter;
 use retry::Retry;
-use sandboxes::{Inbox, Runtime, Waiting};
+use runtime::{RuntimeEvent, RuntimeEvents};
 
-pub use sandboxes::CniConfig;
+pub use config::{DaemonConfig, DaemonError, Origin};
+pub use runtime::CniConfig;
 
-/// How long a change of an object waits for others to be enforced together with.
-const TOGETHER: Duration = Duration::from_millis(10);
-
-/// What a daemon is started with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DaemonConfig {
-    /// The node.
-    pub node: NodeConfig,
-    /// Where the state of the cluster comes from.
-    pub source: Origin,
-    /// Where dropped packets are told.
-    pub flow_log: Target,
-    /// Where health and metrics are served, if anywhere.
-    pub listen: Option<SocketAddr>,
-    /// How often what is enforced is read back; never where it is zero.
-    pub verify_interval: Duration,
-    /// What of the container runtime is asked, told and changed.
-    pub cni: CniConfig,
-}
-
-/// Where the state of the cluster comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Folder, or file, of manifests.
-    Manifests(PathBuf),
-    /// An API server.
-    Kubernetes(Access),
-}
-
-/// Why a daemon cannot begin, or cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum DaemonError {
-    /// The dataplane or the network.
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    /// The kernel's word of changes.
-    #[error("cannot follow the node's links")]
-    Changes(#[from] NetError),
-    /// The records of dropped packets.
-    #[error("cannot follow dropped packets")]
-    Drops(#[source] Box<DataplaneError>),
-    /// Health and metrics.
-    #[error("cannot listen at {address}")]
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The chained plugin's questions.
-    #[error(transparent)]
-    Socket(#[from] SocketError),
-    /// The flow log.
-    #[error(transparent)]
-    FlowLog(#[from] FlowLogError),
-    /// The API server cannot be asked.
-    #[error(transparent)]
-    Kubernetes(#[from] KubernetesError),
-    /// Manifests that are broken from the start.
-    #[error(transparent)]
-    Manifests(#[from] FilesError),
-    /// The task that follows the cluster has ended.
-    #[error("nobody follows the cluster any more")]
-    Source,
-}
+/// How long a change waits for others, to be enforced together with them.
+const BATCH_DELAY: Duration = Duration::from_millis(10);
 
 /// Runs until `stop` is ready, in the network namespace of the calling thread.
 ///
-/// To be run by a current-thread runtime: attaching goes by the namespace of the thread.
+/// Use a current-thread runtime: attaching happens in the network namespace of the thread.
 ///
 /// # Panics
 ///
@@ -120,12 +74,12 @@ pub enum DaemonError {
 ///
 /// # Errors
 ///
-/// Only what cannot be tried again, and manifests that are broken from the start. Those that break
-/// later leave the last good state; steps that fail are tried again.
+/// Only what a retry cannot cure, and manifests that are invalid at the start. Manifests that become
+/// invalid later leave the last good state in force, and failed steps are tried again.
 pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result<(), DaemonError> {
     let mut stop = pin!(stop);
-    let mut network = Changes::open()?;
-    let mut input = Input::open(&config.source).await?;
+    let mut links = LinkMonitor::open()?;
+    let mut source = Source::open(&config.source).await?;
     let log = FlowLog::open(&config.flow_log)?;
     let mut questions = match config.listen {
         Some(address) => {
@@ -134,82 +88,83 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
         }
         None => None,
     };
-    // Before anything is pinned: an agent that may not stay leaves nothing.
-    let claim = tokio::select! {
+    // Before anything is pinned: an agent that has to end again leaves nothing behind.
+    let lock = tokio::select! {
         () = &mut stop => return Ok(()),
-        claim = config.cni.claim() => claim?,
+        lock = config.cni.lock_socket() => lock?,
     };
     let pins = config.node.pins.clone();
     let mut node = Node::start(config.node)?;
     let drops = node.dataplane().drops();
     let mut drops = drops.map_err(|source| DaemonError::Drops(Box::new(source)))?;
-    let announcer = Announcer::new(input.client(), node.name());
+    let announcer = Announcer::new(source.client(), node.name());
     let mut daemon = Daemon::new(node, log, announcer, config.verify_interval, pins);
-    let mut runtime = Inbox::open(claim, config.cni, &mut daemon.metrics)?;
+    let mut runtime = RuntimeEvents::open(lock, config.cni, &mut daemon.metrics)?;
     loop {
-        // What ends and what enforces goes before what only tells.
+        // In this order: stopping and enforcing come before events.
         tokio::select! {
             biased;
             () = &mut stop => return Ok(()),
-            () = sleep_until(daemon.due), if daemon.known.is_complete() => daemon.enforce().await,
+            () = sleep_until(daemon.due), if daemon.sync.is_complete() => daemon.enforce().await,
             () = sleep_until(daemon.verify.next), if daemon.verifies() => daemon.verify().await,
-            // None of the rest may starve another: a cluster is told in a hundred thousand words,
-            // and whoever floods one of them gains nothing.
-            happened = async {
+            // In random order: a large cluster sends a hundred thousand events, a pod can cause any
+            // number of drops, and neither may delay the others.
+            event = async {
                 tokio::select! {
-                    told = input.next() => Happened::Told(told),
-                    changed = network.next() => Happened::Changed(changed),
-                    told = runtime.next() => Happened::Runtime(told),
-                    question = asked(&mut questions) => Happened::Asked(question),
-                    record = drops.next() => Happened::Dropped(record),
+                    event = source.next() => Event::Source(event),
+                    new_links = links.next() => Event::Links(new_links),
+                    event = runtime.next() => Event::Runtime(event),
+                    question = next_question(&mut questions) => Event::Question(question),
+                    record = drops.next() => Event::Drop(record),
                 }
-            } => daemon.happened(happened)?,
+            } => daemon.handle(event)?,
         }
     }
 }
 
 /// Something that the daemon waits for.
-enum Happened {
-    /// Of the cluster; nothing any more.
-    Told(Option<Told>),
-    /// Of the node's links.
-    Changed(Result<Vec<u32>, NetError>),
-    /// Of the container runtime.
-    Runtime(Runtime),
-    /// About the agent.
-    Asked(Question),
-    /// A packet.
-    Dropped(Result<DropRecord, DropsError>),
+enum Event {
+    /// A change of the cluster; `None` where no more can come.
+    Source(Option<SourceEvent>),
+    /// Changes of the node's links and addresses, with the links that are new.
+    Links(Result<Vec<u32>, NetError>),
+    /// A request or a hint of the container runtime.
+    Runtime(RuntimeEvent),
+    /// A request to the HTTP server.
+    Question(Question),
+    /// A dropped packet.
+    Drop(Result<DropRecord, DropsError>),
 }
 
-/// The next question; never where nobody may ask.
-async fn asked(questions: &mut Option<Receiver<Question>>) -> Question {
+/// The next request to the HTTP server; never returns without a server.
+async fn next_question(questions: &mut Option<Receiver<Question>>) -> Question {
     match questions {
         Some(questions) => match questions.recv().await {
             Some(question) => question,
-            None => std::future::pending().await,
+            None => future::pending().await,
         },
-        None => std::future::pending().await,
+        None => future::pending().await,
     }
 }
 
-/// A node, what it should enforce, and when it is to be looked at next.
+/// A node, and what is needed to keep it in step.
 struct Daemon {
     node: Node,
-    /// Nothing is enforced, and nothing given up, before it is complete.
-    known: Known,
+    /// Nothing is enforced before it is complete.
+    sync: SyncState,
+    /// When the next reconciliation is due.
     due: Instant,
     retry: Retry,
     reporter: Reporter,
     announcer: Announcer,
-    /// Interfaces that came up and are under no policy yet.
-    born: BTreeMap<u32, Instant>,
+    /// New links without an endpoint, and since when.
+    new_links: BTreeMap<u32, Instant>,
     locals: Locals,
     log: FlowLog,
     metrics: Metrics,
-    waiting: Waiting,
+    pending: PendingPods,
     verify: Verify,
-    /// Its own pins; others may have pinned theirs beside them.
+    /// The folder of its pins; other enforcers may have pinned beside it.
     pins: Option<PathBuf>,
     health: Health,
 }
@@ -222,108 +177,116 @@ impl Daemon {
         interval: Duration,
         pins: Option<PathBuf>,
     ) -> Self {
-        let verify = Verify { interval, next: Instant::now() + interval };
-        let (retry, reporter, locals) = (Retry::new(), Reporter::default(), Locals::default());
-        let (known, due) = (Known::default(), Instant::now());
-        let (metrics, waiting) = (Metrics::new(), Waiting::default());
-        let born = BTreeMap::new();
         Self {
             node,
-            known,
-            due,
-            retry,
-            reporter,
+            sync: SyncState::default(),
+            due: Instant::now(),
+            retry: Retry::new(),
+            reporter: Reporter::default(),
             announcer,
-            born,
-            locals,
+            new_links: BTreeMap::new(),
+            locals: Locals::default(),
             log,
-            metrics,
-            waiting,
-            verify,
+            metrics: Metrics::new(),
+            pending: PendingPods::default(),
+            verify: Verify { interval, next: Instant::now() + interval },
             pins,
             health: Health::default(),
         }
     }
 
-    fn happened(&mut self, happened: Happened) -> Result<(), DaemonError> {
-        match happened {
-            Happened::Told(told) => self.take(told.ok_or(DaemonError::Source)?)?,
-            Happened::Changed(changed) => {
-                self.born.extend(changed?.into_iter().map(|ifindex| (ifindex, Instant::now())));
-                self.due = Instant::now();
+    fn handle(&mut self, event: Event) -> Result<(), DaemonError> {
+        match event {
+            Event::Source(event) => self.handle_source(event.ok_or(DaemonError::Source)?)?,
+            Event::Links(new_links) => {
+                let now = Instant::now();
+                self.new_links.extend(new_links?.into_iter().map(|ifindex| (ifindex, now)));
+                self.due = now;
             }
-            Happened::Runtime(told) => self.learn(told),
-            Happened::Asked(question) => self.answer(question),
-            Happened::Dropped(Ok(record)) => {
+            Event::Runtime(event) => self.handle_runtime(event),
+            Event::Question(question) => self.answer(question),
+            Event::Drop(Ok(record)) => {
                 self.log.write(&record, &Attribution::new(&self.node, &self.locals));
             }
-            Happened::Dropped(Err(error)) => report::unreadable(&error),
+            Event::Drop(Err(error)) => report::unreadable(&error),
         }
         Ok(())
     }
 
-    fn take(&mut self, told: Told) -> Result<(), DaemonError> {
-        match told {
-            Told::Files(Ok(manifests)) => {
+    fn handle_source(&mut self, event: SourceEvent) -> Result<(), DaemonError> {
+        match event {
+            SourceEvent::Files(Ok(manifests)) => {
                 report::input(&manifests);
-                self.node.take(manifests.snapshot);
-                self.known.everything();
-                self.soon(Duration::ZERO);
+                self.node.intent().replace(manifests.snapshot);
+                self.sync.list_all();
+                self.schedule_within(Duration::ZERO);
             }
-            // What an agent before this one enforced stays; there is nothing else to go on with.
-            Told::Files(Err(error @ FilesError::Manifests(_))) if !self.known.is_complete() => {
+            // There is no good state to continue with; what an earlier agent enforced stays.
+            SourceEvent::Files(Err(error @ FilesError::Manifests(_)))
+                if !self.sync.is_complete() =>
+            {
                 return Err(error.into());
             }
-            Told::Files(Err(error)) => report::broken(&error, self.known.is_complete()),
-            Told::Kubernetes(Event::Changed(change)) => {
-                self.node.change(change);
-                self.soon(TOGETHER);
-            }
-            Told::Kubernetes(Event::Listed(kind, names)) => {
-                self.node.release();
-                let there = kind.names_in(self.node.snapshot()).into_iter();
-                for gone in there.filter(|name| !names.contains(name)) {
-                    self.node.change(kind.gone(gone));
-                }
-                if self.known.listed(kind) {
-                    report::complete(self.node.snapshot());
-                }
-                self.soon(TOGETHER);
-            }
-            Told::Kubernetes(Event::Illegible(errors)) => report::illegible(&errors),
-            Told::Kubernetes(Event::Broken(kind, error)) => {
-                self.metrics.watch_broken(kind, true);
-                self.known.broken(kind, &error);
-            }
-            Told::Kubernetes(Event::Mended(kind)) => {
-                self.metrics.watch_broken(kind, false);
-                self.known.mended(kind);
-            }
+            SourceEvent::Files(Err(error)) => report::broken(&error, self.sync.is_complete()),
+            SourceEvent::Kubernetes(event) => self.handle_kubernetes(event),
         }
         Ok(())
     }
 
-    fn learn(&mut self, told: Runtime) {
-        match told {
-            Runtime::Ready(answer) => return drop(answer.send(self.health.begun(&self.known))),
-            Runtime::Asked(waiter) => {
-                if waiter.is_add {
-                    self.node.learn(waiter.sandbox.clone());
-                }
-                self.waiting.add(waiter);
+    fn handle_kubernetes(&mut self, event: kubernetes::Event) {
+        use kubernetes::Event;
+        match event {
+            Event::Changed(change) => {
+                self.node.intent().apply(change);
+                self.schedule_within(BATCH_DELAY);
             }
-            Runtime::Cached(sandboxes) => self.node.learn_cached(sandboxes),
+            Event::Listed(kind, names) => {
+                // The snapshot must show the policies that the API server has, not older versions.
+                self.node.intent().release_all();
+                let present = kind.names_in(self.node.snapshot()).into_iter();
+                for gone in present.filter(|name| !names.contains(name)) {
+                    self.node.intent().apply(kind.gone(gone));
+                }
+                if self.sync.list(kind) {
+                    report::complete(self.node.snapshot());
+                }
+                self.schedule_within(BATCH_DELAY);
+            }
+            Event::Illegible(errors) => report::illegible(&errors),
+            Event::Broken(kind, error) => {
+                self.metrics.watch_broken(kind, true);
+                self.sync.watch_failed(kind, &error);
+            }
+            Event::Mended(kind) => {
+                self.metrics.watch_broken(kind, false);
+                self.sync.watch_recovered(kind);
+            }
         }
-        self.soon(TOGETHER);
     }
 
-    /// Who asks may have gone meanwhile, and then needs no answer.
+    fn handle_runtime(&mut self, event: RuntimeEvent) {
+        match event {
+            RuntimeEvent::Status(response) => {
+                return drop(response.send(self.health.begun(&self.sync)));
+            }
+            RuntimeEvent::Pod(pod) => {
+                if pod.is_add {
+                    self.node.intent().add_hint(pod.sandbox.clone());
+                }
+                self.pending.add(pod);
+            }
+            RuntimeEvent::Cache(sandboxes) => self.node.intent().replace_cached_hints(sandboxes),
+        }
+        self.schedule_within(BATCH_DELAY);
+    }
+
+    /// Answers a request; a client that closed its connection gets no answer.
     fn answer(&mut self, question: Question) {
         match question {
             Question::Alive(answer) => drop(answer.send(())),
-            Question::Ready(answer) => drop(answer.send(self.health.ready(&self.known))),
+            Question::Ready(answer) => drop(answer.send(self.health.ready(&self.sync))),
             Question::Status(answer) => {
-                let not_ready = self.health.ready(&self.known).err();
+                let not_ready = self.health.ready(&self.sync).err();
                 drop(answer.send(self.reporter.status(&self.node, not_ready)));
             }
             Question::Metrics(answer) => match self.metrics() {
@@ -345,10 +308,9 @@ impl Daemon {
         Ok(self.metrics.text(drops)?)
     }
 
-    /// Enforces after some time at the latest, for changes often come together.
-    fn soon(&mut self, wait: Duration) {
-        let due = Instant::now() + wait;
-        self.due = self.due.min(due);
+    /// Schedules a reconciliation within `delay`, and ends the backoff of earlier ones.
+    fn schedule_within(&mut self, delay: Duration) {
+        self.due = self.due.min(Instant::now() + delay);
         self.retry = Retry::new();
     }
 }

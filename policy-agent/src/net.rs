@@ -1,15 +1,32 @@
-//! The node's network as rtnetlink shows it: host sides of pods, and the node's own addresses.
+//! The node's network, read by rtnetlink: which veth leads to which pod, and the node's addresses.
 //!
-//! Everything is asked of the network namespace that the socket was opened in; no namespace is
-//! entered, no name is interpreted.
+//! In go the addresses that pods may have; out come the host sides of veths with the addresses at
+//! their far ends. `node` calls it before every plan, which then matches addresses to pods. The
+//! socket stays in the network namespace that it was opened in: the agent enters no namespace, asks
+//! no container runtime and relies on no naming convention.
+//!
+//! Example:
+//!
+//! ```text
+//! RTM_GETLINK      veth3f2a   index 7, master 4, kind veth,
+//!                             peer index 2 (IFLA_LINK) in namespace 5 (IFLA_LINK_NETNSID)
+//!                  cni0       index 4, kind bridge
+//! RTM_GETADDR      index 2, target namespace 5 (IFA_TARGET_NETNSID)
+//!                             10.244.1.9, fe80::1
+//! result           Interface { ifindex: 7, bridge: 4, addresses: [10.244.1.9], … }
+//! plan             10.244.1.9 is in the `podIPs` of shop/web: interface 7 is its endpoint
+//! ```
+//!
+//! A link-local address is dropped because no pod of the cluster has it.
 
 mod address;
 pub mod build;
-mod connections;
+mod conntrack;
 mod dump;
 mod enforcers;
 mod link;
-mod watch;
+mod monitor;
+mod netfilter;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,53 +42,53 @@ use tokio::task::JoinHandle;
 
 use link::{Link, Peer};
 
-pub use connections::{Tracked, tracked};
+pub use conntrack::{TrackedConnections, tracked_connections};
 pub use enforcers::{Enforcer, enforcers};
-pub use watch::Changes;
+pub use monitor::LinkMonitor;
 
-/// How often a link that hides its peer is asked again.
-const ATTEMPTS: usize = 3;
+/// How many times a link without a known peer is read again.
+const PEER_ATTEMPTS: usize = 3;
 
-/// What went wrong while the kernel was asked for links and addresses.
+/// Why links or addresses cannot be read.
 #[derive(Debug, Error)]
 pub enum NetError {
-    /// No socket, or for links the kernel has no strict checking (before 4.20).
+    /// The kernel gives no socket, or none with strict checking (before 4.20).
     #[error("cannot open a netlink socket")]
     Open(#[source] io::Error),
     /// The socket's task has ended.
-    #[error("the rtnetlink socket is gone while dumping {what}")]
+    #[error("the netlink socket closed while listing {what}")]
     Closed {
-        /// What was asked for.
+        /// What was requested.
         what: &'static str,
     },
-    /// The kernel refused.
-    #[error("cannot dump {what}")]
+    /// The kernel refused a request.
+    #[error("cannot list {what}")]
     Refused {
-        /// What was asked for.
+        /// What was requested.
         what: &'static str,
-        /// Its reason.
+        /// Why.
         #[source]
         source: io::Error,
     },
-    /// The list changed each time while it was read; try again later.
-    #[error("{what} changed during each of {attempts} dumps")]
-    Unsteady {
-        /// What was asked for.
+    /// The list changed every time while it was read; a later attempt may succeed.
+    #[error("the list of {what} changed during each of {attempts} reads")]
+    Inconsistent {
+        /// What was requested.
         what: &'static str,
-        /// How often.
+        /// How many times it was read.
         attempts: usize,
     },
 }
 
-/// What a look at the node's network gave.
+/// Interfaces and addresses of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Discovered {
-    /// Veths whose peer is in another network namespace. Without addresses where the kernel did
-    /// not tell the peer's, or it has none yet.
+    /// Veths whose peer is in another network namespace. They have no addresses where the kernel
+    /// does not report the peer, or where it has none of the wanted addresses.
     pub interfaces: Interfaces,
-    /// Addresses of the node's own interfaces, bridges and tunnels included (S37). The loopback
-    /// blocks are left out, for they never reach a pod, and so are IPv6 link-local addresses: a
-    /// node has one per pod, and they are no names for it.
+    /// Addresses of the node's own interfaces, including bridges and tunnels (S37). Loopback
+    /// addresses are left out because they never reach a pod, and IPv6 link-local addresses because
+    /// a node has one per pod and none of them identifies it.
     pub node_addresses: BTreeSet<IpAddr>,
 }
 
@@ -83,7 +100,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Opens a socket in the calling thread's network namespace, where it stays.
+    /// Opens a socket, which stays in the calling thread's network namespace.
     ///
     /// # Panics
     ///
@@ -98,12 +115,13 @@ impl Network {
         Ok(Self { handle, connection: tokio::spawn(connection) })
     }
 
-    /// Lists the pods' interfaces with those of the pods' addresses that are at their far ends, and the
-    /// node's own.
+    /// Lists the veths that lead out of this namespace, each with those addresses of `pods` that its
+    /// far end has, and the node's own addresses.
     ///
     /// # Errors
     ///
-    /// When the kernel refuses a dump, or what it lists never holds still.
+    /// [`NetError::Refused`], [`NetError::Closed`], and [`NetError::Inconsistent`] where links or
+    /// addresses change too fast.
     pub async fn discover(&self, pods: &BTreeSet<IpAddr>) -> Result<Discovered, NetError> {
         let links = link::all(&self.handle).await?;
         let mut interfaces = Interfaces::new();
@@ -112,18 +130,18 @@ impl Network {
                 continue;
             };
             let addresses = match peer {
-                Peer::Elsewhere { ifindex, netns } => {
+                Peer::OtherNamespace { ifindex, netns } => {
                     match address::of_peer(&self.handle, ifindex, netns, pods).await {
-                        // The others are not to wait for it.
+                        // One interface that cannot be read must not stop discovery of the others.
                         Err(error @ NetError::Refused { .. }) => {
-                            let (interface, why) = (&link.name, chain(&error));
-                            tracing::warn!(%interface, "the pod behind it is not known: {why}");
+                            let (interface, reason) = (&link.name, chain(&error));
+                            tracing::warn!(%interface, "cannot find the pod of the interface: {reason}");
                             Vec::new()
                         }
                         addresses => addresses?,
                     }
                 }
-                Peer::Here { .. } | Peer::Unknown => Vec::new(),
+                Peer::SameNamespace { .. } | Peer::Unknown => Vec::new(),
             };
             let bridge = links.get(&link.controller).filter(|controller| controller.is_bridge);
             interfaces.insert(
@@ -141,28 +159,29 @@ impl Network {
         Ok(Discovered { interfaces, node_addresses })
     }
 
-    /// Where the far end of a veth is; `None` where it is in this namespace and no pod's.
+    /// Where the far end of a veth is; `None` where it is in this namespace, so belongs to no pod.
     ///
-    /// A fresh pair may not have the netns id yet: it is asked again before it counts as unknown.
+    /// A new pair may not have its netns id yet: the link is read again before it counts as unknown.
     async fn peer(
         &self,
         link: &Link,
         links: &BTreeMap<u32, Link>,
     ) -> Result<Option<Peer>, NetError> {
         let mut peer = link.peer;
-        for _ in 0..ATTEMPTS {
+        for _ in 0..PEER_ATTEMPTS {
             match peer {
-                Peer::Elsewhere { .. } => return Ok(Some(peer)),
-                Peer::Here { ifindex } => {
-                    let back = links.get(&ifindex).filter(|back| back.is_veth);
-                    if back.is_some_and(|back| back.peer == Peer::Here { ifindex: link.ifindex }) {
+                Peer::OtherNamespace { .. } => return Ok(Some(peer)),
+                Peer::SameNamespace { ifindex } => {
+                    let other = links.get(&ifindex).filter(|other| other.is_veth);
+                    let back = Peer::SameNamespace { ifindex: link.ifindex };
+                    if other.is_some_and(|other| other.peer == back) {
                         return Ok(None);
                     }
                 }
                 Peer::Unknown => {}
             }
             match link::one(&self.handle, link.ifindex).await? {
-                Some(again) => peer = again.peer,
+                Some(link) => peer = link.peer,
                 None => return Ok(None),
             }
         }

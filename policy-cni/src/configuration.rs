@@ -1,4 +1,12 @@
-//! The plugin's entry of a CNI configuration, as the runtime hands it over.
+//! The plugin's configuration, which the runtime writes to its standard input.
+//!
+//! It is the plugin's entry in the node's list, with fields that the runtime adds:
+//!
+//! ```text
+//! {"cniVersion": "1.0.0", "name": "net", "type": "policy-cni",
+//!  "socket": "/run/policy-agent/cni.sock", "fail": "closed", "timeout": 15,
+//!  "prevResult": {"interfaces": […], "ips": [{"address": "10.0.0.2/24", "interface": 1}]}}
+//! ```
 
 use std::{
     io::{self, Read},
@@ -8,40 +16,40 @@ use std::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{VERSIONS, failure::Failure, wire};
+use crate::{VERSIONS, error::PluginError, protocol};
 
-/// Bytes of a configuration, at most; the results of the plugins before this one are in it.
-const LIMIT: u64 = 4 << 20;
+/// Longest configuration, in bytes; it includes the result of the plugins before this one.
+const MAX_LENGTH: u64 = 4 << 20;
 
-/// The longest time that a pod may be kept waiting; kubelet gives a sandbox two minutes.
-const PATIENCE: Duration = Duration::from_secs(110);
+/// Longest time that a pod may wait; kubelet gives up on a sandbox after two minutes.
+const MAX_TIMEOUT: Duration = Duration::from_secs(110);
 
-/// The entry. Fields that other plugins, the runtime or later versions use are ignored.
+/// The configuration. Fields of other plugins, the runtime or later versions are ignored.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Configuration {
     /// Version of the specification.
     #[serde(default)]
     pub(crate) cni_version: String,
-    /// Result of the plugin before this one, word for word.
+    /// Result of the plugin before this one, byte for byte.
     #[serde(default)]
     pub(crate) prev_result: Option<Box<RawValue>>,
-    /// The agent's socket.
-    #[serde(default = "socket")]
+    /// Path of the agent's socket.
+    #[serde(default = "default_socket")]
     pub(crate) socket: String,
-    /// What happens to a pod that the agent does not speak for.
+    /// What happens to a pod that the agent does not enforce policies for.
     #[serde(default)]
-    pub(crate) fail: Fail,
+    pub(crate) fail: FailMode,
     /// Seconds that a pod waits for the agent.
-    #[serde(default = "timeout")]
+    #[serde(default = "default_timeout")]
     timeout: u64,
 }
 
-/// What happens to a pod that the agent does not speak for.
+/// What happens to a pod that the agent does not enforce policies for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Fail {
-    /// It does not start, and the runtime tries again.
+pub(crate) enum FailMode {
+    /// It does not start; the runtime tries again.
     #[default]
     Closed,
     /// It starts as it would without this plugin.
@@ -50,26 +58,26 @@ pub(crate) enum Fail {
 
 impl Configuration {
     /// Reads a configuration.
-    pub(crate) fn read(input: impl Read) -> Result<Self, Failure> {
+    pub(crate) fn read(input: impl Read) -> Result<Self, PluginError> {
         let text = text(input)?;
-        serde_json::from_slice(&text).map_err(Failure::Decode)
+        serde_json::from_slice(&text).map_err(PluginError::Decode)
     }
 
-    /// Fails where it is of another version than this plugin knows.
-    pub(crate) fn check_version(&self) -> Result<(), Failure> {
+    /// Fails where this plugin does not support its version.
+    pub(crate) fn check_version(&self) -> Result<(), PluginError> {
         if VERSIONS.contains(&self.cni_version.as_str()) {
             return Ok(());
         }
-        Err(Failure::Version(self.cni_version.clone()))
+        Err(PluginError::Version(self.cni_version.clone()))
     }
 
-    /// How long the agent has for its answer.
-    pub(crate) fn patience(&self) -> Duration {
-        Duration::from_secs(self.timeout).min(PATIENCE)
+    /// How long the agent has to respond.
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout).min(MAX_TIMEOUT)
     }
 }
 
-/// The version that a configuration of any kind claims, if it can be made out.
+/// The version in any kind of configuration, if there is one.
 pub(crate) fn version(input: impl Read) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -79,25 +87,25 @@ pub(crate) fn version(input: impl Read) -> Option<String> {
     serde_json::from_slice(&text(input).ok()?).ok().map(|Versioned { cni_version }| cni_version)
 }
 
-/// Reads a configuration that does not matter, so that whoever writes it comes to an end.
+/// Reads a configuration that is not used, so that the runtime can write all of it.
 pub(crate) fn skip(input: impl Read) {
-    let _ = io::copy(&mut input.take(LIMIT), &mut io::sink());
+    let _ = io::copy(&mut input.take(MAX_LENGTH), &mut io::sink());
 }
 
-fn text(input: impl Read) -> Result<Vec<u8>, Failure> {
+fn text(input: impl Read) -> Result<Vec<u8>, PluginError> {
     let mut text = Vec::new();
-    let read: io::Result<usize> = input.take(LIMIT + 1).read_to_end(&mut text);
+    let read: io::Result<usize> = input.take(MAX_LENGTH + 1).read_to_end(&mut text);
     match read {
-        Ok(length) if length as u64 > LIMIT => Err(Failure::Length(LIMIT)),
+        Ok(length) if length as u64 > MAX_LENGTH => Err(PluginError::Length(MAX_LENGTH)),
         Ok(_) => Ok(text),
-        Err(error) => Err(Failure::Input(error)),
+        Err(error) => Err(PluginError::Input(error)),
     }
 }
 
-fn socket() -> String {
-    wire::SOCKET.to_owned()
+fn default_socket() -> String {
+    protocol::DEFAULT_SOCKET.to_owned()
 }
 
-const fn timeout() -> u64 {
+const fn default_timeout() -> u64 {
     15
 }

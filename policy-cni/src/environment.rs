@@ -1,14 +1,14 @@
-//! What the runtime says in the environment.
+//! The variables in which the runtime describes a pod's sandbox.
 
 use std::ffi::OsString;
 
-use crate::failure::Failure;
+use crate::error::PluginError;
 
-/// Looks a variable up.
+/// Returns the value of a variable.
 pub(crate) trait Variables: Fn(&str) -> Option<OsString> {}
 impl<T: Fn(&str) -> Option<OsString>> Variables for T {}
 
-/// A container's sandbox in the runtime's words.
+/// A pod's sandbox as the variables describe it.
 #[derive(Debug)]
 pub(crate) struct Environment {
     pub(crate) container: String,
@@ -20,8 +20,10 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// Reads all that names a pod.
-    pub(crate) fn read(variables: &impl Variables) -> Result<Self, Failure> {
+    /// Reads all variables that describe the sandbox.
+    ///
+    /// The pod is in `CNI_ARGS`, as `IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-1`.
+    pub(crate) fn read(variables: &impl Variables) -> Result<Self, PluginError> {
         let container = required(variables, "CNI_CONTAINERID")?;
         let netns = required(variables, "CNI_NETNS")?;
         let interface = required(variables, "CNI_IFNAME")?;
@@ -32,7 +34,7 @@ impl Environment {
                 values.filter(|(found, _)| *found == key).map(|(_, value)| value).next_back();
             value.filter(|value| !value.is_empty()).map(ToOwned::to_owned)
         };
-        let unnamed = || Failure::Environment { variable: "CNI_ARGS", problem: "names no pod" };
+        let unnamed = || PluginError::Environment { variable: "CNI_ARGS", problem: "names no pod" };
         Ok(Self {
             container,
             netns,
@@ -44,16 +46,16 @@ impl Environment {
     }
 }
 
-/// A variable that must be there.
+/// A variable that must have a value.
 pub(crate) fn required(
     variables: &impl Variables,
     variable: &'static str,
-) -> Result<String, Failure> {
+) -> Result<String, PluginError> {
     let value = text(variables, variable)?.filter(|value| !value.is_empty());
-    value.ok_or(Failure::Environment { variable, problem: "is not set" })
+    value.ok_or(PluginError::Environment { variable, problem: "is not set" })
 }
 
-fn text(variables: &impl Variables, variable: &'static str) -> Result<Option<String>, Failure> {
-    let illegible = |_: OsString| Failure::Environment { variable, problem: "is no text" };
-    variables(variable).map(|value| value.into_string().map_err(illegible)).transpose()
+fn text(variables: &impl Variables, variable: &'static str) -> Result<Option<String>, PluginError> {
+    let invalid = |_: OsString| PluginError::Environment { variable, problem: "is not UTF-8" };
+    variables(variable).map(|value| value.into_string().map_err(invalid)).transpose()
 }

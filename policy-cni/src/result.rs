@@ -1,10 +1,18 @@
-//! What a CNI plugin leaves: addresses of a pod, and interfaces.
+//! The result of a CNI plugin: addresses of a pod, and interfaces.
+//!
+//! An interface with a `sandbox` is in the pod, one without is on the node; each address has the index
+//! of its interface:
+//!
+//! ```text
+//! {"interfaces": [{"name": "veth1"}, {"name": "eth0", "sandbox": "/run/netns/a"}],
+//!  "ips": [{"address": "10.0.0.2/24", "interface": 1}]}
+//! ```
 
 use std::net::IpAddr;
 
 use serde::Deserialize;
 
-/// A result of the specification from 0.3.0 on, as far as it is used.
+/// The used part of a result, in version 0.3.0 of the specification or later.
 #[derive(Debug, Default, Deserialize)]
 pub struct PluginResult {
     #[serde(default)]
@@ -22,7 +30,7 @@ struct Interface {
 
 #[derive(Debug, Deserialize)]
 struct Address {
-    /// With the length of its prefix.
+    /// With its prefix length.
     address: String,
     /// Index of its interface.
     #[serde(default)]
@@ -30,8 +38,8 @@ struct Address {
 }
 
 impl PluginResult {
-    /// Addresses of an interface inside of the pod, in their order. One that is said to be of no
-    /// interface is taken for the pod's.
+    /// Addresses of an interface in the pod, in their order. An address without an interface counts as
+    /// the pod's.
     #[must_use]
     pub fn addresses(&self, interface: &str) -> Vec<IpAddr> {
         let interfaces = self.interfaces.as_deref().unwrap_or_default();
@@ -46,7 +54,7 @@ impl PluginResult {
         here.filter_map(|found| address(&found.address)).collect()
     }
 
-    /// Names of the interfaces that stay in the node's namespace.
+    /// Names of the interfaces on the node.
     #[must_use]
     pub fn host_interfaces(&self) -> Vec<String> {
         let interfaces = self.interfaces.iter().flatten();
@@ -71,7 +79,7 @@ mod tests {
         let cases = [
             ("a bridge, two networks",     bridge,                                                       vec!["10.0.0.2", "fd00::2"], vec!["cni0", "veth1"]),
             ("no interfaces (0.3)",        r#"{"ips": [{"version": "4", "address": "10.0.0.2/24"}]}"#,   vec!["10.0.0.2"],            vec![]),
-            ("an interface that is none",  r#"{"ips": [{"address": "10.0.0.2/24", "interface": 7}]}"#,   vec![],                      vec![]),
+            ("an index out of range",      r#"{"ips": [{"address": "10.0.0.2/24", "interface": 7}]}"#,   vec![],                      vec![]),
             ("no address",                 r#"{"ips": [{"address": "ten/24"}]}"#,                        vec![],                      vec![]),
             ("null",                       r#"{"ips": null, "interfaces": null}"#,                       vec![],                      vec![]),
             ("nothing",                    "{}",                                                         vec![],                      vec![]),

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use policy_cni::wire::{Request, Sandbox};
+use policy_cni::protocol::{PodSandbox, Request};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -112,7 +112,7 @@ fn s47_add_asks_the_agent_and_passes_the_result_on_word_for_word() {
     let asked = agent.join().expect("the agent");
     assert_eq!(
         asked,
-        Request::Enforce(Sandbox {
+        Request::Enforce(PodSandbox {
             namespace: text("shop"),
             name: text("web-1"),
             uid: Some(text("u-1")),
@@ -121,7 +121,7 @@ fn s47_add_asks_the_agent_and_passes_the_result_on_word_for_word() {
             interface: text("eth0"),
             addresses: vec!["10.0.0.2".parse().expect("an address")],
             host_interfaces: vec![text("veth1")],
-            patience: 15_000,
+            timeout_ms: 15_000,
         })
     );
 }
@@ -249,7 +249,7 @@ fn check_and_status_tell_what_the_agent_says() {
             assert!(said.contains("the agent is not ready: not yet"), "{said}");
         }
         if let Some(Request::Enforce(sandbox)) = agent.map(|agent| agent.join().expect("it")) {
-            assert_eq!(sandbox.patience, 0, "a check does not wait");
+            assert_eq!(sandbox.timeout_ms, 0, "a check does not wait");
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::{env, io, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use policy_cni::{PLUGIN, wire};
+use policy_cni::{PLUGIN, protocol::DEFAULT_SOCKET};
 
 use crate::{
-    cni::{Fail, Installation},
+    cni::{FailMode, Installation},
     daemon::CniConfig,
 };
 
@@ -15,7 +15,7 @@ use crate::{
 pub(super) struct CniOptions {
     /// Where the chained plugin asks whether a pod is under its policies, before its first container
     /// starts; nowhere by default
-    #[arg(long, value_name = "SOCKET", num_args = 0..=1, default_missing_value = wire::SOCKET)]
+    #[arg(long, value_name = "SOCKET", num_args = 0..=1, default_missing_value = DEFAULT_SOCKET)]
     cni_socket: Option<PathBuf>,
 
     /// Folder in which the runtime keeps what each pod was given (/var/lib/cni/results): read to know
@@ -76,8 +76,8 @@ impl CniOptions {
                 conf_dir: folders.conf_dir,
                 socket: socket.clone(),
                 fail: match self.cni_fail {
-                    FailOption::Closed => Fail::Closed,
-                    FailOption::Open => Fail::Open,
+                    FailOption::Closed => FailMode::Closed,
+                    FailOption::Open => FailMode::Open,
                 },
             }),
             _ => None,

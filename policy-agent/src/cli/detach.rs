@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use clap::Args;
 use policy_cli::{exit, terminal};
-use policy_cni::wire;
+use policy_cni::protocol::DEFAULT_SOCKET;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{PIN_DIR, cni::Folders};
 use crate::{
-    cni::Remains,
+    cni::Uninstaller,
     dataplane::{self, DataplaneError},
 };
 
@@ -31,7 +31,7 @@ pub struct Arguments {
     folders: Folders,
 
     /// The agent's socket, as it was given to `policy-agent run`
-    #[arg(long, value_name = "SOCKET", default_value = wire::SOCKET)]
+    #[arg(long, value_name = "SOCKET", default_value = DEFAULT_SOCKET)]
     cni_socket: PathBuf,
 
     /// Where the node's root folder is mounted: the plugin's folders and the socket are looked for
@@ -47,7 +47,7 @@ pub struct Arguments {
 /// Takes everything away; the exit code.
 pub(super) fn main(arguments: &Arguments) -> u8 {
     let Arguments { folders: Folders { conf_dir, bin_dir }, cni_socket, root, .. } = arguments;
-    let remains = Remains {
+    let uninstaller = Uninstaller {
         root: root.clone(),
         bin_dir: bin_dir.clone(),
         conf_dir: conf_dir.clone(),
@@ -55,7 +55,7 @@ pub(super) fn main(arguments: &Arguments) -> u8 {
     };
     let mut code = exit::FINE;
     // The plugin first: no pod shall wait for an agent that does not come.
-    let plugin = if arguments.pins_only { Ok(()) } else { remains.remove_plugin() };
+    let plugin = if arguments.pins_only { Ok(()) } else { uninstaller.remove_plugin() };
     if let Err(error) = plugin {
         terminal::error(&error);
         code = exit::FAILED;
@@ -76,7 +76,7 @@ pub(super) fn main(arguments: &Arguments) -> u8 {
         return code;
     }
     // An agent that runs would not make it again.
-    let socket = if arguments.pins_only { Ok(()) } else { remains.remove_socket() };
+    let socket = if arguments.pins_only { Ok(()) } else { uninstaller.remove_socket() };
     if let Err(error) = socket {
         terminal::error(&error);
         return exit::FAILED;

@@ -1,5 +1,14 @@
-//! A list of plugins as text: the chained plugin put into it and taken out of it, and not a byte of
-//! what others wrote changed.
+//! Adds the chained plugin to a CNI configuration and removes it, as text: no other byte changes.
+//!
+//! The text is parsed to find where entries start and end, and then cut or extended there. Parsing and
+//! writing it anew would lose the order, spaces and numbers of its owner:
+//!
+//! ```text
+//! before   {"cniVersion": "1.0.0", "plugins": [{"type": "ptp"} ]}
+//! with     {"cniVersion": "1.0.0", "plugins": [{"type": "ptp"},
+//!              {"type": "policy-cni"} ]}
+//! without  {"cniVersion": "1.0.0", "plugins": [{"type": "ptp"} ]}
+//! ```
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -7,30 +16,32 @@ use policy_cni::{PLUGIN, VERSIONS};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-/// Why the plugin cannot be put into a configuration.
+/// Why the plugin cannot be added to a configuration or removed from it.
 #[derive(Debug, Error)]
 pub enum ConflistError {
-    /// It is no JSON object with what is needed.
-    #[error("it is no CNI configuration")]
+    /// It is not a JSON object of a configuration.
+    #[error("it is not a CNI configuration")]
     Json(#[source] serde_json::Error),
-    /// It is of one plugin, and has no list.
-    #[error("it has no list of plugins; make it one, with the file name ending in .conflist")]
+    /// It is a configuration of a single plugin.
+    #[error(
+        "it has no list of plugins; convert it to a list, in a file with a name that ends in .conflist"
+    )]
     NoList,
-    /// There is nothing to be chained to.
+    /// There is no plugin to be chained to.
     #[error("its list of plugins is empty")]
     Empty,
-    /// Its version has no chaining, or is of the future.
-    #[error("it is of CNI version {0:?}, and the plugin knows {VERSIONS:?}")]
+    /// Its version has no chaining, or is newer than the plugin.
+    #[error("it has CNI version {0:?}, and the plugin supports {VERSIONS:?}")]
     Version(String),
 }
 
-/// Keys of lists of plugins: of a configuration, and of a plugin that has others do its work.
+/// Keys of lists of plugins: of a configuration, and of a plugin that delegates to others (multus).
 const LISTS: [&str; 2] = ["plugins", "delegates"];
 
-/// What an object of JSON holds.
+/// The fields of a JSON object.
 type Fields<'a> = BTreeMap<&'a str, &'a RawValue>;
 
-/// An entry of a list.
+/// An entry of a list, and where it is in the text.
 struct Entry<'a> {
     range: Range<usize>,
     fields: Fields<'a>,
@@ -42,11 +53,11 @@ impl Entry<'_> {
     }
 }
 
-/// The text with `entry` behind all other plugins, or in place of an older one of its kind.
+/// The text with `entry` after all other plugins, or in place of an older entry of the plugin.
 ///
 /// # Errors
 ///
-/// Where the text is no list that the plugin can be chained to.
+/// Where the text is not a list that the plugin can be chained to.
 pub(super) fn with(text: &str, entry: &str) -> Result<String, ConflistError> {
     let object = object(text)?;
     let version = object.get("cniVersion").map(|version| serde_json::from_str(version.get()));
@@ -63,19 +74,19 @@ pub(super) fn with(text: &str, entry: &str) -> Result<String, ConflistError> {
     Ok([&text[..last], ",\n    ", entry, &text[last..]].concat())
 }
 
-/// The text without any entry of the plugin, those in a plugin's own list included; `None` where it
-/// has none. Any version will do.
+/// The text without any entry of the plugin, also in the lists of other plugins; `None` where there is
+/// none. The version does not matter.
 ///
 /// # Errors
 ///
-/// Where the text is no configuration, or one of the plugin alone, which is in no list.
+/// Where the text is not a configuration, or is one of this plugin alone.
 pub(super) fn without(text: &str) -> Result<Option<String>, ConflistError> {
     let object = object(text)?;
     if is_own(&object) {
         return Err(ConflistError::NoList);
     }
     let mut cuts = Vec::new();
-    cut(text, &object, &mut cuts)?;
+    find_cuts(text, &object, &mut cuts)?;
     cuts.sort_by_key(|cut| cut.start);
     let (mut without, mut done) = (String::new(), 0);
     for cut in &cuts {
@@ -86,16 +97,21 @@ pub(super) fn without(text: &str) -> Result<Option<String>, ConflistError> {
     Ok((!cuts.is_empty()).then_some(without))
 }
 
-/// What is to go of the lists of an object, and of those of their entries: each entry of the plugin
-/// with what stands between it and the one before it, or after it where none before it stays.
-fn cut(text: &str, object: &Fields, cuts: &mut Vec<Range<usize>>) -> Result<(), ConflistError> {
+/// Finds the ranges to cut from the lists of an object, and from the lists of their entries: each entry
+/// of the plugin together with the comma before it, or the comma after it where no entry before it
+/// stays.
+fn find_cuts(
+    text: &str,
+    object: &Fields,
+    cuts: &mut Vec<Range<usize>>,
+) -> Result<(), ConflistError> {
     for list in LISTS.iter().filter_map(|key| object.get(key)) {
         let entries = entries(text, list)?;
         let mut kept: Option<usize> = None;
         for (entry, next) in entries.iter().zip(entries.iter().skip(1).map(Some).chain([None])) {
             let range = &entry.range;
             if !entry.is_own() {
-                cut(text, &entry.fields, cuts)?;
+                find_cuts(text, &entry.fields, cuts)?;
                 kept = Some(range.end);
             } else if let Some(end) = &mut kept {
                 cuts.push(*end..range.end);
@@ -134,7 +150,7 @@ mod tests {
     const OWN: &str = r#"{"type": "policy-cni"}"#;
 
     #[test]
-    fn what_is_put_in_and_taken_out_leaves_not_a_byte() {
+    fn adding_and_removing_the_plugin_gives_the_same_bytes() {
         #[rustfmt::skip]
         let lists = [
             "{\"cniVersion\": \"1.0.0\", \"plugins\": [{\"type\": \"ptp\"}]}",
@@ -142,7 +158,7 @@ mod tests {
         ];
         for before in lists {
             let with = with(before, OWN).expect(before);
-            assert_eq!(super::with(&with, OWN).expect("again"), with, "twice is once");
+            assert_eq!(super::with(&with, OWN).expect("a list"), with, "twice is once");
             assert!(with.find("ptp") < with.find("policy-cni"), "{with}");
             assert_eq!(without(&with).expect(&with).as_deref(), Some(before));
             assert_eq!(without(before).expect(before), None);
@@ -150,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_entry_is_replaced_where_it_stands() {
+    fn an_older_entry_is_replaced_in_its_place() {
         let text = |own: &str| {
             format!(
                 r#"{{"cniVersion": "1.1.0", "plugins": [{{"type": "a"}}, {own}, {{"type": "b"}}]}}"#
@@ -167,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_plugin_delegates_to_is_taken_out_of_its_list() {
+    fn the_plugin_is_removed_from_the_delegates_of_another_plugin() {
         let multus = |own: &str| {
             format!(
                 r#"{{"cniVersion": "0.3.1", "name": "multus-cni-network", "type": "multus",
@@ -185,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_mentions_the_plugin_has_no_entry_of_it() {
+    fn a_text_that_only_mentions_the_plugin_has_no_entry_of_it() {
         #[rustfmt::skip]
         let cases = [
             r#"{"cniVersion": "0.3.1", "type": "ptp", "note": "before policy-cni"}"#,
@@ -200,23 +216,23 @@ mod tests {
     }
 
     #[test]
-    fn what_became_of_a_later_version_is_taken_out_of_it() {
+    fn the_plugin_is_removed_from_a_configuration_of_a_later_version() {
         let text = format!(r#"{{"cniVersion": "2.0.0", "plugins": [{{"type": "a"}}, {OWN}]}}"#);
         let gone = r#"{"cniVersion": "2.0.0", "plugins": [{"type": "a"}]}"#;
         assert_eq!(without(&text).expect("a list").as_deref(), Some(gone));
     }
 
     #[test]
-    fn what_is_no_list_is_refused_with_what_it_lacks() {
+    fn a_text_that_is_not_a_list_is_refused_with_a_reason() {
         #[rustfmt::skip]
         let cases = [
-            ("half",        "{\"cniVersion\": \"1.0.0\", \"plugins\": [{\"ty",                    "no CNI configuration"),
+            ("half",        "{\"cniVersion\": \"1.0.0\", \"plugins\": [{\"ty",                    "not a CNI configuration"),
             ("one plugin",  "{\"cniVersion\": \"1.0.0\", \"type\": \"ptp\"}",                     "no list"),
             ("empty",       "{\"cniVersion\": \"1.0.0\", \"plugins\": []}",                       "empty"),
             ("old",         "{\"cniVersion\": \"0.2.0\", \"plugins\": [{\"type\": \"ptp\"}]}",    "0.2.0"),
             ("no version",  "{\"plugins\": [{\"type\": \"ptp\"}]}",                               "version"),
-            ("an array",    "[]",                                                                 "no CNI configuration"),
-            ("wrong types", "{\"cniVersion\": \"1.0.0\", \"plugins\": {}}",                       "no CNI configuration"),
+            ("an array",    "[]",                                                                 "not a CNI configuration"),
+            ("wrong types", "{\"cniVersion\": \"1.0.0\", \"plugins\": {}}",                       "not a CNI configuration"),
         ];
         for (claim, text, want) in cases {
             let error = with(text, OWN).expect_err(claim).to_string();

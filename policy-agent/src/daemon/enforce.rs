@@ -1,4 +1,4 @@
-//! The node, brought in line and read back.
+//! Reconciles the node and verifies the kernel's state, and decides when to do either next.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use tokio::time::Instant;
 use super::{Daemon, Locals, report, retry::Retry};
 use crate::{chain::chain, net::enforcers, node::Reconciled};
 
-/// How long an agent without anything to do waits before it looks again: addresses inside of a
-/// pod change without a word to the node.
-const IDLE: Duration = Duration::from_secs(10);
+/// Longest time between two reconciliations: the kernel sends no notification when addresses inside a
+/// pod change.
+const IDLE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long an interface may wait for its pod and still be counted.
-const FORGOTTEN: Duration = Duration::from_mins(10);
+/// How long a new link without an endpoint is remembered: most links never belong to a pod.
+const NEW_LINK_LIMIT: Duration = Duration::from_mins(10);
 
-/// When what is enforced is read back.
+/// When the kernel's state is verified.
 #[derive(Debug)]
 pub(super) struct Verify {
     pub(super) interval: Duration,
@@ -22,28 +22,14 @@ pub(super) struct Verify {
 }
 
 impl Daemon {
-    /// How long interfaces waited for their policies.
-    fn observe_births(&mut self) {
-        let endpoints = self.node.actual().endpoints();
-        let found = self.born.extract_if(.., |ifindex, _| endpoints.contains_key(ifindex));
-        for (_, born) in found {
-            self.metrics.began(born.elapsed());
-        }
-        // Those of no pod are not waited for.
-        self.born.retain(|_, born| born.elapsed() < FORGOTTEN);
-    }
-
+    /// Whether the kernel's state is to be verified.
     pub(super) fn verifies(&self) -> bool {
         self.health.is_enforced() && !self.verify.interval.is_zero()
     }
 
-    /// Names others that enforce policies here.
-    async fn look_around(&mut self) {
-        self.reporter.enforcers(enforcers(self.pins.as_deref()).await);
-    }
-
+    /// Reads the kernel's state back and repairs it.
     pub(super) async fn verify(&mut self) {
-        self.look_around().await;
+        self.find_other_enforcers().await;
         match self.node.verify() {
             Ok(drift) => {
                 report::drift(&drift);
@@ -54,27 +40,28 @@ impl Daemon {
         self.verify.next = Instant::now() + self.verify.interval;
     }
 
+    /// Brings the kernel to what the cluster asks for.
     pub(super) async fn enforce(&mut self) {
-        let begin = Instant::now();
-        let wait = match self.node.enforce().await {
+        let start = Instant::now();
+        let delay = match self.node.enforce().await {
             Ok(reconciled) => {
-                self.metrics.enforced(begin.elapsed(), &reconciled);
+                self.metrics.enforced(start.elapsed(), &reconciled);
                 self.metrics.pods(self.node.desired().endpoints.len(), &reconciled);
-                self.enforced(reconciled).await
+                self.finish(reconciled).await
             }
             Err(error) => {
                 self.metrics.failed();
-                let wait = self.retry.next();
-                self.reporter.failed(&error, wait);
+                let delay = self.retry.next();
+                self.reporter.failed(&error, delay);
                 self.health.fails(chain(&error));
-                wait
+                delay
             }
         };
-        self.due = Instant::now() + wait;
+        self.due = Instant::now() + delay;
     }
 
-    /// What follows from a reconciliation that came to its end; when to look again.
-    async fn enforced(&mut self, reconciled: Reconciled) -> Duration {
+    /// Reports a successful reconciliation to everything that depends on it; how long until the next.
+    async fn finish(&mut self, reconciled: Reconciled) -> Duration {
         let is_refused = !reconciled.not_attached.is_empty();
         match reconciled.not_attached.first() {
             None => self.health.recovered(),
@@ -82,23 +69,38 @@ impl Daemon {
         }
         let is_any = !is_refused || !self.node.actual().endpoints().is_empty();
         let is_first = is_any && self.health.enforced();
-        let is_more = self.waiting.answer(&mut self.node);
+        let has_changed_hints = self.pending.report(&mut self.node);
         self.locals = Locals::new(self.node.desired(), self.node.actual().endpoints());
-        self.observe_births();
+        self.observe_new_links();
         self.announcer.announce(&self.node, &reconciled);
-        // A pod whose interface has no address yet gets one without a word to the node.
-        let waits = is_refused || !reconciled.pods_without_interface.is_empty();
-        let told = reconciled.steps > 0;
+        // The kernel sends no notification when a pod's interface gets its address.
+        let is_incomplete = is_refused || !reconciled.pods_without_interface.is_empty();
+        let is_progress = reconciled.steps > 0 && !is_refused;
         self.reporter.reconciled(reconciled);
         if is_first {
-            self.look_around().await;
+            self.find_other_enforcers().await;
         }
-        if (told && !is_refused) || !waits {
+        if is_progress || !is_incomplete {
             self.retry = Retry::new();
         }
-        if is_more {
+        if has_changed_hints {
             return Duration::ZERO;
         }
-        if waits { self.retry.next().min(IDLE) } else { IDLE }
+        if is_incomplete { self.retry.next().min(IDLE_INTERVAL) } else { IDLE_INTERVAL }
+    }
+
+    /// Measures how long new links waited for their endpoints.
+    fn observe_new_links(&mut self) {
+        let endpoints = self.node.actual().endpoints();
+        let enforced = self.new_links.extract_if(.., |ifindex, _| endpoints.contains_key(ifindex));
+        for (_, since) in enforced {
+            self.metrics.began(since.elapsed());
+        }
+        self.new_links.retain(|_, since| since.elapsed() < NEW_LINK_LIMIT);
+    }
+
+    /// Reports other programs that enforce policies on this node.
+    async fn find_other_enforcers(&mut self) {
+        self.reporter.enforcers(enforcers(self.pins.as_deref()).await);
     }
 }

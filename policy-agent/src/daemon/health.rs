@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::input::Known;
+use super::input::SyncState;
 
 /// How long something may not be in force before the agent is no longer ready: what fails once is
 /// tried again at once.
@@ -43,9 +43,9 @@ impl Health {
 
     /// Whether pods are spoken for, though one or the other may have a trouble of its own; else why
     /// not.
-    pub(super) fn begun(&self, known: &Known) -> Result<(), String> {
-        match (known.is_complete(), self.is_enforced) {
-            (false, _) => Err(format!("not listed yet: {}", known.missing().join(", "))),
+    pub(super) fn begun(&self, sync: &SyncState) -> Result<(), String> {
+        match (sync.is_complete(), self.is_enforced) {
+            (false, _) => Err(format!("not listed yet: {}", sync.missing().join(", "))),
             (true, false) => Err(match &self.failing {
                 None => "nothing is enforced yet".to_owned(),
                 Some((_, why)) => format!("nothing is enforced yet: {why}"),
@@ -55,8 +55,8 @@ impl Health {
     }
 
     /// Whether policies are enforced as they are known; else why not.
-    pub(super) fn ready(&self, known: &Known) -> Result<(), String> {
-        self.begun(known)?;
+    pub(super) fn ready(&self, sync: &SyncState) -> Result<(), String> {
+        self.begun(sync)?;
         match &self.failing {
             Some((since, why)) if since.elapsed() >= PATIENCE => {
                 Err(format!("not all is enforced for {} s: {why}", since.elapsed().as_secs()))
@@ -72,22 +72,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_fails_for_long_is_not_ready_and_says_why() {
-        let mut known = Known::default();
+        let mut sync = SyncState::default();
         let mut health = Health::default();
-        assert!(health.ready(&known).is_err_and(|why| why.contains("not listed yet")));
-        known.everything();
+        assert!(health.ready(&sync).is_err_and(|why| why.contains("not listed yet")));
+        sync.list_all();
         health.fails("no room".to_owned());
         let want = "nothing is enforced yet: no room";
-        assert_eq!(health.ready(&known), Err(want.to_owned()));
+        assert_eq!(health.ready(&sync), Err(want.to_owned()));
         assert!(health.enforced() && !health.enforced(), "it is the first time once");
         tokio::time::advance(Duration::from_secs(29)).await;
-        assert_eq!(health.ready(&known), Ok(()), "it is tried again");
+        assert_eq!(health.ready(&sync), Ok(()), "it is tried again");
         health.fails("still no room".to_owned());
         tokio::time::advance(Duration::from_secs(1)).await;
         let want = "not all is enforced for 30 s: still no room";
-        assert_eq!(health.ready(&known), Err(want.to_owned()));
-        assert_eq!(health.begun(&known), Ok(()), "a node is not given up for one pod");
+        assert_eq!(health.ready(&sync), Err(want.to_owned()));
+        assert_eq!(health.begun(&sync), Ok(()), "a node is not given up for one pod");
         health.recovered();
-        assert_eq!(health.ready(&known), Ok(()));
+        assert_eq!(health.ready(&sync), Ok(()));
     }
 }

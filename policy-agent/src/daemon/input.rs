@@ -1,4 +1,4 @@
-//! What the daemon is told of the cluster, from whichever source, and whether that is all.
+//! The source of the cluster's state, and how much of the cluster has arrived.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,20 +15,20 @@ use crate::{
 };
 
 /// An open source.
-pub(super) enum Input {
+pub(super) enum Source {
     Files(Receiver<Result<Manifests, FilesError>>),
     Kubernetes(Client, Receiver<Event>),
 }
 
-/// What a source tells.
-pub(super) enum Told {
-    /// Everything, or what is wrong with it.
+/// An event of a source.
+pub(super) enum SourceEvent {
+    /// All manifests, or what is wrong with them.
     Files(Result<Manifests, FilesError>),
-    /// A part.
+    /// A change of one object or watch.
     Kubernetes(Event),
 }
 
-impl Input {
+impl Source {
     pub(super) async fn open(origin: &Origin) -> Result<Self, KubernetesError> {
         Ok(match origin {
             Origin::Manifests(folder) => Self::Files(files::follow(folder)),
@@ -40,7 +40,7 @@ impl Input {
         })
     }
 
-    /// A client of the API server, where there is one.
+    /// The client of the API server, where that is the source.
     pub(super) fn client(&self) -> Option<&Client> {
         match self {
             Self::Files(_) => None,
@@ -48,60 +48,60 @@ impl Input {
         }
     }
 
-    /// What is told next; `None` where nothing ever will be.
-    pub(super) async fn next(&mut self) -> Option<Told> {
+    /// The next event; `None` where no more can come.
+    pub(super) async fn next(&mut self) -> Option<SourceEvent> {
         match self {
-            Self::Files(manifests) => manifests.recv().await.map(Told::Files),
-            Self::Kubernetes(_, events) => events.recv().await.map(Told::Kubernetes),
+            Self::Files(manifests) => manifests.recv().await.map(SourceEvent::Files),
+            Self::Kubernetes(_, events) => events.recv().await.map(SourceEvent::Kubernetes),
         }
     }
 }
 
-/// Which kinds were listed so far, and which cannot be followed at the moment.
+/// Which kinds were listed so far, and which cannot be watched at the moment.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct SyncState {
     listed: BTreeSet<Kind>,
-    broken: BTreeMap<Kind, String>,
+    failed_watches: BTreeMap<Kind, String>,
 }
 
-impl Known {
+impl SyncState {
     /// Whether every kind was listed.
     pub(super) fn is_complete(&self) -> bool {
         self.listed.len() == Kind::ALL.len()
     }
 
-    /// Those that were not, and why.
+    /// The kinds that were not listed, with the reasons.
     pub(super) fn missing(&self) -> Vec<String> {
         let missing = Kind::ALL.iter().filter(|kind| !self.listed.contains(kind));
-        let with_reason = |kind: &Kind| match self.broken.get(kind) {
-            Some(why) => format!("{kind} ({why})"),
+        let with_reason = |kind: &Kind| match self.failed_watches.get(kind) {
+            Some(reason) => format!("{kind} ({reason})"),
             None => kind.to_string(),
         };
         missing.map(with_reason).collect()
     }
 
-    /// All of them are known at once.
-    pub(super) fn everything(&mut self) {
+    /// Notes that all kinds were listed at once.
+    pub(super) fn list_all(&mut self) {
         self.listed.extend(Kind::ALL);
     }
 
-    /// A kind is listed; whether it was the last that was missing.
-    pub(super) fn listed(&mut self, kind: Kind) -> bool {
+    /// Notes that a kind was listed; whether it was the last one missing.
+    pub(super) fn list(&mut self, kind: Kind) -> bool {
         !self.is_complete() && self.listed.insert(kind) && self.is_complete()
     }
 
-    /// A kind cannot be followed; what was known of it stays, and is no less complete for that.
-    pub(super) fn broken(&mut self, kind: Kind, error: &WatchError) {
-        let why = chain(error);
-        if self.broken.get(&kind) != Some(&why) {
-            report::watch_broken(kind, &why, self.listed.contains(&kind));
-            self.broken.insert(kind, why);
+    /// Notes that a kind cannot be watched. Its objects stay as they were, and the kind stays listed.
+    pub(super) fn watch_failed(&mut self, kind: Kind, error: &WatchError) {
+        let reason = chain(error);
+        if self.failed_watches.get(&kind) != Some(&reason) {
+            report::watch_broken(kind, &reason, self.listed.contains(&kind));
+            self.failed_watches.insert(kind, reason);
         }
     }
 
-    /// It can again.
-    pub(super) fn mended(&mut self, kind: Kind) {
-        if self.broken.remove(&kind).is_some() {
+    /// Notes that a kind can be watched again.
+    pub(super) fn watch_recovered(&mut self, kind: Kind) {
+        if self.failed_watches.remove(&kind).is_some() {
             report::watch_mended(kind);
         }
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::{
-    cni::Standing,
+    cni::InstallState,
     dataplane::{Drift, Drifted},
     node::Reconciled,
     source::kubernetes::Kind,
@@ -173,15 +173,15 @@ impl Metrics {
 
     /// Takes note of the chained plugin from now on; where none is to be chained there is no such
     /// metric.
-    pub(super) fn plugin(&mut self) -> impl Fn(Standing) + use<> {
+    pub(super) fn plugin(&mut self) -> impl Fn(InstallState) + use<> {
         let (installed, put_back) = (Gauge::<i64>::default(), Counter::<u64>::default());
         let help = "Whether the plugin is in the node's CNI configuration, and its program there";
         self.registry.register("cni_installed", help, installed.clone());
         let help = "Times that the plugin's entry was written there";
         self.registry.register("cni_entries_written", help, put_back.clone());
         move |standing| {
-            installed.set(i64::from(standing != Standing::Missing));
-            put_back.inc_by(u64::from(standing == Standing::PutBack));
+            installed.set(i64::from(standing != InstallState::Missing));
+            put_back.inc_by(u64::from(standing == InstallState::Restored));
         }
     }
 

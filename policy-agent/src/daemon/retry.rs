@@ -1,29 +1,29 @@
-//! How long to wait before something is tried again.
+//! The backoff between attempts.
 
 use std::{fmt, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 
-/// The first wait, without its jitter.
+/// The first delay, without jitter.
 const FIRST: Duration = Duration::from_millis(100);
-/// The longest, without its jitter.
+/// The longest delay, without jitter.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Waits that grow, each with some jitter, without an end.
+/// Delays that double from `FIRST` to `LONGEST`, each with jitter, without end.
 pub(super) struct Retry(ExponentialBackoff);
 
 impl Retry {
-    /// From the first wait.
+    /// Starts with the first delay.
     pub(super) fn new() -> Self {
-        let waits = ExponentialBuilder::new()
+        let delays = ExponentialBuilder::new()
             .with_min_delay(FIRST)
             .with_max_delay(LONGEST)
             .without_max_times()
             .with_jitter();
-        Self(waits.build())
+        Self(delays.build())
     }
 
-    /// The next wait.
+    /// The next delay.
     pub(super) fn next(&mut self) -> Duration {
         self.0.next().unwrap_or(LONGEST)
     }
@@ -31,7 +31,7 @@ impl Retry {
 
 impl fmt::Debug for Retry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("retry")
+        f.write_str("Retry")
     }
 }
 
@@ -40,13 +40,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_up_to_the_longest_and_never_end() {
+    fn delays_grow_up_to_the_longest_and_never_end() {
         let mut retry = Retry::new();
-        let waits: Vec<Duration> = (0..50).map(|_| retry.next()).collect();
-        assert!(waits[0] >= FIRST && waits[0] <= 2 * FIRST, "{:?}", waits[0]);
-        assert!(waits[3] > waits[0], "{waits:?}");
-        // backon adds the jitter to the longest wait too.
-        assert!(waits.iter().all(|wait| *wait <= 2 * LONGEST), "{waits:?}");
-        assert!(waits[49] >= LONGEST, "{:?}", waits[49]);
+        let delays: Vec<Duration> = (0..50).map(|_| retry.next()).collect();
+        assert!(delays[0] >= FIRST && delays[0] <= 2 * FIRST, "{:?}", delays[0]);
+        assert!(delays[3] > delays[0], "{delays:?}");
+        // backon adds jitter to the longest delay too.
+        assert!(delays.iter().all(|delay| *delay <= 2 * LONGEST), "{delays:?}");
+        assert!(delays[49] >= LONGEST, "{:?}", delays[49]);
     }
 }

@@ -1,4 +1,4 @@
-//! Addresses: those of the node, and those at the far end of a veth.
+//! Addresses of the node, and of the far ends of veths.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -10,47 +10,49 @@ use rtnetlink::Handle;
 
 use super::{NetError, dump};
 
-/// Asked one by one: `AF_UNSPEC` would also ask families that do not know the attribute below.
+/// Requested one by one: `AF_UNSPEC` includes families that refuse `IFA_TARGET_NETNSID`.
 const FAMILIES: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
 
-/// Those of `wanted` that an interface of another namespace has; none where the interface or the
-/// namespace is gone. Who may change a pod's network gives it as many as memory holds, and the
-/// node's agent shall not hold them too.
+/// The addresses in `wanted` that an interface of another namespace has; none where the interface or
+/// the namespace is gone.
 ///
-/// Without strict checking, and on a kernel that does not know `IFA_TARGET_NETNSID`, the answer
-/// lists this namespace instead: each message must repeat the number it was asked with.
+/// A pod that may change its network can add any number of addresses; only the wanted ones are kept,
+/// so that the agent's memory does not grow with them.
+///
+/// A kernel that does not know `IFA_TARGET_NETNSID` lists this namespace instead. Each message must
+/// therefore repeat the namespace's number.
 pub(super) async fn of_peer(
     handle: &Handle,
     ifindex: u32,
     netns: i32,
     wanted: &BTreeSet<IpAddr>,
 ) -> Result<Vec<IpAddr>, NetError> {
-    let is_wanted = |answer: &RouteNetlinkMessage| {
-        let RouteNetlinkMessage::NewAddress(message) = answer else { return false };
+    let is_wanted = |message: &RouteNetlinkMessage| {
+        let RouteNetlinkMessage::NewAddress(message) = message else { return false };
         peer_address(message, ifindex, netns).is_some_and(|address| wanted.contains(&address))
     };
     let mut addresses = BTreeSet::new();
     for family in FAMILIES {
         let request = request(family, ifindex, Some(netns));
         let what = "addresses of a veth's peer";
-        let answers = match dump::dump_hostile(handle, what, &request, is_wanted).await {
-            Ok(answers) => answers,
-            // EINVAL: no namespace has this number any more.
+        let found = match dump::dump_untrusted(handle, what, &request, is_wanted).await {
+            Ok(found) => found,
+            // EINVAL: no namespace has this number now.
             Err(error) if error.is_gone(&[nix::libc::EINVAL]) => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        addresses.extend(messages(&answers).filter_map(own));
+        addresses.extend(messages(&found).filter_map(own));
     }
     Ok(addresses.into_iter().collect())
 }
 
-/// Addresses of every interface of this namespace but loopback and IPv6 link-local ones.
+/// Addresses of all interfaces of this namespace, without loopback and IPv6 link-local ones.
 pub(super) async fn of_node(handle: &Handle) -> Result<BTreeSet<IpAddr>, NetError> {
     let mut addresses = BTreeSet::new();
     for family in FAMILIES {
         let request = request(family, 0, None);
-        let answers = dump::dump(handle, "addresses of the node", &request).await?;
-        addresses.extend(messages(&answers).filter_map(own).filter(|address| {
+        let found = dump::dump(handle, "addresses of the node", &request).await?;
+        addresses.extend(messages(&found).filter_map(own).filter(|address| {
             !(address.is_loopback() || address.is_ipv6() && is_link_local(*address))
         }));
     }
@@ -65,20 +67,20 @@ fn request(family: AddressFamily, ifindex: u32, netns: Option<i32>) -> RouteNetl
     RouteNetlinkMessage::GetAddress(message)
 }
 
-fn messages(answers: &[RouteNetlinkMessage]) -> impl Iterator<Item = &AddressMessage> {
-    answers.iter().filter_map(|answer| {
-        if let RouteNetlinkMessage::NewAddress(message) = answer { Some(message) } else { None }
+fn messages(found: &[RouteNetlinkMessage]) -> impl Iterator<Item = &AddressMessage> {
+    found.iter().filter_map(|message| {
+        if let RouteNetlinkMessage::NewAddress(message) = message { Some(message) } else { None }
     })
 }
 
-/// The address in a message that really speaks of that interface of that namespace.
+/// The address in a message, if it is about that interface of that namespace.
 fn peer_address(message: &AddressMessage, ifindex: u32, netns: i32) -> Option<IpAddr> {
     let echoed = message.attributes.contains(&AddressAttribute::TargetNetNsId(netns));
     if echoed && message.header.index == ifindex { own(message) } else { None }
 }
 
-/// The interface's own end: `IFA_LOCAL`, for `IFA_ADDRESS` is the far end of a point-to-point
-/// link; IPv6 has `IFA_LOCAL` only there.
+/// The interface's own address. On a point-to-point link `IFA_ADDRESS` is the far end and `IFA_LOCAL`
+/// the own one; on other links IPv6 has only `IFA_ADDRESS`.
 fn own(message: &AddressMessage) -> Option<IpAddr> {
     let mut address = None;
     for attribute in &message.attributes {
@@ -112,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_counts_only_with_the_namespace_it_was_asked_for() {
+    fn a_message_counts_only_with_the_namespace_that_was_requested() {
         use AddressAttribute::{Address, Local, TargetNetNsId};
         let far = IpAddr::from([10, 0, 0, 1]);
         let pod = IpAddr::from([10, 0, 0, 2]);
@@ -120,7 +122,7 @@ mod tests {
         let cases = [
             ("the own end of a point-to-point link", 3, vec![Address(far), Local(pod), TargetNetNsId(7)], Some(pod)),
             ("IPv6 has only one of the two",         3, vec![Address(pod), TargetNetNsId(7)],             Some(pod)),
-            ("no echo: the host's own",              3, vec![Address(pod)],                               None),
+            ("no echo: an address of the node",      3, vec![Address(pod)],                               None),
             ("another namespace",                    3, vec![Address(pod), TargetNetNsId(8)],             None),
             ("another interface",                    4, vec![Address(pod), TargetNetNsId(7)],             None),
         ];

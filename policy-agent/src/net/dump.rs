@@ -1,4 +1,7 @@
-//! Requests whose answer is a list.
+//! Netlink requests and their responses, which may be lists.
+//!
+//! The kernel marks a list that changed while it was read (`NLM_F_DUMP_INTR`): entries may be missing
+//! or twice in it, so it is read again.
 
 use std::io;
 
@@ -13,55 +16,57 @@ use rtnetlink::{
 
 use super::NetError;
 
-/// How often a list is read that changes meanwhile.
+/// How many times a list is read that changes meanwhile.
 const ATTEMPTS: usize = 16;
-/// How often one that somebody else may change without an end: nobody shall wait long for it.
-const FEW: usize = 3;
+/// The same for a list that a pod controls: it could keep the agent reading for ever.
+const UNTRUSTED_ATTEMPTS: usize = 3;
 
-/// Dumps until a list comes that was not changed while it was read.
+/// Reads a list until it did not change while it was read.
 pub(super) async fn dump(
     handle: &Handle,
     what: &'static str,
     request: &RouteNetlinkMessage,
 ) -> Result<Vec<RouteNetlinkMessage>, NetError> {
     for _ in 0..ATTEMPTS {
-        let (messages, steady) = ask(handle, what, request, NLM_F_DUMP, |_| true).await?;
-        if steady {
+        let (messages, is_consistent) = send(handle, what, request, NLM_F_DUMP, |_| true).await?;
+        if is_consistent {
             return Ok(messages);
         }
     }
-    Err(NetError::Unsteady { what, attempts: ATTEMPTS })
+    Err(NetError::Inconsistent { what, attempts: ATTEMPTS })
 }
 
-/// Dumps a list that others may make as long as they like, and change without an end: what `keep`
-/// takes of it, as it was the last time at least.
-pub(super) async fn dump_hostile(
+/// Reads a list that a pod controls, and which it may change all the time: the messages that `keep`
+/// accepts, of the last attempt even if the list changed during it.
+pub(super) async fn dump_untrusted(
     handle: &Handle,
     what: &'static str,
     request: &RouteNetlinkMessage,
     mut keep: impl FnMut(&RouteNetlinkMessage) -> bool,
 ) -> Result<Vec<RouteNetlinkMessage>, NetError> {
-    let mut last = ask(handle, what, request, NLM_F_DUMP, &mut keep).await?;
-    for _ in 1..FEW {
-        if last.1 {
+    let (mut messages, mut is_consistent) =
+        send(handle, what, request, NLM_F_DUMP, &mut keep).await?;
+    for _ in 1..UNTRUSTED_ATTEMPTS {
+        if is_consistent {
             break;
         }
-        last = ask(handle, what, request, NLM_F_DUMP, &mut keep).await?;
+        (messages, is_consistent) = send(handle, what, request, NLM_F_DUMP, &mut keep).await?;
     }
-    Ok(last.0)
+    Ok(messages)
 }
 
-/// Asks for one object.
+/// Reads one object.
 pub(super) async fn get(
     handle: &Handle,
     what: &'static str,
     request: &RouteNetlinkMessage,
 ) -> Result<Vec<RouteNetlinkMessage>, NetError> {
-    ask(handle, what, request, 0, |_| true).await.map(|(messages, _)| messages)
+    send(handle, what, request, 0, |_| true).await.map(|(messages, _)| messages)
 }
 
-/// The answers to a request that are to be kept, and whether all belong together.
-async fn ask(
+/// Sends a request; the messages of the response that `keep` accepts, and whether the kernel read
+/// them in one consistent state.
+async fn send(
     handle: &Handle,
     what: &'static str,
     request: &RouteNetlinkMessage,
@@ -71,26 +76,25 @@ async fn ask(
     let mut message =
         NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(request.clone()));
     message.header.flags = NLM_F_REQUEST | flags;
-    let Ok(mut answers) = handle.clone().request(message) else {
+    let Ok(mut responses) = handle.clone().request(message) else {
         return Err(NetError::Closed { what });
     };
     let mut messages = Vec::new();
-    let mut steady = true;
-    while let Some(answer) = answers.next().await {
-        steady &= answer.header.flags & NLM_F_DUMP_INTR == 0;
-        let message = payload(what, answer)?;
-        // It is read to its end: the kernel begins no other list on this socket before.
-        messages.extend(message.filter(&mut keep));
+    let mut is_consistent = true;
+    // Read to the end: the kernel starts no other list on this socket before that.
+    while let Some(response) = responses.next().await {
+        is_consistent &= response.header.flags & NLM_F_DUMP_INTR == 0;
+        messages.extend(payload(what, response)?.filter(&mut keep));
     }
-    Ok((messages, steady))
+    Ok((messages, is_consistent))
 }
 
-/// What an answer says, if it says anything.
+/// The message in a response; `None` for one that only ends or acknowledges.
 pub(super) fn payload<T>(
     what: &'static str,
-    answer: NetlinkMessage<T>,
+    response: NetlinkMessage<T>,
 ) -> Result<Option<T>, NetError> {
-    match answer.payload {
+    match response.payload {
         NetlinkPayload::InnerMessage(message) => Ok(Some(message)),
         NetlinkPayload::Error(error) if error.code.is_some() => {
             Err(NetError::Refused { what, source: error.to_io() })
@@ -104,13 +108,14 @@ pub(super) fn payload<T>(
 }
 
 impl NetError {
-    /// Whether the kernel said that what was asked about does not exist, or no longer.
+    /// Whether the kernel reported that the object does not exist; `also` are further errors that mean
+    /// so.
     pub(super) fn is_gone(&self, also: &[i32]) -> bool {
         match self {
             Self::Refused { source, .. } => source.raw_os_error().is_some_and(|errno| {
                 errno == nix::libc::ENODEV || errno == nix::libc::ENOENT || also.contains(&errno)
             }),
-            Self::Open(_) | Self::Closed { .. } | Self::Unsteady { .. } => false,
+            Self::Open(_) | Self::Closed { .. } | Self::Inconsistent { .. } => false,
         }
     }
 }

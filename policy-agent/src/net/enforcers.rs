@@ -1,31 +1,25 @@
-//! Others that enforce NetworkPolicies on the same node, told by what they leave there.
+//! Other NetworkPolicy enforcers on the same node, recognised by what they create there: an interface,
+//! a folder of pins, or chains of nftables.
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
-use futures::StreamExt as _;
 use netlink_packet_netfilter::{
-    NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
+    NetfilterMessage, NetfilterMessageInner,
     nftables::{ChainAttribute, ChainMessage, NfTablesMessage},
 };
-use netlink_proto::sys::{SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::net::if_;
-use rtnetlink::packet_core::{
-    NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-};
 
-use super::{NetError, dump};
+use super::{NetError, netfilter::NetfilterList};
 use crate::dataplane::pinned_elsewhere;
 
-const WHAT: &str = "chains of nftables";
-
-/// A name that nobody else gives to a table of nftables.
+/// Names of nftables tables that only one enforcer uses, and that enforcer.
 const TABLES: [(&str, &str); 3] = [
     ("kindnet-network-policies", "kindnet"),
     ("kube-network-policies", "kube-network-policies"),
     ("calico", "Calico"),
 ];
 
-/// What names of chains begin with; those that iptables makes by nftables are among them.
+/// Prefixes of chain names, and their enforcers. Chains of `iptables-nft` are among them.
 const CHAINS: [(&str, &str); 5] = [
     ("KUBE-NWPLCY-", "kube-router, as in k3s"),
     ("KUBE-POD-FW-", "kube-router, as in k3s"),
@@ -39,7 +33,7 @@ const CHAINS: [(&str, &str); 5] = [
 pub struct Enforcer {
     /// Its name.
     pub name: &'static str,
-    /// What of it was found first.
+    /// What was found of it first.
     pub trace: String,
 }
 
@@ -49,10 +43,10 @@ impl fmt::Display for Enforcer {
     }
 }
 
-/// Other enforcers of the calling thread's network namespace, and of the bpffs where an agent has its
+/// Finds other enforcers in the calling thread's network namespace, and in the bpffs of the agent's
 /// own folder of pins, if it has one.
 ///
-/// Chains of the older interface of iptables (`iptables-legacy`) are not seen.
+/// Chains of `iptables-legacy` are not found: they are not in nftables.
 ///
 /// # Panics
 ///
@@ -60,8 +54,7 @@ impl fmt::Display for Enforcer {
 ///
 /// # Errors
 ///
-/// When the kernel refuses to list nftables' chains, as it does where it has none, and nothing else
-/// tells of an enforcer.
+/// [`NetError::Refused`] where the kernel has no nftables and nothing else was found.
 pub async fn enforcers(pins: Option<&Path>) -> Result<Vec<Enforcer>, NetError> {
     let mut found = BTreeMap::new();
     if if_::if_nametoindex("cilium_host").is_ok() {
@@ -79,11 +72,11 @@ pub async fn enforcers(pins: Option<&Path>) -> Result<Vec<Enforcer>, NetError> {
     let elsewhere = pins.map(pinned_elsewhere).unwrap_or_default();
     match chains().await {
         Ok(chains) => {
-            for (name, trace) in chains.iter().filter_map(|(table, chain)| known(table, chain)) {
+            for (name, trace) in chains.iter().filter_map(|(table, chain)| owner(table, chain)) {
                 found.entry(name).or_insert(trace);
             }
         }
-        // A kernel without nftables has no chains, and may have the other traces.
+        // A kernel without nftables may still have the other traces.
         Err(error) if found.is_empty() && elsewhere.is_empty() => return Err(error),
         Err(_) => {}
     }
@@ -91,56 +84,36 @@ pub async fn enforcers(pins: Option<&Path>) -> Result<Vec<Enforcer>, NetError> {
     Ok(found.chain(elsewhere.iter().map(|folder| agent(folder))).collect())
 }
 
-/// An agent that pinned elsewhere: what it enforced goes on though it has ended.
+/// An agent with another folder of pins. Its programs stay in force after it has ended.
 fn agent(folder: &Path) -> Enforcer {
     let folder = folder.display();
     let trace = format!(
-        "--pin-dir {folder}; `policy-agent detach --pins-only --pin-dir {folder}` takes away what it \
-         pinned"
+        "--pin-dir {folder}; `policy-agent detach --pins-only --pin-dir {folder}` removes its pins"
     );
     Enforcer { name: "another agent", trace }
 }
 
-/// Whose a chain is, if it is an enforcer's.
-fn known(table: &str, chain: &str) -> Option<(&'static str, String)> {
-    if let Some((_, name)) = TABLES.iter().find(|(known, _)| *known == table) {
+/// The enforcer that a chain belongs to, and how to find the chain.
+fn owner(table: &str, chain: &str) -> Option<(&'static str, String)> {
+    if let Some((_, name)) = TABLES.iter().find(|(own, _)| *own == table) {
         return Some((name, format!("table {table} of nftables")));
     }
-    let (_, name) = CHAINS.iter().find(|(begin, _)| chain.starts_with(begin))?;
+    let (_, name) = CHAINS.iter().find(|(prefix, _)| chain.starts_with(prefix))?;
     Some((name, format!("chain {chain} of nftables' table {table}")))
 }
 
-/// Every chain of every family: its table, and its name.
+/// Table and name of every chain of every family.
 async fn chains() -> Result<Vec<(String, String)>, NetError> {
-    let socket = netlink_proto::new_connection::<NetfilterMessage>(NETLINK_NETFILTER);
-    let (connection, handle, _) = socket.map_err(NetError::Open)?;
-    let task = tokio::spawn(connection);
-    let header = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, 0);
     let request = NfTablesMessage::GetChain(ChainMessage { attributes: Vec::new() });
-    let request = NetfilterMessage::new(header, request);
-    let mut message = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(request));
-    message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    let answers = handle.request(message, SocketAddr::new(0, 0));
-    let mut answers = answers.map_err(|_gone| NetError::Closed { what: WHAT })?;
+    let mut list = NetfilterList::request("chains of nftables", request)?;
     let mut chains = Vec::new();
-    while let Some(answer) = answers.next().await {
-        match dump::payload(WHAT, answer) {
-            Ok(Some(message)) => chains.extend(chain(&message)),
-            Ok(None) => {}
-            Err(error) => {
-                task.abort();
-                return Err(error);
-            }
-        }
+    while let Some(message) = list.next().await? {
+        chains.extend(chain(&message));
     }
-    task.abort();
     Ok(chains)
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "a chain has a dozen attributes, two count here"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a chain has a dozen attributes, two are used")]
 fn chain(message: &NetfilterMessage) -> Option<(String, String)> {
     let NetfilterMessageInner::NfTables(NfTablesMessage::NewChain(chain)) = &message.inner else {
         return None;

@@ -1,4 +1,8 @@
-//! Links of the namespace.
+//! Links of the namespace, and where the far end of each veth is.
+//!
+//! The kernel reports the far end as an index (`IFLA_LINK`) and, if it is in another namespace, a
+//! number for that namespace (`IFLA_LINK_NETNSID`). Neither is enough alone: index 2 exists in every
+//! namespace.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +14,7 @@ use rtnetlink::Handle;
 
 use super::{NetError, dump};
 
-/// A link, as far as discovery needs it.
+/// What discovery needs of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Link {
     /// `ifi_index`.
@@ -27,35 +31,35 @@ pub(super) struct Link {
     pub(super) peer: Peer,
 }
 
-/// The far end of a veth, as the kernel tells it.
+/// The far end of a veth, as the kernel reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Peer {
     /// In another network namespace.
-    Elsewhere {
+    OtherNamespace {
         /// `IFLA_LINK`: its index there.
         ifindex: u32,
-        /// `IFLA_LINK_NETNSID`: this namespace's number for that one.
+        /// `IFLA_LINK_NETNSID`: the number of that namespace in this one.
         netns: i32,
     },
-    /// No other namespace was named: it is in this one, or the pair is too fresh to tell.
-    Here {
+    /// Without a namespace: it is in this one, or the pair is so new that it has no number yet.
+    SameNamespace {
         /// `IFLA_LINK`.
         ifindex: u32,
     },
-    /// No index was given.
+    /// Without an index, or in a namespace that has no number here.
     Unknown,
 }
 
-/// Every link, by index.
+/// Reads every link, by index.
 pub(super) async fn all(handle: &Handle) -> Result<BTreeMap<u32, Link>, NetError> {
     let mut request = LinkMessage::default();
-    // Counters are most of the answer, and nobody reads them here.
+    // Counters would be most of the response, and are not used here.
     request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     let answers = dump::dump(handle, "links", &RouteNetlinkMessage::GetLink(request)).await?;
     Ok(parse(answers).map(|link| (link.ifindex, link)).collect())
 }
 
-/// One link; `None` where it is gone.
+/// Reads one link; `None` where it is gone.
 pub(super) async fn one(handle: &Handle, ifindex: u32) -> Result<Option<Link>, NetError> {
     let mut request = LinkMessage::default();
     request.header.index = ifindex;
@@ -72,7 +76,7 @@ fn parse(answers: Vec<RouteNetlinkMessage>) -> impl Iterator<Item = Link> {
     })
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "a link has sixty attributes, five count here")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a link has sixty attributes, five are used")]
 fn link(message: &LinkMessage) -> Link {
     let mut link = Link {
         ifindex: message.header.index,
@@ -97,9 +101,9 @@ fn link(message: &LinkMessage) -> Link {
         }
     }
     link.peer = match (peer, netns) {
-        (Some(ifindex), Some(netns)) if netns >= 0 => Peer::Elsewhere { ifindex, netns },
-        (Some(ifindex), None) => Peer::Here { ifindex },
-        // -1: the kernel could not give the namespace a number.
+        (Some(ifindex), Some(netns)) if netns >= 0 => Peer::OtherNamespace { ifindex, netns },
+        (Some(ifindex), None) => Peer::SameNamespace { ifindex },
+        // -1 (NETNSA_NSID_NOT_ASSIGNED): the kernel could not give the namespace a number.
         _ => Peer::Unknown,
     };
     link
@@ -116,13 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_is_elsewhere_only_with_a_number_for_its_namespace() {
+    fn a_peer_is_in_another_namespace_only_with_a_number_for_it() {
         use LinkAttribute::{Link as Peered, LinkNetNsId};
-        let elsewhere = Peer::Elsewhere { ifindex: 2, netns: 0 };
+        let other = Peer::OtherNamespace { ifindex: 2, netns: 0 };
         let cases = [
-            ("index and number", vec![Peered(2), LinkNetNsId(0)], elsewhere),
-            ("no number", vec![Peered(2)], Peer::Here { ifindex: 2 }),
-            ("a number that was not given", vec![Peered(2), LinkNetNsId(-1)], Peer::Unknown),
+            ("index and number", vec![Peered(2), LinkNetNsId(0)], other),
+            ("no number", vec![Peered(2)], Peer::SameNamespace { ifindex: 2 }),
+            ("a number that was not assigned", vec![Peered(2), LinkNetNsId(-1)], Peer::Unknown),
             ("no index", vec![LinkNetNsId(0)], Peer::Unknown),
         ];
         for (claim, attributes, want) in cases {

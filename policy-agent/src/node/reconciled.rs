@@ -1,31 +1,36 @@
-//! What a reconciliation came to.
+//! The outcome of a reconciliation.
+
+use std::collections::BTreeSet;
 
 use policy_common::endpoint::Endpoint;
-use policy_core::{desired::Desired, fault::Fault, model::ObjectName, plan::Interface};
+use policy_core::{
+    desired::Desired, fault::Fault, intent::HeldBack, model::ObjectName, plan::Interface,
+};
 
-use super::{HeldBack, NodeError};
+use super::NodeError;
 use crate::chain::chain;
 
-/// What a reconciliation did and could not do.
+/// What a reconciliation did, and what it could not do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reconciled {
     /// What the compiler could not express.
     pub faults: Vec<Fault>,
-    /// Steps that were carried out.
+    /// Number of steps carried out.
     pub steps: usize,
     /// Pods of this node with an address that leads to no interface: nothing is enforced at them.
     pub pods_without_interface: Vec<ObjectName>,
-    /// Pods of this node without an address so far: they have no network yet, or it is not known.
+    /// Number of pods of this node without a known address.
     pub pods_without_address: usize,
-    /// Interfaces of new pods that could not be attached to: nothing is enforced at them.
+    /// Interfaces of new pods that the classifiers could not be attached to: nothing is enforced at
+    /// them.
     pub not_attached: Vec<NotAttached>,
-    /// Interfaces that lead out of the namespace, and to no known pod.
+    /// Veths into another namespace that belong to no known pod.
     pub interfaces_without_pod: Vec<Interface>,
-    /// Namespaces whose policies find no room: those of before stay in force there.
+    /// Namespaces whose policies do not fit into the kernel's maps.
     pub held_back: Vec<HeldBack>,
 }
 
-/// A new pod's interface that the classifiers could not be attached to.
+/// A new pod whose interface the classifiers could not be attached to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotAttached {
     /// The pod.
@@ -34,7 +39,25 @@ pub struct NotAttached {
     pub reason: String,
 }
 
-/// Whose the endpoints are that could not be put.
+impl Reconciled {
+    /// Pods of this node that nothing is enforced at.
+    pub(super) fn not_enforced(&self) -> BTreeSet<&ObjectName> {
+        let not_attached = self.not_attached.iter().map(|refused| &refused.pod);
+        self.pods_without_interface.iter().chain(not_attached).collect()
+    }
+
+    /// Moves the pods without an address from the list of those without an interface to the count.
+    pub(super) fn count_pods_without_address(&mut self, desired: &Desired) {
+        let all = self.pods_without_interface.len();
+        self.pods_without_interface.retain(|pod| {
+            let endpoint = desired.endpoints.get(pod);
+            endpoint.is_some_and(|endpoint| !endpoint.addresses.is_empty())
+        });
+        self.pods_without_address = all - self.pods_without_interface.len();
+    }
+}
+
+/// The pods of endpoints that could not be written.
 pub(super) fn not_attached(
     refused: &[(Endpoint, NodeError)],
     desired: &Desired,
@@ -42,9 +65,9 @@ pub(super) fn not_attached(
     refused
         .iter()
         .filter_map(|(endpoint, error)| {
-            let pods = desired.endpoints.iter();
-            let mut its = pods.filter(|(_, pod)| pod.addresses.iter().any(|it| endpoint.has(*it)));
-            let (pod, _) = its.next()?;
+            let mut pods = desired.endpoints.iter();
+            let is_its = |address: &_| endpoint.has(*address);
+            let (pod, _) = pods.find(|(_, pod)| pod.addresses.iter().any(is_its))?;
             Some(NotAttached { pod: pod.clone(), reason: chain(error) })
         })
         .collect()

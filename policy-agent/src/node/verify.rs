@@ -1,4 +1,4 @@
-//! What is enforced, read back and put right (S50).
+//! Reads back what the kernel holds, and repairs what somebody else changed (S50).
 
 use policy_core::plan::{Step, repair};
 
@@ -6,13 +6,14 @@ use super::{Node, NodeError};
 use crate::dataplane::{Act, DataplaneError, Drift, Drifted};
 
 impl Node {
-    /// Reads back what was pinned, attached and written, and puts right what is not as it was left.
+    /// Compares pins, attachments and map entries with what the agent wrote, and repairs differences;
+    /// how many of each kind there were.
     ///
-    /// Flows and counters, which the classifiers write, are not among it.
+    /// Flows and counters are left out: the classifiers write them.
     ///
     /// # Errors
     ///
-    /// [`NodeError::Verify`]: what was put right before stays so.
+    /// [`NodeError::Verify`]; what was repaired before it stays repaired.
     pub fn verify(&mut self) -> Result<Drift, NodeError> {
         let failed = |source: DataplaneError| NodeError::Verify(Box::new(source));
         let mut drift = self.dataplane.mend(self.actual.endpoints()).map_err(failed)?;
@@ -20,7 +21,7 @@ impl Node {
         for step in repair(&self.actual, &found) {
             self.dataplane.apply(&step).map_err(failed)?;
             if !matches!(step, Step::BumpEpoch { .. }) {
-                tracing::warn!("the kernel did not hold what was written to it: {}", Act(&step));
+                tracing::warn!("a map did not hold what the agent wrote; repaired: {}", Act(&step));
                 *drift.entry(Drifted::Entry).or_default() += 1;
             }
         }

@@ -3,7 +3,6 @@
 use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
-    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -12,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::{
-    machine::{Agent, LIMIT, Machine, arrives, until},
+    machine::{Agent, LIMIT, Machine, arrives, started, until},
     manifests::{DENY, POD},
     namespace::Namespace,
     runtime::{Runtime, UID},
@@ -112,7 +111,7 @@ fn s47_without_an_agent_pods_stay_out_or_start_open_as_was_chosen() -> Result<()
         if let Err(error) = &result {
             assert_eq!(error["code"], 11, "{error}");
             let told = error["msg"].as_str().unwrap_or_default();
-            ensure!(told.contains("cannot ask the agent"), "{error}");
+            ensure!(told.contains("cannot reach the agent"), "{error}");
         } else {
             ensure!(arrives(&machine, 5001)?, "open means open");
         }
@@ -153,7 +152,7 @@ fn s47_the_plugin_survives_a_rewrite_and_is_taken_out_without_a_trace() -> Resul
     }
     // What is broken for a while is mended when it is whole.
     fs::write(&conflist, &old[..old.len() / 2])?;
-    until("it is told", LIMIT, || Ok(machine.said("stderr").contains("no CNI configuration")))?;
+    until("it is told", LIMIT, || Ok(machine.said("stderr").contains("not a CNI configuration")))?;
     fs::write(&conflist, &old)?;
     until("it is put back", LIMIT, || Ok(runtime.is_chained()))?;
     fs::remove_file(runtime.bin_dir().join("policy-cni"))?;
@@ -166,12 +165,8 @@ fn s47_the_plugin_survives_a_rewrite_and_is_taken_out_without_a_trace() -> Resul
 
     assert!(agent.terminate()?.success());
     ensure!(runtime.is_chained(), "the end of an agent takes nothing away");
-    let path = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
-    let mut detach = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
-    detach.arg("detach").arg("--pin-dir").arg(machine.pins());
-    detach.arg(format!("--cni-conf-dir={}", path(runtime.conf_dir())));
-    detach.arg(format!("--cni-bin-dir={}", path(runtime.bin_dir())));
-    detach.arg(format!("--cni-socket={}", path(runtime.socket())));
+    let mut detach = started(&[]);
+    detach.args(runtime.detach_arguments());
     let detached = machine.inside(move || Ok(detach.output()?))?;
     ensure!(detached.status.success(), "{detached:?}");
     assert_eq!((fs::read_to_string(&conflist)?, fs::read_to_string(&first)?), (old, new));

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, Permissions},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
@@ -39,7 +39,7 @@ fn s47_who_rewrites_without_end_is_told_once_and_answered_less_often() -> Result
     // The first writes come at once, the next after a quarter of a second, half of one, and one.
     let late: Duration = answered.iter().skip(21).sum();
     ensure!(late >= Duration::from_millis(1500), "{late:?}");
-    let told = machine.said("stderr").matches("somebody else keeps taking the plugin out").count();
+    let told = machine.said("stderr").matches("another program keeps removing the plugin").count();
     assert_eq!(told, 1);
     assert_eq!(counted(&machine, "policy_cni_entries_written_total")?, Some(25));
     Ok(())
@@ -163,11 +163,7 @@ fn s47_folders_of_another_user_take_the_plugin_and_lose_it_with_the_manifests_ca
     assert!(agent.terminate()?.success());
 
     let mut detach = started(&with_capabilities_of(&["uninstall.yaml"])?);
-    let path = |path: PathBuf| path.to_string_lossy().into_owned();
-    detach.arg("detach").arg("--pin-dir").arg(machine.pins());
-    detach.arg(format!("--cni-conf-dir={}", path(runtime.conf_dir())));
-    detach.arg(format!("--cni-bin-dir={}", path(runtime.bin_dir())));
-    detach.arg(format!("--cni-socket={}", path(runtime.socket())));
+    detach.args(runtime.detach_arguments());
     let detached = machine.inside(move || Ok(detach.output()?))?;
     ensure!(detached.status.success(), "{detached:?}");
     assert_eq!(fs::read_to_string(&conflist)?, before);

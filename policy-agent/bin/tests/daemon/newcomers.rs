@@ -209,7 +209,7 @@ fn s47_a_pod_of_a_namespace_that_is_not_known_waits_for_it() -> Result<()> {
     let agent = machine.agent_of(&kubeconfig, &["--listen", "127.0.0.1:9100", &option])?;
     until("it is ready", LIMIT, || Ok(machine.is_ready()))?;
     let said = ask(&socket, "10.0.0.2", Duration::from_secs(2))?;
-    ensure!(said.contains("has not told of the pod's namespace"), "{said}");
+    ensure!(said.contains("has not reported the pod's namespace"), "{said}");
     agent.kill()?;
 
     let namespace = json!({

@@ -81,7 +81,7 @@ fn s26_policies_without_room_hold_up_no_other_namespace() -> Result<()> {
         machine.plug_another(&later, 2)?;
         let with_later = snapshot(&pod("later", LATER))?;
         for (name, pod) in with_later.pods {
-            node.change(Change::Pod(name, Some(pod)));
+            node.intent().apply(Change::Pod(name, Some(pod)));
         }
         let result = node.enforce().await?;
         ensure!(result.held_back.len() == 1 && result.pods_without_interface.is_empty());
@@ -93,7 +93,7 @@ fn s26_policies_without_room_hold_up_no_other_namespace() -> Result<()> {
 
         let asked = cluster(&other, &host)?;
         for (name, policy) in asked.policies {
-            node.change(Change::Policy(name, Some(policy)));
+            node.intent().apply(Change::Policy(name, Some(policy)));
         }
         let result = node.enforce().await?;
         ensure!(result.held_back.is_empty(), "{:?}", result.held_back);

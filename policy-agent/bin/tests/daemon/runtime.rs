@@ -81,14 +81,25 @@ impl<'a> Runtime<'a> {
 
     /// Options of an agent that has the plugin chained.
     pub(crate) fn options(&self) -> Result<Vec<String>> {
-        let path = |path: PathBuf| path.to_string_lossy().into_owned();
-        Ok(vec![
-            format!("--cni-socket={}", path(self.socket())),
-            "--install-cni".to_owned(),
-            format!("--cni-plugin={}", path(plugin()?)),
-            format!("--cni-conf-dir={}", path(self.conf_dir())),
-            format!("--cni-bin-dir={}", path(self.bin_dir())),
-        ])
+        let mut options = self.places().to_vec();
+        options.push("--install-cni".to_owned());
+        options.push(format!("--cni-plugin={}", plugin()?.display()));
+        Ok(options)
+    }
+
+    /// `detach` with the pins of the machine and all that an agent with these options installed.
+    pub(crate) fn detach_arguments(&self) -> Vec<String> {
+        let pins = format!("--pin-dir={}", self.machine.pins().display());
+        ["detach".to_owned(), pins].into_iter().chain(self.places()).collect()
+    }
+
+    /// Options that `run` and `detach` share.
+    fn places(&self) -> [String; 3] {
+        [
+            format!("--cni-socket={}", self.socket().display()),
+            format!("--cni-conf-dir={}", self.conf_dir().display()),
+            format!("--cni-bin-dir={}", self.bin_dir().display()),
+        ]
     }
 
     /// Whether the plugin is chained.

@@ -1,4 +1,4 @@
-//! The chained plugin on its node: its program, and its entry in the configuration.
+//! Installs the chained plugin on its node: its program, and its entry in the CNI configuration.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
@@ -6,13 +6,13 @@ use policy_cni::PLUGIN;
 use serde_json::json;
 
 use super::{
+    atomic_file::{self, InstallError, configurations, edit, failed},
     conflist,
-    files::{self, InstallError, configurations, edit, failed},
 };
 
-/// What happens to pods that the agent does not speak for.
+/// What happens to pods that the agent does not enforce policies for in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fail {
+pub enum FailMode {
     /// They do not start.
     #[default]
     Closed,
@@ -20,32 +20,32 @@ pub enum Fail {
     Open,
 }
 
-/// What is put where.
+/// What to install, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installation {
-    /// The plugin's program, to be copied.
+    /// The plugin's program, which is copied.
     pub program: PathBuf,
     /// Folder of the node's plugins.
     pub bin_dir: PathBuf,
-    /// Folder of the node's configurations.
+    /// Folder of the node's CNI configurations.
     pub conf_dir: PathBuf,
     /// The agent's socket, as the plugin sees it.
     pub socket: PathBuf,
-    /// What happens to pods that the agent does not speak for.
-    pub fail: Fail,
+    /// What happens to pods that the agent does not enforce policies for in time.
+    pub fail: FailMode,
 }
 
-/// What was not where it belongs, and was put there.
+/// What an installation had to write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Whether the program was.
+    /// Whether it wrote the program.
     pub program: bool,
-    /// The configuration that has the entry now.
+    /// The configuration that it added the entry to.
     pub entry: Option<PathBuf>,
 }
 
 impl Written {
-    /// Whether anything was.
+    /// Whether it wrote anything.
     #[must_use]
     pub fn is_any(&self) -> bool {
         self.program || self.entry.is_some()
@@ -53,18 +53,18 @@ impl Written {
 }
 
 impl Installation {
-    /// Puts the program and the entry where they belong.
+    /// Writes the program and the entry where they are missing.
     ///
     /// # Errors
     ///
-    /// Where that cannot be: nothing is left half written.
-    pub fn ensure(&self) -> Result<Written, InstallError> {
-        // Before anybody is told to run it.
-        let program = self.ensure_program()?;
-        // The configuration that the runtime takes.
+    /// [`InstallError`]; no file is incomplete then.
+    pub fn install(&self) -> Result<Written, InstallError> {
+        // The program comes first: the runtime runs it as soon as the entry is there.
+        let program = self.install_program()?;
+        // The runtime uses the first configuration.
         let first = configurations(&self.conf_dir)?.into_iter().next();
-        let path = first.ok_or_else(|| InstallError::None(self.conf_dir.clone()))?;
-        // A link stays one.
+        let path = first.ok_or_else(|| InstallError::NoConfiguration(self.conf_dir.clone()))?;
+        // Edits the target of a link, so that the link stays.
         let file = fs::canonicalize(&path).map_err(failed("find", &path))?;
         let entry = self.entry();
         let with = |text: &str| match conflist::with(text, &entry) {
@@ -75,41 +75,42 @@ impl Installation {
         Ok(Written { program, entry: changed.then_some(path) })
     }
 
-    /// Whether the program and the entry are where they belong; nothing is written.
+    /// Whether the program and the entry are installed; writes nothing.
     #[must_use]
-    pub fn stands(&self) -> bool {
+    pub fn is_installed(&self) -> bool {
         let entry = self.entry();
         let is_entered = || {
             let first = configurations(&self.conf_dir).ok()?.into_iter().next()?;
-            let text = files::read(&first).ok()?;
+            let text = atomic_file::read(&first).ok()?;
             Some(conflist::with(&text, &entry).ok()? == text)
         };
         self.missing_program().is_ok_and(|missing| missing.is_none()) && is_entered() == Some(true)
     }
 
-    /// Whether the program was put there.
-    fn ensure_program(&self) -> Result<bool, InstallError> {
+    /// Copies the program where it is missing; whether it was.
+    fn install_program(&self) -> Result<bool, InstallError> {
         let Some(program) = self.missing_program()? else { return Ok(false) };
-        files::replace(&self.bin_dir.join(PLUGIN), &program, 0o755)?;
+        atomic_file::replace(&self.bin_dir.join(PLUGIN), &program, 0o755)?;
         Ok(true)
     }
 
-    /// The program, where it is not in its place.
+    /// The content of the program, if it is not installed.
     fn missing_program(&self) -> Result<Option<Vec<u8>>, InstallError> {
-        let wanted = fs::read(&self.program).map_err(failed("read", &self.program))?;
+        let content = fs::read(&self.program).map_err(failed("read", &self.program))?;
         let path = self.bin_dir.join(PLUGIN);
         let is_executable = || {
             let about = fs::metadata(&path);
             about.is_ok_and(|about| about.permissions().mode() & 0o111 == 0o111)
         };
-        let is_there = fs::read(&path).is_ok_and(|found| found == wanted) && is_executable();
-        Ok((!is_there).then_some(wanted))
+        let is_there = fs::read(&path).is_ok_and(|found| found == content) && is_executable();
+        Ok((!is_there).then_some(content))
     }
 
+    /// The plugin's entry in the list.
     fn entry(&self) -> String {
         let fail = match self.fail {
-            Fail::Closed => "closed",
-            Fail::Open => "open",
+            FailMode::Closed => "closed",
+            FailMode::Open => "open",
         };
         json!({"type": PLUGIN, "socket": self.socket, "fail": fail}).to_string()
     }

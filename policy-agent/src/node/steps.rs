@@ -1,29 +1,28 @@
-//! Steps of a plan, carried out one after the other.
+//! Carries out the steps of a plan, one after the other.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, error::Error, time::Duration};
 
 use policy_common::endpoint::Endpoint;
 use policy_core::{adopt, desired::NodeKind, plan::Step};
-
 use tokio::time::Instant;
 
 use super::{Node, NodeError};
-use crate::net::{Tracked, tracked};
+use crate::net::{TrackedConnections, tracked_connections};
 
-/// How long pods stay tracked, and open, for the sake of connections from before: whoever fills the
-/// kernel's table shall gain no more.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// How long pods stay tracked, with everything passing, while existing connections are recorded. A
+/// full conntrack table must not keep a pod open for longer.
+const TRACKING_LIMIT: Duration = Duration::from_millis(300);
 
 impl Node {
-    /// Carries out steps. An interface of a new pod that cannot be attached to holds up no other:
-    /// such endpoints are returned when all else is done.
-    pub(super) async fn carry_out(
+    /// Carries out steps. The interface of a new pod that cannot be attached to does not stop the
+    /// others: such endpoints are returned at the end, each with its error.
+    pub(super) async fn apply_steps(
         &mut self,
         steps: &[Step],
     ) -> Result<Vec<(Endpoint, NodeError)>, NodeError> {
         let mut refused = Vec::new();
-        let put = |step: &Step| matches!(step, Step::PutContent { .. });
-        for steps in steps.chunk_by(|one, next| put(one) && put(next)) {
+        let is_content = |step: &Step| matches!(step, Step::PutContent { .. });
+        for steps in steps.chunk_by(|one, next| is_content(one) && is_content(next)) {
             if let [Step::PutContent { .. }, _, ..] = steps {
                 self.put_contents(steps)?;
                 continue;
@@ -34,7 +33,7 @@ impl Node {
                 let (step, source) = (Box::new(step.clone()), Box::new(source));
                 let error = NodeError::Step { step, source };
                 let Some(endpoint) = newcomer else { return Err(error) };
-                // A plan may write it several times.
+                // A plan may write the same endpoint several times.
                 let is_same = |(other, _): &(Endpoint, _)| other.ifindex == endpoint.ifindex;
                 if !refused.iter().any(is_same) {
                     refused.push((endpoint, error));
@@ -49,7 +48,7 @@ impl Node {
         Ok(refused)
     }
 
-    /// Carries out steps that put contents.
+    /// Creates several allow maps together, which costs the kernel one grace period for all.
     fn put_contents(&mut self, steps: &[Step]) -> Result<(), NodeError> {
         let contents = steps.iter().filter_map(|step| {
             let Step::PutContent { content, entries } = step else { return None };
@@ -64,37 +63,41 @@ impl Node {
         Ok(())
     }
 
-    /// The endpoint that a step would put where none is.
+    /// The endpoint that a step would write where none is.
     fn newcomer(&self, step: &Step) -> Option<Endpoint> {
         let Step::PutEndpoint(new) = step else { return None };
         (!self.actual.endpoints().contains_key(&new.ifindex)).then_some(*new)
     }
 
-    /// Writes what connection tracking knows of pods that are about to be isolated. Where it cannot
-    /// be asked, they are isolated all the same.
+    /// Records the connections that existed before these pods are isolated, as conntrack knows them
+    /// (S30). The pods are isolated even if conntrack cannot be read.
     async fn adopt_flows(&mut self, interfaces: &BTreeSet<u32>) {
-        let deadline = Instant::now() + PATIENCE;
-        let Tracked { connections, is_cut_short } = match tracked(deadline).await {
+        let deadline = Instant::now() + TRACKING_LIMIT;
+        let tracked = match tracked_connections(deadline).await {
             Ok(tracked) => tracked,
             Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, "connections from before are not known");
+                let error: &dyn Error = &error;
+                tracing::warn!(error, "cannot read the connections that existed before isolation");
                 return;
             }
         };
+        let TrackedConnections { connections, is_truncated } = tracked;
         let own = self.actual.node_addresses();
         let own = own.filter_map(|(address, kind)| (kind == NodeKind::Own).then_some(address));
         let endpoints = self.actual.endpoints();
         let flows = adopt::flows(&connections, interfaces, endpoints, &own.collect());
         match self.dataplane.adopt_flows(&flows, deadline.into_std()) {
-            Ok(written) if written && !is_cut_short => {}
+            Ok(true) if !is_truncated => {}
             Ok(_) => tracing::warn!(
-                "so many connections are tracked that not all from before are known: \
-                 the next packet of the others is judged as if either end had opened them"
+                "too many connections to record all that existed before isolation: the next packet \
+                 of each of the others is judged as if either end had opened it"
             ),
             Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, "not all connections from before are recorded");
+                let error: &dyn Error = &error;
+                tracing::warn!(
+                    error,
+                    "cannot record all connections that existed before isolation"
+                );
             }
         }
     }

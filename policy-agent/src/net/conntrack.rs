@@ -1,52 +1,48 @@
-//! Connections that the kernel tracks: `nf_conntrack`, by `ctnetlink`.
+//! Reads the connections that the kernel tracks (`nf_conntrack`, by `ctnetlink`).
+//!
+//! `node` calls it when a pod is about to be isolated, so that connections that existed before keep
+//! their direction (S30). What the flows are is decided in `policy_core::adopt`.
 
-use futures::StreamExt;
 use netlink_packet_netfilter::{
-    NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
+    NetfilterMessage, NetfilterMessageInner,
     conntrack::{
         ConntrackAttribute, ConntrackMessage, IPTuple, ProtoInfo, ProtoInfoTCP, ProtoTuple, Status,
         Tuple as Part,
     },
 };
-use netlink_proto::sys::{SocketAddr, protocols::NETLINK_NETFILTER};
 use policy_core::adopt::{Connection, Tuple};
-use rtnetlink::packet_core::{
-    DefaultNla, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, Nla,
-};
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, timeout_at},
-};
+use rtnetlink::packet_core::{DefaultNla, Nla};
+use tokio::time::{Instant, timeout_at};
 
-use super::{NetError, dump};
+use super::{NetError, netfilter::NetfilterList};
 
-const WHAT: &str = "tracked connections";
-
-/// `TCP_CONNTRACK_LAST_ACK`: from here on a connection of TCP ends (`nf_conntrack_tcp.h`).
+/// `TCP_CONNTRACK_LAST_ACK`: in this state and later ones a TCP connection is closing
+/// (`nf_conntrack_tcp.h`).
 const TCP_LAST_ACK: u8 = 6;
 
-/// `IP_CT_TCP_FLAG_BE_LIBERAL` (`nf_conntrack_tcp.h`): the kernel sets it where it picked a
-/// connection up in its middle, and took the sender of the first packet for who opened it.
+/// `IP_CT_TCP_FLAG_BE_LIBERAL` (`nf_conntrack_tcp.h`): the kernel sets it for a connection that it saw
+/// only from the middle, where it took the sender of the first packet for the initiator.
 const TCP_BE_LIBERAL: u8 = 0x08;
 
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
-/// `CTA_PROTO_ICMP_ID` and `CTA_PROTO_ICMP_TYPE`, and those of `ICMPv6`.
+/// `CTA_PROTO_ICMP_ID` and `CTA_PROTO_ICMPV6_ID`.
 const ICMP_ID: [u16; 2] = [4, 7];
+/// `CTA_PROTO_ICMP_TYPE` and `CTA_PROTO_ICMPV6_TYPE`.
 const ICMP_TYPE: [u16; 2] = [5, 8];
 
-/// What was told in time.
+/// The connections that could be read in time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tracked {
-    /// Connections.
+pub struct TrackedConnections {
+    /// Connections of both families.
     pub connections: Vec<Connection>,
-    /// Whether there may be more: time ran out.
-    pub is_cut_short: bool,
+    /// Whether the deadline came before the end of the list.
+    pub is_truncated: bool,
 }
 
-/// Lists what the calling thread's network namespace tracks, in both families, as far as that comes
-/// until `deadline`: anybody may fill the kernel's table. What begins or ends meanwhile may be among
-/// it or not.
+/// Lists the connections that the calling thread's network namespace tracks, until `deadline`: the
+/// table may be large, and any peer can fill it. Connections that start or end meanwhile may be in
+/// the list or not.
 ///
 /// # Panics
 ///
@@ -54,41 +50,25 @@ pub struct Tracked {
 ///
 /// # Errors
 ///
-/// When the kernel refuses, as it does where it has no `ctnetlink`.
-pub async fn tracked(deadline: Instant) -> Result<Tracked, NetError> {
-    let socket = netlink_proto::new_connection::<NetfilterMessage>(NETLINK_NETFILTER);
-    let (connection, handle, _) = socket.map_err(NetError::Open)?;
-    // A list that is left half read goes with its socket.
-    let _task = AbortOnDrop(tokio::spawn(connection));
-    let header = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, 0);
-    let request = NetfilterMessage::new(header, ConntrackMessage::Get(Vec::new()));
-    let mut message = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(request));
-    message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    let answers = handle.request(message, SocketAddr::new(0, 0));
-    let mut answers = answers.map_err(|_gone| NetError::Closed { what: WHAT })?;
-    let mut tracked = Tracked::default();
+/// [`NetError::Refused`], as from a kernel without `ctnetlink`.
+pub async fn tracked_connections(deadline: Instant) -> Result<TrackedConnections, NetError> {
+    let request = ConntrackMessage::Get(Vec::new());
+    let mut list = NetfilterList::request("tracked connections", request)?;
+    let mut tracked = TrackedConnections::default();
     loop {
-        let Ok(answer) = timeout_at(deadline, answers.next()).await else {
-            tracked.is_cut_short = true;
-            return Ok(tracked);
-        };
-        let Some(answer) = answer else { return Ok(tracked) };
-        if let Some(message) = dump::payload(WHAT, answer)? {
-            tracked.connections.extend(connection_of(&message));
+        match timeout_at(deadline, list.next()).await {
+            Ok(Ok(Some(message))) => tracked.connections.extend(connection_of(&message)),
+            Ok(Ok(None)) => return Ok(tracked),
+            Ok(Err(error)) => return Err(error),
+            Err(_elapsed) => {
+                tracked.is_truncated = true;
+                return Ok(tracked);
+            }
         }
     }
 }
 
-/// A task that ends with this value.
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// `None` for what is no connection that a flow could stand for.
+/// The connection in a message; `None` where it has no tuples that a flow could have.
 fn connection_of(message: &NetfilterMessage) -> Option<Connection> {
     let NetfilterMessageInner::Conntrack(ConntrackMessage::New(attributes)) = &message.inner else {
         return None;
@@ -126,7 +106,7 @@ fn is_picked_up(info: &ProtoInfo) -> bool {
     })
 }
 
-/// A tuple, and its protocol; `None` for ICMP that nobody answers.
+/// A tuple and its protocol; `None` for ICMP messages other than queries.
 fn tuple(parts: &[Part]) -> Option<(Tuple, u8)> {
     let ip = parts.iter().find_map(|part| if let Part::Ip(ip) = part { Some(ip) } else { None });
     let proto = parts.iter().find_map(|part| match part {
@@ -141,13 +121,13 @@ fn tuple(parts: &[Part]) -> Option<(Tuple, u8)> {
             IPTuple::Other(_) | _ => {}
         }
     }
-    let (protocol, source_port, destination_port) = ends(proto?)?;
+    let (protocol, source_port, destination_port) = ports(proto?)?;
     let (source, destination) = (source?, destination?);
     Some((Tuple { source, destination, source_port, destination_port }, protocol))
 }
 
-/// Protocol and ports.
-fn ends(parts: &[ProtoTuple]) -> Option<(u8, u16, u16)> {
+/// Protocol number, source and destination port; the identifier of an ICMP query stands for both.
+fn ports(parts: &[ProtoTuple]) -> Option<(u8, u16, u16)> {
     let (mut protocol, mut source, mut destination, mut echo) = (None, 0, 0, None);
     for part in parts {
         match part {
@@ -160,14 +140,14 @@ fn ends(parts: &[ProtoTuple]) -> Option<(u8, u16, u16)> {
     }
     match protocol? {
         protocol @ (ICMP | ICMPV6) => {
-            let identifier = echo.filter(|_| parts.iter().any(is_echo))?;
+            let identifier = echo.filter(|_| parts.iter().any(is_query))?;
             Some((protocol, identifier, identifier))
         }
         protocol => Some((protocol, source, destination)),
     }
 }
 
-/// The identifier of an ICMP echo.
+/// The identifier in a part of an ICMP tuple.
 fn identifier(part: &DefaultNla) -> Option<u16> {
     let mut value = [0; 2];
     if !ICMP_ID.contains(&part.kind()) || part.value_len() != value.len() {
@@ -177,8 +157,9 @@ fn identifier(part: &DefaultNla) -> Option<u16> {
     Some(u16::from_be_bytes(value))
 }
 
-/// Whether a part of a tuple says that it is an echo, or a question of that kind, or its answer.
-fn is_echo(part: &ProtoTuple) -> bool {
+/// Whether a part of an ICMP tuple has the type of a query or its reply: echo, timestamp,
+/// information, address mask.
+fn is_query(part: &ProtoTuple) -> bool {
     let ProtoTuple::Other(part) = part else { return false };
     let mut value = [0];
     if !ICMP_TYPE.contains(&part.kind()) || part.value_len() != value.len() {

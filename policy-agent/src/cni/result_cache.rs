@@ -1,8 +1,9 @@
-//! libcni's cache of results: what each pod was given, one file a sandbox, written when all plugins
-//! are through.
+//! libcni's cache of results (`/var/lib/cni/results`): one file per sandbox, written when all plugins
+//! have run.
 //!
-//! kubelet publishes a pod's addresses only after its containers have started; this is earlier, but
-//! later than the chained plugin.
+//! kubelet publishes a pod's addresses only after its containers have started. The cache has them
+//! earlier, though later than the chained plugin reports them. It is read only, and a file that cannot
+//! be decoded is ignored.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +14,7 @@ use std::{
 };
 
 use policy_cni::result::PluginResult;
-use policy_core::model::ObjectName;
+use policy_core::{intent::Sandbox, model::ObjectName};
 use serde::Deserialize;
 use tokio::{
     sync::mpsc::{self, Receiver},
@@ -21,19 +22,19 @@ use tokio::{
     time::timeout,
 };
 
-use super::{POD_INTERFACE, Sandbox, one_of_each_family};
+use super::{POD_INTERFACE, one_of_each_family};
 use crate::watch::Watch;
 
-/// How often the folder is looked at although nothing was told of it; it may not be there yet.
-const LOOK: Duration = Duration::from_secs(10);
+/// How often the folder is read without a notification; it may not exist yet.
+const READ_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A file is no longer than this.
-const LIMIT: u64 = 4 << 20;
+/// Longest file, in bytes.
+const MAX_LENGTH: u64 = 4 << 20;
 
-/// A cached result (`cachedInfo` in libcni's `api.go`), as far as it is used.
+/// The used part of a cached result (`cachedInfo` in libcni's `api.go`).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Cached {
+struct CachedResult {
     kind: String,
     if_name: String,
     #[serde(default)]
@@ -42,37 +43,37 @@ struct Cached {
     result: PluginResult,
 }
 
-/// Tells the sandboxes of a folder whenever they are others, for as long as they are received.
-/// Files are read on a thread of its own: a disk may be slow.
+/// Sends the sandboxes in a folder whenever they change, for as long as the receiver lives. Files are
+/// read on another thread, because a disk may be slow.
 ///
 /// # Panics
 ///
 /// Outside of a tokio runtime with I/O and time enabled.
 #[must_use]
-pub fn follow(folder: PathBuf) -> Receiver<Vec<Sandbox>> {
+pub fn follow_cache(folder: PathBuf) -> Receiver<Vec<Sandbox>> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
-        let (mut last, mut seen) = (Vec::new(), Seen::default());
+        let (mut last, mut files) = (Vec::new(), CachedFiles::default());
         loop {
             let mut watch = Watch::open(&folder).ok();
             loop {
-                let (folder, before) = (folder.clone(), seen);
-                let looked = task::spawn_blocking(move || before.look(&folder)).await;
-                // The runtime ends.
-                let Ok(after) = looked else { return };
-                seen = after;
-                let now = seen.sandboxes();
-                if now != last {
-                    last.clone_from(&now);
-                    if sender.send(now).await.is_err() {
+                let (folder, before) = (folder.clone(), files);
+                let read = task::spawn_blocking(move || before.read(&folder)).await;
+                // The tokio runtime is shutting down.
+                let Ok(after) = read else { return };
+                files = after;
+                let sandboxes = files.sandboxes();
+                if sandboxes != last {
+                    last.clone_from(&sandboxes);
+                    if sender.send(sandboxes).await.is_err() {
                         return;
                     }
                 }
                 let Some(watch) = &mut watch else {
-                    tokio::time::sleep(LOOK).await;
+                    tokio::time::sleep(READ_INTERVAL).await;
                     break;
                 };
-                if let Ok(Err(_)) = timeout(LOOK, watch.next()).await {
+                if let Ok(Err(_)) = timeout(READ_INTERVAL, watch.next()).await {
                     break;
                 }
             }
@@ -81,58 +82,59 @@ pub fn follow(folder: PathBuf) -> Receiver<Vec<Sandbox>> {
     receiver
 }
 
-/// Files of a folder as they were read.
+/// The files of a folder, by path.
 #[derive(Debug, Default)]
-struct Seen(BTreeMap<PathBuf, File>);
+struct CachedFiles(BTreeMap<PathBuf, CachedFile>);
 
-/// One of them, and what it speaks of.
+/// A file as it was read last.
 #[derive(Debug)]
-struct File {
-    mark: Mark,
+struct CachedFile {
+    version: FileVersion,
+    /// `None` where it is not the result of a pod.
     sandbox: Option<Sandbox>,
 }
 
-/// What is another where a file was written: when that was, its number, its length.
-type Mark = (SystemTime, u64, u64);
+/// Modification time, inode and length: at least one differs after a file was rewritten.
+type FileVersion = (SystemTime, u64, u64);
 
-impl Seen {
-    /// As the folder is now: what is marked as before is not read again, for each of many pods that
-    /// start at once is a look.
-    fn look(mut self, folder: &Path) -> Self {
+impl CachedFiles {
+    /// Reads the folder. A file of a known version is not opened: when many pods start at once, each
+    /// of them causes a read.
+    fn read(mut self, folder: &Path) -> Self {
         let found = fs::read_dir(folder).into_iter().flatten().flatten();
         let found = found.filter_map(|entry| {
-            let mark = mark(&entry)?;
+            let version = version(&entry)?;
             let path = entry.path();
-            if let Some(file) = self.0.remove(&path).filter(|file| file.mark == mark) {
+            if let Some(file) = self.0.remove(&path).filter(|file| file.version == version) {
                 return Some((path, file));
             }
-            // One that is being written is told of again when it is whole.
+            // A file that is still being written causes another notification when it is complete.
             let text = fs::read_to_string(&path).ok()?;
-            Some((path, File { mark, sandbox: sandbox(&text) }))
+            Some((path, CachedFile { version, sandbox: sandbox(&text) }))
         });
         Self(found.collect())
     }
 
-    /// Sandboxes, one for each pod: the newest where there are several.
+    /// The newest sandbox of each pod.
     fn sandboxes(&self) -> Vec<Sandbox> {
         let mut files: Vec<_> = self.0.iter().collect();
-        files.sort_by_key(|(path, file)| (file.mark.0, *path));
+        files.sort_by_key(|(path, file)| (file.version.0, *path));
         let sandboxes = files.into_iter().filter_map(|(_, file)| file.sandbox.as_ref());
         let newest: BTreeMap<_, _> = sandboxes.map(|sandbox| (&sandbox.pod, sandbox)).collect();
         newest.into_values().cloned().collect()
     }
 }
 
-/// The mark of a file that may be a cached result.
-fn mark(entry: &DirEntry) -> Option<Mark> {
+/// The version of a file; `None` for what cannot be a cached result.
+fn version(entry: &DirEntry) -> Option<FileVersion> {
     let about = entry.metadata().ok()?;
-    let is_one = about.is_file() && about.len() <= LIMIT;
+    let is_one = about.is_file() && about.len() <= MAX_LENGTH;
     is_one.then(|| Some((about.modified().ok()?, about.ino(), about.len())))?
 }
 
-/// The sandbox that a file speaks of; `None` where it is no pod's.
+/// The sandbox in a file; `None` where it is not the result of a pod's own interface.
 fn sandbox(text: &str) -> Option<Sandbox> {
-    let Cached { kind, if_name, cni_args, result } = serde_json::from_str(text).ok()?;
+    let CachedResult { kind, if_name, cni_args, result } = serde_json::from_str(text).ok()?;
     if kind != "cniCacheV1" || if_name != POD_INTERFACE {
         return None;
     }
@@ -152,7 +154,7 @@ fn sandbox(text: &str) -> Option<Sandbox> {
 mod tests {
     use super::*;
 
-    /// As containerd 1.6 leaves it; `config` shortened.
+    /// As containerd 1.6 writes it; `config` is shortened.
     const FILE: &str = r#"{"kind":"cniCacheV1","containerId":"4f","config":"e30=","ifName":"eth0",
         "networkName":"net","cniArgs":[["IgnoreUnknown","1"],["K8S_POD_NAMESPACE","shop"],
         ["K8S_POD_NAME","web-1"],["K8S_POD_INFRA_CONTAINER_ID","4f"],["K8S_POD_UID","u-1"]],
@@ -163,11 +165,11 @@ mod tests {
         "routes":[]}}"#;
 
     #[test]
-    fn the_newest_file_of_a_pod_counts_and_what_is_none_does_not() {
+    fn the_newest_file_of_a_pod_counts_and_other_files_are_ignored() {
         let folder = tempfile::tempdir().expect("a folder");
         let write = |name: &str, text: &str| {
             fs::write(folder.path().join(name), text).expect("a file");
-            // Files of one instant would be told apart by name.
+            // Files with the same modification time are ordered by name.
             std::thread::sleep(Duration::from_millis(20));
         };
         write("net-9-eth0", &FILE.replace("u-1", "u-0"));
@@ -178,7 +180,7 @@ mod tests {
         write("net-5-eth0", &FILE[..200]);
         write("net-6-eth0", "");
         fs::create_dir(folder.path().join("folder")).expect("a folder");
-        let seen = Seen::default().look(folder.path());
+        let seen = CachedFiles::default().read(folder.path());
         let pod = ObjectName { namespace: "shop".to_owned(), name: "web-1".to_owned() };
         let want = Sandbox {
             pod,
@@ -187,12 +189,12 @@ mod tests {
             host_interfaces: vec!["veth1".to_owned()],
         };
         assert_eq!(seen.sandboxes(), [want]);
-        let seen = seen.look(&folder.path().join("nothing"));
+        let seen = seen.read(&folder.path().join("nothing"));
         assert_eq!(seen.sandboxes(), []);
     }
 
     #[test]
-    fn only_what_was_written_since_is_read_again() {
+    fn only_a_file_of_another_version_is_read_again() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("net-1-eth0");
         let write = |text: &str, time: SystemTime| {
@@ -200,23 +202,23 @@ mod tests {
             let file = fs::File::options().write(true).open(&path).expect("it is there");
             file.set_modified(time).expect("a time");
         };
-        let uids = |seen: &Seen| -> Vec<_> {
+        let uids = |seen: &CachedFiles| -> Vec<_> {
             seen.sandboxes().into_iter().filter_map(|sandbox| sandbox.uid).collect()
         };
         let time = SystemTime::now();
         write(FILE, time);
-        let seen = Seen::default().look(folder.path());
+        let seen = CachedFiles::default().read(folder.path());
         assert_eq!(uids(&seen), ["u-1"]);
         write(&FILE.replace("u-1", "u-2"), time);
-        let seen = seen.look(folder.path());
+        let seen = seen.read(folder.path());
         assert_eq!(uids(&seen), ["u-1"], "it was read again");
         write(&FILE.replace("u-1", "u-30"), time);
-        let seen = seen.look(folder.path());
-        assert_eq!(uids(&seen), ["u-30"], "its length is another");
+        let seen = seen.read(folder.path());
+        assert_eq!(uids(&seen), ["u-30"], "its length differs");
         write(&FILE.replace("u-1", "u-40"), time + Duration::from_secs(1));
-        let seen = seen.look(folder.path());
-        assert_eq!(uids(&seen), ["u-40"], "its time is another");
+        let seen = seen.read(folder.path());
+        assert_eq!(uids(&seen), ["u-40"], "its time differs");
         fs::remove_file(&path).expect("it is there");
-        assert_eq!(uids(&seen.look(folder.path())).len(), 0);
+        assert_eq!(uids(&seen.read(folder.path())).len(), 0);
     }
 }

@@ -1,5 +1,5 @@
-//! A node's file system as it is seen from where it is mounted: an absolute link leads to what it
-//! leads to on the node.
+//! The node's file system seen from a container that has it mounted: absolute links lead to where they
+//! lead on the node.
 
 use std::{
     fs::{self, File},
@@ -13,25 +13,26 @@ use nix::{
     fcntl::{OFlag, OpenHow, ResolveFlag, openat2},
 };
 
-/// How often a look-up is tried again that the kernel gives up because of a rename elsewhere.
-const TRIES: usize = 16;
+/// How many times a path is resolved when renames elsewhere make the kernel give up (`EAGAIN`).
+const ATTEMPTS: usize = 16;
 
 /// The root folder of a node.
 #[derive(Debug)]
-pub(super) struct Root(File);
+pub(super) struct HostRoot(File);
 
-impl Root {
+impl HostRoot {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         File::open(path).map(Self)
     }
 
-    /// Where a path of the node leads from here, without any link; `None` where nothing is there.
-    pub(super) fn find(&self, path: &Path) -> io::Result<Option<PathBuf>> {
+    /// Resolves a path of the node to one of this process, without links; `None` where it does not
+    /// exist.
+    pub(super) fn resolve(&self, path: &Path) -> io::Result<Option<PathBuf>> {
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_IN_ROOT);
         let mut found = Err(Errno::EAGAIN);
-        for _ in 0..TRIES {
+        for _ in 0..ATTEMPTS {
             found = openat2(&self.0, path, how);
             if !matches!(found, Err(Errno::EAGAIN)) {
                 break;

@@ -1,4 +1,7 @@
-//! Files of the node that the chained plugin consists of, each whole at every instant.
+//! Replaces files of the node atomically: a reader always finds the old or the new content, complete.
+//!
+//! The new content is written to a hidden file beside the old one (`.10-net.conflist.policy-cni-new`),
+//! which then takes its place by `rename`.
 
 use std::{
     fs::{self, File, Permissions},
@@ -12,56 +15,56 @@ use thiserror::Error;
 
 use super::conflist::ConflistError;
 
-/// Files that a runtime reads as configurations; the first by name is the node's.
+/// Extensions of files that a runtime reads as configurations. It uses the first file by name.
 const EXTENSIONS: [&str; 3] = ["conf", "conflist", "json"];
 
-/// How often a file is read again that somebody else writes at the same time.
-const TRIES: usize = 5;
+/// How many times an edit is tried while another program writes the file.
+const ATTEMPTS: usize = 5;
 
-/// Why the plugin is not as it should be.
+/// Why the plugin cannot be installed or removed.
 #[derive(Debug, Error)]
 pub enum InstallError {
-    /// A file or folder.
-    #[error("cannot {act} {path}")]
+    /// An operation on a file or folder failed.
+    #[error("cannot {operation} {path}")]
     File {
-        /// What was tried.
-        act: &'static str,
-        /// With what.
+        /// The operation.
+        operation: &'static str,
+        /// The file or folder.
         path: PathBuf,
         /// Why it failed.
         #[source]
         source: io::Error,
     },
-    /// No configuration is there yet.
-    #[error("no CNI configuration in {0} yet")]
-    None(PathBuf),
-    /// A configuration.
+    /// The folder has no configuration.
+    #[error("{0} has no CNI configuration yet; the node's network add-on must write one first")]
+    NoConfiguration(PathBuf),
+    /// The plugin cannot be added to a configuration.
     #[error("cannot chain the plugin in {path}")]
     Configuration {
         /// The file.
         path: PathBuf,
-        /// What it lacks.
+        /// Why.
         #[source]
         source: ConflistError,
     },
-    /// A configuration that may need the plugin still.
-    #[error("{path} names the plugin and is no list of plugins, so that the program stays")]
-    Kept {
+    /// A configuration names the plugin, which cannot be removed from it.
+    #[error("cannot remove the plugin from {path}, so its program stays")]
+    StillUsed {
         /// The file.
         path: PathBuf,
-        /// What it lacks.
+        /// Why.
         #[source]
         source: ConflistError,
     },
-    /// An agent runs.
-    #[error("an agent answers at {0}: the plugin and the socket stay until it has ended")]
-    Answered(PathBuf),
-    /// A configuration that is another one at every look.
-    #[error("somebody else writes {0} at the same time")]
-    Restless(PathBuf),
+    /// An agent is running, and would install the plugin again.
+    #[error("an agent answers at {0}: stop it first; the plugin and the socket stay until then")]
+    AgentRunning(PathBuf),
+    /// Another program wrote the file during each attempt to edit it.
+    #[error("another program keeps writing {0}")]
+    Contended(PathBuf),
 }
 
-/// Configurations, by name; of a folder that does not exist, none.
+/// The configurations in a folder, by name; none where it does not exist.
 pub(super) fn configurations(folder: &Path) -> Result<Vec<PathBuf>, InstallError> {
     let is_one = |path: &PathBuf| {
         let extension = path.extension().and_then(|extension| extension.to_str());
@@ -73,7 +76,7 @@ pub(super) fn configurations(folder: &Path) -> Result<Vec<PathBuf>, InstallError
     Ok(paths)
 }
 
-/// What a folder holds, in any order; of one that does not exist, nothing.
+/// The entries of a folder, in any order; none where it does not exist.
 fn list(folder: &Path) -> Result<Vec<PathBuf>, InstallError> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -83,49 +86,50 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, InstallError> {
     paths.map_err(failed("list", folder))
 }
 
-/// The text of a file.
+/// Reads a file as text.
 pub(super) fn read(path: &Path) -> Result<String, InstallError> {
     fs::read_to_string(path).map_err(failed("read", path))
 }
 
-/// Changes a text in place, unless `change` gives none; whether it did. Mode and owner stay, and
-/// what somebody else writes at the same time is not lost: `meanwhile` comes between the two looks.
+/// Replaces the text of a file with what `change` returns, if it returns any; whether it did. Mode and
+/// owner stay. What another program writes at the same time is not lost: the file is read once more
+/// before it is replaced. `meanwhile` runs between the two reads, for tests.
 pub(super) fn edit(
     path: &Path,
     change: impl Fn(&str) -> Result<Option<String>, InstallError>,
     mut meanwhile: impl FnMut(),
 ) -> Result<bool, InstallError> {
-    for _ in 0..TRIES {
-        let about = fs::metadata(path).map_err(failed("look at", path))?;
+    for _ in 0..ATTEMPTS {
+        let about = fs::metadata(path).map_err(failed("read the mode of", path))?;
         let before = read(path)?;
         let Some(after) = change(&before)? else { return Ok(false) };
-        let aside = Aside::write(path, after.as_bytes(), about.mode() & 0o7777)?;
-        aside.give_to(about.uid(), about.gid());
+        let new = NewFile::write(path, after.as_bytes(), about.mode() & 0o7777)?;
+        new.set_owner(about.uid(), about.gid());
         meanwhile();
-        // Between this look and the rename is no call but the rename.
-        if fs::read(path).is_ok_and(|now| now == before.as_bytes()) {
-            aside.take_place()?;
+        // The rename follows directly, so that the time for another write is as short as possible.
+        if fs::read(path).is_ok_and(|text| text == before.as_bytes()) {
+            new.take_place()?;
             return Ok(true);
         }
     }
-    Err(InstallError::Restless(path.to_owned()))
+    Err(InstallError::Contended(path.to_owned()))
 }
 
-/// Puts a file in place of another, which need not be there.
+/// Writes a file, whether or not it exists.
 pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), InstallError> {
-    Aside::write(path, content, mode)?.take_place()
+    NewFile::write(path, content, mode)?.take_place()
 }
 
-/// Removes what a killed agent left in a folder half written.
-pub(super) fn remove_asides(folder: &Path) -> Result<(), InstallError> {
-    let is_aside = |path: &&PathBuf| {
+/// Removes new files that a killed agent left in a folder.
+pub(super) fn remove_new_files(folder: &Path) -> Result<(), InstallError> {
+    let is_new_file = |path: &&PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with('.') && name.ends_with(&aside_end())
+        name.starts_with('.') && name.ends_with(&new_file_suffix())
     };
-    list(folder)?.iter().filter(is_aside).try_for_each(|path| remove(path))
+    list(folder)?.iter().filter(is_new_file).try_for_each(|path| remove(path))
 }
 
-/// Removes a file, which need not be there.
+/// Removes a file, whether or not it exists.
 pub(super) fn remove(path: &Path) -> Result<(), InstallError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -133,41 +137,44 @@ pub(super) fn remove(path: &Path) -> Result<(), InstallError> {
     }
 }
 
-/// The failure of an act.
-pub(super) fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> InstallError {
+/// The error of an operation on a path.
+pub(super) fn failed(
+    operation: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> InstallError {
     let path = path.to_owned();
-    move |source| InstallError::File { act, path, source }
+    move |source| InstallError::File { operation, path, source }
 }
 
-fn aside_end() -> String {
+fn new_file_suffix() -> String {
     format!(".{PLUGIN}-new")
 }
 
-/// A file beside another whose place it is to take; it goes with this value.
-struct Aside<'a> {
+/// A new file beside the one that it will replace; removed when this is dropped before that.
+struct NewFile<'a> {
     place: &'a Path,
     path: PathBuf,
     file: File,
 }
 
-impl<'a> Aside<'a> {
+impl<'a> NewFile<'a> {
     fn write(place: &'a Path, content: &[u8], mode: u32) -> Result<Self, InstallError> {
         let name = place.file_name().unwrap_or_default().to_string_lossy();
-        // No runtime takes it for a configuration or a plugin.
-        let path = place.with_file_name(format!(".{name}{}", aside_end()));
+        // A runtime ignores this name in folders of configurations and of plugins.
+        let path = place.with_file_name(format!(".{name}{}", new_file_suffix()));
         remove(&path)?;
         let file = File::create_new(&path).map_err(failed("write", &path))?;
-        let mut aside = Self { place, path, file };
-        let written = aside.file.write_all(content).and_then(|()| {
-            aside.file.set_permissions(Permissions::from_mode(mode))?;
-            aside.file.sync_all()
+        let mut new = Self { place, path, file };
+        let written = new.file.write_all(content).and_then(|()| {
+            new.file.set_permissions(Permissions::from_mode(mode))?;
+            new.file.sync_all()
         });
         written.map_err(failed("write", place))?;
-        Ok(aside)
+        Ok(new)
     }
 
-    /// Where the agent may not give files away, root has it: the runtime reads it all the same.
-    fn give_to(&self, user: u32, group: u32) {
+    /// Sets the owner, if the agent may; otherwise root owns the file, which the runtime can read too.
+    fn set_owner(&self, user: u32, group: u32) {
         let about = self.file.metadata();
         if about.is_ok_and(|about| (about.uid(), about.gid()) != (user, group)) {
             let _ = fchown(&self.file, Some(user), Some(group));
@@ -179,9 +186,9 @@ impl<'a> Aside<'a> {
     }
 }
 
-impl Drop for Aside<'_> {
+impl Drop for NewFile<'_> {
     fn drop(&mut self) {
-        // It is gone where it has taken its place.
+        // After the rename nothing has this name.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -190,7 +197,7 @@ impl Drop for Aside<'_> {
 mod tests {
     use super::*;
 
-    /// As `edit`, with a word behind the text; somebody writes each of `others` between two looks.
+    /// Appends `!` to a file; another program writes each of `others` between two reads.
     fn add(path: &Path, others: &[&str]) -> Result<bool, InstallError> {
         let mut others = others.iter();
         let change = |text: &str| Ok((!text.ends_with('!')).then(|| format!("{text}!")));
@@ -202,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_writes_at_the_same_time_is_kept() {
+    fn what_another_program_writes_at_the_same_time_is_kept() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("10-net.conflist");
         let text = || fs::read_to_string(&path).expect("a file");
@@ -223,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_meanwhile_is_not_made_again() {
+    fn a_file_that_is_removed_meanwhile_is_not_created_again() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("10-net.conflist");
         fs::write(&path, "one").expect("a file");

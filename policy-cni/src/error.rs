@@ -1,16 +1,16 @@
-//! What a plugin says when it fails, with the codes of the CNI specification.
+//! Errors of the plugin, with the codes of the CNI specification.
 
 use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
 
-/// Why the plugin does not do what it is asked.
+/// Why the plugin cannot do what the runtime requests.
 #[derive(Debug, Error)]
-pub enum Failure {
-    /// The configuration is of a version that this plugin does not know.
+pub enum PluginError {
+    /// The configuration has a version that this plugin does not support.
     #[error("CNI version {0:?} is not supported")]
     Version(String),
-    /// The runtime left something out, or said something illegal.
+    /// A variable is missing or invalid.
     #[error("{variable} {problem}")]
     Environment {
         /// The variable.
@@ -18,50 +18,50 @@ pub enum Failure {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// The configuration could not be read from standard input.
+    /// Standard input cannot be read.
     #[error("cannot read the configuration")]
     Input(#[source] std::io::Error),
-    /// The configuration is longer than any is.
+    /// The configuration is too long.
     #[error("the configuration has more than {0} bytes")]
     Length(u64),
-    /// The configuration is no JSON, or a field has a wrong type.
+    /// The configuration is not JSON, or a field has the wrong type.
     #[error("cannot decode the configuration")]
     Decode(#[source] serde_json::Error),
-    /// The configuration makes no sense here.
+    /// The configuration is valid JSON but of no use here.
     #[error("invalid configuration: {0}")]
     Configuration(&'static str),
-    /// What the plugins before this one say cannot be understood.
+    /// The result of the plugins before this one is invalid.
     #[error("cannot decode prevResult")]
-    Previous(#[source] serde_json::Error),
-    /// The agent cannot be asked.
-    #[error("cannot ask the agent at {socket}")]
-    Agent {
+    PreviousResult(#[source] serde_json::Error),
+    /// The agent cannot be reached.
+    #[error("cannot reach the agent at {socket} (is its pod running on this node?)")]
+    Unreachable {
         /// Path of its socket.
         socket: String,
         /// Why.
         #[source]
         source: std::io::Error,
     },
-    /// The agent has not answered in time.
-    #[error("the agent at {socket} did not answer within {seconds} s")]
-    Late {
+    /// The agent did not respond in time.
+    #[error("the agent at {socket} did not respond within {seconds} s")]
+    Timeout {
         /// Path of its socket.
         socket: String,
         /// How long it had.
         seconds: u64,
     },
-    /// The agent answered something else.
-    #[error("the agent's answer cannot be understood")]
-    Answer(#[source] serde_json::Error),
-    /// The agent does not enforce the pod's policies.
-    #[error("the pod is not under its policies: {0}")]
+    /// The agent's response is not of the protocol.
+    #[error("cannot decode the agent's response")]
+    Response(#[source] serde_json::Error),
+    /// The agent does not enforce the pod's policies yet.
+    #[error("the pod's policies are not in force: {0}")]
     NotEnforced(String),
-    /// The agent does not speak for any pod yet.
+    /// The agent does not handle pods yet.
     #[error("the agent is not ready: {0}")]
     NotReady(String),
 }
 
-/// What the specification wants on standard output.
+/// An error as the specification wants it on standard output.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report<'a> {
@@ -71,42 +71,45 @@ struct Report<'a> {
     details: String,
 }
 
-impl Failure {
-    /// The code: below 100 the specification's own, from there this plugin's.
+impl PluginError {
+    /// Its code: below 100 one of the specification, from 100 one of this plugin.
     #[must_use]
     pub fn code(&self) -> u32 {
         match self {
             Self::Version(_) => 1,
             Self::Environment { .. } => 4,
             Self::Input(_) => 5,
-            Self::Length(_) | Self::Decode(_) | Self::Previous(_) => 6,
+            Self::Length(_) | Self::Decode(_) | Self::PreviousResult(_) => 6,
             Self::Configuration(_) => 7,
-            // What it says may be true later.
-            Self::Agent { .. } | Self::Late { .. } | Self::NotEnforced(_) | Self::NotReady(_) => 11,
-            Self::Answer(_) => 100,
+            // "Try again later".
+            Self::Unreachable { .. }
+            | Self::Timeout { .. }
+            | Self::NotEnforced(_)
+            | Self::NotReady(_) => 11,
+            Self::Response(_) => 100,
         }
     }
 
-    /// Whether the pod may start all the same where it shall: the runtime named none, or the agent
-    /// does not speak for it.
-    pub(crate) fn may_pass(&self) -> bool {
+    /// Whether `"fail": "open"` lets the pod start: the runtime named no pod, or the agent does not
+    /// enforce its policies. A broken configuration always stops it.
+    pub(crate) fn may_fail_open(&self) -> bool {
         match self {
             Self::Environment { .. }
-            | Self::Agent { .. }
-            | Self::Late { .. }
+            | Self::Unreachable { .. }
+            | Self::Timeout { .. }
             | Self::NotEnforced(_)
             | Self::NotReady(_)
-            | Self::Answer(_) => true,
+            | Self::Response(_) => true,
             Self::Version(_)
             | Self::Input(_)
             | Self::Length(_)
             | Self::Decode(_)
             | Self::Configuration(_)
-            | Self::Previous(_) => false,
+            | Self::PreviousResult(_) => false,
         }
     }
 
-    /// The message and what caused it, in one line.
+    /// The message and its cause, in one line.
     #[must_use]
     pub fn line(&self) -> String {
         match self.cause() {
@@ -115,7 +118,7 @@ impl Failure {
         }
     }
 
-    /// The error JSON of the specification.
+    /// The error in the JSON of the specification.
     pub(crate) fn report(&self, version: &str, code: u32) -> String {
         let report = Report {
             cni_version: version,

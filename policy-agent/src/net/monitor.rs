@@ -1,4 +1,4 @@
-//! Changes of links and addresses, as the kernel tells them.
+//! Notifications of the kernel about links and addresses.
 
 use futures::{StreamExt as _, channel::mpsc::UnboundedReceiver};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -11,15 +11,15 @@ use tokio::task::JoinHandle;
 
 use super::NetError;
 
-/// A socket that hears of every change of a link or an address in one network namespace.
+/// A socket that receives every change of a link or an address in one network namespace.
 #[derive(Debug)]
-pub struct Changes {
+pub struct LinkMonitor {
     messages: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
     connection: JoinHandle<()>,
 }
 
-impl Changes {
-    /// Opens a socket in the calling thread's network namespace, where it stays.
+impl LinkMonitor {
+    /// Opens a socket, which stays in the calling thread's network namespace.
     ///
     /// # Panics
     ///
@@ -35,10 +35,10 @@ impl Changes {
         Ok(Self { messages, connection: tokio::spawn(connection) })
     }
 
-    /// Waits until something changed; what came meanwhile is one change. Cancelling it loses none.
-    /// Returns the indices of links that were made or moved into the namespace.
+    /// Waits for changes and returns all that have arrived, as the indices of links that were created
+    /// in the namespace or moved into it. Cancelling it loses none.
     ///
-    /// That the kernel had to leave something out counts as a change.
+    /// A report that the kernel had to drop notifications counts as a change.
     ///
     /// # Errors
     ///
@@ -47,24 +47,24 @@ impl Changes {
         let Some((first, _)) = self.messages.next().await else {
             return Err(NetError::Closed { what: "changes" });
         };
-        let mut born: Vec<u32> = born(&first).into_iter().collect();
+        let mut new_links: Vec<u32> = new_link(&first).into_iter().collect();
         while let Ok((message, _)) = self.messages.try_recv() {
-            born.extend(self::born(&message));
+            new_links.extend(new_link(&message));
         }
-        Ok(born)
+        Ok(new_links)
     }
 }
 
-/// The link that a message tells the beginning of: of a new one, every flag is said to have changed
+/// The link that a message announces as new. The kernel marks every flag of such a link as changed
 /// (`register_netdevice`, `__dev_change_net_namespace`).
-fn born(message: &NetlinkMessage<RouteNetlinkMessage>) -> Option<u32> {
+fn new_link(message: &NetlinkMessage<RouteNetlinkMessage>) -> Option<u32> {
     let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) = &message.payload else {
         return None;
     };
     (link.header.change_mask.bits() == u32::MAX).then_some(link.header.index)
 }
 
-impl Drop for Changes {
+impl Drop for LinkMonitor {
     fn drop(&mut self) {
         self.connection.abort();
     }

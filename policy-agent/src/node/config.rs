@@ -1,0 +1,50 @@
+//! What a node is started with.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::dataplane::{Capacities, Options, Parts, UnknownEndpoints};
+
+/// What a node is started with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// `metadata.name` of the Node: its pods are the endpoints.
+    pub node: String,
+    /// An eBPF object in place of the one in this binary.
+    pub object: Option<PathBuf>,
+    /// Which parts of the enforcement are switched on.
+    pub parts: Parts,
+    /// What happens to packets at interfaces without a known pod.
+    pub unknown_endpoints: UnknownEndpoints,
+    /// Sizes of the maps.
+    pub capacities: Capacities,
+    /// Time after which an interface that has used up its burst may report one more dropped packet;
+    /// zero reports every one.
+    pub record_interval: Duration,
+    /// Folder of a bpffs that keeps the programs and maps in force without the agent (S48); `None`
+    /// where enforcement ends with the agent.
+    pub pins: Option<PathBuf>,
+}
+
+impl NodeConfig {
+    /// All parts switched on, unknown endpoints pass, maps of the usual size, a record of every drop.
+    pub fn new(node: impl Into<String>) -> Self {
+        let Options { object, parts, unknown_endpoints, capacities, record_interval, clsact: _ } =
+            Options::default();
+        let (node, pins) = (node.into(), None);
+        Self { node, object, parts, unknown_endpoints, capacities, record_interval, pins }
+    }
+
+    /// The dataplane's part of it.
+    pub(super) fn options(&self) -> Options {
+        let Self {
+            node: _,
+            object,
+            parts,
+            unknown_endpoints,
+            capacities,
+            record_interval,
+            pins: _,
+        } = self.clone();
+        Options { object, parts, unknown_endpoints, capacities, record_interval, clsact: false }
+    }
+}
