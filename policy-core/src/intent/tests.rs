@@ -175,9 +175,9 @@ fn s26_a_policy_change_ends_the_hold_back_of_its_own_namespace_only() {
     assert!(matches!(desired, Cow::Borrowed(_)), "the old pod keeps its last good state");
     intent.apply(Change::Pod(name("new"), Some(pod("u2", &[3]))));
     let desired = intent.desired();
-    assert!(desired.endpoints[&name("new")].ingress.is_some(), "the new pod is closed");
-    assert!(desired.endpoints[&name("old")].ingress.is_none());
-    assert!(intent.desired_by_policies().endpoints[&name("new")].ingress.is_none());
+    assert!(desired.endpoints[&name("new")].isolation.ingress.is_some(), "the new pod is closed");
+    assert!(desired.endpoints[&name("old")].isolation.ingress.is_none());
+    assert!(intent.desired_by_policies().endpoints[&name("new")].isolation.ingress.is_none());
 
     let other = ObjectName::new("other", "policy");
     intent.apply(Change::Policy(other, Some(policy(1))));

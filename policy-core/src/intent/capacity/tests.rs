@@ -3,8 +3,7 @@ use std::net::IpAddr;
 use super::*;
 use crate::{
     compile::Scope,
-    desired::DesiredEndpoint,
-    model::{IpBlock, Labels, Operator, Pod, Requirement, Rule, Selector},
+    model::{Direction, IpBlock, Labels, Operator, Pod, Requirement, Rule, Selector},
 };
 
 const NO_POD: BTreeSet<&ObjectName> = BTreeSet::new();
@@ -194,10 +193,10 @@ fn s26_a_new_pod_is_closed_where_a_held_back_policy_would_isolate_it() {
         let closed = guard.close_newcomers(compiler.compiled().0, compiler.snapshot());
         assert_eq!(closed.is_some(), want, "{claim}");
         let Some(closed) = closed else { continue };
-        let DesiredEndpoint { ingress, egress, .. } = &closed.endpoints[&name_of_pod];
-        let ingress = ingress.as_ref().expect("it is isolated for ingress");
+        let isolation = &closed.endpoints[&name_of_pod].isolation;
+        let ingress = isolation.ingress.as_ref().expect("it is isolated for ingress");
         assert_eq!(*ingress.content, Default::default(), "{claim}: nothing passes");
-        assert!(egress.is_none(), "{claim}: the policy is not about egress");
+        assert!(isolation.egress.is_none(), "{claim}: the policy is not about egress");
     }
 }
 
