@@ -13,9 +13,9 @@
 //! Nothing is enforced before every kind was listed: with half of the cluster known, pods would be
 //! cut off or opened by mistake. What an earlier agent enforced stays until then.
 
-mod announce;
 mod config;
 mod enforce;
+mod events;
 mod health;
 mod input;
 mod metrics;
@@ -34,6 +34,7 @@ use std::{
 };
 
 use policy_common::drops::DropRecord;
+use policy_kube::{WatchEvent, deletions};
 use tokio::{
     sync::mpsc::Receiver,
     time::{Instant, sleep_until},
@@ -45,14 +46,14 @@ use crate::{
     http::{self, Question},
     net::{LinkMonitor, NetError},
     node::Node,
-    source::{files::FilesError, kubernetes},
+    source::files::FilesError,
 };
 
-use announce::Announcer;
 use enforce::Verify;
+use events::EventWriter;
 use health::Health;
 use input::{Source, SourceEvent, SyncState};
-use metrics::{Dropped, Metrics};
+use metrics::{DropLabels, Metrics};
 use pending::PendingPods;
 use report::Reporter;
 use retry::Retry;
@@ -79,7 +80,8 @@ const BATCH_DELAY: Duration = Duration::from_millis(10);
 pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result<(), DaemonError> {
     let mut stop = pin!(stop);
     let mut links = LinkMonitor::open()?;
-    let mut source = Source::open(&config.source).await?;
+    let source = Source::open(&config.source).await;
+    let mut source = source.map_err(|source| DaemonError::Kubernetes(Box::new(source)))?;
     let log = FlowLog::open(&config.flow_log)?;
     let mut questions = match config.listen {
         Some(address) => {
@@ -97,8 +99,8 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
     let mut node = Node::start(config.node)?;
     let drops = node.dataplane().drops();
     let mut drops = drops.map_err(|source| DaemonError::Drops(Box::new(source)))?;
-    let announcer = Announcer::new(source.client(), node.name());
-    let mut daemon = Daemon::new(node, log, announcer, config.verify_interval, pins);
+    let events = EventWriter::new(source.client(), node.name());
+    let mut daemon = Daemon::new(node, log, events, config.verify_interval, pins);
     let mut runtime = RuntimeEvents::open(lock, config.cni, &mut daemon.metrics)?;
     loop {
         // In this order: stopping and enforcing come before events.
@@ -156,7 +158,7 @@ struct Daemon {
     due: Instant,
     retry: Retry,
     reporter: Reporter,
-    announcer: Announcer,
+    events: EventWriter,
     /// New links without an endpoint, and since when.
     new_links: BTreeMap<u32, Instant>,
     locals: Locals,
@@ -173,7 +175,7 @@ impl Daemon {
     fn new(
         node: Node,
         log: FlowLog,
-        announcer: Announcer,
+        events: EventWriter,
         interval: Duration,
         pins: Option<PathBuf>,
     ) -> Self {
@@ -183,7 +185,7 @@ impl Daemon {
             due: Instant::now(),
             retry: Retry::new(),
             reporter: Reporter::default(),
-            announcer,
+            events,
             new_links: BTreeMap::new(),
             locals: Locals::default(),
             log,
@@ -208,7 +210,7 @@ impl Daemon {
             Event::Drop(Ok(record)) => {
                 self.log.write(&record, &Attribution::new(&self.node, &self.locals));
             }
-            Event::Drop(Err(error)) => report::unreadable(&error),
+            Event::Drop(Err(error)) => report::unreadable_record(&error),
         }
         Ok(())
     }
@@ -227,39 +229,37 @@ impl Daemon {
             {
                 return Err(error.into());
             }
-            SourceEvent::Files(Err(error)) => report::broken(&error, self.sync.is_complete()),
+            SourceEvent::Files(Err(error)) => report::manifests_broken(&error, self.sync.is_complete()),
             SourceEvent::Kubernetes(event) => self.handle_kubernetes(event),
         }
         Ok(())
     }
 
-    fn handle_kubernetes(&mut self, event: kubernetes::Event) {
-        use kubernetes::Event;
+    fn handle_kubernetes(&mut self, event: WatchEvent) {
         match event {
-            Event::Changed(change) => {
+            WatchEvent::Changed(change) => {
                 self.node.intent().apply(change);
                 self.schedule_within(BATCH_DELAY);
             }
-            Event::Listed(kind, names) => {
+            WatchEvent::Listed(resource, names) => {
                 // The snapshot must show the policies that the API server has, not older versions.
                 self.node.intent().release_all();
-                let present = kind.names_in(self.node.snapshot()).into_iter();
-                for gone in present.filter(|name| !names.contains(name)) {
-                    self.node.intent().apply(kind.gone(gone));
+                for deletion in deletions(resource.kind, &names, self.node.snapshot()) {
+                    self.node.intent().apply(deletion);
                 }
-                if self.sync.list(kind) {
+                if self.sync.list(resource) {
                     report::complete(self.node.snapshot());
                 }
                 self.schedule_within(BATCH_DELAY);
             }
-            Event::Illegible(errors) => report::illegible(&errors),
-            Event::Broken(kind, error) => {
-                self.metrics.watch_broken(kind, true);
-                self.sync.watch_failed(kind, &error);
+            WatchEvent::Unreadable(errors) => report::unreadable_object(&errors),
+            WatchEvent::Broken(resource, error) => {
+                self.metrics.watch_broken(resource, true);
+                self.sync.watch_failed(resource, &error);
             }
-            Event::Mended(kind) => {
-                self.metrics.watch_broken(kind, false);
-                self.sync.watch_recovered(kind);
+            WatchEvent::Recovered(resource) => {
+                self.metrics.watch_broken(resource, false);
+                self.sync.watch_recovered(resource);
             }
         }
     }
@@ -267,7 +267,7 @@ impl Daemon {
     fn handle_runtime(&mut self, event: RuntimeEvent) {
         match event {
             RuntimeEvent::Status(response) => {
-                return drop(response.send(self.health.begun(&self.sync)));
+                return drop(response.send(self.health.started(&self.sync)));
             }
             RuntimeEvent::Pod(pod) => {
                 if pod.is_add {
@@ -291,7 +291,7 @@ impl Daemon {
             }
             Question::Metrics(answer) => match self.metrics() {
                 Ok(text) => drop(answer.send(text)),
-                Err(error) => report::no_metrics(&*error),
+                Err(error) => report::metrics_failed(&*error),
             },
         }
     }
@@ -302,7 +302,7 @@ impl Daemon {
         let drops = counts.into_iter().filter_map(|(key, count)| {
             let pod = attribution.endpoint(key.ifindex);
             let pod = pod.map(|(name, _)| (&*name.namespace, &*name.name));
-            Some((Dropped::of(key, pod)?, count))
+            Some((DropLabels::of(key, pod)?, count))
         });
         let drops = drops.collect();
         Ok(self.metrics.text(drops)?)

@@ -1,4 +1,5 @@
-//! Where the state of the cluster comes from; sources only convert.
+//! The manifests of a folder as the state of a cluster.
+//!
+//! The other source, an API server, is `policy-kube`. Sources only convert.
 
 pub mod files;
-pub mod kubernetes;

@@ -1,131 +1,171 @@
-//! Kinds that policy depends on.
+//! The API resources that policy depends on.
+//!
+//! [`RESOURCES`] is the table that watch, list, presence and Events read; nothing else in this
+//! project names a group, a version or a plural of the API. A cluster must have all of them, except
+//! for [`Resource::CLUSTER_NETWORK_POLICIES`], a custom resource that an administrator may not have
+//! installed.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind, Resource};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind, Resource as _};
 use policy_core::{
     compile::Change,
-    model::{ObjectName, Snapshot},
+    model::{Kind, ObjectName, ObjectRef, Snapshot},
 };
 
-/// A kind of objects.
+/// A resource of the API: a kind in one version, and where the server has its objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// `Namespace` (`core/v1`).
-    Namespace,
-    /// `Pod` (`core/v1`).
-    Pod,
-    /// `NetworkPolicy` (`networking.k8s.io/v1`).
-    Policy,
-    /// `ClusterNetworkPolicy` (`policy.networking.k8s.io/v1alpha2`), where the API server has it.
-    ClusterPolicy,
-    /// `Service` (`core/v1`).
-    Service,
-    /// `EndpointSlice` (`discovery.k8s.io/v1`).
-    EndpointSlice,
-    /// `Node` (`core/v1`).
-    Node,
+pub struct Resource {
+    /// `kind` of the objects.
+    pub kind: Kind,
+    /// API group; empty for the core.
+    pub group: &'static str,
+    /// Version in the group.
+    pub version: &'static str,
+    /// The plural, as URLs, RBAC and metric labels have it.
+    pub plural: &'static str,
+    /// Whether a cluster can be without it.
+    pub is_optional: bool,
+    /// Which objects a watch asks for; a list returns all.
+    pub(crate) watch_selector: Option<&'static str>,
 }
 
-impl Kind {
-    /// Every one.
-    pub const ALL: [Self; 7] = [
-        Self::Namespace,
-        Self::Pod,
-        Self::Policy,
-        Self::ClusterPolicy,
-        Self::Service,
-        Self::EndpointSlice,
-        Self::Node,
-    ];
+/// Every resource that is read, in the order in which lists are read.
+pub const RESOURCES: [Resource; 7] = [
+    Resource::NAMESPACES,
+    Resource::NODES,
+    Resource::PODS,
+    Resource::SERVICES,
+    Resource::ENDPOINT_SLICES,
+    Resource::NETWORK_POLICIES,
+    Resource::CLUSTER_NETWORK_POLICIES,
+];
 
-    /// Whether an API server need not have it.
+impl Resource {
+    /// `v1` `namespaces`.
+    pub const NAMESPACES: Self = Self::core(Kind::Namespace, "namespaces");
+    /// `v1` `nodes`.
+    pub const NODES: Self = Self::core(Kind::Node, "nodes");
+    /// `v1` `pods`. No policy applies to a pod that has finished (S7): a watch does not ask for
+    /// those, and reports a pod as deleted when it finishes.
+    pub const PODS: Self = Self {
+        watch_selector: Some("status.phase!=Succeeded,status.phase!=Failed"),
+        ..Self::core(Kind::Pod, "pods")
+    };
+    /// `v1` `services`.
+    pub const SERVICES: Self = Self::core(Kind::Service, "services");
+    /// `discovery.k8s.io/v1` `endpointslices`.
+    pub const ENDPOINT_SLICES: Self = Self {
+        group: "discovery.k8s.io",
+        ..Self::core(Kind::EndpointSlice, "endpointslices")
+    };
+    /// `networking.k8s.io/v1` `networkpolicies`.
+    pub const NETWORK_POLICIES: Self = Self {
+        group: "networking.k8s.io",
+        ..Self::core(Kind::NetworkPolicy, "networkpolicies")
+    };
+    /// `policy.networking.k8s.io/v1alpha2` `clusternetworkpolicies`, where they are installed.
+    pub const CLUSTER_NETWORK_POLICIES: Self = Self {
+        group: "policy.networking.k8s.io",
+        version: "v1alpha2",
+        is_optional: true,
+        ..Self::core(Kind::ClusterNetworkPolicy, "clusternetworkpolicies")
+    };
+
+    const fn core(kind: Kind, plural: &'static str) -> Self {
+        let (group, version) = ("", "v1");
+        Self { kind, group, version, plural, is_optional: false, watch_selector: None }
+    }
+
+    /// The resource of a kind; `None` for a kind that no API server has.
     #[must_use]
-    pub fn is_optional(self) -> bool {
-        self == Self::ClusterPolicy
+    pub fn of(kind: Kind) -> Option<Self> {
+        RESOURCES.into_iter().find(|resource| resource.kind == kind)
     }
 
-    /// Of which objects the API server tells: a pod that has finished is none to any policy (S7), and
-    /// counts as deleted when it leaves the selection.
-    pub(super) const fn fields(self) -> Option<&'static str> {
-        match self {
-            Self::Pod => Some("status.phase!=Succeeded,status.phase!=Failed"),
-            Self::Namespace
-            | Self::Policy
-            | Self::ClusterPolicy
-            | Self::Service
-            | Self::EndpointSlice
-            | Self::Node => None,
-        }
-    }
-
-    pub(super) fn resource(self) -> ApiResource {
-        let (group, version, kind, plural) = self.names();
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
-    }
-
-    /// Where the API server has all of them.
-    pub(super) fn path(self) -> String {
-        DynamicObject::url_path(&self.resource(), None)
-    }
-
-    /// The plural, as RBAC and URLs have it.
+    /// `apiVersion` of the objects.
     #[must_use]
-    pub const fn plural(self) -> &'static str {
-        self.names().3
+    pub fn api_version(&self) -> String {
+        self.api_resource().api_version
     }
 
-    /// Group, version, kind and plural.
-    const fn names(self) -> (&'static str, &'static str, &'static str, &'static str) {
-        match self {
-            Self::Namespace => ("", "v1", "Namespace", "namespaces"),
-            Self::Pod => ("", "v1", "Pod", "pods"),
-            Self::Policy => ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
-            Self::ClusterPolicy => (
-                "policy.networking.k8s.io",
-                "v1alpha2",
-                "ClusterNetworkPolicy",
-                "clusternetworkpolicies",
-            ),
-            Self::Service => ("", "v1", "Service", "services"),
-            Self::EndpointSlice => ("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
-            Self::Node => ("", "v1", "Node", "nodes"),
-        }
+    /// Path of the objects of all namespaces.
+    pub(crate) fn path(&self) -> String {
+        DynamicObject::url_path(&self.api_resource(), None)
     }
 
-    /// The change that an object of this name is gone.
-    #[must_use]
-    pub fn gone(self, name: ObjectName) -> Change {
-        match self {
-            Self::Namespace => Change::Namespace(name.name, None),
-            Self::Pod => Change::Pod(name, None),
-            Self::Policy => Change::Policy(name, None),
-            Self::ClusterPolicy => Change::ClusterPolicy(name.name, None),
-            Self::Service => Change::Service(name, None),
-            Self::EndpointSlice => Change::EndpointSlice(name, None),
-            Self::Node => Change::Node(name.name, None),
-        }
-    }
-
-    /// Names of the objects of this kind that a snapshot has.
-    #[must_use]
-    pub fn names_in(self, snapshot: &Snapshot) -> Vec<ObjectName> {
-        let of_cluster = |name: &String| ObjectName::new("", name.as_str());
-        match self {
-            Self::Namespace => snapshot.namespaces.keys().map(of_cluster).collect(),
-            Self::Pod => snapshot.pods.keys().cloned().collect(),
-            Self::Policy => snapshot.policies.keys().cloned().collect(),
-            Self::ClusterPolicy => snapshot.cluster_policies.keys().map(of_cluster).collect(),
-            Self::Service => snapshot.services.keys().cloned().collect(),
-            Self::EndpointSlice => snapshot.endpoint_slices.keys().cloned().collect(),
-            Self::Node => snapshot.nodes.keys().map(of_cluster).collect(),
-        }
+    pub(crate) fn api_resource(&self) -> ApiResource {
+        let kind = GroupVersionKind::gvk(self.group, self.version, self.kind.name());
+        ApiResource::from_gvk_with_plural(&kind, self.plural)
     }
 }
 
-/// The plural, as RBAC and URLs have it.
-impl fmt::Display for Kind {
+/// The plural.
+impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.plural())
+        f.write_str(self.plural)
+    }
+}
+
+/// Deletions of the objects of `kind` that `snapshot` has and a complete list does not.
+///
+/// A relist is the only way to hear of an object that was deleted while a watch was broken.
+#[must_use]
+pub fn deletions(kind: Kind, listed: &BTreeSet<ObjectRef>, snapshot: &Snapshot) -> Vec<Change> {
+    let namespaced = |name: &ObjectName| ObjectRef::namespaced(kind, name);
+    let cluster_wide = |name: &String| ObjectRef::cluster_wide(kind, name);
+    let held: Vec<ObjectRef> = match kind {
+        Kind::Namespace => snapshot.namespaces.keys().map(cluster_wide).collect(),
+        Kind::Pod => snapshot.pods.keys().map(namespaced).collect(),
+        Kind::NetworkPolicy => snapshot.policies.keys().map(namespaced).collect(),
+        Kind::ClusterNetworkPolicy => snapshot.cluster_policies.keys().map(cluster_wide).collect(),
+        Kind::Service => snapshot.services.keys().map(namespaced).collect(),
+        Kind::EndpointSlice => snapshot.endpoint_slices.keys().map(namespaced).collect(),
+        Kind::Node => snapshot.nodes.keys().map(cluster_wide).collect(),
+        Kind::Host => Vec::new(),
+    };
+    held.iter().filter(|object| !listed.contains(object)).filter_map(deletion).collect()
+}
+
+/// The change that an object is deleted; `None` for a kind that no API server has.
+pub(crate) fn deletion(object: &ObjectRef) -> Option<Change> {
+    let name = object.name().to_owned();
+    // A server gives a namespace to the objects of each namespaced kind.
+    let namespaced = || ObjectName::new(object.namespace().unwrap_or_default(), object.name());
+    Some(match object.kind() {
+        Kind::Namespace => Change::Namespace(name, None),
+        Kind::Pod => Change::Pod(namespaced(), None),
+        Kind::NetworkPolicy => Change::Policy(namespaced(), None),
+        Kind::ClusterNetworkPolicy => Change::ClusterPolicy(name, None),
+        Kind::Service => Change::Service(namespaced(), None),
+        Kind::EndpointSlice => Change::EndpointSlice(namespaced(), None),
+        Kind::Node => Change::Node(name, None),
+        Kind::Host => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use policy_core::model::Labels;
+
+    use super::*;
+
+    #[test]
+    fn what_a_list_lacks_is_deleted_and_other_kinds_stay() {
+        let namespaces = ["a", "b"].map(|name| (name.to_owned(), Labels::default()));
+        let snapshot = Snapshot { namespaces: namespaces.into(), ..Snapshot::default() };
+        let listed = [ObjectRef::cluster_wide(Kind::Namespace, "a")].into();
+        let gone = deletions(Kind::Namespace, &listed, &snapshot);
+        assert_eq!(gone, [Change::Namespace("b".to_owned(), None)]);
+        assert_eq!(deletions(Kind::Pod, &BTreeSet::new(), &snapshot), []);
+    }
+
+    #[test]
+    fn a_resource_has_the_path_of_its_group() {
+        let paths = RESOURCES.map(|resource| resource.path());
+        assert_eq!(paths[0], "/api/v1/namespaces");
+        assert_eq!(paths[5], "/apis/networking.k8s.io/v1/networkpolicies");
+        let optional = RESOURCES.iter().filter(|resource| resource.is_optional);
+        assert_eq!(optional.count(), 1);
     }
 }

@@ -1,80 +1,70 @@
-//! Whether an API server has a kind, by its own word.
+//! Whether an API server has a resource, by its own discovery (docs/adr/0015).
+//!
+//! A cluster need not have cluster-wide policies, and then a watch or a list of them is refused. But
+//! 404 is also what a proxy answers, and 403 what a role answers that is being replaced: to take
+//! either for "there are none" would open what those policies deny. So watch and list, when an
+//! optional resource is refused, ask discovery:
+//!
+//! ```text
+//! GET /apis                                     lists policy.networking.k8s.io?  no  -> Absent
+//! GET /apis/policy.networking.k8s.io/v1alpha2   lists clusternetworkpolicies?    yes -> Present
+//! GET /apis/policy.networking.k8s.io/v1         lists clusternetworkpolicies?    yes -> OtherVersions
+//! no such list, or one without networking.k8s.io                                 -> an error
+//! ```
 
-use kube::Client;
-use thiserror::Error;
+use crate::{Client, Error, Resource};
 
-use super::Kind;
-
-/// A group that every API server has which an agent can follow.
+/// A group that every API server has; a response without it is from something else.
 const ALWAYS: &str = "networking.k8s.io";
 
-/// What an API server says of a kind.
+/// What discovery reports about a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Presence {
-    /// It has the kind in the version that is asked for.
-    Here,
-    /// It has the kind, in these versions only.
-    Otherwise(Vec<String>),
-    /// It does not have the kind.
+pub(crate) enum Presence {
+    /// The server has the resource in the version that is read.
+    Present,
+    /// The server has the resource in these versions only.
+    OtherVersions(Vec<String>),
+    /// The server does not have the resource.
     Absent,
 }
 
-/// Why there is no telling.
-#[derive(Debug, Error)]
-pub enum DiscoveryError {
-    /// The list of groups, or the list of a version's resources.
-    #[error("GET {path}")]
-    Ask {
-        /// What was asked for.
-        path: String,
-        /// Why there is no answer.
-        #[source]
-        source: Box<kube::Error>,
-    },
-    /// Another answer than a list.
-    #[error("GET {path} is answered by {code}")]
-    Answer {
-        /// What was asked for.
-        path: String,
-        /// HTTP status.
-        code: u16,
-    },
-    /// An answer by somebody else: without the groups that are always there.
-    #[error("GET /apis: the answer is not an API server's, it lists no {ALWAYS}")]
-    Stranger,
-    /// No answer in time.
-    #[error("the API server does not say what it has")]
-    Late,
-}
-
-/// Asks for lists of what there is: that something is not found may be anybody's answer.
-pub(super) async fn presence(client: &Client, kind: Kind) -> Result<Presence, DiscoveryError> {
-    let wanted = kind.resource();
-    let groups = client.list_api_groups().await;
-    let groups = groups.map_err(|error| failed("/apis".to_owned(), error))?.groups;
+/// Asks discovery about a resource.
+pub(crate) async fn presence(client: &Client, resource: &Resource) -> Result<Presence, Error> {
+    let groups = client.kube.list_api_groups().await;
+    let groups = groups.map_err(|error| client.failure("/apis", error))?.groups;
     if !groups.iter().any(|group| group.name == ALWAYS) {
-        return Err(DiscoveryError::Stranger);
+        return Err(Error::NotAnApiServer { group: ALWAYS });
     }
     let mut others = Vec::new();
-    let versions = groups.into_iter().filter(|group| group.name == wanted.group);
+    let versions = groups.into_iter().filter(|group| group.name == resource.group);
     for version in versions.flat_map(|group| group.versions) {
-        let path = || format!("/apis/{}", version.group_version);
-        let resources = client.list_api_group_resources(&version.group_version).await;
-        let resources = resources.map_err(|error| failed(path(), error))?.resources;
-        if !resources.iter().any(|resource| resource.name == wanted.plural) {
+        let path = format!("/apis/{}", version.group_version);
+        let resources = client.kube.list_api_group_resources(&version.group_version).await;
+        let resources = resources.map_err(|error| client.failure(&path, error))?.resources;
+        if !resources.iter().any(|found| found.name == resource.plural) {
             continue;
         }
-        if version.version == wanted.version {
-            return Ok(Presence::Here);
+        if version.version == resource.version {
+            return Ok(Presence::Present);
         }
         others.push(version.version);
     }
-    Ok(if others.is_empty() { Presence::Absent } else { Presence::Otherwise(others) })
+    Ok(if others.is_empty() { Presence::Absent } else { Presence::OtherVersions(others) })
 }
 
-fn failed(path: String, error: kube::Error) -> DiscoveryError {
-    if let kube::Error::Api(status) = &error {
-        return DiscoveryError::Answer { path, code: status.code };
+/// Whether a refused resource is absent; otherwise the error to report instead of `refusal`.
+pub(crate) fn is_absent(
+    resource: &Resource,
+    presence: Result<Presence, Error>,
+    refusal: Error,
+) -> Result<(), Error> {
+    match presence {
+        Ok(Presence::Absent) => Ok(()),
+        Ok(Presence::Present) => Err(refusal),
+        Ok(Presence::OtherVersions(versions)) => {
+            let (plural, read) = (resource.plural, resource.version);
+            Err(Error::UnsupportedVersions { plural, read, versions })
+        }
+        Err(error) => Err(Error::presence_unknown(resource, error)),
     }
-    DiscoveryError::Ask { path, source: Box::new(error) }
 }

@@ -1,106 +1,170 @@
-//! The cluster, as its API server tells it: one watch for each kind that policy depends on.
+//! Which API server to use, and a client for it.
 //!
-//! Nothing is complete before each watch has given its first list; what has changed while a watch
-//! was broken comes with the list that it begins again with.
+//! In go the kubeconfig and context that a person named, or nothing; out comes a [`Server`], and
+//! from it a [`Client`] with the timeouts that its use needs. The agent watches for months and waits
+//! as long as it must; a person who runs `policyctl` waits for a list.
+//!
+//! The order is that of kubectl: the named kubeconfig, `KUBECONFIG`, `~/.kube/config`, and in a pod
+//! without any of them its service account.
 
-mod answers;
-mod discovery;
-mod error;
-mod events;
-mod kind;
-mod watch;
+use std::{io, path::PathBuf, time::Duration};
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
-
-pub use kube::Client;
 use kube::{
     Config,
     client::ClientBuilder,
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
-use policy_core::{compile::Change, model::ObjectName};
-use policy_manifest::ManifestError;
-use thiserror::Error;
-use tokio::sync::mpsc;
 use tower::timeout::TimeoutLayer;
 
-pub use discovery::DiscoveryError;
-pub use error::WatchError;
-pub use events::{Announcement, Announcements, announce};
-pub use kind::Kind;
+use crate::{Error, Resource, error::shortened};
 
-/// What waits for the daemon: a list is fetched no faster than it is taken.
-const QUEUE: usize = 1024;
-/// Longest wait for the head of an answer: a request may be swallowed on the way.
+/// How long a person waits for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Longest wait of a watch for the head of a response: a request can be lost on the way.
 const HEAD: Duration = Duration::from_secs(30);
-/// Longest silence in the body of one. A watch is ended by the server before that, after 290 s.
+/// Longest silence in the body of a watch. A server ends a watch before that, after 290 s.
 const SILENCE: Duration = Duration::from_secs(295);
 
-/// Where the API server is.
+/// Which API server a person asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
-    /// A kubeconfig; without one, the service account of the pod, or what `KUBECONFIG` names.
+    /// A kubeconfig; without one, the usual places.
     pub kubeconfig: Option<PathBuf>,
+    /// A context of the kubeconfig; without one, its current context.
+    pub context: Option<String>,
 }
 
-/// Why there is no API server to ask.
-#[derive(Debug, Error)]
-pub enum KubernetesError {
-    /// The kubeconfig, or the service account.
-    #[error("cannot tell where the API server is: give --kubeconfig, or --manifests for a folder")]
-    Config(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A certificate or key.
-    #[error("cannot make a client of the API server")]
-    Client(#[source] Box<kube::Error>),
+/// An API server that was found; no request has been sent.
+#[derive(Clone, Debug)]
+pub struct Server {
+    config: Config,
+    /// `None` for the service account of a pod.
+    context: Option<String>,
 }
 
-/// What an API server tells.
-#[derive(Debug)]
-pub enum Event {
-    /// An object came, changed or went.
-    Changed(Change),
-    /// A list of a kind is complete; objects that are not in it are gone.
-    Listed(Kind, BTreeSet<ObjectName>),
-    /// Parts of an object cannot be read; it has been changed to its closed reading.
-    Illegible(Vec<ManifestError>),
-    /// A watch is broken, and will be tried again.
-    Broken(Kind, WatchError),
-    /// A watch that was broken is not any more.
-    Mended(Kind),
+/// A client of an API server. Clones share their connections.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) kube: kube::Client,
+    /// URL, for messages.
+    server: String,
 }
 
-/// A client of the API server; nothing is asked yet.
-///
-/// # Errors
-///
-/// Where it cannot be told which API server. One that is away is waited for.
-pub async fn client(access: &Access) -> Result<Client, KubernetesError> {
-    let mut config = config(access).await.map_err(KubernetesError::Config)?;
-    config.read_timeout = Some(SILENCE);
-    config.reset_reader_on_write = true;
-    // Whoever asks has waits of its own, and tells what was answered.
-    config.default_retry = false;
-    let builder = ClientBuilder::try_from(config);
-    let builder = builder.map_err(|error| KubernetesError::Client(Box::new(error)))?;
-    Ok(builder.with_layer(&TimeoutLayer::new(HEAD)).build())
-}
-
-/// Follows the kinds that policy depends on, until the receiver is dropped.
-///
-/// # Panics
-///
-/// Outside of a tokio runtime with I/O and time enabled.
-#[must_use]
-pub fn follow(client: &Client) -> mpsc::Receiver<Event> {
-    let (events, inbox) = mpsc::channel(QUEUE);
-    for kind in Kind::ALL {
-        tokio::spawn(watch::follow(client.clone(), kind, events.clone()));
+impl Server {
+    /// Finds the server.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not known which server to use. A server that is down is found all the same.
+    pub async fn find(access: &Access) -> Result<Self, Error> {
+        let found = match &access.kubeconfig {
+            Some(path) => Kubeconfig::read_from(path),
+            None => Kubeconfig::read(),
+        };
+        let nothing_named = access.kubeconfig.is_none() && access.context.is_none();
+        let kubeconfig = match found {
+            Ok(kubeconfig) => kubeconfig,
+            Err(error) if nothing_named && is_missing(&error) => {
+                let config = Config::incluster();
+                let config = config.map_err(|error| Error::NoKubeconfig(Box::new(error)))?;
+                return Ok(Self { config, context: None });
+            }
+            Err(error) => return Err(Error::Kubeconfig(Box::new(error))),
+        };
+        let context = access.context.as_ref().or(kubeconfig.current_context.as_ref());
+        let context = context.filter(|name| !name.is_empty()).ok_or(Error::NoContext)?.clone();
+        let known: Vec<String> =
+            kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();
+        if !known.contains(&context) {
+            return Err(Error::UnknownContext { context, known });
+        }
+        let options = KubeConfigOptions { context: access.context.clone(), ..Default::default() };
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        let config = config.map_err(|error| Error::Kubeconfig(Box::new(error)))?;
+        Ok(Self { config, context: Some(context) })
     }
-    inbox
+
+    /// The context of the kubeconfig; `None` for the service account of a pod.
+    #[must_use]
+    pub fn context(&self) -> Option<&str> {
+        self.context.as_deref()
+    }
+
+    /// The namespace of the context.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.config.default_namespace
+    }
+
+    /// A client for a person who waits: it gives up soon where nothing listens.
+    ///
+    /// # Errors
+    ///
+    /// A certificate, key or proxy that cannot be used.
+    pub fn client_for_lists(&self) -> Result<Client, Error> {
+        let mut config = self.config.clone();
+        config.connect_timeout = Some(CONNECT);
+        let kube = kube::Client::try_from(config);
+        self.client(kube)
+    }
+
+    /// A client for watches and Events. It retries nothing: a watch has waits of its own, and
+    /// reports what the server answered.
+    ///
+    /// # Errors
+    ///
+    /// A certificate, key or proxy that cannot be used.
+    pub fn client_for_watches(&self) -> Result<Client, Error> {
+        let mut config = self.config.clone();
+        config.read_timeout = Some(SILENCE);
+        config.reset_reader_on_write = true;
+        config.default_retry = false;
+        let builder = ClientBuilder::try_from(config);
+        self.client(builder.map(|builder| builder.with_layer(&TimeoutLayer::new(HEAD)).build()))
+    }
+
+    fn client(&self, kube: Result<kube::Client, kube::Error>) -> Result<Client, Error> {
+        let kube = kube.map_err(|error| Error::Client(Box::new(error)))?;
+        Ok(Client { kube, server: self.config.cluster_url.to_string() })
+    }
 }
 
-async fn config(access: &Access) -> Result<Config, Box<dyn std::error::Error + Send + Sync>> {
-    let Some(path) = &access.kubeconfig else { return Ok(Config::infer().await?) };
-    let kubeconfig = Kubeconfig::read_from(path)?;
-    Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
+impl Client {
+    /// Why a request for objects of a resource failed; `verbs` are the rights that it needs.
+    pub(crate) fn request_failure(
+        &self,
+        resource: &Resource,
+        verbs: &'static str,
+        error: kube::Error,
+    ) -> Error {
+        let error = self.failure(&resource.path(), error);
+        if let Error::Refused { path, code: 403, message } = error {
+            let Resource { group, plural, .. } = *resource;
+            return Error::Forbidden { path, group, plural, verbs, message };
+        }
+        error
+    }
+
+    /// Why a GET of a path failed.
+    pub(crate) fn failure(&self, path: &str, error: kube::Error) -> Error {
+        let (server, path) = (self.server.clone(), path.to_owned());
+        if let kube::Error::Api(status) = &error {
+            let (code, message) = (status.code, shortened(&status.message));
+            return match code {
+                401 => Error::Unauthorized { server, path, message },
+                _ => Error::Refused { path, code, message },
+            };
+        }
+        if let kube::Error::SerdeError(source) = error {
+            return Error::NotAList { path, source };
+        }
+        Error::Unreachable { server, path, source: Box::new(error) }
+    }
+}
+
+/// Whether there is no kubeconfig at all.
+fn is_missing(error: &KubeconfigError) -> bool {
+    let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    matches!(error, KubeconfigError::FindPath)
+        || matches!(error, KubeconfigError::ReadConfig(error, _) if is_missing(error))
 }

@@ -1,21 +1,16 @@
-//! What becomes of an Event that several nodes tell, or that an API server does not take.
+//! Events that several nodes write, or that an API server refuses.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use policy_agent::source::kubernetes::{
-    Access, Announcement, Announcements, Kind, announce, client,
-};
-use policy_core::model::ObjectName;
+use fake_api_server::{Answer, ApiServer, Request, status};
+use policy_core::model::{Kind, ObjectName, ObjectRef};
+use policy_kube::{Access, ActiveWarnings, Client, Server, Warning, write_events};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::{
-    api_server::{Answer, ApiServer, Asked, status},
-    machine::LIMIT,
-};
-
-/// Time in which what must not be told would be.
+const LIMIT: Duration = Duration::from_mins(1);
+/// Time in which an Event that must not be written would be.
 const QUIET: Duration = Duration::from_secs(3);
 
 const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/default/events";
@@ -31,15 +26,21 @@ async fn soon(mut is_so: impl FnMut() -> bool) -> Result<()> {
     Ok(timeout(LIMIT, waits).await?)
 }
 
-fn fault() -> Announcements {
-    let announcement = Announcement {
-        about: Kind::Policy,
-        object: ObjectName::new("default", "deny"),
+fn active() -> ActiveWarnings {
+    let deny = ObjectName::new("default", "deny");
+    let warning = Warning {
+        about: ObjectRef::namespaced(Kind::NetworkPolicy, &deny),
         uid: None,
         reason: "NotExpressible",
         note: "spec: something: nothing".to_owned(),
     };
-    Announcements { nodes: 2, all: [announcement].into() }
+    ActiveWarnings { nodes: 2, warnings: [warning].into() }
+}
+
+async fn client(server: &ApiServer) -> Result<Client> {
+    let folder = tempfile::tempdir()?;
+    let kubeconfig = Some(server.kubeconfig(folder.path())?);
+    Ok(Server::find(&Access { kubeconfig, context: None }).await?.client_for_watches()?)
 }
 
 /// A server that has the policy.
@@ -50,59 +51,57 @@ fn server() -> Result<ApiServer> {
     Ok(server)
 }
 
-/// Events that were asked to be made so far.
-fn events(asked: &mut Vec<Asked>, server: &ApiServer) -> Vec<Value> {
-    asked.extend(server.asked());
-    let events = asked.iter().filter(|asked| asked.method == "POST" && asked.path == EVENTS);
-    events.map(|asked| asked.body.clone()).collect()
+/// Events that were sent so far.
+fn events(requests: &mut Vec<Request>, server: &ApiServer) -> Vec<Value> {
+    requests.extend(server.requests());
+    let is_event = |request: &&Request| request.method == "POST" && request.path == EVENTS;
+    requests.iter().filter(is_event).map(|request| request.body.clone()).collect()
 }
 
 #[tokio::test]
-async fn nodes_that_tell_the_same_make_one_event_that_names_its_object() -> Result<()> {
-    let (server, folder) = (server()?, tempfile::tempdir()?);
-    let access = Access { kubeconfig: Some(server.kubeconfig(folder.path())?) };
-    let client = client(&access).await?;
-    let announcers = ["one", "two"].map(|node| announce(&client, node));
-    for announcer in &announcers {
-        announcer.send_replace(fault());
+async fn nodes_with_the_same_warning_write_one_event_that_names_its_object() -> Result<()> {
+    let server = server()?;
+    let client = client(&server).await?;
+    let writers = ["one", "two"].map(|node| write_events(&client, node));
+    for writer in &writers {
+        writer.send_replace(active());
     }
-    let mut asked = Vec::new();
-    soon(|| events(&mut asked, &server).len() >= 2).await?;
+    let mut requests = Vec::new();
+    soon(|| events(&mut requests, &server).len() >= 2).await?;
     sleep(QUIET).await;
-    let told = events(&mut asked, &server);
-    assert_eq!(told.len(), 2, "each once, though one of them is refused: {asked:#?}");
-    assert_eq!(told[0]["metadata"], told[1]["metadata"]);
-    let uid = asked.iter().find(|asked| asked.path == POLICIES).context("nobody asked")?;
+    let sent = events(&mut requests, &server);
+    assert_eq!(sent.len(), 2, "each once, though one of them is refused: {requests:#?}");
+    assert_eq!(sent[0]["metadata"], sent[1]["metadata"]);
+    let uid = requests.iter().find(|request| request.path == POLICIES).context("the uid was not requested")?;
     assert!(uid.query.contains("fieldSelector=metadata.name%3Ddeny"), "{uid:?}");
     let regarding = json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
         "namespace": "default", "name": "deny", "uid": "7",
     });
-    assert_eq!(told[0]["regarding"], regarding);
+    assert_eq!(sent[0]["regarding"], regarding);
     Ok(())
 }
 
 #[tokio::test]
-async fn an_event_that_is_not_taken_is_told_again() -> Result<()> {
-    let (server, folder) = (server()?, tempfile::tempdir()?);
-    let access = Access { kubeconfig: Some(server.kubeconfig(folder.path())?) };
-    let announcer = announce(&client(&access).await?, "one");
+async fn a_refused_event_is_written_later() -> Result<()> {
+    let server = server()?;
+    let writer = write_events(&client(&server).await?, "one");
     server.set(EVENTS, Answer::Json(500, status(500)));
-    let (mut asked, begin) = (Vec::new(), Instant::now());
-    announcer.send_replace(fault());
-    soon(|| !events(&mut asked, &server).is_empty()).await?;
-    // The same again is no reason to hurry.
+    let (mut requests, begin) = (Vec::new(), Instant::now());
+    writer.send_replace(active());
+    soon(|| !events(&mut requests, &server).is_empty()).await?;
+    // The same set, sent again, does not shorten the waits.
     for _ in 0..20 {
-        announcer.send_replace(fault());
+        writer.send_replace(active());
         sleep(Duration::from_millis(50)).await;
     }
-    let (count, most) = (events(&mut asked, &server).len() as u64, 2 + begin.elapsed().as_secs());
-    assert!(count <= most, "{asked:#?}");
+    let (count, most) = (events(&mut requests, &server).len() as u64, 2 + begin.elapsed().as_secs());
+    assert!(count <= most, "{requests:#?}");
     server.unset(EVENTS);
     soon(|| !server.events().is_empty()).await?;
-    let told = events(&mut asked, &server);
-    assert!(told.len() > 1 && told.iter().all(|event| event["metadata"] == told[0]["metadata"]));
+    let sent = events(&mut requests, &server);
+    assert!(sent.len() > 1 && sent.iter().all(|event| event["metadata"] == sent[0]["metadata"]));
     sleep(QUIET).await;
-    assert_eq!(events(&mut asked, &server).len(), told.len(), "it is taken: {asked:#?}");
+    assert_eq!(events(&mut requests, &server).len(), sent.len(), "it is accepted: {requests:#?}");
     Ok(())
 }

@@ -1,24 +1,16 @@
 //! The cluster of a kubeconfig, read as manifests would be.
 //!
-//! What the API server lists is handed to the reader of manifests as the text that it is, so that a
-//! cluster and its dump give the same. Nothing else in this program knows Kubernetes.
+//! In go the options that name a cluster; out comes one text with a document for each resource, as
+//! `kubectl get -o json` would dump it, for the reader of manifests: a cluster and its dump give the
+//! same. Nothing else in this program reads a cluster.
 
-mod error;
-mod list;
-
-use std::{io, path::PathBuf, time::Duration};
+use std::{fmt::Write, io, path::PathBuf};
 
 use clap::Args;
-use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
-};
+use policy_cli::exit;
+use policy_kube::{Access, Client, RESOURCES, Server, list};
 use policy_manifest::Source;
-
-pub(crate) use error::Error;
-
-/// How long to wait for a connection.
-const PATIENCE: Duration = Duration::from_secs(10);
+use serde_json::json;
 
 /// Which cluster to read.
 #[derive(Clone, Debug, Default, Args)]
@@ -34,7 +26,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Whether a cluster is asked for by name.
+    /// Whether an option names a cluster.
     pub(crate) fn are_given(&self) -> bool {
         self.kubeconfig.is_some() || self.context.is_some()
     }
@@ -43,7 +35,7 @@ impl Options {
 /// A cluster as it was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
-    /// What to call it: `cluster CONTEXT`.
+    /// How messages name it: `cluster CONTEXT`.
     pub(crate) title: String,
     /// The namespace of the context.
     pub(crate) namespace: String,
@@ -51,54 +43,59 @@ pub(crate) struct Cluster {
     pub(crate) source: Source,
 }
 
+/// Why a cluster could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("cannot choose a cluster; correct the options or the kubeconfig, or name manifests with -f")]
+    Choose(#[source] policy_kube::Error),
+    #[error(transparent)]
+    Read(policy_kube::Error),
+    #[error("cannot start the network runtime")]
+    Runtime(#[source] io::Error),
+}
+
+impl Error {
+    /// The exit code: a kubeconfig or option that must be corrected is bad input; everything else is
+    /// a failure of the environment.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Choose(_) => exit::INPUT,
+            Self::Read(_) | Self::Runtime(_) => exit::FAILED,
+        }
+    }
+}
+
 /// Reads every object that policy depends on.
 pub(crate) fn read(options: &Options) -> Result<Cluster, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Options { kubeconfig, context } = options.clone();
     runtime.map_err(Error::Runtime)?.block_on(async {
-        let (title, mut config) = config(options).await?;
-        config.connect_timeout = Some(PATIENCE);
-        let (namespace, server) =
-            (config.default_namespace.clone(), config.cluster_url.to_string());
-        let client = Client::try_from(config).map_err(|error| Error::Client(Box::new(error)))?;
-        let text = list::everything(&client, &server).await?;
+        let server = Server::find(&Access { kubeconfig, context }).await?;
+        let title = match server.context() {
+            Some(context) => format!("cluster {context}"),
+            None => "cluster of this pod".to_owned(),
+        };
+        let text = everything(&server.client_for_lists()?).await?;
         let source = Source { name: title.clone(), text };
-        Ok(Cluster { title, namespace, source })
+        Ok(Cluster { title, namespace: server.namespace().to_owned(), source })
     })
 }
 
-/// What the kubeconfig says, and what to call the cluster; in a pod without one, its service account.
-async fn config(options: &Options) -> Result<(String, Config), Error> {
-    let found = match &options.kubeconfig {
-        Some(path) => Kubeconfig::read_from(path),
-        None => Kubeconfig::read(),
-    };
-    let kubeconfig = match found {
-        Ok(kubeconfig) => kubeconfig,
-        Err(error)
-            if options.kubeconfig.is_none() && options.context.is_none() && is_absent(&error) =>
-        {
-            // There may be one for every pod.
-            let config = Config::incluster().map_err(Error::NoKubeconfig)?;
-            return Ok(("cluster of this pod".to_owned(), config));
-        }
-        Err(error) => return Err(Error::Kubeconfig(Box::new(error))),
-    };
-    let context = options.context.as_ref().or(kubeconfig.current_context.as_ref());
-    let context = context.filter(|context| !context.is_empty()).ok_or(Error::NoContext)?.clone();
-    let known = kubeconfig.contexts.iter().map(|context| context.name.clone());
-    let known: Vec<String> = known.collect();
-    if !known.contains(&context) {
-        return Err(Error::UnknownContext { context, known });
+/// The objects of all resources, a document for each.
+async fn everything(client: &Client) -> Result<String, Error> {
+    let mut text = String::new();
+    for resource in &RESOURCES {
+        let items = list(client, resource).await?;
+        let kind = format!("{}List", resource.kind);
+        let document = json!({"apiVersion": resource.api_version(), "kind": kind, "items": items});
+        // With a line for each field, errors can show the line of theirs.
+        let _ = writeln!(text, "---\n{document:#}");
     }
-    let chosen = KubeConfigOptions { context: options.context.clone(), ..Default::default() };
-    let config = Config::from_custom_kubeconfig(kubeconfig, &chosen).await;
-    let config = config.map_err(|error| Error::Kubeconfig(Box::new(error)))?;
-    Ok((format!("cluster {context}"), config))
+    Ok(text)
 }
 
-/// Whether there is no kubeconfig at all.
-fn is_absent(error: &KubeconfigError) -> bool {
-    let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
-    matches!(error, KubeconfigError::FindPath)
-        || matches!(error, KubeconfigError::ReadConfig(error, _) if missing(error))
+impl From<policy_kube::Error> for Error {
+    fn from(error: policy_kube::Error) -> Self {
+        if error.is_configuration() { Self::Choose(error) } else { Self::Read(error) }
+    }
 }

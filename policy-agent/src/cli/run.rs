@@ -4,6 +4,7 @@ use std::{fs, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use policy_cli::{exit, sources, terminal};
+use policy_kube::Access;
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -16,7 +17,6 @@ use crate::{
     dataplane::{Capacities, UnknownEndpoints},
     flow_log::{FlowLogError, Target},
     node::NodeConfig,
-    source::kubernetes::Access,
 };
 
 const EXAMPLES: &str = "\
@@ -210,7 +210,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
             }
             Origin::Manifests(folder)
         }
-        None => Origin::Kubernetes(Access { kubeconfig }),
+        None => Origin::Kubernetes(Access { kubeconfig, context: None }),
     };
     let verify_interval = Duration::from_secs(verify_interval);
     let cni = cni.config().map_err(Error::Program)?;

@@ -2,6 +2,8 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
+use policy_kube::Access;
+
 use super::CniConfig;
 use crate::{
     cni::SocketError,
@@ -9,10 +11,7 @@ use crate::{
     flow_log::{FlowLogError, Target},
     net::NetError,
     node::{NodeConfig, NodeError},
-    source::{
-        files::FilesError,
-        kubernetes::{Access, KubernetesError},
-    },
+    source::files::FilesError,
 };
 
 /// What a daemon is started with.
@@ -68,9 +67,11 @@ pub enum DaemonError {
     /// The flow log.
     #[error(transparent)]
     FlowLog(#[from] FlowLogError),
-    /// The API server cannot be used at all.
-    #[error(transparent)]
-    Kubernetes(#[from] KubernetesError),
+    /// No API server was found.
+    #[error(
+        "cannot follow a cluster; name its kubeconfig with --kubeconfig, or a folder with --manifests"
+    )]
+    Kubernetes(#[source] Box<policy_kube::Error>),
     /// Manifests are invalid at the start.
     #[error(transparent)]
     Manifests(#[from] FilesError),

@@ -35,7 +35,7 @@ impl Daemon {
                 report::drift(&drift);
                 self.metrics.repaired(&drift);
             }
-            Err(error) => report::failed(&error, self.verify.interval),
+            Err(error) => report::verify_failed(&error, self.verify.interval),
         }
         self.verify.next = Instant::now() + self.verify.interval;
     }
@@ -72,7 +72,7 @@ impl Daemon {
         let has_changed_hints = self.pending.report(&mut self.node);
         self.locals = Locals::new(self.node.desired(), self.node.actual().endpoints());
         self.observe_new_links();
-        self.announcer.announce(&self.node, &reconciled);
+        self.events.update(&self.node, &reconciled);
         // The kernel sends no notification when a pod's interface gets its address.
         let is_incomplete = is_refused || !reconciled.pods_without_interface.is_empty();
         let is_progress = reconciled.steps > 0 && !is_refused;
@@ -94,7 +94,7 @@ impl Daemon {
         let endpoints = self.node.actual().endpoints();
         let enforced = self.new_links.extract_if(.., |ifindex, _| endpoints.contains_key(ifindex));
         for (_, since) in enforced {
-            self.metrics.began(since.elapsed());
+            self.metrics.interface_enforced(since.elapsed());
         }
         self.new_links.retain(|_, since| since.elapsed() < NEW_LINK_LIMIT);
     }

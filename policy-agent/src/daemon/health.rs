@@ -1,4 +1,7 @@
-//! Whether the agent does what it is there for.
+//! Whether the agent is ready: `/readyz`, and the chained plugin's first question.
+//!
+//! In go the state of the watches and the outcome of each reconciliation; out comes `Ok`, or what is
+//! missing as a text for an operator.
 
 use std::time::Duration;
 
@@ -6,16 +9,16 @@ use tokio::time::Instant;
 
 use super::input::SyncState;
 
-/// How long something may not be in force before the agent is no longer ready: what fails once is
-/// tried again at once.
+/// How long a reconciliation may fail before the agent is not ready: the next one comes at once, and
+/// often succeeds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What became of the reconciliations so far.
+/// The outcome of the reconciliations so far.
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    /// Whether what is known is enforced.
+    /// Whether any of them enforced something.
     is_enforced: bool,
-    /// Since when not all of it is, and why.
+    /// Since when they fail, and why the last one did.
     failing: Option<(Instant, String)>,
 }
 
@@ -25,25 +28,25 @@ impl Health {
         self.is_enforced
     }
 
-    /// Something is enforced; whether it is so for the first time.
+    /// Something is enforced; whether this is the first time.
     pub(super) fn enforced(&mut self) -> bool {
         !std::mem::replace(&mut self.is_enforced, true)
     }
 
-    /// Everything is.
+    /// Everything is enforced.
     pub(super) fn recovered(&mut self) {
         self.failing = None;
     }
 
-    /// Not everything is, and why.
+    /// Something is not enforced.
     pub(super) fn fails(&mut self, why: String) {
         let since = self.failing.take().map_or_else(Instant::now, |(since, _)| since);
         self.failing = Some((since, why));
     }
 
-    /// Whether pods are spoken for, though one or the other may have a trouble of its own; else why
-    /// not.
-    pub(super) fn begun(&self, sync: &SyncState) -> Result<(), String> {
+    /// Whether the agent has started: the cluster was read and enforced once, whatever fails since
+    /// at single pods. The error says what is missing.
+    pub(super) fn started(&self, sync: &SyncState) -> Result<(), String> {
         match (sync.is_complete(), self.is_enforced) {
             (false, _) => Err(format!("not listed yet: {}", sync.missing().join(", "))),
             (true, false) => Err(match &self.failing {
@@ -54,13 +57,14 @@ impl Health {
         }
     }
 
-    /// Whether policies are enforced as they are known; else why not.
+    /// Whether the node enforces what the cluster asks for. The error says what is missing.
     pub(super) fn ready(&self, sync: &SyncState) -> Result<(), String> {
-        self.begun(sync)?;
+        self.started(sync)?;
         match &self.failing {
-            Some((since, why)) if since.elapsed() >= PATIENCE => {
-                Err(format!("not all is enforced for {} s: {why}", since.elapsed().as_secs()))
-            }
+            Some((since, why)) if since.elapsed() >= PATIENCE => Err(format!(
+                "not everything is enforced, since {} s: {why}",
+                since.elapsed().as_secs()
+            )),
             Some(_) | None => Ok(()),
         }
     }
@@ -71,7 +75,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn who_fails_for_long_is_not_ready_and_says_why() {
+    async fn an_agent_that_fails_for_long_is_not_ready_and_reports_why() {
         let mut sync = SyncState::default();
         let mut health = Health::default();
         assert!(health.ready(&sync).is_err_and(|why| why.contains("not listed yet")));
@@ -79,14 +83,14 @@ mod tests {
         health.fails("no room".to_owned());
         let want = "nothing is enforced yet: no room";
         assert_eq!(health.ready(&sync), Err(want.to_owned()));
-        assert!(health.enforced() && !health.enforced(), "it is the first time once");
+        assert!(health.enforced() && !health.enforced(), "there is one first time");
         tokio::time::advance(Duration::from_secs(29)).await;
-        assert_eq!(health.ready(&sync), Ok(()), "it is tried again");
+        assert_eq!(health.ready(&sync), Ok(()), "it is retried");
         health.fails("still no room".to_owned());
         tokio::time::advance(Duration::from_secs(1)).await;
-        let want = "not all is enforced for 30 s: still no room";
+        let want = "not everything is enforced, since 30 s: still no room";
         assert_eq!(health.ready(&sync), Err(want.to_owned()));
-        assert_eq!(health.begun(&sync), Ok(()), "a node is not given up for one pod");
+        assert_eq!(health.started(&sync), Ok(()), "one pod does not stop a node");
         health.recovered();
         assert_eq!(health.ready(&sync), Ok(()));
     }

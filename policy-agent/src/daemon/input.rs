@@ -1,23 +1,25 @@
 //! The source of the cluster's state, and how much of the cluster has arrived.
+//!
+//! In goes the source that the command line named; out come events for the daemon: whole states of a
+//! folder of manifests, or single changes from an API server. Nothing is enforced before every
+//! resource was listed once ([`SyncState::is_complete`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use policy_kube::{Client, Error, RESOURCES, Resource, Server, WatchEvent, watch};
 use policy_manifest::Manifests;
 use tokio::sync::mpsc::Receiver;
 
 use super::{Origin, report};
 use crate::{
     chain::chain,
-    source::{
-        files::{self, FilesError},
-        kubernetes::{self, Client, Event, Kind, KubernetesError, WatchError},
-    },
+    source::files::{self, FilesError},
 };
 
 /// An open source.
 pub(super) enum Source {
     Files(Receiver<Result<Manifests, FilesError>>),
-    Kubernetes(Client, Receiver<Event>),
+    Kubernetes(Client, Receiver<WatchEvent>),
 }
 
 /// An event of a source.
@@ -25,16 +27,16 @@ pub(super) enum SourceEvent {
     /// All manifests, or what is wrong with them.
     Files(Result<Manifests, FilesError>),
     /// A change of one object or watch.
-    Kubernetes(Event),
+    Kubernetes(WatchEvent),
 }
 
 impl Source {
-    pub(super) async fn open(origin: &Origin) -> Result<Self, KubernetesError> {
+    pub(super) async fn open(origin: &Origin) -> Result<Self, Error> {
         Ok(match origin {
             Origin::Manifests(folder) => Self::Files(files::follow(folder)),
             Origin::Kubernetes(access) => {
-                let client = kubernetes::client(access).await?;
-                let events = kubernetes::follow(&client);
+                let client = Server::find(access).await?.client_for_watches()?;
+                let events = watch(&client);
                 Self::Kubernetes(client, events)
             }
         })
@@ -57,52 +59,52 @@ impl Source {
     }
 }
 
-/// Which kinds were listed so far, and which cannot be watched at the moment.
+/// Which resources were listed so far, and which cannot be watched at the moment.
 #[derive(Debug, Default)]
 pub(super) struct SyncState {
-    listed: BTreeSet<Kind>,
-    failed_watches: BTreeMap<Kind, String>,
+    listed: BTreeSet<Resource>,
+    failed_watches: BTreeMap<Resource, String>,
 }
 
 impl SyncState {
-    /// Whether every kind was listed.
+    /// Whether every resource was listed.
     pub(super) fn is_complete(&self) -> bool {
-        self.listed.len() == Kind::ALL.len()
+        self.listed.len() == RESOURCES.len()
     }
 
-    /// The kinds that were not listed, with the reasons.
+    /// The resources that were not listed, with the reasons.
     pub(super) fn missing(&self) -> Vec<String> {
-        let missing = Kind::ALL.iter().filter(|kind| !self.listed.contains(kind));
-        let with_reason = |kind: &Kind| match self.failed_watches.get(kind) {
-            Some(reason) => format!("{kind} ({reason})"),
-            None => kind.to_string(),
+        let missing = RESOURCES.iter().filter(|resource| !self.listed.contains(resource));
+        let with_reason = |resource: &Resource| match self.failed_watches.get(resource) {
+            Some(reason) => format!("{resource} ({reason})"),
+            None => resource.to_string(),
         };
         missing.map(with_reason).collect()
     }
 
-    /// Notes that all kinds were listed at once.
+    /// Notes that all resources were listed at once.
     pub(super) fn list_all(&mut self) {
-        self.listed.extend(Kind::ALL);
+        self.listed.extend(RESOURCES);
     }
 
-    /// Notes that a kind was listed; whether it was the last one missing.
-    pub(super) fn list(&mut self, kind: Kind) -> bool {
-        !self.is_complete() && self.listed.insert(kind) && self.is_complete()
+    /// Notes that a resource was listed; whether it was the last one missing.
+    pub(super) fn list(&mut self, resource: Resource) -> bool {
+        !self.is_complete() && self.listed.insert(resource) && self.is_complete()
     }
 
-    /// Notes that a kind cannot be watched. Its objects stay as they were, and the kind stays listed.
-    pub(super) fn watch_failed(&mut self, kind: Kind, error: &WatchError) {
+    /// Notes that a resource cannot be watched. Its objects stay as they were, and it stays listed.
+    pub(super) fn watch_failed(&mut self, resource: Resource, error: &Error) {
         let reason = chain(error);
-        if self.failed_watches.get(&kind) != Some(&reason) {
-            report::watch_broken(kind, &reason, self.listed.contains(&kind));
-            self.failed_watches.insert(kind, reason);
+        if self.failed_watches.get(&resource) != Some(&reason) {
+            report::watch_broken(resource, &reason, self.listed.contains(&resource));
+            self.failed_watches.insert(resource, reason);
         }
     }
 
-    /// Notes that a kind can be watched again.
-    pub(super) fn watch_recovered(&mut self, kind: Kind) {
-        if self.failed_watches.remove(&kind).is_some() {
-            report::watch_mended(kind);
+    /// Notes that a resource can be watched again.
+    pub(super) fn watch_recovered(&mut self, resource: Resource) {
+        if self.failed_watches.remove(&resource).is_some() {
+            report::watch_recovered(resource);
         }
     }
 }

@@ -1,14 +1,13 @@
-//! Metrics: prefix `policy_`, base units.
+//! The agent's metrics: prefix `policy_`, base units, in the `OpenMetrics` text format.
+//!
+//! In go the outcomes of reconciliations, watches and read-backs as they happen, and the kernel's
+//! drop counters when a scraper asks; out comes the text of `/metrics`. Names and labels are a
+//! contract; counters get the suffix `_total` when they are written.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use crate::{
-    cni::InstallState,
-    dataplane::{Drift, Drifted},
-    node::Reconciled,
-    source::kubernetes::Kind,
-};
 use policy_common::drops::{Direction, DropKey, Reason};
+use policy_kube::{RESOURCES, Resource};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
@@ -22,42 +21,48 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// What is counted as it happens.
+use crate::{
+    cni::InstallState,
+    dataplane::{Drift, Drifted},
+    node::Reconciled,
+};
+
+/// Counters and gauges of the daemon.
 #[derive(Debug)]
 pub(super) struct Metrics {
     registry: Registry,
-    enforcing: Histogram,
-    waited: Histogram,
+    enforce_duration: Histogram,
+    interface_wait: Histogram,
     failures: Counter,
     steps: Counter,
     faults: Gauge,
     held_back: Gauge,
-    pods: Family<State, Gauge>,
-    repaired: Family<What, Counter>,
-    watches: Family<Watched, Gauge>,
+    pods: Family<PodLabels, Gauge>,
+    repaired: Family<DriftLabels, Counter>,
+    broken_watches: Family<WatchLabels, Gauge>,
 }
 
-/// Of a pod of the node.
+/// Labels of `policy_pods`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct State {
+struct PodLabels {
     state: &'static str,
 }
 
-/// Of what drifts.
+/// Labels of `policy_drift_repaired`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct What {
+struct DriftLabels {
     what: &'static str,
 }
 
-/// Of watches.
+/// Labels of `policy_watch_broken`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Watched {
+struct WatchLabels {
     kind: &'static str,
 }
 
-/// Of dropped packets.
+/// Labels of `policy_drops`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct Dropped {
+pub(super) struct DropLabels {
     pub(super) namespace: String,
     pub(super) pod: String,
     direction: &'static str,
@@ -66,98 +71,90 @@ pub(super) struct Dropped {
 
 impl Metrics {
     pub(super) fn new() -> Self {
-        let mut registry = Registry::with_prefix("policy");
-        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The agent", build);
-        let enforcing = Histogram::new(exponential_buckets(0.001, 2.0, 14));
-        let waited = Histogram::new(exponential_buckets(0.001, 2.0, 16));
-        let (failures, steps, faults) = (Counter::default(), Counter::default(), Gauge::default());
-        let (held_back, pods) = (Gauge::default(), Family::default());
-        let help = "Time of a look at the node and of bringing the kernel in line, in seconds";
-        registry.register("enforce_duration_seconds", help, enforcing.clone());
-        let help = "Time from the creation of a pod's interface to its policies, in seconds";
-        registry.register("interface_wait_seconds", help, waited.clone());
-        registry.register(
-            "enforce_failures",
-            "Steps that failed and are tried again",
-            failures.clone(),
-        );
-        registry.register("steps", "Writes to the kernel", steps.clone());
-        registry.register("faults", "Parts of policies that cannot be expressed", faults.clone());
-        registry.register(
-            "held_back_namespaces",
-            "Namespaces whose policies found no room: those of before are in force",
-            held_back.clone(),
-        );
-        registry.register(
-            "pods",
-            "Pods of the node, by whether policies are enforced",
-            pods.clone(),
-        );
-        let repaired = Family::<What, Counter>::default();
-        for drifted in [Drifted::Attachment, Drifted::Entry, Drifted::Pin] {
-            drop(repaired.get_or_create(&What { what: drifted.name() }));
-        }
-        registry.register(
-            "drift_repaired",
-            "What somebody else changed of what is enforced, and was put right",
-            repaired.clone(),
-        );
-        let watches = Family::<Watched, Gauge>::default();
-        let help = "Kinds that cannot be followed at the moment (1): what was last known stays";
-        registry.register("watch_broken", help, watches.clone());
-        for kind in Kind::ALL.map(Kind::plural) {
-            drop(watches.get_or_create(&Watched { kind }));
-        }
-        Self {
-            registry,
-            enforcing,
-            waited,
-            failures,
-            steps,
-            faults,
-            held_back,
-            pods,
-            repaired,
-            watches,
-        }
+        let metrics = Self {
+            registry: Registry::with_prefix("policy"),
+            enforce_duration: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            interface_wait: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            failures: Counter::default(),
+            steps: Counter::default(),
+            faults: Gauge::default(),
+            held_back: Gauge::default(),
+            pods: Family::default(),
+            repaired: Family::default(),
+            broken_watches: Family::default(),
+        };
+        metrics.registered()
     }
 
-    /// A look at the node that came to its end.
+    /// Registers the metrics. Drift and watches have all their labels from the start, so that a
+    /// query for what never happened gives 0 and not nothing.
+    fn registered(mut self) -> Self {
+        let registry = &mut self.registry;
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "Version of the agent", build);
+        let help = "Time to read the node's interfaces, compile, and write to the kernel, in seconds";
+        registry.register("enforce_duration_seconds", help, self.enforce_duration.clone());
+        let help = "Time from the creation of a pod's interface until policies are enforced at it, \
+                    in seconds";
+        registry.register("interface_wait_seconds", help, self.interface_wait.clone());
+        let help = "Reconciliations, and pods in them, that failed and are retried";
+        registry.register("enforce_failures", help, self.failures.clone());
+        registry.register("steps", "Writes to the kernel", self.steps.clone());
+        let help = "Parts of objects that cannot be enforced as they are written";
+        registry.register("faults", help, self.faults.clone());
+        let help = "Namespaces whose policies do not fit into the maps; the previous ones are enforced";
+        registry.register("held_back_namespaces", help, self.held_back.clone());
+        let help = "Pods of the node, by whether policies are enforced at them";
+        registry.register("pods", help, self.pods.clone());
+        let help = "Attachments, map entries and pins that another program changed and the agent \
+                    repaired";
+        registry.register("drift_repaired", help, self.repaired.clone());
+        for drifted in [Drifted::Attachment, Drifted::Entry, Drifted::Pin] {
+            drop(self.repaired.get_or_create(&DriftLabels { what: drifted.name() }));
+        }
+        let help = "Whether the watch of a resource is broken (1); what was read before stays in force";
+        registry.register("watch_broken", help, self.broken_watches.clone());
+        for kind in RESOURCES.map(|resource| resource.plural) {
+            drop(self.broken_watches.get_or_create(&WatchLabels { kind }));
+        }
+        self
+    }
+
+    /// A reconciliation succeeded, except for the pods that it names.
     pub(super) fn enforced(&self, took: Duration, reconciled: &Reconciled) {
         let Reconciled { faults, steps, held_back, not_attached, .. } = reconciled;
-        self.enforcing.observe(took.as_secs_f64());
+        self.enforce_duration.observe(took.as_secs_f64());
         self.steps.inc_by(*steps as u64);
-        self.faults.set(gauged(faults.len()));
-        self.held_back.set(gauged(held_back.len()));
+        self.faults.set(gauge_value(faults.len()));
+        self.held_back.set(gauge_value(held_back.len()));
         self.failures.inc_by(not_attached.len() as u64);
     }
 
-    /// An interface came under its policies.
-    pub(super) fn began(&self, waited: Duration) {
-        self.waited.observe(waited.as_secs_f64());
+    /// Policies are enforced at a new interface.
+    pub(super) fn interface_enforced(&self, waited: Duration) {
+        self.interface_wait.observe(waited.as_secs_f64());
     }
 
-    /// Whether a kind can be followed.
-    pub(super) fn watch_broken(&self, kind: Kind, is_broken: bool) {
-        let kind = kind.plural();
-        self.watches.get_or_create(&Watched { kind }).set(i64::from(is_broken));
+    /// A watch broke, or works again.
+    pub(super) fn watch_broken(&self, resource: Resource, is_broken: bool) {
+        let kind = resource.plural;
+        self.broken_watches.get_or_create(&WatchLabels { kind }).set(i64::from(is_broken));
     }
 
-    /// A look at the node that failed.
+    /// A reconciliation failed.
     pub(super) fn failed(&self) {
         self.failures.inc();
     }
 
-    /// What was not as it had been written, and was put right (S50).
+    /// A read-back found and repaired drift (S50).
     pub(super) fn repaired(&self, drift: &Drift) {
         for (drifted, count) in drift {
             let what = drifted.name();
-            self.repaired.get_or_create(&What { what }).inc_by(*count as u64);
+            self.repaired.get_or_create(&DriftLabels { what }).inc_by(*count as u64);
         }
     }
 
-    /// Pods of the node: so many in all.
+    /// Counts the node's pods by state; `all` is their number.
     pub(super) fn pods(&self, all: usize, reconciled: &Reconciled) {
         let not = reconciled.pods_without_interface.len() + reconciled.not_attached.len();
         let without = reconciled.pods_without_address;
@@ -167,26 +164,26 @@ impl Metrics {
             ("without_address", without),
         ];
         for (state, count) in states {
-            self.pods.get_or_create(&State { state }).set(gauged(count));
+            self.pods.get_or_create(&PodLabels { state }).set(gauge_value(count));
         }
     }
 
-    /// Takes note of the chained plugin from now on; where none is to be chained there is no such
-    /// metric.
+    /// Adds the metrics of the chained plugin, which only an agent that installs it has. The result
+    /// takes each check of the installation.
     pub(super) fn plugin(&mut self) -> impl Fn(InstallState) + use<> {
-        let (installed, put_back) = (Gauge::<i64>::default(), Counter::<u64>::default());
-        let help = "Whether the plugin is in the node's CNI configuration, and its program there";
+        let (installed, written) = (Gauge::<i64>::default(), Counter::<u64>::default());
+        let help = "Whether the node's CNI configuration names the plugin, and its program exists";
         self.registry.register("cni_installed", help, installed.clone());
-        let help = "Times that the plugin's entry was written there";
-        self.registry.register("cni_entries_written", help, put_back.clone());
-        move |standing| {
-            installed.set(i64::from(standing != InstallState::Missing));
-            put_back.inc_by(u64::from(standing == InstallState::Restored));
+        let help = "Times that the agent wrote the plugin's entry into the CNI configuration";
+        self.registry.register("cni_entries_written", help, written.clone());
+        move |state| {
+            installed.set(i64::from(state != InstallState::Missing));
+            written.inc_by(u64::from(state == InstallState::Restored));
         }
     }
 
-    /// The text of `OpenMetrics`, with what the kernel counted.
-    pub(super) fn text(&mut self, drops: Vec<(Dropped, u64)>) -> Result<String, fmt::Error> {
+    /// The text of `/metrics`, with the kernel's drop counters.
+    pub(super) fn text(&mut self, drops: Vec<(DropLabels, u64)>) -> Result<String, fmt::Error> {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Drops(drops)));
         let (mut text, mut of_kernel) = (String::new(), String::new());
@@ -197,12 +194,12 @@ impl Metrics {
     }
 }
 
-fn gauged(count: usize) -> i64 {
+fn gauge_value(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-impl Dropped {
-    /// `None` for a number of no direction or reason.
+impl DropLabels {
+    /// The labels of a counter of the kernel; `None` for a reason that this agent does not know.
     pub(super) fn of(key: DropKey, pod: Option<(&str, &str)>) -> Option<Self> {
         let direction =
             if key.direction == Direction::Ingress as u8 { "ingress" } else { "egress" };
@@ -212,15 +209,15 @@ impl Dropped {
     }
 }
 
-/// The counters of the kernel, as they are when somebody asks.
+/// The kernel's drop counters at one scrape. Interfaces of one pod are added up.
 #[derive(Debug)]
-struct Drops(Vec<(Dropped, u64)>);
+struct Drops(Vec<(DropLabels, u64)>);
 
 impl Collector for Drops {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let mut sums: BTreeMap<_, (&Dropped, u64)> = BTreeMap::new();
+        let mut sums: BTreeMap<_, (&DropLabels, u64)> = BTreeMap::new();
         for (labels, count) in &self.0 {
-            let Dropped { namespace, pod, direction, reason } = labels;
+            let DropLabels { namespace, pod, direction, reason } = labels;
             let sum = sums.entry((namespace, pod, direction, reason)).or_insert((labels, 0));
             sum.1 += count;
         }

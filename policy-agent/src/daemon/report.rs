@@ -1,8 +1,13 @@
-//! What the daemon tells on its log: each thing when it changes, not each time it is seen.
+//! What the daemon logs, and `/status`.
+//!
+//! In go the outcomes of reconciliations, watches and read-backs; out come log lines, each when its
+//! condition appears or changes and not each time it is found. Each line names the object, and says
+//! whether the agent retries.
 
 use std::{error::Error, time::Duration};
 
 use policy_core::model::Snapshot;
+use policy_kube::Resource;
 use policy_manifest::{ManifestError, Manifests};
 use tracing::{debug, error, info, warn};
 
@@ -11,21 +16,21 @@ use crate::{
     dataplane::{Drift, DropsError},
     net::{Enforcer, NetError},
     node::{HeldBack, Node, NodeError, NotAttached, Reconciled},
-    source::{files::FilesError, kubernetes::Kind},
+    source::files::FilesError,
     status::Status,
 };
 
-/// Remembers what was told.
+/// Remembers what was logged.
 #[derive(Debug, Default)]
 pub(super) struct Reporter {
     enforcers: Vec<Enforcer>,
     last: Reconciled,
-    /// Why the one after it failed.
+    /// Why the reconciliation after `last` failed.
     failure: Option<String>,
 }
 
 impl Reporter {
-    /// A reconciliation that came to its end.
+    /// Logs what a reconciliation changed.
     pub(super) fn reconciled(&mut self, reconciled: Reconciled) {
         let Reconciled {
             faults,
@@ -47,19 +52,21 @@ impl Reporter {
         }
         for held in held_back.iter().filter(|held| !last.held_back.contains(held)) {
             let HeldBack { namespace, reason } = held;
-            error!(%namespace, "policies find no room, those of before stay in force: {reason}");
+            error!(
+                %namespace,
+                "policies do not fit into the maps, the previous ones stay in force: {reason}"
+            );
         }
         let waiting = &last.pods_without_interface;
         for pod in pods_without_interface.iter().filter(|pod| !waiting.contains(pod)) {
-            warn!(%pod, "no interface leads to the pod: nothing is enforced at it yet");
+            warn!(%pod, "no interface leads to the pod: no policy is enforced at it yet");
         }
         for refused in not_attached.iter().filter(|refused| !last.not_attached.contains(refused)) {
             let NotAttached { pod, reason } = refused;
-            error!(%pod, "nothing is enforced at the pod, tried again: {reason}");
+            error!(%pod, "no policy is enforced at the pod, retrying: {reason}");
         }
         for new in interfaces_without_pod {
-            let mut told = last.interfaces_without_pod.iter();
-            if !told.any(|told| told.name == new.name) {
+            if !last.interfaces_without_pod.iter().any(|logged| logged.name == new.name) {
                 info!(interface = new.name, "the interface leads to no known pod");
             }
         }
@@ -67,40 +74,40 @@ impl Reporter {
         self.failure = None;
     }
 
-    /// One that did not.
+    /// Logs why a reconciliation failed.
     pub(super) fn failed(&mut self, error: &NodeError, wait: Duration) {
         let why = chain(error);
         if self.failure.as_ref() == Some(&why) {
-            debug!("{why}; tried again in {wait:.1?}");
+            debug!("{why}; retrying in {wait:.1?}");
         } else {
-            error!("{why}; tried again until it is done");
+            error!("{why}; retrying until it succeeds");
             self.failure = Some(why);
         }
     }
 
-    /// How it stands, as far as it was told.
+    /// The answer to `/status`.
     pub(super) fn status(&self, node: &Node, not_ready: Option<String>) -> Status {
         let other_enforcers = self.enforcers.iter().map(ToString::to_string).collect();
         let failure = self.failure.as_deref();
         Status { other_enforcers, ..Status::new(node, &self.last, failure, not_ready) }
     }
 
-    /// Who else enforces policies here; each is told once, and again when it was gone.
+    /// Logs other enforcers of this node, each when it appears.
     pub(super) fn enforcers(&mut self, found: Result<Vec<Enforcer>, NetError>) {
         match found {
             Ok(found) => {
                 for new in found.iter().filter(|new| !self.enforcers.contains(new)) {
-                    warn!("another enforcer is at work, and what it drops is not counted: {new}");
+                    warn!("another enforcer is at work, its drops are not counted: {new}");
                 }
                 self.enforcers = found;
             }
-            // A kernel without nftables has no chains.
-            Err(error) => debug!("cannot look for other enforcers: {}", chain(&error)),
+            // A kernel without nftables refuses the question.
+            Err(error) => debug!("cannot search for other enforcers: {}", chain(&error)),
         }
     }
 }
 
-/// Manifests that are good.
+/// Logs that manifests were read.
 pub(super) fn input(manifests: &Manifests) {
     let snapshot = &manifests.snapshot;
     let (pods, policies) = (snapshot.pods.len(), snapshot.policies.len());
@@ -110,58 +117,59 @@ pub(super) fn input(manifests: &Manifests) {
     }
 }
 
-/// The first list of every kind.
+/// Logs that every resource was listed.
 pub(super) fn complete(snapshot: &Snapshot) {
     let (pods, policies) = (snapshot.pods.len(), snapshot.policies.len());
-    info!(pods, policies, "the cluster is known");
+    info!(pods, policies, "the cluster is read");
 }
 
-/// An object of which not everything is understood.
-pub(super) fn illegible(errors: &[ManifestError]) {
+/// Logs parts of an object that cannot be read.
+pub(super) fn unreadable_object(errors: &[ManifestError]) {
     for error in errors {
-        error!("an object is taken in its closed reading: {error}");
+        error!("a part of an object cannot be read and allows nothing: {error}");
     }
 }
 
-/// A watch that is broken.
-pub(super) fn watch_broken(kind: Kind, why: &str, is_listed: bool) {
+/// Logs that a watch is broken.
+pub(super) fn watch_broken(resource: Resource, why: &str, is_listed: bool) {
     let stays = if is_listed {
-        "what was last known of them stays"
+        "those that were read stay in force"
     } else {
-        "nothing is known of them yet, and what an agent before this one enforced stays"
+        "none were read yet, and what an earlier agent enforced stays"
     };
-    error!(%kind, "cannot watch, {stays}: {why}");
+    // The field is named as the label of `policy_watch_broken`.
+    error!(kind = %resource, "cannot watch, {stays}; retrying: {why}");
 }
 
-/// A watch that was.
-pub(super) fn watch_mended(kind: Kind) {
-    info!(%kind, "watched again");
+/// Logs that a watch works again.
+pub(super) fn watch_recovered(resource: Resource) {
+    info!(kind = %resource, "the watch works again");
 }
 
-/// Manifests that are not.
-pub(super) fn broken(error: &FilesError, has_state: bool) {
-    let stays = if has_state { "the last good state stays" } else { "nothing is changed yet" };
-    error!("manifests are not taken, {stays}: {}", chain(error));
+/// Logs that manifests cannot be read.
+pub(super) fn manifests_broken(error: &FilesError, has_state: bool) {
+    let stays = if has_state { "the last good state stays" } else { "nothing was changed" };
+    error!("cannot read the manifests, {stays}: {}", chain(error));
 }
 
-/// A look at what is enforced that failed.
-pub(super) fn failed(error: &NodeError, wait: Duration) {
-    error!("{}; tried again in {wait:.1?}", chain(error));
+/// Logs why a read-back failed.
+pub(super) fn verify_failed(error: &NodeError, wait: Duration) {
+    error!("{}; retrying in {wait:.1?}", chain(error));
 }
 
-/// What was not as it should be, and is again.
+/// Logs what somebody else changed, and the agent repaired.
 pub(super) fn drift(drift: &Drift) {
     for (drifted, count) in drift {
-        warn!(%drifted, count, "somebody else changed what is enforced: it is put right");
+        warn!(%drifted, count, "another program changed what is enforced; it is repaired");
     }
 }
 
-/// Metrics that cannot be told.
-pub(super) fn no_metrics(error: &dyn Error) {
-    warn!("no metrics: {}", chain(error));
+/// Logs why `/metrics` has no answer.
+pub(super) fn metrics_failed(error: &dyn Error) {
+    warn!("cannot collect the metrics: {}", chain(error));
 }
 
-/// A record of a dropped packet that makes no sense.
-pub(super) fn unreadable(error: &DropsError) {
+/// Logs a drop record that cannot be parsed.
+pub(super) fn unreadable_record(error: &DropsError) {
     warn!("{}", chain(error));
 }

@@ -1,4 +1,12 @@
-//! When each Event is told.
+//! When each Event is written.
+//!
+//! In goes the set of active warnings; out comes the next one that is due. Three rules:
+//!
+//! - An active warning is written once in each slot of half an hour. All nodes share the slots, and
+//!   each node has its own offset in a slot, so that not all ask at once.
+//! - A new warning is written after `offset × 6 ms × nodes`: of 5,000 nodes the first writes at once
+//!   and the last after 30 s. A pod is known to one node only, which does not wait.
+//! - At most 50 warnings of one kind are written, shared evenly by namespace; the log has all.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,173 +14,203 @@ use std::{
     time::Duration,
 };
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use policy_core::model::Kind;
 use tokio::time::Instant;
 
-use super::{Announcement, Announcements};
-use crate::source::kubernetes::Kind;
+use super::{ActiveWarnings, Warning};
 
-/// How often something is told that goes on; API servers keep Events for an hour.
+/// Length of a slot; API servers keep Events for an hour.
 const SLOT: Duration = Duration::from_mins(30);
-/// Time for each node of the cluster, over which the nodes spread what all of them tell.
-const SHARE: Duration = Duration::from_millis(6);
-/// First wait after an Event that was not taken.
+/// Time for each node of the cluster, over which the nodes spread a new warning.
+const SPREAD: Duration = Duration::from_millis(6);
+/// First wait after a refusal, without its jitter.
 const FIRST: Duration = Duration::from_secs(1);
-/// Longest such wait.
+/// Longest such wait, without its jitter.
 const LONGEST: Duration = Duration::from_mins(5);
-/// Most Events of one kind of objects, shared out by namespace; of more, the log has each.
+/// Most warnings of one kind of object.
 const MOST: usize = 50;
 
-/// Which of the times at which things are told again it is, by the time since 1970.
-pub(super) fn slot(now: Duration) -> u64 {
-    now.as_secs() / SLOT.as_secs()
+/// The number of the slot at a time since 1970.
+pub(super) fn slot(since_1970: Duration) -> u64 {
+    since_1970.as_secs() / SLOT.as_secs()
 }
 
-/// Something to tell.
+/// A warning whose Event is due.
 #[derive(Clone, Debug)]
-pub(super) struct Turn {
-    pub(super) announcement: Announcement,
-    /// How often it was not taken, since it last was.
-    pub(super) failures: u32,
+pub(super) struct Due {
+    pub(super) warning: Warning,
+    /// The server has refused it since it was last accepted.
+    pub(super) is_retry: bool,
 }
 
-/// What is told when, by one node.
+/// What one node writes, and when.
 #[derive(Debug)]
 pub(super) struct Schedule {
     node: String,
-    turns: BTreeMap<Announcement, (Instant, u32)>,
+    entries: BTreeMap<Warning, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    due: Instant,
+    /// Waits after refusals; `None` where the last attempt was accepted.
+    retries: Option<ExponentialBackoff>,
 }
 
 impl Schedule {
     pub(super) fn new(node: &str) -> Self {
-        Self { node: node.to_owned(), turns: BTreeMap::new() }
+        Self { node: node.to_owned(), entries: BTreeMap::new() }
     }
 
-    /// What is to be told from now on; what was told already keeps its time.
-    pub(super) fn take(&mut self, Announcements { nodes, all }: &Announcements, now: Instant) {
-        let chosen = self.choose(all);
-        self.turns.retain(|announcement, _| chosen.contains(announcement));
-        let spread = SHARE * u32::try_from(*nodes).unwrap_or(u32::MAX);
-        for announcement in chosen {
-            if !self.turns.contains_key(announcement) {
-                // Nobody else tells of a pod.
-                let is_own = announcement.about == Kind::Pod;
-                let wait = if is_own { Duration::ZERO } else { self.share(announcement, spread) };
-                self.turns.insert(announcement.clone(), (now + wait, 0));
+    /// Replaces the active warnings; one that stays keeps its time.
+    pub(super) fn replace(&mut self, ActiveWarnings { nodes, warnings }: &ActiveWarnings, now: Instant) {
+        let chosen = self.choose(warnings);
+        self.entries.retain(|warning, _| chosen.contains(warning));
+        let spread = SPREAD * u32::try_from(*nodes).unwrap_or(u32::MAX);
+        for warning in chosen {
+            if !self.entries.contains_key(warning) {
+                let is_of_this_node = warning.about.kind() == Kind::Pod;
+                let wait =
+                    if is_of_this_node { Duration::ZERO } else { self.offset(warning, spread) };
+                self.entries.insert(warning.clone(), Entry { due: now + wait, retries: None });
             }
         }
     }
 
-    /// As many as are told, one of each namespace in turn: none silences the others.
-    fn choose<'a>(&self, all: &'a BTreeSet<Announcement>) -> BTreeSet<&'a Announcement> {
+    /// The warnings that are written: first those that already were, then one of each namespace in
+    /// turn, so that no namespace silences another.
+    fn choose<'a>(&self, all: &'a BTreeSet<Warning>) -> BTreeSet<&'a Warning> {
         let mut ordered: Vec<_> = all.iter().collect();
-        ordered.sort_by_key(|announcement| !self.turns.contains_key(announcement));
+        ordered.sort_by_key(|warning| !self.entries.contains_key(warning));
         let mut of_namespace: BTreeMap<_, usize> = BTreeMap::new();
-        ordered.sort_by_cached_key(|announcement| {
-            let count = of_namespace.entry((announcement.about, &announcement.object.namespace));
-            let count = count.or_default();
+        ordered.sort_by_cached_key(|warning| {
+            let key = (warning.about.kind(), warning.about.namespace());
+            let count = of_namespace.entry(key).or_default();
             *count += 1;
             *count
         });
         let mut of_kind: BTreeMap<Kind, usize> = BTreeMap::new();
-        ordered.retain(|announcement| {
-            let count = of_kind.entry(announcement.about).or_default();
+        ordered.retain(|warning| {
+            let count = of_kind.entry(warning.about.kind()).or_default();
             *count += 1;
             *count <= MOST
         });
         ordered.into_iter().collect()
     }
 
-    /// When the next one is due.
+    /// When the next Event is due.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.turns.values().map(|(due, _)| *due).min()
+        self.entries.values().map(|entry| entry.due).min()
     }
 
-    /// Which one that is.
-    pub(super) fn first(&self) -> Option<Turn> {
-        let (announcement, (_, failures)) = self.turns.iter().min_by_key(|(_, (due, _))| *due)?;
-        Some(Turn { announcement: announcement.clone(), failures: *failures })
+    /// The warning that is due next.
+    pub(super) fn first(&self) -> Option<Due> {
+        let (warning, entry) = self.entries.iter().min_by_key(|(_, entry)| entry.due)?;
+        Some(Due { warning: warning.clone(), is_retry: entry.retries.is_some() })
     }
 
-    /// One was told, or not taken.
-    pub(super) fn done(&mut self, turn: Turn, is_told: bool, now: Instant, clock: Duration) {
-        let Turn { announcement, failures } = turn;
-        let next = if is_told {
-            // Never two slots without it, though it is told at another time in each.
-            let share = self.share(&announcement, SLOT / 2);
-            let begin = SLOT * u32::try_from(slot(clock) + 1).unwrap_or(u32::MAX);
-            (now + begin.saturating_sub(clock) + share, 0)
+    /// Plans the next Event of a warning, after one was accepted or refused.
+    pub(super) fn written(
+        &mut self,
+        warning: Warning,
+        is_accepted: bool,
+        now: Instant,
+        since_1970: Duration,
+    ) {
+        let entry = if is_accepted {
+            // Half a slot at most: two Events are never more than 45 minutes apart.
+            let offset = self.offset(&warning, SLOT / 2);
+            let next_slot = SLOT * u32::try_from(slot(since_1970) + 1).unwrap_or(u32::MAX);
+            let due = now + next_slot.saturating_sub(since_1970) + offset;
+            Entry { due, retries: None }
         } else {
-            let wait = FIRST.saturating_mul(1 << failures.min(16)).min(LONGEST);
-            (now + wait + self.share(&announcement, wait / 2), failures.saturating_add(1))
+            let entry = self.entries.remove(&warning);
+            let mut retries = entry.and_then(|entry| entry.retries).unwrap_or_else(retries);
+            Entry { due: now + retries.next().unwrap_or(LONGEST), retries: Some(retries) }
         };
-        self.turns.insert(announcement, next);
+        self.entries.insert(warning, entry);
     }
 
-    /// The part of a time that is this node's own: each has another.
-    fn share(&self, announcement: &Announcement, time: Duration) -> Duration {
+    /// The part of `time` that is this node's own for a warning.
+    fn offset(&self, warning: &Warning, time: Duration) -> Duration {
         let mut hasher = DefaultHasher::new();
-        (&self.node, announcement).hash(&mut hasher);
+        (&self.node, warning).hash(&mut hasher);
         time.mul_f64(f64::from(u32::try_from(hasher.finish() >> 32).unwrap_or(0)) / 2_f64.powi(32))
     }
 }
 
+fn retries() -> ExponentialBackoff {
+    let waits = ExponentialBuilder::new().with_min_delay(FIRST).with_max_delay(LONGEST);
+    waits.without_max_times().with_jitter().build()
+}
+
 #[cfg(test)]
 mod tests {
-    use policy_core::model::ObjectName;
+    use policy_core::model::{ObjectName, ObjectRef};
 
     use super::*;
 
-    fn of(about: Kind, name: &str) -> Announcement {
-        let (object, note) = (ObjectName::new("default", name), String::new());
-        Announcement { about, object, uid: None, reason: "NotExpressible", note }
+    fn about(object: ObjectRef) -> Warning {
+        Warning { about: object, uid: None, reason: "NotExpressible", note: String::new() }
     }
 
-    fn some(nodes: usize, all: &[Announcement]) -> Announcements {
-        Announcements { nodes, all: all.iter().cloned().collect() }
+    fn of(kind: Kind, name: &str) -> Warning {
+        about(ObjectRef::namespaced(kind, &ObjectName::new("default", name)))
     }
 
-    fn due(schedule: &Schedule) -> (Instant, Turn) {
-        schedule.next().zip(schedule.first()).expect("something to tell")
+    fn some(nodes: usize, warnings: &[Warning]) -> ActiveWarnings {
+        ActiveWarnings { nodes, warnings: warnings.iter().cloned().collect() }
+    }
+
+    fn due(schedule: &Schedule) -> (Instant, Warning) {
+        let (next, first) = schedule.next().zip(schedule.first()).expect("an Event is due");
+        (next, first.warning)
     }
 
     #[test]
-    fn what_goes_on_is_told_once_in_each_slot() {
+    fn a_warning_that_stays_is_written_once_in_each_slot() {
         for node in ["one", "two", "three"] {
             let (mut now, mut clock) = (Instant::now(), SLOT * 1000 + SLOT / 3);
             let mut schedule = Schedule::new(node);
-            schedule.take(&some(3, &[of(Kind::Policy, "deny")]), now);
+            schedule.replace(&some(3, &[of(Kind::NetworkPolicy, "deny")]), now);
             for number in 1000..1010 {
-                let (next, turn) = due(&schedule);
+                let (next, warning) = due(&schedule);
                 (clock, now) = (clock + (next - now), next);
                 assert_eq!(slot(clock), number, "{node}");
-                schedule.done(turn, true, now, clock);
+                schedule.written(warning, true, now, clock);
             }
         }
     }
 
     #[test]
-    fn what_is_not_taken_is_told_again_with_growing_waits() {
+    fn a_refused_event_is_retried_with_growing_waits() {
         let (now, mut schedule) = (Instant::now(), Schedule::new("one"));
-        schedule.take(&some(1, &[of(Kind::Pod, "pod")]), now);
+        schedule.replace(&some(1, &[of(Kind::Pod, "pod")]), now);
         assert_eq!(schedule.next(), Some(now));
         let mut waits = Vec::new();
         for _ in 0..20 {
-            schedule.done(due(&schedule).1, false, now, SLOT);
+            schedule.written(due(&schedule).1, false, now, SLOT);
             waits.push(due(&schedule).0 - now);
         }
         assert!(waits[0] >= FIRST && waits[0] < 2 * FIRST, "{waits:?}");
-        assert!(waits.is_sorted() && waits[19] >= LONGEST && waits[19] < 2 * LONGEST, "{waits:?}");
-        schedule.take(&some(1, &[]), now);
+        // 1, 2, 4 … 256 s, each with at most as much jitter; from then on the longest.
+        assert!(waits[..9].is_sorted(), "{waits:?}");
+        let is_longest = |wait: &Duration| *wait >= LONGEST && *wait <= 2 * LONGEST;
+        assert!(waits[9..].iter().all(is_longest), "{waits:?}");
+        assert!(schedule.first().is_some_and(|due| due.is_retry));
+        schedule.replace(&some(1, &[]), now);
         assert_eq!(schedule.next(), None);
     }
 
     #[test]
-    fn the_nodes_of_a_large_cluster_spread_what_all_of_them_tell() {
+    fn the_nodes_of_a_large_cluster_spread_a_warning_that_all_of_them_have() {
         let now = Instant::now();
         let waits: Vec<_> = (0..5000)
             .map(|node| {
                 let mut schedule = Schedule::new(&format!("node-{node}"));
-                schedule.take(&some(5000, &[of(Kind::ClusterPolicy, "deny")]), now);
+                let deny = ObjectRef::cluster_wide(Kind::ClusterNetworkPolicy, "deny");
+                schedule.replace(&some(5000, &[about(deny)]), now);
                 due(&schedule).0 - now
             })
             .collect();
@@ -183,37 +221,37 @@ mod tests {
     }
 
     #[test]
-    fn many_faults_of_policies_leave_room_for_a_pod() {
+    fn many_warnings_about_policies_leave_room_for_a_pod() {
         let mut all: Vec<_> =
-            (0..1000).map(|number| of(Kind::Policy, &number.to_string())).collect();
+            (0..1000).map(|number| of(Kind::NetworkPolicy, &number.to_string())).collect();
         all.push(of(Kind::Pod, "pod"));
         let (now, mut schedule) = (Instant::now(), Schedule::new("one"));
-        schedule.take(&some(1, &all), now);
-        assert_eq!(schedule.turns.len(), MOST + 1);
-        assert!(schedule.turns.contains_key(&of(Kind::Pod, "pod")));
-        schedule.take(&some(1, &all), now);
-        assert_eq!(schedule.turns.len(), MOST + 1);
+        schedule.replace(&some(1, &all), now);
+        assert_eq!(schedule.entries.len(), MOST + 1);
+        assert!(schedule.entries.contains_key(&of(Kind::Pod, "pod")));
+        schedule.replace(&some(1, &all), now);
+        assert_eq!(schedule.entries.len(), MOST + 1);
     }
 
     #[test]
-    fn a_namespace_of_many_faults_leaves_room_for_those_of_another() {
-        let many: Vec<_> = (0..1000).map(|number| of(Kind::Policy, &number.to_string())).collect();
+    fn a_namespace_with_many_warnings_leaves_room_for_another() {
+        let many: Vec<_> = (0..1000).map(|number| of(Kind::NetworkPolicy, &number.to_string())).collect();
         let elsewhere = |name: &str| {
-            let object = ObjectName::new("tenant", name);
-            Announcement { object, ..of(Kind::Policy, name) }
+            let name = ObjectName::new("tenant", name);
+            about(ObjectRef::namespaced(Kind::NetworkPolicy, &name))
         };
         let (now, mut schedule) = (Instant::now(), Schedule::new("one"));
-        schedule.take(&some(1, &many[500..]), now);
-        let before: BTreeSet<_> = schedule.turns.keys().cloned().collect();
+        schedule.replace(&some(1, &many[500..]), now);
+        let before: BTreeSet<_> = schedule.entries.keys().cloned().collect();
         let both = [&many[..], &[elsewhere("deny")]].concat();
-        schedule.take(&some(1, &both), now);
-        let told: BTreeSet<_> = schedule.turns.keys().cloned().collect();
-        assert!(told.len() == MOST && told.contains(&elsewhere("deny")));
-        assert_eq!(told.difference(&before).count(), 1, "those that are told stay");
+        schedule.replace(&some(1, &both), now);
+        let chosen: BTreeSet<_> = schedule.entries.keys().cloned().collect();
+        assert!(chosen.len() == MOST && chosen.contains(&elsewhere("deny")));
+        assert_eq!(chosen.difference(&before).count(), 1, "those that were chosen stay");
         let theirs: Vec<_> = (0..1000).map(|number| elsewhere(&number.to_string())).collect();
-        schedule.take(&some(1, &[many, theirs].concat()), now);
-        let is_theirs = |told: &&Announcement| told.object.namespace == "tenant";
-        assert_eq!(schedule.turns.keys().filter(is_theirs).count(), MOST / 2);
-        assert_eq!(schedule.turns.len(), MOST);
+        schedule.replace(&some(1, &[many, theirs].concat()), now);
+        let is_theirs = |warning: &&Warning| warning.about.namespace() == Some("tenant");
+        assert_eq!(schedule.entries.keys().filter(is_theirs).count(), MOST / 2);
+        assert_eq!(schedule.entries.len(), MOST);
     }
 }

@@ -1,25 +1,27 @@
-//! A client that tells when the server has answered, and that is no burden to a broken one.
+//! A client that reports each request which the server grants, and paces new watches.
+//!
+//! In goes the client of a watch; out come the same client, wrapped, and a receiver that changes at
+//! each successful response. `kube`'s watcher reports nothing when it resumes a watch where it
+//! stopped, so that this is the only sign that a broken watch works.
 
 use std::{sync::Arc, time::Duration};
 
-use kube::Client;
 use tokio::{
     sync::{Mutex, watch},
     time::{self, MissedTickBehavior},
 };
 use tower::service_fn;
 
-/// Least time between two watches that a server ends at once.
+/// Shortest time between two watch requests, for a server that ends each at once.
 const PACE: Duration = Duration::from_secs(1);
 
-/// A client of the same server, and a word for each request that it grants: a watch that begins
-/// again where it was has nothing else to tell of that.
+/// Wraps a client.
 ///
 /// # Panics
 ///
 /// Outside of a tokio runtime.
-pub(super) fn noted(client: &Client) -> (Client, watch::Receiver<()>) {
-    let (granted, answers) = watch::channel(());
+pub(super) fn observed(client: &kube::Client) -> (kube::Client, watch::Receiver<()>) {
+    let (granted, grants) = watch::channel(());
     let granted = Arc::new(granted);
     let mut pace = time::interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -29,7 +31,7 @@ pub(super) fn noted(client: &Client) -> (Client, watch::Receiver<()>) {
         let (client, granted, pace) = (inner.clone(), Arc::clone(&granted), Arc::clone(&pace));
         async move {
             let request: http::Request<kube::client::Body> = request;
-            // What is listed in pages is not to wait.
+            // The pages of one list do not wait for each other.
             if request.uri().query().is_some_and(|query| query.contains("watch=")) {
                 pace.lock().await.tick().await;
             }
@@ -40,5 +42,5 @@ pub(super) fn noted(client: &Client) -> (Client, watch::Receiver<()>) {
             Ok::<_, kube::Error>(response)
         }
     });
-    (Client::new(service, namespace), answers)
+    (kube::Client::new(service, namespace), grants)
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Time after which a server that refused is asked once more, when something is listed anyway: it
-/// may be another by then, or somebody else had answered for it.
-const AGAIN: Duration = Duration::from_hours(1);
+/// Time after which a server that refused to stream is asked once more, at its next list: it may be
+/// another version by then, or a proxy may have answered.
+const RETRY: Duration = Duration::from_hours(1);
 
 /// On, or refused a while ago.
 #[derive(Debug, Default)]
@@ -20,18 +20,18 @@ impl Streaming {
         self.refused.is_none()
     }
 
-    /// The server does not stream.
-    pub(super) fn refused(&mut self) {
+    /// Notes that the server does not stream, and turns streaming off.
+    pub(super) fn refuse(&mut self) {
         self.refused = Some(Instant::now());
     }
 
-    /// Whether it is on again, after it was not.
-    pub(super) fn ask_again(&mut self) -> bool {
-        self.ask_again_at(Instant::now())
+    /// Turns streaming on where it was refused long ago; whether it did.
+    pub(super) fn retry(&mut self) -> bool {
+        self.retry_at(Instant::now())
     }
 
-    fn ask_again_at(&mut self, now: Instant) -> bool {
-        self.refused.take_if(|since| now - *since >= AGAIN).is_some()
+    fn retry_at(&mut self, now: Instant) -> bool {
+        self.refused.take_if(|since| now - *since >= RETRY).is_some()
     }
 }
 
@@ -42,9 +42,9 @@ mod tests {
     #[test]
     fn a_server_that_refused_is_asked_again_after_an_hour() {
         let (mut streaming, now) = (Streaming::default(), Instant::now());
-        assert!(streaming.is_on() && !streaming.ask_again_at(now), "it is on already");
-        streaming.refused();
-        assert!(!streaming.is_on() && !streaming.ask_again_at(now + AGAIN / 2));
-        assert!(streaming.ask_again_at(now + AGAIN + AGAIN) && streaming.is_on());
+        assert!(streaming.is_on() && !streaming.retry_at(now), "it is on already");
+        streaming.refuse();
+        assert!(!streaming.is_on() && !streaming.retry_at(now + RETRY / 2));
+        assert!(streaming.retry_at(now + RETRY + RETRY) && streaming.is_on());
     }
 }

@@ -1,12 +1,15 @@
-//! What is taken for the cluster's state where an API server, or what stands before it, fails.
+//! Watches of an API server that refuses, stalls and forgets: what is reported, and what is not.
 
 mod streams;
 
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Result, bail, ensure};
-use policy_agent::source::kubernetes::{self, Access, Event, Kind, WatchError};
-use policy_core::compile::Change;
+use fake_api_server::{
+    Answer, ApiServer, CLUSTER_POLICIES, Streams, denies_all, groups, resources, status,
+};
+use policy_core::{compile::Change, model::Kind};
+use policy_kube::{Access, Error, Server, WatchEvent, watch};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::{
@@ -14,43 +17,40 @@ use tokio::{
     time::{self, Instant, timeout, timeout_at},
 };
 
-use crate::api_server::{
-    Answer, ApiServer, CLUSTER_POLICIES, Streams, denies_all, groups, resources, status,
-};
-
 const LIMIT: Duration = Duration::from_secs(40);
-/// Time in which what must not be told would be, several times over.
+/// Time in which an event that must not come would come, several times over.
 const QUIET: Duration = Duration::from_secs(4);
 const NETWORK_POLICIES: &str = "/apis/networking.k8s.io/v1/networkpolicies";
 const VERSION: &str = "/apis/policy.networking.k8s.io/v1alpha2";
 
-/// What follows a server.
+/// Receives what the watches of a server report.
 struct Follower {
-    events: Receiver<Event>,
+    events: Receiver<WatchEvent>,
     _folder: TempDir,
 }
 
 impl Follower {
     async fn new(server: &ApiServer) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let access = Access { kubeconfig: Some(server.kubeconfig(folder.path())?) };
-        let events = kubernetes::follow(&kubernetes::client(&access).await?);
+        let kubeconfig = Some(server.kubeconfig(folder.path())?);
+        let server = Server::find(&Access { kubeconfig, context: None }).await?;
+        let events = watch(&server.client_for_watches()?);
         Ok(Self { events, _folder: folder })
     }
 
-    /// The first thing told of a kind that is asked for; everything before it is passed over.
-    async fn told<T>(
+    /// The first event of a kind that is wanted; those before it are passed over.
+    async fn first<T>(
         &mut self,
         kind: Kind,
-        mut wanted: impl FnMut(&Event) -> Option<T>,
+        mut wanted: impl FnMut(&WatchEvent) -> Option<T>,
     ) -> Result<T> {
         let limit = Instant::now() + LIMIT;
         let mut before = Vec::new();
         loop {
             let Ok(event) = timeout_at(limit, self.events.recv()).await else {
-                bail!("not told of {kind}, but {before:#?}");
+                bail!("no such event of {kind}, but {before:#?}");
             };
-            let Some(event) = event else { bail!("nobody follows any more") };
+            let Some(event) = event else { bail!("the watches have ended") };
             if of(&event) == Some(kind) {
                 match wanted(&event) {
                     Some(found) => return Ok(found),
@@ -61,17 +61,17 @@ impl Follower {
     }
 
     async fn listed(&mut self, kind: Kind) -> Result<BTreeSet<String>> {
-        self.told(kind, |event| {
-            let Event::Listed(_, names) = event else { return None };
-            Some(names.iter().map(|name| name.name.clone()).collect())
+        self.first(kind, |event| {
+            let WatchEvent::Listed(_, names) = event else { return None };
+            Some(names.iter().map(|name| name.name().to_owned()).collect())
         })
         .await
     }
 
-    /// In words, as an operator reads it.
+    /// The error of a broken watch, as an operator reads it.
     async fn broken(&mut self, kind: Kind) -> Result<String> {
-        self.told(kind, |event| {
-            let Event::Broken(_, error) = event else { return None };
+        self.first(kind, |event| {
+            let WatchEvent::Broken(_, error) = event else { return None };
             Some(error.to_string())
         })
         .await
@@ -81,28 +81,28 @@ impl Follower {
     async fn changed(&mut self, policy: &str) -> Result<()> {
         let came = async {
             while let Some(event) = self.events.recv().await {
-                ensure!(of(&event) != Some(Kind::Policy), "{event:?}");
-                let Event::Changed(Change::Policy(name, _)) = event else { continue };
+                ensure!(of(&event) != Some(Kind::NetworkPolicy), "{event:?}");
+                let WatchEvent::Changed(Change::Policy(name, _)) = event else { continue };
                 if name.name == policy {
                     return Ok(());
                 }
             }
-            bail!("nobody follows any more")
+            bail!("the watches have ended")
         };
         timeout(LIMIT, came).await?
     }
 
-    async fn mended(&mut self, kind: Kind) -> Result<()> {
-        self.told(kind, |event| matches!(event, Event::Mended(_)).then_some(())).await
+    async fn recovered(&mut self, kind: Kind) -> Result<()> {
+        self.first(kind, |event| matches!(event, WatchEvent::Recovered(_)).then_some(())).await
     }
 
-    /// For some time no list of a kind is told.
+    /// For some time no list of a kind is complete.
     async fn is_not_listed(&mut self, kind: Kind) -> Result<()> {
-        self.is_not_told(kind, |event| matches!(event, Event::Listed(..))).await
+        self.has_no(kind, |event| matches!(event, WatchEvent::Listed(..))).await
     }
 
-    /// For some time something is not told of a kind.
-    async fn is_not_told(&mut self, kind: Kind, unwanted: impl Fn(&Event) -> bool) -> Result<()> {
+    /// For some time an event of a kind does not come.
+    async fn has_no(&mut self, kind: Kind, unwanted: impl Fn(&WatchEvent) -> bool) -> Result<()> {
         let limit = Instant::now() + QUIET;
         while let Ok(Some(event)) = timeout_at(limit, self.events.recv()).await {
             ensure!(of(&event) != Some(kind) || !unwanted(&event), "{event:?}");
@@ -111,10 +111,12 @@ impl Follower {
     }
 }
 
-fn of(event: &Event) -> Option<Kind> {
+fn of(event: &WatchEvent) -> Option<Kind> {
     match event {
-        Event::Listed(kind, _) | Event::Broken(kind, _) | Event::Mended(kind) => Some(*kind),
-        Event::Changed(_) | Event::Illegible(_) => None,
+        WatchEvent::Listed(resource, _)
+        | WatchEvent::Broken(resource, _)
+        | WatchEvent::Recovered(resource) => Some(resource.kind),
+        WatchEvent::Changed(_) | WatchEvent::Unreadable(_) => None,
     }
 }
 
@@ -127,14 +129,14 @@ fn with_cluster_policies() -> Result<ApiServer> {
     Ok(server)
 }
 
-/// Waits until a server is asked for something.
-async fn is_asked(server: &ApiServer, path: &str) -> Result<()> {
-    let asked = async {
-        while !server.asked().iter().any(|asked| asked.path == path) {
+/// Waits until a path is requested.
+async fn is_requested(server: &ApiServer, path: &str) -> Result<()> {
+    let requested = async {
+        while !server.requests().iter().any(|request| request.path == path) {
             time::sleep(Duration::from_millis(10)).await;
         }
     };
-    Ok(timeout(LIMIT, asked).await?)
+    Ok(timeout(LIMIT, requested).await?)
 }
 
 /// Lets a time pass at once.
@@ -145,54 +147,54 @@ async fn pass(time: Duration) {
 }
 
 #[tokio::test]
-async fn a_kind_that_the_server_does_not_have_is_none() -> Result<()> {
+async fn a_resource_that_the_server_does_not_have_is_empty() -> Result<()> {
     let server = ApiServer::new()?;
     let mut follower = Follower::new(&server).await?;
-    assert!(follower.listed(Kind::ClusterPolicy).await?.is_empty());
-    // Nor need anybody be allowed to read it.
+    assert!(follower.listed(Kind::ClusterNetworkPolicy).await?.is_empty());
+    // Even without the right to read it.
     server.set(CLUSTER_POLICIES, Answer::Json(403, status(403)));
     let mut follower = Follower::new(&server).await?;
-    assert!(follower.listed(Kind::ClusterPolicy).await?.is_empty());
+    assert!(follower.listed(Kind::ClusterNetworkPolicy).await?.is_empty());
     Ok(())
 }
 
 #[tokio::test]
-async fn a_page_that_is_not_found_is_no_word_that_there_are_no_policies() -> Result<()> {
+async fn a_404_of_a_proxy_does_not_mean_that_there_are_no_policies() -> Result<()> {
     let server = with_cluster_policies()?;
     for path in [CLUSTER_POLICIES, "/apis", VERSION] {
         server.set(path, Answer::Page(404));
     }
     let mut follower = Follower::new(&server).await?;
-    let told = follower.broken(Kind::ClusterPolicy).await?;
-    assert!(told.contains("no API server says that it does not have them"), "{told}");
-    follower.is_not_listed(Kind::ClusterPolicy).await?;
-    // An answer that is well made, and of nobody who knows.
+    let error = follower.broken(Kind::ClusterNetworkPolicy).await?;
+    assert!(error.contains("the API server does not report whether they exist"), "{error}");
+    follower.is_not_listed(Kind::ClusterNetworkPolicy).await?;
+    // A response in the right form, and not from an API server.
     let stranger = json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": []});
     server.set("/apis", Answer::Json(200, stranger));
-    follower.is_not_listed(Kind::ClusterPolicy).await?;
+    follower.is_not_listed(Kind::ClusterNetworkPolicy).await?;
 
     server.set("/apis", groups(true));
     server.set(CLUSTER_POLICIES, Answer::Objects(vec![denies_all()]));
-    assert_eq!(follower.listed(Kind::ClusterPolicy).await?, ["deny".to_owned()].into());
+    assert_eq!(follower.listed(Kind::ClusterNetworkPolicy).await?, ["deny".to_owned()].into());
     Ok(())
 }
 
 #[tokio::test]
-async fn what_is_there_and_may_not_be_read_is_not_none() -> Result<()> {
+async fn policies_that_may_not_be_read_are_not_absent() -> Result<()> {
     let server = with_cluster_policies()?;
     server.set(CLUSTER_POLICIES, Answer::Json(403, status(403)));
     let mut follower = Follower::new(&server).await?;
-    let told = follower.broken(Kind::ClusterPolicy).await?;
-    assert!(told.contains(CLUSTER_POLICIES) && told.contains("ClusterRole"), "{told}");
-    follower.is_not_listed(Kind::ClusterPolicy).await?;
+    let error = follower.broken(Kind::ClusterNetworkPolicy).await?;
+    assert!(error.contains(CLUSTER_POLICIES) && error.contains("ClusterRole"), "{error}");
+    follower.is_not_listed(Kind::ClusterNetworkPolicy).await?;
     server.set(CLUSTER_POLICIES, Answer::Objects(vec![denies_all()]));
-    follower.mended(Kind::ClusterPolicy).await?;
-    assert_eq!(follower.listed(Kind::ClusterPolicy).await?, ["deny".to_owned()].into());
+    follower.recovered(Kind::ClusterNetworkPolicy).await?;
+    assert_eq!(follower.listed(Kind::ClusterNetworkPolicy).await?, ["deny".to_owned()].into());
     Ok(())
 }
 
 #[tokio::test]
-async fn policies_in_a_version_that_is_not_read_are_not_none() -> Result<()> {
+async fn policies_in_an_unsupported_version_are_not_absent() -> Result<()> {
     let server = ApiServer::new()?;
     let version = json!({"groupVersion": "policy.networking.k8s.io/v2", "version": "v2"});
     let network = json!({"groupVersion": "networking.k8s.io/v1", "version": "v1"});
@@ -204,63 +206,63 @@ async fn policies_in_a_version_that_is_not_read_are_not_none() -> Result<()> {
     server.set("/apis", Answer::Json(200, groups));
     server.set("/apis/policy.networking.k8s.io/v2", resources("v2"));
     let mut follower = Follower::new(&server).await?;
-    let told = follower.broken(Kind::ClusterPolicy).await?;
-    assert!(told.contains("has version v2 alone"), "{told}");
-    follower.is_not_listed(Kind::ClusterPolicy).await
+    let error = follower.broken(Kind::ClusterNetworkPolicy).await?;
+    assert!(error.contains("clusternetworkpolicies in version v2 only"), "{error}");
+    follower.is_not_listed(Kind::ClusterNetworkPolicy).await
 }
 
 #[tokio::test]
-async fn policies_that_were_listed_stay_until_the_server_says_that_it_has_none() -> Result<()> {
+async fn listed_policies_stay_until_discovery_reports_that_there_are_none() -> Result<()> {
     let server = with_cluster_policies()?;
     let mut follower = Follower::new(&server).await?;
-    assert_eq!(follower.listed(Kind::ClusterPolicy).await?, ["deny".to_owned()].into());
+    assert_eq!(follower.listed(Kind::ClusterNetworkPolicy).await?, ["deny".to_owned()].into());
     for refusal in [Answer::Page(404), Answer::Json(403, status(403))] {
         server.set(CLUSTER_POLICIES, refusal);
-        follower.broken(Kind::ClusterPolicy).await?;
-        follower.is_not_listed(Kind::ClusterPolicy).await?;
+        follower.broken(Kind::ClusterNetworkPolicy).await?;
+        follower.is_not_listed(Kind::ClusterNetworkPolicy).await?;
     }
     server.set(CLUSTER_POLICIES, Answer::Objects(vec![denies_all()]));
-    follower.mended(Kind::ClusterPolicy).await?;
+    follower.recovered(Kind::ClusterNetworkPolicy).await?;
     server.set("/apis", groups(false));
     server.set(CLUSTER_POLICIES, Answer::Json(404, status(404)));
-    assert!(follower.listed(Kind::ClusterPolicy).await?.is_empty());
+    assert!(follower.listed(Kind::ClusterNetworkPolicy).await?.is_empty());
     Ok(())
 }
 
 #[tokio::test]
-async fn a_refusal_of_a_moment_costs_a_moment() -> Result<()> {
+async fn a_short_refusal_is_recovered_from_soon() -> Result<()> {
     let server = ApiServer::new()?;
     server.set(NETWORK_POLICIES, Answer::Json(403, status(403)));
     let mut follower = Follower::new(&server).await?;
-    let is_refusal = |event: &Event| {
-        let Event::Broken(_, error) = event else { return None };
-        Some(matches!(error, WatchError::Refused { .. }))
+    let is_forbidden = |event: &WatchEvent| {
+        let WatchEvent::Broken(_, error) = event else { return None };
+        Some(matches!(error, Error::Forbidden { .. }))
     };
-    assert!(follower.told(Kind::Policy, is_refusal).await?);
+    assert!(follower.first(Kind::NetworkPolicy, is_forbidden).await?);
     server.set(NETWORK_POLICIES, Answer::Objects(Vec::new()));
     let begin = Instant::now();
-    follower.listed(Kind::Policy).await?;
+    follower.listed(Kind::NetworkPolicy).await?;
     assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
-    // A watch that goes on where it was tells nothing, and is whole again all the same.
+    // A watch that resumes where it was has no events, and has recovered all the same.
     server.set(NETWORK_POLICIES, Answer::Json(403, status(403)));
-    follower.broken(Kind::Policy).await?;
+    follower.broken(Kind::NetworkPolicy).await?;
     server.set(NETWORK_POLICIES, Answer::Objects(Vec::new()));
-    follower.mended(Kind::Policy).await
+    follower.recovered(Kind::NetworkPolicy).await
 }
 
 #[tokio::test]
-async fn lists_that_end_at_once_are_told_and_not_asked_for_without_a_pause() -> Result<()> {
+async fn lists_that_end_at_once_are_reported_and_paced() -> Result<()> {
     let server = ApiServer::new()?;
     server.set(NETWORK_POLICIES, Answer::Nothing);
     let mut follower = Follower::new(&server).await?;
-    let told = follower.broken(Kind::Policy).await?;
-    assert!(told.contains("ends before it is complete"), "{told}");
-    server.asked();
-    follower.is_not_listed(Kind::Policy).await?;
-    let asked = server.asked();
-    let times = asked.iter().filter(|asked| asked.path == NETWORK_POLICIES).count();
+    let error = follower.broken(Kind::NetworkPolicy).await?;
+    assert!(error.contains("ends before it is complete"), "{error}");
+    drop(server.requests());
+    follower.is_not_listed(Kind::NetworkPolicy).await?;
+    let requests = server.requests();
+    let times = requests.iter().filter(|request| request.path == NETWORK_POLICIES).count();
     assert!(times <= 6, "{times} times in {QUIET:?}");
-    is_asked(&server, NETWORK_POLICIES).await
+    is_requested(&server, NETWORK_POLICIES).await
 }
 
 #[tokio::test]
@@ -268,81 +270,81 @@ async fn a_server_that_streams_no_lists_is_asked_for_pages() -> Result<()> {
     let server = ApiServer::new()?;
     server.stream(Streams::Refused);
     let mut follower = Follower::new(&server).await?;
-    follower.listed(Kind::Policy).await?;
-    // It has forgotten what the agent knows, and is not bothered with the question again.
+    follower.listed(Kind::NetworkPolicy).await?;
+    // The history has expired, and the server is not asked to stream again.
     server.stream(Streams::Whole);
-    server.asked();
+    drop(server.requests());
     let gone = json!({"type": "ERROR", "object": status(410)});
     server.set(NETWORK_POLICIES, Answer::Json(200, gone));
-    follower.broken(Kind::Policy).await?;
+    follower.broken(Kind::NetworkPolicy).await?;
     server.set(NETWORK_POLICIES, Answer::Objects(Vec::new()));
-    follower.listed(Kind::Policy).await?;
-    let asked = server.asked();
-    let mut policies = asked.iter().filter(|asked| asked.path == NETWORK_POLICIES);
-    assert!(policies.all(|asked| !asked.query.contains("sendInitialEvents=true")), "{asked:?}");
+    follower.listed(Kind::NetworkPolicy).await?;
+    let requests = server.requests();
+    let mut policies = requests.iter().filter(|request| request.path == NETWORK_POLICIES);
+    assert!(policies.all(|request| !request.query.contains("sendInitialEvents=true")), "{requests:?}");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_server_that_has_forgotten_what_was_missed_is_not_broken() -> Result<()> {
+async fn a_watch_that_expired_is_listed_anew_and_not_broken() -> Result<()> {
     let server = ApiServer::new()?;
     let mut follower = Follower::new(&server).await?;
-    follower.listed(Kind::Policy).await?;
-    server.asked();
+    follower.listed(Kind::NetworkPolicy).await?;
+    drop(server.requests());
     let gone = json!({"type": "ERROR", "object": status(410)});
     server.set(NETWORK_POLICIES, Answer::Json(200, gone));
-    is_asked(&server, NETWORK_POLICIES).await?;
+    is_requested(&server, NETWORK_POLICIES).await?;
     server.set(NETWORK_POLICIES, Answer::Objects(Vec::new()));
-    let next = follower.told(Kind::Policy, |event| Some(format!("{event:?}"))).await?;
+    let next = follower.first(Kind::NetworkPolicy, |event| Some(format!("{event:?}"))).await?;
     assert!(next.starts_with("Listed"), "{next}");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_request_that_is_never_answered_is_told_and_asked_again() -> Result<()> {
+async fn a_request_without_a_response_is_reported_and_retried() -> Result<()> {
     let server = ApiServer::new()?;
     server.set(NETWORK_POLICIES, Answer::Silence);
     let mut follower = Follower::new(&server).await?;
-    is_asked(&server, NETWORK_POLICIES).await?;
-    // Whoever asks from now on is answered.
+    is_requested(&server, NETWORK_POLICIES).await?;
+    // Requests from now on have a response.
     server.set(NETWORK_POLICIES, Answer::Objects(Vec::new()));
     pass(Duration::from_secs(30)).await;
-    assert!(follower.broken(Kind::Policy).await?.contains(NETWORK_POLICIES));
-    assert!(follower.listed(Kind::Policy).await?.is_empty());
+    assert!(follower.broken(Kind::NetworkPolicy).await?.contains(NETWORK_POLICIES));
+    assert!(follower.listed(Kind::NetworkPolicy).await?.is_empty());
     Ok(())
 }
 
 #[tokio::test]
-async fn a_list_that_stops_in_its_body_is_told_and_asked_for_again() -> Result<()> {
+async fn a_list_that_stops_in_its_body_is_reported_and_retried() -> Result<()> {
     let server = ApiServer::new()?;
     server.stream(Streams::Refused);
     server.set(NETWORK_POLICIES, Answer::Json(500, status(500)));
     let mut follower = Follower::new(&server).await?;
-    follower.broken(Kind::Policy).await?;
+    follower.broken(Kind::NetworkPolicy).await?;
     server.set(NETWORK_POLICIES, Answer::Head);
-    server.asked();
-    is_asked(&server, NETWORK_POLICIES).await?;
+    drop(server.requests());
+    is_requested(&server, NETWORK_POLICIES).await?;
     // That it is granted does not make it complete.
-    follower.is_not_told(Kind::Policy, |event| matches!(event, Event::Mended(_))).await?;
+    follower.has_no(Kind::NetworkPolicy, |event| matches!(event, WatchEvent::Recovered(_))).await?;
     server.set(NETWORK_POLICIES, Answer::Objects(Vec::new()));
     pass(Duration::from_secs(295)).await;
-    assert!(follower.broken(Kind::Policy).await?.contains(NETWORK_POLICIES));
-    assert!(follower.listed(Kind::Policy).await?.is_empty());
+    assert!(follower.broken(Kind::NetworkPolicy).await?.contains(NETWORK_POLICIES));
+    assert!(follower.listed(Kind::NetworkPolicy).await?.is_empty());
     Ok(())
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_say_what_it_has_is_told_and_asked_again() -> Result<()> {
+async fn discovery_without_a_response_is_reported_and_retried() -> Result<()> {
     for silence in [Answer::Silence, Answer::Head] {
         let server = ApiServer::new()?;
         server.set(CLUSTER_POLICIES, Answer::Json(403, status(403)));
         server.set("/apis", silence);
         let mut follower = Follower::new(&server).await?;
-        let told = follower.broken(Kind::ClusterPolicy).await?;
-        assert!(told.contains("no API server says that it does not have them"), "{told}");
+        let error = follower.broken(Kind::ClusterNetworkPolicy).await?;
+        assert!(error.contains("the API server does not report whether they exist"), "{error}");
         server.set("/apis", groups(false));
         pass(Duration::from_secs(30)).await;
-        assert!(follower.listed(Kind::ClusterPolicy).await?.is_empty());
+        assert!(follower.listed(Kind::ClusterNetworkPolicy).await?.is_empty());
     }
     Ok(())
 }

@@ -50,9 +50,31 @@ fn refusal(code: u16) -> (u16, Value) {
     )
 }
 
+/// The API groups that discovery lists.
+fn groups(names: &[&str]) -> (u16, Value) {
+    let group = |name: &&str| {
+        let version = json!({"groupVersion": format!("{name}/v1alpha2"), "version": "v1alpha2"});
+        json!({"name": name, "versions": [version], "preferredVersion": version})
+    };
+    let groups: Vec<Value> = names.iter().map(group).collect();
+    (200, json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}))
+}
+
+/// The resources of the group of cluster-wide policies.
+fn resources() -> (u16, Value) {
+    let resource = json!({
+        "name": "clusternetworkpolicies", "singularName": "", "namespaced": false,
+        "kind": "ClusterNetworkPolicy", "verbs": ["list", "watch"],
+    });
+    let version = "policy.networking.k8s.io/v1alpha2";
+    let resources = json!([resource]);
+    (200, json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources}))
+}
+
 /// A cluster whose pods come in two pages, without cluster-wide policies.
 fn paged(path: &str) -> (u16, Value) {
     match path {
+        "/apis" => groups(&["networking.k8s.io"]),
         "/api/v1/pods?limit=500" => list(&pods()[..2], "more"),
         "/api/v1/pods?limit=500&continue=more" => list(&pods()[2..], ""),
         _ if path.starts_with("/apis/networking.k8s.io/v1/networkpolicies") => {
@@ -67,7 +89,7 @@ fn paged(path: &str) -> (u16, Value) {
 fn forgetful(path: &str) -> (u16, Value) {
     match path {
         "/api/v1/pods?limit=500&continue=more" => refusal(410),
-        "/api/v1/pods?limit=0" => list(&pods(), ""),
+        "/api/v1/pods?" => list(&pods(), ""),
         _ => paged(path),
     }
 }
@@ -89,7 +111,8 @@ impl Fake {
                     let request = lines.next().unwrap_or_default();
                     // A request ends with an empty line; these have no body.
                     lines.take_while(|line| !line.is_empty()).for_each(drop);
-                    let (code, body) = answers(request.split(' ').nth(1).unwrap_or_default());
+                    let path = request.split(' ').nth(1).unwrap_or_default();
+                    let (code, body) = answers(&path.replace("?&", "?"));
                     let body = body.to_string();
                     let _ = write!(
                         &stream,
@@ -246,9 +269,9 @@ fn what_the_server_refuses_is_the_environments_fault() -> io::Result<()> {
     #[rustfmt::skip]
     let cases: [(&str, Answers, &str); 4] = [
         ("a missing right",     |path| if path.contains("slices") { refusal(403) } else { paged(path) }, "apiGroups: [\"discovery.k8s.io\"], resources: [endpointslices], verbs: [list]"),
-        ("an unknown user",     |_| refusal(401),                                                        "does not know who asks"),
-        ("a kind that is gone", |path| if path.contains("/pods") { refusal(404) } else { paged(path) },  "refuses to list pods: somebody may not"),
-        ("another's answer",    |_| (200, json!({"hello": "world"})),                                     "the answer to listing namespaces is no list"),
+        ("an unknown user",     |_| refusal(401),                                                        "does not accept the credentials"),
+        ("a kind that is gone", |path| if path.contains("/pods") { refusal(404) } else { paged(path) },  "GET /api/v1/pods is answered by 404: somebody may not"),
+        ("another's answer",    |_| (200, json!({"hello": "world"})),                                     "the response to GET /api/v1/namespaces is not a list"),
     ];
     for (claim, answers, part) in cases {
         let output = Fake::serve(answers)?.run(&["simulate"])?;
@@ -262,6 +285,36 @@ fn what_the_server_refuses_is_the_environments_fault() -> io::Result<()> {
     assert_code(&output, 3);
     assert!(told(&output).contains(&format!("cannot reach the API server {server}")));
     Ok(())
+}
+
+#[test]
+fn cluster_wide_policies_are_absent_only_where_discovery_says_so() -> io::Result<()> {
+    #[rustfmt::skip]
+    let cases: [(&str, Answers, i32, &str); 5] = [
+        ("forbidden and not installed", |path| if path.contains("clusternetwork") { refusal(403) } else { paged(path) }, 0, ""),
+        ("not found, and discovery fails", |path| if path == "/apis" { refusal(500) } else { paged(path) },
+         3, "does not report whether they exist"),
+        ("not found, by a proxy that answers discovery too", |path| if path == "/apis" { groups(&[]) } else { paged(path) },
+         3, "is not from an API server"),
+        ("not found, though installed", |path| with_cluster_policies(path, 404), 3, "is answered by 404"),
+        ("installed and forbidden", |path| with_cluster_policies(path, 403), 3, "resources: [clusternetworkpolicies], verbs: [list]"),
+    ];
+    for (claim, answers, code, part) in cases {
+        let output = Fake::serve(answers)?.run(&["simulate", "-A"])?;
+        assert_code(&output, code);
+        assert!(told(&output).contains(part), "{claim}: {}", told(&output));
+    }
+    Ok(())
+}
+
+/// A cluster that has cluster-wide policies, and refuses to list them.
+fn with_cluster_policies(path: &str, code: u16) -> (u16, Value) {
+    match path {
+        "/apis" => groups(&["networking.k8s.io", "policy.networking.k8s.io"]),
+        "/apis/policy.networking.k8s.io/v1alpha2" => resources(),
+        _ if path.contains("clusternetworkpolicies") => refusal(code),
+        _ => paged(path),
+    }
 }
 
 #[test]

@@ -1,5 +1,10 @@
-//! What answers in an API server's place, as no real one could be made to: pages of somebody else,
-//! refusals that come and go, lists that are cut off.
+//! Plays an API server in tests, and fails in ways that a real one cannot be made to: pages of a
+//! proxy, refusals that come and go, lists that are cut off.
+//!
+//! A test sets the answer of each path ([`ApiServer::set`]), points a client at the server by
+//! [`ApiServer::kubeconfig`], and asserts what was requested ([`ApiServer::requests`]). Used by the
+//! tests of `policy-kube` and of the agent's daemon.
+#![forbid(unsafe_code)]
 
 use std::{
     collections::BTreeMap,
@@ -14,78 +19,91 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-/// Where cluster-wide policies are.
-pub(crate) const CLUSTER_POLICIES: &str =
+/// Path of the cluster-wide policies.
+pub const CLUSTER_POLICIES: &str =
     "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies";
 
-/// What is answered.
+/// How a path is answered.
 #[derive(Clone, Debug)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// These objects, by a watch or a list.
     Objects(Vec<Value>),
     /// An object of a kind of its own.
     Json(u16, Value),
-    /// A page of somebody else.
+    /// An HTML page with this status, as a proxy gives it.
     Page(u16),
-    /// A body that ends before it has begun.
+    /// An empty body.
     Nothing,
-    /// No word, to who asks while this is the answer, for as long as that one waits.
+    /// No response, to requests that come while this is the answer.
     Silence,
-    /// A head, and then no word.
+    /// The head of a response, and no body.
     Head,
 }
 
 /// How lists are streamed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Streams {
+pub enum Streams {
+    /// Completely.
     #[default]
     Whole,
     /// Not at all.
     Refused,
-    /// To the last object, and then no word.
+    /// To the last object, and then silence.
     Endless,
-    /// To the last object, and no further.
+    /// To the last object, and then the end of the body.
     Cut,
-    /// To the last object, and then with an error.
+    /// To the last object, and then an error.
     Failed,
 }
 
 /// A request.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
-    pub(crate) method: String,
-    pub(crate) path: String,
-    pub(crate) query: String,
-    pub(crate) body: Value,
+pub struct Request {
+    /// GET, POST, …
+    pub method: String,
+    /// Path, without the query.
+    pub path: String,
+    /// Query, without its question mark.
+    pub query: String,
+    /// Body; null where there is none.
+    pub body: Value,
 }
 
 /// Answers for as long as the process lives.
-#[derive(Clone)]
-pub(crate) struct ApiServer {
+#[derive(Clone, Debug)]
+pub struct ApiServer {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
-    /// By path, and how often it was changed: what was answered before ends then.
+    /// By path, with the number of changes: a watch ends when its answer changes.
     answers: BTreeMap<String, (u64, Answer)>,
     streams: Streams,
-    asked: Vec<Asked>,
-    /// What watches of a path are yet to be told.
-    news: BTreeMap<String, Vec<Value>>,
-    /// Names of Events that were made.
+    requests: Vec<Request>,
+    /// Watch events of a path that are not sent yet.
+    pending: BTreeMap<String, Vec<Value>>,
+    /// Names of created Events.
     events: Vec<String>,
 }
 
 impl ApiServer {
-    /// Has all kinds and no objects; without `policy.networking.k8s.io`.
-    pub(crate) fn new() -> Result<Self> {
+    /// Has all resources and no objects; without `policy.networking.k8s.io`.
+    ///
+    /// # Errors
+    ///
+    /// Where no port is free.
+    pub fn new() -> Result<Self> {
         Self::at(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?)
     }
 
-    /// Answers at a socket of any network namespace.
-    pub(crate) fn at(listener: TcpListener) -> Result<Self> {
+    /// Answers at a socket, which may be in any network namespace.
+    ///
+    /// # Errors
+    ///
+    /// A socket without an address.
+    pub fn at(listener: TcpListener) -> Result<Self> {
         let (address, state) = (listener.local_addr()?, Arc::default());
         let server = Self { address, state };
         for path in [
@@ -103,47 +121,53 @@ impl ApiServer {
         thread::spawn(move || {
             for connection in listener.incoming().flatten() {
                 let server = cloned.clone();
-                // Whoever asked may be gone.
+                // The client may be gone.
                 thread::spawn(move || drop(server.serve(&connection)));
             }
         });
         Ok(server)
     }
 
-    /// From now on a path has this answer; watches of it end.
-    pub(crate) fn set(&self, path: &str, answer: Answer) {
+    /// Sets the answer of a path, and ends its watches.
+    pub fn set(&self, path: &str, answer: Answer) {
         let mut state = self.state();
         let count = state.answers.get(path).map_or(0, |(count, _)| count + 1);
         state.answers.insert(path.to_owned(), (count, answer));
     }
 
-    /// From now on a path has no answer of its own.
-    pub(crate) fn unset(&self, path: &str) {
+    /// Removes the answer of a path.
+    pub fn unset(&self, path: &str) {
         self.state().answers.remove(path);
     }
 
-    /// Names of Events that were made.
-    pub(crate) fn events(&self) -> Vec<String> {
+    /// Names of created Events.
+    #[must_use]
+    pub fn events(&self) -> Vec<String> {
         self.state().events.clone()
     }
 
-    /// Tells a watch of a path.
-    pub(crate) fn tell(&self, path: &str, event: Value) {
-        self.state().news.entry(path.to_owned()).or_default().push(event);
+    /// Sends an event to the watch of a path.
+    pub fn send(&self, path: &str, event: Value) {
+        self.state().pending.entry(path.to_owned()).or_default().push(event);
     }
 
-    /// From now on lists are streamed like this.
-    pub(crate) fn stream(&self, how: Streams) {
+    /// Sets how lists are streamed.
+    pub fn stream(&self, how: Streams) {
         self.state().streams = how;
     }
 
-    /// What was asked so far, and is so no more.
-    pub(crate) fn asked(&self) -> Vec<Asked> {
-        std::mem::take(&mut self.state().asked)
+    /// Takes the requests that came since the last call.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Request> {
+        std::mem::take(&mut self.state().requests)
     }
 
-    /// Writes a kubeconfig into a folder.
-    pub(crate) fn kubeconfig(&self, folder: &Path) -> Result<PathBuf> {
+    /// Writes a kubeconfig into a folder; its path.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be written.
+    pub fn kubeconfig(&self, folder: &Path) -> Result<PathBuf> {
         let path = folder.join("kubeconfig");
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "fake",
@@ -159,15 +183,16 @@ impl ApiServer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn serve(&self, mut connection: &TcpStream) -> Result<()> {
-        let asked = request(connection)?;
-        let (path, method) = (asked.path.clone(), asked.method.clone());
+    fn serve(&self, connection: &TcpStream) -> Result<()> {
+        let request = read(connection)?;
+        let (path, method) = (request.path.clone(), request.method.clone());
+        let query = &request.query;
         let (streams, watches) =
-            (asked.query.contains("sendInitialEvents=true"), asked.query.contains("watch=true"));
-        let body = asked.body.clone();
+            (query.contains("sendInitialEvents=true"), query.contains("watch=true"));
+        let body = request.body.clone();
         let (answer, how) = {
             let mut state = self.state();
-            state.asked.push(asked);
+            state.requests.push(request);
             (state.answers.get(&path).cloned(), state.streams)
         };
         match answer {
@@ -180,38 +205,20 @@ impl ApiServer {
                 whole(connection, code, "text/html", "<html>no such page</html>")
             }
             Some((_, Answer::Nothing)) => Ok(head(connection, 200, "application/json", None)?),
-            Some((_, Answer::Silence)) => left(connection),
+            Some((_, Answer::Silence)) => wait_for_close(connection),
             Some(_) if streams && how == Streams::Refused => {
                 whole(connection, 422, "application/json", &status(422).to_string())
             }
             Some((_, Answer::Head)) => {
                 head(connection, 200, "application/json", None)?;
-                left(connection)
+                wait_for_close(connection)
             }
             Some((count, Answer::Objects(objects))) if watches => {
                 head(connection, 200, "application/json", None)?;
-                if streams {
-                    for object in objects {
-                        writeln!(connection, "{}", json!({"type": "ADDED", "object": object}))?;
-                    }
-                    match how {
-                        Streams::Whole => writeln!(connection, "{}", bookmark())?,
-                        Streams::Cut => return Ok(()),
-                        Streams::Failed => {
-                            let error = json!({"type": "ERROR", "object": status(500)});
-                            return Ok(writeln!(connection, "{error}")?);
-                        }
-                        Streams::Refused | Streams::Endless => {}
-                    }
+                if streams && !initial(connection, &objects, how)? {
+                    return Ok(());
                 }
-                while self.state().answers.get(&path).is_some_and(|(now, _)| *now == count) {
-                    let news = self.state().news.remove(&path);
-                    for event in news.into_iter().flatten() {
-                        writeln!(connection, "{event}")?;
-                    }
-                    thread::sleep(Duration::from_millis(10));
-                }
-                Ok(())
+                self.watch(connection, &path, count)
             }
             Some((_, Answer::Objects(items))) => {
                 let list = json!({
@@ -223,7 +230,19 @@ impl ApiServer {
         }
     }
 
-    /// An Event; as a real one, once by each name.
+    /// Sends events until the answer of the path changes.
+    fn watch(&self, mut connection: &TcpStream, path: &str, count: u64) -> Result<()> {
+        while self.state().answers.get(path).is_some_and(|(now, _)| *now == count) {
+            let pending = self.state().pending.remove(path);
+            for event in pending.into_iter().flatten() {
+                writeln!(connection, "{event}")?;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// Creates an Event, once by each name.
     fn create(&self, connection: &TcpStream, event: &Value) -> Result<()> {
         let name = event["metadata"]["name"].as_str().context("no name")?.to_owned();
         let mut state = self.state();
@@ -239,7 +258,8 @@ impl ApiServer {
 }
 
 /// The list of groups, with or without that of cluster-wide policies.
-pub(crate) fn groups(has_cluster_policies: bool) -> Answer {
+#[must_use]
+pub fn groups(has_cluster_policies: bool) -> Answer {
     let group = |name: &str, version: &str| {
         let version = json!({"groupVersion": format!("{name}/{version}"), "version": version});
         json!({"name": name, "versions": [version], "preferredVersion": version})
@@ -252,7 +272,8 @@ pub(crate) fn groups(has_cluster_policies: bool) -> Answer {
 }
 
 /// The list of resources of a version, with cluster-wide policies.
-pub(crate) fn resources(version: &str) -> Answer {
+#[must_use]
+pub fn resources(version: &str) -> Answer {
     Answer::Json(
         200,
         json!({
@@ -267,7 +288,8 @@ pub(crate) fn resources(version: &str) -> Answer {
 }
 
 /// A cluster-wide policy under which nothing leaves any pod.
-pub(crate) fn denies_all() -> Value {
+#[must_use]
+pub fn denies_all() -> Value {
     json!({
         "apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy",
         "metadata": {"name": "deny", "resourceVersion": "1"},
@@ -278,23 +300,25 @@ pub(crate) fn denies_all() -> Value {
     })
 }
 
-/// A refusal in an API server's words.
-pub(crate) fn status(code: u16) -> Value {
+/// A refusal as an API server gives it.
+#[must_use]
+pub fn status(code: u16) -> Value {
     json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "message": format!("fake refusal {code}"), "reason": "Fake", "code": code,
     })
 }
 
-/// The end of a list that is streamed.
-pub(crate) fn bookmark() -> Value {
+/// The event that marks the end of a streamed list.
+#[must_use]
+pub fn bookmark() -> Value {
     let annotations = json!({"k8s.io/initial-events-end": "true"});
     let metadata = json!({"resourceVersion": "1", "annotations": annotations});
     let object = json!({"kind": "Any", "apiVersion": "v1", "metadata": metadata});
     json!({"type": "BOOKMARK", "object": object})
 }
 
-fn request(connection: &TcpStream) -> Result<Asked> {
+fn read(connection: &TcpStream) -> Result<Request> {
     let mut reader = BufReader::new(connection);
     let mut line = String::new();
     reader.read_line(&mut line)?;
@@ -317,11 +341,28 @@ fn request(connection: &TcpStream) -> Result<Asked> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let body = serde_json::from_slice(&body).unwrap_or_default();
-    Ok(Asked { method, path: path.to_owned(), query: query.to_owned(), body })
+    Ok(Request { method, path: path.to_owned(), query: query.to_owned(), body })
 }
 
-/// Waits until who asked is gone.
-fn left(mut connection: &TcpStream) -> Result<()> {
+/// Streams a list; whether the watch goes on after it.
+fn initial(mut connection: &TcpStream, objects: &[Value], how: Streams) -> Result<bool> {
+    for object in objects {
+        writeln!(connection, "{}", json!({"type": "ADDED", "object": object}))?;
+    }
+    match how {
+        Streams::Whole => writeln!(connection, "{}", bookmark())?,
+        Streams::Cut => return Ok(false),
+        Streams::Failed => {
+            writeln!(connection, "{}", json!({"type": "ERROR", "object": status(500)}))?;
+            return Ok(false);
+        }
+        Streams::Refused | Streams::Endless => {}
+    }
+    Ok(true)
+}
+
+/// Waits until the client closes the connection.
+fn wait_for_close(mut connection: &TcpStream) -> Result<()> {
     while connection.read(&mut [0])? > 0 {}
     Ok(())
 }

@@ -10,15 +10,15 @@ struct Confined {
 }
 
 const DATAPLANE: &[&str] = &["policy-agent/src/dataplane", "policy-common/src"];
-/// The agent watches; policyctl lists, and takes what comes for text.
-const KUBERNETES: &[&str] = &["policy-agent/src/source/kubernetes", "policyctl/src/cluster"];
+/// The agent watches, policyctl lists.
+const KUBERNETES: &[&str] = &["policy-kube/src"];
 const NET: &[&str] = &["policy-agent/src/net"];
 
 const CONFINED: &[Confined] = &[
     Confined { crate_name: "aya", to: DATAPLANE },
     Confined { crate_name: "aya_log", to: DATAPLANE },
     Confined { crate_name: "aya_obj", to: DATAPLANE },
-    Confined { crate_name: "k8s_openapi", to: &["policy-agent/src/source/kubernetes"] },
+    Confined { crate_name: "k8s_openapi", to: KUBERNETES },
     Confined { crate_name: "kube", to: KUBERNETES },
     Confined { crate_name: "kube_*", to: KUBERNETES },
     Confined { crate_name: "rtnetlink", to: NET },
@@ -125,11 +125,10 @@ mod tests {
             ("policy-agent/src/net.rs",                "use rtnetlink::Handle;",               false),
             ("policy-agent/src/lab.rs",                "use netlink_packet_route::link;",      true),
             ("policy-agent/src/lab.rs",                "use rtnetlink::Handle;",               true),
-            ("policy-agent/src/source/kubernetes/a.rs", "use k8s_openapi::api;",               false),
+            ("policy-kube/src/events/object.rs",       "use k8s_openapi::api;",                false),
             ("policy-agent/src/source/files.rs",       "use k8s_openapi::api;",                true),
-            ("policy-agent/src/source/kubernetes.rs",  "use kube::Api;",                       false),
-            ("policyctl/src/cluster.rs",               "use kube::Client;",                    false),
-            ("policyctl/src/cluster/list.rs",          "use k8s_openapi::api;",                true),
+            ("policy-kube/src/list.rs",                "use kube::Api;",                       false),
+            ("policyctl/src/cluster.rs",               "use kube::Client;",                    true),
             ("policyctl/src/origin.rs",                "use kube::Client;",                    true),
             ("policy-probe/src/choose.rs",             "use kube_runtime::watcher;",           true),
             ("policy-agent/src/source/files.rs",       "use crate::dataplane::Maps;",          true),

@@ -7,12 +7,12 @@ use std::{
 };
 
 use anyhow::Result;
+use fake_api_server::{
+    Answer, ApiServer, CLUSTER_POLICIES, denies_all, groups, resources, status,
+};
 use serde_json::json;
 
-use crate::{
-    api_server::{Answer, ApiServer, CLUSTER_POLICIES, denies_all, groups, resources, status},
-    machine::{LIMIT, Machine, arrives, until},
-};
+use crate::machine::{LIMIT, Machine, arrives, until};
 
 #[test]
 fn an_agent_that_may_not_read_cluster_wide_policies_changes_nothing_and_says_so() -> Result<()> {
@@ -53,8 +53,8 @@ fn an_agent_that_may_not_read_cluster_wide_policies_changes_nothing_and_says_so(
         thread::sleep(Duration::from_millis(100));
     }
     let said = machine.said("stderr");
-    let logged = said.matches("nothing is known of them yet").count();
-    assert_eq!(logged, 1, "told once, however often it is tried: {said}");
+    let logged = said.matches("none were read yet").count();
+    assert_eq!(logged, 1, "logged once, however often it is retried: {said}");
 
     server.set(CLUSTER_POLICIES, Answer::Objects(Vec::new()));
     until("it is ready", LIMIT, || says("/readyz", &[" 200 "]))?;

@@ -157,7 +157,7 @@ fn s50_status_tells_that_a_change_is_not_in_force() -> Result<()> {
     })?;
     let other = ALLOW_5000.replace("name: deny", "name: new").replace("5000", "5002");
     machine.write("policy.yaml", &other)?;
-    let told = "tried again until it is done";
+    let told = "retrying until it succeeds";
     until("it fails", LIMIT, || Ok(machine.said("stderr").contains(told)))?;
     let status = machine.ask("/status")?;
     let (_, status) = status.split_once("\r\n\r\n").context("no body")?;

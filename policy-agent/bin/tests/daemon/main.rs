@@ -1,8 +1,6 @@
 //! The daemon as a process of its own, on the real kernel, in namespaces of its own. Needs root.
 
 mod adoption;
-mod announce;
-mod api_server;
 mod cluster;
 mod cni;
 mod cni_files;
@@ -29,4 +27,3 @@ mod runtime;
 mod stream;
 mod traffic;
 mod uninstall;
-mod watch;

@@ -10,13 +10,13 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
+use fake_api_server::{Answer, ApiServer, groups};
 use nix::mount::{MsFlags, mount, umount};
 
 use policy_agent::net::build::Wiring;
 use serde_json::json;
 
 use crate::{
-    api_server::{Answer, ApiServer, groups},
     machine::{LIMIT, Machine, arrives, until},
     manifests::{ALLOW_5000, DENY, POD},
     namespace::{Namespace, add_addresses, end},
@@ -43,7 +43,7 @@ fn a_pod_that_cannot_be_attached_to_holds_up_no_other_and_is_told() -> Result<()
         Ok(mount(none, &obstacle, Some("tmpfs"), MsFlags::empty(), none)?)
     })?;
     machine.plug_another(&refused, 1)?;
-    let told = "nothing is enforced at the pod, tried again: cannot write endpoint 11";
+    let told = "no policy is enforced at the pod, retrying: cannot write endpoint 11";
     until("it is told", LIMIT, || Ok(machine.said("stderr").contains(told)))?;
     machine.plug_another(&late, 2)?;
     let has = |enforced: usize, not: usize| -> Result<bool> {

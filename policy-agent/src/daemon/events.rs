@@ -1,0 +1,162 @@
+//! Which warnings the agent writes as Kubernetes Events.
+//!
+//! In goes the result of each reconciliation; out comes the set of warnings that hold now, for
+//! `policy-kube` to write. There are three:
+//!
+//! | Reason | About | Says |
+//! |---|---|---|
+//! | `NotExpressible` | a policy | a part cannot be enforced as it is written |
+//! | `NotEnforced` | a pod | no policy is enforced at it for ten seconds |
+//! | `NoRoom` | a namespace | a change of its policies does not fit into the maps |
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use policy_core::{
+    desired::Desired,
+    fault::Fault,
+    model::{Kind, ObjectName, ObjectRef, PolicyRef},
+};
+use policy_kube::{ActiveWarnings, Client, Warning, write_events};
+use tokio::{sync::watch::Sender, time::Instant};
+
+use crate::node::{HeldBack, Node, NotAttached, Reconciled};
+
+/// How long nothing may be enforced at a pod before there is an Event: while a pod starts or ends,
+/// its interface and its object are not there at the same time.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Keeps the Events of the API server in step with the node.
+#[derive(Debug)]
+pub(super) struct EventWriter {
+    active: Option<Sender<ActiveWarnings>>,
+    /// Pods at which nothing is enforced, and since when.
+    open: BTreeMap<ObjectName, Instant>,
+}
+
+impl EventWriter {
+    /// Writes to the API server of a client; without one, nothing.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub(super) fn new(client: Option<&Client>, node: &str) -> Self {
+        let active = client.map(|client| write_events(client, node));
+        Self { active, open: BTreeMap::new() }
+    }
+
+    /// Replaces the active warnings after a reconciliation.
+    pub(super) fn update(&mut self, node: &Node, reconciled: &Reconciled) {
+        let Some(active) = &self.active else { return };
+        let desired = node.desired();
+        let mut warnings = of_faults(&reconciled.faults, desired);
+        let without_interface = without_interface(reconciled, desired);
+        let refused = reconciled.not_attached.iter().map(|refused| of_refused(refused, desired));
+        let of_pods = without_interface.into_iter().chain(refused).collect();
+        warnings.extend(for_long(&mut self.open, of_pods, Instant::now()));
+        warnings.extend(reconciled.held_back.iter().map(of_held_back));
+        let next = ActiveWarnings { nodes: node.snapshot().nodes.len(), warnings };
+        active.send_if_modified(|before| {
+            let is_new = *before != next;
+            *before = next;
+            is_new
+        });
+    }
+}
+
+/// The warnings about pods that had one, of whichever text, for [`PATIENCE`].
+fn for_long(
+    open: &mut BTreeMap<ObjectName, Instant>,
+    of_pods: Vec<(ObjectName, Warning)>,
+    now: Instant,
+) -> Vec<Warning> {
+    let pods: BTreeSet<_> = of_pods.iter().map(|(pod, _)| pod).collect();
+    open.retain(|pod, _| pods.contains(pod));
+    let long = of_pods.into_iter().filter_map(|(pod, warning)| {
+        let since = *open.entry(pod).or_insert(now);
+        (now - since >= PATIENCE).then_some(warning)
+    });
+    long.collect()
+}
+
+/// Of pods that have an address and no interface. A pod without an address has no network yet.
+fn without_interface(reconciled: &Reconciled, desired: &Desired) -> Vec<(ObjectName, Warning)> {
+    let missing = reconciled.pods_without_interface.iter().filter(|pod| {
+        desired.endpoints.get(pod).is_some_and(|endpoint| !endpoint.addresses.is_empty())
+    });
+    let note = "no policy is enforced at the pod: no interface of the node leads to it";
+    missing.map(|pod| not_enforced(pod, note.to_owned(), desired)).collect()
+}
+
+fn of_refused(NotAttached { pod, reason }: &NotAttached, desired: &Desired) -> (ObjectName, Warning) {
+    not_enforced(pod, format!("no policy is enforced at the pod: {reason}"), desired)
+}
+
+fn not_enforced(pod: &ObjectName, note: String, desired: &Desired) -> (ObjectName, Warning) {
+    let warning = Warning {
+        about: ObjectRef::namespaced(Kind::Pod, pod),
+        uid: desired.endpoints.get(pod).map(|endpoint| endpoint.uid.clone()),
+        reason: "NotEnforced",
+        note,
+    };
+    (pod.clone(), warning)
+}
+
+fn of_held_back(HeldBack { namespace, reason }: &HeldBack) -> Warning {
+    Warning {
+        about: ObjectRef::cluster_wide(Kind::Namespace, namespace.as_str()),
+        uid: None,
+        reason: "NoRoom",
+        note: format!(
+            "a change of the namespace's policies does not fit into the maps of a node, which \
+             enforces the previous policies: {reason}"
+        ),
+    }
+}
+
+/// One for each policy that has faults and isolates a pod of this node. Other policies are left to
+/// the nodes of their pods.
+fn of_faults(faults: &[Fault], desired: &Desired) -> BTreeSet<Warning> {
+    let endpoints = desired.endpoints.values();
+    let isolations = endpoints.flat_map(|endpoint| endpoint.isolation.values().flatten());
+    let in_force: BTreeSet<&PolicyRef> =
+        isolations.flat_map(|isolation| &isolation.policies).collect();
+    let mut notes: BTreeMap<&ObjectRef, Vec<String>> = BTreeMap::new();
+    for Fault { object, field, problem, effect } in faults {
+        if object.policy().is_some_and(|policy| in_force.contains(&policy)) {
+            notes.entry(object).or_default().push(format!("{field}: {problem}: {effect}"));
+        }
+    }
+    let warning = |(object, parts): (&ObjectRef, Vec<String>)| Warning {
+        about: object.clone(),
+        uid: None,
+        reason: "NotExpressible",
+        note: parts.join("; "),
+    };
+    notes.into_iter().map(warning).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_has_a_warning_once_nothing_is_enforced_at_it_for_some_time() {
+        let pod = ObjectName::new("default", "pod");
+        let refused = |reason: &str| {
+            let refused = NotAttached { pod: pod.clone(), reason: reason.to_owned() };
+            vec![of_refused(&refused, &Desired::default())]
+        };
+        let (mut open, start) = (BTreeMap::new(), Instant::now());
+        let mut after =
+            |seconds, of_pods| for_long(&mut open, of_pods, start + seconds * PATIENCE / 10);
+        assert_eq!(after(0, refused("no such device")), []);
+        assert_eq!(after(9, refused("no such device")), []);
+        let another = refused("another").into_iter().map(|(_, warning)| warning);
+        assert_eq!(after(10, refused("another")), another.collect::<Vec<_>>(), "of any text");
+        assert_eq!(after(11, Vec::new()), []);
+        assert_eq!(after(12, refused("no such device")), [], "it was enforced meanwhile");
+    }
+}

@@ -1,0 +1,43 @@
+//! Talks to a Kubernetes API server: the only crate that names `kube` and `k8s-openapi`.
+//!
+//! In go a kubeconfig and the [`RESOURCES`] that policy depends on; out come changes of the model
+//! ([`watch`], used by the agent) or whole lists of JSON objects ([`list`], used by `policyctl`).
+//! The other way go [`events`]: warnings about objects, written as Kubernetes Events by the agent.
+//!
+//! Every object is read by `policy-manifest`, so that a cluster means the same as its dump.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), policy_kube::Error> {
+//! use policy_kube::{Access, Server, WatchEvent, watch};
+//!
+//! let server = Server::find(&Access::default()).await?;
+//! let mut events = watch(&server.client_for_watches()?);
+//! while let Some(event) = events.recv().await {
+//!     match event {
+//!         WatchEvent::Changed(change) => println!("changed: {change:?}"),
+//!         WatchEvent::Listed(resource, names) => println!("{} {resource}", names.len()),
+//!         WatchEvent::Unreadable(errors) => println!("{} errors", errors.len()),
+//!         WatchEvent::Broken(resource, error) => println!("{resource}: {error}"),
+//!         WatchEvent::Recovered(resource) => println!("{resource} are watched"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod decode;
+mod error;
+mod events;
+mod kinds;
+mod list;
+mod presence;
+mod server;
+mod watch;
+
+pub use error::Error;
+pub use events::{ActiveWarnings, Warning, write_events};
+pub use kinds::{RESOURCES, Resource, deletions};
+pub use list::list;
+pub use server::{Access, Client, Server};
+pub use watch::{WatchEvent, watch};
