@@ -1,5 +1,7 @@
-//! What an operator asks the daemon over HTTP: whether it lives, whether it enforces, what, and
-//! metrics.
+//! The daemon's HTTP endpoints: `/healthz`, `/readyz`, `/status` and `/metrics`.
+//!
+//! Each request becomes a [`Question`] to the daemon's task, which owns the state and answers it
+//! between two reconciliations. No answer within five seconds is status 503.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -21,27 +23,27 @@ use tokio::{
 
 use crate::status::Status;
 
-/// Time in which the daemon must answer, or else it hangs.
+/// Longest wait for the daemon's answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Questions that wait.
+/// Questions that wait for the daemon.
 const QUEUE: usize = 8;
 /// Media type of the `OpenMetrics` text format.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A question, and where to answer it.
+/// A question, and the channel for its answer.
 #[derive(Debug)]
 pub enum Question {
-    /// Whether the daemon answers at all.
+    /// Whether the daemon runs (`/healthz`).
     Alive(oneshot::Sender<()>),
-    /// Whether it enforces: `Err` says what is missing.
+    /// Whether it is ready (`/readyz`); the error says what is missing.
     Ready(oneshot::Sender<Result<(), String>>),
-    /// How it stands with every pod and policy of the node.
+    /// What is enforced at each pod, and of each policy (`/status`).
     Status(oneshot::Sender<Status>),
-    /// Metrics in the `OpenMetrics` text format.
+    /// The text of `/metrics`.
     Metrics(oneshot::Sender<String>),
 }
 
-/// Serves `/healthz`, `/readyz`, `/status` and `/metrics` for as long as the receiver lives.
+/// Serves the endpoints until the receiver is dropped.
 ///
 /// # Panics
 ///
@@ -49,7 +51,7 @@ pub enum Question {
 ///
 /// # Errors
 ///
-/// Where the address cannot be listened at.
+/// Where nothing can listen at the address.
 pub async fn serve(address: SocketAddr) -> io::Result<Receiver<Question>> {
     let listener = TcpListener::bind(address).await?;
     let (questions, inbox) = mpsc::channel(QUEUE);
@@ -66,7 +68,7 @@ pub async fn serve(address: SocketAddr) -> io::Result<Receiver<Question>> {
 async fn alive(State(questions): State<Sender<Question>>) -> Response {
     match ask(&questions, Question::Alive).await {
         Some(()) => "ok\n".into_response(),
-        None => hangs(),
+        None => no_answer(),
     }
 }
 
@@ -76,25 +78,25 @@ async fn ready(State(questions): State<Sender<Question>>) -> Response {
         Some(Err(missing)) => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("{missing}\n")).into_response()
         }
-        None => hangs(),
+        None => no_answer(),
     }
 }
 
 async fn status(State(questions): State<Sender<Question>>) -> Response {
     match ask(&questions, Question::Status).await {
         Some(status) => Json(status).into_response(),
-        None => hangs(),
+        None => no_answer(),
     }
 }
 
 async fn metrics(State(questions): State<Sender<Question>>) -> Response {
     match ask(&questions, Question::Metrics).await {
         Some(text) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
-        None => hangs(),
+        None => no_answer(),
     }
 }
 
-fn hangs() -> Response {
+fn no_answer() -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "the daemon does not answer\n").into_response()
 }
 

@@ -1,4 +1,7 @@
-//! What an agent says of its node, pod by pod and policy by policy (S50): `/status`.
+//! What is enforced on the node, pod by pod and policy by policy (S50): `/status`.
+//!
+//! In go the desired state and the last reconciliation; out comes the JSON that
+//! `policy-agent status` prints. Field names are a contract. The daemon builds it for each request.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,21 +17,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::node::{HeldBack, Node, Reconciled};
 
-/// All of it.
+/// The answer to `/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// `metadata.name` of the Node.
     pub node: String,
-    /// Why the agent is not ready, as `/readyz` says it; `null` where it is.
+    /// Why the agent is not ready, as in `/readyz`; `null` where it is ready.
     pub not_ready: Option<String>,
     /// Pods of the node that can have an interface, by name.
     pub pods: Vec<Pod>,
-    /// Policies that select a pod of the node, or would, by name.
+    /// Policies that select a pod of the node, and those of held-back namespaces, by name.
     pub policies: Vec<Policy>,
     /// Interfaces that lead to no known pod, by name.
     pub unknown_interfaces: Vec<String>,
-    /// Others that enforce policies on the node.
+    /// Other programs that enforce policies on the node.
     pub other_enforcers: Vec<String>,
 }
 
@@ -40,13 +43,13 @@ pub struct Pod {
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
-    /// Its addresses, as far as they are known.
+    /// Its addresses; empty before it has any.
     pub addresses: Vec<IpAddr>,
-    /// Host side of its link; `null` where none is known.
+    /// Host side of its veth pair; `null` where none was found.
     pub interface: Option<String>,
-    /// How it stands.
+    /// Whether its policies are enforced.
     pub state: PodState,
-    /// Why it stands so, unless it is as it should be.
+    /// Why they are not; `null` where they are.
     pub reason: Option<String>,
     /// Policies that isolate it for ingress, as `NAMESPACE/NAME`, or `NAME` where they are
     /// cluster-wide; `null` where none does.
@@ -55,15 +58,15 @@ pub struct Pod {
     pub egress: Option<Vec<String>>,
 }
 
-/// How it stands with a pod.
+/// Whether policies are enforced at a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PodState {
-    /// It is under its policies.
+    /// They are enforced.
     Enforced,
-    /// It is not.
+    /// They are not.
     NotEnforced,
-    /// It has no network yet, or it is not known.
+    /// The pod has no network yet, or its addresses are not known.
     WithoutAddress,
 }
 
@@ -77,31 +80,31 @@ pub struct Policy {
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
-    /// How it stands.
+    /// Whether it is enforced.
     pub state: PolicyState,
     /// Pods of the node that it selects.
     pub pods: usize,
-    /// Why it stands so: what it asks for and cannot have, and pods at which it is not enforced.
+    /// Why it is not enforced as it is written: its faults, and pods at which it is not enforced.
     pub reasons: Vec<String>,
 }
 
-/// How it stands with a policy.
+/// Whether a policy is enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PolicyState {
     /// It is enforced at every pod of the node that it selects.
     Enforced,
-    /// A part of it cannot be expressed, and has its closed reading.
+    /// A part of it cannot be enforced as it is written, and allows less.
     Closed,
     /// It is not enforced at a pod of the node that it selects.
     NotEnforced,
-    /// The policies of its namespace find no room: those of before are in force.
+    /// The policies of its namespace do not fit into the maps; the previous ones are enforced.
     HeldBack,
 }
 
 impl Status {
-    /// What a node came to last, what was found there, and why what is asked for since could not be
-    /// brought in force.
+    /// The status after the reconciliation `last`. `failure` is why a later one failed, `not_ready`
+    /// why the agent is not ready.
     pub(crate) fn new(
         node: &Node,
         last: &Reconciled,
@@ -124,7 +127,7 @@ impl Status {
         }
     }
 
-    /// Whether everything is as it was asked for.
+    /// Whether everything is enforced as it is written.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.not_ready.is_none()
@@ -150,7 +153,7 @@ impl Pod {
             _ if is_missing => {
                 (PodState::NotEnforced, Some("no interface of the node leads to it".to_owned()))
             }
-            // Whom it concerns is not known.
+            // A failed reconciliation may concern any pod.
             (None, Some(why)) => {
                 (PodState::NotEnforced, Some(format!("the last change is not in force: {why}")))
             }

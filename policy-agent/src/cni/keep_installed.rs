@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::installer::{Installation, Written};
-use crate::{chain::chain, watch::Watch};
+use crate::{chain::chain, inotify::FolderWatch};
 
 /// How often the folders are checked without a notification.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
@@ -122,13 +122,13 @@ fn log(outcome: &Result<Written, String>) {
 
 /// Watches of the folders of configurations and plugins, as far as they exist.
 struct Watches {
-    conf_dir: Option<Watch>,
-    bin_dir: Option<Watch>,
+    conf_dir: Option<FolderWatch>,
+    bin_dir: Option<FolderWatch>,
 }
 
 impl Watches {
     fn open(installation: &Installation) -> Self {
-        let open = |folder: &Path| Watch::open(folder).ok();
+        let open = |folder: &Path| FolderWatch::open(folder).ok();
         Self { conf_dir: open(&installation.conf_dir), bin_dir: open(&installation.bin_dir) }
     }
 
@@ -138,7 +138,7 @@ impl Watches {
 
     /// Waits for an event in either folder; an error where one was moved or deleted.
     async fn next(&mut self) -> io::Result<()> {
-        async fn of(watch: &mut Option<Watch>) -> io::Result<()> {
+        async fn of(watch: &mut Option<FolderWatch>) -> io::Result<()> {
             match watch {
                 Some(watch) => watch.next().await,
                 None => future::pending().await,

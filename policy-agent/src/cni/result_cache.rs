@@ -22,8 +22,13 @@ use tokio::{
     time::timeout,
 };
 
+<<<<<<< HEAD:policy-agent/src/cni/result_cache.rs
 use super::{POD_INTERFACE, one_of_each_family};
-use crate::watch::Watch;
+use crate::inotify::FolderWatch;
+=======
+use super::{POD_INTERFACE, Sandbox, one_of_each_family};
+use crate::inotify::FolderWatch;
+>>>>>>> 3777e44 (policy-agent: status, endpoints, metrics and folder watch in plain English):policy-agent/src/cni/cache.rs
 
 /// How often the folder is read without a notification; it may not exist yet.
 const READ_INTERVAL: Duration = Duration::from_secs(10);
@@ -55,7 +60,7 @@ pub fn follow_cache(folder: PathBuf) -> Receiver<Vec<Sandbox>> {
     tokio::spawn(async move {
         let (mut last, mut files) = (Vec::new(), CachedFiles::default());
         loop {
-            let mut watch = Watch::open(&folder).ok();
+            let mut watch = FolderWatch::open(&folder).ok();
             loop {
                 let (folder, before) = (folder.clone(), files);
                 let read = task::spawn_blocking(move || before.read(&folder)).await;

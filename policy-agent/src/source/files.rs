@@ -1,4 +1,9 @@
-//! A folder of ordinary manifests, read again whenever it changes.
+//! A folder of ordinary manifests as the state of a cluster.
+//!
+//! In goes a folder or file; out comes the whole state at the start and after each change, or what
+//! is wrong with the files. Nothing is taken in part: the caller keeps the last good state (S54). A
+//! change is read once the folder is quiet for 50 ms and no file in it is being written, and at least
+//! every 500 ms, because what symbolic links lead to is not watched.
 
 use std::{
     ffi::OsStr,
@@ -14,40 +19,40 @@ use tokio::{
     time::{self, Instant},
 };
 
-use crate::{chain::chain, watch::Watch};
+use crate::{chain::chain, inotify::FolderWatch};
 
-/// How long a folder must have been quiet before it is read: an editor writes in several acts.
+/// How long a folder must be quiet before it is read: an editor writes in several steps.
 const QUIET: Duration = Duration::from_millis(50);
-/// How long it is waited for that: others may write there without an end.
-const PATIENCE: Duration = Duration::from_millis(300);
-/// How often a folder is read although nothing was told of it: what links lead to is not watched.
-const LOOK: Duration = Duration::from_millis(500);
+/// Longest wait for that: other programs may write into the folder all the time.
+const QUIET_LIMIT: Duration = Duration::from_millis(300);
+/// Time after which a folder without events is read: the targets of links are not watched.
+const POLL: Duration = Duration::from_millis(500);
 
-/// Why a folder gives no state of a cluster. What was read before stays good.
+/// Why a folder gives no state of a cluster. The last good state is still valid.
 #[derive(Debug, Error)]
 pub enum FilesError {
     /// A file or the folder cannot be read, or has no manifests.
     #[error(transparent)]
     Read(#[from] sources::Error),
-    /// A file that somebody has not finished.
-    #[error("somebody still writes {}: it is read when that is done", .0.display())]
-    Written(PathBuf),
-    /// What stands in them; nothing is taken in part (S54).
+    /// A file that another program has not closed.
+    #[error("another program is writing {}; it is read when that program closes it", .0.display())]
+    Unfinished(PathBuf),
+    /// Errors in the manifests; none of them is applied (S54).
     #[error("{}", render(.0, terminal::coloured()))]
     Manifests(Vec<ManifestError>),
 }
 
-/// A folder, and what was last read of it.
+/// A folder, and what was read from it last.
 #[derive(Debug)]
 pub struct Files {
     folder: PathBuf,
-    watch: Option<Watch>,
+    watch: Option<FolderWatch>,
     last: Option<Vec<Source>>,
-    /// The message of the last failure to read, so that it is told once.
+    /// The message of the last failure, so that it is reported once.
     failure: Option<String>,
-    looked: bool,
-    /// Whether something happened while it was read.
-    stirred: bool,
+    was_read: bool,
+    /// An event came while the folder was read.
+    changed_meanwhile: bool,
 }
 
 impl Files {
@@ -55,12 +60,12 @@ impl Files {
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         let folder = folder.into();
-        Self { folder, watch: None, last: None, failure: None, looked: false, stirred: false }
+        Self { folder, watch: None, last: None, failure: None, was_read: false, changed_meanwhile: false }
     }
 
-    /// What the folder holds: the first time at once, then whenever it holds something else.
+    /// The state of the folder: at once the first time, then after each change.
     ///
-    /// Cancelling it may delay the next answer by half a second.
+    /// Cancelling it may delay the next result by half a second.
     ///
     /// # Panics
     ///
@@ -68,15 +73,15 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, once for each change.
+    /// What is wrong with the folder, once for each change.
     pub async fn next(&mut self) -> Result<Manifests, FilesError> {
         loop {
-            if self.looked {
+            if self.was_read {
                 self.changed().await;
             } else {
                 // Watched before it is read, so that no change falls between.
-                self.watch = Watch::open(&self.folder).ok();
-                self.looked = true;
+                self.watch = FolderWatch::open(&self.folder).ok();
+                self.was_read = true;
             }
             match self.read() {
                 Ok(read) if self.last.as_ref() == Some(&read) && self.failure.is_none() => {}
@@ -97,40 +102,40 @@ impl Files {
         }
     }
 
-    /// Reads the folder, unless somebody is about to write into it.
+    /// Reads the folder, unless another program is writing one of its manifests.
     fn read(&mut self) -> Result<Vec<Source>, FilesError> {
         let before = self.last.as_deref().unwrap_or_default();
         let read = sources::read_again(std::slice::from_ref(&self.folder), before)?;
         let Some(watch) = &mut self.watch else { return Ok(read) };
         // A change that came while it was read.
-        let Ok(stirred) = watch.now() else {
+        let Ok(changed_meanwhile) = watch.drain() else {
             self.watch = None;
             return Ok(read);
         };
-        self.stirred = stirred;
+        self.changed_meanwhile = changed_meanwhile;
         let path = |name: &OsStr| {
             if name.is_empty() { self.folder.clone() } else { self.folder.join(name) }
         };
         let is_read = |path: &PathBuf| read.iter().any(|source| Path::new(&source.name) == path);
-        match watch.written().map(path).find(is_read) {
-            Some(path) => Err(FilesError::Written(path)),
+        match watch.unfinished().map(path).find(is_read) {
+            Some(path) => Err(FilesError::Unfinished(path)),
             None => Ok(read),
         }
     }
 
-    /// Waits until something happened in the folder and it is quiet again, or it is time to look.
+    /// Waits until something happened in the folder and it is quiet, or for [`POLL`].
     async fn changed(&mut self) {
         let Some(watch) = &mut self.watch else {
-            time::sleep(LOOK / 2).await;
-            self.watch = Watch::open(&self.folder).ok();
+            time::sleep(POLL / 2).await;
+            self.watch = FolderWatch::open(&self.folder).ok();
             return;
         };
         let mut outcome = Ok(());
-        if !std::mem::take(&mut self.stirred) {
-            let Ok(told) = time::timeout(LOOK, watch.next()).await else { return };
-            outcome = told;
+        if !std::mem::take(&mut self.changed_meanwhile) {
+            let Ok(event) = time::timeout(POLL, watch.next()).await else { return };
+            outcome = event;
         }
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + QUIET_LIMIT;
         while outcome.is_ok() {
             let quiet = end.min(Instant::now() + QUIET);
             match time::timeout_at(quiet, watch.next()).await {
@@ -138,12 +143,12 @@ impl Files {
                 Err(_) => return,
             }
         }
-        // The folder itself went, or another has taken its place.
-        self.watch = Watch::open(&self.folder).ok();
+        // The folder was moved, deleted or replaced.
+        self.watch = FolderWatch::open(&self.folder).ok();
     }
 }
 
-/// Follows a folder for as long as the answers are received.
+/// Follows a folder until the receiver is dropped.
 ///
 /// # Panics
 ///
@@ -183,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_followed_within_a_second_and_a_broken_file_told_once() -> io::Result<()> {
+    fn a_change_is_followed_within_a_second_and_a_broken_file_reported_once() -> io::Result<()> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("a.yaml");
         fs::write(&file, POD.replace("NAME", "one"))?;
@@ -228,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn s54_a_file_that_is_written_in_several_acts_is_read_when_it_is_whole() -> io::Result<()> {
+    fn s54_a_file_that_is_written_in_several_steps_is_read_when_it_is_whole() -> io::Result<()> {
         use std::io::Write as _;
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("a.yaml");
@@ -241,8 +246,8 @@ mod tests {
                 let (half, rest) = whole.split_at(whole.find("\n---").unwrap_or_default());
                 let mut writer = fs::File::create(&file)?;
                 writer.write_all(half.as_bytes())?;
-                let told = soon(&mut files).await;
-                assert!(told[0].contains("somebody still writes"), "{told:?}");
+                let error = soon(&mut files).await;
+                assert!(error[0].contains("another program is writing"), "{error:?}");
                 assert_eq!(soon(&mut files).await, ["nothing within a second"], "{watched:?}");
                 writer.write_all(rest.replace("two", "three").as_bytes())?;
                 assert_eq!(soon(&mut files).await, ["nothing within a second"], "{watched:?}");
@@ -300,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_goes_on_to_say_what_it_said() -> io::Result<()> {
+    fn a_pipe_that_was_read_keeps_its_content() -> io::Result<()> {
         use std::{io::Write as _, os::fd::AsRawFd as _};
         let (reader, mut writer) = io::pipe()?;
         writer.write_all(POD.replace("NAME", "one").as_bytes())?;
@@ -314,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_replaced_is_found_again() -> io::Result<()> {
+    fn a_folder_that_is_replaced_is_followed() -> io::Result<()> {
         let place = tempfile::tempdir()?;
         let (folder, other) = (place.path().join("now"), place.path().join("next"));
         for (folder, name) in [(&folder, "one"), (&other, "two")] {

@@ -1,4 +1,14 @@
-//! inotify on one folder or file.
+//! inotify: when something changes in one folder or file.
+//!
+//! In goes a path; out come wake-ups for whoever reads it: the folder of manifests, libcni's cache
+//! and the CNI configuration. An event says only that the folder is to be read again, except for the
+//! files that somebody has not finished writing ([`FolderWatch::unfinished`]):
+//!
+//! ```text
+//! open("a.yaml", O_TRUNC)   -                       (no event)
+//! write(...)                IN_MODIFY a.yaml        unfinished: a.yaml; nobody is woken
+//! close()                   IN_CLOSE_WRITE a.yaml   unfinished: none; wakes the reader
+//! ```
 
 use std::{
     collections::BTreeSet,
@@ -14,12 +24,11 @@ use nix::{
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// Events of one folder, until it goes.
+/// The events of one folder or file, until it is moved or deleted.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct FolderWatch {
     events: AsyncFd<Events>,
-    /// Files that somebody wrote into and has not closed.
-    written: BTreeSet<OsString>,
+    unfinished: BTreeSet<OsString>,
 }
 
 #[derive(Debug)]
@@ -31,8 +40,8 @@ impl AsRawFd for Events {
     }
 }
 
-impl Watch {
-    /// Begins to watch.
+impl FolderWatch {
+    /// Starts to watch.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         let wanted = AddWatchFlags::IN_CLOSE_WRITE
@@ -47,23 +56,23 @@ impl Watch {
         // they are dropped, with the registration that owns them.
         let events =
             unsafe { AsyncFd::register_with_interest(Events(inotify), Interest::READABLE) }?;
-        Ok(Self { events, written: BTreeSet::new() })
+        Ok(Self { events, unfinished: BTreeSet::new() })
     }
 
-    /// Files, as far as it was waited for events, that somebody wrote into and has not closed yet;
-    /// empty for the one file that is watched.
-    pub(crate) fn written(&self) -> impl Iterator<Item = &OsStr> {
-        self.written.iter().map(OsString::as_os_str)
+    /// Files that somebody has written into and not closed, as of the last event that was read. The
+    /// name is empty where the watched path is itself a file.
+    pub(crate) fn unfinished(&self) -> impl Iterator<Item = &OsStr> {
+        self.unfinished.iter().map(OsString::as_os_str)
     }
 
-    /// Waits for an event, what is written into a file not before that file is closed; an error once
-    /// the folder is no longer where it was.
+    /// Waits for an event that wakes the reader. The error `NotFound` means that the folder was
+    /// moved or deleted: open another watch.
     pub(crate) async fn next(&mut self) -> io::Result<()> {
         loop {
             let mut ready = self.events.readable().await?;
             match ready.get_inner().0.read_events() {
                 Ok(events) => {
-                    if note(&mut self.written, &events)? {
+                    if apply(&mut self.unfinished, &events)? {
                         return Ok(());
                     }
                 }
@@ -73,12 +82,12 @@ impl Watch {
         }
     }
 
-    /// The same without waiting: whether there was an event.
-    pub(crate) fn now(&mut self) -> io::Result<bool> {
+    /// Reads the events that are there, without waiting; whether one of them wakes the reader.
+    pub(crate) fn drain(&mut self) -> io::Result<bool> {
         let mut any = false;
         loop {
             match self.events.get_ref().0.read_events() {
-                Ok(events) => any |= note(&mut self.written, &events)?,
+                Ok(events) => any |= apply(&mut self.unfinished, &events)?,
                 Err(Errno::EAGAIN) => return Ok(any),
                 Err(errno) => return Err(errno.into()),
             }
@@ -86,8 +95,8 @@ impl Watch {
     }
 }
 
-/// Whether there is something to tell; an error once the folder is no longer where it was.
-fn note(written: &mut BTreeSet<OsString>, events: &[InotifyEvent]) -> io::Result<bool> {
+/// Applies events to the unfinished files; whether one of them wakes the reader.
+fn apply(unfinished: &mut BTreeSet<OsString>, events: &[InotifyEvent]) -> io::Result<bool> {
     const GONE: AddWatchFlags = AddWatchFlags::IN_DELETE_SELF
         .union(AddWatchFlags::IN_MOVE_SELF)
         .union(AddWatchFlags::IN_IGNORED);
@@ -97,13 +106,13 @@ fn note(written: &mut BTreeSet<OsString>, events: &[InotifyEvent]) -> io::Result
         if event.mask.intersects(GONE) {
             return Err(io::ErrorKind::NotFound.into());
         } else if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-            // Whatever was not told: everything is to be looked at.
-            written.clear();
+            // Events were lost: any file may have changed or been closed.
+            unfinished.clear();
             any = true;
         } else if event.mask == AddWatchFlags::IN_MODIFY {
-            written.insert(name);
+            unfinished.insert(name);
         } else {
-            written.remove(&name);
+            unfinished.remove(&name);
             any = true;
         }
     }
