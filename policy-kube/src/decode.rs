@@ -27,7 +27,10 @@ pub(crate) fn reference(resource: &Resource, object: &DynamicObject) -> ObjectRe
 
 /// The object as JSON, with `apiVersion` and `kind`, which items of a list lack. `managedFields` is
 /// removed: it is half of the text, and no policy depends on it.
-pub(crate) fn json(resource: &Resource, mut object: DynamicObject) -> Result<Value, serde_json::Error> {
+pub(crate) fn json(
+    resource: &Resource,
+    mut object: DynamicObject,
+) -> Result<Value, serde_json::Error> {
     let (api_version, kind) = (resource.api_version(), resource.kind.name().to_owned());
     object.types = Some(TypeMeta { api_version, kind });
     object.metadata.managed_fields = None;
@@ -35,6 +38,9 @@ pub(crate) fn json(resource: &Resource, mut object: DynamicObject) -> Result<Val
 }
 
 /// The change that an object means, and which parts of it cannot be read.
-pub(crate) fn change(resource: &Resource, object: DynamicObject) -> Result<Received, serde_json::Error> {
+pub(crate) fn change(
+    resource: &Resource,
+    object: DynamicObject,
+) -> Result<Received, serde_json::Error> {
     Ok(receive(&json(resource, object)?, SOURCE))
 }

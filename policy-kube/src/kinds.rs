@@ -55,15 +55,11 @@ impl Resource {
     /// `v1` `services`.
     pub const SERVICES: Self = Self::core(Kind::Service, "services");
     /// `discovery.k8s.io/v1` `endpointslices`.
-    pub const ENDPOINT_SLICES: Self = Self {
-        group: "discovery.k8s.io",
-        ..Self::core(Kind::EndpointSlice, "endpointslices")
-    };
+    pub const ENDPOINT_SLICES: Self =
+        Self { group: "discovery.k8s.io", ..Self::core(Kind::EndpointSlice, "endpointslices") };
     /// `networking.k8s.io/v1` `networkpolicies`.
-    pub const NETWORK_POLICIES: Self = Self {
-        group: "networking.k8s.io",
-        ..Self::core(Kind::NetworkPolicy, "networkpolicies")
-    };
+    pub const NETWORK_POLICIES: Self =
+        Self { group: "networking.k8s.io", ..Self::core(Kind::NetworkPolicy, "networkpolicies") };
     /// `policy.networking.k8s.io/v1alpha2` `clusternetworkpolicies`, where they are installed.
     pub const CLUSTER_NETWORK_POLICIES: Self = Self {
         group: "policy.networking.k8s.io",

@@ -3,11 +3,7 @@
 //! In goes a resource, out come its objects as JSON, as a dump of them would have them. `policyctl`
 //! calls it for each of [`RESOURCES`](crate::RESOURCES).
 
-use kube::{
-    Api,
-    api::ListParams,
-    core::DynamicObject,
-};
+use kube::{Api, api::ListParams, core::DynamicObject};
 use serde_json::Value;
 
 use crate::{

@@ -72,7 +72,10 @@ async fn nodes_with_the_same_warning_write_one_event_that_names_its_object() -> 
     let sent = events(&mut requests, &server);
     assert_eq!(sent.len(), 2, "each once, though one of them is refused: {requests:#?}");
     assert_eq!(sent[0]["metadata"], sent[1]["metadata"]);
-    let uid = requests.iter().find(|request| request.path == POLICIES).context("the uid was not requested")?;
+    let uid = requests
+        .iter()
+        .find(|request| request.path == POLICIES)
+        .context("the uid was not requested")?;
     assert!(uid.query.contains("fieldSelector=metadata.name%3Ddeny"), "{uid:?}");
     let regarding = json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
@@ -95,7 +98,8 @@ async fn a_refused_event_is_written_later() -> Result<()> {
         writer.send_replace(active());
         sleep(Duration::from_millis(50)).await;
     }
-    let (count, most) = (events(&mut requests, &server).len() as u64, 2 + begin.elapsed().as_secs());
+    let (count, most) =
+        (events(&mut requests, &server).len() as u64, 2 + begin.elapsed().as_secs());
     assert!(count <= most, "{requests:#?}");
     server.unset(EVENTS);
     soon(|| !server.events().is_empty()).await?;

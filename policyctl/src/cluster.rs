@@ -46,7 +46,9 @@ pub(crate) struct Cluster {
 /// Why a cluster could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("cannot choose a cluster; correct the options or the kubeconfig, or name manifests with -f")]
+    #[error(
+        "cannot choose a cluster; correct the options or the kubeconfig, or name manifests with -f"
+    )]
     Choose(#[source] policy_kube::Error),
     #[error(transparent)]
     Read(policy_kube::Error),

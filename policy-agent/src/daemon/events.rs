@@ -90,7 +90,10 @@ fn without_interface(reconciled: &Reconciled, desired: &Desired) -> Vec<(ObjectN
     missing.map(|pod| not_enforced(pod, note.to_owned(), desired)).collect()
 }
 
-fn of_refused(NotAttached { pod, reason }: &NotAttached, desired: &Desired) -> (ObjectName, Warning) {
+fn of_refused(
+    NotAttached { pod, reason }: &NotAttached,
+    desired: &Desired,
+) -> (ObjectName, Warning) {
     not_enforced(pod, format!("no policy is enforced at the pod: {reason}"), desired)
 }
 

@@ -92,7 +92,8 @@ impl Metrics {
         let registry = &mut self.registry;
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of the agent", build);
-        let help = "Time to read the node's interfaces, compile, and write to the kernel, in seconds";
+        let help =
+            "Time to read the node's interfaces, compile, and write to the kernel, in seconds";
         registry.register("enforce_duration_seconds", help, self.enforce_duration.clone());
         let help = "Time from the creation of a pod's interface until policies are enforced at it, \
                     in seconds";
@@ -102,7 +103,8 @@ impl Metrics {
         registry.register("steps", "Writes to the kernel", self.steps.clone());
         let help = "Parts of objects that cannot be enforced as they are written";
         registry.register("faults", help, self.faults.clone());
-        let help = "Namespaces whose policies do not fit into the maps; the previous ones are enforced";
+        let help =
+            "Namespaces whose policies do not fit into the maps; the previous ones are enforced";
         registry.register("held_back_namespaces", help, self.held_back.clone());
         let help = "Pods of the node, by whether policies are enforced at them";
         registry.register("pods", help, self.pods.clone());
@@ -112,7 +114,8 @@ impl Metrics {
         for drifted in [Drifted::Attachment, Drifted::Entry, Drifted::Pin] {
             drop(self.repaired.get_or_create(&DriftLabels { what: drifted.name() }));
         }
-        let help = "Whether the watch of a resource is broken (1); what was read before stays in force";
+        let help =
+            "Whether the watch of a resource is broken (1); what was read before stays in force";
         registry.register("watch_broken", help, self.broken_watches.clone());
         for kind in RESOURCES.map(|resource| resource.plural) {
             drop(self.broken_watches.get_or_create(&WatchLabels { kind }));

@@ -60,7 +60,14 @@ impl Files {
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         let folder = folder.into();
-        Self { folder, watch: None, last: None, failure: None, was_read: false, changed_meanwhile: false }
+        Self {
+            folder,
+            watch: None,
+            last: None,
+            failure: None,
+            was_read: false,
+            changed_meanwhile: false,
+        }
     }
 
     /// The state of the folder: at once the first time, then after each change.

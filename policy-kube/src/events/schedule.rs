@@ -64,7 +64,11 @@ impl Schedule {
     }
 
     /// Replaces the active warnings; one that stays keeps its time.
-    pub(super) fn replace(&mut self, ActiveWarnings { nodes, warnings }: &ActiveWarnings, now: Instant) {
+    pub(super) fn replace(
+        &mut self,
+        ActiveWarnings { nodes, warnings }: &ActiveWarnings,
+        now: Instant,
+    ) {
         let chosen = self.choose(warnings);
         self.entries.retain(|warning, _| chosen.contains(warning));
         let spread = SPREAD * u32::try_from(*nodes).unwrap_or(u32::MAX);
@@ -235,7 +239,8 @@ mod tests {
 
     #[test]
     fn a_namespace_with_many_warnings_leaves_room_for_another() {
-        let many: Vec<_> = (0..1000).map(|number| of(Kind::NetworkPolicy, &number.to_string())).collect();
+        let many: Vec<_> =
+            (0..1000).map(|number| of(Kind::NetworkPolicy, &number.to_string())).collect();
         let elsewhere = |name: &str| {
             let name = ObjectName::new("tenant", name);
             about(ObjectRef::namespaced(Kind::NetworkPolicy, &name))

@@ -281,7 +281,10 @@ async fn a_server_that_streams_no_lists_is_asked_for_pages() -> Result<()> {
     follower.listed(Kind::NetworkPolicy).await?;
     let requests = server.requests();
     let mut policies = requests.iter().filter(|request| request.path == NETWORK_POLICIES);
-    assert!(policies.all(|request| !request.query.contains("sendInitialEvents=true")), "{requests:?}");
+    assert!(
+        policies.all(|request| !request.query.contains("sendInitialEvents=true")),
+        "{requests:?}"
+    );
     Ok(())
 }
 

@@ -39,7 +39,7 @@ impl Changes {
             tokio::spawn(async move {
                 // What it reads is one part of several: only that it changed counts here.
                 while !sender.is_closed() {
-                    if !matches!(files.next().await, Err(FilesError::Written(_))) {
+                    if !matches!(files.next().await, Err(FilesError::Unfinished(_))) {
                         // A full channel knows already.
                         let _ = sender.try_send(());
                     }

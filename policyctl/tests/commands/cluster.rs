@@ -68,7 +68,10 @@ fn resources() -> (u16, Value) {
     });
     let version = "policy.networking.k8s.io/v1alpha2";
     let resources = json!([resource]);
-    (200, json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources}))
+    (
+        200,
+        json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources}),
+    )
 }
 
 /// A cluster whose pods come in two pages, without cluster-wide policies.

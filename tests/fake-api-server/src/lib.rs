@@ -20,8 +20,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 /// Path of the cluster-wide policies.
-pub const CLUSTER_POLICIES: &str =
-    "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies";
+pub const CLUSTER_POLICIES: &str = "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies";
 
 /// How a path is answered.
 #[derive(Clone, Debug)]

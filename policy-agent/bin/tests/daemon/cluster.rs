@@ -7,9 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use fake_api_server::{
-    Answer, ApiServer, CLUSTER_POLICIES, denies_all, groups, resources, status,
-};
+use fake_api_server::{Answer, ApiServer, CLUSTER_POLICIES, denies_all, groups, resources, status};
 use serde_json::json;
 
 use crate::machine::{LIMIT, Machine, arrives, until};
