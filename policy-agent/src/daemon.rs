@@ -229,7 +229,9 @@ impl Daemon {
             {
                 return Err(error.into());
             }
-            SourceEvent::Files(Err(error)) => report::manifests_broken(&error, self.sync.is_complete()),
+            SourceEvent::Files(Err(error)) => {
+                report::manifests_broken(&error, self.sync.is_complete())
+            }
             SourceEvent::Kubernetes(event) => self.handle_kubernetes(event),
         }
         Ok(())

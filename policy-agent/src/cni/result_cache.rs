@@ -22,13 +22,8 @@ use tokio::{
     time::timeout,
 };
 
-<<<<<<< HEAD:policy-agent/src/cni/result_cache.rs
 use super::{POD_INTERFACE, one_of_each_family};
 use crate::inotify::FolderWatch;
-=======
-use super::{POD_INTERFACE, Sandbox, one_of_each_family};
-use crate::inotify::FolderWatch;
->>>>>>> 3777e44 (policy-agent: status, endpoints, metrics and folder watch in plain English):policy-agent/src/cni/cache.rs
 
 /// How often the folder is read without a notification; it may not exist yet.
 const READ_INTERVAL: Duration = Duration::from_secs(10);

@@ -10,8 +10,7 @@ struct Confined {
 }
 
 const DATAPLANE: &[&str] = &["policy-agent/src/dataplane", "policy-common/src"];
-/// The agent watches, policyctl lists.
-const KUBERNETES: &[&str] = &["policy-kube/src"];
+const KUBERNETES: &[&str] = &["policy-kube/src", "tests/e2e", "tests/testbed"];
 const NET: &[&str] = &["policy-agent/src/net"];
 
 const CONFINED: &[Confined] = &[

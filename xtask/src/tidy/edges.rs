@@ -32,6 +32,7 @@ const ROWS: &[Row] = &[
     Row { folder: "tests/testbed",    may: &["xtask"] },
     Row { folder: "tests/e2e",        may: &["policy-core", "policy-kube", "policy-manifest", "policy-probe", "testbed", "xtask"] },
     Row { folder: "tests/pod",        may: &[] },
+    Row { folder: "tests/fake-api-server", may: &[] },
 ];
 
 /// Crates of others that only some crates may depend on.
