@@ -82,7 +82,7 @@ impl Node {
         for step in &found {
             actual.apply(step);
         }
-        actual.owe_epochs();
+        actual.require_bumps();
         Ok(Self {
             intent: Intent::new(&config.node),
             name: config.node,

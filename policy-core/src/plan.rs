@@ -1,35 +1,70 @@
-//! From what the kernel has to what it should have, one map write at a time.
+//! Steps from what the kernel's maps hold ([`Actual`]) to what the compiler wants ([`Desired`]).
 //!
-//! After every single step each packet gets the verdict of the old state or of the new one
-//! (S49). The order that gives it:
+//! [`plan()`] compares the two and returns map writes in an order in which every packet gets, after
+//! every single step, the verdict of the old state or that of the new one (S49), never a third. The
+//! dataplane carries the steps out one by one and passes each to [`Actual::apply`].
 //!
-//! 1. Endpoints of pods that are gone are deleted, or closed where the interface is still there; one
-//!    that takes the place of another is closed at first.
-//! 2. Contents that know the old numbers by their old outcome and the fresh ones by their new
-//!    one; endpoints are switched to them.
-//! 3. Frontends, addresses and blocks go to their new numbers.
-//! 4. Endpoints are switched to the new contents; what was to become number 0 becomes it now,
-//!    and frontends that are no more go.
-//! 5. One bump of the epoch for each endpoint for which some verdict changed.
-//! 6. Endpoints that begin to be isolated, and new ones: where something isolates them, they
-//!    record their connections and let everything pass, until those are known that were there
-//!    before (S30). Then their bumps.
-//! 7. What nothing refers to any more is deleted.
+//! # What makes the order necessary
 //!
-//! A packet reads its endpoint, then the tables, then the content. A step that writes or deletes
-//! an entry of a table or a content must therefore wait until no classifier runs that began
-//! before the endpoints were last written.
+//! A verdict needs two look-ups: address to identity (`identities`, `blocks`; for Services
+//! `frontends`), then identity to ports in the endpoint's allow map. The kernel changes one entry at
+//! a time, so that in between a packet can meet a *new* identity in an *old* allow map. Two measures
+//! prevent wrong verdicts:
+//!
+//! - An identity keeps its id only while no verdict under that id changes for an address that comes
+//!   or goes; otherwise it gets a *fresh* id that no entry has ever used (`plan/ids.rs`).
+//! - An endpoint passes through *transition* allow maps, which give the old verdict for every old id
+//!   and the new verdict for every fresh id (`plan/contents.rs`). Then each address can move on its own:
+//!   before its entry is written it has the old verdict, afterwards the new one.
+//!
+//! # The order
+//!
+//! 1. Delete the endpoints of pods that are gone; close those with an interface that is still there.
+//!    An endpoint that takes over the interface of another pod starts closed.
+//! 2. Write the transition allow maps and switch endpoints to them.
+//! 3. Write the look-up tables: frontends, addresses, blocks.
+//! 4. Switch endpoints to the new allow maps. Then write what had to wait for them: the way to
+//!    identity 0 (where its verdict changes; 0 has no fresh id) and deletions of frontends.
+//! 5. Bump the epoch of each endpoint at which some verdict changed, once: its flows are rejudged.
+//! 6. Endpoints that become isolated, and new ones: first *track*, which records every connection
+//!    and passes all packets; then add the connections that existed before (S30); then isolate, and
+//!    bump.
+//! 7. Delete what nothing refers to any more.
+//!
+//! A classifier reads its endpoint first, then the tables, then the allow map. Before a step that
+//! writes or deletes an entry of a table or an allow map, the dataplane waits until no classifier
+//! runs that started before the endpoints were last written.
+//!
+//! # Example
+//!
+//! Pod `a` behind interface 11 admits `app=b` (10.0.0.2) on port 80. The policy changes to admit
+//! `app in (b, c)`, which is a new identity: it gets the fresh id 2. `c` has 10.0.0.3.
+//!
+//! | | Step | `b` to `a` | `c` to `a` |
+//! |---|---|---|---|
+//! | | before: allow map 1 is `{1: 80}`, 10.0.0.2 is 1 | pass | drop |
+//! | 2 | put allow map 2, `{1: 80, 2: 80}` | pass | drop |
+//! | 2 | endpoint 11 uses allow map 2 | pass | drop |
+//! | 3 | put allow map 3, `{2: 80}` | pass | drop |
+//! | 3 | 10.0.0.2 is 2 | pass | drop |
+//! | 3 | 10.0.0.3 is 2 | pass | **pass** |
+//! | 4 | endpoint 11 uses allow map 3 | pass | pass |
+//! | 5 | bump the epoch of 11 | pass | pass |
+//! | 7 | delete the allow maps 1 and 2 | pass | pass |
+//!
+//! Without allow map 2, `b` would be dropped for a moment, although both policies admit it: id 2 is
+//! not in allow map 1, and id 1 is not in allow map 3.
 
 mod actual;
-mod content;
+mod contents;
 mod endpoint;
 mod entry;
+mod ids;
 mod indexed;
-mod moves;
-mod numbers;
+mod planner;
 mod repair;
-mod stage;
 mod step;
+mod tables;
 mod verdict;
 
 use std::{collections::BTreeMap, net::IpAddr};
@@ -40,7 +75,7 @@ pub use step::Step;
 
 use crate::{desired::Desired, model::ObjectName};
 
-use stage::Stages;
+use planner::Planner;
 
 /// A host-side interface, as discovery found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,36 +88,36 @@ pub struct Interface {
     pub bridge: u32,
     /// Addresses of its peer, in the pod; link-local ones left out.
     pub addresses: Vec<IpAddr>,
-    /// Whether it is cut off as long as no pod is known for it: no connection is there to be kept.
+    /// Whether it passes nothing until its pod is known: then there are no connections to keep.
     pub guarded: bool,
 }
 
 /// Interfaces of the node, by index.
 pub type Interfaces = BTreeMap<u32, Interface>;
 
-/// What else a plan depends on.
+/// Options of a plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlanOptions {
     /// Pods may send from any address (S46, opt-out).
     pub may_spoof: bool,
 }
 
-/// What is to be done, and what cannot be.
+/// The steps to the desired state, and what they cannot reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Writes, in their order. Empty where the kernel has what it should have.
+    /// Writes, in order. Empty where the kernel already has what is desired.
     pub steps: Vec<Step>,
-    /// Pods of the node that no interface was found for.
+    /// Pods of the node for which no interface was found.
     pub pods_without_interface: Vec<ObjectName>,
-    /// Interfaces that belong to no pod of the node, or that found no free slot.
+    /// Interfaces that belong to no pod of the node, or for which no slot is free.
     pub interfaces_without_pod: Vec<u32>,
 }
 
-/// Plans the way from `actual` to `desired`.
+/// Plans the steps from `actual` to `desired`.
 ///
-/// Books numbers for new identities and the epochs that are to begin in `actual`, which changes
-/// nothing that the kernel holds; that is for [`Actual::apply`], step by step. A plan may be left at
-/// any step for a new one.
+/// Records in `actual` the ids of new identities and the epoch bumps that are due, but nothing that
+/// the kernel holds: that is done by [`Actual::apply`], step by step. A plan may be abandoned after
+/// any step; the next plan starts from there.
 #[must_use]
 pub fn plan(
     actual: &mut Actual,
@@ -90,18 +125,20 @@ pub fn plan(
     interfaces: &Interfaces,
     options: PlanOptions,
 ) -> Plan {
-    let (plan, meanings, owed) = {
-        let stages = Stages::new(actual, desired, interfaces, options);
-        (stages.plan(), stages.meanings(), stages.owed())
+    let (plan, meanings, pending_bumps) = {
+        let planner = Planner::new(actual, desired, interfaces, options);
+        (planner.plan(), planner.meanings(), planner.bumps())
     };
     actual.meanings = meanings;
-    actual.owed = owed;
+    actual.pending_bumps = pending_bumps;
     plan
 }
 
-/// Steps for the case that a plan cannot be carried out: pods that have no endpoint yet get one, and
-/// nothing passes where something isolates them; nor at those that the plan left tracked. All else
-/// stays as it is.
+/// Steps for when a plan fails, as where a map is full: new pods must not stay open.
+///
+/// A pod without an endpoint, or with one that an abandoned plan left tracking, gets an endpoint
+/// that drops everything in each isolated direction. That needs no allow map. Everything else stays
+/// as it is.
 #[must_use]
 pub fn close_newcomers(
     actual: &Actual,

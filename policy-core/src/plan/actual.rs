@@ -1,4 +1,7 @@
-//! What the maps of a node hold, kept by the steps that were carried out.
+//! What the maps of a node hold, updated by the steps that were carried out.
+//!
+//! The dataplane reads it back from the kernel once, at start; from then on each step that succeeds
+//! is applied here too, so that a plan needs no reads.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +27,8 @@ use super::{
 /// The content of the maps. Empty where the agent has just loaded its programs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Actual {
-    /// Numbers of identities, and what they were given out for.
+    /// The meaning of each id of an identity. The kernel does not hold it: after a restart, every
+    /// identity gets a fresh id.
     pub(super) meanings: BTreeMap<u32, Meaning>,
     pub(super) addresses: BTreeMap<IpAddr, u32>,
     pub(super) blocks: BTreeMap<IpNetwork, u32>,
@@ -33,12 +37,12 @@ pub struct Actual {
     pub(super) bitmaps: BTreeMap<u32, Bitmap>,
     pub(super) endpoints: BTreeMap<u32, Endpoint>,
     pub(super) node_addresses: BTreeMap<IpAddr, NodeKind>,
-    /// Interfaces whose verdicts a plan began to change, and whose flows were not told yet.
-    pub(super) owed: BTreeSet<u32>,
+    /// Interfaces at which a plan started to change verdicts, and whose epoch is not bumped yet.
+    pub(super) pending_bumps: BTreeSet<u32>,
 }
 
 impl Actual {
-    /// Notes a step that the kernel has carried out.
+    /// Applies a step that the kernel has carried out.
     pub fn apply(&mut self, step: &Step) {
         match step {
             Step::PutPortChunk(PortChunk { key, bits }) => {
@@ -64,15 +68,15 @@ impl Actual {
                 self.endpoints.insert(endpoint.ifindex, *endpoint);
             }
             Step::ReplaceEndpoint { endpoint, .. } => {
-                self.owed.remove(&endpoint.ifindex);
+                self.pending_bumps.remove(&endpoint.ifindex);
                 self.endpoints.insert(endpoint.ifindex, *endpoint);
             }
             Step::AdoptFlows { .. } => {}
             Step::BumpEpoch { ifindex } => {
-                self.owed.remove(ifindex);
+                self.pending_bumps.remove(ifindex);
             }
             Step::DeleteEndpoint { ifindex, .. } => {
-                self.owed.remove(ifindex);
+                self.pending_bumps.remove(ifindex);
                 self.endpoints.remove(ifindex);
             }
             Step::DeleteFrontend(frontend) => {
@@ -96,10 +100,11 @@ impl Actual {
         }
     }
 
-    /// Has the flows of every endpoint judged anew by the next plan: whoever wrote the endpoints may
-    /// have been cut short before its last step.
-    pub fn owe_epochs(&mut self) {
-        self.owed.extend(self.endpoints.keys());
+    /// Makes the next plan bump the epoch of every endpoint.
+    ///
+    /// For maps that an earlier agent wrote: it may have ended before the last step of its plan.
+    pub fn require_bumps(&mut self) {
+        self.pending_bumps.extend(self.endpoints.keys());
     }
 
     /// Endpoints, by the index of their interface.
@@ -108,7 +113,7 @@ impl Actual {
         &self.endpoints
     }
 
-    /// Addresses of nodes, and whose they are.
+    /// Addresses of nodes, and whether they are the own node's.
     pub fn node_addresses(&self) -> impl Iterator<Item = (IpAddr, NodeKind)> + '_ {
         self.node_addresses.iter().map(|(address, kind)| (*address, *kind))
     }
@@ -119,20 +124,20 @@ impl Actual {
         self.contents.get(&content).map(Vec::as_slice)
     }
 
-    /// Number that the identities of a frontend's backends have; `None` where it is none.
+    /// The identity of a frontend; `None` where there is no such frontend.
     #[must_use]
     pub fn frontend(&self, frontend: &Frontend) -> Option<u32> {
         self.frontends.get(frontend).copied()
     }
 
-    /// The number that the classifiers find for an address.
+    /// The identity that the classifiers find for an address: exact, else longest prefix, else 0.
     #[must_use]
     pub fn identity_of(&self, address: IpAddr) -> u32 {
         let exact = self.addresses.get(&address).copied();
         exact.or_else(|| longest(&self.blocks, address).copied()).unwrap_or(DEFAULT_IDENTITY)
     }
 
-    /// Ports of a bitmap that are set, by protocol number.
+    /// Whether a port is set in a bitmap; `protocol` is IANA's number.
     #[must_use]
     pub fn bitmap_holds(&self, bitmap: u32, protocol: u8, port: u16) -> bool {
         let [chunk, low] = port.to_be_bytes();
@@ -141,14 +146,14 @@ impl Actual {
         bits.is_some_and(|bits| bits[usize::from(low / 64)] >> (low % 64) & 1 != 0)
     }
 
-    /// The compiler's form of an allow map; one that is missing passes nothing.
+    /// The entries of an allow map, decoded; one that is missing passes nothing.
     pub(super) fn entries(&self, content: u32) -> Entries {
         let sets = self.contents.get(&content).into_iter().flatten();
         sets.map(|set| (set.identity, entry::decode(set, &self.bitmaps))).collect()
     }
 
-    /// Numbers that some map refers to.
-    pub(super) fn used_numbers(&self) -> BTreeSet<u32> {
+    /// Ids of identities that some map refers to.
+    pub(super) fn used_ids(&self) -> BTreeSet<u32> {
         let tables = self.addresses.values().chain(self.blocks.values());
         let tables = tables.chain(self.frontends.values()).copied();
         let contents = self.contents.values().flatten().map(|set| set.identity);

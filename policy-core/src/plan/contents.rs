@@ -1,4 +1,15 @@
-//! Contents under their kernel numbers: those that are there, those that a plan adds.
+//! Contents of allow maps under their kernel ids: those that exist, and those that a plan adds.
+//!
+//! The planner asks [`ContentIds`] for the id of each content that it needs; a content that the
+//! kernel does not have yet becomes a `PutContent` step. Endpoints with equal contents share one
+//! allow map. A plan needs up to three contents for each endpoint and direction:
+//!
+//! ```text
+//! old content             {1: 80}          10.0.0.2 is 1
+//! before_tables()         {1: 80, 2: 80}   old verdicts of old ids, new verdicts of fresh ids
+//! before_removals()       {2: 80}          new verdicts, and old refusals of removed frontends
+//! new content             {2: 80}          10.0.0.3 is 2
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,11 +20,11 @@ use crate::desired::{Content, FrontendOutcome, Identity};
 use super::{
     Actual, Step,
     entry::{self, Bitmap, Entries, Entry, ports_of, refusal_of},
+    ids::IdentityIds,
     indexed::IdentityIndex,
-    numbers::Numbers,
 };
 
-/// A content's entries, by index: what the compiler made, in the kernel's terms.
+/// The entries of a compiled content by [`IdentityIndex`].
 pub(super) fn by_index<'a>(
     content: &'a Content,
     mut index: impl FnMut(&'a Identity) -> IdentityIndex,
@@ -32,75 +43,80 @@ pub(super) fn by_index<'a>(
     entries
 }
 
-/// The same by number.
-pub(super) fn by_number(entries: &Entries, numbers: &Numbers) -> Entries {
-    entries.iter().map(|(&index, entry)| (numbers.of(index), entry.clone())).collect()
+/// The same entries by id.
+pub(super) fn by_id(entries: &Entries, ids: &IdentityIds) -> Entries {
+    entries.iter().map(|(&index, entry)| (ids.of(index), entry.clone())).collect()
 }
 
-/// Old outcomes for the numbers of before, new ones for those that are fresh.
+/// The transition content before the tables change: old outcomes of old ids, new ones of fresh ids.
 ///
-/// `fresh` says of each whether it is of frontends.
-pub(super) fn with_fresh(old: &Entries, new: &Entries, fresh: &BTreeMap<u32, bool>) -> Entries {
+/// `fresh` has the fresh ids, and for each whether it is one of frontends.
+pub(super) fn before_tables(old: &Entries, new: &Entries, fresh: &BTreeMap<u32, bool>) -> Entries {
     let mut entries = old.clone();
-    for (&number, &frontends) in fresh {
-        if frontends {
-            put_refusal(&mut entries, number, new);
-        } else if ports_of(old, DEFAULT_IDENTITY) != ports_of(new, number) {
-            let ports = ports_of(new, number).clone();
-            entries.insert(number, Entry { ports, refusal: None });
+    for (&id, &is_frontend) in fresh {
+        if is_frontend {
+            put_refusal(&mut entries, id, new);
+        } else if ports_of(old, DEFAULT_IDENTITY) != ports_of(new, id) {
+            // Without an entry the old default would apply.
+            let ports = ports_of(new, id).clone();
+            entries.insert(id, Entry { ports, refusal: None });
         }
     }
     entries
 }
 
-/// New outcomes, and old ones for frontends that are about to go.
-pub(super) fn with_removed(old: &Entries, new: &Entries, removed: &BTreeSet<u32>) -> Entries {
+/// The transition content before frontends are deleted: new outcomes, and old ones of the ids in
+/// `removed`.
+pub(super) fn before_removals(old: &Entries, new: &Entries, removed: &BTreeSet<u32>) -> Entries {
     let mut entries = new.clone();
-    for &number in removed {
-        put_refusal(&mut entries, number, old);
+    for &id in removed {
+        put_refusal(&mut entries, id, old);
     }
     entries
 }
 
-fn put_refusal(entries: &mut Entries, number: u32, from: &Entries) {
-    let refusal = refusal_of(from, number);
-    if refusal_of(entries, number) != refusal {
-        entries.insert(number, Entry { refusal, ..Entry::default() });
+fn put_refusal(entries: &mut Entries, id: u32, from: &Entries) {
+    let refusal = refusal_of(from, id);
+    if refusal_of(entries, id) != refusal {
+        entries.insert(id, Entry { refusal, ..Entry::default() });
     }
 }
 
-/// Kernel numbers of contents and bitmaps, old and new.
-pub(super) struct Contents<'a> {
+/// Kernel ids of contents and bitmaps, old and new.
+pub(super) struct ContentIds<'a> {
     actual: &'a Actual,
-    numbers: BTreeMap<Entries, u32>,
+    ids: BTreeMap<Entries, u32>,
     bitmaps: BTreeMap<Bitmap, u32>,
-    /// Bitmaps of each content that this plan uses.
-    uses: BTreeMap<u32, BTreeSet<u32>>,
+    /// Bitmaps of each content.
+    bitmaps_of: BTreeMap<u32, BTreeSet<u32>>,
     next_content: u32,
     next_bitmap: u32,
-    /// Writes of what was asked for since they were last taken.
+    /// Writes of new contents since [`Self::take_steps`].
     steps: Vec<Step>,
 }
 
-impl<'a> Contents<'a> {
-    /// Takes what is there; `known` are its contents.
-    pub(super) fn new(actual: &'a Actual, known: &BTreeMap<u32, Entries>) -> Self {
-        let numbers = known.iter().map(|(number, entries)| (entries.clone(), *number)).collect();
-        let bitmaps = actual.bitmaps.iter().map(|(number, bits)| (bits.clone(), *number)).collect();
-        let uses = actual.contents.iter().map(|(&number, sets)| {
-            let bitmaps = sets.iter().map(|set| set.bitmap).filter(|bitmap| *bitmap != 0);
-            (number, bitmaps.collect())
-        });
-        let uses = uses.collect();
-        let steps = Vec::new();
-        let (next_content, next_bitmap) = (1, 1);
-        Self { actual, numbers, bitmaps, uses, next_content, next_bitmap, steps }
+impl<'a> ContentIds<'a> {
+    /// Starts with the kernel's contents, which `decoded` has by id.
+    pub(super) fn new(actual: &'a Actual, decoded: &BTreeMap<u32, Entries>) -> Self {
+        let bitmaps_of = |sets: &[PortSet]| {
+            let bitmaps = sets.iter().map(|set| set.bitmap);
+            bitmaps.filter(|bitmap| *bitmap != 0).collect()
+        };
+        Self {
+            actual,
+            ids: decoded.iter().map(|(id, entries)| (entries.clone(), *id)).collect(),
+            bitmaps: actual.bitmaps.iter().map(|(id, bits)| (bits.clone(), *id)).collect(),
+            bitmaps_of: actual.contents.iter().map(|(&id, sets)| (id, bitmaps_of(sets))).collect(),
+            next_content: 1,
+            next_bitmap: 1,
+            steps: Vec::new(),
+        }
     }
 
-    /// The number of a content; its writes are due before any use.
-    pub(super) fn number(&mut self, entries: Entries) -> u32 {
-        if let Some(&number) = self.numbers.get(&entries) {
-            return number;
+    /// The id of a content. A new one must be written before an endpoint uses it.
+    pub(super) fn id(&mut self, entries: Entries) -> u32 {
+        if let Some(&id) = self.ids.get(&entries) {
+            return id;
         }
         while self.actual.contents.contains_key(&self.next_content) {
             self.next_content += 1;
@@ -108,16 +124,17 @@ impl<'a> Contents<'a> {
         let content = self.next_content;
         self.next_content += 1;
         let sets: Vec<PortSet> =
-            entries.iter().map(|(&number, entry)| self.encode(number, entry)).collect();
+            entries.iter().map(|(&id, entry)| self.encode(id, entry)).collect();
         let bitmaps = sets.iter().map(|set| set.bitmap).filter(|bitmap| *bitmap != 0);
-        self.uses.insert(content, bitmaps.collect());
-        self.numbers.insert(entries, content);
+        self.bitmaps_of.insert(content, bitmaps.collect());
+        self.ids.insert(entries, content);
         self.steps.push(Step::PutContent { content, entries: sets });
         content
     }
 
-    fn encode(&mut self, number: u32, entry: &Entry) -> PortSet {
-        let (mut set, bitmap) = entry::encode(number, entry);
+    /// The kernel's form of an entry, with the id of its bitmap if it needs one.
+    fn encode(&mut self, identity: u32, entry: &Entry) -> PortSet {
+        let (mut set, bitmap) = entry::encode(identity, entry);
         let Some(bitmap) = bitmap else { return set };
         if let Some(&known) = self.bitmaps.get(&bitmap) {
             set.bitmap = known;
@@ -133,21 +150,20 @@ impl<'a> Contents<'a> {
         set
     }
 
-    /// The writes that are due: chunks, then contents one after the other, for they can be put
-    /// together.
+    /// The writes that are due: chunks of bitmaps first, as contents refer to them; then contents in
+    /// a row, which the dataplane can create in one batch.
     pub(super) fn take_steps(&mut self) -> Vec<Step> {
         self.steps.sort_by_key(|step| matches!(step, Step::PutContent { .. }));
         std::mem::take(&mut self.steps)
     }
 
-    /// Deletes what is left when the endpoints refer to `used` alone.
-    pub(super) fn leftovers(&self, used: &BTreeSet<u32>) -> Vec<Step> {
-        let contents: BTreeSet<u32> = self.numbers.values().copied().collect();
+    /// Deletions of everything that is not used once the endpoints use only the contents in `used`.
+    pub(super) fn delete_unused(&self, used: &BTreeSet<u32>) -> Vec<Step> {
         let contents: BTreeSet<u32> =
-            contents.into_iter().chain(self.actual.contents.keys().copied()).collect();
+            self.ids.values().chain(self.actual.contents.keys()).copied().collect();
         let contents = contents.difference(used).map(|&content| Step::DeleteContent { content });
-        let kept: BTreeSet<u32> =
-            used.iter().filter_map(|content| self.uses.get(content)).flatten().copied().collect();
+        let kept = used.iter().filter_map(|content| self.bitmaps_of.get(content));
+        let kept: BTreeSet<u32> = kept.flatten().copied().collect();
         let bitmaps: BTreeSet<u32> =
             self.bitmaps.values().chain(self.actual.bitmaps.keys()).copied().collect();
         let bitmaps = bitmaps.difference(&kept).map(|&bitmap| Step::DeletePortBitmap { bitmap });

@@ -1,4 +1,20 @@
-//! Which pod is at which interface, and what its endpoint says.
+//! Which pod is at which interface, and the endpoint that it shall have.
+//!
+//! Input: the kernel's endpoints, the desired endpoints (pods with addresses), the interfaces that
+//! discovery found (with the addresses of their peers). Output: a [`Matching`], which sorts all of
+//! them into matched pods, pods without an interface, interfaces without a pod, endpoints to delete
+//! and endpoints to close. Example:
+//!
+//! ```text
+//! kernel:     11 = 10.0.0.1   12 = 10.0.0.2   13 = 10.0.0.3 (isolated)   14 = 10.0.0.4
+//! desired:    a = 10.0.0.1    b = 10.0.0.9
+//! interfaces: 11: 10.0.0.1    12: 10.0.0.9    13: 10.0.0.3
+//!
+//! 11 is matched with `a`, which it had before.
+//! 12 is matched with `b`, which replaces the pod that was there.
+//! 13 is an orphan: its pod is gone, its interface is not, and it was isolated. It is closed.
+//! 14 is gone, and its endpoint is deleted.
+//! ```
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,37 +36,37 @@ use super::{Actual, Interface, Interfaces, PlanOptions};
 /// A pod at its interface.
 pub(super) struct Matched<'a> {
     pub(super) desired: &'a DesiredEndpoint,
-    /// What the kernel has there for the same pod.
+    /// The kernel's endpoint there, if it is that of the same pod.
     pub(super) old: Option<&'a Endpoint>,
-    /// What the kernel has there for another pod.
+    /// The kernel's endpoint there, if it is that of another pod.
     pub(super) replaced: Option<&'a Endpoint>,
-    /// Whether nothing passed before.
+    /// Whether the interface passed nothing so far, so that there are no connections to keep.
     guarded: bool,
-    /// What it shall have, without contents.
+    /// The endpoint that it shall have, without contents.
     pub(super) new: Endpoint,
 }
 
-/// Pods and interfaces, as far as they find each other.
+/// Pods, interfaces and endpoints, each in one group.
 pub(super) struct Matching<'a> {
     pub(super) matched: Vec<Matched<'a>>,
     pub(super) pods_without_interface: Vec<ObjectName>,
     pub(super) interfaces_without_pod: Vec<u32>,
-    /// Endpoints of pods that are gone, and nobody in their place.
+    /// Endpoints of pods that are gone, with no other pod in their place.
     pub(super) gone: Vec<&'a Endpoint>,
-    /// Those that were isolated and whose interface is still there: a pod that its API object is gone
-    /// of may run on, and whoever may delete it shall not set it free.
+    /// Endpoints of pods that are gone, but whose interface is still there and was isolated. The pod
+    /// may still run although its API object is deleted; deleting the object must not open it.
     pub(super) orphans: Vec<Orphan<'a>>,
 }
 
 /// An endpoint whose pod is gone, but not its interface.
 pub(super) struct Orphan<'a> {
     old: &'a Endpoint,
-    /// What it shall have: nothing passes where anything was denied.
+    /// The endpoint that it shall have: nothing passes in a direction that was isolated.
     pub(super) closed: Endpoint,
 }
 
 impl<'a> Orphan<'a> {
-    /// `None` where nothing was denied.
+    /// `None` where nothing isolated it.
     fn of(old: &'a Endpoint) -> Option<Self> {
         let of = |content: u32| if content == 0 { 0 } else { CLOSED };
         let (ingress, egress) = (of(old.ingress), of(old.egress));
@@ -65,29 +81,29 @@ impl<'a> Orphan<'a> {
 }
 
 impl Matched<'_> {
-    /// Whether something shall isolate the pod, and nothing did so far: its connections are yet
-    /// to be learned.
-    pub(super) fn begins(&self) -> bool {
+    /// Whether the pod becomes isolated, in place of being open: connections that exist must be
+    /// recorded first (S30).
+    pub(super) fn becomes_isolated(&self) -> bool {
         let was_open = self.old.is_none_or(|old| old.ingress | old.egress == 0);
         self.is_isolated() && self.replaced.is_none() && was_open && !self.guarded
     }
 
-    /// Whether the kernel does not know the pod yet, or a plan was left while it was tracked.
+    /// Whether the kernel has no endpoint of the pod yet, or one that an abandoned plan left tracking.
     pub(super) fn is_new(&self) -> bool {
         self.old.is_none_or(|old| old.flags & TRACKING != 0)
     }
 
-    /// Whether something shall isolate the pod.
+    /// Whether some policy isolates the pod.
     pub(super) fn is_isolated(&self) -> bool {
-        self.desired.isolation.ingress.is_some() || self.desired.isolation.egress.is_some()
+        self.desired.isolation.values().any(Option::is_some)
     }
 
-    /// The endpoint while everything passes and is recorded.
+    /// The endpoint while it tracks: every packet passes, and every connection is recorded.
     pub(super) fn tracked(&self) -> Endpoint {
         Endpoint { flags: self.new.flags | TRACKING, ..self.new }
     }
 
-    /// The endpoint with nothing allowed where something isolates it; no allow map is needed.
+    /// The endpoint that passes nothing in each isolated direction. It needs no allow map.
     pub(super) fn closed(&self) -> Endpoint {
         let of = |isolated: bool| if isolated { CLOSED } else { 0 };
         let ingress = of(self.desired.isolation.ingress.is_some());
@@ -96,7 +112,7 @@ impl Matched<'_> {
     }
 }
 
-/// Brings pods and interfaces together by their addresses.
+/// Matches pods and interfaces by their addresses.
 pub(super) fn matching<'a>(
     actual: &'a Actual,
     desired: &'a Desired,
@@ -109,14 +125,14 @@ pub(super) fn matching<'a>(
             owners.entry(*address).or_default().push(name);
         }
     }
-    let kept = keepers(actual, desired, interfaces);
+    let known = known_pods(actual, desired, interfaces);
     let mut found = BTreeSet::new();
     let mut interfaces_without_pod = Vec::new();
     let mut pairs = Vec::new();
     for interface in interfaces.values() {
-        // What a pod does to its own addresses does not change whose its interface is.
-        let kept = kept.get(&interface.ifindex).copied();
-        let Some(name) = kept.or_else(|| owner(&owners, interface)) else {
+        // A pod may change the addresses of its own interface, so a known pod goes first.
+        let known = known.get(&interface.ifindex).copied();
+        let Some(name) = known.or_else(|| best_owner(&owners, interface)) else {
             interfaces_without_pod.push(interface.ifindex);
             continue;
         };
@@ -131,15 +147,15 @@ pub(super) fn matching<'a>(
     let held =
         pairs.iter().filter_map(|&(interface, desired)| Some(same(interface, desired)?.slot));
     let held: BTreeSet<u32> = held.collect();
-    // A slot that this plan frees goes to nobody else in it: flows still carry it.
+    // A slot that this plan frees is not reused in the same plan: flows still carry it.
     let taken: BTreeSet<u32> = actual.endpoints.values().map(|old| old.slot).collect();
     let slots = u32::try_from(limits::ENDPOINTS).unwrap_or(u32::MAX);
     let mut free = (1..slots).filter(|slot| !taken.contains(slot) && !held.contains(slot));
-    let mut starved = BTreeSet::new();
+    let mut without_slot = BTreeSet::new();
     for (interface, desired_endpoint) in pairs {
         let old = same(interface, desired_endpoint);
         let Some(slot) = old.map(|old| old.slot).or_else(|| free.next()) else {
-            starved.insert(interface.ifindex);
+            without_slot.insert(interface.ifindex);
             continue;
         };
         let new = endpoint(interface, desired_endpoint, slot, options);
@@ -148,7 +164,7 @@ pub(super) fn matching<'a>(
         let guarded = interface.guarded && there.is_none();
         matched.push(Matched { desired: desired_endpoint, old, replaced, guarded, new });
     }
-    interfaces_without_pod.extend(starved);
+    interfaces_without_pod.extend(without_slot);
     let kept: BTreeSet<u32> = matched.iter().map(|matched| matched.new.ifindex).collect();
     let (mut gone, mut orphans) = (Vec::new(), Vec::new());
     for old in actual.endpoints.values().filter(|old| !kept.contains(&old.ifindex)) {
@@ -157,13 +173,13 @@ pub(super) fn matching<'a>(
             None => gone.push(old),
         }
     }
-    let lonely = desired.endpoints.keys().filter(|name| !found.contains(name));
-    let pods_without_interface = lonely.cloned().collect();
+    let missing = desired.endpoints.keys().filter(|name| !found.contains(name));
+    let pods_without_interface = missing.cloned().collect();
     Matching { matched, pods_without_interface, interfaces_without_pod, gone, orphans }
 }
 
-/// Pods that the kernel has at an interface which is still there, by interface.
-fn keepers<'a>(
+/// The pod of each endpoint of the kernel whose interface is still there, by interface.
+fn known_pods<'a>(
     actual: &Actual,
     desired: &'a Desired,
     interfaces: &Interfaces,
@@ -171,7 +187,7 @@ fn keepers<'a>(
     let mut pods: BTreeMap<([u8; 4], [u8; 16]), Option<&ObjectName>> = BTreeMap::new();
     for (name, endpoint) in &desired.endpoints {
         let addresses = by_family(&endpoint.addresses);
-        // Of two pods with the same addresses neither is meant.
+        // Two pods with the same addresses are not distinguishable, so neither is known.
         pods.entry(addresses).and_modify(|pod| *pod = None).or_insert(Some(name));
     }
     let there = actual.endpoints.values().filter(|old| interfaces.contains_key(&old.ifindex));
@@ -181,7 +197,7 @@ fn keepers<'a>(
 }
 
 /// The pod that has most of an interface's addresses; of several the first by name.
-fn owner<'a>(
+fn best_owner<'a>(
     owners: &BTreeMap<IpAddr, Vec<&'a ObjectName>>,
     interface: &Interface,
 ) -> Option<&'a ObjectName> {
@@ -193,7 +209,8 @@ fn owner<'a>(
     count.into_iter().find(|(_, found)| *found == most).map(|(name, _)| name)
 }
 
-/// Whether an endpoint may be that of a pod with these addresses: no family differs.
+/// Whether an endpoint can be that of a pod with these addresses: they differ in no family that
+/// both have.
 fn is_same_pod(old: &Endpoint, addresses: &[IpAddr]) -> bool {
     let (four, six) = by_family(addresses);
     let agree4 = old.address4 == [0; 4] || four == [0; 4] || old.address4 == four;
@@ -201,6 +218,7 @@ fn is_same_pod(old: &Endpoint, addresses: &[IpAddr]) -> bool {
     agree4 && agree6
 }
 
+/// The endpoint of a pod, without contents.
 fn endpoint(
     interface: &Interface,
     desired: &DesiredEndpoint,

@@ -1,4 +1,8 @@
-//! Entries of allow maps, between the compiler's form and the kernel's.
+//! Entries of allow maps: from the compiler's form ([`Ports`]) to the kernel's ([`PortSet`]), and
+//! back.
+//!
+//! A `PortSet` has bits for whole protocols and room for `INLINE_RANGES` ranges of ports. An entry
+//! with more ranges has its ports in a bitmap instead, in chunks of 256 ports.
 
 use std::collections::BTreeMap;
 
@@ -15,29 +19,30 @@ use crate::{model::Protocol, ports::Ports};
 /// Chunks of a port bitmap, by protocol number and high byte.
 pub(super) type Bitmap = BTreeMap<(u8, u8), [u64; 4]>;
 
-/// What an allow map says of one number.
+/// The value of an allow map for one identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Entry {
-    /// Of an identity of addresses.
+    /// For an identity of addresses: the ports that pass.
     pub(super) ports: Ports,
-    /// Of an identity of frontends: why they are refused; `None` where they pass.
+    /// For an identity of frontends: the reason to refuse them; `None` where they pass.
     pub(super) refusal: Option<Reason>,
 }
 
-/// An allow map, by number.
+/// The entries of an allow map, by identity.
 pub(super) type Entries = BTreeMap<u32, Entry>;
 
 static NOTHING: Ports = Ports { every_protocol: false, other_protocols: false, ranges: Vec::new() };
 
-/// The ports of an identity of addresses, by its entry or the default one.
-pub(super) fn ports_of(entries: &Entries, number: u32) -> &Ports {
-    let entry = entries.get(&number).or_else(|| entries.get(&DEFAULT_IDENTITY));
+/// The ports of an identity of addresses: its own entry, else the default one, else none.
+pub(super) fn ports_of(entries: &Entries, identity: u32) -> &Ports {
+    let entry = entries.get(&identity).or_else(|| entries.get(&DEFAULT_IDENTITY));
     entry.map_or(&NOTHING, |entry| &entry.ports)
 }
 
-/// Why frontends of an identity are refused, by its entry or what stands in for one.
-pub(super) fn refusal_of(entries: &Entries, number: u32) -> Option<Reason> {
-    match entries.get(&number) {
+/// The reason to refuse frontends of an identity. Without an entry they pass only if the default
+/// entry allows every protocol.
+pub(super) fn refusal_of(entries: &Entries, identity: u32) -> Option<Reason> {
+    match entries.get(&identity) {
         Some(entry) => entry.refusal,
         None if ports_of(entries, DEFAULT_IDENTITY).every_protocol => None,
         None => Some(Reason::ServiceDenied),
@@ -47,10 +52,11 @@ pub(super) fn refusal_of(entries: &Entries, number: u32) -> Option<Reason> {
 const WHOLE: [(Protocol, u8); 3] =
     [(Protocol::Tcp, EVERY_TCP), (Protocol::Udp, EVERY_UDP), (Protocol::Sctp, EVERY_SCTP)];
 
-/// The kernel's form of an entry, and the bitmap that it needs beside; the caller numbers it.
-pub(super) fn encode(number: u32, entry: &Entry) -> (PortSet, Option<Bitmap>) {
+/// The kernel's form of an entry, and the bitmap that it needs, if any. The caller gives the bitmap
+/// an id and writes it into the set.
+pub(super) fn encode(identity: u32, entry: &Entry) -> (PortSet, Option<Bitmap>) {
     let refusal = entry.refusal.map_or(0, |reason| reason as u8);
-    let mut set = PortSet { identity: number, refusal, ..PortSet::default() };
+    let mut set = PortSet { identity, refusal, ..PortSet::default() };
     if entry.ports.every_protocol {
         set.protocols = EVERY_PROTOCOL;
         return (set, None);
@@ -114,7 +120,7 @@ pub(super) fn decode(set: &PortSet, bitmaps: &BTreeMap<u32, Bitmap>) -> Entry {
     Entry { ports, refusal: Reason::from_number(set.refusal) }
 }
 
-/// The kernel's form of a bitmap's chunks.
+/// The chunks of a bitmap as map entries.
 pub(super) fn chunks(bitmap: u32, chunks: &Bitmap) -> impl Iterator<Item = PortChunk> + '_ {
     chunks.iter().map(move |(&(protocol, chunk), &bits)| PortChunk {
         key: PortChunkKey { bitmap, protocol, chunk, pad: [0; 2] },

@@ -1,8 +1,19 @@
-//! Numbers of identities: those that stay, and those that are new.
+//! Ids of identities: which identity keeps its id, and which gets a fresh one.
 //!
-//! A number stays with its meaning as long as that is safe. While a plan is carried out an
-//! address is looked up under its old number first and under its new one later, so that a
-//! number whose outcome changes must not be both: its meaning gets a fresh one then.
+//! Input: the desired identities, the changes of the look-up tables, and the allow maps before and
+//! after at each endpoint that stays isolated. Output: an [`IdentityIds`] with the id of each
+//! desired identity.
+//!
+//! An id stays with its meaning as long as that is safe. While a plan is carried out, an address is
+//! looked up under its old id first and under its new id later, in allow maps of several versions.
+//! So an id must not both gain or lose an address and change its ports:
+//!
+//! ```text
+//! old: 10.0.0.2 is 1; allow map {1: 80}
+//! new: 10.0.0.2 and 10.0.0.3 share that identity; allow map {it: 443}
+//!      With id 1 for it, 10.0.0.3 would reach port 80 until the allow map is switched: neither old
+//!      nor new. So it gets the fresh id 2, and 1 keeps its old ports until no address has it.
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,70 +25,72 @@ use super::{
     Actual,
     entry::{Entries, ports_of, refusal_of},
     indexed::{IdentityIndex, Indexed},
-    moves::Moves,
+    tables::TableChanges,
 };
 
-/// What an isolated endpoint has in one direction, before and after.
-pub(super) struct Change<'a> {
-    /// Entries by the old numbers.
+/// The allow map of an isolated endpoint in one direction, before and after.
+pub(super) struct ContentChange<'a> {
+    /// Entries by the old ids.
     pub(super) old: &'a Entries,
-    /// Entries by index, which stands for the new numbers.
+    /// Entries by [`IdentityIndex`], which stands for the new ids.
     pub(super) new: &'a Entries,
     /// Whether frontends are looked up.
     pub(super) egress: bool,
 }
 
-/// The numbers of a desired state.
-pub(super) struct Numbers {
-    /// By index, less one.
+/// The ids of the desired identities.
+pub(super) struct IdentityIds {
+    /// By [`IdentityIndex`], less one.
     assigned: Vec<u32>,
-    /// Numbers given out by this plan.
+    /// Ids that this plan gives out.
     pub(super) fresh: BTreeSet<u32>,
-    /// Whether addresses may get the number 0 only after the endpoints have their new contents.
-    pub(super) default_last: bool,
+    /// Whether addresses may move to identity 0 only after the endpoints have their new allow maps:
+    /// the ports of 0 change, and it cannot get a fresh id.
+    pub(super) default_moves_last: bool,
 }
 
-impl Numbers {
-    /// Gives every identity a number: its old one where that is safe.
+impl IdentityIds {
+    /// Gives every identity an id: its old one where that is safe.
     pub(super) fn assign(
         actual: &Actual,
         desired: &Indexed<'_>,
-        moves: &Moves,
-        changes: &[Change<'_>],
+        tables: &TableChanges,
+        contents: &[ContentChange<'_>],
     ) -> Self {
-        let used = actual.used_numbers();
-        let known = actual.meanings.iter().filter(|(number, _)| used.contains(number));
-        let known: BTreeMap<&Meaning, u32> = known.map(|(n, meaning)| (meaning, *n)).collect();
+        let used = actual.used_ids();
+        let known = actual.meanings.iter().filter(|(id, _)| used.contains(id));
+        let known: BTreeMap<&Meaning, u32> = known.map(|(id, meaning)| (meaning, *id)).collect();
         let mut kept: Vec<Option<u32>> =
             desired.identities.iter().map(|meaning| known.get(*meaning).copied()).collect();
-        let touched = Moved::of(moves, &kept);
-        for (index, number) in (1..).zip(&mut kept) {
-            let changes = |number| changes.iter().any(|change| change.differs(number, index));
-            if number.is_some_and(|number| touched.numbers.contains(&number) && changes(number)) {
-                *number = None;
+        let moved = MovedIds::of(tables, &kept);
+        for (index, id) in (1..).zip(&mut kept) {
+            let changes = |id| contents.iter().any(|content| content.differs(id, index));
+            if id.is_some_and(|id| moved.ids.contains(&id) && changes(id)) {
+                *id = None;
             }
         }
         let default_changes =
-            changes.iter().any(|change| change.differs(DEFAULT_IDENTITY, DEFAULT_IDENTITY));
-        let mut free = (1..).filter(|number| !used.contains(number));
+            contents.iter().any(|content| content.differs(DEFAULT_IDENTITY, DEFAULT_IDENTITY));
+        let mut free = (1..).filter(|id| !used.contains(id));
         let mut fresh = BTreeSet::new();
         let mut next = || {
-            let number = free.next().unwrap_or(u32::MAX);
-            fresh.insert(number);
-            number
+            let id = free.next().unwrap_or(u32::MAX);
+            fresh.insert(id);
+            id
         };
-        let assigned = kept.into_iter().map(|number| number.unwrap_or_else(&mut next)).collect();
-        Self { assigned, fresh, default_last: touched.to_default && default_changes }
+        let assigned = kept.into_iter().map(|id| id.unwrap_or_else(&mut next)).collect();
+        let default_moves_last = moved.to_default && default_changes;
+        Self { assigned, fresh, default_moves_last }
     }
 
-    /// The number of an identity.
+    /// The id of an identity.
     pub(super) fn of(&self, identity: IdentityIndex) -> u32 {
         let index = (identity as usize).checked_sub(1);
-        let number = index.and_then(|index| self.assigned.get(index));
-        number.copied().unwrap_or(DEFAULT_IDENTITY)
+        let id = index.and_then(|index| self.assigned.get(index));
+        id.copied().unwrap_or(DEFAULT_IDENTITY)
     }
 
-    /// Every number with its meaning.
+    /// Every id with its meaning.
     pub(super) fn meanings<'a>(
         &'a self,
         desired: &'a Indexed<'_>,
@@ -85,31 +98,32 @@ impl Numbers {
         self.assigned.iter().copied().zip(desired.identities.iter().copied())
     }
 
-    /// Whether the desired state has a number.
+    /// Every id of the desired state.
     pub(super) fn all(&self) -> BTreeSet<u32> {
         self.assigned.iter().copied().collect()
     }
 }
 
-impl Change<'_> {
-    /// Whether a number that stays gets another outcome.
-    fn differs(&self, number: u32, index: IdentityIndex) -> bool {
-        ports_of(self.old, number) != ports_of(self.new, index)
-            || self.egress && refusal_of(self.old, number) != refusal_of(self.new, index)
+impl ContentChange<'_> {
+    /// Whether an id, if the identity keeps it, gets other ports or another refusal.
+    fn differs(&self, id: u32, index: IdentityIndex) -> bool {
+        ports_of(self.old, id) != ports_of(self.new, index)
+            || self.egress && refusal_of(self.old, id) != refusal_of(self.new, index)
     }
 }
 
-/// Numbers that something moves to or away from, were they kept.
+/// Ids that gain or lose an address or frontend, if every known identity keeps its id.
 #[derive(Default)]
-struct Moved {
-    numbers: BTreeSet<u32>,
+struct MovedIds {
+    ids: BTreeSet<u32>,
+    /// Whether something moves to identity 0.
     to_default: bool,
 }
 
-impl Moved {
-    fn of(moves: &Moves, kept: &[Option<u32>]) -> Self {
-        let mut touched = Self::default();
-        for (old, new) in moves.pairs() {
+impl MovedIds {
+    fn of(tables: &TableChanges, kept: &[Option<u32>]) -> Self {
+        let mut moved = Self::default();
+        for (old, new) in tables.identities() {
             let new = new.map(|identity| match (identity as usize).checked_sub(1) {
                 Some(index) => kept.get(index).copied().flatten(),
                 None => Some(DEFAULT_IDENTITY),
@@ -117,10 +131,10 @@ impl Moved {
             if old.map(Some) == new {
                 continue;
             }
-            touched.to_default |= new == Some(Some(DEFAULT_IDENTITY));
-            touched.numbers.extend(old);
-            touched.numbers.extend(new.flatten());
+            moved.to_default |= new == Some(Some(DEFAULT_IDENTITY));
+            moved.ids.extend(old);
+            moved.ids.extend(new.flatten());
         }
-        touched
+        moved
     }
 }

@@ -1,4 +1,8 @@
-//! The desired state under numbers of its own, which stand for those that a plan gives out.
+//! The desired state with small indexes in place of identities and contents.
+//!
+//! An identity of the compiler is a large value that names its meaning. The planner compares many of
+//! them, so each distinct one gets an [`IdentityIndex`] here, once. [`super::ids`] later decides which
+//! kernel id an index stands for.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,48 +18,48 @@ use crate::{
     desired::{Content, Desired, Frontend, Identity, Isolation, Meaning, NodeKind},
 };
 
-use super::{content, entry::Entries};
+use super::{contents, entry::Entries};
 
-/// Number of an identity, from 1, in the order of first use; 0 is `DEFAULT_IDENTITY`.
+/// Index of an identity, from 1, in the order of first use; 0 is `DEFAULT_IDENTITY`.
 pub(super) type IdentityIndex = u32;
 
-/// Number of a content, in the order of first use.
+/// Index of a content, in the order of first use.
 pub(super) type ContentIndex = usize;
 
-/// What is desired.
+/// The desired state by indexes.
 pub(super) struct Indexed<'a> {
-    /// By number, less one.
+    /// By index, less one.
     pub(super) identities: Vec<&'a Meaning>,
     pub(super) addresses: BTreeMap<IpAddr, IdentityIndex>,
     pub(super) blocks: BTreeMap<IpNetwork, IdentityIndex>,
     pub(super) frontends: BTreeMap<Frontend, IdentityIndex>,
     pub(super) contents: Vec<Entries>,
     pub(super) node_addresses: &'a BTreeMap<IpAddr, NodeKind>,
-    /// By place in memory.
+    /// By address in memory: endpoints with equal contents mostly share one `Arc`.
     content_index: HashMap<usize, ContentIndex>,
 }
 
 impl<'a> Indexed<'a> {
-    /// Numbers everything.
+    /// Gives indexes to everything.
     pub(super) fn of(desired: &'a Desired) -> Self {
-        let mut numbers = Numbers::default();
-        let blocks = desired.blocks.iter().map(|(key, of)| (*key, numbers.of(of))).collect();
-        let addresses = desired.addresses.iter().map(|(key, of)| (*key, numbers.of(of))).collect();
-        let frontends = desired.frontends.iter().map(|(key, of)| (*key, numbers.of(of))).collect();
+        let mut indexer = Indexer::default();
+        let blocks = desired.blocks.iter().map(|(key, of)| (*key, indexer.of(of))).collect();
+        let addresses = desired.addresses.iter().map(|(key, of)| (*key, indexer.of(of))).collect();
+        let frontends = desired.frontends.iter().map(|(key, of)| (*key, indexer.of(of))).collect();
         let node_addresses = &desired.node_addresses;
         let (mut contents, mut content_index) = (Vec::new(), HashMap::new());
         let mut known: BTreeMap<&Content, ContentIndex> = BTreeMap::new();
         let endpoints = desired.endpoints.values();
         let isolations = endpoints.flat_map(|endpoint| endpoint.isolation.values());
         for isolation in isolations.flatten() {
-            content_index.entry(place(isolation)).or_insert_with(|| {
+            content_index.entry(memory_address(isolation)).or_insert_with(|| {
                 *known.entry(&isolation.content).or_insert_with(|| {
-                    contents.push(content::by_index(&isolation.content, |of| numbers.of(of)));
+                    contents.push(contents::by_index(&isolation.content, |of| indexer.of(of)));
                     contents.len() - 1
                 })
             });
         }
-        let identities = numbers.all;
+        let identities = indexer.all;
         Self { identities, addresses, blocks, frontends, contents, node_addresses, content_index }
     }
 
@@ -67,23 +71,26 @@ impl<'a> Indexed<'a> {
 
     /// The content that an isolation has.
     pub(super) fn content(&self, isolation: &Isolation) -> ContentIndex {
-        self.content_index.get(&place(isolation)).copied().unwrap_or_default()
+        self.content_index.get(&memory_address(isolation)).copied().unwrap_or_default()
     }
 }
 
-fn place(isolation: &Isolation) -> usize {
+fn memory_address(isolation: &Isolation) -> usize {
     Arc::as_ptr(&isolation.content).addr()
 }
 
-/// Numbers in the order of first use; most of the same meaning are in the same place.
+/// Gives out indexes in the order of first use.
+///
+/// Equal meanings mostly share memory, so a hash of the memory address finds most of them without
+/// comparing meanings.
 #[derive(Default)]
-struct Numbers<'a> {
+struct Indexer<'a> {
     all: Vec<&'a Meaning>,
     by_place: HashMap<usize, IdentityIndex>,
     by_value: BTreeMap<&'a Meaning, IdentityIndex>,
 }
 
-impl<'a> Numbers<'a> {
+impl<'a> Indexer<'a> {
     fn of(&mut self, identity: &'a Identity) -> IdentityIndex {
         let Some(meaning) = identity else { return DEFAULT_IDENTITY };
         let (all, by_value) = (&mut self.all, &mut self.by_value);

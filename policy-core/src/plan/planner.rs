@@ -1,4 +1,4 @@
-//! The stages of a plan.
+//! Puts the steps of a plan in order; the documentation of the module `plan` explains the order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,46 +6,71 @@ use policy_common::endpoint::Endpoint;
 
 use crate::{
     desired::{Desired, Isolation, Meaning},
-    model::Direction,
+    model::{DIRECTIONS, Direction, PerDirection},
 };
 
 use super::{
     Actual, Interfaces, Plan, PlanOptions, Step,
-    content::{self, Contents},
+    contents::{self, ContentIds},
     endpoint::{self, Matched, Matching},
     entry::Entries,
+    ids::{ContentChange, IdentityIds},
     indexed::{ContentIndex, Indexed},
-    moves::{Moves, Target},
-    numbers::{Change, Numbers},
+    tables::{Lookup, TableChanges},
     verdict,
 };
 
-/// A plan in the making.
-pub(super) struct Stages<'a> {
+/// Both states, compared.
+pub(super) struct Planner<'a> {
     actual: &'a Actual,
     pub(super) desired: Indexed<'a>,
     pub(super) matching: Matching<'a>,
-    /// Contents of the kernel, in the compiler's form.
+    /// Contents of the kernel, decoded, by id.
     old: BTreeMap<u32, Entries>,
-    /// Desired contents, by number.
+    /// Desired contents, by [`ContentIndex`]; their entries by id.
     pub(super) new: Vec<Entries>,
-    moves: Moves,
-    numbers: Numbers,
-    pub(super) targets: BTreeSet<(Target, Target)>,
+    tables: TableChanges,
+    ids: IdentityIds,
+    /// Results of look-ups before and after.
+    pub(super) lookups: BTreeSet<(Lookup, Lookup)>,
 }
 
-/// Contents of one endpoint in one direction, from one stage to the next; 0 where not isolated.
+/// Ids of the contents that an endpoint uses in one direction during the plan; 0 where it is not
+/// isolated.
 #[derive(Clone, Copy, Default)]
-struct Way {
-    /// With the old outcomes and those of fresh numbers.
-    first: u32,
-    /// With the new outcomes and those of frontends that go.
-    second: u32,
-    /// As compiled.
-    last: u32,
+struct Versions {
+    /// While the tables change: old outcomes of old ids, new outcomes of fresh ids.
+    before_tables: u32,
+    /// While frontends are deleted: new outcomes, and old ones of the deleted frontends.
+    before_removals: u32,
+    /// At the end: as compiled.
+    compiled: u32,
 }
 
-impl<'a> Stages<'a> {
+/// The steps so far, and the endpoints as they are after them.
+struct Steps {
+    steps: Vec<Step>,
+    endpoints: BTreeMap<u32, Endpoint>,
+}
+
+impl Steps {
+    /// Adds a write of an endpoint, unless it has that value already.
+    fn put(&mut self, endpoint: Endpoint) {
+        if self.endpoints.insert(endpoint.ifindex, endpoint) != Some(endpoint) {
+            self.steps.push(Step::PutEndpoint(endpoint));
+        }
+    }
+
+    fn extend(&mut self, steps: impl IntoIterator<Item = Step>) {
+        self.steps.extend(steps);
+    }
+
+    fn bump(&mut self, interfaces: impl Iterator<Item = u32>) {
+        self.extend(interfaces.map(|ifindex| Step::BumpEpoch { ifindex }));
+    }
+}
+
+impl<'a> Planner<'a> {
     /// Compares both states.
     pub(super) fn new(
         actual: &'a Actual,
@@ -54,219 +79,248 @@ impl<'a> Stages<'a> {
         options: PlanOptions,
     ) -> Self {
         let matching = endpoint::matching(actual, desired, interfaces, options);
-        let known = actual.contents.keys();
-        let old: BTreeMap<_, _> =
-            known.map(|&content| (content, actual.entries(content))).collect();
+        let ids = actual.contents.keys();
+        let old: BTreeMap<_, _> = ids.map(|&content| (content, actual.entries(content))).collect();
         let desired = Indexed::of(desired);
-        let moves = Moves::between(actual, &desired);
+        let tables = TableChanges::between(actual, &desired);
         let nothing = Entries::new();
         let changes = distinct_changes(&matching, &desired);
         let changes: Vec<_> = changes
             .iter()
-            .map(|&(old_content, new_content, egress)| Change {
+            .map(|&(old_content, new_content, egress)| ContentChange {
                 old: old.get(&old_content).unwrap_or(&nothing),
                 new: &desired.contents[new_content],
                 egress,
             })
             .collect();
-        let numbers = Numbers::assign(actual, &desired, &moves, &changes);
-        let targets = moves.targets(actual, &desired, &numbers);
+        let ids = IdentityIds::assign(actual, &desired, &tables, &changes);
+        let lookups = tables.lookups(actual, &desired, &ids);
         let contents = desired.contents.iter();
-        let new = contents.map(|entries| content::by_number(entries, &numbers)).collect();
-        Self { actual, desired, matching, old, new, moves, numbers, targets }
+        let new = contents.map(|entries| contents::by_id(entries, &ids)).collect();
+        Self { actual, desired, matching, old, new, tables, ids, lookups }
     }
 
-    /// The meaning of every number from now on; those of before stay until nothing refers to them.
+    /// The meaning of every id from now on. Old ids stay until no map refers to them.
     pub(super) fn meanings(&self) -> BTreeMap<u32, Meaning> {
-        let used = self.actual.used_numbers();
-        let old = self.actual.meanings.iter().filter(|(number, _)| used.contains(number));
-        let old = old.map(|(number, meaning)| (*number, meaning.clone()));
-        let new = self.numbers.meanings(&self.desired);
-        old.chain(new.map(|(number, meaning)| (number, meaning.clone()))).collect()
+        let used = self.actual.used_ids();
+        let old = self.actual.meanings.iter().filter(|(id, _)| used.contains(id));
+        let old = old.map(|(id, meaning)| (*id, meaning.clone()));
+        let new = self.ids.meanings(&self.desired);
+        old.chain(new.map(|(id, meaning)| (id, meaning.clone()))).collect()
     }
 
     /// Puts the steps in order.
     pub(super) fn plan(&self) -> Plan {
-        let mut steps: Vec<Step> = Vec::new();
         let (actual, desired) = (self.actual, &self.desired);
-        let gone = self.matching.gone.iter();
-        steps.extend(gone.map(|old| Step::DeleteEndpoint { ifindex: old.ifindex, slot: old.slot }));
-        let nodes = desired.node_addresses.iter().map(|(address, kind)| (*address, *kind));
-        let nodes =
-            nodes.filter(|(address, kind)| actual.node_addresses.get(address) != Some(kind));
-        steps.extend(nodes.map(|(address, kind)| Step::PutNodeAddress { address, kind }));
-
-        let mut contents = Contents::new(actual, &self.old);
-        let mut ways = self.first_ways(&mut contents);
-        let mut now: BTreeMap<u32, Endpoint> = actual.endpoints.clone();
-        for old in &self.matching.gone {
-            now.remove(&old.ifindex);
-        }
+        let mut steps = Steps { steps: Vec::new(), endpoints: actual.endpoints.clone() };
+        self.delete_gone(&mut steps);
+        steps.extend(self.new_node_addresses());
         for orphan in &self.matching.orphans {
-            write(&mut steps, &mut now, orphan.closed);
+            steps.put(orphan.closed);
         }
-        steps.append(&mut contents.take_steps());
-        self.replace(&mut steps, &mut now);
-        self.switch(&mut steps, &mut now, &ways, |way| way.first);
-        self.later_ways(&mut contents, &mut ways);
-        steps.append(&mut contents.take_steps());
-        steps.append(&mut self.moves.first(actual, desired, &self.numbers));
-        self.switch(&mut steps, &mut now, &ways, |way| way.second);
-        steps.append(&mut self.moves.last(desired, &self.numbers));
-        // Those that begin wait until their connections are known, and nobody waits for them.
-        let mut used = BTreeSet::new();
-        let owed = self.owed();
+
+        let mut contents = ContentIds::new(actual, &self.old);
+        let mut versions = self.versions_before_tables(&mut contents);
+        steps.extend(contents.take_steps());
+        self.replace(&mut steps);
+        self.switch(&mut steps, &versions, |version| version.before_tables);
+
+        self.add_later_versions(&mut contents, &mut versions);
+        steps.extend(contents.take_steps());
+        steps.extend(self.tables.writes_in_transition(actual, desired, &self.ids));
+        self.switch(&mut steps, &versions, |version| version.before_removals);
+        steps.extend(self.tables.writes_after_switch(desired, &self.ids));
+
+        let bumps = self.bumps();
         let orphans = self.matching.orphans.iter().map(|orphan| orphan.closed.ifindex);
-        let orphans = orphans.filter(|ifindex| owed.contains(ifindex));
-        steps.extend(orphans.map(|ifindex| Step::BumpEpoch { ifindex }));
-        for begins in [false, true] {
-            if begins {
-                self.track(&mut steps, &mut now);
-            }
-            let matched = self.matching.matched.iter().zip(&ways);
-            for (matched, [ingress, egress]) in matched.filter(|(m, _)| m.begins() == begins) {
-                let (ingress, egress) = (ingress.last, egress.last);
-                write(&mut steps, &mut now, Endpoint { ingress, egress, ..matched.new });
-                used.extend([ingress, egress]);
-            }
-            let here = self.matching.matched.iter().filter(|m| m.begins() == begins);
-            let here = here.map(|matched| matched.new.ifindex).filter(|here| owed.contains(here));
-            steps.extend(here.map(|ifindex| Step::BumpEpoch { ifindex }));
-        }
-        let addresses = actual.node_addresses.keys();
-        let gone = addresses.filter(|address| !desired.node_addresses.contains_key(address));
-        steps.extend(gone.map(|address| Step::DeleteNodeAddress(*address)));
-        steps.append(&mut contents.leftovers(&used));
+        steps.bump(orphans.filter(|ifindex| bumps.contains(ifindex)));
+        let mut used = self.finish(&mut steps, &versions, &bumps, false);
+        // Reading conntrack takes time, so these come last: no other endpoint waits for them.
+        self.track(&mut steps);
+        used.extend(self.finish(&mut steps, &versions, &bumps, true));
+
+        steps.extend(self.old_node_addresses());
+        steps.extend(contents.delete_unused(&used));
         Plan {
-            steps,
+            steps: steps.steps,
             pods_without_interface: self.matching.pods_without_interface.clone(),
             interfaces_without_pod: self.matching.interfaces_without_pod.clone(),
         }
     }
 
-    /// Interfaces whose flows are to be judged anew: a verdict changes there, or an earlier plan
-    /// that began to change one was left.
-    pub(super) fn owed(&self) -> BTreeSet<u32> {
-        let here = self.matching.matched.iter().map(|m| m.new.ifindex);
-        let orphans = self.matching.orphans.iter();
-        let here: BTreeSet<u32> =
-            here.chain(orphans.clone().map(|orphan| orphan.closed.ifindex)).collect();
-        let closing = orphans.filter(|orphan| !orphan.is_closed());
+    /// Interfaces whose flows must be rejudged: a verdict changes there, or an abandoned plan
+    /// started to change one.
+    pub(super) fn bumps(&self) -> BTreeSet<u32> {
+        let orphans = || self.matching.orphans.iter();
+        let matched = self.matching.matched.iter().map(|matched| matched.new.ifindex);
+        let present: BTreeSet<u32> =
+            matched.chain(orphans().map(|orphan| orphan.closed.ifindex)).collect();
+        let closing = orphans().filter(|orphan| !orphan.is_closed());
         let closing = closing.map(|orphan| orphan.closed.ifindex);
-        let left = self.actual.owed.iter().copied();
-        let all = verdict::changed(self).into_iter().chain(self.begin()).chain(left).chain(closing);
-        all.filter(|ifindex| here.contains(ifindex)).collect()
+        let pending = self.actual.pending_bumps.iter().copied();
+        let changed = verdict::changed(self).into_iter();
+        let all = changed.chain(self.becoming_isolated()).chain(pending).chain(closing);
+        all.filter(|ifindex| present.contains(ifindex)).collect()
     }
 
-    /// Endpoints of pods that take the place of others: closed, until the tables know them.
-    fn replace(&self, steps: &mut Vec<Step>, now: &mut BTreeMap<u32, Endpoint>) {
+    fn delete_gone(&self, steps: &mut Steps) {
+        for &&Endpoint { ifindex, slot, .. } in &self.matching.gone {
+            steps.endpoints.remove(&ifindex);
+            steps.extend([Step::DeleteEndpoint { ifindex, slot }]);
+        }
+    }
+
+    /// Writes of node addresses. They are first, as a node's own processes always reach its pods
+    /// (S37).
+    fn new_node_addresses(&self) -> impl Iterator<Item = Step> {
+        let wanted = self.desired.node_addresses.iter();
+        let new =
+            wanted.filter(|(address, kind)| self.actual.node_addresses.get(address) != Some(kind));
+        new.map(|(&address, &kind)| Step::PutNodeAddress { address, kind })
+    }
+
+    fn old_node_addresses(&self) -> impl Iterator<Item = Step> {
+        let there = self.actual.node_addresses.keys();
+        let old = there.filter(|address| !self.desired.node_addresses.contains_key(address));
+        old.map(|address| Step::DeleteNodeAddress(*address))
+    }
+
+    /// Writes closed endpoints over those of other pods: the tables do not have the new pod's
+    /// identities yet.
+    fn replace(&self, steps: &mut Steps) {
         for matched in &self.matching.matched {
             let Some(Endpoint { slot, .. }) = matched.replaced else { continue };
             let endpoint = matched.closed();
-            now.insert(endpoint.ifindex, endpoint);
-            steps.push(Step::ReplaceEndpoint { slot: *slot, endpoint });
+            steps.endpoints.insert(endpoint.ifindex, endpoint);
+            steps.extend([Step::ReplaceEndpoint { slot: *slot, endpoint }]);
         }
     }
 
-    /// Learns the connections of pods that begin to be isolated (S30).
-    fn track(&self, steps: &mut Vec<Step>, now: &mut BTreeMap<u32, Endpoint>) {
-        for matched in self.matching.matched.iter().filter(|matched| matched.begins()) {
-            write(steps, now, matched.tracked());
+    /// Makes endpoints that become isolated track, and adopts their connections (S30).
+    fn track(&self, steps: &mut Steps) {
+        for matched in self.matching.matched.iter().filter(|matched| matched.becomes_isolated()) {
+            steps.put(matched.tracked());
         }
-        let interfaces: BTreeSet<u32> = self.begin().collect();
+        let interfaces: BTreeSet<u32> = self.becoming_isolated().collect();
         if !interfaces.is_empty() {
-            steps.push(Step::AdoptFlows { interfaces });
+            steps.extend([Step::AdoptFlows { interfaces }]);
         }
     }
 
-    /// Interfaces of pods that begin to be isolated.
-    fn begin(&self) -> impl Iterator<Item = u32> + '_ {
-        let begin = self.matching.matched.iter().filter(|matched| matched.begins());
-        begin.map(|matched| matched.new.ifindex)
+    /// Interfaces of endpoints that become isolated.
+    fn becoming_isolated(&self) -> impl Iterator<Item = u32> + '_ {
+        let matched = self.matching.matched.iter().filter(|matched| matched.becomes_isolated());
+        matched.map(|matched| matched.new.ifindex)
     }
 
-    /// Contents for the time before the tables change.
-    fn first_ways(&self, contents: &mut Contents<'_>) -> Vec<[Way; 2]> {
-        let fresh = self.fresh();
+    /// Switches endpoints that exist to a version of their contents. Other fields change only with
+    /// the last write, as some change verdicts too.
+    fn switch(
+        &self,
+        steps: &mut Steps,
+        versions: &[PerDirection<Versions>],
+        version: fn(Versions) -> u32,
+    ) {
+        for (matched, versions) in self.matching.matched.iter().zip(versions) {
+            let Some(old) = matched.old else { continue };
+            let PerDirection { ingress, egress } = versions.map(version);
+            steps.put(Endpoint { ingress, egress, ..*old });
+        }
+    }
+
+    /// Writes the final endpoints, of those that become isolated or of all others, and bumps their
+    /// epochs; returns the contents that they use.
+    fn finish(
+        &self,
+        steps: &mut Steps,
+        versions: &[PerDirection<Versions>],
+        bumps: &BTreeSet<u32>,
+        becoming_isolated: bool,
+    ) -> BTreeSet<u32> {
+        let mut used = BTreeSet::new();
+        let mut written = Vec::new();
+        let matched = self.matching.matched.iter().zip(versions);
+        for (matched, versions) in
+            matched.filter(|(matched, _)| matched.becomes_isolated() == becoming_isolated)
+        {
+            let PerDirection { ingress, egress } = versions.map(|version| version.compiled);
+            steps.put(Endpoint { ingress, egress, ..matched.new });
+            used.extend([ingress, egress]);
+            written.push(matched.new.ifindex);
+        }
+        steps.bump(written.into_iter().filter(|ifindex| bumps.contains(ifindex)));
+        used
+    }
+
+    /// The contents of each matched endpoint while the tables change.
+    fn versions_before_tables(&self, contents: &mut ContentIds<'_>) -> Vec<PerDirection<Versions>> {
+        let fresh = self.fresh_ids();
         let mut known = BTreeMap::new();
-        let mut first = |matched: &Matched<'_>, direction| {
-            let (Some(old), Some(isolation)) = sides(matched, direction) else { return 0 };
+        let mut version = |matched: &Matched<'_>, direction| {
+            let (Some(old), Some(new)) = isolation(matched, direction) else { return 0 };
             let egress = direction == Direction::Egress;
-            let content = self.desired.content(isolation);
+            let content = self.desired.content(new);
             *known.entry((old, content, egress)).or_insert_with(|| {
-                let fresh = fresh.iter().filter(|(_, frontends)| egress || !**frontends);
-                let fresh = fresh.map(|(number, frontends)| (*number, *frontends)).collect();
-                let new = &self.new[content];
-                contents.number(content::with_fresh(self.old_entries(old), new, &fresh))
+                let fresh = fresh.iter().filter(|(_, is_frontend)| egress || !**is_frontend);
+                let fresh = fresh.map(|(id, is_frontend)| (*id, *is_frontend)).collect();
+                let (old, new) = (self.old_entries(old), &self.new[content]);
+                contents.id(contents::before_tables(old, new, &fresh))
             })
         };
-        let of = |matched: &Matched<'_>, direction| Way {
-            first: first(matched, direction),
-            ..Way::default()
+        let mut versions = |matched: &Matched<'_>| {
+            PerDirection::from_fn(|direction| Versions {
+                before_tables: version(matched, direction),
+                ..Versions::default()
+            })
         };
-        self.each_direction(of)
+        self.matching.matched.iter().map(|matched| versions(matched)).collect()
     }
 
-    /// Contents for the time after.
-    fn later_ways(&self, contents: &mut Contents<'_>, ways: &mut [[Way; 2]]) {
-        let all = self.numbers.all();
-        let removed = self.moves.removed_frontends();
+    /// Adds the contents for the time after the tables have changed.
+    fn add_later_versions(
+        &self,
+        contents: &mut ContentIds<'_>,
+        versions: &mut [PerDirection<Versions>],
+    ) {
+        let all = self.ids.all();
+        let removed = self.tables.removed_frontends();
+        // An id that other frontends keep has its new outcome.
         let removed: BTreeSet<u32> = removed.difference(&all).copied().collect();
-        let directions = [Direction::Ingress, Direction::Egress];
-        for (matched, ways) in self.matching.matched.iter().zip(ways) {
-            for (way, direction) in ways.iter_mut().zip(directions) {
-                let (old, isolation) = sides(matched, direction);
-                let Some(isolation) = isolation else { continue };
-                let new = &self.new[self.desired.content(isolation)];
-                way.last = contents.number(new.clone());
-                way.second = match old {
+        for (matched, versions) in self.matching.matched.iter().zip(versions) {
+            for (direction, versions) in versions.iter_mut() {
+                let (old, new) = isolation(matched, direction);
+                let Some(new) = new else { continue };
+                let new = &self.new[self.desired.content(new)];
+                versions.compiled = contents.id(new.clone());
+                versions.before_removals = match old {
                     Some(old) if direction == Direction::Egress && !removed.is_empty() => {
                         let old = self.old_entries(old);
-                        contents.number(content::with_removed(old, new, &removed))
+                        contents.id(contents::before_removals(old, new, &removed))
                     }
-                    Some(_) => way.last,
+                    Some(_) => versions.compiled,
                     None => 0,
                 };
             }
         }
     }
 
-    fn each_direction(&self, mut of: impl FnMut(&Matched<'_>, Direction) -> Way) -> Vec<[Way; 2]> {
-        let matched = self.matching.matched.iter();
-        matched.map(|m| [of(m, Direction::Ingress), of(m, Direction::Egress)]).collect()
-    }
-
-    /// What a content of the kernel says; one that is missing, nothing.
+    /// The entries of a content of the kernel; one that is missing passes nothing.
     pub(super) fn old_entries(&self, content: u32) -> &Entries {
-        static NONE: Entries = Entries::new();
-        self.old.get(&content).unwrap_or(&NONE)
+        static NOTHING: Entries = Entries::new();
+        self.old.get(&content).unwrap_or(&NOTHING)
     }
 
-    /// Numbers that this plan gives out, and whether they are of frontends.
-    fn fresh(&self) -> BTreeMap<u32, bool> {
-        let meanings = self.numbers.meanings(&self.desired);
-        let fresh = meanings.filter(|(number, _)| self.numbers.fresh.contains(number));
-        fresh.map(|(number, meaning)| (number, meaning.is_frontend())).collect()
-    }
-
-    /// Switches endpoints that stay isolated; all else about them waits for the last write.
-    fn switch(
-        &self,
-        steps: &mut Vec<Step>,
-        now: &mut BTreeMap<u32, Endpoint>,
-        ways: &[[Way; 2]],
-        content: fn(&Way) -> u32,
-    ) {
-        for (matched, [ingress, egress]) in self.matching.matched.iter().zip(ways) {
-            let Some(old) = matched.old else { continue };
-            let (ingress, egress) = (content(ingress), content(egress));
-            write(steps, now, Endpoint { ingress, egress, ..*old });
-        }
+    /// Ids that this plan gives out, and whether each is one of frontends.
+    fn fresh_ids(&self) -> BTreeMap<u32, bool> {
+        let meanings = self.ids.meanings(&self.desired);
+        let fresh = meanings.filter(|(id, _)| self.ids.fresh.contains(id));
+        fresh.map(|(id, meaning)| (id, meaning.is_frontend())).collect()
     }
 }
 
-/// The content that an endpoint has in a direction, and the isolation that it shall have.
-pub(super) fn sides<'a>(
+/// The content that an endpoint has in a direction, and the isolation that it shall have; `None`
+/// where it is not isolated.
+pub(super) fn isolation<'a>(
     matched: &Matched<'a>,
     direction: Direction,
 ) -> (Option<u32>, Option<&'a Isolation>) {
@@ -274,33 +328,21 @@ pub(super) fn sides<'a>(
         Direction::Ingress => old.ingress,
         Direction::Egress => old.egress,
     });
-    let new = match direction {
-        Direction::Ingress => matched.desired.isolation.ingress.as_ref(),
-        Direction::Egress => matched.desired.isolation.egress.as_ref(),
-    };
-    (old.filter(|content| *content != 0), new)
+    (old.filter(|content| *content != 0), matched.desired.isolation[direction].as_ref())
 }
 
-/// Contents before and after, where an endpoint is isolated in both; and whether for egress.
+/// Contents before and after, where an endpoint is isolated in both states; and whether for egress.
 fn distinct_changes(
     matching: &Matching<'_>,
     desired: &Indexed<'_>,
 ) -> BTreeSet<(u32, ContentIndex, bool)> {
     let mut changes = BTreeSet::new();
     for matched in &matching.matched {
-        for direction in [Direction::Ingress, Direction::Egress] {
-            if let (Some(old), Some(isolation)) = sides(matched, direction) {
-                let content = desired.content(isolation);
-                changes.insert((old, content, direction == Direction::Egress));
+        for direction in DIRECTIONS {
+            if let (Some(old), Some(new)) = isolation(matched, direction) {
+                changes.insert((old, desired.content(new), direction == Direction::Egress));
             }
         }
     }
     changes
-}
-
-/// Writes an endpoint where it is not so already.
-fn write(steps: &mut Vec<Step>, now: &mut BTreeMap<u32, Endpoint>, endpoint: Endpoint) {
-    if now.insert(endpoint.ifindex, endpoint) != Some(endpoint) {
-        steps.push(Step::PutEndpoint(endpoint));
-    }
 }

@@ -1,4 +1,6 @@
-//! What others did to the maps, undone (S50).
+//! Repairs: the steps that undo what another program did to the maps (S50).
+//!
+//! At an interval the agent reads the maps back and compares them with what its own steps wrote.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +9,11 @@ use policy_common::allow::{PortChunk, PortChunkKey, PortSet};
 
 use super::{Actual, Step, entry::Bitmap};
 
-/// The steps that give maps in which `found` was read what was `written` to them; none where they
-/// have it.
+/// The steps from `found`, which was read from the maps, back to `written`, which the agent wrote.
+/// Empty where they are equal.
 ///
-/// Between them a packet may meet anything, as it did before; the epochs come last, so that whatever
-/// was judged meanwhile is judged again.
+/// The steps are in no order that keeps S49: the maps were wrong before. The bumps come last, so that
+/// flows judged in between are rejudged.
 #[must_use]
 pub fn repair(written: &Actual, found: &Actual) -> Vec<Step> {
     let mut steps = bitmaps(written, found);
@@ -39,43 +41,43 @@ pub fn repair(written: &Actual, found: &Actual) -> Vec<Step> {
     let (puts, deletes) = differences(&written.node_addresses, &found.node_addresses);
     steps.extend(puts.map(|(address, kind)| Step::PutNodeAddress { address, kind }));
     steps.extend(deletes.map(Step::DeleteNodeAddress));
-    let foreign = found.endpoints.values();
-    let foreign = foreign.filter(|found| !written.endpoints.contains_key(&found.ifindex));
+    let unexpected = found.endpoints.values();
+    let unexpected = unexpected.filter(|found| !written.endpoints.contains_key(&found.ifindex));
     steps.extend(
-        foreign.map(|found| Step::DeleteEndpoint { ifindex: found.ifindex, slot: found.slot }),
+        unexpected.map(|found| Step::DeleteEndpoint { ifindex: found.ifindex, slot: found.slot }),
     );
     let (puts, _) = differences(&written.endpoints, &found.endpoints);
     steps.extend(puts.map(|(_, endpoint)| Step::PutEndpoint(endpoint)));
-    let foreign = found.contents.keys().filter(|number| !written.contents.contains_key(number));
-    steps.extend(foreign.map(|content| Step::DeleteContent { content: *content }));
+    let unexpected = found.contents.keys().filter(|id| !written.contents.contains_key(id));
+    steps.extend(unexpected.map(|content| Step::DeleteContent { content: *content }));
     if !steps.is_empty() {
         steps.extend(written.endpoints.keys().map(|ifindex| Step::BumpEpoch { ifindex: *ifindex }));
     }
     steps
 }
 
-/// Bitmaps; a chunk without a bit is as good as none.
+/// Repairs of bitmaps. A chunk without any bit is equal to no chunk.
 fn bitmaps(written: &Actual, found: &Actual) -> Vec<Step> {
     let mut steps = Vec::new();
     let (none, empty) = (Bitmap::default(), Default::default());
-    for (number, chunks) in &written.bitmaps {
-        let there = found.bitmaps.get(number).unwrap_or(&none);
+    for (id, chunks) in &written.bitmaps {
+        let there = found.bitmaps.get(id).unwrap_or(&none);
         let places = chunks.keys().chain(there.keys().filter(|place| !chunks.contains_key(place)));
         for &place in places {
             let wanted = *chunks.get(&place).unwrap_or(&empty);
             if wanted != *there.get(&place).unwrap_or(&empty) {
                 let (protocol, chunk) = place;
-                let key = PortChunkKey { bitmap: *number, protocol, chunk, pad: [0; 2] };
+                let key = PortChunkKey { bitmap: *id, protocol, chunk, pad: [0; 2] };
                 steps.push(Step::PutPortChunk(PortChunk { key, bits: wanted }));
             }
         }
     }
-    let foreign = found.bitmaps.keys().filter(|number| !written.bitmaps.contains_key(number));
-    steps.extend(foreign.map(|bitmap| Step::DeletePortBitmap { bitmap: *bitmap }));
+    let unexpected = found.bitmaps.keys().filter(|id| !written.bitmaps.contains_key(id));
+    steps.extend(unexpected.map(|bitmap| Step::DeletePortBitmap { bitmap: *bitmap }));
     steps
 }
 
-/// What is to be written, and what is to be deleted.
+/// The entries to write, and the keys to delete.
 fn differences<'a, K: Copy + Ord, V: Copy + PartialEq>(
     written: &'a BTreeMap<K, V>,
     found: &'a BTreeMap<K, V>,
@@ -85,7 +87,8 @@ fn differences<'a, K: Copy + Ord, V: Copy + PartialEq>(
     (puts.map(|(key, value)| (*key, *value)), deletes.copied())
 }
 
-/// An IPv6 block of addresses that mean IPv4: it stands in no map, for no packet carries them.
+/// Whether a block is of IPv4 addresses written as IPv6. Such a block is in no map: no packet carries
+/// such an address.
 fn is_mapped(block: IpNetwork) -> bool {
     match block {
         IpNetwork::V4(_) => false,

@@ -47,25 +47,25 @@ pub enum Step {
     PutNodeAddress {
         /// Address of a node.
         address: IpAddr,
-        /// Whose.
+        /// Whether it is the own node's.
         kind: NodeKind,
     },
-    /// Writes an endpoint, and `slots` for a new one; then attaches the classifiers where they are not.
+    /// Writes an endpoint, and `slots` for a new one. Then attaches the classifiers if needed.
     PutEndpoint(Endpoint),
-    /// Writes the endpoint of another pod over one, whose flows and counters go.
+    /// Writes an endpoint over that of another pod, whose flows and counters are deleted.
     ReplaceEndpoint {
-        /// Slot of the one that goes.
+        /// Slot of the old endpoint.
         slot: u32,
-        /// The one that comes.
+        /// The new endpoint.
         endpoint: Endpoint,
     },
-    /// Writes into the flow tables what connection tracking knows of endpoints that record by now
-    /// and let everything pass (S30).
+    /// Copies connections of tracking endpoints from the kernel's conntrack into the flow tables
+    /// (S30).
     AdoptFlows {
         /// Host-side interfaces.
         interfaces: BTreeSet<u32>,
     },
-    /// Begins a new epoch of an interface: its flows are judged anew.
+    /// Starts a new epoch of an interface: its flows are rejudged at their next packet.
     BumpEpoch {
         /// Host-side interface.
         ifindex: u32,

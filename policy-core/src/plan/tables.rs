@@ -1,4 +1,7 @@
 //! The look-up tables before and after, and the writes that lead from the one to the other.
+//!
+//! Tables are `identities` (addresses of pods), `blocks` (LPM) and `frontends` (Services). The writes
+//! come in two groups, for two versions of the allow maps: see the order in [`super`].
 
 use std::{
     cmp::Reverse,
@@ -13,56 +16,57 @@ use crate::{compile::longest_around, desired::Frontend, model::Protocol};
 
 use super::{
     Actual, Step,
+    ids::IdentityIds,
     indexed::{IdentityIndex, Indexed},
-    numbers::Numbers,
 };
 
-/// Where a look-up ends: in a number, or at a port of an address that is no frontend.
+/// The result of a look-up, as far as the allow map needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Target {
-    /// Number of an address.
+pub(super) enum Lookup {
+    /// The id of an address.
     Address(u32),
-    /// Number of a frontend.
+    /// The id of a frontend.
     Frontend(u32),
-    /// One port of an address with this number, which is a frontend in the other state.
+    /// One port of an address with this id; address and port are a frontend in the other state.
     Port(u32, Protocol, u16),
 }
 
-/// The number that a look-up of something gives now, and the identity that it shall give.
+/// The id that a key has now, and the identity that it shall have.
 #[derive(Clone, Copy, Debug)]
-struct Move<K> {
+struct KeyChange<K> {
     key: K,
     old: u32,
     new: IdentityIndex,
 }
 
-/// Every key of either state's tables; what is in none is under 0 in both.
-pub(super) struct Moves {
-    addresses: Vec<Move<IpAddr>>,
+/// Every key of the tables of either state. A key in no table has identity 0 in both.
+pub(super) struct TableChanges {
+    addresses: Vec<KeyChange<IpAddr>>,
     /// A block stands for the addresses that it is the longest prefix of.
-    blocks: Vec<Move<IpNetwork>>,
+    blocks: Vec<KeyChange<IpNetwork>>,
+    /// Old id and new identity; `None` where the table has no such frontend.
     frontends: BTreeMap<Frontend, (Option<u32>, Option<IdentityIndex>)>,
 }
 
-impl Moves {
+impl TableChanges {
     /// Compares the tables.
     pub(super) fn between(actual: &Actual, desired: &Indexed<'_>) -> Self {
         let blocks: BTreeSet<_> = actual.blocks.keys().chain(desired.blocks.keys()).collect();
-        let of_block = |&block: &IpNetwork| Move {
+        let of_block = |&block: &IpNetwork| KeyChange {
             key: block,
             old: longest_around(&actual.blocks, block).copied().unwrap_or(DEFAULT_IDENTITY),
             new: longest_around(&desired.blocks, block).copied().unwrap_or(DEFAULT_IDENTITY),
         };
         let addresses: BTreeSet<_> =
             actual.addresses.keys().chain(desired.addresses.keys()).collect();
-        let of_address = |&address: &IpAddr| Move {
+        let of_address = |&address: &IpAddr| KeyChange {
             key: address,
             old: actual.identity_of(address),
             new: desired.identity_of(address),
         };
         let mut frontends: BTreeMap<_, (Option<u32>, Option<IdentityIndex>)> = BTreeMap::new();
-        for (frontend, number) in &actual.frontends {
-            frontends.entry(*frontend).or_default().0 = Some(*number);
+        for (frontend, id) in &actual.frontends {
+            frontends.entry(*frontend).or_default().0 = Some(*id);
         }
         for (frontend, identity) in &desired.frontends {
             frontends.entry(*frontend).or_default().1 = Some(*identity);
@@ -74,100 +78,115 @@ impl Moves {
         }
     }
 
-    /// Old number and new identity of each; `None` where a frontend is absent.
-    pub(super) fn pairs(&self) -> impl Iterator<Item = (Option<u32>, Option<IdentityIndex>)> + '_ {
-        let addresses = self.addresses.iter().map(|found| (Some(found.old), Some(found.new)));
-        let blocks = self.blocks.iter().map(|found| (Some(found.old), Some(found.new)));
+    /// Old id and new identity of each key; `None` where a frontend is absent.
+    pub(super) fn identities(
+        &self,
+    ) -> impl Iterator<Item = (Option<u32>, Option<IdentityIndex>)> + '_ {
+        let addresses = self.addresses.iter().map(|change| (Some(change.old), Some(change.new)));
+        let blocks = self.blocks.iter().map(|change| (Some(change.old), Some(change.new)));
         addresses.chain(blocks).chain(self.frontends.values().copied())
     }
 
-    /// Each distinct pair of places that some look-up ends in, before and after.
-    pub(super) fn targets(
+    /// The results of every look-up before and after, each distinct pair once.
+    ///
+    /// Two addresses with the same pair have the same verdicts in both states, so that comparing
+    /// verdicts pair by pair is enough.
+    pub(super) fn lookups(
         &self,
         actual: &Actual,
         desired: &Indexed<'_>,
-        numbers: &Numbers,
-    ) -> BTreeSet<(Target, Target)> {
-        let addresses = self.addresses.iter().map(|found| (found.old, found.new));
-        let blocks = self.blocks.iter().map(|found| (found.old, found.new));
+        ids: &IdentityIds,
+    ) -> BTreeSet<(Lookup, Lookup)> {
+        let addresses = self.addresses.iter().map(|change| (change.old, change.new));
+        let blocks = self.blocks.iter().map(|change| (change.old, change.new));
         let pairs = addresses.chain(blocks).chain([(DEFAULT_IDENTITY, DEFAULT_IDENTITY)]);
-        let target = |(old, new)| (Target::Address(old), Target::Address(numbers.of(new)));
-        let mut targets: BTreeSet<_> = pairs.map(target).collect();
+        let lookup = |(old, new)| (Lookup::Address(old), Lookup::Address(ids.of(new)));
+        let mut lookups: BTreeSet<_> = pairs.map(lookup).collect();
         for (frontend, (old, new)) in &self.frontends {
-            let at = |number| Target::Port(number, frontend.protocol, frontend.port);
-            let old = old.map(Target::Frontend);
+            let at = |id| Lookup::Port(id, frontend.protocol, frontend.port);
+            let old = old.map(Lookup::Frontend);
             let old = old.unwrap_or_else(|| at(actual.identity_of(frontend.address)));
-            let new = new.map(|identity| Target::Frontend(numbers.of(identity)));
-            let new = new.unwrap_or_else(|| at(numbers.of(desired.identity_of(frontend.address))));
-            targets.insert((old, new));
+            let new = new.map(|identity| Lookup::Frontend(ids.of(identity)));
+            let new = new.unwrap_or_else(|| at(ids.of(desired.identity_of(frontend.address))));
+            lookups.insert((old, new));
         }
-        targets
+        lookups
     }
 
-    /// Numbers of frontends that cease to be any.
+    /// Old ids of frontends that are removed.
     pub(super) fn removed_frontends(&self) -> BTreeSet<u32> {
         let removed = self.frontends.values().filter(|(_, new)| new.is_none());
         removed.filter_map(|(old, _)| *old).collect()
     }
 
-    /// Writes for contents that know the old numbers by their old outcome and fresh ones by
-    /// their new one. What is on its way to 0, where that must wait, is held at its old number.
-    pub(super) fn first(
+    /// Writes while endpoints use transition allow maps, which have the old verdicts of old ids and
+    /// the new verdicts of fresh ids.
+    ///
+    /// A key that moves to identity 0 keeps its old id here if 0 must wait
+    /// ([`IdentityIds::default_moves_last`]).
+    pub(super) fn writes_in_transition(
         &self,
         actual: &Actual,
         desired: &Indexed<'_>,
-        numbers: &Numbers,
+        ids: &IdentityIds,
     ) -> Vec<Step> {
-        let goal = |found: (u32, IdentityIndex)| {
-            let number = numbers.of(found.1);
-            let waits = numbers.default_last && number == DEFAULT_IDENTITY;
-            if waits { (found.0, true) } else { (number, false) }
+        // The id to write, and whether that is the old one because 0 must wait.
+        let goal = |(old, new): (u32, IdentityIndex)| {
+            let id = ids.of(new);
+            let waits = ids.default_moves_last && id == DEFAULT_IDENTITY;
+            if waits { (old, true) } else { (id, false) }
         };
-        let mut steps = self.frontend_puts(numbers);
-        // An address that neither state's tables have follows its block in one write.
-        for found in &self.addresses {
-            let (identity, waits) = goal((found.old, found.new));
-            if desired.addresses.contains_key(&found.key) || waits {
-                put_address(&mut steps, actual, found.key, identity);
+        let mut steps = self.frontend_puts(ids);
+        // An address without an entry in either state follows its block, in one write.
+        for change in &self.addresses {
+            let (identity, waits) = goal((change.old, change.new));
+            if desired.addresses.contains_key(&change.key) || waits {
+                put_address(&mut steps, actual, change.key, identity);
             }
         }
-        let wanted = self.blocks.iter().filter_map(|found| {
-            let (identity, waits) = goal((found.old, found.new));
-            let wanted = desired.blocks.contains_key(&found.key) || waits;
-            wanted.then_some((found.key, identity))
+        let wanted = self.blocks.iter().filter_map(|change| {
+            let (identity, waits) = goal((change.old, change.new));
+            let wanted = desired.blocks.contains_key(&change.key) || waits;
+            wanted.then_some((change.key, identity))
         });
         put_blocks(&mut steps, actual, wanted.collect());
-        let dropped = self.blocks.iter().filter(|found| {
-            !desired.blocks.contains_key(&found.key) && !goal((found.old, found.new)).1
+        let dropped = self.blocks.iter().filter(|change| {
+            !desired.blocks.contains_key(&change.key) && !goal((change.old, change.new)).1
         });
-        delete_blocks(&mut steps, dropped.map(|found| found.key).collect());
-        let dropped = self.addresses.iter().filter(|found| {
-            !desired.addresses.contains_key(&found.key) && !goal((found.old, found.new)).1
+        delete_blocks(&mut steps, dropped.map(|change| change.key).collect());
+        let dropped = self.addresses.iter().filter(|change| {
+            !desired.addresses.contains_key(&change.key) && !goal((change.old, change.new)).1
         });
-        steps.extend(dropped.map(|found| Step::DeleteIdentity(found.key)));
+        steps.extend(dropped.map(|change| Step::DeleteIdentity(change.key)));
         steps
     }
 
-    /// Writes for contents that know every new number: the way to 0, and frontends that go.
-    pub(super) fn last(&self, desired: &Indexed<'_>, numbers: &Numbers) -> Vec<Step> {
+    /// Writes once endpoints use the new allow maps: keys that move to identity 0, and deletions of
+    /// frontends.
+    pub(super) fn writes_after_switch(
+        &self,
+        desired: &Indexed<'_>,
+        ids: &IdentityIds,
+    ) -> Vec<Step> {
         let mut steps = Vec::new();
-        if numbers.default_last {
-            let waits = |new| numbers.of(new) == DEFAULT_IDENTITY;
+        if ids.default_moves_last {
+            let waits = |new| ids.of(new) == DEFAULT_IDENTITY;
             let (puts, deletes): (Vec<_>, Vec<_>) = self
                 .blocks
                 .iter()
-                .filter(|found| waits(found.new))
-                .partition(|found| desired.blocks.contains_key(&found.key));
-            let puts =
-                puts.into_iter().filter(|found: &&Move<IpNetwork>| found.old != DEFAULT_IDENTITY);
-            let puts = puts.map(|found| (found.key, DEFAULT_IDENTITY)).collect();
+                .filter(|change| waits(change.new))
+                .partition(|change| desired.blocks.contains_key(&change.key));
+            let puts = puts
+                .into_iter()
+                .filter(|change: &&KeyChange<IpNetwork>| change.old != DEFAULT_IDENTITY);
+            let puts = puts.map(|change| (change.key, DEFAULT_IDENTITY)).collect();
             put_blocks(&mut steps, &Actual::default(), puts);
-            delete_blocks(&mut steps, deletes.into_iter().map(|found| found.key).collect());
-            for found in self.addresses.iter().filter(|found| waits(found.new)) {
-                if !desired.addresses.contains_key(&found.key) {
-                    steps.push(Step::DeleteIdentity(found.key));
-                } else if found.old != DEFAULT_IDENTITY {
-                    let (address, identity) = (found.key, DEFAULT_IDENTITY);
+            delete_blocks(&mut steps, deletes.into_iter().map(|change| change.key).collect());
+            for change in self.addresses.iter().filter(|change| waits(change.new)) {
+                if !desired.addresses.contains_key(&change.key) {
+                    steps.push(Step::DeleteIdentity(change.key));
+                } else if change.old != DEFAULT_IDENTITY {
+                    let (address, identity) = (change.key, DEFAULT_IDENTITY);
                     steps.push(Step::PutIdentity { address, identity });
                 }
             }
@@ -177,9 +196,9 @@ impl Moves {
         steps
     }
 
-    fn frontend_puts(&self, numbers: &Numbers) -> Vec<Step> {
+    fn frontend_puts(&self, ids: &IdentityIds) -> Vec<Step> {
         let puts = self.frontends.iter().filter_map(|(&frontend, &(old, new))| {
-            let identity = numbers.of(new?);
+            let identity = ids.of(new?);
             (old != Some(identity)).then_some(Step::PutFrontend { frontend, identity })
         });
         puts.collect()
@@ -192,7 +211,8 @@ fn put_address(steps: &mut Vec<Step>, actual: &Actual, address: IpAddr, identity
     }
 }
 
-/// Most specific first, so that no address gets the number of a block around its new one.
+/// Longest prefix first. With 10.0.0.0/8 before 10.1.0.0/16, addresses of the /16 would have the
+/// identity of the new /8 for one step.
 fn put_blocks(steps: &mut Vec<Step>, actual: &Actual, mut wanted: Vec<(IpNetwork, u32)>) {
     wanted.retain(|(block, identity)| actual.blocks.get(block) != Some(identity));
     wanted.sort_by_key(|(block, _)| Reverse(block.prefix()));
@@ -200,7 +220,7 @@ fn put_blocks(steps: &mut Vec<Step>, actual: &Actual, mut wanted: Vec<(IpNetwork
     steps.extend(puts);
 }
 
-/// Least specific first, so that no address falls back to a block that goes too.
+/// Shortest prefix first, so that no address falls back to a block that is about to be deleted.
 fn delete_blocks(steps: &mut Vec<Step>, mut blocks: Vec<IpNetwork>) {
     blocks.sort_by_key(IpNetwork::prefix);
     steps.extend(blocks.into_iter().map(Step::DeleteBlock));

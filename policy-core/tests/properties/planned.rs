@@ -231,7 +231,7 @@ proptest! {
         reach(&mut actual, &mut flows, &second, Some(stop))?;
         if dies {
             // The next agent reads back what the kernel has, and not what is still to be told.
-            actual.owe_epochs();
+            actual.require_bumps();
         }
         reach(&mut actual, &mut flows, &third, None)?;
     }

@@ -115,6 +115,26 @@ fn s29_only_endpoints_with_another_verdict_are_bumped() {
 }
 
 #[test]
+fn s49_the_steps_are_those_of_the_documented_example() {
+    let mut actual = Actual::default();
+    go(&mut actual, &mk_cluster().policy("x/p", mk_ingress("app=a", vec![from("b", 80)])));
+    let plan =
+        go(&mut actual, &mk_cluster().policy("x/p", mk_ingress("app=a", vec![from("b|c", 80)])));
+    let want = [
+        "content 2",
+        "endpoint 11 2 0",
+        "content 3",
+        "10.0.0.2 is 2",
+        "10.0.0.3 is 2",
+        "endpoint 11 3 0",
+        "bump 11",
+        "no content 1",
+        "no content 2",
+    ];
+    assert_eq!(words(&plan), want);
+}
+
+#[test]
 fn s29_new_numbers_alone_bump_nothing() {
     let mut actual = Actual::default();
     go(&mut actual, &mk_cluster().policy("x/p", mk_ingress("app=a", vec![from("b", 80)])));
@@ -366,7 +386,7 @@ fn s29_a_plan_that_ends_before_its_bump_leaves_it_to_the_next() {
             let before = |step: &&Step| !matches!(step, Step::BumpEpoch { .. });
             cut.steps.iter().take_while(before).for_each(|step| actual.apply(step));
             if dies {
-                actual.owe_epochs();
+                actual.require_bumps();
             }
             let next = go(&mut actual, second);
             assert!(words(&next).contains(&"bump 11".to_owned()), "{claim}: {:?}", words(&next));
