@@ -1,7 +1,19 @@
-//! Connections that were there before their pod was isolated, as flows (S30).
+//! Turns connections of the kernel's conntrack into flows (S30).
 //!
-//! Source: what `nf_conntrack` knows (`include/net/netfilter/nf_conntrack.h`): of each connection
-//! the tuple that opened it, before translation, and the tuple of its replies.
+//! Before a pod becomes isolated, the connections that it has are written into the flow table, so
+//! that they are judged as connections of their initiator instead of being cut. Input: the entries
+//! of `nf_conntrack` (`include/net/netfilter/nf_conntrack.h`) and the endpoints that track. Output:
+//! [`Flows`] for the dataplane to write.
+//!
+//! Conntrack has two tuples for each connection: the packets of the initiator before any address
+//! translation, and the replies before they are translated back. The first shows the connection as
+//! the initiator's pod sees it, the second as the pod that answers sees it:
+//!
+//! ```text
+//! 10.0.0.1 calls the Service 10.96.0.1:80, of which 10.0.0.2:8080 is the backend
+//! original: 10.0.0.1:4000 -> 10.96.0.1:80      flow of 10.0.0.1: opened 10.96.0.1:80
+//! reply:    10.0.0.2:8080 -> 10.0.0.1:4000     flow of 10.0.0.2: opened by 10.0.0.1:4000
+//! ```
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,37 +28,38 @@ use policy_common::{
     },
 };
 
-/// Where the packets of one direction of a connection come from and go to.
+/// Source and destination of the packets of one direction of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuple {
     /// Source address.
     pub source: IpAddr,
     /// Destination address.
     pub destination: IpAddr,
-    /// Source port, host byte order; the identifier of an ICMP echo, 0 without ports.
+    /// Source port, host byte order; the identifier of an ICMP echo; 0 for other protocols without
+    /// ports.
     pub source_port: u16,
-    /// Destination port, host byte order; as the source's where there are none.
+    /// Destination port, host byte order; for protocols without ports the same as the source's.
     pub destination_port: u16,
 }
 
-/// A connection.
+/// An entry of conntrack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// IP protocol number.
     pub protocol: u8,
-    /// Packets of who opened it, before translation.
+    /// Packets of the initiator, before address translation.
     pub original: Tuple,
     /// Packets of replies, before they are translated back.
     pub reply: Tuple,
     /// Whether there were replies.
     pub replied: bool,
-    /// Whether it is about to end: both sides have closed it, or one has reset it.
+    /// Whether it is closing: both sides have closed it, or one has reset it.
     pub closing: bool,
-    /// Whether its beginning was not seen: which end opened it is a guess.
+    /// Whether conntrack has not seen it start, so that the initiator is a guess.
     pub picked_up: bool,
 }
 
-/// Flows to be written, with 0 for the time and an epoch that never is: each is judged at its next
+/// Flows to write. Their epoch is 0, which no endpoint ever has, so that each is judged at its next
 /// packet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flows {
@@ -56,10 +69,11 @@ pub struct Flows {
     pub six: Vec<Flow6>,
 }
 
-/// Flows of the pods at `interfaces`, which are among `endpoints`.
+/// The flows of the pods at `interfaces`, each of which is in `endpoints`.
 ///
-/// `own` are the node's addresses: what a process of the node opened is told by them (S37), and what
-/// a pod of the node opened by its own address, even where that was masqueraded (S39).
+/// `own` are the node's addresses. A connection from one of them is of a process of the node (S37). A
+/// connection from the address of an endpoint is of that pod, even where its packets arrive
+/// masqueraded (S39).
 #[must_use]
 pub fn flows(
     connections: &[Connection],
@@ -153,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn s30_a_connection_is_told_as_its_pod_sees_it_and_by_who_opened_it() {
+    fn s30_a_flow_is_as_its_pod_sees_it_and_has_its_initiator() {
         let endpoints = BTreeMap::from([endpoint(1, 1), endpoint(2, 2)]);
         let own = BTreeSet::from(["10.0.0.254".parse().expect("an address")]);
         let (local, remote, node) = (INITIATOR_LOCAL, INITIATOR_REMOTE, INITIATOR_NODE);
@@ -223,7 +237,10 @@ mod tests {
         assert_eq!((flow.key.local, flow.key.remote), ([10, 0, 0, 2], [10, 0, 0, 1]));
         assert_eq!((flow.key.local_port, flow.key.remote_port), ([0, 53], 4000_u16.to_be_bytes()));
         assert_eq!(flow.state.seen, SEEN_FIN_LOCAL | SEEN_FIN_REMOTE);
-        assert_eq!(flow.state.judgement.initiator, INITIATOR_EITHER, "nobody saw who began");
+        assert_eq!(
+            flow.state.judgement.initiator, INITIATOR_EITHER,
+            "conntrack did not see it start"
+        );
         assert_eq!((flow.state.judgement.epoch, flow.state.slot), (0, 102));
     }
 }

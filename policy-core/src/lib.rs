@@ -1,4 +1,4 @@
-//! Pure core of the enforcer: what the cluster is, what follows from it, how to get there.
+//! Pure core of the enforcer: the model of a cluster, the compiler, the planner, and explanations.
 //!
 //! No I/O, no clock, no async; equal input gives equal output, byte for byte.
 #![forbid(unsafe_code)]

@@ -1,6 +1,9 @@
 //! The cluster as the compiler sees it: only what policy depends on, and only legal values.
 //!
-//! Sources convert their objects into these types once, at the edge.
+//! Manifests and API objects are converted into these types once, by `policy-manifest`. From there
+//! on no code reads Kubernetes objects. A part of a policy that is not legal is represented as such
+//! (`Peer::Invalid`, `ClusterPeer::Unknown`, a subject of `None`), so that the compiler can close it
+//! and report a fault.
 
 mod any_policy;
 mod cluster;
@@ -58,11 +61,12 @@ pub struct Snapshot {
     pub nodes: BTreeMap<String, Node>,
 }
 
-/// The label that every namespace has, with its name (S9).
+/// The label with the name of the namespace, which every namespace has (S9).
 pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 impl Snapshot {
-    /// Labels of a namespace, with the one that each has.
+    /// Labels of a namespace; `kubernetes.io/metadata.name` is always among them, as the API server
+    /// adds it.
     #[must_use]
     pub fn namespace_labels(&self, namespace: &str) -> Cow<'_, Labels> {
         match self.namespaces.get(namespace) {

@@ -25,20 +25,20 @@ pub struct ClusterNetworkPolicy {
 /// `spec.tier`: before or after `NetworkPolicies` (S51).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tier {
-    /// Before them, and not to be overruled by them.
+    /// Before them: its rules go first.
     Admin,
-    /// After them, for pods that none of them selects.
+    /// After them: only for pods that no `NetworkPolicy` isolates.
     Baseline,
 }
 
 /// `action` of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
-    /// Passes, finally.
+    /// Passes; no later policy is asked.
     Accept,
-    /// Is dropped, finally.
+    /// Drops; no later policy is asked.
     Deny,
-    /// Leaves the tier.
+    /// Continues after the tier.
     Pass,
 }
 
@@ -71,9 +71,9 @@ pub enum ClusterPeer {
     Nodes(Selector),
     /// `networks`; egress only. Host bits are masked off.
     Networks(Vec<IpNetwork>),
-    /// One that is not known or cannot be enforced, as `domainNames` (S52).
+    /// One that is not known or cannot be enforced, such as `domainNames` (S52).
     Unknown {
-        /// What it is, for the fault.
+        /// The problem that the fault reports.
         reason: String,
     },
 }
@@ -94,13 +94,13 @@ pub enum ProtocolMatch {
     Named(String),
     /// One that is not known (S52).
     Unknown {
-        /// What it is, for the fault.
+        /// The problem that the fault reports.
         reason: String,
     },
 }
 
 impl ClusterNetworkPolicy {
-    /// Whether another one gives the same verdicts: only annotations differ.
+    /// Whether another one has the same verdicts: they differ in annotations at most.
     #[must_use]
     pub fn is_same_rule(&self, other: &Self) -> bool {
         let Self { tier, priority, subject, ingress, egress, annotations: _ } = self;
@@ -108,7 +108,7 @@ impl ClusterNetworkPolicy {
             == (&other.tier, &other.priority, &other.subject, &other.ingress, &other.egress)
     }
 
-    /// The rules of one direction; without any the policy leaves the direction alone.
+    /// The rules of one direction; without rules the policy does not affect that direction.
     #[must_use]
     pub fn rules(&self, direction: Direction) -> &[ClusterRule] {
         match direction {

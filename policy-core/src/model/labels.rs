@@ -6,9 +6,8 @@ use std::{
     sync::Arc,
 };
 
-/// Labels of an object; copies share their memory until one is changed.
-///
-/// The pods of a workload have the same labels: a cluster of pods has few different ones.
+/// Labels of an object. Clones share memory until one is changed: the pods of a workload mostly have
+/// equal labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Labels(Arc<BTreeMap<String, String>>);
 

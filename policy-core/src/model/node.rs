@@ -9,7 +9,7 @@ use ipnetwork::IpNetwork;
 
 use super::{Labels, Snapshot};
 
-/// What policy depends on of a Node (`core/v1`).
+/// A Node (`core/v1`): the fields that policy depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
     /// `metadata.labels`.
@@ -18,19 +18,20 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// `spec.podCIDRs`.
     pub pod_cidrs: Vec<IpNetwork>,
-    /// Addresses of its interfaces, where its own agent asked: bridges and tunnels are among them.
+    /// Addresses of its interfaces, bridges and tunnels included. Only for the agent's own node, which
+    /// reads them by rtnetlink.
     pub interfaces: Vec<IpAddr>,
 }
 
 impl Node {
-    /// Addresses that are known to be its own: those of the API, and those of its interfaces.
+    /// Its addresses: those in the API, and those of its interfaces.
     pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.addresses.iter().chain(&self.interfaces).copied()
     }
 
-    /// The first two addresses of each block of its pods, which its tunnel and its bridge have.
+    /// The first two addresses of each block of its pods: usually the node's tunnel and bridge.
     ///
-    /// That is how host-local IPAM and its users count; no API says it.
+    /// No API field has them. host-local IPAM and the CNIs that use it assign them in this order.
     pub fn gateways(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.pod_cidrs.iter().flat_map(|block| {
             let second = match block.network() {
@@ -47,7 +48,7 @@ impl Node {
     }
 }
 
-/// A node of which only addresses are known.
+/// A node with addresses and nothing else.
 impl From<Vec<IpAddr>> for Node {
     fn from(addresses: Vec<IpAddr>) -> Self {
         Self { addresses, ..Self::default() }
@@ -55,7 +56,7 @@ impl From<Vec<IpAddr>> for Node {
 }
 
 impl Snapshot {
-    /// Gateways of all nodes, without those that are a pod's address.
+    /// Gateways of all nodes, without addresses that a pod has.
     #[must_use]
     pub fn gateways(&self) -> BTreeSet<IpAddr> {
         let mut all: BTreeSet<IpAddr> = self.nodes.values().flat_map(Node::gateways).collect();

@@ -4,11 +4,11 @@ use std::{net::IpAddr, sync::Arc};
 
 use super::{Labels, Protocol};
 
-/// The label that tells the pods of one `ReplicaSet` of a Deployment from those of another.
+/// The label with the hash of the pod template, different in each `ReplicaSet` of a Deployment.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
 /// Labels that controllers put on pods, and that change with each rollout or replica.
-const PASSING: [&str; 5] = [
+const TRANSIENT: [&str; 5] = [
     TEMPLATE_HASH,
     "controller-revision-hash",
     "pod-template-generation",
@@ -16,14 +16,14 @@ const PASSING: [&str; 5] = [
     "apps.kubernetes.io/pod-index",
 ];
 
-/// What policy depends on of a Pod (`core/v1`).
+/// A Pod (`core/v1`): the fields that policy depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
-    /// `metadata.uid`; empty in manifests that were never applied.
+    /// `metadata.uid`; empty in a manifest that does not come from an API server.
     pub uid: String,
     /// `metadata.labels`.
     pub labels: Labels,
-    /// `spec.nodeName`; `None` before the scheduler has chosen.
+    /// `spec.nodeName`; `None` before the pod is scheduled.
     pub node: Option<String>,
     /// `status.podIPs`, in the API's order.
     pub addresses: Vec<IpAddr>,
@@ -33,11 +33,11 @@ pub struct Pod {
     pub phase: Phase,
     /// Ports of containers and of sidecars (`initContainers` with `restartPolicy: Always`).
     pub ports: Vec<ContainerPort>,
-    /// What runs it, as a person would name that; no policy depends on it.
+    /// The owner, from `metadata.ownerReferences`; no verdict depends on it.
     pub workload: Option<Arc<Workload>>,
 }
 
-/// The owner of a pod that a person would name.
+/// The owner of a pod, as a person names it: the Deployment, not its `ReplicaSet`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Workload {
     /// `Deployment`, `StatefulSet`, `DaemonSet`, `Job`, …
@@ -47,9 +47,10 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// What the entry of `metadata.ownerReferences` with `controller: true` says.
+    /// The workload of a pod that the object `kind` `name` controls (the entry of
+    /// `metadata.ownerReferences` with `controller: true`).
     ///
-    /// A `ReplicaSet` called after the pod's `pod-template-hash` is told as its Deployment.
+    /// A `ReplicaSet` that ends in the pod's `pod-template-hash` stands for its Deployment.
     #[must_use]
     pub fn of_controller(kind: &str, name: &str, pod_labels: &Labels) -> Self {
         let hash = pod_labels.get(TEMPLATE_HASH).filter(|_| kind == "ReplicaSet");
@@ -76,15 +77,15 @@ pub struct ContainerPort {
 /// `status.phase`, as far as policy depends on it (S7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// Pending, Running, Unknown or absent: the pod may have processes.
+    /// Pending, Running, Unknown or absent: the pod may run.
     #[default]
     Live,
-    /// Succeeded or Failed: its address may be another's by now.
+    /// Succeeded or Failed: another pod may have its address by now.
     Finished,
 }
 
 impl Pod {
-    /// Whether policy knows the pod: it runs, in a network namespace of its own (S6, S7).
+    /// Whether policies can select the pod: it may run, in its own network namespace (S6, S7).
     #[must_use]
     pub fn is_subject(&self) -> bool {
         !self.host_network && self.phase == Phase::Live
@@ -94,11 +95,11 @@ impl Pod {
     #[must_use]
     pub fn lasting_labels(&self) -> Labels {
         let mut labels = self.labels.clone();
-        labels.retain(|key, _| !PASSING.contains(&key.as_str()));
+        labels.retain(|key, _| !TRANSIENT.contains(&key.as_str()));
         labels
     }
 
-    /// Its addresses that packets can carry: never one that maps IPv4 into IPv6.
+    /// Its addresses that a packet can carry; see [`is_usable`].
     pub fn usable_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.addresses.iter().copied().filter(|address| is_usable(*address))
     }
@@ -116,7 +117,8 @@ impl Pod {
     }
 }
 
-/// Whether a packet can carry an address: classifiers drop IPv6 that claims to be IPv4.
+/// Whether a packet can carry an address: the classifiers drop IPv6 packets with an IPv4-mapped
+/// address.
 #[must_use]
 pub fn is_usable(address: IpAddr) -> bool {
     match address {

@@ -6,8 +6,8 @@ use ipnetwork::IpNetwork;
 
 use super::{Direction, Labels, Protocol, Selector};
 
-/// `metadata.annotations` of a policy, without what kubectl keeps there for itself
-/// (`kubectl.kubernetes.io/last-applied-configuration`).
+/// `metadata.annotations` of a policy, without kubectl's own
+/// `kubectl.kubernetes.io/last-applied-configuration`.
 ///
 /// No verdict depends on them.
 pub type Annotations = BTreeMap<String, String>;
@@ -56,7 +56,7 @@ impl NetworkPolicy {
         }
     }
 
-    /// Whether another one gives the same verdicts: only annotations differ.
+    /// Whether another one has the same verdicts: they differ in annotations at most.
     #[must_use]
     pub fn is_same_rule(&self, other: &Self) -> bool {
         let Self { subject, policy_types, ingress, egress, annotations: _ } = self;
@@ -64,7 +64,8 @@ impl NetworkPolicy {
             == (&other.subject, &other.policy_types, &other.ingress, &other.egress)
     }
 
-    /// Whether it selects a pod of its namespace; one whose selector cannot be read may (S17).
+    /// Whether it selects a pod of its namespace. A policy with an unreadable subject selects every
+    /// pod (S17).
     #[must_use]
     pub fn selects(&self, labels: &Labels) -> bool {
         self.subject.as_ref().is_none_or(|subject| subject.matches(labels))
@@ -92,9 +93,9 @@ pub enum Peer {
     },
     /// `ipBlock`.
     Block(IpBlock),
-    /// One that the API server would refuse; matches nothing (S15, S17).
+    /// One that the API server refuses; matches nothing (S15, S17).
     Invalid {
-        /// What is wrong with it, for the fault.
+        /// The problem that the fault reports.
         reason: String,
     },
 }
@@ -104,7 +105,7 @@ pub enum Peer {
 pub struct IpBlock {
     /// `cidr`.
     pub cidr: IpNetwork,
-    /// `except`; those outside of `cidr` subtract nothing.
+    /// `except`; an entry outside of `cidr` excludes nothing.
     pub except: Vec<IpNetwork>,
 }
 
@@ -131,9 +132,9 @@ pub enum PortSpec {
     },
     /// A name, resolved on the pod that is the destination (S23).
     Named(String),
-    /// One that the API server would refuse; allows nothing (S22).
+    /// One that the API server refuses; allows nothing (S22).
     Invalid {
-        /// What is wrong with it, for the fault.
+        /// The problem that the fault reports.
         reason: String,
     },
 }

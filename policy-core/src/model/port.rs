@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr};
 
-/// A protocol that the API knows by name (`core/v1` Protocol).
+/// A protocol with ports (`core/v1` `Protocol`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     /// TCP.
@@ -14,7 +14,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Every one, in the order of the API's documentation.
+    /// Every protocol, in the order of the API's documentation.
     pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
 
     /// IP protocol number (IANA).
@@ -27,7 +27,7 @@ impl Protocol {
         }
     }
 
-    /// The API's word for it.
+    /// The value of `protocol` in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -63,7 +63,7 @@ impl Family {
         }
     }
 
-    /// The API's word for it (`core/v1` `IPFamily`).
+    /// The value in the API (`core/v1` `IPFamily`).
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -19,25 +19,25 @@ pub struct Selector {
 pub struct Requirement {
     /// The label's key.
     pub key: String,
-    /// What must hold of its value.
+    /// The condition on its value.
     pub operator: Operator,
 }
 
 /// The four operators of `matchExpressions`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operator {
-    /// The key is there, with one of these values.
+    /// The key is present, with one of these values.
     In(Sorted<String>),
     /// The key is absent, or its value is none of these.
     NotIn(Sorted<String>),
-    /// The key is there.
+    /// The key is present.
     Exists,
     /// The key is absent.
     DoesNotExist,
 }
 
 impl Selector {
-    /// Whether all requirements hold of these labels.
+    /// Whether labels meet all requirements.
     #[must_use]
     pub fn matches(&self, labels: &Labels) -> bool {
         self.requirements.iter().all(|requirement| requirement.holds(labels))
@@ -45,7 +45,7 @@ impl Selector {
 }
 
 impl Requirement {
-    /// Whether it holds of these labels; `NotIn` and `DoesNotExist` do where the key is absent (S16).
+    /// Whether labels meet it. Without the key, `NotIn` and `DoesNotExist` are met (S16).
     #[must_use]
     pub fn holds(&self, labels: &Labels) -> bool {
         let value = labels.get(&self.key);

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use super::Protocol;
 
-/// A Service (`core/v1`) that kube-proxy translates; others do not become one of these (S40).
+/// A Service (`core/v1`) that kube-proxy translates. Others, such as headless Services, are left out
+/// (S40).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Service {
     /// `spec.clusterIPs` without `None`.
@@ -18,7 +19,8 @@ pub struct Service {
 /// An entry of `spec.ports` of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePort {
-    /// `name`; empty for the only port of a Service. The slice's port of this name has the number.
+    /// `name`; empty for the only port of a Service. The port of the slice with this name has the
+    /// backend's port number.
     pub name: String,
     /// `protocol`.
     pub protocol: Protocol,
@@ -57,7 +59,7 @@ pub struct SliceEndpoint {
     pub address: IpAddr,
     /// `conditions.ready`; absent is true.
     pub ready: bool,
-    /// `conditions.serving`; absent is what `ready` is.
+    /// `conditions.serving`; absent is the value of `ready`.
     pub serving: bool,
     /// `conditions.terminating`.
     pub terminating: bool,

@@ -1,8 +1,8 @@
-//! Sets that are made once and read often.
+//! Small sets that are built once and read often.
 
 use std::ops::Deref;
 
-/// A set in as little memory as its elements need: sorted, each once.
+/// A set as a sorted slice without duplicates: it needs no more memory than its elements.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sorted<T>(Box<[T]>);
 
