@@ -15,7 +15,7 @@ use std::{
 };
 
 use clap::Subcommand;
-use policy_cli::exit;
+use policy_probe::exit;
 
 /// Default of `--pin-dir`.
 const PIN_DIR: &str = "/sys/fs/bpf/policy";

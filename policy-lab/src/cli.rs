@@ -12,9 +12,8 @@ use std::io;
 
 use clap::{Args, ValueEnum};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use policy_cli::{exit, input, options::ProbeOptions, sources, terminal};
 use policy_manifest::{Expectations, Manifests, Source};
-use policy_probe::{Probe, if_any};
+use policy_probe::{Probe, exit, if_any, input, options::ProbeOptions, terminal};
 
 use crate::{Order, Report, topology::Topology};
 use policy_agent::{cli::format::Format, dataplane::Parts};
@@ -119,7 +118,7 @@ async fn live(arguments: Arguments) -> io::Result<u8> {
     let Arguments { options, topology, output, run, hold, without } = arguments;
     let (order, sources) = match order(&options, topology, parts(&without), hold || run.is_some()) {
         Ok(order) => order,
-        Err(error) => return Ok(error.refuse()),
+        Err(error) => return Ok(error.report()),
     };
     let ended = orphans::end()?;
     if ended > 0 {
@@ -157,8 +156,8 @@ fn order(
     parts: Parts,
     stays: bool,
 ) -> Result<(Order, Vec<Source>), input::InputError> {
-    let sources = sources::read(&options.files)?;
-    terminal::notes(&sources::notes(&options.files));
+    let sources = policy_files::read(&options.files)?;
+    terminal::notes(&policy_files::notes(&options.files));
     let manifests = policy_manifest::read(&sources).map_err(input::InputError::Manifests)?;
     let expectations = input::expectations(options)?;
     let choose = if stays { probes_if_any } else { input::probes };

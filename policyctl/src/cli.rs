@@ -3,7 +3,7 @@
 use std::{env, panic, path::Path, process::ExitCode};
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
-use policy_cli::exit;
+use policy_probe::exit;
 
 use crate::{diff, explain, graph, lint, manual, simulate};
 
@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
     // A panic has printed itself; it is the tool's failure.
     let code = match panic::catch_unwind(panic::AssertUnwindSafe(run)) {
         Ok(Ok(code)) => code,
-        Ok(Err(error)) => error.refuse(),
+        Ok(Err(error)) => error.report(),
         Err(_) => exit::FAILED,
     };
     ExitCode::from(code)

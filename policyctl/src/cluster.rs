@@ -7,9 +7,9 @@
 use std::{fmt::Write, io, path::PathBuf};
 
 use clap::Args;
-use policy_cli::exit;
 use policy_kube::{Access, Client, RESOURCES, Server, list};
 use policy_manifest::Source;
+use policy_probe::exit;
 use serde_json::json;
 
 /// Which cluster to read.

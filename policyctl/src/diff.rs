@@ -8,9 +8,9 @@ mod regions;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
-use policy_cli::{exit, input, sources, terminal};
 use policy_core::compile::{Scope, compile};
 use policy_manifest::Manifests;
+use policy_probe::{exit, input, terminal};
 
 use crate::{error::Error, origin, output, output::Format};
 use change::Diff;
@@ -66,7 +66,7 @@ pub(crate) struct Arguments {
 /// Reads what to compare.
 fn sides(arguments: &Arguments) -> Result<(Manifests, Manifests), Error> {
     let Arguments { cluster, files, old, new, .. } = arguments;
-    terminal::notes(&sources::notes(&[files.as_slice(), old, new].concat()));
+    terminal::notes(&policy_files::notes(&[files.as_slice(), old, new].concat()));
     let one = cfg!(feature = "cluster") && files.len() == 1;
     if !one && cluster.are_given() {
         return Err(Error::FilesAndCluster);

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use policy_cli::{exit, input::InputError, terminal};
+use policy_probe::{exit, input::InputError, terminal};
 
 /// What a comparison needs.
 const TWO: &str = if cfg!(feature = "cluster") {
@@ -49,9 +49,9 @@ pub(crate) enum Error {
 
 impl Error {
     /// Prints it on standard error; the exit code.
-    pub(crate) fn refuse(&self) -> u8 {
+    pub(crate) fn report(&self) -> u8 {
         match self {
-            Self::Input(error) => error.refuse(),
+            Self::Input(error) => error.report(),
             #[cfg(feature = "cluster")]
             Self::Cluster(error) => {
                 terminal::error(self);

@@ -4,12 +4,12 @@ mod answer;
 mod text;
 
 use clap::Args;
-use policy_cli::{exit, input, options, options::ProbeOptions, terminal};
 use policy_core::{
     compile::{Scope, compile},
     model::Protocol,
 };
 use policy_manifest::Expectations;
+use policy_probe::{exit, input, options, options::ProbeOptions, terminal};
 
 use crate::{
     error::Error,

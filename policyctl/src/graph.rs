@@ -6,9 +6,9 @@ mod picture;
 mod workload;
 
 use clap::{Args, ValueEnum};
-use policy_cli::{exit, input, options, options::ProbeOptions, terminal};
 use policy_core::model::Protocol;
 use policy_manifest::Expectations;
+use policy_probe::{exit, input, options, options::ProbeOptions, terminal};
 
 use crate::{error::Error, origin, output, scope, truth};
 use picture::Picture;

@@ -6,13 +6,13 @@ mod sarif;
 use std::fmt::Write;
 
 use clap::{Args, ValueEnum};
-use policy_cli::{
+use policy_core::lint::{self, Level, RULES, Rule};
+use policy_core::model::Pod;
+use policy_probe::{
     exit,
     input::{self, InputError},
     terminal,
 };
-use policy_core::lint::{self, Level, RULES, Rule};
-use policy_core::model::Pod;
 
 use crate::{error::Error, origin, output, scope};
 use report::Located;

@@ -3,7 +3,7 @@
 use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
-use policy_cli::exit;
+use policy_probe::exit;
 
 use crate::{error::Error, output};
 

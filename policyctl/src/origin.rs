@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Arg, Args};
-use policy_cli::{input, sources, terminal};
 use policy_manifest::Manifests;
+use policy_probe::{input, terminal};
 
 use crate::error::Error;
 
@@ -75,7 +75,7 @@ pub(crate) fn read(files: &[PathBuf], cluster: &Cluster) -> Result<Origin, Error
     if cluster.are_given() {
         return Err(Error::FilesAndCluster);
     }
-    terminal::notes(&sources::notes(files));
+    terminal::notes(&policy_files::notes(files));
     Ok(Origin { manifests: input::manifests(files)?, ..Origin::default() })
 }
 

@@ -3,10 +3,9 @@
 use std::str::FromStr;
 
 use clap::Args;
-use policy_cli::terminal;
 use policy_core::model::{Kind, ObjectName, ObjectRef};
 use policy_manifest::{End, EndError, Expectations, nearest};
-use policy_probe::Probe;
+use policy_probe::{Probe, terminal};
 
 use crate::{error::Error, origin::Origin};
 

@@ -4,8 +4,7 @@ mod junit;
 mod markdown;
 
 use clap::{Args, ValueEnum};
-use policy_cli::{exit, input, options::ProbeOptions, terminal};
-use policy_probe::{check, text};
+use policy_probe::{check, exit, input, options::ProbeOptions, terminal, text};
 
 use crate::{
     error::Error,
@@ -90,7 +89,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     // The other forms tell of them on standard output.
     if matches!(arguments.output, Format::Json | Format::Yaml) {
         for mismatch in &mismatches {
-            terminal::tell(&mismatch.to_string());
+            terminal::line(&mismatch.to_string());
         }
     }
     Ok(if mismatches.is_empty() { exit::FINE } else { exit::FINDINGS })

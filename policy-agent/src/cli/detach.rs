@@ -3,8 +3,8 @@
 use std::{io, path::PathBuf};
 
 use clap::Args;
-use policy_cli::{exit, terminal};
 use policy_cni::protocol::DEFAULT_SOCKET;
+use policy_probe::{exit, terminal};
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},

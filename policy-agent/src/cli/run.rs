@@ -3,8 +3,8 @@
 use std::{fs, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use policy_cli::{exit, sources, terminal};
 use policy_kube::Access;
+use policy_probe::{exit, terminal};
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -205,7 +205,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
     };
     let source = match manifests {
         Some(folder) => {
-            for note in sources::notes(std::slice::from_ref(&folder)) {
+            for note in policy_files::notes(std::slice::from_ref(&folder)) {
                 tracing::warn!("{note}");
             }
             Origin::Manifests(folder)
@@ -244,7 +244,7 @@ fn log(format: LogFormat) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(terminal::coloured())
+        .with_ansi(terminal::stderr_has_colour())
         .with_target(false);
     match format {
         LogFormat::Text => log.init(),

@@ -12,8 +12,7 @@ use hyper::{
     header::{HOST, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
-use policy_cli::{exit, terminal};
-use policy_probe::grid;
+use policy_probe::{exit, grid, terminal};
 use thiserror::Error;
 use tokio::{net::TcpStream, runtime, time::timeout};
 

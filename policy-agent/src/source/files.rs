@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use policy_cli::{sources, terminal};
 use policy_manifest::{ManifestError, Manifests, Source, render};
 use thiserror::Error;
 use tokio::{
@@ -33,12 +32,12 @@ const POLL: Duration = Duration::from_millis(500);
 pub enum FilesError {
     /// A file or the folder cannot be read, or has no manifests.
     #[error(transparent)]
-    Read(#[from] sources::Error),
+    Read(#[from] policy_files::Error),
     /// A file that another program has not closed.
     #[error("another program is writing {}; it is read when that program closes it", .0.display())]
     Unfinished(PathBuf),
     /// Errors in the manifests; none of them is applied (S54).
-    #[error("{}", render(.0, terminal::coloured()))]
+    #[error("{}", render(.0, false).trim_end())]
     Manifests(Vec<ManifestError>),
 }
 
@@ -112,7 +111,7 @@ impl Files {
     /// Reads the folder, unless another program is writing one of its manifests.
     fn read(&mut self) -> Result<Vec<Source>, FilesError> {
         let before = self.last.as_deref().unwrap_or_default();
-        let read = sources::read_again(std::slice::from_ref(&self.folder), before)?;
+        let read = policy_files::reread(std::slice::from_ref(&self.folder), before)?;
         let Some(watch) = &mut self.watch else { return Ok(read) };
         // A change that came while it was read.
         let Ok(changed_meanwhile) = watch.drain() else {

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use policy_cli::{
+use policy_manifest::{Expectations, Manifests, Source};
+use policy_probe::{
     input::{self, InputError},
     options::ProbeOptions,
-    sources,
 };
-use policy_manifest::{Expectations, Manifests, Source};
 use tokio::{sync::mpsc, time::timeout};
 
 use policy_agent::source::files::{Files, FilesError};
@@ -32,7 +31,7 @@ impl Changes {
     /// Watches everything that `options` name; `sources` was read of it at first.
     pub(super) fn watch(options: ProbeOptions, sources: Vec<Source>) -> Self {
         let (sender, stirred) = mpsc::channel(1);
-        let files = options.files.iter().filter(|path| sources::is_lasting(path));
+        let files = options.files.iter().filter(|path| policy_files::is_rereadable(path));
         for path in files.chain(&options.expect) {
             let mut files = Files::new(path);
             let sender = sender.clone();
@@ -46,7 +45,7 @@ impl Changes {
                 }
             });
         }
-        let expected = sources::read(options.expect.as_slice()).unwrap_or_default();
+        let expected = policy_files::read(options.expect.as_slice()).unwrap_or_default();
         Self { options, last: (sources, expected), failure: None, stirred }
     }
 
@@ -82,9 +81,9 @@ impl Changes {
         }
     }
 
-    fn texts(&self) -> Result<Texts, sources::Error> {
-        let manifests = sources::read_again(&self.options.files, &self.last.0)?;
-        let expected = sources::read_again(self.options.expect.as_slice(), &self.last.1)?;
+    fn texts(&self) -> Result<Texts, policy_files::Error> {
+        let manifests = policy_files::reread(&self.options.files, &self.last.0)?;
+        let expected = policy_files::reread(self.options.expect.as_slice(), &self.last.1)?;
         Ok((manifests, expected))
     }
 }

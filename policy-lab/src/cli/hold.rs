@@ -3,8 +3,8 @@
 use std::io;
 
 use nix::sys::signal::Signal;
-use policy_cli::{exit, input::InputError, options::ProbeOptions, terminal};
 use policy_manifest::{Expectations, Manifests, Source};
+use policy_probe::{exit, input::InputError, options::ProbeOptions, terminal};
 
 use super::{
     Format,
@@ -37,7 +37,7 @@ enum Error {
 impl Error {
     fn tell(&self) {
         match self {
-            Self::Input(error) => drop(error.refuse()),
+            Self::Input(error) => drop(error.report()),
             Self::Lab(_) => terminal::error(self),
         }
     }

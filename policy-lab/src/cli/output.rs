@@ -2,8 +2,7 @@
 
 use std::io::{self, Write};
 
-use policy_cli::terminal;
-use policy_probe::{json, text};
+use policy_probe::{json, terminal, text};
 
 use super::Format;
 use crate::Report;

@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use policy_cli::input::InputError;
 use policy_core::model::{Direction, Snapshot};
 use policy_manifest::{End, Manifests};
-use policy_probe::{Outcome, Probe, Row, Selection, choose, if_any};
+use policy_probe::{Outcome, Probe, Row, Selection, choose, if_any, input::InputError};
 use serde::Serialize;
 
 use super::{ends, regions};

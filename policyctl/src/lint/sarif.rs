@@ -1,8 +1,8 @@
 //! Findings as SARIF 2.1.0 (OASIS).
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use policy_cli::sources::STDIN;
 use policy_core::lint::{RULES, Rule};
+use policy_files::STDIN;
 use serde_json::{Value, json};
 
 use super::report::Located;

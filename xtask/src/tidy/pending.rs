@@ -8,7 +8,6 @@ use super::Finding;
 /// A check, and the start of the paths in which its findings are accepted for now.
 const PENDING: &[(&str, &str)] = &[
     ("edges", "policy-agent/"),
-    ("edges", "policy-cli/"),
     ("edges", "policy-lab/"),
     ("edges", "policyctl/"),
     ("imports", "policy-agent/"),

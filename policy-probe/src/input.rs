@@ -1,4 +1,4 @@
-//! Reads what the options name.
+//! Reads what the options of a command line name: manifests, expectations, probes.
 
 use std::path::PathBuf;
 
@@ -6,53 +6,54 @@ use policy_manifest::{
     Expectations, ManifestError, Manifests, Source, read as read_manifests, read_expectations,
     render,
 };
-use policy_probe::{ChooseError, Probe, Selection, choose};
 
-use crate::{exit, options::ProbeOptions, sources, terminal};
+use crate::{ChooseError, Probe, Selection, choose, exit, options::ProbeOptions, terminal};
 
-/// What the options came to.
+/// Everything that [`ProbeOptions`] name, read.
 #[derive(Clone, Debug, Default)]
 pub struct Input {
     /// The cluster.
     pub manifests: Manifests,
-    /// What is expected of the probes; nothing where no option names any.
+    /// What is expected of the probes; empty where no option names a file.
     pub expectations: Expectations,
     /// The probes, sorted.
     pub probes: Vec<Probe>,
 }
 
-/// Why a command cannot begin; all of these are the user's to mend.
+/// Why a command cannot start. The user must change the options or the files.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
-    /// A file.
+    /// A file cannot be read.
     #[error(transparent)]
-    Source(#[from] sources::Error),
-    /// What stands in one.
-    #[error("{}", render(.0, terminal::coloured()))]
+    Files(#[from] policy_files::Error),
+    /// Objects or expectations are not legal.
+    #[error("{}", render(.0, false).trim_end())]
     Manifests(Vec<ManifestError>),
-    /// What was asked for.
+    /// Probes that were asked for cannot be run.
     #[error("{}", lines(.0))]
     Probes(Vec<ChooseError>),
 }
 
 impl InputError {
-    /// Prints it on standard error; the exit code.
+    /// Prints it on standard error, in colour where that is a terminal; returns the exit code.
     #[must_use]
-    pub fn refuse(&self) -> u8 {
+    pub fn report(&self) -> u8 {
         match self {
-            // These come with a heading of their own, one each.
-            Self::Manifests(_) => terminal::tell(self.to_string().trim_end_matches('\n')),
-            Self::Source(_) | Self::Probes(_) => terminal::error(self),
+            // Each of these has a heading of its own.
+            Self::Manifests(errors) => {
+                terminal::line(render(errors, terminal::stderr_has_colour()).trim_end());
+            }
+            Self::Files(_) | Self::Probes(_) => terminal::error(self),
         }
         exit::INPUT
     }
 }
 
-/// Reads everything, and chooses the probes.
+/// Reads manifests and expectations, and chooses the probes.
 ///
 /// # Errors
 ///
-/// Where a file cannot be read, an object is not legal, or a probe cannot be run.
+/// A file cannot be read, an object is not legal, or a probe cannot be run.
 pub fn read(options: &ProbeOptions) -> Result<Input, InputError> {
     let manifests = manifests(&options.files)?;
     let expectations = expectations(options)?;
@@ -60,21 +61,21 @@ pub fn read(options: &ProbeOptions) -> Result<Input, InputError> {
     Ok(Input { manifests, expectations, probes })
 }
 
-/// Reads what is expected; nothing where no option names a file.
+/// Reads the file of `--expect`; no expectations where the option is not given.
 ///
 /// # Errors
 ///
-/// Where the file cannot be read or an entry is not legal.
+/// The file cannot be read, or an entry is not legal.
 pub fn expectations(options: &ProbeOptions) -> Result<Expectations, InputError> {
-    let source = options.expect.as_deref().map(sources::file_source).transpose()?;
+    let source = options.expect.as_deref().map(policy_files::read_file).transpose()?;
     expectations_of(source.as_slice())
 }
 
-/// The same of a file that was read already.
+/// Parses a file of expectations that was read already; no expectations where there is none.
 ///
 /// # Errors
 ///
-/// Where an entry is not legal.
+/// An entry is not legal.
 pub fn expectations_of(sources: &[Source]) -> Result<Expectations, InputError> {
     match sources {
         [source, ..] => read_expectations(source).map_err(InputError::Manifests),
@@ -82,11 +83,11 @@ pub fn expectations_of(sources: &[Source]) -> Result<Expectations, InputError> {
     }
 }
 
-/// Chooses the probes, sorted.
+/// Chooses the probes that the options ask for, sorted.
 ///
 /// # Errors
 ///
-/// Where one cannot be run.
+/// A probe cannot be run.
 pub fn probes(
     options: &ProbeOptions,
     manifests: &Manifests,
@@ -104,12 +105,12 @@ pub fn probes(
 ///
 /// # Errors
 ///
-/// Where a file cannot be read or an object is not legal.
+/// A file cannot be read, or an object is not legal.
 pub fn manifests(files: &[PathBuf]) -> Result<Manifests, InputError> {
-    read_manifests(&sources::read(files)?).map_err(InputError::Manifests)
+    read_manifests(&policy_files::read(files)?).map_err(InputError::Manifests)
 }
 
-/// What the reader should know of objects that were passed over.
+/// Notes for the user about objects of kinds that policy does not depend on.
 #[must_use]
 pub fn notes(manifests: &Manifests) -> Vec<String> {
     let ignored = manifests.ignored.iter();
