@@ -28,8 +28,8 @@ pub use conflist::ConflistError;
 pub use installer::{FailMode, Installation, Written};
 pub use keep_installed::{InstallState, keep_installed};
 pub use result_cache::follow_cache;
-pub use server::{PendingPod, PluginRequest, SocketError, serve};
-pub use socket_lock::SocketLock;
+pub use server::{PendingPod, PluginRequest, serve};
+pub use socket_lock::{SocketError, SocketLock};
 pub use uninstaller::Uninstaller;
 
 /// The interface with the pod's own addresses; others belong to additional networks.

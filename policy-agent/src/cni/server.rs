@@ -8,7 +8,6 @@ use std::{
     fs::{self, File, Permissions},
     io,
     os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -19,7 +18,6 @@ use policy_core::{
     intent::{Obstacle, Readiness, Sandbox},
     model::ObjectName,
 };
-use thiserror::Error;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixListener, UnixStream},
@@ -31,7 +29,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{POD_INTERFACE, one_of_each_family, socket_lock::SocketLock};
+use super::{
+    POD_INTERFACE, one_of_each_family,
+    socket_lock::{SocketError, SocketLock},
+};
 
 /// Time in which a request must arrive, and a response must be read.
 const IO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,38 +44,6 @@ const MAX_CONNECTIONS: usize = 512;
 const QUEUE: usize = 64;
 /// Pause after a connection could not be accepted, for example for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Why the socket cannot be served.
-#[derive(Debug, Error)]
-pub enum SocketError {
-    /// The folder cannot be created or locked, or something other than a socket is at the path.
-    #[error("cannot prepare the socket {path}")]
-    Prepare {
-        /// Path of the socket.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Another agent serves the socket.
-    #[error(
-        "another agent has {path}: a node has one agent, as two would enforce side by side; stop the \
-         other one, or give --cni-socket another folder"
-    )]
-    Taken {
-        /// Path of the socket.
-        path: PathBuf,
-    },
-    /// The kernel refuses the socket.
-    #[error("cannot listen at {path}")]
-    Listen {
-        /// Path of the socket.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
 
 /// A request of the plugin, for the daemon.
 #[derive(Debug)]

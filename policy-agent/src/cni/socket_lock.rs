@@ -10,17 +10,48 @@ use std::{
 };
 
 use nix::fcntl::{Flock, FlockArg};
+use thiserror::Error;
 use tokio::{
     net::UnixStream,
     time::{Instant, sleep},
 };
 
-use super::server::SocketError;
-
 /// How long to wait for an agent that is ending, as in a rolling update.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Time between two attempts.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Why the socket cannot be served.
+#[derive(Debug, Error)]
+pub enum SocketError {
+    /// The folder cannot be created or locked, or something other than a socket is at the path.
+    #[error("cannot prepare the socket {path}")]
+    Prepare {
+        /// Path of the socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another agent serves the socket.
+    #[error(
+        "another agent has {path}: a node has one agent, as two would enforce side by side; stop the \
+         other one, or give --cni-socket another folder"
+    )]
+    Taken {
+        /// Path of the socket.
+        path: PathBuf,
+    },
+    /// The kernel refuses the socket.
+    #[error("cannot listen at {path}")]
+    Listen {
+        /// Path of the socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
 
 /// The path of a socket, which no other agent can lock for as long as this lives.
 #[derive(Debug)]

@@ -1,6 +1,8 @@
-//! The daemon as a process of its own, on the real kernel, in namespaces of its own. Needs root.
+//! The agent on the real kernel, in network namespaces: the program as a process, and in `kernel` its
+//! library. Needs root and bpftool.
 
 mod adoption;
+mod capacity;
 mod cluster;
 mod cni;
 mod cni_files;
@@ -13,16 +15,14 @@ mod flood;
 mod flow_log;
 mod follow;
 mod http;
+mod kernel;
 mod live;
 mod machine;
 mod manifests;
-#[expect(dead_code, reason = "the kernel tests need more of it")]
-#[path = "../../../tests/kernel/namespace.rs"]
 mod namespace;
 mod newcomers;
 mod pins;
 mod privilege;
-mod room;
 mod runtime;
 mod stream;
 mod traffic;

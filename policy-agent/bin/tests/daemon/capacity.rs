@@ -1,4 +1,4 @@
-//! Policies that find no room: their namespace stays as it was, and nobody else waits for it.
+//! Policies that do not fit into the maps: their namespace is held back, and no other waits for it.
 
 use std::net::Ipv4Addr;
 
@@ -16,7 +16,7 @@ use crate::{
     stream::{Flow, connect},
 };
 
-/// The tenant's pod, and one that comes later.
+/// The tenant's pod, and one that is created later.
 const TENANT: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 2);
 const LATER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 
@@ -44,14 +44,14 @@ fn policy(namespace: &str, blocks: &[String]) -> String {
     )
 }
 
-/// What is told of a cluster in which `default` and `tenant` have such policies.
+/// A cluster in which `default` and `tenant` have such policies.
 fn cluster(default: &[String], tenant: &[String]) -> Result<policy_core::model::Snapshot> {
     let policies = [policy("default", default), policy("tenant", tenant)];
     snapshot(&[POD, &pod("pod", TENANT), &policies[0], &policies[1]].join("---"))
 }
 
 #[test]
-fn s26_policies_without_room_hold_up_no_other_namespace() -> Result<()> {
+fn s26_policies_that_do_not_fit_hold_up_no_other_namespace() -> Result<()> {
     let machine = Machine::new()?;
     machine.plug()?;
     let (tenant, later) = (Namespace::new()?, Namespace::new()?);
@@ -69,7 +69,7 @@ fn s26_policies_without_room_hold_up_no_other_namespace() -> Result<()> {
         last_good.flows()?;
 
         let many: Vec<String> = (0..100).map(|block| format!("10.2.{block}.0/24")).collect();
-        // It needs a block itself, which must not be taken by those that are left of the others.
+        // It needs a block itself, which entries left of the other namespace must not take.
         let other = ["10.3.0.0/16".to_owned()];
         let result = node.reconcile(&cluster(&other, &many)?).await?;
         let held: Vec<_> = result.held_back.iter().map(|held| &*held.namespace).collect();
@@ -104,7 +104,7 @@ fn s26_policies_without_room_hold_up_no_other_namespace() -> Result<()> {
 }
 
 #[test]
-fn s26_what_finds_no_room_at_the_start_opens_nothing() -> Result<()> {
+fn s26_policies_that_do_not_fit_at_the_start_leave_pods_closed() -> Result<()> {
     let machine = Machine::new()?;
     machine.plug()?;
     machine.node.run(async || {

@@ -1,36 +1,28 @@
-//! Anonymous network namespaces: they go with the test, however it ends.
+//! Network namespaces of the tests, on top of the lab's: they end with the test, however it ends.
 
 use std::{
-    fs::{self, File},
+    fs,
     future::Future,
     net::IpAddr,
     os::fd::{AsFd, BorrowedFd},
-    thread,
 };
 
 use anyhow::{Context, Result};
-use nix::sched::{CloneFlags, setns, unshare};
 use policy_agent::net::build::{End, Wiring};
+use policy_lab::netns;
+use tokio::runtime;
 
 use crate::privilege;
 
-/// A network namespace that nothing but this value keeps.
-pub(crate) struct Namespace(File);
+/// A network namespace.
+pub(crate) struct Namespace(netns::Namespace);
 
 impl Namespace {
-    /// A fresh one, with `lo` up.
+    /// Creates a namespace with `lo` up, in which a new IPv6 address can be used at once.
     pub(crate) fn new() -> Result<Self> {
         privilege::root()?;
-        let file = thread::scope(|scope| {
-            let born = scope.spawn(|| -> Result<File> {
-                unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
-                Ok(File::open("/proc/thread-self/ns/net")?)
-            });
-            joined(born)
-        })?;
-        let namespace = Self(file);
+        let namespace = Self(netns::Namespace::create()?);
         namespace.run(async || {
-            // A new IPv6 address can be used at once.
             fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0")
                 .context("cannot turn duplicate address detection off")?;
             Ok(Wiring::open()?.set_up(1).await?)
@@ -38,21 +30,18 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// Runs a future on a thread of its own in the namespace.
+    /// Runs a future in the namespace, on a thread with its own tokio runtime.
     pub(crate) fn run<T: Send, F: Future<Output = Result<T>>>(
         &self,
         task: impl FnOnce() -> F + Send,
     ) -> Result<T> {
-        thread::scope(|scope| {
-            joined(scope.spawn(|| {
-                setns(&self.0, CloneFlags::CLONE_NEWNET).context("cannot enter a namespace")?;
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                runtime.block_on(task())
-            }))
+        self.0.run(|| {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(task())
         })
     }
 
-    /// Joins `near` here to `far` in `other`, both up, with these addresses at the far end.
+    /// Joins `near` here to `far` in `other` by a veth, both up, with these addresses at the far end.
     pub(crate) fn join(
         &self,
         near: &End,
@@ -76,7 +65,7 @@ impl AsFd for Namespace {
     }
 }
 
-/// An end of a link.
+/// An end of a veth.
 pub(crate) fn end(index: u32, name: &str) -> End {
     End { index, name: name.to_owned() }
 }
@@ -96,11 +85,4 @@ pub(crate) fn addresses(texts: &[&str]) -> Result<Vec<IpAddr>> {
         texts.iter().map(|text| Ok(text.parse()?)).collect::<Result<Vec<IpAddr>>>()?;
     addresses.sort();
     Ok(addresses)
-}
-
-fn joined<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
-    match thread.join() {
-        Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
 }

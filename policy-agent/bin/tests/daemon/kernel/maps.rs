@@ -19,7 +19,8 @@ use policy_core::{
 };
 use serde_json::{Value, json};
 
-use crate::{bpftool, privilege};
+use super::bpftool;
+use crate::privilege;
 
 /// Room for few entries.
 fn small() -> Options {

@@ -7,10 +7,8 @@ use policy_agent::dataplane::{
 use policy_common::endpoint::Endpoint;
 use policy_core::plan::Step;
 
-use crate::{
-    bpftool,
-    namespace::{Namespace, end},
-};
+use super::bpftool;
+use crate::namespace::{Namespace, end};
 
 /// A pod's veth `veth0` with index 10, and what keeps it.
 fn node_with_pod() -> Result<(Namespace, Namespace)> {

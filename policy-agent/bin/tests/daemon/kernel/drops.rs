@@ -18,10 +18,8 @@ use policy_common::{
 };
 use policy_core::plan::Step;
 
-use crate::{
-    bpftool,
-    namespace::{Namespace, add_addresses, end},
-};
+use super::bpftool;
+use crate::namespace::{Namespace, add_addresses, end};
 
 const NODE: [u8; 4] = [10, 0, 0, 1];
 const POD: [u8; 4] = [10, 0, 0, 2];

@@ -9,7 +9,8 @@ use policy_common::{
 use policy_core::plan::Step;
 use serde_json::{Value, json};
 
-use crate::{bpftool, privilege};
+use super::bpftool;
+use crate::privilege;
 
 fn sets(identities: impl IntoIterator<Item = u32>) -> Vec<PortSet> {
     identities.into_iter().map(|identity| PortSet { identity, ..PortSet::default() }).collect()

@@ -17,6 +17,7 @@ use policy_core::model::{
     Snapshot,
 };
 
+use super::bpftool;
 use crate::namespace::{Namespace, add_addresses, end};
 
 const NODE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -121,7 +122,7 @@ fn s40_a_node_port_is_a_frontend_at_every_address_of_the_node() -> Result<()> {
         let service = Service { ports: vec![port], ..Service::default() };
         snapshot.services.insert(name("web"), service);
         node.reconcile(&snapshot).await?;
-        let written = crate::bpftool::dump(node.dataplane(), "frontends")?;
+        let written = bpftool::dump(node.dataplane(), "frontends")?;
         let keys: Vec<_> = written.into_iter().map(|(key, _)| key).collect();
         let [high, low] = 30080_u16.to_be_bytes();
         let address = NODE.to_ipv6_mapped().octets();
@@ -138,7 +139,7 @@ fn s37_the_nodes_own_addresses_are_those_of_its_interfaces() -> Result<()> {
     namespace.run(async || {
         let mut node = Node::start(NodeConfig::new("one"))?;
         node.reconcile(&open()).await?;
-        let written = crate::bpftool::dump(node.dataplane(), "node_addresses")?;
+        let written = bpftool::dump(node.dataplane(), "node_addresses")?;
         let address = NODE.to_ipv6_mapped().octets();
         assert_eq!(written, [(serde_json::json!(address), serde_json::json!(1))]);
         Ok(())

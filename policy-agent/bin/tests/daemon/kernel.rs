@@ -1,0 +1,9 @@
+//! The agent's library on the real kernel, without the program: dataplane, discovery, one node.
+
+mod attach;
+mod bpftool;
+mod contents;
+mod discovery;
+mod drops;
+mod maps;
+mod node;
