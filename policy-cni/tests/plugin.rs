@@ -1,4 +1,4 @@
-//! The plugin as a program, with agents that answer, do not, or make no sense.
+//! The plugin as a program, with agents that respond, stay silent, or break the protocol.
 
 use std::{
     collections::BTreeMap,
@@ -14,10 +14,10 @@ use policy_cni::protocol::{PodSandbox, Request};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Word for word, odd spaces and unknown fields included.
+/// A result with unusual spaces and unknown fields, which must be passed on byte for byte.
 const PREVIOUS: &str = r#"{"cniVersion":"1.0.0",  "interfaces":[{"name":"veth1","mac":"aa"},{"name":"eth0","sandbox":"/run/netns/a","mtu":1500}],"ips":[{"address":"10.0.0.2/24","interface":1}],"later":{"x":[1, 2]}}"#;
 
-/// A folder with a socket in it, if anybody listens.
+/// A folder for the agent's socket.
 struct Rig(TempDir);
 
 impl Rig {
@@ -29,7 +29,7 @@ impl Rig {
         self.0.path().join("cni.sock")
     }
 
-    /// An agent that does one thing with one connection.
+    /// Starts an agent that serves one connection.
     fn agent<T: Send + 'static>(
         &self,
         act: impl FnOnce(UnixStream) -> T + Send + 'static,
@@ -38,7 +38,7 @@ impl Rig {
         thread::spawn(move || act(listener.accept().expect("a connection").0))
     }
 
-    /// A configuration with what the runtime adds to it, and more.
+    /// A configuration as the runtime passes it, with more fields.
     fn configuration(&self, more: &str) -> String {
         let socket = self.socket();
         format!(
@@ -49,14 +49,14 @@ impl Rig {
     }
 }
 
-/// Reads the question and answers it.
-fn answer(text: &'static str) -> impl FnOnce(UnixStream) -> Request {
+/// Reads the request and writes the response.
+fn respond(text: &'static str) -> impl FnOnce(UnixStream) -> Request {
     move |mut stream| {
         let mut line = String::new();
-        BufReader::new(&stream).read_line(&mut line).expect("a question");
-        // Whoever waits no longer needs no answer.
+        BufReader::new(&stream).read_line(&mut line).expect("a request");
+        // The plugin may have reached its deadline.
         let _ = stream.write_all(text.as_bytes());
-        serde_json::from_str(&line).expect("the plugin's question")
+        serde_json::from_str(&line).expect("a request of the protocol")
     }
 }
 
@@ -81,13 +81,13 @@ fn run_with(command: &str, configuration: &str, changes: &[(&str, Option<&str>)]
     plugin.env_clear().envs(variables).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut plugin = plugin.stderr(Stdio::piped()).spawn().expect("the plugin");
     let mut input = plugin.stdin.take().expect("its input");
-    // A configuration that is refused need not be read to its end.
+    // The plugin may end before it has read a configuration that it refuses.
     let _ = input.write_all(configuration.as_bytes());
     drop(input);
     plugin.wait_with_output().expect("its end")
 }
 
-/// The code that a failure has on standard output.
+/// The code of the error on standard output.
 #[track_caller]
 fn code(output: &Output) -> u64 {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -103,9 +103,9 @@ fn passed(output: &Output) {
 }
 
 #[test]
-fn s47_add_asks_the_agent_and_passes_the_result_on_word_for_word() {
+fn s47_add_waits_for_the_agent_and_passes_the_result_on_byte_for_byte() {
     let rig = Rig::new();
-    let agent = rig.agent(answer("{\"answer\":\"enforced\", \"later\": 1}\n"));
+    let agent = rig.agent(respond("{\"answer\":\"enforced\", \"later\": 1}\n"));
     let output = run("ADD", &rig.configuration(""));
     passed(&output);
     let text = |text: &str| text.to_owned();
@@ -127,12 +127,12 @@ fn s47_add_asks_the_agent_and_passes_the_result_on_word_for_word() {
 }
 
 #[test]
-fn an_agent_that_does_not_speak_for_the_pod_closes_it_or_opens_it_as_was_chosen() {
+fn without_a_good_response_the_pod_fails_closed_or_open_as_configured() {
     type Act = fn(UnixStream);
     let refuses: Act = |stream| {
-        answer("{\"answer\":\"refused\",\"why\":\"no such pod\"}\n")(stream);
+        respond("{\"answer\":\"refused\",\"why\":\"no such pod\"}\n")(stream);
     };
-    let babbles: Act = |stream| drop(answer("enforced\n")(stream));
+    let babbles: Act = |stream| drop(respond("enforced\n")(stream));
     let hangs_up: Act = drop;
     let endless: Act = |mut stream| {
         while stream.write_all(&[b'x'; 4096]).is_ok() {}
@@ -171,10 +171,10 @@ fn an_agent_that_does_not_speak_for_the_pod_closes_it_or_opens_it_as_was_chosen(
 }
 
 #[test]
-fn a_queue_that_is_full_holds_nobody_up_beyond_the_deadline() {
+fn a_full_socket_queue_does_not_delay_the_plugin_beyond_its_deadline() {
     let rig = Rig::new();
     let _listener = UnixListener::bind(rig.socket()).expect("a socket");
-    // Nobody accepts: std asks for a queue of 128, and the next to connect blocks.
+    // No thread accepts: std sets a queue of 128, and the next connect blocks.
     let crowd: Vec<_> = (0..200)
         .map(|_| {
             let socket = rig.socket();
@@ -207,7 +207,7 @@ fn del_and_gc_never_fail() {
 }
 
 #[test]
-fn version_names_what_is_supported_in_the_askers_version() {
+fn version_lists_supported_versions_in_the_version_of_the_request() {
     #[rustfmt::skip]
     let cases = [
         ("{\"cniVersion\": \"1.0.0\"}", "1.0.0"),
@@ -224,7 +224,7 @@ fn version_names_what_is_supported_in_the_askers_version() {
 }
 
 #[test]
-fn check_and_status_tell_what_the_agent_says() {
+fn check_and_status_report_the_agents_response() {
     let enforced = "{\"answer\":\"enforced\"}\n";
     let refused = "{\"answer\":\"refused\",\"why\":\"not yet\"}\n";
     #[rustfmt::skip]
@@ -238,7 +238,7 @@ fn check_and_status_tell_what_the_agent_says() {
     ];
     for (command, says, want) in cases {
         let rig = Rig::new();
-        let agent = says.map(|says| rig.agent(answer(says)));
+        let agent = says.map(|says| rig.agent(respond(says)));
         let output = run(command, &rig.configuration(""));
         match want {
             None => assert!(output.status.success() && output.stdout.is_empty(), "{output:?}"),
@@ -255,7 +255,7 @@ fn check_and_status_tell_what_the_agent_says() {
 }
 
 #[test]
-fn what_is_hostile_or_wrong_is_an_error_with_its_code_and_never_passes() {
+fn invalid_input_is_an_error_with_its_code() {
     let rig = Rig::new();
     let huge = format!("{{\"cniVersion\": \"1.0.0\", \"x\": \"{}\"}}", "y".repeat(5 << 20));
     let deep = format!("{{\"cniVersion\": \"1.0.0\", \"x\": {}", "[".repeat(100_000));

@@ -1,4 +1,4 @@
-//! Builds links, addresses and routes inside one network namespace.
+//! Builds links, addresses and routes in one network namespace, for the lab and for tests.
 
 use std::{
     io,
@@ -17,24 +17,24 @@ use rtnetlink::{
     RouteMessageBuilder,
 };
 
-/// Why a piece of network could not be built.
+/// Why something could not be added to the network.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No netlink socket.
+    /// The kernel gives no netlink socket.
     #[error("cannot open a netlink socket")]
     Open(#[source] io::Error),
-    /// The kernel refused a change.
+    /// The kernel refuses a change.
     #[error("the kernel refused to add {what}")]
     Refused {
-        /// What was to be added.
+        /// What should be added.
         what: String,
-        /// The kernel's answer.
+        /// The kernel's reason.
         #[source]
         source: rtnetlink::Error,
     },
 }
 
-/// An end of a link, under the index and the name that it shall have.
+/// An end of a new link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
     /// Interface index, free in its namespace.
@@ -50,20 +50,20 @@ pub struct Wiring {
 }
 
 impl Wiring {
-    /// Opens the connection in the calling thread's network namespace, where it stays.
+    /// Opens the connection, which stays in the calling thread's network namespace.
     ///
-    /// The thread must be inside a tokio runtime, which then carries the connection.
+    /// The thread must be inside a tokio runtime, which then runs the connection.
     ///
     /// # Errors
     ///
-    /// [`Error::Open`] where the kernel gives no netlink socket.
+    /// [`Error::Open`].
     pub fn open() -> Result<Self, Error> {
         let (connection, handle, _) = rtnetlink::new_connection().map_err(Error::Open)?;
         tokio::spawn(connection);
         Ok(Self { handle })
     }
 
-    /// Adds a veth pair, of which the far end is born in another namespace. Both ends are down.
+    /// Adds a veth pair with the far end in another namespace. Both ends are down.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ impl Wiring {
         refused(added, || format!("the veth pair {} - {}", near.name, far.name))
     }
 
-    /// Adds a bridge, up; `netfilter` is what the sysctls `bridge-nf-call-ip(6)tables` say.
+    /// Adds a bridge, up; `netfilter` sets its `bridge-nf-call-ip(6)tables`.
     ///
     /// # Errors
     ///
@@ -149,7 +149,7 @@ impl Wiring {
         refused(changed, || format!("a hardware address to interface {index}"))
     }
 
-    /// Adds a permanent neighbour, which is never asked for.
+    /// Adds a permanent neighbour, so that no ARP or neighbour discovery takes place.
     ///
     /// # Errors
     ///
@@ -165,7 +165,7 @@ impl Wiring {
         refused(added, || format!("the neighbour {address} to interface {index}"))
     }
 
-    /// Adds an address that is good at once, with the route to its prefix.
+    /// Adds an address that can be used at once, with the route to its prefix.
     ///
     /// # Errors
     ///
@@ -173,16 +173,15 @@ impl Wiring {
     pub async fn add_address(&self, index: u32, address: IpAddr, prefix: u8) -> Result<(), Error> {
         let mut request = self.handle.address().add(index, address, prefix).replace();
         if address.is_ipv6() {
-            // Without the flag nothing could bind to it until the kernel got round to not
-            // looking for duplicates.
+            // Without the flag the address is tentative until duplicate address detection is over.
             request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
         }
         let added = request.execute().await;
         refused(added, || format!("the address {address}/{prefix} to interface {index}"))
     }
 
-    /// Adds a route: over an interface, to a gateway there that needs no route of its own, or,
-    /// without one, to a destination that answers on the link.
+    /// Adds a route over an interface: by a gateway, which needs no route of its own, or without one to
+    /// a destination on the link.
     ///
     /// # Errors
     ///
