@@ -24,10 +24,10 @@ pub enum Error {
     #[error("cannot open a netlink socket")]
     Open(#[source] io::Error),
     /// The kernel refuses a change.
-    #[error("the kernel refused to add {what}")]
+    #[error("the kernel refused to {operation}")]
     Refused {
-        /// What should be added.
-        what: String,
+        /// What should be done.
+        operation: String,
         /// The kernel's reason.
         #[source]
         source: rtnetlink::Error,
@@ -84,7 +84,7 @@ impl Wiring {
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
             .build();
         let added = self.handle.link().add(message).execute().await;
-        refused(added, || format!("the veth pair {} - {}", near.name, far.name))
+        refused(added, || format!("add the veth pair {} - {}", near.name, far.name))
     }
 
     /// Adds a bridge, up; `netfilter` sets its `bridge-nf-call-ip(6)tables`.
@@ -100,7 +100,7 @@ impl Wiring {
             .up()
             .build();
         let added = self.handle.link().add(message).execute().await;
-        refused(added, || format!("the bridge {}", bridge.name))
+        refused(added, || format!("add the bridge {}", bridge.name))
     }
 
     /// Makes an interface a port of a bridge.
@@ -109,11 +109,11 @@ impl Wiring {
     ///
     /// [`Error::Refused`].
     pub async fn add_port(&self, index: u32, bridge: u32, hairpin: bool) -> Result<(), Error> {
-        let what = || format!("interface {index} to the bridge {bridge}");
+        let operation = || format!("add interface {index} to the bridge {bridge}");
         let join = LinkMessageBuilder::<LinkUnspec>::new().index(index).controller(bridge).build();
-        refused(self.handle.link().change(join).execute().await, what)?;
+        refused(self.handle.link().change(join).execute().await, operation)?;
         let port = LinkBridgePort::new(index).hairpin(hairpin).build();
-        refused(self.handle.link().set_port(port).execute().await, what)
+        refused(self.handle.link().set_port(port).execute().await, operation)
     }
 
     /// Sets an interface up.
@@ -124,7 +124,7 @@ impl Wiring {
     pub async fn set_up(&self, index: u32) -> Result<(), Error> {
         let message = LinkMessageBuilder::<LinkUnspec>::new().index(index).up().build();
         let changed = self.handle.link().change(message).execute().await;
-        refused(changed, || format!("carrier to interface {index}"))
+        refused(changed, || format!("set interface {index} up"))
     }
 
     /// Deletes an interface, and the far end of a veth with it.
@@ -134,7 +134,7 @@ impl Wiring {
     /// [`Error::Refused`].
     pub async fn delete(&self, index: u32) -> Result<(), Error> {
         let deleted = self.handle.link().del(index).execute().await;
-        refused(deleted, || format!("the end of interface {index}"))
+        refused(deleted, || format!("delete interface {index}"))
     }
 
     /// Gives an interface that is down a hardware address.
@@ -146,7 +146,7 @@ impl Wiring {
         let link = LinkMessageBuilder::<LinkUnspec>::new().index(index);
         let message = link.address(hardware.to_vec()).build();
         let changed = self.handle.link().change(message).execute().await;
-        refused(changed, || format!("a hardware address to interface {index}"))
+        refused(changed, || format!("add a hardware address to interface {index}"))
     }
 
     /// Adds a permanent neighbour, so that no ARP or neighbour discovery takes place.
@@ -162,7 +162,7 @@ impl Wiring {
     ) -> Result<(), Error> {
         let request = self.handle.neighbours().add(index, address);
         let added = request.link_layer_address(&hardware).execute().await;
-        refused(added, || format!("the neighbour {address} to interface {index}"))
+        refused(added, || format!("add the neighbour {address} to interface {index}"))
     }
 
     /// Adds an address that can be used at once, with the route to its prefix.
@@ -177,7 +177,7 @@ impl Wiring {
             request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
         }
         let added = request.execute().await;
-        refused(added, || format!("the address {address}/{prefix} to interface {index}"))
+        refused(added, || format!("add the address {address}/{prefix} to interface {index}"))
     }
 
     /// Adds a route over an interface: by a gateway, which needs no route of its own, or without one to
@@ -205,7 +205,7 @@ impl Wiring {
             (IpNetwork::V6(block), _) => route6(block.ip(), block.prefix(), index).build(),
         };
         let added = self.handle.route().add(message).replace().execute().await;
-        refused(added, || format!("the route to {destination}"))
+        refused(added, || format!("add the route to {destination}"))
     }
 }
 
@@ -221,6 +221,9 @@ fn route6(address: Ipv6Addr, prefix: u8, index: u32) -> RouteMessageBuilder<Ipv6
         .output_interface(index)
 }
 
-fn refused(outcome: Result<(), rtnetlink::Error>, what: impl Fn() -> String) -> Result<(), Error> {
-    outcome.map_err(|source| Error::Refused { what: what(), source })
+fn refused(
+    outcome: Result<(), rtnetlink::Error>,
+    operation: impl Fn() -> String,
+) -> Result<(), Error> {
+    outcome.map_err(|source| Error::Refused { operation: operation(), source })
 }
