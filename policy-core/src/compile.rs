@@ -5,40 +5,26 @@
 //! Numbers that a stage gives out for itself depend on the order of changes, and never leave it:
 //! the result names everything by what it is.
 
-mod behind;
-mod block;
-mod content;
-mod cover;
-mod force;
-mod frontend;
-mod grant;
-mod group;
-mod identity;
-mod incremental;
-mod lists;
-mod meaning;
-mod merge;
-mod numbers;
-mod rule;
-mod select;
-mod service;
-mod sets;
-mod state;
-mod subject;
-mod tier;
+mod allow;
+mod compiler;
+mod identities;
+mod identity_key;
+mod peers;
+mod prefix;
+mod rules;
+mod services;
 
-pub use incremental::{Change, Compiler, Kept, Reused};
-pub use rule::CompiledPolicy;
-pub(crate) use rule::Stage;
+pub use compiler::{Change, Compiler, Kept, Reused};
+pub use rules::rule::CompiledPolicy;
 
-pub(crate) use block::{longest, longest_around};
-pub(crate) use meaning::{AddressMeaning, MeaningOf, Resolved};
-pub(crate) use rule::{contains, masked};
-pub(crate) use service::{Target, behind};
+pub(crate) use identity_key::{AddressMeaning, MeaningOf};
+pub(crate) use prefix::{contains, longest, longest_around, masked};
+pub(crate) use rules::rule::{Resolved, Stage};
+pub(crate) use services::resolve::{Target, behind};
 
 use crate::{desired::Desired, fault::Fault, model::Snapshot};
 
-use state::State;
+use compiler::state::State;
 
 /// For whom to compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,20 +5,24 @@ use std::{
     sync::Arc,
 };
 
-use crate::desired::{Identity, Meaning};
-
-use super::{
-    lists::{ListId, Lists},
-    meaning::{AddressMeaning, MeaningOf, Resolved},
-    sets::{SetId, Sets},
+use crate::{
+    compile::{
+        identity_key::{AddressMeaning, MeaningOf},
+        peers::{
+            lists::{ListId, Lists},
+            sets::{SetId, Sets},
+        },
+        rules::rule::Resolved,
+    },
+    desired::{Identity, Meaning},
 };
 
 /// Number of a meaning of addresses, never given out again; 0 is that of `DEFAULT_IDENTITY`.
-pub(super) type MeaningId = u32;
+pub(crate) type MeaningId = u32;
 
 /// The meanings of all addresses and blocks.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Numbers {
+pub(crate) struct Numbers {
     /// By number, less one; `None` once nothing means it.
     all: Vec<Option<Numbered>>,
     index: HashMap<(SetId, Resolved), MeaningId>,
@@ -31,32 +35,32 @@ pub(super) struct Numbers {
 
 /// A meaning.
 #[derive(Clone, Debug)]
-pub(super) struct Numbered {
+pub(crate) struct Numbered {
     set: SetId,
     /// Lists that match, sorted by number.
-    pub(super) lists: Arc<[ListId]>,
+    pub(crate) lists: Arc<[ListId]>,
     meaning: Arc<AddressMeaning>,
     uses: usize,
 }
 
 impl Numbered {
     /// What named ports resolve to.
-    pub(super) fn named(&self) -> &Resolved {
+    pub(crate) fn named(&self) -> &Resolved {
         &self.meaning.named
     }
 }
 
 /// What a change did to the meanings.
 #[derive(Debug, Default)]
-pub(super) struct MeaningChanges {
-    pub(super) came: Vec<MeaningId>,
+pub(crate) struct MeaningChanges {
+    pub(crate) came: Vec<MeaningId>,
     /// They are still known, until they are dropped.
-    pub(super) went: Vec<MeaningId>,
+    pub(crate) went: Vec<MeaningId>,
 }
 
 impl Numbers {
     /// The number of a meaning, for one more use.
-    pub(super) fn acquire(
+    pub(crate) fn acquire(
         &mut self,
         set: SetId,
         named: Resolved,
@@ -92,7 +96,7 @@ impl Numbers {
     }
 
     /// One use less.
-    pub(super) fn release(&mut self, id: MeaningId) {
+    pub(crate) fn release(&mut self, id: MeaningId) {
         let known = (id as usize).checked_sub(1).and_then(|at| self.all.get_mut(at)?.as_mut());
         let Some(known) = known else { return };
         known.uses -= 1;
@@ -102,7 +106,7 @@ impl Numbers {
     }
 
     /// What came and what went since it was last asked.
-    pub(super) fn changes(&mut self) -> MeaningChanges {
+    pub(crate) fn changes(&mut self) -> MeaningChanges {
         let mut changes = MeaningChanges::default();
         for (id, before) in std::mem::take(&mut self.touched) {
             match (before, self.get(id).is_some_and(|known| known.uses > 0)) {
@@ -115,7 +119,7 @@ impl Numbers {
     }
 
     /// Forgets meanings that nothing has any more.
-    pub(super) fn drop(&mut self, went: &[MeaningId]) {
+    pub(crate) fn drop(&mut self, went: &[MeaningId]) {
         for &id in went {
             let Some(gone) = self.all[id as usize - 1].take() else { continue };
             self.in_use -= 1;
@@ -132,28 +136,28 @@ impl Numbers {
     }
 
     /// A meaning; `None` for 0.
-    pub(super) fn get(&self, id: MeaningId) -> Option<&Numbered> {
+    pub(crate) fn get(&self, id: MeaningId) -> Option<&Numbered> {
         self.all.get((id as usize).checked_sub(1)?)?.as_ref()
     }
 
     /// A meaning by value.
-    pub(super) fn identity(&self, id: MeaningId) -> Identity {
+    pub(crate) fn identity(&self, id: MeaningId) -> Identity {
         let meaning = Arc::clone(&self.get(id)?.meaning);
         Some(Meaning(MeaningOf::Addresses(meaning)))
     }
 
     /// Meanings with a list.
-    pub(super) fn with(&self, list: ListId) -> impl Iterator<Item = MeaningId> + '_ {
+    pub(crate) fn with(&self, list: ListId) -> impl Iterator<Item = MeaningId> + '_ {
         self.members.get(&list).into_iter().flatten().copied()
     }
 
     /// Every meaning.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (MeaningId, &Numbered)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (MeaningId, &Numbered)> {
         (1..).zip(&self.all).filter_map(|(id, known)| Some((id, known.as_ref()?)))
     }
 
     /// How many numbers were given out, and how many are in use.
-    pub(super) fn counts(&self) -> (usize, usize) {
+    pub(crate) fn counts(&self) -> (usize, usize) {
         (self.all.len(), self.in_use)
     }
 }

@@ -6,24 +6,27 @@ use std::{
     sync::Arc,
 };
 
-use crate::model::{ContainerPort, Labels, Pod, Snapshot, Workload};
-
-use super::{
-    lists::{ListChanges, ListId, Lists},
-    meaning::Namespaces,
-    select::{self, Selectors},
-    sets::{SetId, Sets},
+use crate::{
+    compile::{
+        peers::{
+            lists::{ListChanges, ListId, Lists},
+            selectors::{self, Selectors},
+            sets::{SetId, Sets},
+        },
+        rules::peer_list::Namespaces,
+    },
+    model::{ContainerPort, Labels, Pod, Snapshot, Workload},
 };
 
 /// Number of a group; given out again once its group is gone.
-pub(super) type GroupId = u32;
+pub(crate) type GroupId = u32;
 
 /// Labels and named ports.
 type Sight = (Labels, Arc<[ContainerPort]>);
 
 /// The pods that policy knows.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Groups {
+pub(crate) struct Groups {
     namespaces: BTreeMap<String, Namespace>,
     all: Vec<Option<Group>>,
     free: Vec<GroupId>,
@@ -39,15 +42,15 @@ struct Namespace {
 
 /// Pods that policies cannot tell apart, but by their addresses.
 #[derive(Clone, Debug)]
-pub(super) struct Group {
-    pub(super) namespace: String,
+pub(crate) struct Group {
+    pub(crate) namespace: String,
     labels: Labels,
-    pub(super) ports: Arc<[ContainerPort]>,
+    pub(crate) ports: Arc<[ContainerPort]>,
     workload: Option<Arc<Workload>>,
     pods: usize,
-    pub(super) addresses: Vec<IpAddr>,
+    pub(crate) addresses: Vec<IpAddr>,
     /// The peer lists that match them.
-    pub(super) lists: SetId,
+    pub(crate) lists: SetId,
 }
 
 fn sight(pod: &Pod) -> Sight {
@@ -56,7 +59,7 @@ fn sight(pod: &Pod) -> Sight {
 }
 
 /// The distinct addresses of a pod that packets can carry.
-pub(super) fn addresses(pod: &Pod) -> Vec<IpAddr> {
+pub(crate) fn addresses(pod: &Pod) -> Vec<IpAddr> {
     let mut addresses: Vec<_> = pod.usable_addresses().collect();
     addresses.sort_unstable();
     addresses.dedup();
@@ -65,7 +68,7 @@ pub(super) fn addresses(pod: &Pod) -> Vec<IpAddr> {
 
 impl Groups {
     /// Takes a pod in.
-    pub(super) fn insert(&mut self, namespace: &str, pod: &Pod, snapshot: &Snapshot) -> GroupId {
+    pub(crate) fn insert(&mut self, namespace: &str, pod: &Pod, snapshot: &Snapshot) -> GroupId {
         if !self.namespaces.contains_key(namespace) {
             let labels = snapshot.namespace_labels(namespace).into_owned();
             let groups = BTreeMap::new();
@@ -100,7 +103,7 @@ impl Groups {
     }
 
     /// Lets a pod go.
-    pub(super) fn remove(&mut self, namespace: &str, pod: &Pod) -> Option<GroupId> {
+    pub(crate) fn remove(&mut self, namespace: &str, pod: &Pod) -> Option<GroupId> {
         let here = self.namespaces.get_mut(namespace)?;
         let sight = sight(pod);
         let id = *here.groups.get(&sight)?;
@@ -126,7 +129,7 @@ impl Groups {
     }
 
     /// Lets a pod share the memory of what others like it have, too.
-    pub(super) fn share(&self, namespace: &str, pod: &mut Pod) {
+    pub(crate) fn share(&self, namespace: &str, pod: &mut Pod) {
         let Some(here) = self.namespaces.get(namespace) else { return };
         let Some((sight, id)) = here.groups.get_key_value(&sight(pod)) else { return };
         pod.labels = sight.0.clone();
@@ -137,12 +140,12 @@ impl Groups {
     }
 
     /// A group.
-    pub(super) fn get(&self, id: GroupId) -> Option<&Group> {
+    pub(crate) fn get(&self, id: GroupId) -> Option<&Group> {
         self.all.get(id as usize)?.as_ref()
     }
 
     /// Takes new labels of a namespace over.
-    pub(super) fn relabel(&mut self, namespace: &str, snapshot: &Snapshot) {
+    pub(crate) fn relabel(&mut self, namespace: &str, snapshot: &Snapshot) {
         if let Some(here) = self.namespaces.get_mut(namespace) {
             here.labels = snapshot.namespace_labels(namespace).into_owned();
             let fresh = self.fresh.entry(namespace.to_owned()).or_default();
@@ -151,7 +154,7 @@ impl Groups {
     }
 
     /// Finds the lists of new groups; tells of which groups the lists are others now.
-    pub(super) fn select(&mut self, selectors: &Selectors, sets: &mut Sets) -> BTreeSet<GroupId> {
+    pub(crate) fn select(&mut self, selectors: &Selectors, sets: &mut Sets) -> BTreeSet<GroupId> {
         let mut changed = BTreeSet::new();
         for (namespace, groups) in std::mem::take(&mut self.fresh) {
             let Some(here) = self.namespaces.get(&namespace) else { continue };
@@ -169,7 +172,7 @@ impl Groups {
     }
 
     /// Brings lists that came and went to the groups that they match.
-    pub(super) fn follow(
+    pub(crate) fn follow(
         &mut self,
         changes: &ListChanges,
         lists: &Lists,
@@ -179,7 +182,7 @@ impl Groups {
         let came = changes.came.iter().filter_map(|id| Some((*id, lists.get(*id)?)));
         let went = changes.went.iter().map(|(id, list)| (*id, list));
         for (id, list) in came.chain(went) {
-            for (namespaces, pods) in select::selectors(list) {
+            for (namespaces, pods) in selectors::selectors(list) {
                 for here in self.meant(namespaces) {
                     let groups = here.groups.iter();
                     let matching = groups.filter(|((labels, _), _)| pods.matches(labels));
@@ -209,7 +212,8 @@ impl Groups {
             Namespaces::Own(own) => Box::new(self.namespaces.get(own).into_iter()),
             Namespaces::Matching(_) => {
                 let all = self.namespaces.iter();
-                let here = all.filter(|(name, one)| select::means(namespaces, name, &one.labels));
+                let here =
+                    all.filter(|(name, one)| selectors::means(namespaces, name, &one.labels));
                 Box::new(here.map(|(_, one)| one))
             }
         }

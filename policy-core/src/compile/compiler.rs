@@ -1,19 +1,20 @@
 //! A compiler that stays: what a change cannot touch is not compiled again.
 
+pub(crate) mod state;
+
 use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
+    compile::{
+        Scope,
+        compiler::state::{State, Touched},
+    },
     desired::Desired,
     fault::Fault,
     model::{
         ClusterNetworkPolicy, ClusterPeer, Direction, EndpointSlice, Labels, NetworkPolicy, Node,
         ObjectName, Pod, PolicyRef, Service, Snapshot,
     },
-};
-
-use super::{
-    Scope,
-    state::{State, Touched},
 };
 
 /// A change of one object; without a value it is gone.
@@ -59,7 +60,7 @@ pub struct Kept {
 
 impl Kept {
     /// Of `all` that are there now, `made` were made.
-    pub(super) fn of(made: usize, all: usize) -> Self {
+    pub(crate) fn of(made: usize, all: usize) -> Self {
         Self { kept: all.saturating_sub(made), made }
     }
 }

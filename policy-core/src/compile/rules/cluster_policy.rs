@@ -3,6 +3,14 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    compile::{
+        prefix::{is_mapped, masked},
+        rules::{
+            network_policy::RuleCompiler,
+            peer_list::{Namespaces, PeerKey, PeerList},
+            rule::{CompiledPolicy, CompiledRule, NamedPort, RulePorts, Stage},
+        },
+    },
     fault::{Effect, Fault, Problem},
     model::{
         Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, Direction, FieldPath, Kind,
@@ -11,14 +19,9 @@ use crate::{
     ports::Ports,
 };
 
-use super::{
-    meaning::{NamedPort, Namespaces, PeerKey, PeerList},
-    rule::{CompiledPolicy, CompiledRule, RuleCompiler, RulePorts, Stage, is_mapped, masked},
-};
-
 impl RuleCompiler {
     /// The rules of a policy of a tier.
-    pub(super) fn cluster_policy(
+    pub(crate) fn cluster_policy(
         &mut self,
         name: &str,
         policy: &ClusterNetworkPolicy,

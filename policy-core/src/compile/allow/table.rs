@@ -7,16 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    compile::{
+        identities::numbers::{MeaningId, Numbers},
+        peers::lists::{ListId, Lists},
+        rules::rule::{CompiledPolicy, Resolved, RulePorts, Stage},
+    },
     desired::Identity,
     model::{Action, Direction, Pod, Protocol},
     ports::Ports,
-};
-
-use super::{
-    lists::{ListId, Lists},
-    meaning::Resolved,
-    numbers::{MeaningId, Numbers},
-    rule::{CompiledPolicy, RulePorts, Stage},
 };
 
 /// What one rule, or several of network policies with the same ports, say.
@@ -33,7 +31,7 @@ struct Grant {
 
 /// What policies grant in one direction, and what that comes to for each meaning.
 #[derive(Clone, Debug)]
-pub(super) struct Table {
+pub(crate) struct Table {
     grants: Vec<Grant>,
     /// Whether a network policy is among the policies, so that what none allows is denied.
     isolated: bool,
@@ -52,7 +50,7 @@ impl Table {
     /// Joins the rules of some policies in one direction.
     ///
     /// Ports by name resolve on `subject` for ingress, on each identity for egress (S23).
-    pub(super) fn new<'a>(
+    pub(crate) fn new<'a>(
         policies: impl Iterator<Item = &'a CompiledPolicy>,
         direction: Direction,
         subject: &Pod,
@@ -83,17 +81,17 @@ impl Table {
     }
 
     /// The lists that it grants something to.
-    pub(super) fn lists(&self) -> impl Iterator<Item = ListId> + '_ {
+    pub(crate) fn lists(&self) -> impl Iterator<Item = ListId> + '_ {
         self.by_list.keys().copied()
     }
 
     /// Whether it resolves named ports at every address.
-    pub(super) fn asks_all(&self) -> bool {
+    pub(crate) fn asks_all(&self) -> bool {
         self.asks_all
     }
 
     /// Finds out what it grants to a meaning.
-    pub(super) fn learn(&mut self, id: MeaningId, numbers: &Numbers) {
+    pub(crate) fn learn(&mut self, id: MeaningId, numbers: &Numbers) {
         let Some(meaning) = numbers.get(id) else { return };
         let ports = self.flat(&meaning.lists, meaning.named());
         if ports != self.default {
@@ -102,7 +100,7 @@ impl Table {
     }
 
     /// Forgets a meaning; tells whether that had an entry.
-    pub(super) fn forget(&mut self, id: MeaningId) -> bool {
+    pub(crate) fn forget(&mut self, id: MeaningId) -> bool {
         self.ports.remove(&id).is_some()
     }
 
@@ -123,29 +121,29 @@ impl Table {
     }
 
     /// The ports of a meaning.
-    pub(super) fn of(&self, id: MeaningId) -> &Ports {
+    pub(crate) fn of(&self, id: MeaningId) -> &Ports {
         self.ports.get(&id).unwrap_or(&self.default)
     }
 
     /// Whether a meaning may be reached at a port.
-    pub(super) fn allows(&self, id: MeaningId, protocol: Protocol, port: u16) -> bool {
+    pub(crate) fn allows(&self, id: MeaningId, protocol: Protocol, port: u16) -> bool {
         self.of(id).contains(protocol, port)
     }
 
     /// The ports of a meaning, if it has an entry.
-    pub(super) fn entry(&self, id: MeaningId) -> Option<&Ports> {
+    pub(crate) fn entry(&self, id: MeaningId) -> Option<&Ports> {
         self.ports.get(&id)
     }
 
     /// Ports by identity, as an allow map has them.
-    pub(super) fn by_value(&self, numbers: &Numbers) -> BTreeMap<Identity, Ports> {
+    pub(crate) fn by_value(&self, numbers: &Numbers) -> BTreeMap<Identity, Ports> {
         let entries = self.ports.iter().map(|(&id, ports)| (numbers.identity(id), ports.clone()));
         let default = (!self.default.is_empty()).then(|| (None, self.default.clone()));
         entries.chain(default).collect()
     }
 
     /// What happens at frontends without an entry.
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.default.every_protocol
     }
 }

@@ -68,7 +68,7 @@ fn node_addresses(snapshot: &Snapshot) -> BTreeSet<IpAddr> {
 }
 
 /// The frontends of a Service, in any order; one of them may come twice.
-pub(super) fn frontends(
+pub(crate) fn frontends(
     name: &ObjectName,
     service: &Service,
     snapshot: &Snapshot,
@@ -139,7 +139,7 @@ fn add(all: &mut BTreeMap<Frontend, Target>, frontend: Frontend, target: Target)
 
 impl Target {
     /// Takes in what is behind the same place by another Service.
-    pub(super) fn join(&mut self, other: &Self) {
+    pub(crate) fn join(&mut self, other: &Self) {
         self.literal |= other.literal;
         if self.backends != other.backends {
             self.backends = Arc::new(&*self.backends | &*other.backends);

@@ -3,19 +3,19 @@
 use crate::model::{AnyPolicy, DIRECTIONS, Pod, PodSet, Snapshot, Tier};
 
 /// A policy that selects a pod.
-pub(super) struct Selecting<'a> {
-    pub(super) policy: AnyPolicy<'a>,
+pub(crate) struct Selecting<'a> {
+    pub(crate) policy: AnyPolicy<'a>,
     /// Whether it isolates the pod for ingress, and for egress.
-    pub(super) isolates: [bool; 2],
+    pub(crate) isolates: [bool; 2],
 }
 
 /// Names of the policies of the tiers in the order in which they are asked.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tiers(Vec<(Tier, u16, String)>);
+pub(crate) struct Tiers(Vec<(Tier, u16, String)>);
 
 impl Tiers {
     /// Puts them in order.
-    pub(super) fn of(snapshot: &Snapshot) -> Self {
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
         let all = snapshot.cluster_policies.iter();
         let mut all: Vec<_> =
             all.map(|(name, policy)| (policy.tier, policy.priority, name.clone())).collect();
@@ -24,7 +24,7 @@ impl Tiers {
     }
 
     /// The policies that select a pod, in order. One that isolates it in no direction is none.
-    pub(super) fn selecting<'a>(
+    pub(crate) fn selecting<'a>(
         &self,
         snapshot: &'a Snapshot,
         namespace: &'a str,

@@ -7,22 +7,25 @@ use std::{
 };
 
 use crate::{
+    compile::{
+        allow::{
+            table::Table,
+            tables::{TableChanges, TableId, Tables},
+        },
+        identities::addresses::{AddressChanges, Identities},
+        services::{
+            backend_set::{Behind, BehindChanges, BehindId, Behinds},
+            resolve::{self, Target},
+        },
+    },
     desired::{Content, Desired, Frontend, FrontendOutcome, Meaning},
     model::{ObjectName, Protocol, Snapshot},
-};
-
-use super::{
-    behind::{Behind, BehindChanges, BehindId, Behinds},
-    content::{TableChanges, TableId, Tables},
-    grant::Table,
-    identity::{AddressChanges, Identities},
-    service::{self, Target},
 };
 
 /// The frontends of the cluster. None are kept where nothing isolates egress: no look-up of one is
 /// ever made there.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Frontends {
+pub(crate) struct Frontends {
     is_active: bool,
     places: BTreeMap<Frontend, Place>,
     /// Frontends of each Service.
@@ -47,28 +50,28 @@ struct Place {
 
 /// What of the frontends changed.
 #[derive(Debug, Default)]
-pub(super) struct FrontendChanges {
+pub(crate) struct FrontendChanges {
     /// Addresses that are led back to, or no longer.
-    pub(super) own: BTreeSet<IpAddr>,
+    pub(crate) own: BTreeSet<IpAddr>,
     /// Contents with other outcomes.
-    pub(super) contents: BTreeSet<TableId>,
+    pub(crate) contents: BTreeSet<TableId>,
     /// How many frontends were looked at.
-    pub(super) judged: usize,
+    pub(crate) judged: usize,
 }
 
 impl Frontends {
     /// Whether frontends are kept.
-    pub(super) fn is_active(&self) -> bool {
+    pub(crate) fn is_active(&self) -> bool {
         self.is_active
     }
 
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.places.len()
     }
 
     /// Takes over who is isolated for egress; tells whether every Service must be entered anew.
-    pub(super) fn call(&mut self, callers: BTreeMap<IpAddr, TableId>, isolated: bool) -> bool {
+    pub(crate) fn call(&mut self, callers: BTreeMap<IpAddr, TableId>, isolated: bool) -> bool {
         for (address, table) in &callers {
             if self.callers.get(address) != Some(table) {
                 touch(&mut self.dirty, &self.at, *address);
@@ -84,14 +87,14 @@ impl Frontends {
     }
 
     /// Enters what a Service has by now.
-    pub(super) fn enter(
+    pub(crate) fn enter(
         &mut self,
         name: &ObjectName,
         snapshot: &Snapshot,
         nodes: &BTreeSet<IpAddr>,
     ) {
         let service = snapshot.services.get(name).filter(|_| self.is_active);
-        let new = service.map(|service| service::frontends(name, service, snapshot, nodes));
+        let new = service.map(|service| resolve::frontends(name, service, snapshot, nodes));
         let mut parts: BTreeMap<Frontend, Target> = BTreeMap::new();
         for (frontend, target) in new.into_iter().flatten() {
             parts.entry(frontend).and_modify(|known| known.join(&target)).or_insert(target);
@@ -138,12 +141,12 @@ impl Frontends {
     }
 
     /// Every Service that something is kept of.
-    pub(super) fn services(&self) -> impl Iterator<Item = &ObjectName> {
+    pub(crate) fn services(&self) -> impl Iterator<Item = &ObjectName> {
         self.services.keys()
     }
 
     /// Brings all of it up to date.
-    pub(super) fn follow(
+    pub(crate) fn follow(
         &mut self,
         addresses: &AddressChanges,
         tables: &mut Tables,
@@ -258,7 +261,7 @@ impl Frontends {
     }
 
     /// The content of a pod: that of its table, with what leads back to its own addresses.
-    pub(super) fn content_of(
+    pub(crate) fn content_of(
         &self,
         content: &Arc<Content>,
         table: &Table,

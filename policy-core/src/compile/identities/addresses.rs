@@ -8,26 +8,28 @@ use std::{
 use ipnetwork::IpNetwork;
 
 use crate::{
+    compile::{
+        identities::numbers::{MeaningId, Numbers},
+        peers::{
+            blocks,
+            groups::{self, Group, GroupId, Groups},
+            lists::{ListChanges, ListId, Lists},
+            selectors::Selectors,
+            sets::{SetId, Sets},
+        },
+        prefix::{self, Prefixes},
+        rules::rule::Resolved,
+    },
     desired::Desired,
     fault::{Effect, Fault, Problem},
     model::{FieldPath, Kind, ObjectName, ObjectRef, Pod, Snapshot},
 };
 
-use super::{
-    block::{self, Prefixes},
-    group::{self, Group, GroupId, Groups},
-    lists::{ListChanges, ListId, Lists},
-    meaning::Resolved,
-    numbers::{MeaningId, Numbers},
-    select::Selectors,
-    sets::{SetId, Sets},
-};
-
 /// The addresses of the cluster by identity.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Identities {
-    pub(super) groups: Groups,
-    pub(super) numbers: Numbers,
+pub(crate) struct Identities {
+    pub(crate) groups: Groups,
+    pub(crate) numbers: Numbers,
     /// Every address of a pod.
     addresses: BTreeMap<IpAddr, Owned>,
     /// What blocks say, by longest prefix.
@@ -73,22 +75,22 @@ impl Owners {
 
 /// What of the identities changed.
 #[derive(Debug, Default)]
-pub(super) struct AddressChanges {
+pub(crate) struct AddressChanges {
     /// Pods' addresses that mean something else, or are shared by pods or no longer.
-    pub(super) moved: BTreeSet<IpAddr>,
+    pub(crate) moved: BTreeSet<IpAddr>,
     /// Whether addresses that no pod has may mean something else.
-    pub(super) around: bool,
+    pub(crate) around: bool,
     /// How many addresses were looked at.
-    pub(super) judged: usize,
+    pub(crate) judged: usize,
     /// Whether faults changed.
-    pub(super) faults: bool,
+    pub(crate) faults: bool,
 }
 
 impl Identities {
     /// Takes a pod in.
-    pub(super) fn insert(&mut self, namespace: &str, pod: &Pod, snapshot: &Snapshot) {
+    pub(crate) fn insert(&mut self, namespace: &str, pod: &Pod, snapshot: &Snapshot) {
         let group = self.groups.insert(namespace, pod, snapshot);
-        for address in group::addresses(pod) {
+        for address in groups::addresses(pod) {
             let known = self.addresses.get(&address);
             let mut owners = known.map(|known| known.owners.all().to_vec()).unwrap_or_default();
             owners.push(group);
@@ -97,9 +99,9 @@ impl Identities {
     }
 
     /// Lets a pod go.
-    pub(super) fn remove(&mut self, namespace: &str, pod: &Pod) {
+    pub(crate) fn remove(&mut self, namespace: &str, pod: &Pod) {
         let Some(group) = self.groups.remove(namespace, pod) else { return };
-        for address in group::addresses(pod) {
+        for address in groups::addresses(pod) {
             let known = self.addresses.get(&address);
             let mut owners = known.map(|known| known.owners.all().to_vec()).unwrap_or_default();
             if let Some(at) = owners.iter().position(|one| *one == group) {
@@ -125,7 +127,7 @@ impl Identities {
     }
 
     /// Brings everything up to date with the lists.
-    pub(super) fn follow(
+    pub(crate) fn follow(
         &mut self,
         changes: &ListChanges,
         lists: &Lists,
@@ -163,8 +165,8 @@ impl Identities {
 
     /// Makes the table of blocks anew; tells whether some address changes by it.
     fn enter_blocks(&mut self, lists: &Lists, desired: &mut Desired) -> bool {
-        let prefixes = block::prefixes(lists, &mut self.sets);
-        let turned = block::turned(&self.prefixes, &prefixes);
+        let prefixes = blocks::prefixes(lists, &mut self.sets);
+        let turned = prefix::turned(&self.prefixes, &prefixes);
         for (first, last) in &turned {
             self.dirty.extend(self.addresses.range(first..=last).map(|(address, _)| *address));
         }
@@ -218,7 +220,7 @@ impl Identities {
         if was_shared.is_some() != fault.is_some() {
             done.moved.insert(address);
         }
-        let around = block::longest(&self.prefixes, address).copied().unwrap_or_default();
+        let around = prefix::longest(&self.prefixes, address).copied().unwrap_or_default();
         let Some(owned) = self.addresses.get(&address) else {
             desired.addresses.remove(&address);
             done.moved.insert(address);
@@ -258,34 +260,34 @@ impl Identities {
     }
 
     /// What any address means.
-    pub(super) fn of(&self, address: IpAddr) -> MeaningId {
+    pub(crate) fn of(&self, address: IpAddr) -> MeaningId {
         let exact = self.addresses.get(&address).map(|owned| owned.meaning);
-        let around = || block::longest(&self.prefixes, address).map(|(_, meaning)| *meaning);
+        let around = || prefix::longest(&self.prefixes, address).map(|(_, meaning)| *meaning);
         exact.or_else(around).unwrap_or(0)
     }
 
     /// Whether several pods have an address.
-    pub(super) fn is_shared(&self, address: IpAddr) -> bool {
+    pub(crate) fn is_shared(&self, address: IpAddr) -> bool {
         self.shared.contains_key(&address)
     }
 
     /// Whether a pod has an address.
-    pub(super) fn is_pods(&self, address: IpAddr) -> bool {
+    pub(crate) fn is_pods(&self, address: IpAddr) -> bool {
         self.addresses.contains_key(&address)
     }
 
     /// How many addresses pods have.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.addresses.len()
     }
 
     /// What is wrong with addresses.
-    pub(super) fn faults(&self) -> impl Iterator<Item = &Fault> {
+    pub(crate) fn faults(&self) -> impl Iterator<Item = &Fault> {
         self.shared.values()
     }
 
     /// How much is kept of what is no longer in use, and how much is in use.
-    pub(super) fn waste(&self) -> (usize, usize) {
+    pub(crate) fn waste(&self) -> (usize, usize) {
         let (given, used) = self.numbers.counts();
         (given - used + self.sets.len(), used + self.addresses.len())
     }
@@ -299,7 +301,9 @@ fn of_all(owners: &[&Group], lists: &Lists, sets: &mut Sets) -> SetId {
     let ids = owners.iter().map(|owner| owner.lists);
     let common = ids.clone().reduce(|a, b| sets.intersection(a, b)).unwrap_or(0);
     let some: Vec<ListId> = ids.flat_map(|id| sets.get(id).iter().copied()).collect();
-    let any_owner = |id: &ListId| lists.get(*id).is_some_and(super::meaning::PeerList::any_owner);
+    let any_owner = |id: &ListId| {
+        lists.get(*id).is_some_and(crate::compile::rules::peer_list::PeerList::any_owner)
+    };
     let some = some.into_iter().filter(any_owner).collect();
     let some = sets.intern(some);
     sets.union(common, some)

@@ -6,24 +6,20 @@ use std::{
 };
 
 use crate::{
+    compile::rules::{merge, network_policy::RuleCompiler, rule::CompiledPolicy},
     fault::Fault,
     model::{AnyPolicy, PolicyRef, Snapshot},
 };
 
-use super::{
-    merge,
-    rule::{CompiledPolicy, RuleCompiler},
-};
-
 /// Number of a policy as it was compiled, never given out again.
-pub(super) type PolicyId = u64;
+pub(crate) type PolicyId = u64;
 
 /// Policies that select each subject, in order, for ingress and egress.
-pub(super) type Selected = [Vec<PolicyId>; 2];
+pub(crate) type Selected = [Vec<PolicyId>; 2];
 
 /// Compiled policies.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Force {
+pub(crate) struct Force {
     all: BTreeMap<PolicyId, Forced>,
     by_name: BTreeMap<PolicyRef, PolicyId>,
     next: PolicyId,
@@ -33,17 +29,17 @@ pub(super) struct Force {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Forced {
-    pub(super) name: PolicyRef,
-    pub(super) policy: Arc<CompiledPolicy>,
-    pub(super) faults: Vec<Fault>,
+pub(crate) struct Forced {
+    pub(crate) name: PolicyRef,
+    pub(crate) policy: Arc<CompiledPolicy>,
+    pub(crate) faults: Vec<Fault>,
     /// Subjects that it selects, counted once for each direction.
     uses: usize,
 }
 
 impl Force {
     /// The number of a policy for one more use; one that is new is compiled.
-    pub(super) fn acquire(&mut self, policy: AnyPolicy<'_>, snapshot: &Snapshot) -> PolicyId {
+    pub(crate) fn acquire(&mut self, policy: AnyPolicy<'_>, snapshot: &Snapshot) -> PolicyId {
         let name = policy.name();
         if let Some(known) = self.by_name.get(&name).and_then(|id| self.all.get_mut(id)) {
             known.uses += 1;
@@ -63,7 +59,7 @@ impl Force {
     }
 
     /// One use less.
-    pub(super) fn release(&mut self, id: PolicyId) {
+    pub(crate) fn release(&mut self, id: PolicyId) {
         let Some(forced) = self.all.get_mut(&id) else { return };
         forced.uses -= 1;
         if forced.uses == 0 {
@@ -83,12 +79,12 @@ impl Force {
     }
 
     /// Lets the next use of a policy compile it anew.
-    pub(super) fn outdate(&mut self, name: &PolicyRef) {
+    pub(crate) fn outdate(&mut self, name: &PolicyRef) {
         self.by_name.remove(name);
     }
 
     /// Joins the blocks of rules that come to the same; tells which numbers take whose place.
-    pub(super) fn merge(&mut self, subjects: &[&Selected]) -> BTreeMap<PolicyId, PolicyId> {
+    pub(crate) fn merge(&mut self, subjects: &[&Selected]) -> BTreeMap<PolicyId, PolicyId> {
         // In the order of names, which is the same however they came into force.
         let ids: Vec<PolicyId> = self.by_name.values().copied().collect();
         let policies: Vec<&CompiledPolicy> = ids.iter().map(|id| &*self.all[id].policy).collect();
@@ -120,28 +116,28 @@ impl Force {
     }
 
     /// What came and what went.
-    pub(super) fn take_changes(&mut self) -> (BTreeSet<PolicyId>, Vec<Forced>) {
+    pub(crate) fn take_changes(&mut self) -> (BTreeSet<PolicyId>, Vec<Forced>) {
         (std::mem::take(&mut self.came), std::mem::take(&mut self.went))
     }
 
     /// A policy.
-    pub(super) fn get(&self, id: PolicyId) -> Option<&Forced> {
+    pub(crate) fn get(&self, id: PolicyId) -> Option<&Forced> {
         self.all.get(&id)
     }
 
     /// The same, to change what it is.
-    pub(super) fn get_mut(&mut self, id: PolicyId) -> Option<&mut Forced> {
+    pub(crate) fn get_mut(&mut self, id: PolicyId) -> Option<&mut Forced> {
         self.all.get_mut(&id)
     }
 
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.all.len()
     }
 }
 
 /// A policy in working form, and what cannot be expressed.
-pub(super) fn compiled(policy: AnyPolicy<'_>, snapshot: &Snapshot) -> (CompiledPolicy, Vec<Fault>) {
+pub(crate) fn compiled(policy: AnyPolicy<'_>, snapshot: &Snapshot) -> (CompiledPolicy, Vec<Fault>) {
     let mut rules = RuleCompiler::default();
     let policy = match policy {
         AnyPolicy::Namespaced(name, policy) => rules.policy(name, policy),

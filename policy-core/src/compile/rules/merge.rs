@@ -9,14 +9,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnetwork::IpNetwork;
 
 use crate::{
+    compile::{
+        prefix::contains,
+        rules::{
+            merge::cover::Cover,
+            peer_list::{PeerKey, PeerList},
+            rule::{CompiledPolicy, Joined, RulePorts, Stage},
+        },
+    },
     model::{DIRECTIONS, Direction},
     ports::Ports,
-};
-
-use super::{
-    cover::Cover,
-    meaning::{PeerKey, PeerList},
-    rule::{CompiledPolicy, Joined, RulePorts, Stage, contains},
 };
 
 /// So many different lists are left apart: each then keeps its identities when another changes.
@@ -35,7 +37,7 @@ type Common<'a> = (&'a [usize], Option<&'a RulePorts>);
 ///
 /// `policies` come in an order that depends on nothing but their names; `subjects` are the policies
 /// that select each subject, for ingress and egress.
-pub(super) fn blocks(policies: &mut [CompiledPolicy], subjects: &[[Vec<usize>; 2]]) {
+pub(crate) fn blocks(policies: &mut [CompiledPolicy], subjects: &[[Vec<usize>; 2]]) {
     for direction in DIRECTIONS {
         let joined = joined(policies, subjects, direction);
         for policy in &mut *policies {
@@ -52,7 +54,7 @@ pub(super) fn blocks(policies: &mut [CompiledPolicy], subjects: &[[Vec<usize>; 2
 }
 
 /// Whether rules are joined, or may have to be.
-pub(super) fn is_needed(policies: &[&CompiledPolicy]) -> bool {
+pub(crate) fn is_needed(policies: &[&CompiledPolicy]) -> bool {
     DIRECTIONS.into_iter().any(|direction| {
         let mut rules = policies.iter().flat_map(|policy| policy.rules(direction));
         rules.any(|rule| rule.joined.is_some())
@@ -250,7 +252,7 @@ impl Walk {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Scope, state::State};
+    use crate::compile::{Scope, compiler::state::State};
     use crate::model::{
         IpBlock, NetworkPolicy, ObjectName, Peer, Pod, Port, PortSpec, Protocol, Rule, Selector,
         Snapshot,

@@ -10,48 +10,49 @@ use std::{
 };
 
 use crate::{
+    compile::{
+        Kept, Reused, Scope,
+        allow::tables::{TableId, Tables},
+        identities::addresses::Identities,
+        peers::lists::{ListChanges, Lists},
+        rules::{
+            selection::Tiers,
+            selection_index::{self, Force, Selected},
+        },
+        services::frontends::Frontends,
+    },
     desired::{Desired, DesiredEndpoint, Isolation, NodeKind},
     fault::Fault,
     model::{DIRECTIONS, Node, ObjectName, PerDirection, Pod, PolicyRef, Snapshot},
 };
 
-use super::{
-    Kept, Reused, Scope,
-    content::{TableId, Tables},
-    force::{self, Force, Selected},
-    frontend::Frontends,
-    identity::Identities,
-    lists::{ListChanges, Lists},
-    subject::Tiers,
-};
-
 /// What a change touches before anything follows from it.
 #[derive(Debug, Default)]
-pub(super) struct Touched {
+pub(crate) struct Touched {
     /// Pods of the scope whose policies may be others, there or not.
-    pub(super) subjects: BTreeSet<ObjectName>,
+    pub(crate) subjects: BTreeSet<ObjectName>,
     /// Policies to be compiled anew; all that they select is among `subjects`.
-    pub(super) policies: BTreeSet<PolicyRef>,
+    pub(crate) policies: BTreeSet<PolicyRef>,
     /// Services to enter anew.
-    pub(super) services: BTreeSet<ObjectName>,
+    pub(crate) services: BTreeSet<ObjectName>,
     /// Whether policies of tiers, or their order, changed.
-    pub(super) tiers: bool,
+    pub(crate) tiers: bool,
     /// Whether addresses of nodes changed.
-    pub(super) nodes: bool,
+    pub(crate) nodes: bool,
 }
 
 /// Everything that follows from a snapshot.
 #[derive(Clone, Debug, Default)]
-pub(super) struct State {
+pub(crate) struct State {
     /// The node; `None` for the whole cluster.
     node: Option<String>,
     tiers: Tiers,
     force: Force,
     subjects: BTreeMap<ObjectName, Subject>,
     lists: Lists,
-    pub(super) identities: Identities,
+    pub(crate) identities: Identities,
     tables: Tables,
-    pub(super) frontends: Frontends,
+    pub(crate) frontends: Frontends,
     /// Addresses that have node ports.
     nodes: BTreeSet<IpAddr>,
     /// Gateways of other nodes, those that are a pod's address included.
@@ -59,8 +60,8 @@ pub(super) struct State {
     /// What of each policy cannot be expressed: of those in force, for the cluster of all.
     faults_of: BTreeMap<PolicyRef, Vec<Fault>>,
     faults_changed: bool,
-    pub(super) desired: Desired,
-    pub(super) faults: Vec<Fault>,
+    pub(crate) desired: Desired,
+    pub(crate) faults: Vec<Fault>,
 }
 
 /// A pod of the scope.
@@ -74,7 +75,7 @@ struct Subject {
 
 impl State {
     /// Compiles a snapshot.
-    pub(super) fn new(snapshot: &Snapshot, scope: Scope<'_>) -> Self {
+    pub(crate) fn new(snapshot: &Snapshot, scope: Scope<'_>) -> Self {
         let node = match scope {
             Scope::Node(node) => Some(node.to_owned()),
             Scope::Cluster => None,
@@ -95,30 +96,30 @@ impl State {
     }
 
     /// Whether a pod is one of the scope.
-    pub(super) fn is_local(&self, pod: &Pod) -> bool {
+    pub(crate) fn is_local(&self, pod: &Pod) -> bool {
         self.node.is_none() || pod.node == self.node
     }
 
     /// Names of the subjects of a namespace, or of all.
-    pub(super) fn subjects(&self, namespace: Option<&str>) -> impl Iterator<Item = &ObjectName> {
+    pub(crate) fn subjects(&self, namespace: Option<&str>) -> impl Iterator<Item = &ObjectName> {
         let from = ObjectName::new(namespace.unwrap_or_default(), "");
         let all = self.subjects.range(from..).map(|(name, _)| name);
         all.take_while(move |name| namespace.is_none_or(|namespace| name.namespace == namespace))
     }
 
     /// Whether an address is guessed to be a node's, unless a pod has it.
-    pub(super) fn is_gateway(&self, address: IpAddr) -> bool {
+    pub(crate) fn is_gateway(&self, address: IpAddr) -> bool {
         self.gateways.contains(&address)
     }
 
     /// Whether so much is no longer in use that starting anew is cheaper than keeping it.
-    pub(super) fn is_worn(&self) -> bool {
+    pub(crate) fn is_worn(&self) -> bool {
         let (waste, used) = self.identities.waste();
         waste > 10_000 + 4 * used
     }
 
     /// Compiles what was touched.
-    pub(super) fn settle(&mut self, snapshot: &Snapshot, touched: &Touched) -> Reused {
+    pub(crate) fn settle(&mut self, snapshot: &Snapshot, touched: &Touched) -> Reused {
         if touched.tiers {
             self.tiers = Tiers::of(snapshot);
         }
@@ -161,7 +162,7 @@ impl State {
             }
             // Whoever asks about the cluster hears of policies that select nothing, too.
             if let Some(policy) = snapshot.policy(name) {
-                let (_, faults) = force::compiled(policy, snapshot);
+                let (_, faults) = selection_index::compiled(policy, snapshot);
                 self.faults_changed |= !faults.is_empty();
                 self.faults_of.insert(name.clone(), faults);
             }

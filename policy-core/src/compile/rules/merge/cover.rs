@@ -7,7 +7,7 @@ use crate::{model::Protocol, ports::Ports};
 /// A segment tree over the places between which no set begins or ends: a set is chosen in time
 /// that grows with the logarithm of their number, and what is covered is told in time that grows
 /// with the number of its ranges.
-pub(super) struct Cover {
+pub(crate) struct Cover {
     /// By set, its ranges in places.
     sets: Vec<Vec<(usize, usize)>>,
     /// Whether a set is everything.
@@ -32,7 +32,7 @@ fn flat(protocol: Protocol, port: u16) -> u32 {
 
 impl Cover {
     /// Of no set, yet.
-    pub(super) fn new<'a>(sets: impl Iterator<Item = &'a Ports> + Clone) -> Self {
+    pub(crate) fn new<'a>(sets: impl Iterator<Item = &'a Ports> + Clone) -> Self {
         let ends = |set: &'a Ports| {
             let ranges = set.ranges.iter();
             ranges.map(|&(p, first, last)| (flat(p, first), flat(p, last) + 1))
@@ -53,13 +53,13 @@ impl Cover {
     }
 
     /// Chooses a set.
-    pub(super) fn add(&mut self, set: usize) {
+    pub(crate) fn add(&mut self, set: usize) {
         self.whole += usize::from(self.everything[set]);
         self.change(set, true);
     }
 
     /// Chooses it no longer.
-    pub(super) fn remove(&mut self, set: usize) {
+    pub(crate) fn remove(&mut self, set: usize) {
         self.whole -= usize::from(self.everything[set]);
         self.change(set, false);
     }
@@ -90,7 +90,7 @@ impl Cover {
     }
 
     /// What the chosen sets hold together.
-    pub(super) fn covered(&self) -> Ports {
+    pub(crate) fn covered(&self) -> Ports {
         if self.whole > 0 {
             return Ports::everything();
         }

@@ -6,28 +6,28 @@ use std::{
 };
 
 use crate::{
+    compile::{
+        allow::table::Table,
+        identities::numbers::{MeaningChanges, MeaningId, Numbers},
+        peers::lists::{ListId, Lists},
+        rules::{
+            rule::{CompiledPolicy, Resolved},
+            selection_index::{Force, PolicyId},
+        },
+    },
     desired::Content,
     model::{Direction, Pod},
 };
 
-use super::{
-    force::{Force, PolicyId},
-    grant::Table,
-    lists::{ListId, Lists},
-    meaning::Resolved,
-    numbers::{MeaningChanges, MeaningId, Numbers},
-    rule::CompiledPolicy,
-};
-
 /// Number of a table, never given out again.
-pub(super) type TableId = u64;
+pub(crate) type TableId = u64;
 
 /// What a table depends on: policies, and what their names resolve to on the pod (ingress only).
 type Key = (Direction, Vec<PolicyId>, Resolved);
 
 /// Distinct tables.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tables {
+pub(crate) struct Tables {
     all: BTreeMap<TableId, Kept>,
     index: HashMap<Key, TableId>,
     by_list: HashMap<ListId, BTreeSet<TableId>>,
@@ -47,16 +47,16 @@ struct Kept {
 
 /// What of the tables changed.
 #[derive(Debug, Default)]
-pub(super) struct TableChanges {
+pub(crate) struct TableChanges {
     /// Tables that were made.
-    pub(super) new: BTreeSet<TableId>,
+    pub(crate) new: BTreeSet<TableId>,
     /// Meanings with another entry in tables that were there.
-    pub(super) entries: BTreeMap<TableId, BTreeSet<MeaningId>>,
+    pub(crate) entries: BTreeMap<TableId, BTreeSet<MeaningId>>,
 }
 
 impl Tables {
     /// The number of the table of some policies for one more use.
-    pub(super) fn acquire(
+    pub(crate) fn acquire(
         &mut self,
         direction: Direction,
         policies: &[PolicyId],
@@ -89,7 +89,7 @@ impl Tables {
     }
 
     /// One use less.
-    pub(super) fn release(&mut self, id: TableId) {
+    pub(crate) fn release(&mut self, id: TableId) {
         let Some(kept) = self.all.get_mut(&id) else { return };
         kept.uses -= 1;
         if kept.uses > 0 {
@@ -110,7 +110,7 @@ impl Tables {
     }
 
     /// Brings the entries of all tables up to date with the meanings.
-    pub(super) fn follow(&mut self, changes: &MeaningChanges, numbers: &Numbers) -> TableChanges {
+    pub(crate) fn follow(&mut self, changes: &MeaningChanges, numbers: &Numbers) -> TableChanges {
         let mut done = TableChanges::default();
         let went = changes.went.iter().map(|id| (*id, false));
         for (id, comes) in went.chain(changes.came.iter().map(|id| (*id, true))) {
@@ -144,27 +144,27 @@ impl Tables {
     }
 
     /// The tables that were made since this was last asked.
-    pub(super) fn take_new(&mut self) -> BTreeSet<TableId> {
+    pub(crate) fn take_new(&mut self) -> BTreeSet<TableId> {
         std::mem::take(&mut self.new)
     }
 
     /// A table.
-    pub(super) fn get(&self, id: TableId) -> Option<&Table> {
+    pub(crate) fn get(&self, id: TableId) -> Option<&Table> {
         self.all.get(&id).map(|kept| &kept.table)
     }
 
     /// A table and its content.
-    pub(super) fn with_content(&self, id: TableId) -> Option<(&Table, &Arc<Content>)> {
+    pub(crate) fn with_content(&self, id: TableId) -> Option<(&Table, &Arc<Content>)> {
         self.all.get(&id).map(|kept| (&kept.table, &kept.content))
     }
 
     /// The same, to change the content.
-    pub(super) fn get_mut(&mut self, id: TableId) -> Option<(&Table, &mut Arc<Content>)> {
+    pub(crate) fn get_mut(&mut self, id: TableId) -> Option<(&Table, &mut Arc<Content>)> {
         self.all.get_mut(&id).map(|kept| (&kept.table, &mut kept.content))
     }
 
     /// The tables for egress.
-    pub(super) fn of_egress(&self) -> Vec<TableId> {
+    pub(crate) fn of_egress(&self) -> Vec<TableId> {
         let egress = self.all.iter().filter(|(_, kept)| kept.key.0 == Direction::Egress);
         egress.map(|(id, _)| *id).collect()
     }

@@ -2,14 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::lists::ListId;
+use crate::compile::peers::lists::ListId;
 
 /// Number of an interned set of peer lists; 0 is the empty one.
-pub(super) type SetId = u32;
+pub(crate) type SetId = u32;
 
 /// Sets of peer lists. What it hands out depends on the order of questions only.
 #[derive(Clone, Debug)]
-pub(super) struct Sets {
+pub(crate) struct Sets {
     distinct: Vec<Arc<[ListId]>>,
     index: HashMap<Arc<[ListId]>, SetId>,
     unions: HashMap<(SetId, SetId), SetId>,
@@ -25,7 +25,7 @@ impl Default for Sets {
 
 impl Sets {
     /// The number of a set.
-    pub(super) fn intern(&mut self, mut set: Vec<ListId>) -> SetId {
+    pub(crate) fn intern(&mut self, mut set: Vec<ListId>) -> SetId {
         set.sort_unstable();
         set.dedup();
         if let Some(&id) = self.index.get(set.as_slice()) {
@@ -39,17 +39,17 @@ impl Sets {
     }
 
     /// The lists of a set, sorted.
-    pub(super) fn get(&self, id: SetId) -> &Arc<[ListId]> {
+    pub(crate) fn get(&self, id: SetId) -> &Arc<[ListId]> {
         &self.distinct[id as usize]
     }
 
     /// How many there are, in use or not.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.distinct.len() + self.unions.len()
     }
 
     /// What is in either.
-    pub(super) fn union(&mut self, a: SetId, b: SetId) -> SetId {
+    pub(crate) fn union(&mut self, a: SetId, b: SetId) -> SetId {
         if a == b || b == 0 {
             return a;
         }
@@ -65,7 +65,7 @@ impl Sets {
     }
 
     /// What is in both.
-    pub(super) fn intersection(&mut self, a: SetId, b: SetId) -> SetId {
+    pub(crate) fn intersection(&mut self, a: SetId, b: SetId) -> SetId {
         let other = self.get(b);
         let both = self.get(a).iter().copied().filter(|id| other.binary_search(id).is_ok());
         let both = both.collect();

@@ -9,35 +9,36 @@ use std::{
 use policy_common::drops::Reason;
 
 use crate::{
+    compile::{
+        allow::table::Table,
+        identities::{
+            addresses::Identities,
+            numbers::{MeaningId, Numbers},
+        },
+        identity_key::{FrontendMeaning, MeaningOf},
+        services::resolve::Target,
+    },
     desired::{Frontend, FrontendOutcome, Identity, Meaning},
     model::Protocol,
 };
 
-use super::{
-    grant::Table,
-    identity::Identities,
-    meaning::{FrontendMeaning, MeaningOf},
-    numbers::{MeaningId, Numbers},
-    service::Target,
-};
-
 /// Number of an identity of frontends, never given out again.
-pub(super) type BehindId = u64;
+pub(crate) type BehindId = u64;
 
 /// What is behind frontends of one identity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Behind {
+pub(crate) struct Behind {
     /// Of the frontend and the backends; the same for all frontends without backends.
     protocol: Protocol,
     backends: BTreeSet<(MeaningId, u16)>,
     literal: Option<(MeaningId, u16)>,
     /// Pods that pass because they reach themselves.
-    pub(super) own: BTreeSet<IpAddr>,
+    pub(crate) own: BTreeSet<IpAddr>,
 }
 
 /// Identities of frontends.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Behinds {
+pub(crate) struct Behinds {
     all: BTreeMap<BehindId, Known>,
     index: HashMap<Arc<Behind>, BehindId>,
     by_meaning: HashMap<MeaningId, BTreeSet<BehindId>>,
@@ -56,14 +57,14 @@ struct Known {
 
 /// What came and what went.
 #[derive(Debug, Default)]
-pub(super) struct BehindChanges {
-    pub(super) came: Vec<BehindId>,
-    pub(super) went: Vec<(Meaning, Arc<Behind>)>,
+pub(crate) struct BehindChanges {
+    pub(crate) came: Vec<BehindId>,
+    pub(crate) went: Vec<(Meaning, Arc<Behind>)>,
 }
 
 impl Behinds {
     /// The number of an identity for one more use.
-    pub(super) fn acquire(&mut self, behind: Behind, numbers: &Numbers) -> BehindId {
+    pub(crate) fn acquire(&mut self, behind: Behind, numbers: &Numbers) -> BehindId {
         if let Some(&id) = self.index.get(&behind) {
             if let Some(known) = self.all.get_mut(&id) {
                 if known.uses == 0 {
@@ -90,7 +91,7 @@ impl Behinds {
     }
 
     /// One use less.
-    pub(super) fn release(&mut self, id: BehindId) {
+    pub(crate) fn release(&mut self, id: BehindId) {
         let Some(known) = self.all.get_mut(&id) else { return };
         known.uses -= 1;
         if known.uses == 0 {
@@ -99,7 +100,7 @@ impl Behinds {
     }
 
     /// What came and what went since it was last asked.
-    pub(super) fn take_changes(&mut self) -> BehindChanges {
+    pub(crate) fn take_changes(&mut self) -> BehindChanges {
         let mut changes = BehindChanges::default();
         for (id, before) in std::mem::take(&mut self.touched) {
             let in_use = self.all.get(&id).is_some_and(|known| known.uses > 0);
@@ -135,39 +136,39 @@ impl Behinds {
     }
 
     /// What is behind an identity.
-    pub(super) fn get(&self, id: BehindId) -> Option<&Behind> {
+    pub(crate) fn get(&self, id: BehindId) -> Option<&Behind> {
         self.all.get(&id).map(|known| &*known.behind)
     }
 
     /// The same, and the identity by value.
-    pub(super) fn with_meaning(&self, id: BehindId) -> Option<(&Behind, &Meaning)> {
+    pub(crate) fn with_meaning(&self, id: BehindId) -> Option<(&Behind, &Meaning)> {
         self.all.get(&id).map(|known| (&*known.behind, &known.meaning))
     }
 
     /// The identity by value.
-    pub(super) fn identity(&self, id: BehindId) -> Identity {
+    pub(crate) fn identity(&self, id: BehindId) -> Identity {
         self.all.get(&id).map(|known| known.meaning.clone())
     }
 
     /// Every identity.
-    pub(super) fn ids(&self) -> impl Iterator<Item = BehindId> + '_ {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = BehindId> + '_ {
         self.all.keys().copied()
     }
 
     /// Those that depend on a meaning of addresses.
-    pub(super) fn at(&self, meaning: MeaningId) -> impl Iterator<Item = BehindId> + '_ {
+    pub(crate) fn at(&self, meaning: MeaningId) -> impl Iterator<Item = BehindId> + '_ {
         self.by_meaning.get(&meaning).into_iter().flatten().copied()
     }
 
     /// Those that a pod with this address passes because it reaches itself.
-    pub(super) fn leading_to(&self, address: IpAddr) -> impl Iterator<Item = BehindId> + '_ {
+    pub(crate) fn leading_to(&self, address: IpAddr) -> impl Iterator<Item = BehindId> + '_ {
         self.by_own.get(&address).into_iter().flatten().copied()
     }
 }
 
 impl Behind {
     /// What is behind a frontend; `own` is yet to be found.
-    pub(super) fn new(frontend: Frontend, target: &Target, identities: &Identities) -> Self {
+    pub(crate) fn new(frontend: Frontend, target: &Target, identities: &Identities) -> Self {
         if target.backends.is_empty() {
             let (backends, own) = (BTreeSet::new(), BTreeSet::new());
             return Self { protocol: Protocol::Tcp, backends, literal: None, own };
@@ -200,7 +201,7 @@ impl Behind {
     }
 
     /// What becomes of a connection from a pod that is not behind it.
-    pub(super) fn outcome(&self, table: &Table) -> FrontendOutcome {
+    pub(crate) fn outcome(&self, table: &Table) -> FrontendOutcome {
         let allowed = |&(at, port): &(MeaningId, u16)| table.allows(at, self.protocol, port);
         let count = self.backends.iter().filter(|backend| allowed(backend)).count();
         if self.backends.is_empty() {

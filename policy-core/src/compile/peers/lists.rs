@@ -5,19 +5,20 @@ use std::{
     sync::Arc,
 };
 
-use crate::model::Direction;
-
-use super::{
-    meaning::{NamedPort, PeerKey, PeerList},
-    rule::{CompiledPolicy, CompiledRule},
+use crate::{
+    compile::rules::{
+        peer_list::{PeerKey, PeerList},
+        rule::{CompiledPolicy, CompiledRule, NamedPort},
+    },
+    model::Direction,
 };
 
 /// Number of a peer list; never given out again.
-pub(super) type ListId = u32;
+pub(crate) type ListId = u32;
 
 /// Every peer list of a rule in force.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Lists {
+pub(crate) struct Lists {
     index: BTreeMap<PeerList, ListId>,
     /// By number; `None` once no rule has it.
     all: Vec<Option<Used>>,
@@ -37,18 +38,18 @@ struct Used {
 
 /// What policies that come and go do to the lists.
 #[derive(Debug, Default)]
-pub(super) struct ListChanges {
-    pub(super) came: BTreeSet<ListId>,
-    pub(super) went: BTreeMap<ListId, PeerList>,
+pub(crate) struct ListChanges {
+    pub(crate) came: BTreeSet<ListId>,
+    pub(crate) went: BTreeMap<ListId, PeerList>,
     /// Lists of which other named ports are asked for now.
-    pub(super) asked: BTreeSet<ListId>,
+    pub(crate) asked: BTreeSet<ListId>,
     /// Whether every address is asked for other named ports.
-    pub(super) all_asked: bool,
+    pub(crate) all_asked: bool,
 }
 
 impl ListChanges {
     /// Whether the blocks of some list came or went.
-    pub(super) fn have_blocks(&self, lists: &Lists) -> bool {
+    pub(crate) fn have_blocks(&self, lists: &Lists) -> bool {
         let came = self.came.iter().filter_map(|id| lists.get(*id));
         came.chain(self.went.values())
             .any(|list| list.peers().iter().any(|peer| matches!(peer, PeerKey::Block { .. })))
@@ -57,7 +58,7 @@ impl ListChanges {
 
 impl Lists {
     /// Takes the rules of a policy in, which then share the memory of lists that are equal.
-    pub(super) fn acquire(&mut self, policy: &mut CompiledPolicy, changes: &mut ListChanges) {
+    pub(crate) fn acquire(&mut self, policy: &mut CompiledPolicy, changes: &mut ListChanges) {
         for direction in [Direction::Ingress, Direction::Egress] {
             for rule in policy.rules_mut(direction) {
                 if let Some(joined) = &mut rule.joined {
@@ -88,7 +89,7 @@ impl Lists {
     }
 
     /// Lets the rules of a policy go.
-    pub(super) fn release(&mut self, policy: &CompiledPolicy, changes: &mut ListChanges) {
+    pub(crate) fn release(&mut self, policy: &CompiledPolicy, changes: &mut ListChanges) {
         for rule in &policy.egress {
             self.forget(rule, changes);
         }
@@ -147,22 +148,22 @@ impl Lists {
     }
 
     /// The list of a number, while it is in use.
-    pub(super) fn get(&self, id: ListId) -> Option<&PeerList> {
+    pub(crate) fn get(&self, id: ListId) -> Option<&PeerList> {
         self.all.get(id as usize)?.as_ref().map(|used| &used.list)
     }
 
     /// The number of a list.
-    pub(super) fn id(&self, list: &PeerList) -> Option<ListId> {
+    pub(crate) fn id(&self, list: &PeerList) -> Option<ListId> {
         self.index.get(list).copied()
     }
 
     /// Every list, in the order of values.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&PeerList, ListId)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&PeerList, ListId)> {
         self.index.iter().map(|(list, id)| (list, *id))
     }
 
     /// Each distinct peer that is a block, with the lists that it is in.
-    pub(super) fn by_block(&self) -> BTreeMap<&PeerKey, Vec<ListId>> {
+    pub(crate) fn by_block(&self) -> BTreeMap<&PeerKey, Vec<ListId>> {
         let mut peers: BTreeMap<&PeerKey, Vec<ListId>> = BTreeMap::new();
         for (list, id) in self.iter() {
             let blocks = list.peers().iter().filter(|p| matches!(p, PeerKey::Block { .. }));
@@ -174,17 +175,17 @@ impl Lists {
     }
 
     /// One more than the highest number.
-    pub(super) fn bound(&self) -> usize {
+    pub(crate) fn bound(&self) -> usize {
         self.all.len()
     }
 
     /// Whether some egress rule names a port.
-    pub(super) fn ask_for_names(&self) -> bool {
+    pub(crate) fn ask_for_names(&self) -> bool {
         self.asking > 0
     }
 
     /// The named ports that matter at an address that these lists match.
-    pub(super) fn names_at(&self, set: &[ListId]) -> impl Iterator<Item = &NamedPort> {
+    pub(crate) fn names_at(&self, set: &[ListId]) -> impl Iterator<Item = &NamedPort> {
         let used = set.iter().filter_map(|&id| self.all[id as usize].as_ref());
         self.names_for_all.keys().chain(used.flat_map(|used| used.names.keys()))
     }

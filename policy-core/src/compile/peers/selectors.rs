@@ -2,22 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Labels, Selector};
-
-use super::{
-    lists::ListId,
-    meaning::{Namespaces, PeerKey, PeerList},
+use crate::{
+    compile::{
+        peers::lists::ListId,
+        rules::peer_list::{Namespaces, PeerKey, PeerList},
+    },
+    model::{Labels, Selector},
 };
 
 /// The selectors of pods in all peer lists.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Selectors {
+pub(crate) struct Selectors {
     by_namespaces: BTreeMap<Namespaces, BTreeMap<Selector, BTreeSet<ListId>>>,
 }
 
 impl Selectors {
     /// Takes the selectors of a list in.
-    pub(super) fn insert(&mut self, list: &PeerList, id: ListId) {
+    pub(crate) fn insert(&mut self, list: &PeerList, id: ListId) {
         for (namespaces, pods) in selectors(list) {
             let selectors = self.by_namespaces.entry(namespaces.clone()).or_default();
             selectors.entry(pods.clone()).or_default().insert(id);
@@ -25,7 +26,7 @@ impl Selectors {
     }
 
     /// Lets them go.
-    pub(super) fn remove(&mut self, list: &PeerList, id: ListId) {
+    pub(crate) fn remove(&mut self, list: &PeerList, id: ListId) {
         for (namespaces, pods) in selectors(list) {
             let Some(selectors) = self.by_namespaces.get_mut(namespaces) else { continue };
             if let Some(lists) = selectors.get_mut(pods) {
@@ -41,25 +42,25 @@ impl Selectors {
     }
 
     /// Those that can match pods of a namespace with these labels.
-    pub(super) fn in_namespace(&self, name: &str, labels: &Labels) -> Candidates<'_> {
+    pub(crate) fn in_namespace(&self, name: &str, labels: &Labels) -> Candidates<'_> {
         let here = self.by_namespaces.iter().filter(|(spaces, _)| means(spaces, name, labels));
         Candidates(here.flat_map(|(_, selectors)| selectors).collect())
     }
 }
 
 /// Selectors that can match pods of one namespace.
-pub(super) struct Candidates<'a>(Vec<(&'a Selector, &'a BTreeSet<ListId>)>);
+pub(crate) struct Candidates<'a>(Vec<(&'a Selector, &'a BTreeSet<ListId>)>);
 
 impl Candidates<'_> {
     /// The lists that match a pod with these labels.
-    pub(super) fn matching(&self, labels: &Labels) -> Vec<ListId> {
+    pub(crate) fn matching(&self, labels: &Labels) -> Vec<ListId> {
         let matching = self.0.iter().filter(|(pods, _)| pods.matches(labels));
         matching.flat_map(|(_, lists)| *lists).copied().collect()
     }
 }
 
 /// The peers of a list that are pods.
-pub(super) fn selectors(list: &PeerList) -> impl Iterator<Item = (&Namespaces, &Selector)> {
+pub(crate) fn selectors(list: &PeerList) -> impl Iterator<Item = (&Namespaces, &Selector)> {
     list.peers().iter().filter_map(|peer| match peer {
         PeerKey::Pods { namespaces, pods } => Some((namespaces, pods)),
         PeerKey::Block { .. } => None,
@@ -67,7 +68,7 @@ pub(super) fn selectors(list: &PeerList) -> impl Iterator<Item = (&Namespaces, &
 }
 
 /// Whether a peer means pods of a namespace with these labels.
-pub(super) fn means(namespaces: &Namespaces, name: &str, labels: &Labels) -> bool {
+pub(crate) fn means(namespaces: &Namespaces, name: &str, labels: &Labels) -> bool {
     match namespaces {
         Namespaces::Own(own) => own == name,
         Namespaces::Matching(selector) => selector.matches(labels),

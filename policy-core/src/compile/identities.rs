@@ -1,0 +1,4 @@
+//! Stage 3: the identity of each address.
+
+pub(crate) mod addresses;
+pub(crate) mod numbers;
