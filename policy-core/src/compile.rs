@@ -17,10 +17,10 @@ mod services;
 pub use compiler::{Change, Compiler, Kept, Reused};
 pub use rules::rule::CompiledPolicy;
 
-pub(crate) use identity_key::{AddressMeaning, MeaningOf};
-pub(crate) use prefix::{contains, longest, longest_around, masked};
-pub(crate) use rules::rule::{Resolved, Stage};
-pub(crate) use services::resolve::{Target, behind};
+pub(crate) use identity_key::{AddressKey, IdentityKind};
+pub(crate) use prefix::{contains, longest_containing, longest_match, masked};
+pub(crate) use rules::rule::{ResolvedPorts, Stage};
+pub(crate) use services::resolve::{ServiceBackends, service_backends};
 
 use crate::{desired::Desired, fault::Fault, model::Snapshot};
 

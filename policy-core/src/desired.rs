@@ -12,16 +12,15 @@ use policy_common::drops::Reason;
 
 pub use crate::ports::Ports;
 use crate::{
-    compile::{CompiledPolicy, MeaningOf},
+    compile::{CompiledPolicy, IdentityKind},
     model::{Direction, ObjectName, PerDirection, PolicyRef, Protocol},
 };
 
-/// An identity, named by what it means; `None` is `DEFAULT_IDENTITY`.
-pub type Identity = Option<Meaning>;
+/// An identity, named by what it matches; `None` is `DEFAULT_IDENTITY`.
+pub type Identity = Option<IdentityKey>;
 
-/// Everything that the maps of a node say, without numbers: what is equal means the same.
-///
-/// The planner gives the numbers of the kernel's maps.
+/// The contents of a node's maps by value. Identities and allow maps have no numbers here: the
+/// planner assigns those of the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     /// Pods of the scope that can have an interface.
@@ -63,7 +62,7 @@ impl DesiredEndpoint {
     pub fn close(&mut self, direction: Direction) {
         let isolation = self.isolation.get_mut(direction);
         let policies = isolation.take().map(|isolation| isolation.policies).unwrap_or_default();
-        *isolation = Some(Isolation { content: Arc::default(), policies });
+        *isolation = Some(Isolation { allow_map: Arc::default(), policies });
     }
 }
 
@@ -71,64 +70,64 @@ impl DesiredEndpoint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Isolation {
     /// What passes.
-    pub content: Arc<Content>,
+    pub allow_map: Arc<AllowMap>,
     /// Policies that select the pod in this direction.
     pub policies: Vec<PolicyRef>,
 }
 
-/// What makes an identity: opaque to all but the compiler, comparable by all.
+/// The name of an identity: what its addresses match. Other modules can only compare it.
 #[derive(Clone, Debug)]
-pub struct Meaning(pub(crate) MeaningOf);
+pub struct IdentityKey(pub(crate) IdentityKind);
 
-impl Meaning {
-    /// Whether it is that of Service frontends, and not of addresses.
+impl IdentityKey {
+    /// Whether it names Service frontends, and not addresses.
     #[must_use]
     pub fn is_frontend(&self) -> bool {
-        matches!(self.0, MeaningOf::Frontends(_))
+        matches!(self.0, IdentityKind::Frontends(_))
     }
 
-    /// Where it is in memory: the same place is the same meaning, though not the other way round.
-    pub(crate) fn place(&self) -> usize {
+    /// Where it is in memory. Equal pointers mean equal keys; equal keys may have two places.
+    pub(crate) fn pointer(&self) -> usize {
         match &self.0 {
-            MeaningOf::Addresses(meaning) => Arc::as_ptr(meaning).addr(),
-            MeaningOf::Frontends(meaning) => Arc::as_ptr(meaning).addr(),
+            IdentityKind::Addresses(key) => Arc::as_ptr(key).addr(),
+            IdentityKind::Frontends(key) => Arc::as_ptr(key).addr(),
         }
     }
 }
 
-impl PartialEq for Meaning {
+impl PartialEq for IdentityKey {
     fn eq(&self, other: &Self) -> bool {
-        self.place() == other.place() || self.0 == other.0
+        self.pointer() == other.pointer() || self.0 == other.0
     }
 }
 
-impl Eq for Meaning {}
+impl Eq for IdentityKey {}
 
-impl PartialOrd for Meaning {
+impl PartialOrd for IdentityKey {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Meaning {
+impl Ord for IdentityKey {
     fn cmp(&self, other: &Self) -> Ordering {
-        if self.place() == other.place() { Ordering::Equal } else { self.0.cmp(&other.0) }
+        if self.pointer() == other.pointer() { Ordering::Equal } else { self.0.cmp(&other.0) }
     }
 }
 
 impl Desired {
     /// Every identity of addresses and frontends, each once, without `DEFAULT_IDENTITY`.
     #[must_use]
-    pub fn identities(&self) -> BTreeSet<&Meaning> {
+    pub fn identities(&self) -> BTreeSet<&IdentityKey> {
         let all = self.blocks.values().chain(self.addresses.values());
         all.chain(self.frontends.values()).flatten().collect()
     }
 
     /// Every allow map, each once.
     #[must_use]
-    pub fn contents(&self) -> BTreeSet<&Content> {
+    pub fn allow_maps(&self) -> BTreeSet<&AllowMap> {
         let isolations = self.endpoints.values().flat_map(|one| one.isolation.values());
-        isolations.flatten().map(|isolation| &*isolation.content).collect()
+        isolations.flatten().map(|isolation| &*isolation.allow_map).collect()
     }
 }
 
@@ -145,7 +144,7 @@ pub struct Frontend {
 
 /// An allow map.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Content {
+pub struct AllowMap {
     /// Ports by identity; `DEFAULT_IDENTITY` for all identities without an entry.
     pub ports: BTreeMap<Identity, Ports>,
     /// Frontend identities that are refused, or that pass although the default entry does not

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use policy_common::drops::Reason;
 
 use crate::{
-    compile::{self, AddressMeaning, MeaningOf},
-    desired::{Content, Desired, Frontend, FrontendOutcome, Identity, Isolation},
+    compile::{self, AddressKey, IdentityKind},
+    desired::{AllowMap, Desired, Frontend, FrontendOutcome, Identity, Isolation},
     model::{Direction, Protocol},
     ports::Ports,
 };
@@ -17,7 +17,7 @@ impl Desired {
     #[must_use]
     pub fn identity_of(&self, address: IpAddr) -> &Identity {
         let exact = self.addresses.get(&address);
-        exact.or_else(|| compile::longest(&self.blocks, address)).unwrap_or(&None)
+        exact.or_else(|| compile::longest_match(&self.blocks, address)).unwrap_or(&None)
     }
 
     /// The first packet of a connection between an isolated pod and `remote`; `port` is the
@@ -34,28 +34,28 @@ impl Desired {
         protocol: Protocol,
         port: u16,
     ) -> Result<(), Reason> {
-        let content = &isolation.content;
+        let allow_map = &isolation.allow_map;
         if direction == Direction::Egress {
             let frontend = Frontend { address: remote, protocol, port };
             if let Some(identity) = self.frontends.get(&frontend) {
-                return content.frontend(identity);
+                return allow_map.frontend(identity);
             }
         }
-        let ports = content.ports_of(self.identity_of(remote));
+        let ports = allow_map.ports_of(self.identity_of(remote));
         let allowed = ports.is_some_and(|ports| ports.contains(protocol, port));
         if allowed { Ok(()) } else { Err(Reason::NoRule) }
     }
 
     /// What an address's identity means; `None` for `DEFAULT_IDENTITY`.
-    pub(crate) fn meaning_of(&self, address: IpAddr) -> Option<&AddressMeaning> {
+    pub(crate) fn address_key(&self, address: IpAddr) -> Option<&AddressKey> {
         match &self.identity_of(address).as_ref()?.0 {
-            MeaningOf::Addresses(meaning) => Some(meaning),
-            MeaningOf::Frontends(_) => None,
+            IdentityKind::Addresses(key) => Some(key),
+            IdentityKind::Frontends(_) => None,
         }
     }
 }
 
-impl Content {
+impl AllowMap {
     /// The ports of an identity; `None` where there are none.
     #[must_use]
     pub fn ports_of(&self, identity: &Identity) -> Option<&Ports> {

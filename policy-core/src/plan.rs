@@ -125,11 +125,11 @@ pub fn plan(
     interfaces: &Interfaces,
     options: PlanOptions,
 ) -> Plan {
-    let (plan, meanings, pending_bumps) = {
+    let (plan, identity_keys, pending_bumps) = {
         let planner = Planner::new(actual, desired, interfaces, options);
-        (planner.plan(), planner.meanings(), planner.bumps())
+        (planner.plan(), planner.identity_keys(), planner.bumps())
     };
-    actual.meanings = meanings;
+    actual.identity_keys = identity_keys;
     actual.pending_bumps = pending_bumps;
     plan
 }

@@ -5,32 +5,32 @@
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use crate::{
-    compile::rules::{peer_list::PeerList, rule::Resolved},
+    compile::rules::{peer_list::PeerList, rule::ResolvedPorts},
     desired::Identity,
     model::Protocol,
 };
 
-/// What makes an identity; see [`crate::desired::Meaning`].
+/// What makes an identity; see [`crate::desired::IdentityKey`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum MeaningOf {
+pub(crate) enum IdentityKind {
     /// Addresses that the same peer lists match.
-    Addresses(Arc<AddressMeaning>),
+    Addresses(Arc<AddressKey>),
     /// Service frontends with the same backends, as far as policy tells backends apart.
-    Frontends(Arc<FrontendMeaning>),
+    Frontends(Arc<FrontendKey>),
 }
 
 /// What policies in force see of an address. Without any of it, it is `DEFAULT_IDENTITY`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct AddressMeaning {
+pub(crate) struct AddressKey {
     /// Peer lists that match it, sorted.
     pub(crate) peers: Vec<PeerList>,
     /// What the named ports that egress rules ask this address for resolve to (S23).
-    pub(crate) named: Resolved,
+    pub(crate) named: ResolvedPorts,
 }
 
 /// What policies in force see of a frontend.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum FrontendMeaning {
+pub(crate) enum FrontendKey {
     /// No backend is ready (S42).
     NoBackend,
     /// All of these must be allowed (S40).
@@ -40,13 +40,13 @@ pub(crate) enum FrontendMeaning {
         /// Backends and their ports.
         backends: BTreeSet<(Identity, u16)>,
         /// The frontend's own address and port, where policy must allow them too.
-        literal: Option<(Identity, u16)>,
+        checks_frontend: Option<(Identity, u16)>,
         /// Pods that it leads back to themselves, and only therefore passes (S39).
         own: BTreeSet<IpAddr>,
     },
 }
 
-impl AddressMeaning {
+impl AddressKey {
     /// Whether a rule with these peers means the address; a rule without peers means all (S11).
     pub(crate) fn matches(&self, address: IpAddr, peers: Option<&PeerList>) -> bool {
         // Lists of blocks may have been joined, and are then not found by themselves.

@@ -13,12 +13,12 @@ use crate::model::is_usable;
 pub(crate) type Prefixes<T> = BTreeMap<IpNetwork, T>;
 
 /// What the longest prefix around an address says.
-pub(crate) fn longest<T>(prefixes: &Prefixes<T>, address: IpAddr) -> Option<&T> {
-    longest_around(prefixes, IpNetwork::from(address))
+pub(crate) fn longest_match<T>(prefixes: &Prefixes<T>, address: IpAddr) -> Option<&T> {
+    longest_containing(prefixes, IpNetwork::from(address))
 }
 
 /// What the longest prefix around a block says, itself included.
-pub(crate) fn longest_around<T>(prefixes: &Prefixes<T>, block: IpNetwork) -> Option<&T> {
+pub(crate) fn longest_containing<T>(prefixes: &Prefixes<T>, block: IpNetwork) -> Option<&T> {
     let mut within = block;
     loop {
         let (&prefix, value) = prefixes.range(..=within).next_back()?;
@@ -57,7 +57,7 @@ pub(crate) fn turned<T, U: PartialEq>(
 ) -> Vec<(IpAddr, IpAddr)> {
     let keys: BTreeSet<IpNetwork> = old.keys().chain(new.keys()).copied().collect();
     let differs = |key: IpNetwork| {
-        longest_around(old, key).map(|(value, _)| value) != longest_around(new, key)
+        longest_containing(old, key).map(|(value, _)| value) != longest_containing(new, key)
     };
     let mut ranges = Vec::new();
     for &key in keys.iter().filter(|key| differs(**key)) {
@@ -123,7 +123,7 @@ mod tests {
         ];
         for (address, want) in cases {
             let address = address.parse().expect("an address");
-            assert_eq!(longest(&table, address).copied(), want, "{address}");
+            assert_eq!(longest_match(&table, address).copied(), want, "{address}");
         }
     }
 }

@@ -122,9 +122,9 @@ pub(super) struct View<'a> {
 impl View<'_> {
     fn egress(&self, from: &ResolvedEnd<'_>, to: &Destination<'_>) -> Vec<Side> {
         let far = to.backends.iter().map(|(end, port)| (*end, *port));
-        let literal = to.frontend.as_ref().is_some_and(|target| target.literal);
-        let literal = literal.then(|| (ends::at(self.snapshot, to.address), to.port));
-        far.chain(literal)
+        let checks_frontend = to.frontend.as_ref().is_some_and(|target| target.checks_frontend);
+        let frontend = checks_frontend.then(|| (ends::at(self.snapshot, to.address), to.port));
+        far.chain(frontend)
             .filter(|(end, _)| !end.is_same_pod(from))
             .filter_map(|(end, port)| self.side(Direction::Egress, from, &end, port))
             .collect()

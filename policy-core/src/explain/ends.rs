@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use crate::{
-    compile::{Target, behind},
+    compile::{ServiceBackends, service_backends},
     model::{Family, ObjectName, Pod, Snapshot, is_usable},
 };
 
@@ -33,7 +33,7 @@ pub(super) struct Destination<'a> {
     pub(super) address: IpAddr,
     pub(super) port: u16,
     /// Whether the frontend's own address must be allowed; `None` where there is no frontend.
-    pub(super) frontend: Option<Target>,
+    pub(super) frontend: Option<ServiceBackends>,
     /// Where it ends, at which port: the destination itself, or the backends of a Service.
     pub(super) backends: Vec<(ResolvedEnd<'a>, u16)>,
 }
@@ -70,7 +70,7 @@ pub(super) fn destination<'a>(
             *service.cluster_ips.iter().find(|address| Family::of(**address) == family)?
         }
     };
-    let frontend = behind(snapshot, address, question.protocol, port);
+    let frontend = service_backends(snapshot, address, question.protocol, port);
     let backends = match (&frontend, &question.to) {
         (Some(target), _) => {
             let backends = target.backends.iter();
@@ -93,7 +93,9 @@ pub(super) fn arriving<'a>(
     to: &Destination<'_>,
     backend: &ResolvedEnd<'_>,
 ) -> ResolvedEnd<'a> {
-    if !to.frontend.as_ref().is_some_and(|target| target.literal) || from.is_same_pod(backend) {
+    if !to.frontend.as_ref().is_some_and(|target| target.checks_frontend)
+        || from.is_same_pod(backend)
+    {
         return *from;
     }
     let family = Family::of(from.address);

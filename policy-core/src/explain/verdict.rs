@@ -3,7 +3,7 @@
 use std::{borrow::Cow, cell::RefCell, net::IpAddr, sync::Arc};
 
 use crate::{
-    compile::{AddressMeaning, CompiledPolicy, Resolved, Stage},
+    compile::{AddressKey, CompiledPolicy, ResolvedPorts, Stage},
     desired::{Desired, Isolation},
     model::{Action, Direction, ObjectName, Pod, PolicyRef, Protocol, Snapshot},
 };
@@ -44,7 +44,7 @@ impl Judge<'_> {
         let isolation = isolated.isolation;
         let verdict = self.desired.judge(isolation, Direction::Egress, at, self.protocol, port);
         let mut places = to.places();
-        if to.frontend.as_ref().is_some_and(|target| target.literal) {
+        if to.frontend.as_ref().is_some_and(|target| target.checks_frontend) {
             places.insert((at, port));
         }
         let decisions = places.into_iter().map(|(at, port)| self.decision(&isolated, at, port));
@@ -163,13 +163,13 @@ impl Judge<'_> {
     ) -> impl Iterator<Item = (usize, Action)> + 'b {
         let rules = policy.rules(isolated.direction).iter().enumerate();
         rules.filter_map(move |(index, rule)| {
-            let meaning = &place.meaning;
-            if !meaning.matches(place.remote, rule.peers.as_ref()) {
+            let key = &place.key;
+            if !key.matches(place.remote, rule.peers.as_ref()) {
                 return None;
             }
-            let on_pod: Resolved;
+            let on_pod: ResolvedPorts;
             let resolved = match isolated.direction {
-                Direction::Egress => &meaning.named,
+                Direction::Egress => &key.named,
                 Direction::Ingress => {
                     on_pod = rule.ports.names_on(isolated.pod);
                     &on_pod
@@ -186,14 +186,14 @@ struct Place<'a> {
     remote: IpAddr,
     port: u16,
     /// What policies see of the address.
-    meaning: Cow<'a, AddressMeaning>,
+    key: Cow<'a, AddressKey>,
 }
 
 impl<'a> Place<'a> {
     fn new(desired: &'a Desired, remote: IpAddr, port: u16) -> Self {
-        let meaning = desired.meaning_of(remote);
-        let meaning = meaning.map_or_else(|| Cow::Owned(AddressMeaning::default()), Cow::Borrowed);
-        Self { remote, port, meaning }
+        let key = desired.address_key(remote);
+        let key = key.map_or_else(|| Cow::Owned(AddressKey::default()), Cow::Borrowed);
+        Self { remote, port, key }
     }
 }
 

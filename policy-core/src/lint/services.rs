@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use policy_common::drops::Reason;
 
 use crate::{
-    desired::Content,
+    desired::AllowMap,
     model::{Direction, FieldPath, Kind, ObjectName, ObjectRef},
 };
 
@@ -17,10 +17,10 @@ use super::{
 /// Services of which some backends are allowed and some are not: connections are dropped (S40).
 pub(super) fn partial(context: &Context<'_>, report: &mut Report) {
     // Pods of equal content share the verdict, so each content is asked once.
-    let mut askers: BTreeMap<&Content, Vec<&ObjectName>> = BTreeMap::new();
+    let mut askers: BTreeMap<&AllowMap, Vec<&ObjectName>> = BTreeMap::new();
     for (name, endpoint) in &context.desired.endpoints {
         if let Some(isolation) = &endpoint.isolation.egress {
-            askers.entry(&*isolation.content).or_default().push(name);
+            askers.entry(&*isolation.allow_map).or_default().push(name);
         }
     }
     for (service, object) in &context.snapshot.services {

@@ -15,8 +15,8 @@ use policy_common::{
 };
 
 use crate::{
-    compile::longest,
-    desired::{Frontend, Meaning, NodeKind},
+    compile::longest_match,
+    desired::{Frontend, IdentityKey, NodeKind},
 };
 
 use super::{
@@ -27,9 +27,9 @@ use super::{
 /// The content of the maps. Empty where the agent has just loaded its programs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Actual {
-    /// The meaning of each id of an identity. The kernel does not hold it: after a restart, every
+    /// The key of each identity id. The kernel does not hold it: after a restart, every
     /// identity gets a fresh id.
-    pub(super) meanings: BTreeMap<u32, Meaning>,
+    pub(super) identity_keys: BTreeMap<u32, IdentityKey>,
     pub(super) addresses: BTreeMap<IpAddr, u32>,
     pub(super) blocks: BTreeMap<IpNetwork, u32>,
     pub(super) frontends: BTreeMap<Frontend, u32>,
@@ -134,7 +134,7 @@ impl Actual {
     #[must_use]
     pub fn identity_of(&self, address: IpAddr) -> u32 {
         let exact = self.addresses.get(&address).copied();
-        exact.or_else(|| longest(&self.blocks, address).copied()).unwrap_or(DEFAULT_IDENTITY)
+        exact.or_else(|| longest_match(&self.blocks, address).copied()).unwrap_or(DEFAULT_IDENTITY)
     }
 
     /// Whether a port is set in a bitmap; `protocol` is IANA's number.

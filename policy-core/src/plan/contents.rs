@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use policy_common::allow::{DEFAULT_IDENTITY, PortSet};
 
-use crate::desired::{Content, FrontendOutcome, Identity};
+use crate::desired::{AllowMap, FrontendOutcome, Identity};
 
 use super::{
     Actual, Step,
@@ -26,7 +26,7 @@ use super::{
 
 /// The entries of a compiled content by [`IdentityIndex`].
 pub(super) fn by_index<'a>(
-    content: &'a Content,
+    content: &'a AllowMap,
     mut index: impl FnMut(&'a Identity) -> IdentityIndex,
 ) -> Entries {
     let mut entries = Entries::new();

@@ -4,7 +4,7 @@
 //! after at each endpoint that stays isolated. Output: an [`IdentityIds`] with the id of each
 //! desired identity.
 //!
-//! An id stays with its meaning as long as that is safe. While a plan is carried out, an address is
+//! An id stays with its key as long as that is safe. While a plan is carried out, an address is
 //! looked up under its old id first and under its new id later, in allow maps of several versions.
 //! So an id must not both gain or lose an address and change its ports:
 //!
@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use policy_common::allow::DEFAULT_IDENTITY;
 
-use crate::desired::Meaning;
+use crate::desired::IdentityKey;
 
 use super::{
     Actual,
@@ -58,10 +58,10 @@ impl IdentityIds {
         contents: &[ContentChange<'_>],
     ) -> Self {
         let used = actual.used_ids();
-        let known = actual.meanings.iter().filter(|(id, _)| used.contains(id));
-        let known: BTreeMap<&Meaning, u32> = known.map(|(id, meaning)| (meaning, *id)).collect();
+        let known = actual.identity_keys.iter().filter(|(id, _)| used.contains(id));
+        let known: BTreeMap<&IdentityKey, u32> = known.map(|(id, key)| (key, *id)).collect();
         let mut kept: Vec<Option<u32>> =
-            desired.identities.iter().map(|meaning| known.get(*meaning).copied()).collect();
+            desired.identities.iter().map(|key| known.get(*key).copied()).collect();
         let moved = MovedIds::of(tables, &kept);
         for (index, id) in (1..).zip(&mut kept) {
             let changes = |id| contents.iter().any(|content| content.differs(id, index));
@@ -90,11 +90,11 @@ impl IdentityIds {
         id.copied().unwrap_or(DEFAULT_IDENTITY)
     }
 
-    /// Every id with its meaning.
-    pub(super) fn meanings<'a>(
+    /// Every id with its key.
+    pub(super) fn identity_keys<'a>(
         &'a self,
         desired: &'a Indexed<'_>,
-    ) -> impl Iterator<Item = (u32, &'a Meaning)> + 'a {
+    ) -> impl Iterator<Item = (u32, &'a IdentityKey)> + 'a {
         self.assigned.iter().copied().zip(desired.identities.iter().copied())
     }
 

@@ -1,6 +1,6 @@
 //! The desired state with small indexes in place of identities and contents.
 //!
-//! An identity of the compiler is a large value that names its meaning. The planner compares many of
+//! An identity of the compiler is a large value that names what it matches. The planner compares many of
 //! them, so each distinct one gets an [`IdentityIndex`] here, once. [`super::ids`] later decides which
 //! kernel id an index stands for.
 
@@ -14,8 +14,8 @@ use ipnetwork::IpNetwork;
 use policy_common::allow::DEFAULT_IDENTITY;
 
 use crate::{
-    compile::longest,
-    desired::{Content, Desired, Frontend, Identity, Isolation, Meaning, NodeKind},
+    compile::longest_match,
+    desired::{AllowMap, Desired, Frontend, Identity, Isolation, IdentityKey, NodeKind},
 };
 
 use super::{contents, entry::Entries};
@@ -29,7 +29,7 @@ pub(super) type ContentIndex = usize;
 /// The desired state by indexes.
 pub(super) struct Indexed<'a> {
     /// By index, less one.
-    pub(super) identities: Vec<&'a Meaning>,
+    pub(super) identities: Vec<&'a IdentityKey>,
     pub(super) addresses: BTreeMap<IpAddr, IdentityIndex>,
     pub(super) blocks: BTreeMap<IpNetwork, IdentityIndex>,
     pub(super) frontends: BTreeMap<Frontend, IdentityIndex>,
@@ -48,13 +48,13 @@ impl<'a> Indexed<'a> {
         let frontends = desired.frontends.iter().map(|(key, of)| (*key, indexer.of(of))).collect();
         let node_addresses = &desired.node_addresses;
         let (mut contents, mut content_index) = (Vec::new(), HashMap::new());
-        let mut known: BTreeMap<&Content, ContentIndex> = BTreeMap::new();
+        let mut known: BTreeMap<&AllowMap, ContentIndex> = BTreeMap::new();
         let endpoints = desired.endpoints.values();
         let isolations = endpoints.flat_map(|endpoint| endpoint.isolation.values());
         for isolation in isolations.flatten() {
             content_index.entry(memory_address(isolation)).or_insert_with(|| {
-                *known.entry(&isolation.content).or_insert_with(|| {
-                    contents.push(contents::by_index(&isolation.content, |of| indexer.of(of)));
+                *known.entry(&isolation.allow_map).or_insert_with(|| {
+                    contents.push(contents::by_index(&isolation.allow_map, |of| indexer.of(of)));
                     contents.len() - 1
                 })
             });
@@ -65,7 +65,7 @@ impl<'a> Indexed<'a> {
 
     /// The identity of an address.
     pub(super) fn identity_of(&self, address: IpAddr) -> IdentityIndex {
-        let found = self.addresses.get(&address).or_else(|| longest(&self.blocks, address));
+        let found = self.addresses.get(&address).or_else(|| longest_match(&self.blocks, address));
         found.copied().unwrap_or(DEFAULT_IDENTITY)
     }
 
@@ -76,27 +76,27 @@ impl<'a> Indexed<'a> {
 }
 
 fn memory_address(isolation: &Isolation) -> usize {
-    Arc::as_ptr(&isolation.content).addr()
+    Arc::as_ptr(&isolation.allow_map).addr()
 }
 
 /// Gives out indexes in the order of first use.
 ///
-/// Equal meanings mostly share memory, so a hash of the memory address finds most of them without
-/// comparing meanings.
+/// Equal keys mostly share memory, so a hash of the memory address finds most of them without
+/// comparing keys.
 #[derive(Default)]
 struct Indexer<'a> {
-    all: Vec<&'a Meaning>,
+    all: Vec<&'a IdentityKey>,
     by_place: HashMap<usize, IdentityIndex>,
-    by_value: BTreeMap<&'a Meaning, IdentityIndex>,
+    by_value: BTreeMap<&'a IdentityKey, IdentityIndex>,
 }
 
 impl<'a> Indexer<'a> {
     fn of(&mut self, identity: &'a Identity) -> IdentityIndex {
-        let Some(meaning) = identity else { return DEFAULT_IDENTITY };
+        let Some(key) = identity else { return DEFAULT_IDENTITY };
         let (all, by_value) = (&mut self.all, &mut self.by_value);
-        *self.by_place.entry(meaning.place()).or_insert_with(|| {
-            *by_value.entry(meaning).or_insert_with(|| {
-                all.push(meaning);
+        *self.by_place.entry(key.pointer()).or_insert_with(|| {
+            *by_value.entry(key).or_insert_with(|| {
+                all.push(key);
                 IdentityIndex::try_from(all.len()).unwrap_or(IdentityIndex::MAX)
             })
         })

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use policy_common::endpoint::Endpoint;
 
 use crate::{
-    desired::{Desired, Isolation, Meaning},
+    desired::{Desired, Isolation, IdentityKey},
     model::{DIRECTIONS, Direction, PerDirection},
 };
 
@@ -100,13 +100,13 @@ impl<'a> Planner<'a> {
         Self { actual, desired, matching, old, new, tables, ids, lookups }
     }
 
-    /// The meaning of every id from now on. Old ids stay until no map refers to them.
-    pub(super) fn meanings(&self) -> BTreeMap<u32, Meaning> {
+    /// The key of every id from now on. Old ids stay until no map refers to them.
+    pub(super) fn identity_keys(&self) -> BTreeMap<u32, IdentityKey> {
         let used = self.actual.used_ids();
-        let old = self.actual.meanings.iter().filter(|(id, _)| used.contains(id));
-        let old = old.map(|(id, meaning)| (*id, meaning.clone()));
-        let new = self.ids.meanings(&self.desired);
-        old.chain(new.map(|(id, meaning)| (id, meaning.clone()))).collect()
+        let old = self.actual.identity_keys.iter().filter(|(id, _)| used.contains(id));
+        let old = old.map(|(id, key)| (*id, key.clone()));
+        let new = self.ids.identity_keys(&self.desired);
+        old.chain(new.map(|(id, key)| (id, key.clone()))).collect()
     }
 
     /// Puts the steps in order.
@@ -312,9 +312,9 @@ impl<'a> Planner<'a> {
 
     /// Ids that this plan gives out, and whether each is one of frontends.
     fn fresh_ids(&self) -> BTreeMap<u32, bool> {
-        let meanings = self.ids.meanings(&self.desired);
-        let fresh = meanings.filter(|(id, _)| self.ids.fresh.contains(id));
-        fresh.map(|(id, meaning)| (id, meaning.is_frontend())).collect()
+        let identity_keys = self.ids.identity_keys(&self.desired);
+        let fresh = identity_keys.filter(|(id, _)| self.ids.fresh.contains(id));
+        fresh.map(|(id, key)| (id, key.is_frontend())).collect()
     }
 }
 

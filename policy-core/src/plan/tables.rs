@@ -12,7 +12,7 @@ use std::{
 use ipnetwork::IpNetwork;
 use policy_common::allow::DEFAULT_IDENTITY;
 
-use crate::{compile::longest_around, desired::Frontend, model::Protocol};
+use crate::{compile::longest_containing, desired::Frontend, model::Protocol};
 
 use super::{
     Actual, Step,
@@ -54,8 +54,8 @@ impl TableChanges {
         let blocks: BTreeSet<_> = actual.blocks.keys().chain(desired.blocks.keys()).collect();
         let of_block = |&block: &IpNetwork| KeyChange {
             key: block,
-            old: longest_around(&actual.blocks, block).copied().unwrap_or(DEFAULT_IDENTITY),
-            new: longest_around(&desired.blocks, block).copied().unwrap_or(DEFAULT_IDENTITY),
+            old: longest_containing(&actual.blocks, block).copied().unwrap_or(DEFAULT_IDENTITY),
+            new: longest_containing(&desired.blocks, block).copied().unwrap_or(DEFAULT_IDENTITY),
         };
         let addresses: BTreeSet<_> =
             actual.addresses.keys().chain(desired.addresses.keys()).collect();

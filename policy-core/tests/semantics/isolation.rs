@@ -55,7 +55,7 @@ fn s02_names_and_order_do_not_matter() {
     let one = mk_cluster().policy("x/1", web.clone()).policy("x/2", deny.clone());
     let two = mk_cluster().policy("x/1", deny).policy("x/2", web);
     let [one, two] = [one, two].map(|cluster| compile(&cluster.0, Scope::Cluster).0);
-    assert_eq!((one.contents(), &one.addresses), (two.contents(), &two.addresses));
+    assert_eq!((one.allow_maps(), &one.addresses), (two.allow_maps(), &two.addresses));
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn s09_every_namespace_has_its_name_as_a_label() {
 #[test]
 fn without_policies_no_table_is_left() {
     let desired = compile(&mk_cluster().0, Scope::Node("n1")).0;
-    assert!(desired.contents().is_empty() && desired.addresses.is_empty());
+    assert!(desired.allow_maps().is_empty() && desired.addresses.is_empty());
     assert!(desired.endpoints.values().all(|e| e.isolation.values().all(Option::is_none)));
 }
 
@@ -223,11 +223,11 @@ fn only_policies_in_force_on_the_node_count() {
     let into = mk_ingress("app=far", vec![mk_rule(vec![mk_pods("app=b")], Vec::new())]);
     let cluster = mk_cluster().pod("x/far", far).policy("x/p", into);
     let near = compile(&cluster.0, Scope::Node("n1")).0;
-    assert!(near.identities().is_empty() && near.contents().is_empty());
+    assert!(near.identities().is_empty() && near.allow_maps().is_empty());
     assert_eq!(near.endpoints.len(), 3);
     let there = compile(&cluster.0, Scope::Node("n2")).0;
     assert_eq!(
-        (there.identities().len(), there.contents().len(), there.endpoints.len()),
+        (there.identities().len(), there.allow_maps().len(), there.endpoints.len()),
         (1, 1, 1)
     );
 }

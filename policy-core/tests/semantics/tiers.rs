@@ -119,7 +119,7 @@ fn s51_what_has_no_ports_follows_the_rules_without_protocols() {
         let cluster = mk_cluster().tier("p", into_a(Admin, 1, rules));
         let desired = compile(&cluster.0, Scope::Cluster).0;
         let ports = desired
-            .contents()
+            .allow_maps()
             .first()
             .expect("a content")
             .ports_of(&None)
@@ -134,7 +134,7 @@ fn s51_what_has_no_ports_follows_the_rules_without_protocols() {
             .0,
         Scope::Cluster,
     );
-    let contents = desired.0.contents();
+    let contents = desired.0.allow_maps();
     let content = contents.first().expect("a content");
     let outside = desired.0.identity_of("203.0.113.1".parse().expect("an address"));
     assert!(content.ports_of(outside).is_some_and(policy_core::ports::Ports::is_empty));

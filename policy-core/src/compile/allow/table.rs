@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     compile::{
-        identities::numbers::{MeaningId, Numbers},
+        identities::numbers::{IdentityId, Numbers},
         peers::lists::{ListId, Lists},
-        rules::rule::{CompiledPolicy, Resolved, RulePorts, Stage},
+        rules::rule::{CompiledPolicy, ResolvedPorts, RulePorts, Stage},
     },
     desired::Identity,
     model::{Action, Direction, Pod, Protocol},
@@ -31,7 +31,7 @@ struct Grant {
 
 /// What policies grant in one direction, and what that comes to for each meaning.
 #[derive(Clone, Debug)]
-pub(crate) struct Table {
+pub(crate) struct AllowTable {
     grants: Vec<Grant>,
     /// Whether a network policy is among the policies, so that what none allows is denied.
     isolated: bool,
@@ -43,10 +43,10 @@ pub(crate) struct Table {
     asks_all: bool,
     /// For meanings without an entry.
     default: Ports,
-    ports: BTreeMap<MeaningId, Ports>,
+    ports: BTreeMap<IdentityId, Ports>,
 }
 
-impl Table {
+impl AllowTable {
     /// Joins the rules of some policies in one direction.
     ///
     /// Ports by name resolve on `subject` for ingress, on each identity for egress (S23).
@@ -68,7 +68,7 @@ impl Table {
         let asks_all = everyone.iter().any(|&index| !grants[index].ports.names.is_empty());
         let (default, ports) = (Ports::default(), BTreeMap::new());
         let mut table = Self { grants, isolated, by_list, everyone, asks_all, default, ports };
-        table.default = table.flat(&[], &Resolved::new());
+        table.default = table.flat(&[], &ResolvedPorts::new());
         let mut meant: BTreeSet<_> = table.lists().flat_map(|list| numbers.with(list)).collect();
         if asks_all {
             meant
@@ -91,7 +91,7 @@ impl Table {
     }
 
     /// Finds out what it grants to a meaning.
-    pub(crate) fn learn(&mut self, id: MeaningId, numbers: &Numbers) {
+    pub(crate) fn learn(&mut self, id: IdentityId, numbers: &Numbers) {
         let Some(meaning) = numbers.get(id) else { return };
         let ports = self.flat(&meaning.lists, meaning.named());
         if ports != self.default {
@@ -100,11 +100,11 @@ impl Table {
     }
 
     /// Forgets a meaning; tells whether that had an entry.
-    pub(crate) fn forget(&mut self, id: MeaningId) -> bool {
+    pub(crate) fn forget(&mut self, id: IdentityId) -> bool {
         self.ports.remove(&id).is_some()
     }
 
-    fn flat(&self, lists: &[ListId], named: &Resolved) -> Ports {
+    fn flat(&self, lists: &[ListId], named: &ResolvedPorts) -> Ports {
         let mut indices = self.everyone.clone();
         if lists.len() <= self.by_list.len() {
             let here = lists.iter().filter_map(|list| self.by_list.get(list));
@@ -121,17 +121,17 @@ impl Table {
     }
 
     /// The ports of a meaning.
-    pub(crate) fn of(&self, id: MeaningId) -> &Ports {
+    pub(crate) fn of(&self, id: IdentityId) -> &Ports {
         self.ports.get(&id).unwrap_or(&self.default)
     }
 
     /// Whether a meaning may be reached at a port.
-    pub(crate) fn allows(&self, id: MeaningId, protocol: Protocol, port: u16) -> bool {
+    pub(crate) fn allows(&self, id: IdentityId, protocol: Protocol, port: u16) -> bool {
         self.of(id).contains(protocol, port)
     }
 
     /// The ports of a meaning, if it has an entry.
-    pub(crate) fn entry(&self, id: MeaningId) -> Option<&Ports> {
+    pub(crate) fn entry(&self, id: IdentityId) -> Option<&Ports> {
         self.ports.get(&id)
     }
 
@@ -206,7 +206,7 @@ fn grants<'a>(
 }
 
 /// What grants in their order that all mean one identity come to (S51).
-fn flatten(grants: &[&Grant], isolated: bool, named: &Resolved) -> Ports {
+fn flatten(grants: &[&Grant], isolated: bool, named: &ResolvedPorts) -> Ports {
     let of = |stage| grants.iter().filter(move |grant| grant.stage == stage);
     let joined = || {
         let resolved: Vec<_> =
@@ -229,7 +229,7 @@ fn flatten(grants: &[&Grant], isolated: bool, named: &Resolved) -> Ports {
 fn tier<'a, 'b: 'a>(
     grants: impl Iterator<Item = &'a &'b Grant>,
     ports: Ports,
-    named: &Resolved,
+    named: &ResolvedPorts,
 ) -> (Ports, Ports) {
     let (mut accepted, mut passed, mut undecided) = (Vec::new(), Vec::new(), ports);
     for grant in grants {

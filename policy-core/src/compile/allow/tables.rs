@@ -1,4 +1,4 @@
-//! Tables and contents: one for each distinct outcome, shared by all pods that have it.
+//! AllowTables and contents: one for each distinct outcome, shared by all pods that have it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -7,15 +7,15 @@ use std::{
 
 use crate::{
     compile::{
-        allow::table::Table,
-        identities::numbers::{MeaningChanges, MeaningId, Numbers},
+        allow::table::AllowTable,
+        identities::numbers::{IdentityChanges, IdentityId, Numbers},
         peers::lists::{ListId, Lists},
         rules::{
-            rule::{CompiledPolicy, Resolved},
-            selection_index::{Force, PolicyId},
+            rule::{CompiledPolicy, ResolvedPorts},
+            selection_index::{PolicyId, SelectionIndex},
         },
     },
-    desired::Content,
+    desired::AllowMap,
     model::{Direction, Pod},
 };
 
@@ -23,11 +23,11 @@ use crate::{
 pub(crate) type TableId = u64;
 
 /// What a table depends on: policies, and what their names resolve to on the pod (ingress only).
-type Key = (Direction, Vec<PolicyId>, Resolved);
+type Key = (Direction, Vec<PolicyId>, ResolvedPorts);
 
 /// Distinct tables.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tables {
+pub(crate) struct AllowTables {
     all: BTreeMap<TableId, Kept>,
     index: HashMap<Key, TableId>,
     by_list: HashMap<ListId, BTreeSet<TableId>>,
@@ -40,28 +40,28 @@ pub(crate) struct Tables {
 #[derive(Clone, Debug)]
 struct Kept {
     key: Key,
-    table: Table,
-    content: Arc<Content>,
+    table: AllowTable,
+    content: Arc<AllowMap>,
     uses: usize,
 }
 
 /// What of the tables changed.
 #[derive(Debug, Default)]
 pub(crate) struct TableChanges {
-    /// Tables that were made.
+    /// AllowTables that were made.
     pub(crate) new: BTreeSet<TableId>,
     /// Meanings with another entry in tables that were there.
-    pub(crate) entries: BTreeMap<TableId, BTreeSet<MeaningId>>,
+    pub(crate) entries: BTreeMap<TableId, BTreeSet<IdentityId>>,
 }
 
-impl Tables {
+impl AllowTables {
     /// The number of the table of some policies for one more use.
     pub(crate) fn acquire(
         &mut self,
         direction: Direction,
         policies: &[PolicyId],
         pod: &Pod,
-        force: &Force,
+        force: &SelectionIndex,
         (lists, numbers): (&Lists, &Numbers),
     ) -> TableId {
         let rules = || policies.iter().filter_map(|id| force.get(*id)).map(|one| &*one.policy);
@@ -72,7 +72,7 @@ impl Tables {
             }
             return id;
         }
-        let table = Table::new(rules(), direction, pod, lists, numbers);
+        let table = AllowTable::new(rules(), direction, pod, lists, numbers);
         self.next += 1;
         let id = self.next;
         for list in table.lists() {
@@ -81,7 +81,7 @@ impl Tables {
         if table.asks_all() {
             self.asking.insert(id);
         }
-        let content = Content { ports: table.by_value(numbers), frontends: BTreeMap::new() };
+        let content = AllowMap { ports: table.by_value(numbers), frontends: BTreeMap::new() };
         self.index.insert(key.clone(), id);
         self.all.insert(id, Kept { key, table, content: Arc::new(content), uses: 1 });
         self.new.insert(id);
@@ -110,7 +110,7 @@ impl Tables {
     }
 
     /// Brings the entries of all tables up to date with the meanings.
-    pub(crate) fn follow(&mut self, changes: &MeaningChanges, numbers: &Numbers) -> TableChanges {
+    pub(crate) fn follow(&mut self, changes: &IdentityChanges, numbers: &Numbers) -> TableChanges {
         let mut done = TableChanges::default();
         let went = changes.went.iter().map(|id| (*id, false));
         for (id, comes) in went.chain(changes.came.iter().map(|id| (*id, true))) {
@@ -136,7 +136,7 @@ impl Tables {
     }
 
     /// The tables in which a meaning can have an entry.
-    fn that_know(&self, id: MeaningId, numbers: &Numbers) -> BTreeSet<TableId> {
+    fn that_know(&self, id: IdentityId, numbers: &Numbers) -> BTreeSet<TableId> {
         let Some(meaning) = numbers.get(id) else { return BTreeSet::new() };
         let lists = meaning.lists.iter().filter_map(|list| self.by_list.get(list));
         let asking = (!meaning.named().is_empty()).then_some(&self.asking);
@@ -149,17 +149,17 @@ impl Tables {
     }
 
     /// A table.
-    pub(crate) fn get(&self, id: TableId) -> Option<&Table> {
+    pub(crate) fn get(&self, id: TableId) -> Option<&AllowTable> {
         self.all.get(&id).map(|kept| &kept.table)
     }
 
     /// A table and its content.
-    pub(crate) fn with_content(&self, id: TableId) -> Option<(&Table, &Arc<Content>)> {
+    pub(crate) fn with_content(&self, id: TableId) -> Option<(&AllowTable, &Arc<AllowMap>)> {
         self.all.get(&id).map(|kept| (&kept.table, &kept.content))
     }
 
     /// The same, to change the content.
-    pub(crate) fn get_mut(&mut self, id: TableId) -> Option<(&Table, &mut Arc<Content>)> {
+    pub(crate) fn get_mut(&mut self, id: TableId) -> Option<(&AllowTable, &mut Arc<AllowMap>)> {
         self.all.get_mut(&id).map(|kept| (&kept.table, &mut kept.content))
     }
 
@@ -175,9 +175,9 @@ fn resolved<'a>(
     policies: impl Iterator<Item = &'a CompiledPolicy>,
     direction: Direction,
     pod: &Pod,
-) -> Resolved {
+) -> ResolvedPorts {
     if direction == Direction::Egress {
-        return Resolved::new();
+        return ResolvedPorts::new();
     }
     let rules = policies.flat_map(|policy| policy.rules(direction));
     rules.flat_map(|rule| rule.ports.names_on(pod)).collect()

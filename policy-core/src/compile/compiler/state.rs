@@ -12,12 +12,12 @@ use std::{
 use crate::{
     compile::{
         Kept, Reused, Scope,
-        allow::tables::{TableId, Tables},
+        allow::tables::{AllowTables, TableId},
         identities::addresses::Identities,
         peers::lists::{ListChanges, Lists},
         rules::{
             selection::Tiers,
-            selection_index::{self, Force, Selected},
+            selection_index::{self, Selected, SelectionIndex},
         },
         services::frontends::Frontends,
     },
@@ -47,11 +47,11 @@ pub(crate) struct State {
     /// The node; `None` for the whole cluster.
     node: Option<String>,
     tiers: Tiers,
-    force: Force,
+    force: SelectionIndex,
     subjects: BTreeMap<ObjectName, Subject>,
     lists: Lists,
     pub(crate) identities: Identities,
-    tables: Tables,
+    tables: AllowTables,
     pub(crate) frontends: Frontends,
     /// Addresses that have node ports.
     nodes: BTreeSet<IpAddr>,
@@ -359,7 +359,7 @@ impl State {
             };
             let policies = subject.policies[at].iter().filter_map(|id| self.force.get(*id));
             let policies = policies.map(|forced| forced.name.clone()).collect();
-            Some(Isolation { content, policies })
+            Some(Isolation { allow_map: content, policies })
         };
         let isolation = PerDirection { ingress: isolation(0), egress: isolation(1) };
         let (uid, addresses) = (pod.uid.clone(), subject.addresses.clone());

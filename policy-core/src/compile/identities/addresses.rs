@@ -9,7 +9,7 @@ use ipnetwork::IpNetwork;
 
 use crate::{
     compile::{
-        identities::numbers::{MeaningId, Numbers},
+        identities::numbers::{IdentityId, Numbers},
         peers::{
             blocks,
             groups::{self, Group, GroupId, Groups},
@@ -18,7 +18,7 @@ use crate::{
             sets::{SetId, Sets},
         },
         prefix::{self, Prefixes},
-        rules::rule::Resolved,
+        rules::rule::ResolvedPorts,
     },
     desired::Desired,
     fault::{Effect, Fault, Problem},
@@ -33,7 +33,7 @@ pub(crate) struct Identities {
     /// Every address of a pod.
     addresses: BTreeMap<IpAddr, Owned>,
     /// What blocks say, by longest prefix.
-    prefixes: Prefixes<(SetId, MeaningId)>,
+    prefixes: Prefixes<(SetId, IdentityId)>,
     sets: Sets,
     selectors: Selectors,
     /// Addresses that several pods have.
@@ -46,7 +46,7 @@ pub(crate) struct Identities {
 #[derive(Clone, Debug)]
 struct Owned {
     owners: Owners,
-    meaning: MeaningId,
+    meaning: IdentityId,
 }
 
 /// The groups of the pods that have an address.
@@ -176,7 +176,7 @@ impl Identities {
             return false;
         }
         let mut number = |(prefix, set): (IpNetwork, SetId)| {
-            let meaning = self.numbers.acquire(set, Resolved::new(), &self.sets, lists);
+            let meaning = self.numbers.acquire(set, ResolvedPorts::new(), &self.sets, lists);
             (prefix, (set, meaning))
         };
         let prefixes = prefixes.into_iter().map(&mut number).collect();
@@ -220,7 +220,7 @@ impl Identities {
         if was_shared.is_some() != fault.is_some() {
             done.moved.insert(address);
         }
-        let around = prefix::longest(&self.prefixes, address).copied().unwrap_or_default();
+        let around = prefix::longest_match(&self.prefixes, address).copied().unwrap_or_default();
         let Some(owned) = self.addresses.get(&address) else {
             desired.addresses.remove(&address);
             done.moved.insert(address);
@@ -260,9 +260,9 @@ impl Identities {
     }
 
     /// What any address means.
-    pub(crate) fn of(&self, address: IpAddr) -> MeaningId {
+    pub(crate) fn of(&self, address: IpAddr) -> IdentityId {
         let exact = self.addresses.get(&address).map(|owned| owned.meaning);
-        let around = || prefix::longest(&self.prefixes, address).map(|(_, meaning)| *meaning);
+        let around = || prefix::longest_match(&self.prefixes, address).map(|(_, meaning)| *meaning);
         exact.or_else(around).unwrap_or(0)
     }
 
@@ -310,11 +310,11 @@ fn of_all(owners: &[&Group], lists: &Lists, sets: &mut Sets) -> SetId {
 }
 
 /// What the named ports in question resolve to, on every pod that has the address.
-fn resolve(lists: &Lists, set: &[ListId], owners: &[&Group]) -> Resolved {
+fn resolve(lists: &Lists, set: &[ListId], owners: &[&Group]) -> ResolvedPorts {
     if !lists.ask_for_names() || owners.iter().any(|owner| owner.ports.is_empty()) {
-        return Resolved::new();
+        return ResolvedPorts::new();
     }
-    let mut resolved = Resolved::new();
+    let mut resolved = ResolvedPorts::new();
     for name in lists.names_at(set) {
         let on = |owner: &&Group| -> BTreeSet<u16> {
             let same = owner.ports.iter().filter(|port| {

@@ -13,6 +13,12 @@ use crate::compile::{
     rules::peer_list::PeerKey,
 };
 
+/// 0.0.0.0/0.
+const EVERY_IPV4: Ipv4Network = match Ipv4Network::new_checked(Ipv4Addr::UNSPECIFIED, 0) {
+    Some(block) => block,
+    None => panic!("0 is a prefix length"),
+};
+
 /// What a prefix begins: blocks that start to match there, and blocks that cease to.
 #[derive(Default)]
 struct Edge {

@@ -4,6 +4,8 @@
 //! every address but a few would make thousands of identities of thousands of lists each,
 //! though all that counts is what the rules allow together: ports for each region of addresses.
 
+mod cover;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnetwork::IpNetwork;
@@ -284,7 +286,7 @@ mod tests {
             let state = State::new(&snapshot(policies), Scope::Cluster);
             let isolation =
                 state.desired.endpoints.values().next().expect("a").isolation.ingress.clone();
-            let content = isolation.expect("it is isolated").content;
+            let content = isolation.expect("it is isolated").allow_map;
             let ranges: usize = content.ports.values().map(|ports| ports.ranges.len()).sum();
             let numbers = state.identities.numbers.iter();
             ranges + numbers.map(|(_, meaning)| 1 + meaning.lists.len()).sum::<usize>()

@@ -64,7 +64,7 @@ pub(crate) struct RulePorts {
 }
 
 /// Named ports and their numbers.
-pub(crate) type Resolved = BTreeMap<NamedPort, BTreeSet<u16>>;
+pub(crate) type ResolvedPorts = BTreeMap<NamedPort, BTreeSet<u16>>;
 
 /// A named port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,7 +105,7 @@ impl CompiledRule {
 
 impl RulePorts {
     /// The numbers that the names have here, and those given.
-    pub(crate) fn resolve(&self, resolved: &Resolved) -> Ports {
+    pub(crate) fn resolve(&self, resolved: &ResolvedPorts) -> Ports {
         let named = self.names.iter().flat_map(|name| {
             let numbers = resolved.get(name).into_iter().flatten();
             numbers.map(|&port| (name.protocol, port, port))
@@ -114,7 +114,7 @@ impl RulePorts {
     }
 
     /// Whether a port is among the numbers that the names have here, or among those given.
-    pub(crate) fn hold(&self, resolved: &Resolved, protocol: Protocol, port: u16) -> bool {
+    pub(crate) fn hold(&self, resolved: &ResolvedPorts, protocol: Protocol, port: u16) -> bool {
         let named = |name: &NamedPort| {
             name.protocol == protocol
                 && resolved.get(name).is_some_and(|numbers| numbers.contains(&port))
@@ -123,7 +123,7 @@ impl RulePorts {
     }
 
     /// The numbers that the names have on a pod.
-    pub(crate) fn names_on(&self, pod: &Pod) -> Resolved {
+    pub(crate) fn names_on(&self, pod: &Pod) -> ResolvedPorts {
         let numbers = |name: &NamedPort| pod.named_ports(&name.name, name.protocol).collect();
         let resolved = self.names.iter().map(|name| (name.clone(), numbers(name)));
         resolved.filter(|(_, numbers): &(_, BTreeSet<_>)| !numbers.is_empty()).collect()

@@ -19,17 +19,17 @@ pub(crate) type Selected = [Vec<PolicyId>; 2];
 
 /// Compiled policies.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Force {
-    all: BTreeMap<PolicyId, Forced>,
+pub(crate) struct SelectionIndex {
+    all: BTreeMap<PolicyId, SelectedPolicy>,
     by_name: BTreeMap<PolicyRef, PolicyId>,
     next: PolicyId,
     /// Policies that came or went since they were last taken.
     came: BTreeSet<PolicyId>,
-    went: Vec<Forced>,
+    went: Vec<SelectedPolicy>,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Forced {
+pub(crate) struct SelectedPolicy {
     pub(crate) name: PolicyRef,
     pub(crate) policy: Arc<CompiledPolicy>,
     pub(crate) faults: Vec<Fault>,
@@ -37,7 +37,7 @@ pub(crate) struct Forced {
     uses: usize,
 }
 
-impl Force {
+impl SelectionIndex {
     /// The number of a policy for one more use; one that is new is compiled.
     pub(crate) fn acquire(&mut self, policy: AnyPolicy<'_>, snapshot: &Snapshot) -> PolicyId {
         let name = policy.name();
@@ -46,12 +46,17 @@ impl Force {
             return self.by_name[&name];
         }
         let (policy, faults) = compiled(policy, snapshot);
-        let id = self.insert(Forced { name: name.clone(), policy: policy.into(), faults, uses: 1 });
+        let id = self.insert(SelectedPolicy {
+            name: name.clone(),
+            policy: policy.into(),
+            faults,
+            uses: 1,
+        });
         self.by_name.insert(name, id);
         id
     }
 
-    fn insert(&mut self, forced: Forced) -> PolicyId {
+    fn insert(&mut self, forced: SelectedPolicy) -> PolicyId {
         self.next += 1;
         self.all.insert(self.next, forced);
         self.came.insert(self.next);
@@ -67,7 +72,7 @@ impl Force {
         }
     }
 
-    fn remove(&mut self, id: PolicyId) -> Option<Forced> {
+    fn remove(&mut self, id: PolicyId) -> Option<SelectedPolicy> {
         let forced = self.all.remove(&id)?;
         if self.by_name.get(&forced.name) == Some(&id) {
             self.by_name.remove(&forced.name);
@@ -108,7 +113,7 @@ impl Force {
             }
             let Some(old) = self.remove(id) else { continue };
             let name = old.name.clone();
-            let new = self.insert(Forced { policy: policy.into(), ..old });
+            let new = self.insert(SelectedPolicy { policy: policy.into(), ..old });
             self.by_name.insert(name, new);
             replaced.insert(id, new);
         }
@@ -116,17 +121,17 @@ impl Force {
     }
 
     /// What came and what went.
-    pub(crate) fn take_changes(&mut self) -> (BTreeSet<PolicyId>, Vec<Forced>) {
+    pub(crate) fn take_changes(&mut self) -> (BTreeSet<PolicyId>, Vec<SelectedPolicy>) {
         (std::mem::take(&mut self.came), std::mem::take(&mut self.went))
     }
 
     /// A policy.
-    pub(crate) fn get(&self, id: PolicyId) -> Option<&Forced> {
+    pub(crate) fn get(&self, id: PolicyId) -> Option<&SelectedPolicy> {
         self.all.get(&id)
     }
 
     /// The same, to change what it is.
-    pub(crate) fn get_mut(&mut self, id: PolicyId) -> Option<&mut Forced> {
+    pub(crate) fn get_mut(&mut self, id: PolicyId) -> Option<&mut SelectedPolicy> {
         self.all.get_mut(&id)
     }
 

@@ -9,16 +9,16 @@ use std::{
 use crate::{
     compile::{
         allow::{
-            table::Table,
-            tables::{TableChanges, TableId, Tables},
+            table::AllowTable,
+            tables::{AllowTables, TableChanges, TableId},
         },
         identities::addresses::{AddressChanges, Identities},
         services::{
-            backend_set::{Behind, BehindChanges, BehindId, Behinds},
-            resolve::{self, Target},
+            backend_set::{BackendSet, BackendSetChanges, BackendSetId, BackendSets},
+            resolve::{self, ServiceBackends},
         },
     },
-    desired::{Content, Desired, Frontend, FrontendOutcome, Meaning},
+    desired::{AllowMap, Desired, Frontend, FrontendOutcome, IdentityKey},
     model::{ObjectName, Protocol, Snapshot},
 };
 
@@ -33,7 +33,7 @@ pub(crate) struct Frontends {
     /// Frontends by the addresses that they depend on: those of backends, and their own where
     /// policy must allow it.
     at: BTreeSet<(IpAddr, Frontend)>,
-    behinds: Behinds,
+    behinds: BackendSets,
     /// Pods that egress policy isolates: by address, their table.
     callers: BTreeMap<IpAddr, TableId>,
     /// Frontends to look at again.
@@ -43,9 +43,9 @@ pub(crate) struct Frontends {
 #[derive(Clone, Debug)]
 struct Place {
     /// What each Service has there.
-    parts: Box<[(Arc<ObjectName>, Target)]>,
-    target: Target,
-    behind: Option<BehindId>,
+    parts: Box<[(Arc<ObjectName>, ServiceBackends)]>,
+    target: ServiceBackends,
+    behind: Option<BackendSetId>,
 }
 
 /// What of the frontends changed.
@@ -95,7 +95,7 @@ impl Frontends {
     ) {
         let service = snapshot.services.get(name).filter(|_| self.is_active);
         let new = service.map(|service| resolve::frontends(name, service, snapshot, nodes));
-        let mut parts: BTreeMap<Frontend, Target> = BTreeMap::new();
+        let mut parts: BTreeMap<Frontend, ServiceBackends> = BTreeMap::new();
         for (frontend, target) in new.into_iter().flatten() {
             parts.entry(frontend).and_modify(|known| known.join(&target)).or_insert(target);
         }
@@ -112,7 +112,12 @@ impl Frontends {
         }
     }
 
-    fn change(&mut self, frontend: Frontend, service: &Arc<ObjectName>, part: Option<Target>) {
+    fn change(
+        &mut self,
+        frontend: Frontend,
+        service: &Arc<ObjectName>,
+        part: Option<ServiceBackends>,
+    ) {
         let known = self.places.get(&frontend);
         let parts = known.map(|place| &*place.parts).unwrap_or_default();
         let old = parts.iter().find(|(name, _)| name == service);
@@ -134,7 +139,10 @@ impl Frontends {
             }
         }
         // One that nobody has any more is kept until it was looked at.
-        let target = joined.unwrap_or_else(|| Target { backends: Arc::default(), literal: false });
+        let target = joined.unwrap_or_else(|| ServiceBackends {
+            backends: Arc::default(),
+            checks_frontend: false,
+        });
         self.at.extend(depends_on(&frontend, &target).map(|address| (address, frontend)));
         let behind = known.and_then(|place| place.behind);
         self.places.insert(frontend, Place { parts, target, behind });
@@ -149,7 +157,7 @@ impl Frontends {
     pub(crate) fn follow(
         &mut self,
         addresses: &AddressChanges,
-        tables: &mut Tables,
+        tables: &mut AllowTables,
         changed: &TableChanges,
         identities: &Identities,
         desired: &mut Desired,
@@ -178,7 +186,7 @@ impl Frontends {
     fn judge(
         &mut self,
         frontend: Frontend,
-        tables: &Tables,
+        tables: &AllowTables,
         identities: &Identities,
         desired: &mut Desired,
     ) {
@@ -188,7 +196,7 @@ impl Frontends {
             self.places.remove(&frontend);
             desired.frontends.remove(&frontend);
         } else {
-            let mut behind = Behind::new(frontend, &place.target, identities);
+            let mut behind = BackendSet::new(frontend, &place.target, identities);
             behind.own = self.own(frontend, &place.target, tables, identities);
             let id = self.behinds.acquire(behind, &identities.numbers);
             if before != Some(id) {
@@ -208,17 +216,18 @@ impl Frontends {
     fn own(
         &self,
         frontend: Frontend,
-        target: &Target,
-        tables: &Tables,
+        target: &ServiceBackends,
+        tables: &AllowTables,
         identities: &Identities,
     ) -> BTreeSet<IpAddr> {
-        let leads_back = |address: &IpAddr, table: &Table| {
+        let leads_back = |address: &IpAddr, table: &AllowTable| {
             let allows = |at, port| table.allows(identities.of(at), frontend.protocol, port);
             let mut others = target.backends.iter().filter(|(at, _)| at != address);
             let mut mine = target.backends.iter().filter(|(at, _)| at == address);
-            let literal = !target.literal || allows(frontend.address, frontend.port);
+            let checks_frontend =
+                !target.checks_frontend || allows(frontend.address, frontend.port);
             let needed = !mine.all(|&(at, port)| allows(at, port));
-            needed && literal && others.all(|&(at, port)| allows(at, port))
+            needed && checks_frontend && others.all(|&(at, port)| allows(at, port))
         };
         let backends = target.backends.iter().map(|(address, _)| address);
         let callers = backends.filter(|address| !identities.is_shared(**address));
@@ -233,20 +242,20 @@ impl Frontends {
     /// gives anyway.
     fn outcomes(
         &self,
-        tables: &mut Tables,
+        tables: &mut AllowTables,
         changed: &TableChanges,
-        behinds: &BehindChanges,
+        behinds: &BackendSetChanges,
         done: &mut FrontendChanges,
     ) {
         for id in tables.of_egress() {
-            let mut ask: BTreeSet<BehindId> = behinds.came.iter().copied().collect();
+            let mut ask: BTreeSet<BackendSetId> = behinds.came.iter().copied().collect();
             if changed.new.contains(&id) {
                 ask = self.behinds.ids().collect();
             }
             let meanings = changed.entries.get(&id).into_iter().flatten();
             ask.extend(meanings.flat_map(|meaning| self.behinds.at(*meaning)));
             let Some((table, content)) = tables.get_mut(id) else { continue };
-            let mut edits: Vec<(&Meaning, Option<FrontendOutcome>)> = Vec::new();
+            let mut edits: Vec<(&IdentityKey, Option<FrontendOutcome>)> = Vec::new();
             if !changed.new.contains(&id) {
                 edits.extend(behinds.went.iter().map(|(meaning, _)| (meaning, None)));
             }
@@ -263,12 +272,12 @@ impl Frontends {
     /// The content of a pod: that of its table, with what leads back to its own addresses.
     pub(crate) fn content_of(
         &self,
-        content: &Arc<Content>,
-        table: &Table,
+        content: &Arc<AllowMap>,
+        table: &AllowTable,
         addresses: &[IpAddr],
-    ) -> Arc<Content> {
+    ) -> Arc<AllowMap> {
         let back = addresses.iter().flat_map(|address| self.behinds.leading_to(*address));
-        let mut edits: Vec<(&Meaning, Option<FrontendOutcome>)> = Vec::new();
+        let mut edits: Vec<(&IdentityKey, Option<FrontendOutcome>)> = Vec::new();
         for (_, meaning) in back.filter_map(|id| self.behinds.with_meaning(id)) {
             let outcome = FrontendOutcome::Pass;
             edits.push((meaning, (outcome != fallback(table)).then_some(outcome)));
@@ -288,12 +297,15 @@ fn touch(dirty: &mut BTreeSet<Frontend>, at: &BTreeSet<(IpAddr, Frontend)>, addr
 }
 
 /// The addresses whose identity decides about a frontend.
-fn depends_on<'a>(frontend: &Frontend, target: &'a Target) -> impl Iterator<Item = IpAddr> + 'a {
-    let literal = target.literal.then_some(frontend.address);
-    target.backends.iter().map(|(address, _)| *address).chain(literal)
+fn depends_on<'a>(
+    frontend: &Frontend,
+    target: &'a ServiceBackends,
+) -> impl Iterator<Item = IpAddr> + 'a {
+    let checks_frontend = target.checks_frontend.then_some(frontend.address);
+    target.backends.iter().map(|(address, _)| *address).chain(checks_frontend)
 }
 
-fn fallback(table: &Table) -> FrontendOutcome {
+fn fallback(table: &AllowTable) -> FrontendOutcome {
     if table.is_open() {
         FrontendOutcome::Pass
     } else {
@@ -302,7 +314,7 @@ fn fallback(table: &Table) -> FrontendOutcome {
 }
 
 /// Carries edits out that change something; tells whether there were any.
-fn put(content: &mut Arc<Content>, edits: &[(&Meaning, Option<FrontendOutcome>)]) -> bool {
+fn put(content: &mut Arc<AllowMap>, edits: &[(&IdentityKey, Option<FrontendOutcome>)]) -> bool {
     let mut changed = false;
     for (meaning, outcome) in edits {
         let key = Some((*meaning).clone());

@@ -19,10 +19,10 @@ pub(crate) type Backends = BTreeSet<(IpAddr, u16)>;
 
 /// What is behind a frontend.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct ServiceBackends {
     pub(crate) backends: Arc<Backends>,
     /// Whether policy must allow the frontend's own address too.
-    pub(crate) literal: bool,
+    pub(crate) checks_frontend: bool,
 }
 
 /// The slices of a Service.
@@ -73,41 +73,43 @@ pub(crate) fn frontends(
     service: &Service,
     snapshot: &Snapshot,
     nodes: &BTreeSet<IpAddr>,
-) -> Vec<(Frontend, Target)> {
+) -> Vec<(Frontend, ServiceBackends)> {
     let slices = Slices::of(name, snapshot);
     let mut all = Vec::new();
     for port in &service.ports {
         let of = |family| Arc::new(slices.backends(port, family));
         let backends = [of(Family::Ipv4), of(Family::Ipv6)];
-        all.extend(places(service, port, nodes).map(|(address, number, literal)| {
+        all.extend(places(service, port, nodes).map(|(address, number, checks_frontend)| {
             let frontend = Frontend { address, protocol: port.protocol, port: number };
             let behind = match Family::of(address) {
                 Family::Ipv4 => &backends[0],
                 Family::Ipv6 => &backends[1],
             };
-            (frontend, Target { backends: Arc::clone(behind), literal })
+            (frontend, ServiceBackends { backends: Arc::clone(behind), checks_frontend })
         }));
     }
     all
 }
 
-/// What is behind one address and port, without looking at more Services than have it.
-pub(crate) fn behind(
+/// The backends of one address and port. Reads only the Services that have it.
+pub(crate) fn service_backends(
     snapshot: &Snapshot,
     address: IpAddr,
     protocol: Protocol,
     number: u16,
-) -> Option<Target> {
+) -> Option<ServiceBackends> {
     let nodes = node_addresses(snapshot);
     let frontend = Frontend { address, protocol, port: number };
     let mut all = BTreeMap::new();
     for (name, service) in &snapshot.services {
         for port in service.ports.iter().filter(|port| port.protocol == protocol) {
             let mut places = places(service, port, &nodes);
-            if let Some((.., literal)) = places.find(|&(a, p, _)| (a, p) == (address, number)) {
+            if let Some((.., checks_frontend)) =
+                places.find(|&(a, p, _)| (a, p) == (address, number))
+            {
                 let slices = Slices::of(name, snapshot);
                 let backends = Arc::new(slices.backends(port, Family::of(address)));
-                add(&mut all, frontend, Target { backends, literal });
+                add(&mut all, frontend, ServiceBackends { backends, checks_frontend });
             }
         }
     }
@@ -130,17 +132,17 @@ fn places<'a>(
 }
 
 /// Two Services at one place are both meant: which of them kube-proxy takes is not defined.
-fn add(all: &mut BTreeMap<Frontend, Target>, frontend: Frontend, target: Target) {
+fn add(all: &mut BTreeMap<Frontend, ServiceBackends>, frontend: Frontend, target: ServiceBackends) {
     match all.get_mut(&frontend) {
         Some(known) => known.join(&target),
         None => drop(all.insert(frontend, target)),
     }
 }
 
-impl Target {
+impl ServiceBackends {
     /// Takes in what is behind the same place by another Service.
     pub(crate) fn join(&mut self, other: &Self) {
-        self.literal |= other.literal;
+        self.checks_frontend |= other.checks_frontend;
         if self.backends != other.backends {
             self.backends = Arc::new(&*self.backends | &*other.backends);
         }

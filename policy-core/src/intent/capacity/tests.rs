@@ -195,7 +195,7 @@ fn s26_a_new_pod_is_closed_where_a_held_back_policy_would_isolate_it() {
         let Some(closed) = closed else { continue };
         let isolation = &closed.endpoints[&name_of_pod].isolation;
         let ingress = isolation.ingress.as_ref().expect("it is isolated for ingress");
-        assert_eq!(*ingress.content, Default::default(), "{claim}: nothing passes");
+        assert_eq!(*ingress.allow_map, Default::default(), "{claim}: nothing passes");
         assert!(isolation.egress.is_none(), "{claim}: the policy is not about egress");
     }
 }
