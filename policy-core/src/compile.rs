@@ -1,32 +1,47 @@
-//! The compiler: from a snapshot to what is to be enforced.
+//! The compiler: from a snapshot of the cluster to what a node should enforce.
 //!
-//! There is one way through, `state`: a snapshot is a change that touches everything.
+//! It is pure and total: equal snapshots give equal results, and what cannot be expressed is a
+//! fault. Five stages follow one another, each in a folder that is named after its result:
 //!
-//! Numbers that a stage gives out for itself depend on the order of changes, and never leave it:
-//! the result names everything by what it is.
+//! ```text
+//! rules        policies that select a pod of the scope, their rules, and the distinct peer lists
+//! peers        the peer lists that match each address
+//! identities   a name for all addresses that the same lists match
+//! allow        the ports that each distinct set of policies allows to each identity
+//! services     the backends of each frontend, and what happens to a connection to it
+//! ```
+//!
+//! A stage imports only earlier ones, and `registry`, `index`, `prefix`, `change` and
+//! `identity_key`, which all of them share. [`Compiler`] keeps the stages for the next change;
+//! [`compile`] runs them once. The ids that stages give out depend on the order of changes and do
+//! not leave the compiler: the result names everything by value.
 
 mod allow;
+mod change;
 mod compiler;
 mod identities;
 mod identity_key;
+mod index;
 mod peers;
 mod prefix;
+mod registry;
 mod rules;
 mod services;
 
-pub use compiler::{Change, Compiler, Kept, Reused};
+pub use change::Change;
+pub use compiler::{Compiler, Kept, Reused};
 pub use rules::rule::CompiledPolicy;
 
 pub(crate) use identity_key::{AddressKey, IdentityKind};
 pub(crate) use prefix::{contains, longest_containing, longest_match, masked};
 pub(crate) use rules::rule::{ResolvedPorts, Stage};
-pub(crate) use services::resolve::{ServiceBackends, service_backends};
+pub(crate) use services::{ServiceBackends, service_backends};
 
 use crate::{desired::Desired, fault::Fault, model::Snapshot};
 
-use compiler::state::State;
+use compiler::Stages;
 
-/// For whom to compile.
+/// For which pods to compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope<'a> {
     /// The pods of one node.
@@ -37,10 +52,10 @@ pub enum Scope<'a> {
 
 /// Compiles a snapshot. Pure and total: what cannot be expressed becomes a fault.
 ///
-/// Only policies that select a pod of the scope count. Faults come sorted; for the cluster also
-/// those of policies that select nothing.
+/// Only policies that select a pod of the scope count. Faults are sorted; for the cluster they
+/// include those of policies that select no pod.
 #[must_use]
 pub fn compile(snapshot: &Snapshot, scope: Scope<'_>) -> (Desired, Vec<Fault>) {
-    let state = State::new(snapshot, scope);
-    (state.desired, state.faults)
+    let stages = Stages::new(snapshot, scope);
+    (stages.desired, stages.faults)
 }

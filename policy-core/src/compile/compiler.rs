@@ -1,51 +1,54 @@
-//! A compiler that stays: what a change cannot touch is not compiled again.
+//! The incremental compiler: five stages, each of which takes the delta of the stages before.
+//!
+//! A change of one object touches a few entries of each stage; the rest of the result is kept. A
+//! whole snapshot goes the same way, as a change that touches everything. For example, when the
+//! label of one pod in another namespace changes:
+//!
+//! ```text
+//! rules        no policy and no pod of the scope is touched           empty delta
+//! peers        the pod moves to another group                         1 address, another set
+//! identities   10.0.0.7 resolves to another identity                  1 moved, 0 added
+//! allow        no identity came into use or fell out of it            empty delta
+//! services     frontends with the backend 10.0.0.7 are resolved       as many as there are
+//! ```
+//!
+//! A property test holds the result equal to compiling from scratch after every change.
 
-pub(crate) mod state;
-
-use std::{collections::BTreeMap, net::IpAddr};
+mod apply;
+mod endpoints;
 
 use crate::{
     compile::{
         Scope,
-        compiler::state::{State, Touched},
+        allow::Allow,
+        change::{Change, Touched, TouchedPods},
+        identities::Identities,
+        peers::Peers,
+        rules::Rules,
+        services::{Before, Services},
     },
     desired::Desired,
     fault::Fault,
-    model::{
-        ClusterNetworkPolicy, ClusterPeer, Direction, EndpointSlice, Labels, NetworkPolicy, Node,
-        ObjectName, Pod, PolicyRef, Service, Snapshot,
-    },
+    model::{PolicyRef, Snapshot},
 };
 
-/// A change of one object; without a value it is gone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Labels of a namespace.
-    Namespace(String, Option<Labels>),
-    /// A pod.
-    Pod(ObjectName, Option<Pod>),
-    /// A network policy.
-    Policy(ObjectName, Option<NetworkPolicy>),
-    /// A policy of the whole cluster.
-    ClusterPolicy(String, Option<ClusterNetworkPolicy>),
-    /// A Service.
-    Service(ObjectName, Option<Service>),
-    /// A slice of the endpoints of a Service.
-    EndpointSlice(ObjectName, Option<EndpointSlice>),
-    /// A node.
-    Node(String, Option<Node>),
+/// A snapshot and the result of compiling it, kept up to date change by change.
+#[derive(Clone, Debug)]
+pub struct Compiler {
+    snapshot: Snapshot,
+    stages: Stages,
 }
 
 /// How much of a result was kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reused {
-    /// Policies in force.
+    /// Policies that select a pod of the scope.
     pub policies: Kept,
     /// Addresses of pods.
     pub addresses: Kept,
     /// Frontends of Services.
     pub frontends: Kept,
-    /// Endpoints, with the contents that they have.
+    /// Endpoints, with the allow maps that they have.
     pub endpoints: Kept,
 }
 
@@ -54,19 +57,18 @@ pub struct Reused {
 pub struct Kept {
     /// Left as they were.
     pub kept: usize,
-    /// Looked at again, whatever came of it; those that are gone are among them.
+    /// Computed again, whether or not the result is the same; also those that are gone.
     pub made: usize,
 }
 
 impl Kept {
-    /// Of `all` that are there now, `made` were made.
-    pub(crate) fn of(made: usize, all: usize) -> Self {
+    fn new(made: usize, all: usize) -> Self {
         Self { kept: all.saturating_sub(made), made }
     }
 }
 
 impl Reused {
-    /// Whether nothing at all was made again.
+    /// Whether nothing was computed again.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         let Self { policies, addresses, frontends, endpoints } = self;
@@ -74,200 +76,168 @@ impl Reused {
     }
 }
 
-/// A snapshot and what follows from it, kept up to date change by change.
-#[derive(Clone, Debug)]
-pub struct Compiler {
-    /// The node; `None` for the whole cluster.
-    node: Option<String>,
-    snapshot: Snapshot,
-    state: State,
-}
-
 impl Compiler {
     /// Compiles a snapshot for the first time.
     #[must_use]
     pub fn new(mut snapshot: Snapshot, scope: Scope<'_>) -> Self {
-        let node = match scope {
-            Scope::Node(node) => Some(node.to_owned()),
-            Scope::Cluster => None,
-        };
-        let state = State::new(&snapshot, scope);
+        let stages = Stages::new(&snapshot, scope);
         for (name, pod) in &mut snapshot.pods {
-            state.identities.groups.share(&name.namespace, pod);
+            stages.peers.share(&name.namespace, pod);
         }
-        Self { node, snapshot, state }
+        Self { snapshot, stages }
     }
 
-    /// What the cluster is by now.
+    /// The cluster after the last change.
     #[must_use]
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// What follows from it, and what could not be expressed; as [`compile`](super::compile) gives
-    /// it.
+    /// The result for it, equal to that of [`compile`](super::compile).
     #[must_use]
     pub fn compiled(&self) -> (&Desired, &[Fault]) {
-        (&self.state.desired, &self.state.faults)
+        (&self.stages.desired, &self.stages.faults)
     }
 
-    /// Takes a change over and compiles what it touches.
+    /// Applies a change to the snapshot and compiles what it touches.
     pub fn update(&mut self, change: Change) -> Reused {
-        let mut touched = Touched::default();
-        match change {
-            Change::Namespace(name, labels) => self.namespace(&name, labels, &mut touched),
-            Change::Pod(name, pod) => self.pod(&name, pod, &mut touched),
-            Change::Policy(name, policy) => self.policy(name, policy, &mut touched),
-            Change::ClusterPolicy(name, policy) => {
-                self.cluster_policy(name, policy, &mut touched);
-            }
-            Change::Service(name, service) => {
-                if self.snapshot.services.get(&name) != service.as_ref() {
-                    touched.services.insert(name.clone());
-                }
-                put(&mut self.snapshot.services, name, service);
-            }
-            Change::EndpointSlice(name, slice) => self.slice(&name, slice, &mut touched),
-            Change::Node(name, node) => self.node(&name, node, &mut touched),
-        }
-        let reused = self.state.settle(&self.snapshot, &touched);
-        if self.state.is_worn() {
-            let scope = self.node.as_deref().map_or(Scope::Cluster, Scope::Node);
-            self.state = State::new(&self.snapshot, scope);
+        let touched = self.apply(change);
+        let reused = self.stages.update(&self.snapshot, &touched);
+        if self.stages.must_restart() {
+            let node = self.stages.rules.node().map(str::to_owned);
+            let scope = node.as_deref().map_or(Scope::Cluster, Scope::Node);
+            self.stages = Stages::new(&self.snapshot, scope);
         }
         reused
     }
+}
 
-    fn namespace(&mut self, name: &str, labels: Option<Labels>, touched: &mut Touched) {
-        let before = self.snapshot.namespace_labels(name).into_owned();
-        put(&mut self.snapshot.namespaces, name.to_owned(), labels);
-        if before == *self.snapshot.namespace_labels(name) {
-            return;
-        }
-        self.state.identities.groups.relabel(name, &self.snapshot);
-        if !self.snapshot.cluster_policies.is_empty() {
-            touched.subjects.extend(self.state.subjects(Some(name)).cloned());
-        }
-    }
+/// The stages, and the result.
+#[derive(Clone, Debug)]
+pub(super) struct Stages {
+    rules: Rules,
+    peers: Peers,
+    identities: Identities,
+    allow: Allow,
+    services: Services,
+    pub(super) desired: Desired,
+    pub(super) faults: Vec<Fault>,
+}
 
-    fn pod(&mut self, name: &ObjectName, mut pod: Option<Pod>, touched: &mut Touched) {
-        if let Some(pod) = &mut pod {
-            self.state.identities.groups.share(&name.namespace, pod);
-        }
-        let old = put(&mut self.snapshot.pods, name.clone(), pod);
-        let new = self.snapshot.pods.get(name);
-        let (old, new) = (known(old.as_ref()), known(new));
-        let parts = |pod: &Pod| (pod.labels.clone(), pod.addresses.clone(), pod.ports.clone());
-        let local = |pod: Option<&Pod>| pod.is_some_and(|pod| self.state.is_local(pod));
-        let (was_here, is_here) = (local(old), local(new));
-        let same = match (old, new) {
-            (None, None) => return,
-            (Some(old), Some(new)) => parts(old) == parts(new),
-            (Some(_), None) | (None, Some(_)) => false,
+impl Stages {
+    /// Compiles a snapshot.
+    pub(super) fn new(snapshot: &Snapshot, scope: Scope<'_>) -> Self {
+        let mut stages = Self {
+            rules: Rules::new(scope),
+            peers: Peers::default(),
+            identities: Identities::default(),
+            allow: Allow::default(),
+            services: Services::default(),
+            desired: Desired::default(),
+            faults: Vec::new(),
         };
-        let uid = |pod: Option<&Pod>| pod.map(|pod| pod.uid.clone());
-        if was_here != is_here || is_here && (!same || uid(old) != uid(new)) {
-            touched.subjects.insert(name.clone());
-        }
-        if same {
-            return;
-        }
-        let addresses =
-            |pod: Option<&Pod>| pod.map(|pod| pod.addresses.clone()).unwrap_or_default();
-        let (before, after) = (addresses(old), addresses(new));
-        let is_gateway = |address: &IpAddr| self.state.is_gateway(*address);
-        touched.nodes = before != after && before.iter().chain(&after).any(is_gateway);
-        // First in, then out: an address that stays never belongs to nobody.
-        let identities = &mut self.state.identities;
-        if let Some(new) = new {
-            identities.insert(&name.namespace, new, &self.snapshot);
-        }
-        if let Some(old) = old {
-            identities.remove(&name.namespace, old);
-        }
-    }
-
-    fn policy(&mut self, name: ObjectName, policy: Option<NetworkPolicy>, touched: &mut Touched) {
-        let old = put(&mut self.snapshot.policies, name.clone(), policy);
-        let new = self.snapshot.policies.get(&name);
-        let same = match (&old, new) {
-            (Some(old), Some(new)) => old.is_same_rule(new),
-            (old, new) => old.is_none() && new.is_none(),
+        let subjects = snapshot.pods.iter().filter(|(_, pod)| stages.rules.is_subject(pod));
+        let cluster_wide = snapshot.cluster_policies.keys().cloned().map(PolicyRef::ClusterWide);
+        let namespaced = snapshot.policies.keys().cloned().map(PolicyRef::Namespaced);
+        let everything = Touched {
+            subjects: subjects.map(|(name, _)| name.clone()).collect(),
+            policies: cluster_wide.chain(namespaced).collect(),
+            tiers: true,
+            pods: TouchedPods::All,
+            nodes: true,
+            ..Touched::default()
         };
-        if same {
-            return;
-        }
-        let pods = self.state.subjects(Some(&name.namespace));
-        let selected = pods.filter(|pod| {
-            let labels = self.snapshot.pods.get(*pod).map(|pod| &pod.labels);
-            let selects = |policy: &NetworkPolicy| labels.is_none_or(|own| policy.selects(own));
-            old.as_ref().is_some_and(selects) || new.is_some_and(selects)
-        });
-        touched.subjects.extend(selected.cloned());
-        touched.policies.insert(name.into());
+        stages.update(snapshot, &everything);
+        stages
     }
 
-    fn cluster_policy(
-        &mut self,
-        name: String,
-        policy: Option<ClusterNetworkPolicy>,
-        touched: &mut Touched,
-    ) {
-        let old = put(&mut self.snapshot.cluster_policies, name.clone(), policy);
-        let same = match (&old, self.snapshot.cluster_policies.get(&name)) {
-            (Some(old), Some(new)) => old.is_same_rule(new),
-            (old, new) => old.is_none() && new.is_none(),
-        };
-        if !same {
-            touched.tiers = true;
-            touched.policies.insert(PolicyRef::ClusterWide(name));
-            touched.subjects.extend(self.state.subjects(None).cloned());
-        }
-    }
+    /// Runs what is touched through the stages.
+    fn update(&mut self, snapshot: &Snapshot, touched: &Touched) -> Reused {
+        let Self { rules, peers, identities, allow, services, desired, .. } = self;
+        let new_rules = rules.update(snapshot, touched, desired);
+        let lists = (rules.lists(), &new_rules.lists);
+        let new_peers = peers.update(snapshot, touched, lists);
+        let new_identities = identities.update(lists, (&*peers, &new_peers), desired);
+        let before = Before { rules, peers, identities };
+        let new_allow =
+            allow.update(snapshot, (&*rules, &new_rules), (&*identities, &new_identities));
+        let deltas = (&new_rules, &new_identities, &new_allow);
+        let new_services = services.update(snapshot, touched, before, deltas, allow, desired);
 
-    fn slice(&mut self, name: &ObjectName, slice: Option<EndpointSlice>, touched: &mut Touched) {
-        let old = put(&mut self.snapshot.endpoint_slices, name.clone(), slice);
-        let new = self.snapshot.endpoint_slices.get(name);
-        if old.as_ref() != new {
-            let services = old.iter().chain(new).map(|slice| slice.service.as_str());
-            let services = services.map(|service| ObjectName::new(&*name.namespace, service));
-            touched.services.extend(services);
+        let endpoints = self.write_endpoints(snapshot, &new_rules, &new_allow, &new_services);
+        if new_rules.faults || new_peers.faults {
+            self.collect_faults();
+        }
+        Reused {
+            policies: Kept::new(new_rules.compiled, self.rules.len()),
+            addresses: Kept::new(new_identities.resolved, self.peers.len()),
+            frontends: Kept::new(new_services.resolved, self.services.len()),
+            endpoints: Kept::new(endpoints, self.rules.subjects().len()),
         }
     }
 
-    fn node(&mut self, name: &str, node: Option<Node>, touched: &mut Touched) {
-        let old = put(&mut self.snapshot.nodes, name.to_owned(), node).unwrap_or_default();
-        let gone = Node::default();
-        let new = self.snapshot.nodes.get(name).unwrap_or(&gone);
-        let at =
-            |node: &Node| (node.addresses.clone(), node.pod_cidrs.clone(), node.interfaces.clone());
-        touched.nodes = at(&old) != at(new);
-        if (&old.labels, &old.addresses) != (&new.labels, &new.addresses) {
-            let policies = self.snapshot.cluster_policies.iter();
-            let naming = policies.filter(|(_, policy)| names_nodes(policy));
-            touched.policies.extend(naming.map(|(name, _)| PolicyRef::ClusterWide(name.clone())));
-        }
-        if !touched.policies.is_empty() {
-            touched.subjects.extend(self.state.subjects(None).cloned());
-        }
+    fn collect_faults(&mut self) {
+        self.faults = self.rules.faults().chain(self.peers.faults()).cloned().collect();
+        self.faults.sort();
+        self.faults.dedup();
+    }
+
+    /// Whether the stages must start from scratch: so many ids are spent that this is cheaper than
+    /// keeping them, or an invariant was found broken.
+    fn must_restart(&self) -> bool {
+        let Self { rules, peers, identities, allow, services, .. } = self;
+        let parts = [rules.spent(), peers.spent(), identities.spent(), allow.spent()];
+        let spent = parts.iter().sum::<usize>() + services.spent();
+        let used = identities.len() + peers.len();
+        let is_sound = rules.is_sound()
+            && peers.is_sound()
+            && identities.is_sound()
+            && allow.is_sound()
+            && services.is_sound();
+        spent > 10_000 + 4 * used || !is_sound
     }
 }
 
-fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) -> Option<V> {
-    match value {
-        Some(value) => map.insert(key, value),
-        None => map.remove(&key),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        IpBlock, NetworkPolicy, ObjectName, Peer, Pod, Port, PortSpec, Protocol, Rule, Selector,
+        Snapshot,
+    };
+
+    /// One pod under policies that each match all but one address, at a port of their own.
+    fn snapshot(policies: u16) -> Snapshot {
+        let block = |text: &str| text.parse().expect("a block");
+        let policy = |n: u16| {
+            let except = vec![block(&format!("192.0.{}.{}/32", n / 256, n % 256))];
+            let peers = vec![Peer::Block(IpBlock { cidr: block("0.0.0.0/0"), except })];
+            let port = PortSpec::Range { first: 1000 + n, last: 1000 + n };
+            let ports = vec![Port { protocol: Protocol::Tcp, port }];
+            let subject = Some(Selector::default());
+            let ingress = vec![Rule { peers, ports }];
+            let policy = NetworkPolicy { subject, ingress, ..NetworkPolicy::default() };
+            (ObjectName::new("x", format!("p{n}")), policy)
+        };
+        Snapshot {
+            pods: [(ObjectName::new("x", "a"), Pod::default())].into(),
+            policies: (0..policies).map(policy).collect(),
+            ..Snapshot::default()
+        }
     }
-}
 
-/// A pod that policy knows.
-fn known(pod: Option<&Pod>) -> Option<&Pod> {
-    pod.filter(|pod| pod.is_subject())
-}
-
-/// Whether a policy has peers that are nodes.
-fn names_nodes(policy: &ClusterNetworkPolicy) -> bool {
-    let rules = [Direction::Ingress, Direction::Egress].map(|direction| policy.rules(direction));
-    let peers = rules.into_iter().flatten().flat_map(|rule| &rule.peers);
-    peers.into_iter().any(|peer| matches!(peer, ClusterPeer::Nodes(_)))
+    #[test]
+    fn what_is_kept_grows_with_the_policies_and_not_with_their_square() {
+        let kept = |policies| {
+            let stages = Stages::new(&snapshot(policies), Scope::Cluster);
+            let endpoint = stages.desired.endpoints.values().next().expect("a");
+            let isolation = endpoint.isolation.ingress.as_ref().expect("it is isolated");
+            let ports = isolation.allow_map.ports.values();
+            let ranges: usize = ports.map(|ports| ports.ranges.len()).sum();
+            let identities = stages.identities.iter();
+            ranges + identities.map(|identity| 1 + identity.lists.len()).sum::<usize>()
+        };
+        let (some, more) = (kept(200), kept(800));
+        assert!(more <= 5 * some, "{some}, {more}");
+    }
 }

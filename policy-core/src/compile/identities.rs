@@ -1,4 +1,286 @@
 //! Stage 3: the identity of each address.
+//!
+//! In: the set of peer lists that match each address. Out: identities that came into use or fell
+//! out of it, and the addresses that changed theirs. Addresses that no policy in use can
+//! distinguish share an identity; those that match nothing have the default one and take no entry:
+//!
+//! ```text
+//! {1, 2}   10.0.0.7, 10.0.0.8                 identity a
+//! {2}      10.0.0.9 and 10.0.0.0/8 around     identity b, one entry for the block
+//! {1, 2}   10.0.0.6, where `http` is 8080     identity c, if egress rules to list 1 name `http`
+//! {}       everything else                    the default identity
+//! ```
 
-pub(crate) mod addresses;
-pub(crate) mod numbers;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use crate::{
+    compile::{
+        identity_key::{AddressKey, IdentityKind},
+        index::Index,
+        peers::{EMPTY, Peers, PeersDelta, SetId},
+        prefix::{self, Prefixes},
+        registry::{Id, Registry, Removed},
+        rules::{
+            lists::{ListId, ListsDelta, PeerLists},
+            rule::ResolvedPorts,
+        },
+    },
+    desired::{Desired, Identity, IdentityKey},
+};
+
+/// Id of an identity of addresses; without one, an address has `DEFAULT_IDENTITY`.
+pub(crate) type IdentityId = Id<Matched>;
+
+/// What identifies addresses: the lists that match them, and what named ports resolve to there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Matched {
+    set: SetId,
+    names: ResolvedPorts,
+}
+
+/// An identity in use.
+#[derive(Clone, Debug)]
+pub(crate) struct AddressIdentity {
+    /// Lists that match, sorted by id.
+    pub(crate) lists: Arc<[ListId]>,
+    key: Arc<AddressKey>,
+}
+
+/// The addresses and blocks of the cluster by identity.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Identities {
+    identities: Registry<Matched, AddressIdentity>,
+    by_list: Index<ListId, IdentityId>,
+    /// Addresses of pods.
+    addresses: BTreeMap<IpAddr, Option<IdentityId>>,
+    /// Blocks, by longest prefix.
+    blocks: Prefixes<Option<IdentityId>>,
+}
+
+/// What a change did to the identities.
+#[derive(Debug, Default)]
+pub(crate) struct IdentitiesDelta {
+    /// Identities that came into use.
+    pub(crate) added: Vec<IdentityId>,
+    /// Identities that fell out of use.
+    pub(crate) removed: Vec<Removed<Matched, AddressIdentity>>,
+    /// Pods' addresses that have another identity, or that several pods share now or no longer.
+    pub(crate) moved: BTreeSet<IpAddr>,
+    /// Whether addresses that no pod has may have another identity.
+    pub(crate) blocks: bool,
+    /// How many addresses were resolved.
+    pub(crate) resolved: usize,
+}
+
+impl AddressIdentity {
+    /// What named ports resolve to.
+    pub(crate) fn names(&self) -> &ResolvedPorts {
+        &self.key.named
+    }
+
+    /// The identity by value.
+    pub(crate) fn identity(&self) -> Identity {
+        Some(IdentityKey(IdentityKind::Addresses(Arc::clone(&self.key))))
+    }
+}
+
+impl Identities {
+    /// Resolves the addresses that a change touches, and writes them into `desired`.
+    pub(crate) fn update(
+        &mut self,
+        (lists, changes): (&PeerLists, &ListsDelta),
+        (peers, delta): (&Peers, &PeersDelta),
+        desired: &mut Desired,
+    ) -> IdentitiesDelta {
+        let mut done = IdentitiesDelta::default();
+        if let Some(changed) = &delta.blocks {
+            self.update_blocks(lists, peers, desired);
+            done.blocks = !changed.is_empty();
+        }
+        let asked = self.asked(changes, delta);
+        for (address, set) in delta.addresses.iter().copied().chain(asked) {
+            done.resolved += 1;
+            self.resolve(address, set, (lists, peers), desired, &mut done.moved);
+        }
+        done.moved.extend(&delta.shared);
+        let identities = self.identities.take_delta();
+        for id in &identities.added {
+            for list in self.identities.get(*id).map(|one| &*one.lists).unwrap_or_default() {
+                self.by_list.insert(*list, *id);
+            }
+        }
+        for gone in &identities.removed {
+            for list in &*gone.value.lists {
+                self.by_list.remove(list, gone.id);
+            }
+        }
+        (done.added, done.removed) = (identities.added, identities.removed);
+        done
+    }
+
+    /// Gives the prefixes of the new table their identities.
+    fn update_blocks(&mut self, lists: &PeerLists, peers: &Peers, desired: &mut Desired) {
+        let mut blocks = Prefixes::new();
+        for (prefix, set) in peers.blocks() {
+            blocks.insert(*prefix, self.acquire(*set, ResolvedPorts::new(), peers, lists));
+        }
+        for before in std::mem::replace(&mut self.blocks, blocks).into_values() {
+            self.release(before);
+        }
+        let named = self.blocks.iter().map(|(prefix, id)| (*prefix, self.identity(*id)));
+        desired.blocks = named.collect();
+    }
+
+    /// Addresses at which other named ports are asked for, with their sets; without those that
+    /// are resolved anyway.
+    fn asked(&self, changes: &ListsDelta, delta: &PeersDelta) -> Vec<(IpAddr, Option<SetId>)> {
+        if !changes.all_asked && changes.asked.is_empty() {
+            return Vec::new();
+        }
+        let mut all = Vec::new();
+        for (address, id) in &self.addresses {
+            let lists = id.and_then(|id| self.identities.get(id)).map(|one| &*one.lists);
+            let lists = lists.unwrap_or_default();
+            if (changes.all_asked || lists.iter().any(|list| changes.asked.contains(list)))
+                && delta.addresses.binary_search_by_key(address, |(address, _)| *address).is_err()
+            {
+                let set = id.and_then(|id| self.identities.key(id)).map_or(EMPTY, |key| key.set);
+                all.push((*address, Some(set)));
+            }
+        }
+        all
+    }
+
+    /// Gives an address its identity.
+    fn resolve(
+        &mut self,
+        address: IpAddr,
+        set: Option<SetId>,
+        (lists, peers): (&PeerLists, &Peers),
+        desired: &mut Desired,
+        moved: &mut BTreeSet<IpAddr>,
+    ) {
+        let Some(set) = set else {
+            let before = self.addresses.remove(&address).flatten();
+            self.release(before);
+            desired.addresses.remove(&address);
+            moved.insert(address);
+            return;
+        };
+        let names = resolve_names(address, set, lists, peers);
+        let id = self.acquire(set, names, peers, lists);
+        let before = self.addresses.insert(address, id).flatten();
+        self.release(before);
+        let around = prefix::longest_match(&self.blocks, address).copied().flatten();
+        if id == around {
+            desired.addresses.remove(&address);
+        } else {
+            desired.addresses.insert(address, self.identity(id));
+        }
+        if before != id {
+            moved.insert(address);
+        }
+    }
+
+    /// The id of what is matched, for one more use; `None` where nothing is.
+    fn acquire(
+        &mut self,
+        set: SetId,
+        names: ResolvedPorts,
+        peers: &Peers,
+        lists: &PeerLists,
+    ) -> Option<IdentityId> {
+        if set == EMPTY && names.is_empty() {
+            return None;
+        }
+        let matched = Matched { set, names };
+        Some(self.identities.acquire(&matched).unwrap_or_else(|| {
+            let ids = Arc::clone(peers.sets().get(set));
+            let mut peers: Vec<_> = ids.iter().filter_map(|id| lists.get(*id)).cloned().collect();
+            peers.sort_unstable();
+            let key = Arc::new(AddressKey { peers, named: matched.names.clone() });
+            self.identities.insert(matched, AddressIdentity { lists: ids, key })
+        }))
+    }
+
+    fn release(&mut self, id: Option<IdentityId>) {
+        if let Some(id) = id {
+            self.identities.release(id);
+        }
+    }
+
+    /// An identity by value.
+    pub(crate) fn identity(&self, id: Option<IdentityId>) -> Identity {
+        self.identities.get(id?)?.identity()
+    }
+
+    /// An identity.
+    pub(crate) fn get(&self, id: IdentityId) -> Option<&AddressIdentity> {
+        self.identities.get(id)
+    }
+
+    /// The identities that a list matches.
+    pub(crate) fn matched_by(&self, list: ListId) -> impl Iterator<Item = IdentityId> + '_ {
+        self.by_list.get(&list)
+    }
+
+    /// The identities at which some named port resolves.
+    pub(crate) fn with_names(&self) -> impl Iterator<Item = IdentityId> + '_ {
+        let all = self.identities.iter().filter(|(_, matched, _)| !matched.names.is_empty());
+        all.map(|(id, ..)| id)
+    }
+
+    /// Every identity.
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &AddressIdentity> {
+        self.identities.iter().map(|(.., identity)| identity)
+    }
+
+    /// The identity of any address.
+    pub(crate) fn of(&self, address: IpAddr) -> Option<IdentityId> {
+        match self.addresses.get(&address) {
+            Some(id) => *id,
+            None => prefix::longest_match(&self.blocks, address).copied().flatten(),
+        }
+    }
+
+    /// How many identities are in use.
+    pub(crate) fn len(&self) -> usize {
+        self.identities.len()
+    }
+
+    /// How many ids are spent on identities that are gone.
+    pub(crate) fn spent(&self) -> usize {
+        self.identities.spent()
+    }
+
+    /// Whether no invariant was found broken.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.identities.is_sound()
+    }
+}
+
+/// What the named ports asked for at an address resolve to, on every pod that has the address.
+fn resolve_names(address: IpAddr, set: SetId, lists: &PeerLists, peers: &Peers) -> ResolvedPorts {
+    let mut resolved = ResolvedPorts::new();
+    if !lists.ask_for_names() || peers.named_ports(address).any(<[_]>::is_empty) {
+        return resolved;
+    }
+    for name in lists.names_at(peers.sets().get(set)) {
+        let on_each = peers.named_ports(address).map(|ports| -> BTreeSet<u16> {
+            let same = ports.iter().filter(|port| {
+                port.protocol == name.protocol && port.name.as_deref() == Some(&name.name)
+            });
+            same.map(|port| port.port).collect()
+        });
+        let common = on_each.reduce(|a, b| &a & &b).unwrap_or_default();
+        if !common.is_empty() {
+            resolved.insert(name.clone(), common);
+        }
+    }
+    resolved
+}

@@ -1,6 +1,6 @@
-//! What identities mean, by value: the same meaning in two compilations is the same identity.
+//! Keys of identities by value: equal keys in two compilations are the same identity.
 //!
-//! Values and no hashes: nobody can craft two that collide.
+//! They are values and not hashes: nobody can craft two that collide.
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
@@ -10,25 +10,26 @@ use crate::{
     model::Protocol,
 };
 
-/// What makes an identity; see [`crate::desired::IdentityKey`].
+/// What an identity is named by; see [`crate::desired::IdentityKey`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum IdentityKind {
     /// Addresses that the same peer lists match.
     Addresses(Arc<AddressKey>),
-    /// Service frontends with the same backends, as far as policy tells backends apart.
+    /// Service frontends with the same backends, as far as policies can distinguish backends.
     Frontends(Arc<FrontendKey>),
 }
 
-/// What policies in force see of an address. Without any of it, it is `DEFAULT_IDENTITY`.
+/// What policies in use see of an address. An address of which they see nothing has
+/// `DEFAULT_IDENTITY`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AddressKey {
     /// Peer lists that match it, sorted.
     pub(crate) peers: Vec<PeerList>,
-    /// What the named ports that egress rules ask this address for resolve to (S23).
+    /// What the named ports that egress rules ask for resolve to at it (S23).
     pub(crate) named: ResolvedPorts,
 }
 
-/// What policies in force see of a frontend.
+/// What policies in use see of a frontend.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum FrontendKey {
     /// No backend is ready (S42).
@@ -40,16 +41,17 @@ pub(crate) enum FrontendKey {
         /// Backends and their ports.
         backends: BTreeSet<(Identity, u16)>,
         /// The frontend's own address and port, where policy must allow them too.
-        checks_frontend: Option<(Identity, u16)>,
-        /// Pods that it leads back to themselves, and only therefore passes (S39).
-        own: BTreeSet<IpAddr>,
+        frontend: Option<(Identity, u16)>,
+        /// Pods that pass only because the frontend leads back to them (S39).
+        hairpins: BTreeSet<IpAddr>,
     },
 }
 
 impl AddressKey {
-    /// Whether a rule with these peers means the address; a rule without peers means all (S11).
+    /// Whether a rule with these peers matches the address; a rule without peers matches all
+    /// (S11).
     pub(crate) fn matches(&self, address: IpAddr, peers: Option<&PeerList>) -> bool {
-        // Lists of blocks may have been joined, and are then not found by themselves.
+        // A list of blocks that was joined with others is not in `peers`.
         peers.is_none_or(|list| {
             if list.is_blocks() {
                 list.holds(address)

@@ -1,23 +1,41 @@
 //! Prefixes of addresses: containment, longest match, and where two tables differ.
+//!
+//! A table is a sorted map. Sorted prefixes come outer before inner, so that the longest match of
+//! an address is found by a few range queries:
+//!
+//! ```text
+//! table 10.0.0.0/8, 10.1.0.0/16, 10.1.9.0/24      longest match of 10.1.200.1?
+//! last prefix not after 10.1.200.1/32: 10.1.9.0/24, does not contain it
+//! both are in 10.1.0.0/16: last prefix not after that is 10.1.0.0/16, which contains it
+//! ```
+
+pub(crate) mod sweep;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use ipnetwork::IpNetwork;
+use ipnetwork::{IpNetwork, Ipv4Network};
 
 use crate::model::is_usable;
 
-/// A longest-prefix table: each prefix says what holds for the addresses it is the longest for.
+/// A longest-prefix table: a value holds for the addresses of which its prefix is the longest one.
 pub(crate) type Prefixes<T> = BTreeMap<IpNetwork, T>;
 
-/// What the longest prefix around an address says.
+/// 0.0.0.0/0.
+pub(crate) const EVERY_IPV4: Ipv4Network = match Ipv4Network::new_checked(Ipv4Addr::UNSPECIFIED, 0)
+{
+    Some(block) => block,
+    None => panic!("0 is a prefix length"),
+};
+
+/// The value of the longest prefix that contains an address.
 pub(crate) fn longest_match<T>(prefixes: &Prefixes<T>, address: IpAddr) -> Option<&T> {
     longest_containing(prefixes, IpNetwork::from(address))
 }
 
-/// What the longest prefix around a block says, itself included.
+/// The value of the longest prefix that contains a block; that may be the block itself.
 pub(crate) fn longest_containing<T>(prefixes: &Prefixes<T>, block: IpNetwork) -> Option<&T> {
     let mut within = block;
     loop {
@@ -50,18 +68,16 @@ fn block_of(address: IpAddr, length: u8) -> Option<IpNetwork> {
     IpNetwork::new(address, length).ok().map(masked)
 }
 
-/// Ranges of addresses, first and last, for which the one table says something else than the other.
-pub(crate) fn turned<T, U: PartialEq>(
-    old: &Prefixes<(U, T)>,
-    new: &Prefixes<U>,
+/// Ranges of addresses, first and last, for which two tables have different values.
+pub(crate) fn changed_ranges<T: PartialEq>(
+    old: &Prefixes<T>,
+    new: &Prefixes<T>,
 ) -> Vec<(IpAddr, IpAddr)> {
     let keys: BTreeSet<IpNetwork> = old.keys().chain(new.keys()).copied().collect();
-    let differs = |key: IpNetwork| {
-        longest_containing(old, key).map(|(value, _)| value) != longest_containing(new, key)
-    };
+    let differs = |key: IpNetwork| longest_containing(old, key) != longest_containing(new, key);
     let mut ranges = Vec::new();
     for &key in keys.iter().filter(|key| differs(**key)) {
-        // Prefixes inside say for themselves whether they differ.
+        // Prefixes inside are asked on their own.
         let mut next = Some(key.network());
         let mut inside =
             keys.range(key..).skip(1).take_while(|one| contains(key, **one)).peekable();
@@ -92,12 +108,12 @@ fn after(address: IpAddr) -> Option<IpAddr> {
     })
 }
 
-/// The block with its host bits zero (S18).
+/// The block with host bits of zero (S18).
 pub(crate) fn masked(block: IpNetwork) -> IpNetwork {
     IpNetwork::new(block.network(), block.prefix()).unwrap_or(block)
 }
 
-/// Whether `outer` holds all of `inner`; never across families (S20).
+/// Whether `outer` contains all of `inner`; never across families (S20).
 pub(crate) fn contains(outer: IpNetwork, inner: IpNetwork) -> bool {
     outer.prefix() <= inner.prefix() && outer.contains(inner.network())
 }

@@ -1,5 +1,163 @@
-//! Stage 5: frontends of Services, judged by their backends.
+//! Stage 5: Services, judged by their backends before kube-proxy translates an address (S39-S42).
+//!
+//! In: Services and nodes that a change touches, addresses with another identity, and changed
+//! allow tables. Out: the backend set of each frontend, and for each allow table of egress what
+//! happens to a connection to each backend set:
+//!
+//! ```text
+//! frontend 10.96.0.1 tcp 80, backends 10.0.0.7:8080 and 10.0.0.8:8080 (both identity a)
+//! frontend 10.96.0.2 tcp 80, backend 10.0.0.8:8080                    (identity a)
+//! both have the backend set {a:8080}: policies cannot distinguish them
+//! table with a -> tcp 8080     {a:8080}: pass
+//! table without                {a:8080}: refuse, ServiceDenied
+//! ```
 
-pub(crate) mod backend_set;
-pub(crate) mod frontends;
-pub(crate) mod resolve;
+mod backend_set;
+mod frontends;
+mod nodes;
+mod outcomes;
+mod resolve;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use crate::{
+    compile::{
+        allow::{Allow, AllowDelta, TableId},
+        change::Touched,
+        identities::{Identities, IdentitiesDelta},
+        peers::Peers,
+        rules::{Rules, RulesDelta},
+    },
+    desired::{AllowMap, Desired},
+    model::{ObjectName, Snapshot},
+};
+
+use frontends::Frontends;
+use nodes::Nodes;
+
+pub(crate) use resolve::{ServiceBackends, service_backends};
+
+/// Frontends of Services and addresses of nodes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Services {
+    nodes: Nodes,
+    frontends: Frontends,
+}
+
+/// What a change did to the frontends.
+#[derive(Debug, Default)]
+pub(crate) struct ServicesDelta {
+    /// Addresses of pods that a frontend leads back to, or no longer.
+    pub(crate) hairpins: BTreeSet<IpAddr>,
+    /// Tables whose allow map has other outcomes.
+    pub(crate) tables: BTreeSet<TableId>,
+    /// How many frontends were resolved.
+    pub(crate) resolved: usize,
+}
+
+/// The stages before, which frontends are resolved with.
+#[derive(Clone, Copy)]
+pub(crate) struct Before<'a> {
+    pub(crate) rules: &'a Rules,
+    pub(crate) peers: &'a Peers,
+    pub(crate) identities: &'a Identities,
+}
+
+impl Services {
+    /// Resolves the frontends that a change touches, and writes their outcomes into the allow
+    /// maps of `allow`.
+    pub(crate) fn update(
+        &mut self,
+        snapshot: &Snapshot,
+        touched: &Touched,
+        before: Before<'_>,
+        (rules, identities, tables): (&RulesDelta, &IdentitiesDelta, &AllowDelta),
+        allow: &mut Allow,
+        desired: &mut Desired,
+    ) -> ServicesDelta {
+        if touched.nodes {
+            let addresses = self.nodes.update(snapshot, before.rules.node(), before.peers);
+            if before.rules.node().is_some() {
+                desired.node_addresses = addresses;
+            }
+        }
+        let was_active = self.frontends.is_active();
+        if !rules.subjects.is_empty() {
+            self.update_callers(before.rules, allow);
+        }
+        for name in self.services_to_read(snapshot, touched, was_active) {
+            self.frontends.read(&name, snapshot, self.nodes.with_ports());
+        }
+        self.frontends.update(before, identities, (allow, tables), desired)
+    }
+
+    /// Takes over which pods are isolated for egress.
+    fn update_callers(&mut self, rules: &Rules, allow: &Allow) {
+        let mut callers = BTreeMap::new();
+        let mut is_active = false;
+        for (name, subject) in rules.subjects() {
+            let Some(table) = allow.subjects().get(name).and_then(|tables| tables.egress) else {
+                continue;
+            };
+            is_active = true;
+            callers.extend(subject.addresses.iter().map(|address| (*address, table)));
+        }
+        self.frontends.set_callers(callers, is_active);
+    }
+
+    /// The Services of which something may have changed.
+    fn services_to_read(
+        &self,
+        snapshot: &Snapshot,
+        touched: &Touched,
+        was_active: bool,
+    ) -> BTreeSet<ObjectName> {
+        match (was_active, self.frontends.is_active()) {
+            (false, false) => BTreeSet::new(),
+            (false, true) => snapshot.services.keys().cloned().collect(),
+            (true, false) => self.frontends.services().cloned().collect(),
+            (true, true) => {
+                let with_node_port = snapshot.services.iter().filter(|(_, service)| {
+                    touched.nodes && service.ports.iter().any(|port| port.node_port.is_some())
+                });
+                let names = with_node_port.map(|(name, _)| name.clone());
+                names.chain(touched.services.iter().cloned()).collect()
+            }
+        }
+    }
+
+    /// The allow map of a pod for egress: that of its table, and what leads back to the pod.
+    pub(crate) fn allow_map_of(
+        &self,
+        table: TableId,
+        allow: &Allow,
+        addresses: &[IpAddr],
+    ) -> Option<Arc<AllowMap>> {
+        let (table, allow_map) = allow.with_map(table)?;
+        Some(self.frontends.allow_map_of(allow_map, table, addresses))
+    }
+
+    /// Whether an address is taken for a node's while no pod has it.
+    pub(crate) fn is_gateway(&self, address: IpAddr) -> bool {
+        self.nodes.is_gateway(address)
+    }
+
+    /// How many frontends there are.
+    pub(crate) fn len(&self) -> usize {
+        self.frontends.len()
+    }
+
+    /// How many ids are spent on backend sets that are gone.
+    pub(crate) fn spent(&self) -> usize {
+        self.frontends.spent()
+    }
+
+    /// Whether no invariant was found broken.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.frontends.is_sound()
+    }
+}

@@ -1,4 +1,17 @@
-//! Pods by what policies see of them: those of a namespace with the same labels and named ports.
+//! Groups of pods that policies cannot distinguish except by their addresses.
+//!
+//! A policy sees of a pod its namespace, its labels and its named ports. Pods that agree in all of
+//! these are matched by the same selectors, so that the selectors are evaluated once for a group:
+//!
+//! ```text
+//! shop/web-1   app=web            10.0.0.7 ┐
+//! shop/web-2   app=web            10.0.0.8 ┴ group 1, two addresses
+//! shop/web-3   app=web, canary    10.0.0.9 ─ group 2
+//! test/web-1   app=web            10.0.1.3 ─ group 3: another namespace
+//! ```
+//!
+//! A Deployment of 1000 replicas is one group. When the labels of a pod change, the pod moves to
+//! another group; when a selector comes into use, it is evaluated once for each group.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,161 +22,208 @@ use std::{
 use crate::{
     compile::{
         peers::{
-            lists::{ListChanges, ListId, Lists},
             selectors::{self, Selectors},
-            sets::{SetId, Sets},
+            sets::{EMPTY, SetId, Sets},
         },
-        rules::peer_list::Namespaces,
+        registry::{Id, Registry},
+        rules::{
+            lists::{ListId, ListsDelta, PeerLists},
+            peer_list::Namespaces,
+        },
     },
     model::{ContainerPort, Labels, Pod, Snapshot, Workload},
 };
 
-/// Number of a group; given out again once its group is gone.
-pub(crate) type GroupId = u32;
+/// Id of a group.
+pub(super) type GroupId = Id<GroupKey>;
 
-/// Labels and named ports.
-type Sight = (Labels, Arc<[ContainerPort]>);
+/// What policies see of a pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct GroupKey {
+    namespace: Arc<str>,
+    labels: Labels,
+    /// Container ports that have a name.
+    named_ports: Arc<[ContainerPort]>,
+}
 
-/// The pods that policy knows.
+/// Pods with the same key.
+#[derive(Clone, Debug)]
+struct Group {
+    /// The workload of the first pod, for pods to share its memory.
+    workload: Option<Arc<Workload>>,
+    /// Addresses of the pods; twice where two of them have the same.
+    addresses: Vec<IpAddr>,
+    /// The peer lists that match the pods.
+    set: SetId,
+}
+
+/// Every group, with one use for each of its pods.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Groups {
-    namespaces: BTreeMap<String, Namespace>,
-    all: Vec<Option<Group>>,
-    free: Vec<GroupId>,
-    /// Groups whose lists are not known yet, by namespace.
-    fresh: BTreeMap<String, BTreeSet<GroupId>>,
+pub(super) struct Groups {
+    groups: Registry<GroupKey, Group>,
+    namespaces: BTreeMap<Arc<str>, Namespace>,
+    /// Namespaces whose labels changed.
+    relabelled: BTreeSet<Arc<str>>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Namespace {
     labels: Labels,
-    groups: BTreeMap<Sight, GroupId>,
-}
-
-/// Pods that policies cannot tell apart, but by their addresses.
-#[derive(Clone, Debug)]
-pub(crate) struct Group {
-    pub(crate) namespace: String,
-    labels: Labels,
-    pub(crate) ports: Arc<[ContainerPort]>,
-    workload: Option<Arc<Workload>>,
-    pods: usize,
-    pub(crate) addresses: Vec<IpAddr>,
-    /// The peer lists that match them.
-    pub(crate) lists: SetId,
-}
-
-fn sight(pod: &Pod) -> Sight {
-    let named = pod.ports.iter().filter(|port| port.name.is_some());
-    (pod.labels.clone(), named.cloned().collect())
-}
-
-/// The distinct addresses of a pod that packets can carry.
-pub(crate) fn addresses(pod: &Pod) -> Vec<IpAddr> {
-    let mut addresses: Vec<_> = pod.usable_addresses().collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses
+    groups: BTreeSet<GroupId>,
 }
 
 impl Groups {
-    /// Takes a pod in.
-    pub(crate) fn insert(&mut self, namespace: &str, pod: &Pod, snapshot: &Snapshot) -> GroupId {
+    /// Adds a pod, with its addresses, to the group that it belongs to.
+    pub(super) fn insert(
+        &mut self,
+        namespace: &str,
+        pod: &Pod,
+        addresses: &[IpAddr],
+        snapshot: &Snapshot,
+    ) -> GroupId {
         if !self.namespaces.contains_key(namespace) {
             let labels = snapshot.namespace_labels(namespace).into_owned();
-            let groups = BTreeMap::new();
-            self.namespaces.insert(namespace.to_owned(), Namespace { labels, groups });
+            let groups = BTreeSet::new();
+            self.namespaces.insert(namespace.into(), Namespace { labels, groups });
         }
-        let sight = sight(pod);
-        let (all, free, fresh) = (&mut self.all, &mut self.free, &mut self.fresh);
-        let groups = &mut self.namespaces.entry(namespace.to_owned()).or_default().groups;
-        let id = *groups.entry(sight).or_insert_with_key(|(labels, ports)| {
-            let group = Group {
-                namespace: namespace.to_owned(),
-                labels: labels.clone(),
-                ports: Arc::clone(ports),
-                workload: pod.workload.clone(),
-                pods: 0,
-                addresses: Vec::new(),
-                lists: 0,
-            };
-            let id = free.pop().unwrap_or_else(|| {
-                all.push(None);
-                GroupId::try_from(all.len() - 1).unwrap_or(GroupId::MAX)
-            });
-            all[id as usize] = Some(group);
-            fresh.entry(namespace.to_owned()).or_default().insert(id);
-            id
+        let key = self.key(namespace, pod);
+        let id = self.groups.acquire(&key).unwrap_or_else(|| {
+            let (workload, addresses) = (pod.workload.clone(), Vec::new());
+            self.groups.insert(key, Group { workload, addresses, set: EMPTY })
         });
-        if let Some(group) = &mut self.all[id as usize] {
-            group.pods += 1;
-            group.addresses.extend(addresses(pod));
+        if let Some(group) = self.groups.get_mut(id) {
+            group.addresses.extend(addresses);
         }
         id
     }
 
-    /// Lets a pod go.
-    pub(crate) fn remove(&mut self, namespace: &str, pod: &Pod) -> Option<GroupId> {
-        let here = self.namespaces.get_mut(namespace)?;
-        let sight = sight(pod);
-        let id = *here.groups.get(&sight)?;
-        let group = self.all[id as usize].as_mut()?;
-        group.pods -= 1;
-        for address in addresses(pod) {
-            if let Some(at) = group.addresses.iter().position(|one| *one == address) {
+    /// Removes a pod from its group; returns the group that it was in.
+    pub(super) fn remove(
+        &mut self,
+        namespace: &str,
+        pod: &Pod,
+        addresses: &[IpAddr],
+    ) -> Option<GroupId> {
+        let id = self.groups.id(&self.key(namespace, pod))?;
+        let group = self.groups.get_mut(id)?;
+        for address in addresses {
+            if let Some(at) = group.addresses.iter().position(|one| one == address) {
                 group.addresses.swap_remove(at);
             }
         }
-        if group.pods == 0 {
-            here.groups.remove(&sight);
-            if here.groups.is_empty() {
-                self.namespaces.remove(namespace);
-            }
-            if let Some(fresh) = self.fresh.get_mut(namespace) {
-                fresh.remove(&id);
-            }
-            self.all[id as usize] = None;
-            self.free.push(id);
-        }
+        self.groups.release(id);
         Some(id)
     }
 
-    /// Lets a pod share the memory of what others like it have, too.
-    pub(crate) fn share(&self, namespace: &str, pod: &mut Pod) {
-        let Some(here) = self.namespaces.get(namespace) else { return };
-        let Some((sight, id)) = here.groups.get_key_value(&sight(pod)) else { return };
-        pod.labels = sight.0.clone();
-        let workload = self.get(*id).and_then(|group| group.workload.as_ref());
-        if let Some(same) = workload.filter(|workload| pod.workload.as_ref() == Some(workload)) {
-            pod.workload = Some(Arc::clone(same));
+    fn key(&self, namespace: &str, pod: &Pod) -> GroupKey {
+        let known = self.namespaces.get_key_value(namespace).map(|(name, _)| Arc::clone(name));
+        let named = pod.ports.iter().filter(|port| port.name.is_some());
+        GroupKey {
+            namespace: known.unwrap_or_else(|| namespace.into()),
+            labels: pod.labels.clone(),
+            named_ports: named.cloned().collect(),
         }
     }
 
-    /// A group.
-    pub(crate) fn get(&self, id: GroupId) -> Option<&Group> {
-        self.all.get(id as usize)?.as_ref()
+    /// Takes over the labels of a namespace.
+    pub(super) fn relabel(&mut self, namespace: &str, snapshot: &Snapshot) {
+        let Some((name, _)) = self.namespaces.get_key_value(namespace) else { return };
+        let name = Arc::clone(name);
+        let labels = snapshot.namespace_labels(namespace).into_owned();
+        self.namespaces.entry(Arc::clone(&name)).or_default().labels = labels;
+        self.relabelled.insert(name);
     }
 
-    /// Takes new labels of a namespace over.
-    pub(crate) fn relabel(&mut self, namespace: &str, snapshot: &Snapshot) {
-        if let Some(here) = self.namespaces.get_mut(namespace) {
-            here.labels = snapshot.namespace_labels(namespace).into_owned();
-            let fresh = self.fresh.entry(namespace.to_owned()).or_default();
-            fresh.extend(here.groups.values());
+    /// Finds the lists of new groups, and matches changed lists with all groups. Returns the
+    /// groups that other lists match now.
+    pub(super) fn update(
+        &mut self,
+        lists: &PeerLists,
+        changes: &ListsDelta,
+        selectors: &Selectors,
+        sets: &mut Sets,
+    ) -> BTreeSet<GroupId> {
+        let fresh = self.update_namespaces();
+        let mut changed = self.match_lists(lists, changes, sets);
+        // New groups match all lists, the changed ones among them, and therefore come last.
+        changed.extend(self.match_groups(fresh, selectors, sets));
+        changed
+    }
+
+    /// Brings the groups of each namespace up to date; returns those whose lists must be found,
+    /// by namespace.
+    fn update_namespaces(&mut self) -> BTreeMap<Arc<str>, BTreeSet<GroupId>> {
+        let delta = self.groups.take_delta();
+        let mut fresh: BTreeMap<Arc<str>, BTreeSet<GroupId>> = BTreeMap::new();
+        for id in delta.added {
+            let Some(key) = self.groups.key(id) else { continue };
+            let namespace = &key.namespace;
+            self.namespaces.entry(Arc::clone(namespace)).or_default().groups.insert(id);
+            fresh.entry(Arc::clone(namespace)).or_default().insert(id);
         }
+        for gone in delta.removed {
+            let Some(here) = self.namespaces.get_mut(&gone.key.namespace) else { continue };
+            here.groups.remove(&gone.id);
+            if here.groups.is_empty() {
+                self.namespaces.remove(&gone.key.namespace);
+            }
+        }
+        for name in std::mem::take(&mut self.relabelled) {
+            if let Some(here) = self.namespaces.get(&name) {
+                fresh.insert(name, here.groups.clone());
+            }
+        }
+        fresh
     }
 
-    /// Finds the lists of new groups; tells of which groups the lists are others now.
-    pub(crate) fn select(&mut self, selectors: &Selectors, sets: &mut Sets) -> BTreeSet<GroupId> {
+    /// Adds lists that came into use to the groups that they match, and removes the others.
+    fn match_lists(
+        &mut self,
+        lists: &PeerLists,
+        changes: &ListsDelta,
+        sets: &mut Sets,
+    ) -> BTreeSet<GroupId> {
+        let mut edits: BTreeMap<GroupId, Vec<ListId>> = BTreeMap::new();
+        let added = changes.added.iter().filter_map(|id| Some((*id, lists.get(*id)?)));
+        let removed = changes.removed.iter().map(|(id, list)| (*id, list));
+        for (id, list) in added.chain(removed) {
+            for (namespaces, pods) in selectors::of(list) {
+                for group in self.matching(namespaces) {
+                    let key = self.groups.key(group);
+                    if key.is_some_and(|key| pods.matches(&key.labels)) {
+                        edits.entry(group).or_default().push(id);
+                    }
+                }
+            }
+        }
+        let changed = edits.keys().copied().collect();
+        for (id, edit) in edits {
+            let Some(group) = self.groups.get_mut(id) else { continue };
+            let stays = |id: &ListId| !changes.removed.contains_key(id);
+            let before = sets.get(group.set).iter().copied();
+            let all: Vec<_> = before.chain(edit).filter(stays).collect();
+            group.set = sets.intern(all);
+        }
+        changed
+    }
+
+    /// Finds the lists of groups; returns those that other lists match now.
+    fn match_groups(
+        &mut self,
+        groups: BTreeMap<Arc<str>, BTreeSet<GroupId>>,
+        selectors: &Selectors,
+        sets: &mut Sets,
+    ) -> BTreeSet<GroupId> {
         let mut changed = BTreeSet::new();
-        for (namespace, groups) in std::mem::take(&mut self.fresh) {
+        for (namespace, groups) in groups {
             let Some(here) = self.namespaces.get(&namespace) else { continue };
             let candidates = selectors.in_namespace(&namespace, &here.labels);
             for id in groups {
-                let Some(group) = &mut self.all[id as usize] else { continue };
-                let lists = sets.intern(candidates.matching(&group.labels));
-                if lists != group.lists {
-                    group.lists = lists;
+                let Some(key) = self.groups.key(id) else { continue };
+                let set = sets.intern(candidates.matching(&key.labels));
+                let Some(group) = self.groups.get_mut(id) else { continue };
+                if set != group.set {
+                    group.set = set;
                     changed.insert(id);
                 }
             }
@@ -171,51 +231,56 @@ impl Groups {
         changed
     }
 
-    /// Brings lists that came and went to the groups that they match.
-    pub(crate) fn follow(
-        &mut self,
-        changes: &ListChanges,
-        lists: &Lists,
-        sets: &mut Sets,
-    ) -> BTreeSet<GroupId> {
-        let mut edits: BTreeMap<GroupId, Vec<ListId>> = BTreeMap::new();
-        let came = changes.came.iter().filter_map(|id| Some((*id, lists.get(*id)?)));
-        let went = changes.went.iter().map(|(id, list)| (*id, list));
-        for (id, list) in came.chain(went) {
-            for (namespaces, pods) in selectors::selectors(list) {
-                for here in self.meant(namespaces) {
-                    let groups = here.groups.iter();
-                    let matching = groups.filter(|((labels, _), _)| pods.matches(labels));
-                    for (_, group) in matching {
-                        edits.entry(*group).or_default().push(id);
-                    }
-                }
-            }
-        }
-        let mut found = BTreeSet::new();
-        for (id, edit) in edits {
-            let Some(group) = &mut self.all[id as usize] else { continue };
-            let stays = |id: &ListId| !changes.went.contains_key(id);
-            let old = sets.get(group.lists).iter().copied();
-            let all: Vec<_> = old.chain(edit).filter(stays).collect();
-            group.lists = sets.intern(all);
-            found.insert(id);
-        }
-        found
+    /// The groups of the namespaces that a peer matches.
+    fn matching<'a>(&'a self, namespaces: &'a Namespaces) -> impl Iterator<Item = GroupId> + 'a {
+        let (own, all) = match namespaces {
+            Namespaces::Own(own) => (self.namespaces.get(own.as_str()), None),
+            Namespaces::Matching(selector) => (None, Some((selector, self.namespaces.values()))),
+        };
+        let matching = all.into_iter().flat_map(|(selector, all)| {
+            all.filter(move |namespace| selector.matches(&namespace.labels))
+        });
+        own.into_iter().chain(matching).flat_map(|namespace| namespace.groups.iter().copied())
     }
 
-    fn meant<'a>(
-        &'a self,
-        namespaces: &'a Namespaces,
-    ) -> Box<dyn Iterator<Item = &'a Namespace> + 'a> {
-        match namespaces {
-            Namespaces::Own(own) => Box::new(self.namespaces.get(own).into_iter()),
-            Namespaces::Matching(_) => {
-                let all = self.namespaces.iter();
-                let here =
-                    all.filter(|(name, one)| selectors::means(namespaces, name, &one.labels));
-                Box::new(here.map(|(_, one)| one))
-            }
+    /// Makes a pod share the memory of what the pods of its group have.
+    pub(super) fn share(&self, namespace: &str, pod: &mut Pod) {
+        let Some(id) = self.groups.id(&self.key(namespace, pod)) else { return };
+        let (Some(key), Some(group)) = (self.groups.key(id), self.groups.get(id)) else { return };
+        pod.labels = key.labels.clone();
+        let same = group.workload.as_ref().filter(|same| pod.workload.as_ref() == Some(same));
+        if let Some(same) = same {
+            pod.workload = Some(Arc::clone(same));
         }
+    }
+
+    /// The lists that match the pods of a group.
+    pub(super) fn set(&self, id: GroupId) -> SetId {
+        self.groups.get(id).map_or(EMPTY, |group| group.set)
+    }
+
+    /// The addresses of the pods of a group.
+    pub(super) fn addresses(&self, id: GroupId) -> &[IpAddr] {
+        self.groups.get(id).map(|group| &*group.addresses).unwrap_or_default()
+    }
+
+    /// The namespace of a group.
+    pub(super) fn namespace(&self, id: GroupId) -> Option<&str> {
+        self.groups.key(id).map(|key| &*key.namespace)
+    }
+
+    /// The named ports of the pods of a group.
+    pub(super) fn named_ports(&self, id: GroupId) -> Option<&[ContainerPort]> {
+        self.groups.key(id).map(|key| &*key.named_ports)
+    }
+
+    /// How many ids are spent on groups that are gone.
+    pub(super) fn spent(&self) -> usize {
+        self.groups.spent()
+    }
+
+    /// Whether no invariant was found broken.
+    pub(super) fn is_sound(&self) -> bool {
+        self.groups.is_sound()
     }
 }

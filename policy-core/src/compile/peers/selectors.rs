@@ -1,76 +1,67 @@
 //! Which peer lists match a pod by its labels (S12-S16).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::{
     compile::{
-        peers::lists::ListId,
-        rules::peer_list::{Namespaces, PeerKey, PeerList},
+        index::Index,
+        rules::{
+            lists::ListId,
+            peer_list::{Namespaces, PeerKey, PeerList},
+        },
     },
     model::{Labels, Selector},
 };
 
-/// The selectors of pods in all peer lists.
+/// The selectors of pods in all peer lists, so that equal ones are evaluated once.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Selectors {
-    by_namespaces: BTreeMap<Namespaces, BTreeMap<Selector, BTreeSet<ListId>>>,
-}
+pub(super) struct Selectors(BTreeMap<Namespaces, Index<Selector, ListId>>);
 
 impl Selectors {
-    /// Takes the selectors of a list in.
-    pub(crate) fn insert(&mut self, list: &PeerList, id: ListId) {
-        for (namespaces, pods) in selectors(list) {
-            let selectors = self.by_namespaces.entry(namespaces.clone()).or_default();
-            selectors.entry(pods.clone()).or_default().insert(id);
+    /// Adds the selectors of a list.
+    pub(super) fn insert(&mut self, list: &PeerList, id: ListId) {
+        for (namespaces, pods) in of(list) {
+            self.0.entry(namespaces.clone()).or_default().insert(pods.clone(), id);
         }
     }
 
-    /// Lets them go.
-    pub(crate) fn remove(&mut self, list: &PeerList, id: ListId) {
-        for (namespaces, pods) in selectors(list) {
-            let Some(selectors) = self.by_namespaces.get_mut(namespaces) else { continue };
-            if let Some(lists) = selectors.get_mut(pods) {
-                lists.remove(&id);
-                if lists.is_empty() {
-                    selectors.remove(pods);
-                }
-            }
+    /// Removes the selectors of a list.
+    pub(super) fn remove(&mut self, list: &PeerList, id: ListId) {
+        for (namespaces, pods) in of(list) {
+            let Some(selectors) = self.0.get_mut(namespaces) else { continue };
+            selectors.remove(pods, id);
             if selectors.is_empty() {
-                self.by_namespaces.remove(namespaces);
+                self.0.remove(namespaces);
             }
         }
     }
 
     /// Those that can match pods of a namespace with these labels.
-    pub(crate) fn in_namespace(&self, name: &str, labels: &Labels) -> Candidates<'_> {
-        let here = self.by_namespaces.iter().filter(|(spaces, _)| means(spaces, name, labels));
-        Candidates(here.flat_map(|(_, selectors)| selectors).collect())
+    pub(super) fn in_namespace(&self, name: &str, labels: &Labels) -> Candidates<'_> {
+        let here = self.0.iter().filter(|(namespaces, _)| match namespaces {
+            Namespaces::Own(own) => own == name,
+            Namespaces::Matching(selector) => selector.matches(labels),
+        });
+        Candidates(here.map(|(_, selectors)| selectors).collect())
     }
 }
 
 /// Selectors that can match pods of one namespace.
-pub(crate) struct Candidates<'a>(Vec<(&'a Selector, &'a BTreeSet<ListId>)>);
+pub(super) struct Candidates<'a>(Vec<&'a Index<Selector, ListId>>);
 
 impl Candidates<'_> {
     /// The lists that match a pod with these labels.
-    pub(crate) fn matching(&self, labels: &Labels) -> Vec<ListId> {
-        let matching = self.0.iter().filter(|(pods, _)| pods.matches(labels));
-        matching.flat_map(|(_, lists)| *lists).copied().collect()
+    pub(super) fn matching(&self, labels: &Labels) -> Vec<ListId> {
+        let all = self.0.iter().flat_map(|selectors| selectors.iter());
+        let matching = all.filter(|(pods, _)| pods.matches(labels));
+        matching.flat_map(|(_, lists)| lists).copied().collect()
     }
 }
 
 /// The peers of a list that are pods.
-pub(crate) fn selectors(list: &PeerList) -> impl Iterator<Item = (&Namespaces, &Selector)> {
+pub(super) fn of(list: &PeerList) -> impl Iterator<Item = (&Namespaces, &Selector)> {
     list.peers().iter().filter_map(|peer| match peer {
         PeerKey::Pods { namespaces, pods } => Some((namespaces, pods)),
         PeerKey::Block { .. } => None,
     })
-}
-
-/// Whether a peer means pods of a namespace with these labels.
-pub(crate) fn means(namespaces: &Namespaces, name: &str, labels: &Labels) -> bool {
-    match namespaces {
-        Namespaces::Own(own) => own == name,
-        Namespaces::Matching(selector) => selector.matches(labels),
-    }
 }

@@ -1,16 +1,21 @@
-//! Interned sets of peer lists.
+//! Interned sets of peer lists: equal sets have equal ids, so that comparing them costs nothing.
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::compile::peers::lists::ListId;
+use crate::compile::rules::lists::ListId;
 
-/// Number of an interned set of peer lists; 0 is the empty one.
-pub(crate) type SetId = u32;
+/// Id of an interned set of peer lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SetId(u32);
 
-/// Sets of peer lists. What it hands out depends on the order of questions only.
+/// The set without lists.
+pub(crate) const EMPTY: SetId = SetId(0);
+
+/// Sets of peer lists. They are never removed: the compiler starts from scratch when there are
+/// too many.
 #[derive(Clone, Debug)]
 pub(crate) struct Sets {
-    distinct: Vec<Arc<[ListId]>>,
+    sets: Vec<Arc<[ListId]>>,
     index: HashMap<Arc<[ListId]>, SetId>,
     unions: HashMap<(SetId, SetId), SetId>,
 }
@@ -18,42 +23,46 @@ pub(crate) struct Sets {
 impl Default for Sets {
     fn default() -> Self {
         let empty: Arc<[ListId]> = Arc::default();
-        let index = HashMap::from([(Arc::clone(&empty), 0)]);
-        Self { distinct: vec![empty], index, unions: HashMap::new() }
+        let index = HashMap::from([(Arc::clone(&empty), EMPTY)]);
+        Self { sets: vec![empty], index, unions: HashMap::new() }
     }
 }
 
 impl Sets {
-    /// The number of a set.
-    pub(crate) fn intern(&mut self, mut set: Vec<ListId>) -> SetId {
+    /// The id of a set, given in any order.
+    ///
+    /// # Panics
+    ///
+    /// When 2^32 ids are spent: an id that means two sets could open a port.
+    pub(super) fn intern(&mut self, mut set: Vec<ListId>) -> SetId {
         set.sort_unstable();
         set.dedup();
         if let Some(&id) = self.index.get(set.as_slice()) {
             return id;
         }
-        let id = SetId::try_from(self.distinct.len()).unwrap_or(SetId::MAX);
-        let set: Arc<[ListId]> = set.into();
-        self.distinct.push(Arc::clone(&set));
+        let Ok(id) = u32::try_from(self.sets.len()) else { panic!("the ids of sets are spent") };
+        let (id, set): (_, Arc<[ListId]>) = (SetId(id), set.into());
+        self.sets.push(Arc::clone(&set));
         self.index.insert(set, id);
         id
     }
 
     /// The lists of a set, sorted.
     pub(crate) fn get(&self, id: SetId) -> &Arc<[ListId]> {
-        &self.distinct[id as usize]
+        &self.sets[id.0 as usize]
     }
 
-    /// How many there are, in use or not.
-    pub(crate) fn len(&self) -> usize {
-        self.distinct.len() + self.unions.len()
+    /// How many sets and unions are kept, in use or not.
+    pub(super) fn len(&self) -> usize {
+        self.sets.len() + self.unions.len()
     }
 
-    /// What is in either.
-    pub(crate) fn union(&mut self, a: SetId, b: SetId) -> SetId {
-        if a == b || b == 0 {
+    /// The lists that are in either set.
+    pub(super) fn union(&mut self, a: SetId, b: SetId) -> SetId {
+        if a == b || b == EMPTY {
             return a;
         }
-        if a == 0 {
+        if a == EMPTY {
             return b;
         }
         if let Some(&id) = self.unions.get(&(a, b)) {
@@ -64,8 +73,8 @@ impl Sets {
         id
     }
 
-    /// What is in both.
-    pub(crate) fn intersection(&mut self, a: SetId, b: SetId) -> SetId {
+    /// The lists that are in both sets.
+    pub(super) fn intersection(&mut self, a: SetId, b: SetId) -> SetId {
         let other = self.get(b);
         let both = self.get(a).iter().copied().filter(|id| other.binary_search(id).is_ok());
         let both = both.collect();

@@ -1,4 +1,5 @@
-//! Rules of `ClusterNetworkPolicies` in working form; what cannot be expressed is closed (S52).
+//! Rules of `ClusterNetworkPolicies` in working form. A rule that cannot be expressed is read as
+//! closed: it accepts nothing, or denies everything (S52).
 
 use std::collections::BTreeSet;
 
@@ -14,14 +15,14 @@ use crate::{
     fault::{Effect, Fault, Problem},
     model::{
         Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, Direction, FieldPath, Kind,
-        ObjectRef, Protocol, ProtocolMatch, Selector, Snapshot, Tier, is_usable,
+        ObjectRef, PerDirection, Protocol, ProtocolMatch, Selector, Snapshot, Tier, is_usable,
     },
     ports::Ports,
 };
 
 impl RuleCompiler {
-    /// The rules of a policy of a tier.
-    pub(crate) fn cluster_policy(
+    /// The rules of a policy.
+    pub(super) fn cluster_policy(
         &mut self,
         name: &str,
         policy: &ClusterNetworkPolicy,
@@ -31,21 +32,19 @@ impl RuleCompiler {
             let (field, effect) = (FieldPath::spec("subject"), Effect::SelectsEveryPod);
             self.faults.push(fault(name, field, Problem::UnreadableSubject, effect));
         }
-        let mut rules = |direction| {
+        let unread = policy.subject.is_none();
+        let rules = PerDirection::from_fn(|direction| {
             let rules = policy.rules(direction).iter().enumerate();
-            rules
-                .map(|(index, rule)| {
-                    let unread = policy.subject.is_none();
-                    self.cluster_rule(name, (direction, index), rule, snapshot, unread)
-                })
-                .collect()
-        };
-        let (ingress, egress) = (rules(Direction::Ingress), rules(Direction::Egress));
+            let compiled = rules.map(|(index, rule)| {
+                self.cluster_rule(name, (direction, index), rule, snapshot, unread)
+            });
+            compiled.collect()
+        });
         let stage = match policy.tier {
             Tier::Admin => Stage::Admin,
             Tier::Baseline => Stage::Baseline,
         };
-        CompiledPolicy { stage, ingress, egress }
+        CompiledPolicy { stage, rules }
     }
 
     fn cluster_rule(
@@ -82,29 +81,23 @@ impl RuleCompiler {
         match (understood, rule.action) {
             (true, action) => {
                 let keys = rule.peers.iter().flat_map(|peer| keys(peer, snapshot)).collect();
-                // Of the pods that share an address, one is enough to be kept out.
-                let peers = PeerList::new(keys, action == Action::Deny);
-                let peers = Some(peers);
+                // Of pods that share an address, one that the rule denies is enough.
+                let peers = Some(PeerList::new(keys, action == Action::Deny));
                 CompiledRule { action, peers, joined: None, ports: ports(&rule.protocols) }
             }
             (false, Action::Accept) => {
-                let peers = Some(PeerList::new(BTreeSet::new(), false));
-                CompiledRule {
-                    action: Action::Accept,
-                    peers,
-                    joined: None,
-                    ports: RulePorts::default(),
-                }
+                let (peers, ports) = (Some(PeerList::nobody()), RulePorts::default());
+                CompiledRule { action: Action::Accept, peers, joined: None, ports }
             }
             (false, Action::Deny | Action::Pass) => {
-                let ports = RulePorts { numbers: Ports::everything(), names: BTreeSet::new() };
+                let ports = RulePorts::everything();
                 CompiledRule { action: Action::Deny, peers: None, joined: None, ports }
             }
         }
     }
 }
 
-/// The peers that one entry means.
+/// The peers of one entry.
 fn keys(peer: &ClusterPeer, snapshot: &Snapshot) -> Vec<PeerKey> {
     let block = |cidr| PeerKey::Block { cidr, except: BTreeSet::new() };
     match peer {
@@ -129,13 +122,13 @@ fn nodes<'a>(
     selector: &'a Selector,
     snapshot: &'a Snapshot,
 ) -> impl Iterator<Item = std::net::IpAddr> + 'a {
-    let meant = snapshot.nodes.values().filter(|node| selector.matches(&node.labels));
-    meant.flat_map(|node| &node.addresses).copied()
+    let matching = snapshot.nodes.values().filter(|node| selector.matches(&node.labels));
+    matching.flat_map(|node| &node.addresses).copied()
 }
 
 fn ports(protocols: &[ProtocolMatch]) -> RulePorts {
     if protocols.is_empty() {
-        return RulePorts { numbers: Ports::everything(), names: BTreeSet::new() };
+        return RulePorts::everything();
     }
     let mut ranges = Vec::new();
     let mut names = BTreeSet::new();

@@ -1,8 +1,19 @@
-//! Rules of blocks at the same pods are told by what they come to, where there are many of them.
+//! Joins rules of blocks at the same pods where there are many of them.
 //!
-//! An identity is the set of peer lists that match an address. Thousands of rules that each mean
-//! every address but a few would make thousands of identities of thousands of lists each,
-//! though all that counts is what the rules allow together: ports for each region of addresses.
+//! An identity is the set of peer lists that match an address. Thousands of rules that each match
+//! every address but a few would make thousands of identities of thousands of lists each, although
+//! only the result counts: the ports that the rules allow together in each region of addresses.
+//!
+//! ```text
+//! rule 1   0.0.0.0/0 except 192.0.2.1/32    tcp 80
+//! rule 2   0.0.0.0/0 except 192.0.2.2/32    tcp 443
+//! joined   0.0.0.0/0 except both            tcp 80, 443
+//!          192.0.2.1/32                     tcp 443
+//!          192.0.2.2/32                     tcp 80
+//! ```
+//!
+//! The first of the rules carries the result, the others carry nothing; attribution still reads
+//! the rules as they were written. Regions of equal ports become one peer list.
 
 mod cover;
 
@@ -12,18 +23,19 @@ use ipnetwork::IpNetwork;
 
 use crate::{
     compile::{
-        prefix::contains,
+        prefix::sweep::{Sweep, Visit},
         rules::{
-            merge::cover::Cover,
             peer_list::{PeerKey, PeerList},
             rule::{CompiledPolicy, Joined, RulePorts, Stage},
         },
     },
-    model::{DIRECTIONS, Direction},
+    model::{DIRECTIONS, Direction, PerDirection},
     ports::Ports,
 };
 
-/// So many different lists are left apart: each then keeps its identities when another changes.
+use cover::Cover;
+
+/// Up to so many different lists stay apart: each then keeps its identities when another changes.
 const APART: usize = 32;
 
 /// A rule: its policy, and its index there.
@@ -32,31 +44,33 @@ type At = (usize, usize);
 /// A rule that can be joined to others.
 type Found<'a> = (At, &'a PeerList, &'a RulePorts);
 
-/// What rules must have in common to be joined: subjects, and where they name ports, these.
+/// What rules must have in common to be joined: the subjects, and the ports where some are named.
 type Common<'a> = (&'a [usize], Option<&'a RulePorts>);
 
-/// Lets one rule of many, the first, stand for what they come to together.
+/// Writes the joined form into the rules.
 ///
-/// `policies` come in an order that depends on nothing but their names; `subjects` are the policies
-/// that select each subject, for ingress and egress.
-pub(crate) fn blocks(policies: &mut [CompiledPolicy], subjects: &[[Vec<usize>; 2]]) {
+/// `policies` are in an order that depends on their names only; `subjects` has for each pod the
+/// places of the policies that isolate it.
+pub(super) fn blocks(policies: &mut [CompiledPolicy], subjects: &[PerDirection<Vec<usize>>]) {
     for direction in DIRECTIONS {
         let joined = joined(policies, subjects, direction);
         for policy in &mut *policies {
-            policy.rules_mut(direction).iter_mut().for_each(|rule| rule.joined = None);
+            for rule in policy.rules_mut(direction) {
+                rule.joined = None;
+            }
         }
-        for (mut outcome, rules) in joined {
+        for (mut result, rules) in joined {
             for (policy, rule) in rules {
-                // The others are left with nothing.
-                let outcome = std::mem::take(&mut outcome);
-                policies[policy].rules_mut(direction)[rule].joined = Some(outcome.into());
+                // The first rule takes the result and leaves an empty one to the others.
+                let result = std::mem::take(&mut result);
+                policies[policy].rules_mut(direction)[rule].joined = Some(result.into());
             }
         }
     }
 }
 
 /// Whether rules are joined, or may have to be.
-pub(crate) fn is_needed(policies: &[&CompiledPolicy]) -> bool {
+pub(super) fn is_needed(policies: &[&CompiledPolicy]) -> bool {
     DIRECTIONS.into_iter().any(|direction| {
         let mut rules = policies.iter().flat_map(|policy| policy.rules(direction));
         rules.any(|rule| rule.joined.is_some())
@@ -79,7 +93,7 @@ fn lists(
 
 fn joined(
     policies: &[CompiledPolicy],
-    subjects: &[[Vec<usize>; 2]],
+    subjects: &[PerDirection<Vec<usize>>],
     direction: Direction,
 ) -> Vec<(Vec<Joined>, Vec<At>)> {
     let lists = |policy: usize| lists(&policies[policy], direction);
@@ -99,40 +113,35 @@ fn joined(
         distinct.len() > APART
     });
     many.map(|((_, named), rules)| {
-        let outcome = match named {
+        let result = match named {
             Some(ports) => {
                 let keys = rules.iter().flat_map(|(_, list, _)| list.peers()).cloned().collect();
                 vec![Joined { peers: PeerList::new(keys, false), ports: ports.clone() }]
             }
-            None => outcome(&rules),
+            None => join(&rules),
         };
-        (outcome, rules.into_iter().map(|(at, ..)| at).collect())
+        (result, rules.into_iter().map(|(at, ..)| at).collect())
     })
     .collect()
 }
 
-/// For each policy the subjects that it isolates in a direction.
+/// For each policy the places of the subjects that it isolates in a direction.
 fn selected(
     policies: usize,
-    subjects: &[[Vec<usize>; 2]],
+    subjects: &[PerDirection<Vec<usize>>],
     direction: Direction,
 ) -> Vec<Vec<usize>> {
     let mut selected = vec![Vec::new(); policies];
     for (index, subject) in subjects.iter().enumerate() {
-        let [ingress, egress] = subject;
-        let by = match direction {
-            Direction::Ingress => ingress,
-            Direction::Egress => egress,
-        };
-        for &policy in by {
+        for &policy in &subject[direction] {
             selected[policy].push(index);
         }
     }
     selected
 }
 
-/// What rules without named ports come to: regions of addresses with the same ports.
-fn outcome(rules: &[Found<'_>]) -> Vec<Joined> {
+/// The result of rules without named ports: regions of addresses with the same ports.
+fn join(rules: &[Found<'_>]) -> Vec<Joined> {
     let mut regions: BTreeMap<Ports, BTreeSet<PeerKey>> = BTreeMap::new();
     for region in regions_of(rules) {
         if !region.ports.is_empty() {
@@ -154,67 +163,54 @@ struct Region {
     ports: Ports,
 }
 
-/// What a prefix begins: blocks that start to match there, and blocks that cease to.
-#[derive(Default)]
-struct Edge {
-    starts: Vec<usize>,
-    ends: Vec<usize>,
-}
-
+/// The regions of addresses in which the same rules match, sorted out by ports.
 fn regions_of(rules: &[Found<'_>]) -> Vec<Region> {
-    let mut edges: BTreeMap<IpNetwork, Edge> = BTreeMap::new();
-    // By block, the rule that it is of.
+    let mut sweep = Sweep::default();
     let mut rule_of = Vec::new();
     for (rule, (_, list, _)) in rules.iter().enumerate() {
-        for peer in list.peers() {
-            let PeerKey::Block { cidr, except } = peer else { continue };
-            if except.iter().any(|outer| contains(*outer, *cidr)) {
-                continue;
+        for peer in list.blocks() {
+            if let PeerKey::Block { cidr, except } = peer {
+                sweep.add_block(*cidr, except);
+                rule_of.push(rule);
             }
-            edges.entry(*cidr).or_default().starts.push(rule_of.len());
-            for inner in except {
-                edges.entry(*inner).or_default().ends.push(rule_of.len());
-            }
-            rule_of.push(rule);
         }
     }
-    let mut walk = Walk::new(rules, rule_of);
-    for (prefix, edge) in edges {
-        walk.enter(prefix, &edge);
-    }
-    walk.leave(None);
-    walk.done
+    let cover = Cover::new(rules.iter().map(|(.., ports)| &ports.numbers));
+    let counts = vec![0; rules.len()];
+    let mut regions = Regions { rule_of, counts, cover, open: Vec::new(), done: Vec::new() };
+    sweep.run(&mut regions);
+    regions.done
 }
 
-/// A walk over prefixes in their order, in which each comes after all that contain it.
-struct Walk {
+/// The regions as far as the sweep has come.
+struct Regions {
+    /// The rule that a block is of.
     rule_of: Vec<usize>,
-    /// Blocks that match here, and how many of each rule do.
-    matching: Vec<bool>,
+    /// By rule, how many of its blocks match here.
     counts: Vec<usize>,
+    /// The ports of the rules that match here.
     cover: Cover,
-    /// The prefixes around the present place, each with the blocks that it turned, and the region
-    /// that begins there, unless it has the ports of the one around.
-    open: Vec<(IpNetwork, Vec<usize>, Option<Region>)>,
+    /// For each prefix around this place, the region that starts there; `None` where a prefix has
+    /// the ports of the one around it.
+    open: Vec<Option<Region>>,
     done: Vec<Region>,
 }
 
-impl Walk {
-    fn new(rules: &[Found<'_>], rule_of: Vec<usize>) -> Self {
-        let cover = Cover::new(rules.iter().map(|(.., ports)| &ports.numbers));
-        let (matching, counts) = (vec![false; rule_of.len()], vec![0; rules.len()]);
-        Self { rule_of, matching, counts, cover, open: Vec::new(), done: Vec::new() }
+impl Visit for Regions {
+    fn turn(&mut self, block: usize, matches: bool) {
+        let rule = self.rule_of[block];
+        let count = &mut self.counts[rule];
+        *count = if matches { *count + 1 } else { *count - 1 };
+        match (*count, matches) {
+            (1, true) => self.cover.add(rule),
+            (0, false) => self.cover.remove(rule),
+            _ => {}
+        }
     }
 
-    fn enter(&mut self, prefix: IpNetwork, edge: &Edge) {
-        self.leave(Some(prefix));
-        let ended = edge.ends.iter().filter(|block| self.matching[**block]);
-        let turned: Vec<usize> = ended.chain(&edge.starts).copied().collect();
-        for block in &turned {
-            self.turn(*block);
-        }
+    fn enter(&mut self, prefix: IpNetwork) {
         let ports = self.cover.covered();
-        let around = self.open.iter_mut().rev().find_map(|(.., region)| region.as_mut());
+        let around = self.open.iter_mut().rev().find_map(Option::as_mut);
         let region = match around {
             Some(around) if around.ports == ports => None,
             around => {
@@ -224,74 +220,10 @@ impl Walk {
                 Some(Region { cidr: prefix, except: BTreeSet::new(), ports })
             }
         };
-        self.open.push((prefix, turned, region));
+        self.open.push(region);
     }
 
-    /// Closes what does not contain a prefix, or everything.
-    fn leave(&mut self, next: Option<IpNetwork>) {
-        let outside = |outer: IpNetwork| next.is_none_or(|next| !contains(outer, next));
-        while let Some((_, turned, region)) = self.open.pop_if(|(outer, ..)| outside(*outer)) {
-            for block in turned {
-                self.turn(block);
-            }
-            self.done.extend(region);
-        }
-    }
-
-    /// Lets a block match, or no longer.
-    fn turn(&mut self, block: usize) {
-        let (rule, matches) = (self.rule_of[block], !self.matching[block]);
-        self.matching[block] = matches;
-        let count = &mut self.counts[rule];
-        *count = if matches { *count + 1 } else { *count - 1 };
-        match (*count, matches) {
-            (1, true) => self.cover.add(rule),
-            (0, false) => self.cover.remove(rule),
-            _ => {}
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::compile::{Scope, compiler::state::State};
-    use crate::model::{
-        IpBlock, NetworkPolicy, ObjectName, Peer, Pod, Port, PortSpec, Protocol, Rule, Selector,
-        Snapshot,
-    };
-
-    /// One pod under policies that each mean all but one address, at a port of their own.
-    fn snapshot(policies: u16) -> Snapshot {
-        let block = |text: &str| text.parse().expect("a block");
-        let policy = |n: u16| {
-            let except = vec![block(&format!("192.0.{}.{}/32", n / 256, n % 256))];
-            let peers = vec![Peer::Block(IpBlock { cidr: block("0.0.0.0/0"), except })];
-            let port = PortSpec::Range { first: 1000 + n, last: 1000 + n };
-            let ports = vec![Port { protocol: Protocol::Tcp, port }];
-            let subject = Some(Selector::default());
-            let ingress = vec![Rule { peers, ports }];
-            let policy = NetworkPolicy { subject, ingress, ..NetworkPolicy::default() };
-            (ObjectName::new("x", format!("p{n}")), policy)
-        };
-        Snapshot {
-            pods: [(ObjectName::new("x", "a"), Pod::default())].into(),
-            policies: (0..policies).map(policy).collect(),
-            ..Snapshot::default()
-        }
-    }
-
-    #[test]
-    fn what_is_kept_grows_with_the_policies_and_not_with_their_square() {
-        let kept = |policies| {
-            let state = State::new(&snapshot(policies), Scope::Cluster);
-            let isolation =
-                state.desired.endpoints.values().next().expect("a").isolation.ingress.clone();
-            let content = isolation.expect("it is isolated").allow_map;
-            let ranges: usize = content.ports.values().map(|ports| ports.ranges.len()).sum();
-            let numbers = state.identities.numbers.iter();
-            ranges + numbers.map(|(_, meaning)| 1 + meaning.lists.len()).sum::<usize>()
-        };
-        let (some, more) = (kept(200), kept(800));
-        assert!(more <= 5 * some, "{some}, {more}");
+    fn leave(&mut self) {
+        self.done.extend(self.open.pop().flatten());
     }
 }

@@ -1,4 +1,4 @@
-//! Rules in the form that the later stages work on; what cannot be expressed becomes a fault.
+//! Rules of `NetworkPolicies` in working form; what cannot be expressed becomes a fault (S17).
 
 use std::collections::BTreeSet;
 
@@ -7,21 +7,21 @@ use crate::{
         prefix::{contains, is_mapped, masked},
         rules::{
             peer_list::{Namespaces, PeerKey, PeerList},
-            rule::{CompiledPolicy, CompiledRule, NamedPort, RulePorts},
+            rule::{CompiledPolicy, CompiledRule, NamedPort, RulePorts, Stage},
         },
     },
     fault::{Effect, Fault, Problem},
     model::{
         Action, Direction, FieldPath, IpBlock, Kind, NetworkPolicy, ObjectName, ObjectRef, Peer,
-        Port, PortSpec, Rule,
+        PerDirection, Port, PortSpec, Rule,
     },
     ports::Ports,
 };
 
-/// Puts rules into their working form.
+/// Compiles the rules of one policy, and collects its faults.
 #[derive(Default)]
-pub(crate) struct RuleCompiler {
-    pub(crate) faults: Vec<Fault>,
+pub(super) struct RuleCompiler {
+    pub(super) faults: Vec<Fault>,
 }
 
 /// A place in a policy, for faults.
@@ -34,7 +34,7 @@ struct Place<'a> {
 
 impl RuleCompiler {
     /// The rules of a policy in the directions that it applies to.
-    pub(crate) fn policy(&mut self, name: &ObjectName, policy: &NetworkPolicy) -> CompiledPolicy {
+    pub(super) fn policy(&mut self, name: &ObjectName, policy: &NetworkPolicy) -> CompiledPolicy {
         if policy.subject.is_none() {
             self.faults.push(Fault {
                 object: ObjectRef::namespaced(Kind::NetworkPolicy, name),
@@ -43,24 +43,21 @@ impl RuleCompiler {
                 effect: Effect::IsolatesNamespace,
             });
         }
-        let mut rules = |direction, rules: &[Rule]| {
-            let used = policy.applies(direction);
-            let rules = rules.iter().enumerate().filter(|_| used);
-            rules
-                .map(|(rule, value)| self.rule(Place { policy: name, direction, rule }, value))
-                .collect::<Vec<_>>()
-        };
-        let ingress = rules(Direction::Ingress, &policy.ingress);
-        let egress = rules(Direction::Egress, &policy.egress);
-        // Whom the author meant is unknown, so nobody may profit from the rules (S17).
+        let rules = PerDirection::from_fn(|direction| {
+            let rules = policy.rules(direction).iter().enumerate();
+            let used = rules.filter(|_| policy.applies(direction));
+            let place = |rule| Place { policy: name, direction, rule };
+            used.map(|(rule, value)| self.rule(place(rule), value)).collect()
+        });
+        // Which pods the author wanted is unknown, so that the rules may open none (S17).
         match policy.subject {
-            Some(_) => CompiledPolicy { ingress, egress, ..CompiledPolicy::default() },
+            Some(_) => CompiledPolicy { stage: Stage::NetworkPolicy, rules },
             None => CompiledPolicy::default(),
         }
     }
 
     fn rule(&mut self, place: Place<'_>, rule: &Rule) -> CompiledRule {
-        // Peers that are all invalid leave an empty list, which is nobody; no peers is everybody.
+        // A rule whose peers are all invalid matches nobody; a rule without peers everybody.
         let peers = (!rule.peers.is_empty()).then(|| {
             let peers = rule.peers.iter().enumerate();
             let keys = peers.filter_map(|(index, peer)| self.peer(place, index, peer)).collect();
@@ -111,10 +108,11 @@ impl RuleCompiler {
         Some(PeerKey::Block { cidr, except })
     }
 
-    /// No ports at all is every protocol; ports that are all invalid are none (S21, S22).
+    /// The ports of a rule: every protocol without entries (S21), none if all entries are invalid
+    /// (S22).
     fn ports(&mut self, place: Place<'_>, ports: &[Port]) -> RulePorts {
         if ports.is_empty() {
-            return RulePorts { numbers: Ports::everything(), names: BTreeSet::new() };
+            return RulePorts::everything();
         }
         let mut ranges = Vec::new();
         let mut names = BTreeSet::new();

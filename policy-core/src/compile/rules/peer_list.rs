@@ -1,4 +1,7 @@
 //! Peer lists: the `from` or `to` of a rule, in one form for all rules with the same peers.
+//!
+//! A list matches as a whole: no rule distinguishes the entries of its own list. Therefore lists,
+//! and not their entries, make identities, however many blocks a list has.
 
 use std::{cmp::Ordering, collections::BTreeSet, net::IpAddr, sync::Arc};
 
@@ -6,17 +9,17 @@ use ipnetwork::IpNetwork;
 
 use crate::model::Selector;
 
-/// The peers of a rule: what no single rule tells apart is one entry, however many blocks it has.
+/// The peers of a rule.
 #[derive(Clone, Debug)]
 pub(crate) struct PeerList {
     peers: Arc<BTreeSet<PeerKey>>,
-    /// Whether it has nothing but blocks.
-    blocks: bool,
-    /// Of an address that several pods have: whether one of them is enough to match it.
+    /// Whether it has only blocks.
+    only_blocks: bool,
+    /// Whether an address that several pods have matches as soon as one of the pods does.
     any_owner: bool,
 }
 
-/// A peer in the one form that all peers of its meaning have.
+/// A peer, in a form in which equal peers are equal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PeerKey {
     /// Pods, by their namespace and labels.
@@ -26,29 +29,34 @@ pub(crate) enum PeerKey {
         /// Which of them.
         pods: Selector,
     },
-    /// Addresses in a block and in none of its excepts; host bits are zero.
+    /// Addresses in a block and in none of its excepts; all host bits are zero.
     Block {
         /// The block.
         cidr: IpNetwork,
-        /// Those inside it, or around it.
+        /// Blocks inside of it, or around it.
         except: BTreeSet<IpNetwork>,
     },
 }
 
-/// Which namespaces a peer means.
+/// The namespaces of a peer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Namespaces {
-    /// The policy's own (S12).
+    /// That of the policy (S12).
     Own(String),
-    /// Those that match (S13).
+    /// Namespaces that a selector matches (S13).
     Matching(Selector),
 }
 
 impl PeerList {
     /// A list of peers; an empty one matches nothing.
     pub(crate) fn new(peers: BTreeSet<PeerKey>, any_owner: bool) -> Self {
-        let blocks = peers.iter().all(|peer| matches!(peer, PeerKey::Block { .. }));
-        Self { peers: Arc::new(peers), blocks, any_owner }
+        let only_blocks = peers.iter().all(|peer| matches!(peer, PeerKey::Block { .. }));
+        Self { peers: Arc::new(peers), only_blocks, any_owner }
+    }
+
+    /// The empty list, which matches nothing.
+    pub(super) fn nobody() -> Self {
+        Self::new(BTreeSet::new(), false)
     }
 
     /// The peers.
@@ -56,12 +64,17 @@ impl PeerList {
         &self.peers
     }
 
-    /// Whether it has nothing but blocks, so that an address alone decides.
-    pub(crate) fn is_blocks(&self) -> bool {
-        self.blocks
+    /// The peers that are blocks.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = &PeerKey> {
+        self.peers.iter().filter(|peer| matches!(peer, PeerKey::Block { .. }))
     }
 
-    /// Whether one of its blocks holds an address.
+    /// Whether it has only blocks, so that an address alone decides.
+    pub(crate) fn is_blocks(&self) -> bool {
+        self.only_blocks
+    }
+
+    /// Whether one of its blocks contains an address.
     pub(crate) fn holds(&self, address: IpAddr) -> bool {
         self.peers.iter().any(|peer| match peer {
             PeerKey::Block { cidr, except } => {
@@ -71,7 +84,7 @@ impl PeerList {
         })
     }
 
-    /// Whether it matches an address of several pods as soon as it matches one of them.
+    /// Whether an address that several pods have matches as soon as one of the pods does.
     pub(crate) fn any_owner(&self) -> bool {
         self.any_owner
     }

@@ -1,4 +1,6 @@
 //! Compiled rules: what a policy allows or denies, to whom and at which ports.
+//!
+//! Rules keep their index in the API object, so that a verdict can be attributed to them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,24 +9,24 @@ use std::{
 
 use crate::{
     compile::rules::peer_list::PeerList,
-    model::{Action, Direction, Pod, Protocol},
+    model::{Action, Direction, PerDirection, Pod, Protocol},
     ports::Ports,
 };
 
-/// A policy's rules, by their index in the API object; none in a direction that it leaves alone.
+/// The rules of a policy, by their index in the API object; none in a direction in which the
+/// policy does not isolate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CompiledPolicy {
     pub(crate) stage: Stage,
-    pub(crate) ingress: Vec<CompiledRule>,
-    pub(crate) egress: Vec<CompiledRule>,
+    pub(crate) rules: PerDirection<Vec<CompiledRule>>,
 }
 
-/// When a policy is asked (S51).
+/// When a policy decides (S51).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
     /// First; rules in order.
     Admin,
-    /// Then, where one selects the pod; rules have no order, and what none allows is denied.
+    /// Second, where one selects the pod; rules have no order, and what none allows is denied.
     #[default]
     NetworkPolicy,
     /// Last; rules in order.
@@ -34,18 +36,18 @@ pub(crate) enum Stage {
 /// A rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CompiledRule {
-    /// What it does; of a `NetworkPolicy`, `Accept`.
+    /// What it does; for a `NetworkPolicy` always `Accept`.
     pub(crate) action: Action,
     /// `from` or `to`; `None` means every address (S11).
     pub(crate) peers: Option<PeerList>,
-    /// What stands for `peers` and `ports` in tables, where rules were joined; of the others that
-    /// a rule stands for, nothing.
+    /// Replaces `peers` and `ports` in allow tables where rules were joined: in one of the joined
+    /// rules the result of all, in the others nothing. See `merge`.
     pub(crate) joined: Option<Arc<[Joined]>>,
     /// `ports`.
     pub(crate) ports: RulePorts,
 }
 
-/// What rules that were joined allow to some addresses.
+/// What joined rules allow to some addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Joined {
     /// The addresses.
@@ -57,13 +59,13 @@ pub(crate) struct Joined {
 /// The ports of a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RulePorts {
-    /// Those given by number.
+    /// Ports given by number.
     pub(crate) numbers: Ports,
-    /// Those that only a pod can resolve.
+    /// Ports given by name, which the destination pod resolves (S23).
     pub(crate) names: BTreeSet<NamedPort>,
 }
 
-/// Named ports and their numbers.
+/// Named ports and the numbers that they resolve to.
 pub(crate) type ResolvedPorts = BTreeMap<NamedPort, BTreeSet<u16>>;
 
 /// A named port.
@@ -78,23 +80,17 @@ pub(crate) struct NamedPort {
 impl CompiledPolicy {
     /// The rules of one direction.
     pub(crate) fn rules(&self, direction: Direction) -> &[CompiledRule] {
-        match direction {
-            Direction::Ingress => &self.ingress,
-            Direction::Egress => &self.egress,
-        }
+        self.rules.get(direction)
     }
 
-    /// The same, to change them.
-    pub(crate) fn rules_mut(&mut self, direction: Direction) -> &mut [CompiledRule] {
-        match direction {
-            Direction::Ingress => &mut self.ingress,
-            Direction::Egress => &mut self.egress,
-        }
+    /// The rules of one direction, to change them.
+    pub(super) fn rules_mut(&mut self, direction: Direction) -> &mut [CompiledRule] {
+        self.rules.get_mut(direction)
     }
 }
 
 impl CompiledRule {
-    /// Whom it means and at which ports, as tables know it; `None` means every address.
+    /// The peers and ports that allow tables take from it; `None` means every address.
     pub(crate) fn grants(&self) -> impl Iterator<Item = (Option<&PeerList>, &RulePorts)> {
         let joined = self.joined.as_ref();
         let alone = joined.is_none().then_some((self.peers.as_ref(), &self.ports));
@@ -104,7 +100,12 @@ impl CompiledRule {
 }
 
 impl RulePorts {
-    /// The numbers that the names have here, and those given.
+    /// Every protocol and port.
+    pub(super) fn everything() -> Self {
+        Self { numbers: Ports::everything(), names: BTreeSet::new() }
+    }
+
+    /// All ports by number, given what the names resolve to.
     pub(crate) fn resolve(&self, resolved: &ResolvedPorts) -> Ports {
         let named = self.names.iter().flat_map(|name| {
             let numbers = resolved.get(name).into_iter().flatten();
@@ -113,7 +114,7 @@ impl RulePorts {
         Ports::union([&self.numbers, &Ports::from_ranges(named)])
     }
 
-    /// Whether a port is among the numbers that the names have here, or among those given.
+    /// Whether a port is one of them, given what the names resolve to.
     pub(crate) fn hold(&self, resolved: &ResolvedPorts, protocol: Protocol, port: u16) -> bool {
         let named = |name: &NamedPort| {
             name.protocol == protocol
@@ -122,7 +123,7 @@ impl RulePorts {
         self.numbers.contains(protocol, port) || self.names.iter().any(named)
     }
 
-    /// The numbers that the names have on a pod.
+    /// What the names resolve to on a pod.
     pub(crate) fn names_on(&self, pod: &Pod) -> ResolvedPorts {
         let numbers = |name: &NamedPort| pod.named_ports(&name.name, name.protocol).collect();
         let resolved = self.names.iter().map(|name| (name.clone(), numbers(name)));

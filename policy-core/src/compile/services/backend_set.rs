@@ -1,218 +1,185 @@
-//! What is behind frontends, as far as policy tells backends apart: identities of frontends.
+//! Backend sets: what is behind a frontend, as far as policies can distinguish backends.
+//!
+//! Frontends with equal backend sets share an identity in the kernel's map of frontends, and an
+//! outcome in each allow map.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use policy_common::drops::Reason;
 
 use crate::{
     compile::{
-        allow::table::AllowTable,
-        identities::{
-            addresses::Identities,
-            numbers::{IdentityId, Numbers},
-        },
+        allow::AllowTable,
+        identities::{Identities, IdentityId},
         identity_key::{FrontendKey, IdentityKind},
+        index::Index,
+        registry::{Id, Registry, Removed},
         services::resolve::ServiceBackends,
     },
     desired::{Frontend, FrontendOutcome, Identity, IdentityKey},
     model::Protocol,
 };
 
-/// Number of an identity of frontends, never given out again.
-pub(crate) type BackendSetId = u64;
+/// Id of a backend set.
+pub(super) type BackendSetId = Id<Arc<BackendSet>>;
 
-/// What is behind frontends of one identity.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct BackendSet {
+/// An identity of addresses, and a port.
+type Destination = (Option<IdentityId>, u16);
+
+/// The backends of frontends, by identity.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct BackendSet {
     /// Of the frontend and the backends; the same for all frontends without backends.
     protocol: Protocol,
-    backends: BTreeSet<(IdentityId, u16)>,
-    checks_frontend: Option<(IdentityId, u16)>,
-    /// Pods that pass because they reach themselves.
-    pub(crate) own: BTreeSet<IpAddr>,
+    backends: BTreeSet<Destination>,
+    /// The frontend itself, where policy must allow its own address too.
+    frontend: Option<Destination>,
+    /// Pods that pass only because the frontend leads back to them (S39).
+    pub(super) hairpins: BTreeSet<IpAddr>,
 }
 
-/// Identities of frontends.
+/// Every backend set, with one use for each frontend that has it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct BackendSets {
-    all: BTreeMap<BackendSetId, Known>,
-    index: HashMap<Arc<BackendSet>, BackendSetId>,
-    by_meaning: HashMap<IdentityId, BTreeSet<BackendSetId>>,
-    by_own: BTreeMap<IpAddr, BTreeSet<BackendSetId>>,
-    next: BackendSetId,
-    /// Identities that came into use or fell out of it, and whether they were in use before.
-    touched: BTreeMap<BackendSetId, bool>,
+pub(super) struct BackendSets {
+    sets: Registry<Arc<BackendSet>, IdentityKey>,
+    by_identity: Index<Option<IdentityId>, BackendSetId>,
+    by_hairpin: Index<IpAddr, BackendSetId>,
 }
 
-#[derive(Clone, Debug)]
-struct Known {
-    behind: Arc<BackendSet>,
-    meaning: IdentityKey,
-    uses: usize,
-}
-
-/// What came and what went.
+/// Backend sets that came into use or fell out of it.
 #[derive(Debug, Default)]
-pub(crate) struct BackendSetChanges {
-    pub(crate) came: Vec<BackendSetId>,
-    pub(crate) went: Vec<(IdentityKey, Arc<BackendSet>)>,
+pub(super) struct BackendSetsDelta {
+    pub(super) added: BTreeSet<BackendSetId>,
+    pub(super) removed: Vec<Removed<Arc<BackendSet>, IdentityKey>>,
 }
 
 impl BackendSets {
-    /// The number of an identity for one more use.
-    pub(crate) fn acquire(&mut self, behind: BackendSet, numbers: &Numbers) -> BackendSetId {
-        if let Some(&id) = self.index.get(&behind) {
-            if let Some(known) = self.all.get_mut(&id) {
-                if known.uses == 0 {
-                    self.touched.entry(id).or_insert(false);
-                }
-                known.uses += 1;
-            }
-            return id;
-        }
-        self.next += 1;
-        let id = self.next;
-        for meaning in behind.meanings() {
-            self.by_meaning.entry(meaning).or_default().insert(id);
-        }
-        for address in &behind.own {
-            self.by_own.entry(*address).or_default().insert(id);
-        }
-        let meaning = IdentityKey(IdentityKind::Frontends(Arc::new(behind.meaning(numbers))));
-        let behind = Arc::new(behind);
-        self.index.insert(Arc::clone(&behind), id);
-        self.all.insert(id, Known { behind, meaning, uses: 1 });
-        self.touched.insert(id, false);
-        id
+    /// The id of a backend set, for one more use.
+    pub(super) fn acquire(&mut self, set: BackendSet, identities: &Identities) -> BackendSetId {
+        let set = Arc::new(set);
+        self.sets.acquire(&set).unwrap_or_else(|| {
+            let key = IdentityKey(IdentityKind::Frontends(Arc::new(set.key(identities))));
+            self.sets.insert(set, key)
+        })
     }
 
     /// One use less.
-    pub(crate) fn release(&mut self, id: BackendSetId) {
-        let Some(known) = self.all.get_mut(&id) else { return };
-        known.uses -= 1;
-        if known.uses == 0 {
-            self.touched.entry(id).or_insert(true);
-        }
+    pub(super) fn release(&mut self, id: BackendSetId) {
+        self.sets.release(id);
     }
 
-    /// What came and what went since it was last asked.
-    pub(crate) fn take_changes(&mut self) -> BackendSetChanges {
-        let mut changes = BackendSetChanges::default();
-        for (id, before) in std::mem::take(&mut self.touched) {
-            let in_use = self.all.get(&id).is_some_and(|known| known.uses > 0);
-            if in_use && !before {
-                changes.came.push(id);
-            } else if !in_use {
-                changes.went.extend(self.remove(id).map(|gone| (gone.meaning, gone.behind)));
+    /// What changed since the last delta.
+    pub(super) fn take_delta(&mut self) -> BackendSetsDelta {
+        let delta = self.sets.take_delta();
+        for &id in &delta.added {
+            let Some(set) = self.sets.key(id) else { continue };
+            for identity in set.identities() {
+                self.by_identity.insert(identity, id);
+            }
+            for address in &set.hairpins {
+                self.by_hairpin.insert(*address, id);
             }
         }
-        changes
-    }
-
-    fn remove(&mut self, id: BackendSetId) -> Option<Known> {
-        let gone = self.all.remove(&id)?;
-        self.index.remove(&gone.behind);
-        for meaning in gone.behind.meanings() {
-            if let Some(ids) = self.by_meaning.get_mut(&meaning) {
-                ids.remove(&id);
-                if ids.is_empty() {
-                    self.by_meaning.remove(&meaning);
-                }
+        for gone in &delta.removed {
+            for identity in gone.key.identities() {
+                self.by_identity.remove(&identity, gone.id);
+            }
+            for address in &gone.key.hairpins {
+                self.by_hairpin.remove(address, gone.id);
             }
         }
-        for address in &gone.behind.own {
-            if let Some(ids) = self.by_own.get_mut(address) {
-                ids.remove(&id);
-                if ids.is_empty() {
-                    self.by_own.remove(address);
-                }
-            }
-        }
-        Some(gone)
+        BackendSetsDelta { added: delta.added.into_iter().collect(), removed: delta.removed }
     }
 
-    /// What is behind an identity.
-    pub(crate) fn get(&self, id: BackendSetId) -> Option<&BackendSet> {
-        self.all.get(&id).map(|known| &*known.behind)
+    /// A backend set.
+    pub(super) fn get(&self, id: BackendSetId) -> Option<&BackendSet> {
+        self.sets.key(id).map(|set| &**set)
     }
 
-    /// The same, and the identity by value.
-    pub(crate) fn with_meaning(&self, id: BackendSetId) -> Option<(&BackendSet, &IdentityKey)> {
-        self.all.get(&id).map(|known| (&*known.behind, &known.meaning))
+    /// A backend set, and the identity of its frontends by value.
+    pub(super) fn with_key(&self, id: BackendSetId) -> Option<(&BackendSet, &IdentityKey)> {
+        Some((self.get(id)?, self.sets.get(id)?))
     }
 
-    /// The identity by value.
-    pub(crate) fn identity(&self, id: BackendSetId) -> Identity {
-        self.all.get(&id).map(|known| known.meaning.clone())
+    /// The identity of its frontends by value.
+    pub(super) fn identity(&self, id: BackendSetId) -> Identity {
+        self.sets.get(id).cloned()
     }
 
-    /// Every identity.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = BackendSetId> + '_ {
-        self.all.keys().copied()
+    /// Every backend set.
+    pub(super) fn ids(&self) -> impl Iterator<Item = BackendSetId> + '_ {
+        self.sets.iter().map(|(id, ..)| id)
     }
 
-    /// Those that depend on a meaning of addresses.
-    pub(crate) fn at(&self, meaning: IdentityId) -> impl Iterator<Item = BackendSetId> + '_ {
-        self.by_meaning.get(&meaning).into_iter().flatten().copied()
+    /// Those that depend on an identity of addresses.
+    pub(super) fn depending_on(&self, id: IdentityId) -> impl Iterator<Item = BackendSetId> + '_ {
+        self.by_identity.get(&Some(id))
     }
 
-    /// Those that a pod with this address passes because it reaches itself.
-    pub(crate) fn leading_to(&self, address: IpAddr) -> impl Iterator<Item = BackendSetId> + '_ {
-        self.by_own.get(&address).into_iter().flatten().copied()
+    /// Those that a pod with this address passes only because it reaches itself.
+    pub(super) fn leading_to(&self, address: IpAddr) -> impl Iterator<Item = BackendSetId> + '_ {
+        self.by_hairpin.get(&address)
+    }
+
+    /// How many ids are spent on backend sets that are gone.
+    pub(super) fn spent(&self) -> usize {
+        self.sets.spent()
+    }
+
+    /// Whether no invariant was found broken.
+    pub(super) fn is_sound(&self) -> bool {
+        self.sets.is_sound()
     }
 }
 
 impl BackendSet {
-    /// What is behind a frontend; `own` is yet to be found.
-    pub(crate) fn new(
+    /// The backend set of a frontend, without hairpins.
+    pub(super) fn new(
         frontend: Frontend,
-        target: &ServiceBackends,
+        service: &ServiceBackends,
         identities: &Identities,
     ) -> Self {
-        if target.backends.is_empty() {
-            let (backends, own) = (BTreeSet::new(), BTreeSet::new());
-            return Self { protocol: Protocol::Tcp, backends, checks_frontend: None, own };
+        let hairpins = BTreeSet::new();
+        if service.backends.is_empty() {
+            let backends = BTreeSet::new();
+            return Self { protocol: Protocol::Tcp, backends, frontend: None, hairpins };
         }
-        let backends = target.backends.iter();
+        let backends = service.backends.iter();
         Self {
             protocol: frontend.protocol,
             backends: backends.map(|&(at, port)| (identities.of(at), port)).collect(),
-            checks_frontend: target
+            frontend: service
                 .checks_frontend
                 .then(|| (identities.of(frontend.address), frontend.port)),
-            own: BTreeSet::new(),
+            hairpins,
         }
     }
 
-    fn meanings(&self) -> impl Iterator<Item = IdentityId> + '_ {
-        self.backends.iter().chain(&self.checks_frontend).map(|(meaning, _)| *meaning)
+    fn identities(&self) -> impl Iterator<Item = Option<IdentityId>> + '_ {
+        self.backends.iter().chain(&self.frontend).map(|(id, _)| *id)
     }
 
-    /// What it means, by value.
-    fn meaning(&self, numbers: &Numbers) -> FrontendKey {
+    /// The backend set by value.
+    fn key(&self, identities: &Identities) -> FrontendKey {
         if self.backends.is_empty() {
             return FrontendKey::NoBackend;
         }
-        let value = |&(id, port): &(IdentityId, u16)| (numbers.identity(id), port);
+        let value = |&(id, port): &Destination| (identities.identity(id), port);
         FrontendKey::Backends {
             protocol: self.protocol,
             backends: self.backends.iter().map(value).collect(),
-            checks_frontend: self.checks_frontend.as_ref().map(value),
-            own: self.own.clone(),
+            frontend: self.frontend.as_ref().map(value),
+            hairpins: self.hairpins.clone(),
         }
     }
 
-    /// What becomes of a connection from a pod that is not behind it.
-    pub(crate) fn outcome(&self, table: &AllowTable) -> FrontendOutcome {
-        let allowed = |&(at, port): &(IdentityId, u16)| table.allows(at, self.protocol, port);
+    /// What happens to a connection from a pod that the frontend does not lead back to.
+    pub(super) fn outcome(&self, table: &AllowTable) -> FrontendOutcome {
+        let allowed = |&(id, port): &Destination| table.allows(id, self.protocol, port);
         let count = self.backends.iter().filter(|backend| allowed(backend)).count();
         if self.backends.is_empty() {
             FrontendOutcome::Refuse(Reason::ServiceNoBackend)
-        } else if count == 0 || !self.checks_frontend.as_ref().is_none_or(allowed) {
+        } else if count == 0 || !self.frontend.as_ref().is_none_or(allowed) {
             FrontendOutcome::Refuse(Reason::ServiceDenied)
         } else if count < self.backends.len() {
             FrontendOutcome::Refuse(Reason::ServicePartlyDenied)

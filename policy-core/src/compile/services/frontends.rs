@@ -1,4 +1,4 @@
-//! Frontends: what is behind each, and what becomes of a connection to it (S39-S42).
+//! Frontends: what each Service has there, its backend set, and the outcomes in allow maps.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,86 +8,87 @@ use std::{
 
 use crate::{
     compile::{
-        allow::{
-            table::AllowTable,
-            tables::{AllowTables, TableChanges, TableId},
-        },
-        identities::addresses::{AddressChanges, Identities},
+        allow::{Allow, AllowDelta, AllowTable, TableId},
+        identities::IdentitiesDelta,
         services::{
-            backend_set::{BackendSet, BackendSetChanges, BackendSetId, BackendSets},
+            Before, ServicesDelta,
+            backend_set::{BackendSet, BackendSetId, BackendSets, BackendSetsDelta},
+            outcomes::{self, Edit},
             resolve::{self, ServiceBackends},
         },
     },
-    desired::{AllowMap, Desired, Frontend, FrontendOutcome, IdentityKey},
-    model::{ObjectName, Protocol, Snapshot},
+    desired::{AllowMap, Desired, Frontend, FrontendOutcome},
+    model::{Direction, ObjectName, Protocol, Snapshot},
 };
 
-/// The frontends of the cluster. None are kept where nothing isolates egress: no look-up of one is
-/// ever made there.
+/// The frontends of the cluster. None are kept where nothing isolates egress: no packet is ever
+/// looked up among them there.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Frontends {
+pub(super) struct Frontends {
     is_active: bool,
-    places: BTreeMap<Frontend, Place>,
+    all: BTreeMap<Frontend, Resolved>,
     /// Frontends of each Service.
     services: BTreeMap<ObjectName, Box<[Frontend]>>,
     /// Frontends by the addresses that they depend on: those of backends, and their own where
     /// policy must allow it.
-    at: BTreeSet<(IpAddr, Frontend)>,
-    behinds: BackendSets,
-    /// Pods that egress policy isolates: by address, their table.
+    by_address: BTreeSet<(IpAddr, Frontend)>,
+    backend_sets: BackendSets,
+    /// The table of each pod that egress policy isolates, by address.
     callers: BTreeMap<IpAddr, TableId>,
-    /// Frontends to look at again.
+    /// Frontends to resolve.
     dirty: BTreeSet<Frontend>,
 }
 
 #[derive(Clone, Debug)]
-struct Place {
+struct Resolved {
     /// What each Service has there.
     parts: Box<[(Arc<ObjectName>, ServiceBackends)]>,
-    target: ServiceBackends,
-    behind: Option<BackendSetId>,
-}
-
-/// What of the frontends changed.
-#[derive(Debug, Default)]
-pub(crate) struct FrontendChanges {
-    /// Addresses that are led back to, or no longer.
-    pub(crate) own: BTreeSet<IpAddr>,
-    /// Contents with other outcomes.
-    pub(crate) contents: BTreeSet<TableId>,
-    /// How many frontends were looked at.
-    pub(crate) judged: usize,
+    /// What all of them have together.
+    service: ServiceBackends,
+    set: Option<BackendSetId>,
 }
 
 impl Frontends {
     /// Whether frontends are kept.
-    pub(crate) fn is_active(&self) -> bool {
+    pub(super) fn is_active(&self) -> bool {
         self.is_active
     }
 
     /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.places.len()
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
     }
 
-    /// Takes over who is isolated for egress; tells whether every Service must be entered anew.
-    pub(crate) fn call(&mut self, callers: BTreeMap<IpAddr, TableId>, isolated: bool) -> bool {
+    /// Every Service that has frontends.
+    pub(super) fn services(&self) -> impl Iterator<Item = &ObjectName> {
+        self.services.keys()
+    }
+
+    /// How many ids are spent on backend sets that are gone.
+    pub(super) fn spent(&self) -> usize {
+        self.backend_sets.spent()
+    }
+
+    /// Whether no invariant was found broken.
+    pub(super) fn is_sound(&self) -> bool {
+        self.backend_sets.is_sound()
+    }
+
+    /// Takes over which addresses are isolated for egress, and whether any pod is.
+    pub(super) fn set_callers(&mut self, callers: BTreeMap<IpAddr, TableId>, is_active: bool) {
         for (address, table) in &callers {
             if self.callers.get(address) != Some(table) {
-                touch(&mut self.dirty, &self.at, *address);
+                mark(&mut self.dirty, &self.by_address, *address);
             }
         }
         for address in self.callers.keys().filter(|address| !callers.contains_key(address)) {
-            touch(&mut self.dirty, &self.at, *address);
+            mark(&mut self.dirty, &self.by_address, *address);
         }
-        self.callers = callers;
-        let begins = isolated && !self.is_active;
-        self.is_active = isolated;
-        begins
+        (self.callers, self.is_active) = (callers, is_active);
     }
 
-    /// Enters what a Service has by now.
-    pub(crate) fn enter(
+    /// Reads the frontends of a Service from the snapshot.
+    pub(super) fn read(
         &mut self,
         name: &ObjectName,
         snapshot: &Snapshot,
@@ -96,8 +97,8 @@ impl Frontends {
         let service = snapshot.services.get(name).filter(|_| self.is_active);
         let new = service.map(|service| resolve::frontends(name, service, snapshot, nodes));
         let mut parts: BTreeMap<Frontend, ServiceBackends> = BTreeMap::new();
-        for (frontend, target) in new.into_iter().flatten() {
-            parts.entry(frontend).and_modify(|known| known.join(&target)).or_insert(target);
+        for (frontend, part) in new.into_iter().flatten() {
+            parts.entry(frontend).and_modify(|before| before.join(&part)).or_insert(part);
         }
         let old = self.services.remove(name).unwrap_or_default();
         if !parts.is_empty() {
@@ -107,226 +108,194 @@ impl Frontends {
         for frontend in old.iter().filter(|frontend| !parts.contains_key(frontend)) {
             self.change(*frontend, &name, None);
         }
-        for (frontend, target) in parts {
-            self.change(frontend, &name, Some(target));
+        for (frontend, part) in parts {
+            self.change(frontend, &name, Some(part));
         }
     }
 
+    /// Exchanges what a Service has at a frontend.
     fn change(
         &mut self,
         frontend: Frontend,
-        service: &Arc<ObjectName>,
+        name: &Arc<ObjectName>,
         part: Option<ServiceBackends>,
     ) {
-        let known = self.places.get(&frontend);
-        let parts = known.map(|place| &*place.parts).unwrap_or_default();
-        let old = parts.iter().find(|(name, _)| name == service);
-        if old.map(|(_, target)| target) == part.as_ref() {
+        let before = self.all.get(&frontend);
+        let parts = before.map(|before| &*before.parts).unwrap_or_default();
+        let old = parts.iter().find(|(service, _)| service == name);
+        if old.map(|(_, old)| old) == part.as_ref() {
             return;
         }
         self.dirty.insert(frontend);
-        let others = parts.iter().filter(|(name, _)| name != service).cloned();
-        let new = part.map(|part| (Arc::clone(service), part));
-        let parts: Box<[_]> = others.chain(new).collect();
-        let targets = parts.iter().map(|(_, target)| target.clone());
-        let joined = targets.reduce(|mut all, part| {
+        let others = parts.iter().filter(|(service, _)| service != name).cloned();
+        let parts: Box<[_]> = others.chain(part.map(|part| (Arc::clone(name), part))).collect();
+        let joined = parts.iter().map(|(_, part)| part.clone()).reduce(|mut all, part| {
             all.join(&part);
             all
         });
-        if let Some(place) = known {
-            for address in depends_on(&frontend, &place.target) {
-                self.at.remove(&(address, frontend));
+        if let Some(before) = before {
+            for address in depends_on(&frontend, &before.service) {
+                self.by_address.remove(&(address, frontend));
             }
         }
-        // One that nobody has any more is kept until it was looked at.
-        let target = joined.unwrap_or_else(|| ServiceBackends {
-            backends: Arc::default(),
-            checks_frontend: false,
-        });
-        self.at.extend(depends_on(&frontend, &target).map(|address| (address, frontend)));
-        let behind = known.and_then(|place| place.behind);
-        self.places.insert(frontend, Place { parts, target, behind });
+        // A frontend that no Service has any longer is kept until it is resolved.
+        let service = joined.unwrap_or_default();
+        let depends_on = depends_on(&frontend, &service);
+        self.by_address.extend(depends_on.map(|address| (address, frontend)));
+        let set = before.and_then(|before| before.set);
+        self.all.insert(frontend, Resolved { parts, service, set });
     }
 
-    /// Every Service that something is kept of.
-    pub(crate) fn services(&self) -> impl Iterator<Item = &ObjectName> {
-        self.services.keys()
-    }
-
-    /// Brings all of it up to date.
-    pub(crate) fn follow(
+    /// Resolves frontends whose addresses or callers changed, and writes outcomes.
+    pub(super) fn update(
         &mut self,
-        addresses: &AddressChanges,
-        tables: &mut AllowTables,
-        changed: &TableChanges,
-        identities: &Identities,
+        before: Before<'_>,
+        identities: &IdentitiesDelta,
+        (allow, tables): (&mut Allow, &AllowDelta),
         desired: &mut Desired,
-    ) -> FrontendChanges {
-        for address in &addresses.moved {
-            touch(&mut self.dirty, &self.at, *address);
+    ) -> ServicesDelta {
+        for address in &identities.moved {
+            mark(&mut self.dirty, &self.by_address, *address);
         }
-        if addresses.around {
-            self.dirty.extend(self.places.keys());
+        if identities.blocks {
+            self.dirty.extend(self.all.keys());
         }
-        // What a table grants to a meaning lasts as long as the meaning does, so that a table with
-        // other entries is no further reason to look at what leads back to its callers.
+        // What a table allows to an identity stays as long as the identity does. Tables with other
+        // entries are therefore no further reason to find hairpins again.
         let dirty = std::mem::take(&mut self.dirty);
-        let mut done = FrontendChanges { judged: dirty.len(), ..FrontendChanges::default() };
+        let mut delta = ServicesDelta { resolved: dirty.len(), ..ServicesDelta::default() };
         for frontend in dirty {
-            self.judge(frontend, tables, identities, desired);
+            self.resolve(frontend, before, allow, desired);
         }
-        let behinds = self.behinds.take_changes();
-        let gone = behinds.went.iter().map(|(_, behind)| &behind.own);
-        let came = behinds.came.iter().filter_map(|id| self.behinds.get(*id)).map(|one| &one.own);
-        done.own.extend(gone.chain(came).flatten());
-        self.outcomes(tables, changed, &behinds, &mut done);
-        done
+        let sets = self.backend_sets.take_delta();
+        let removed = sets.removed.iter().map(|gone| &gone.key.hairpins);
+        let added = sets.added.iter().filter_map(|id| self.backend_sets.get(*id));
+        delta.hairpins.extend(removed.chain(added.map(|set| &set.hairpins)).flatten());
+        delta.tables = self.write_outcomes(&sets, allow, tables);
+        delta
     }
 
-    fn judge(
+    fn resolve(
         &mut self,
         frontend: Frontend,
-        tables: &AllowTables,
-        identities: &Identities,
+        before: Before<'_>,
+        allow: &Allow,
         desired: &mut Desired,
     ) {
-        let Some(place) = self.places.get(&frontend) else { return };
-        let before = place.behind;
-        if place.parts.is_empty() {
-            self.places.remove(&frontend);
+        let Some(resolved) = self.all.get(&frontend) else { return };
+        let old = resolved.set;
+        if resolved.parts.is_empty() {
+            self.all.remove(&frontend);
             desired.frontends.remove(&frontend);
         } else {
-            let mut behind = BackendSet::new(frontend, &place.target, identities);
-            behind.own = self.own(frontend, &place.target, tables, identities);
-            let id = self.behinds.acquire(behind, &identities.numbers);
-            if before != Some(id) {
-                desired.frontends.insert(frontend, self.behinds.identity(id));
+            let mut set = BackendSet::new(frontend, &resolved.service, before.identities);
+            set.hairpins = self.hairpins(frontend, &resolved.service, before, allow);
+            let id = self.backend_sets.acquire(set, before.identities);
+            if old != Some(id) {
+                desired.frontends.insert(frontend, self.backend_sets.identity(id));
             }
-            if let Some(place) = self.places.get_mut(&frontend) {
-                place.behind = Some(id);
+            if let Some(resolved) = self.all.get_mut(&frontend) {
+                resolved.set = Some(id);
             }
         }
-        if let Some(before) = before {
-            self.behinds.release(before);
+        if let Some(old) = old {
+            self.backend_sets.release(old);
         }
     }
 
-    /// The callers that a frontend lets pass only because it leads back to them. Who is behind an
-    /// address of several pods is not known, so that it leads back to none of them.
-    fn own(
+    /// The callers that a frontend lets pass only because it leads back to them. An address of
+    /// several pods leads back to none: which of them answers is unknown.
+    fn hairpins(
         &self,
         frontend: Frontend,
-        target: &ServiceBackends,
-        tables: &AllowTables,
-        identities: &Identities,
+        service: &ServiceBackends,
+        before: Before<'_>,
+        allow: &Allow,
     ) -> BTreeSet<IpAddr> {
         let leads_back = |address: &IpAddr, table: &AllowTable| {
-            let allows = |at, port| table.allows(identities.of(at), frontend.protocol, port);
-            let mut others = target.backends.iter().filter(|(at, _)| at != address);
-            let mut mine = target.backends.iter().filter(|(at, _)| at == address);
-            let checks_frontend =
-                !target.checks_frontend || allows(frontend.address, frontend.port);
-            let needed = !mine.all(|&(at, port)| allows(at, port));
-            needed && checks_frontend && others.all(|&(at, port)| allows(at, port))
+            let of = |at| before.identities.of(at);
+            let allows = |at, port| table.allows(of(at), frontend.protocol, port);
+            let mut others = service.backends.iter().filter(|(at, _)| at != address);
+            let mut own = service.backends.iter().filter(|(at, _)| at == address);
+            let frontend_passes =
+                !service.checks_frontend || allows(frontend.address, frontend.port);
+            let is_needed = !own.all(|&(at, port)| allows(at, port));
+            is_needed && frontend_passes && others.all(|&(at, port)| allows(at, port))
         };
-        let backends = target.backends.iter().map(|(address, _)| address);
-        let callers = backends.filter(|address| !identities.is_shared(**address));
+        let backends = service.backends.iter().map(|(address, _)| address);
+        let callers = backends.filter(|address| !before.peers.is_shared(**address));
         let found = callers.filter(|address| {
-            let table = self.callers.get(*address).and_then(|table| tables.get(*table));
+            let table = self.callers.get(*address).and_then(|table| allow.get(*table));
             table.is_some_and(|table| leads_back(address, table))
         });
         found.copied().collect()
     }
 
-    /// Writes outcomes into the contents for egress, but those that a look-up without an entry
-    /// gives anyway.
-    fn outcomes(
+    /// Writes outcomes into the allow maps for egress; returns the tables whose map changed.
+    fn write_outcomes(
         &self,
-        tables: &mut AllowTables,
-        changed: &TableChanges,
-        behinds: &BackendSetChanges,
-        done: &mut FrontendChanges,
-    ) {
-        for id in tables.of_egress() {
-            let mut ask: BTreeSet<BackendSetId> = behinds.came.iter().copied().collect();
-            if changed.new.contains(&id) {
-                ask = self.behinds.ids().collect();
+        sets: &BackendSetsDelta,
+        allow: &mut Allow,
+        tables: &AllowDelta,
+    ) -> BTreeSet<TableId> {
+        let mut changed = BTreeSet::new();
+        for id in allow.of(Direction::Egress) {
+            let is_new = tables.added.contains(&id);
+            let mut judged = sets.added.clone();
+            if is_new {
+                judged = self.backend_sets.ids().collect();
             }
-            let meanings = changed.entries.get(&id).into_iter().flatten();
-            ask.extend(meanings.flat_map(|meaning| self.behinds.at(*meaning)));
-            let Some((table, content)) = tables.get_mut(id) else { continue };
-            let mut edits: Vec<(&IdentityKey, Option<FrontendOutcome>)> = Vec::new();
-            if !changed.new.contains(&id) {
-                edits.extend(behinds.went.iter().map(|(meaning, _)| (meaning, None)));
+            let entries = tables.entries.get(&id).into_iter().flatten();
+            judged.extend(entries.flat_map(|entry| self.backend_sets.depending_on(*entry)));
+            let Some((table, allow_map)) = allow.with_map_mut(id) else { continue };
+            let mut edits: Vec<Edit<'_>> = Vec::new();
+            if !is_new {
+                edits.extend(sets.removed.iter().map(|gone| (&gone.value, None)));
             }
-            for (behind, meaning) in ask.iter().filter_map(|id| self.behinds.with_meaning(*id)) {
-                let outcome = behind.outcome(table);
-                edits.push((meaning, (outcome != fallback(table)).then_some(outcome)));
+            for (set, key) in judged.iter().filter_map(|id| self.backend_sets.with_key(*id)) {
+                edits.push(outcomes::edit(key, set.outcome(table), table));
             }
-            if put(content, &edits) {
-                done.contents.insert(id);
+            if outcomes::apply(allow_map, &edits) {
+                changed.insert(id);
             }
         }
+        changed
     }
 
-    /// The content of a pod: that of its table, with what leads back to its own addresses.
-    pub(crate) fn content_of(
+    /// The allow map of a pod: that of its table, with what leads back to its own addresses.
+    pub(super) fn allow_map_of(
         &self,
-        content: &Arc<AllowMap>,
+        allow_map: &Arc<AllowMap>,
         table: &AllowTable,
         addresses: &[IpAddr],
     ) -> Arc<AllowMap> {
-        let back = addresses.iter().flat_map(|address| self.behinds.leading_to(*address));
-        let mut edits: Vec<(&IdentityKey, Option<FrontendOutcome>)> = Vec::new();
-        for (_, meaning) in back.filter_map(|id| self.behinds.with_meaning(id)) {
-            let outcome = FrontendOutcome::Pass;
-            edits.push((meaning, (outcome != fallback(table)).then_some(outcome)));
-        }
-        let mut content = Arc::clone(content);
-        put(&mut content, &edits);
-        content
+        let sets = addresses.iter().flat_map(|address| self.backend_sets.leading_to(*address));
+        let keys = sets.filter_map(|id| self.backend_sets.with_key(id)).map(|(_, key)| key);
+        let edits: Vec<_> =
+            keys.map(|key| outcomes::edit(key, FrontendOutcome::Pass, table)).collect();
+        let mut allow_map = Arc::clone(allow_map);
+        outcomes::apply(&mut allow_map, &edits);
+        allow_map
     }
 }
 
 /// Marks the frontends that depend on an address.
-fn touch(dirty: &mut BTreeSet<Frontend>, at: &BTreeSet<(IpAddr, Frontend)>, address: IpAddr) {
+fn mark(
+    dirty: &mut BTreeSet<Frontend>,
+    by_address: &BTreeSet<(IpAddr, Frontend)>,
+    address: IpAddr,
+) {
     const FIRST: Frontend =
         Frontend { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), protocol: Protocol::Tcp, port: 0 };
-    let here = at.range((address, FIRST)..).take_while(|(at, _)| *at == address);
+    let here = by_address.range((address, FIRST)..).take_while(|(at, _)| *at == address);
     dirty.extend(here.map(|(_, frontend)| *frontend));
 }
 
 /// The addresses whose identity decides about a frontend.
 fn depends_on<'a>(
     frontend: &Frontend,
-    target: &'a ServiceBackends,
+    service: &'a ServiceBackends,
 ) -> impl Iterator<Item = IpAddr> + 'a {
-    let checks_frontend = target.checks_frontend.then_some(frontend.address);
-    target.backends.iter().map(|(address, _)| *address).chain(checks_frontend)
-}
-
-fn fallback(table: &AllowTable) -> FrontendOutcome {
-    if table.is_open() {
-        FrontendOutcome::Pass
-    } else {
-        FrontendOutcome::Refuse(policy_common::drops::Reason::ServiceDenied)
-    }
-}
-
-/// Carries edits out that change something; tells whether there were any.
-fn put(content: &mut Arc<AllowMap>, edits: &[(&IdentityKey, Option<FrontendOutcome>)]) -> bool {
-    let mut changed = false;
-    for (meaning, outcome) in edits {
-        let key = Some((*meaning).clone());
-        if content.frontends.get(&key) == outcome.as_ref() {
-            continue;
-        }
-        let frontends = &mut Arc::make_mut(content).frontends;
-        match outcome {
-            Some(outcome) => drop(frontends.insert(key, *outcome)),
-            None => drop(frontends.remove(&key)),
-        }
-        changed = true;
-    }
-    changed
+    let own = service.checks_frontend.then_some(frontend.address);
+    service.backends.iter().map(|(address, _)| *address).chain(own)
 }

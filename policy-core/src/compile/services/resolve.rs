@@ -14,14 +14,15 @@ use crate::{
     },
 };
 
-/// Backends: address and port.
-pub(crate) type Backends = BTreeSet<(IpAddr, u16)>;
+/// Addresses and ports of backends.
+type Backends = BTreeSet<(IpAddr, u16)>;
 
-/// What is behind a frontend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The backends of a frontend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ServiceBackends {
     pub(crate) backends: Arc<Backends>,
-    /// Whether policy must allow the frontend's own address too.
+    /// Whether policy must allow the frontend's own address too, as for external addresses and
+    /// node ports (S40).
     pub(crate) checks_frontend: bool,
 }
 
@@ -35,7 +36,7 @@ impl<'a> Slices<'a> {
         Self(here.map(|(_, slice)| slice).filter(|slice| slice.service == service.name).collect())
     }
 
-    /// The backends that kube-proxy would use: those ready; where none is, those that serve
+    /// The backends that kube-proxy uses: those that are ready; where none is, those that serve
     /// while they terminate.
     fn backends(&self, port: &ServicePort, family: Family) -> Backends {
         let mut found = Vec::new();
@@ -60,15 +61,15 @@ impl<'a> Slices<'a> {
     }
 }
 
-/// Addresses at which kube-proxy answers for node ports: those of nodes, and what is known of
-/// their bridges and tunnels.
+/// Addresses at which kube-proxy answers for node ports: those of nodes, of their bridges and of
+/// their tunnels.
 fn node_addresses(snapshot: &Snapshot) -> BTreeSet<IpAddr> {
     let named = snapshot.nodes.values().flat_map(Node::own_addresses);
     named.chain(snapshot.gateways()).collect()
 }
 
 /// The frontends of a Service, in any order; one of them may come twice.
-pub(crate) fn frontends(
+pub(super) fn frontends(
     name: &ObjectName,
     service: &Service,
     snapshot: &Snapshot,
@@ -78,14 +79,14 @@ pub(crate) fn frontends(
     let mut all = Vec::new();
     for port in &service.ports {
         let of = |family| Arc::new(slices.backends(port, family));
-        let backends = [of(Family::Ipv4), of(Family::Ipv6)];
+        let (ipv4, ipv6) = (of(Family::Ipv4), of(Family::Ipv6));
         all.extend(places(service, port, nodes).map(|(address, number, checks_frontend)| {
             let frontend = Frontend { address, protocol: port.protocol, port: number };
-            let behind = match Family::of(address) {
-                Family::Ipv4 => &backends[0],
-                Family::Ipv6 => &backends[1],
+            let backends = match Family::of(address) {
+                Family::Ipv4 => &ipv4,
+                Family::Ipv6 => &ipv6,
             };
-            (frontend, ServiceBackends { backends: Arc::clone(behind), checks_frontend })
+            (frontend, ServiceBackends { backends: Arc::clone(backends), checks_frontend })
         }));
     }
     all
@@ -131,16 +132,21 @@ fn places<'a>(
     cluster.chain(external).chain(nodes)
 }
 
-/// Two Services at one place are both meant: which of them kube-proxy takes is not defined.
-fn add(all: &mut BTreeMap<Frontend, ServiceBackends>, frontend: Frontend, target: ServiceBackends) {
+/// Adds the backends of a Service. Of two Services at one frontend both count: which of them
+/// kube-proxy takes is not defined.
+fn add(
+    all: &mut BTreeMap<Frontend, ServiceBackends>,
+    frontend: Frontend,
+    service: ServiceBackends,
+) {
     match all.get_mut(&frontend) {
-        Some(known) => known.join(&target),
-        None => drop(all.insert(frontend, target)),
+        Some(before) => before.join(&service),
+        None => drop(all.insert(frontend, service)),
     }
 }
 
 impl ServiceBackends {
-    /// Takes in what is behind the same place by another Service.
+    /// Adds the backends that another Service has at the same frontend.
     pub(crate) fn join(&mut self, other: &Self) {
         self.checks_frontend |= other.checks_frontend;
         if self.backends != other.backends {

@@ -1,0 +1,58 @@
+//! Changes of the cluster, and what they touch: the input of the stages.
+
+use std::collections::BTreeSet;
+
+use crate::model::{
+    ClusterNetworkPolicy, EndpointSlice, Labels, NetworkPolicy, Node, ObjectName, Pod, PolicyRef,
+    Service,
+};
+
+/// A change of one object; without a value the object is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Labels of a namespace.
+    Namespace(String, Option<Labels>),
+    /// A pod.
+    Pod(ObjectName, Option<Pod>),
+    /// A `NetworkPolicy`.
+    Policy(ObjectName, Option<NetworkPolicy>),
+    /// A `ClusterNetworkPolicy`.
+    ClusterPolicy(String, Option<ClusterNetworkPolicy>),
+    /// A Service.
+    Service(ObjectName, Option<Service>),
+    /// A slice of the endpoints of a Service.
+    EndpointSlice(ObjectName, Option<EndpointSlice>),
+    /// A node.
+    Node(String, Option<Node>),
+}
+
+/// What a change touches, before any stage has run. A whole snapshot touches everything.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    /// Pods of the scope that other policies may select, whether they are there or not.
+    pub(crate) subjects: BTreeSet<ObjectName>,
+    /// Policies to compile again; all pods that they select are among `subjects`.
+    pub(crate) policies: BTreeSet<PolicyRef>,
+    /// Whether the order of `ClusterNetworkPolicies` may be another.
+    pub(crate) tiers: bool,
+    /// Pods whose labels, ports or addresses changed.
+    pub(crate) pods: TouchedPods,
+    /// A namespace whose labels changed.
+    pub(crate) namespace: Option<String>,
+    /// Services that have other frontends or backends.
+    pub(crate) services: BTreeSet<ObjectName>,
+    /// Whether addresses of nodes changed.
+    pub(crate) nodes: bool,
+}
+
+/// Pods that a change touches.
+#[derive(Debug, Default)]
+pub(crate) enum TouchedPods {
+    /// None.
+    #[default]
+    None,
+    /// One, with its value before the change.
+    One(ObjectName, Option<Pod>),
+    /// All pods of the snapshot; none was there before.
+    All,
+}

@@ -1,0 +1,85 @@
+//! The endpoints of the result, from the pods of the scope and their allow tables.
+
+use std::sync::Arc;
+
+use crate::{
+    compile::{
+        allow::{AllowDelta, TableId},
+        rules::{RulesDelta, Subject},
+        services::ServicesDelta,
+    },
+    desired::{AllowMap, DesiredEndpoint, Isolation},
+    model::{Direction, ObjectName, PerDirection, Pod, Snapshot},
+};
+
+use super::Stages;
+
+impl Stages {
+    /// Writes the endpoints that may have changed; returns how many these are.
+    pub(super) fn write_endpoints(
+        &mut self,
+        snapshot: &Snapshot,
+        rules: &RulesDelta,
+        allow: &AllowDelta,
+        services: &ServicesDelta,
+    ) -> usize {
+        let tables = |id: &TableId| allow.entries.contains_key(id) || services.tables.contains(id);
+        let mut written = 0;
+        let nothing =
+            allow.entries.is_empty() && services.tables.is_empty() && services.hairpins.is_empty();
+        if !nothing {
+            for (name, subject) in self.rules.subjects() {
+                let has_other_map = || {
+                    let own = self.allow.subjects().get(name);
+                    own.into_iter().flat_map(PerDirection::values).flatten().any(tables)
+                };
+                let is_led_back =
+                    || subject.addresses.iter().any(|one| services.hairpins.contains(one));
+                if rules.subjects.contains(name) || !(has_other_map() || is_led_back()) {
+                    continue;
+                }
+                written += 1;
+                if let Some(pod) = snapshot.pods.get(name) {
+                    let endpoint = self.endpoint(name, pod, subject);
+                    self.desired.endpoints.insert(name.clone(), endpoint);
+                }
+            }
+        }
+        for name in &rules.subjects {
+            let before = match (self.rules.subjects().get(name), snapshot.pods.get(name)) {
+                (Some(subject), Some(pod)) => {
+                    let endpoint = self.endpoint(name, pod, subject);
+                    self.desired.endpoints.insert(name.clone(), endpoint);
+                    true
+                }
+                _ => self.desired.endpoints.remove(name).is_some(),
+            };
+            written += usize::from(before);
+        }
+        written
+    }
+
+    fn endpoint(&self, name: &ObjectName, pod: &Pod, subject: &Subject) -> DesiredEndpoint {
+        let tables = self.allow.subjects().get(name).copied().unwrap_or_default();
+        let isolation = PerDirection::from_fn(|direction| {
+            let allow_map = self.allow_map(direction, tables[direction]?, subject)?;
+            let policies = self.rules.policies(&subject.policies[direction]);
+            let policies = policies.map(|(name, _)| name.clone()).collect();
+            Some(Isolation { allow_map, policies })
+        });
+        let (uid, addresses) = (pod.uid.clone(), subject.addresses.clone());
+        DesiredEndpoint { uid, addresses, isolation }
+    }
+
+    fn allow_map(
+        &self,
+        direction: Direction,
+        table: TableId,
+        subject: &Subject,
+    ) -> Option<Arc<AllowMap>> {
+        match direction {
+            Direction::Ingress => self.allow.with_map(table).map(|(_, map)| Arc::clone(map)),
+            Direction::Egress => self.services.allow_map_of(table, &self.allow, &subject.addresses),
+        }
+    }
+}

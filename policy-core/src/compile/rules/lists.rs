@@ -1,0 +1,185 @@
+//! The distinct peer lists of the rules in use, and the named ports asked for at their addresses.
+//!
+//! A named port of an egress rule resolves on the destination (S23): two pods that the same lists
+//! match but that give `http` different numbers need different identities. Therefore each list
+//! counts the names that egress rules with it ask for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    compile::{
+        registry::{Delta, Id, Registry},
+        rules::{
+            peer_list::PeerList,
+            rule::{CompiledPolicy, CompiledRule, NamedPort},
+        },
+    },
+    model::{DIRECTIONS, Direction},
+};
+
+/// Id of a peer list.
+pub(crate) type ListId = Id<PeerList>;
+
+/// Named ports, and how many rules ask for each.
+type NameCounts = BTreeMap<NamedPort, usize>;
+
+/// Every peer list of a rule in use.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PeerLists {
+    /// Each list with the names that egress rules with it ask for.
+    lists: Registry<PeerList, NameCounts>,
+    /// Names that egress rules without peers ask for, at every address.
+    names_for_all: NameCounts,
+    /// How many rules ask for a named port.
+    asking: usize,
+    /// Lists for which other names are asked since the last delta.
+    asked: BTreeSet<ListId>,
+    all_asked: bool,
+}
+
+/// What a change did to the lists.
+#[derive(Debug, Default)]
+pub(crate) struct ListsDelta {
+    /// Lists that came into use.
+    pub(crate) added: Vec<ListId>,
+    /// Lists that fell out of use.
+    pub(crate) removed: BTreeMap<ListId, PeerList>,
+    /// Lists at whose addresses other named ports are asked for.
+    pub(crate) asked: BTreeSet<ListId>,
+    /// Whether other named ports are asked for at every address.
+    pub(crate) all_asked: bool,
+}
+
+impl ListsDelta {
+    /// Whether blocks of some list came into use or fell out of it.
+    pub(crate) fn has_blocks(&self, lists: &PeerLists) -> bool {
+        let added = self.added.iter().filter_map(|id| lists.get(*id));
+        added.chain(self.removed.values()).any(|list| list.blocks().next().is_some())
+    }
+}
+
+impl PeerLists {
+    /// Counts the lists of a policy, and makes it share the memory of equal lists.
+    pub(crate) fn acquire(&mut self, policy: &mut CompiledPolicy) {
+        for direction in DIRECTIONS {
+            for rule in policy.rules_mut(direction) {
+                if let Some(joined) = &mut rule.joined {
+                    for one in Arc::make_mut(joined) {
+                        self.acquire_list(&mut one.peers);
+                    }
+                } else if let Some(list) = &mut rule.peers {
+                    self.acquire_list(list);
+                }
+                if direction == Direction::Egress {
+                    self.count_names(rule, 1);
+                }
+            }
+        }
+    }
+
+    fn acquire_list(&mut self, list: &mut PeerList) {
+        let Some(id) = self.lists.acquire(list) else {
+            self.lists.insert(list.clone(), NameCounts::new());
+            return;
+        };
+        if let Some(same) = self.lists.key(id) {
+            list.clone_from(same);
+        }
+    }
+
+    /// Counts the lists of a policy no longer.
+    pub(crate) fn release(&mut self, policy: &CompiledPolicy) {
+        for rule in policy.rules(Direction::Egress) {
+            self.count_names(rule, -1);
+        }
+        let rules = DIRECTIONS.into_iter().flat_map(|direction| policy.rules(direction));
+        for list in rules.flat_map(CompiledRule::grants).filter_map(|(list, _)| list) {
+            if let Some(id) = self.lists.id(list) {
+                self.lists.release(id);
+            }
+        }
+    }
+
+    /// Counts the names of an egress rule one more time, or one time less.
+    fn count_names(&mut self, rule: &CompiledRule, change: isize) {
+        for (list, ports) in rule.grants() {
+            if ports.names.is_empty() {
+                continue;
+            }
+            self.asking = self.asking.saturating_add_signed(change);
+            let id = list.and_then(|list| self.lists.id(list));
+            for name in &ports.names {
+                let names = match id.and_then(|id| self.lists.get_mut(id)) {
+                    Some(names) => names,
+                    None => &mut self.names_for_all,
+                };
+                let before = names.get(name).copied().unwrap_or(0);
+                let after = before.saturating_add_signed(change);
+                if after == 0 {
+                    names.remove(name);
+                } else {
+                    names.insert(name.clone(), after);
+                }
+                if (before == 0) != (after == 0) {
+                    self.asked.extend(id);
+                    self.all_asked |= id.is_none();
+                }
+            }
+        }
+    }
+
+    /// What changed since the last delta.
+    pub(crate) fn take_delta(&mut self) -> ListsDelta {
+        let Delta { added, removed } = self.lists.take_delta();
+        ListsDelta {
+            added,
+            removed: removed.into_iter().map(|gone| (gone.id, gone.key)).collect(),
+            asked: std::mem::take(&mut self.asked),
+            all_asked: std::mem::take(&mut self.all_asked),
+        }
+    }
+
+    /// A list.
+    pub(crate) fn get(&self, id: ListId) -> Option<&PeerList> {
+        self.lists.key(id)
+    }
+
+    /// The id of a list.
+    pub(crate) fn id(&self, list: &PeerList) -> Option<ListId> {
+        self.lists.id(list)
+    }
+
+    /// Every list, in the order of values.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&PeerList, ListId)> {
+        self.lists.in_use().map(|(list, id, _)| (list, id))
+    }
+
+    /// One more than the highest slot of an id.
+    pub(crate) fn slots(&self) -> usize {
+        self.lists.slots()
+    }
+
+    /// Whether some egress rule names a port.
+    pub(crate) fn ask_for_names(&self) -> bool {
+        self.asking > 0
+    }
+
+    /// The named ports that are asked for at an address that these lists match.
+    pub(crate) fn names_at(&self, set: &[ListId]) -> impl Iterator<Item = &NamedPort> {
+        let names = set.iter().filter_map(|&id| self.lists.get(id));
+        self.names_for_all.keys().chain(names.flat_map(BTreeMap::keys))
+    }
+
+    /// How many ids are spent on lists that are gone.
+    pub(crate) fn spent(&self) -> usize {
+        self.lists.spent()
+    }
+
+    /// Whether no invariant was found broken.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.lists.is_sound()
+    }
+}
