@@ -1,4 +1,13 @@
-//! What a node, or the whole cluster, should enforce: the compiler's output.
+//! What a node, or the whole cluster, should enforce: the result of the compiler.
+//!
+//! The planner compares it with what the kernel's maps hold and orders the writes between the two;
+//! explanations and attribution read it. For example, a pod that accepts TCP 80 from `app=web`:
+//!
+//! ```text
+//! endpoints   shop/db: ingress isolated by [shop/allow], allow map {web: tcp 80}
+//! addresses   10.0.0.7: web             a pod with app=web
+//! blocks      (none)                    no rule has an ipBlock
+//! ```
 
 use std::{
     cmp::Ordering,
@@ -25,7 +34,7 @@ pub type Identity = Option<IdentityKey>;
 pub struct Desired {
     /// Pods of the scope that can have an interface.
     pub endpoints: BTreeMap<ObjectName, DesiredEndpoint>,
-    /// Pods' addresses whose identity differs from that of the smallest block around them.
+    /// Addresses of pods that have another identity than the smallest block around them.
     pub addresses: BTreeMap<IpAddr, Identity>,
     /// Blocks, by longest prefix.
     pub blocks: BTreeMap<IpNetwork, Identity>,
@@ -33,11 +42,11 @@ pub struct Desired {
     pub frontends: BTreeMap<Frontend, Identity>,
     /// Addresses of the scope's node; none where the scope is the cluster.
     pub node_addresses: BTreeMap<IpAddr, NodeKind>,
-    /// Rules of the policies in force: what attributes a verdict.
+    /// Rules of the policies that select a pod of the scope, to attribute verdicts to.
     pub policies: BTreeMap<PolicyRef, Arc<CompiledPolicy>>,
 }
 
-/// Whose address a node's address is.
+/// The node that an address belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NodeKind {
     /// The scope's own node: its processes always reach its pods (S37).
@@ -46,7 +55,7 @@ pub enum NodeKind {
     Other,
 }
 
-/// What is to be enforced at one pod.
+/// What to enforce at one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredEndpoint {
     /// `metadata.uid` of the pod.
@@ -58,7 +67,7 @@ pub struct DesiredEndpoint {
 }
 
 impl DesiredEndpoint {
-    /// Isolates the pod in a direction, and lets nothing pass.
+    /// Isolates the pod in a direction and allows nothing.
     pub fn close(&mut self, direction: Direction) {
         let isolation = self.isolation.get_mut(direction);
         let policies = isolation.take().map(|isolation| isolation.policies).unwrap_or_default();
@@ -69,7 +78,7 @@ impl DesiredEndpoint {
 /// Isolation of a pod in one direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Isolation {
-    /// What passes.
+    /// What is allowed.
     pub allow_map: Arc<AllowMap>,
     /// Policies that select the pod in this direction.
     pub policies: Vec<PolicyRef>,
@@ -142,13 +151,13 @@ pub struct Frontend {
     pub port: u16,
 }
 
-/// An allow map.
+/// An allow map: what is allowed in one direction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AllowMap {
-    /// Ports by identity; `DEFAULT_IDENTITY` for all identities without an entry.
+    /// Ports by identity; the entry of `DEFAULT_IDENTITY` is for all identities without one.
     pub ports: BTreeMap<Identity, Ports>,
-    /// Frontend identities that are refused, or that pass although the default entry does not
-    /// allow every protocol.
+    /// Outcomes of frontends by identity. A frontend without an entry passes where the default
+    /// entry allows every protocol, and is denied otherwise.
     pub frontends: BTreeMap<Identity, FrontendOutcome>,
 }
 

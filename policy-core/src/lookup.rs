@@ -1,4 +1,4 @@
-//! Look-ups in the compiled tables, as the classifiers make them in their maps.
+//! Look-ups in the compiled result, as the classifiers make them in their maps.
 
 use std::net::IpAddr;
 
@@ -20,8 +20,8 @@ impl Desired {
         exact.or_else(|| compile::longest_match(&self.blocks, address)).unwrap_or(&None)
     }
 
-    /// The first packet of a connection between an isolated pod and `remote`; `port` is the
-    /// destination's.
+    /// Judges the first packet of a connection between an isolated pod and `remote`; `port` is
+    /// that of the destination.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl Desired {
         if allowed { Ok(()) } else { Err(Reason::NoRule) }
     }
 
-    /// What an address's identity means; `None` for `DEFAULT_IDENTITY`.
+    /// The key of an address's identity; `None` for `DEFAULT_IDENTITY`.
     pub(crate) fn address_key(&self, address: IpAddr) -> Option<&AddressKey> {
         match &self.identity_of(address).as_ref()?.0 {
             IdentityKind::Addresses(key) => Some(key),

@@ -1,4 +1,7 @@
-//! Whose an address is, and when that changes (S8).
+//! Which pod has an address, and when that changes (S8).
+//!
+//! An address that another pod has now must not keep the connections of the one before: the node
+//! deletes the flows of the addresses that [`Owners::update`] returns.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,12 +11,12 @@ use std::{
 
 use crate::model::{ObjectName, Pod, Snapshot};
 
-/// The pods that each address belongs to: one, or for a moment two, where an address is given out
-/// again before its last pod is gone from the API.
+/// The pods that have each address: one, or two for a moment, while the API server still has the
+/// pod that had the address before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owners(BTreeMap<IpAddr, BTreeSet<Owner>>);
 
-/// A pod: its name, and a number that is made of its UID.
+/// A pod: its name, and a hash of its UID.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Owner {
     name: ObjectName,
@@ -21,10 +24,10 @@ struct Owner {
 }
 
 impl Owners {
-    /// Takes a snapshot over; the addresses that are no longer the same pod's.
+    /// Takes over a snapshot; returns the addresses that another pod has now, or no pod any longer.
     ///
-    /// An address that nobody had is none of them, nor one that keeps its pod while another, that
-    /// had it before, goes.
+    /// An address that no pod had is not among them, nor is one that keeps its pod while another
+    /// pod that had it too goes.
     pub fn update(&mut self, snapshot: &Snapshot) -> BTreeSet<IpAddr> {
         let mut owners = Self::default();
         for (name, pod) in &snapshot.pods {
@@ -35,7 +38,7 @@ impl Owners {
         changed.map(|(address, _)| address).collect()
     }
 
-    /// Takes a change of one pod over; as [`update`](Self::update).
+    /// Takes over a change of one pod; returns the same as [`update`](Self::update).
     pub fn change(
         &mut self,
         name: &ObjectName,
@@ -59,7 +62,7 @@ impl Owners {
         changed.map(|(address, _)| address).collect()
     }
 
-    /// The pod that has an address; of two the first by name.
+    /// The pod that has an address; of two, the first by name.
     #[must_use]
     pub fn of(&self, address: IpAddr) -> Option<&ObjectName> {
         Some(&self.0.get(&address)?.first()?.name)

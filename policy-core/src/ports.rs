@@ -2,12 +2,12 @@
 
 use crate::model::Protocol;
 
-/// A set of protocols and ports in its one canonical form.
+/// A set of protocols and ports, in a form in which equal sets are equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ports {
-    /// Every protocol; then nothing else is said.
+    /// Every protocol; the other fields are empty then.
     pub every_protocol: bool,
-    /// Every protocol that has no name here, as ICMP; not all ports of the others.
+    /// Every protocol that has no name here, such as ICMP.
     pub other_protocols: bool,
     /// `(protocol, first, last)`: sorted, disjoint, not adjacent within a protocol.
     pub ranges: Vec<(Protocol, u16, u16)>,
@@ -24,7 +24,8 @@ impl Ports {
         Self { every_protocol: true, ..Self::default() }
     }
 
-    /// Ranges in any order, overlapping or not; one whose last port is below its first is empty.
+    /// A set of ranges, in any order, which may overlap; one with its last port below its first
+    /// is empty.
     pub fn from_ranges(ranges: impl IntoIterator<Item = (Protocol, u16, u16)>) -> Self {
         let mut all: Vec<_> = ranges.into_iter().filter(|(_, first, last)| first <= last).collect();
         all.sort_unstable();
@@ -40,7 +41,7 @@ impl Ports {
         Self { ranges, ..Self::default() }
     }
 
-    /// What any of them holds.
+    /// What is in any of the sets.
     pub fn union<'a>(sets: impl IntoIterator<Item = &'a Self>) -> Self {
         let (mut ranges, mut others) = (Vec::new(), false);
         for set in sets {
@@ -66,7 +67,7 @@ impl Ports {
         let mine = if self.every_protocol { whole } else { &self.ranges };
         let mut left = Vec::new();
         for &(protocol, first, last) in mine {
-            // The next port that is not yet decided on; past the last one there is none.
+            // The first port that no hole has been compared with; past the last port there is none.
             let mut next = Some(first);
             let at = other.ranges.partition_point(|&(p, _, end)| (p, end) < (protocol, first));
             let holes = other.ranges[at..].iter();
@@ -108,7 +109,7 @@ impl Ports {
         self.every_protocol || before.is_some_and(|&(p, _, last)| p == protocol && port <= last)
     }
 
-    /// Whether nothing is in it.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.every_protocol && !self.other_protocols && self.ranges.is_empty()

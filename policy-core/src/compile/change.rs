@@ -35,9 +35,9 @@ pub(crate) struct Touched {
     pub(crate) policies: BTreeSet<PolicyRef>,
     /// Whether the order of `ClusterNetworkPolicies` may be another.
     pub(crate) tiers: bool,
-    /// Pods whose labels, ports or addresses changed.
+    /// Pods with other labels, ports or addresses.
     pub(crate) pods: TouchedPods,
-    /// A namespace whose labels changed.
+    /// A namespace with other labels.
     pub(crate) namespace: Option<String>,
     /// Services that have other frontends or backends.
     pub(crate) services: BTreeSet<ObjectName>,

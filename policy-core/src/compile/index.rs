@@ -22,7 +22,7 @@ impl<K: Ord, I: Ord + Copy> Index<K, I> {
     }
 
     /// The ids of a key, in order.
-    pub(crate) fn get(&self, key: &K) -> impl Iterator<Item = I> + '_ {
+    pub(crate) fn get<'a>(&'a self, key: &K) -> impl Iterator<Item = I> + use<'a, K, I> {
         self.0.get(key).into_iter().flatten().copied()
     }
 

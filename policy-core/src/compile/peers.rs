@@ -43,7 +43,7 @@ pub(crate) struct Peers {
     groups: Groups,
     selectors: Selectors,
     sets: Sets,
-    /// The lists whose blocks match, by longest prefix.
+    /// The lists that match by a block, by longest prefix.
     blocks: Prefixes<SetId>,
     /// Addresses of pods.
     addresses: BTreeMap<IpAddr, Owners>,

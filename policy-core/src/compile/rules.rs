@@ -31,7 +31,7 @@ use crate::{
     compile::{Scope, change::Touched, registry::Delta},
     desired::Desired,
     fault::Fault,
-    model::{ObjectName, PerDirection, Pod, PolicyRef, Snapshot},
+    model::{ObjectName, Pod, PolicyRef, Snapshot},
 };
 
 use lists::{ListsDelta, PeerLists};

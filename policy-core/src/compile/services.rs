@@ -53,7 +53,7 @@ pub(crate) struct Services {
 pub(crate) struct ServicesDelta {
     /// Addresses of pods that a frontend leads back to, or no longer.
     pub(crate) hairpins: BTreeSet<IpAddr>,
-    /// Tables whose allow map has other outcomes.
+    /// Tables with other outcomes in their allow map.
     pub(crate) tables: BTreeSet<TableId>,
     /// How many frontends were resolved.
     pub(crate) resolved: usize,

@@ -16,7 +16,8 @@ use crate::compile::{
     },
 };
 
-/// The peer lists whose blocks match, by longest prefix. Every block and every except is a prefix.
+/// The peer lists that match by a block, by longest prefix. Every block and every except is a
+/// prefix of the table.
 pub(super) fn matching(lists: &PeerLists, sets: &mut Sets) -> Prefixes<SetId> {
     // A block that is in several lists is one block of the sweep.
     let mut blocks: BTreeMap<&PeerKey, Vec<ListId>> = BTreeMap::new();

@@ -62,7 +62,7 @@ struct Group {
 pub(super) struct Groups {
     groups: Registry<GroupKey, Group>,
     namespaces: BTreeMap<Arc<str>, Namespace>,
-    /// Namespaces whose labels changed.
+    /// Namespaces with other labels.
     relabelled: BTreeSet<Arc<str>>,
 }
 
@@ -116,10 +116,10 @@ impl Groups {
     }
 
     fn key(&self, namespace: &str, pod: &Pod) -> GroupKey {
-        let known = self.namespaces.get_key_value(namespace).map(|(name, _)| Arc::clone(name));
+        let shared = self.namespaces.get_key_value(namespace).map(|(name, _)| Arc::clone(name));
         let named = pod.ports.iter().filter(|port| port.name.is_some());
         GroupKey {
-            namespace: known.unwrap_or_else(|| namespace.into()),
+            namespace: shared.unwrap_or_else(|| namespace.into()),
             labels: pod.labels.clone(),
             named_ports: named.cloned().collect(),
         }
@@ -150,8 +150,8 @@ impl Groups {
         changed
     }
 
-    /// Brings the groups of each namespace up to date; returns those whose lists must be found,
-    /// by namespace.
+    /// Brings the groups of each namespace up to date; returns those that must be matched with
+    /// all lists, by namespace.
     fn update_namespaces(&mut self) -> BTreeMap<Arc<str>, BTreeSet<GroupId>> {
         let delta = self.groups.take_delta();
         let mut fresh: BTreeMap<Arc<str>, BTreeSet<GroupId>> = BTreeMap::new();

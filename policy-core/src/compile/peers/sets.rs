@@ -33,7 +33,7 @@ impl Sets {
     ///
     /// # Panics
     ///
-    /// When 2^32 ids are spent: an id that means two sets could open a port.
+    /// When 2^32 ids are spent: an id of two sets could open a port.
     pub(super) fn intern(&mut self, mut set: Vec<ListId>) -> SetId {
         set.sort_unstable();
         set.dedup();

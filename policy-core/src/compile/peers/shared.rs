@@ -14,8 +14,8 @@ use crate::{
     model::{FieldPath, Kind, ObjectName, ObjectRef, Snapshot},
 };
 
-/// The lists that match an address whose pods match these sets: the lists that match all of the
-/// pods, and of those that deny, the ones that match any.
+/// The lists that match an address of several pods, from the set of each pod: the lists that match
+/// all of the pods, and of those that deny, the ones that match any.
 pub(super) fn set_of(of_each: &[SetId], lists: &PeerLists, sets: &mut Sets) -> SetId {
     let common = of_each.iter().copied().reduce(|a, b| sets.intersection(a, b));
     let all = of_each.iter().flat_map(|set| sets.get(*set).iter().copied());

@@ -47,7 +47,7 @@ pub(crate) struct ListsDelta {
     pub(crate) added: Vec<ListId>,
     /// Lists that fell out of use.
     pub(crate) removed: BTreeMap<ListId, PeerList>,
-    /// Lists at whose addresses other named ports are asked for.
+    /// Lists with other named ports asked for at their addresses.
     pub(crate) asked: BTreeSet<ListId>,
     /// Whether other named ports are asked for at every address.
     pub(crate) all_asked: bool,

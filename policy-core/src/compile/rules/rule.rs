@@ -38,7 +38,7 @@ pub(crate) enum Stage {
 pub(crate) struct CompiledRule {
     /// What it does; for a `NetworkPolicy` always `Accept`.
     pub(crate) action: Action,
-    /// `from` or `to`; `None` means every address (S11).
+    /// `from` or `to`; `None` is every address (S11).
     pub(crate) peers: Option<PeerList>,
     /// Replaces `peers` and `ports` in allow tables where rules were joined: in one of the joined
     /// rules the result of all, in the others nothing. See `merge`.
@@ -90,7 +90,7 @@ impl CompiledPolicy {
 }
 
 impl CompiledRule {
-    /// The peers and ports that allow tables take from it; `None` means every address.
+    /// The peers and ports that allow tables take from it; `None` is every address.
     pub(crate) fn grants(&self) -> impl Iterator<Item = (Option<&PeerList>, &RulePorts)> {
         let joined = self.joined.as_ref();
         let alone = joined.is_none().then_some((self.peers.as_ref(), &self.ports));

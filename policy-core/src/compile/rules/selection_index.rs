@@ -49,7 +49,7 @@ impl SelectionIndex {
     }
 
     /// Joins rules of blocks where there are many; see [`merge`]. Returns the new ids of policies
-    /// whose joined rules changed, by their old ids.
+    /// with other joined rules, by their old ids.
     pub(crate) fn merge(&mut self, subjects: &[&Selected]) -> BTreeMap<PolicyId, PolicyId> {
         // The order of names does not depend on the order of changes.
         let (ids, policies): (Vec<PolicyId>, Vec<&CompiledPolicy>) =

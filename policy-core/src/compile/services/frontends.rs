@@ -146,7 +146,7 @@ impl Frontends {
         self.all.insert(frontend, Resolved { parts, service, set });
     }
 
-    /// Resolves frontends whose addresses or callers changed, and writes outcomes.
+    /// Resolves the frontends with other addresses or callers, and writes outcomes.
     pub(super) fn update(
         &mut self,
         before: Before<'_>,
@@ -231,7 +231,7 @@ impl Frontends {
         found.copied().collect()
     }
 
-    /// Writes outcomes into the allow maps for egress; returns the tables whose map changed.
+    /// Writes outcomes into the allow maps for egress; returns the tables with a changed map.
     fn write_outcomes(
         &self,
         sets: &BackendSetsDelta,
@@ -291,7 +291,7 @@ fn mark(
     dirty.extend(here.map(|(_, frontend)| *frontend));
 }
 
-/// The addresses whose identity decides about a frontend.
+/// The addresses that a frontend depends on by their identity.
 fn depends_on<'a>(
     frontend: &Frontend,
     service: &'a ServiceBackends,

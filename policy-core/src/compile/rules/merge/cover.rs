@@ -1,26 +1,34 @@
-//! The ports that a changing choice of sets covers.
+//! The union of port sets of which some are chosen, while the choice changes step by step.
 
 use crate::{model::Protocol, ports::Ports};
 
 /// Sets of ports, of which some are chosen at a time.
 ///
-/// A segment tree over the places between which no set begins or ends: a set is chosen in time
-/// that grows with the logarithm of their number, and what is covered is told in time that grows
-/// with the number of its ranges.
-pub(crate) struct Cover {
+/// A segment tree over places, which are the ranges of ports in which no set begins or ends. To
+/// choose a set takes time that grows with the logarithm of the number of places, and to read the
+/// union takes time that grows with the number of its ranges:
+///
+/// ```text
+/// sets      a = 80-90, b = 85-443          places 0-79, 80-84, 85-90, 91-443, 444-65535
+/// choose a  places 80-84 and 85-90 count 1
+/// choose b  places 85-90 and 91-443 one more: the union is 80-443
+/// drop a    85-90 still counts 1: the union is 85-443
+/// ```
+pub(super) struct Cover {
     /// By set, its ranges in places.
     sets: Vec<Vec<(usize, usize)>>,
-    /// Whether a set is everything.
+    /// By set, whether it is everything.
     everything: Vec<bool>,
-    /// How many of the chosen are everything.
+    /// How many of the chosen sets are everything.
     whole: usize,
-    /// First port of each place, and the last one of all; protocols follow one another.
+    /// The first port of each place, and the end of the last; protocols follow one another.
     places: Vec<u32>,
-    /// How often each node is chosen as a whole, and whether some place below is.
+    /// For each node of the tree how often it is chosen as a whole, and whether some place below
+    /// it is chosen.
     nodes: Vec<(u32, bool)>,
 }
 
-/// Protocols in one row.
+/// The place of a port in the row of all protocols.
 fn flat(protocol: Protocol, port: u16) -> u32 {
     let row = match protocol {
         Protocol::Tcp => 0,
@@ -31,8 +39,8 @@ fn flat(protocol: Protocol, port: u16) -> u32 {
 }
 
 impl Cover {
-    /// Of no set, yet.
-    pub(crate) fn new<'a>(sets: impl Iterator<Item = &'a Ports> + Clone) -> Self {
+    /// None of the sets is chosen yet.
+    pub(super) fn new<'a>(sets: impl Iterator<Item = &'a Ports> + Clone) -> Self {
         let ends = |set: &'a Ports| {
             let ranges = set.ranges.iter();
             ranges.map(|&(p, first, last)| (flat(p, first), flat(p, last) + 1))
@@ -53,13 +61,13 @@ impl Cover {
     }
 
     /// Chooses a set.
-    pub(crate) fn add(&mut self, set: usize) {
+    pub(super) fn add(&mut self, set: usize) {
         self.whole += usize::from(self.everything[set]);
         self.change(set, true);
     }
 
-    /// Chooses it no longer.
-    pub(crate) fn remove(&mut self, set: usize) {
+    /// Chooses a set no longer.
+    pub(super) fn remove(&mut self, set: usize) {
         self.whole -= usize::from(self.everything[set]);
         self.change(set, false);
     }
@@ -89,8 +97,8 @@ impl Cover {
         self.nodes[node].1 = self.nodes[node].0 > 0 || below;
     }
 
-    /// What the chosen sets hold together.
-    pub(crate) fn covered(&self) -> Ports {
+    /// The union of the chosen sets.
+    pub(super) fn covered(&self) -> Ports {
         if self.whole > 0 {
             return Ports::everything();
         }
