@@ -79,6 +79,8 @@ impl Allow {
         (identities, delta): (&Identities, &IdentitiesDelta),
     ) -> AllowDelta {
         let mut done = AllowDelta::default();
+        // Removed identities come first: an identity that comes back under another id has the same
+        // key in the allow map, and its entry must survive.
         for gone in &delta.removed {
             for table in self.depending_on(&gone.value.lists, gone.value.names()) {
                 if self.remove_entry(table, gone.id, &gone.value.identity()) {
@@ -95,6 +97,7 @@ impl Allow {
             }
         }
         self.update_subjects(snapshot, rules, &changed.subjects, identities);
+        // New tables were made with all identities in use and need no entries from above.
         let tables = self.tables.take_delta();
         for &id in &tables.added {
             let Some(Shared { table, .. }) = self.tables.get(id) else { continue };
@@ -118,6 +121,7 @@ impl Allow {
 
     /// The tables that can have an entry for an identity.
     fn depending_on(&self, lists: &[ListId], names: &ResolvedPorts) -> BTreeSet<TableId> {
+        // Other tables give the identity their default, now as before.
         let by_list = lists.iter().flat_map(|list| self.by_list.get(list));
         let resolving = (!names.is_empty()).then_some(&self.resolving);
         by_list.chain(resolving.into_iter().flatten().copied()).collect()

@@ -124,6 +124,7 @@ impl Identities {
 
     /// Gives the prefixes of the new table their identities.
     fn update_blocks(&mut self, lists: &PeerLists, peers: &Peers, desired: &mut Desired) {
+        // The new table acquires before the old one releases: identities of both stay in use.
         let mut blocks = Prefixes::new();
         for (prefix, set) in peers.blocks() {
             blocks.insert(*prefix, self.acquire(*set, ResolvedPorts::new(), peers, lists));
@@ -148,6 +149,7 @@ impl Identities {
             if (changes.all_asked || lists.iter().any(|list| changes.asked.contains(list)))
                 && delta.addresses.binary_search_by_key(address, |(address, _)| *address).is_err()
             {
+                // Its lists are the same; only what names resolve to is another.
                 let set = id.and_then(|id| self.identities.key(id)).map_or(EMPTY, |key| key.set);
                 all.push((*address, Some(set)));
             }
@@ -175,6 +177,8 @@ impl Identities {
         let id = self.acquire(set, names, peers, lists);
         let before = self.addresses.insert(address, id).flatten();
         self.release(before);
+        // The kernel looks up an address first and the blocks around it second; an entry that says
+        // the same as the blocks would only take memory.
         let around = prefix::longest_match(&self.blocks, address).copied().flatten();
         if id == around {
             desired.addresses.remove(&address);
@@ -199,6 +203,8 @@ impl Identities {
         }
         let matched = Matched { set, names };
         Some(self.identities.acquire(&matched).unwrap_or_else(|| {
+            // By value the lists are sorted by what they contain, since ids depend on the order of
+            // changes.
             let ids = Arc::clone(peers.sets().get(set));
             let mut peers: Vec<_> = ids.iter().filter_map(|id| lists.get(*id)).cloned().collect();
             peers.sort_unstable();
@@ -267,6 +273,8 @@ impl Identities {
 /// What the named ports asked for at an address resolve to, on every pod that has the address.
 fn resolve_names(address: IpAddr, set: SetId, lists: &PeerLists, peers: &Peers) -> ResolvedPorts {
     let mut resolved = ResolvedPorts::new();
+    // On a pod without named ports no name resolves, and a name must resolve on all pods that
+    // have the address.
     if !lists.ask_for_names() || peers.named_ports(address).any(<[_]>::is_empty) {
         return resolved;
     }

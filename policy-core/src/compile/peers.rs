@@ -91,6 +91,7 @@ impl Peers {
         for (id, list) in &changes.removed {
             self.selectors.remove(list, *id);
         }
+        // The addresses of a group are those of its pods, old and new.
         for id in self.groups.update(lists, changes, &self.selectors, &mut self.sets) {
             dirty.extend(self.groups.addresses(id));
         }
@@ -169,6 +170,8 @@ impl Peers {
         lists: &PeerLists,
         dirty: &mut BTreeSet<IpAddr>,
     ) -> Option<Vec<(IpAddr, IpAddr)>> {
+        // A new table is made as a whole: one block can change the sets of all prefixes inside of
+        // it. Equal sets have equal ids, so that comparing the tables is cheap.
         let blocks = blocks::matching(lists, &mut self.sets);
         if blocks == self.blocks {
             return None;
@@ -190,6 +193,7 @@ impl Peers {
                 shared::set_of(&of_each, lists, &mut self.sets)
             }
         };
+        // A block matches an address whether or not a pod has it (S18).
         let around = prefix::longest_match(&self.blocks, address).copied().unwrap_or(EMPTY);
         Some(self.sets.union(selected, around))
     }

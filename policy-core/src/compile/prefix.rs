@@ -39,6 +39,8 @@ pub(crate) fn longest_match<T>(prefixes: &Prefixes<T>, address: IpAddr) -> Optio
 pub(crate) fn longest_containing<T>(prefixes: &Prefixes<T>, block: IpNetwork) -> Option<&T> {
     let mut within = block;
     loop {
+        // Prefixes that contain `within` sort before it, the longest one last; but prefixes that do
+        // not contain it may sort in between.
         let (&prefix, value) = prefixes.range(..=within).next_back()?;
         if contains(prefix, within) {
             return Some(value);
@@ -75,13 +77,16 @@ pub(crate) fn changed_ranges<T: PartialEq>(
 ) -> Vec<(IpAddr, IpAddr)> {
     let keys: BTreeSet<IpNetwork> = old.keys().chain(new.keys()).copied().collect();
     let differs = |key: IpNetwork| longest_containing(old, key) != longest_containing(new, key);
+    // A key decides only for its addresses outside of the keys inside of it. Those holes are cut out
+    // of its range; they are compared by themselves.
     let mut ranges = Vec::new();
     for &key in keys.iter().filter(|key| differs(**key)) {
-        // Prefixes inside are asked on their own.
+        // The first address of the key that is in no hole so far; `None` after the last address.
         let mut next = Some(key.network());
         let mut inside =
             keys.range(key..).skip(1).take_while(|one| contains(key, **one)).peekable();
         while let Some(hole) = inside.next() {
+            // Keys inside of the hole lie in it anyway.
             while inside.next_if(|one| contains(*hole, **one)).is_some() {}
             if let Some(first) = next.filter(|first| *first < hole.network()) {
                 ranges.extend(before(hole.network()).map(|last| (first, last)));

@@ -73,19 +73,14 @@ impl<K: Ord + Clone, V> Registry<K, V> {
     /// The id of a key, for one more use, if the key has an entry.
     pub(crate) fn acquire(&mut self, key: &K) -> Option<Id<K>> {
         let id = *self.index.get(key)?;
-        match self.slots.get_mut(id.slot()).and_then(Option::as_mut) {
-            Some(entry) => {
-                if entry.uses == 0 {
-                    self.touched.entry(id).or_insert(false);
-                }
-                entry.uses += 1;
-                Some(id)
-            }
-            None => {
-                self.broken("the index names a removed entry");
-                None
-            }
-        }
+        let Some(entry) = self.slots.get_mut(id.slot()).and_then(Option::as_mut) else {
+            self.broken("the index names a removed entry");
+            return None;
+        };
+        // An entry without uses has a mark in `touched`, by which the next delta finds that it is
+        // in use again.
+        entry.uses += 1;
+        Some(id)
     }
 
     /// A new entry with one use, for a key that has none.
@@ -113,6 +108,7 @@ impl<K: Ord + Clone, V> Registry<K, V> {
         };
         entry.uses -= 1;
         if entry.uses == 0 {
+            // A mark that is there already is of an entry that no delta has reported yet.
             self.touched.entry(id).or_insert(true);
         }
     }
@@ -130,6 +126,7 @@ impl<K: Ord + Clone, V> Registry<K, V> {
             self.broken("an entry is replaced that is not there");
             return None;
         };
+        // Without uses, the old entry leaves with the next delta.
         let (key, uses) = (entry.key.clone(), std::mem::take(&mut entry.uses));
         self.touched.entry(id).or_insert(true);
         self.index.remove(&key);
@@ -148,9 +145,11 @@ impl<K: Ord + Clone, V> Registry<K, V> {
             }
             let Some(Entry { key, value, .. }) = slot.take() else { continue };
             self.in_use -= 1;
+            // A retired key may lead to another entry by now, which stays.
             if self.index.get(&key) == Some(&id) {
                 self.index.remove(&key);
             }
+            // An entry that came and went between two deltas was never reported.
             delta.removed.extend(was_in_use.then_some(Removed { id, key, value }));
         }
         delta

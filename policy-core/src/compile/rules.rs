@@ -100,6 +100,8 @@ impl Rules {
         self.retire(snapshot, touched, &mut delta);
         self.select(snapshot, touched);
         delta.subjects.clone_from(&touched.subjects);
+        // Rules are joined by the subjects that they have in common, so that no other change
+        // can join other rules.
         if !touched.subjects.is_empty() {
             self.merge(&mut delta);
         }
@@ -177,6 +179,7 @@ impl Rules {
         desired: &mut Desired,
         delta: &mut RulesDelta,
     ) {
+        // New lists before old ones: a list that both have keeps its id, and with it its identities.
         for id in &policies.added {
             if let Some(selected) = self.policies.get_mut(*id) {
                 self.lists.acquire(Arc::make_mut(&mut selected.policy));
@@ -190,6 +193,7 @@ impl Rules {
                 delta.faults |= faults.is_some_and(|faults| !faults.is_empty());
             }
         }
+        // A policy that changed is among both; its new rules are written last.
         for id in policies.added {
             let Some((name, selected)) = self.policies.named(id) else { continue };
             desired.policies.insert(name.clone(), Arc::clone(&selected.policy));

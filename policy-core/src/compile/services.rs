@@ -85,6 +85,8 @@ impl Services {
                 desired.node_addresses = addresses;
             }
         }
+        // Frontends exist only while some pod is isolated for egress. When the first one is, every
+        // Service is read; when the last one no longer is, every Service is dropped.
         let was_active = self.frontends.is_active();
         if !rules.subjects.is_empty() {
             self.update_callers(before.rules, allow);

@@ -1,8 +1,8 @@
 //! The desired state with small indexes in place of identities and contents.
 //!
-//! An identity of the compiler is a large value that names what it matches. The planner compares many of
-//! them, so each distinct one gets an [`IdentityIndex`] here, once. [`super::ids`] later decides which
-//! kernel id an index stands for.
+//! An identity of the compiler is a large value that names what it matches. The planner compares
+//! many of them, so each distinct one gets an [`IdentityIndex`] here, once. [`super::ids`] later
+//! decides which kernel id an index stands for.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,7 +15,7 @@ use policy_common::allow::DEFAULT_IDENTITY;
 
 use crate::{
     compile::longest_match,
-    desired::{AllowMap, Desired, Frontend, Identity, Isolation, IdentityKey, NodeKind},
+    desired::{AllowMap, Desired, Frontend, Identity, IdentityKey, Isolation, NodeKind},
 };
 
 use super::{contents, entry::Entries};

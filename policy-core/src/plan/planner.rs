@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use policy_common::endpoint::Endpoint;
 
 use crate::{
-    desired::{Desired, Isolation, IdentityKey},
+    desired::{Desired, IdentityKey, Isolation},
     model::{DIRECTIONS, Direction, PerDirection},
 };
 

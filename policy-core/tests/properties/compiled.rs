@@ -132,7 +132,7 @@ fn pods_to_services(snapshot: &Snapshot, desired: &Desired) -> Result<(), TestCa
             if address_in(pod, Family::Ipv4).is_none() {
                 continue;
             }
-            // Where several pods have the address, it is nobody's own.
+            // An address of several pods is no pod's own.
             let alone = |address| oracle::end(snapshot, address).owners.len() == 1;
             let itself = |address: &IpAddr| pod.addresses.contains(address) && alone(*address);
             let allowed = |(address, number): &(IpAddr, u16)| {

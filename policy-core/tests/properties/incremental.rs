@@ -1,4 +1,4 @@
-//! A compiler that stays says what one that begins anew says.
+//! The incremental compiler gives the result of compiling from scratch.
 
 use policy_core::{
     compile::{Change, Compiler, Reused, Scope, compile},
@@ -100,7 +100,7 @@ proptest! {
     #![proptest_config(crate::config(200))]
 
     #[test]
-    fn any_change_gives_what_compiling_anew_gives(
+    fn any_change_gives_the_result_of_compiling_from_scratch(
         from in cluster(), to in cluster(),
         order in vec(any::<Index>(), 12),
     ) {
@@ -114,7 +114,7 @@ proptest! {
     #![proptest_config(crate::config(6))]
 
     #[test]
-    fn so_it_does_where_rules_are_joined(
+    fn any_change_gives_the_same_where_rules_are_joined(
         from in generate::crowded(), to in generate::crowded(),
         order in vec(any::<Index>(), 12),
     ) {
@@ -125,7 +125,7 @@ proptest! {
     }
 }
 
-/// How much is kept, of changes as they come here; everything collides, so that it is little.
+/// How much is kept. Names and addresses collide here, so that it is less than in a real cluster.
 #[test]
 fn something_is_reused() {
     use proptest::{strategy::ValueTree, test_runner::TestRunner};

@@ -1,4 +1,4 @@
-//! Input beyond all measure: `cargo xtask fuzz compile` gives it its full size and a limit.
+//! Huge input: `cargo xtask fuzz compile` runs it in full size and with limits.
 
 use std::{
     env, fs,
@@ -16,7 +16,7 @@ use policy_core::{
     },
 };
 
-/// Far more than is needed: what grows with the square of the size takes minutes and gigabytes.
+/// Far more than is needed, and far less than what grows with the square of the size takes.
 const SECONDS: u64 = 30;
 const MEBIBYTES: u64 = 1024;
 
@@ -42,7 +42,7 @@ fn compiled(what: &str, snapshot: &Snapshot) -> Desired {
     desired
 }
 
-/// `VmHWM` of the process; `None` where the kernel does not tell.
+/// `VmHWM` of the process; `None` where the kernel does not report it.
 fn peak_mebibytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

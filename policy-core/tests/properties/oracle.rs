@@ -16,7 +16,7 @@ pub(crate) struct End<'a> {
     pub(crate) address: IpAddr,
     /// Pods in question that have the address; more than one where it is reused.
     pub(crate) owners: Vec<(&'a ObjectName, &'a Pod)>,
-    /// The node whose process this is.
+    /// The node that this process runs on.
     pub(crate) process_of: Option<&'a str>,
 }
 
@@ -82,7 +82,7 @@ fn selects(
     direction: Direction,
     (pod_name, pod): (&ObjectName, &Pod),
 ) -> bool {
-    let meant = match &policy.subject {
+    let selected = match &policy.subject {
         None => true,
         Some(selector) => selected(selector, |key| pod.labels.get(key).cloned()),
     };
@@ -90,14 +90,14 @@ fn selects(
         Some(types) => types.contains(&direction),
         None => direction == Direction::Ingress || !policy.egress.is_empty(),
     };
-    name.namespace == pod_name.namespace && meant && applies
+    name.namespace == pod_name.namespace && selected && applies
 }
 
 fn peers_match(snapshot: &Snapshot, namespace: &str, rule: &Rule, far: &End<'_>) -> bool {
     if rule.peers.is_empty() {
         return true;
     }
-    // A reused address must be meant for each of its owners; blocks mean addresses, not owners.
+    // A selector must match each pod that has the address; a block matches the address itself.
     let by_block = rule.peers.iter().any(|peer| match peer {
         Peer::Block(block) => in_block(block, far.address),
         Peer::Pods { .. } | Peer::Invalid { .. } => false,

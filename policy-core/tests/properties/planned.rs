@@ -66,7 +66,7 @@ fn judge_all(actual: &Actual, probes: &[Probe]) -> Vec<Option<bool>> {
     probes.iter().map(|probe| judge(actual, probe)).collect()
 }
 
-/// What the compiled tables say of a probe, without the planner; `None` where it cannot be told
+/// The verdict of the compiled tables on a probe, without the planner; `None` where it is unknown
 /// which pod is at the interface.
 fn expected(desired: &Desired, probe: &Probe, at: &Actual) -> Option<bool> {
     let endpoint = at.endpoints().get(&probe.ifindex)?;
@@ -84,7 +84,7 @@ fn slot(actual: &Actual, probe: &Probe) -> Option<u32> {
     actual.endpoints().get(&probe.ifindex).map(|endpoint| endpoint.slot)
 }
 
-/// What a flow of each probe was judged as last: an epoch that begins has all of them judged anew.
+/// The last verdict on a flow of each probe: a new epoch makes all flows be judged again.
 type Flows = Vec<Option<bool>>;
 
 /// Carries out a plan up to `stop`, holding each state against the first and the last.
@@ -106,8 +106,8 @@ fn walk(
         actual.apply(step);
         let now = judge_all(actual, &probes);
         for ((probe, flow), now) in probes.iter().zip(&mut *flows).zip(&now) {
-            let anew = matches!(step, Step::BumpEpoch { ifindex } if *ifindex == probe.ifindex);
-            if anew || slot(&before, probe) != slot(actual, probe) {
+            let bumped = matches!(step, Step::BumpEpoch { ifindex } if *ifindex == probe.ifindex);
+            if bumped || slot(&before, probe) != slot(actual, probe) {
                 *flow = *now;
             }
         }
@@ -177,7 +177,7 @@ fn reach(
         walk(actual, flows, &planned, usize::MAX)?;
         for (probe, flow) in probes().iter().zip(&*flows) {
             let now = judge(actual, probe);
-            prop_assert!(now == *flow, "{probe:?} gives {now:?}, and its flow is told {flow:?}");
+            prop_assert!(now == *flow, "{probe:?} gives {now:?}, and its flow has {flow:?}");
         }
         for probe in probes() {
             if let Some(want) = expected(&desired, &probe, actual) {
@@ -230,7 +230,7 @@ proptest! {
         reach(&mut actual, &mut flows, &first, None)?;
         reach(&mut actual, &mut flows, &second, Some(stop))?;
         if dies {
-            // The next agent reads back what the kernel has, and not what is still to be told.
+            // The next agent reads back what the kernel has, and not what is still to be written.
             actual.require_bumps();
         }
         reach(&mut actual, &mut flows, &third, None)?;

@@ -32,7 +32,7 @@ fn admitted(compiler: &Compiler) -> [bool; 3] {
     })
 }
 
-/// The verdicts after a change, which are those of compiling anew.
+/// The verdicts after a change, which equal those of compiling from scratch.
 fn after(snapshot: &Snapshot, change: Change) -> [bool; 3] {
     let mut compiler = Compiler::new(snapshot.clone(), Scope::Node("n1"));
     compiler.update(change);

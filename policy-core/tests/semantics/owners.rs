@@ -1,4 +1,4 @@
-//! Whose an address is.
+//! Which pod has an address.
 
 use policy_core::{model::ObjectName, owner::Owners};
 
@@ -29,7 +29,7 @@ fn s08_an_address_changes_its_owner_by_uid_and_not_by_labels() {
     ];
     for (claim, next, want) in cases {
         let mut owners = Owners::default();
-        assert!(owners.update(&start.0).is_empty(), "nobody had them");
+        assert!(owners.update(&start.0).is_empty(), "no pod had them");
         let want = want.into_iter().map(ip).collect();
         assert_eq!(owners.update(&next.0), want, "{claim}");
         assert!(owners.update(&next.0).is_empty(), "{claim}, once");

@@ -268,7 +268,7 @@ fn s07_a_pod_whose_interface_outlives_it_is_closed_where_it_was_isolated() {
     let mut actual = Actual::default();
     go(&mut actual, &cluster);
     let before = actual.clone();
-    // Nobody isolates `c`, which goes too.
+    // Nothing isolates `c`, which goes too.
     let mut without = cluster.clone();
     for gone in ["b", "c"] {
         without.0.pods.remove(&ObjectName::new("x", gone));
@@ -357,7 +357,7 @@ fn s26_where_a_plan_fails_new_pods_are_closed_and_the_others_stay_as_they_are() 
         words(&Plan { steps, ..Plan::default() })
     };
     assert_eq!(close(&actual, &interfaces()), ["endpoint 13 closed 0"]);
-    assert_eq!(close(&actual, &few), [""; 0], "nobody is new");
+    assert_eq!(close(&actual, &few), [""; 0], "no pod is new");
     let tracked = Endpoint {
         ifindex: 13,
         slot: 2,

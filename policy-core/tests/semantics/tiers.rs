@@ -98,7 +98,7 @@ fn s51_the_first_rule_that_means_the_connection_decides() {
         ("baseline decides where none selects",  vec![into_a(Baseline, 1, vec![rule(Deny, everyone(), &[])])],      None,           false),
         ("a pass of the last tier passes",       vec![into_a(Baseline, 1, vec![rule(Pass, everyone(), &[])]),
                                                       into_a(Baseline, 2, vec![rule(Deny, everyone(), &[])])],      None,           true),
-        ("other peers are not meant",            vec![into_a(Admin, 1, vec![rule(Deny, pods("team=y", ""), &[])])], None,           true),
+        ("other peers do not match",            vec![into_a(Admin, 1, vec![rule(Deny, pods("team=y", ""), &[])])], None,           true),
         ("egress rules leave ingress alone",     vec![from_a(Admin, 1, vec![rule(Deny, everyone(), &[])])],         None,           true),
     ];
     for (claim, policies, namespaced, want) in cases {
@@ -260,7 +260,7 @@ fn s52_what_cannot_be_expressed_is_closed() {
     let mut unread = from_a(Admin, 1, vec![rule(Pass, pods("", ""), &[81])]);
     unread.subject = None;
     let cluster = mk_cluster().tier("p", unread);
-    assert!(!cluster.passes("y/c", "x/b", 80), "whoever might be meant is closed");
+    assert!(!cluster.passes("y/c", "x/b", 80), "every pod that the subject may select is closed");
     assert_eq!(cluster.faults().len(), 1);
 }
 

@@ -77,6 +77,8 @@ impl Grants {
                     match stage {
                         Stage::Admin => admin.push(grant(ports)),
                         Stage::Baseline => baseline.push(grant(ports)),
+                        // Without an order, rules with the same ports are one grant to all of
+                        // their peers: clusters have few distinct sets of ports.
                         Stage::NetworkPolicy => {
                             let (peers, all) = by_ports.entry(ports).or_default();
                             *all |= everyone;
@@ -107,13 +109,16 @@ impl Grants {
             Ports::union(&resolved)
         };
         let is_tiered = places.iter().any(|&place| self.all[place].stage != Stage::NetworkPolicy);
+        // Nearly all pods have no tiers: their rules are joined without the steps below.
         if self.isolated && !is_tiered {
             return joined();
         }
         let (accepted, rest) = tier(of(Stage::Admin), Ports::everything(), names);
+        // A `NetworkPolicy` decides about all that the tier before leaves, and nothing gets past it.
         if self.isolated {
             return Ports::union([&accepted, &rest.and(&joined())]);
         }
+        // What no tier decides about is allowed: nothing isolates the pod.
         let (later, rest) = tier(of(Stage::Baseline), rest, names);
         Ports::union([&accepted, &later, &rest])
     }
@@ -135,6 +140,7 @@ fn tier<'a>(
     let (mut accepted, mut passed, mut undecided) = (Vec::new(), Vec::new(), ports);
     for grant in grants {
         let decided = undecided.and(&grant.ports.resolve(names));
+        // The first rule that matches a port decides about it; later ones do not see the port.
         undecided = undecided.without(&decided);
         match grant.action {
             Action::Accept => accepted.push(decided),

@@ -40,6 +40,8 @@ impl Compiler {
         if before == *self.snapshot.namespace_labels(name) {
             return;
         }
+        // `NetworkPolicies` select pods by the labels of pods alone; only the subjects of
+        // `ClusterNetworkPolicies` depend on labels of namespaces.
         touched.namespace = Some(name.to_owned());
         if !self.snapshot.cluster_policies.is_empty() {
             touched.subjects.extend(self.stages.rules.subjects_in(name).cloned());
@@ -53,6 +55,7 @@ impl Compiler {
         let old = put(&mut self.snapshot.pods, name.clone(), pod);
         let old = old.filter(Pod::is_subject);
         let new = self.snapshot.pods.get(name).filter(|pod| pod.is_subject());
+        // What policies see of a pod.
         let seen = |pod: &Pod| (pod.labels.clone(), pod.addresses.clone(), pod.ports.clone());
         let is_same = match (&old, new) {
             (None, None) => return,
@@ -62,6 +65,7 @@ impl Compiler {
         let local = |pod: Option<&Pod>| pod.is_some_and(|pod| self.stages.rules.is_local(pod));
         let (was_here, is_here) = (local(old.as_ref()), local(new));
         let is_same_pod = old.as_ref().map(|pod| &pod.uid) == new.map(|pod| &pod.uid);
+        // The endpoint carries the UID, so that another pod of the same name is written too.
         if was_here != is_here || is_here && (!is_same || !is_same_pod) {
             touched.subjects.insert(name.clone());
         }
@@ -87,6 +91,7 @@ impl Compiler {
         if is_same {
             return;
         }
+        // Pods that neither the old policy nor the new one selects keep their policies.
         let selected = self.stages.rules.subjects_in(&name.namespace).filter(|pod| {
             let labels = self.snapshot.pods.get(*pod).map(|pod| &pod.labels);
             let selects = |policy: &NetworkPolicy| labels.is_none_or(|own| policy.selects(own));
@@ -110,6 +115,7 @@ impl Compiler {
         if !is_same {
             touched.tiers = true;
             touched.policies.insert(PolicyRef::ClusterWide(name));
+            // A policy of a tier can select any pod, and its priority can change the order of all.
             touched.subjects.extend(self.stages.rules.subjects().keys().cloned());
         }
     }
@@ -131,6 +137,7 @@ impl Compiler {
         let at =
             |node: &Node| (node.addresses.clone(), node.pod_cidrs.clone(), node.interfaces.clone());
         touched.nodes = at(&old) != at(new);
+        // Peers that are nodes are compiled into the addresses of these nodes.
         if (&old.labels, &old.addresses) != (&new.labels, &new.addresses) {
             let policies = self.snapshot.cluster_policies.iter();
             let naming = policies.filter(|(_, policy)| names_nodes(policy));

@@ -27,6 +27,8 @@ impl Stages {
         let mut written = 0;
         let nothing =
             allow.entries.is_empty() && services.tables.is_empty() && services.hairpins.is_empty();
+        // Pods with the same policies as before have another endpoint where their allow map changed,
+        // or where a frontend leads back to them now or no longer.
         if !nothing {
             for (name, subject) in self.rules.subjects() {
                 let has_other_map = || {

@@ -38,6 +38,7 @@ pub(super) fn matching(lists: &PeerLists, sets: &mut Sets) -> Prefixes<SetId> {
         // The kernel holds IPv4 under ::ffff:0:0/96; an IPv6 block around that must not match it.
         sweep.add_prefix(IpNetwork::V4(EVERY_IPV4));
     }
+    // A list with several blocks at a place matches once: its blocks are counted.
     let counts = vec![0; lists.slots()];
     let (present, open, found) = (BTreeSet::new(), Vec::new(), Vec::new());
     let mut table = Table { lists_of, sets, counts, present, changed: false, open, found };
@@ -76,6 +77,7 @@ impl Visit for Table<'_> {
 
     fn enter(&mut self, prefix: IpNetwork) {
         let set = match self.open.last() {
+            // Most prefixes change nothing that an outer prefix has not changed already.
             Some(around) if !self.changed => *around,
             _ => self.sets.intern(self.present.iter().copied().collect()),
         };

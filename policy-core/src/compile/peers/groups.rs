@@ -155,6 +155,7 @@ impl Groups {
     fn update_namespaces(&mut self) -> BTreeMap<Arc<str>, BTreeSet<GroupId>> {
         let delta = self.groups.take_delta();
         let mut fresh: BTreeMap<Arc<str>, BTreeSet<GroupId>> = BTreeMap::new();
+        // Added groups before removed ones: a namespace that keeps a group keeps its labels.
         for id in delta.added {
             let Some(key) = self.groups.key(id) else { continue };
             let namespace = &key.namespace;
@@ -183,6 +184,7 @@ impl Groups {
         changes: &ListsDelta,
         sets: &mut Sets,
     ) -> BTreeSet<GroupId> {
+        // Of a group that several changed lists match, the set is made once.
         let mut edits: BTreeMap<GroupId, Vec<ListId>> = BTreeMap::new();
         let added = changes.added.iter().filter_map(|id| Some((*id, lists.get(*id)?)));
         let removed = changes.removed.iter().map(|(id, list)| (*id, list));
@@ -217,6 +219,7 @@ impl Groups {
         let mut changed = BTreeSet::new();
         for (namespace, groups) in groups {
             let Some(here) = self.namespaces.get(&namespace) else { continue };
+            // Which selectors apply to the namespace is the same for all its groups.
             let candidates = selectors.in_namespace(&namespace, &here.labels);
             for id in groups {
                 let Some(key) = self.groups.key(id) else { continue };

@@ -17,6 +17,7 @@ use crate::{
 /// The lists that match an address of several pods, from the set of each pod: the lists that match
 /// all of the pods, and of those that deny, the ones that match any.
 pub(super) fn set_of(of_each: &[SetId], lists: &PeerLists, sets: &mut Sets) -> SetId {
+    // To allow what only one of the pods may do would open it to the others; to deny it is safe.
     let common = of_each.iter().copied().reduce(|a, b| sets.intersection(a, b));
     let all = of_each.iter().flat_map(|set| sets.get(*set).iter().copied());
     let any_owner = |id: &ListId| lists.get(*id).is_some_and(PeerList::any_owner);
@@ -32,6 +33,7 @@ pub(super) fn fault<'a>(
     snapshot: &Snapshot,
 ) -> Option<Fault> {
     let namespaces: BTreeSet<&str> = namespaces.collect();
+    // Groups do not know their pods by name, but the pods are in the groups' namespaces.
     let pods = namespaces.into_iter().flat_map(|namespace| {
         let from = snapshot.pods.range(ObjectName::new(namespace, "")..);
         from.take_while(move |(name, _)| name.namespace == namespace)

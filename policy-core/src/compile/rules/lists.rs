@@ -73,6 +73,7 @@ impl PeerLists {
                 } else if let Some(list) = &mut rule.peers {
                     self.acquire_list(list);
                 }
+                // Names of ingress rules resolve on the subject and split no identity.
                 if direction == Direction::Egress {
                     self.count_names(rule, 1);
                 }
@@ -92,6 +93,7 @@ impl PeerLists {
 
     /// Counts the lists of a policy no longer.
     pub(crate) fn release(&mut self, policy: &CompiledPolicy) {
+        // Names first: to find their list, the list must still have its id.
         for rule in policy.rules(Direction::Egress) {
             self.count_names(rule, -1);
         }
@@ -123,6 +125,7 @@ impl PeerLists {
                 } else {
                     names.insert(name.clone(), after);
                 }
+                // Only the first rule and the last one change what is asked for.
                 if (before == 0) != (after == 0) {
                     self.asked.extend(id);
                     self.all_asked |= id.is_none();

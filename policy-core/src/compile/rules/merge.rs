@@ -100,6 +100,7 @@ fn joined(
     if (0..policies.len()).flat_map(lists).nth(APART).is_none() {
         return Vec::new();
     }
+    // Only rules with the same subjects give a result that holds for all of these.
     let selected = selected(policies.len(), subjects, direction);
     let mut groups: BTreeMap<Common<'_>, Vec<Found<'_>>> = BTreeMap::new();
     for (policy, subjects) in selected.iter().enumerate() {
@@ -114,6 +115,8 @@ fn joined(
     });
     many.map(|((_, named), rules)| {
         let result = match named {
+            // Names resolve on each destination: rules can be joined only where they name the same
+            // ports, and then all their peers together have these ports.
             Some(ports) => {
                 let keys = rules.iter().flat_map(|(_, list, _)| list.peers()).cloned().collect();
                 vec![Joined { peers: PeerList::new(keys, false), ports: ports.clone() }]
@@ -212,8 +215,10 @@ impl Visit for Regions {
         let ports = self.cover.covered();
         let around = self.open.iter_mut().rev().find_map(Option::as_mut);
         let region = match around {
+            // The same ports as around: the prefix needs no region of its own.
             Some(around) if around.ports == ports => None,
             around => {
+                // Regions must not overlap: an address would have the ports of both.
                 if let Some(around) = around {
                     around.except.insert(prefix);
                 }

@@ -37,6 +37,7 @@ impl TierOrder {
             let here = all.filter(|(_, policy)| {
                 let matches =
                     |set: &PodSet| set.namespaces.matches(&labels) && set.pods.matches(&pod.labels);
+                // A subject that cannot be read may be any pod (S52).
                 policy.subject.as_ref().is_none_or(matches)
             });
             here.map(|(name, policy)| Selecting {
@@ -50,6 +51,7 @@ impl TierOrder {
             policy: AnyPolicy::Namespaced(name, policy),
             isolates: PerDirection::from_fn(|direction| policy.applies(direction)),
         });
+        // The order in which they decide (S51); of `NetworkPolicies` any order would do.
         let all = of_tier(Tier::Admin).chain(namespaced).chain(of_tier(Tier::Baseline));
         all.filter(|one| one.isolates.ingress || one.isolates.egress).collect()
     }

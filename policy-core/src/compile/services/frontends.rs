@@ -198,6 +198,7 @@ impl Frontends {
                 resolved.set = Some(id);
             }
         }
+        // Released last: a set that the frontend keeps stays in use.
         if let Some(old) = old {
             self.backend_sets.release(old);
         }
@@ -219,6 +220,7 @@ impl Frontends {
             let mut own = service.backends.iter().filter(|(at, _)| at == address);
             let frontend_passes =
                 !service.checks_frontend || allows(frontend.address, frontend.port);
+            // Where policy allows the pod itself, the frontend passes without being a hairpin.
             let is_needed = !own.all(|&(at, port)| allows(at, port));
             is_needed && frontend_passes && others.all(|&(at, port)| allows(at, port))
         };
@@ -241,6 +243,8 @@ impl Frontends {
         let mut changed = BTreeSet::new();
         for id in allow.of(Direction::Egress) {
             let is_new = tables.added.contains(&id);
+            // A new table judges every backend set, an old one those that are new or depend on an
+            // identity with another entry.
             let mut judged = sets.added.clone();
             if is_new {
                 judged = self.backend_sets.ids().collect();
@@ -249,6 +253,7 @@ impl Frontends {
             judged.extend(entries.flat_map(|entry| self.backend_sets.depending_on(*entry)));
             let Some((table, allow_map)) = allow.with_map_mut(id) else { continue };
             let mut edits: Vec<Edit<'_>> = Vec::new();
+            // Removals first: a backend set that comes back under another id has the same key.
             if !is_new {
                 edits.extend(sets.removed.iter().map(|gone| (&gone.value, None)));
             }

@@ -38,6 +38,7 @@ pub(super) fn apply(allow_map: &mut Arc<AllowMap>, edits: &[Edit<'_>]) -> bool {
         if allow_map.frontends.get(&identity) == outcome.as_ref() {
             continue;
         }
+        // Only a map that changes is copied; the others stay shared with the result before.
         let frontends = &mut Arc::make_mut(allow_map).frontends;
         match outcome {
             Some(outcome) => drop(frontends.insert(identity, *outcome)),

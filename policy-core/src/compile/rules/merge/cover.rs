@@ -45,6 +45,7 @@ impl Cover {
             let ranges = set.ranges.iter();
             ranges.map(|&(p, first, last)| (flat(p, first), flat(p, last) + 1))
         };
+        // Every protocol starts a place, so that no place has ports of two protocols.
         let rows = Protocol::ALL.map(|protocol| flat(protocol, 0));
         let mut places: Vec<u32> =
             sets.clone().flat_map(ends).flat_map(|(first, end)| [first, end]).collect();
@@ -56,6 +57,8 @@ impl Cover {
         let ranges = |set| ends(set).map(|(first, end)| (at(first), at(end))).collect::<Vec<_>>();
         let of = sets.clone().map(ranges).collect();
         let everything = sets.map(|set| set.every_protocol).collect();
+        // A segment tree over n places has fewer than 4n nodes; node 1 is the root, and the children
+        // of node i are 2i and 2i + 1.
         let nodes = vec![(0, false); 4 * places.len()];
         Self { sets: of, everything, whole: 0, places, nodes }
     }
@@ -85,6 +88,7 @@ impl Cover {
             return;
         }
         let leaf = here.1 - here.0 == 1;
+        // A node inside of the range is chosen as a whole; its children are left as they are.
         if range.0 <= here.0 && here.1 <= range.1 {
             let count = &mut self.nodes[node].0;
             *count = if more { *count + 1 } else { *count - 1 };
