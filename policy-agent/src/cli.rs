@@ -23,11 +23,11 @@ const PIN_DIR: &str = "/sys/fs/bpf/policy";
 /// A command and its options.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Takes away what an agent that has ended left in force: every packet passes from then on
+    /// Remove what an agent has left in force on this node; from then on every packet passes
     Detach(detach::Arguments),
-    /// Enforces the policies of a cluster, or of a folder of manifests, in this network namespace
+    /// Enforce the policies of a cluster, or of a folder of manifests, in this network namespace
     Run(run::Arguments),
-    /// Says how it stands with every pod and policy of this node
+    /// Show the state of every pod and policy of this node
     Status(status::Arguments),
 }
 

@@ -1,7 +1,16 @@
-//! The agents of a lab: the code of a real node, each on a thread inside its node's namespace.
+//! The agents of a lab: one per node, each on a thread inside the network namespace of its node.
+//!
+//! In: a node's name and namespace, then snapshots to enforce.
+//! Out: the result of each reconcile, the drop counters, and a stream of drop records.
+//! The code that runs is [`policy_agent::node::Node`], the same as in `policy-agent run`; only the
+//! daemon around it (sources, metrics, API) is missing.
 
 use std::{collections::BTreeMap, io, path::PathBuf, thread};
 
+use policy_agent::{
+    dataplane::{DataplaneError, Drops, Parts},
+    node::{HeldBack, Node, NodeConfig, NodeError, NotAttached, Reconciled},
+};
 use policy_common::drops::{DropKey, DropRecord};
 use policy_core::model::{ObjectName, Snapshot};
 use tokio::{
@@ -9,75 +18,74 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use super::netns::{self, Namespace};
-use policy_agent::{
-    dataplane::{DataplaneError, Drops, Parts},
-    node::{HeldBack, Node, NodeConfig, NodeError, NotAttached, Reconciled},
-};
+use crate::netns::{self, Namespace};
 
-/// Why an agent does not do its work.
+/// Why an agent cannot enforce.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Its thread or runtime.
+    /// The agent's thread or its async runtime could not be started.
     #[error("cannot start a thread for the agent")]
     Thread(#[source] io::Error),
-    /// Its namespace.
+    /// The agent's thread could not enter the node's network namespace.
     #[error(transparent)]
     Namespace(#[from] netns::Error),
-    /// The node.
+    /// The node failed to start or to reconcile.
     #[error(transparent)]
     Node(#[from] Box<NodeError>),
-    /// Its drop records or counters.
+    /// The drop records or drop counters could not be read.
     #[error("cannot read drop records or counters")]
     Drops(#[source] Box<DataplaneError>),
-    /// It has not found every pod of its node.
-    #[error("found no interface of {}", listed(pods))]
-    Undiscovered {
+    /// Pods of the node have no interface.
+    #[error("found no interface of {}", join(pods))]
+    NoInterface {
         /// The pods.
         pods: Vec<ObjectName>,
     },
-    /// An interface is without its classifiers.
+    /// The classifiers are not attached to a pod's interface.
     #[error("nothing is enforced at pod {pod}: {reason}")]
     NotAttached {
         /// The pod.
         pod: ObjectName,
-        /// Why.
+        /// Why the classifiers are not attached.
         reason: String,
     },
-    /// Policies found no room.
-    #[error("no room for the policies of namespace {namespace}: {reason}")]
+    /// The maps have no space for the policies of a namespace.
+    #[error("no space for the policies of namespace {namespace}: {reason}")]
     HeldBack {
         /// The namespace.
         namespace: String,
-        /// What is full.
+        /// Which map is full.
         reason: String,
     },
-    /// Its thread ended.
+    /// The agent's thread has ended.
     #[error("the agent has ended")]
     Gone,
 }
 
-/// An agent at work; it ends when dropped, and with it its programs, maps and links.
+/// A running agent. Dropping it ends its thread, and with it its programs, maps and links.
 #[derive(Debug)]
 pub struct Agent {
-    /// Its node.
+    /// Name of the agent's node.
     pub node: String,
-    orders: Option<mpsc::Sender<Order>>,
+    requests: Option<mpsc::Sender<Request>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// What an agent is asked for, and where to answer.
-enum Order {
+/// A request to the agent's thread, with the channel for the response.
+enum Request {
     Reconcile(Box<Snapshot>, oneshot::Sender<Result<Reconciled, Error>>),
-    Count(oneshot::Sender<Result<BTreeMap<DropKey, u64>, Error>>),
+    DropCounts(oneshot::Sender<Result<BTreeMap<DropKey, u64>, Error>>),
 }
 
 impl Agent {
-    /// Starts the agent of `node` in its namespace; it pins under `pins`, if anywhere, and its drop records go to `records`.
+    /// Starts the agent of `node` in its namespace.
+    ///
+    /// It pins its maps and links in the folder `pins`, if one is given, and sends its drop
+    /// records to `records`.
     ///
     /// # Errors
     ///
-    /// Where the kernel gives no thread, or refuses the programs.
+    /// Where no thread can be started, or the kernel rejects the programs.
     pub async fn start(
         node: &str,
         namespace: Namespace,
@@ -85,27 +93,28 @@ impl Agent {
         pins: Option<PathBuf>,
         records: mpsc::UnboundedSender<DropRecord>,
     ) -> Result<Self, Error> {
-        let (orders, inbox) = mpsc::channel(1);
+        let (requests, inbox) = mpsc::channel(1);
         let (started, start) = oneshot::channel();
         let config = NodeConfig { parts, pins, ..NodeConfig::new(node) };
         let thread = thread::Builder::new()
             .name(format!("agent {node}"))
-            .spawn(move || live(&namespace, config, started, inbox, &records))
+            .spawn(move || run_thread(&namespace, config, started, inbox, &records))
             .map_err(Error::Thread)?;
-        let agent = Self { node: node.to_owned(), orders: Some(orders), thread: Some(thread) };
+        let agent = Self { node: node.to_owned(), requests: Some(requests), thread: Some(thread) };
         start.await.unwrap_or(Err(Error::Gone)).map(|()| agent)
     }
 
-    /// Makes the agent enforce a snapshot.
+    /// Enforces a snapshot, completely: a pod that is not enforced is an error.
     ///
     /// # Errors
     ///
-    /// Where it cannot, or a pod of its node has no interface.
+    /// Where the node cannot reconcile, a pod has no interface or no classifiers, or a namespace
+    /// is held back.
     pub async fn reconcile(&self, snapshot: &Snapshot) -> Result<Reconciled, Error> {
         let snapshot = Box::new(snapshot.clone());
-        let reconciled = self.ask(|done| Order::Reconcile(snapshot, done)).await?;
+        let reconciled = self.request(|done| Request::Reconcile(snapshot, done)).await?;
         if !reconciled.pods_without_interface.is_empty() {
-            return Err(Error::Undiscovered { pods: reconciled.pods_without_interface });
+            return Err(Error::NoInterface { pods: reconciled.pods_without_interface });
         }
         if let Some(NotAttached { pod, reason }) = reconciled.not_attached.first().cloned() {
             return Err(Error::NotAttached { pod, reason });
@@ -120,54 +129,58 @@ impl Agent {
     ///
     /// # Errors
     ///
-    /// Where it cannot.
+    /// Where the map cannot be read.
     pub async fn drop_counts(&self) -> Result<BTreeMap<DropKey, u64>, Error> {
-        self.ask(Order::Count).await
+        self.request(Request::DropCounts).await
     }
 
-    async fn ask<T>(
+    async fn request<T>(
         &self,
-        order: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Order,
+        request: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Request,
     ) -> Result<T, Error> {
-        let (done, outcome) = oneshot::channel();
-        let orders = self.orders.as_ref().ok_or(Error::Gone)?;
-        orders.send(order(done)).await.map_err(|_closed| Error::Gone)?;
-        outcome.await.unwrap_or(Err(Error::Gone))
+        let (done, response) = oneshot::channel();
+        let requests = self.requests.as_ref().ok_or(Error::Gone)?;
+        requests.send(request(done)).await.map_err(|_closed| Error::Gone)?;
+        response.await.unwrap_or(Err(Error::Gone))
     }
 }
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        self.orders = None;
+        // A closed channel ends the thread.
+        self.requests = None;
         if let Some(thread) = self.thread.take() {
-            // A panic there has been printed by its hook.
+            // The panic hook has printed a panic of the thread.
             let _ = thread.join();
         }
     }
 }
 
-/// The life of an agent's thread.
-fn live(
+/// The body of the agent's thread: enters the namespace, then serves requests.
+///
+/// The dataplane attaches to interfaces of its thread's namespace, so the whole runtime lives on
+/// this thread.
+fn run_thread(
     namespace: &Namespace,
     config: NodeConfig,
     started: oneshot::Sender<Result<(), Error>>,
-    inbox: mpsc::Receiver<Order>,
+    inbox: mpsc::Receiver<Request>,
     records: &mpsc::UnboundedSender<DropRecord>,
 ) {
-    let begin = || {
+    let enter = || {
         namespace.enter()?;
         runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)
     };
-    match begin() {
-        Ok(runtime) => runtime.block_on(work(config, started, inbox, records)),
+    match enter() {
+        Ok(runtime) => runtime.block_on(serve(config, started, inbox, records)),
         Err(error) => drop(started.send(Err(error))),
     }
 }
 
-async fn work(
+async fn serve(
     config: NodeConfig,
     started: oneshot::Sender<Result<(), Error>>,
-    mut inbox: mpsc::Receiver<Order>,
+    mut inbox: mpsc::Receiver<Request>,
     records: &mpsc::UnboundedSender<DropRecord>,
 ) {
     let (mut node, mut drops) = match open(config) {
@@ -179,12 +192,12 @@ async fn work(
     }
     loop {
         tokio::select! {
-            order = inbox.recv() => match order {
-                Some(order) => obey(&mut node, order).await,
+            request = inbox.recv() => match request {
+                Some(request) => respond(&mut node, request).await,
                 None => return,
             },
             record = drops.next() => {
-                // A record of another length cannot be attributed; the probe will count as lost.
+                // A record of unexpected length matches no probe; that probe is reported as lost.
                 if let Ok(record) = record {
                     let _ = records.send(record);
                 }
@@ -193,14 +206,14 @@ async fn work(
     }
 }
 
-/// Who asked may have gone meanwhile, and then needs no answer.
-async fn obey(node: &mut Node, order: Order) {
-    match order {
-        Order::Reconcile(snapshot, done) => {
+/// Responds to a request; the caller may have stopped waiting, which is no error.
+async fn respond(node: &mut Node, request: Request) {
+    match request {
+        Request::Reconcile(snapshot, done) => {
             let outcome = node.reconcile(&snapshot).await;
             let _ = done.send(outcome.map_err(|error| Error::Node(Box::new(error))));
         }
-        Order::Count(done) => {
+        Request::DropCounts(done) => {
             let counts = node.dataplane().drop_counts();
             let _ = done.send(counts.map_err(|error| Error::Drops(Box::new(error))));
         }
@@ -213,6 +226,6 @@ fn open(config: NodeConfig) -> Result<(Node, Drops), Error> {
     Ok((node, drops))
 }
 
-fn listed(pods: &[ObjectName]) -> String {
+fn join(pods: &[ObjectName]) -> String {
     pods.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -1,4 +1,9 @@
-//! Which machines the lab has, and at which addresses. Pure.
+//! Plans the machines of a lab and their addresses. Pure.
+//!
+//! In: a snapshot, hosts, and addresses that probes name. Out: a [`Blueprint`], and the snapshot
+//! completed with what the lab adds, so that the compiler sees the same cluster.
+//! For example, a pod without a node gets the node `lab-node` with the address 198.18.0.1, and a
+//! probe to 10.0.0.7, which no object has, gets a host with that address.
 
 mod node_addresses;
 mod pod_subnet;
@@ -9,45 +14,45 @@ use std::{
     net::IpAddr,
 };
 
-use node_addresses::Spare;
-pub(super) use pod_subnet::around;
+use node_addresses::NodeAddresses;
+pub(crate) use pod_subnet::pod_subnet;
 use policy_core::model::{Family, ObjectName, Phase, Snapshot};
 
-/// Name of the node for pods that name none.
-pub const SPARE_NODE: &str = "lab-node";
+/// Name of the node of pods whose manifests name none.
+pub const DEFAULT_NODE: &str = "lab-node";
 
-/// Why the manifests cannot be built as a network. All of these are the input's fault.
+/// Why no network can be built from the manifests. Each of these is an error of the input.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// No pod has an address.
     #[error("there is no pod with an address (status.podIPs)")]
     NoPod,
-    /// Two machines at one address.
+    /// Two machines have one address.
     #[error("{first} and {second} both have the address {address}")]
     SharedAddress {
         /// The address.
         address: IpAddr,
-        /// Who had it.
+        /// A machine with the address.
         first: Machine,
-        /// Who has it too.
+        /// Another one.
         second: Machine,
     },
-    /// An address that cannot be built.
-    #[error("{machine} has the address {address}, which no machine can have")]
+    /// An address is not a unicast address that can be routed to.
+    #[error("{machine} has the address {address}, which no interface can have")]
     ImpossibleAddress {
-        /// Who.
+        /// The machine.
         machine: Machine,
         /// The address.
         address: IpAddr,
     },
 }
 
-/// Something with a network namespace of its own.
+/// A machine: it has a network namespace of its own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Machine {
-    /// A node, by name; its host-network pods live there.
+    /// A node, by name; its host-network pods use its namespace.
     Node(String),
-    /// A pod.
+    /// A pod with a network of its own.
     Pod(ObjectName),
     /// A machine outside the cluster, by name.
     Host(String),
@@ -64,7 +69,7 @@ impl fmt::Display for Machine {
     }
 }
 
-/// A pod of a lab.
+/// A pod, its node and its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodPlan {
     /// Its name.
@@ -82,32 +87,32 @@ pub struct Blueprint {
     pub nodes: BTreeMap<String, Vec<IpAddr>>,
     /// Pods with a namespace of their own, in the order of their names.
     pub pods: Vec<PodPlan>,
-    /// Pods in the namespaces of their nodes, in the order of their names.
+    /// Pods that use the namespaces of their nodes, in the order of their names.
     pub host_network: Vec<PodPlan>,
     /// Addresses of the machines outside the cluster.
     pub hosts: BTreeMap<String, Vec<IpAddr>>,
     /// The machine at each address.
     pub owners: BTreeMap<IpAddr, Machine>,
-    /// Gateway addresses of pods that somebody asks for, and the node that has each.
+    /// Gateway addresses of pods that a probe or an endpoint names, and the node of each.
     pub gateways: BTreeMap<IpAddr, String>,
-    /// Service addresses, which no machine has.
+    /// Addresses of Services, which no machine has.
     pub frontends: BTreeSet<IpAddr>,
-    /// What was made up or left out, for the reader.
+    /// One note for each object that the lab adds or leaves out.
     pub notes: Vec<String>,
 }
 
-/// Draws the lab of a snapshot and of hosts, and completes the snapshot by what was made up:
-/// node addresses and the node of pods that name none.
+/// Plans the machines of a snapshot and of hosts.
 ///
-/// `strangers` are addresses that something must answer or ask at although no object has them.
+/// Completes the snapshot with what the lab adds: addresses of nodes, and the node of pods that
+/// name none. `probed` are addresses that probes name without an object.
 ///
 /// # Errors
 ///
-/// Where two machines share an address, or nothing is there to build.
-pub fn draw(
+/// Where two machines share an address, or no pod has one.
+pub fn plan(
     snapshot: &mut Snapshot,
     hosts: &BTreeMap<String, Vec<IpAddr>>,
-    strangers: &BTreeSet<IpAddr>,
+    probed: &BTreeSet<IpAddr>,
 ) -> Result<Blueprint, Error> {
     let frontends = snapshot
         .services
@@ -122,9 +127,9 @@ pub fn draw(
     plan.nodes.extend(named.map(|(name, node)| (name.clone(), node.addresses.clone())));
     place_host_network(&mut plan, snapshot);
     plan.hosts.clone_from(hosts);
-    claim_all(&mut plan)?;
-    invite(&mut plan, snapshot, strangers);
-    give_node_addresses(&mut plan);
+    assign_owners(&mut plan)?;
+    add_hosts(&mut plan, snapshot, probed);
+    add_node_addresses(&mut plan);
     for (name, addresses) in &plan.nodes {
         snapshot.nodes.entry(name.clone()).or_default().addresses.clone_from(addresses);
     }
@@ -139,11 +144,11 @@ fn place_pods(plan: &mut Blueprint, snapshot: &mut Snapshot) {
             continue;
         }
         let node = pod.node.get_or_insert_with(|| {
-            plan.notes.push(format!("{name} names no node: it is put on {SPARE_NODE}"));
-            SPARE_NODE.to_owned()
+            plan.notes.push(format!("{name} names no node: the lab puts it on {DEFAULT_NODE}"));
+            DEFAULT_NODE.to_owned()
         });
         if !snapshot.nodes.contains_key(node) && !plan.nodes.contains_key(node) {
-            plan.notes.push(format!("node {node} is not declared: it is made up"));
+            plan.notes.push(format!("node {node} is not declared: the lab adds it"));
         }
         plan.nodes.entry(node.clone()).or_default();
         if pod.addresses.is_empty() {
@@ -174,14 +179,14 @@ fn place_host_network(plan: &mut Blueprint, snapshot: &Snapshot) {
     }
 }
 
-/// Enters every address with its owner.
-fn claim_all(plan: &mut Blueprint) -> Result<(), Error> {
+/// Records the owner of every address.
+fn assign_owners(plan: &mut Blueprint) -> Result<(), Error> {
     let nodes = plan.nodes.iter().map(|(name, at)| (Machine::Node(name.clone()), at));
     let pods = plan.pods.iter().map(|pod| (Machine::Pod(pod.name.clone()), &pod.addresses));
     let hosts = plan.hosts.iter().map(|(name, at)| (Machine::Host(name.clone()), at));
     for (machine, addresses) in nodes.chain(pods).chain(hosts) {
         for address in addresses {
-            if !possible(*address) {
+            if !is_routable_unicast(*address) {
                 return Err(Error::ImpossibleAddress { machine, address: *address });
             }
             match plan.owners.insert(*address, machine.clone()) {
@@ -195,16 +200,17 @@ fn claim_all(plan: &mut Blueprint) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes a host for each address that somebody must have and nobody has; a gateway's is its node's.
-fn invite(plan: &mut Blueprint, snapshot: &Snapshot, strangers: &BTreeSet<IpAddr>) {
+/// Adds a host for each probed address and each endpoint that no machine has; a gateway address
+/// is given to its node instead.
+fn add_hosts(plan: &mut Blueprint, snapshot: &Snapshot, probed: &BTreeSet<IpAddr>) {
     let backends = snapshot
         .endpoint_slices
         .values()
         .flat_map(|slice| slice.endpoints.iter().map(|endpoint| endpoint.address));
-    for address in strangers.iter().copied().chain(backends) {
+    for address in probed.iter().copied().chain(backends) {
         if plan.owners.contains_key(&address)
             || plan.frontends.contains(&address)
-            || !possible(address)
+            || !is_routable_unicast(address)
         {
             continue;
         }
@@ -215,22 +221,23 @@ fn invite(plan: &mut Blueprint, snapshot: &Snapshot, strangers: &BTreeSet<IpAddr
             continue;
         }
         let name = address.to_string();
-        plan.notes.push(format!("no object has the address {address}: a host is made up for it"));
+        plan.notes
+            .push(format!("no object has the address {address}: the lab adds a host with it"));
         plan.owners.insert(address, Machine::Host(name.clone()));
         plan.hosts.insert(name, vec![address]);
     }
 }
 
-/// Gives each node an address in every family that is in use, so that it can be routed through.
-fn give_node_addresses(plan: &mut Blueprint) {
+/// Gives each node an address in every family that is in use: the gateway of routes to its pods.
+fn add_node_addresses(plan: &mut Blueprint) {
     let families: BTreeSet<Family> = plan.owners.keys().map(|at| Family::of(*at)).collect();
-    let mut spare = Spare::default();
+    let mut free = NodeAddresses::default();
     for (name, addresses) in &mut plan.nodes {
         for family in &families {
             if addresses.iter().any(|at| Family::of(*at) == *family) {
                 continue;
             }
-            let address = spare.next(*family, |at| plan.owners.contains_key(&at));
+            let address = free.next(*family, |at| plan.owners.contains_key(&at));
             plan.owners.insert(address, Machine::Node(name.clone()));
             addresses.push(address);
         }
@@ -238,7 +245,7 @@ fn give_node_addresses(plan: &mut Blueprint) {
 }
 
 /// Whether an interface can have the address and be reached from another link.
-fn possible(address: IpAddr) -> bool {
+fn is_routable_unicast(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             !(v4.is_unspecified() || v4.is_loopback() || v4.is_multicast() || v4.is_broadcast())

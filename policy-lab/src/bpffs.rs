@@ -1,6 +1,7 @@
-//! File systems for pins that live no longer than this process.
+//! A bpffs without a mount point, for the pins of one agent.
 //!
-//! Each is mounted nowhere: a file descriptor holds it, as one holds a namespace.
+//! A file descriptor holds it, so the kernel removes it with everything pinned there when this
+//! process ends, however it ends.
 
 use std::{
     io,
@@ -10,17 +11,17 @@ use std::{
 
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
-/// Why there is no bpffs.
+/// Why no bpffs could be created.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot make a bpffs")]
+#[error("cannot create a bpffs")]
 pub struct Error(#[source] io::Error);
 
-/// A bpffs; what is pinned there goes away with this value.
+/// A detached bpffs; dropping it removes what is pinned there.
 #[derive(Debug)]
 pub struct Bpffs(OwnedFd);
 
 impl Bpffs {
-    /// Makes an empty one.
+    /// Creates an empty bpffs.
     ///
     /// # Errors
     ///
@@ -34,7 +35,7 @@ impl Bpffs {
         create().map(Self).map_err(|errno| Error(errno.into()))
     }
 
-    /// A path of its root, good while this value lives.
+    /// The path of its root folder, valid as long as this value lives.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()))

@@ -1,4 +1,7 @@
-//! `policy-agent lab`.
+//! The command `policy-agent lab`.
+//!
+//! In: options. Out: the truth table on standard output, notes and findings on standard error, and
+//! an exit code. With `--run` or `--hold` the lab stays after its probes and follows its files.
 
 mod command;
 mod file_changes;
@@ -12,79 +15,78 @@ use std::io;
 
 use clap::{Args, ValueEnum};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use policy_agent::{cli::format::Format, dataplane::Parts};
 use policy_manifest::{Expectations, Manifests, Source};
 use policy_probe::{Probe, exit, if_any, input, options::ProbeOptions, terminal};
 
-use crate::{Order, Report, topology::Topology};
-use policy_agent::{cli::format::Format, dataplane::Parts};
-use progress::Line;
+use crate::{LabConfig, Report, topology::Topology};
+use progress::ProgressLine;
 use signals::Signals;
 
-const EXAMPLES: &str = "\
+const HELP: &str = "\
 Examples:
   policy-agent lab -f cluster.yaml
-      every pod to every pod at every declared port, as a table
+      probe every declared port from every pod, and print the truth table
   policy-agent lab -f cluster.yaml --expect cluster.expect.yaml
-      the same, held against what you expect; for CI
+      compare the truth table with your expectations, for example in CI
   kubectl get ns,no,po,svc,endpointslices,netpol -A -o yaml | policy-agent lab -f -
-      a cluster's policies, without the cluster
+      test the policies of a cluster without the cluster
   policy-agent lab -f cluster.yaml --from web/frontend --to 10.0.0.7 --port 443/TCP -o json
-      one question, for another program
+      run one probe and print JSON
   policy-agent lab -f cluster.yaml --hold
-      edit the file and see the table change
+      edit the file and watch the table change
   policy-agent lab -f cluster.yaml --run 'nsenter --net=$(jq -r .pods[0].netns $LAB) bash'
-      a shell inside of a pod, with its policies in force
+      open a shell in the network of a pod, with its policies in force
   policy-agent lab -f cluster.yaml --without ingress
-      self-check: must end with 1, for then the wire is not what the compiler says
+      self-check: the lab must end with 1, because the wire no longer matches the compiler
 
 Exit codes:
-  0  fine
-  1  findings: an expectation not met, wire and compiler disagree, a probe lost
+  0  no findings
+  1  findings: an expectation is not met, wire and compiler disagree, or a probe is lost
   2  bad input or usage
-  3  the environment or the tool failed; also when probes fail before any policy is in force
-  130, 143  ended by SIGINT, SIGTERM
-  with --run, the command's own exit code, once it has run
+  3  the environment or the lab failed; also when a probe fails before any policy is in force
+  130, 143  ended by SIGINT or SIGTERM
+  with --run, the exit code of the command, once it has run
 
-While --run or --hold keep the lab, changes of the files are applied at once: policies, labels,
-namespaces, Services and endpoints. Pods, nodes and hosts stay as they were built. A broken file is
-reported, and what was last good stays in force. SIGINT ends --hold with 0, or with 1 where the last
-table has findings.
+With --run or --hold the lab follows changes of the files: policies, labels, namespaces, Services
+and endpoints. Pods, nodes and hosts stay as they were built. A file with an error is reported, and
+the last good state stays in force. SIGINT ends --hold with 0, or with 1 if the last table has
+findings.
 
-The file that LAB names has all machines with the paths of their network namespaces:
+The file that LAB names lists all machines with the paths of their network namespaces:
   {\"nodes\": [{\"name\", \"netns\", \"addresses\", \"pins\"}],
    \"pods\": [{\"namespace\", \"name\", \"node\", \"netns\", \"interface\", \"peer\", \"addresses\"}],
    \"hosts\": [{\"name\", \"netns\", \"addresses\"}]}
-A pod with hostNetwork has the namespace of its node, whose interface both of its ends are.
+A pod with hostNetwork has the network namespace and the interface of its node.
 
-The lab needs root, Linux with BTF, and the program nft. All that it makes lives in network
-namespaces that have no name and go away with the process, however it ends. What --run started and a
-killed lab left running holds them still: the next lab ends it.";
+The lab needs root, Linux with BTF, and the program nft. Its network namespaces have no names, and
+the kernel removes them when the process ends, however it ends. A command that --run started may
+survive a lab that is killed, and then keeps the namespaces; the next lab ends that command.";
 
 /// Options of `policy-agent lab`.
 #[derive(Debug, Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = HELP)]
 pub struct Arguments {
     #[command(flatten)]
     options: ProbeOptions,
 
-    /// How pods are joined to their nodes: as by the CNI plugin of this name
+    /// Join pods to their nodes as the CNI plugin of this name does
     #[arg(long, value_enum, default_value_t)]
     topology: Topology,
 
-    /// What to print on standard output
+    /// Format of the truth table on standard output
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 
-    /// Run this by `sh -c` while the lab stands, after the probes; LAB names a file that says where
-    /// everything is
+    /// After the probes, run CMD with `sh -c`; LAB names a JSON file that lists all machines
     #[arg(long, value_name = "CMD", conflicts_with = "hold")]
     run: Option<String>,
 
-    /// Keep the lab until Ctrl-C; follow changes of the files, and draw the table again
+    /// After the probes, keep the lab until Ctrl-C, and probe after each change of the files
     #[arg(long)]
     hold: bool,
 
-    /// Self-check: leave a part of the dataplane out; the lab must notice, and end with 1
+    /// Self-check: leave out a part of the dataplane; the lab must notice and end with 1
     #[arg(long, value_name = "PART", value_enum)]
     without: Vec<Part>,
 }
@@ -98,64 +100,66 @@ enum Part {
     Egress,
     /// IPv6
     Ipv6,
-    /// The check of source addresses
+    /// The check of source addresses (anti-spoofing)
     AntiSpoofing,
 }
 
 /// Runs the lab and returns the exit code.
 #[must_use]
 pub fn run(arguments: Arguments) -> u8 {
-    more_descriptors();
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.and_then(|runtime| runtime.block_on(live(arguments))).unwrap_or_else(|error| {
+    runtime.and_then(|runtime| runtime.block_on(run_lab(arguments))).unwrap_or_else(|error| {
         terminal::error(&error);
         exit::FAILED
     })
 }
 
-/// Builds the lab, probes it, and keeps it as long as is asked for.
-async fn live(arguments: Arguments) -> io::Result<u8> {
+/// Builds the lab, probes it, and keeps it for `--run` or `--hold`.
+async fn run_lab(arguments: Arguments) -> io::Result<u8> {
     let Arguments { options, topology, output, run, hold, without } = arguments;
-    let (order, sources) = match order(&options, topology, parts(&without), hold || run.is_some()) {
-        Ok(order) => order,
+    let stays = hold || run.is_some();
+    let (config, sources) = match read_config(&options, topology, parts(&without), stays) {
+        Ok(read) => read,
         Err(error) => return Ok(error.report()),
     };
-    let ended = orphans::end()?;
+    let ended = orphans::end().map_err(io::Error::other)?;
     if ended > 0 {
-        let what = "still ran of the commands of labs that were killed";
-        terminal::notes(&[format!("{ended} processes {what}: they are ended")]);
+        terminal::notes(&[format!("ended {ended} processes that killed labs had left running")]);
     }
     let mut signals = Signals::open()?;
-    let line = Line::new();
+    let line = ProgressLine::new();
     let outcome = tokio::select! {
         biased;
         signal = signals.next() => return Ok(signals::code(signal)),
-        outcome = crate::stand(order, &line) => outcome,
+        outcome = crate::build_and_probe(config, &line) => outcome,
     };
     drop(line);
     let (lab, report) = match outcome {
-        Ok(stood) => stood,
+        Ok(built) => built,
         Err(error) => {
             terminal::error(&error);
             return Ok(if error.is_input() { exit::INPUT } else { exit::FAILED });
         }
     };
-    let code = told(&report, output);
-    let stays = hold::Stay { lab, signals, options, sources, output };
+    let code = print_report(&report, output);
+    let running = hold::RunningLab { lab, signals, options, sources, output };
     match run {
-        Some(command) if code != exit::FAILED => stays.run(&command).await,
-        None if hold => Ok(stays.hold(code).await),
+        Some(command) if code != exit::FAILED => running.run_command(&command).await,
+        None if hold => Ok(running.hold(code).await),
         Some(_) | None => Ok(code),
     }
 }
 
-/// Reads everything; the texts come back too. A lab that stays may have nothing to probe.
-fn order(
+/// Reads the files and chooses the probes; returns the texts of the manifests too.
+///
+/// A lab that stays may have no probes.
+fn read_config(
     options: &ProbeOptions,
     topology: Topology,
     parts: Parts,
     stays: bool,
-) -> Result<(Order, Vec<Source>), input::InputError> {
+) -> Result<(LabConfig, Vec<Source>), input::InputError> {
     let sources = policy_files::read(&options.files)?;
     terminal::notes(&policy_files::notes(&options.files));
     let manifests = policy_manifest::read(&sources).map_err(input::InputError::Manifests)?;
@@ -163,10 +167,10 @@ fn order(
     let choose = if stays { probes_if_any } else { input::probes };
     let probes = choose(options, &manifests, &expectations)?;
     terminal::notes(&input::notes(&manifests));
-    Ok((Order { manifests, probes, expectations, topology, parts }, sources))
+    Ok((LabConfig { manifests, probes, expectations, topology, parts }, sources))
 }
 
-/// Chooses the probes, sorted; no probe is one of the choices.
+/// Chooses the probes, sorted; unlike [`input::probes`] it accepts that there are none.
 fn probes_if_any(
     options: &ProbeOptions,
     manifests: &Manifests,
@@ -180,20 +184,20 @@ fn probes_if_any(
     }
 }
 
-/// Prints a report; the exit code that it asks for.
-fn told(report: &Report, output: Format) -> u8 {
+/// Prints a report and returns its exit code.
+fn print_report(report: &Report, output: Format) -> u8 {
     if let Err(error) = output::print(report, output) {
         terminal::error(&error);
         return exit::FAILED;
     }
-    if report.clean() { exit::FINE } else { exit::FINDINGS }
+    if report.is_clean() { exit::FINE } else { exit::FINDINGS }
 }
 
-/// Asks for as many file descriptors as the process may have: every namespace, server and probe
-/// takes some. Where that is refused, a large lab will say what it could not open.
-fn more_descriptors() {
-    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+/// Raises the limit of file descriptors as far as allowed: each namespace, server and probe uses
+/// some. If that fails, a large lab reports what it could not open.
+fn raise_descriptor_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 

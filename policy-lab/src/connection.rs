@@ -1,4 +1,16 @@
-//! One probe on the wire: a real connection, and what became of it.
+//! One connection attempt on the wire.
+//!
+//! In: where to connect from and to, and which responses the right servers give.
+//! Out: a [`ConnectionResult`]. The lab never concludes from silence that a packet was denied: a
+//! deny needs a drop record of this very connection.
+//!
+//! ```text
+//! response   drop record   result
+//! right      any           Answered     (one packet of several may have been dropped)
+//! wrong      any           WrongServer  (a Service was translated to the wrong backend)
+//! none       NoRule        Dropped(NoRule)
+//! none       none          Lost
+//! ```
 
 use std::{
     collections::BTreeSet,
@@ -8,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use policy_agent::chain::chain;
 use policy_common::drops::Reason;
 use policy_core::model::{Family, Protocol};
 use tokio::{
@@ -16,100 +29,102 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{
-    drop_matcher::{Claim, Ledger},
+use crate::{
+    drop_matcher::{DropMatcher, PortLease},
     netns::{self, Namespace},
     sctp, socket,
 };
-use policy_agent::chain::chain;
 
-/// How long a probe waits: long enough for the second repetition of a SYN.
-pub const PATIENCE: Duration = Duration::from_secs(4);
+/// How long to wait for a response: long enough for the second retransmission of a SYN.
+pub const TIMEOUT: Duration = Duration::from_secs(4);
 
-/// How long an answer may still come after a drop was counted.
-const GRACE: Duration = Duration::from_millis(50);
+/// How long to wait for a response after a drop record has arrived.
+const TIMEOUT_AFTER_DROP: Duration = Duration::from_millis(50);
 
-/// Waits between repetitions of a datagram.
-const REPEATS: [Duration; 4] = [
+/// Intervals between retransmissions of a datagram.
+const RETRANSMIT_INTERVALS: [Duration; 4] = [
     Duration::from_millis(250),
     Duration::from_millis(500),
     Duration::from_secs(1),
     Duration::from_secs(2),
 ];
 
-/// Bytes of an answer: headers, a token, a name and an address, with room to spare.
-const ANSWER: usize = 1024;
+/// Size of the receive buffer in bytes; a response has headers, a token, a name and an address.
+const RECEIVE_BUFFER: usize = 1024;
 
-/// A connection to try.
+/// A connection to open.
 #[derive(Clone, Debug)]
-pub struct Attempt {
-    /// Namespace to try it from.
+pub struct Connection {
+    /// Network namespace of the client.
     pub namespace: Namespace,
-    /// Address to come from; `None` leaves it to the kernel, as a process of a node does.
+    /// Source address; `None` lets the kernel choose, as for a process of a node.
     pub source: Option<IpAddr>,
-    /// Where to.
+    /// Destination address and port.
     pub destination: SocketAddr,
-    /// By which protocol.
+    /// Protocol.
     pub protocol: Protocol,
-    /// Addresses that its packets may carry, translated ones included.
+    /// Addresses that the packets may carry, those after translation included.
     pub addresses: BTreeSet<IpAddr>,
-    /// What the right servers answer.
-    pub answers: BTreeSet<String>,
+    /// The names that the right servers respond with.
+    pub expected_names: BTreeSet<String>,
 }
 
-/// What became of an attempt.
+/// How a connection attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// The right server answered.
+pub enum ConnectionResult {
+    /// The right server responded.
     Answered,
-    /// A drop was counted, and no answer came.
+    /// A drop was recorded, and no response came.
     Dropped(Reason),
-    /// Somebody said no: a reset or an ICMP error.
+    /// The connection was refused by a TCP reset or an ICMP error.
     Refused,
-    /// Another server answered.
-    Mistaken {
-        /// What it said.
-        answer: String,
+    /// Another server responded.
+    WrongServer {
+        /// The name that it responded with.
+        name: String,
     },
-    /// Neither an answer nor a counted drop.
-    Vanished,
-    /// It could not be tried.
+    /// Neither a response nor a drop record.
+    Lost,
+    /// The client could not send.
     Failed {
-        /// Why.
+        /// The error and its causes.
         error: String,
     },
 }
 
-/// Tries a connection.
-pub async fn attempt(attempt: &Attempt, ledger: &Arc<Ledger>) -> Fate {
-    let family = Family::of(attempt.destination.ip());
-    let Some(claim) = ledger.claim(attempt.protocol, family, attempt.addresses.clone()) else {
-        return Fate::Failed { error: "every source port is in use".to_owned() };
+/// Opens a connection from a source port of its own and waits for its result.
+pub async fn connect(connection: &Connection, drops: &Arc<DropMatcher>) -> ConnectionResult {
+    let family = Family::of(connection.destination.ip());
+    let Some(lease) = drops.lease(connection.protocol, family, connection.addresses.clone()) else {
+        return ConnectionResult::Failed { error: "every source port is in use".to_owned() };
     };
-    let caller = match Caller::open(attempt, &claim) {
-        Ok(caller) => caller,
-        Err(error) => {
-            return Fate::Failed { error: chain(&error) };
-        }
+    let client = match Client::open(connection, &lease) {
+        Ok(client) => client,
+        Err(error) => return ConnectionResult::Failed { error: chain(&error) },
     };
-    let call = caller.call(attempt.destination, claim.port);
-    tokio::pin!(call);
-    let answer = tokio::select! {
-        answer = timeout(PATIENCE, &mut call) => answer.ok(),
-        _ = claim.dropped() => timeout(GRACE, &mut call).await.ok(),
+    let exchange = client.exchange(connection.destination, lease.port);
+    tokio::pin!(exchange);
+    let response = tokio::select! {
+        response = timeout(TIMEOUT, &mut exchange) => response.ok(),
+        _ = lease.dropped() => timeout(TIMEOUT_AFTER_DROP, &mut exchange).await.ok(),
     };
-    judge(attempt, &claim, answer)
+    conclude(&connection.expected_names, lease.drop_reason(), response)
 }
 
-/// Draws the conclusion. An answer outweighs a drop: something got through.
-fn judge(attempt: &Attempt, claim: &Claim, answer: Option<io::Result<String>>) -> Fate {
-    match (answer, claim.reason()) {
-        (Some(Ok(answer)), _) if attempt.answers.contains(&answer) => Fate::Answered,
-        (Some(Ok(answer)), _) => Fate::Mistaken { answer },
-        (Some(Err(error)), _) if error.kind() == io::ErrorKind::ConnectionRefused => Fate::Refused,
-        (_, Some(reason)) => Fate::Dropped(reason),
-        (Some(Err(error)), None) => Fate::Failed { error: error.to_string() },
-        (None, None) => Fate::Vanished,
+/// Concludes the result. A response outweighs a drop record: some packet got through.
+fn conclude(
+    expected_names: &BTreeSet<String>,
+    drop: Option<Reason>,
+    response: Option<io::Result<String>>,
+) -> ConnectionResult {
+    use io::ErrorKind::ConnectionRefused;
+    match (response, drop) {
+        (Some(Ok(name)), _) if expected_names.contains(&name) => ConnectionResult::Answered,
+        (Some(Ok(name)), _) => ConnectionResult::WrongServer { name },
+        (Some(Err(error)), _) if error.kind() == ConnectionRefused => ConnectionResult::Refused,
+        (_, Some(reason)) => ConnectionResult::Dropped(reason),
+        (Some(Err(error)), None) => ConnectionResult::Failed { error: error.to_string() },
+        (None, None) => ConnectionResult::Lost,
     }
 }
 
@@ -121,74 +136,76 @@ enum OpenError {
     Socket(#[from] io::Error),
 }
 
-/// The near end.
-enum Caller {
+/// The client's socket, bound to the leased source port.
+enum Client {
     Tcp(TcpSocket),
     Udp(UdpSocket),
     /// A raw IP socket.
     Sctp(UdpSocket),
 }
 
-impl Caller {
-    fn open(attempt: &Attempt, claim: &Claim) -> Result<Self, OpenError> {
-        let any = match attempt.destination {
+impl Client {
+    fn open(connection: &Connection, lease: &PortLease) -> Result<Self, OpenError> {
+        let unspecified = match connection.destination {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
-        let source = SocketAddr::new(attempt.source.unwrap_or(any), claim.port);
-        attempt.namespace.run(|| {
-            Ok(match attempt.protocol {
-                Protocol::Tcp => Self::Tcp(socket::caller(source)?),
-                Protocol::Udp => Self::Udp(socket::datagram(source)?),
+        let source = SocketAddr::new(connection.source.unwrap_or(unspecified), lease.port);
+        connection.namespace.run(|| {
+            Ok(match connection.protocol {
+                Protocol::Tcp => Self::Tcp(socket::tcp_client(source)?),
+                Protocol::Udp => Self::Udp(socket::udp(source)?),
                 Protocol::Sctp => Self::Sctp(socket::sctp(source.ip())?),
             })
         })
     }
 
-    /// Asks the far end for its name.
-    async fn call(self, destination: SocketAddr, port: u16) -> io::Result<String> {
+    /// Connects and returns the name that the server responds with.
+    async fn exchange(self, destination: SocketAddr, port: u16) -> io::Result<String> {
         match self {
             Self::Tcp(socket) => {
                 let mut stream = socket.connect(destination).await?;
-                let mut answer = String::new();
-                stream.read_to_string(&mut answer).await?;
-                Ok(answer)
+                let mut name = String::new();
+                stream.read_to_string(&mut name).await?;
+                Ok(name)
             }
             Self::Udp(socket) => {
                 socket.connect(destination).await?;
+                // The server echoes the token, so a late response to an earlier probe of this
+                // port is not mistaken for this one's.
                 let token = format!("{port} asks ");
-                let name = |answer: &[u8]| {
-                    let name = answer.strip_prefix(token.as_bytes())?;
+                let name_in = |response: &[u8]| {
+                    let name = response.strip_prefix(token.as_bytes())?;
                     Some(String::from_utf8_lossy(name).into_owned())
                 };
-                ask(&socket, token.as_bytes(), name).await
+                exchange_datagrams(&socket, token.as_bytes(), name_in).await
             }
             Self::Sctp(raw) => {
-                // IPv6 takes a port here for a protocol number.
+                // A raw IPv6 socket takes the port of an address for a protocol number.
                 raw.connect(SocketAddr::new(destination.ip(), 0)).await?;
-                let (ipv4, far) = (destination.is_ipv4(), destination.port());
-                let name = |answer: &[u8]| sctp::name_in(answer, ipv4, port, far);
-                ask(&raw, &sctp::init(port, far), name).await
+                let (ipv4, server_port) = (destination.is_ipv4(), destination.port());
+                let name_in = |packet: &[u8]| sctp::name_in(packet, ipv4, port, server_port);
+                exchange_datagrams(&raw, &sctp::init(port, server_port), name_in).await
             }
         }
     }
 }
 
-/// Sends a question, again and again, until a name is in what comes back.
-async fn ask(
+/// Sends `request`, with retransmissions, until `name_in` finds a name in a received datagram.
+async fn exchange_datagrams(
     socket: &UdpSocket,
-    question: &[u8],
+    request: &[u8],
     name_in: impl Fn(&[u8]) -> Option<String>,
 ) -> io::Result<String> {
-    let repeat = async {
-        for wait in REPEATS {
-            socket.send(question).await?;
-            sleep(wait).await;
+    let transmit = async {
+        for interval in RETRANSMIT_INTERVALS {
+            socket.send(request).await?;
+            sleep(interval).await;
         }
         std::future::pending::<io::Result<()>>().await
     };
-    let listen = async {
-        let mut buffer = [0; ANSWER];
+    let receive = async {
+        let mut buffer = [0; RECEIVE_BUFFER];
         loop {
             let length = socket.recv(&mut buffer).await?;
             if let Some(name) = name_in(&buffer[..length]) {
@@ -197,7 +214,40 @@ async fn ask(
         }
     };
     tokio::select! {
-        Err(error) = repeat => Err(error),
-        name = listen => name,
+        Err(error) = transmit => Err(error),
+        name = receive => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_outweighs_a_drop_and_silence_is_no_deny() {
+        use ConnectionResult::{Answered, Dropped, Failed, Lost, Refused, WrongServer};
+        let expected = BTreeSet::from(["ns/web".to_owned()]);
+        let name = |name: &str| Some(Ok(name.to_owned()));
+        let error = |kind: io::ErrorKind| Some(Err(io::Error::from(kind)));
+        let refused = || error(io::ErrorKind::ConnectionRefused);
+        let down = || error(io::ErrorKind::NetworkDown);
+        let wrong = WrongServer { name: "ns/api".to_owned() };
+        let failed = Failed { error: io::Error::from(io::ErrorKind::NetworkDown).to_string() };
+        let drop = Some(Reason::NoRule);
+        #[rustfmt::skip]
+        let cases = [
+            ("the right server",              name("ns/web"), None, Answered),
+            ("a drop of a retransmission",    name("ns/web"), drop, Answered),
+            ("another server",                name("ns/api"), drop, wrong),
+            ("a refusal",                     refused(),      None, Refused),
+            ("a refusal outweighs a drop",    refused(),      drop, Refused),
+            ("a drop and nothing else",       None,           drop, Dropped(Reason::NoRule)),
+            ("a drop outweighs other errors", down(),         drop, Dropped(Reason::NoRule)),
+            ("an error without a drop",       down(),         None, failed),
+            ("silence",                       None,           None, Lost),
+        ];
+        for (claim, response, drop, want) in cases {
+            assert_eq!(conclude(&expected, drop, response), want, "{claim}");
+        }
     }
 }

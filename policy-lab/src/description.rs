@@ -1,24 +1,27 @@
-//! Where the machines of a lab are, for programs that run beside it.
+//! The JSON file that `LAB` names: where each machine of a running lab is found.
+//!
+//! Programs that `--run` starts read it, for example to run `nsenter --net=NETNS` for a pod.
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use serde::Serialize;
 
-use super::{
+use crate::{
     blueprint::{Blueprint, Machine, PodPlan},
     bpffs::Bpffs,
+    netns::Namespace,
     network::Network,
-    topology::{FABRIC_END, Layout, Piece},
+    topology::{FABRIC_INTERFACE, Layout, Piece},
 };
 
-/// The machines of a lab; serialised, the file that `LAB` names.
+/// The machines of a lab.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Description {
-    /// The nodes.
+    /// The nodes, by name.
     pub nodes: Vec<Node>,
-    /// Pods, in the order of their names.
+    /// The pods, by namespace and name.
     pub pods: Vec<Pod>,
-    /// Machines outside of the cluster.
+    /// The machines outside the cluster, by name.
     pub hosts: Vec<Host>,
 }
 
@@ -27,53 +30,52 @@ pub struct Description {
 pub struct Node {
     /// Its name.
     pub name: String,
-    /// Its network namespace, as `nsenter --net=PATH` takes it.
+    /// Path of its network namespace, as `nsenter --net=PATH` accepts it.
     pub netns: PathBuf,
     /// Its addresses on the fabric.
     pub addresses: Vec<IpAddr>,
-    /// The bpffs folder of its agent's pins; `None` (`null`) where it pins nothing.
+    /// The bpffs folder where its agent pins maps and links; `None` (`null`) where it has none.
     pub pins: Option<PathBuf>,
 }
 
-/// A pod.
+/// A pod. One with `hostNetwork` has the namespace and the interface of its node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Pod {
-    /// Its namespace, in the words of Kubernetes.
+    /// Its Kubernetes namespace.
     pub namespace: String,
     /// Its name.
     pub name: String,
     /// Its node.
     pub node: String,
-    /// Its network namespace; its node's where it has no network of its own.
+    /// Path of its network namespace.
     pub netns: PathBuf,
-    /// Its interface; its node's where it has no network of its own.
+    /// The pod's end of its veth pair.
     pub interface: String,
-    /// The node's end of it; the same interface where it has no network of its own.
+    /// The node's end of it.
     pub peer: String,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
 }
 
-/// A machine outside of the cluster.
+/// A machine outside the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Host {
     /// Its name.
     pub name: String,
-    /// Its network namespace.
+    /// Path of its network namespace.
     pub netns: PathBuf,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
 }
 
-/// Describes a lab.
-pub(super) fn describe(
+/// Describes a lab; `pins` has the bpffs of each node's agent.
+pub(crate) fn describe(
     plan: &Blueprint,
     layout: &Layout,
     network: &Network,
     pins: &BTreeMap<String, Bpffs>,
 ) -> Description {
-    let netns =
-        |machine: &Machine| network.machines.get(machine).map(super::netns::Namespace::path);
+    let netns = |machine: &Machine| network.machines.get(machine).map(Namespace::path);
     let nodes = plan.nodes.iter().filter_map(|(name, addresses)| {
         let netns = netns(&Machine::Node(name.clone()))?;
         let pins = pins.get(name).map(Bpffs::path);
@@ -83,26 +85,26 @@ pub(super) fn describe(
         let netns = netns(&Machine::Host(name.clone()))?;
         Some(Host { name: name.clone(), netns, addresses: addresses.clone() })
     });
-    let own = plan.pods.iter().filter_map(|pod| {
+    let own_network = plan.pods.iter().filter_map(|pod| {
         let netns = netns(&Machine::Pod(pod.name.clone()))?;
-        Some(described(pod, netns, ends(layout, pod)?))
+        Some(describe_pod(pod, netns, veth_names(layout, pod)?))
     });
-    let of_nodes = plan.host_network.iter().filter_map(|pod| {
+    let host_network = plan.host_network.iter().filter_map(|pod| {
         let netns = netns(&Machine::Node(pod.node.clone()))?;
-        Some(described(pod, netns, (FABRIC_END.to_owned(), FABRIC_END.to_owned())))
+        Some(describe_pod(pod, netns, (FABRIC_INTERFACE.to_owned(), FABRIC_INTERFACE.to_owned())))
     });
-    let mut pods: Vec<Pod> = own.chain(of_nodes).collect();
+    let mut pods: Vec<Pod> = own_network.chain(host_network).collect();
     pods.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
     Description { nodes: nodes.collect(), pods, hosts: hosts.collect() }
 }
 
-fn described(pod: &PodPlan, netns: PathBuf, (peer, interface): (String, String)) -> Pod {
+fn describe_pod(pod: &PodPlan, netns: PathBuf, (peer, interface): (String, String)) -> Pod {
     let PodPlan { name, node, addresses } = pod.clone();
     Pod { namespace: name.namespace, name: name.name, node, netns, interface, peer, addresses }
 }
 
-/// Names of the node's and of the pod's end of its veth.
-fn ends(layout: &Layout, pod: &PodPlan) -> Option<(String, String)> {
+/// Names of the node's end and the pod's end of a pod's veth pair.
+fn veth_names(layout: &Layout, pod: &PodPlan) -> Option<(String, String)> {
     let pieces = layout.machines.get(&Machine::Node(pod.node.clone()))?;
     pieces.iter().find_map(|piece| match piece {
         Piece::Veth { near, far, to: Machine::Pod(name) } if *name == pod.name => {
@@ -110,9 +112,9 @@ fn ends(layout: &Layout, pod: &PodPlan) -> Option<(String, String)> {
         }
         Piece::Veth { .. }
         | Piece::Bridge { .. }
-        | Piece::Port { .. }
+        | Piece::BridgePort { .. }
         | Piece::Up(_)
-        | Piece::Hardware { .. }
+        | Piece::HardwareAddress { .. }
         | Piece::Neighbour { .. }
         | Piece::Address { .. }
         | Piece::Route { .. } => None,

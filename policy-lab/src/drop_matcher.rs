@@ -1,8 +1,15 @@
-//! Which drop belongs to which probe.
+//! Matches drop records with the probes that caused them.
 //!
-//! Every probe on the way has a source port of its own, by protocol and family. Translation
-//! changes addresses but not that port, so a drop record that carries it, and an address of
-//! either end, is the probe's.
+//! In: drop records of all agents. Out: per probe, the reason of its first drop.
+//! Each probe leases a source port that no other probe of its protocol and family uses. Address
+//! translation changes a packet's addresses but keeps that port, so a record belongs to the probe
+//! that has leased its source port, provided that an address matches too.
+//!
+//! ```text
+//! lease:  TCP, IPv4, port 1024, addresses {10.0.0.1, 10.96.0.1, 10.0.0.2}
+//! record: TCP 10.0.0.1:1024 -> 10.0.0.2:80, NoRule    the probe was dropped: NoRule
+//! record: TCP 10.0.0.2:80 -> 10.0.0.1:1024, NoRule    a response was dropped: ignored
+//! ```
 
 mod dropped_packet;
 
@@ -16,141 +23,143 @@ use policy_common::drops::{DropRecord, Reason};
 use policy_core::model::{Family, Protocol};
 use tokio::sync::watch;
 
-use dropped_packet::Tuple;
+use dropped_packet::DroppedPacket;
 
-/// First port that a probe may come from: below are those that servers like to have.
+/// The lowest port that a probe may use: servers prefer those below.
 const FIRST_PORT: u16 = 1024;
 
-/// A protocol of a family: the room in which a port is unique.
-type Room = (u8, Family);
+/// Protocol number and family: within one pair of them a port is leased once.
+type PortSpace = (u8, Family);
 
-/// Ports in use, and what was dropped of whom.
+/// The leased source ports and the drops recorded for them.
 #[derive(Debug)]
-pub struct Ledger {
-    open: Mutex<BTreeMap<(Room, u16), Entry>>,
-    free: Mutex<BTreeMap<Room, VecDeque<u16>>>,
+pub struct DropMatcher {
+    leased: Mutex<BTreeMap<(PortSpace, u16), Leased>>,
+    free: Mutex<BTreeMap<PortSpace, VecDeque<u16>>>,
     reserved: Mutex<BTreeSet<u16>>,
 }
 
+/// What is kept for a leased port.
 #[derive(Debug)]
-struct Entry {
+struct Leased {
     addresses: BTreeSet<IpAddr>,
-    dropped: watch::Sender<Option<Reason>>,
+    first_drop: watch::Sender<Option<Reason>>,
 }
 
-/// A probe's right to a port; it ends when dropped.
+/// The lease of a source port; dropping it returns the port.
 #[derive(Debug)]
-pub struct Claim {
-    /// The source port to use.
+pub struct PortLease {
+    /// The source port.
     pub port: u16,
-    room: Room,
-    ledger: Arc<Ledger>,
-    dropped: watch::Receiver<Option<Reason>>,
+    space: PortSpace,
+    matcher: Arc<DropMatcher>,
+    first_drop: watch::Receiver<Option<Reason>>,
 }
 
-impl Ledger {
-    /// A ledger without accounts.
+impl DropMatcher {
+    /// A matcher without leases.
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
-            open: Mutex::default(),
+            leased: Mutex::default(),
             free: Mutex::default(),
             reserved: Mutex::default(),
         })
     }
 
-    /// Gives out none of `ports` from now on: those that are served or probed.
+    /// Excludes `ports` from all later leases: the ports of servers and of probed destinations.
     pub fn reserve(&self, ports: &BTreeSet<u16>) {
-        let mut free = locked(&self.free);
-        locked(&self.reserved).extend(ports);
+        let mut free = lock(&self.free);
+        lock(&self.reserved).extend(ports);
         for queue in free.values_mut() {
             queue.retain(|port| !ports.contains(port));
         }
     }
 
-    /// Opens an account for a probe; `addresses` are those that its packets may carry at either
-    /// end. `None` where every port is in use.
+    /// Leases a source port to a probe, which may send packets with `addresses` at either end.
+    ///
+    /// Returns `None` where every port is leased.
     #[must_use]
-    pub fn claim(
+    pub fn lease(
         self: &Arc<Self>,
         protocol: Protocol,
         family: Family,
         addresses: BTreeSet<IpAddr>,
-    ) -> Option<Claim> {
-        let room = (protocol.number(), family);
+    ) -> Option<PortLease> {
+        let space = (protocol.number(), family);
         let port = {
-            let mut free = locked(&self.free);
-            let ports = free.entry(room).or_insert_with(|| {
-                let reserved = locked(&self.reserved);
+            let mut free = lock(&self.free);
+            let ports = free.entry(space).or_insert_with(|| {
+                let reserved = lock(&self.reserved);
                 (FIRST_PORT..=u16::MAX).filter(|port| !reserved.contains(port)).collect()
             });
             ports.pop_front()?
         };
-        let (sender, dropped) = watch::channel(None);
-        locked(&self.open).insert((room, port), Entry { addresses, dropped: sender });
-        Some(Claim { port, room, ledger: Arc::clone(self), dropped })
+        let (sender, first_drop) = watch::channel(None);
+        lock(&self.leased).insert((space, port), Leased { addresses, first_drop: sender });
+        Some(PortLease { port, space, matcher: Arc::clone(self), first_drop })
     }
 
-    /// Enters a drop into the account of its probe; whether there is one. The drop of an answer
-    /// belongs to no probe.
-    pub fn enter(&self, record: &DropRecord) -> bool {
-        let (Some(tuple), Some(reason)) = (Tuple::of(record), Reason::from_number(record.reason))
-        else {
+    /// Assigns a drop record to its probe and returns whether there is one.
+    ///
+    /// The drop of a response belongs to no probe: its source port is the server's.
+    pub fn assign(&self, record: &DropRecord) -> bool {
+        let packet = DroppedPacket::from_record(record);
+        let (Some(packet), Some(reason)) = (packet, Reason::from_number(record.reason)) else {
             return false;
         };
-        let open = locked(&self.open);
-        let account = ((tuple.protocol, tuple.family), tuple.source_port);
-        let Some(entry) = open.get(&account) else { return false };
-        if !tuple.addresses.iter().any(|address| entry.addresses.contains(address)) {
+        let leased = lock(&self.leased);
+        let port = ((packet.protocol, packet.family), packet.source_port);
+        let Some(lease) = leased.get(&port) else { return false };
+        if !packet.addresses.iter().any(|address| lease.addresses.contains(address)) {
             return false;
         }
-        entry.dropped.send_if_modified(|first| {
-            first.is_none() && {
-                *first = Some(reason);
-                true
-            }
+        lease.first_drop.send_if_modified(|first| {
+            let is_first = first.is_none();
+            first.get_or_insert(reason);
+            is_first
         });
         true
     }
 }
 
-impl Claim {
-    /// Waits for the first drop of the probe's packets; for ever where none comes.
+impl PortLease {
+    /// Waits for the first drop of the probe's packets.
     pub async fn dropped(&self) -> Reason {
-        let mut dropped = self.dropped.clone();
+        let mut first_drop = self.first_drop.clone();
         loop {
-            if let Some(reason) = *dropped.borrow_and_update() {
+            if let Some(reason) = *first_drop.borrow_and_update() {
                 return reason;
             }
-            if dropped.changed().await.is_err() {
+            if first_drop.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// The first drop, if there was one so far.
+    /// The reason of the first drop, if a packet of the probe has been dropped.
     #[must_use]
-    pub fn reason(&self) -> Option<Reason> {
-        *self.dropped.borrow()
+    pub fn drop_reason(&self) -> Option<Reason> {
+        *self.first_drop.borrow()
     }
 }
 
-impl Drop for Claim {
+impl Drop for PortLease {
     fn drop(&mut self) {
-        locked(&self.ledger.open).remove(&(self.room, self.port));
-        // To the end of the queue: late packets of this probe shall meet no other.
-        let mut free = locked(&self.ledger.free);
-        if locked(&self.ledger.reserved).contains(&self.port) {
+        lock(&self.matcher.leased).remove(&(self.space, self.port));
+        let mut free = lock(&self.matcher.free);
+        if lock(&self.matcher.reserved).contains(&self.port) {
             return;
         }
-        if let Some(ports) = free.get_mut(&self.room) {
+        // At the end of the queue, so that late packets of this probe meet no other probe.
+        if let Some(ports) = free.get_mut(&self.space) {
             ports.push_back(self.port);
         }
     }
 }
 
-/// A panic elsewhere leaves these maps whole: every change is one call.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// A panic of another thread leaves these maps consistent: each change is one call.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,56 +1,57 @@
-//! Why a lab gave no truth table.
+//! Why a lab has no truth table.
 
-use super::{agent, anti_spoofing, blueprint, netns, network, nft, servers};
+use crate::{agent, anti_spoofing, blueprint, bpffs, netns, network, nft, servers};
 
-/// Why a lab gave no truth table.
+/// Why a lab has no truth table.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No place for an agent's pins.
+    /// No bpffs could be created for an agent's pins.
     #[error(transparent)]
-    Bpffs(#[from] super::bpffs::Error),
-    /// The manifests describe no network that can be.
+    Bpffs(#[from] bpffs::Error),
+    /// The manifests describe no network that can be built.
     #[error(transparent)]
     Blueprint(#[from] blueprint::Error),
-    /// The privilege is missing.
-    #[error("the lab makes network namespaces and loads eBPF programs: run it as root")]
+    /// The process is not privileged.
+    #[error("the lab creates network namespaces and loads eBPF programs: run it as root")]
     NotPermitted,
-    /// The network.
+    /// The network could not be built.
     #[error("cannot build the network")]
-    Build(#[source] Box<network::Error>),
-    /// The translation of Services.
+    Network(#[source] Box<network::Error>),
+    /// The rules that translate Services could not be loaded.
     #[error(transparent)]
     Nft(#[from] nft::Error),
-    /// A server.
+    /// A server could not be started.
     #[error(transparent)]
-    Serve(#[from] servers::Error),
-    /// An agent.
+    Servers(#[from] servers::Error),
+    /// An agent failed.
     #[error("the agent of node {node} failed")]
     Agent {
-        /// Its node.
+        /// The agent's node.
         node: String,
-        /// Why.
+        /// How it failed.
         #[source]
         source: Box<agent::Error>,
     },
-    /// The lie about a source address could not be told.
-    #[error("cannot try a forged source address")]
-    Spoof(#[from] anti_spoofing::Error),
-    /// Without policies not everything passed: the lab is broken, and a deny would mean nothing.
+    /// No packet with a forged source address could be sent.
+    #[error("cannot test a forged source address")]
+    AntiSpoofing(#[from] anti_spoofing::Error),
+    /// Probes failed although no policy was in force: the network is broken, so that a failed probe
+    /// would not prove a deny.
     #[error(
         "{} of {tried} probes failed before any policy was in force:\n  {}",
         failed.len(),
         shortened(failed)
     )]
     Baseline {
-        /// How many were tried.
+        /// The number of probes.
         tried: usize,
-        /// Which ones failed, and how.
+        /// The failed probes, each with its result.
         failed: Vec<String>,
     },
 }
 
 impl Error {
-    /// Whether the manifests are to blame, and not the environment.
+    /// Whether the manifests are the cause, not the environment.
     #[must_use]
     pub fn is_input(&self) -> bool {
         matches!(self, Self::Blueprint(_))
@@ -58,17 +59,17 @@ impl Error {
 }
 
 impl From<network::Error> for Error {
-    /// Tells the lack of privilege from other failures.
+    /// Separates a missing privilege from other failures.
     fn from(error: network::Error) -> Self {
         if let network::Error::Namespace(netns::Error::Create(nix::Error::EPERM)) = error {
             Self::NotPermitted
         } else {
-            Self::Build(Box::new(error))
+            Self::Network(Box::new(error))
         }
     }
 }
 
-/// Lines that are shown of a long list.
+/// The number of lines that an error shows of a long list.
 const SHOWN: usize = 20;
 
 fn shortened(lines: &[String]) -> String {
@@ -83,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_list_is_cut_and_says_so() {
+    fn a_long_list_is_shortened_and_says_how_much_is_missing() {
         let lines = |count: usize| vec!["x".to_owned(); count];
         assert_eq!(shortened(&lines(2)), "x\n  x");
         assert!(shortened(&lines(SHOWN + 3)).ends_with("x\n  and 3 more"));

@@ -1,23 +1,29 @@
-//! What of changed manifests a standing lab can follow. Pure.
+//! Which changes of the manifests a running lab applies. Pure.
 //!
-//! Policies, labels, namespaces, Services and endpoints change; machines stay as they were built.
+//! In: the manifests in force and the changed ones. Out: what to put in force, and one note for
+//! each change that is not applied. Policies, labels, ports, namespaces, Services and endpoints
+//! change; machines (pods, nodes, hosts) keep the addresses and the places that they were built
+//! with. For example, a new label of a pod is applied; a new pod gives the note
+//! `not followed: ns/new is new`.
 
 use policy_core::model::{FieldPath, Kind, ObjectRef, Pod, Snapshot};
 use policy_manifest::{Host, Manifests};
 
-/// `changed` with the machines of `standing`, and a line for each that `changed` would have
-/// otherwise.
-pub(super) fn followed(standing: &Manifests, changed: Manifests) -> (Manifests, Vec<String>) {
+/// Returns `changed` with the machines of `running`, and a note for each machine that differs.
+pub(crate) fn with_machines_of(
+    running: &Manifests,
+    changed: Manifests,
+) -> (Manifests, Vec<String>) {
     let mut notes = Vec::new();
     let mut note = |what: &str, how: &str| notes.push(format!("not followed: {what} {how}"));
     let Manifests { mut snapshot, mut hosts, ignored, places } = changed;
-    keep_pods(&standing.snapshot, &mut snapshot, &mut note);
-    keep_nodes(standing, &mut snapshot, &mut note);
-    for name in hosts.keys().filter(|name| !standing.hosts.contains_key(*name)) {
+    keep_pods(&running.snapshot, &mut snapshot, &mut note);
+    keep_nodes(running, &mut snapshot, &mut note);
+    for name in hosts.keys().filter(|name| !running.hosts.contains_key(*name)) {
         note(&format!("host/{name}"), "is new");
     }
-    hosts.retain(|name, _| standing.hosts.contains_key(name));
-    for (name, built) in &standing.hosts {
+    hosts.retain(|name, _| running.hosts.contains_key(name));
+    for (name, built) in &running.hosts {
         let title = format!("host/{name}");
         let host = hosts.entry(name.clone()).or_insert_with(|| {
             note(&title, "is gone");
@@ -31,23 +37,23 @@ pub(super) fn followed(standing: &Manifests, changed: Manifests) -> (Manifests, 
     (Manifests { snapshot, hosts, ignored, places }, notes)
 }
 
-/// Pods as they were built, with the labels and ports that they have now.
-fn keep_pods(standing: &Snapshot, changed: &mut Snapshot, note: &mut impl FnMut(&str, &str)) {
-    for name in changed.pods.keys().filter(|name| !standing.pods.contains_key(*name)) {
+/// Keeps the pods as they were built, with their new labels and ports.
+fn keep_pods(running: &Snapshot, changed: &mut Snapshot, note: &mut impl FnMut(&str, &str)) {
+    for name in changed.pods.keys().filter(|name| !running.pods.contains_key(*name)) {
         note(&name.to_string(), "is new");
     }
-    changed.pods.retain(|name, _| standing.pods.contains_key(name));
-    for (name, built) in &standing.pods {
+    changed.pods.retain(|name, _| running.pods.contains_key(name));
+    for (name, built) in &running.pods {
         let title = name.to_string();
         let Some(pod) = changed.pods.get_mut(name) else {
             note(&title, "is gone");
             changed.pods.insert(name.clone(), built.clone());
-            let namespace = standing.namespaces.get(&name.namespace).cloned();
+            let namespace = running.namespaces.get(&name.namespace).cloned();
             let namespaces = &mut changed.namespaces;
             namespaces.entry(name.namespace.clone()).or_insert(namespace.unwrap_or_default());
             continue;
         };
-        // A node that no manifest names was chosen for it.
+        // Where the manifest names no node, the lab has chosen one.
         if pod.node.is_some() && pod.node != built.node {
             note(&title, "is on another node");
         }
@@ -62,10 +68,11 @@ fn keep_pods(standing: &Snapshot, changed: &mut Snapshot, note: &mut impl FnMut(
     }
 }
 
-/// Nodes as they were built, with the labels that they have now; those have addresses that no
-/// manifest names, and some are in none.
-fn keep_nodes(standing: &Manifests, changed: &mut Snapshot, note: &mut impl FnMut(&str, &str)) {
-    let mut nodes = standing.snapshot.nodes.clone();
+/// Keeps the nodes as they were built, with their new labels.
+///
+/// A node may have an address, or exist at all, only because the lab added it.
+fn keep_nodes(running: &Manifests, changed: &mut Snapshot, note: &mut impl FnMut(&str, &str)) {
+    let mut nodes = running.snapshot.nodes.clone();
     for (name, node) in &changed.nodes {
         let title = format!("node/{name}");
         let Some(built) = nodes.get_mut(name) else {
@@ -78,9 +85,9 @@ fn keep_nodes(standing: &Manifests, changed: &mut Snapshot, note: &mut impl FnMu
         built.labels.clone_from(&node.labels);
     }
     for name in nodes.keys().filter(|name| !changed.nodes.contains_key(*name)) {
-        // One that was made up never was in a manifest.
+        // A node that the lab has added was in no manifest.
         let object = ObjectRef::cluster_wide(Kind::Node, name.as_str());
-        if standing.places.find(&object, &FieldPath::root()).is_some() {
+        if running.places.find(&object, &FieldPath::root()).is_some() {
             note(&format!("node/{name}"), "is gone");
         }
     }
@@ -110,30 +117,30 @@ mod tests {
 
     #[test]
     fn labels_are_followed_and_nothing_is_noted() {
-        let standing = manifests(CLUSTER);
+        let running = manifests(CLUSTER);
         let (followed, notes) =
-            followed(&standing, manifests(&CLUSTER.replace("app: a", "app: x")));
+            with_machines_of(&running, manifests(&CLUSTER.replace("app: a", "app: x")));
         assert!(notes.is_empty(), "{notes:?}");
         let labels: Vec<_> = followed.snapshot.pods.values().map(|pod| &pod.labels).collect();
         assert_eq!(labels[0].get("app").map(String::as_str), Some("x"));
     }
 
     #[test]
-    fn labels_of_nodes_are_followed_and_a_node_that_was_made_up_is_not_missed() {
-        let mut standing = manifests(CLUSTER);
-        standing.snapshot.nodes.entry("made-up".to_owned()).or_default();
+    fn labels_of_nodes_are_followed_and_an_added_node_is_not_reported_as_gone() {
+        let mut running = manifests(CLUSTER);
+        running.snapshot.nodes.entry("added".to_owned()).or_default();
         let labelled = CLUSTER.replace("{name: node}", "{name: node, labels: {zone: a}}");
-        let (followed, notes) = followed(&standing, manifests(&labelled));
+        let (followed, notes) = with_machines_of(&running, manifests(&labelled));
         assert!(notes.is_empty(), "{notes:?}");
-        let mut want = standing.snapshot.nodes;
+        let mut want = running.snapshot.nodes;
         let node = want.get_mut("node").expect("it is in the text");
         node.labels.insert("zone".to_owned(), "a".to_owned());
         assert_eq!(followed.snapshot.nodes, want);
     }
 
     #[test]
-    fn machines_are_not() {
-        let standing = manifests(CLUSTER);
+    fn machines_are_not_followed() {
+        let running = manifests(CLUSTER);
         #[rustfmt::skip]
         let cases = [
             ("10.0.0.1}",      "10.0.0.9}",    "ns/a has other addresses"),
@@ -147,13 +154,14 @@ mod tests {
             ("name: out",      "name: far",    "host/out is gone"),
         ];
         for (from, to, line) in cases {
-            let (followed, notes) = followed(&standing, manifests(&CLUSTER.replace(from, to)));
+            let (followed, notes) =
+                with_machines_of(&running, manifests(&CLUSTER.replace(from, to)));
             let line = format!("not followed: {line}");
             assert!(notes.contains(&line), "{line:?} is not in {notes:?}");
-            assert_eq!(followed.snapshot.pods, standing.snapshot.pods);
-            assert_eq!(followed.snapshot.nodes, standing.snapshot.nodes);
-            assert_eq!(followed.snapshot.namespaces, standing.snapshot.namespaces);
-            assert_eq!(followed.hosts, standing.hosts);
+            assert_eq!(followed.snapshot.pods, running.snapshot.pods);
+            assert_eq!(followed.snapshot.nodes, running.snapshot.nodes);
+            assert_eq!(followed.snapshot.namespaces, running.snapshot.namespaces);
+            assert_eq!(followed.hosts, running.hosts);
         }
     }
 }

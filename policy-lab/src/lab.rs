@@ -1,8 +1,12 @@
-//! A lab that stands.
+//! A running lab: its network, its servers and its agents.
+//!
+//! [`crate::build_and_probe`] creates it; with `--hold` and `--run` it stays and applies changes of
+//! the manifests.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::future::try_join_all;
+use policy_agent::dataplane::Parts;
 use policy_common::drops::Reason;
 use policy_core::{
     compile::{Scope, compile},
@@ -12,49 +16,49 @@ use policy_manifest::{Expectations, Manifests};
 use policy_probe::Probe;
 use tokio::{sync::mpsc, task::JoinSet};
 
-use super::{
+use crate::{
     Error, Progress,
     agent::{self, Agent},
     anti_spoofing,
     blueprint::{Blueprint, Machine},
     bpffs::Bpffs,
-    connection::Fate,
+    connection::ConnectionResult,
     description::{self, Description},
-    drop_matcher::Ledger,
+    drop_matcher::DropMatcher,
     follow,
     network::Network,
     nft,
-    probe_plan::Campaign,
+    probe_plan::ProbePlan,
     proxy::{self, Proxy},
     report::{self, Report},
-    servers::{self, Served},
+    servers::{self, ServedPorts},
     topology::{self, Layout, Topology},
 };
-use policy_agent::dataplane::Parts;
 
-/// Network, servers and agents; all of it goes when this value does.
+/// A running lab; dropping it ends the agents and removes the network.
 #[derive(Debug)]
 pub struct Lab {
-    /// Before the network that they work in.
+    /// First, so that agents end before the network that they are attached to.
     agents: Vec<Agent>,
-    /// Where the agents pin, by node.
+    /// The bpffs of each node's agent.
     pins: BTreeMap<String, Bpffs>,
     blueprint: Blueprint,
-    campaign: Campaign,
-    /// The machines as they were built, and what is in force.
+    probe_plan: ProbePlan,
+    /// The machines as they were built, and the policies in force.
     cluster: Manifests,
-    ledger: Arc<Ledger>,
+    drops: Arc<DropMatcher>,
     layout: Layout,
     network: Network,
-    served: Served,
-    /// Held for as long as they shall serve.
+    served: ServedPorts,
+    /// The tasks of the servers, which end with the sets.
     servers: Vec<JoinSet<()>>,
 }
 
 impl Lab {
-    /// Builds the network and starts the servers; nothing is enforced yet. The snapshot of
-    /// `cluster` is that of the blueprint.
-    pub(super) async fn build(
+    /// Builds the network and starts the servers; no agent runs yet.
+    ///
+    /// The blueprint must be that of the snapshot in `cluster`.
+    pub(crate) async fn build(
         blueprint: Blueprint,
         cluster: Manifests,
         probes: &[Probe],
@@ -66,42 +70,42 @@ impl Lab {
             agents: Vec::new(),
             pins: BTreeMap::new(),
             blueprint,
-            campaign: Campaign::default(),
+            probe_plan: ProbePlan::default(),
             cluster,
-            ledger: Ledger::new(),
+            drops: DropMatcher::new(),
             layout,
             network,
-            served: Served::new(),
+            served: ServedPorts::new(),
             servers: Vec::new(),
         };
         lab.prepare(probes)?;
         Ok(lab)
     }
 
-    /// Translates the cluster's Services and serves what `probes` ask for.
+    /// Loads the rules for the cluster's Services, plans `probes` and starts the missing servers.
     fn prepare(&mut self, probes: &[Probe]) -> Result<(), Error> {
-        let proxy = Proxy::of(&self.cluster.snapshot);
+        let proxy = Proxy::new(&self.cluster.snapshot);
         let ruleset = proxy::ruleset(&proxy);
         for node in self.blueprint.nodes.keys() {
             if let Some(namespace) = self.network.machines.get(&Machine::Node(node.clone())) {
                 nft::load(namespace, &ruleset)?;
             }
         }
-        self.campaign = Campaign::plan(probes, &self.blueprint, &self.network, &proxy);
-        let new: Served = self.campaign.served.difference(&self.served).copied().collect();
+        self.probe_plan = ProbePlan::new(probes, &self.blueprint, &self.network, &proxy);
+        let new: ServedPorts = self.probe_plan.served.difference(&self.served).copied().collect();
         self.servers.push(servers::start(&self.network, &self.blueprint, &new)?);
         self.served.extend(new);
-        self.ledger.reserve(&self.campaign.ports(&proxy));
+        self.drops.reserve(&self.probe_plan.ports(&proxy));
         Ok(())
     }
 
-    /// Starts an agent in each node; their drop records go to the ledger.
-    pub(super) async fn start_agents(&mut self, parts: Parts) -> Result<(), Error> {
+    /// Starts an agent in each node; their drop records go to the drop matcher.
+    pub(crate) async fn start_agents(&mut self, parts: Parts) -> Result<(), Error> {
         let (records, mut inbox) = mpsc::unbounded_channel();
-        let ledger = Arc::clone(&self.ledger);
+        let drops = Arc::clone(&self.drops);
         tokio::spawn(async move {
             while let Some(record) = inbox.recv().await {
-                ledger.enter(&record);
+                drops.assign(&record);
             }
         });
         for node in self.blueprint.nodes.keys() {
@@ -119,42 +123,46 @@ impl Lab {
         Ok(())
     }
 
-    /// Requires that every probe gets through without policies; findings of lies come back.
-    pub(super) async fn require_open(&self, progress: &dyn Progress) -> Result<Vec<String>, Error> {
+    /// Requires that every probe succeeds without policies, and returns the findings of
+    /// anti-spoofing, which is in force without policies too.
+    pub(crate) async fn check_without_policies(
+        &self,
+        progress: &dyn Progress,
+    ) -> Result<Vec<String>, Error> {
         let mut open = self.cluster.snapshot.clone();
         open.policies.clear();
         open.cluster_policies.clear();
         self.enforce(&open).await?;
-        progress.begin("probing without policies", self.campaign.planned.len());
-        let fates = self.tried(progress).await;
-        report::baseline(&self.campaign, &fates)?;
-        self.lie().await
+        progress.start_stage("probing without policies", self.probe_plan.planned.len());
+        let results = self.run_probes(progress).await;
+        report::require_all_allowed(&self.probe_plan, &results)?;
+        self.test_anti_spoofing().await
     }
 
-    /// Enforces the cluster's policies, as they are now.
-    pub(super) async fn enforce_all(&self) -> Result<(), Error> {
+    /// Enforces the cluster's current policies.
+    pub(crate) async fn enforce_policies(&self) -> Result<(), Error> {
         self.enforce(&self.cluster.snapshot).await
     }
 
-    /// What of `manifests` a standing lab can follow, in place of what is in force, and a line
-    /// for everything that it cannot.
+    /// Returns the changes of `manifests` that a running lab can apply, and a note for each other.
     #[must_use]
-    pub fn followed(&self, manifests: Manifests) -> (Manifests, Vec<String>) {
-        follow::followed(&self.cluster, manifests)
+    pub fn applicable(&self, manifests: Manifests) -> (Manifests, Vec<String>) {
+        follow::with_machines_of(&self.cluster, manifests)
     }
 
-    /// Puts other policies, labels, Services and endpoints in force, and takes other probes.
+    /// Applies manifests that [`Self::applicable`] returned, and plans other probes.
     ///
     /// # Errors
     ///
-    /// Where an agent or the translation of Services fails; what was in force may still be.
-    pub async fn follow(&mut self, followed: Manifests, probes: &[Probe]) -> Result<(), Error> {
-        self.cluster = followed;
+    /// Where an agent or the translation of Services fails; some nodes may then still enforce the
+    /// earlier policies.
+    pub async fn apply(&mut self, manifests: Manifests, probes: &[Probe]) -> Result<(), Error> {
+        self.cluster = manifests;
         self.prepare(probes)?;
-        self.enforce_all().await
+        self.enforce_policies().await
     }
 
-    /// Probes what is in force, and compares.
+    /// Runs the probes and compares their results with the compiler and the expectations.
     ///
     /// # Errors
     ///
@@ -164,37 +172,38 @@ impl Lab {
         expectations: &Expectations,
         progress: &dyn Progress,
     ) -> Result<Report, Error> {
-        progress.begin("probing with policies", self.campaign.planned.len());
-        let before = self.counted().await?;
-        let fates = self.tried(progress).await;
-        let drops = self.counted().await?.saturating_sub(before);
+        progress.start_stage("probing with policies", self.probe_plan.planned.len());
+        let before = self.count_policy_drops().await?;
+        let results = self.run_probes(progress).await;
+        let drops = self.count_policy_drops().await?.saturating_sub(before);
         let snapshot = &self.cluster.snapshot;
         let (desired, faults) = compile(snapshot, Scope::Cluster);
-        let mut report = report::report(&self.campaign, &fates, snapshot, &desired, expectations);
-        report.findings.extend(report::uncounted(&report.table, drops));
-        report.findings.extend(self.lie().await?);
-        let left_out = self.campaign.left_out.iter();
-        report.findings.extend(left_out.map(|what| format!("cannot be probed: {what}")));
+        let mut report =
+            report::compare(&self.probe_plan, &results, snapshot, &desired, expectations);
+        report.findings.extend(report::too_few_drops(&report.table, drops));
+        report.findings.extend(self.test_anti_spoofing().await?);
+        let left_out = self.probe_plan.left_out.iter();
+        report.findings.extend(left_out.map(|probe| format!("cannot be probed: {probe}")));
         report.notes.extend(faults.iter().map(ToString::to_string));
         Ok(report)
     }
 
-    /// What was made up or left out, a line each.
-    pub(super) fn notes(&self) -> &[String] {
+    /// Notes about objects that the lab added or left out.
+    pub(crate) fn notes(&self) -> &[String] {
         &self.blueprint.notes
     }
 
-    /// Where everything is.
+    /// Describes where each machine is found.
     #[must_use]
     pub fn describe(&self) -> Description {
         description::describe(&self.blueprint, &self.layout, &self.network, &self.pins)
     }
 
-    async fn tried(&self, progress: &dyn Progress) -> Vec<Fate> {
-        self.campaign.run(&self.ledger, || progress.step()).await
+    async fn run_probes(&self, progress: &dyn Progress) -> Vec<ConnectionResult> {
+        self.probe_plan.run(&self.drops, || progress.probe_done()).await
     }
 
-    /// Makes every agent enforce a snapshot.
+    /// Enforces a snapshot on every node.
     async fn enforce(&self, snapshot: &Snapshot) -> Result<(), Error> {
         let all = self.agents.iter().map(|agent| async {
             let outcome = agent.reconcile(snapshot).await;
@@ -203,8 +212,8 @@ impl Lab {
         try_join_all(all).await.map(drop)
     }
 
-    /// Packets that the agents' counters say were dropped for a reason of policy.
-    async fn counted(&self) -> Result<u64, Error> {
+    /// Sums the drop counters of all agents, for reasons of policy only.
+    async fn count_policy_drops(&self) -> Result<u64, Error> {
         let all = self.agents.iter().map(|agent| async {
             let counts = agent.drop_counts().await;
             counts.map_err(|source| failed(&agent.node, source))
@@ -217,12 +226,12 @@ impl Lab {
         Ok(by_policy.map(|(_, count)| count).sum())
     }
 
-    /// Tells a lie in each family; what is not as it should be comes back.
-    async fn lie(&self) -> Result<Vec<String>, Error> {
+    /// Sends a forged packet in each family and returns a finding for each that was not dropped.
+    async fn test_anti_spoofing(&self) -> Result<Vec<String>, Error> {
         let mut findings = Vec::new();
-        for lie in anti_spoofing::choose(&self.blueprint) {
-            let fate = anti_spoofing::tell(&lie, &self.network, &self.ledger).await?;
-            findings.extend(report::of_lie(&lie, fate));
+        for packet in anti_spoofing::choose(&self.blueprint) {
+            let result = anti_spoofing::send(&packet, &self.network, &self.drops).await?;
+            findings.extend(report::forged_packet_finding(&packet, result));
         }
         Ok(findings)
     }

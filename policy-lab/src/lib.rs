@@ -1,7 +1,28 @@
-//! The lab: a cluster out of network namespaces, the real agent in each node, real probes.
+//! The lab: a cluster of network namespaces in which the real dataplane judges real connections.
 //!
-//! Blueprint and layout say what to build, `build` builds it, agents enforce, a campaign of
-//! probes runs without policies and then with them, and a verdict compares wire and compiler.
+//! In: manifests, probes and expectations. Out: a truth table with the verdict of the wire beside
+//! the compiler's, and findings where the two disagree. `policy-agent lab` calls it.
+//!
+//! One probe, followed from its manifests to its row of the table:
+//!
+//! ```text
+//! manifests      pod frontend/web 10.244.0.10 on node-a, pod database/mysql 10.244.1.10 on node-b
+//!                with port 3306, and a policy that isolates database/mysql and allows backend/api
+//! blueprint      machines node/node-a, node/node-b, frontend/web, database/mysql, their addresses
+//! topology       frontend/web: eth0 10.244.0.10/32, default route via 10.244.0.1; and so on
+//! network        one namespace per machine, joined by veth pairs and a switch
+//! agent          node-a and node-b each run an agent, which attaches classifiers to the veths
+//! probe_plan     frontend/web connects to 10.244.1.10:3306, and the server there must respond
+//!                with its name, "database/mysql 10.244.1.10:3306"
+//! connection     without policies: Answered, so the network works
+//!                with policies: no response, and drop_matcher finds the drop record of node-b's
+//!                agent with TCP, source port 1024 and reason no-rule: Dropped(NoRule)
+//! report         frontend/web -> database/mysql IPv4 TCP 3306 deny, as the compiler expects
+//! ```
+//!
+//! [`servers`] respond with their names, [`proxy`] and [`nft`] translate Services, and
+//! [`anti_spoofing`] tests forged source addresses. All kernel objects are held by file
+//! descriptors of this process ([`netns`], [`bpffs`]): none outlives it.
 
 pub mod agent;
 pub mod anti_spoofing;
@@ -30,58 +51,63 @@ use std::{
     net::IpAddr,
 };
 
+use policy_agent::dataplane::Parts;
 use policy_manifest::{Expectations, Manifests};
 use policy_probe::{End, Probe};
 
 pub use error::Error;
 pub use lab::Lab;
-use policy_agent::dataplane::Parts;
 pub use report::Report;
 use topology::Topology;
 
-/// What to run.
+/// What a lab consists of.
 #[derive(Clone, Debug, Default)]
-pub struct Order {
+pub struct LabConfig {
     /// The cluster.
     pub manifests: Manifests,
     /// The probes.
     pub probes: Vec<Probe>,
-    /// What is expected of them.
+    /// The expected verdicts of the probes.
     pub expectations: Expectations,
     /// How pods are joined to their nodes.
     pub topology: Topology,
-    /// Parts of the dataplane that are in place: all, or the lab should notice.
+    /// Parts of the dataplane that are in place; the lab must notice where one is missing.
     pub parts: Parts,
 }
 
-/// Who wants to know how far a lab is.
+/// Receives the progress of a lab.
 pub trait Progress {
-    /// A stage begins that has so many probes; 0 where it has none.
-    fn begin(&self, stage: &'static str, probes: usize);
+    /// A stage with `probes` probes starts; 0 where it has none.
+    fn start_stage(&self, stage: &'static str, probes: usize);
     /// A probe of the stage has ended.
-    fn step(&self);
+    fn probe_done(&self);
 }
 
-/// Builds a lab, and probes it without and with policies. It stands as long as the value lives.
+/// Builds a lab, and probes it without policies and then with them.
+///
+/// The lab runs as long as the returned value lives.
 ///
 /// # Errors
 ///
-/// Where the lab cannot be built or does not work without policies.
-pub async fn stand(order: Order, progress: &dyn Progress) -> Result<(Lab, Report), Error> {
-    let Order { mut manifests, probes, expectations, topology, parts } = order;
+/// Where the lab cannot be built, or a probe fails without policies.
+pub async fn build_and_probe(
+    config: LabConfig,
+    progress: &dyn Progress,
+) -> Result<(Lab, Report), Error> {
+    let LabConfig { mut manifests, probes, expectations, topology, parts } = config;
     let hosts: BTreeMap<String, Vec<IpAddr>> =
         manifests.hosts.iter().map(|(name, host)| (name.clone(), host.addresses.clone())).collect();
-    let blueprint = blueprint::draw(&mut manifests.snapshot, &hosts, &strangers(&probes))?;
+    let blueprint = blueprint::plan(&mut manifests.snapshot, &hosts, &probed_addresses(&probes))?;
 
-    progress.begin("building the network", 0);
+    progress.start_stage("building the network", 0);
     let mut lab = Lab::build(blueprint, manifests, &probes, topology).await?;
-    progress.begin("starting the agents", 0);
+    progress.start_stage("starting the agents", 0);
     lab.start_agents(parts).await?;
 
-    let early = lab.require_open(progress).await?;
-    lab.enforce_all().await?;
+    let early_findings = lab.check_without_policies(progress).await?;
+    lab.enforce_policies().await?;
     let mut report = lab.probe(&expectations, progress).await?;
-    for finding in early {
+    for finding in early_findings {
         if !report.findings.contains(&finding) {
             report.findings.push(finding);
         }
@@ -90,8 +116,8 @@ pub async fn stand(order: Order, progress: &dyn Progress) -> Result<(Lab, Report
     Ok((lab, report))
 }
 
-/// Addresses that probes name without an object that has them.
-fn strangers(probes: &[Probe]) -> BTreeSet<IpAddr> {
+/// Addresses that probes name without an object.
+fn probed_addresses(probes: &[Probe]) -> BTreeSet<IpAddr> {
     let ends = probes
         .iter()
         .flat_map(|probe| [(&probe.from, probe.source), (&probe.to, probe.destination)]);

@@ -1,7 +1,8 @@
-//! Network namespaces that live no longer than this process.
+//! Network namespaces without a name or a mount.
 //!
-//! A namespace has no name and no mount: a file descriptor holds it, so that the kernel takes it
-//! away, with all that is inside, however the process ends.
+//! A file descriptor holds a namespace, so the kernel removes it with its interfaces when this
+//! process ends, however it ends. A thread is moved with `setns`; because a moved thread must not
+//! run other work, everything inside a namespace runs on a short-lived thread of its own.
 
 use std::{
     fs::{self, File},
@@ -18,7 +19,7 @@ use std::{
 
 use nix::sched::{CloneFlags, setns, unshare};
 
-/// Why a namespace could not be made or entered.
+/// Why a namespace could not be created or used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// `unshare` failed.
@@ -27,13 +28,13 @@ pub enum Error {
     /// `setns` failed.
     #[error("cannot enter a network namespace")]
     Enter(#[source] nix::Error),
-    /// No file of it.
+    /// The file of the new namespace could not be opened.
     #[error("cannot open the new network namespace")]
     Open(#[source] io::Error),
-    /// No thread to enter it.
+    /// No thread could be started.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
-    /// The thread that entered it died.
+    /// The thread inside the namespace panicked.
     #[error("a thread inside a network namespace panicked")]
     Panicked,
     /// A sysctl could not be written.
@@ -41,20 +42,20 @@ pub enum Error {
     Sysctl {
         /// File under `/proc/sys/net`.
         path: PathBuf,
-        /// The reason.
+        /// The error of the write.
         #[source]
         source: io::Error,
     },
 }
 
-/// A network namespace; it goes away with the last clone and the last socket inside.
+/// A network namespace; the kernel removes it with the last clone and the last socket inside.
 #[derive(Clone, Debug)]
 pub struct Namespace {
     file: Arc<File>,
 }
 
 impl Namespace {
-    /// Makes a new, empty namespace.
+    /// Creates an empty namespace, whose loopback interface is down.
     ///
     /// # Errors
     ///
@@ -71,48 +72,47 @@ impl Namespace {
     ///
     /// # Errors
     ///
-    /// [`Error::Enter`].
+    /// [`Error::Enter`] where the kernel refuses.
     pub fn enter(&self) -> Result<(), Error> {
         setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(Error::Enter)
     }
 
-    /// Runs `act` on a thread of its own inside the namespace, under the caller's tokio runtime if
-    /// there is one. Sockets made there stay there.
+    /// Runs `task` on a thread inside the namespace, in the caller's tokio runtime if there is one.
+    ///
+    /// A socket that `task` opens belongs to the namespace, whichever thread uses it later.
     ///
     /// # Errors
     ///
-    /// Those of entering, and those of `act`.
+    /// Where the namespace cannot be entered, and the errors of `task`.
     pub fn run<T: Send, E: Send + From<Error>>(
         &self,
-        act: impl FnOnce() -> Result<T, E> + Send,
+        task: impl FnOnce() -> Result<T, E> + Send,
     ) -> Result<T, E> {
         let runtime = tokio::runtime::Handle::try_current().ok();
         on_own_thread(|| {
             let _inside = runtime.as_ref().map(tokio::runtime::Handle::enter);
             self.enter()?;
-            act()
+            task()
         })
     }
 
-    /// Writes sysctls of the namespace: paths below `/proc/sys/net` and their values.
-    ///
-    /// A path that this kernel does not have is skipped where the sysctl is optional.
+    /// Writes sysctls of the namespace.
     ///
     /// # Errors
     ///
-    /// [`Error::Sysctl`].
-    pub fn set(&self, sysctls: &[Sysctl]) -> Result<(), Error> {
+    /// [`Error::Sysctl`] where one cannot be written; an optional one may be missing.
+    pub fn set_sysctls(&self, sysctls: &[Sysctl]) -> Result<(), Error> {
         self.run(|| sysctls.iter().try_for_each(Sysctl::write))
     }
 
-    /// A path of it, good while this process holds it.
+    /// A path that `nsenter --net=PATH` accepts, valid as long as this process holds the namespace.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()))
     }
 
-    /// Lets a command start inside the namespace, and die with the thread that started it.
-    pub fn adopt(&self, command: &mut Command) {
+    /// Starts `command` inside the namespace, and ends it when the thread that starts it ends.
+    pub fn place(&self, command: &mut Command) {
         let namespace = Arc::clone(&self.file);
         let enter = move || {
             nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
@@ -131,19 +131,19 @@ impl AsFd for Namespace {
     }
 }
 
-/// A sysctl to write.
+/// A sysctl of a network namespace.
 #[derive(Clone, Copy, Debug)]
 pub struct Sysctl {
     /// Path below `/proc/sys/net`.
     pub path: &'static str,
-    /// Value.
+    /// The value to write.
     pub value: &'static str,
-    /// Whether a kernel without it will do.
+    /// Whether the kernel may lack it.
     pub optional: bool,
 }
 
 impl Sysctl {
-    /// Writes it in the calling thread's namespace.
+    /// Writes the sysctl of the calling thread's namespace.
     fn write(&self) -> Result<(), Error> {
         let path = PathBuf::from("/proc/sys/net").join(self.path);
         match fs::write(&path, self.value) {
@@ -154,14 +154,14 @@ impl Sysctl {
     }
 }
 
-/// Runs `act` on a thread that ends with it, so that no other work inherits its namespace.
+/// Runs `task` on a thread that ends with it, so that no other work runs in its namespace.
 fn on_own_thread<T: Send, E: Send + From<Error>>(
-    act: impl FnOnce() -> Result<T, E> + Send,
+    task: impl FnOnce() -> Result<T, E> + Send,
 ) -> Result<T, E> {
     thread::scope(|scope| {
         let thread = thread::Builder::new()
             .name("in-namespace".to_owned())
-            .spawn_scoped(scope, act)
+            .spawn_scoped(scope, task)
             .map_err(Error::Thread)?;
         match thread.join() {
             Ok(outcome) => outcome,

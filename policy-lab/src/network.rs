@@ -1,32 +1,36 @@
-//! Turns a layout into namespaces with links between them.
+//! Builds the network of a lab: a layout becomes namespaces with links, addresses and routes.
+//!
+//! In: a [`Layout`]. Out: a [`Network`], one namespace per machine and one for the switch.
+//! Links come first, since an address or a route needs its interface; within each of the two
+//! passes all namespaces are built at once.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, os::fd::AsFd};
 
 use futures::future::try_join_all;
+use policy_agent::net::build::{self as wire, Wiring};
 
-use super::{
+use crate::{
     blueprint::Machine,
     netns::{self, Namespace, Sysctl},
     topology::{Layout, Piece, Topology},
 };
-use policy_agent::net::build::{self as wire, Wiring};
 
 /// Why the network of a lab could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A namespace.
+    /// A namespace could not be created or configured.
     #[error(transparent)]
     Namespace(#[from] netns::Error),
-    /// A link, an address or a route.
+    /// The kernel refused a link, an address or a route.
     #[error("in the namespace of {machine}")]
     Wire {
-        /// Where; `fabric` for the switch.
+        /// The machine; `fabric` for the switch.
         machine: String,
-        /// What.
+        /// What was refused.
         #[source]
         source: wire::Error,
     },
-    /// No netlink socket.
+    /// A netlink socket could not be opened.
     #[error(transparent)]
     Netlink(#[from] wire::Error),
     /// The bridge topology needs a kernel module.
@@ -34,57 +38,57 @@ pub enum Error {
     NoBridgeFilter,
 }
 
-/// The network of a lab, standing as long as this value lives.
+/// The network of a lab; dropping it removes all namespaces.
 #[derive(Debug)]
 pub struct Network {
     /// The namespace of each machine.
     pub machines: BTreeMap<Machine, Namespace>,
-    /// That of the switch.
+    /// The namespace of the switch.
     fabric: Namespace,
 }
 
 impl Network {
-    /// Builds the namespaces, then all links, then what goes on them.
+    /// Builds all namespaces, then all links, then everything that needs a link.
     ///
     /// # Errors
     ///
-    /// Where the kernel refuses a piece; what was built goes away with the error.
+    /// Where the kernel refuses a piece; what was built until then is removed.
     pub async fn build(layout: &Layout, topology: Topology) -> Result<Self, Error> {
         let mut network =
-            Self { machines: BTreeMap::new(), fabric: prepared(FABRIC.iter(), topology)? };
+            Self { machines: BTreeMap::new(), fabric: new_namespace(FABRIC, topology)? };
         for machine in layout.machines.keys() {
             let sysctls: &[Sysctl] = if matches!(machine, Machine::Node(_)) { NODE } else { &[] };
-            let namespace = prepared(sysctls.iter(), topology)?;
+            let namespace = new_namespace(sysctls, topology)?;
             network.machines.insert(machine.clone(), namespace);
         }
-        let mut sites = vec![Site::open("fabric", &network.fabric, &layout.fabric)?];
+        let mut builders = vec![NamespaceBuilder::open("fabric", &network.fabric, &layout.fabric)?];
         for (machine, pieces) in &layout.machines {
             if let Some(namespace) = network.machines.get(machine) {
-                sites.push(Site::open(&machine.to_string(), namespace, pieces)?);
+                builders.push(NamespaceBuilder::open(&machine.to_string(), namespace, pieces)?);
             }
         }
-        try_join_all(sites.iter().map(|site| site.add_links(&network.machines))).await?;
-        try_join_all(sites.iter().map(Site::add_rest)).await?;
+        try_join_all(builders.iter().map(|one| one.add_links(&network.machines))).await?;
+        try_join_all(builders.iter().map(NamespaceBuilder::add_rest)).await?;
         Ok(network)
     }
 }
 
-/// A namespace to build in.
-struct Site<'a> {
-    name: String,
+/// Builds the pieces of one namespace.
+struct NamespaceBuilder<'a> {
+    machine: String,
     wiring: Wiring,
     pieces: &'a [Piece],
 }
 
-impl<'a> Site<'a> {
-    fn open(name: &str, namespace: &Namespace, pieces: &'a [Piece]) -> Result<Self, Error> {
+impl<'a> NamespaceBuilder<'a> {
+    fn open(machine: &str, namespace: &Namespace, pieces: &'a [Piece]) -> Result<Self, Error> {
         let wiring = namespace.run(|| Wiring::open().map_err(Error::from))?;
-        Ok(Self { name: name.to_owned(), wiring, pieces })
+        Ok(Self { machine: machine.to_owned(), wiring, pieces })
     }
 
-    /// Makes the interfaces; those in other namespaces have to be there before they are set up.
+    /// Creates veth pairs and bridges; the far end of a pair is configured by another builder, so
+    /// all pairs exist before [`Self::add_rest`].
     async fn add_links(&self, machines: &BTreeMap<Machine, Namespace>) -> Result<(), Error> {
-        use std::os::fd::AsFd;
         for piece in self.pieces {
             let added = match piece {
                 Piece::Veth { near, far, to } => match machines.get(to) {
@@ -94,27 +98,27 @@ impl<'a> Site<'a> {
                 Piece::Bridge { bridge, netfilter } => {
                     self.wiring.add_bridge(bridge, *netfilter).await
                 }
-                Piece::Port { .. }
+                Piece::BridgePort { .. }
                 | Piece::Up(_)
-                | Piece::Hardware { .. }
+                | Piece::HardwareAddress { .. }
                 | Piece::Neighbour { .. }
                 | Piece::Address { .. }
                 | Piece::Route { .. } => Ok(()),
             };
-            self.or_where(added)?;
+            self.in_machine(added)?;
         }
         Ok(())
     }
 
-    /// Does everything else, in order.
+    /// Creates everything else, in the order of the layout.
     async fn add_rest(&self) -> Result<(), Error> {
         for piece in self.pieces {
             let added = match piece {
                 Piece::Veth { .. } | Piece::Bridge { .. } => Ok(()),
-                Piece::Port { index, bridge, hairpin } => {
+                Piece::BridgePort { index, bridge, hairpin } => {
                     self.wiring.add_port(*index, *bridge, *hairpin).await
                 }
-                Piece::Hardware { index, hardware } => {
+                Piece::HardwareAddress { index, hardware } => {
                     self.wiring.set_hardware(*index, *hardware).await
                 }
                 Piece::Neighbour { index, address, hardware } => {
@@ -126,25 +130,22 @@ impl<'a> Site<'a> {
                 }
                 Piece::Route { to, via, index } => self.wiring.add_route(*to, *via, *index).await,
             };
-            self.or_where(added)?;
+            self.in_machine(added)?;
         }
         Ok(())
     }
 
-    fn or_where(&self, outcome: Result<(), wire::Error>) -> Result<(), Error> {
-        outcome.map_err(|source| Error::Wire { machine: self.name.clone(), source })
+    fn in_machine(&self, outcome: Result<(), wire::Error>) -> Result<(), Error> {
+        outcome.map_err(|source| Error::Wire { machine: self.machine.clone(), source })
     }
 }
 
-/// A new namespace with its sysctls, which interfaces inherit when they are made.
-fn prepared<'a>(
-    sysctls: impl Iterator<Item = &'a Sysctl>,
-    topology: Topology,
-) -> Result<Namespace, Error> {
+/// Creates a namespace and writes its sysctls, before it has interfaces: those inherit them.
+fn new_namespace(sysctls: &[Sysctl], topology: Topology) -> Result<Namespace, Error> {
     let namespace = Namespace::create()?;
     let filter: &[Sysctl] = if topology == Topology::Bridge { BRIDGE } else { &[] };
     let all: Vec<Sysctl> = EVERY.iter().chain(filter).chain(sysctls).copied().collect();
-    match namespace.set(&all) {
+    match namespace.set_sysctls(&all) {
         Err(netns::Error::Sysctl { path, .. }) if path.starts_with("/proc/sys/net/bridge") => {
             Err(Error::NoBridgeFilter)
         }
@@ -160,8 +161,10 @@ const fn optional(path: &'static str, value: &'static str) -> Sysctl {
     Sysctl { path, value, optional: true }
 }
 
-/// Everywhere: no reverse-path filter, which the host may have handed down; IPv6 addresses that
-/// are good at once, without a second of duplicate detection; no redirects.
+/// Sysctls of every namespace.
+///
+/// No reverse-path filter, which a namespace may inherit from the host; no duplicate address
+/// detection, which delays an IPv6 address by a second; no redirects.
 const EVERY: &[Sysctl] = &[
     sysctl("ipv4/conf/all/rp_filter", "0"),
     sysctl("ipv4/conf/default/rp_filter", "0"),
@@ -173,20 +176,21 @@ const EVERY: &[Sysctl] = &[
     optional("ipv6/conf/default/accept_redirects", "0"),
 ];
 
-/// Nodes forward.
+/// Sysctls of a node: it forwards.
 const NODE: &[Sysctl] = &[
     sysctl("ipv4/ip_forward", "1"),
     optional("ipv6/conf/all/forwarding", "1"),
     optional("ipv6/conf/default/forwarding", "1"),
 ];
 
-/// kubeadm asks for these on every node; kube-proxy does not see a bridge's frames without.
+/// Sysctls of the bridge topology: with these, which kubeadm requires on every node, netfilter and
+/// so kube-proxy sees the frames of a bridge.
 const BRIDGE: &[Sysctl] = &[
     sysctl("bridge/bridge-nf-call-iptables", "1"),
     sysctl("bridge/bridge-nf-call-ip6tables", "1"),
 ];
 
-/// The switch is no part of any node.
+/// Sysctls of the switch, which is not part of a node: its frames are not filtered.
 const FABRIC: &[Sysctl] = &[
     optional("bridge/bridge-nf-call-iptables", "0"),
     optional("bridge/bridge-nf-call-ip6tables", "0"),

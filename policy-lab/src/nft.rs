@@ -1,4 +1,4 @@
-//! Loads a ruleset into a namespace by the program `nft`.
+//! Loads a ruleset into a network namespace with the program `nft`.
 
 use std::{
     io::{self, Write},
@@ -6,49 +6,49 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::netns::Namespace;
+use crate::netns::Namespace;
 
 /// Why a ruleset could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The program is not there.
+    /// The program is not installed.
     #[error(
-        "nft is not installed, and Services cannot be translated without it: \
+        "nft is not installed, and the lab cannot translate Services without it: \
          install the package nftables, or run `cargo xtask bootstrap`"
     )]
     Missing,
-    /// It did not start, or could not be written to.
+    /// The program did not start, or its input could not be written.
     #[error("cannot run nft")]
     Run(#[source] io::Error),
-    /// It refused.
-    #[error("nft refused the table of Services: {}", complaint.trim())]
-    Refused {
+    /// The program rejected the ruleset.
+    #[error("nft rejected the ruleset of the Services: {}", message.trim())]
+    Rejected {
         /// What it wrote to standard error.
-        complaint: String,
+        message: String,
     },
 }
 
-/// Loads `ruleset` into the tables of `namespace`. Blocks until `nft` ends.
+/// Loads `ruleset` into `namespace`; blocks until `nft` ends.
 ///
 /// # Errors
 ///
-/// Where `nft` is missing or refuses.
+/// Where `nft` is missing or rejects the ruleset.
 pub fn load(namespace: &Namespace, ruleset: &str) -> Result<(), Error> {
     let mut command = Command::new("nft");
     command.args(["-f", "-"]);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    // Ctrl-C at a terminal is this process's to see, not nft's to die of.
+    // In a process group of its own, Ctrl-C at a terminal reaches the lab only.
     command.process_group(0);
-    namespace.adopt(&mut command);
+    namespace.place(&mut command);
     let mut child = command.spawn().map_err(|error| {
         if error.kind() == io::ErrorKind::NotFound { Error::Missing } else { Error::Run(error) }
     })?;
-    // The pipe is closed before the wait, or nft would read for ever.
+    // The pipe is closed before the wait: nft reads to the end of its input.
     let written = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(ruleset.as_bytes()));
     let output = child.wait_with_output().map_err(Error::Run)?;
     if !output.status.success() {
-        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(Error::Refused { complaint });
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(Error::Rejected { message });
     }
     written.map_err(Error::Run)
 }

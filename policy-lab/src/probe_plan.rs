@@ -1,4 +1,9 @@
-//! All probes of a table, tried at once.
+//! Plans the probes of a truth table, and runs them at once.
+//!
+//! In: the probes that were asked for, such as `web -> service/ns/api port 80`.
+//! Out: per probe a [`Connection`] with the servers that may respond, and later its result.
+//! A Service has several right servers, one per backend; kube-proxy selects one at random, so
+//! such a probe is repeated.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,147 +15,151 @@ use futures::stream::{self, StreamExt};
 use policy_core::model::Protocol;
 use policy_probe::{End, Probe};
 
-use super::{
+use crate::{
     blueprint::{Blueprint, Machine},
-    connection::{Attempt, Fate, attempt},
-    drop_matcher::Ledger,
+    connection::{Connection, ConnectionResult, connect},
+    drop_matcher::DropMatcher,
     network::Network,
     proxy::Proxy,
-    servers::{self, Served},
+    servers::{self, ServedPorts},
 };
 
-/// Probes on the way at a time: two descriptors each, well below the usual limit of 1024.
+/// Probes in flight at a time: two descriptors each, well below the usual limit of 1024.
 const IN_FLIGHT: usize = 384;
 
-/// Tries of a Service per backend: one is left out once in 3000 times.
-const TRIES: usize = 8;
+/// Connections to a Service per backend: a given backend is missed once in 3000 probes.
+const CONNECTIONS_PER_BACKEND: usize = 8;
 
-/// Tries of a Service in all.
-const MOST_TRIES: usize = 64;
+/// The most connections to a Service.
+const MAX_CONNECTIONS: usize = 64;
 
-/// A probe that can be tried.
+/// A probe that the lab can run.
 #[derive(Clone, Debug)]
-pub struct Planned {
+pub struct PlannedProbe {
     /// The probe.
     pub probe: Probe,
-    /// How to try it.
-    attempt: Attempt,
-    /// Whether nothing is behind the Service, so that kube-proxy refuses the connection.
+    connection: Connection,
+    /// Whether the Service has no backends, so that kube-proxy refuses the connection.
     pub refusing: bool,
-    /// How often to try: kube-proxy chooses backends by chance, and each should have its turn.
-    tries: usize,
+    /// How often to connect.
+    repetitions: usize,
 }
 
-impl Planned {
-    /// Tries until something else than the right answer comes.
-    async fn run(&self, ledger: &Arc<Ledger>) -> Fate {
-        for _ in 1..self.tries {
-            let fate = attempt(&self.attempt, ledger).await;
-            if fate != Fate::Answered {
-                return fate;
+impl PlannedProbe {
+    /// Connects until a result is not [`ConnectionResult::Answered`].
+    async fn run(&self, drops: &Arc<DropMatcher>) -> ConnectionResult {
+        for _ in 1..self.repetitions {
+            let result = connect(&self.connection, drops).await;
+            if result != ConnectionResult::Answered {
+                return result;
             }
         }
-        attempt(&self.attempt, ledger).await
+        connect(&self.connection, drops).await
     }
 }
 
 /// The probes of a lab.
 #[derive(Clone, Debug, Default)]
-pub struct Campaign {
-    /// In the order of the table.
-    pub planned: Vec<Planned>,
-    /// Every place that a probe may end at.
-    pub served: Served,
-    /// Probes that the lab cannot try, with the reason.
+pub struct ProbePlan {
+    /// The probes, in the order of the table.
+    pub planned: Vec<PlannedProbe>,
+    /// Every address and port that a probe may end at.
+    pub served: ServedPorts,
+    /// Probes that the lab cannot run, as `FROM -> TO`.
     pub left_out: Vec<String>,
 }
 
-impl Campaign {
-    /// Works out where each probe starts, where it may end, and who must answer.
+impl ProbePlan {
+    /// Finds for each probe its client, its possible servers and the names that they respond with.
     #[must_use]
-    pub fn plan(probes: &[Probe], blueprint: &Blueprint, network: &Network, proxy: &Proxy) -> Self {
-        let mut campaign = Self::default();
+    pub fn new(probes: &[Probe], blueprint: &Blueprint, network: &Network, proxy: &Proxy) -> Self {
+        let mut plan = Self::default();
         for probe in probes {
-            match plan(probe, blueprint, network, proxy) {
-                Some((planned, places)) => {
-                    campaign.served.extend(places);
-                    campaign.planned.push(planned);
+            match plan_probe(probe, blueprint, network, proxy) {
+                Some((planned, served)) => {
+                    plan.served.extend(served);
+                    plan.planned.push(planned);
                 }
-                None => campaign.left_out.push(format!("{} -> {}", probe.from, probe.to)),
+                None => plan.left_out.push(format!("{} -> {}", probe.from, probe.to)),
             }
         }
-        campaign
+        plan
     }
 
-    /// Ports that no probe may come from.
+    /// Ports that no probe may use as its source port.
     #[must_use]
     pub fn ports(&self, proxy: &Proxy) -> BTreeSet<u16> {
         let probed = self.planned.iter().map(|planned| planned.probe.port);
         let served = self.served.iter().map(|(address, _)| address.port());
-        let nodes = proxy.translations.iter().filter_map(|translation| translation.node_port);
-        probed.chain(served).chain(nodes).collect()
+        let node_ports = proxy.translations.iter().filter_map(|translation| translation.node_port);
+        probed.chain(served).chain(node_ports).collect()
     }
 
-    /// Tries all of them; `done` is called after each. The fates are in the order of `planned`.
-    pub async fn run(&self, ledger: &Arc<Ledger>, done: impl Fn()) -> Vec<Fate> {
-        let attempts = stream::iter(self.planned.iter().enumerate()).map(|(index, planned)| {
+    /// Runs all probes and calls `done` after each. The results have the order of `planned`.
+    pub async fn run(&self, drops: &Arc<DropMatcher>, done: impl Fn()) -> Vec<ConnectionResult> {
+        let runs = stream::iter(self.planned.iter().enumerate()).map(|(index, planned)| {
             let done = &done;
             async move {
-                let fate = planned.run(ledger).await;
+                let result = planned.run(drops).await;
                 done();
-                (index, fate)
+                (index, result)
             }
         });
-        let fates: BTreeMap<usize, Fate> = attempts.buffer_unordered(IN_FLIGHT).collect().await;
-        fates.into_values().collect()
+        let results: BTreeMap<_, _> = runs.buffer_unordered(IN_FLIGHT).collect().await;
+        results.into_values().collect()
     }
 }
 
-/// `None` where an end of the probe is no machine of the lab, nor a frontend.
-fn plan(
+/// Plans one probe; returns it with the addresses and ports that need a server.
+///
+/// Returns `None` where an end of the probe is neither a machine of the lab nor a frontend.
+fn plan_probe(
     probe: &Probe,
     blueprint: &Blueprint,
     network: &Network,
     proxy: &Proxy,
-) -> Option<(Planned, Vec<(SocketAddr, Protocol)>)> {
-    let source = blueprint.owners.get(&probe.source)?;
+) -> Option<(PlannedProbe, ServedPorts)> {
+    let client = blueprint.owners.get(&probe.source)?;
     let destination = SocketAddr::new(probe.destination, probe.port);
     let backends = match &probe.to {
-        End::Service(_) => Some(proxy.behind(destination, probe.protocol)?),
-        End::Address(_) => proxy.behind(destination, probe.protocol),
+        End::Service(_) => Some(proxy.backends_of(destination, probe.protocol)?),
+        End::Address(_) => proxy.backends_of(destination, probe.protocol),
         End::Pod(_) | End::Host(_) => None,
     };
-    let places = backends.cloned().unwrap_or_else(|| BTreeSet::from([destination]));
-    let answer = |place: &SocketAddr| {
-        let machine = blueprint.owners.get(&place.ip())?;
-        Some(servers::name_of(machine, *place))
+    let servers = backends.cloned().unwrap_or_else(|| BTreeSet::from([destination]));
+    let name_of = |server: &SocketAddr| {
+        let machine = blueprint.owners.get(&server.ip())?;
+        Some(servers::name_of(machine, *server))
     };
-    let answers: BTreeSet<String> = places.iter().map(answer).collect::<Option<_>>()?;
-    let far = places.iter().map(SocketAddr::ip).chain([probe.destination]);
-    let planned = Planned {
+    let expected_names = servers.iter().map(name_of).collect::<Option<_>>()?;
+    let server_addresses = servers.iter().map(SocketAddr::ip).chain([probe.destination]);
+    let client_addresses = client_addresses(client, probe.source, blueprint);
+    let planned = PlannedProbe {
         probe: probe.clone(),
-        attempt: Attempt {
-            namespace: network.machines.get(source)?.clone(),
-            // A process of a node takes whatever address the route gives it.
-            source: (!matches!(source, Machine::Node(_))).then_some(probe.source),
+        connection: Connection {
+            namespace: network.machines.get(client)?.clone(),
+            // For a process of a node the kernel selects the source address of the route.
+            source: (!matches!(client, Machine::Node(_))).then_some(probe.source),
             destination,
             protocol: probe.protocol,
-            addresses: far.chain(near(source, probe.source, blueprint)).collect(),
-            answers,
+            addresses: server_addresses.chain(client_addresses).collect(),
+            expected_names,
         },
-        refusing: places.is_empty(),
-        tries: match places.len() {
+        refusing: servers.is_empty(),
+        repetitions: match servers.len() {
             0 | 1 => 1,
-            backends => (backends * TRIES).min(MOST_TRIES),
+            backends => (backends * CONNECTIONS_PER_BACKEND).min(MAX_CONNECTIONS),
         },
     };
-    Some((planned, places.into_iter().map(|place| (place, probe.protocol)).collect()))
+    let served: BTreeSet<(SocketAddr, Protocol)> =
+        servers.into_iter().map(|server| (server, probe.protocol)).collect();
+    Some((planned, served))
 }
 
-/// Addresses that the near end may come from.
-fn near(source: &Machine, address: IpAddr, blueprint: &Blueprint) -> Vec<IpAddr> {
-    match source {
+/// Addresses that the client's packets may have.
+fn client_addresses(client: &Machine, source: IpAddr, blueprint: &Blueprint) -> Vec<IpAddr> {
+    match client {
         Machine::Node(name) => blueprint.nodes.get(name).cloned().unwrap_or_default(),
-        Machine::Pod(_) | Machine::Host(_) => vec![address],
+        Machine::Pod(_) | Machine::Host(_) => vec![source],
     }
 }

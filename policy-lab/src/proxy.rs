@@ -1,4 +1,8 @@
-//! Services as kube-proxy translates them in its nftables mode: one table per node. Pure.
+//! Translates Services as kube-proxy does in its nftables mode. Pure.
+//!
+//! In: a snapshot. Out: a [`Proxy`], which [`ruleset`] writes as text for `nft`, the same on every
+//! node. For example, the Service `ns/web` with port 80 and two ready endpoints is one
+//! [`Translation`] from 10.96.0.1:80 to 10.244.0.5:8080 or 10.244.1.5:8080.
 
 mod backends;
 mod ruleset;
@@ -13,38 +17,38 @@ use policy_core::model::{Protocol, Service, ServicePort, Snapshot};
 pub use backends::backends;
 pub use ruleset::ruleset;
 
-/// One port of one Service in one family, and what is behind it.
+/// The translation of one Service port in one address family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Translation {
-    /// Cluster IPs, external IPs and load-balancer IPs, with those that come from outside masked.
+    /// Cluster IPs, external IPs and load-balancer IPs.
     pub frontends: BTreeSet<IpAddr>,
-    /// Those of them that are cluster IPs.
+    /// The frontends that are cluster IPs.
     pub cluster_ips: BTreeSet<IpAddr>,
     /// Port of the frontends.
     pub port: u16,
-    /// Port on every node's addresses.
+    /// Port on the addresses of every node.
     pub node_port: Option<u16>,
     /// Protocol.
     pub protocol: Protocol,
-    /// Endpoints that take connections; without any, connections are refused.
+    /// Endpoints that accept connections; without any, kube-proxy refuses connections.
     pub backends: BTreeSet<SocketAddr>,
 }
 
-/// What the table of every node of a cluster says.
+/// The Services of a cluster, as the kube-proxy of every node translates them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxy {
-    /// In the order of Services and ports, IPv4 before IPv6.
+    /// The translations in the order of Services and ports, IPv4 before IPv6.
     pub translations: Vec<Translation>,
-    /// Addresses of pods; a connection to a cluster IP from elsewhere is masqueraded.
+    /// Addresses of pods; a connection to a cluster IP from any other address is masqueraded.
     pub pods: BTreeSet<IpAddr>,
-    /// Addresses of nodes, which have the node ports.
+    /// Addresses of nodes, on which node ports are open.
     pub nodes: BTreeSet<IpAddr>,
 }
 
 impl Proxy {
-    /// Reads Services and their endpoints as kube-proxy does.
+    /// Selects the Services and endpoints that kube-proxy translates.
     #[must_use]
-    pub fn of(snapshot: &Snapshot) -> Self {
+    pub fn new(snapshot: &Snapshot) -> Self {
         let mut proxy = Self::default();
         for (name, service) in &snapshot.services {
             for port in &service.ports {
@@ -61,27 +65,29 @@ impl Proxy {
         proxy
     }
 
-    /// Endpoints behind a frontend, a node port included; `None` where there is no such frontend.
+    /// The backends of a frontend or node port; `None` where there is no such frontend.
     #[must_use]
-    pub fn behind(
+    pub fn backends_of(
         &self,
         frontend: SocketAddr,
         protocol: Protocol,
     ) -> Option<&BTreeSet<SocketAddr>> {
-        let at = frontend.ip();
+        let address = frontend.ip();
         let found = self.translations.iter().find(|translation| {
-            let own = translation.port == frontend.port() && translation.frontends.contains(&at);
-            let family = translation.cluster_ips.iter().any(|ip| ip.is_ipv4() == at.is_ipv4());
-            let node_port = family
+            let own_port =
+                translation.port == frontend.port() && translation.frontends.contains(&address);
+            let same_family =
+                translation.cluster_ips.iter().any(|ip| ip.is_ipv4() == address.is_ipv4());
+            let node_port = same_family
                 && translation.node_port == Some(frontend.port())
-                && self.nodes.contains(&at);
-            translation.protocol == protocol && (own || node_port)
+                && self.nodes.contains(&address);
+            translation.protocol == protocol && (own_port || node_port)
         });
         found.map(|translation| &translation.backends)
     }
 }
 
-/// A Service's port in a family; `None` where the Service has no address in it.
+/// Translates a Service port in one family; `None` where the Service has no address of it.
 fn translation(
     service: &Service,
     port: &ServicePort,

@@ -1,71 +1,76 @@
-//! What the fates of probes mean.
+//! Draws conclusions from the results of probes.
+//!
+//! In: the results of all connections, the snapshot and what the compiler made of it.
+//! Out: a [`Report`]: the truth table, expectations that are not met, and findings.
+//! For example, `Dropped(NoRule)` is a deny, and `Dropped(Malformed)` or `Lost` is a finding,
+//! whatever the compiler expects.
 
 use policy_common::drops::Reason;
 use policy_core::{desired::Desired, explain::explain, model::Snapshot};
 use policy_manifest::Expectations;
 use policy_probe::{Mismatch, Outcome, Probe, Row, Table, check};
 
-use super::{
+use crate::{
     Error,
-    anti_spoofing::{self, Lie},
-    connection::Fate,
-    probe_plan::Campaign,
+    anti_spoofing::{ForgedPacket, ForgedPacketResult},
+    connection::ConnectionResult,
+    probe_plan::ProbePlan,
 };
 
-/// The outcome of a lab.
+/// The results of a lab.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// The truth table that the wire gave, beside the compiler's.
+    /// The truth table of the wire, beside the compiler's.
     pub table: Table,
-    /// Expectations that it does not meet.
+    /// Expectations that the table does not meet.
     pub mismatches: Vec<Mismatch>,
-    /// What is wrong with the enforcement, a line each.
+    /// One line for each defect of the enforcement.
     pub findings: Vec<String>,
-    /// What the reader should know, a line each.
+    /// One line for each fact that the reader needs to judge the table.
     pub notes: Vec<String>,
 }
 
 impl Report {
-    /// Whether nothing is wrong.
+    /// Whether there is no finding and no mismatch, and wire and compiler agree.
     #[must_use]
-    pub fn clean(&self) -> bool {
+    pub fn is_clean(&self) -> bool {
         self.mismatches.is_empty()
             && self.findings.is_empty()
             && self.table.probes.iter().all(Row::agrees)
     }
 }
 
-/// Requires that every probe got through.
+/// Requires that every probe was allowed.
 ///
 /// # Errors
 ///
-/// [`Error::Baseline`] with those that did not.
-pub fn baseline(campaign: &Campaign, fates: &[Fate]) -> Result<(), Error> {
-    let failed: Vec<String> = campaign
+/// [`Error::Baseline`] with the probes that were not.
+pub fn require_all_allowed(plan: &ProbePlan, results: &[ConnectionResult]) -> Result<(), Error> {
+    let failed: Vec<String> = plan
         .planned
         .iter()
-        .zip(fates)
-        .filter(|(planned, fate)| outcome(planned.refusing, fate) != Outcome::Allow)
-        .map(|(planned, fate)| format!("{}: {}", named(&planned.probe), told(fate)))
+        .zip(results)
+        .filter(|(planned, result)| outcome(planned.refusing, result) != Outcome::Allow)
+        .map(|(planned, result)| format!("{}: {}", title(&planned.probe), text(result)))
         .collect();
-    if failed.is_empty() { Ok(()) } else { Err(Error::Baseline { tried: fates.len(), failed }) }
+    if failed.is_empty() { Ok(()) } else { Err(Error::Baseline { tried: results.len(), failed }) }
 }
 
-/// Compares what the wire gave with the compiler and with expectations.
+/// Compares the results with the compiler and with the expectations.
 #[must_use]
-pub fn report(
-    campaign: &Campaign,
-    fates: &[Fate],
+pub fn compare(
+    plan: &ProbePlan,
+    results: &[ConnectionResult],
     snapshot: &Snapshot,
     desired: &Desired,
     expectations: &Expectations,
 ) -> Report {
     let mut report = Report::default();
-    for (planned, fate) in campaign.planned.iter().zip(fates) {
+    for (planned, result) in plan.planned.iter().zip(results) {
         let probe = &planned.probe;
-        let outcome = outcome(planned.refusing, fate);
+        let outcome = outcome(planned.refusing, result);
         let Some(explanation) = explain(snapshot, desired, &probe.question()) else {
-            let line = format!("{}: no policy has a say; {}", named(probe), told(fate));
+            let line = format!("{}: no policy applies; {}", title(probe), text(result));
             if outcome == Outcome::Allow {
                 report.notes.push(line);
             } else {
@@ -75,8 +80,8 @@ pub fn report(
         };
         let row = Row::new(probe, &explanation, Some(outcome));
         if outcome == Outcome::Lost {
-            // The table tells of other disagreements; only how this one was lost is news.
-            report.findings.push(format!("{}: {}", named(probe), told(fate)));
+            // The table shows other disagreements, but not how a probe was lost.
+            report.findings.push(format!("{}: {}", title(probe), text(result)));
         }
         report.table.probes.push(row);
     }
@@ -86,23 +91,19 @@ pub fn report(
 
 /// The verdict of the wire.
 ///
-/// Only a drop for a reason of policy is a deny; any other is a defect of the classifiers. A
-/// refusal is kube-proxy's and no policy's, so what it refuses for want of backends (`refusing`)
-/// has passed.
-fn outcome(refusing: bool, fate: &Fate) -> Outcome {
-    match fate {
-        Fate::Answered => Outcome::Allow,
-        Fate::Refused if refusing => Outcome::Allow,
-        Fate::Dropped(reason) if is_policy(*reason) => Outcome::Deny,
-        Fate::Dropped(_)
-        | Fate::Refused
-        | Fate::Mistaken { .. }
-        | Fate::Vanished
-        | Fate::Failed { .. } => Outcome::Lost,
+/// A drop for any other reason than policy is a defect of the classifiers. Where a Service has no
+/// backends (`refusing`), kube-proxy refuses the connections that policies allow.
+fn outcome(refusing: bool, result: &ConnectionResult) -> Outcome {
+    use ConnectionResult::{Answered, Dropped, Failed, Lost, Refused, WrongServer};
+    match result {
+        Answered => Outcome::Allow,
+        Refused if refusing => Outcome::Allow,
+        Dropped(reason) if is_policy(*reason) => Outcome::Deny,
+        Dropped(_) | Refused | WrongServer { .. } | Lost | Failed { .. } => Outcome::Lost,
     }
 }
 
-/// Whether a drop for this reason is what policies ask for.
+/// Whether policies cause drops for this reason.
 #[must_use]
 pub fn is_policy(reason: Reason) -> bool {
     matches!(
@@ -115,39 +116,39 @@ pub fn is_policy(reason: Reason) -> bool {
     )
 }
 
-/// A finding where the counters know of fewer drops than there were denied probes.
+/// A finding where the drop counters show fewer drops than there are denied probes.
 #[must_use]
-pub fn uncounted(table: &Table, drops: u64) -> Option<String> {
+pub fn too_few_drops(table: &Table, drops: u64) -> Option<String> {
     let denied = table.probes.iter().filter(|row| row.verdict == Outcome::Deny).count();
     let few = u64::try_from(denied).is_ok_and(|denied| drops < denied);
-    few.then(|| format!("{denied} probes were denied, but the counters have {drops} drops"))
+    few.then(|| format!("{denied} probes were denied, but only {drops} drops were counted"))
 }
 
-/// A finding where a lie was not dropped for being one.
+/// A finding where a forged packet was not dropped as `spoofed-source`.
 #[must_use]
-pub fn of_lie(lie: &Lie, fate: anti_spoofing::Fate) -> Option<String> {
-    let what = match fate {
-        anti_spoofing::Fate::Dropped(Reason::SpoofedSource) => return None,
-        anti_spoofing::Fate::Dropped(other) => format!("was dropped, but as {}", other.name()),
-        anti_spoofing::Fate::Believed => "got through".to_owned(),
-        anti_spoofing::Fate::Vanished => "vanished without a counted drop".to_owned(),
+pub fn forged_packet_finding(packet: &ForgedPacket, result: ForgedPacketResult) -> Option<String> {
+    let what = match result {
+        ForgedPacketResult::Dropped(Reason::SpoofedSource) => return None,
+        ForgedPacketResult::Dropped(other) => format!("was dropped as {}", other.name()),
+        ForgedPacketResult::Received => "was received".to_owned(),
+        ForgedPacketResult::Lost => "was lost without a drop record".to_owned(),
     };
-    Some(format!("a forged source address ({lie}) {what}"))
+    Some(format!("a packet with a forged source address ({packet}) {what}"))
 }
 
-fn named(probe: &Probe) -> String {
+fn title(probe: &Probe) -> String {
     let Probe { from, to, port, protocol, family, .. } = probe;
     format!("{from} -> {to} {port}/{protocol} {}", family.name())
 }
 
-fn told(fate: &Fate) -> String {
-    match fate {
-        Fate::Answered => "answered".to_owned(),
-        Fate::Dropped(reason) => format!("dropped as {}", reason.name()),
-        Fate::Refused => "refused".to_owned(),
-        Fate::Mistaken { answer } => format!("answered by another, {answer:?}"),
-        Fate::Vanished => "vanished without a counted drop".to_owned(),
-        Fate::Failed { error } => format!("could not be tried: {error}"),
+fn text(result: &ConnectionResult) -> String {
+    match result {
+        ConnectionResult::Answered => "answered".to_owned(),
+        ConnectionResult::Dropped(reason) => format!("dropped as {}", reason.name()),
+        ConnectionResult::Refused => "refused".to_owned(),
+        ConnectionResult::WrongServer { name } => format!("answered by another server, {name:?}"),
+        ConnectionResult::Lost => "lost without a drop record".to_owned(),
+        ConnectionResult::Failed { error } => format!("could not be sent: {error}"),
     }
 }
 
@@ -161,38 +162,43 @@ mod tests {
 
     #[test]
     fn only_a_drop_by_policy_is_a_deny() {
-        let mistaken = Fate::Mistaken { answer: String::new() };
-        let failed = Fate::Failed { error: String::new() };
+        use ConnectionResult::{Answered, Dropped, Lost, Refused};
+        let wrong_server = ConnectionResult::WrongServer { name: String::new() };
+        let failed = ConnectionResult::Failed { error: String::new() };
         #[rustfmt::skip]
         let cases = [
-            // claim                                  no backend  fate                                   outcome
-            ("an answer passes",                      false, Fate::Answered,                        Outcome::Allow),
-            ("a drop for want of a rule is a deny",   false, Fate::Dropped(Reason::NoRule),         Outcome::Deny),
-            ("so is one of a Service",                false, Fate::Dropped(Reason::ServiceDenied),  Outcome::Deny),
-            ("silence is none",                       false, Fate::Vanished,                        Outcome::Lost),
-            ("nor a refusal",                         false, Fate::Refused,                         Outcome::Lost),
-            ("but a Service without backends refuses", true, Fate::Refused,                         Outcome::Allow),
-            ("a dropped forgery is a defect",         false, Fate::Dropped(Reason::SpoofedSource),  Outcome::Lost),
-            ("so is a packet that was not parsed",    false, Fate::Dropped(Reason::Malformed),      Outcome::Lost),
-            ("the wrong server is no success",        false, mistaken,                              Outcome::Lost),
-            ("nor is a local error",                  false, failed,                                Outcome::Lost),
+            // claim                                    no backends  result                      outcome
+            ("a response is an allow",                         false, Answered,                       Outcome::Allow),
+            ("a drop for want of a rule is a deny",            false, Dropped(Reason::NoRule),        Outcome::Deny),
+            ("a drop of a Service's packet is a deny",         false, Dropped(Reason::ServiceDenied), Outcome::Deny),
+            ("silence is no deny",                             false, Lost,                           Outcome::Lost),
+            ("a refusal is no deny",                           false, Refused,                        Outcome::Lost),
+            ("a Service without backends refuses",             true,  Refused,                        Outcome::Allow),
+            ("a drop as spoofed is a defect",                  false, Dropped(Reason::SpoofedSource), Outcome::Lost),
+            ("a drop of a packet that is malformed is a defect", false, Dropped(Reason::Malformed),   Outcome::Lost),
+            ("a response of the wrong server is no allow",     false, wrong_server,                   Outcome::Lost),
+            ("a local error is no deny",                       false, failed,                         Outcome::Lost),
         ];
-        for (claim, refusing, fate, want) in cases {
-            assert_eq!(outcome(refusing, &fate), want, "{claim}");
+        for (claim, refusing, result, want) in cases {
+            assert_eq!(outcome(refusing, &result), want, "{claim}");
         }
     }
 
     #[test]
-    fn a_lie_is_harmless_only_where_it_was_dropped_for_being_one() {
+    fn only_a_drop_as_spoofed_is_no_finding() {
         let machine = || Machine::Host("x".to_owned());
         let address = [10, 0, 0, 1].into();
-        let lie =
-            Lie { liar: machine(), victim: address, receiver: machine(), destination: address };
-        let found = |fate| of_lie(&lie, fate).is_some();
-        assert!(!found(anti_spoofing::Fate::Dropped(Reason::SpoofedSource)));
-        assert!(found(anti_spoofing::Fate::Dropped(Reason::NoRule)));
-        assert!(found(anti_spoofing::Fate::Believed));
-        assert!(found(anti_spoofing::Fate::Vanished));
+        let packet = ForgedPacket {
+            sender: machine(),
+            source: address,
+            receiver: machine(),
+            destination: address,
+        };
+        let found = |result| forged_packet_finding(&packet, result).is_some();
+        assert!(!found(ForgedPacketResult::Dropped(Reason::SpoofedSource)));
+        assert!(found(ForgedPacketResult::Dropped(Reason::NoRule)));
+        assert!(found(ForgedPacketResult::Received));
+        assert!(found(ForgedPacketResult::Lost));
     }
 
     #[test]
@@ -209,14 +215,14 @@ mod tests {
             by: By::default(),
         };
         let table = Table { probes: vec![denied.clone(), denied] };
-        assert_eq!(uncounted(&table, 2), None);
-        assert!(uncounted(&table, 1).is_some());
+        assert_eq!(too_few_drops(&table, 2), None);
+        assert!(too_few_drops(&table, 1).is_some());
     }
 
     #[test]
     fn a_finding_alone_makes_a_report_unclean() {
-        assert!(Report::default().clean());
+        assert!(Report::default().is_clean());
         let report = Report { findings: vec![String::new()], ..Report::default() };
-        assert!(!report.clean());
+        assert!(!report.is_clean());
     }
 }

@@ -1,4 +1,7 @@
-//! What listens in the lab: servers that tell who they are, so that a wrong translation shows.
+//! The servers of a lab: each responds with its own name, so that a wrong translation is noticed.
+//!
+//! In: the addresses and ports that probes connect to. Out: a set of tasks, one per socket.
+//! A server's name is its machine and address, such as `backend/api 10.244.1.10:8080`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,67 +18,71 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
+use crate::{
     blueprint::{Blueprint, Machine},
     netns,
     network::Network,
     sctp, socket,
 };
 
-/// Bytes of a datagram that are sent back; a probe's token is shorter.
-const ECHO: usize = 64;
+/// Bytes of a datagram that a server echoes; a probe's token is shorter.
+const ECHO_LIMIT: usize = 64;
 
-/// How long a server waits for a client to close.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a server waits for a client to close its connection.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a server could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Its namespace.
+    /// The machine's namespace could not be entered.
     #[error(transparent)]
     Namespace(#[from] netns::Error),
-    /// Its socket.
+    /// The socket could not be opened.
     #[error("cannot serve {protocol} {address} at {machine}")]
     Listen {
-        /// Where.
+        /// The machine.
         machine: Machine,
-        /// At which address.
+        /// The address.
         address: SocketAddr,
-        /// By which protocol.
+        /// The protocol.
         protocol: Protocol,
-        /// The reason.
+        /// The error of the socket.
         #[source]
         source: io::Error,
     },
 }
 
-/// A place that is served.
-pub type Served = BTreeSet<(SocketAddr, Protocol)>;
+/// Addresses and ports with a server.
+pub type ServedPorts = BTreeSet<(SocketAddr, Protocol)>;
 
-/// What the server at `address` of `machine` says.
+/// The name that the server at `address` of `machine` responds with.
 #[must_use]
 pub fn name_of(machine: &Machine, address: SocketAddr) -> String {
     format!("{machine} {address}")
 }
 
-/// Starts a server at every place of `served` that has an owner; they end with the set.
+/// Starts a server at each address of `ports` that a machine has; dropping the set ends them.
 ///
 /// # Errors
 ///
-/// Where a socket cannot be had.
-pub fn start(network: &Network, plan: &Blueprint, served: &Served) -> Result<JoinSet<()>, Error> {
+/// Where a socket cannot be opened.
+pub fn start(
+    network: &Network,
+    plan: &Blueprint,
+    ports: &ServedPorts,
+) -> Result<JoinSet<()>, Error> {
     let mut by_machine = BTreeMap::<&Machine, Vec<(SocketAddr, Protocol)>>::new();
-    for (address, protocol) in served {
+    for (address, protocol) in ports {
         if let Some(machine) = plan.owners.get(&address.ip()) {
             by_machine.entry(machine).or_default().push((*address, *protocol));
         }
     }
     let mut servers = JoinSet::new();
-    for (machine, places) in by_machine {
+    for (machine, ports) in by_machine {
         let Some(namespace) = network.machines.get(machine) else {
             continue;
         };
-        for socket in namespace.run(|| listen(machine, &places))? {
+        for socket in namespace.run(|| listen(machine, &ports))? {
             match socket {
                 Socket::Tcp(listener, name) => servers.spawn(serve_tcp(listener, name)),
                 Socket::Udp(socket, name) => servers.spawn(serve_udp(socket, name)),
@@ -86,57 +93,57 @@ pub fn start(network: &Network, plan: &Blueprint, served: &Served) -> Result<Joi
     Ok(servers)
 }
 
-/// A socket and what its server says.
+/// A socket and the name of its server.
 enum Socket {
     Tcp(TcpListener, String),
     Udp(UdpSocket, String),
-    /// A raw one, of all ports of an address.
+    /// One raw socket receives the packets of all ports of an address.
     Sctp(UdpSocket, BTreeMap<u16, String>),
 }
 
-fn listen(machine: &Machine, places: &[(SocketAddr, Protocol)]) -> Result<Vec<Socket>, Error> {
+fn listen(machine: &Machine, ports: &[(SocketAddr, Protocol)]) -> Result<Vec<Socket>, Error> {
     let mut sockets = Vec::new();
-    let mut by_sctp = BTreeMap::<IpAddr, BTreeMap<u16, String>>::new();
-    let open = |address: SocketAddr, protocol, opened: io::Result<Socket>| {
+    let mut by_sctp_address = BTreeMap::<IpAddr, BTreeMap<u16, String>>::new();
+    let opened = |address: SocketAddr, protocol, socket: io::Result<Socket>| {
         let machine = machine.clone();
-        opened.map_err(|source| Error::Listen { machine, address, protocol, source })
+        socket.map_err(|source| Error::Listen { machine, address, protocol, source })
     };
-    for (address, protocol) in places {
+    for (address, protocol) in ports {
         let name = name_of(machine, *address);
-        let opened = match protocol {
-            Protocol::Tcp => socket::listener(*address).map(|socket| Socket::Tcp(socket, name)),
-            Protocol::Udp => socket::datagram(*address).map(|socket| Socket::Udp(socket, name)),
+        let socket = match protocol {
+            Protocol::Tcp => socket::tcp_listener(*address).map(|tcp| Socket::Tcp(tcp, name)),
+            Protocol::Udp => socket::udp(*address).map(|udp| Socket::Udp(udp, name)),
             Protocol::Sctp => {
-                by_sctp.entry(address.ip()).or_default().insert(address.port(), name);
+                by_sctp_address.entry(address.ip()).or_default().insert(address.port(), name);
                 continue;
             }
         };
-        sockets.push(open(*address, *protocol, opened)?);
+        sockets.push(opened(*address, *protocol, socket)?);
     }
-    for (address, names) in by_sctp {
-        let opened = socket::sctp(address).map(|raw| Socket::Sctp(raw, names));
-        sockets.push(open(SocketAddr::new(address, 0), Protocol::Sctp, opened)?);
+    for (address, names) in by_sctp_address {
+        let socket = socket::sctp(address).map(|raw| Socket::Sctp(raw, names));
+        sockets.push(opened(SocketAddr::new(address, 0), Protocol::Sctp, socket)?);
     }
     Ok(sockets)
 }
 
-/// Says its name to whoever connects.
+/// Sends the name to each client that connects.
 async fn serve_tcp(listener: TcpListener, name: String) {
-    let mut open = JoinSet::new();
+    let mut clients = JoinSet::new();
     loop {
         if let Ok((stream, _)) = listener.accept().await {
-            open.spawn(greet(stream, name.clone()));
+            clients.spawn(send_name(stream, name.clone()));
         } else {
-            // Out of descriptors, or the client is gone already: others may still come.
+            // No descriptor is free, or the client is already gone; later clients may succeed.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        while open.try_join_next().is_some() {}
+        while clients.try_join_next().is_some() {}
     }
 }
 
-/// A client that goes away early is its own affair: it notices.
-async fn greet(mut stream: TcpStream, name: String) {
-    let _ = timeout(PATIENCE, async {
+/// Errors are left to the client: the probe reports them.
+async fn send_name(mut stream: TcpStream, name: String) {
+    let _ = timeout(CLOSE_TIMEOUT, async {
         stream.write_all(name.as_bytes()).await?;
         stream.shutdown().await?;
         stream.read_to_end(&mut Vec::new()).await
@@ -144,16 +151,16 @@ async fn greet(mut stream: TcpStream, name: String) {
     .await;
 }
 
-/// Sends each datagram back with its name behind.
+/// Echoes each datagram with the name appended.
 async fn serve_udp(socket: UdpSocket, name: String) {
-    let mut buffer = [0; ECHO];
+    let mut buffer = [0; ECHO_LIMIT];
     loop {
-        // An error here is an ICMP answer to an earlier reply; the next datagram may be good.
+        // An error is an ICMP error caused by an earlier response; the next datagram may succeed.
         let Ok((length, client)) = socket.recv_from(&mut buffer).await else {
             continue;
         };
-        let mut answer = buffer[..length].to_vec();
-        answer.extend_from_slice(name.as_bytes());
-        let _ = socket.send_to(&answer, client).await;
+        let mut response = buffer[..length].to_vec();
+        response.extend_from_slice(name.as_bytes());
+        let _ = socket.send_to(&response, client).await;
     }
 }

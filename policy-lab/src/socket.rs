@@ -1,4 +1,4 @@
-//! Sockets made inside a namespace, for use outside of it.
+//! Opens sockets in the calling thread's network namespace; other threads may use them later.
 
 use std::{
     io,
@@ -8,10 +8,10 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 
-/// Connections that may wait to be accepted; every probe of a port may come at once.
+/// Backlog of a listener: all probes of a port may connect at once.
 const BACKLOG: i32 = 1024;
 
-/// A socket bound to `address`, ready for tokio.
+/// A non-blocking socket bound to `address`.
 fn bound(address: SocketAddr, kind: Type) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind.nonblocking(), None)?;
     if address.is_ipv6() {
@@ -22,27 +22,29 @@ fn bound(address: SocketAddr, kind: Type) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// A TCP listener in the calling thread's namespace.
-pub(super) fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+/// A TCP listener.
+pub(crate) fn tcp_listener(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = bound(address, Type::STREAM)?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
 
-/// A TCP socket that will connect from `address`.
-pub(super) fn caller(address: SocketAddr) -> io::Result<TcpSocket> {
+/// A TCP socket that connects from `address`.
+pub(crate) fn tcp_client(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = bound(address, Type::STREAM)?;
     Ok(TcpSocket::from_std_stream(socket.into()))
 }
 
 /// A UDP socket.
-pub(super) fn datagram(address: SocketAddr) -> io::Result<UdpSocket> {
+pub(crate) fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
     UdpSocket::from_std(bound(address, Type::DGRAM)?.into())
 }
 
-/// A raw socket that sends and receives whole SCTP packets, in IPv4 with the IP header in front of
-/// those received. It goes by the type of a socket for datagrams, and its ports are 0.
-pub(super) fn sctp(address: IpAddr) -> io::Result<UdpSocket> {
+/// A raw socket that sends and receives whole SCTP packets.
+///
+/// Received packets have their IP header in IPv4, and none in IPv6 (raw(7), ipv6(7)).
+/// It has the type of a UDP socket because tokio has no raw socket; its own port is 0.
+pub(crate) fn sctp(address: IpAddr) -> io::Result<UdpSocket> {
     let address = SocketAddr::new(address, 0);
     let kind = Type::RAW.nonblocking();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::SCTP))?;

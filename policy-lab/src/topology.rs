@@ -1,7 +1,16 @@
-//! How the machines of a lab are joined: links, addresses and routes as data. Pure.
+//! Lays out the network of a lab: links, addresses and routes as data. Pure.
 //!
-//! One switch, the fabric, joins nodes and hosts; every one of them knows each other one on the
-//! link, and each pod behind its node. A pod is joined to its node as one of two CNI plugins does it.
+//! In: a [`Blueprint`] and a [`Topology`]. Out: a [`Layout`], the pieces to build per namespace.
+//! One switch, the fabric, joins all nodes and hosts; pods are joined to their node as one of two
+//! CNI plugins does it. Machines on the fabric have a route to every other one and, through its
+//! node, to every pod:
+//!
+//! ```text
+//! fabric    Bridge fabric; per node or host: Veth to its eth0, BridgePort, Up
+//! node/a    Up lo, Up eth0; Address 192.168.1.1/32; Route 192.168.1.2/32 to node b;
+//!           Veth to the pod's eth0; Route 10.244.0.5/32 over it; Route 10.244.1.5 via 192.168.1.2
+//! ns/web    Up lo, Up eth0; Address 10.244.0.5/32; default Route via 10.244.0.1
+//! ```
 
 mod gateway;
 mod neighbours;
@@ -13,9 +22,9 @@ use std::{
 };
 
 use ipnetwork::IpNetwork;
-
-use super::blueprint::{Blueprint, Machine};
 use policy_agent::net::build::End;
+
+use crate::blueprint::{Blueprint, Machine};
 
 /// How pods are joined to their node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -27,99 +36,99 @@ pub enum Topology {
     Bridge,
 }
 
-/// Index of the interface that a machine has towards the fabric, or a pod towards its node.
+/// Index of a machine's interface on the fabric, and of a pod's interface.
 pub const UPLINK: u32 = 2;
 
-/// Name of the interface that a node or host has towards the fabric.
-pub const FABRIC_END: &str = "eth0";
+/// Name of a machine's interface on the fabric.
+pub const FABRIC_INTERFACE: &str = "eth0";
 
 /// Index of a node's bridge.
 const BRIDGE: u32 = 3;
 
-/// Index of the first pod's veth, minus one; also of the first machine's in the fabric.
+/// First index of the switch's ports; a node's veths of pods start at the index after it.
 const FIRST: u32 = 10;
 
-/// A thing to build in one namespace.
+/// A link, address, route or neighbour entry to create in one namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
     /// A veth pair to another machine.
     Veth {
         /// The end in this namespace.
         near: End,
-        /// The end in the other's.
+        /// The end in the other machine's namespace.
         far: End,
-        /// Whose namespace that is.
+        /// The other machine.
         to: Machine,
     },
-    /// A bridge, up.
+    /// A bridge that is up.
     Bridge {
         /// Its index and name.
         bridge: End,
-        /// Whether its frames go through the IP hooks of netfilter.
+        /// Whether netfilter sees its IP frames.
         netfilter: bool,
     },
-    /// An interface that becomes a port.
-    Port {
+    /// Makes an interface a port of a bridge.
+    BridgePort {
         /// The interface.
         index: u32,
         /// The bridge.
         bridge: u32,
-        /// Whether it may send a frame back where it came from.
+        /// Whether the bridge may send a frame out of the port that it came in by.
         hairpin: bool,
     },
-    /// An interface that is set up.
+    /// Sets an interface up.
     Up(u32),
-    /// A hardware address, before the interface is set up.
-    Hardware {
+    /// Sets a hardware address; this comes before [`Self::Up`].
+    HardwareAddress {
         /// The interface.
         index: u32,
         /// The address.
         hardware: [u8; 6],
     },
-    /// A neighbour that is known from the start.
+    /// A permanent neighbour entry.
     Neighbour {
-        /// On which interface.
+        /// The interface.
         index: u32,
-        /// Its address.
+        /// The neighbour's address.
         address: IpAddr,
-        /// Its hardware address.
+        /// The neighbour's hardware address.
         hardware: [u8; 6],
     },
     /// An address.
     Address {
-        /// On which interface.
+        /// The interface.
         index: u32,
         /// The address.
         address: IpAddr,
-        /// Length of the prefix that is on the link.
+        /// Prefix length of the subnet on the link.
         prefix: u8,
     },
     /// A route.
     Route {
-        /// Where to.
+        /// The destination.
         to: IpNetwork,
-        /// The next hop; none where the destination is on the link.
+        /// The gateway; `None` where the destination is on the link.
         via: Option<IpAddr>,
-        /// Over which interface.
+        /// The interface.
         index: u32,
     },
 }
 
-/// What is to be built, per namespace; `fabric` is the switch's.
+/// The pieces of each namespace, in the order in which they are created.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
-    /// Links and ports of the switch.
+    /// Pieces of the switch.
     pub fabric: Vec<Piece>,
-    /// Pieces of each machine, in the order of building.
+    /// Pieces of each machine.
     pub machines: BTreeMap<Machine, Vec<Piece>>,
 }
 
-/// Lays out a lab.
+/// Lays out the network of a blueprint.
 #[must_use]
 pub fn lay_out(plan: &Blueprint, topology: Topology) -> Layout {
     let mut layout = Layout::default();
     join_fabric(&mut layout, plan);
-    pod::join(&mut layout, plan, topology);
+    pod::join_pods(&mut layout, plan, topology);
     for (machine, pieces) in &mut layout.machines {
         if !matches!(machine, Machine::Pod(_)) {
             route_to_pods(pieces, machine, plan);
@@ -128,21 +137,21 @@ pub fn lay_out(plan: &Blueprint, topology: Topology) -> Layout {
     layout
 }
 
-/// Nodes and hosts with their addresses.
-fn outer(plan: &Blueprint) -> impl Iterator<Item = (Machine, &Vec<IpAddr>)> {
+/// The machines on the fabric, nodes before hosts, with their addresses.
+fn on_fabric(plan: &Blueprint) -> impl Iterator<Item = (Machine, &Vec<IpAddr>)> {
     let nodes = plan.nodes.iter().map(|(name, at)| (Machine::Node(name.clone()), at));
     nodes.chain(plan.hosts.iter().map(|(name, at)| (Machine::Host(name.clone()), at)))
 }
 
-/// Joins nodes and hosts by a switch, each other's addresses on the link.
+/// Joins nodes and hosts by a switch; each has the addresses of all others on its link.
 fn join_fabric(layout: &mut Layout, plan: &Blueprint) {
     let switch = End { index: UPLINK, name: "fabric".to_owned() };
     layout.fabric.push(Piece::Bridge { bridge: switch, netfilter: false });
-    for (index, (machine, addresses)) in (FIRST..).zip(outer(plan)) {
+    for (index, (machine, addresses)) in (FIRST..).zip(on_fabric(plan)) {
         let near = End { index, name: format!("port{index}") };
-        let far = End { index: UPLINK, name: FABRIC_END.to_owned() };
+        let far = End { index: UPLINK, name: FABRIC_INTERFACE.to_owned() };
         layout.fabric.push(Piece::Veth { near, far, to: machine.clone() });
-        layout.fabric.push(Piece::Port { index, bridge: UPLINK, hairpin: false });
+        layout.fabric.push(Piece::BridgePort { index, bridge: UPLINK, hairpin: false });
         layout.fabric.push(Piece::Up(index));
 
         let pieces = layout.machines.entry(machine.clone()).or_default();
@@ -152,7 +161,7 @@ fn join_fabric(layout: &mut Layout, plan: &Blueprint) {
             address: *address,
             prefix: IpNetwork::from(*address).prefix(),
         }));
-        let others = outer(plan).filter(|(other, _)| *other != machine);
+        let others = on_fabric(plan).filter(|(other, _)| *other != machine);
         pieces.extend(others.flat_map(|(_, at)| at).map(|address| Piece::Route {
             to: IpNetwork::from(*address),
             via: None,
@@ -161,26 +170,26 @@ fn join_fabric(layout: &mut Layout, plan: &Blueprint) {
     }
 }
 
-/// Routes of a node or host to the pods of other nodes, to Services, and to nowhere in particular.
+/// Adds the routes of a node or host to the pods of other nodes, and its default route.
 ///
-/// A node has a default route as nodes do, or its processes could not even open a connection to
-/// a Service address; a host reaches those through the first node, as from outside of a cluster, and those too that
-/// will only be there later.
+/// A node needs a default route because the kernel looks up a route before netfilter translates
+/// the address of a Service. The default route of a host leads to the first node, so that it
+/// reaches Services as clients outside a cluster do, also those that are created later.
 fn route_to_pods(pieces: &mut Vec<Piece>, machine: &Machine, plan: &Blueprint) {
     for pod in &plan.pods {
         if *machine == Machine::Node(pod.node.clone()) {
             continue;
         }
-        pieces.extend(through(plan, &pod.node, &pod.addresses));
+        pieces.extend(routes_through(plan, &pod.node, &pod.addresses));
     }
     let others =
         plan.gateways.iter().filter(|(_, node)| *machine != Machine::Node((*node).clone()));
-    pieces.extend(others.flat_map(|(gateway, node)| through(plan, node, [gateway])));
+    pieces.extend(others.flat_map(|(gateway, node)| routes_through(plan, node, [gateway])));
     match machine {
         Machine::Node(_) => {
             let families = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
             pieces.extend(families.map(|family| Piece::Route {
-                to: everywhere(family),
+                to: default_destination(family),
                 via: None,
                 index: UPLINK,
             }));
@@ -188,20 +197,16 @@ fn route_to_pods(pieces: &mut Vec<Piece>, machine: &Machine, plan: &Blueprint) {
         Machine::Host(_) => {
             let hops = plan.nodes.values().next().into_iter().flatten();
             let mut families = BTreeSet::new();
-            pieces.extend(
-                hops.filter(|hop| families.insert(hop.is_ipv4())).map(|hop| Piece::Route {
-                    to: everywhere(*hop),
-                    via: Some(*hop),
-                    index: UPLINK,
-                }),
-            );
+            pieces.extend(hops.filter(|hop| families.insert(hop.is_ipv4())).map(|hop| {
+                Piece::Route { to: default_destination(*hop), via: Some(*hop), index: UPLINK }
+            }));
         }
         Machine::Pod(_) => {}
     }
 }
 
-/// Routes over the fabric to `destinations`, by the address of a node in the family of each.
-fn through<'a>(
+/// Routes to `destinations` through a node, by its address in the family of each.
+fn routes_through<'a>(
     plan: &'a Blueprint,
     node: &str,
     destinations: impl IntoIterator<Item = &'a IpAddr>,
@@ -213,8 +218,8 @@ fn through<'a>(
     })
 }
 
-/// The block of every address of the family of `address`.
-fn everywhere(address: IpAddr) -> IpNetwork {
+/// The block of all addresses of the family of `address`: the destination of a default route.
+fn default_destination(address: IpAddr) -> IpNetwork {
     let first = match address {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),

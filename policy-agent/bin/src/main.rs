@@ -19,7 +19,7 @@ struct Arguments {
 enum Command {
     #[command(flatten)]
     Agent(cli::Command),
-    /// Builds a cluster out of network namespaces and probes it through the real dataplane
+    /// Build a cluster of network namespaces, and probe its policies through the real dataplane
     #[cfg(feature = "lab")]
     Lab(policy_lab::cli::Arguments),
 }

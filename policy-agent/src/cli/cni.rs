@@ -1,4 +1,4 @@
-//! Options about the container runtime's network plugins.
+//! Options about CNI: the chained plugin, and the container runtime's own files.
 
 use std::{env, io, path::PathBuf};
 
@@ -10,37 +10,38 @@ use crate::{
     daemon::CniConfig,
 };
 
-/// What of the runtime is asked, told and changed.
+/// The CNI options of `policy-agent run`.
 #[derive(Debug, Args)]
 pub(super) struct CniOptions {
-    /// Where the chained plugin asks whether a pod is under its policies, before its first container
-    /// starts; nowhere by default
+    /// Listen on this Unix socket for the chained plugin, which delays the start of a pod until its
+    /// policies are in force [default: no socket; without SOCKET: /run/policy-agent/cni.sock]
     #[arg(long, value_name = "SOCKET", num_args = 0..=1, default_missing_value = DEFAULT_SOCKET)]
     cni_socket: Option<PathBuf>,
 
-    /// Folder in which the runtime keeps what each pod was given (/var/lib/cni/results): read to know
-    /// pods' addresses before the API server does
+    /// Read the addresses of new pods from this folder of the container runtime, usually
+    /// /var/lib/cni/results, before the API server publishes them
     #[arg(long, value_name = "DIR")]
     cni_cache: Option<PathBuf>,
 
-    /// Chain the plugin in the node's CNI configuration, and put it back whenever that is rewritten;
-    /// `policy-agent detach` takes it out
+    /// Add the chained plugin to the node's CNI configuration, and add it again when the
+    /// configuration is rewritten; `policy-agent detach` removes it
     #[arg(long, requires = "cni_socket")]
     install_cni: bool,
 
     #[command(flatten)]
     folders: Folders,
 
-    /// The plugin's program, to be copied; the one beside this program by default
+    /// Program of the chained plugin, which is copied to the folder of the CNI plugins [default: the
+    /// program policy-cni beside this program]
     #[arg(long, value_name = "FILE", requires = "install_cni")]
     cni_plugin: Option<PathBuf>,
 
-    /// What happens to a pod that the agent does not speak for in time
+    /// What the chained plugin does when the agent does not confirm a pod in time
     #[arg(long, value_name = "FAIL", value_enum, default_value_t, requires = "install_cni")]
     cni_fail: FailOption,
 }
 
-/// Where the node's plugins are.
+/// Folders of the node's CNI plugins and configurations.
 #[derive(Debug, Args)]
 pub(super) struct Folders {
     /// Folder of the node's CNI configurations
@@ -52,18 +53,22 @@ pub(super) struct Folders {
     pub(super) bin_dir: PathBuf,
 }
 
-/// A pod that the agent does not speak for.
+/// What happens to a pod that the agent does not confirm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum FailOption {
-    /// It does not start, and the runtime tries again
+    /// The pod does not start, and the container runtime retries
     #[default]
     Closed,
-    /// It starts without its policies
+    /// The pod starts without its policies
     Open,
 }
 
 impl CniOptions {
-    /// The daemon's part of it.
+    /// Returns the configuration of the daemon.
+    ///
+    /// # Errors
+    ///
+    /// Where the path of this program cannot be read, which the path of the plugin depends on.
     pub(super) fn config(self) -> io::Result<CniConfig> {
         let Self { cni_socket: socket, cni_cache: cache, folders, .. } = self;
         let installation = match &socket {

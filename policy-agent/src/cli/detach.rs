@@ -1,4 +1,4 @@
-//! `policy-agent detach`.
+//! The command `policy-agent detach`: removes the chained plugin, the pins and the socket.
 
 use std::{io, path::PathBuf};
 
@@ -16,35 +16,52 @@ use crate::{
     dataplane::{self, DataplaneError},
 };
 
+const HELP: &str = "\
+Examples:
+  policy-agent detach
+      remove everything, on a node whose agent has ended
+  policy-agent detach --root /host --stay
+      the same in a pod of a DaemonSet that has the node's root folder at /host
+  policy-agent detach --pins-only --pin-dir /sys/fs/bpf/policy-old
+      remove the pins of another folder, while the agent runs with its own
+
+The chained plugin is removed first, so that no pod waits for an agent that does not run.
+While an agent answers at the socket, the socket stays.
+
+Exit codes:
+  0  everything is removed
+  2  bad usage, or the folder does not hold pins of the agent
+  3  something could not be removed";
+
 /// Options of `policy-agent detach`.
 #[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
 pub struct Arguments {
-    /// Folder of the pins, as it was given to `policy-agent run`
+    /// Folder of the pins; the same as for `policy-agent run`
     #[arg(long, value_name = "DIR", default_value = PIN_DIR)]
     pin_dir: PathBuf,
 
-    /// Take away only the pins: of a folder that an agent had before the one that runs now
+    /// Remove only the pins; use it for the folder of an earlier agent while another one runs
     #[arg(long)]
     pins_only: bool,
 
     #[command(flatten)]
     folders: Folders,
 
-    /// The agent's socket, as it was given to `policy-agent run`
+    /// Socket for the chained plugin; the same as for `policy-agent run`
     #[arg(long, value_name = "SOCKET", default_value = DEFAULT_SOCKET)]
     cni_socket: PathBuf,
 
-    /// Where the node's root folder is mounted: the plugin's folders and the socket are looked for
-    /// beneath it
+    /// Mount point of the node's root folder; the CNI folders and the socket are below it
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
 
-    /// Afterwards do nothing until a signal comes: a `DaemonSet`'s pods must not end
+    /// Wait for SIGTERM afterwards, as the pods of a `DaemonSet` must not end
     #[arg(long)]
     stay: bool,
 }
 
-/// Takes everything away; the exit code.
+/// Removes everything and returns the exit code.
 pub(super) fn main(arguments: &Arguments) -> u8 {
     let Arguments { folders: Folders { conf_dir, bin_dir }, cni_socket, root, .. } = arguments;
     let uninstaller = Uninstaller {
@@ -54,16 +71,18 @@ pub(super) fn main(arguments: &Arguments) -> u8 {
         socket: cni_socket.clone(),
     };
     let mut code = exit::FINE;
-    // The plugin first: no pod shall wait for an agent that does not come.
+    // The plugin first, so that no pod waits for an agent that does not run.
     let plugin = if arguments.pins_only { Ok(()) } else { uninstaller.remove_plugin() };
     if let Err(error) = plugin {
         terminal::error(&error);
         code = exit::FAILED;
     }
-    // In any case: what keeps the plugin is no reason to go on enforcing.
+    // Also after an error: enforcement must not continue because the plugin could not be removed.
     match dataplane::detach(&arguments.pin_dir) {
         Ok(left) => {
-            let note = |path: &PathBuf| format!("{} is not the agent's: it stays", path.display());
+            let note = |path: &PathBuf| {
+                format!("{} was not removed: it is not a pin of the agent", path.display())
+            };
             terminal::notes(&left.iter().map(note).collect::<Vec<_>>());
         }
         Err(error) => {
@@ -75,7 +94,7 @@ pub(super) fn main(arguments: &Arguments) -> u8 {
     if code != exit::FINE {
         return code;
     }
-    // An agent that runs would not make it again.
+    // Last, since a running agent would not create the socket again.
     let socket = if arguments.pins_only { Ok(()) } else { uninstaller.remove_socket() };
     if let Err(error) = socket {
         terminal::error(&error);
@@ -90,7 +109,7 @@ pub(super) fn main(arguments: &Arguments) -> u8 {
     }
 }
 
-/// Until SIGTERM, which a container's first process must ask for.
+/// Waits for SIGTERM; the first process of a container does not receive it without a handler.
 fn stay() -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -1,13 +1,13 @@
-//! What a command prints on standard output.
+//! The option `--output` of the commands that print a table.
 
 use clap::ValueEnum;
 
-/// Form of a table.
+/// Format of a table on standard output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// For people
     #[default]
     Table,
-    /// For programs.
+    /// For programs
     Json,
 }

@@ -1,4 +1,4 @@
-//! `policy-agent run`.
+//! The command `policy-agent run`: turns options into the configuration of the daemon, and runs it.
 
 use std::{fs, io, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -19,116 +19,117 @@ use crate::{
     node::NodeConfig,
 };
 
-const EXAMPLES: &str = "\
+const HELP: &str = "\
 Examples:
   policy-agent run --manifests /etc/policy
-      enforces what the folder says in this network namespace, and follows its changes
+      enforce the manifests of a folder in this network namespace, and follow their changes
   policy-agent run --kubeconfig admin.conf --node worker-1
-      enforces what the cluster's API server says; in a pod, its service account needs no kubeconfig
+      enforce the policies of a cluster; inside a pod, the service account replaces the kubeconfig
   policy-agent run --manifests cluster.yaml --node worker-1 --log-format json
-      the pods of one node of a whole cluster's dump
+      enforce the policies for the pods of one node, from a dump of the whole cluster
 
-Enforcement goes on when the agent ends, however it does, and the next one takes it over;
-`policy-agent detach` takes it away. A folder that breaks leaves the last good state in force; one
-that is broken from the start is refused. A file is read when whoever writes it has closed it.
+Enforcement continues after the agent ends, however it ends, and the next agent takes it over;
+`policy-agent detach` removes it. If the manifests have an error at the start, the agent ends; if
+they get one later, the last good state stays in force. A file is read after its writer closes it.
 
 Environment:
-  RUST_LOG  what is logged on standard error, `info` by default
+  RUST_LOG  log filter for standard error, `info` by default
 
 Exit codes:
   0  ended by SIGINT or SIGTERM
-  2  bad usage, manifests that are broken from the start, or a flow log that cannot be opened
+  2  bad usage, an error in the manifests at the start, or a flow log that cannot be opened
   3  the environment or the agent failed
 
 The agent needs root, and Linux with BTF.";
 
-/// What is logged where nothing is asked for: the client of Kubernetes tells what fails each time it
-/// does, and prints whole answers that it cannot read; the daemon tells each thing once.
-const LOG: &str = "info,kube_client=off,kube_runtime=off";
+/// The default log filter. The Kubernetes client is off: it logs every failed request and the body
+/// of each response that it cannot parse, and the daemon logs each problem once.
+const LOG_FILTER: &str = "info,kube_client=off,kube_runtime=off";
 
 /// Options of `policy-agent run`.
 #[derive(Debug, Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = HELP)]
 pub struct Arguments {
-    /// Folder, or file, of ordinary manifests; watched for changes. Without it the cluster is asked
+    /// Folder or file of Kubernetes manifests, which is watched for changes [default: the cluster's
+    /// API server]
     #[arg(long, value_name = "DIR", conflicts_with = "kubeconfig")]
     manifests: Option<PathBuf>,
 
-    /// The kubeconfig, instead of the service account of the agent's pod or what KUBECONFIG names
+    /// Kubeconfig for the API server [default: $KUBECONFIG, or the service account of the pod]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 
-    /// Name of the Node whose pods are here; the host's name by default
+    /// Name of this machine's Node object [default: the host name]
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     node: Option<String>,
 
-    /// What happens at interfaces that lead to no known pod
+    /// Verdict for packets at interfaces that belong to no known pod
     #[arg(long, value_name = "VERDICT", value_enum, default_value_t)]
     unknown_endpoints: Unknown,
 
-    /// Folder of a mounted bpffs where enforcement goes on while no agent runs
+    /// Folder on a bpffs for the pinned maps and links, which keep enforcing while no agent runs
     #[arg(long, value_name = "DIR", default_value = PIN_DIR)]
     pin_dir: PathBuf,
 
-    /// Flows that are remembered, per address family; another number is a new layout of the maps
+    /// Entries of the flow tables, per address family; changing it replaces the pinned maps
     #[arg(long, value_name = "COUNT", default_value_t = Capacities::default().flows,
         value_parser = clap::value_parser!(u32).range(1024..))]
     max_flows: u32,
 
-    /// Where dropped packets are told, one JSON object a line: `-` for standard output, a file, a
-    /// FIFO that somebody reads, or `off`
+    /// Write one JSON object per dropped packet to a file or to a FIFO that has a reader; `-` is
+    /// standard output, `off` is none
     #[arg(long, value_name = "FILE", default_value = "-")]
     flow_log: PathBuf,
 
-    /// Classifiers of another build than this binary's own: an eBPF object with the same maps
+    /// eBPF object with other classifiers for the same maps [default: the object in this program]
     #[arg(long, value_name = "FILE")]
     bpf_object: Option<PathBuf>,
 
-    /// Dropped packets of one pod that are told in a second, beyond a burst of 100; 0 for all. Every
-    /// one is counted
+    /// Dropped packets per pod and second that are written to the flow log, after a burst of 100; 0
+    /// is no limit. The metrics count all of them
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
     max_drop_records: u32,
 
-    /// Where /healthz, /readyz and /metrics are served; nowhere by default
+    /// Serve /healthz, /readyz, /metrics and /status at this address [default: no server]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
 
-    /// Seconds between two readings of what hangs on interfaces and stands in maps; what somebody else
-    /// changed is put right and counted. 0 for never
+    /// Seconds between checks of the attached classifiers and the maps; what another program has
+    /// changed is repaired and counted. 0 is never
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     verify_interval: u64,
 
     #[command(flatten)]
     cni: CniOptions,
 
-    /// How log lines look on standard error
+    /// Format of the log on standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
 }
 
-/// Verdict on what no pod is known for.
+/// Verdict for packets at interfaces of no known pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Unknown {
     /// Everything passes
     #[default]
     Pass,
-    /// Nothing passes, and that is counted
+    /// Nothing passes, and the drops are counted
     Drop,
 }
 
-/// Form of the log.
+/// Format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
     /// For people
     #[default]
     Text,
-    /// For programs: one object a line
+    /// For programs: one JSON object per line
     Json,
 }
 
-/// Runs the daemon; the exit code.
+/// Runs the daemon and returns the exit code.
 pub(super) fn main(arguments: Arguments) -> u8 {
-    log(arguments.log_format);
+    start_log(arguments.log_format);
     match run(arguments) {
         Ok(()) => exit::FINE,
         Err(error) => {
@@ -138,21 +139,21 @@ pub(super) fn main(arguments: Arguments) -> u8 {
     }
 }
 
-/// Why the daemon ended.
+/// Why the daemon did not start, or ended early.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("cannot read the host's name; give --node")]
+    #[error("cannot read the host name; set --node")]
     HostName(#[source] io::Error),
-    #[error("cannot tell where this program is; give --cni-plugin")]
+    #[error("cannot find the path of this program; set --cni-plugin")]
     Program(#[source] io::Error),
-    #[error("cannot start")]
+    #[error("cannot start the agent's async runtime")]
     Start(#[source] io::Error),
     #[error(transparent)]
     Daemon(#[from] DaemonError),
 }
 
 impl Error {
-    /// Whether what was asked for is to blame, and not the environment.
+    /// Whether the options or the manifests are the cause, not the environment.
     fn is_input(&self) -> bool {
         use FlowLogError::{NoReader, Open};
         let Self::Daemon(error) = self else { return false };
@@ -215,7 +216,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
     let verify_interval = Duration::from_secs(verify_interval);
     let cni = cni.config().map_err(Error::Program)?;
     let config = DaemonConfig { node, source, flow_log, listen, verify_interval, cni };
-    // One thread: attaching goes by the network namespace of the thread.
+    // One thread: the dataplane attaches to interfaces of its thread's network namespace.
     let runtime =
         runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
     let ended = runtime.block_on(async {
@@ -223,11 +224,12 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         let terminate = signal(SignalKind::terminate()).map_err(Error::Start)?;
         Ok(daemon::run(config, ended(interrupt, terminate)).await?)
     });
-    // A file that a slow disk holds up is not waited for: each is whole at every instant.
+    // Writes that a slow disk delays are not awaited: each file is complete at any time.
     runtime.shutdown_background();
     ended
 }
 
+/// Waits for SIGINT or SIGTERM.
 async fn ended(mut interrupt: Signal, mut terminate: Signal) {
     tokio::select! {
         _ = interrupt.recv() => {}
@@ -239,8 +241,8 @@ fn host_name() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/hostname")?.trim_end().to_owned())
 }
 
-fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

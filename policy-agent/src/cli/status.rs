@@ -1,4 +1,4 @@
-//! `policy-agent status`.
+//! The command `policy-agent status`: asks the agent of this node, and prints its pods and policies.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -19,69 +19,71 @@ use tokio::{net::TcpStream, runtime, time::timeout};
 use super::format::Format;
 use crate::status::{Pod, PodState, Policy, PolicyState, Status};
 
-const EXAMPLES: &str = "\
+const HELP: &str = "\
 Examples:
   kubectl -n policy-system exec daemonset/policy-agent -- /policy-agent status
-      pods and policies of the node where that agent runs
+      show pods and policies of the node of one of the agents
   policy-agent status -o json
-      the same for programs, on the node itself
+      on a node itself, print JSON
+  policy-agent status --address 127.0.0.1:9471
+      ask an agent that runs with --listen 127.0.0.1:9471
 
 Exit codes:
-  0  every pod of the node is under its policies
-  1  something is not enforced as it was asked for: the table says what
+  0  all policies are enforced for all pods of the node
+  1  a policy is not enforced, or only in part; the table shows which
   2  bad usage
-  3  no agent answers";
+  3  no agent responds";
 
-/// Time in which the agent must answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for the agent's response.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An answer is no longer than this.
-const LIMIT: usize = 64 << 20;
+/// The most bytes of a response.
+const MAX_RESPONSE: usize = 64 << 20;
 
 /// Options of `policy-agent status`.
 #[derive(Debug, Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = HELP)]
 pub struct Arguments {
-    /// Where the agent listens: its --listen
+    /// Address of the agent, as in its option --listen
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9470")]
     address: SocketAddr,
 
-    /// What to print on standard output
+    /// Format of the state on standard output
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }
 
 #[derive(Debug, Error)]
 enum Error {
-    #[error("no agent answers at {address}: is one started with --listen {address}?")]
+    #[error("no agent responds at {address}; run the agent with --listen {address}")]
     Connect {
         address: SocketAddr,
         #[source]
         source: io::Error,
     },
-    #[error("the agent at {address} does not answer for {} s", PATIENCE.as_secs())]
-    Silent { address: SocketAddr },
-    #[error("cannot ask the agent")]
-    Ask(#[from] hyper::Error),
-    #[error("cannot read the agent's answer")]
+    #[error("the agent at {address} did not respond within {} s", TIMEOUT.as_secs())]
+    Timeout { address: SocketAddr },
+    #[error("cannot send a request to the agent")]
+    Request(#[from] hyper::Error),
+    #[error("cannot read the response of the agent")]
     Read(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("the agent has no status to tell: {status}: {text}")]
+    #[error("the agent has no state yet: {status}: {text}")]
     Refused { status: StatusCode, text: String },
-    #[error("the agent is of another version: its answer cannot be read")]
-    Foreign(#[from] serde_json::Error),
+    #[error("cannot parse the response of the agent; it may have another version")]
+    Parse(#[from] serde_json::Error),
     #[error("cannot write to standard output")]
     Write(#[from] io::Error),
 }
 
-/// Asks the agent of this node; the exit code.
+/// Asks the agent of this node, prints its state and returns the exit code.
 pub(super) fn main(arguments: &Arguments) -> u8 {
-    let told = runtime::Builder::new_current_thread()
+    let status = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Error::Write)
-        .and_then(|runtime| runtime.block_on(asked(arguments.address)))
+        .and_then(|runtime| runtime.block_on(request(arguments.address)))
         .and_then(|status| print(&status, arguments.output).map(|()| status));
-    match told {
+    match status {
         Ok(status) if status.is_clean() => exit::FINE,
         Ok(_) => exit::FINDINGS,
         Err(error) => {
@@ -91,32 +93,33 @@ pub(super) fn main(arguments: &Arguments) -> u8 {
     }
 }
 
-async fn asked(address: SocketAddr) -> Result<Status, Error> {
-    let answer = timeout(PATIENCE, ask(address)).await;
-    answer.unwrap_or(Err(Error::Silent { address }))
+async fn request(address: SocketAddr) -> Result<Status, Error> {
+    let status = timeout(TIMEOUT, get_status(address)).await;
+    status.unwrap_or(Err(Error::Timeout { address }))
 }
 
-async fn ask(address: SocketAddr) -> Result<Status, Error> {
+async fn get_status(address: SocketAddr) -> Result<Status, Error> {
     let stream = TcpStream::connect(address).await;
     let stream = stream.map_err(|source| Error::Connect { address, source })?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let talk = async {
+    let exchange = async {
         let mut request = Request::new(Empty::<Bytes>::new());
         *request.uri_mut() = hyper::Uri::from_static("/status");
         request.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
         let (head, body) = sender.send_request(request).await?.into_parts();
-        let body = Limited::new(body, LIMIT).collect().await.map_err(Error::Read)?.to_bytes();
+        let body =
+            Limited::new(body, MAX_RESPONSE).collect().await.map_err(Error::Read)?.to_bytes();
         if head.status != StatusCode::OK {
             let text = String::from_utf8_lossy(&body).trim().to_owned();
             return Err(Error::Refused { status: head.status, text });
         }
         Ok(serde_json::from_slice(&body)?)
     };
-    tokio::pin!(talk);
+    tokio::pin!(exchange);
     tokio::select! {
-        answer = &mut talk => answer,
-        // It may end before its last answer was read.
-        ended = connection => { ended?; talk.await }
+        status = &mut exchange => status,
+        // The connection may end before the response is read.
+        ended = connection => { ended?; exchange.await }
     }
 }
 
@@ -156,9 +159,9 @@ fn table(status: &Status) -> String {
         policy.reasons.iter().map(|reason| format!("{} {}: {reason}", policy.kind, title(policy)))
     });
     let unknown = status.unknown_interfaces.iter();
-    let unknown = unknown.map(|name| format!("interface {name} leads to no known pod"));
+    let unknown = unknown.map(|name| format!("interface {name} belongs to no known pod"));
     let others = status.other_enforcers.iter();
-    let others = others.map(|name| format!("another enforcer is at work: {name}"));
+    let others = others.map(|name| format!("another policy enforcer runs on this node: {name}"));
     let notes: Vec<String> = pods.chain(policies).chain(unknown).chain(others).collect();
     if !notes.is_empty() {
         parts.push(notes.join("\n"));

@@ -1,20 +1,21 @@
-//! Addresses for nodes that declare none.
+//! Addresses for nodes whose manifests have none.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use policy_core::model::Family;
 
-/// Hands out addresses of the blocks that are reserved for tests of network devices:
-/// `198.18.0.0/15` (RFC 2544) and `2001:2::/48` (RFC 5180). No real network has them, and
-/// no policy is likely to mean them.
+/// Allocates addresses of the blocks that are reserved for benchmarks of network devices:
+/// `198.18.0.0/15` (RFC 2544) and `2001:2::/48` (RFC 5180).
+///
+/// Policies are unlikely to select these blocks.
 #[derive(Debug, Default)]
-pub(super) struct Spare {
+pub(super) struct NodeAddresses {
     v4: u32,
     v6: u32,
 }
 
-impl Spare {
-    /// The next free one of a family.
+impl NodeAddresses {
+    /// Returns the next free address of a family.
     pub(super) fn next(&mut self, family: Family, taken: impl Fn(IpAddr) -> bool) -> IpAddr {
         loop {
             let address = match family {

@@ -1,4 +1,4 @@
-//! Pods' subnets, which manifests do not name.
+//! Pod subnets. Manifests do not name them, so the lab assumes the usual sizes.
 
 use std::net::IpAddr;
 
@@ -6,22 +6,24 @@ use ipnetwork::IpNetwork;
 
 use super::Blueprint;
 
-/// Prefix of a node's pods in IPv4, as kubeadm's clusters have it by default.
+/// Prefix length of a node's pod subnet in IPv4: the default of kube-controller-manager.
 const PREFIX4: u8 = 24;
-/// In IPv6.
+/// Prefix length of a node's pod subnet in IPv6: the default of kube-controller-manager.
 const PREFIX6: u8 = 64;
 
-/// The subnet around a pod's address.
-pub(crate) fn around(address: IpAddr) -> Option<IpNetwork> {
+/// The subnet of a pod's address.
+pub(crate) fn pod_subnet(address: IpAddr) -> Option<IpNetwork> {
     let prefix = if address.is_ipv4() { PREFIX4 } else { PREFIX6 };
     let network = IpNetwork::new(address, prefix).ok()?;
     IpNetwork::new(network.network(), prefix).ok()
 }
 
-/// The node whose pods have `address` for a gateway: the first one of their subnet, as
-/// `host-local` chooses it, where the subnet holds pods of that node alone.
+/// The node whose pods have `address` as their gateway.
+///
+/// This is the first address of a subnet, as the `host-local` plugin selects it, provided that all
+/// pods in the subnet are on one node.
 pub(super) fn gateway_of(plan: &Blueprint, address: IpAddr) -> Option<&str> {
-    let network = around(address)?;
+    let network = pod_subnet(address)?;
     if network.iter().nth(1) != Some(address) {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Claims about the machines of a lab.
+//! Tests of the machines of a lab.
 
 use policy_core::model::{Labels, Pod};
 
@@ -27,49 +27,49 @@ fn cluster(pods: &[(&str, Pod)]) -> Snapshot {
     snapshot
 }
 
-fn drawn(snapshot: &mut Snapshot) -> Result<Blueprint, Error> {
-    draw(snapshot, &BTreeMap::new(), &BTreeSet::new())
+fn planned(snapshot: &mut Snapshot) -> Result<Blueprint, Error> {
+    plan(snapshot, &BTreeMap::new(), &BTreeSet::new())
 }
 
 #[test]
 fn a_node_gets_an_address_in_each_family_in_use() -> Result<(), Error> {
     let mut snapshot = cluster(&[("x", pod(Some("a"), &["10.0.0.1", "fd00::1"]))]);
-    let plan = drawn(&mut snapshot)?;
+    let plan = planned(&mut snapshot)?;
     assert_eq!(plan.nodes["a"], [ip("192.168.1.1"), ip("2001:2::1")]);
-    assert_eq!(snapshot.nodes["a"].addresses, plan.nodes["a"], "the compiler knows them too");
+    assert_eq!(snapshot.nodes["a"].addresses, plan.nodes["a"], "the compiler gets them too");
     Ok(())
 }
 
 #[test]
-fn no_node_gets_an_address_of_a_family_that_nobody_uses() -> Result<(), Error> {
-    let plan = drawn(&mut cluster(&[("x", pod(Some("a"), &["10.0.0.1"]))]))?;
+fn no_node_gets_an_address_of_a_family_that_is_not_in_use() -> Result<(), Error> {
+    let plan = planned(&mut cluster(&[("x", pod(Some("a"), &["10.0.0.1"]))]))?;
     assert_eq!(plan.nodes["a"], [ip("192.168.1.1")]);
     Ok(())
 }
 
 #[test]
-fn a_pod_without_node_is_put_on_a_spare_one() -> Result<(), Error> {
+fn a_pod_without_node_is_put_on_the_default_one() -> Result<(), Error> {
     let mut snapshot = cluster(&[("x", pod(None, &["10.0.0.1"]))]);
-    let plan = drawn(&mut snapshot)?;
-    assert_eq!(plan.pods[0].node, SPARE_NODE);
-    assert_eq!(snapshot.pods[&plan.pods[0].name].node.as_deref(), Some(SPARE_NODE));
-    assert_eq!(plan.nodes[SPARE_NODE], [ip("198.18.0.1")]);
+    let plan = planned(&mut snapshot)?;
+    assert_eq!(plan.pods[0].node, DEFAULT_NODE);
+    assert_eq!(snapshot.pods[&plan.pods[0].name].node.as_deref(), Some(DEFAULT_NODE));
+    assert_eq!(plan.nodes[DEFAULT_NODE], [ip("198.18.0.1")]);
     Ok(())
 }
 
 #[test]
-fn an_undeclared_node_is_made_up_and_noted() -> Result<(), Error> {
-    let plan = drawn(&mut cluster(&[("x", pod(Some("b"), &["10.0.0.1"]))]))?;
+fn an_undeclared_node_is_added_and_noted() -> Result<(), Error> {
+    let plan = planned(&mut cluster(&[("x", pod(Some("b"), &["10.0.0.1"]))]))?;
     assert!(plan.nodes.contains_key("b"));
     assert!(plan.notes.iter().any(|note| note.contains("node b is not declared")));
     Ok(())
 }
 
 #[test]
-fn host_network_pods_have_no_namespace_and_lend_their_node_an_address() -> Result<(), Error> {
+fn host_network_pods_have_no_namespace_and_their_addresses_are_their_nodes() -> Result<(), Error> {
     let mut kubelet = pod(Some("a"), &["192.168.1.9"]);
     kubelet.host_network = true;
-    let plan = drawn(&mut cluster(&[("kubelet", kubelet)]))?;
+    let plan = planned(&mut cluster(&[("kubelet", kubelet)]))?;
     assert!(plan.pods.is_empty());
     assert_eq!(plan.owners[&ip("192.168.1.9")], Machine::Node("a".to_owned()));
     Ok(())
@@ -79,23 +79,23 @@ fn host_network_pods_have_no_namespace_and_lend_their_node_an_address() -> Resul
 fn two_pods_at_one_address_are_refused() {
     let mut snapshot =
         cluster(&[("x", pod(Some("a"), &["10.0.0.1"])), ("y", pod(Some("a"), &["10.0.0.1"]))]);
-    assert!(matches!(drawn(&mut snapshot), Err(Error::SharedAddress { .. })));
+    assert!(matches!(planned(&mut snapshot), Err(Error::SharedAddress { .. })));
 }
 
 #[test]
 fn a_finished_pod_leaves_its_address_to_another() -> Result<(), Error> {
     let mut done = pod(Some("a"), &["10.0.0.1"]);
     done.phase = Phase::Finished;
-    let plan = drawn(&mut cluster(&[("done", done), ("live", pod(Some("a"), &["10.0.0.1"]))]))?;
+    let plan = planned(&mut cluster(&[("done", done), ("live", pod(Some("a"), &["10.0.0.1"]))]))?;
     assert_eq!(plan.pods.len(), 1);
     Ok(())
 }
 
 #[test]
-fn addresses_that_nobody_has_become_hosts() -> Result<(), Error> {
+fn addresses_without_an_owner_become_hosts() -> Result<(), Error> {
     let mut snapshot = cluster(&[("x", pod(Some("a"), &["10.0.0.1"]))]);
-    let strangers = BTreeSet::from([ip("8.8.8.8"), ip("10.0.0.1")]);
-    let plan = draw(&mut snapshot, &BTreeMap::new(), &strangers)?;
+    let probed = BTreeSet::from([ip("8.8.8.8"), ip("10.0.0.1")]);
+    let plan = plan(&mut snapshot, &BTreeMap::new(), &probed)?;
     assert_eq!(plan.hosts, BTreeMap::from([("8.8.8.8".to_owned(), vec![ip("8.8.8.8")])]));
     Ok(())
 }
@@ -103,26 +103,26 @@ fn addresses_that_nobody_has_become_hosts() -> Result<(), Error> {
 #[test]
 fn the_first_address_of_a_nodes_pods_is_its_gateway() -> Result<(), Error> {
     let pods = [("x", pod(Some("a"), &["10.0.0.5"])), ("y", pod(Some("b"), &["10.0.1.5"]))];
-    let strangers = BTreeSet::from([ip("10.0.0.1"), ip("10.0.2.1")]);
-    let plan = draw(&mut cluster(&pods), &BTreeMap::new(), &strangers)?;
+    let probed = BTreeSet::from([ip("10.0.0.1"), ip("10.0.2.1")]);
+    let plan = plan(&mut cluster(&pods), &BTreeMap::new(), &probed)?;
     assert_eq!(plan.gateways, BTreeMap::from([(ip("10.0.0.1"), "a".to_owned())]));
     assert_eq!(plan.owners[&ip("10.0.0.1")], Machine::Node("a".to_owned()));
     assert_eq!(plan.owners[&ip("10.0.2.1")], Machine::Host("10.0.2.1".to_owned()));
-    assert!(!plan.nodes["a"].contains(&ip("10.0.0.1")), "no address that the cluster knows");
+    assert!(!plan.nodes["a"].contains(&ip("10.0.0.1")), "not an address of the Node object");
     Ok(())
 }
 
 #[test]
 fn a_subnet_that_nodes_share_has_no_gateway_of_one_node() -> Result<(), Error> {
     let pods = [("x", pod(Some("a"), &["10.0.0.5"])), ("y", pod(Some("b"), &["10.0.0.6"]))];
-    let strangers = BTreeSet::from([ip("10.0.0.1")]);
-    let plan = draw(&mut cluster(&pods), &BTreeMap::new(), &strangers)?;
+    let probed = BTreeSet::from([ip("10.0.0.1")]);
+    let plan = plan(&mut cluster(&pods), &BTreeMap::new(), &probed)?;
     assert!(plan.gateways.is_empty());
     Ok(())
 }
 
 #[test]
-fn nothing_to_build_is_an_error() {
-    assert_eq!(drawn(&mut Snapshot::default()), Err(Error::NoPod));
-    assert_eq!(drawn(&mut cluster(&[("x", pod(Some("a"), &[]))])), Err(Error::NoPod));
+fn no_pod_with_an_address_is_an_error() {
+    assert_eq!(planned(&mut Snapshot::default()), Err(Error::NoPod));
+    assert_eq!(planned(&mut cluster(&[("x", pod(Some("a"), &[]))])), Err(Error::NoPod));
 }

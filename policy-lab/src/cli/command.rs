@@ -1,4 +1,4 @@
-//! The command of `--run`.
+//! The command of `--run`, which runs while the lab does.
 
 use std::{
     fs::File,
@@ -18,23 +18,24 @@ use nix::{
     },
     unistd::Pid,
 };
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 use super::{Format, orphans, signals::in_foreground};
 use crate::description::Description;
 
-/// A command that runs beside a lab.
-pub(super) struct Running {
+/// A running command.
+pub(super) struct Command {
     child: Child,
-    /// Whether it is in this process's own group, which a terminal's Ctrl-C reaches by itself.
-    together: bool,
-    /// What `LAB` names: a file without a folder, gone with this process however that ends.
+    /// Whether it is in this process's group, so that Ctrl-C at the terminal reaches it directly.
+    in_own_group: bool,
+    /// The file that `LAB` names: it is in no folder, and ends with this process.
     _description: File,
 }
 
-impl Running {
-    /// Starts `command` by `sh -c`, with `description` in the file that `LAB` names. Where standard
-    /// output is for programs, what the command prints there goes to standard error.
+impl Command {
+    /// Starts `command` with `sh -c`, and `description` in the file that `LAB` names.
+    ///
+    /// With JSON on standard output, the output of the command goes to standard error.
     pub(super) fn start(
         command: &str,
         description: &Description,
@@ -42,41 +43,42 @@ impl Running {
     ) -> io::Result<Self> {
         let mut file = File::from(memfd_create("lab.json", MFdFlags::MFD_CLOEXEC)?);
         file.write_all(&serde_json::to_vec_pretty(description)?)?;
-        let together = in_foreground();
+        let in_own_group = in_foreground();
         let mut shell = process::Command::new("sh");
         shell.arg("-c").arg(command);
         shell.env("LAB", format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd()));
-        shell.env(orphans::MARK, orphans::mark()?);
+        shell.env(orphans::VARIABLE, orphans::own_id().map_err(io::Error::other)?);
         match output {
             Format::Table => {}
             Format::Json => {
                 shell.stdout(io::stderr().as_fd().try_clone_to_owned()?);
             }
         }
-        if !together {
+        if !in_own_group {
             shell.process_group(0);
         }
         // SAFETY: between fork and exec the closure makes one system call; it neither allocates
-        // nor takes a lock that another thread might have held.
+        // nor takes a lock that another thread might have held at the fork.
         unsafe { shell.pre_exec(|| set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from)) };
-        let child = Command::from(shell).kill_on_drop(true).spawn()?;
-        Ok(Self { child, together, _description: file })
+        let child = tokio::process::Command::from(shell).kill_on_drop(true).spawn()?;
+        Ok(Self { child, in_own_group, _description: file })
     }
 
-    /// Waits for its end; the exit code, as a shell tells it.
+    /// Waits for the end of the command and returns the exit code that a shell reports.
     pub(super) async fn wait(&mut self) -> io::Result<u8> {
         self.child.wait().await.map(code)
     }
 
-    /// Hands a signal on, except one that it has already. It may have ended meanwhile.
-    pub(super) fn signal(&self, signal: Signal) {
+    /// Forwards a signal, except where the terminal has already sent it.
+    pub(super) fn forward(&self, signal: Signal) {
         let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) else {
             return;
         };
-        match (self.together, signal) {
+        // The command may have ended meanwhile, so errors are ignored.
+        match (self.in_own_group, signal) {
             (true, Signal::SIGINT) => {}
             (true, other) => drop(kill(Pid::from_raw(id), other)),
-            // The whole group: a shell does not hand on what it gets.
+            // The whole group, since a shell does not forward signals.
             (false, other) => drop(kill(Pid::from_raw(-id), other)),
         }
     }

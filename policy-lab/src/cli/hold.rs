@@ -1,4 +1,4 @@
-//! A lab that is kept after its probes.
+//! Keeps a lab after its probes, for `--run` and `--hold`, and applies changes of its files.
 
 use std::io;
 
@@ -8,15 +8,16 @@ use policy_probe::{exit, input::InputError, options::ProbeOptions, terminal};
 
 use super::{
     Format,
-    command::Running,
-    file_changes::Changes,
+    command::Command,
+    file_changes::FileChanges,
+    print_report,
+    progress::ProgressLine,
     signals::{self, Signals},
-    told,
 };
-use crate::{Lab, cli::progress::Line};
+use crate::Lab;
 
-/// A lab, and what it follows.
-pub(super) struct Stay {
+/// A running lab and the files that it follows.
+pub(super) struct RunningLab {
     pub(super) lab: Lab,
     pub(super) signals: Signals,
     pub(super) options: ProbeOptions,
@@ -25,17 +26,17 @@ pub(super) struct Stay {
     pub(super) output: Format,
 }
 
-/// Why a change is not in force.
+/// Why a change of the files is not in force.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
     Input(#[from] InputError),
-    #[error("the change is not in force everywhere")]
+    #[error("the change is not in force on every node")]
     Lab(#[from] crate::Error),
 }
 
 impl Error {
-    fn tell(&self) {
+    fn print(&self) {
         match self {
             Self::Input(error) => drop(error.report()),
             Self::Lab(_) => terminal::error(self),
@@ -43,16 +44,16 @@ impl Error {
     }
 }
 
-/// What was read after a change.
-type Read = Result<(Manifests, Expectations), InputError>;
+/// What the files contain after a change.
+type Changed = Result<(Manifests, Expectations), InputError>;
 
-impl Stay {
-    /// Runs a command while the lab stands and follows its files; the command's exit code.
-    pub(super) async fn run(self, command: &str) -> io::Result<u8> {
+impl RunningLab {
+    /// Runs a command, applies changes of the files meanwhile, and returns the command's exit code.
+    pub(super) async fn run_command(self, command: &str) -> io::Result<u8> {
         let Self { mut lab, mut signals, options, sources, output } = self;
-        let mut changes = Changes::watch(options.clone(), sources);
-        let mut running = match Running::start(command, &lab.describe(), output) {
-            Ok(running) => running,
+        let mut files = FileChanges::watch(options.clone(), sources);
+        let mut command = match Command::start(command, &lab.describe(), output) {
+            Ok(command) => command,
             Err(error) => {
                 terminal::error(&error);
                 return Ok(exit::FAILED);
@@ -61,58 +62,63 @@ impl Stay {
         loop {
             tokio::select! {
                 biased;
-                code = running.wait() => return code,
-                signal = signals.next() => running.signal(signal),
-                read = changes.next() => match follow(&mut lab, &options, read).await {
-                    Ok(_) => eprintln!("note: a change of the files is in force"),
-                    Err(error) => error.tell(),
+                code = command.wait() => return code,
+                signal = signals.next() => command.forward(signal),
+                changed = files.next() => match apply(&mut lab, &options, changed).await {
+                    Ok(_) => eprintln!("note: the change of the files is in force"),
+                    Err(error) => error.print(),
                 },
             }
         }
     }
 
-    /// Keeps the lab until a signal, and draws the table again after each change. `code` is the
-    /// first table's; the last one's comes back.
+    /// Keeps the lab until a signal, and probes after each change of the files.
+    ///
+    /// `code` is the exit code of the first table; returns the exit code of the last one.
     pub(super) async fn hold(self, mut code: u8) -> u8 {
         let Self { mut lab, mut signals, options, sources, output } = self;
-        let mut changes = Changes::watch(options.clone(), sources);
-        eprintln!("note: the lab stands until Ctrl-C, and follows changes of its files");
+        let mut files = FileChanges::watch(options.clone(), sources);
+        eprintln!("note: the lab runs until Ctrl-C and follows changes of its files");
         loop {
-            let read = tokio::select! {
+            let changed = tokio::select! {
                 biased;
-                signal = signals.next() => return end(signal, code),
-                read = changes.next() => read,
+                signal = signals.next() => return code_after(signal, code),
+                changed = files.next() => changed,
             };
-            let line = Line::new();
+            let line = ProgressLine::new();
             let report = async {
-                let expectations = follow(&mut lab, &options, read).await?;
+                let expectations = apply(&mut lab, &options, changed).await?;
                 Ok(lab.probe(&expectations, &line).await?)
             };
             let outcome: Result<_, Error> = tokio::select! {
                 biased;
-                signal = signals.next() => return end(signal, code),
+                signal = signals.next() => return code_after(signal, code),
                 outcome = report => outcome,
             };
             drop(line);
             match outcome {
-                Ok(report) => code = told(&report, output),
-                Err(error) => error.tell(),
+                Ok(report) => code = print_report(&report, output),
+                Err(error) => error.print(),
             }
         }
     }
 }
 
-/// Puts what was read in force, as far as a standing lab can.
-async fn follow(lab: &mut Lab, options: &ProbeOptions, read: Read) -> Result<Expectations, Error> {
-    let (manifests, expectations) = read?;
-    let (manifests, notes) = lab.followed(manifests);
+/// Applies a change as far as a running lab can, and returns the new expectations.
+async fn apply(
+    lab: &mut Lab,
+    options: &ProbeOptions,
+    changed: Changed,
+) -> Result<Expectations, Error> {
+    let (manifests, expectations) = changed?;
+    let (manifests, notes) = lab.applicable(manifests);
     terminal::notes(&notes);
     let probes = super::probes_if_any(options, &manifests, &expectations)?;
-    lab.follow(manifests, &probes).await?;
+    lab.apply(manifests, &probes).await?;
     Ok(expectations)
 }
 
-/// Ctrl-C is how a held lab ends.
-fn end(signal: Signal, code: u8) -> u8 {
+/// The exit code after a signal; Ctrl-C is the usual end of `--hold` and no failure.
+fn code_after(signal: Signal, code: u8) -> u8 {
     if signal == Signal::SIGINT { code } else { signals::code(signal) }
 }

@@ -1,47 +1,56 @@
-//! What is left of the commands of labs that were killed.
+//! Ends processes that the commands of killed labs have left running.
 //!
-//! A lab that is killed takes the shell of `--run` along, and not what that started; such a process
-//! may hold the lab's namespaces. Every one has a mark in its environment, which names its lab.
+//! When a lab is killed, the kernel ends the shell of `--run` with it, but not the processes that
+//! the shell has started; these may hold the lab's namespaces. All of them inherit an environment
+//! variable that identifies their lab, such as `POLICY_AGENT_LAB=4711:8250123`: process ID and
+//! start time of the lab. Where no such process exists, they are orphans.
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    path::{Path, PathBuf},
-    process,
-};
+use std::{collections::BTreeSet, ffi::OsStr};
 
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use procfs::{
+    ProcError, ProcResult,
+    process::{Process, all_processes},
+};
 
-/// The variable with the mark: number and start of the lab's process.
-pub(super) const MARK: &str = "POLICY_AGENT_LAB";
+/// The environment variable that identifies a lab.
+pub(super) const VARIABLE: &str = "POLICY_AGENT_LAB";
 
-/// Looks at the processes; one that is being forked escapes the first.
-const LOOKS: usize = 8;
+/// Passes over all processes: a process that is forked during one pass is found in the next.
+const MAX_PASSES: usize = 8;
 
-/// The mark of this process.
-pub(super) fn mark() -> io::Result<String> {
-    let pid = i32::try_from(process::id()).map_err(io::Error::other)?;
-    let begin = Process::read(pid)?.begin;
-    Ok(format!("{pid}:{begin}"))
+/// A lab's process. Together, the two numbers are unique until the machine restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LabId {
+    pid: i32,
+    /// In clock ticks since boot.
+    start_time: u64,
 }
 
-/// Ends what labs that are gone left; how many.
+/// The value of [`VARIABLE`] for this process.
+pub(super) fn own_id() -> ProcResult<String> {
+    let LabId { pid, start_time } = LabId::of(&Process::myself()?)?;
+    Ok(format!("{pid}:{start_time}"))
+}
+
+/// Ends all orphans and returns their number.
 ///
-/// Neither this process nor those that it comes from: a shell of such a command may be what the
-/// user sits at.
-pub(super) fn end() -> io::Result<usize> {
-    let spared = lineage()?;
-    let own = namespace("self")?;
+/// This process and its ancestors are spared: the user may work in a shell that `--run` started.
+pub(super) fn end() -> ProcResult<usize> {
+    let ancestors = ancestors()?;
+    let pid_namespace = pid_namespace(&Process::myself()?)?;
     let mut ended = BTreeSet::new();
-    for _ in 0..LOOKS {
+    for _ in 0..MAX_PASSES {
         let before = ended.len();
-        for pid in processes()?.into_iter().filter(|pid| !spared.contains(pid)) {
-            // Numbers mean something only in the namespace of process numbers that gave them.
-            let is_known = namespace(&pid.to_string()).is_ok_and(|other| other == own);
-            if is_known && is_orphan(pid) && kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok() {
+        // Processes may end at any time; one that cannot be read is skipped.
+        for process in all_processes()?.flatten().filter(|one| !ancestors.contains(&one.pid())) {
+            // A process ID means nothing outside its PID namespace.
+            let is_comparable = pid_namespace_is(&process, pid_namespace);
+            let pid = Pid::from_raw(process.pid());
+            if is_comparable && is_orphan(&process) && kill(pid, Signal::SIGKILL).is_ok() {
                 ended.insert(pid);
             }
         }
@@ -52,71 +61,54 @@ pub(super) fn end() -> io::Result<usize> {
     Ok(ended.len())
 }
 
-/// What `/proc` says of a process.
-struct Process {
-    parent: i32,
-    /// Clock ticks after the machine's start: with the number, no other process ever has it.
-    begin: u64,
-}
-
-impl Process {
-    fn read(pid: i32) -> io::Result<Self> {
-        let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The name comes second, in brackets, and may hold anything.
-        let (_, fields) = text.rsplit_once(')').ok_or(io::ErrorKind::InvalidData)?;
-        let field = |number: usize| fields.split_whitespace().nth(number - 3);
-        let parent = field(4).and_then(|text| text.parse().ok());
-        let begin = field(22).and_then(|text| text.parse().ok());
-        let (parent, begin) = parent.zip(begin).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Self { parent, begin })
+/// Process IDs of this process, its parent, and so on.
+fn ancestors() -> ProcResult<Vec<i32>> {
+    let mut ancestors = Vec::new();
+    let mut next = Some(Process::myself()?);
+    while let Some(process) = next.take_if(|process| !ancestors.contains(&process.pid())) {
+        ancestors.push(process.pid());
+        // The parent may have just ended.
+        next = process.stat().and_then(|stat| Process::new(stat.ppid)).ok();
     }
+    Ok(ancestors)
 }
 
-/// This process, its parent, and so on.
-fn lineage() -> io::Result<Vec<i32>> {
-    let mut pid = i32::try_from(process::id()).map_err(io::Error::other)?;
-    let mut lineage = Vec::new();
-    while pid > 0 && !lineage.contains(&pid) {
-        lineage.push(pid);
-        // A parent that has just ended has no parent of interest.
-        pid = Process::read(pid).map_or(0, |process| process.parent);
+/// Inode number of a process's PID namespace.
+fn pid_namespace(process: &Process) -> ProcResult<u64> {
+    let namespaces = process.namespaces()?;
+    let namespace = namespaces.0.get(OsStr::new("pid"));
+    namespace.map(|one| one.identifier).ok_or(ProcError::NotFound(None))
+}
+
+fn pid_namespace_is(process: &Process, own: u64) -> bool {
+    pid_namespace(process).is_ok_and(|namespace| namespace == own)
+}
+
+/// Whether the process was started by a lab that no longer exists.
+fn is_orphan(process: &Process) -> bool {
+    let environment = process.environ().unwrap_or_default();
+    let lab = environment.get(OsStr::new(VARIABLE)).and_then(|value| LabId::parse(value));
+    lab.is_some_and(LabId::is_gone)
+}
+
+impl LabId {
+    fn of(process: &Process) -> ProcResult<Self> {
+        let stat = process.stat()?;
+        Ok(Self { pid: stat.pid, start_time: stat.starttime })
     }
-    Ok(lineage)
-}
 
-fn processes() -> io::Result<Vec<i32>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        found.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+    fn parse(value: &OsStr) -> Option<Self> {
+        let (pid, start_time) = value.to_str()?.split_once(':')?;
+        Some(Self { pid: pid.parse().ok()?, start_time: start_time.parse().ok()? })
     }
-    Ok(found)
-}
 
-fn namespace(process: &str) -> io::Result<PathBuf> {
-    fs::read_link(Path::new("/proc").join(process).join("ns/pid"))
-}
-
-/// Whether a process has the mark of a lab that is gone.
-fn is_orphan(pid: i32) -> bool {
-    // Processes come and go, and a dead one has no environment.
-    let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { return false };
-    let Some((lab, begin)) = marked(&environment) else { return false };
-    match Process::read(lab) {
-        Ok(process) => process.begin != begin,
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    /// Whether no process has this ID; where it cannot be read, the lab counts as alive.
+    fn is_gone(self) -> bool {
+        match Process::new(self.pid).and_then(|process| Self::of(&process)) {
+            Ok(found) => found != self,
+            Err(error) => matches!(error, ProcError::NotFound(_)),
+        }
     }
-}
-
-/// Number and start of a lab's process.
-type Mark = (i32, u64);
-
-/// The lab that an environment names.
-fn marked(environment: &[u8]) -> Option<Mark> {
-    let mut variables = environment.split(|byte| *byte == 0);
-    let prefix = format!("{MARK}=");
-    let mark = variables.find_map(|variable| variable.strip_prefix(prefix.as_bytes()))?;
-    let (lab, begin) = str::from_utf8(mark).ok()?.split_once(':')?;
-    Some((lab.parse().ok()?, begin.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -124,25 +116,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_whole_mark_counts() {
+    fn only_a_whole_id_counts() {
         #[rustfmt::skip]
-        let cases: [(&str, &[u8], Option<Mark>); 5] = [
-            ("among others",    b"A=b\0POLICY_AGENT_LAB=7:99\0C=d\0", Some((7, 99))),
-            ("none",            b"A=b\0LAB=/proc/7/fd/3\0",           None),
-            ("another name",    b"MY_POLICY_AGENT_LAB=7:99\0",        None),
-            ("half",            b"POLICY_AGENT_LAB=7\0",              None),
-            ("nothing",         b"",                                  None),
+        let cases = [
+            ("whole",     "7:99",  Some(LabId { pid: 7, start_time: 99 })),
+            ("half",      "7",     None),
+            ("no number", "x:99",  None),
+            ("nothing",   "",      None),
         ];
-        for (claim, environment, want) in cases {
-            assert_eq!(marked(environment), want, "{claim}");
+        for (claim, value, want) in cases {
+            assert_eq!(LabId::parse(OsStr::new(value)), want, "{claim}");
         }
     }
 
     #[test]
-    fn a_process_that_lives_is_no_lab_that_is_gone() -> io::Result<()> {
-        let mark = mark()?;
-        let (lab, begin) = marked(format!("{MARK}={mark}").as_bytes()).expect("a mark");
-        assert_eq!(Process::read(lab)?.begin, begin);
+    fn a_process_that_lives_is_not_gone_and_its_pid_alone_is_not_its_id() -> ProcResult<()> {
+        let own = LabId::parse(OsStr::new(&own_id()?)).expect("a whole ID");
+        assert!(!own.is_gone());
+        let earlier = LabId { start_time: own.start_time - 1, ..own };
+        assert!(earlier.is_gone());
         Ok(())
     }
 }

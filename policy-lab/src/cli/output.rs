@@ -1,4 +1,4 @@
-//! What the lab prints: the table on standard output, everything else on standard error.
+//! Prints a report: the table on standard output, everything else on standard error.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use policy_probe::{json, terminal, text};
 use super::Format;
 use crate::Report;
 
-/// Why the table could not be printed.
+/// Why a report could not be printed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error("cannot write the table as JSON")]

@@ -1,4 +1,4 @@
-//! Progress on standard error, where that is a terminal.
+//! Shows the stage and the number of probes on standard error, if that is a terminal.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -6,17 +6,17 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Progress;
 
-/// How often the spinner turns.
+/// Interval between two frames of the spinner.
 const TICK: Duration = Duration::from_millis(100);
 
-/// One line that changes; indicatif draws nothing where there is no terminal.
+/// A line that changes; indicatif draws nothing without a terminal.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct ProgressLine {
     bar: Mutex<ProgressBar>,
 }
 
-impl Line {
-    /// An empty line.
+impl ProgressLine {
+    /// Creates an empty line.
     pub(super) fn new() -> Self {
         Self { bar: Mutex::new(ProgressBar::new_spinner()) }
     }
@@ -26,8 +26,8 @@ impl Line {
     }
 }
 
-impl Progress for Line {
-    fn begin(&self, stage: &'static str, probes: usize) {
+impl Progress for ProgressLine {
+    fn start_stage(&self, stage: &'static str, probes: usize) {
         let bar = self.bar();
         let template = if probes == 0 { "{spinner} {msg}" } else { "{spinner} {msg} {pos}/{len}" };
         if let Ok(style) = ProgressStyle::with_template(template) {
@@ -39,12 +39,12 @@ impl Progress for Line {
         bar.enable_steady_tick(TICK);
     }
 
-    fn step(&self) {
+    fn probe_done(&self) {
         self.bar().inc(1);
     }
 }
 
-impl Drop for Line {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         self.bar().finish_and_clear();
     }

@@ -1,4 +1,4 @@
-//! The signals that end a lab.
+//! SIGINT and SIGTERM, which end a lab.
 
 use std::{fs::File, io};
 
@@ -8,7 +8,7 @@ use nix::{
 };
 use tokio::signal::unix::{self, SignalKind, signal};
 
-/// SIGINT and SIGTERM, as they come.
+/// Receives SIGINT and SIGTERM.
 #[derive(Debug)]
 pub(super) struct Signals {
     interrupt: unix::Signal,
@@ -16,7 +16,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Takes the signals from now on.
+    /// Starts to receive the signals instead of ending by them.
     pub(super) fn open() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -24,7 +24,7 @@ impl Signals {
         })
     }
 
-    /// Waits for one.
+    /// Waits for a signal.
     pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::SIGINT,
@@ -33,12 +33,12 @@ impl Signals {
     }
 }
 
-/// The exit code of a program that ended by a signal, as a shell tells it.
+/// The exit code that a shell reports for a program that ended by a signal.
 pub(super) fn code(signal: Signal) -> u8 {
     128_u8.saturating_add(u8::try_from(signal as i32).unwrap_or(u8::MAX))
 }
 
-/// Whether Ctrl-C at a terminal reaches this process group.
+/// Whether this process group is the terminal's foreground group, which receives Ctrl-C.
 pub(super) fn in_foreground() -> bool {
     let terminal = File::open("/dev/tty").ok();
     terminal.and_then(|terminal| tcgetpgrp(terminal).ok()) == Some(getpgrp())

@@ -1,4 +1,4 @@
-//! Drop records in user space's types.
+//! The header fields of a drop record, in the types of user space.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -8,20 +8,19 @@ use policy_common::{
 };
 use policy_core::model::Family;
 
-/// What a record says about its packet.
+/// The fields that identify the probe of a dropped packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tuple {
+pub(super) struct DroppedPacket {
     pub(super) protocol: u8,
     pub(super) family: Family,
-    /// Port that the packet comes from: a probe's own only in the direction of the probe, so that
-    /// the drop of an answer is no denial.
+    /// Source port of the packet: the probe's own port in its packets, the server's in responses.
     pub(super) source_port: u16,
     pub(super) addresses: [IpAddr; 2],
 }
 
-impl Tuple {
-    /// `None` for a record that is of no family.
-    pub(super) fn of(record: &DropRecord) -> Option<Self> {
+impl DroppedPacket {
+    /// Returns `None` for a record that is neither of IPv4 nor of IPv6.
+    pub(super) fn from_record(record: &DropRecord) -> Option<Self> {
         let family = match record.ether_type {
             0x0800 => Family::Ipv4,
             0x86dd => Family::Ipv6,
@@ -30,16 +29,18 @@ impl Tuple {
         Some(Self {
             protocol: record.protocol,
             family,
+            // A record names the pod's end `local`, whichever direction the packet had.
             source_port: u16::from_be_bytes(if record.direction == Direction::Egress as u8 {
                 record.local_port
             } else {
                 record.remote_port
             }),
-            addresses: [unmapped(record.local), unmapped(record.remote)],
+            addresses: [ip(record.local), ip(record.remote)],
         })
     }
 }
 
-fn unmapped(address: Address) -> IpAddr {
+/// The address of a record; IPv4 is stored as IPv4-mapped IPv6.
+fn ip(address: Address) -> IpAddr {
     Ipv6Addr::from(address).to_canonical()
 }

@@ -1,4 +1,4 @@
-//! Claims about the attribution of drops.
+//! Tests of the matching of drop records.
 
 use policy_common::{address::mapped, drops::Direction};
 
@@ -30,52 +30,52 @@ fn record(direction: Direction, source_port: u16, destination_port: u16) -> Drop
     }
 }
 
-fn claim(ledger: &Arc<Ledger>) -> Claim {
-    ledger.claim(Protocol::Tcp, Family::Ipv4, addresses()).expect("ports are free")
+fn lease(matcher: &Arc<DropMatcher>) -> PortLease {
+    matcher.lease(Protocol::Tcp, Family::Ipv4, addresses()).expect("ports are free")
 }
 
 #[test]
 fn a_drop_is_the_probes_at_either_end_and_the_drop_of_an_answer_is_none() {
     for direction in [Direction::Egress, Direction::Ingress] {
-        let ledger = Ledger::new();
-        let claim = claim(&ledger);
-        assert!(!ledger.enter(&record(direction, 80, claim.port)), "the answer");
-        assert_eq!(claim.reason(), None);
-        assert!(ledger.enter(&record(direction, claim.port, 80)));
-        assert_eq!(claim.reason(), Some(Reason::NoRule));
+        let matcher = DropMatcher::new();
+        let lease = lease(&matcher);
+        assert!(!matcher.assign(&record(direction, 80, lease.port)), "the answer");
+        assert_eq!(lease.drop_reason(), None);
+        assert!(matcher.assign(&record(direction, lease.port, 80)));
+        assert_eq!(lease.drop_reason(), Some(Reason::NoRule));
     }
 }
 
 #[test]
 fn a_drop_of_another_port_protocol_family_or_pair_is_not() {
-    let ledger = Ledger::new();
-    let claim = claim(&ledger);
-    let own = record(Direction::Egress, claim.port, 80);
+    let matcher = DropMatcher::new();
+    let lease = lease(&matcher);
+    let own = record(Direction::Egress, lease.port, 80);
     let foreign = [
-        DropRecord { local_port: (claim.port + 1).to_be_bytes(), ..own },
+        DropRecord { local_port: (lease.port + 1).to_be_bytes(), ..own },
         DropRecord { protocol: 17, ..own },
         DropRecord { ether_type: 0x86dd, ..own },
         DropRecord { local: mapped([1, 1, 1, 1]), remote: mapped([2, 2, 2, 2]), ..own },
     ];
     for record in foreign {
-        assert!(!ledger.enter(&record), "{record:?}");
+        assert!(!matcher.assign(&record), "{record:?}");
     }
-    assert_eq!(claim.reason(), None);
+    assert_eq!(lease.drop_reason(), None);
 }
 
 #[test]
-fn a_closed_claim_takes_no_drop_and_its_port_comes_last() {
-    let ledger = Ledger::new();
-    let first = claim(&ledger).port;
-    assert!(!ledger.enter(&record(Direction::Egress, first, 80)));
-    assert_ne!(claim(&ledger).port, first);
+fn a_returned_lease_takes_no_drop_and_its_port_comes_last() {
+    let matcher = DropMatcher::new();
+    let first = lease(&matcher).port;
+    assert!(!matcher.assign(&record(Direction::Egress, first, 80)));
+    assert_ne!(lease(&matcher).port, first);
 }
 
 #[test]
 fn reserved_ports_are_not_given_out() {
-    let ledger = Ledger::new();
-    ledger.reserve(&BTreeSet::from([FIRST_PORT]));
-    assert_eq!(claim(&ledger).port, FIRST_PORT + 1);
-    ledger.reserve(&BTreeSet::from([FIRST_PORT + 2]));
-    assert_eq!(claim(&ledger).port, FIRST_PORT + 3, "later ones too");
+    let matcher = DropMatcher::new();
+    matcher.reserve(&BTreeSet::from([FIRST_PORT]));
+    assert_eq!(lease(&matcher).port, FIRST_PORT + 1);
+    matcher.reserve(&BTreeSet::from([FIRST_PORT + 2]));
+    assert_eq!(lease(&matcher).port, FIRST_PORT + 3, "later ones too");
 }

@@ -1,4 +1,4 @@
-//! Which endpoints take connections of a Service.
+//! Selects the endpoints that receive connections of a Service.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,8 +7,10 @@ use std::{
 
 use policy_core::model::{ObjectName, ServicePort, Snapshot};
 
-/// Endpoints of a Service's port, by whether they are IPv4: the ready ones, or, in a family where
-/// none is ready, those that still serve while they terminate (KEP-1669).
+/// The endpoints of a Service port; the key is whether they are IPv4.
+///
+/// These are the ready endpoints, or, in a family without a ready one, those that still serve while
+/// they terminate (KEP-1669).
 #[must_use]
 pub fn backends(
     snapshot: &Snapshot,
@@ -16,7 +18,7 @@ pub fn backends(
     port: &ServicePort,
 ) -> BTreeMap<bool, BTreeSet<SocketAddr>> {
     let mut ready = BTreeMap::<bool, BTreeSet<SocketAddr>>::new();
-    let mut leaving = BTreeMap::<bool, BTreeSet<SocketAddr>>::new();
+    let mut terminating = BTreeMap::<bool, BTreeSet<SocketAddr>>::new();
     let slices = snapshot.endpoint_slices.iter().filter(|(name, slice)| {
         name.namespace == service.namespace && slice.service == service.name
     });
@@ -27,18 +29,18 @@ pub fn backends(
             .filter(|of_slice| of_slice.name == port.name && of_slice.protocol == port.protocol);
         for number in numbers {
             for endpoint in &slice.endpoints {
-                let place = SocketAddr::new(endpoint.address, number.port);
+                let address = SocketAddr::new(endpoint.address, number.port);
                 let family = endpoint.address.is_ipv4();
                 if endpoint.ready {
-                    ready.entry(family).or_default().insert(place);
+                    ready.entry(family).or_default().insert(address);
                 } else if endpoint.serving && endpoint.terminating {
-                    leaving.entry(family).or_default().insert(place);
+                    terminating.entry(family).or_default().insert(address);
                 }
             }
         }
     }
-    for (family, places) in leaving {
-        ready.entry(family).or_insert(places);
+    for (family, addresses) in terminating {
+        ready.entry(family).or_insert(addresses);
     }
     ready
 }

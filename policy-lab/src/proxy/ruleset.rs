@@ -1,4 +1,16 @@
-//! The text for `nft -f -`.
+//! Writes the translations as text for `nft -f -`.
+//!
+//! One table with, per family, a set of pods, a map from frontend to chain and a map of frontends
+//! without backends; per translation the chains that select a backend:
+//!
+//! ```text
+//! map services4 { ... 10.96.0.1 . tcp . 80 : goto service-0 }
+//! chain service-0 {
+//!   ip saddr != @pods4 meta mark set meta mark | 0x4000       masquerade what is not from a pod
+//!   numgen random mod 2 vmap { 0 : goto endpoint-0-0, 1 : goto endpoint-0-1 }
+//! }
+//! chain endpoint-0-0 { ... dnat ip to 10.244.0.5:8080 }
+//! ```
 
 use std::{
     fmt::Write,
@@ -9,15 +21,16 @@ use policy_core::model::Protocol;
 
 use super::{Proxy, Translation};
 
-/// Bit of the packet mark by which kube-proxy asks for masquerading.
+/// The bit of the packet mark that makes the postrouting chain masquerade a packet.
 const MARK: &str = "0x4000";
 
-/// The table, complete; loading it replaces the one that is there, at once.
+/// The complete ruleset; loading it replaces a loaded one atomically.
 ///
-/// Unlike kube-proxy's, masquerading keeps the source port where it can: a probe is known by it.
+/// Unlike kube-proxy's, it masquerades without `random-fully`, so the kernel keeps the source port
+/// where it can: the lab recognises a probe by its source port.
 #[must_use]
 pub fn ruleset(proxy: &Proxy) -> String {
-    // To delete a table that is not there is an error; to declare one that is there is none.
+    // Deleting a missing table is an error, and declaring an existing one is not.
     let mut text = String::from("table inet kube-proxy\ndelete table inet kube-proxy\n");
     text.push_str("table inet kube-proxy {\n");
     for (suffix, kind, ipv4) in [("4", "ipv4_addr", true), ("6", "ipv6_addr", false)] {
@@ -26,13 +39,13 @@ pub fn ruleset(proxy: &Proxy) -> String {
         let of_family = |at: &&IpAddr| at.is_ipv4() == ipv4;
         let pods: Vec<String> =
             proxy.pods.iter().filter(of_family).map(ToString::to_string).collect();
-        named(&mut text, &format!("set pods{suffix}"), kind, &pods);
+        declare(&mut text, &format!("set pods{suffix}"), kind, &pods);
         let translated = services(proxy, ipv4, true);
-        named(&mut text, &format!("map services{suffix}"), &frontend, &translated);
+        declare(&mut text, &format!("map services{suffix}"), &frontend, &translated);
         let refused = services(proxy, ipv4, false);
-        named(&mut text, &format!("map refused{suffix}"), &frontend, &refused);
+        declare(&mut text, &format!("map refused{suffix}"), &frontend, &refused);
         let ports = node_ports(proxy, ipv4);
-        named(&mut text, &format!("map node-ports{suffix}"), node_port, &ports);
+        declare(&mut text, &format!("map node-ports{suffix}"), node_port, &ports);
     }
     for (index, translation) in proxy.translations.iter().enumerate() {
         chains(&mut text, index, translation);
@@ -69,8 +82,8 @@ const HOOKS: &str = "\
   chain filter-output { type filter hook output priority -110; jump check-refused; }
 ";
 
-/// A set or map with its elements, if it has any.
-fn named(text: &mut String, name: &str, kind: &str, elements: &[String]) {
+/// Declares a set or map with its elements.
+fn declare(text: &mut String, name: &str, kind: &str, elements: &[String]) {
     let list = match elements {
         [] => String::new(),
         some => format!(" elements = {{ {} }};", some.join(", ")),
@@ -78,7 +91,7 @@ fn named(text: &mut String, name: &str, kind: &str, elements: &[String]) {
     push(text, format_args!("  {name} {{ type {kind};{list} }}\n"));
 }
 
-/// Elements of the map of frontends that have backends, or of those that have none.
+/// Elements of the map of frontends with backends, or of the map of frontends without.
 fn services(proxy: &Proxy, ipv4: bool, with_backends: bool) -> Vec<String> {
     let mut elements = Vec::new();
     for (index, translation) in proxy.translations.iter().enumerate() {
@@ -91,7 +104,7 @@ fn services(proxy: &Proxy, ipv4: bool, with_backends: bool) -> Vec<String> {
                 (true, true) => format!("service-{index}"),
                 (true, false) => format!("external-{index}"),
             };
-            let protocol = word(translation.protocol);
+            let protocol = protocol_name(translation.protocol);
             elements.push(format!("{address} . {protocol} . {} : goto {chain}", translation.port));
         }
     }
@@ -107,12 +120,16 @@ fn node_ports(proxy: &Proxy, ipv4: bool) -> Vec<String> {
     with_backends
         .filter_map(|(index, translation)| {
             let port = translation.node_port?;
-            Some(format!("{} . {port} : goto external-{index}", word(translation.protocol)))
+            Some(format!(
+                "{} . {port} : goto external-{index}",
+                protocol_name(translation.protocol)
+            ))
         })
         .collect()
 }
 
-/// Chains of a translation: from the cluster, from outside or to an outer address, each backend.
+/// The chains of a translation: one for its cluster IPs, one for its external addresses and node
+/// ports, and one per backend.
 fn chains(text: &mut String, index: usize, translation: &Translation) {
     let Some(first) = translation.backends.first() else {
         return;
@@ -120,7 +137,7 @@ fn chains(text: &mut String, index: usize, translation: &Translation) {
     let (family, pods) = if first.is_ipv4() { ("ip", "@pods4") } else { ("ip6", "@pods6") };
     for (number, backend) in translation.backends.iter().enumerate() {
         let to = literal(*backend);
-        let protocol = word(translation.protocol);
+        let protocol = protocol_name(translation.protocol);
         push(
             text,
             format_args!(
@@ -145,15 +162,15 @@ fn chains(text: &mut String, index: usize, translation: &Translation) {
     );
 }
 
-/// Address and port as `dnat` wants them.
-fn literal(place: SocketAddr) -> String {
-    match place.ip() {
-        IpAddr::V4(address) => format!("{address}:{}", place.port()),
-        IpAddr::V6(address) => format!("[{address}]:{}", place.port()),
+/// An address and port in the notation of `dnat`.
+fn literal(backend: SocketAddr) -> String {
+    match backend.ip() {
+        IpAddr::V4(address) => format!("{address}:{}", backend.port()),
+        IpAddr::V6(address) => format!("[{address}]:{}", backend.port()),
     }
 }
 
-fn word(protocol: Protocol) -> &'static str {
+fn protocol_name(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
@@ -161,7 +178,7 @@ fn word(protocol: Protocol) -> &'static str {
     }
 }
 
-/// Appends; writing to a string cannot fail.
+/// Appends text; writing to a `String` never fails.
 fn push(text: &mut String, part: std::fmt::Arguments<'_>) {
     let _ = text.write_fmt(part);
 }

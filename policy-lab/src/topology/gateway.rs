@@ -1,19 +1,23 @@
-//! The gateway address in each subnet of pods.
+//! Selects the gateway address of each pod subnet.
+//!
+//! In: the pods' addresses. Out: per subnet the address that its pods use as gateway. Manifests
+//! name no subnets, so [`pod_subnet`] assumes the usual size: pod 10.244.0.5 is in 10.244.0.0/24,
+//! whose gateway is 10.244.0.1, or the next free address where a machine has that one.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnetwork::IpNetwork;
 
-use crate::blueprint::{Blueprint, around};
+use crate::blueprint::{Blueprint, pod_subnet};
 
 /// A subnet and the gateway address in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Subnet {
-    /// Address of the node that the pods of the subnet have for a gateway.
+    /// The gateway of its pods, an address of their node.
     pub(super) gateway: IpAddr,
-    /// Length of the prefix.
+    /// Prefix length.
     pub(super) prefix: u8,
-    /// Whether every address in it is a pod's of one node, so that it can be on one link.
+    /// Whether all its addresses are of pods on one node, so that it can be on one link.
     pub(super) exclusive: bool,
 }
 
@@ -24,17 +28,17 @@ pub(super) struct Subnets {
 }
 
 impl Subnets {
-    /// Derives them from the pods' addresses.
-    pub(super) fn derive(plan: &Blueprint) -> Self {
+    /// Finds the subnets of all pods and their gateways.
+    pub(super) fn new(plan: &Blueprint) -> Self {
         let mut subnets = Self::default();
         let mut nodes = BTreeMap::<IpNetwork, &str>::new();
         for pod in &plan.pods {
-            for network in pod.addresses.iter().filter_map(|address| around(*address)) {
+            for network in pod.addresses.iter().filter_map(|address| pod_subnet(*address)) {
                 let node = *nodes.entry(network).or_insert(&pod.node);
                 let subnet = subnets.by_network.entry(network).or_insert_with(|| Subnet {
                     gateway: gateway(network, plan),
                     prefix: network.prefix(),
-                    exclusive: !foreign(network, plan),
+                    exclusive: !has_other_machines(network, plan),
                 });
                 subnet.exclusive &= node == pod.node;
             }
@@ -44,22 +48,22 @@ impl Subnets {
 
     /// The subnet of a pod's address.
     pub(super) fn of(&self, address: IpAddr) -> Option<Subnet> {
-        around(address).and_then(|network| self.by_network.get(&network).copied())
+        pod_subnet(address).and_then(|network| self.by_network.get(&network).copied())
     }
 }
 
-/// Whether something else than pods is in the subnet.
-fn foreign(network: IpNetwork, plan: &Blueprint) -> bool {
-    let outer = plan.nodes.values().chain(plan.hosts.values()).flatten();
-    outer.chain(&plan.frontends).any(|address| network.contains(*address))
+/// Whether a node, a host or a Service has an address in the subnet.
+fn has_other_machines(network: IpNetwork, plan: &Blueprint) -> bool {
+    let others = plan.nodes.values().chain(plan.hosts.values()).flatten();
+    others.chain(&plan.frontends).any(|address| network.contains(*address))
 }
 
-/// The first address of the subnet, as `host-local` chooses it, unless somebody has it.
+/// The first free address of the subnet, as the `host-local` plugin selects it.
 fn gateway(network: IpNetwork, plan: &Blueprint) -> IpAddr {
-    let free = |at: &IpAddr| {
+    let is_free = |at: &IpAddr| {
         plan.gateways.contains_key(at)
             || !plan.owners.contains_key(at) && !plan.frontends.contains(at)
     };
     let mut candidates = network.iter().skip(1);
-    candidates.find(free).unwrap_or_else(|| network.network())
+    candidates.find(is_free).unwrap_or_else(|| network.network())
 }

@@ -1,25 +1,26 @@
-//! Bridges with many pods.
+//! Static neighbour entries for bridges with many pods.
+//!
+//! The kernel has one neighbour table per family for all network namespaces, of 1024 entries unless
+//! the host sets `net.ipv4.neigh.default.gc_thresh3` higher. A lab in which every pod of a bridge
+//! probes every other one would overflow it; permanent entries are not limited.
 
 use std::net::IpAddr;
 
 use super::{Layout, Piece, UPLINK, gateway::Subnets};
 use crate::blueprint::{Blueprint, Machine};
 
-/// Pairs on the link that may learn of each other by themselves.
-///
-/// The kernel has one table of neighbours per family for all namespaces, of 1024 entries unless
-/// the host says otherwise (`net.ipv4.neigh.default.gc_thresh3`). Permanent ones do not count.
-const CROWD: usize = 256;
+/// The most pairs of pods on a link that resolve each other's hardware address themselves.
+const MAX_DYNAMIC_PAIRS: usize = 256;
 
-/// Tells the pods of a crowded lab of those that are on the link with them.
-pub(super) fn introduce(layout: &mut Layout, plan: &Blueprint, subnets: &Subnets) {
+/// Adds a neighbour entry for every pair of pods on one link, where there are many pairs.
+pub(super) fn add_static_neighbours(layout: &mut Layout, plan: &Blueprint, subnets: &Subnets) {
     let pairs = pairs(plan, subnets);
-    if pairs.len() <= CROWD {
+    if pairs.len() <= MAX_DYNAMIC_PAIRS {
         return;
     }
     for (number, pod) in plan.pods.iter().enumerate() {
         let pieces = layout.machines.entry(Machine::Pod(pod.name.clone())).or_default();
-        pieces.insert(0, Piece::Hardware { index: UPLINK, hardware: hardware(number) });
+        pieces.insert(0, Piece::HardwareAddress { index: UPLINK, hardware: hardware(number) });
     }
     for (from, to, address) in pairs {
         let pod = Machine::Pod(plan.pods[from].name.clone());
@@ -28,7 +29,7 @@ pub(super) fn introduce(layout: &mut Layout, plan: &Blueprint, subnets: &Subnets
     }
 }
 
-/// Numbers of pods that are on one link, with the address of the second.
+/// Pairs of pods on one link: their positions in the blueprint, and an address of the second.
 fn pairs(plan: &Blueprint, subnets: &Subnets) -> Vec<(usize, usize, IpAddr)> {
     let mut pairs = Vec::new();
     for (from, one) in plan.pods.iter().enumerate() {
@@ -46,7 +47,7 @@ fn pairs(plan: &Blueprint, subnets: &Subnets) -> Vec<(usize, usize, IpAddr)> {
     pairs
 }
 
-/// Hardware address of a pod: locally administered, with the prefix that CNI plugins use.
+/// The hardware address of a pod: locally administered, with the prefix that CNI plugins use.
 fn hardware(number: usize) -> [u8; 6] {
     let [.., a, b, c, d] = number.to_be_bytes();
     [0x0a, 0x58, a, b, c, d]

@@ -1,26 +1,29 @@
-//! How a pod is joined to its node.
+//! Joins pods to their nodes.
+//!
+//! `ptp`: the pod's veth is a link of its own, with the gateway's address at the node's end and a
+//! route to the pod. `bridge`: the node's ends are ports of `cni0`, which has the gateway's address.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnetwork::IpNetwork;
+use policy_agent::net::build::End;
 
 use super::{
-    BRIDGE, FIRST, Layout, Piece, Topology, UPLINK, everywhere,
+    BRIDGE, FIRST, Layout, Piece, Topology, UPLINK, default_destination,
     gateway::{Subnet, Subnets},
     neighbours,
 };
 use crate::blueprint::{Blueprint, Machine, PodPlan};
-use policy_agent::net::build::End;
 
 /// Whether a bridge port may send a frame back to its pod.
 ///
-/// The plugin's own default is no; the configurations that clusters run it with say yes, for
-/// without it a pod does not reach itself through its own Service.
+/// The plugin's default is no; the configurations of clusters say yes, because otherwise a pod
+/// cannot reach itself through its own Service.
 const HAIRPIN: bool = true;
 
-/// Adds the pods and their sides of the nodes.
-pub(super) fn join(layout: &mut Layout, plan: &Blueprint, topology: Topology) {
-    let subnets = Subnets::derive(plan);
+/// Adds the pieces of all pods, and those of the nodes that lead to them.
+pub(super) fn join_pods(layout: &mut Layout, plan: &Blueprint, topology: Topology) {
+    let subnets = Subnets::new(plan);
     let mut counts = BTreeMap::<&str, u32>::new();
     for pod in &plan.pods {
         let count = counts.entry(&pod.node).or_default();
@@ -33,18 +36,18 @@ pub(super) fn join(layout: &mut Layout, plan: &Blueprint, topology: Topology) {
         let index = FIRST + *count;
         on_node.extend(veth(pod, index));
         let mut in_pod = vec![Piece::Up(1), Piece::Up(UPLINK)];
-        let known = pod.addresses.iter().filter_map(|at| Some((*at, subnets.of(*at)?)));
+        let addresses = pod.addresses.iter().filter_map(|at| Some((*at, subnets.of(*at)?)));
         match topology {
             Topology::Ptp => {
-                for (address, subnet) in known {
+                for (address, subnet) in addresses {
                     routed(&mut in_pod, address, subnet);
-                    on_node.extend(beside(index, subnet));
+                    on_node.push(gateway_alone(index, subnet));
                     on_node.push(Piece::Route { to: address.into(), via: None, index });
                 }
             }
             Topology::Bridge => {
-                on_node.push(Piece::Port { index, bridge: BRIDGE, hairpin: HAIRPIN });
-                for (address, subnet) in known {
+                on_node.push(Piece::BridgePort { index, bridge: BRIDGE, hairpin: HAIRPIN });
+                for (address, subnet) in addresses {
                     bridged(&mut in_pod, on_node, address, subnet);
                 }
             }
@@ -52,45 +55,55 @@ pub(super) fn join(layout: &mut Layout, plan: &Blueprint, topology: Topology) {
         layout.machines.insert(Machine::Pod(pod.name.clone()), in_pod);
     }
     if topology == Topology::Bridge {
-        neighbours::introduce(layout, plan, &subnets);
+        neighbours::add_static_neighbours(layout, plan, &subnets);
     }
 }
 
-/// The pair between a node and a pod.
+/// The veth pair between a node and a pod.
 fn veth(pod: &PodPlan, index: u32) -> [Piece; 2] {
     let near = End { index, name: format!("veth{index}") };
     let far = End { index: UPLINK, name: "eth0".to_owned() };
     [Piece::Veth { near, far, to: Machine::Pod(pod.name.clone()) }, Piece::Up(index)]
 }
 
-/// The gateway's address alone, on an interface of the node.
-fn beside(index: u32, subnet: Subnet) -> [Piece; 1] {
-    [Piece::Address { index, address: subnet.gateway, prefix: host(subnet.gateway).prefix() }]
+/// The gateway's address on an interface of the node, without the rest of its subnet.
+fn gateway_alone(index: u32, subnet: Subnet) -> Piece {
+    Piece::Address { index, address: subnet.gateway, prefix: host(subnet.gateway).prefix() }
 }
 
-/// A pod to which nothing but the gateway is on the link.
+/// Adds an address to a pod whose link has no other machine than the gateway.
 fn routed(in_pod: &mut Vec<Piece>, address: IpAddr, subnet: Subnet) {
     in_pod.extend([
         Piece::Address { index: UPLINK, address, prefix: host(address).prefix() },
         Piece::Route { to: host(subnet.gateway), via: None, index: UPLINK },
-        Piece::Route { to: everywhere(subnet.gateway), via: Some(subnet.gateway), index: UPLINK },
+        Piece::Route {
+            to: default_destination(subnet.gateway),
+            via: Some(subnet.gateway),
+            index: UPLINK,
+        },
     ]);
 }
 
-/// A pod on a bridge: its subnet on the link if it is this node's alone, else as if routed.
+/// Adds an address to a pod on a bridge.
+///
+/// The pod's subnet is on the link where all its addresses belong to this node; otherwise the pod
+/// is routed as with `ptp`.
 fn bridged(in_pod: &mut Vec<Piece>, on_node: &mut Vec<Piece>, address: IpAddr, subnet: Subnet) {
     let gateway = if subnet.exclusive {
         let Subnet { gateway, prefix, .. } = subnet;
         in_pod.extend([
             Piece::Address { index: UPLINK, address, prefix },
-            Piece::Route { to: everywhere(subnet.gateway), via: Some(gateway), index: UPLINK },
+            Piece::Route {
+                to: default_destination(subnet.gateway),
+                via: Some(gateway),
+                index: UPLINK,
+            },
         ]);
         Piece::Address { index: BRIDGE, address: gateway, prefix }
     } else {
         routed(in_pod, address, subnet);
         on_node.push(Piece::Route { to: host(address), via: None, index: BRIDGE });
-        let [alone] = beside(BRIDGE, subnet);
-        alone
+        gateway_alone(BRIDGE, subnet)
     };
     if !on_node.contains(&gateway) {
         on_node.push(gateway);

@@ -1,4 +1,4 @@
-//! Claims about links, addresses and routes.
+//! Tests of links, addresses and routes.
 
 use policy_core::model::ObjectName;
 
@@ -88,14 +88,14 @@ fn pods_of_two_nodes_in_one_subnet_are_routed_on_a_bridge() {
 }
 
 #[test]
-fn a_gateway_takes_nobodys_address() {
+fn a_gateway_takes_no_address_of_a_machine() {
     let plan = blueprint(&[("x", "a", "10.244.0.1"), ("y", "a", "10.244.0.2")]);
     let layout = lay_out(&plan, Topology::Bridge);
     assert!(pieces(&layout, "node/a").contains(&address("10.244.0.3", 24, BRIDGE)));
 }
 
 #[test]
-fn a_gateway_that_is_asked_for_is_where_it_is_expected_and_reached_from_everywhere() {
+fn a_probed_gateway_is_an_address_of_its_node_and_reached_from_everywhere() {
     let mut plan = blueprint(TWO);
     plan.owners.insert(ip("10.244.0.1"), Machine::Node("a".to_owned()));
     plan.gateways.insert(ip("10.244.0.1"), "a".to_owned());
@@ -120,7 +120,7 @@ fn an_ipv6_pod_gets_ipv6_routes() {
 }
 
 #[test]
-fn only_a_crowd_on_a_bridge_is_introduced() {
+fn only_many_pods_on_a_bridge_have_static_neighbours() {
     let names: Vec<(String, String)> =
         (5..25).map(|last| (format!("p{last}"), format!("10.244.0.{last}"))).collect();
     let pods: Vec<(&str, &str, &str)> =

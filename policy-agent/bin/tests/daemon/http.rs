@@ -81,7 +81,7 @@ fn s50_status_tells_of_every_pod_and_policy_whether_it_is_enforced() -> Result<(
     };
     let (code, said) = status("table")?;
     assert_eq!(code, Some(3), "{said}");
-    ensure!(said.contains("no agent answers at 127.0.0.1:9100"), "{said}");
+    ensure!(said.contains("no agent responds at 127.0.0.1:9100"), "{said}");
 
     let away = POD.replace("name: pod", "name: away").replace("10.0.0.2", "10.0.0.3");
     let born = POD.replace("name: pod", "name: born").replace("podIPs: [{ip: 10.0.0.2}]", "");

@@ -1,4 +1,4 @@
-//! `--run`: a command beside a standing lab.
+//! `--run`: a command runs while the lab does.
 
 use std::{
     error::Error,
@@ -14,7 +14,7 @@ use nix::{
 use serde_json::Value;
 
 use crate::{
-    program::{assert_code, lab, lab_on, told},
+    program::{all_output, assert_code, lab, lab_on},
     remains::until,
     sizes::cluster,
 };
@@ -23,7 +23,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 
 const THREE_TIER: [&str; 2] = ["-f", "examples/three-tier.yaml"];
 
-/// Runs a command in the lab of an example, with a folder of its own as `$OUT`.
+/// Runs a command in the lab of an example; `$OUT` is a folder for its output.
 fn run(command: &str, out: &Path) -> io::Result<std::process::Output> {
     lab(&THREE_TIER).args(["--run", command]).env("OUT", out).output()
 }
@@ -33,7 +33,7 @@ fn the_commands_exit_code_is_the_labs() -> io::Result<()> {
     for (command, code) in [("exit 7", 7), ("true", 0), ("kill -9 $$", 137)] {
         let output = lab_on(&cluster(2), &["--run", command])?;
         assert_code(&output, code);
-        assert!(told(&output).contains("0 disagree"), "the table comes first");
+        assert!(all_output(&output).contains("0 disagree"), "the table comes first");
     }
     Ok(())
 }
@@ -74,7 +74,7 @@ fn the_command_finds_every_machine_by_the_file() -> Outcome {
     let pod = &lab["pods"][0];
     assert_eq!((&pod["namespace"], &pod["node"]), (&"backend".into(), &"node-a".into()));
     let node = &lab["nodes"][0];
-    // Each node's own pods: two behind the one agent's pins, two behind the other's.
+    // Each agent has its own pins, with the two pods of its node.
     let endpoints = fs::read_to_string(out.path().join("endpoints"))?;
     let endpoints: Vec<Value> =
         serde_json::Deserializer::from_str(&endpoints).into_iter().collect::<Result<_, _>>()?;
@@ -91,23 +91,23 @@ fn the_command_finds_every_machine_by_the_file() -> Outcome {
     Ok(())
 }
 
-/// What the command prints does not spoil what programs read.
+/// With JSON on standard output, the output of the command does not mix with it.
 #[test]
 fn machine_readable_output_is_not_mixed_with_the_commands() -> io::Result<()> {
     let output = lab_on(&cluster(2), &["-o", "json", "--run", "echo noise; echo more >&2"])?;
     assert_code(&output, 0);
     let table: Value = serde_json::from_slice(&output.stdout)?;
-    assert!(table["probes"].is_array(), "{}", told(&output));
+    assert!(table["probes"].is_array(), "{}", all_output(&output));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains("noise") && errors.contains("more"), "{errors}");
-    // A table is for people, as the command's output is.
+    // A table is for people, and so is the output of the command.
     let output = lab_on(&cluster(2), &["--run", "echo noise"])?;
-    assert!(String::from_utf8_lossy(&output.stdout).contains("noise"), "{}", told(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("noise"), "{}", all_output(&output));
     Ok(())
 }
 
 #[test]
-fn a_command_runs_where_nothing_is_to_be_probed() -> io::Result<()> {
+fn a_command_runs_without_probes() -> io::Result<()> {
     let pod = "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: ns}, \
                status: {podIPs: [{ip: 10.0.0.5}]}}";
     for (options, code) in [(&["--run", "exit 7"][..], 7), (&[], 2)] {
@@ -169,7 +169,7 @@ fn policies_are_in_force_while_the_command_runs() -> Outcome {
     Ok(())
 }
 
-/// Without a terminal the lab hands the signal on; the command decides.
+/// Without a terminal the lab forwards the signal, and the command decides the exit code.
 #[test]
 fn an_interrupt_reaches_the_command() -> Outcome {
     for (signal, name) in [(Signal::SIGINT, "INT"), (Signal::SIGTERM, "TERM")] {
@@ -198,7 +198,7 @@ fn an_interrupt_reaches_the_command() -> Outcome {
     Ok(())
 }
 
-/// Starts a lab whose command starts another process in a pod's namespace; that one's number.
+/// Starts a lab whose command starts a process in a pod's namespace; returns that process.
 fn with_grandchild(out: &Path) -> Result<(Child, Pid), Box<dyn Error>> {
     let file = out.join("pid");
     let command = format!(
@@ -213,20 +213,20 @@ fn with_grandchild(out: &Path) -> Result<(Child, Pid), Box<dyn Error>> {
     Ok((child, Pid::from_raw(fs::read_to_string(&file)?.trim().parse()?)))
 }
 
-/// Whether a process runs; not when it only waits for somebody to hear of its end.
+/// Whether a process runs, and is not a zombie.
 fn runs(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.is_ok_and(|text| !text.contains(") Z ") && !text.contains(") X "))
 }
 
 #[test]
-fn what_a_killed_lab_left_is_ended_by_the_next_and_nothing_else() -> Outcome {
+fn a_lab_ends_what_a_killed_lab_left_running_and_nothing_else() -> Outcome {
     let (first, second) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let (mut killed, orphan) = with_grandchild(first.path())?;
     let (mut lives, beside) = with_grandchild(second.path())?;
     killed.kill()?;
     killed.wait()?;
-    assert!(runs(orphan), "the test tests nothing");
+    assert!(runs(orphan), "the orphan survives its lab");
     let next = lab_on(&cluster(2), &[]);
     let (left, spared) = (runs(orphan), runs(beside));
     for pid in [orphan, beside] {
@@ -236,14 +236,18 @@ fn what_a_killed_lab_left_is_ended_by_the_next_and_nothing_else() -> Outcome {
     lives.wait()?;
     let next = next?;
     assert_code(&next, 0);
-    assert!(!left, "{}", told(&next));
-    assert!(spared, "the process of a lab that stands: {}", told(&next));
-    assert!(told(&next).contains("still ran of the commands"), "{}", told(&next));
+    assert!(!left, "{}", all_output(&next));
+    assert!(spared, "a process of a running lab: {}", all_output(&next));
+    assert!(
+        all_output(&next).contains("that killed labs had left running"),
+        "{}",
+        all_output(&next)
+    );
     Ok(())
 }
 
 #[test]
-fn a_killed_lab_takes_its_command_along() -> Outcome {
+fn the_command_ends_with_a_killed_lab() -> Outcome {
     let out = tempfile::tempdir()?;
     let ready = out.path().join("pid");
     let command = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600", ready.display());

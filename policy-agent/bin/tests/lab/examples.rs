@@ -1,4 +1,4 @@
-//! Every example is what it says, on the wire, in both topologies.
+//! Every example meets its expectations on the wire, in both topologies.
 
 use std::{fs, io, path::PathBuf};
 

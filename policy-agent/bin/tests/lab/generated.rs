@@ -4,6 +4,7 @@
 
 use std::{fmt::Write, io};
 
+use fastrand::Rng;
 use serde_json::Value;
 
 use crate::program::{TOPOLOGIES, assert_code, lab_on};
@@ -46,32 +47,24 @@ const PORTS: [&str; 8] = [
 ];
 const TYPES: [&str; 4] = ["[Ingress]", "[Egress]", "[Ingress, Egress]", "[]"];
 
-/// Numbers that differ from seed to seed, and are the same in every run (splitmix64).
-struct Numbers(u64);
+/// Random choices; the same seed gives the same choices in every run.
+struct Choices(Rng);
 
-impl Numbers {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-
+impl Choices {
     fn one<'a>(&mut self, all: &[&'a str]) -> &'a str {
-        let at = self.below(all.len() as u64);
-        usize::try_from(at).ok().and_then(|at| all.get(at)).copied().unwrap_or_default()
+        self.0.choice(all).copied().unwrap_or_default()
     }
 
     /// Up to two of them.
     fn some(&mut self, all: &[&str]) -> String {
-        let count = self.below(3);
+        let count = self.0.usize(..3);
         let chosen: Vec<&str> = (0..count).map(|_| self.one(all)).collect();
         chosen.join(", ")
     }
 
     /// Up to two rules.
     fn rules(&mut self, peers: &str) -> String {
-        let rules = self.below(3);
+        let rules = self.0.usize(..3);
         let rules = (0..rules).map(|_| {
             let (far, ports) = (self.some(&PEERS), self.some(&PORTS));
             format!("{{{peers}: [{far}], ports: [{ports}]}}")
@@ -81,16 +74,16 @@ impl Numbers {
 }
 
 fn cluster(seed: u64) -> String {
-    let mut numbers = Numbers(seed);
+    let mut choices = Choices(Rng::with_seed(seed));
     let mut text = String::from(
         "{apiVersion: v1, kind: Namespace, metadata: {name: left, labels: {team: red}}}\n\
          ---\n{apiVersion: v1, kind: Namespace, metadata: {name: right, labels: {team: blue}}}\n",
     );
     for number in 0..PODS {
         let (node, last) = (number % 2, 10 + number / 2);
-        let (namespace, app) = (numbers.one(&["left", "right"]), numbers.one(&["a", "b"]));
-        let tier = numbers.one(&["", ", tier: one", ", tier: two"]);
-        let http = numbers.one(&["80", "81", "8080"]);
+        let (namespace, app) = (choices.one(&["left", "right"]), choices.one(&["a", "b"]));
+        let tier = choices.one(&["", ", tier: one", ", tier: two"]);
+        let http = choices.one(&["80", "81", "8080"]);
         let _ = write!(
             text,
             "---\n\
@@ -104,9 +97,9 @@ fn cluster(seed: u64) -> String {
         );
     }
     for number in 0..POLICIES {
-        let (namespace, selector) = (numbers.one(&["left", "right"]), numbers.one(&SELECTORS));
-        let types = numbers.one(&TYPES);
-        let (ingress, egress) = (numbers.rules("from"), numbers.rules("to"));
+        let (namespace, selector) = (choices.one(&["left", "right"]), choices.one(&SELECTORS));
+        let types = choices.one(&TYPES);
+        let (ingress, egress) = (choices.rules("from"), choices.rules("to"));
         let _ = write!(
             text,
             "---\n\

@@ -1,4 +1,4 @@
-//! `--hold`: a lab that follows its files.
+//! `--hold`: a lab follows its files.
 
 use std::{
     error::Error,
@@ -52,14 +52,14 @@ ports: [{port: 80, protocol: TCP}]
 endpoints: [{addresses: [10.0.0.6], conditions: {ready: true}}]
 ";
 
-/// A held lab, with what it prints in files.
+/// A held lab, whose output goes to files.
 struct Held {
     child: Child,
     folder: tempfile::TempDir,
 }
 
 impl Held {
-    fn begin(text: &str, arguments: &[&str]) -> io::Result<Self> {
+    fn start(text: &str, arguments: &[&str]) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("cluster.yaml");
         fs::write(&file, text)?;
@@ -78,14 +78,14 @@ impl Held {
         fs::read_to_string(self.path(name))
     }
 
-    /// Waits until so many tables are printed; the last one.
+    /// Waits until `number` tables are printed, and returns the last one.
     fn table(&mut self, number: usize) -> io::Result<String> {
         const END: &str = " disagree\n";
         let (out, err) = (self.path("out"), self.path("err"));
         until(&format!("table {number}"), || {
             if let Some(status) = self.child.try_wait()? {
-                let told = fs::read_to_string(&err)?;
-                return Err(io::Error::other(format!("it ended early: {status}\n{told}")));
+                let stderr = fs::read_to_string(&err)?;
+                return Err(io::Error::other(format!("it ended early: {status}\n{stderr}")));
             }
             Ok(fs::read_to_string(&out)?.matches(END).count() >= number)
         })?;
@@ -97,7 +97,7 @@ impl Held {
         until(line, || Ok(self.printed("err")?.contains(line)))
     }
 
-    /// Waits until the last table says something.
+    /// Waits until the last line of the output contains `what`.
     fn wait_for_table(&self, what: &str) -> io::Result<()> {
         until(what, || {
             let text = self.printed("out")?;
@@ -105,14 +105,14 @@ impl Held {
         })
     }
 
-    /// The exit code after a signal.
+    /// Sends a signal and returns the exit code.
     fn end(mut self, signal: Signal) -> Result<Option<i32>, Box<dyn Error>> {
         kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)?;
         Ok(self.child.wait()?.code())
     }
 }
 
-/// Nothing outlives a failed test.
+/// Ends the lab after a failed test too.
 impl Drop for Held {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -120,7 +120,7 @@ impl Drop for Held {
     }
 }
 
-/// As editors do it: a new file in the place of the old.
+/// Replaces a file as editors do: by renaming a new file.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let new = path.with_extension("new");
     fs::write(&new, text)?;
@@ -130,7 +130,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 #[test]
 fn policies_labels_and_services_are_followed_and_broken_files_are_not() -> Outcome {
     let ends = ["--hold", "--from", "ns/a", "--to", "ns/b"];
-    let mut held = Held::begin(PODS, &ends)?;
+    let mut held = Held::start(PODS, &ends)?;
     let file = held.path("cluster.yaml");
     assert!(held.table(1)?.contains("1 allowed"), "policies may be absent at first");
 
@@ -153,7 +153,7 @@ fn policies_labels_and_services_are_followed_and_broken_files_are_not() -> Outco
 }
 
 #[test]
-fn labels_of_nodes_are_followed_and_a_node_that_goes_is_noted() -> Outcome {
+fn labels_of_nodes_are_followed_and_a_missing_node_is_noted() -> Outcome {
     let node = "---
 apiVersion: v1
 kind: Node
@@ -173,7 +173,7 @@ spec:
 ";
     let text = format!("{PODS}{node}{policy}");
     let ends = ["--hold", "--from", "ns/a", "--to", "192.168.9.9", "--port", "80"];
-    let mut held = Held::begin(&text, &ends)?;
+    let mut held = Held::start(&text, &ends)?;
     let file = held.path("cluster.yaml");
     assert!(held.table(1)?.contains("1 allowed"));
     replace(&file, &text.replace("zone: a", "zone: b"))?;
@@ -186,11 +186,11 @@ spec:
 }
 
 #[test]
-fn a_lab_that_stays_may_have_nothing_to_probe_at_first() -> Outcome {
+fn a_held_lab_may_start_without_probes() -> Outcome {
     let silent = PODS.replace(", ports: [{containerPort: 80}]", "");
-    let held = Held::begin(&silent, &["--hold"])?;
+    let held = Held::start(&silent, &["--hold"])?;
     let file = held.path("cluster.yaml");
-    held.wait_for("the lab stands")?;
+    held.wait_for("the lab runs")?;
     replace(&file, PODS)?;
     held.wait_for_table("1 allowed")?;
     replace(&file, &silent)?;
@@ -200,14 +200,14 @@ fn a_lab_that_stays_may_have_nothing_to_probe_at_first() -> Outcome {
 }
 
 #[test]
-fn files_that_are_emptied_before_they_are_written_are_waited_for() -> Outcome {
+fn a_file_that_is_truncated_before_it_is_written_is_no_change() -> Outcome {
     let folder = tempfile::tempdir()?;
     let expect = folder.path().join("x.expect.yaml");
     let expectation = "expect: [{from: ns/a, to: ns/b, port: 80/TCP, verdict: deny}]";
     fs::write(&expect, expectation)?;
     let path = expect.display().to_string();
     let text = format!("{PODS}{DENY}");
-    let mut held = Held::begin(&text, &["--hold", "--expect", &path])?;
+    let mut held = Held::start(&text, &["--hold", "--expect", &path])?;
     let file = held.path("cluster.yaml");
     held.table(1)?;
     fs::write(&file, "")?;
@@ -223,8 +223,8 @@ fn files_that_are_emptied_before_they_are_written_are_waited_for() -> Outcome {
 }
 
 #[test]
-fn a_service_that_comes_later_is_translated_and_new_ports_are_served() -> Outcome {
-    let mut held = Held::begin(PODS, &["--hold"])?;
+fn a_service_that_is_added_later_is_translated_and_new_ports_are_served() -> Outcome {
+    let mut held = Held::start(PODS, &["--hold"])?;
     let file = held.path("cluster.yaml");
     held.table(1)?;
     fs::write(&file, format!("{PODS}{SERVICE}").replace("containerPort: 80", "containerPort: 81"))?;
@@ -235,7 +235,7 @@ fn a_service_that_comes_later_is_translated_and_new_ports_are_served() -> Outcom
     let expect = folder.path().join("x.expect.yaml");
     fs::write(&expect, "")?;
     let path = expect.display().to_string();
-    let mut held = Held::begin(PODS, &["--hold", "--expect", &path])?;
+    let mut held = Held::start(PODS, &["--hold", "--expect", &path])?;
     let file = held.path("cluster.yaml");
     held.table(1)?;
     fs::write(&file, format!("{PODS}{SERVICE}"))?;
@@ -251,8 +251,8 @@ fn a_service_that_comes_later_is_translated_and_new_ports_are_served() -> Outcom
 }
 
 #[test]
-fn machines_are_not_followed_and_that_is_said() -> Outcome {
-    let mut held = Held::begin(PODS, &["--hold"])?;
+fn machines_are_not_followed_and_a_note_says_so() -> Outcome {
+    let mut held = Held::start(PODS, &["--hold"])?;
     let file = held.path("cluster.yaml");
     held.table(1)?;
     let third = "---
@@ -276,19 +276,19 @@ fn changes_are_in_force_while_a_command_runs() -> Outcome {
         reached() { timeout 1 nsenter --net="$netns" bash -c ': < /dev/tcp/10.0.0.6/80'; }
         reached || exit 9
         for try in $(seq 100); do reached || exit 42; sleep 0.1; done"#;
-    let mut held = Held::begin(PODS, &["--run", command])?;
+    let mut held = Held::start(PODS, &["--run", command])?;
     let file = held.path("cluster.yaml");
     held.table(1)?;
     fs::write(&file, format!("{PODS}{DENY}"))?;
-    held.wait_for("a change of the files is in force")?;
+    held.wait_for("the change of the files is in force")?;
     assert_eq!(held.child.wait()?.code(), Some(42));
     Ok(())
 }
 
 #[test]
 fn two_held_labs_follow_their_own_files() -> Outcome {
-    let mut first = Held::begin(PODS, &["--hold"])?;
-    let mut second = Held::begin(&format!("{PODS}{DENY}"), &["--hold", "--topology", "bridge"])?;
+    let mut first = Held::start(PODS, &["--hold"])?;
+    let mut second = Held::start(&format!("{PODS}{DENY}"), &["--hold", "--topology", "bridge"])?;
     assert!(first.table(1)?.contains("1 allowed"));
     assert!(second.table(1)?.contains("1 denied"));
     fs::write(second.path("cluster.yaml"), PODS)?;

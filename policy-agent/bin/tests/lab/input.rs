@@ -1,4 +1,4 @@
-//! Bad input and a missing privilege: the exit code and a message that helps.
+//! Bad input, a missing privilege and a missing program: exit code and message.
 
 use std::{
     fs::{self, Permissions},
@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use crate::program::{assert_code, feed, lab, lab_on, root, told};
+use crate::program::{all_output, assert_code, feed, lab, lab_on, root};
 
 const POD: &str = "\
 apiVersion: v1
@@ -37,7 +37,7 @@ fn broken_input_exits_2_and_says_what_is_wrong() -> io::Result<()> {
         let output = lab_on(text, arguments)?;
         println!("{claim}");
         assert_code(&output, 2);
-        let text = told(&output);
+        let text = all_output(&output);
         assert!(text.contains(message), "{message:?} is not in\n{text}");
         assert!(output.stdout.is_empty(), "{text}");
     }
@@ -48,7 +48,7 @@ fn broken_input_exits_2_and_says_what_is_wrong() -> io::Result<()> {
 fn a_missing_file_exits_2_and_is_named() -> io::Result<()> {
     let output = lab(&["-f", "no/such/file.yaml"]).output()?;
     assert_code(&output, 2);
-    assert!(told(&output).contains("no/such/file.yaml"));
+    assert!(all_output(&output).contains("no/such/file.yaml"));
     Ok(())
 }
 
@@ -59,7 +59,7 @@ fn folders_in_a_folder_are_named() -> io::Result<()> {
     fs::write(folder.path().join("pod.yaml"), pod("a"))?;
     let output = lab(&["-f"]).arg(folder.path()).output()?;
     assert_code(&output, 2);
-    let said = told(&output);
+    let said = all_output(&output);
     assert!(said.contains("folders in it are not read: overlays"), "{said}");
     Ok(())
 }
@@ -78,7 +78,7 @@ fn without_root_it_exits_3_and_asks_for_it() -> io::Result<()> {
     command.args(["lab", "-f", "-"]).uid(NOBODY).gid(NOBODY).current_dir("/");
     let output = feed(&mut command, &text)?;
     assert_code(&output, 3);
-    assert!(told(&output).contains("root"), "{}", told(&output));
+    assert!(all_output(&output).contains("root"), "{}", all_output(&output));
     Ok(())
 }
 
@@ -86,16 +86,16 @@ fn without_root_it_exits_3_and_asks_for_it() -> io::Result<()> {
 fn without_nft_it_exits_3_and_says_how_to_get_it() -> io::Result<()> {
     let output = lab(&["-f", "examples/three-tier.yaml"]).env("PATH", "/nowhere").output()?;
     assert_code(&output, 3);
-    assert!(told(&output).contains("nftables"), "{}", told(&output));
+    assert!(all_output(&output).contains("nftables"), "{}", all_output(&output));
     Ok(())
 }
 
-/// A question that the lab cannot try has no answer, and no answer is not fine.
+/// A probe that the lab cannot run has no verdict, so the table is not complete.
 #[test]
-fn a_probe_that_cannot_be_tried_is_a_finding() -> io::Result<()> {
+fn a_probe_that_cannot_be_run_is_a_finding() -> io::Result<()> {
     let options = ["-f", "examples/three-tier.yaml", "--to", "127.0.0.1", "--port", "443"];
     let output = lab(&options).output()?;
     assert_code(&output, 1);
-    assert!(told(&output).contains("cannot be probed: "), "{}", told(&output));
+    assert!(all_output(&output).contains("cannot be probed: "), "{}", all_output(&output));
     Ok(())
 }

@@ -1,10 +1,10 @@
-//! Where pods are: subnets that nodes share, processes of nodes, machines outside.
+//! Pods at unusual places: subnets that nodes share, host-network pods, hosts outside the cluster.
 
 use std::{fs, io};
 
-use crate::program::{TOPOLOGIES, assert_code, lab, lab_on, told};
+use crate::program::{TOPOLOGIES, all_output, assert_code, lab, lab_on};
 
-/// Three nodes that declare nothing, with pods of one subnet; two host-network pods at one
+/// Three nodes without Node objects and with pods of one subnet; two host-network pods with one
 /// address and port; a dual-stack host.
 const CLUSTER: &str = r#"
 apiVersion: v1
@@ -87,7 +87,7 @@ fn pods_are_reached_wherever_they_are() -> io::Result<()> {
     Ok(())
 }
 
-/// S38: nobody declares the gateway address of a node's pods, yet the node has it.
+/// S38: no manifest has the gateway address of a node's pods, yet it is an address of the node.
 #[test]
 fn the_gateway_address_of_pods_is_their_nodes() -> io::Result<()> {
     for topology in TOPOLOGIES {
@@ -96,7 +96,7 @@ fn the_gateway_address_of_pods_is_their_nodes() -> io::Result<()> {
         let file = ["-f", "examples/gateway-address.yaml"];
         let output = lab(&[&file[..], &ends, &gateway].concat()).output()?;
         assert_code(&output, 0);
-        let text = told(&output);
+        let text = all_output(&output);
         assert!(
             text.contains("10.244.1.1 is the gateway address of the pods of node node-b"),
             "{text}"

@@ -1,4 +1,4 @@
-//! Runs the program.
+//! Runs `policy-agent lab` for these tests.
 
 use std::{
     io::{self, Write},
@@ -9,7 +9,7 @@ use std::{
 /// The two ways to join a pod to its node.
 pub(crate) const TOPOLOGIES: [&str; 2] = ["ptp", "bridge"];
 
-/// The program, to be run on the workspace's root.
+/// The command, with the root of the workspace as its folder.
 pub(crate) fn lab(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
     command.arg("lab").args(arguments).current_dir(root());
@@ -26,19 +26,19 @@ pub(crate) fn feed(command: &mut Command, text: &str) -> io::Result<Output> {
     let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = pipes.spawn()?;
     if let Some(mut pipe) = child.stdin.take() {
-        // A program that refuses its options does not read.
+        // A program that exits because of its options does not read its input.
         let _ = pipe.write_all(text.as_bytes());
     }
     child.wait_with_output()
 }
 
-/// The workspace.
+/// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// All that a run printed, for the message of a failed assertion.
-pub(crate) fn told(output: &Output) -> String {
+/// Exit code, standard output and standard error, for the message of a failed assertion.
+pub(crate) fn all_output(output: &Output) -> String {
     format!(
         "exit code {:?}\n{}\n{}",
         output.status.code(),
@@ -50,5 +50,5 @@ pub(crate) fn told(output: &Output) -> String {
 /// Requires an exit code.
 #[track_caller]
 pub(crate) fn assert_code(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "{}", told(output));
+    assert_eq!(output.status.code(), Some(code), "{}", all_output(output));
 }

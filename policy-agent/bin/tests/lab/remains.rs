@@ -1,7 +1,7 @@
-//! Nothing stays behind, however a lab ends.
+//! Nothing remains of a lab, however it ends.
 //!
-//! Namespaces without a name cannot be listed, so each one gets a sentinel: a veth whose other
-//! end is in a namespace of the test. The kernel takes a sentinel away with the lab's namespace.
+//! Namespaces without a name cannot be listed, so the test adds a veth to each of them, whose other
+//! end is in a namespace of the test. The kernel removes both ends with the lab's namespace.
 
 use std::{
     collections::BTreeSet,
@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-/// What a lab has in the kernel.
+/// The kernel objects of a lab.
 struct Holdings {
     programs: BTreeSet<u32>,
     maps: BTreeSet<u32>,
@@ -69,7 +69,7 @@ impl Holdings {
     }
 }
 
-/// Numbers that the kernel shows beside a process's file descriptors.
+/// IDs in the `fdinfo` files of a process, such as those after `prog_id:`.
 fn ids(pid: Pid, what: &str) -> io::Result<BTreeSet<u32>> {
     let mut ids = BTreeSet::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
@@ -83,19 +83,19 @@ fn ids(pid: Pid, what: &str) -> io::Result<BTreeSet<u32>> {
     Ok(ids)
 }
 
-/// Waits for something to become true.
+/// Waits until `holds` returns true.
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
-    let begin = Instant::now();
+    let start = Instant::now();
     while !holds()? {
-        if begin.elapsed() > PATIENCE {
-            return Err(io::Error::other(format!("in vain: {what}")));
+        if start.elapsed() > PATIENCE {
+            return Err(io::Error::other(format!("timeout: {what}")));
         }
         sleep(Duration::from_millis(1));
     }
     Ok(())
 }
 
-/// Interfaces of the calling thread's namespace, the loopback left out.
+/// Number of interfaces in the calling thread's namespace, without the loopback.
 fn interfaces() -> Result<usize, netns::Error> {
     let text = fs::read_to_string("/proc/thread-self/net/dev").map_err(netns::Error::Open)?;
     Ok(text.lines().filter(|line| line.contains(':') && !line.contains("lo:")).count())
@@ -131,7 +131,7 @@ async fn nothing_remains(signal: Signal, ended: impl Fn(ExitStatus) -> bool) -> 
     Ok(())
 }
 
-/// Numbers of all programs; one that goes while it is asked about did not stay.
+/// IDs of all loaded programs; one that is removed meanwhile is skipped.
 fn loaded_programs() -> BTreeSet<u32> {
     let programs = aya::programs::loaded_programs().flatten();
     programs.map(|program| program.id()).collect()

@@ -4,13 +4,13 @@ use std::io;
 
 use serde_json::Value;
 
-use crate::program::{assert_code, lab, told};
+use crate::program::{all_output, assert_code, lab};
 
 fn keys(value: &Value) -> Vec<&str> {
     value.as_object().map(|object| object.keys().map(String::as_str).collect()).unwrap_or_default()
 }
 
-/// Requires one of some words.
+/// Requires that a field is one of `words`.
 #[track_caller]
 fn assert_word(row: &Value, key: &str, words: &[&str]) {
     let word = row[key].as_str().unwrap_or_default();
@@ -47,7 +47,7 @@ fn json_is_the_schema_and_nothing_else() -> io::Result<()> {
     let table: Value = serde_json::from_slice(&output.stdout)?;
     assert_eq!(keys(&table), ["probes"]);
     let rows = table["probes"].as_array().map(Vec::as_slice).unwrap_or_default();
-    assert!(rows.len() > 10, "{}", told(&output));
+    assert!(rows.len() > 10, "{}", all_output(&output));
     rows.iter().for_each(assert_row);
     let verdicts = |word| rows.iter().filter(|row| row["verdict"] == word).count();
     assert!(verdicts("allow") > 0 && verdicts("deny") > 0);
@@ -63,6 +63,6 @@ fn options_narrow_and_extend_the_probes() -> io::Result<()> {
     assert_code(&output, 0);
     let table: Value = serde_json::from_slice(&output.stdout)?;
     // Two ports, to one pod in two families and to one address.
-    assert_eq!(table["probes"].as_array().map(Vec::len), Some(6), "{}", told(&output));
+    assert_eq!(table["probes"].as_array().map(Vec::len), Some(6), "{}", all_output(&output));
     Ok(())
 }

@@ -1,10 +1,10 @@
-//! SCTP is probed and told from other protocols, though this kernel may have no sockets of it.
+//! SCTP is probed and judged apart from TCP, even if the kernel has no SCTP sockets.
 
 use std::{fs, io};
 
-use crate::program::{TOPOLOGIES, assert_code, lab_on, told};
+use crate::program::{TOPOLOGIES, all_output, assert_code, lab_on};
 
-/// Two nodes, a dual-stack server by SCTP and TCP at the same numbers, its Service, two clients.
+/// Two nodes, a dual-stack server with SCTP and TCP at the same ports, its Service, two clients.
 const CLUSTER: &str = r#"
 apiVersion: v1
 kind: Pod
@@ -88,16 +88,16 @@ expect:
         let output = lab_on(CLUSTER, &["--topology", topology, "--expect", &path])?;
         println!("{topology}");
         assert_code(&output, 0);
-        assert!(!told(&output).contains("cannot be probed:"), "{}", told(&output));
+        assert!(!all_output(&output).contains("cannot be probed:"), "{}", all_output(&output));
     }
     Ok(())
 }
 
-/// A deny by SCTP counts only with a recorded drop.
+/// A deny of SCTP needs a drop record.
 #[test]
 fn a_dataplane_without_ingress_is_noticed_by_sctp() -> io::Result<()> {
     let output = lab_on(CLUSTER, &["--port", "3868/SCTP", "--without", "ingress"])?;
     assert_code(&output, 1);
-    assert!(told(&output).contains("Wire and compiler disagree"), "{}", told(&output));
+    assert!(all_output(&output).contains("Wire and compiler disagree"), "{}", all_output(&output));
     Ok(())
 }

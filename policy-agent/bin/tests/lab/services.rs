@@ -1,8 +1,8 @@
-//! Services are translated as kube-proxy does it, in both families and topologies.
+//! Services are translated as kube-proxy does, in both families and topologies.
 
 use std::{fs, io};
 
-use crate::program::{TOPOLOGIES, assert_code, lab_on, told};
+use crate::program::{TOPOLOGIES, all_output, assert_code, lab_on};
 
 /// Two nodes, two dual-stack servers behind a Service, a client, a host.
 const CLUSTER: &str = r#"
@@ -80,7 +80,7 @@ fn run(policies: &str, expectations: &str) -> io::Result<()> {
     let path = file.path().display().to_string();
     let text = format!("{CLUSTER}{policies}");
     for topology in TOPOLOGIES {
-        // Backends are chosen at random: once may be luck.
+        // Backends are selected at random: a single run could pass by chance.
         for _ in 0..3 {
             let output = lab_on(&text, &["--topology", topology, "--expect", &path])?;
             println!("{topology}");
@@ -128,9 +128,9 @@ spec:
     )
 }
 
-/// One of two backends refuses: kube-proxy would send every second connection there.
+/// One of two backends is denied: kube-proxy sends every second connection to it.
 #[test]
-fn a_backend_that_denies_is_met() -> io::Result<()> {
+fn a_denied_backend_is_found() -> io::Result<()> {
     let policy = "---
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -154,7 +154,7 @@ fn node_ports_are_translated_for_pods_and_from_outside() -> io::Result<()> {
         let node_port = ["--topology", topology, "--port", "30080"];
         let output = lab_on(CLUSTER, &[&ends[..], &node_port[..]].concat())?;
         assert_code(&output, 0);
-        assert!(told(&output).contains("2 allowed"), "{}", told(&output));
+        assert!(all_output(&output).contains("2 allowed"), "{}", all_output(&output));
     }
     Ok(())
 }
@@ -163,6 +163,6 @@ fn node_ports_are_translated_for_pods_and_from_outside() -> io::Result<()> {
 fn a_service_without_backends_is_no_deny() -> io::Result<()> {
     let output = lab_on(CLUSTER, &["--from", "ns/client", "--to", "service/ns/empty"])?;
     assert_code(&output, 0);
-    assert!(told(&output).contains("no policy has a say; refused"), "{}", told(&output));
+    assert!(all_output(&output).contains("no policy applies; refused"), "{}", all_output(&output));
     Ok(())
 }

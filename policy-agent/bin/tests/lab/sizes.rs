@@ -1,4 +1,4 @@
-//! Clusters of some size, and how long the lab takes for them.
+//! Larger clusters, and how long the lab takes for them.
 
 use std::{
     fmt::Write,
@@ -8,8 +8,8 @@ use std::{
 
 use crate::program::{assert_code, lab_on};
 
-/// Manifests of dual-stack pods on two nodes, each serving three ports by TCP and UDP, of which
-/// a policy leaves one pod's ingress to one namespace.
+/// Manifests of dual-stack pods on two nodes, each with three ports of TCP and UDP; a policy allows
+/// ingress of one pod from one namespace only.
 pub(crate) fn cluster(pods: usize) -> String {
     let mut text = String::from(POLICY);
     for number in 0..pods {
@@ -59,9 +59,9 @@ fn ten_pods_three_ports_two_protocols_take_seconds() -> io::Result<()> {
     Ok(())
 }
 
-/// More pairs than the kernel's table of neighbours has entries.
+/// More pairs of pods than the kernel's neighbour table has entries.
 #[test]
-fn a_crowd_on_bridges_finds_one_another() -> io::Result<()> {
+fn many_pods_on_bridges_reach_each_other() -> io::Result<()> {
     let output = lab_on(&cluster(50), &["--port", "80", "--topology", "bridge"])?;
     assert_code(&output, 0);
     Ok(())
