@@ -98,7 +98,7 @@ enum Part {
     Ingress,
     /// The classifier of packets from a pod
     Egress,
-    /// IPv6
+    /// The classification of IPv6
     Ipv6,
     /// The check of source addresses (anti-spoofing)
     AntiSpoofing,

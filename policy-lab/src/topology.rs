@@ -224,7 +224,7 @@ fn default_destination(address: IpAddr) -> IpNetwork {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    IpNetwork::new(first, 0).expect("a prefix may have no bits")
+    IpNetwork::new(first, 0).expect("0 is a valid prefix length")
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ Examples:
       remove the pins of another folder, while the agent runs with its own
 
 The chained plugin is removed first, so that no pod waits for an agent that does not run.
-While an agent answers at the socket, the socket stays.
+Where an agent still responds at the socket, only the pins are removed, and the exit code is 3.
 
 Exit codes:
   0  everything is removed
@@ -56,7 +56,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
 
-    /// Wait for SIGTERM afterwards, as the pods of a `DaemonSet` must not end
+    /// Wait for SIGTERM afterwards, as the pods of a DaemonSet must not end
     #[arg(long)]
     stay: bool,
 }

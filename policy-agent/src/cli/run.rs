@@ -52,7 +52,7 @@ const LOG_FILTER: &str = "info,kube_client=off,kube_runtime=off";
 pub struct Arguments {
     /// Folder or file of Kubernetes manifests, which is watched for changes [default: the cluster's
     /// API server]
-    #[arg(long, value_name = "DIR", conflicts_with = "kubeconfig")]
+    #[arg(long, value_name = "PATH", conflicts_with = "kubeconfig")]
     manifests: Option<PathBuf>,
 
     /// Kubeconfig for the API server [default: $KUBECONFIG, or the service account of the pod]
@@ -123,7 +123,7 @@ enum LogFormat {
     /// For people
     #[default]
     Text,
-    /// For programs: one JSON object per line
+    /// For programs, one JSON object per line
     Json,
 }
 
