@@ -1,4 +1,5 @@
-//! Puts the objects of all sources together.
+//! Puts the objects of all sources together, and completes them as a cluster would: namespaces that
+//! are only named, and slices of Services that have none.
 
 mod backends;
 
@@ -26,13 +27,13 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Takes every object of a source.
+    /// Reads every object of a source.
     pub(crate) fn read(&mut self, source: &Source) {
         let origin = Origin::new(source);
         match yaml::documents(&source.text) {
             Ok(documents) => {
                 for node in &documents {
-                    self.take(&origin, node, &Inherited::default());
+                    self.add(&origin, node, &Inherited::default());
                 }
             }
             Err((span, problem)) => {
@@ -41,7 +42,7 @@ impl Cluster {
         }
     }
 
-    /// What the objects mean together.
+    /// The result: all objects, or all errors.
     pub(crate) fn finish(mut self) -> Result<Manifests, Vec<ManifestError>> {
         if !self.errors.is_empty() {
             return Err(self.errors);
@@ -51,11 +52,11 @@ impl Cluster {
         Ok(self.manifests)
     }
 
-    /// Takes an object, or those of a list.
-    fn take(&mut self, origin: &Arc<Origin>, node: &Node, inherited: &Inherited) {
+    /// Adds an object, or those of a list.
+    fn add(&mut self, origin: &Arc<Origin>, node: &Node, inherited: &Inherited) {
         if let Some((items, inherited)) = object::items(node) {
             for item in items {
-                self.take(origin, item, &inherited);
+                self.add(origin, item, &inherited);
             }
             return;
         }
@@ -112,7 +113,7 @@ impl Cluster {
         }
     }
 
-    /// Adds the namespaces that are only used, and the label that each has.
+    /// Adds namespaces that other objects are in, and the label with its name to each namespace.
     fn complete_namespaces(&mut self) {
         let snapshot = &mut self.manifests.snapshot;
         let names = snapshot
@@ -131,7 +132,7 @@ impl Cluster {
     }
 }
 
-/// Labels of a namespace with the one that each has (S9).
+/// Labels of a namespace, with the label that has its name (S9).
 pub(crate) fn with_its_name(name: &str, mut labels: Labels) -> Labels {
     labels.insert(NAMESPACE_NAME.to_owned(), name.to_owned());
     labels

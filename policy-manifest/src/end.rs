@@ -1,4 +1,4 @@
-//! Ends of connections, as expectations and options name them.
+//! Sources and destinations of connections, as expectations and options write them.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -8,7 +8,7 @@ use thiserror::Error;
 /// An end of a connection.
 ///
 /// Written `NAMESPACE/POD`, `host/NAME`, `service/NAMESPACE/NAME` or as an address;
-/// `host` and `service` are no namespaces here.
+/// `host` and `service` are not namespaces here.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum End {
     /// A pod.
@@ -17,7 +17,7 @@ pub enum End {
     Host(String),
     /// A Service, at its cluster IP; only as the destination.
     Service(ObjectName),
-    /// An address, whoever has it.
+    /// An address, whichever machine has it.
     Address(IpAddr),
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for End {
     }
 }
 
-/// The text names no end.
+/// The text is not a source or destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("write NAMESPACE/POD, host/NAME, service/NAMESPACE/NAME or an address")]
 pub struct EndError;

@@ -1,4 +1,4 @@
-//! Errors that show their place.
+//! Errors with their place in the text, as one line or with the line and a caret.
 
 use std::{fmt, iter, ops::Range, sync::Arc};
 
@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::{Source, problem::Problem};
 
-/// Where something stands.
+/// A place in a source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Name of the source.
@@ -19,10 +19,11 @@ pub struct Place {
     pub column: usize,
 }
 
-/// Bytes of which the characters are counted once.
+/// Bytes of one block: characters are counted once for each block.
 const BLOCK: usize = 1024;
 
-/// A source whose lines and characters are counted once: JSON may be one line of megabytes.
+/// A source with an index of its lines and characters. Without it, the column of an error in a JSON
+/// file of one long line would cost a pass over the file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     source: Source,
@@ -68,7 +69,7 @@ impl Origin {
     }
 }
 
-/// Characters that begin in some bytes of UTF-8.
+/// Number of UTF-8 characters that start in `bytes`.
 fn characters(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte & 0b1100_0000 != 0b1000_0000).count()
 }
@@ -109,13 +110,13 @@ impl fmt::Display for ErrorSubject {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{place}: {}", self.headline())]
 pub struct ManifestError {
-    /// Where it stands.
+    /// The place.
     pub place: Place,
     /// The object.
     pub subject: ErrorSubject,
     /// The field.
     pub field: FieldPath,
-    /// What is wrong.
+    /// The problem.
     pub problem: Problem,
     origin: Arc<Origin>,
     span: Range<usize>,
@@ -149,7 +150,7 @@ impl ManifestError {
     }
 }
 
-/// Shows each error with its line and a caret under the place, in colour or without.
+/// Renders each error with its line and a caret under the place, with or without colour.
 #[must_use]
 pub fn render(errors: &[ManifestError], colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };

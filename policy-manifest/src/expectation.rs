@@ -1,4 +1,4 @@
-//! What a user expects of a set of manifests (`*.expect.yaml`).
+//! Expectations: the verdicts that a user expects of a set of manifests (`*.expect.yaml`).
 
 use policy_core::model::{Family, Protocol};
 use serde::{Deserialize, Serialize};
@@ -11,20 +11,20 @@ use crate::{
     yaml,
 };
 
-/// A verdict that one can expect.
+/// An expected verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// The connection comes about.
+    /// The connection passes.
     Allow,
-    /// It does not.
+    /// The connection is dropped.
     Deny,
 }
 
 /// A file of expectations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expectations {
-    /// Verdict of every pair of pods that is not listed; `None` asserts nothing of them.
+    /// Verdict for every pair of pods that is not listed; `None` where the file has no default.
     pub default: Option<Verdict>,
     /// The listed ones.
     pub listed: Vec<Expectation>,
@@ -33,19 +33,19 @@ pub struct Expectations {
 /// An entry of `expect`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expectation {
-    /// Who opens the connection; never a Service.
+    /// The source; never a Service.
     pub from: End,
-    /// Who is meant.
+    /// The destination.
     pub to: End,
-    /// At which port, as the initiator sees it.
+    /// Destination port, as the initiator sees it.
     pub port: u16,
-    /// By which protocol.
+    /// Protocol.
     pub protocol: Protocol,
-    /// In which family; `None` is every one that both ends have.
+    /// Address family; `None` for each family that both ends have.
     pub family: Option<Family>,
-    /// What is expected.
+    /// The expected verdict.
     pub verdict: Verdict,
-    /// Where it stands.
+    /// Its place in the file.
     pub place: Place,
 }
 
@@ -53,7 +53,7 @@ pub struct Expectation {
 ///
 /// # Errors
 ///
-/// Every fault of the source.
+/// Every error of the source.
 pub fn read_expectations(source: &Source) -> Result<Expectations, Vec<ManifestError>> {
     let origin = Origin::new(source);
     let documents = yaml::documents(&source.text)

@@ -1,12 +1,24 @@
 //! Reads Kubernetes manifests as text into the model of `policy-core`.
 //!
-//! Nothing is taken in part: either every object of every source is legal, or there is an error
-//! for each that is not, with file, line, column and field path (S54).
-//! This crate does no I/O; the caller reads the files.
+//! Input: the text of files ([`read`], [`read_expectations`]) or the JSON of one object of an API
+//! server ([`receive`]). Output: a snapshot or a change of it. This crate does no I/O.
 //!
-//! Read are Namespaces, Pods, policies of namespaces and of the cluster, Services, endpoint slices, Nodes, lists of them, and
-//! `kind: Host` of `policy.lab/v1alpha1`. Policies and hosts are read strictly; of the others only
-//! the fields that are used must be right, so that a dump is good as it comes.
+//! Files are accepted as a whole or not at all: either every object of every file is legal, or there
+//! is an error for each that is not, with file, line, column and field path (S54):
+//!
+//! ```text
+//! web.yaml:7:13: NetworkPolicy shop/web: spec.ingress[0].ports[0].port: 70000 is not a port (1 to 65535)
+//! ```
+//!
+//! Supported are Namespaces, Pods, `NetworkPolicies`, `ClusterNetworkPolicies`, Services,
+//! `EndpointSlices`, Nodes, lists of these, and `kind: Host` of `policy.lab/v1alpha1`. Policies and
+//! hosts are decoded strictly: an unknown field is an error. Of the others only the fields that
+//! policy depends on are decoded, so that the output of `kubectl get -o yaml` works unchanged.
+//!
+//! The way of a file: `yaml` parses text into nodes with places; `decode` gives typed access to
+//! nodes and collects errors; `object` decodes each kind; `cluster` puts the objects of all files
+//! together. An object that an API server has already accepted is never refused: `api` treats a
+//! policy that it cannot decode as denying.
 #![forbid(unsafe_code)]
 
 mod api;
@@ -32,7 +44,7 @@ pub use places::Places;
 use policy_core::model::{ContainerPort, Snapshot};
 pub use problem::Problem;
 
-/// A text to read, and what to call it in errors.
+/// A text to read, and its name in errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// Usually a path; `-` for standard input.
@@ -41,16 +53,16 @@ pub struct Source {
     pub text: String,
 }
 
-/// What the sources hold together.
+/// The objects of all sources together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifests {
-    /// What a cluster would hold.
+    /// The cluster that they describe.
     pub snapshot: Snapshot,
     /// Machines outside of the cluster (`kind: Host`), by name.
     pub hosts: BTreeMap<String, Host>,
-    /// What was passed over, in the order of the sources.
+    /// Objects of other kinds, in the order of the sources.
     pub ignored: Vec<Ignored>,
-    /// Where all that is read stands.
+    /// Where each object stands in the text.
     pub places: Places,
 }
 
@@ -59,14 +71,14 @@ pub struct Manifests {
 pub struct Host {
     /// `spec.address` or `spec.addresses`; at least one.
     pub addresses: Vec<IpAddr>,
-    /// `spec.ports`: what it serves.
+    /// `spec.ports`: the ports at which it serves.
     pub ports: Vec<ContainerPort>,
 }
 
 /// An object of a kind that policy does not depend on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ignored {
-    /// Where it begins.
+    /// Its first line.
     pub place: Place,
     /// `apiVersion`.
     pub api_version: String,
@@ -77,7 +89,7 @@ pub struct Ignored {
 /// One line with the place.
 impl fmt::Display for Ignored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} of {} is passed over", self.place, self.kind, self.api_version)
+        write!(f, "{}: {} of {} is ignored", self.place, self.kind, self.api_version)
     }
 }
 
@@ -85,7 +97,7 @@ impl fmt::Display for Ignored {
 ///
 /// # Errors
 ///
-/// Every fault of every source; a source that is no YAML is left at its first one.
+/// Every error of every source; of a source that is not YAML only the first.
 pub fn read(sources: &[Source]) -> Result<Manifests, Vec<ManifestError>> {
     let mut cluster = cluster::Cluster::default();
     for source in sources {

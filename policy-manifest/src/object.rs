@@ -1,4 +1,4 @@
-//! Objects: what they are, and who decodes them.
+//! Objects: finds out the kind of each and passes it to the decoder of that kind.
 
 mod cluster_policy;
 mod machine;
@@ -13,7 +13,7 @@ use policy_core::model::{
     ClusterNetworkPolicy, EndpointSlice, Kind, Labels, NetworkPolicy, Node as Machine, ObjectName,
     ObjectRef, Pod,
 };
-pub(crate) use service::{DecodedService, Target};
+pub(crate) use service::{DecodedService, TargetPort};
 
 use crate::{
     ErrorSubject, Host,
@@ -56,7 +56,7 @@ impl Object {
     }
 }
 
-/// Kind and version that an item of a list has where it names none: the list's own.
+/// Kind and version of items of a list that have none themselves: `PodList` has items of kind `Pod`.
 #[derive(Clone, Default)]
 pub(crate) struct Inherited {
     api_version: String,
@@ -96,7 +96,7 @@ pub(crate) fn decode(node: &Node, inherited: &Inherited, log: &Log) -> Option<Ob
     let api_version = header(&object, "apiVersion", &inherited.api_version)?;
     log.set_subject(ErrorSubject::Kind(kind.clone()));
     if is_list(&kind) {
-        // One with items was taken apart.
+        // `items()` has taken apart a list with items, so this one has none.
         object.require("items")?.list();
         return None;
     }
@@ -110,7 +110,7 @@ pub(crate) fn decode(node: &Node, inherited: &Inherited, log: &Log) -> Option<Ob
     }
 }
 
-/// A string field that the list can give.
+/// A header field; an item of a list inherits it.
 fn header(object: &Map<'_>, name: &'static str, inherited: &str) -> Option<String> {
     match object.get(name) {
         Some(field) => field.string(),
@@ -140,8 +140,7 @@ fn group(api_version: &str) -> Option<&str> {
     api_version.split_once('/').map(|(group, _)| group)
 }
 
-/// The kind that is meant by one that is spelt alike, in an API that is read; `None` where another
-/// is meant.
+/// The supported kind of the same API group that is spelled like `kind`, if there is one.
 fn meant(kind: &str, api_version: &str) -> Option<&'static str> {
     let here = Kind::ALL.into_iter().filter(|kind| group(kind.api_version()) == group(api_version));
     nearest(kind, here.map(Kind::name))

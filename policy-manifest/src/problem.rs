@@ -1,4 +1,7 @@
-//! What can be wrong in a manifest.
+//! The problems that a manifest can have, and their messages.
+//!
+//! A message says what is wrong and, where that is not obvious, what to write instead. The place, the
+//! object and the field stand before it ([`crate::ManifestError`]).
 
 use std::fmt;
 
@@ -7,63 +10,63 @@ use thiserror::Error;
 
 use crate::Place;
 
-/// What is wrong at a place of a manifest.
+/// A problem at one place of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Problem {
-    /// The text is no YAML.
+    /// The text is not YAML.
     #[error("{message}")]
     Syntax {
-        /// The parser's words.
+        /// The parser's message.
         message: String,
     },
-    /// A key that stands twice in a mapping.
-    #[error("the key {key:?} is there already")]
+    /// A key that is in a mapping twice.
+    #[error("the key {key:?} is set twice in this mapping; remove one of them")]
     DuplicateKey {
         /// The key.
         key: String,
     },
-    /// A document or list item is no mapping.
+    /// A document or list item that is not a mapping.
     #[error("an object must be a mapping with apiVersion, kind and metadata")]
     NotAnObject,
-    /// `apiVersion` does not fit to `kind`.
-    #[error("{kind} is read as {}, not as {found}", .kind.api_version())]
+    /// A version of a kind that is not supported.
+    #[error("{kind} of {found} is not supported; use apiVersion {}", .kind.api_version())]
     Version {
         /// The object's kind.
         kind: Kind,
         /// `apiVersion` as written.
         found: String,
     },
-    /// Enforcing the rest without this one would be wrong.
-    #[error("{kind} of {api_version} changes what is enforced, and is not supported")]
+    /// A kind of policies that is not supported. Without it verdicts would differ from the cluster's.
+    #[error("{kind} of {api_version} is not supported; remove it to continue without its rules")]
     UnsupportedPolicy {
         /// `apiVersion`.
         api_version: String,
         /// `kind`.
         kind: String,
     },
-    /// A kind that is spelt like one that is read.
+    /// A kind that is spelled like a supported one.
     #[error("{api_version} has no kind {kind}; did you mean {nearest}?")]
     UnknownKind {
         /// `apiVersion`.
         api_version: String,
         /// `kind`.
         kind: String,
-        /// What was meant.
+        /// The supported kind.
         nearest: &'static str,
     },
     /// A second object of the same kind and name.
-    #[error("this object is there already, at {first}")]
+    #[error("this object is already defined at {first}; remove one of the two")]
     DuplicateObject {
-        /// Where the first one begins.
+        /// The place of the first one.
         first: Place,
     },
-    /// A key that the type does not have.
-    #[error("there is no field {name:?}{}", Suggestion(.nearest.as_deref()))]
+    /// A field that the type does not have.
+    #[error("unknown field {name:?}{}", Suggestion(.nearest.as_deref()))]
     UnknownField {
-        /// The key.
+        /// The field.
         name: String,
-        /// One that is spelt alike.
+        /// A known field with a similar name.
         nearest: Option<String>,
     },
     /// A required field is absent.
@@ -72,8 +75,8 @@ pub enum Problem {
         /// The field.
         name: &'static str,
     },
-    /// Of two fields that say the same only one may be there.
-    #[error("{name} and {other} exclude one another")]
+    /// Two fields of which only one may be set.
+    #[error("{name} and {other} cannot both be set; remove one of them")]
     Exclusive {
         /// This field.
         name: &'static str,
@@ -83,41 +86,41 @@ pub enum Problem {
     /// A value of another type.
     #[error("must be {wanted}, not {found}")]
     Type {
-        /// What the field takes.
+        /// The type that the field takes.
         wanted: &'static str,
-        /// What is there.
+        /// The type of the value.
         found: &'static str,
     },
-    /// A string that YAML readers take for something else.
+    /// A string that YAML parsers read as another type.
     #[error(
-        "{text} without quotes is {taken_for} to YAML readers such as kubectl; write \"{text}\""
+        "{text} without quotes is {read_as} for YAML parsers such as kubectl's; write \"{text}\""
     )]
     NeedsQuotes {
         /// As written.
         text: String,
-        /// What it is without quotes.
-        taken_for: &'static str,
+        /// The type that it has without quotes.
+        read_as: &'static str,
     },
     /// An empty value where a string is needed.
     #[error("has no value; write \"\" for the empty string")]
     NoValue,
-    /// A word that is none of those allowed.
+    /// A word that is not one of the allowed ones.
     #[error("{found:?} is not one of {allowed}{}", Suggestion(.nearest.as_deref()))]
     NotOneOf {
         /// As written.
         found: String,
-        /// All that may be there.
+        /// The allowed words.
         allowed: &'static str,
-        /// One that is spelt alike.
+        /// An allowed word that is spelled similarly.
         nearest: Option<String>,
     },
-    /// More entries than there may be.
+    /// Too many entries.
     #[error("may have at most {most} entries")]
     TooMany {
         /// The limit.
         most: usize,
     },
-    /// Fewer entries than there must be.
+    /// Too few entries.
     #[error("needs at least {least} entry")]
     TooFew {
         /// The limit.
@@ -129,10 +132,10 @@ pub enum Problem {
         /// The limit.
         most: usize,
     },
-    /// Of several fields exactly one must be there.
-    #[error("needs exactly one of {names}")]
+    /// Not exactly one of several fields is set.
+    #[error("set exactly one of {names}")]
     OnlyOne {
-        /// All of them.
+        /// The fields.
         names: &'static str,
     },
     /// A number outside of its range.
@@ -144,37 +147,37 @@ pub enum Problem {
         most: u16,
     },
     /// A range of ports whose end is not above its start.
-    #[error("end {end} is not above start {start}; a single port is a number")]
+    #[error("end {end} is not above start {start}; for a single port, use number")]
     RangeBackwards {
         /// `start`.
         start: u16,
         /// `end`.
         end: u16,
     },
-    /// A named port beside peers that have none.
+    /// A named port in a rule with peers that are not pods.
     #[error(
-        "destinationNamedPort needs peers that are pods: nodes, networks and domainNames have no named ports"
+        "destinationNamedPort is only allowed in a rule in which every peer is namespaces or pods"
     )]
     NamedPortWithoutPods,
-    /// No domain name.
-    #[error("{found:?} is not a domain name as in example.com or *.example.com")]
+    /// Not a domain name.
+    #[error("{found:?} is not a domain name such as example.com or *.example.com")]
     DomainName {
         /// As written.
         found: String,
     },
-    /// A number that is no port.
+    /// A number that is not a port.
     #[error("{found} is not a port (1 to 65535)")]
     PortNumber {
         /// As written.
         found: String,
     },
-    /// A number in quotes where a port may have a name, too.
-    #[error("a port's number stands without quotes: {found}")]
+    /// A port number in quotes, where a string is the name of a port.
+    #[error("write the port number without quotes: {found}")]
     QuotedPort {
         /// As written.
         found: String,
     },
-    /// A string that is no name of a port.
+    /// A string that is not a port name.
     #[error(
         "{found:?} is not a port name (at most 15 of a-z, 0-9 and -, with a letter, no - at an end or twice in a row)"
     )]
@@ -183,7 +186,7 @@ pub enum Problem {
         found: String,
     },
     /// `endPort` without a numeric `port`.
-    #[error("endPort needs a port with a number beside it")]
+    #[error("endPort needs a numeric port in the same entry")]
     EndPortAlone,
     /// `endPort` below `port`.
     #[error("endPort {last} is below port {first}")]
@@ -193,37 +196,39 @@ pub enum Problem {
         /// `endPort`.
         last: u16,
     },
-    /// No port and protocol as expectations and options write them.
-    #[error("{found:?} is not a port as in 80/TCP")]
+    /// Not a port and protocol, as in expectations and options.
+    #[error("{found:?} is not a port and a protocol such as 80/TCP")]
     PortAndProtocol {
         /// As written.
         found: String,
     },
-    /// No IP address.
+    /// Not an IP address.
     #[error("{found:?} is not an IP address")]
     Address {
         /// As written.
         found: String,
     },
-    /// No block of addresses.
-    #[error("{found:?} is not a block of addresses as in 10.0.0.0/8 or fd00::/8")]
+    /// Not a CIDR.
+    #[error("{found:?} is not a CIDR such as 10.0.0.0/8 or fd00::/8")]
     Cidr {
         /// As written.
         found: String,
     },
-    /// `except` that is not a part of `cidr`.
-    #[error("{found} must lie within {cidr} and be smaller")]
+    /// An entry of `except` that is not a part of `cidr`.
+    #[error("{found} must be inside of {cidr} and smaller")]
     ExceptOutside {
-        /// The exception.
+        /// The entry of `except`.
         found: String,
-        /// The block.
+        /// `cidr`.
         cidr: String,
     },
     /// Peer `{}`.
-    #[error("a peer needs podSelector, namespaceSelector or ipBlock")]
+    #[error("a peer needs podSelector, namespaceSelector or ipBlock; an empty one matches nothing")]
     EmptyPeer,
     /// `ipBlock` beside a selector.
-    #[error("ipBlock stands alone in a peer; put the selector into an entry of its own")]
+    #[error(
+        "ipBlock cannot be combined with a selector; move the selector to a separate entry of the list"
+    )]
     BlockBesideSelector,
     /// `In` or `NotIn` without values.
     #[error("{operator} needs at least one value")]
@@ -237,40 +242,40 @@ pub enum Problem {
         /// The operator.
         operator: &'static str,
     },
-    /// No key of a label.
+    /// Not a label key.
     #[error(
-        "{found:?} is not a label key ([DNS domain/]name of at most 63 letters, digits, -, _ and ., ends being letters or digits)"
+        "{found:?} is not a label key ([DNS domain/]name of at most 63 letters, digits, -, _ and ., a letter or digit at both ends)"
     )]
     LabelKey {
         /// As written.
         found: String,
     },
-    /// No value of a label.
+    /// Not a label value.
     #[error(
-        "{found:?} is not a label value (empty, or at most 63 letters, digits, -, _ and ., ends being letters or digits)"
+        "{found:?} is not a label value (empty, or at most 63 letters, digits, -, _ and ., a letter or digit at both ends)"
     )]
     LabelValue {
         /// As written.
         found: String,
     },
-    /// No name of an object.
+    /// Not a name of an object.
     #[error(
-        "{found:?} is not a name (a-z, 0-9, - and where the kind allows it ., ends being letters or digits)"
+        "{found:?} is not a name (a-z, 0-9, - and, where the kind allows it, .; a letter or digit at both ends)"
     )]
     ObjectName {
         /// As written.
         found: String,
     },
-    /// Text that names no end of a connection.
+    /// Not a source or destination of a connection.
     #[error(
-        "{found:?} names no end; write NAMESPACE/POD, host/NAME, service/NAMESPACE/NAME or an address"
+        "{found:?} is not a source or destination; write NAMESPACE/POD, host/NAME, service/NAMESPACE/NAME or an address"
     )]
     End {
         /// As written.
         found: String,
     },
-    /// A Service opens no connections.
-    #[error("a Service opens no connections")]
+    /// A Service as the source of a connection.
+    #[error("a Service cannot open a connection; name a pod, a host or an address as the source")]
     ServiceAsSource,
 }
 

@@ -1,4 +1,5 @@
-//! Names, labels and addresses as the API server takes them (`k8s.io/apimachinery` validation).
+//! Syntax of names, labels and addresses, with the rules of the API server
+//! (`k8s.io/apimachinery/pkg/util/validation`).
 
 use std::net::IpAddr;
 
@@ -18,12 +19,13 @@ pub(crate) fn is_label(text: &str) -> bool {
     text.len() <= LABEL && is_dns_part(text)
 }
 
-/// A DNS name (RFC 1123): names of most objects. As for the API server, only the whole is limited.
+/// A DNS name (RFC 1123): names of most objects. Like the API server, it limits the whole length
+/// only, not that of each label.
 pub(crate) fn is_subdomain(text: &str) -> bool {
     text.len() <= SUBDOMAIN && text.split('.').all(is_dns_part)
 }
 
-/// A domain name or `*.` and one, as the CRD of `ClusterNetworkPolicy` takes them.
+/// A domain name, or `*.` and a domain name, as in the CRD of `ClusterNetworkPolicy`.
 pub(crate) fn is_domain_pattern(text: &str) -> bool {
     let name = text.strip_prefix("*.").unwrap_or(text);
     let name = name.strip_suffix('.').unwrap_or(name);
@@ -34,7 +36,7 @@ pub(crate) fn is_domain_pattern(text: &str) -> bool {
     name.contains('.') && name.split('.').all(part)
 }
 
-/// The key of a label, with or without a domain before it.
+/// The key of a label: a name, or `domain/name`.
 pub(crate) fn is_label_key(text: &str) -> bool {
     match text.split_once('/') {
         Some((domain, name)) => is_subdomain(domain) && is_qualified(name),
@@ -55,14 +57,14 @@ pub(crate) fn is_port_name(text: &str) -> bool {
         && text.bytes().any(|byte| byte.is_ascii_lowercase())
 }
 
-/// An address; an IPv4 address written as IPv6 is refused, as its family is in doubt.
+/// An address; an IPv4-mapped IPv6 address is refused, as its family is ambiguous.
 pub(crate) fn address(text: &str) -> Option<IpAddr> {
     text.parse().ok().filter(|address| !is_mapped(*address))
 }
 
 /// `ADDRESS/LENGTH`, with host bits masked off.
 ///
-/// The parser of ipnetwork alone takes an address without length, and a mask, too.
+/// `ipnetwork` alone also accepts an address without a length, and a netmask.
 pub(crate) fn block(text: &str) -> Option<IpNetwork> {
     let (ip, length) = text.split_once('/')?;
     let digits = length.bytes().all(|byte| byte.is_ascii_digit());
@@ -71,7 +73,7 @@ pub(crate) fn block(text: &str) -> Option<IpNetwork> {
     IpNetwork::new(block.network(), block.prefix()).ok()
 }
 
-/// Whether `inner` lies within `outer` and is smaller, as `except` must.
+/// Whether `inner` is inside of `outer` and smaller, as an entry of `except` must be.
 pub(crate) fn is_part(inner: IpNetwork, outer: IpNetwork) -> bool {
     inner.is_ipv4() == outer.is_ipv4()
         && inner.prefix() > outer.prefix()
@@ -82,13 +84,13 @@ fn is_mapped(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
 }
 
-/// Small letters, digits and `-`, with letters or digits at the ends.
+/// Lower-case letters, digits and `-`, with letters or digits at both ends.
 fn is_dns_part(text: &str) -> bool {
     let end = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     text.bytes().all(|byte| end(byte) || byte == b'-') && ends_are(text, end)
 }
 
-/// Letters, digits, `-`, `_` and `.`, with letters or digits at the ends.
+/// Letters, digits, `-`, `_` and `.`, with letters or digits at both ends.
 fn is_qualified(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     text.len() <= LABEL
@@ -96,7 +98,7 @@ fn is_qualified(text: &str) -> bool {
         && ends_are(text, |byte| byte.is_ascii_alphanumeric())
 }
 
-/// Whether `text` is not empty and both its ends are as `legal` says.
+/// Whether the first and the last byte are `legal`; false for the empty text.
 fn ends_are(text: &str, legal: fn(u8) -> bool) -> bool {
     let bytes = text.as_bytes();
     bytes.first().is_some_and(|byte| legal(*byte)) && bytes.last().is_some_and(|byte| legal(*byte))

@@ -1,4 +1,7 @@
-//! YAML text as a tree of nodes that know their place.
+//! YAML text as a tree of nodes with their places.
+//!
+//! `serde_saphyr` parses; the tree keeps how each scalar is written, as `yes` is a boolean of
+//! YAML 1.1 and an error where a string is needed.
 
 use std::{fmt, ops::Range};
 
@@ -15,7 +18,7 @@ use crate::problem::Problem;
 pub(crate) struct Node {
     /// Bytes of the source; empty, at its first item, for a collection in block style.
     pub span: Range<usize>,
-    /// What stands there.
+    /// Its value.
     pub value: Value,
 }
 
@@ -24,9 +27,9 @@ pub(crate) struct Node {
 pub(crate) enum Value {
     /// Nothing, `null` or `~`.
     Null,
-    /// A boolean of YAML 1.1, so `yes` and `on` too, and how it is written.
+    /// A boolean of YAML 1.1, so `yes` and `on` too, and its text.
     Bool(bool, String),
-    /// A number as it is written.
+    /// A number as written.
     Number(String),
     /// A string.
     Text(String),
@@ -43,7 +46,7 @@ pub(crate) fn documents(text: &str) -> Result<Vec<Node>, (Range<usize>, Problem)
         .map_err(|error| problem(&error, text))
 }
 
-/// Without limits on size: files of a whole cluster are large. Those on aliases and depth stay.
+/// No limits on size, as the files of a whole cluster are large; the limits on aliases and depth stay.
 fn options() -> Options {
     let budget = serde_saphyr::budget! {
         max_documents: usize::MAX,
@@ -107,14 +110,14 @@ fn problem(error: &Error, text: &str) -> (Range<usize>, Problem) {
     }
     let mut message = error.to_string();
     if let Some(location) = location {
-        // The place is told beside the message.
+        // The error shows the place itself.
         let tail = format!(" at line {}, column {}", location.line(), location.column());
         message = message.replace(&tail, "");
     }
     (span, Problem::Syntax { message })
 }
 
-/// A value as the parser tells it; how scalars are written is in the text.
+/// A value of the parser, without the text of scalars.
 enum Raw {
     Null,
     Bool(bool),

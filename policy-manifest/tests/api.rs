@@ -66,9 +66,9 @@ fn s52_rules_of_the_cluster_that_cannot_be_read_accept_nothing_and_deny_everythi
         "ingress": [rule("Accept", &odd), rule("Deny", &odd), rule("Accept", &every), rule("Pass", &odd)],
     }));
     let unknown = |peer: &ClusterPeer| matches!(peer, ClusterPeer::Unknown { .. });
-    let told = policy.ingress.iter().map(|rule| (rule.action, unknown(&rule.peers[0])));
+    let rules = policy.ingress.iter().map(|rule| (rule.action, unknown(&rule.peers[0])));
     let want = [(Action::Deny, true), (Action::Accept, false), (Action::Pass, true)];
-    assert_eq!(told.collect::<Vec<_>>(), want);
+    assert_eq!(rules.collect::<Vec<_>>(), want);
     let policy = cluster_policy(&json!({"tier": "Admin", "priority": 1, "subject": odd}));
     assert_eq!(policy.subject, None, "any pod might be meant");
 }

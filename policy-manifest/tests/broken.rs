@@ -1,4 +1,4 @@
-//! S54: what is wrong in a manifest is told with line, column, field and reason.
+//! S54: what is wrong in a manifest is reported with line, column, field and reason.
 
 use policy_manifest::{ManifestError, Source, read, read_expectations, render};
 
@@ -15,21 +15,21 @@ fn policy(spec: &str) -> String {
     format!("{head}{spec}\n")
 }
 
-/// Takes the mark `¦` out of a text; it stands where the error must be told.
+/// Takes the mark `¦` out of a text; it stands where the error must be.
 fn unmarked(marked: &str) -> (String, usize, usize) {
     let (before, after) = marked.split_once('¦').expect("a mark");
     let line = before.rsplit('\n').next().unwrap_or_default();
     (format!("{before}{after}"), before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
-/// Asserts that the marked text has exactly one error, at the mark, and what it tells.
+/// Asserts that the marked text has exactly one error, at the mark, with this message.
 #[track_caller]
-fn assert_told(claim: &str, marked: &str, want: &str) {
-    assert_told_by(errors, claim, marked, want);
+fn assert_reported(claim: &str, marked: &str, want: &str) {
+    assert_reported_by(errors, claim, marked, want);
 }
 
 #[track_caller]
-fn assert_told_by(
+fn assert_reported_by(
     reader: impl Fn(&str) -> Vec<ManifestError>,
     claim: &str,
     marked: &str,
@@ -39,9 +39,9 @@ fn assert_told_by(
     let found = reader(&text);
     assert!(render(&found, false).contains('^'), "{claim}: no caret");
     let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
-    let [told] = &lines[..] else { panic!("{claim}: not one error: {lines:#?}") };
-    assert!(told.starts_with(&format!("m.yaml:{line}:{column}: ")), "{claim}: {told}");
-    assert!(told.contains(want), "{claim}: {told}");
+    let [line_text] = &lines[..] else { panic!("{claim}: not one error: {lines:#?}") };
+    assert!(line_text.starts_with(&format!("m.yaml:{line}:{column}: ")), "{claim}: {line_text}");
+    assert!(line_text.contains(want), "{claim}: {line_text}");
 }
 
 #[test]
@@ -49,14 +49,14 @@ fn s54_policies() {
     #[rustfmt::skip]
     let cases = [
         // claim                             from line 4                                                           message
-        ("misspelt spec",                    "¦spce: {}",                                                          "there is no field \"spce\"; did you mean \"spec\"?"),
-        ("misspelt podSelector",             "spec:\n  ¦podselector: {}",                                          "spec: there is no field \"podselector\"; did you mean \"podSelector\"?"),
+        ("misspelt spec",                    "¦spce: {}",                                                          "unknown field \"spce\"; did you mean \"spec\"?"),
+        ("misspelt podSelector",             "spec:\n  ¦podselector: {}",                                          "spec: unknown field \"podselector\"; did you mean \"podSelector\"?"),
         ("misspelt policyTypes",             "spec:\n  ¦policyType: [Ingress]",                                    "did you mean \"policyTypes\"?"),
-        ("from in egress",                   "spec: {egress: [{¦from: []}]}",                                      "spec.egress[0]: there is no field \"from\""),
-        ("to in ingress",                    "spec: {ingress: [{¦to: []}]}",                                       "spec.ingress[0]: there is no field \"to\""),
+        ("from in egress",                   "spec: {egress: [{¦from: []}]}",                                      "spec.egress[0]: unknown field \"from\""),
+        ("to in ingress",                    "spec: {ingress: [{¦to: []}]}",                                       "spec.ingress[0]: unknown field \"to\""),
         ("port of a rule",                   "spec: {ingress: [{¦port: 80}]}",                                     "did you mean \"ports\"?"),
-        ("podSelector of the rule",          "spec: {ingress: [{¦podSelector: {}}]}",                              "there is no field \"podSelector\""),
-        ("labels without matchLabels",       "spec: {podSelector: {¦app: web}}",                                   "spec.podSelector: there is no field \"app\""),
+        ("podSelector of the rule",          "spec: {ingress: [{¦podSelector: {}}]}",                              "unknown field \"podSelector\""),
+        ("labels without matchLabels",       "spec: {podSelector: {¦app: web}}",                                   "spec.podSelector: unknown field \"app\""),
         ("spec a list",                      "spec: ¦[]",                                                          "spec: must be a mapping, not a list"),
         ("ingress a mapping",                "spec: {ingress: ¦{from: []}}",                                       "spec.ingress: must be a list, not a mapping"),
         ("empty list item",                  "spec:\n  ingress:\n  -¦\n",                                          "spec.ingress[0]: must be a mapping, not nothing"),
@@ -65,26 +65,26 @@ fn s54_policies() {
         ("three policyTypes",                "spec: {policyTypes: ¦[Egress, Egress, Egress]}",                     "at most 2 entries"),
         ("empty peer",                       "spec: {ingress: [{from: [¦{}]}]}",                                   "spec.ingress[0].from[0]: a peer needs"),
         ("peer with a null selector",        "spec: {ingress: [{from: [¦{podSelector: }]}]}",                      "a peer needs"),
-        ("ipBlock beside a selector",        "spec: {egress: [{to: [{ipBlock: ¦{cidr: 10.0.0.0/8}, podSelector: {}}]}]}", "spec.egress[0].to[0].ipBlock: ipBlock stands alone"),
+        ("ipBlock beside a selector",        "spec: {egress: [{to: [{ipBlock: ¦{cidr: 10.0.0.0/8}, podSelector: {}}]}]}", "spec.egress[0].to[0].ipBlock: ipBlock cannot be combined with a selector"),
         ("ipBlock without cidr",             "spec: {egress: [{to: [{ipBlock: ¦{}}]}]}",                           "spec.egress[0].to[0].ipBlock: cidr is missing"),
         ("ipBlock a string",                 "spec: {egress: [{to: [{ipBlock: ¦10.0.0.0/8}]}]}",                   "must be a mapping, not a string"),
-        ("cidr without length",              "spec: {egress: [{to: [{ipBlock: {cidr: ¦10.0.0.1}}]}]}",             "\"10.0.0.1\" is not a block of addresses"),
-        ("cidr with a mask",                 "spec: {egress: [{to: [{ipBlock: {cidr: ¦10.0.0.0/255.0.0.0}}]}]}",   "is not a block"),
-        ("cidr with a length too long",      "spec: {egress: [{to: [{ipBlock: {cidr: ¦10.0.0.0/33}}]}]}",          "is not a block"),
-        ("cidr with two lengths",            "spec: {egress: [{to: [{ipBlock: {cidr: ¦10.0.0.0/8/8}}]}]}",         "is not a block"),
-        ("cidr with a signed length",        "spec: {egress: [{to: [{ipBlock: {cidr: ¦10.0.0.0/+8}}]}]}",          "is not a block"),
-        ("IPv4 cidr written as IPv6",        "spec: {egress: [{to: [{ipBlock: {cidr: ¦'::ffff:10.0.0.0/104'}}]}]}", "is not a block"),
+        ("cidr without length",              "spec: {egress: [{to: [{ipBlock: {cidr: ¦10.0.0.1}}]}]}",             "\"10.0.0.1\" is not a CIDR"),
+        ("cidr with a mask",                 "spec: {egress: [{to: [{ipBlock: {cidr: ¦10.0.0.0/255.0.0.0}}]}]}",   "is not a CIDR"),
+        ("cidr with a length too long",      "spec: {egress: [{to: [{ipBlock: {cidr: ¦10.0.0.0/33}}]}]}",          "is not a CIDR"),
+        ("cidr with two lengths",            "spec: {egress: [{to: [{ipBlock: {cidr: ¦10.0.0.0/8/8}}]}]}",         "is not a CIDR"),
+        ("cidr with a signed length",        "spec: {egress: [{to: [{ipBlock: {cidr: ¦10.0.0.0/+8}}]}]}",          "is not a CIDR"),
+        ("IPv4 cidr written as IPv6",        "spec: {egress: [{to: [{ipBlock: {cidr: ¦'::ffff:10.0.0.0/104'}}]}]}", "is not a CIDR"),
         ("except a string",                  "spec: {egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8, except: ¦10.1.0.0/16}}]}]}", "must be a list, not a string"),
-        ("except outside",                   "spec: {egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8, except: [¦11.0.0.0/16]}}]}]}", "spec.egress[0].to[0].ipBlock.except[0]: 11.0.0.0/16 must lie within 10.0.0.0/8"),
-        ("except all of it",                 "spec: {egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8, except: [¦10.0.0.0/8]}}]}]}", "must lie within"),
-        ("except larger",                    "spec: {egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8, except: [¦10.0.0.0/7]}}]}]}", "must lie within"),
-        ("except of the other family",       "spec: {egress: [{to: [{ipBlock: {cidr: 0.0.0.0/0, except: [¦'fd00::/8']}}]}]}", "must lie within"),
+        ("except outside",                   "spec: {egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8, except: [¦11.0.0.0/16]}}]}]}", "spec.egress[0].to[0].ipBlock.except[0]: 11.0.0.0/16 must be inside of 10.0.0.0/8"),
+        ("except all of it",                 "spec: {egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8, except: [¦10.0.0.0/8]}}]}]}", "must be inside of"),
+        ("except larger",                    "spec: {egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8, except: [¦10.0.0.0/7]}}]}]}", "must be inside of"),
+        ("except of the other family",       "spec: {egress: [{to: [{ipBlock: {cidr: 0.0.0.0/0, except: [¦'fd00::/8']}}]}]}", "must be inside of"),
         ("port 0",                           "spec: {ingress: [{ports: [{port: ¦0}]}]}",                           "spec.ingress[0].ports[0].port: 0 is not a port"),
         ("port 65536",                       "spec: {ingress: [{ports: [{port: ¦65536}]}]}",                       "65536 is not a port (1 to 65535)"),
         ("port below zero",                  "spec: {ingress: [{ports: [{port: ¦-1}]}]}",                          "-1 is not a port"),
         ("port with a fraction",             "spec: {ingress: [{ports: [{port: ¦80.5}]}]}",                        "80.5 is not a port"),
         ("port with a leading zero",         "spec: {ingress: [{ports: [{port: ¦080}]}]}",                         "080 is not a port"),
-        ("port in quotes",                   "spec: {ingress: [{ports: [{port: ¦\"80\"}]}]}",                      "a port's number stands without quotes: 80"),
+        ("port in quotes",                   "spec: {ingress: [{ports: [{port: ¦\"80\"}]}]}",                      "write the port number without quotes: 80"),
         ("port name too long",               "spec: {ingress: [{ports: [{port: ¦a-very-long-name}]}]}",            "\"a-very-long-name\" is not a port name"),
         ("port name with capitals",          "spec: {ingress: [{ports: [{port: ¦Http}]}]}",                        "is not a port name"),
         ("port name with two dashes",        "spec: {ingress: [{ports: [{port: ¦a--b}]}]}",                        "is not a port name"),
@@ -92,17 +92,17 @@ fn s54_policies() {
         ("port name that is a boolean",      "spec: {ingress: [{ports: [{port: ¦on}]}]}",                          "on without quotes is a boolean"),
         ("port a list",                      "spec: {ingress: [{ports: [{port: ¦[80]}]}]}",                        "must be a string, not a list"),
         ("ports a number",                   "spec: {ingress: [{ports: ¦80}]}",                                    "must be a list, not a number"),
-        ("endPort alone",                    "spec: {ingress: [{ports: [{endPort: ¦80}]}]}",                       "endPort needs a port with a number"),
-        ("endPort beside a name",            "spec: {ingress: [{ports: [{port: web, endPort: ¦80}]}]}",            "endPort needs a port with a number"),
+        ("endPort alone",                    "spec: {ingress: [{ports: [{endPort: ¦80}]}]}",                       "endPort needs a numeric port"),
+        ("endPort beside a name",            "spec: {ingress: [{ports: [{port: web, endPort: ¦80}]}]}",            "endPort needs a numeric port"),
         ("endPort below port",               "spec: {ingress: [{ports: [{port: 80, endPort: ¦79}]}]}",             "endPort 79 is below port 80"),
         ("endPort too large",                "spec: {ingress: [{ports: [{port: 80, endPort: ¦70000}]}]}",          "70000 is not a port"),
         ("endPort in quotes",                "spec: {ingress: [{ports: [{port: 80, endPort: ¦'90'}]}]}",           "must be a whole number, not a string"),
         ("protocol in small letters",        "spec: {ingress: [{ports: [{protocol: ¦tcp}]}]}",                     "\"tcp\" is not one of TCP, UDP, SCTP; did you mean \"TCP\"?"),
         ("protocol unknown",                 "spec: {ingress: [{ports: [{protocol: ¦ICMP}]}]}",                    "\"ICMP\" is not one of TCP, UDP, SCTP"),
-        ("targetPort in a policy",           "spec: {ingress: [{ports: [{¦targetPort: 80}]}]}",                    "there is no field \"targetPort\""),
+        ("targetPort in a policy",           "spec: {ingress: [{ports: [{¦targetPort: 80}]}]}",                    "unknown field \"targetPort\""),
     ];
     for (claim, spec, want) in cases {
-        assert_told(claim, &policy(spec), want);
+        assert_reported(claim, &policy(spec), want);
     }
 }
 
@@ -117,7 +117,7 @@ fn s54_selectors_and_strings() {
         ("unknown operator",             "{matchExpressions: [{key: a, operator: ¦Equals, values: [b]}]}",    "\"Equals\" is not one of In, NotIn, Exists, DoesNotExist"),
         ("no operator",                  "{matchExpressions: [¦{key: a}]}",                                   "operator is missing"),
         ("no key",                       "{matchExpressions: [¦{operator: Exists}]}",                         "key is missing"),
-        ("value for values",             "{matchExpressions: [{key: a, operator: In, ¦value: [b], values: [b]}]}", "there is no field \"value\"; did you mean \"values\"?"),
+        ("value for values",             "{matchExpressions: [{key: a, operator: In, ¦value: [b], values: [b]}]}", "unknown field \"value\"; did you mean \"values\"?"),
         ("label key with a space",       "{matchLabels: {¦'a b': c}}",                                        "spec.podSelector.matchLabels[a b]: \"a b\" is not a label key"),
         ("label key with two slashes",   "{matchLabels: {¦a/b/c: d}}",                                        "is not a label key"),
         ("label key without a name",     "{matchLabels: {¦a.io/: d}}",                                        "is not a label key"),
@@ -125,7 +125,7 @@ fn s54_selectors_and_strings() {
         ("label value too long",         "{matchLabels: {a: ¦x234567890123456789012345678901234567890123456789012345678901234}}", "is not a label value"),
         ("label value a list",           "{matchLabels: {a: ¦[b]}}",                                          "must be a string, not a list"),
         ("label value null",             "{matchLabels: {a¦: }}",                                             "has no value; write \"\""),
-        ("label value y",                "{matchLabels: {a: ¦y}}",                                            "y without quotes is a boolean to YAML readers such as kubectl; write \"y\""),
+        ("label value y",                "{matchLabels: {a: ¦y}}",                                            "y without quotes is a boolean for YAML parsers such as kubectl's; write \"y\""),
         ("label value yes",              "{matchLabels: {a: ¦yes}}",                                          "yes without quotes"),
         ("label value No",               "{matchLabels: {a: ¦No}}",                                           "No without quotes"),
         ("label value on",               "{matchLabels: {a: ¦on}}",                                           "on without quotes"),
@@ -142,7 +142,7 @@ fn s54_selectors_and_strings() {
         ("a selector that is a string",  "¦web",                                                              "must be a mapping, not a string"),
     ];
     for (claim, selector, want) in cases {
-        assert_told(claim, &policy(&format!("spec: {{podSelector: {selector}}}")), want);
+        assert_reported(claim, &policy(&format!("spec: {{podSelector: {selector}}}")), want);
     }
 }
 
@@ -179,21 +179,21 @@ fn s54_other_objects() {
         ("a slice's address",        "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: s}, addressType: IPv4, endpoints: [{addresses: [¦x]}]}", "endpoints[0].addresses[0]: \"x\" is not an IP address"),
         ("a slice's address type",   "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: s}, addressType: ¦ipv4}", "did you mean \"IPv4\"?"),
         ("a node's address",         "{apiVersion: v1, kind: Node, metadata: {name: n1}, status: {addresses: [{type: InternalIP, address: ¦n1}]}}", "\"n1\" is not an IP address"),
-        ("a node's block of pods",   "{apiVersion: v1, kind: Node, metadata: {name: n1}, spec: {podCIDRs: [¦10.0.0.1]}}",   "spec.podCIDRs[0]: \"10.0.0.1\" is not a block"),
-        ("a node's only block",      "{apiVersion: v1, kind: Node, metadata: {name: n1}, spec: {podCIDR: ¦10.0.0.0/33}}",   "spec.podCIDR: \"10.0.0.0/33\" is not a block"),
+        ("a node's block of pods",   "{apiVersion: v1, kind: Node, metadata: {name: n1}, spec: {podCIDRs: [¦10.0.0.1]}}",   "spec.podCIDRs[0]: \"10.0.0.1\" is not a CIDR"),
+        ("a node's only block",      "{apiVersion: v1, kind: Node, metadata: {name: n1}, spec: {podCIDR: ¦10.0.0.0/33}}",   "spec.podCIDR: \"10.0.0.0/33\" is not a CIDR"),
         ("an owner without kind",    "{apiVersion: v1, kind: Pod, metadata: {name: p, ownerReferences: [¦{controller: true, name: a}]}}", "metadata.ownerReferences[0]: kind is missing"),
         ("a host without address",   "{apiVersion: policy.lab/v1alpha1, kind: Host, metadata: {name: h}, spec: ¦{}}",       "address is missing"),
         ("a host with no addresses", "{apiVersion: policy.lab/v1alpha1, kind: Host, metadata: {name: h}, spec: {addresses: ¦[]}}", "an address is missing"),
         ("a host's field",           "{apiVersion: policy.lab/v1alpha1, kind: Host, metadata: {name: h}, spec: {¦adress: 192.0.2.1, address: 192.0.2.1}}", "did you mean \"address\"?"),
-        ("a host's two fields",      "{apiVersion: policy.lab/v1alpha1, kind: Host, metadata: {name: h}, spec: {address: 192.0.2.1, addresses: ¦[192.0.2.1]}}", "addresses and address exclude one another"),
-        ("an old version",           "¦{apiVersion: discovery.k8s.io/v1beta1, kind: EndpointSlice}",                        "EndpointSlice is read as discovery.k8s.io/v1, not as discovery.k8s.io/v1beta1"),
-        ("an old tier",              "¦{apiVersion: policy.networking.k8s.io/v1alpha1, kind: ClusterNetworkPolicy}",        "ClusterNetworkPolicy is read as policy.networking.k8s.io/v1alpha2, not as"),
-        ("a tier's old kind",        "¦{apiVersion: policy.networking.k8s.io/v1alpha1, kind: AdminNetworkPolicy}",          "AdminNetworkPolicy of policy.networking.k8s.io/v1alpha1 changes what is enforced"),
-        ("another's policy",         "¦{apiVersion: crd.projectcalico.org/v1, kind: NetworkPolicy}",                        "changes what is enforced"),
-        ("a second object",          "{apiVersion: v1, kind: Node, metadata: {name: n1}}\n---\n¦{apiVersion: v1, kind: Node, metadata: {name: n1}}", "Node n1: this object is there already, at m.yaml:1:1"),
+        ("a host's two fields",      "{apiVersion: policy.lab/v1alpha1, kind: Host, metadata: {name: h}, spec: {address: 192.0.2.1, addresses: ¦[192.0.2.1]}}", "addresses and address cannot both be set"),
+        ("an old version",           "¦{apiVersion: discovery.k8s.io/v1beta1, kind: EndpointSlice}",                        "EndpointSlice of discovery.k8s.io/v1beta1 is not supported; use apiVersion discovery.k8s.io/v1"),
+        ("an old tier",              "¦{apiVersion: policy.networking.k8s.io/v1alpha1, kind: ClusterNetworkPolicy}",        "ClusterNetworkPolicy of policy.networking.k8s.io/v1alpha1 is not supported; use apiVersion policy.networking.k8s.io/v1alpha2"),
+        ("a tier's old kind",        "¦{apiVersion: policy.networking.k8s.io/v1alpha1, kind: AdminNetworkPolicy}",          "AdminNetworkPolicy of policy.networking.k8s.io/v1alpha1 is not supported; remove it"),
+        ("another's policy",         "¦{apiVersion: crd.projectcalico.org/v1, kind: NetworkPolicy}",                        "NetworkPolicy of crd.projectcalico.org/v1 is not supported; remove it"),
+        ("a second object",          "{apiVersion: v1, kind: Node, metadata: {name: n1}}\n---\n¦{apiVersion: v1, kind: Node, metadata: {name: n1}}", "Node n1: this object is already defined at m.yaml:1:1"),
     ];
     for (claim, text, want) in cases {
-        assert_told(claim, text, want);
+        assert_reported(claim, text, want);
     }
 }
 
@@ -203,14 +203,14 @@ fn s54_yaml() {
     let cases = [
         ("an open bracket",    "a: ¦[1, 2\n",             "unclosed bracket"),
         ("a tab",              "a:\n\t¦- b\n",            "tabs disallowed"),
-        ("a key twice",        "a: 1\nb: 2\n¦a: 3\n",     "the key \"a\" is there already"),
+        ("a key twice",        "a: 1\nb: 2\n¦a: 3\n",     "the key \"a\" is set twice"),
         ("a colon too many",   "a: b¦: c\n",              "mapping values are not allowed"),
         ("an unknown anchor",  "a: ¦*nope\n",             "unknown anchor"),
         ("after a good one",   "{apiVersion: v1, kind: Pod, metadata: {name: p}}\n---\na: ¦[\n", "unclosed bracket"),
         ("an umlaut before",   "ä: {ö: ¦[1}\n",           "mismatched bracket"),
     ];
     for (claim, text, want) in cases {
-        assert_told(claim, text, want);
+        assert_reported(claim, text, want);
     }
 }
 
@@ -218,26 +218,26 @@ fn s54_yaml() {
 fn s54_expectations() {
     #[rustfmt::skip]
     let cases = [
-        ("unknown field",     "¦expects: []",                                                    "there is no field \"expects\"; did you mean \"expect\"?"),
+        ("unknown field",     "¦expects: []",                                                    "unknown field \"expects\"; did you mean \"expect\"?"),
         ("default",           "default: ¦Deny",                                                  "default: \"Deny\" is not one of allow, deny; did you mean \"deny\"?"),
         ("verdict",           "expect: [{from: a/b, to: a/c, port: 80/TCP, verdict: ¦drop}]",    "expect[0].verdict: \"drop\" is not one of allow, deny"),
         ("no verdict",        "expect: [¦{from: a/b, to: a/c, port: 80/TCP}]",                   "expect[0]: verdict is missing"),
-        ("port without",      "expect: [{from: a/b, to: a/c, port: ¦80, verdict: deny}]",        "expect[0].port: \"80\" is not a port as in 80/TCP"),
-        ("port too large",    "expect: [{from: a/b, to: a/c, port: ¦65536/TCP, verdict: deny}]", "is not a port as in 80/TCP"),
-        ("small protocol",    "expect: [{from: a/b, to: a/c, port: ¦80/tcp, verdict: deny}]",    "is not a port as in 80/TCP"),
-        ("no slash",          "expect: [{from: ¦web, to: a/c, port: 80/TCP, verdict: deny}]",    "expect[0].from: \"web\" names no end"),
-        ("short service",     "expect: [{from: a/b, to: ¦service/x, port: 80/TCP, verdict: deny}]", "names no end"),
-        ("from a service",    "expect: [{from: ¦service/a/b, to: a/c, port: 80/TCP, verdict: deny}]", "a Service opens no connections"),
+        ("port without",      "expect: [{from: a/b, to: a/c, port: ¦80, verdict: deny}]",        "expect[0].port: \"80\" is not a port and a protocol such as 80/TCP"),
+        ("port too large",    "expect: [{from: a/b, to: a/c, port: ¦65536/TCP, verdict: deny}]", "is not a port and a protocol such as 80/TCP"),
+        ("small protocol",    "expect: [{from: a/b, to: a/c, port: ¦80/tcp, verdict: deny}]",    "is not a port and a protocol such as 80/TCP"),
+        ("no slash",          "expect: [{from: ¦web, to: a/c, port: 80/TCP, verdict: deny}]",    "expect[0].from: \"web\" is not a source or destination"),
+        ("short service",     "expect: [{from: a/b, to: ¦service/x, port: 80/TCP, verdict: deny}]", "is not a source or destination"),
+        ("from a service",    "expect: [{from: ¦service/a/b, to: a/c, port: 80/TCP, verdict: deny}]", "a Service cannot open a connection"),
         ("family",            "expect: [{from: a/b, to: a/c, port: 80/TCP, verdict: deny, family: ¦4}]", "4 without quotes is a number"),
     ];
     for (claim, text, want) in cases {
         let reader = |text: &str| read_expectations(&source(text)).err().unwrap_or_default();
-        assert_told_by(reader, claim, text, want);
+        assert_reported_by(reader, claim, text, want);
     }
 }
 
 #[test]
-fn s54_every_error_is_told_and_nothing_taken_in_part() {
+fn s54_every_error_is_reported_and_nothing_read_in_part() {
     let first = source(
         "{apiVersion: v1, kind: Pod, metadata: {name: Bad}}\n---\n{apiVersion: v1, kind: Pod, metadata: {name: good}}",
     );
@@ -263,7 +263,7 @@ error: NetworkPolicy default/np: spec.ingress[0].ports[0].port: 70000 is not a p
 }
 
 #[test]
-fn an_alias_is_told_where_it_is_defined() {
+fn an_error_in_an_alias_is_reported_where_it_is_defined() {
     let text = policy(
         "spec:\n  podSelector: {matchLabels: &l {a: yes}}\n  ingress:\n  - from: [{podSelector: {matchLabels: *l}}]",
     );

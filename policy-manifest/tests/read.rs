@@ -176,11 +176,11 @@ fn lists_are_read_with_and_without_kinds_of_their_items() {
 }
 
 #[test]
-fn other_kinds_are_passed_over_and_told() {
+fn other_kinds_are_ignored_and_reported() {
     let all = manifests("# nothing\n---\n\n---\napiVersion: apps/v1\nkind: Deployment\n");
     let [ignored] = &all.ignored[..] else { panic!("{:?}", all.ignored) };
     assert_eq!((ignored.api_version.as_str(), ignored.kind.as_str()), ("apps/v1", "Deployment"));
-    assert_eq!(ignored.to_string(), "test.yaml:5:1: Deployment of apps/v1 is passed over");
+    assert_eq!(ignored.to_string(), "test.yaml:5:1: Deployment of apps/v1 is ignored");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Backends of Services that come without an `EndpointSlice`, as the endpoint slice controller
-//! makes them from pods; hand-written manifests rarely hold slices.
+//! Derives `EndpointSlices` for Services that have none, as the endpoint slice controller does:
+//! hand-written manifests rarely have slices.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,11 +7,11 @@ use policy_core::model::{
     EndpointSlice, Family, ObjectName, Phase, Pod, SliceEndpoint, SlicePort, Snapshot,
 };
 
-use crate::object::{DecodedService, Target};
+use crate::object::{DecodedService, TargetPort};
 
 /// Adds slices for each of `services` that has a selector and no slice.
 ///
-/// Pods that are not finished and have an address are ready: files rarely say more.
+/// A pod that is not finished and has an address counts as ready: files rarely have its conditions.
 pub(super) fn derive(services: &BTreeMap<ObjectName, DecodedService>, snapshot: &mut Snapshot) {
     let with_slice: BTreeSet<ObjectName> = snapshot
         .endpoint_slices
@@ -69,9 +69,9 @@ fn slices(name: &ObjectName, service: &DecodedService, snapshot: &Snapshot) -> V
 
 /// The number of each of the Service's ports on a pod, by its index, where it resolves.
 fn numbers(service: &DecodedService, pod: &Pod) -> Numbers {
-    let resolve = |index: usize, target: &Target| match target {
-        Target::Number(number) => Some(*number),
-        Target::Name(name) => pod
+    let resolve = |index: usize, target: &TargetPort| match target {
+        TargetPort::Number(number) => Some(*number),
+        TargetPort::Name(name) => pod
             .ports
             .iter()
             .find(|port| {

@@ -9,9 +9,9 @@ use super::{Field, nearest};
 use crate::{problem::Problem, syntax, yaml::Value};
 
 impl Field<'_> {
-    /// A string. What readers of YAML 1.1 take for something else needs quotes.
+    /// A string. Text that YAML 1.1 parsers read as another type needs quotes.
     pub(crate) fn string(&self) -> Option<String> {
-        let (text, taken_for) = match &self.node.value {
+        let (text, read_as) = match &self.node.value {
             Value::Text(text) => return Some(text.clone()),
             Value::Bool(_, text) => (text, "a boolean"),
             Value::Number(text) => (text, "a number"),
@@ -24,31 +24,31 @@ impl Field<'_> {
                 return None;
             }
         };
-        self.reject(Problem::NeedsQuotes { text: text.clone(), taken_for });
+        self.reject(Problem::NeedsQuotes { text: text.clone(), read_as });
         None
     }
 
-    /// A string or number, as it is written.
+    /// A string or number, as written.
     pub(crate) fn written(&self) -> Option<String> {
         if let Value::Number(text) = &self.node.value { Some(text.clone()) } else { self.string() }
     }
 
-    /// Whether the string `text` stands here.
+    /// Whether the value is the string `text`.
     pub(crate) fn is_string(&self, text: &str) -> bool {
         matches!(&self.node.value, Value::Text(found) if found == text)
     }
 
-    /// Whether the empty string stands here, which in many fields means absent.
+    /// Whether the value is the empty string, which in many fields means absent.
     pub(crate) fn is_empty_string(&self) -> bool {
         self.is_string("")
     }
 
-    /// Whether the number `text` stands here.
+    /// Whether the value is the number `text`.
     pub(crate) fn is_number(&self, text: &str) -> bool {
         matches!(&self.node.value, Value::Number(found) if found == text)
     }
 
-    /// A string for which `legal` holds.
+    /// A string that `legal` accepts.
     pub(crate) fn checked(
         &self,
         legal: fn(&str) -> bool,
@@ -73,7 +73,7 @@ impl Field<'_> {
         None
     }
 
-    /// A boolean, in the words of YAML 1.1.
+    /// A boolean of YAML 1.1: `yes` and `on` too.
     pub(crate) fn boolean(&self) -> Option<bool> {
         if let Value::Bool(value, _) = self.node.value {
             return Some(value);
@@ -103,7 +103,7 @@ impl Field<'_> {
             self.reject_type("a whole number");
             return None;
         };
-        // Go reads a leading zero as octal; no port is written so.
+        // Go reads a leading zero as octal, so 080 is not 80.
         let port = text.parse().ok().filter(|port: &u16| *port != 0 && *text == port.to_string());
         if port.is_none() {
             self.reject(Problem::PortNumber { found: text.clone() });
@@ -134,7 +134,7 @@ impl Field<'_> {
         self.word(&Protocol::ALL.map(|protocol| (protocol.name(), protocol)), "TCP, UDP, SCTP")
     }
 
-    /// A block of addresses, its host bits zero.
+    /// A CIDR; host bits are masked off.
     pub(crate) fn block(&self) -> Option<IpNetwork> {
         let found = self.string()?;
         let block = syntax::block(&found);

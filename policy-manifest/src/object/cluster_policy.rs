@@ -1,4 +1,4 @@
-//! `ClusterNetworkPolicy` (`policy.networking.k8s.io/v1alpha2`), strictly, as its CRD has it.
+//! `ClusterNetworkPolicy` (`policy.networking.k8s.io/v1alpha2`), strictly, with the rules of its CRD.
 
 mod rule;
 
@@ -10,13 +10,13 @@ use crate::{
     problem::Problem,
 };
 
-/// Most entries of every list of the CRD.
+/// Most entries of each list (`maxItems` in the CRD).
 const ENTRIES: usize = 25;
 
 /// Highest priority.
 const PRIORITY: u16 = 1000;
 
-/// Decodes a policy; `None` where a part is missing without which it is none, which the log tells.
+/// Decodes a policy; `None` where tier, priority or subject is not legal. The log has the errors.
 pub(super) fn decode(object: &Map<'_>) -> Option<ClusterNetworkPolicy> {
     object.check_only(&["apiVersion", "kind", "metadata", "spec", "status"]);
     let annotations = metadata::check(object);
@@ -65,7 +65,7 @@ fn pods(field: &Field<'_>) -> Option<PodSet> {
     Some(PodSet { namespaces: namespaces.unwrap_or_default(), pods })
 }
 
-/// The items of a list of at least `least` and at most 25.
+/// The items of a list, which must have at least `least` and at most 25.
 fn items<'a>(field: &Field<'a>, least: usize) -> Vec<Field<'a>> {
     let items = field.list();
     if items.len() < least {

@@ -12,7 +12,7 @@ use crate::{
     problem::Problem,
 };
 
-/// Decodes a node; parts that are wrong are left out, which the log tells.
+/// Decodes a node, without the parts that are not legal; the log has their errors.
 pub(super) fn node(object: &Map<'_>) -> Node {
     Node {
         labels: metadata::labels(object),

@@ -9,7 +9,7 @@ use crate::{
     syntax,
 };
 
-/// Every field of `ObjectMeta`, those of the past included, for kinds that are read strictly.
+/// Every field of `ObjectMeta`, old ones included, for kinds that are decoded strictly.
 pub(super) const FIELDS: [&str; 16] = [
     "name",
     "generateName",
@@ -29,12 +29,12 @@ pub(super) const FIELDS: [&str; 16] = [
     "managedFields",
 ];
 
-/// The annotation in which kubectl keeps what was applied last.
+/// The annotation in which `kubectl apply` keeps a copy of the object.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Name of an object in a namespace; `default` is the one of those that name none.
+/// Name of an object in a namespace, by default the namespace `default`.
 ///
-/// `None` only where the name is not usable, even to go on and look for more errors.
+/// `None` where the name is not legal: then the rest of the object is not decoded.
 pub(super) fn name(
     kind: Kind,
     object: &Map<'_>,
@@ -66,7 +66,7 @@ pub(super) fn cluster_name(
     Some(name)
 }
 
-/// Refuses what `ObjectMeta` does not have, for kinds that are read strictly; gives the annotations.
+/// Reports unknown fields of `metadata`, for kinds that are decoded strictly; returns the annotations.
 pub(super) fn check(object: &Map<'_>) -> Annotations {
     if let Some(metadata) = object.map("metadata") {
         metadata.check_only(&FIELDS);
@@ -86,7 +86,7 @@ fn annotations(object: &Map<'_>) -> Annotations {
     entries.filter(|(key, _)| key != LAST_APPLIED).collect()
 }
 
-/// The entry of `metadata.ownerReferences` that runs a pod with these labels.
+/// The workload of a pod with these labels, from the controller among `metadata.ownerReferences`.
 pub(super) fn workload(object: &Map<'_>, labels: &Labels) -> Option<Workload> {
     let owners = object.map("metadata")?.list("ownerReferences");
     let mut owners = owners.iter().filter_map(Field::map);
@@ -103,7 +103,7 @@ pub(super) fn labels(object: &Map<'_>) -> Labels {
     labels.map(|labels| label_map(&labels)).unwrap_or_default()
 }
 
-/// A mapping from keys of labels to values.
+/// A mapping of labels.
 pub(super) fn label_map(labels: &Map<'_>) -> Labels {
     labels
         .entries()

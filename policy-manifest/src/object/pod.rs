@@ -7,7 +7,7 @@ use policy_core::model::{ContainerPort, Phase, Pod, Protocol};
 use super::metadata;
 use crate::decode::{Field, Map};
 
-/// Decodes a pod; parts that are wrong are left out, which the log tells.
+/// Decodes a pod, without the parts that are not legal; the log has their errors.
 pub(super) fn decode(object: &Map<'_>) -> Pod {
     let spec = object.map("spec");
     let status = object.map("status");

@@ -1,4 +1,4 @@
-//! `NetworkPolicy` (`networking.k8s.io/v1`), strictly: a field that does not exist is an error.
+//! `NetworkPolicy` (`networking.k8s.io/v1`), strictly: an unknown field is an error.
 
 use policy_core::model::{
     Direction, IpBlock, NetworkPolicy, Peer, Port, PortSpec, Protocol, Rule, Selector,
@@ -11,7 +11,7 @@ use crate::{
     syntax,
 };
 
-/// Decodes a policy; parts that are wrong are left out, which the log tells.
+/// Decodes a policy, without the parts that are not legal; the log has their errors.
 pub(super) fn decode(object: &Map<'_>) -> NetworkPolicy {
     object.check_only(&["apiVersion", "kind", "metadata", "spec", "status"]);
     let annotations = metadata::check(object);
@@ -86,7 +86,7 @@ fn ip_block(map: &Map<'_>) -> Option<IpBlock> {
     let mut except = Vec::new();
     for field in map.list("except") {
         let inner = field.block();
-        // The API server has both in one family, and the exception smaller.
+        // The API server requires both in one family, and the entry smaller than the block.
         match (inner, cidr) {
             (Some(inner), Some(cidr)) if !syntax::is_part(inner, cidr) => {
                 field.reject(Problem::ExceptOutside {

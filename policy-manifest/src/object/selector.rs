@@ -9,7 +9,7 @@ use crate::{
     syntax,
 };
 
-/// Decodes a selector; parts that are wrong are left out, which the log tells.
+/// Decodes a selector, without the parts that are not legal; the log has their errors.
 pub(super) fn decode(field: &Field<'_>) -> Selector {
     let Some(selector) = field.map() else {
         return Selector::default();

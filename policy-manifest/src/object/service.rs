@@ -1,4 +1,4 @@
-//! `Service` (`core/v1`): only the fields that translation depends on.
+//! `Service` (`core/v1`): only the fields that kube-proxy's translation depends on.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use crate::{
     syntax,
 };
 
-/// A Service with what its endpoints would be made from.
+/// A Service, with the fields from which its endpoints are derived if there is no slice.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DecodedService {
     /// Whether kube-proxy translates it (S40): not if it is headless, an `ExternalName`, or
@@ -19,22 +19,22 @@ pub(crate) struct DecodedService {
     pub translated: bool,
     /// The part that the model has.
     pub service: Service,
-    /// `spec.selector`; empty where its endpoints are made by hand.
+    /// `spec.selector`; empty where its endpoints are managed by the user.
     pub selector: Labels,
     /// `targetPort` of each of `service.ports`, in the same order.
-    pub targets: Vec<Target>,
+    pub targets: Vec<TargetPort>,
 }
 
 /// `targetPort`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
+pub(crate) enum TargetPort {
     /// A number, by default the Service's own.
     Number(u16),
     /// The name of a port of the pod.
     Name(String),
 }
 
-/// Decodes a Service; parts that are wrong are left out, which the log tells.
+/// Decodes a Service, without the parts that are not legal; the log has their errors.
 pub(super) fn decode(object: &Map<'_>) -> DecodedService {
     let labels = metadata::labels(object);
     let Some(spec) = object.map("spec") else {
@@ -87,7 +87,7 @@ fn external_ips(spec: &Map<'_>, status: Option<&Map<'_>>) -> Vec<IpAddr> {
     external.iter().filter_map(Field::address).chain(bound).collect()
 }
 
-fn port(field: &Field<'_>) -> Option<(ServicePort, Target)> {
+fn port(field: &Field<'_>) -> Option<(ServicePort, TargetPort)> {
     let map = field.map()?;
     // Unlike a container's, this name is a DNS label.
     let name = map.get("name").filter(|name| !name.is_empty_string());
@@ -100,10 +100,10 @@ fn port(field: &Field<'_>) -> Option<(ServicePort, Target)> {
     let target = target.map(|field| field.port_or_name());
     let port = map.require("port")?.port();
     let target = match target {
-        None => Target::Number(port?),
+        None => TargetPort::Number(port?),
         Some(target) => match target? {
-            PortSpec::Named(name) => Target::Name(name),
-            PortSpec::Range { first, .. } => Target::Number(first),
+            PortSpec::Named(name) => TargetPort::Name(name),
+            PortSpec::Range { first, .. } => TargetPort::Number(first),
             PortSpec::Every | PortSpec::Invalid { .. } => return None,
         },
     };

@@ -30,8 +30,8 @@ pub(super) fn ingress(field: &Field<'_>) -> Option<ClusterRule> {
 pub(super) fn egress(field: &Field<'_>) -> Option<ClusterRule> {
     const PEERS: [&str; 5] = ["namespaces", "pods", "nodes", "networks", "domainNames"];
     rule(field, "to", |field| {
-        let told = "namespaces, pods, nodes, networks, domainNames";
-        match field.map()?.only_one(&PEERS, told)? {
+        let listed = "namespaces, pods, nodes, networks, domainNames";
+        match field.map()?.only_one(&PEERS, listed)? {
             ("namespaces", field) => Some(ClusterPeer::Pods(namespaces(&field))),
             ("nodes", field) => Some(ClusterPeer::Nodes(selector::decode(&field))),
             ("networks", field) => {
@@ -71,7 +71,8 @@ fn rule(
     Some(ClusterRule { action: action?, peers, protocols: matches })
 }
 
-/// Names say nothing about addresses, so that the compiler closes the rule (S52).
+/// Checks domain names. They cannot be enforced, as packets have addresses, so the compiler treats the
+/// rule as denying (S52).
 fn domain_names(field: &Field<'_>) -> ClusterPeer {
     for name in items(field, 1) {
         name.checked(syntax::is_domain_pattern, |found| Problem::DomainName { found });
@@ -81,8 +82,8 @@ fn domain_names(field: &Field<'_>) -> ClusterPeer {
 
 fn protocol(field: &Field<'_>) -> Option<ProtocolMatch> {
     const NAMES: [&str; 4] = ["tcp", "udp", "sctp", "destinationNamedPort"];
-    let told = "tcp, udp, sctp, destinationNamedPort";
-    let (name, field) = field.map()?.only_one(&NAMES, told)?;
+    let listed = "tcp, udp, sctp, destinationNamedPort";
+    let (name, field) = field.map()?.only_one(&NAMES, listed)?;
     let protocol = match name {
         "tcp" => Protocol::Tcp,
         "udp" => Protocol::Udp,
