@@ -218,7 +218,7 @@ impl Daemon {
     fn handle_source(&mut self, event: SourceEvent) -> Result<(), DaemonError> {
         match event {
             SourceEvent::Files(Ok(manifests)) => {
-                report::input(&manifests);
+                report::manifests_read(&manifests);
                 self.node.intent().replace(manifests.snapshot);
                 self.sync.list_all();
                 self.schedule_within(Duration::ZERO);
@@ -250,7 +250,7 @@ impl Daemon {
                     self.node.intent().apply(deletion);
                 }
                 if self.sync.list(resource) {
-                    report::complete(self.node.snapshot());
+                    report::cluster_read(self.node.snapshot());
                 }
                 self.schedule_within(BATCH_DELAY);
             }

@@ -19,6 +19,7 @@
 //! ?watch=true&resourceVersion=9         200, stays open        Recovered, after 2 s
 //! ```
 
+mod failure;
 mod follower;
 mod requests;
 mod streaming;

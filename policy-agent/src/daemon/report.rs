@@ -108,7 +108,7 @@ impl Reporter {
 }
 
 /// Logs that manifests were read.
-pub(super) fn input(manifests: &Manifests) {
+pub(super) fn manifests_read(manifests: &Manifests) {
     let snapshot = &manifests.snapshot;
     let (pods, policies) = (snapshot.pods.len(), snapshot.policies.len());
     info!(pods, policies, "manifests read");
@@ -118,7 +118,7 @@ pub(super) fn input(manifests: &Manifests) {
 }
 
 /// Logs that every resource was listed.
-pub(super) fn complete(snapshot: &Snapshot) {
+pub(super) fn cluster_read(snapshot: &Snapshot) {
     let (pods, policies) = (snapshot.pods.len(), snapshot.policies.len());
     info!(pods, policies, "the cluster is read");
 }

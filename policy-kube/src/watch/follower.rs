@@ -16,24 +16,16 @@ use policy_core::model::ObjectRef;
 use policy_manifest::Received;
 use tokio::{
     sync::{mpsc::Sender, watch::Receiver},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{WatchEvent, requests::observed, streaming::Streaming};
-use crate::{
-    Client, Error, Resource, decode,
-    kinds::deletion,
-    presence::{Presence, is_absent, presence},
-};
+use crate::{Client, Error, Resource, decode, kinds::deletion};
 
 /// Objects of one page, where the server does not stream lists.
 const PAGE: u32 = 500;
 /// How long a granted watch must work before it counts as recovered.
 const SETTLED: Duration = Duration::from_secs(2);
-/// Time after which a discovery without a response is reported.
-const DISCOVERY_LATE: Duration = Duration::from_secs(2);
-/// Time after which it is given up, and tried anew.
-const DISCOVERY_LIMIT: Duration = Duration::from_secs(30);
 /// Longest time between two new objects of a streamed list. It is long: a server that many agents
 /// ask is slow, and would be slower if they all asked anew.
 const STALLED: Duration = Duration::from_mins(1);
@@ -50,25 +42,25 @@ pub(super) enum End {
 
 /// The watch of one resource.
 pub(super) struct Follower {
-    client: Client,
-    resource: Resource,
+    pub(super) client: Client,
+    pub(super) resource: Resource,
     events: Sender<WatchEvent>,
     /// The client of the watcher; discovery uses `client`, for it is not paced.
     observed: kube::Client,
     /// Changes at each successful response to `observed`.
     grants: Receiver<()>,
-    streaming: Streaming,
-    list: Option<PartialList>,
+    pub(super) streaming: Streaming,
+    pub(super) list: Option<PartialList>,
     /// A list was complete, and has not expired since.
-    was_listed: bool,
+    pub(super) was_listed: bool,
     /// `Broken` was sent, and no `Recovered` since.
     is_broken: bool,
     /// An empty list was sent because the server does not have the resource.
-    is_absent: bool,
+    pub(super) is_absent: bool,
 }
 
 /// A list that is not complete.
-struct PartialList {
+pub(super) struct PartialList {
     names: BTreeSet<ObjectRef>,
     /// When its last new object came.
     progress: Instant,
@@ -182,96 +174,18 @@ impl Follower {
         }
     }
 
-    /// Decides what an error means: a fresh list, another way to list, absence, or a broken watch.
-    /// The watcher retries by itself where the run goes on.
-    async fn fail(&mut self, error: watcher::Error) -> Result<(), End> {
-        let was_streamed = self.stream_progress().is_some();
-        self.list = None;
-        let error = self.error(error);
-        let code = error.code();
-        // 410: the server keeps too short a history to resume. The watcher lists anew; the second
-        // 410 without a list in between is an error like any other.
-        if code == Some(410) && mem::take(&mut self.was_listed) {
-            return Ok(());
-        }
-        // A server before 1.32 refuses the parameters of a streamed list as invalid.
-        if matches!(code, Some(400 | 405 | 422)) && self.streaming.is_on() {
-            self.streaming.refuse();
-            return Err(End::Restart);
-        }
-        let error = match code {
-            Some(404) if self.is_absent => return Err(End::Absent),
-            Some(403 | 404) if self.resource.is_optional => {
-                let presence = self.presence().await?;
-                match is_absent(&self.resource, presence, error) {
-                    Ok(()) => return Err(self.absent().await),
-                    Err(error) => error,
-                }
-            }
-            // Credentials and roles may be wrong for a moment only, while they are replaced.
-            _ => error,
-        };
-        if was_streamed { self.fall_back_to_pages(error).await } else { self.broken(error).await }
-    }
-
-    fn error(&self, error: watcher::Error) -> Error {
-        let error = match error {
-            watcher::Error::InitialListFailed(error)
-            | watcher::Error::WatchStartFailed(error)
-            | watcher::Error::WatchFailed(error) => error,
-            watcher::Error::WatchError(status) => kube::Error::Api(status),
-            watcher::Error::NoResourceVersion => {
-                return Error::NoResourceVersion { path: self.resource.path() };
-            }
-        };
-        self.client.request_failure(&self.resource, "list, watch", error)
-    }
-
     /// When the last new object of a streamed list came; `None` where no list is streamed.
-    fn stream_progress(&self) -> Option<Instant> {
+    pub(super) fn stream_progress(&self) -> Option<Instant> {
         self.list.as_ref().filter(|_| self.streaming.is_on()).map(|list| list.progress)
     }
 
-    /// A streamed list does not end: requests pages from now on.
-    async fn fall_back_to_pages(&mut self, error: Error) -> Result<(), End> {
-        self.streaming.refuse();
-        self.broken(error).await?;
-        Err(End::Restart)
-    }
-
-    /// Asks discovery about the resource. A slow response is reported, for nothing is enforced until
-    /// it comes.
-    async fn presence(&mut self) -> Result<Result<Presence, Error>, End> {
-        let (client, resource) = (self.client.clone(), self.resource);
-        let mut response = pin!(presence(&client, &resource));
-        if let Ok(presence) = timeout(DISCOVERY_LATE, &mut response).await {
-            return Ok(presence);
-        }
-        let late = |waited| Error::DiscoveryTimeout { waited };
-        self.broken(Error::presence_unknown(&resource, late(DISCOVERY_LATE))).await?;
-        let response = timeout(DISCOVERY_LIMIT, response).await;
-        Ok(response.unwrap_or_else(|_| Err(late(DISCOVERY_LIMIT))))
-    }
-
-    /// The server does not have the resource: its list is empty.
-    async fn absent(&mut self) -> End {
-        let sent = async {
-            self.recovered().await?;
-            if !mem::replace(&mut self.is_absent, true) {
-                self.send(WatchEvent::Listed(self.resource, BTreeSet::new())).await?;
-            }
-            Ok(())
-        };
-        sent.await.err().unwrap_or(End::Absent)
-    }
-
-    async fn broken(&mut self, error: Error) -> Result<(), End> {
+    pub(super) async fn broken(&mut self, error: Error) -> Result<(), End> {
         self.grants.mark_unchanged();
         self.is_broken = true;
         self.send(WatchEvent::Broken(self.resource, error)).await
     }
 
-    async fn recovered(&mut self) -> Result<(), End> {
+    pub(super) async fn recovered(&mut self) -> Result<(), End> {
         if mem::replace(&mut self.is_broken, false) {
             self.send(WatchEvent::Recovered(self.resource)).await?;
         }
@@ -291,7 +205,7 @@ impl Follower {
         }
     }
 
-    async fn send(&self, event: WatchEvent) -> Result<(), End> {
+    pub(super) async fn send(&self, event: WatchEvent) -> Result<(), End> {
         self.events.send(event).await.or(Err(End::ReceiverDropped))
     }
 }
