@@ -2,14 +2,14 @@
 
 /// An address of either family: IPv6 as it is, IPv4 as `::ffff:a.b.c.d` (RFC 4291, 2.5.5.2).
 ///
-/// An IPv6 packet that carries such an address on the wire is dropped before any look-up, so
-/// that no packet can pass for one of the other family.
+/// An IPv6 packet that carries a mapped address on the wire is dropped before any look-up, so that
+/// no packet can be mistaken for one of the other family.
 pub type Address = [u8; 16];
 
 /// The first twelve bytes of an IPv4 address in its mapped form.
 pub const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
-/// Length in bits of the prefix that an IPv4 block is put under.
+/// Length in bits of the prefix that all mapped IPv4 addresses share.
 pub const MAPPED_BITS: u32 = 96;
 
 /// Puts an IPv4 address, in network byte order, into its mapped form.

@@ -1,22 +1,29 @@
-//! Allow maps: which ports an identity may use.
+//! Allow maps: for one direction of a pod, which ports each identity may use.
+//!
+//! Example: TCP 80 and 8000-8999 for identity 5 is the entry
+//! `5 → PortSet { identity: 5, ranges: [TCP 80-80, TCP 8000-8999], .. }`.
+//! More ranges than [`INLINE_RANGES`] become a bitmap in `port_chunks`, so that any number of
+//! ports costs one more look-up.
 
 use crate::plain;
 
-/// The key of an allow map's default entry, and the identity of every address that no policy in
-/// force on the node tells apart.
+/// The key of an allow map's default entry, and the identity of every address that matches no
+/// peer of a policy in force on the node.
 pub const DEFAULT_IDENTITY: u32 = 0;
 
-/// `PortSet::protocols`: every protocol, ICMP and those without ports included.
-pub const EVERY_PROTOCOL: u8 = 1 << 0;
-/// `PortSet::protocols`: every TCP port.
-pub const EVERY_TCP: u8 = 1 << 1;
-/// `PortSet::protocols`: every UDP port.
-pub const EVERY_UDP: u8 = 1 << 2;
-/// `PortSet::protocols`: every SCTP port.
-pub const EVERY_SCTP: u8 = 1 << 3;
-
-/// `PortSet::protocols`: every protocol but TCP, UDP and SCTP.
-pub const EVERY_OTHER: u8 = 1 << 4;
+/// Bits of `PortSet::protocols`: protocols that are allowed whole.
+pub mod every {
+    /// Every protocol, ICMP and those without ports included.
+    pub const PROTOCOL: u8 = 1 << 0;
+    /// Every TCP port.
+    pub const TCP: u8 = 1 << 1;
+    /// Every UDP port.
+    pub const UDP: u8 = 1 << 2;
+    /// Every SCTP port.
+    pub const SCTP: u8 = 1 << 3;
+    /// Every protocol except TCP, UDP and SCTP.
+    pub const OTHER: u8 = 1 << 4;
+}
 
 /// Ranges that a port set holds in itself; more go into a bitmap.
 pub const INLINE_RANGES: usize = 4;
@@ -25,7 +32,7 @@ pub const INLINE_RANGES: usize = 4;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct PortRange {
-    /// IP protocol number; 0 where the place is unused.
+    /// IP protocol number; 0 where this range is unused.
     pub protocol: u8,
     /// Zero.
     pub pad: u8,
@@ -35,21 +42,22 @@ pub struct PortRange {
     pub last: u16,
 }
 
-/// Value of an allow map, keyed by identity: what this identity may reach or send.
+/// Value of an allow map, keyed by identity: the ports that this identity may use.
 ///
-/// Complete in itself: an identity with an entry does not also get the default entry's ports.
-/// An identity without one gets the default entry's, and nothing where there is none.
+/// An identity with an entry does not also get the ports of the default entry.
+/// An identity without one gets those of the default entry, or nothing if there is none.
 /// Written by the agent, never edited in place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct PortSet {
-    /// The key again: the kernel recycles elements under a reader.
+    /// The key again: the kernel recycles elements while a program reads them.
     pub identity: u32,
-    /// Bitmap in `port_chunks` to look into after the ranges; 0 for none.
+    /// Bitmap in `port_chunks` that is searched after the ranges; 0 for none.
     pub bitmap: u32,
-    /// Bits `EVERY_*`.
+    /// Bits of [`every`].
     pub protocols: u8,
-    /// For the identity of a Service frontend: the `Reason` it is refused for, 0 where it passes.
+    /// For the identity of a Service frontend: number of the `Reason` for which it is refused, 0
+    /// where it passes.
     pub refusal: u8,
     /// Zero.
     pub pad: [u8; 2],
@@ -77,7 +85,7 @@ pub struct PortChunkKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct PortChunk {
-    /// The key again: the kernel recycles elements under a reader.
+    /// The key again: the kernel recycles elements while a program reads them.
     pub key: PortChunkKey,
     /// The ports.
     pub bits: [u64; 4],

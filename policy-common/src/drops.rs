@@ -1,8 +1,8 @@
-//! Drops: why, how many, and a record of each.
+//! Drops: reasons, counters, and a record of each dropped packet.
 
 use crate::{address::Address, plain};
 
-/// Which way a packet goes, as the pod sees it.
+/// The direction of a packet, as the pod sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Direction {
@@ -12,6 +12,23 @@ pub enum Direction {
     Egress = 2,
 }
 
+impl Direction {
+    /// Both directions, in the order of their numbers.
+    pub const BOTH: [Self; 2] = [Self::Ingress, Self::Egress];
+
+    /// The direction with a number; `None` for a number that no direction has.
+    #[must_use]
+    #[inline]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Ingress),
+            2 => Some(Self::Egress),
+            _ => None,
+        }
+    }
+}
+
+/// Defines `Reason` from one table, so that number, name and text cannot drift apart.
 macro_rules! reasons {
     ($($(#[$doc:meta])+ $name:ident = $number:literal, $text:literal;)+) => {
         /// Why a packet was dropped. Numbers are part of the ABI and never change.
@@ -25,7 +42,7 @@ macro_rules! reasons {
             /// Every reason, in the order of its number.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// The word for it in logs, metrics and JSON.
+            /// Its name in logs, metrics and JSON.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
@@ -33,7 +50,7 @@ macro_rules! reasons {
                 }
             }
 
-            /// The reason of a number; `None` for one that no reason has.
+            /// The reason with a number; `None` for a number that no reason has.
             #[must_use]
             #[inline]
             pub const fn from_number(number: u8) -> Option<Self> {
@@ -49,7 +66,7 @@ macro_rules! reasons {
 reasons! {
     /// The pod is isolated and no rule allows the packet (S2).
     NoRule = 1, "no-rule";
-    /// The connection was allowed once and no longer is (S29).
+    /// The connection was allowed earlier and no longer is (S29).
     Revoked = 2, "revoked";
     /// The source is not the pod's own address (S46).
     SpoofedSource = 3, "spoofed-source";
@@ -81,9 +98,9 @@ reasons! {
     ServicePartlyDenied = 16, "service-partly-denied";
     /// The flow table took no new entry (S26).
     FlowTableFull = 17, "flow-table-full";
-    /// The interface belongs to no known pod and the agent was told to drop then.
+    /// The interface belongs to no known pod, and `--unknown-endpoints drop` is set.
     UnknownEndpoint = 18, "unknown-endpoint";
-    /// The policies that isolate the pod are not in place: its allow map is missing.
+    /// The pod is isolated, but its allow map is missing.
     MissingContent = 19, "missing-content";
 }
 
@@ -103,8 +120,8 @@ pub struct DropKey {
 
 /// A record of `events`: one dropped packet.
 ///
-/// `local` is the pod's side, `remote` the far end, as the packet has them.
-/// What was not parsed is zero.
+/// `local` is the pod's side, `remote` the far end, with the addresses that the packet carries.
+/// A field that could not be parsed is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct DropRecord {
@@ -112,7 +129,7 @@ pub struct DropRecord {
     pub time: u64,
     /// Host-side interface of the pod.
     pub ifindex: u32,
-    /// Allow map that was asked; 0 where none was.
+    /// Allow map that was looked up; 0 where none was.
     pub content: u32,
     /// Identity of the far end; 0 where it was not looked up.
     pub identity: u32,
@@ -134,8 +151,8 @@ pub struct DropRecord {
     pub tcp_flags: u8,
     /// Zero.
     pub pad: [u8; 2],
-    /// Dropped packets, charged to the same one as this, that have no record since its last: it had
-    /// more than its share of records, or the ring buffer was full.
+    /// Dropped packets that were charged to the same sender or interface as this one and got no
+    /// record since its last record: it had used up its share, or the ring buffer was full.
     pub withheld: u32,
     /// Address of the pod's side.
     pub local: Address,
@@ -143,30 +160,30 @@ pub struct DropRecord {
     pub remote: Address,
 }
 
-/// Key of `record_budgets`: whom a record is charged to.
+/// Key of `record_budgets`: the interface that a record is charged to.
 ///
-/// A pod of this node for what it sends, at whichever interface that is dropped; an interface for
-/// what comes from elsewhere.
+/// A packet that a pod of this node sent is charged to that pod's interface, wherever it is
+/// dropped; any other packet is charged to the interface where it is dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct RecordCharge {
     /// Host-side interface: the sender's, or where the packet was dropped.
     pub ifindex: u32,
-    /// Number of a `Direction`, as it was dropped.
+    /// Number of the `Direction` in which it was dropped.
     pub direction: u32,
 }
 
-/// Value of `record_budgets`: what may still be recorded.
+/// Value of `record_budgets`: a token bucket of records.
 ///
-/// CPUs that write it at the same time may let a record more or less through.
+/// Two CPUs that write it at the same time may send one record more or less.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct RecordBudget {
-    /// `CLOCK_MONOTONIC` up to which records were granted, nanoseconds.
+    /// `CLOCK_MONOTONIC` in nanoseconds up to which tokens were added.
     pub since: u64,
-    /// Records that are left.
+    /// Tokens left.
     pub left: u32,
-    /// As in `DropRecord`, so far.
+    /// Drops without a record so far, as in `DropRecord`.
     pub withheld: u32,
 }
 

@@ -4,14 +4,17 @@ use core::net::IpAddr;
 
 use crate::plain;
 
-/// `Endpoint::flags`: the pod may send from any address (S46, opt-out).
-pub const MAY_SPOOF: u32 = 1 << 0;
+/// Bits of `Endpoint::flags`.
+pub mod flags {
+    /// The pod may send from any address (the opt-out of S46).
+    pub const MAY_SPOOF: u32 = 1 << 0;
+    /// Everything passes, and connections are recorded, because the pod is about to be isolated
+    /// (S30).
+    pub const TRACKING: u32 = 1 << 1;
+}
 
-/// `Endpoint::flags`: everything passes, and connections are recorded (S30): the pod is about to
-/// be isolated.
-pub const TRACKING: u32 = 1 << 1;
-
-/// `Endpoint::ingress` and `egress`: isolated, and nothing passes; no allow map ever has this number.
+/// `Endpoint::ingress` and `egress`: isolated, and nothing passes.
+/// No allow map ever has this number.
 pub const CLOSED: u32 = u32::MAX;
 
 /// Value of `endpoints`, keyed by the index of the pod's host-side interface.
@@ -20,15 +23,15 @@ pub const CLOSED: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct Endpoint {
-    /// The key again: the kernel recycles elements under a reader.
+    /// The key again: the kernel recycles elements while a program reads them.
     pub ifindex: u32,
-    /// Number of this endpoint on the node, from 1; `slots` leads back from it.
+    /// Number of this endpoint on the node, from 1; `slots` maps it back to the interface.
     pub slot: u32,
     /// Allow map for ingress; 0 where the pod is non-isolated.
     pub ingress: u32,
     /// Allow map for egress; 0 where the pod is non-isolated.
     pub egress: u32,
-    /// Bits `MAY_SPOOF`, `TRACKING`.
+    /// Bits of [`flags`].
     pub flags: u32,
     /// Interface index of the bridge that the host side is a port of; 0 for none.
     pub bridge: u32,
@@ -41,7 +44,7 @@ pub struct Endpoint {
 plain!(Endpoint);
 
 impl Endpoint {
-    /// Whether it is the endpoint of an address.
+    /// Whether an address is one of the pod's.
     #[must_use]
     pub fn has(&self, address: IpAddr) -> bool {
         match address {
@@ -53,8 +56,12 @@ impl Endpoint {
 
 const _: () = assert!(size_of::<Endpoint>() == 44);
 
-/// Value of `node_addresses`: an address of this node, whose processes always reach its pods (S37).
-pub const OWN_NODE: u32 = 1;
-
-/// Value of `node_addresses`: an address of another node, where tunnels of the network end (S46).
-pub const OTHER_NODE: u32 = 2;
+/// The node that an address belongs to; a value of `node_addresses` is its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum NodeAddress {
+    /// This node: its processes always reach its pods (S37).
+    Own = 1,
+    /// Another node: tunnels of the pod network end there (S46).
+    Other = 2,
+}

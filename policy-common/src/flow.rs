@@ -1,40 +1,73 @@
-//! Flow tables: the connections of pods that are isolated in some direction.
+//! Flow tables: the tracked connections of pods that are isolated in some direction.
+//!
+//! Each connection has one flow at each of its pods on this node.
+//! Example: `web` (10.244.0.10, interface 12) connects to `api` (10.244.0.11, interface 11):
+//!
+//! | Table entry at | `local` | `remote` | `initiator` |
+//! |---|---|---|---|
+//! | `ifindex` 12 | 10.244.0.10:59660 | 10.244.0.11:80 | `Local` |
+//! | `ifindex` 11 | 10.244.0.11:80 | 10.244.0.10:59660 | `Remote` |
 
 use crate::plain;
 
-/// `Judgement::initiator`: the pod opened the connection.
-pub const INITIATOR_LOCAL: u8 = 1;
-/// `Judgement::initiator`: the far end opened it.
-pub const INITIATOR_REMOTE: u8 = 2;
-/// `Judgement::initiator`: a process of the pod's own node opened it (S37).
-pub const INITIATOR_NODE: u8 = 3;
+/// Which end opened a connection; `Judgement::initiator` holds its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Initiator {
+    /// The pod.
+    Local = 1,
+    /// The far end.
+    Remote = 2,
+    /// A process of the pod's own node (S37).
+    Node = 3,
+    /// Unknown, because nobody saw the connection start: it must be allowed as a connection of
+    /// either end.
+    Either = 4,
+}
 
-/// `Judgement::initiator`: nobody saw who opened the connection: it passes where either might have.
-pub const INITIATOR_EITHER: u8 = 4;
+impl Initiator {
+    /// The initiator with a number.
+    ///
+    /// A number that no initiator has counts as [`Either`](Self::Either), the reading that allows
+    /// least.
+    #[must_use]
+    #[inline]
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Local,
+            2 => Self::Remote,
+            3 => Self::Node,
+            _ => Self::Either,
+        }
+    }
+}
 
-/// `FlowState::seen`: a packet against the initiator's direction was seen.
-pub const SEEN_REPLY: u8 = 1 << 0;
-/// `FlowState::seen`: a TCP FIN from the pod.
-pub const SEEN_FIN_LOCAL: u8 = 1 << 1;
-/// `FlowState::seen`: a TCP FIN from the far end.
-pub const SEEN_FIN_REMOTE: u8 = 1 << 2;
-/// `FlowState::seen`: a TCP RST from either.
-pub const SEEN_RST: u8 = 1 << 3;
+/// Bits of `FlowState::seen`: which packets of a connection passed so far.
+pub mod seen {
+    /// A packet against the initiator's direction.
+    pub const REPLY: u8 = 1 << 0;
+    /// A TCP FIN from the pod.
+    pub const FIN_LOCAL: u8 = 1 << 1;
+    /// A TCP FIN from the far end.
+    pub const FIN_REMOTE: u8 = 1 << 2;
+    /// A TCP RST from either end.
+    pub const RST: u8 = 1 << 3;
+}
 
 /// Key of a flow as its endpoint sees it: `local` is the pod, `remote` the far end.
 ///
-/// Addresses and ports are in network byte order; written by the classifiers, read by both sides.
-/// ICMP echo has its identifier in both ports, other ICMP type and code; a protocol without ports
-/// has zeros.
+/// Addresses and ports are in network byte order; written by the programs, read by both sides.
+/// ICMP echo has its identifier in both ports, other ICMP has its type and code there; a protocol
+/// without ports has zeros.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
-pub struct FlowKey4 {
+pub struct FlowKey<Address> {
     /// Host-side interface of the pod.
     pub ifindex: u32,
     /// Address of the pod.
-    pub local: [u8; 4],
+    pub local: Address,
     /// Address of the far end.
-    pub remote: [u8; 4],
+    pub remote: Address,
     /// Port of the pod.
     pub local_port: [u8; 2],
     /// Port of the far end.
@@ -45,38 +78,24 @@ pub struct FlowKey4 {
     pub pad: [u8; 3],
 }
 
-/// As `FlowKey4`, for IPv6.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(C)]
-pub struct FlowKey6 {
-    /// Host-side interface of the pod.
-    pub ifindex: u32,
-    /// Address of the pod.
-    pub local: [u8; 16],
-    /// Address of the far end.
-    pub remote: [u8; 16],
-    /// Port of the pod.
-    pub local_port: [u8; 2],
-    /// Port of the far end.
-    pub remote_port: [u8; 2],
-    /// IP protocol number.
-    pub protocol: u8,
-    /// Zero.
-    pub pad: [u8; 3],
-}
+/// Key of `flows4` and `new_flows4`.
+pub type FlowKey4 = FlowKey<[u8; 4]>;
 
-/// What was decided about a flow, and when: one word, so that no reader sees half of it.
+/// Key of `flows6` and `new_flows6`.
+pub type FlowKey6 = FlowKey<[u8; 16]>;
+
+/// The verdict on a flow and the epoch it belongs to: one word, so that no reader sees half of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(8))]
 pub struct Judgement {
-    /// Epoch that the verdict was reached in.
+    /// Epoch in which the verdict was reached.
     pub epoch: u32,
-    /// `INITIATOR_*`.
+    /// Number of an [`Initiator`].
     pub initiator: u8,
-    /// 0 where the flow passes, else the number of the `Reason` it is denied for.
+    /// 0 where the flow passes, else the number of the `Reason` for which it is denied.
     pub denied: u8,
-    /// Slot of the pod of this node that the flow really comes from, whatever its source
-    /// address says; 0 where it comes from none.
+    /// Slot of the pod of this node that really sends the far end's packets, whatever their
+    /// source address is; 0 if it is no pod of this node.
     pub sender: u16,
 }
 
@@ -86,42 +105,37 @@ pub struct Judgement {
 pub struct FlowState {
     /// Verdict, epoch, initiator.
     pub judgement: Judgement,
-    /// `CLOCK_MONOTONIC` of about the last packet, nanoseconds.
+    /// `CLOCK_MONOTONIC` of the last packet, in nanoseconds, at most a second old.
     pub last_seen: u64,
     /// Slot of the endpoint that the flow belongs to.
     pub slot: u16,
-    /// Bits `SEEN_*`.
+    /// Bits of [`seen`].
     pub seen: u8,
     /// Zero.
     pub pad: [u8; 5],
 }
 
-/// Value of `flows4` and `new_flows4`.
+/// Value of the flow tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Flow4 {
+pub struct Flow<Address> {
     /// The part that changes.
     pub state: FlowState,
-    /// The key again: the kernel recycles elements under a reader.
-    pub key: FlowKey4,
+    /// The key again: the kernel recycles elements while a program reads them.
+    pub key: FlowKey<Address>,
     /// Zero.
     pub pad: [u8; 4],
 }
 
+/// Value of `flows4` and `new_flows4`.
+pub type Flow4 = Flow<[u8; 4]>;
+
 /// Value of `flows6` and `new_flows6`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Flow6 {
-    /// The part that changes.
-    pub state: FlowState,
-    /// The key again: the kernel recycles elements under a reader.
-    pub key: FlowKey6,
-    /// Zero.
-    pub pad: [u8; 4],
-}
+pub type Flow6 = Flow<[u8; 16]>;
 
 plain!(FlowKey4, FlowKey6, Judgement, FlowState, Flow4, Flow6);
 
+// A change here is a format change of pinned maps.
 const _: () = assert!(size_of::<FlowKey4>() == 20);
 const _: () = assert!(size_of::<FlowKey6>() == 44);
 const _: () = assert!(size_of::<Judgement>() == 8);

@@ -1,4 +1,4 @@
-//! Service frontends: what kube-proxy translates behind the classifier's back (S40).
+//! Service frontends: addresses that kube-proxy translates after the programs saw the packet (S40).
 
 use crate::{address::Address, plain};
 
@@ -16,16 +16,16 @@ pub struct FrontendKey {
     pub pad: u8,
 }
 
-/// Value of `frontends`: the identity that stands for the backends behind it.
+/// Value of `frontends`: the identity of the frontend's backends.
 ///
-/// Frontends with the same backends share one. An egress allow map has an entry for it; without
-/// one, all backends are allowed exactly if the default entry allows every protocol.
+/// Frontends with the same backends share an identity. An egress allow map may have an entry for
+/// it; without one, the connection passes exactly if the default entry allows every protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Frontend {
-    /// The key again: the kernel recycles elements under a reader.
+    /// The key again: the kernel recycles elements while a program reads them.
     pub key: FrontendKey,
-    /// Identity, from 1, out of the same numbers as those of addresses.
+    /// Identity, from 1, from the same number space as those of addresses.
     pub identity: u32,
 }
 

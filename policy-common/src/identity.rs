@@ -1,4 +1,4 @@
-//! Identities: numbers for addresses that no policy in force on the node tells apart.
+//! Identities: one number for all addresses that match the same peers of policies in force.
 
 use crate::{address::Address, plain};
 
@@ -6,9 +6,9 @@ use crate::{address::Address, plain};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Identity {
-    /// The key again: the kernel recycles elements under a reader.
+    /// The key again: the kernel recycles elements while a program reads them.
     pub address: Address,
-    /// Number; 0 for an address that is in a block of `blocks` but not of its identity.
+    /// Identity; 0 for an address that lies in a block of `blocks` but has the default identity.
     pub identity: u32,
 }
 

@@ -1,6 +1,11 @@
-//! The ABI between the classifiers and user space: what the maps hold, byte for byte.
+//! The ABI between the eBPF programs and user space: keys and values of the maps, byte for byte.
 //!
+//! The agent writes endpoints, identities, blocks, frontends and allow maps; the programs write
+//! flows, drop counters and drop records.
 //! A change of any type here is a format change of pinned maps.
+//!
+//! Fields stay plain integers, so that bpftool prints them and every bit pattern is a value; the
+//! enums and the modules of bits beside them give the integers their names.
 #![no_std]
 
 pub mod address;
@@ -11,8 +16,9 @@ pub mod flow;
 pub mod frontend;
 pub mod identity;
 pub mod limits;
+pub mod protocol;
 
-/// Lets aya copy a type to and from a map.
+/// Allows aya to copy a type to and from a map.
 macro_rules! plain {
     ($($name:ty),+ $(,)?) => {$(
         #[cfg(feature = "user")]
