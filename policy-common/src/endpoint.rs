@@ -56,10 +56,10 @@ impl Endpoint {
 
 const _: () = assert!(size_of::<Endpoint>() == 44);
 
-/// The node that an address belongs to; a value of `node_addresses` is its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The kind of node that an address belongs to; values of `node_addresses` are its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
-pub enum NodeAddress {
+pub enum NodeKind {
     /// This node: its processes always reach its pods (S37).
     Own = 1,
     /// Another node: tunnels of the pod network end there (S46).

@@ -22,10 +22,7 @@ use std::{
 
 use policy_common::{
     endpoint::Endpoint,
-    flow::{
-        Flow4, Flow6, FlowKey4, FlowKey6, FlowState, INITIATOR_EITHER, INITIATOR_LOCAL,
-        INITIATOR_NODE, INITIATOR_REMOTE, Judgement, SEEN_FIN_LOCAL, SEEN_FIN_REMOTE, SEEN_REPLY,
-    },
+    flow::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState, Initiator, Judgement, seen},
 };
 
 /// Source and destination of the packets of one direction of a connection.
@@ -94,12 +91,12 @@ pub fn flows(
     for connection in connections {
         let Connection { original, reply, .. } = connection;
         if let Some(endpoint) = wanted(&original.source) {
-            flows.add(connection, endpoint, original, (INITIATOR_LOCAL, 0));
+            flows.add(connection, endpoint, original, (Initiator::Local, 0));
         }
         if let Some(endpoint) = wanted(&reply.source) {
             let sender = at.get(&original.source).map_or(0, |sender| sender.slot);
             let of_node = own.contains(&original.source) && own.contains(&reply.destination);
-            let initiator = if of_node { INITIATOR_NODE } else { INITIATOR_REMOTE };
+            let initiator = if of_node { Initiator::Node } else { Initiator::Remote };
             flows.add(connection, endpoint, reply, (initiator, sender));
         }
     }
@@ -113,14 +110,14 @@ impl Flows {
         connection: &Connection,
         endpoint: &Endpoint,
         tuple: &Tuple,
-        (initiator, sender): (u8, u32),
+        (initiator, sender): (Initiator, u32),
     ) {
         let Ok(slot) = u16::try_from(endpoint.slot) else { return };
-        let initiator = if connection.picked_up { INITIATOR_EITHER } else { initiator };
+        let initiator = if connection.picked_up { Initiator::Either } else { initiator };
         let sender = u16::try_from(sender).unwrap_or_default();
-        let replied = if connection.replied { SEEN_REPLY } else { 0 };
-        let closing = if connection.closing { SEEN_FIN_LOCAL | SEEN_FIN_REMOTE } else { 0 };
-        let judgement = Judgement { epoch: 0, initiator, denied: 0, sender };
+        let replied = if connection.replied { seen::REPLY } else { 0 };
+        let closing = if connection.closing { seen::FIN_LOCAL | seen::FIN_REMOTE } else { 0 };
+        let judgement = Judgement { epoch: 0, initiator: initiator as u8, denied: 0, sender };
         let seen = replied | closing;
         let state = FlowState { judgement, last_seen: 0, slot, seen, pad: [0; 5] };
         let (ifindex, protocol) = (endpoint.ifindex, connection.protocol);
@@ -170,7 +167,8 @@ mod tests {
     fn s30_a_flow_is_as_its_pod_sees_it_and_has_its_initiator() {
         let endpoints = BTreeMap::from([endpoint(1, 1), endpoint(2, 2)]);
         let own = BTreeSet::from(["10.0.0.254".parse().expect("an address")]);
-        let (local, remote, node) = (INITIATOR_LOCAL, INITIATOR_REMOTE, INITIATOR_NODE);
+        let (local, remote, node) =
+            (Initiator::Local as u8, Initiator::Remote as u8, Initiator::Node as u8);
         #[rustfmt::skip]
         let cases = [
             // claim, original, reply, flows: interface, far end, initiator, sender
@@ -236,9 +234,10 @@ mod tests {
         assert_eq!((flow.key.ifindex, flow.key.protocol), (2, 17));
         assert_eq!((flow.key.local, flow.key.remote), ([10, 0, 0, 2], [10, 0, 0, 1]));
         assert_eq!((flow.key.local_port, flow.key.remote_port), ([0, 53], 4000_u16.to_be_bytes()));
-        assert_eq!(flow.state.seen, SEEN_FIN_LOCAL | SEEN_FIN_REMOTE);
+        assert_eq!(flow.state.seen, seen::FIN_LOCAL | seen::FIN_REMOTE);
         assert_eq!(
-            flow.state.judgement.initiator, INITIATOR_EITHER,
+            flow.state.judgement.initiator,
+            Initiator::Either as u8,
             "conntrack did not see it start"
         );
         assert_eq!((flow.state.judgement.epoch, flow.state.slot), (0, 102));

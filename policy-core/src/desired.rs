@@ -18,6 +18,7 @@ use std::{
 
 use ipnetwork::IpNetwork;
 use policy_common::drops::Reason;
+pub use policy_common::endpoint::NodeKind;
 
 pub use crate::ports::Ports;
 use crate::{
@@ -44,15 +45,6 @@ pub struct Desired {
     pub node_addresses: BTreeMap<IpAddr, NodeKind>,
     /// Rules of the policies that select a pod of the scope, to attribute verdicts to.
     pub policies: BTreeMap<PolicyRef, Arc<CompiledPolicy>>,
-}
-
-/// The node that an address belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum NodeKind {
-    /// The scope's own node: its processes always reach its pods (S37).
-    Own,
-    /// Another node: where tunnels of the network end (S46).
-    Other,
 }
 
 /// What to enforce at one pod.

@@ -26,7 +26,7 @@ use std::{
     net::IpAddr,
 };
 
-use policy_common::endpoint::{Endpoint, TRACKING};
+use policy_common::endpoint::{Endpoint, flags};
 
 pub use capacity::{CapacityGuard, HeldBack, RETRY_INTERVAL, RolledBack};
 pub use hints::AddressHints;
@@ -238,7 +238,7 @@ impl Intent {
         }
         let is_its = |endpoint: &&Endpoint| {
             let is_here = host_interfaces.is_empty() || host_interfaces.contains(&endpoint.ifindex);
-            let is_tracking = endpoint.flags & TRACKING != 0;
+            let is_tracking = endpoint.flags & flags::TRACKING != 0;
             is_here && !is_tracking && sandbox.addresses.iter().all(|it| endpoint.has(*it))
         };
         match self.live(endpoints).find(is_its) {

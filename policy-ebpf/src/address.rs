@@ -1,11 +1,11 @@
-//! Addresses as the programs compute with them.
+//! Addresses in the form that the programs compute with.
 
 use policy_common::address::Address;
 
 /// An address of either family in the form of `policy_common::address`, as two words.
 ///
-/// Words, because a comparison of sixteen bytes would be one of sixteen loads, and because a
-/// subprogram takes scalars only.
+/// Words, because a comparison of bytes would take sixteen loads, and because subprograms take
+/// scalars only.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct Ip {

@@ -1,4 +1,9 @@
-//! How many drops are told of whom: a noisy pod hides no other's. All are counted.
+//! The budget of drop records per sender, so that one noisy pod hides no other pod's drops.
+//!
+//! A token bucket: a burst of `RECORD_BURST` records, then one per `RECORD_INTERVAL`. Example with
+//! a burst of 100 and an interval of 10 ms: 1,000 drops at once give 100 records; the first drop
+//! 10 ms later gives one more, and that record says that 900 had none.
+//! Drops without a record are still counted in `drops`.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use policy_common::{
@@ -8,10 +13,10 @@ use policy_common::{
 
 use crate::maps::{RECORD_BUDGETS, RECORD_INTERVAL};
 
-/// Takes one record from what somebody may have at `now`; if there is one, how many drops
-/// had none since the last.
+/// Takes one token at time `now`, in nanoseconds. If there is one, returns the number of drops
+/// without a record since the last record.
 ///
-/// CPUs do not wait for one another: what two of them write at once may count for one.
+/// CPUs do not wait for one another: two tokens taken at the same moment may count as one.
 #[inline(always)]
 pub(crate) fn take(charge: &RecordCharge, now: u64) -> Option<u32> {
     let interval = RECORD_INTERVAL.load();
@@ -39,7 +44,8 @@ pub(crate) fn take(charge: &RecordCharge, now: u64) -> Option<u32> {
     Some(core::mem::take(&mut budget.withheld))
 }
 
-/// Notes that a record that was taken found no room, nor those that it stood for.
+/// Counts a record that did not fit into the ring buffer, and the drops that it stood for, as
+/// withheld.
 #[inline(always)]
 pub(crate) fn give_back(charge: &RecordCharge, withheld: u32) {
     if let Some(budget) = find(charge) {

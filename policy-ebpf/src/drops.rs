@@ -1,4 +1,4 @@
-//! A counter and a record for each drop.
+//! Counts each dropped packet, and sends a record of it while the interface's budget lasts.
 
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_ANY, BPF_NOEXIST},
@@ -13,10 +13,10 @@ use crate::{
     packet::Packet,
 };
 
-/// Counts and records a dropped packet.
+/// Counts a dropped packet and sends its record.
 ///
-/// The packet is the one in the scratch map, as far as it could be read.
-/// A subprogram of scalars, for a stack of its own.
+/// The packet is the one in the scratch map, as far as it was parsed.
+/// A subprogram that takes scalars, so that it has a stack of its own.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn drops_report(
@@ -30,18 +30,18 @@ pub(crate) extern "C" fn drops_report(
     let ifindex = inspect::ifindex(ctx);
     let (direction, reason) = (direction as u8, reason as u8);
     count(&DropKey { ifindex, direction, reason, pad: [0; 2] });
-    // SAFETY: the helper takes nothing and returns the clock.
+    // SAFETY: the helper takes no argument and only returns the clock.
     let time = unsafe { bpf_ktime_get_ns() };
     let charge =
         RecordCharge { ifindex: sender(ctx, direction, ifindex), direction: direction.into() };
     let Some(withheld) = budget::take(&charge, time) else { return 0 };
-    let Some(mut room) = EVENTS.reserve(0) else {
+    let Some(mut reserved) = EVENTS.reserve(0) else {
         budget::give_back(&charge, withheld);
         return 0;
     };
     // Field by field: a whole record does not fit on the stack beside the callers'.
-    let record = room.as_mut_ptr();
-    // SAFETY: the ring buffer gave room for a record; zero is a value of each of its fields.
+    let record = reserved.as_mut_ptr();
+    // SAFETY: the ring buffer reserved the size of a record; zero is a value of each of its fields.
     unsafe { record.write_bytes(0, 1) };
     // SAFETY: as above, and it is initialised by now.
     let record = unsafe { &mut *record };
@@ -62,18 +62,18 @@ pub(crate) extern "C" fn drops_report(
             describe(record, direction == Direction::Egress as u8, packet);
         }
     }
-    room.submit(0);
+    reserved.submit(0);
     0
 }
 
-/// Interface of the pod of this node that sent the packet, or else where it is dropped.
+/// The interface of the pod of this node that sent the packet, or else the one where it is dropped.
 #[inline(always)]
 fn sender(ctx: &TcContext, direction: u8, ifindex: u32) -> u32 {
     if direction == Direction::Egress as u8 {
         return ifindex;
     }
     let context = ctx.skb.skb;
-    // SAFETY: the kernel hands a valid context to the program.
+    // SAFETY: the kernel passes a valid context to the program.
     let ingress_ifindex = unsafe { (*context).ingress_ifindex };
     // SAFETY: as above.
     let tc_index = unsafe { (*context).tc_index };
@@ -98,7 +98,7 @@ fn describe(record: &mut DropRecord, sent: bool, packet: &Packet) {
     }
 }
 
-/// Adds one to a counter of this CPU.
+/// Adds one to this CPU's counter.
 #[inline(always)]
 fn count(key: &DropKey) {
     if let Some(counter) = DROPS.get_ptr_mut(*key) {
@@ -108,7 +108,7 @@ fn count(key: &DropKey) {
         return;
     }
     if DROPS.insert(*key, 1_u64, u64::from(BPF_NOEXIST)).is_err() {
-        // Another CPU was first, and left this one's counter at zero.
+        // Another CPU created the entry first, with this CPU's counter at zero.
         let _ = DROPS.insert(*key, 1_u64, u64::from(BPF_ANY));
     }
 }

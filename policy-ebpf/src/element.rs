@@ -1,4 +1,14 @@
-//! Reading elements that the kernel may recycle under the reader: the value first, the key last.
+//! Reads of map elements that the kernel may recycle meanwhile: the value first, the key last.
+//!
+//! A hash or LRU element that is deleted or evicted may be reused for another key at once, without
+//! a grace period. So a value carries its key, and a reader checks the key *after* it has read the
+//! value:
+//!
+//! ```text
+//! program: look up 10.244.0.10 ──> element e          value of e: identity 7, key 10.244.0.10
+//! agent:   delete 10.244.0.10, insert 10.9.9.9 ──> e  value of e: identity 8, key 10.9.9.9
+//! program: read identity (8), then key (10.9.9.9)     the key differs: the value is not used
+//! ```
 
 use core::ptr;
 
@@ -6,32 +16,33 @@ use policy_common::address::Address;
 
 use crate::address::Ip;
 
-/// Reads a word, a part of one, or a byte at this very place of the program.
+/// Reads a word, a part of one, or a byte exactly once, at this point of the program (as the
+/// kernel's `READ_ONCE`).
 #[inline(always)]
-pub(crate) fn now<T: Copy>(place: &T) -> T {
+pub(crate) fn read_once<T: Copy>(place: &T) -> T {
     // SAFETY: a reference is valid and aligned; volatile, because other CPUs write the element.
     unsafe { ptr::from_ref(place).read_volatile() }
 }
 
-/// Whether an element still has a key, read word by word at this very place of the program: a
-/// call of `memcmp` is none that the kernel knows.
+/// Whether an element still has a key.
 ///
-/// Both must be whole words on the boundary of a word, as every key of a map value is.
+/// The words are compared one by one, because programs have no `memcmp`.
+/// Both keys must be whole words, aligned as words, as every key in a map value is.
 #[inline(always)]
 pub(crate) fn is_still<Key>(element: &Key, key: &Key) -> bool {
     let mut difference = 0;
     for (word, own) in words(element).iter().zip(words(key)) {
-        difference |= now(word) ^ own;
+        difference |= read_once(word) ^ own;
     }
     difference == 0
 }
 
-/// Reads the address of an element, where it stands on the boundary of a word.
+/// Reads the address of an element, which must be aligned as a word is.
 #[inline(always)]
-pub(crate) fn address_now(element: &Address) -> Ip {
+pub(crate) fn read_address(element: &Address) -> Ip {
     let mut bytes = [0_u8; 16];
-    for (room, word) in bytes.chunks_exact_mut(4).zip(words(element)) {
-        room.copy_from_slice(&now(word).to_ne_bytes());
+    for (part, word) in bytes.chunks_exact_mut(4).zip(words(element)) {
+        part.copy_from_slice(&read_once(word).to_ne_bytes());
     }
     Ip::new(bytes)
 }
@@ -39,6 +50,6 @@ pub(crate) fn address_now(element: &Address) -> Ip {
 #[inline(always)]
 fn words<T>(value: &T) -> &[u32] {
     let length = size_of::<T>() / size_of::<u32>();
-    // SAFETY: callers hand over `repr(C)` values without padding, on the boundary of a word.
+    // SAFETY: callers pass `repr(C)` values without padding that are aligned as words are.
     unsafe { core::slice::from_raw_parts(ptr::from_ref(value).cast(), length) }
 }

@@ -1,7 +1,7 @@
-//! The endpoint of a packet, and what it owns.
+//! Look-ups of endpoints: by interface, and by the sender's slot.
 
 use policy_common::{
-    endpoint::{Endpoint, TRACKING},
+    endpoint::{Endpoint, flags},
     limits,
 };
 
@@ -10,9 +10,9 @@ use crate::{
     maps::{ENDPOINTS, EPOCHS, SCRATCH, SLOTS},
 };
 
-/// The epoch of an interface; 0 where no endpoint that shares the word was isolated or tracked.
+/// The epoch of an interface; 0 if no endpoint that shares the word was ever isolated or tracking.
 ///
-/// To be read before anything that a verdict depends on.
+/// Must be read before everything that a verdict depends on (docs/adr/0001).
 #[inline(always)]
 pub(crate) fn epoch(ifindex: u32) -> u32 {
     match EPOCHS.get_ptr(ifindex & (limits::EPOCHS as u32 - 1)) {
@@ -28,27 +28,27 @@ pub(crate) fn epoch(ifindex: u32) -> u32 {
 pub(crate) fn find(ifindex: u32) -> Option<&'static Endpoint> {
     let scratch = SCRATCH.get_ptr_mut(0)?;
     // SAFETY: the map has one element for each CPU, and no other program runs on this one; a
-    // packet's endpoint is looked for once.
+    // packet's endpoint is looked up once.
     copy(ifindex, unsafe { &mut (*scratch).endpoint })
 }
 
-/// Copies an endpoint: if the kernel recycles its element meanwhile, the key that is read last
-/// tells.
+/// Copies an endpoint; if the kernel recycles its element meanwhile, the key that is read last
+/// differs, and the result is `None`.
 #[inline(always)]
-fn copy(ifindex: u32, room: &mut Endpoint) -> Option<&Endpoint> {
+fn copy(ifindex: u32, copy: &mut Endpoint) -> Option<&Endpoint> {
     let pointer = ENDPOINTS.get_ptr(ifindex)?;
     // SAFETY: the kernel keeps the element readable while the program runs.
-    *room = unsafe { pointer.read() };
+    *copy = unsafe { pointer.read() };
     // SAFETY: as above; a word, volatile so that it is read after all of the copy.
     let still = unsafe { pointer.cast::<u32>().read_volatile() };
-    if room.ifindex == ifindex && still == ifindex { Some(room) } else { None }
+    if copy.ifindex == ifindex && still == ifindex { Some(copy) } else { None }
 }
 
-/// The pod of this node that a packet really comes from (S37, S39).
+/// The pod of this node that really sent a packet (S37, S39).
 ///
-/// `tc_index` was left by the program at the sender's veth. Hosts that share a kernel hand it on
-/// to one another, so the packet must also have come in by the interface of that slot, or by the
-/// bridge that the interface is a port of.
+/// The program at the sender's veth stored its slot in `tc_index`. Nodes that share a kernel pass
+/// that field on to one another, so the packet must also have come in through the interface of
+/// that slot, or through the bridge that the interface is a port of (docs/adr/0005).
 #[inline(always)]
 pub(crate) fn sender(tc_index: u32, ingress_ifindex: u32) -> Option<&'static Endpoint> {
     let endpoint = of_slot(tc_index)?;
@@ -57,7 +57,7 @@ pub(crate) fn sender(tc_index: u32, ingress_ifindex: u32) -> Option<&'static End
     if arrived { Some(endpoint) } else { None }
 }
 
-/// The pod of a slot, copied to the scratch map.
+/// The endpoint with a slot, copied to the scratch map.
 #[inline(always)]
 pub(crate) fn of_slot(slot: u32) -> Option<&'static Endpoint> {
     if slot == 0 {
@@ -65,7 +65,7 @@ pub(crate) fn of_slot(slot: u32) -> Option<&'static Endpoint> {
     }
     let scratch = SCRATCH.get_ptr_mut(0)?;
     // SAFETY: the map has one element for each CPU, and no other program runs on this one; a
-    // packet's sender is looked for once.
+    // packet's sender is looked up once.
     let endpoint = copy(*SLOTS.get(slot)?, unsafe { &mut (*scratch).sender })?;
     if endpoint.slot == slot { Some(endpoint) } else { None }
 }
@@ -76,16 +76,16 @@ pub(crate) fn is_isolated(endpoint: &Endpoint) -> bool {
     endpoint.ingress | endpoint.egress != 0
 }
 
-/// Whether everything passes, and is recorded.
+/// Whether everything passes and is recorded, because the pod is about to be isolated.
 #[inline(always)]
 pub(crate) fn is_tracked(endpoint: &Endpoint) -> bool {
-    endpoint.flags & TRACKING != 0
+    endpoint.flags & flags::TRACKING != 0
 }
 
 /// Whether an address is the pod's own.
 #[inline(always)]
 pub(crate) fn owns(endpoint: &Endpoint, address: Ip) -> bool {
-    // What a pod without an address of the family has in its place is nobody's.
+    // A pod without an address of the family has zero there, which is no address.
     let none = address == UNSPECIFIED || address == Ip::mapped([0; 4]);
     !none && address == self::address(endpoint, address)
 }
@@ -98,7 +98,7 @@ pub(crate) fn may_send(endpoint: &Endpoint, source: Ip, destination: Ip) -> bool
             && (destination.is_link_local6() || destination.is_link_multicast6()))
 }
 
-/// The pod's address of the family that `like` is of.
+/// The pod's address of the same family as `like`.
 #[inline(always)]
 pub(crate) fn address(endpoint: &Endpoint, like: Ip) -> Ip {
     if like.is_mapped() { Ip::mapped(endpoint.address4) } else { Ip::new(endpoint.address6) }

@@ -1,8 +1,8 @@
-//! What differs between the address families: the key of a flow and the tables.
+//! The difference between the address families: the form of an address and the flow tables.
 
 use aya_ebpf::btf_maps::LruHashMap;
 use policy_common::{
-    flow::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState},
+    flow::{Flow, FlowKey},
     limits,
 };
 
@@ -12,27 +12,25 @@ use crate::{
     transport::Transport,
 };
 
+/// Flows with a reply, of one family.
+type Replied<A> = LruHashMap<FlowKey<A>, Flow<A>, { limits::FLOWS }>;
+
+/// Flows without a reply yet, of one family.
+type New<A> = LruHashMap<FlowKey<A>, Flow<A>, { limits::NEW_FLOWS }>;
+
 /// An address family of the flow tables.
 pub(crate) trait Family: Sized {
-    /// Key of a flow.
-    type Key: Copy + 'static;
-    /// Value of a flow; starts with its `FlowState`.
-    type Flow: 'static;
+    /// An address in a flow's key.
+    type Address: Copy + 'static;
 
-    /// Flows that have seen a reply.
-    fn flows() -> &'static LruHashMap<Self::Key, Self::Flow, { limits::FLOWS }>;
-    /// Flows that have not.
-    fn new_flows() -> &'static LruHashMap<Self::Key, Self::Flow, { limits::NEW_FLOWS }>;
-    /// Room for a flow of this family.
-    fn room(scratch: *mut Scratch) -> *mut Self::Flow;
-    /// Writes the addresses, and zero into what is padding, of a flow's key.
-    fn write_addresses(flow: &mut Self::Flow, local: Ip, remote: Ip);
-    /// Writes the rest of a flow's key.
-    fn write_ends(flow: &mut Self::Flow, ifindex: u32, ports: Ports, protocol: u8);
-    /// The key that a flow carries.
-    fn key(flow: &Self::Flow) -> &Self::Key;
-    /// The state that a flow carries.
-    fn state(flow: &mut Self::Flow) -> &mut FlowState;
+    /// The table of flows with a reply.
+    fn flows() -> &'static Replied<Self::Address>;
+    /// The table of flows without a reply.
+    fn new_flows() -> &'static New<Self::Address>;
+    /// The flow of this family in the scratch map.
+    fn scratch_flow(scratch: *mut Scratch) -> *mut Flow<Self::Address>;
+    /// An address in the form of a flow's key.
+    fn address(ip: Ip) -> Self::Address;
 }
 
 /// Ports of a flow, network byte order.
@@ -56,53 +54,56 @@ impl Ports {
     }
 }
 
+/// The ends of a connection, as its pod sees them.
+#[derive(Clone, Copy)]
+pub(crate) struct Ends {
+    /// Host-side interface of the pod.
+    pub(crate) ifindex: u32,
+    pub(crate) local: Ip,
+    pub(crate) remote: Ip,
+    pub(crate) ports: Ports,
+    pub(crate) protocol: u8,
+}
+
+/// Writes the key of a flow, field by field: a whole key does not fit on the stack beside those of
+/// the callers.
+#[inline(always)]
+pub(crate) fn write_key<F: Family>(flow: &mut Flow<F::Address>, ends: &Ends) {
+    flow.key.ifindex = ends.ifindex;
+    flow.key.local = F::address(ends.local);
+    flow.key.remote = F::address(ends.remote);
+    flow.key.local_port = ends.ports.local;
+    flow.key.remote_port = ends.ports.remote;
+    flow.key.protocol = ends.protocol;
+    flow.key.pad = [0; 3];
+    flow.pad = [0; 4];
+}
+
 /// IPv4.
 pub(crate) struct V4;
 
 impl Family for V4 {
-    type Key = FlowKey4;
-    type Flow = Flow4;
+    type Address = [u8; 4];
 
     #[inline(always)]
-    fn flows() -> &'static LruHashMap<FlowKey4, Flow4, { limits::FLOWS }> {
+    fn flows() -> &'static Replied<[u8; 4]> {
         &FLOWS4
     }
 
     #[inline(always)]
-    fn new_flows() -> &'static LruHashMap<FlowKey4, Flow4, { limits::NEW_FLOWS }> {
+    fn new_flows() -> &'static New<[u8; 4]> {
         &NEW_FLOWS4
     }
 
     #[inline(always)]
-    fn room(scratch: *mut Scratch) -> *mut Flow4 {
+    fn scratch_flow(scratch: *mut Scratch) -> *mut Flow<[u8; 4]> {
         // SAFETY: the pointer is that of the map's element; no reference is made.
         unsafe { &raw mut (*scratch).flow4 }
     }
 
     #[inline(always)]
-    fn write_addresses(flow: &mut Flow4, local: Ip, remote: Ip) {
-        flow.key.local = local.bytes4();
-        flow.key.remote = remote.bytes4();
-        flow.key.pad = [0; 3];
-        flow.pad = [0; 4];
-    }
-
-    #[inline(always)]
-    fn write_ends(flow: &mut Flow4, ifindex: u32, ports: Ports, protocol: u8) {
-        flow.key.ifindex = ifindex;
-        flow.key.local_port = ports.local;
-        flow.key.remote_port = ports.remote;
-        flow.key.protocol = protocol;
-    }
-
-    #[inline(always)]
-    fn key(flow: &Flow4) -> &FlowKey4 {
-        &flow.key
-    }
-
-    #[inline(always)]
-    fn state(flow: &mut Flow4) -> &mut FlowState {
-        &mut flow.state
+    fn address(ip: Ip) -> [u8; 4] {
+        ip.bytes4()
     }
 }
 
@@ -110,48 +111,26 @@ impl Family for V4 {
 pub(crate) struct V6;
 
 impl Family for V6 {
-    type Key = FlowKey6;
-    type Flow = Flow6;
+    type Address = [u8; 16];
 
     #[inline(always)]
-    fn flows() -> &'static LruHashMap<FlowKey6, Flow6, { limits::FLOWS }> {
+    fn flows() -> &'static Replied<[u8; 16]> {
         &FLOWS6
     }
 
     #[inline(always)]
-    fn new_flows() -> &'static LruHashMap<FlowKey6, Flow6, { limits::NEW_FLOWS }> {
+    fn new_flows() -> &'static New<[u8; 16]> {
         &NEW_FLOWS6
     }
 
     #[inline(always)]
-    fn room(scratch: *mut Scratch) -> *mut Flow6 {
+    fn scratch_flow(scratch: *mut Scratch) -> *mut Flow<[u8; 16]> {
         // SAFETY: the pointer is that of the map's element; no reference is made.
         unsafe { &raw mut (*scratch).flow6 }
     }
 
     #[inline(always)]
-    fn write_addresses(flow: &mut Flow6, local: Ip, remote: Ip) {
-        flow.key.local = local.bytes();
-        flow.key.remote = remote.bytes();
-        flow.key.pad = [0; 3];
-        flow.pad = [0; 4];
-    }
-
-    #[inline(always)]
-    fn write_ends(flow: &mut Flow6, ifindex: u32, ports: Ports, protocol: u8) {
-        flow.key.ifindex = ifindex;
-        flow.key.local_port = ports.local;
-        flow.key.remote_port = ports.remote;
-        flow.key.protocol = protocol;
-    }
-
-    #[inline(always)]
-    fn key(flow: &Flow6) -> &FlowKey6 {
-        &flow.key
-    }
-
-    #[inline(always)]
-    fn state(flow: &mut Flow6) -> &mut FlowState {
-        &mut flow.state
+    fn address(ip: Ip) -> [u8; 16] {
+        ip.bytes()
     }
 }

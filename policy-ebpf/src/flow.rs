@@ -1,88 +1,101 @@
-//! The flow table: what was decided about a connection, and for how long it counts.
+//! The flow tables: the verdict on each connection, and how long a silent one lives.
+//!
+//! Input is the key of a packet's flow; output is its [`FlowEntry`], or none.
+//! A flow is created in the table of flows without a reply (`new_flows4`, `new_flows6`) and moves
+//! to the large table at its first reply, so that a port scan cannot evict live connections:
+//!
+//! ```text
+//! SYN       →  record:  new_flows4 += (web → api:80), seen = 0
+//! SYN ACK   →  touch:   seen = REPLY: flows4 += …, new_flows4 -= …
+//! data      →  find:    one look-up, in flows4
+//! ```
 
 use core::ptr;
 
 use aya_ebpf::{bindings::BPF_ANY, helpers::bpf_ktime_get_ns};
-use policy_common::flow::{
-    FlowState, INITIATOR_LOCAL, Judgement, SEEN_FIN_LOCAL, SEEN_FIN_REMOTE, SEEN_REPLY, SEEN_RST,
+use policy_common::{
+    flow::{Flow, FlowKey, FlowState, Initiator, Judgement, seen},
+    protocol::{ICMP, ICMPV6, SCTP, TCP, UDP},
 };
 
 use crate::{
-    element::{is_still, now},
+    element::{is_still, read_once},
     family::Family,
-    transport::{ICMP, ICMPV6, SCTP, TCP, Transport, UDP},
+    transport::Transport,
 };
 
 const SECOND: u64 = 1_000_000_000;
 
-/// A flow in its table, found by key and not yet expired.
-pub(crate) struct Known {
+/// A flow in its table, found by its key and not expired.
+pub(crate) struct FlowEntry {
     state: &'static mut FlowState,
     pub(crate) judgement: Judgement,
     seen: u8,
     last_seen: u64,
-    /// It sits among those that have not seen a reply.
+    /// It is in the table of flows without a reply.
     is_new: bool,
+    /// `CLOCK_MONOTONIC` when it was found, nanoseconds.
     now: u64,
     pub(crate) slot: u16,
 }
 
-impl Known {
-    /// Whether it sits among the flows that have not seen a reply.
+impl FlowEntry {
+    /// Whether it is in the table of flows without a reply.
     #[inline(always)]
     pub(crate) fn is_new(&self) -> bool {
         self.is_new
     }
 }
 
-/// What the tables know of a key.
-pub(crate) enum Found {
-    Known(Known),
-    /// Nothing that counts. Whether a dead entry sits among the replied flows.
-    Nothing {
+/// The result of a look-up in the flow tables.
+pub(crate) enum Lookup {
+    Found(FlowEntry),
+    /// No live flow; `in_replied` if an expired one is still in the table of flows with a reply,
+    /// where a new one must then overwrite it.
+    Missing {
         in_replied: bool,
     },
 }
 
-/// Looks for a flow: one look-up where it has seen a reply.
+/// Looks up a flow: one look-up if it has a reply.
 #[inline(always)]
-pub(crate) fn find<F: Family>(key: &F::Key, protocol: u8) -> Found {
+pub(crate) fn find<F: Family>(key: &FlowKey<F::Address>, protocol: u8) -> Lookup {
     let (pointer, is_new) = match F::flows().get_ptr_mut(key) {
         Some(pointer) => (pointer, false),
         None => match F::new_flows().get_ptr_mut(key) {
             Some(pointer) => (pointer, true),
-            None => return Found::Nothing { in_replied: false },
+            None => return Lookup::Missing { in_replied: false },
         },
     };
     // SAFETY: the kernel keeps the element readable and writable while the program runs; other
-    // CPUs write it too, so each of its words is read and written as volatile.
+    // CPUs write it too, so each of its words is read and written by a volatile access.
     let flow = unsafe { &mut *pointer };
-    let state = F::state(flow);
-    let judgement = now(as_word(&state.judgement));
-    let (last_seen, seen, slot) = (now(&state.last_seen), now(&state.seen), now(&state.slot));
-    if !is_still(F::key(flow), key) {
-        return Found::Nothing { in_replied: false };
+    let state = &mut flow.state;
+    let judgement = read_once(as_word(&state.judgement));
+    let (last_seen, seen, slot) =
+        (read_once(&state.last_seen), read_once(&state.seen), read_once(&state.slot));
+    if !is_still(&flow.key, key) {
+        return Lookup::Missing { in_replied: false };
     }
-    // SAFETY: the helper takes nothing and returns the clock.
+    // SAFETY: the helper takes no argument and only returns the clock.
     let clock = unsafe { bpf_ktime_get_ns() };
     if clock > last_seen + lifetime(protocol, seen) {
-        return Found::Nothing { in_replied: !is_new };
+        return Lookup::Missing { in_replied: !is_new };
     }
-    let state = F::state(flow);
     let judgement = unpack(judgement);
-    Found::Known(Known { state, judgement, seen, last_seen, is_new, now: clock, slot })
+    Lookup::Found(FlowEntry { state, judgement, seen, last_seen, is_new, now: clock, slot })
 }
 
-/// How long a silent flow counts, in nanoseconds.
+/// How long a silent flow lives, in nanoseconds.
 ///
-/// As long as `nf_conntrack`'s timers or longer, so that translation never outlives the verdict;
-/// kube-proxy sets a day for TCP.
+/// At least as long as `nf_conntrack`'s time-outs, so that address translation never outlives the
+/// verdict; kube-proxy sets a day for established TCP.
 #[inline(always)]
 fn lifetime(protocol: u8, seen: u8) -> u64 {
-    let fins = SEEN_FIN_LOCAL | SEEN_FIN_REMOTE;
-    let replied = seen & SEEN_REPLY != 0;
+    let fins = seen::FIN_LOCAL | seen::FIN_REMOTE;
+    let replied = seen & seen::REPLY != 0;
     let seconds = match protocol {
-        TCP if seen & SEEN_RST != 0 || seen & fins == fins => 120,
+        TCP if seen & seen::RST != 0 || seen & fins == fins => 120,
         TCP | SCTP if replied => 86_400,
         TCP => 120,
         UDP if replied => 180,
@@ -92,91 +105,92 @@ fn lifetime(protocol: u8, seen: u8) -> u64 {
     seconds * SECOND
 }
 
-/// Writes a new judgement, as one word, and keeps it.
+/// Stores a new judgement of a flow, as one word.
 ///
-/// If the kernel recycles the element meanwhile, another flow gets it. At another interface it is
-/// judged anew then, because no two words of `epochs` ever hold the same number. At this one, it
-/// takes a flow that begins at this moment and an element that was looked up a moment ago, which
-/// is the last that the kernel evicts.
+/// If the kernel recycles the element meanwhile, another flow receives this judgement.
+/// A flow of another interface is then judged again, because no two words of `epochs` ever hold
+/// the same number. For a flow of this interface, a new connection would have to start at this
+/// moment and take the element that was looked up a moment ago, which is the last one that the
+/// LRU evicts.
 #[inline(always)]
-pub(crate) fn rejudge(known: &mut Known, judgement: Judgement) {
-    known.judgement = judgement;
+pub(crate) fn store_judgement(entry: &mut FlowEntry, judgement: Judgement) {
+    entry.judgement = judgement;
     // SAFETY: the kernel keeps the element writable while the program runs; one aligned word.
     unsafe {
-        ptr::from_mut(&mut known.state.judgement).cast::<u64>().write_volatile(pack(judgement));
+        ptr::from_mut(&mut entry.state.judgement).cast::<u64>().write_volatile(pack(judgement));
     };
 }
 
-/// Notes a packet of a known flow. `sent`: by the pod.
+/// Updates a flow after a packet of it; `sent` if the pod sent the packet.
 #[inline(always)]
 pub(crate) fn touch<F: Family>(
-    known: &mut Known,
-    flow: &mut F::Flow,
+    entry: &mut FlowEntry,
+    flow: &mut Flow<F::Address>,
     transport: &Transport,
     sent: bool,
 ) {
-    let by_initiator = sent == (known.judgement.initiator == INITIATOR_LOCAL);
-    let mut seen = known.seen;
-    // What is dropped never reached the far end: it neither answers nor ends anything.
-    let passes = known.judgement.denied == 0;
+    let by_initiator = sent == (entry.judgement.initiator == Initiator::Local as u8);
+    let mut seen = entry.seen;
+    // A dropped packet never reached the far end, so it is neither a reply nor an end.
+    let passes = entry.judgement.denied == 0;
     if passes && !by_initiator {
-        seen |= SEEN_REPLY;
+        seen |= seen::REPLY;
     }
     if passes && transport.is_fin() {
-        seen |= if sent { SEEN_FIN_LOCAL } else { SEEN_FIN_REMOTE };
+        seen |= if sent { seen::FIN_LOCAL } else { seen::FIN_REMOTE };
     }
     if passes && transport.is_rst() {
-        seen |= SEEN_RST;
+        seen |= seen::RST;
     }
-    if passes && known.is_new && seen & SEEN_REPLY != 0 {
-        promote::<F>(known, flow, seen);
+    if passes && entry.is_new && seen & seen::REPLY != 0 {
+        promote::<F>(entry, flow, seen);
         return;
     }
-    if seen != known.seen {
+    if seen != entry.seen {
         // SAFETY: the kernel keeps the element writable while the program runs; a byte.
-        unsafe { ptr::from_mut(&mut known.state.seen).write_volatile(seen) };
+        unsafe { ptr::from_mut(&mut entry.state.seen).write_volatile(seen) };
     }
-    // A write a second keeps the cache line shared between CPUs.
-    if known.now > known.last_seen + SECOND {
+    // At most one write a second, so that the cache line stays shared between CPUs.
+    if entry.now > entry.last_seen + SECOND {
         // SAFETY: as above; one aligned word.
-        unsafe { ptr::from_mut(&mut known.state.last_seen).write_volatile(known.now) };
+        unsafe { ptr::from_mut(&mut entry.state.last_seen).write_volatile(entry.now) };
     }
 }
 
-/// Moves a flow that has seen its first reply.
+/// Moves a flow to the table of flows with a reply, at its first reply.
 #[inline(always)]
-fn promote<F: Family>(known: &Known, flow: &mut F::Flow, seen: u8) {
-    *F::state(flow) = FlowState {
-        judgement: known.judgement,
-        last_seen: known.now,
-        slot: known.slot,
+fn promote<F: Family>(entry: &FlowEntry, flow: &mut Flow<F::Address>, seen: u8) {
+    flow.state = FlowState {
+        judgement: entry.judgement,
+        last_seen: entry.now,
+        slot: entry.slot,
         seen,
         pad: [0; 5],
     };
-    let key = F::key(flow);
+    let key = &flow.key;
     if F::flows().insert(key, &*flow, u64::from(BPF_ANY)).is_ok() {
         let _ = F::new_flows().remove(key);
     }
 }
 
-/// Records a connection that was allowed, under the key in `flow`. `false`: the table took no
-/// new entry.
+/// Creates a flow for an allowed connection, under the key in `flow`; `false` if the table accepts
+/// no new entry.
 #[inline(always)]
 pub(crate) fn record<F: Family>(
-    flow: &mut F::Flow,
+    flow: &mut Flow<F::Address>,
     judgement: Judgement,
     slot: u16,
     in_replied: bool,
 ) -> bool {
-    *F::state(flow) = FlowState {
+    flow.state = FlowState {
         judgement,
-        // SAFETY: the helper takes nothing and returns the clock.
+        // SAFETY: the helper takes no argument and only returns the clock.
         last_seen: unsafe { bpf_ktime_get_ns() },
         slot,
         seen: 0,
         pad: [0; 5],
     };
-    let key = F::key(flow);
+    let key = &flow.key;
     if in_replied {
         F::flows().insert(key, &*flow, u64::from(BPF_ANY)).is_ok()
     } else {
@@ -184,10 +198,10 @@ pub(crate) fn record<F: Family>(
     }
 }
 
-/// A judgement as the word that it is.
+/// A judgement seen as one word.
 #[inline(always)]
 fn as_word(judgement: &Judgement) -> &u64 {
-    // SAFETY: a judgement is eight bytes without padding, aligned as a word is.
+    // SAFETY: a judgement is eight bytes without padding, aligned to eight.
     unsafe { &*ptr::from_ref(judgement).cast() }
 }
 

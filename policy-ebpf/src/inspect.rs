@@ -1,4 +1,6 @@
-//! One way through for every packet: flow, endpoint, address, rules.
+//! The path of every packet: parse, flow, endpoint, rules, verdict.
+//!
+//! `main` calls [`inspect`] with the packet and its direction; the result is a TC action.
 
 use aya_ebpf::{
     bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC},
@@ -6,27 +8,27 @@ use aya_ebpf::{
 };
 use policy_common::{
     drops::{Direction, Reason},
-    endpoint::MAY_SPOOF,
+    endpoint::flags,
+    flow::Flow,
+    protocol::{ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6},
 };
 
 use crate::{
     address::Ip,
     drops::drops_report,
     endpoint,
-    family::{Family, Ports, V4, V6},
-    flow::{self, Found},
-    judge::{self, FarEnd},
+    family::{Ends, Family, Ports, V4, V6, write_key},
+    flow::{self, Lookup},
+    judge,
     maps::{DROP_UNKNOWN, HANDLE_IPV6, SCRATCH},
     neighbour,
-    packet::{
-        ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, Packet, TAGGED, read4, read6,
-    },
+    packet::{Packet, TAGGED, read4, read6},
     quote::{quote_known4, quote_known6},
     transport::Transport,
     verdict::{Refusal, Verdict},
 };
 
-/// A packet at a hook, and what is known of where it came from.
+/// A packet at a hook, with the interface and its epoch.
 pub(crate) struct Arrival<'a> {
     pub(crate) ctx: &'a TcContext,
     pub(crate) direction: Direction,
@@ -34,38 +36,39 @@ pub(crate) struct Arrival<'a> {
     /// Epoch of the interface, read before anything else.
     pub(crate) epoch: u32,
     pub(crate) packet: &'a Packet,
-    /// The packet's quotation, if it is an ICMP error, is of no known flow.
-    pub(crate) asked: bool,
+    /// The packet that this ICMP error quotes was looked up already, and belongs to no known flow.
+    pub(crate) quotation_checked: bool,
 }
 
 /// Host-side interface of the pod.
 #[inline(always)]
 pub(crate) fn ifindex(ctx: &TcContext) -> u32 {
-    // SAFETY: the kernel hands a valid context to the program.
+    // SAFETY: the kernel passes a valid context to the program.
     unsafe { (*ctx.skb.skb).ifindex }
 }
 
 /// EtherType, host byte order; `TAGGED` for a frame whose VLAN tag the kernel has taken off.
 #[inline(always)]
 pub(crate) fn ether_type(ctx: &TcContext) -> u16 {
-    // SAFETY: the kernel hands a valid context to the program.
+    // SAFETY: the kernel passes a valid context to the program.
     let tagged = unsafe { (*ctx.skb.skb).vlan_present };
     // SAFETY: as above.
     let protocol = unsafe { (*ctx.skb.skb).protocol };
     if tagged == 0 { u16::from_be(protocol as u16) } else { TAGGED }
 }
 
-/// What a subprogram returns for an ICMP error: ask first what it quotes.
+/// Returned by a subprogram for an ICMP error: the packet that it quotes must be looked up first.
 ///
-/// Asked from here and not from there, because the stack holds no more calls.
-const ASK_QUOTATION: i32 = 100;
+/// The entry function does that, because the stack has no space for one call deeper.
+const CHECK_QUOTATION: i32 = 100;
 
-/// Judges a packet at the entrance of a program. Passing leaves it to the next one of the hook.
+/// Judges a packet at the entry of a program. `TC_ACT_UNSPEC` passes it on to the next program of
+/// the hook.
 #[inline(always)]
 pub(crate) fn inspect(ctx: &TcContext, direction: Direction) -> i32 {
     let (skb, ether_type) = (ctx.skb.skb, ether_type(ctx));
-    let action = look(skb, ether_type, direction, 0);
-    if action != ASK_QUOTATION {
+    let action = dispatch(skb, ether_type, direction, 0);
+    if action != CHECK_QUOTATION {
         return action;
     }
     let known = if ether_type == ETH_P_IP {
@@ -73,46 +76,47 @@ pub(crate) fn inspect(ctx: &TcContext, direction: Direction) -> i32 {
     } else {
         quote_known6(skb, direction as u32)
     };
-    if known == 0 { look(skb, ether_type, direction, 1) } else { TC_ACT_UNSPEC }
+    if known == 0 { dispatch(skb, ether_type, direction, 1) } else { TC_ACT_UNSPEC }
 }
 
-/// Judges a packet. `asked`: its quotation is known to be of no flow.
+/// Calls the subprogram for the packet's family and direction; `checked` is 1 if the packet that it
+/// quotes was looked up already.
 #[inline(always)]
-fn look(skb: *mut __sk_buff, ether_type: u16, direction: Direction, asked: u32) -> i32 {
+fn dispatch(skb: *mut __sk_buff, ether_type: u16, direction: Direction, checked: u32) -> i32 {
     match (ether_type, direction) {
-        (ETH_P_IP, Direction::Egress) => inspect_sent4(skb, asked),
-        (ETH_P_IP, Direction::Ingress) => inspect_received4(skb, asked),
+        (ETH_P_IP, Direction::Egress) => inspect_sent4(skb, checked),
+        (ETH_P_IP, Direction::Ingress) => inspect_received4(skb, checked),
         (ETH_P_IPV6, _) if HANDLE_IPV6.load() == 0 => TC_ACT_UNSPEC,
-        (ETH_P_IPV6, Direction::Egress) => inspect_sent6(skb, asked),
-        (ETH_P_IPV6, Direction::Ingress) => inspect_received6(skb, asked),
+        (ETH_P_IPV6, Direction::Egress) => inspect_sent6(skb, checked),
+        (ETH_P_IPV6, Direction::Ingress) => inspect_received6(skb, checked),
         (_, Direction::Egress) => inspect_sent_other(skb),
         (_, Direction::Ingress) => inspect_received_other(skb),
     }
 }
 
-/// A subprogram for each way and family: each has a stack of its own.
+/// One subprogram for each direction and family: each has a stack of its own.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn inspect_sent4(skb: *mut __sk_buff, asked: u32) -> i32 {
-    of_family::<V4>(&TcContext::new(skb), Direction::Egress, asked, read4)
+extern "C" fn inspect_sent4(skb: *mut __sk_buff, checked: u32) -> i32 {
+    of_family::<V4>(&TcContext::new(skb), Direction::Egress, checked, read4)
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn inspect_received4(skb: *mut __sk_buff, asked: u32) -> i32 {
-    of_family::<V4>(&TcContext::new(skb), Direction::Ingress, asked, read4)
+extern "C" fn inspect_received4(skb: *mut __sk_buff, checked: u32) -> i32 {
+    of_family::<V4>(&TcContext::new(skb), Direction::Ingress, checked, read4)
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn inspect_sent6(skb: *mut __sk_buff, asked: u32) -> i32 {
-    of_family::<V6>(&TcContext::new(skb), Direction::Egress, asked, read6)
+extern "C" fn inspect_sent6(skb: *mut __sk_buff, checked: u32) -> i32 {
+    of_family::<V6>(&TcContext::new(skb), Direction::Egress, checked, read6)
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn inspect_received6(skb: *mut __sk_buff, asked: u32) -> i32 {
-    of_family::<V6>(&TcContext::new(skb), Direction::Ingress, asked, read6)
+extern "C" fn inspect_received6(skb: *mut __sk_buff, checked: u32) -> i32 {
+    of_family::<V6>(&TcContext::new(skb), Direction::Ingress, checked, read6)
 }
 
 #[inline(never)]
@@ -133,11 +137,11 @@ extern "C" fn inspect_received_other(skb: *mut __sk_buff) -> i32 {
 fn of_family<F: Family>(
     ctx: &TcContext,
     direction: Direction,
-    asked: u32,
+    checked: u32,
     read: impl Fn(&TcContext, &mut Packet) -> Result<(), Reason>,
 ) -> i32 {
     let ifindex = ifindex(ctx);
-    // Before every other look-up: a verdict is stamped with an epoch not younger than its input.
+    // Before every other look-up: a verdict must not carry a newer epoch than what it depends on.
     let epoch = endpoint::epoch(ifindex);
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
         return TC_ACT_SHOT;
@@ -149,11 +153,12 @@ fn of_family<F: Family>(
     let verdict = match read {
         Ok(()) => {
             // SAFETY: as above; another field than `packet`.
-            let flow = unsafe { &mut *F::room(scratch) };
-            let asked = asked != 0;
-            ip::<F>(&Arrival { ctx, direction, ifindex, epoch, packet, asked }, flow)
+            let flow = unsafe { &mut *F::scratch_flow(scratch) };
+            let quotation_checked = checked != 0;
+            let arrival = Arrival { ctx, direction, ifindex, epoch, packet, quotation_checked };
+            ip::<F>(&arrival, flow)
         }
-        Err(reason) => unreadable(ctx, direction, ifindex, reason),
+        Err(reason) => unparsed(ctx, direction, ifindex, reason),
     };
     act(ctx, direction, verdict)
 }
@@ -162,7 +167,7 @@ fn of_family<F: Family>(
 fn act(ctx: &TcContext, direction: Direction, verdict: Verdict) -> i32 {
     match verdict {
         Verdict::Pass => TC_ACT_UNSPEC,
-        Verdict::AskQuotation => ASK_QUOTATION,
+        Verdict::CheckQuotation => CHECK_QUOTATION,
         Verdict::Drop(Refusal { reason, content, identity }) => {
             drops_report(ctx.skb.skb, direction as u32, reason as u32, content, identity);
             TC_ACT_SHOT
@@ -178,12 +183,12 @@ fn other(ctx: &TcContext, direction: Direction) -> Verdict {
         unsafe { (*scratch).packet.has_addresses = false };
     }
     let Some(endpoint) = endpoint::find(ifindex(ctx)) else { return unknown() };
-    leave_slot(ctx, direction, endpoint.slot);
+    store_sender_slot(ctx, direction, endpoint.slot);
     let sent = matches!(direction, Direction::Egress);
     match ether_type(ctx) {
         ETH_P_ARP => neighbour::arp(ctx, direction, endpoint),
-        // Behind a tag could be a packet of any source, and Linux takes priority tags away.
-        TAGGED | ETH_P_8021Q | ETH_P_8021AD if sent && endpoint.flags & MAY_SPOOF == 0 => {
+        // A tagged frame could carry a packet with any source, and Linux removes priority tags.
+        TAGGED | ETH_P_8021Q | ETH_P_8021AD if sent && endpoint.flags & flags::MAY_SPOOF == 0 => {
             Verdict::drop(Reason::EtherType)
         }
         _ if endpoint::is_isolated(endpoint) => Verdict::drop(Reason::EtherType),
@@ -197,47 +202,48 @@ fn unknown() -> Verdict {
     if DROP_UNKNOWN.load() == 0 { Verdict::Pass } else { Verdict::drop(Reason::UnknownEndpoint) }
 }
 
-/// A packet whose addresses cannot be told: nobody vouches for its source either.
+/// Judges a packet with addresses that cannot be parsed: its source cannot be checked either.
 #[inline(always)]
-fn unreadable(ctx: &TcContext, direction: Direction, ifindex: u32, reason: Reason) -> Verdict {
+fn unparsed(ctx: &TcContext, direction: Direction, ifindex: u32, reason: Reason) -> Verdict {
     match endpoint::find(ifindex) {
         None => unknown(),
         Some(endpoint)
             if endpoint::is_isolated(endpoint)
-                || (matches!(direction, Direction::Egress) && endpoint.flags & MAY_SPOOF == 0) =>
+                || (matches!(direction, Direction::Egress)
+                    && endpoint.flags & flags::MAY_SPOOF == 0) =>
         {
             Verdict::drop(reason)
         }
         Some(endpoint) => {
-            leave_slot(ctx, direction, endpoint.slot);
+            store_sender_slot(ctx, direction, endpoint.slot);
             Verdict::Pass
         }
     }
 }
 
-/// Tells the program at a receiver on this node which pod a packet comes from.
+/// Stores the sender's slot in `skb->tc_index` for the program at a receiver on this node.
 #[inline(always)]
-pub(crate) fn leave_slot(ctx: &TcContext, direction: Direction, slot: u32) {
+pub(crate) fn store_sender_slot(ctx: &TcContext, direction: Direction, slot: u32) {
     if matches!(direction, Direction::Egress) {
-        // SAFETY: the kernel hands a valid context to the program and lets it write this field.
+        // SAFETY: the kernel passes a valid context to the program and allows writes to this field.
         unsafe { (*ctx.skb.skb).tc_index = slot };
     }
 }
 
-/// Judges an IP packet: a known flow passes, or is denied, after its look-up.
+/// Judges an IP packet: one of a known flow passes, or is denied, after that look-up alone.
 #[inline(always)]
-fn ip<F: Family>(arrival: &Arrival<'_>, flow: &mut F::Flow) -> Verdict {
+fn ip<F: Family>(arrival: &Arrival<'_>, flow: &mut Flow<F::Address>) -> Verdict {
     let mut in_replied = false;
     if let (Ok(transport), true) = (arrival.packet.transport(), arrival.epoch != 0) {
-        arrival.write_key::<F>(flow, transport);
-        match flow::find::<F>(F::key(flow), transport.protocol) {
-            Found::Known(mut known) => {
-                if !judge::begins(arrival, &known, transport) {
-                    return judge::known::<F>(arrival, &mut known, flow, transport);
+        write_key::<F>(flow, &arrival.ends(transport));
+        match flow::find::<F>(&flow.key, transport.protocol) {
+            Lookup::Found(mut entry) => {
+                if !judge::starts_connection(arrival, &entry, transport) {
+                    return judge::known::<F>(arrival, &mut entry, flow, transport);
                 }
-                in_replied = !known.is_new();
+                in_replied = !entry.is_new();
             }
-            Found::Nothing { in_replied: dead } => in_replied = dead,
+            Lookup::Missing { in_replied: expired } => in_replied = expired,
         }
     }
     match endpoint::find(arrival.ifindex) {
@@ -277,17 +283,15 @@ impl Arrival<'_> {
         }
     }
 
-    /// The far end, as the rules ask for it.
+    /// The ends of the packet's connection.
     #[inline(always)]
-    pub(crate) fn far_end(&self, transport: &Transport) -> FarEnd {
-        let ports = self.ports(transport);
-        FarEnd { address: self.remote(), ports, protocol: transport.protocol }
-    }
-
-    /// Writes the key of the packet's flow.
-    #[inline(always)]
-    pub(crate) fn write_key<F: Family>(&self, flow: &mut F::Flow, transport: &Transport) {
-        F::write_addresses(flow, self.local(), self.remote());
-        F::write_ends(flow, self.ifindex, self.ports(transport), transport.protocol);
+    pub(crate) fn ends(&self, transport: &Transport) -> Ends {
+        Ends {
+            ifindex: self.ifindex,
+            local: self.local(),
+            remote: self.remote(),
+            ports: self.ports(transport),
+            protocol: transport.protocol,
+        }
     }
 }

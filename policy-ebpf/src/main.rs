@@ -1,20 +1,20 @@
-//! TC classifiers at the host side of a pod's veth: what no rule allows does not pass.
+//! TC programs at the host side of a pod's veth: they drop every packet that no rule allows.
 //!
-//! `from_pod` hangs on the interface's ingress hook, `to_pod` on its egress hook; directions in
-//! the code are the pod's. Packet, flow, endpoint, rules: each look-up only where the one before
-//! it did not decide.
+//! `from_pod` is attached to the interface's ingress hook, `to_pod` to its egress hook; directions
+//! in the code are the pod's, so `from_pod` judges egress.
+//! Packet, flow, endpoint, rules: each step runs only if the one before it did not decide.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(
     not(target_arch = "bpf"),
-    allow(dead_code, reason = "on the host the crate is only checked, never run")
+    allow(dead_code, reason = "on the host the crate is only type-checked, never run")
 )]
 #![expect(
     clippy::inline_always,
-    reason = "a call leads into a subprogram, and those take only scalars: all else is inlined"
+    reason = "a call is a subprogram, which takes only scalars: everything else is inlined"
 )]
 #![expect(
     clippy::cast_possible_truncation,
-    reason = "a number is cut back to the bytes it came from; a panic is none that the kernel takes"
+    reason = "values fit by construction; the verifier rejects code that can panic"
 )]
 #![expect(clippy::many_single_char_names, reason = "the bytes of a word have no better names")]
 
@@ -39,20 +39,20 @@ use aya_ebpf::{macros::classifier, programs::TcContext};
 use policy_common::drops::Direction;
 
 /// Judges a packet that a pod sends.
-#[expect(clippy::needless_pass_by_value, reason = "so the macro hands it over")]
+#[expect(clippy::needless_pass_by_value, reason = "the macro passes it by value")]
 #[classifier]
 fn from_pod(ctx: TcContext) -> i32 {
     inspect::inspect(&ctx, Direction::Egress)
 }
 
 /// Judges a packet that is about to reach a pod.
-#[expect(clippy::needless_pass_by_value, reason = "so the macro hands it over")]
+#[expect(clippy::needless_pass_by_value, reason = "the macro passes it by value")]
 #[classifier]
 fn to_pod(ctx: TcContext) -> i32 {
     inspect::inspect(&ctx, Direction::Ingress)
 }
 
-/// What the kernel asks for before it lends its helper functions.
+/// The licence that the kernel requires before it allows its GPL helper functions.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,4 +1,7 @@
-//! The maps, by the names that bpftool shows, and what the loader sets.
+//! The maps, with the names that bpftool shows, and the globals that the loader sets.
+//!
+//! The agent writes `endpoints`, `slots`, `epochs`, `identities`, `blocks`, `frontends`,
+//! `node_addresses`, `allow` and `port_chunks`; the programs write the others.
 
 use aya_ebpf::{
     Global,
@@ -23,17 +26,17 @@ use crate::{packet::Packet, quote::Quotation};
 
 const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
 
-/// Allow map of one content.
+/// One allow map.
 pub(crate) type Allow = HashMap<u32, PortSet, { limits::CONTENT_ENTRIES }, ON_DEMAND>;
 
 #[btf_map(name = "endpoints")]
 pub(crate) static ENDPOINTS: HashMap<u32, Endpoint, { limits::ENDPOINTS }> = HashMap::new();
 
-/// Interface of each slot.
+/// The interface of each slot.
 #[btf_map(name = "slots")]
 pub(crate) static SLOTS: Array<u32, { limits::ENDPOINTS }> = Array::new();
 
-/// 0 where no endpoint that shares the word was isolated so far.
+/// The epoch of each interface; 0 until an endpoint that shares the word is isolated.
 #[btf_map(name = "epochs")]
 pub(crate) static EPOCHS: Array<u32, { limits::EPOCHS }> = Array::new();
 
@@ -48,7 +51,7 @@ pub(crate) static BLOCKS: LpmTrie<Address, u32, { limits::BLOCKS }> = LpmTrie::n
 pub(crate) static FRONTENDS: HashMap<FrontendKey, Frontend, { limits::FRONTENDS }, ON_DEMAND> =
     HashMap::new();
 
-/// `OWN_NODE` or `OTHER_NODE` of `policy_common::endpoint`.
+/// `NodeKind::Own` or `NodeKind::Other` of `policy_common::endpoint`.
 #[btf_map(name = "node_addresses")]
 pub(crate) static NODE_ADDRESSES: HashMap<Address, u32, { limits::NODE_ADDRESSES }, ON_DEMAND> =
     HashMap::new();
@@ -85,7 +88,7 @@ pub(crate) static DROPS: PerCpuHashMap<DropKey, u64, { limits::DROPS }, ON_DEMAN
 #[btf_map(name = "events")]
 pub(crate) static EVENTS: RingBuf<DropRecord, { limits::RING_BYTES }> = RingBuf::new();
 
-/// Drop records that somebody may still have: a noisy pod hides no other.
+/// Token buckets of drop records, by sender.
 #[btf_map(name = "record_budgets")]
 pub(crate) static RECORD_BUDGETS: LruHashMap<
     RecordCharge,
@@ -93,31 +96,35 @@ pub(crate) static RECORD_BUDGETS: LruHashMap<
     { limits::RECORD_BUDGETS },
 > = LruHashMap::new();
 
-/// Room that a program's stack has not, for one packet at a time: hooks of one CPU do not
-/// interrupt one another.
+/// Working memory for one packet at a time, because the stack is too small. The hooks of one CPU
+/// do not interrupt one another.
 #[btf_map(name = "scratch")]
 pub(crate) static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 
-/// Contents of `scratch`.
+/// The working memory of one packet.
+///
+/// `inspect` writes `packet` and the flow of its family; `endpoint::find` writes `endpoint`,
+/// `endpoint::of_slot` writes `sender`, `quote` writes `quotation`. Each is valid until the same
+/// function runs again for the next packet.
 pub(crate) struct Scratch {
     pub(crate) packet: Packet,
-    /// The endpoint that the packet passes.
+    /// The endpoint of the packet's interface.
     pub(crate) endpoint: Endpoint,
-    /// The endpoint that the packet comes from.
+    /// The endpoint of the pod of this node that sent the packet.
     pub(crate) sender: Endpoint,
     pub(crate) quotation: Quotation,
     pub(crate) flow4: Flow4,
     pub(crate) flow6: Flow6,
 }
 
-/// 1 to drop packets of interfaces that belong to no known pod.
+/// 1 to drop packets at interfaces that belong to no known pod.
 #[unsafe(no_mangle)]
 pub(crate) static DROP_UNKNOWN: Global<u8> = Global::new(0);
 
-/// Nanoseconds in which an interface may have one more drop record; 0 for as many as there are.
+/// Nanoseconds after which an interface may have one more drop record; 0 for no limit.
 #[unsafe(no_mangle)]
 pub(crate) static RECORD_INTERVAL: Global<u64> = Global::new(0);
 
-/// 0 to leave IPv6 alone, by which the lab proves that it would notice.
+/// 0 to ignore IPv6; the lab sets it to prove that it would notice.
 #[unsafe(no_mangle)]
 pub(crate) static HANDLE_IPV6: Global<u8> = Global::new(1);

@@ -1,9 +1,9 @@
-//! ARP, IPv6 neighbour discovery and MLD: no rule is needed, each within its own standard (S32).
+//! ARP, IPv6 neighbour discovery and MLD: they need no rule, but must keep to their standards (S32).
 
 use aya_ebpf::programs::TcContext;
 use policy_common::{
     drops::{Direction, Reason},
-    endpoint::{Endpoint, MAY_SPOOF},
+    endpoint::{Endpoint, flags},
 };
 
 use crate::{
@@ -18,10 +18,10 @@ const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const REDIRECT: u8 = 137;
 
-/// Judges an ARP packet (RFC 826): a pod speaks only for its own address.
+/// Judges an ARP packet (RFC 826): a pod may announce only its own address.
 #[inline(always)]
 pub(crate) fn arp(ctx: &TcContext, direction: Direction, endpoint: &Endpoint) -> Verdict {
-    if matches!(direction, Direction::Ingress) || endpoint.flags & MAY_SPOOF != 0 {
+    if matches!(direction, Direction::Ingress) || endpoint.flags & flags::MAY_SPOOF != 0 {
         return Verdict::Pass;
     }
     let Ok(packet) = ctx.load::<[u8; 28]>(ETHER_LENGTH) else {
@@ -34,7 +34,7 @@ pub(crate) fn arp(ctx: &TcContext, direction: Direction, endpoint: &Endpoint) ->
         return Verdict::drop(Reason::Malformed);
     }
     let sender = [packet[14], packet[15], packet[16], packet[17]];
-    // A sender of zero asks whether an address is free (RFC 5227, 2.1.1).
+    // A sender address of zero is a probe for a free address (RFC 5227, 2.1.1).
     if sender == endpoint.address4 || sender == [0; 4] {
         Verdict::Pass
     } else {
@@ -57,7 +57,7 @@ pub(crate) fn icmpv6(
         return Some(Verdict::drop(Reason::Malformed));
     };
     let valid = match kind {
-        // RFC 4861: nothing that crossed a router; code 0.
+        // RFC 4861: hop limit 255 proves that no router forwarded it; code 0.
         133..=137 => packet.hops == 255 && code == 0,
         // RFC 2710, RFC 3810: link scope only.
         130..=132 | 143 => {
@@ -70,7 +70,7 @@ pub(crate) fn icmpv6(
     if !valid {
         return Some(Verdict::drop(Reason::InvalidNeighbour));
     }
-    if matches!(direction, Direction::Ingress) || endpoint.flags & MAY_SPOOF != 0 {
+    if matches!(direction, Direction::Ingress) || endpoint.flags & flags::MAY_SPOOF != 0 {
         return Some(Verdict::Pass);
     }
     Some(match from_pod(ctx, endpoint, packet, kind) {
@@ -79,7 +79,7 @@ pub(crate) fn icmpv6(
     })
 }
 
-/// What is wrong with a message that a pod sends.
+/// The reason for which a message that a pod sends is dropped, if any.
 #[inline(always)]
 fn from_pod(ctx: &TcContext, endpoint: &Endpoint, packet: &Packet, kind: u8) -> Option<Reason> {
     if kind == ROUTER_ADVERTISEMENT || kind == REDIRECT {
@@ -91,7 +91,7 @@ fn from_pod(ctx: &TcContext, endpoint: &Endpoint, packet: &Packet, kind: u8) -> 
     }
     let (solicits, advertises) = (kind == NEIGHBOUR_SOLICITATION, kind == NEIGHBOUR_ADVERTISEMENT);
     if packet.destination.is_multicast6() {
-        // MLD goes to the group it is about, with a hop limit that ends on the link.
+        // An MLD report goes to its own group, with a hop limit of 1 that keeps it on the link.
         let on_link = packet.destination.is_link_multicast6() || packet.hops == 1;
         if !on_link {
             return Some(Reason::InvalidNeighbour);
@@ -108,7 +108,8 @@ fn from_pod(ctx: &TcContext, endpoint: &Endpoint, packet: &Packet, kind: u8) -> 
     if solicits && !packet.destination.is_multicast6() && target != packet.destination {
         return Some(Reason::InvalidNeighbour);
     }
-    // From `::`, a solicitation asks whether the pod's own address is free (RFC 4862, 5.4.2).
+    // From `::`, a solicitation is duplicate address detection for the pod's own address
+    // (RFC 4862, 5.4.2).
     let speaks_for_target = advertises || unspecified;
     if (speaks_for_target && !own(endpoint, target)) || (advertises && unspecified) {
         return Some(Reason::SpoofedNeighbour);
@@ -116,14 +117,14 @@ fn from_pod(ctx: &TcContext, endpoint: &Endpoint, packet: &Packet, kind: u8) -> 
     None
 }
 
-/// The pod's address, or one that only its link knows.
+/// Whether an address is the pod's own, or a link-local one.
 #[inline(always)]
 fn own(endpoint: &Endpoint, address: Ip) -> bool {
     address == Ip::new(endpoint.address6) || address.is_link_local6()
 }
 
-/// Whether a unicast destination can be on the pod's link: the hop limit that the pod wrote proves
-/// nothing yet.
+/// Whether a unicast destination can be on the pod's link; the hop limit, which the pod itself
+/// wrote, proves nothing here.
 #[inline(always)]
 fn on_link(endpoint: &Endpoint, destination: Ip) -> bool {
     destination.is_link_local6()

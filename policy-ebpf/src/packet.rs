@@ -1,51 +1,48 @@
-//! The IP headers.
+//! Parses the IP headers, extension headers of IPv6 included.
 
 use aya_ebpf::programs::TcContext;
-use policy_common::drops::Reason;
+use policy_common::{drops::Reason, protocol::ICMPV6};
 
 use crate::{
     address::Ip,
-    transport::{self, ICMPV6, Transport},
+    transport::{self, Transport},
 };
 
+/// Bytes of an Ethernet header.
 pub(crate) const ETHER_LENGTH: usize = 14;
-pub(crate) const ETH_P_IP: u16 = 0x0800;
-pub(crate) const ETH_P_ARP: u16 = 0x0806;
-pub(crate) const ETH_P_IPV6: u16 = 0x86dd;
-pub(crate) const ETH_P_8021Q: u16 = 0x8100;
-pub(crate) const ETH_P_8021AD: u16 = 0x88a8;
-/// No EtherType: stands for every frame with a tag beside it.
+
+/// No EtherType: stands for a frame from which the kernel has already taken a VLAN tag.
 pub(crate) const TAGGED: u16 = 0;
 
-/// A packet, as far as it was read.
+/// A parsed packet.
 #[repr(C)]
 pub(crate) struct Packet {
     pub(crate) source: Ip,
     pub(crate) destination: Ip,
     pub(crate) transport: Transport,
-    /// Number of the `Reason` why the transport header cannot be told; 0 where it was read.
+    /// Number of the `Reason` for which the transport header was not parsed; 0 where it was.
     pub(crate) problem: u8,
     /// TTL or hop limit.
     pub(crate) hops: u8,
-    /// The protocol number behind all headers of IP.
+    /// The protocol number after all IP headers.
     pub(crate) protocol: u8,
-    /// Extension headers hide what is behind them.
+    /// More extension headers than are walked: the upper-layer header was not found.
     pub(crate) hidden: bool,
-    /// Where the ICMPv6 header starts, behind extension headers too; 0 where there is none.
+    /// Offset of the ICMPv6 header, also after extension headers; 0 where there is none.
     pub(crate) icmpv6: u16,
-    /// The addresses could be read.
+    /// Whether the addresses could be parsed.
     pub(crate) has_addresses: bool,
 }
 
 impl Packet {
-    /// The transport header, or why it cannot be told.
+    /// The transport header, or the reason for which it was not parsed.
     #[inline(always)]
     pub(crate) fn transport(&self) -> Result<&Transport, Reason> {
         Reason::from_number(self.problem).map_or(Ok(&self.transport), Err)
     }
 
     #[inline(always)]
-    fn note(&mut self, transport: Result<Transport, Reason>) {
+    fn set_transport(&mut self, transport: Result<Transport, Reason>) {
         match transport {
             Ok(transport) => {
                 self.transport = transport;
@@ -56,7 +53,7 @@ impl Packet {
     }
 }
 
-/// Reads an IPv4 packet (RFC 791); an error where not even the addresses can be told.
+/// Parses an IPv4 packet (RFC 791); an error where not even the addresses can be parsed.
 #[inline(always)]
 pub(crate) fn read4(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> {
     let header: [u8; 20] = ctx.load(ETHER_LENGTH).or(Err(Reason::Malformed))?;
@@ -70,7 +67,7 @@ pub(crate) fn read4(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> 
     packet.icmpv6 = 0;
     packet.hidden = false;
     let total = u32::from(u16::from_be_bytes([header[2], header[3]]));
-    packet.note(if header[0] & 0x0f != 5 {
+    packet.set_transport(if header[0] & 0x0f != 5 {
         Err(Reason::IpOptions)
     } else if u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0 {
         Err(Reason::Fragment)
@@ -83,7 +80,7 @@ pub(crate) fn read4(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> 
     Ok(())
 }
 
-/// Reads an IPv6 packet (RFC 8200); an error where not even the addresses can be told.
+/// Parses an IPv6 packet (RFC 8200); an error where not even the addresses can be parsed.
 #[inline(always)]
 pub(crate) fn read6(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> {
     let first: [u8; 8] = ctx.load(ETHER_LENGTH).or(Err(Reason::Malformed))?;
@@ -99,7 +96,7 @@ pub(crate) fn read6(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> 
     packet.icmpv6 = if upper.protocol == ICMPV6 { upper.offset } else { 0 };
     let stated = u32::from(u16::from_be_bytes([first[4], first[5]]));
     let total = if stated == 0 { 0 } else { stated + 40 };
-    packet.note(match payload(ctx, total, 40) {
+    packet.set_transport(match payload(ctx, total, 40) {
         Err(reason) => Err(reason),
         Ok(_) if upper.fragment => Err(Reason::Fragment),
         Ok(_) if is_extension(first[6]) => Err(Reason::ExtensionHeader),
@@ -108,25 +105,28 @@ pub(crate) fn read6(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> 
     Ok(())
 }
 
-/// What is behind the extension headers of an IPv6 packet.
+/// The upper-layer header of an IPv6 packet, after the extension headers.
 struct Upper {
     protocol: u8,
-    /// Where its header starts; 0 where this packet has none of it, or nobody could tell.
+    /// Offset of the header; 0 where this packet does not have it, or it was not found.
     offset: u16,
     fragment: bool,
     later_fragment: bool,
 }
 
-/// Extension headers that are walked; a packet with more hides what is behind them.
+/// Extension headers that are walked; a packet with more is `hidden`.
 const WALKED: usize = 4;
 
-/// An extension header of RFC 7045, 1.1.
+/// Whether a protocol number is an extension header (RFC 7045, 1.1).
 #[inline(always)]
 fn is_extension(protocol: u8) -> bool {
     matches!(protocol, 0 | 43 | 44 | 50 | 51 | 60 | 135 | 139 | 140 | 253 | 254)
 }
 
-/// Walks the extension headers (RFC 8200, 4), as far as Linux follows them.
+/// Walks the extension headers that Linux also walks (RFC 8200, 4).
+///
+/// Example: `hop-by-hop (0) → fragment (44), offset 0 → UDP (17)` gives protocol 17, its offset,
+/// and `fragment`; a later fragment ends the walk, because it has no upper-layer header.
 #[inline(always)]
 fn upper6(ctx: &TcContext, first: u8) -> Upper {
     let mut upper = Upper { protocol: first, offset: 0, fragment: false, later_fragment: false };
@@ -159,9 +159,10 @@ fn upper6(ctx: &TcContext, first: u8) -> Upper {
     upper
 }
 
-/// Bytes behind an IP header of `header` bytes, by the total that it states.
+/// Bytes after an IP header of `header` bytes, by the total length that it states.
 ///
-/// A total of zero is legal for a packet above 64 KiB that the kernel has not yet segmented.
+/// A total of zero is legal for a packet above 64 KiB that the kernel has not yet segmented (BIG
+/// TCP).
 #[inline(always)]
 fn payload(ctx: &TcContext, total: u32, header: u32) -> Result<u32, Reason> {
     let frame = ctx.len();

@@ -1,21 +1,24 @@
 //! ICMP errors: they pass if the packet that they quote belongs to a known flow (S31).
 
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
-use policy_common::{drops::Direction, endpoint::Endpoint};
+use policy_common::{
+    drops::Direction,
+    endpoint::Endpoint,
+    flow::Flow,
+    protocol::{ICMP, ICMPV6, SCTP, TCP, UDP},
+};
 
 use crate::{
     address::Ip,
     endpoint,
-    family::{Family, Ports, V4, V6},
-    flow::{self, Found},
-    inspect,
-    judge::{self, FarEnd},
+    family::{Ends, Family, Ports, V4, V6, write_key},
+    flow::{self, Lookup},
+    inspect, judge,
     maps::SCRATCH,
     packet::ETHER_LENGTH,
-    transport::{ICMP, ICMPV6, SCTP, TCP, UDP},
 };
 
-/// Bytes of an ICMP header, behind which the quotation starts.
+/// Bytes of an ICMP header; the quoted packet follows it.
 const ICMP_LENGTH: usize = 8;
 
 /// The packet that an error quotes.
@@ -52,10 +55,10 @@ fn of_family<F: Family>(
     let quotation = unsafe { &mut (*scratch).quotation };
     // SAFETY: as above; another field.
     let outer = unsafe { &(*scratch).packet };
-    // SAFETY: as above; the caller looked for it.
+    // SAFETY: as above; the caller has looked it up.
     let endpoint = unsafe { &(*scratch).endpoint };
-    // SAFETY: as above; the caller writes the flow anew after this call.
-    let flow = unsafe { &mut *F::room(scratch) };
+    // SAFETY: as above; the caller writes the flow again after this call.
+    let flow = unsafe { &mut *F::scratch_flow(scratch) };
     read(ctx, quotation)?;
     Some(known::<F>(ctx, direction, outer.destination, quotation, endpoint, flow))
 }
@@ -102,8 +105,16 @@ fn ports(ctx: &TcContext, offset: usize, quotation: &mut Quotation) -> Option<()
     Some(())
 }
 
-/// Whether the quoted packet is one of the pod's: received, it quotes what the pod sent; sent, it
-/// goes to whoever sent what it quotes.
+/// Whether the quoted packet belongs to a live flow of the pod.
+///
+/// An error that the pod receives quotes a packet that the pod sent. An error that the pod sends
+/// quotes a packet that it received, and must go to the sender of that packet. Example:
+///
+/// ```text
+/// web → api:       UDP 10.244.0.10:4000 → 10.244.0.11:53
+/// api → web:       ICMP port unreachable, quoting exactly that packet
+/// at web (to_pod): local 10.244.0.10:4000, remote 10.244.0.11:53: a known flow, so it passes
+/// ```
 #[inline(always)]
 fn known<F: Family>(
     ctx: &TcContext,
@@ -111,7 +122,7 @@ fn known<F: Family>(
     outer_destination: Ip,
     quotation: &Quotation,
     endpoint: &Endpoint,
-    flow: &mut F::Flow,
+    flow: &mut Flow<F::Address>,
 ) -> bool {
     let ifindex = inspect::ifindex(ctx);
     let epoch = endpoint::epoch(ifindex);
@@ -126,14 +137,13 @@ fn known<F: Family>(
     if !answers {
         return false;
     }
-    F::write_addresses(flow, local, remote);
-    F::write_ends(flow, ifindex, ports, protocol);
-    let Found::Known(mut known) = flow::find::<F>(F::key(flow), protocol) else {
+    let ends = Ends { ifindex, local, remote, ports, protocol };
+    write_key::<F>(flow, &ends);
+    let Lookup::Found(mut entry) = flow::find::<F>(&flow.key, protocol) else {
         return false;
     };
-    if known.judgement.epoch != epoch {
-        let far = FarEnd { address: remote, ports, protocol };
-        judge::again(endpoint, &mut known, epoch, &far);
+    if entry.judgement.epoch != epoch {
+        judge::rejudge(endpoint, &mut entry, epoch, &ends);
     }
-    known.judgement.denied == 0
+    entry.judgement.denied == 0
 }

@@ -1,31 +1,36 @@
-//! The rules: what the compiler allowed, as three look-ups at most.
+//! The rules: at most three look-ups decide a new connection.
 //!
-//! The look-ups are subprograms of scalars: each has a stack of its own, and old kernels take no
-//! pointer.
+//! Example: egress of `web` with allow map 4 to 10.244.0.11, TCP port 80:
+//!
+//! ```text
+//! frontends[10.244.0.11, 80, TCP]  → none: the destination is no Service
+//! identities[10.244.0.11]          → identity 2
+//! allow[4][2]                      → TCP 80-80: pass
+//! ```
+//!
+//! The look-ups are subprograms that take scalars: each has a stack of its own, and kernels before
+//! 5.12 refuse pointer arguments.
 
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use policy_common::{
-    allow::{
-        DEFAULT_IDENTITY, EVERY_OTHER, EVERY_PROTOCOL, EVERY_SCTP, EVERY_TCP, EVERY_UDP,
-        PortChunkKey, PortSet,
-    },
+    allow::{DEFAULT_IDENTITY, PortChunkKey, PortSet, every},
     drops::Reason,
     frontend::FrontendKey,
+    protocol::{SCTP, TCP, UDP},
 };
 
 use crate::{
     address::Ip,
-    element::{address_now, is_still, now},
+    element::{is_still, read_address, read_once},
     maps::{ALLOW, Allow, BLOCKS, FRONTENDS, IDENTITIES, PORT_CHUNKS},
-    transport::{SCTP, TCP, UDP},
     verdict::{Refusal, Verdict},
 };
 
-/// A key on the boundary of a word.
+/// A key that is aligned as a word is.
 #[repr(C, align(4))]
 struct Word<Key>(Key);
 
-/// The far end of a connection, and the port it is opened to.
+/// The far end of a connection, and the port to which it is opened.
 pub(crate) struct Peer {
     pub(crate) address: Ip,
     pub(crate) protocol: u8,
@@ -33,7 +38,8 @@ pub(crate) struct Peer {
     pub(crate) port: [u8; 2],
 }
 
-/// Judges a connection that the pod opens: by the Service behind the address, or by the address.
+/// Judges a connection that the pod opens: by the backends if the address is a Service's, else by
+/// the address.
 #[inline(always)]
 pub(crate) fn egress(content: u32, peer: &Peer) -> Verdict {
     let Ip { high, low } = peer.address;
@@ -60,17 +66,17 @@ fn verdict(reason: u32, content: u32, identity: u32) -> Verdict {
     }
 }
 
-/// The identity of an address: a pod's own, else that of the smallest block around it.
+/// The identity of an address: the exact entry, else that of the longest matching block.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn rules_identity(high: u64, low: u64) -> u32 {
     let address = Ip { high, low };
     if let Some(pointer) = IDENTITIES.get_ptr(address.bytes()) {
         // SAFETY: the kernel keeps the element readable while the program runs; if it is
-        // recycled meanwhile, the key that is read last tells.
+        // recycled meanwhile, the key that is read last differs.
         let found = unsafe { &*pointer };
-        let identity = now(&found.identity);
-        if address_now(&found.address) == address {
+        let identity = read_once(&found.identity);
+        if read_address(&found.address) == address {
             return identity;
         }
     }
@@ -86,13 +92,13 @@ extern "C" fn rules_frontend(high: u64, low: u64, port: u16, protocol: u8) -> u3
     let key = Word(FrontendKey { address: address.bytes(), port, protocol, pad: 0 });
     let Some(pointer) = FRONTENDS.get_ptr(key.0) else { return DEFAULT_IDENTITY };
     // SAFETY: the kernel keeps the element readable while the program runs; if it is recycled
-    // meanwhile, the key that is read last tells.
+    // meanwhile, the key that is read last differs.
     let found = unsafe { &*pointer };
-    let identity = now(&found.identity);
+    let identity = read_once(&found.identity);
     if is_still(&found.key, &key.0) { identity } else { DEFAULT_IDENTITY }
 }
 
-/// Whether a content grants an identity a port: 0, or the number of a `Reason`.
+/// Whether an allow map has an identity and port: 0, or the number of a `Reason`.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn rules_grant(content: u32, identity: u32, port: u16, protocol: u8) -> u32 {
@@ -107,7 +113,7 @@ extern "C" fn rules_grant(content: u32, identity: u32, port: u16, protocol: u8) 
     if granted { 0 } else { Reason::NoRule as u32 }
 }
 
-/// Whether a content passes a frontend, by the identity of its backends (S40, S42): 0, or the
+/// Whether an allow map passes a frontend, by the identity of its backends (S40, S42): 0, or the
 /// number of a `Reason`.
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -120,7 +126,7 @@ extern "C" fn rules_serve(content: u32, identity: u32) -> u32 {
         return if is_of(set, identity) { refusal } else { Reason::ServiceDenied as u32 };
     }
     match entry(allow, DEFAULT_IDENTITY) {
-        Some(set) if set.protocols & EVERY_PROTOCOL != 0 && is_of(set, DEFAULT_IDENTITY) => 0,
+        Some(set) if set.protocols & every::PROTOCOL != 0 && is_of(set, DEFAULT_IDENTITY) => 0,
         _ => Reason::ServiceDenied as u32,
     }
 }
@@ -128,25 +134,25 @@ extern "C" fn rules_serve(content: u32, identity: u32) -> u32 {
 /// The entry of an identity in an allow map.
 #[inline(always)]
 fn entry(allow: &Allow, identity: u32) -> Option<&PortSet> {
-    // SAFETY: the kernel keeps the element readable while the program runs; whether it was
-    // recycled under the reader is asked by `is_of` after the reading.
+    // SAFETY: the kernel keeps the element readable while the program runs; callers check by
+    // `is_of`, after they have read it, whether it was recycled meanwhile.
     unsafe { allow.get(identity) }
 }
 
-/// Whether a set that was read is still that of an identity.
+/// Whether a port set still belongs to an identity after it was read.
 #[inline(always)]
 fn is_of(set: &PortSet, identity: u32) -> bool {
-    now(&set.identity) == identity
+    read_once(&set.identity) == identity
 }
 
-/// Whether a set has the protocol and port of a connection.
+/// Whether a port set contains the protocol and port of a connection.
 #[inline(always)]
 fn contains(set: &PortSet, port: u16, protocol: u8) -> bool {
     let every = match protocol {
-        TCP => EVERY_PROTOCOL | EVERY_TCP,
-        UDP => EVERY_PROTOCOL | EVERY_UDP,
-        SCTP => EVERY_PROTOCOL | EVERY_SCTP,
-        _ => return set.protocols & (EVERY_PROTOCOL | EVERY_OTHER) != 0,
+        TCP => every::PROTOCOL | every::TCP,
+        UDP => every::PROTOCOL | every::UDP,
+        SCTP => every::PROTOCOL | every::SCTP,
+        _ => return set.protocols & (every::PROTOCOL | every::OTHER) != 0,
     };
     if set.protocols & every != 0 {
         return true;
@@ -166,8 +172,8 @@ fn in_bitmap(bitmap: u32, protocol: u8, port: u16) -> bool {
         return false;
     };
     // SAFETY: the kernel keeps the element readable while the program runs; if it is recycled
-    // meanwhile, the key that is read last tells.
+    // meanwhile, the key that is read last differs.
     let chunk = unsafe { &*pointer };
-    let bits = now(&chunk.bits[usize::from(port >> 6 & 3)]);
+    let bits = read_once(&chunk.bits[usize::from(port >> 6 & 3)]);
     is_still(&chunk.key, &key) && bits >> (port & 63) & 1 != 0
 }

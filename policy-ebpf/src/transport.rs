@@ -1,13 +1,10 @@
-//! The transport header, as far as flows and rules depend on it.
+//! Parses the transport header: the fields that flows and rules depend on.
 
 use aya_ebpf::programs::TcContext;
-use policy_common::drops::Reason;
-
-pub(crate) const TCP: u8 = 6;
-pub(crate) const UDP: u8 = 17;
-pub(crate) const SCTP: u8 = 132;
-pub(crate) const ICMP: u8 = 1;
-pub(crate) const ICMPV6: u8 = 58;
+use policy_common::{
+    drops::Reason,
+    protocol::{ICMP, ICMPV6, SCTP, TCP, UDP},
+};
 
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
@@ -16,20 +13,22 @@ const ACK: u8 = 0x10;
 
 const SCTP_INIT: u8 = 1;
 
-/// What a packet says behind its IP header.
+/// The transport header of a packet.
 #[derive(Clone, Copy)]
 pub(crate) struct Transport {
     pub(crate) protocol: u8,
-    /// Network byte order; the identifier of an ICMP echo in both; type and code of other ICMP.
+    /// Source port, network byte order. ICMP echo has its identifier in both ports, other ICMP has
+    /// its type and code there.
     pub(crate) source: [u8; 2],
+    /// Destination port, as above.
     pub(crate) destination: [u8; 2],
     /// Flag byte of the TCP header.
     pub(crate) tcp_flags: u8,
-    /// The packet can only be the first of a connection (S27).
+    /// The packet can only be the first of a connection: a SYN or an INIT (S27).
     pub(crate) opens: bool,
-    /// An ICMP echo request or its like: never a reply, though it may be one of many.
-    pub(crate) asks: bool,
-    /// An ICMP echo or its like, request or reply.
+    /// A request of ICMP echo or a similar pair: never a reply, but one of many in a flow.
+    pub(crate) requests: bool,
+    /// ICMP echo or a similar pair, request or reply.
     pub(crate) echoes: bool,
 }
 
@@ -39,11 +38,11 @@ impl Transport {
         self.protocol == TCP && self.tcp_flags & FIN != 0
     }
 
-    /// An ICMP error, which quotes the packet that it is about (RFC 792; RFC 4443, 2.1).
+    /// Whether it is an ICMP error, which quotes the packet that caused it (RFC 792; RFC 4443, 2.1).
     #[inline(always)]
     pub(crate) fn is_error(&self) -> bool {
         let kind = self.source[0];
-        // Those that are no echo have type and code in place of ports.
+        // ICMP that is no echo has type and code in place of ports.
         !self.echoes
             && match self.protocol {
                 ICMP => matches!(kind, 3 | 11 | 12),
@@ -52,7 +51,7 @@ impl Transport {
             }
     }
 
-    /// Whether the packet cannot be the first of a connection.
+    /// Whether the packet cannot be the first of a connection: TCP or SCTP without SYN or INIT.
     #[inline(always)]
     pub(crate) fn is_under_way(&self) -> bool {
         matches!(self.protocol, TCP | SCTP) && !self.opens
@@ -64,7 +63,7 @@ impl Transport {
     }
 }
 
-/// Reads the header at `offset`, of which the IP header says that `length` bytes follow.
+/// Parses the header at `offset`; the IP header states that `length` bytes follow there.
 #[inline(always)]
 pub(crate) fn read(
     ctx: &TcContext,
@@ -77,20 +76,21 @@ pub(crate) fn read(
         UDP => ports_only(ctx, offset, protocol, length),
         SCTP => sctp(ctx, offset, length),
         ICMP | ICMPV6 => icmp(ctx, offset, protocol, length),
-        // AH and ESP number their packets, GRE carries others: no ports that rules could name.
+        // ESP, AH, GRE and others have no ports that a rule could name.
         _ => Ok(Transport {
             protocol,
             source: [0; 2],
             destination: [0; 2],
             tcp_flags: 0,
             opens: false,
-            asks: false,
+            requests: false,
             echoes: false,
         }),
     }
 }
 
-/// Loads the first `N` bytes of a header (`bpf_skb_load_bytes`: linear or not).
+/// Loads the first `N` bytes of a header with `bpf_skb_load_bytes`, which also reads non-linear
+/// packets.
 #[inline(always)]
 fn load<const N: usize>(ctx: &TcContext, offset: usize, length: u32) -> Result<[u8; N], Reason> {
     if (length as usize) < N {
@@ -117,7 +117,7 @@ fn tcp(ctx: &TcContext, offset: usize, length: u32) -> Result<Transport, Reason>
         destination: [header[2], header[3]],
         tcp_flags: flags,
         opens: flags & (SYN | ACK) == SYN,
-        asks: false,
+        requests: false,
         echoes: false,
     })
 }
@@ -137,7 +137,7 @@ fn ports_only(
         destination: [header[2], header[3]],
         tcp_flags: 0,
         opens: false,
-        asks: false,
+        requests: false,
         echoes: false,
     })
 }
@@ -152,7 +152,7 @@ fn sctp(ctx: &TcContext, offset: usize, length: u32) -> Result<Transport, Reason
         destination: [header[2], header[3]],
         tcp_flags: 0,
         opens: header[12] == SCTP_INIT,
-        asks: false,
+        requests: false,
         echoes: false,
     })
 }
@@ -163,9 +163,9 @@ fn icmp(ctx: &TcContext, offset: usize, protocol: u8, length: u32) -> Result<Tra
     let header: [u8; 8] = load(ctx, offset, length)?;
     let kind = header[0];
     // Echo, and in IPv4 timestamp, information and address mask.
-    let asks = if protocol == ICMP { matches!(kind, 8 | 13 | 15 | 17) } else { kind == 128 };
+    let requests = if protocol == ICMP { matches!(kind, 8 | 13 | 15 | 17) } else { kind == 128 };
     let replies = if protocol == ICMP { matches!(kind, 0 | 14 | 16 | 18) } else { kind == 129 };
-    let echoes = asks || replies;
+    let echoes = requests || replies;
     let port = if echoes { [header[4], header[5]] } else { [kind, header[1]] };
     Ok(Transport {
         protocol,
@@ -173,7 +173,7 @@ fn icmp(ctx: &TcContext, offset: usize, protocol: u8, length: u32) -> Result<Tra
         destination: port,
         tcp_flags: 0,
         opens: false,
-        asks,
+        requests,
         echoes,
     })
 }

@@ -1,28 +1,28 @@
-//! What comes out of a judgement.
+//! The verdict on a packet.
 
 use policy_common::drops::Reason;
 
-/// Pass, drop, or ask on.
+/// Pass or drop, or look up first what an ICMP error quotes.
 #[derive(Clone, Copy)]
 pub(crate) enum Verdict {
     Pass,
     Drop(Refusal),
     /// An ICMP error: it passes if it quotes a packet of a known flow (S31).
-    AskQuotation,
+    CheckQuotation,
 }
 
-/// Why a packet does not pass, and what was looked up to find out.
+/// The reason for a drop, and the allow map and identity that decided it.
 #[derive(Clone, Copy)]
 pub(crate) struct Refusal {
     pub(crate) reason: Reason,
-    /// Allow map that was asked; 0 where none was.
+    /// Allow map that was looked up; 0 where none was.
     pub(crate) content: u32,
     /// Identity of the far end; 0 where it was not looked up.
     pub(crate) identity: u32,
 }
 
 impl Verdict {
-    /// A drop that no allow map was asked for.
+    /// A drop that no allow map decided.
     #[inline(always)]
     pub(crate) const fn drop(reason: Reason) -> Self {
         Self::Drop(Refusal { reason, content: 0, identity: 0 })

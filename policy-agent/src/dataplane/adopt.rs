@@ -8,7 +8,7 @@ use std::{
 use aya::maps::MapData;
 use aya_obj::generated::BPF_NOEXIST;
 use nix::net::if_;
-use policy_common::allow::{EVERY_PROTOCOL, PortSet};
+use policy_common::allow::{PortSet, every};
 use policy_core::plan::Step;
 
 use super::{
@@ -202,7 +202,7 @@ pub(super) fn contents(allow: &Hash<u32, u32>, folder: &Path) -> Result<Vec<Step
             _ => None,
         };
         let unknown = || {
-            vec![PortSet { identity: u32::MAX, protocols: EVERY_PROTOCOL, ..PortSet::default() }]
+            vec![PortSet { identity: u32::MAX, protocols: every::PROTOCOL, ..PortSet::default() }]
         };
         let entries = entries.unwrap_or_else(unknown);
         steps.push(Step::PutContent { content: number, entries });

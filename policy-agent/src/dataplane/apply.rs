@@ -4,15 +4,12 @@ use std::collections::BTreeSet;
 
 use policy_common::{
     allow::PortSet,
-    endpoint::{Endpoint, OTHER_NODE, OWN_NODE, TRACKING},
+    endpoint::{Endpoint, flags},
     frontend::Frontend,
     identity::Identity,
     limits,
 };
-use policy_core::{
-    desired::{self, NodeKind},
-    plan::Step,
-};
+use policy_core::{desired, plan::Step};
 
 use super::{
     Dataplane, attach::Attachment, content, error::DataplaneError, flows, key, pins::Pins,
@@ -62,11 +59,7 @@ impl Dataplane {
             Step::PutBlock { block, identity } => maps.put_block(*block, *identity),
             Step::PutFrontend { frontend, identity } => self.put_frontend(frontend, *identity),
             Step::PutNodeAddress { address, kind } => {
-                let kind = match kind {
-                    NodeKind::Own => OWN_NODE,
-                    NodeKind::Other => OTHER_NODE,
-                };
-                maps.node_addresses.put(&key::address(*address), &kind)
+                maps.node_addresses.put(&key::address(*address), &(*kind as u32))
             }
             Step::PutEndpoint(endpoint) => self.put_endpoint(*endpoint),
             Step::ReplaceEndpoint { slot, endpoint } => self.replace_endpoint(*slot, *endpoint),
@@ -154,7 +147,7 @@ impl Dataplane {
     /// Writes an endpoint, and puts a new one under the classifiers.
     fn put_endpoint(&mut self, endpoint: Endpoint) -> Result<(), DataplaneError> {
         let ifindex = endpoint.ifindex;
-        let tracks = endpoint.flags & TRACKING != 0;
+        let tracks = endpoint.flags & flags::TRACKING != 0;
         if tracks && self.maps.endpoints.get(&ifindex)?.is_some() {
             // What was recorded when it was last isolated may be of connections that ended since.
             flows::delete_of_interface(&mut self.maps, ifindex)?;

@@ -1,23 +1,27 @@
-//! Flow tables, as far as the agent takes part in them.
+//! The agent's writes to the flow tables: adoption of existing connections, and deletion.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Instant};
+use std::{collections::BTreeSet, fmt::Debug, net::IpAddr, time::Instant};
 
+use aya::Pod;
 use aya_obj::generated::{BPF_ANY, BPF_NOEXIST};
 use nix::time::{ClockId, clock_gettime};
-use policy_common::flow::{FlowState, SEEN_REPLY};
+use policy_common::{
+    flow::{Flow, FlowKey, FlowState, seen},
+    protocol::{SCTP, TCP},
+};
 use policy_core::adopt::Flows;
 
-use super::{Dataplane, error::DataplaneError, maps::Maps};
+use super::{Dataplane, error::DataplaneError, maps::Maps, named::Hash};
 
-/// IP protocol numbers of those that begin with a packet of their own.
-const BEGIN_VISIBLY: [u8; 2] = [6, 132];
+/// Protocols whose first packet is recognisable (SYN, INIT).
+const STARTS_VISIBLY: [u8; 2] = [TCP, SCTP];
 
 impl Dataplane {
-    /// Writes flows of connections that were there before their pods recorded any (S30), until
-    /// `deadline`; whether these are all.
+    /// Writes flows of connections that existed before their pods recorded any (S30), until
+    /// `deadline`; returns whether all were written.
     ///
-    /// What the classifiers recorded of TCP and SCTP stays, for they saw it begin. Of all else they
-    /// cannot tell who began, and connection tracking can.
+    /// A flow of TCP or SCTP that the programs recorded stays, because they saw the connection
+    /// start. For other protocols they cannot know the initiator, and `nf_conntrack` does.
     ///
     /// # Errors
     ///
@@ -29,31 +33,14 @@ impl Dataplane {
     ) -> Result<bool, DataplaneError> {
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_err(DataplaneError::Clock)?;
         let now = u64::try_from(std::time::Duration::from(now).as_nanos()).unwrap_or(u64::MAX);
-        let flags =
-            |protocol| if BEGIN_VISIBLY.contains(&protocol) { BPF_NOEXIST } else { BPF_ANY };
         let maps = &mut self.maps;
-        for flow in &flows.four {
-            if Instant::now() > deadline {
-                return Ok(false);
-            }
-            let flow = policy_common::flow::Flow4 { state: seen(flow.state, now), ..*flow };
-            let table =
-                if is_replied(&flow.state) { &mut maps.flows4 } else { &mut maps.new_flows4 };
-            table.put_with(&flow.key, &flow, flags(flow.key.protocol).into())?;
-        }
-        for flow in &flows.six {
-            if Instant::now() > deadline {
-                return Ok(false);
-            }
-            let flow = policy_common::flow::Flow6 { state: seen(flow.state, now), ..*flow };
-            let table =
-                if is_replied(&flow.state) { &mut maps.flows6 } else { &mut maps.new_flows6 };
-            table.put_with(&flow.key, &flow, flags(flow.key.protocol).into())?;
-        }
-        Ok(true)
+        let (new, replied) = (&mut maps.new_flows4, &mut maps.flows4);
+        let all = adopt(&flows.four, new, replied, now, deadline)?;
+        let (new, replied) = (&mut maps.new_flows6, &mut maps.flows6);
+        Ok(all && adopt(&flows.six, new, replied, now, deadline)?)
     }
 
-    /// Forgets the flows from and to addresses that are no longer the same pods' (S8).
+    /// Deletes the flows from and to addresses that belong to another pod now (S8).
     ///
     /// # Errors
     ///
@@ -71,15 +58,32 @@ impl Dataplane {
     }
 }
 
-fn seen(state: FlowState, now: u64) -> FlowState {
-    FlowState { last_seen: now, ..state }
+/// Writes flows of one family into the table that each belongs to, with the time `now`, until
+/// `deadline`; returns whether all were written.
+fn adopt<A: Copy>(
+    flows: &[Flow<A>],
+    new: &mut Hash<FlowKey<A>, Flow<A>>,
+    replied: &mut Hash<FlowKey<A>, Flow<A>>,
+    now: u64,
+    deadline: Instant,
+) -> Result<bool, DataplaneError>
+where
+    FlowKey<A>: Pod + Debug,
+    Flow<A>: Pod,
+{
+    for flow in flows {
+        if Instant::now() > deadline {
+            return Ok(false);
+        }
+        let state = FlowState { last_seen: now, ..flow.state };
+        let table = if state.seen & seen::REPLY != 0 { &mut *replied } else { &mut *new };
+        let flags = if STARTS_VISIBLY.contains(&flow.key.protocol) { BPF_NOEXIST } else { BPF_ANY };
+        table.put_with(&flow.key, &Flow { state, ..*flow }, flags.into())?;
+    }
+    Ok(true)
 }
 
-fn is_replied(state: &FlowState) -> bool {
-    state.seen & SEEN_REPLY != 0
-}
-
-/// Forgets the flows of an interface: its index may come to be another pod's (S8).
+/// Deletes the flows of an interface, because its index may be reused for another pod (S8).
 pub(super) fn delete_of_interface(maps: &mut Maps, ifindex: u32) -> Result<(), DataplaneError> {
     maps.flows4.delete_where(|key| key.ifindex == ifindex)?;
     maps.flows6.delete_where(|key| key.ifindex == ifindex)?;

@@ -3,10 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
-use policy_common::{
-    address::{Address, MAPPED_BITS},
-    endpoint::OWN_NODE,
-};
+use policy_common::address::{Address, MAPPED_BITS};
 use policy_core::{
     desired::{Frontend, NodeKind},
     model::Protocol,
@@ -49,7 +46,7 @@ pub(super) fn tables(maps: &Maps) -> Result<Vec<Step>, DataplaneError> {
     let nodes = maps.node_addresses.entries()?.into_iter();
     steps.extend(nodes.map(|(address, kind)| Step::PutNodeAddress {
         address: canonical(address),
-        kind: if kind == OWN_NODE { NodeKind::Own } else { NodeKind::Other },
+        kind: if kind == NodeKind::Own as u32 { NodeKind::Own } else { NodeKind::Other },
     }));
     Ok(steps)
 }

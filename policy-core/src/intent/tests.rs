@@ -58,7 +58,7 @@ fn addresses(intent: &Intent, of: &str) -> Vec<IpAddr> {
 #[test]
 fn s47_a_pod_is_ready_once_an_endpoint_has_its_addresses_and_the_cluster_knows_it() {
     let here = endpoint(7, 2);
-    let tracking = Endpoint { flags: TRACKING, ..here };
+    let tracking = Endpoint { flags: flags::TRACKING, ..here };
     let dual = Endpoint { address6: [1; 16], ..here };
     let both = vec![at(2), IpAddr::from([1; 16])];
     let web = || sandbox("web", Some("u1"), 2);

@@ -22,7 +22,7 @@ use std::{
 };
 
 use policy_common::{
-    endpoint::{CLOSED, Endpoint, MAY_SPOOF, TRACKING},
+    endpoint::{CLOSED, Endpoint, flags},
     limits,
 };
 
@@ -90,7 +90,7 @@ impl Matched<'_> {
 
     /// Whether the kernel has no endpoint of the pod yet, or one that an abandoned plan left tracking.
     pub(super) fn is_new(&self) -> bool {
-        self.old.is_none_or(|old| old.flags & TRACKING != 0)
+        self.old.is_none_or(|old| old.flags & flags::TRACKING != 0)
     }
 
     /// Whether some policy isolates the pod.
@@ -100,7 +100,7 @@ impl Matched<'_> {
 
     /// The endpoint while it tracks: every packet passes, and every connection is recorded.
     pub(super) fn tracked(&self) -> Endpoint {
-        Endpoint { flags: self.new.flags | TRACKING, ..self.new }
+        Endpoint { flags: self.new.flags | flags::TRACKING, ..self.new }
     }
 
     /// The endpoint that passes nothing in each isolated direction. It needs no allow map.
@@ -231,7 +231,7 @@ fn endpoint(
         slot,
         ingress: 0,
         egress: 0,
-        flags: if options.may_spoof { MAY_SPOOF } else { 0 },
+        flags: if options.may_spoof { flags::MAY_SPOOF } else { 0 },
         bridge: interface.bridge,
         address4,
         address6,

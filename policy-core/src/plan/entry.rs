@@ -7,10 +7,7 @@
 use std::collections::BTreeMap;
 
 use policy_common::{
-    allow::{
-        DEFAULT_IDENTITY, EVERY_OTHER, EVERY_PROTOCOL, EVERY_SCTP, EVERY_TCP, EVERY_UDP,
-        INLINE_RANGES, PortChunk, PortChunkKey, PortRange, PortSet,
-    },
+    allow::{DEFAULT_IDENTITY, INLINE_RANGES, PortChunk, PortChunkKey, PortRange, PortSet, every},
     drops::Reason,
 };
 
@@ -50,7 +47,7 @@ pub(super) fn refusal_of(entries: &Entries, identity: u32) -> Option<Reason> {
 }
 
 const WHOLE: [(Protocol, u8); 3] =
-    [(Protocol::Tcp, EVERY_TCP), (Protocol::Udp, EVERY_UDP), (Protocol::Sctp, EVERY_SCTP)];
+    [(Protocol::Tcp, every::TCP), (Protocol::Udp, every::UDP), (Protocol::Sctp, every::SCTP)];
 
 /// The kernel's form of an entry, and the bitmap that it needs, if any. The caller gives the bitmap
 /// an id and writes it into the set.
@@ -58,11 +55,11 @@ pub(super) fn encode(identity: u32, entry: &Entry) -> (PortSet, Option<Bitmap>) 
     let refusal = entry.refusal.map_or(0, |reason| reason as u8);
     let mut set = PortSet { identity, refusal, ..PortSet::default() };
     if entry.ports.every_protocol {
-        set.protocols = EVERY_PROTOCOL;
+        set.protocols = every::PROTOCOL;
         return (set, None);
     }
     if entry.ports.other_protocols {
-        set.protocols = EVERY_OTHER;
+        set.protocols = every::OTHER;
     }
     let mut rest = Vec::new();
     for &(protocol, first, last) in &entry.ports.ranges {
@@ -95,7 +92,7 @@ fn bitmap(ranges: &[PortRange]) -> Bitmap {
 
 /// The compiler's form of an entry.
 pub(super) fn decode(set: &PortSet, bitmaps: &BTreeMap<u32, Bitmap>) -> Entry {
-    if set.protocols & EVERY_PROTOCOL != 0 {
+    if set.protocols & every::PROTOCOL != 0 {
         let ports = Ports::everything();
         return Entry { ports, refusal: Reason::from_number(set.refusal) };
     }
@@ -115,7 +112,7 @@ pub(super) fn decode(set: &PortSet, bitmaps: &BTreeMap<u32, Bitmap>) -> Entry {
             ranges.extend(ports.map(|port| (protocol, port, port)));
         }
     }
-    let other_protocols = set.protocols & EVERY_OTHER != 0;
+    let other_protocols = set.protocols & every::OTHER != 0;
     let ports = Ports { other_protocols, ..Ports::from_ranges(ranges) };
     Entry { ports, refusal: Reason::from_number(set.refusal) }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use policy_common::allow::{EVERY_PROTOCOL, EVERY_SCTP, EVERY_TCP, EVERY_UDP, PortSet};
+use policy_common::allow::{PortSet, every};
 use policy_core::{
     desired::Frontend,
     model::{Direction, Protocol},
@@ -35,7 +35,7 @@ pub(crate) fn judge(actual: &Actual, probe: &Probe) -> Option<bool> {
     if probe.direction == Direction::Egress
         && let Some(number) = actual.frontend(&Frontend { address, protocol, port })
     {
-        let open = || entry(0).is_some_and(|default| default.protocols & EVERY_PROTOCOL != 0);
+        let open = || entry(0).is_some_and(|default| default.protocols & every::PROTOCOL != 0);
         return Some(entry(number).map_or_else(open, |entry| entry.refusal == 0));
     }
     let set = entry(actual.identity_of(address)).or_else(|| entry(0));
@@ -44,13 +44,13 @@ pub(crate) fn judge(actual: &Actual, probe: &Probe) -> Option<bool> {
 
 fn contains(actual: &Actual, set: &PortSet, protocol: Protocol, port: u16) -> bool {
     let whole = match protocol {
-        Protocol::Tcp => EVERY_TCP,
-        Protocol::Udp => EVERY_UDP,
-        Protocol::Sctp => EVERY_SCTP,
+        Protocol::Tcp => every::TCP,
+        Protocol::Udp => every::UDP,
+        Protocol::Sctp => every::SCTP,
     };
     let number = protocol.number();
     let mut ranges = set.ranges.iter().filter(|range| range.protocol == number);
-    set.protocols & (whole | EVERY_PROTOCOL) != 0
+    set.protocols & (whole | every::PROTOCOL) != 0
         || ranges.any(|range| (range.first..=range.last).contains(&port))
         || set.bitmap != 0 && actual.bitmap_holds(set.bitmap, number, port)
 }

@@ -1,6 +1,6 @@
 //! Changes: what a plan writes, and what it leaves alone.
 
-use policy_common::endpoint::{CLOSED, Endpoint, MAY_SPOOF, TRACKING};
+use policy_common::endpoint::{CLOSED, Endpoint, flags};
 use policy_core::{
     compile::{Scope, compile},
     model::{ObjectName, Protocol},
@@ -58,7 +58,7 @@ fn words(plan: &Plan) -> Vec<String> {
         Step::PutBlock { block, identity } => format!("{block} is {identity}"),
         Step::PutFrontend { frontend, identity } => format!("{} is {identity}", frontend.address),
         Step::PutNodeAddress { address, kind } => format!("{kind:?} node {address}"),
-        Step::PutEndpoint(e) if e.flags & TRACKING != 0 => format!("track {}", e.ifindex),
+        Step::PutEndpoint(e) if e.flags & flags::TRACKING != 0 => format!("track {}", e.ifindex),
         Step::AdoptFlows { interfaces } => format!("adopt {interfaces:?}"),
         Step::ReplaceEndpoint { endpoint: e, .. } => {
             format!("another endpoint {} {} {}", e.ifindex, content(e.ingress), content(e.egress))
@@ -213,7 +213,10 @@ fn s46_endpoints_carry_addresses_slot_and_opt_out() {
         actual.apply(step);
     }
     let endpoint = actual.endpoints()[&12];
-    assert_eq!((endpoint.flags, endpoint.slot, endpoint.address4), (MAY_SPOOF, 2, [10, 0, 0, 2]));
+    assert_eq!(
+        (endpoint.flags, endpoint.slot, endpoint.address4),
+        (flags::MAY_SPOOF, 2, [10, 0, 0, 2])
+    );
 }
 
 #[test]
@@ -361,7 +364,7 @@ fn s26_where_a_plan_fails_new_pods_are_closed_and_the_others_stay_as_they_are() 
     let tracked = Endpoint {
         ifindex: 13,
         slot: 2,
-        flags: TRACKING,
+        flags: flags::TRACKING,
         address4: [10, 0, 0, 3],
         ..Endpoint::default()
     };

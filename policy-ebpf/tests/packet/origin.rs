@@ -1,9 +1,6 @@
 //! Where a packet to the pod really comes from.
 
-use policy_common::{
-    drops::Reason,
-    endpoint::{OTHER_NODE, OWN_NODE},
-};
+use policy_common::{drops::Reason, endpoint::NodeKind};
 
 use crate::{
     craft::{Ends, Flags, OUT, OUT_V6, tcp, udp},
@@ -16,7 +13,7 @@ const DENIED: Option<Reason> = Some(Reason::NoRule);
 fn s37_a_process_of_the_node_reaches_the_pod_and_nobody_else_with_its_address() {
     for (ends, node) in [(OUT, "10.244.0.1"), (OUT_V6, "fd00:10:244::1")] {
         let mut rig = Rig::new(Isolated::Both);
-        rig.node_address(node, OWN_NODE);
+        rig.node_address(node, NodeKind::Own);
         let probe = tcp(Ends { source: node, ..ends.back() }, Flags::Syn);
         assert_eq!(rig.received(&probe), DENIED, "forwarded after source translation");
         assert_eq!(rig.received_from_node(&probe), None, "from a process of the node");
@@ -28,7 +25,7 @@ fn s37_a_process_of_the_node_reaches_the_pod_and_nobody_else_with_its_address() 
 #[test]
 fn s37_a_local_process_must_have_an_address_of_this_node() {
     let mut rig = Rig::new(Isolated::Both);
-    rig.node_address("192.168.111.11", OTHER_NODE);
+    rig.node_address("192.168.111.11", NodeKind::Other);
     let other = udp(Ends { source: "192.168.111.11", ..OUT.back() });
     assert_eq!(rig.received_from_node(&other), DENIED, "the address of another node");
     assert_eq!(rig.received_from_node(&udp(OUT.back())), DENIED, "the address of a pod");
@@ -37,7 +34,7 @@ fn s37_a_local_process_must_have_an_address_of_this_node() {
 #[test]
 fn s37_a_fragment_is_not_from_a_local_process() {
     let mut rig = Rig::new(Isolated::Both);
-    rig.node_address("10.244.0.1", OWN_NODE);
+    rig.node_address("10.244.0.1", NodeKind::Own);
     let mut fragment = udp(Ends { source: "10.244.0.1", ..OUT.back() });
     fragment[14 + 6] = 0x20;
     assert_eq!(rig.received_from_node(&fragment), Some(Reason::Fragment));
@@ -46,7 +43,7 @@ fn s37_a_fragment_is_not_from_a_local_process() {
 #[test]
 fn s37_the_node_keeps_its_connection_through_a_change() {
     let mut rig = Rig::new(Isolated::Both);
-    rig.node_address("10.244.0.1", OWN_NODE);
+    rig.node_address("10.244.0.1", NodeKind::Own);
     let ends = Ends { source: "10.244.0.1", ..OUT.back() };
     assert_eq!(rig.received_from_node(&tcp(ends, Flags::Syn)), None);
     rig.epoch(2);
@@ -56,7 +53,7 @@ fn s37_the_node_keeps_its_connection_through_a_change() {
 #[test]
 fn s38_the_pod_reaches_its_node_only_by_a_rule() {
     let mut rig = Rig::new(Isolated::Both);
-    rig.node_address("10.244.0.1", OWN_NODE);
+    rig.node_address("10.244.0.1", NodeKind::Own);
     let kubelet = Ends { destination: "10.244.0.1", ..OUT }.at(10250);
     assert_eq!(rig.sent(&tcp(kubelet, Flags::Syn)), DENIED);
 }

@@ -1,7 +1,7 @@
 //! Port sets: ranges, whole protocols, bitmaps.
 
 use policy_common::{
-    allow::{EVERY_OTHER, EVERY_SCTP, EVERY_TCP, EVERY_UDP, PortChunk, PortChunkKey, PortSet},
+    allow::{PortChunk, PortChunkKey, PortSet, every},
     drops::Reason,
 };
 
@@ -34,7 +34,7 @@ fn s22_a_range_includes_both_its_ends() {
 
 #[test]
 fn s25_tcp_udp_and_sctp_are_distinct() {
-    for (protocol, bit) in [(TCP, EVERY_TCP), (UDP, EVERY_UDP), (SCTP, EVERY_SCTP)] {
+    for (protocol, bit) in [(TCP, every::TCP), (UDP, every::UDP), (SCTP, every::SCTP)] {
         for set in
             [ports(0, &[(protocol, 80, 80)]), PortSet { protocols: bit, ..PortSet::default() }]
         {
@@ -52,7 +52,10 @@ fn s25_tcp_udp_and_sctp_are_distinct() {
 fn s21_a_rule_without_ports_allows_every_protocol() {
     let gre_like = ip(OUT.source, OUT.destination, 64, 99, &[0; 8]);
     let mut rig = Rig::new(Isolated::Both);
-    rig.content(&[PortSet { protocols: EVERY_TCP | EVERY_UDP | EVERY_SCTP, ..PortSet::default() }]);
+    rig.content(&[PortSet {
+        protocols: every::TCP | every::UDP | every::SCTP,
+        ..PortSet::default()
+    }]);
     assert_eq!(rig.sent(&gre_like), DENIED, "every port of three protocols is not every protocol");
     rig.content(&[everything(0)]);
     assert_eq!(rig.sent(&gre_like), None);
@@ -63,7 +66,8 @@ fn s21_a_rule_without_ports_allows_every_protocol() {
 fn s51_what_has_no_ports_passes_beside_a_denied_port() {
     let gre_like = ip(OUT.source, OUT.destination, 64, 99, &[0; 8]);
     let mut rig = Rig::new(Isolated::Both);
-    let but_http = PortSet { protocols: EVERY_OTHER | EVERY_UDP, ..ports(0, &[(TCP, 81, 65535)]) };
+    let but_http =
+        PortSet { protocols: every::OTHER | every::UDP, ..ports(0, &[(TCP, 81, 65535)]) };
     rig.content(&[but_http]);
     assert_eq!(rig.sent(&gre_like), None);
     assert_eq!(rig.sent(&tcp(OUT.at(81), Flags::Syn)), None);

@@ -13,9 +13,9 @@ use aya::{
 };
 use policy_common::{
     address::{Address, MAPPED_BITS, mapped},
-    allow::{EVERY_PROTOCOL, PortChunk, PortRange, PortSet},
+    allow::{PortChunk, PortRange, PortSet, every},
     drops::{Direction, DropKey, DropRecord, Reason},
-    endpoint::{Endpoint, TRACKING},
+    endpoint::{Endpoint, NodeKind, flags},
     flow::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState},
     frontend::{Frontend, FrontendKey},
     identity::Identity,
@@ -101,7 +101,7 @@ impl Rig {
             slot: SLOT,
             ingress,
             egress,
-            flags: if matches!(isolated, Isolated::NotYet) { TRACKING } else { 0 },
+            flags: if matches!(isolated, Isolated::NotYet) { flags::TRACKING } else { 0 },
             address4: POD4,
             address6: POD6,
             ..Endpoint::default()
@@ -155,8 +155,8 @@ impl Rig {
         map.insert(&Key::new(bits, bytes(address)), identity, 0).unwrap();
     }
 
-    pub(crate) fn node_address(&mut self, address: &str, kind: u32) {
-        self.put("node_addresses", bytes(address), kind);
+    pub(crate) fn node_address(&mut self, address: &str, kind: NodeKind) {
+        self.put("node_addresses", bytes(address), kind as u32);
     }
 
     pub(crate) fn frontend(&mut self, address: &str, port: u16, protocol: u8, identity: u32) {
@@ -396,5 +396,5 @@ pub(crate) fn ports(identity: u32, ranges: &[(u8, u16, u16)]) -> PortSet {
 
 /// A port set of every protocol.
 pub(crate) fn everything(identity: u32) -> PortSet {
-    PortSet { identity, protocols: EVERY_PROTOCOL, ..PortSet::default() }
+    PortSet { identity, protocols: every::PROTOCOL, ..PortSet::default() }
 }

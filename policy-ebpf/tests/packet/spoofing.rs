@@ -2,7 +2,7 @@
 
 use policy_common::{
     drops::Reason,
-    endpoint::{Endpoint, MAY_SPOOF, OTHER_NODE, OWN_NODE},
+    endpoint::{Endpoint, NodeKind, flags},
 };
 
 use crate::{
@@ -47,8 +47,8 @@ fn s46_a_pod_of_one_family_has_no_address_of_the_other() {
 #[test]
 fn s46_tunnels_that_could_carry_any_source_are_dropped() {
     let mut rig = Rig::new(Isolated::Neither);
-    rig.node_address("192.168.111.10", OWN_NODE);
-    rig.node_address("192.168.111.11", OTHER_NODE);
+    rig.node_address("192.168.111.10", NodeKind::Own);
+    rig.node_address("192.168.111.11", NodeKind::Other);
     for destination in ["192.168.111.10", "192.168.111.11"] {
         for port in [4789, 8472, 6081] {
             let ends = Ends { destination, ..OUT };
@@ -72,7 +72,7 @@ fn s46_a_pod_that_routes_may_send_from_any_address() {
     rig.endpoint(Endpoint {
         ifindex: IFINDEX,
         slot: SLOT,
-        flags: MAY_SPOOF,
+        flags: flags::MAY_SPOOF,
         address4: POD4,
         ..Endpoint::default()
     });
@@ -98,8 +98,8 @@ fn s46_fragments_options_and_tags_do_not_hide_a_source() {
 #[test]
 fn s46_a_tunnel_is_found_behind_whatever_hides_it() {
     let mut rig = Rig::new(Isolated::Neither);
-    rig.node_address("192.168.111.11", OTHER_NODE);
-    rig.node_address("fd00::11", OTHER_NODE);
+    rig.node_address("192.168.111.11", NodeKind::Other);
+    rig.node_address("fd00::11", NodeKind::Other);
     let vxlan = udp(Ends { destination: "192.168.111.11", ..OUT }.at(8472));
     assert_eq!(rig.sent(&with_options(&vxlan)), Some(Reason::Tunnel));
     assert_eq!(rig.sent(&fragment(&vxlan)), Some(Reason::Tunnel));

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use policy_agent::dataplane::{Dataplane, DataplaneError, Options};
 use policy_common::{
-    allow::{EVERY_UDP, PortRange, PortSet},
+    allow::{PortRange, PortSet, every},
     limits::{CONTENT_ENTRIES, CONTENTS},
 };
 use policy_core::plan::Step;
@@ -39,7 +39,7 @@ fn show(map: u64) -> Result<Value> {
 fn an_allow_map_has_its_entries_and_a_name() -> Result<()> {
     let mut dataplane = privilege::load(&Options::default())?;
     let mut entries = sets([0, 7, 8]);
-    entries[1].protocols = EVERY_UDP;
+    entries[1].protocols = every::UDP;
     entries[2].ranges[0] = PortRange { protocol: 6, pad: 0, first: 80, last: 0x1234 };
     dataplane.apply(&Step::PutContent { content: 5, entries })?;
     let map = inner(&dataplane, 5)?.context("no allow map at 5")?;

@@ -12,7 +12,7 @@ use policy_agent::{
 };
 use policy_common::{
     address::mapped,
-    allow::{EVERY_PROTOCOL, PortSet},
+    allow::{PortSet, every},
     drops::{Direction, DropKey, DropRecord, Reason},
     endpoint::Endpoint,
 };
@@ -153,7 +153,7 @@ fn s8_a_deleted_endpoint_leaves_no_flow_and_no_counter() -> Result<()> {
     let (node, pod) = node_and_pod()?;
     node.run(async || {
         let mut dataplane = Dataplane::load(&Options::default())?;
-        let everything = PortSet { protocols: EVERY_PROTOCOL, ..PortSet::default() };
+        let everything = PortSet { protocols: every::PROTOCOL, ..PortSet::default() };
         isolate(&mut dataplane, vec![everything])?;
         send(&pod, POD, 5001)?;
         send(&pod, [10, 0, 0, 66], 5001)?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use policy_agent::dataplane::{Capacities, Dataplane, DataplaneError, Options};
 use policy_common::{
     allow::{PortChunk, PortChunkKey},
-    flow::{Flow4, FlowKey4, FlowState, INITIATOR_LOCAL, INITIATOR_REMOTE, Judgement, SEEN_REPLY},
+    flow::{Flow4, FlowKey4, FlowState, Initiator, Judgement, seen},
 };
 use policy_core::{
     adopt::Flows,
@@ -155,11 +155,11 @@ fn s26_a_full_map_tells_its_name_and_capacity() -> Result<()> {
 fn s30_what_the_classifiers_saw_begin_stays_and_all_else_is_corrected() -> Result<()> {
     let mut dataplane = privilege::load(&small())?;
     // What a classifier recorded is as if the first had written it.
-    for initiator in [INITIATOR_LOCAL, INITIATOR_REMOTE] {
+    for initiator in [Initiator::Local as u8, Initiator::Remote as u8] {
         let flow = |protocol| {
             let key = FlowKey4 { ifindex: 1, protocol, ..FlowKey4::default() };
             let judgement = Judgement { initiator, ..Judgement::default() };
-            let state = FlowState { judgement, seen: SEEN_REPLY, ..FlowState::default() };
+            let state = FlowState { judgement, seen: seen::REPLY, ..FlowState::default() };
             Flow4 { key, state, pad: [0; 4] }
         };
         let flows = Flows { four: [6, 17, 132, 1].map(flow).to_vec(), six: Vec::new() };
@@ -174,7 +174,7 @@ fn s30_what_the_classifiers_saw_begin_stays_and_all_else_is_corrected() -> Resul
         })
         .collect::<Option<_>>()
         .context("no flow")?;
-    let (local, remote) = (INITIATOR_LOCAL.into(), INITIATOR_REMOTE.into());
+    let (local, remote) = (Initiator::Local as u64, Initiator::Remote as u64);
     assert_eq!(found, BTreeMap::from([(6, local), (17, remote), (132, local), (1, remote)]));
     Ok(())
 }
