@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: conventions that the compiler and clippy do not check.
 
 mod boundaries;
+mod comments;
 mod edges;
 mod imports;
 mod machine;
@@ -9,6 +10,7 @@ mod names;
 mod paths;
 mod pending;
 mod rust;
+mod words;
 
 use std::fmt;
 use std::fs;
@@ -85,6 +87,7 @@ fn check(sources: &[Source]) -> Vec<(&'static str, Finding)> {
             ("edges", edges::check(source)),
             ("markdown", markdown::check(source)),
             ("machine", machine::check(source, &folders)),
+            ("words", words::check(source)),
         ];
         for (name, found) in of_file {
             findings.extend(found.into_iter().map(|finding| (name, finding)));

@@ -1,8 +1,7 @@
 //! Which crate may depend on which: DESIGN's table of crates, as a check of each `Cargo.toml`.
 //!
 //! Input is a manifest; output is a finding for each dependency that the crate's row does not have.
-//! Dependencies of tests are free, except that nothing but `policy-agent` and its tests, and the
-//! tests of `policy-ebpf`, may load programs with aya.
+//! Dependencies of tests are free.
 
 use toml::{Table, Value};
 
@@ -45,7 +44,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("kube", &["policy-kube", "tests/e2e", "tests/testbed"]),
 ];
 
-/// A crate whose dependencies are all listed, and those of them that must be optional.
+/// A crate that may have only listed dependencies, and those of them that must be optional.
 struct Pure {
     folder: &'static str,
     dependencies: &'static [&'static str],

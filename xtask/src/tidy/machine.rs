@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Finding, Source};
 use xtask::command::workspace;
 
-/// Parents of checkouts whose names tell nothing of this machine.
+/// Usual parents of checkouts, which say nothing about this machine.
 const EVERYWHERE: &[&str] = &["/", "/home", "/mnt", "/opt", "/srv", "/tmp", "/usr/src", "/var/tmp"];
 
 /// The folders of this machine that no file should name: the home, and where checkouts lie.

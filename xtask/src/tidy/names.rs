@@ -1,4 +1,4 @@
-//! Names of files and folders that say nothing.
+//! Names of files and folders that do not describe the content.
 
 use super::{Finding, Source};
 
@@ -13,7 +13,11 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
     words
         .filter(|word| EMPTY_WORDS.contains(&word.to_lowercase().as_str()))
         .map(|word| {
-            Finding::new(source, 0, format!("`{word}` in a name says nothing; say what it holds"))
+            Finding::new(
+                source,
+                0,
+                format!("`{word}` does not describe the content; name what it holds"),
+            )
         })
         .collect()
 }
