@@ -1,4 +1,7 @@
-//! The agents' processes, as this machine sees them.
+//! The agents' processes, seen from this machine.
+//!
+//! All nodes are namespaces of this machine, so each agent is one of its processes. It is found by its
+//! command line and by the node's network namespace, and can be killed, paused and measured.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,15 +15,15 @@ use testbed::layout::Layout;
 use testbed::{network, process};
 use xtask::command::answer;
 
-/// What an agent holds.
+/// Memory and descriptors of an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Held {
-    /// Kibibytes that are resident.
+    /// Resident memory in kibibytes.
     pub(super) memory: u64,
     pub(super) descriptors: u64,
 }
 
-/// Kills the agent of a node, if there is one at the moment.
+/// Kills the agent of a node; returns whether there was one.
 pub(super) fn kill(layout: &Layout, node: &str) -> Result<bool> {
     let found = find(layout, node)?;
     if let Some(agent) = &found {
@@ -58,7 +61,7 @@ pub(super) fn spent(layout: &Layout, node: &str) -> Result<(u64, u64)> {
     Ok((stat.utime + stat.stime, received.sum()))
 }
 
-/// What the agent of a node holds.
+/// Memory and descriptors of the agent of a node.
 pub(super) fn held(layout: &Layout, node: &str) -> Result<Held> {
     let agent = agent(layout, node)?;
     let memory = agent.status()?.vmrss.context("no VmRSS")?;

@@ -1,4 +1,6 @@
-//! `cargo xtask e2e capabilities`: the agent needs every capability that its manifest gives it.
+//! `cargo xtask e2e capabilities`: the agent needs every capability that its manifest grants.
+//!
+//! Capabilities are removed one at a time; without any of them no agent may become ready.
 
 use std::fs;
 use std::thread;
@@ -7,16 +9,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use testbed::kubectl::Kubectl;
 use testbed::until;
+use xtask::build::Profile;
 use xtask::command::workspace;
-use xtask::image::Build;
 
 use super::examples::on_own;
 use super::install::{self, NAMESPACE};
 
-/// How long an agent that lacks something may look as if it did not.
+/// How long to wait for an agent that must not become ready.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Installs the agent without each of them in turn: it must not become ready; then with all.
+/// Installs the agent without each capability in turn, then with all.
 pub(super) fn run() -> Result<()> {
     let text = fs::read_to_string(workspace().join(install::MANIFEST))?;
     let line = text.lines().find(|line| line.trim_start().starts_with("add: ["));
@@ -24,22 +26,22 @@ pub(super) fn run() -> Result<()> {
     let all = line.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
     let (all, _) = all.context("not a list of capabilities")?;
     let all: Vec<_> = all.split(',').map(str::trim).collect();
-    on_own("capabilities", &testbed::Shape::default(), false, Build::Release, |target| {
+    on_own("capabilities", &testbed::Shape::default(), false, Profile::Release, |cluster| {
         for left_out in &all {
             let rest: Vec<_> = all.iter().filter(|one| one != &left_out).copied().collect();
             let changed = text.replace(&all.join(", "), &rest.join(", "));
             ensure!(changed != text, "{left_out} was not left out");
-            let ready = becomes_ready(&target.kubectl, &changed)?;
+            let ready = becomes_ready(&cluster.kubectl, &changed)?;
             println!("without {left_out}: {}", if ready { "ready" } else { "not ready" });
             ensure!(!ready, "the agent does not need {left_out}");
         }
-        ensure!(becomes_ready(&target.kubectl, &text)?, "not ready with all of them");
+        ensure!(becomes_ready(&cluster.kubectl, &text)?, "not ready with all of them");
         println!("with {}: ready", all.join(", "));
         Ok(())
     })
 }
 
-/// Whether any agent of this manifest enforces within the time; nothing of it stays.
+/// Whether an agent of this manifest becomes ready in time; removes it afterwards.
 fn becomes_ready(kubectl: &Kubectl, manifest: &str) -> Result<bool> {
     kubectl.feed(&["apply", "-f", "-"], manifest)?;
     let end = Instant::now() + PATIENCE;

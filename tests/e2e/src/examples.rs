@@ -1,5 +1,8 @@
-//! `cargo xtask e2e`: the examples as real pods and policies, first without the agent,
-//! where nothing may be denied, then with it.
+//! `cargo xtask e2e`: runs the examples as real pods and policies: first without the agent, where
+//! nothing may be denied, then with it, then without it.
+//!
+//! For each example the probes of `policy_probe` are run from inside of the pods. The result is the
+//! table of the lab, with the wire's verdict beside the compiler's.
 
 mod drops;
 mod example;
@@ -16,7 +19,7 @@ use clap::Args;
 use policy_probe::{Style, Table, check, text};
 use testbed::kubectl::Kubectl;
 use testbed::layout::{CLUSTERS, Layout};
-use xtask::image::Build;
+use xtask::build::Profile;
 
 use super::install;
 use example::Example;
@@ -25,35 +28,35 @@ use stage::Stage;
 
 pub(super) use stage::define_cluster_policies;
 
-/// What clusters of short runs are called, before the number of the process that made them.
+/// Start of the names of short runs' clusters; the number of the process follows.
 const SHORT: &str = "test-";
 
-/// Which examples, and where.
+/// Which examples to run, and on which cluster.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Options {
-    /// A cluster that is there, with both images on its nodes, instead of one that is made for it
+    /// Use an existing cluster, with both images on its nodes, instead of starting one
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     #[command(flatten)]
     shape: testbed::Shape,
-    /// With the agent as the tests build it, which takes less time
+    /// Use the debug build of the agent, as the tests do; it compiles faster
     #[arg(long, conflicts_with = "kubeconfig")]
     debug: bool,
-    /// Leave the cluster as it is at the end
+    /// Leave the cluster running at the end
     #[arg(long)]
     keep: bool,
     /// Names of files in examples/; all that have expectations by default
     examples: Vec<String>,
 }
 
-/// Where the tests run.
-pub(crate) struct Target {
+/// The cluster that the tests use.
+pub(crate) struct TestCluster {
     pub(super) kubectl: Kubectl,
-    /// Our own cluster, beside which hosts can be put.
+    /// Its files, if it is a cluster of this machine; then hosts outside of it can be added.
     pub(super) local: Option<Layout>,
 }
 
-/// What came of an example, for the table at the end.
+/// The result of an example, for the table at the end.
 struct Played {
     name: String,
     probes: usize,
@@ -77,22 +80,24 @@ pub(super) fn run(options: &Options) -> Result<()> {
             }
         }
         let kubectl = Kubectl::of(Some(kubeconfig.clone()));
-        return all(&Target { kubectl, local: None }, &examples);
+        return all(&TestCluster { kubectl, local: None }, &examples);
     }
-    let build = if options.debug { Build::Debug } else { Build::Release };
-    on_own("e2e", &options.shape, options.keep, build, |target| all(target, &examples))
+    let profile = if options.debug { Profile::Debug } else { Profile::Release };
+    on_own("e2e", &options.shape, options.keep, profile, |cluster| all(cluster, &examples))
 }
 
 /// One example on a small cluster, with the agent that the tests have built.
 pub(crate) fn short() -> Result<()> {
     let examples = example::read(&["three-tier".to_owned()])?;
     remove_forgotten()?;
-    // Several may run on one machine.
+    // Several runs on one machine must not share a cluster.
     let name = format!("{SHORT}{}", process::id());
-    on_own(&name, &testbed::Shape::default(), false, Build::Debug, |target| all(target, &examples))
+    on_own(&name, &testbed::Shape::default(), false, Profile::Debug, |cluster| {
+        all(cluster, &examples)
+    })
 }
 
-/// Takes down clusters of short runs that were killed.
+/// Removes the clusters of short runs that were killed.
 fn remove_forgotten() -> Result<()> {
     let Ok(entries) = fs::read_dir(CLUSTERS) else { return Ok(()) };
     for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
@@ -104,21 +109,21 @@ fn remove_forgotten() -> Result<()> {
     Ok(())
 }
 
-/// Makes a cluster with both images, and takes it down whatever comes of `act`.
+/// Starts a cluster with both images, runs `act`, and removes the cluster also if `act` fails.
 pub(super) fn on_own(
     name: &str,
     shape: &testbed::Shape,
     keep: bool,
-    build: Build,
-    act: impl FnOnce(&Target) -> Result<()>,
+    profile: Profile,
+    act: impl FnOnce(&TestCluster) -> Result<()>,
 ) -> Result<()> {
     let layout = Layout::of(name);
-    let agent = xtask::image::build(build)?;
+    let agent = xtask::image::build(profile)?;
     testbed::up(&layout, shape)?;
     let outcome = (|| {
         testbed::load(&layout, &agent)?;
         let kubectl = Kubectl::local(&layout)?;
-        act(&Target { kubectl, local: Some(layout.clone()) })
+        act(&TestCluster { kubectl, local: Some(layout.clone()) })
     })();
     if !keep {
         testbed::down(&layout)?;
@@ -126,17 +131,17 @@ pub(super) fn on_own(
     outcome
 }
 
-fn all(target: &Target, examples: &[Example]) -> Result<()> {
-    if target.kubectl.succeeds(&["get", "namespace", install::NAMESPACE]) {
-        bail!("the agent is installed already; the first probes are to show that it is needed");
+fn all(cluster: &TestCluster, examples: &[Example]) -> Result<()> {
+    if cluster.kubectl.succeeds(&["get", "namespace", install::NAMESPACE]) {
+        bail!("the agent is installed already; the first probes must run without it");
     }
-    if !target.kubectl.succeeds(&["get", "crd", "clusternetworkpolicies.policy.networking.k8s.io"])
+    if !cluster.kubectl.succeeds(&["get", "crd", "clusternetworkpolicies.policy.networking.k8s.io"])
     {
-        define_cluster_policies(&target.kubectl)?;
+        define_cluster_policies(&cluster.kubectl)?;
     }
     let mut results = Vec::new();
     for example in examples {
-        results.push(one(target, example)?);
+        results.push(one(cluster, example)?);
     }
     println!(
         "{:24} {:>6} {:>13} {:>12}  WITH THE AGENT",
@@ -149,14 +154,14 @@ fn all(target: &Target, examples: &[Example]) -> Result<()> {
     if results.iter().any(|result| !result.is_fine) {
         bail!("not every example holds");
     }
-    let Some(layout) = &target.local else { return Ok(()) };
+    let Some(layout) = &cluster.local else { return Ok(()) };
     println!("== the chained plugin comes and goes");
-    install::plugin_comes_and_goes(&target.kubectl, layout)
+    install::plugin_comes_and_goes(&cluster.kubectl, layout)
 }
 
-fn one(target: &Target, example: &Example) -> Result<Played> {
+fn one(cluster: &TestCluster, example: &Example) -> Result<Played> {
     println!("== {}", example.name);
-    let stage = Stage::set(target, example)?;
+    let stage = Stage::set(cluster, example)?;
     let outcome = (|| {
         let denied = || {
             Ok::<_, anyhow::Error>(
@@ -164,11 +169,11 @@ fn one(target: &Target, example: &Example) -> Result<Played> {
             )
         };
         let denied_without = denied()?;
-        let took = install::agent(&target.kubectl)?;
+        let took = install::agent(&cluster.kubectl)?;
         println!("agent ready after {:.1} s", took.as_secs_f64());
         let table = Table { probes: probes::judged(&stage)? };
-        install::remove(&target.kubectl)?;
-        if let Some(layout) = &target.local {
+        install::remove(&cluster.kubectl)?;
+        if let Some(layout) = &cluster.local {
             install::left_nothing(layout)?;
         }
         let denied_after = denied()?;
@@ -189,7 +194,7 @@ fn one(target: &Target, example: &Example) -> Result<Played> {
     outcome
 }
 
-/// The program that runs in pods, as one that runs on this machine.
+/// The program of the test pods, to run on this machine.
 fn pod_program() -> Result<PathBuf> {
     xtask::image::build_pod_program()
 }

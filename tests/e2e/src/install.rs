@@ -1,4 +1,7 @@
-//! The agent on a cluster, as an operator installs it.
+//! Installs and removes the agent on a cluster, with the commands that an operator uses.
+//!
+//! `kubectl apply -f manifests/install.yaml` and its counterparts are under test here, so they are
+//! run as they stand in docs/install.md.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -8,34 +11,35 @@ use serde_json::json;
 use testbed::kubectl::Kubectl;
 use testbed::layout::Layout;
 use testbed::{node, until};
+use xtask::build::Profile;
 use xtask::command::{answer, workspace};
-use xtask::image::{self, Build, POD_IMAGE};
+use xtask::image::{self, POD_IMAGE};
 
 /// Name of namespace, `DaemonSet` and label.
 pub(crate) const NAMESPACE: &str = "policy-system";
 
 /// Name of the `DaemonSet`.
 pub(super) const AGENT: &str = "policy-agent";
-/// The label of pods that only have to start; its value says when they were.
+/// The label of pods that only have to start; its value names the step of the test.
 const STARTED: &str = "policy-started";
-/// What installs it.
+/// The manifest that installs the agent.
 pub(super) const MANIFEST: &str = "manifests/install.yaml";
-/// What installs it with the chained plugin.
+/// The overlay that installs the agent with the chained plugin.
 pub(super) const WITH_PLUGIN: &str = "manifests/overlays/cni";
 const UNINSTALL: &str = "manifests/uninstall.yaml";
 
-/// Puts the agent's image on every node of our own cluster.
-pub(super) fn load(layout: &Layout, build: Build) -> Result<()> {
-    testbed::load(layout, &image::build(build)?)
+/// Loads the agent's image into every node of a cluster of this machine.
+pub(super) fn load(layout: &Layout, profile: Profile) -> Result<()> {
+    testbed::load(layout, &image::build(profile)?)
 }
 
-/// Installs the agent; how long it takes until it enforces on every node.
+/// Installs the agent; returns how long it needs until it enforces on every node.
 pub(super) fn agent(kubectl: &Kubectl) -> Result<Duration> {
     agent_with(kubectl, MANIFEST)
 }
 
-/// Installs what a file of manifests, or a folder for kustomize, says; how long it takes until the
-/// agent enforces on every node.
+/// Installs a file of manifests or a folder for kustomize; returns how long the agent needs until it
+/// enforces on every node.
 pub(super) fn agent_with(kubectl: &Kubectl, manifest: &str) -> Result<Duration> {
     let start = Instant::now();
     let form = if workspace().join(manifest).is_dir() { "--kustomize" } else { "--filename" };
@@ -44,13 +48,13 @@ pub(super) fn agent_with(kubectl: &Kubectl, manifest: &str) -> Result<Duration> 
     Ok(start.elapsed())
 }
 
-/// Waits until every node has the agent that is wanted, and enforces.
+/// Waits until every node runs the wanted agent and it is ready.
 pub(super) fn rolled_out(kubectl: &Kubectl) -> Result<()> {
     let set = format!("daemonset/{AGENT}");
     kubectl.answer(&["-n", NAMESPACE, "rollout", "status", &set, "--timeout=120s"]).map(drop)
 }
 
-/// Takes the agent, and what it enforces, away.
+/// Removes the agent and what it enforces.
 pub(super) fn remove(kubectl: &Kubectl) -> Result<()> {
     kubectl.answer(&["delete", "--ignore-not-found", "-f", &path(MANIFEST)])?;
     kubectl.feed(&["apply", "-f", "-"], &read(UNINSTALL)?)?;
@@ -60,8 +64,8 @@ pub(super) fn remove(kubectl: &Kubectl) -> Result<()> {
     until("the end of the namespace", || !kubectl.succeeds(&["get", "namespace", NAMESPACE]))
 }
 
-/// Installs the chained plugin on our own cluster, turns it off and uninstalls: pods start at every
-/// step, those of before can be deleted afterwards, and nothing is left.
+/// Installs the chained plugin, turns it off and uninstalls everything: pods start at every
+/// step, earlier pods can be deleted afterwards, and nothing is left.
 pub(super) fn plugin_comes_and_goes(kubectl: &Kubectl, layout: &Layout) -> Result<()> {
     let nodes = testbed::running_nodes(layout)?;
     let pods_start = |when: &str| -> Result<()> {
@@ -83,11 +87,11 @@ pub(super) fn plugin_comes_and_goes(kubectl: &Kubectl, layout: &Layout) -> Resul
     let all = format!("--selector={STARTED}");
     kubectl
         .answer(&["delete", "pods", &all, "--wait", "--timeout=60s"])
-        .context("pods of before do not end")
+        .context("earlier pods do not end")
         .map(drop)
 }
 
-/// Fails where anything of the agent is on a node of our own cluster.
+/// Fails if anything of the agent is left on a node of a cluster of this machine.
 pub(super) fn left_nothing(layout: &Layout) -> Result<()> {
     for name in testbed::running_nodes(layout)? {
         for path in ["/sys/fs/bpf/policy", "/opt/cni/bin/policy-cni", "/run/policy-agent"] {
@@ -97,7 +101,7 @@ pub(super) fn left_nothing(layout: &Layout) -> Result<()> {
             );
         }
         let half = ["find", "/etc/cni/net.d", "/opt/cni/bin", "-name", ".*.policy-cni-new"];
-        let half = answered(layout, &name, &half).context("find tells nothing")?;
+        let half = answered(layout, &name, &half).context("find failed")?;
         ensure!(half.trim().is_empty(), "{half} is left on {name}");
         ensure!(!has_entry(layout, &name), "{name} still has the plugin in its configuration");
     }
@@ -109,12 +113,12 @@ fn has_entry(layout: &Layout, node: &str) -> bool {
     answered(layout, node, &["grep", "--recursive", "policy-cni", "/etc/cni/net.d"]).is_some()
 }
 
-/// What a command says on a node, where it ends well.
+/// The output of a command on a node, if it succeeds.
 fn answered(layout: &Layout, node: &str, words: &[&str]) -> Option<String> {
     answer(node::inside(layout, node).ok()?.args(words))
 }
 
-/// Starts a pod on each node; how long they take to be ready.
+/// Starts a pod on each node; returns how long they need to become ready.
 fn pods_start(kubectl: &Kubectl, nodes: &[String], when: &str) -> Result<Duration> {
     let start = Instant::now();
     let pods = nodes.iter().map(|node| {

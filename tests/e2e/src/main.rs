@@ -1,4 +1,7 @@
 //! `cargo xtask e2e`: what the agent enforces on a real cluster, seen from inside of its pods.
+//!
+//! Each test starts a cluster of the package `testbed`, installs the image as an operator does, and
+//! judges by what pods can reach. The exit code is 1 if a test fails.
 #![forbid(unsafe_code)]
 
 mod agents;

@@ -1,4 +1,10 @@
-//! What the agents count and time, as they tell it to whoever is on their node.
+//! Reads the agents' metrics, from inside of their nodes.
+//!
+//! Input is the Prometheus text of `/metrics`; output are sums of counters by label, and histograms:
+//!
+//! ```text
+//! policy_drops_total{pod="web",direction="ingress"} 4     sum("policy_drops_total", ["pod=\"web\""]) = 4
+//! ```
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +14,7 @@ use testbed::layout::Layout;
 use testbed::network;
 use xtask::command::answer;
 
-/// Asks a server by what every machine with a shell has, and in a version without chunks.
+/// Fetches the metrics with bash alone; HTTP 1.0 has no chunked encoding.
 const FETCH: &str = r"exec 3<>/dev/tcp/127.0.0.1/9470 &&
 printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3 && cat <&3";
 
@@ -16,13 +22,13 @@ printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3 && cat <&3";
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Samples(BTreeMap<String, f64>);
 
-/// How often something took no longer than so many seconds, and how often at all.
+/// A histogram: how many times something took at most so many seconds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Times {
     within: Vec<(f64, f64)>,
 }
 
-/// Asks the agent of a node.
+/// Fetches the metrics of a node's agent.
 pub(super) fn of(layout: &Layout, node: &str) -> Result<Samples> {
     let mut fetch = network::inside(layout, node);
     let text = answer(fetch.args(["bash", "-c", FETCH])).context("no metrics")?;
@@ -40,7 +46,7 @@ fn read(text: &str) -> Samples {
 }
 
 impl Samples {
-    /// Sum of all samples of a name whose labels have all of these texts.
+    /// Sum of all samples of a name that have all of these texts in their labels.
     pub(super) fn sum(&self, name: &str, labels: &[&str]) -> f64 {
         let of = self.0.iter().filter(|(key, _)| {
             key.strip_prefix(name).is_some_and(|rest| {
@@ -66,7 +72,7 @@ impl Samples {
 }
 
 impl Times {
-    /// Those of several agents together.
+    /// The sum of two histograms.
     pub(super) fn and(self, other: &Self) -> Self {
         if self.within.is_empty() {
             return other.clone();
@@ -74,7 +80,7 @@ impl Times {
         self.each(other, |one, other| one + other)
     }
 
-    /// Those that came after `before`.
+    /// The times that were added after `before`.
     pub(super) fn since(self, before: &Self) -> Self {
         self.each(before, |now, before| now - before)
     }
@@ -86,12 +92,12 @@ impl Times {
         self
     }
 
-    /// How many there are.
+    /// The number of times.
     pub(super) fn count(&self) -> f64 {
         self.within.last().map_or(0.0, |(_, count)| *count)
     }
 
-    /// The bound that this part of them, of a hundred, did not exceed.
+    /// The upper bound of the bucket that has this percentile.
     pub(super) fn bound(&self, percent: f64) -> Option<Duration> {
         let wanted = self.count() * percent / 100.0;
         let (bound, _) = self.within.iter().find(|(_, count)| *count > 0.0 && *count >= wanted)?;
@@ -99,7 +105,7 @@ impl Times {
     }
 }
 
-/// As a line says it.
+/// The median and the maximum, as text.
 pub(super) fn text(times: &Times) -> String {
     let within = |percent| match times.bound(percent) {
         Some(bound) => format!("{} ms", bound.as_millis()),

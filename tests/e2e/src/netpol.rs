@@ -1,4 +1,7 @@
-//! `cargo xtask e2e netpol`: the suite of upstream Kubernetes.
+//! `cargo xtask e2e netpol`: runs the network-policy suite of upstream Kubernetes.
+//!
+//! The suite and its server are compiled from the Go modules of Kubernetes, as no image can be
+//! fetched. Its verdicts are printed; the whole output is in `target/netpol-….log`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -12,12 +15,13 @@ use testbed::kubectl::Kubectl;
 use testbed::layout::Layout;
 use testbed::network;
 use testbed::programs::{self, Suite};
+use xtask::build::Profile;
 use xtask::command::{answer, command, workspace};
-use xtask::image::Build;
 
 use super::install;
 
-/// A kernel may lack sockets of SCTP, and the tests of IPv6 want a cluster whose first family it is.
+/// Tests that are left out: a kernel may lack SCTP sockets, and the IPv6 tests need a cluster with
+/// IPv6 as its first family.
 const SKIP: &str = "SCTP|IPv6";
 
 /// How the suite is run.
@@ -25,18 +29,18 @@ const SKIP: &str = "SCTP|IPv6";
 pub(crate) struct Options {
     #[command(flatten)]
     cluster: testbed::Shape,
-    /// Only tests whose name matches this regular expression
+    /// Run only tests with a name that matches this regular expression
     #[arg(long, value_name = "REGEX", default_value = "Netpol")]
     focus: String,
-    /// Without the agent: nothing is denied, and the suite must fail
+    /// Run without the agent: nothing is denied, and the suite must fail
     #[arg(long)]
     without_agent: bool,
-    /// Leave the cluster as it is at the end
+    /// Leave the cluster running at the end
     #[arg(long)]
     keep: bool,
 }
 
-/// Runs the suite on a cluster that is made for it.
+/// Runs the suite on a cluster of its own.
 pub(super) fn run(options: &Options) -> Result<()> {
     let layout = Layout::of(&name(options));
     let suite = programs::suite()?;
@@ -53,7 +57,7 @@ fn on(layout: &Layout, suite: &Suite, options: &Options) -> Result<()> {
         testbed::load(layout, &images::agnhost(layout, suite, image)?)?;
     }
     if !options.without_agent {
-        install::load(layout, Build::Release)?;
+        install::load(layout, Profile::Release)?;
         let took = install::agent(&Kubectl::local(layout)?)?;
         println!("agent ready after {:.1} s", took.as_secs_f64());
     }
@@ -67,13 +71,13 @@ fn on(layout: &Layout, suite: &Suite, options: &Options) -> Result<()> {
     follow(&mut tests, &log)
 }
 
-/// Runs of different clusters may stand beside each other.
+/// Name of the cluster and of the log: runs with different options can run at the same time.
 fn name(options: &Options) -> String {
     let testbed::Shape { proxy, cni, .. } = &options.cluster;
     format!("netpol-{proxy:?}-{cni:?}").to_lowercase()
 }
 
-/// What the result depends on.
+/// The versions that the result depends on.
 pub(super) fn versions() -> Result<String> {
     let first = |program: &str, option: &str| {
         let text = answer(command(program).arg(option)).unwrap_or_default();
@@ -84,7 +88,7 @@ pub(super) fn versions() -> Result<String> {
     Ok(format!("Kubernetes {kubernetes}, Linux {kernel}, {runtime}, {}", first("nft", "--version")))
 }
 
-/// Shows the verdicts; everything else goes to a file.
+/// Runs the suite; shows its verdicts, and writes everything into a file.
 fn follow(tests: &mut Command, path: &Path) -> Result<()> {
     let mut log = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     let mut child = tests.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
@@ -92,8 +96,8 @@ fn follow(tests: &mut Command, path: &Path) -> Result<()> {
     for line in BufReader::new(output).lines() {
         let line = line?;
         writeln!(log, "{line}")?;
-        let told = ["[sig-", "• [", "Ran ", "SUCCESS!", "FAIL!", "  [FAIL]", "Summarizing"];
-        if told.iter().any(|start| line.starts_with(start)) {
+        let shown = ["[sig-", "• [", "Ran ", "SUCCESS!", "FAIL!", "  [FAIL]", "Summarizing"];
+        if shown.iter().any(|start| line.starts_with(start)) {
             println!("{line}");
         }
     }

@@ -1,5 +1,8 @@
-//! `cargo xtask e2e permissions`: the agent needs every right that its manifest gives it, and tells
-//! of each that it lacks.
+//! `cargo xtask e2e permissions`: the agent needs every right that its manifest grants, and logs each
+//! right that it lacks.
+//!
+//! Rights are removed one at a time, with an API server that streams lists and with one that does
+//! not.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,28 +15,29 @@ use serde_json::{Value, json};
 use testbed::kubectl::Kubectl;
 use testbed::layout::Layout;
 use testbed::{control_plane, until};
+use xtask::build::Profile;
 use xtask::command::workspace;
-use xtask::image::{Build, POD_IMAGE};
+use xtask::image::POD_IMAGE;
 
 use super::examples::{define_cluster_policies, on_own};
 use super::install::{self, AGENT, NAMESPACE};
 
-/// How long an agent that lacks something may take to say so.
+/// How long an agent may take to log that it lacks a right.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long an Event may take to be written.
 const WRITTEN: Duration = Duration::from_secs(5);
 
-/// What makes an API server one of before 1.32, which streams no lists.
+/// Makes the API server behave like one before 1.32, which cannot stream lists.
 const NO_STREAMS: &str = "--feature-gates=WatchList=false";
 
-/// How it is run.
+/// Options of the run.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// With the agent as the tests build it, which takes less time
+    /// Use the debug build of the agent, as the tests do; it compiles faster
     #[arg(long)]
     debug: bool,
-    /// Leave the cluster as it is at the end
+    /// Leave the cluster running at the end
     #[arg(long)]
     keep: bool,
 }
@@ -46,13 +50,13 @@ struct Right {
     verb: String,
 }
 
-/// Leaves out each right in turn, with an API server that streams lists and with one that does not.
+/// Removes each right in turn, with an API server that streams lists and with one that does not.
 pub(super) fn run(options: &Options) -> Result<()> {
-    let build = if options.debug { Build::Debug } else { Build::Release };
+    let profile = if options.debug { Profile::Debug } else { Profile::Release };
     let shape = testbed::Shape { nodes: 1, ..testbed::Shape::default() };
-    on_own("permissions", &shape, options.keep, build, |target| {
-        let layout = target.local.as_ref().context("the API server is on this machine")?;
-        all(layout, &target.kubectl)
+    on_own("permissions", &shape, options.keep, profile, |cluster| {
+        let layout = cluster.local.as_ref().context("the API server is on this machine")?;
+        all(layout, &cluster.kubectl)
     })
 }
 
@@ -73,7 +77,7 @@ fn all(layout: &Layout, kubectl: &Kubectl) -> Result<()> {
         let Right { resource, verb, .. } = right;
         let of = |seen: &Option<String>| seen.clone().unwrap_or_else(|| "not missed".to_owned());
         println!("{verb:8} {resource:24} {:24} {}", of(streaming), of(listing));
-        ensure!(streaming.is_some() || listing.is_some(), "nobody needs {right:?}");
+        ensure!(streaming.is_some() || listing.is_some(), "the agent does not need {right:?}");
     }
     give(kubectl, &role, &rights, None)?;
     let with_all = events_of(kubectl)?;
@@ -83,12 +87,12 @@ fn all(layout: &Layout, kubectl: &Kubectl) -> Result<()> {
         give(kubectl, &role, &rights, Some(right))?;
         let without = events_of(kubectl)?;
         println!("without {} of {}: {without} Events", right.verb, right.resource);
-        ensure!(without < with_all, "nobody needs {right:?}");
+        ensure!(without < with_all, "the agent does not need {right:?}");
     }
     Ok(())
 }
 
-/// What the agent says where it lacks each of `reads`, if it says anything.
+/// For each right in `reads`: what the agent logs without it, if it logs anything.
 fn noticed(
     kubectl: &Kubectl,
     role: &Value,
@@ -106,24 +110,24 @@ fn noticed(
         while seen.is_none() && Instant::now() < end {
             thread::sleep(Duration::from_millis(500));
             seen = complaint(kubectl, &right.resource)?;
-            // One that is ready has all that it will ask for.
+            // A ready agent has made all its requests.
             if seen.is_none() && is_ready(kubectl)? {
                 break;
             }
         }
         let state = if is_ready(kubectl)? { "ready" } else { "not ready" };
-        let said = seen.as_deref().unwrap_or("nothing is said");
+        let said = seen.as_deref().unwrap_or("nothing is logged");
         println!("without {} of {}: {state}: {said}", right.verb, right.resource);
-        ensure!(seen.is_some() || state == "ready", "it does not say why it is not ready");
-        Ok(seen.map(|_| format!("{state}, and told")))
+        ensure!(seen.is_some() || state == "ready", "the agent does not log why it is not ready");
+        Ok(seen.map(|_| format!("{state}, logged")))
     };
     reads.iter().map(one).collect()
 }
 
-/// What the agent's log says of a broken watch of a kind; of any, where none is named.
+/// The message in the agent's log about a broken watch of a kind; of any kind if `kind` is empty.
 fn complaint(kubectl: &Kubectl, kind: &str) -> Result<Option<String>> {
     let label = format!("app.kubernetes.io/name={AGENT}");
-    // A container that is being made has no log.
+    // A container that is being created has no log.
     let logs = ["logs", "-n", NAMESPACE, "-l", &label, "--tail=-1", "--ignore-errors"];
     let log = kubectl.answer(&logs)?;
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -136,7 +140,7 @@ fn complaint(kubectl: &Kubectl, kind: &str) -> Result<Option<String>> {
     Ok(broken.next())
 }
 
-/// Whether the one agent that there is enforces.
+/// Whether there is exactly one agent, and it is ready.
 fn is_ready(kubectl: &Kubectl) -> Result<bool> {
     Ok(agents(kubectl)?.values().eq(&[true]))
 }
@@ -155,7 +159,7 @@ fn agents(kubectl: &Kubectl) -> Result<BTreeMap<String, bool>> {
         .collect())
 }
 
-/// Ends the agent, so that the next one begins with what it may do now.
+/// Replaces the agent's pod, so that the new one starts with the present rights.
 fn restart(kubectl: &Kubectl) -> Result<()> {
     let before = agents(kubectl)?;
     for name in before.keys() {
@@ -167,7 +171,7 @@ fn restart(kubectl: &Kubectl) -> Result<()> {
     })
 }
 
-/// How many Events are written of a policy that cannot be expressed.
+/// How many Events the agent writes about a policy that cannot be expressed.
 fn events_of(kubectl: &Kubectl) -> Result<usize> {
     restart(kubectl)?;
     install::rolled_out(kubectl)?;
@@ -188,7 +192,7 @@ fn role() -> Result<Value> {
     role.context("the manifest has no ClusterRole")
 }
 
-/// Each verb on each kind by itself.
+/// The rights of a role, one for each verb and kind.
 fn rights(role: &Value) -> Vec<Right> {
     let texts = |list: &Value| -> Vec<String> {
         let texts = list.as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -208,7 +212,7 @@ fn rights(role: &Value) -> Vec<Right> {
     rights
 }
 
-/// Gives the agents all rights but one.
+/// Grants the agents all rights except one.
 fn give(kubectl: &Kubectl, role: &Value, rights: &[Right], but: Option<&Right>) -> Result<()> {
     let rest = rights.iter().filter(|right| Some(*right) != but);
     let rules = rest.map(|Right { group, resource, verb }| {

@@ -1,5 +1,8 @@
-//! `cargo xtask e2e plugin`: what pods do before their policies are in force, and that with the
-//! chained plugin there is no such time (S47).
+//! `cargo xtask e2e plugin`: what pods reach before their policies are in force, and that the
+//! chained plugin leaves no such time (S47).
+//!
+//! In each round pods start, and their containers connect before they do anything else. Rounds differ in
+//! what happens meanwhile: no agent, a paused agent, killed agents, a rewritten CNI configuration.
 
 mod configuration;
 mod outcome;
@@ -15,8 +18,8 @@ use nix::sys::signal::Signal;
 use testbed::kubectl::Kubectl;
 use testbed::layout::Layout;
 use testbed::until;
+use xtask::build::Profile;
 use xtask::command::workspace;
-use xtask::image::Build;
 
 use super::examples::on_own;
 use super::metrics::{self, Times};
@@ -25,7 +28,7 @@ use configuration::Configuration;
 use outcome::Outcome;
 use stage::{NODES, Stage};
 
-/// How long pods are looked at that must not start.
+/// How long to watch pods that must not start.
 const HELD: Duration = Duration::from_secs(10);
 
 /// How many pods, and where.
@@ -33,26 +36,26 @@ const HELD: Duration = Duration::from_secs(10);
 pub(crate) struct Options {
     #[command(flatten)]
     shape: testbed::Shape,
-    /// Pods that try, in each round; half as many more are tried
+    /// Pods that try, in each round; there are half as many servers that they must not reach
     #[arg(long, value_name = "COUNT", default_value_t = 30)]
     pods: usize,
-    /// With the agent as the tests build it, which takes less time
+    /// Use the debug build of the agent, as the tests do; it compiles faster
     #[arg(long)]
     debug: bool,
-    /// Leave the cluster as it is at the end
+    /// Leave the cluster running at the end
     #[arg(long)]
     keep: bool,
 }
 
-/// What is asked of a round.
+/// What a round must show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Want {
-    /// Nothing is denied to anybody, or else that nothing passes later would prove nothing.
+    /// Every try passes: otherwise a later round without passes would prove nothing.
     Open,
-    /// No try fares another way than the policies say.
+    /// Every try has the outcome that the policies demand.
     Closed,
-    /// There is a window, and how wide it is depends on the machine.
-    Whatever,
+    /// Allowed tries pass; denied ones may pass for a time that depends on the machine.
+    NothingLost,
 }
 
 /// A line of the result.
@@ -67,7 +70,7 @@ struct Line {
 /// What happens around the start of pods.
 struct Round<'a> {
     what: &'static str,
-    /// A word for the names of its pods.
+    /// Part of the names of its pods.
     name: &'static str,
     want: Want,
     before: &'a dyn Fn(&Show<'_>) -> Result<()>,
@@ -86,10 +89,10 @@ struct Show<'a> {
 
 /// Shows it on a cluster of its own.
 pub(super) fn run(options: &Options) -> Result<()> {
-    let build = if options.debug { Build::Debug } else { Build::Release };
-    on_own("plugin", &options.shape, options.keep, build, |target| {
-        let layout = target.local.as_ref().context("the agents' processes are on this machine")?;
-        let kubectl = &target.kubectl;
+    let profile = if options.debug { Profile::Debug } else { Profile::Release };
+    on_own("plugin", &options.shape, options.keep, profile, |cluster| {
+        let layout = cluster.local.as_ref().context("the agents' processes are on this machine")?;
+        let kubectl = &cluster.kubectl;
         let stage = Stage::set(kubectl)?;
         let mut show = Show { kubectl, layout, stage, pods: options.pods, lines: Vec::new() };
         show.all()
@@ -116,7 +119,7 @@ impl Show<'_> {
         Ok(())
     }
 
-    /// The agent alone: too late for once, as it is installed, and without libcni's cache.
+    /// The agent without the plugin: paused, as installed, and without libcni's cache.
     fn without(&mut self) -> Result<()> {
         install::agent(self.kubectl)?;
         self.round(&Round {
@@ -130,18 +133,18 @@ impl Show<'_> {
             },
             is_timed: false,
         })?;
-        self.plain("the agent alone", "alone", Want::Whatever)?;
+        self.plain("the agent alone", "alone", Want::NothingLost)?;
         let manifest = fs::read_to_string(workspace().join(install::MANIFEST))?;
         let blind = manifest.lines().filter(|line| !line.contains("--cni-cache="));
         let blind = blind.collect::<Vec<_>>().join("\n");
         ensure!(blind.lines().count() < manifest.lines().count(), "the cache is not named");
         self.kubectl.feed(&["apply", "-f", "-"], &blind)?;
         install::rolled_out(self.kubectl)?;
-        self.plain("the agent alone, without libcni's cache", "status", Want::Whatever)?;
+        self.plain("the agent alone, without libcni's cache", "status", Want::NothingLost)?;
         install::remove(self.kubectl)
     }
 
-    /// The plugin, whatever becomes of the agent and of the node's configuration.
+    /// With the plugin, while agents are paused, killed or absent and the configuration is rewritten.
     fn with(&mut self, configuration: &Configuration) -> Result<()> {
         self.plain("the plugin", "with", Want::Closed)?;
         self.round(&Round {
@@ -179,21 +182,21 @@ impl Show<'_> {
             is_timed: false,
         })?;
         let took = configuration.rewrite(configuration::over)?;
-        println!("written anew, the list has its entry again after {} ms", took.as_millis());
-        self.plain("the plugin, its list written anew", "anew", Want::Closed)?;
+        println!("rewritten, the list has its entry again after {} ms", took.as_millis());
+        self.plain("the plugin, its list rewritten", "anew", Want::Closed)?;
         let took = configuration.rewrite(configuration::in_place_of)?;
         println!("replaced, the list has its entry again after {} ms", took.as_millis());
         self.plain("the plugin, its list replaced", "other", Want::Closed)
     }
 
-    /// Nothing happens but that pods start.
+    /// A round in which pods start and nothing else happens.
     fn plain(&mut self, what: &'static str, name: &'static str, want: Want) -> Result<()> {
         let (before, meanwhile) = (&|_: &Show<'_>| Ok(()), &|_: &Show<'_>| Ok(()));
         let is_timed = self.kubectl.succeeds(&["get", "namespace", install::NAMESPACE]);
         self.round(&Round { what, name, want, before, meanwhile, is_timed })
     }
 
-    /// Pods start, something happens, and they try.
+    /// Runs a round: pods start, `meanwhile` runs, and the tries are judged.
     fn round(&mut self, round: &Round<'_>) -> Result<()> {
         (round.before)(self)?;
         let before = if round.is_timed { self.waited()? } else { Times::default() };
@@ -208,10 +211,10 @@ impl Show<'_> {
         match round.want {
             Want::Open => ensure!(outcome.is_open(), "something was denied"),
             Want::Closed => {
-                ensure!(outcome.is_clean(), "something fared another way than the policies say");
+                ensure!(outcome.is_clean(), "a try had another outcome than the policies demand");
                 self.counted()?;
             }
-            Want::Whatever => ensure!(outcome.lost == 0, "something was lost"),
+            Want::NothingLost => ensure!(outcome.lost == 0, "something was lost"),
         }
         self.lines.push(line);
         self.stage.clear()
@@ -231,7 +234,7 @@ impl Show<'_> {
         Ok(())
     }
 
-    /// Fails where a container starts though nobody speaks for its policies.
+    /// Fails if a container starts although no agent enforces its policies.
     fn none_starts(&self) -> Result<()> {
         thread::sleep(HELD);
         let started = self.stage.started()?;
@@ -246,7 +249,7 @@ impl Show<'_> {
         })
     }
 
-    /// Fails where a pod's tries ended without a packet that an agent counted as dropped.
+    /// Fails if no agent counted a dropped packet for a pod.
     fn counted(&self) -> Result<()> {
         let samples: Vec<_> =
             NODES.iter().map(|node| metrics::of(self.layout, node)).collect::<Result<_>>()?;

@@ -1,7 +1,8 @@
-//! `cargo xtask e2e scale`: what an agent holds, receives and spends for each pod of a cluster.
+//! `cargo xtask e2e scale`: memory, traffic and CPU time of an agent for each pod of a cluster.
 //!
 //! The pods are objects of a real API server, with the status that a kubelet would write; no node
-//! runs them, as an agent sees nearly all pods of a large cluster.
+//! runs them, as an agent sees nearly all pods of a large cluster. Printed are the differences between
+//! two moments at which the agent is idle, divided by the number of pods.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,23 +12,23 @@ use clap::Args;
 use serde_json::{Value, json};
 use testbed::layout::Layout;
 use testbed::until;
-use xtask::image::Build;
+use xtask::build::Profile;
 
 use super::agents::{self, Held};
 use super::api::Api;
-use super::examples::{Target, on_own};
+use super::examples::{TestCluster, on_own};
 use super::install;
 
 const NAMESPACE: &str = "scale";
 const NODE: &str = "node1";
-/// Writes that are under way at once.
+/// Writes at the same time.
 const WRITERS: usize = 4;
-/// How long an agent has nothing to do before it has come to rest.
+/// How long an agent must be idle before it is measured.
 const REST: Duration = Duration::from_secs(3);
 /// Clock ticks in a second (`sysconf(_SC_CLK_TCK)`).
 const TICKS: u64 = 100;
 
-/// How many.
+/// How many pods, and on which cluster.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -35,12 +36,12 @@ pub(crate) struct Options {
     /// Pods
     #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     pods: u32,
-    /// Leave the cluster as it is at the end
+    /// Leave the cluster running at the end
     #[arg(long)]
     keep: bool,
 }
 
-/// What an agent has come to.
+/// Memory, CPU time and traffic of an agent at one moment.
 #[derive(Clone, Copy, Debug)]
 struct Level {
     held: Held,
@@ -51,12 +52,12 @@ struct Level {
 /// Measures on a cluster of its own.
 pub(super) fn run(options: &Options) -> Result<()> {
     let (shape, pods) = (&options.shape, options.pods);
-    on_own("scale", shape, options.keep, Build::Release, |target| measure(target, pods))
+    on_own("scale", shape, options.keep, Profile::Release, |cluster| measure(cluster, pods))
 }
 
-fn measure(target: &Target, pods: u32) -> Result<()> {
-    let layout = target.local.as_ref().context("the agents' processes are on this machine")?;
-    let kubectl = &target.kubectl;
+fn measure(cluster: &TestCluster, pods: u32) -> Result<()> {
+    let layout = cluster.local.as_ref().context("the agents' processes are on this machine")?;
+    let kubectl = &cluster.kubectl;
     let namespace =
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
     kubectl.apply(&[namespace, isolation()])?;
@@ -74,14 +75,14 @@ fn measure(target: &Target, pods: u32) -> Result<()> {
         api.patch(&path, "application/merge-patch+json", &status).map(drop)
     })?;
     let made = at_rest(layout)?;
-    tell("made and given their status (2 events each)", pods, none, made);
+    print("made and given their status (2 events each)", pods, none, made);
     each(pods, |number| {
         let change = json!({"metadata": {"labels": {"generation": "2"}}});
         let path = format!("{path}/{}", name(number));
         api.patch(&path, "application/merge-patch+json", &change).map(drop)
     })?;
     let changed = at_rest(layout)?;
-    tell("a label that no policy names changes (1 event each)", pods, made, changed);
+    print("a label that no policy names changes (1 event each)", pods, made, changed);
     let start = Instant::now();
     let set = format!("daemonset/{}", install::AGENT);
     kubectl.answer(&["-n", install::NAMESPACE, "rollout", "restart", &set])?;
@@ -91,11 +92,11 @@ fn measure(target: &Target, pods: u32) -> Result<()> {
         start.elapsed().as_secs_f64()
     );
     let zero = Level { held: Held { memory: 0, descriptors: 0 }, ticks: 0, received: 0 };
-    tell("a list of all, at the start", pods, zero, at_rest(layout)?);
+    print("a list of all, at the start", pods, zero, at_rest(layout)?);
     Ok(())
 }
 
-/// Does something for every number, some at once.
+/// Calls `act` for every number, several at the same time.
 fn each(count: u32, act: impl Fn(u32) -> Result<()> + Sync) -> Result<()> {
     thread::scope(|scope| {
         let act = &act;
@@ -110,7 +111,7 @@ fn each(count: u32, act: impl Fn(u32) -> Result<()> + Sync) -> Result<()> {
     })
 }
 
-/// What the agent has come to once it spends nothing and receives next to nothing.
+/// Waits until the agent is idle, and returns its level.
 fn at_rest(layout: &Layout) -> Result<Level> {
     let mut last = agents::spent(layout, NODE)?;
     for _ in 0..100 {
@@ -121,10 +122,10 @@ fn at_rest(layout: &Layout) -> Result<Level> {
         }
         last = now;
     }
-    bail!("the agent comes to no rest")
+    bail!("the agent did not become idle")
 }
 
-fn tell(what: &str, pods: u32, before: Level, after: Level) {
+fn print(what: &str, pods: u32, before: Level, after: Level) {
     let each = |all: u64| all / u64::from(pods);
     let received = after.received.saturating_sub(before.received);
     let micros = (after.ticks - before.ticks) * 1_000_000 / TICKS;
@@ -182,8 +183,8 @@ fn pod(number: u32) -> Value {
             },
         },
         "spec": {
-            // Nobody runs it.
-            "schedulerName": "nobody",
+            // No scheduler has this name, so the pod stays without a node.
+            "schedulerName": "none",
             "containers": [{
                 "name": "web",
                 "image": "registry.example.com/shop/web:1.24.3",

@@ -1,5 +1,8 @@
-//! `cargo xtask e2e soak`: what happens to packets while the agent, the API server and pods come
-//! and go.
+//! `cargo xtask e2e soak`: counts packets that are lost or let through while agents, the API server
+//! and pods restart.
+//!
+//! Traffic runs during the whole test (`field`). Each scenario is a disturbance; its line has the
+//! tries during the disturbance and how many had the wrong outcome. One wrong outcome fails the test.
 
 mod burst;
 mod field;
@@ -17,63 +20,64 @@ use serde_json::json;
 use testbed::control_plane;
 use testbed::layout::Layout;
 use testbed::until;
-use xtask::image::{self, Build};
+use xtask::build::Profile;
+use xtask::image;
 
-use super::examples::{Target, on_own};
+use super::examples::{TestCluster, on_own};
 use super::{agents, install};
 use field::{Count, Field};
 
-/// What is tried, and how long.
+/// Which scenarios to run, and for how long.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
     #[command(flatten)]
     shape: testbed::Shape,
-    /// How often an agent is killed
+    /// How many times an agent is killed
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     kills: u32,
-    /// Rolling updates
+    /// Number of rolling updates
     #[arg(long, value_name = "COUNT", default_value_t = 5)]
     updates: u32,
-    /// Seconds for which the API server is away
+    /// Seconds for which the API server is down
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     away: u64,
-    /// Pods that come and go
+    /// Pods that are created and removed
     #[arg(long, value_name = "COUNT", default_value_t = 1000)]
     churn: u32,
-    /// Pods that are made at once, and removed at once
+    /// Pods that are created at once and removed at once
     #[arg(long, value_name = "COUNT", default_value_t = 200)]
     burst: u32,
-    /// Pods that stand by while changes are timed
+    /// Other pods on the cluster while changes are timed
     #[arg(long, value_name = "COUNT", default_value_t = 200)]
     pods: u32,
     /// Changes of each kind that are timed
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     changes: u32,
-    /// Only these; all by default
+    /// Run only these scenarios; all by default
     #[arg(long, value_enum)]
     only: Vec<Scenario>,
-    /// With the agent as the tests build it, which takes less time
+    /// Use the debug build of the agent, as the tests do; it compiles faster
     #[arg(long)]
     debug: bool,
-    /// Leave the cluster as it is at the end
+    /// Leave the cluster running at the end
     #[arg(long)]
     keep: bool,
 }
 
-/// What is done to the cluster.
+/// One kind of disturbance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Scenario {
-    /// Agents are killed under traffic and churn of policies
+    /// Agents are killed while traffic runs and policies change
     Kills,
     /// The `DaemonSet` is updated
     Update,
-    /// The `DaemonSet` gets another build, with other programs and layouts, and the first again
+    /// The `DaemonSet` gets another build with other programs and maps, then the first build again
     Upgrade,
-    /// The API server is away while pods die
+    /// The API server is down while pods are killed
     Away,
-    /// Pods come and go; nothing of them may stay
+    /// Pods are created and removed; nothing of them may be left
     Churn,
-    /// Many pods are made at once, and removed at once
+    /// Many pods are created at once and removed at once
     Burst,
     /// Changes are timed
     Latency,
@@ -86,23 +90,21 @@ struct Line {
     counts: Count,
 }
 
-/// Does it all on a cluster of its own.
+/// Runs the scenarios on a cluster of their own.
 pub(super) fn run(options: &Options) -> Result<()> {
-    let build = if options.debug { Build::Debug } else { Build::Release };
-    on_own("soak", &options.shape, options.keep, build, |target| soak(target, options, build))
+    let profile = if options.debug { Profile::Debug } else { Profile::Release };
+    on_own("soak", &options.shape, options.keep, profile, |cluster| soak(cluster, options, profile))
 }
 
-fn soak(target: &Target, options: &Options, build: Build) -> Result<()> {
-    let layout = target.local.as_ref().context("the agents' processes are on this machine")?;
-    let kubectl = &target.kubectl;
+fn soak(cluster: &TestCluster, options: &Options, profile: Profile) -> Result<()> {
+    let layout = cluster.local.as_ref().context("the agents' processes are on this machine")?;
+    let kubectl = &cluster.kubectl;
     let mut lines = Vec::new();
     let mut field = Field::set(kubectl)?;
     field.start("client", &["allow", "keep"])?;
     field.start("stranger", &["deny"])?;
     if field.settled()?.let_through == 0 {
-        bail!(
-            "without the agent nothing is let through: that nothing is with it would prove nothing"
-        );
+        bail!("without the agent nothing is let through, so the test would prove nothing");
     }
     let during = |what: &str, field: &Field<'_>, act: &mut dyn FnMut() -> Result<()>| {
         let (start, before) = (Instant::now(), field.settled()?);
@@ -115,7 +117,7 @@ fn soak(target: &Target, options: &Options, build: Build) -> Result<()> {
     let mut first = during("first installed under live connections", &field, &mut || {
         install::agent(kubectl).map(drop)
     })?;
-    // Whoever came before the agent did was let through; connections are what this is about.
+    // Before the agent was ready everything passed; this line is about the connections.
     first.counts.let_through = 0;
     lines.push(first);
     let is_wanted = |scenario| options.only.is_empty() || options.only.contains(&scenario);
@@ -130,22 +132,24 @@ fn soak(target: &Target, options: &Options, build: Build) -> Result<()> {
         })?);
     }
     if is_wanted(Scenario::Upgrade) {
-        testbed::load(layout, &image::build_other(build)?)?;
+        testbed::load(layout, &image::build_other(profile)?)?;
         lines.push(during("another build, and back", &field, &mut || {
             upgrade::there_and_back(layout, kubectl)
         })?);
     }
     if is_wanted(Scenario::Away) {
         lines.push(during(
-            &format!("API server away for {} s", options.away),
+            &format!("API server down for {} s", options.away),
             &field,
             &mut || away(layout, &field, options.away),
         )?);
     }
     if is_wanted(Scenario::Churn) {
-        lines.push(during(&format!("{} pods come and go", options.churn), &field, &mut || {
-            growth::churn(layout, kubectl, options.churn)
-        })?);
+        lines.push(during(
+            &format!("{} pods created and removed", options.churn),
+            &field,
+            &mut || growth::churn(layout, kubectl, options.churn),
+        )?);
     }
     if is_wanted(Scenario::Burst) {
         let what = format!("{} pods at once, and none", options.burst);
@@ -175,7 +179,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// Each at a random moment after the last; whether the agent has come back is not waited for.
+/// Kills agents at random intervals, without waiting until the last one is ready again.
 fn kills(layout: &Layout, field: &Field<'_>, count: u32) -> Result<()> {
     let mut done = 0;
     while done < count {
@@ -207,7 +211,7 @@ fn updates(field: &Field<'_>, count: u32) -> Result<()> {
     Ok(())
 }
 
-/// Pods that die lose their sandbox, so that the kubelet makes them anew, under other addresses.
+/// Kills pods while the API server is down: the kubelet starts them again with other addresses.
 fn away(layout: &Layout, field: &Field<'_>, seconds: u64) -> Result<()> {
     let victims = field.victims()?;
     control_plane::api_server(layout)?.end()?;

@@ -1,11 +1,13 @@
-//! One try to reach a server, and what came of it.
+//! One try to reach a server, and its outcome.
+//!
+//! `probe`, `first` and `traffic` are built on it.
 
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// What can be spoken.
+/// A transport protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// A connection, which the server greets.
@@ -26,14 +28,14 @@ impl FromStr for Protocol {
     }
 }
 
-/// What came of a try.
+/// The outcome of a try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The server said its name; empty for one that says nothing we understand.
+    /// The server sent its name; empty for a server that speaks another protocol.
     Answered(String),
-    /// Somebody said that nothing is there.
+    /// The connection or the datagram was refused.
     Refused,
-    /// Nothing came in time.
+    /// No answer in time.
     Silent,
 }
 
@@ -62,12 +64,12 @@ fn connect(target: SocketAddr, patience: Duration) -> io::Result<String> {
     let stream = TcpStream::connect_timeout(&target, patience)?;
     stream.set_read_timeout(Some(patience))?;
     let mut name = String::new();
-    // Whoever took the connection was reached, though it may speak another language.
+    // A server that accepts the connection is reached, also if it speaks another protocol.
     let _ = BufReader::new(stream).read_line(&mut name);
     Ok(name.trim().to_owned())
 }
 
-/// Sent three times, since a datagram may be lost to nobody's fault.
+/// Sends up to three datagrams, because one may be lost without a policy.
 fn send(target: SocketAddr, patience: Duration) -> io::Result<String> {
     let socket = socket_for(target)?;
     socket.connect(target)?;

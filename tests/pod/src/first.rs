@@ -1,4 +1,4 @@
-//! `policy-pod first`: what a container reaches by its first act.
+//! `policy-pod first`: what a container reaches before it does anything else.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::act::{Outcome, Protocol, reach};
 
-/// Tries all targets at once, before anything else, and says what came of each.
+/// Tries all targets at the same time and prints the result of each.
 pub(crate) fn run(patience: &str, targets: &[&str]) -> Result<(), Box<dyn Error>> {
     let patience = Duration::from_millis(patience.parse()?);
     let mut tries = Vec::new();

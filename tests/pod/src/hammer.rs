@@ -1,4 +1,6 @@
-//! `policy-pod hammer`: asks whoever calls, from the moment of the call on and for ever.
+//! `policy-pod hammer`: waits for calls, then sends datagrams to each caller until one is answered.
+//!
+//! It proves that a server cannot be reached, not even in the first moment after it starts.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -8,7 +10,7 @@ use std::time::Duration;
 
 use crate::act::socket_for;
 
-/// Says `heard NAME` of each that calls, and `answered NAME` of each whose server answers.
+/// Prints `heard NAME` for each caller, and `answered NAME` for each server that answers.
 pub(crate) fn run(pause: &str, port: &str, target: &str) -> Result<(), Box<dyn Error>> {
     let pause = Duration::from_millis(pause.parse()?);
     let target: u16 = target.parse()?;
@@ -18,23 +20,23 @@ pub(crate) fn run(pause: &str, port: &str, target: &str) -> Result<(), Box<dyn E
     loop {
         let Ok((length, from)) = calls.recv_from(&mut buffer) else { continue };
         let name = String::from_utf8_lossy(&buffer[..length]).trim().to_owned();
-        // A call is repeated, for it may be lost.
+        // Callers repeat a call, because a datagram may be lost.
         if !heard.insert(name.clone()) {
             continue;
         }
         println!("heard {name}");
-        // Who calls by IPv4 has an address that IPv6 maps.
+        // A caller by IPv4 has an IPv4-mapped address here.
         let server = SocketAddr::new(from.ip().to_canonical(), target);
-        thread::spawn(move || ask(&name, server, pause));
+        thread::spawn(move || send_until_answered(&name, server, pause));
     }
 }
 
-/// Asks until an answer comes.
-fn ask(name: &str, server: SocketAddr, pause: Duration) {
+/// Sends a datagram at each interval until the server answers.
+fn send_until_answered(name: &str, server: SocketAddr, pause: Duration) {
     let Ok(socket) = socket_for(server) else { return };
     let Ok(()) = socket.set_read_timeout(Some(pause)) else { return };
     loop {
-        // One that cannot be sent is one that is not answered.
+        // A datagram that cannot be sent counts as unanswered.
         let _ = socket.send_to(b"\n", server);
         if socket.recv(&mut [0; 256]).is_ok() {
             println!("answered {name}");

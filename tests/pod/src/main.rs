@@ -1,4 +1,6 @@
-//! What runs in the pods of an end-to-end test; it needs nothing else in its image.
+//! The program in the pods of end-to-end tests: servers, probes and traffic.
+//!
+//! It is linked statically and is alone in its image.
 #![forbid(unsafe_code)]
 
 mod act;
@@ -16,7 +18,7 @@ use std::thread;
 const USAGE: &str = "\
 usage: policy-pod pause
        policy-pod serve PORT/TCP PORT/UDP …
-           says its name (POD_NAME) to whoever comes, then sends back what it gets
+           sends its name (POD_NAME) to each client, then returns what it receives
        policy-pod probe MILLISECONDS < PROBES
            tries `ID PROTOCOL ADDRESS:PORT` of each line, all at once; prints `ID answered NAME`,
            `ID refused` or `ID silent`
@@ -25,14 +27,14 @@ usage: policy-pod pause
        policy-pod once MILLISECONDS ID=PROTOCOL/ADDRESS:PORT …
            as `first`, and stays
        policy-pod call ADDRESS:PORT PORT/TCP PORT/UDP …
-           as `serve`, and says its name to that address as soon as it serves
+           as `serve`, and sends its name to that address as soon as it serves
        policy-pod hammer MILLISECONDS PORT PORT
-           hears calls at the first port, and sends a datagram to the second one of each that called
-           so often until it is answered; prints `heard NAME` and `answered NAME`
+           receives calls at the first port, then sends a datagram to the second port of each
+           caller at this interval until one is answered; prints `heard NAME` and `answered NAME`
        policy-pod traffic MILLISECONDS allow|deny|keep=PROTOCOL/ADDRESS:PORT …
-           tries each so often for ever, and says every second how many were answered and not
+           tries each target at this interval, and prints every second how many were answered
        policy-pod watch MILLISECONDS ADDRESS:PORT
-           says when a server of datagrams becomes reachable, and when it ceases to be";
+           prints when a server of datagrams becomes reachable, and when it is no longer reachable";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();

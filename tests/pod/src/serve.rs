@@ -1,4 +1,4 @@
-//! `policy-pod serve`: says who it is, then sends back what it gets.
+//! `policy-pod serve`: a server that sends its name, then returns what it receives.
 
 use std::env;
 use std::error::Error;
@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use crate::act::{Protocol, socket_for};
 
-/// Datagrams of a call, for some may be lost.
+/// Datagrams of a call, because some may be lost.
 const CALLS: u32 = 5;
 
-/// Serves at every address of the pod until it is killed; `whom` hears of it at once.
+/// Serves at every address of the pod until it is killed, and calls `whom` at once.
 pub(crate) fn run(places: &[&str], whom: Option<&str>) -> Result<(), Box<dyn Error>> {
     let whom: Option<SocketAddr> = whom.map(str::parse).transpose()?;
     let name: Arc<str> = env::var("POD_NAME").unwrap_or_default().into();
@@ -27,7 +27,7 @@ pub(crate) fn run(places: &[&str], whom: Option<&str>) -> Result<(), Box<dyn Err
         servers.push(match protocol.parse()? {
             Protocol::Tcp => match TcpListener::bind(address) {
                 Ok(listener) => thread::spawn(move || greet_all(&listener, &name)),
-                // In the node's own network somebody else may serve there, which is as good.
+                // In the node's network another process may use the port; it answers as well.
                 Err(error) if error.kind() == ErrorKind::AddrInUse => continue,
                 Err(error) => return Err(error.into()),
             },
@@ -41,7 +41,7 @@ pub(crate) fn run(places: &[&str], whom: Option<&str>) -> Result<(), Box<dyn Err
     if let Some(whom) = whom {
         let socket = socket_for(whom)?;
         for number in 0..CALLS {
-            // One that cannot be sent is lost like another.
+            // A datagram that cannot be sent is lost like any other.
             let _ = socket.send_to(name.as_bytes(), whom);
             thread::sleep(Duration::from_millis(100) * number);
         }
@@ -56,7 +56,7 @@ pub(crate) fn run(places: &[&str], whom: Option<&str>) -> Result<(), Box<dyn Err
 
 fn greet_all(listener: &TcpListener, name: &Arc<str>) {
     for stream in listener.incoming() {
-        // A client that is gone already is its own affair.
+        // The client may have closed the connection already.
         let Ok(stream) = stream else { continue };
         let name = Arc::clone(name);
         thread::spawn(move || echo(stream, &name));
@@ -70,7 +70,7 @@ fn echo(mut stream: TcpStream, name: &str) -> io::Result<u64> {
     io::copy(&mut stream, &mut back)
 }
 
-/// What was sent, with the name behind: a line of nothing gives the name alone.
+/// Returns each datagram with the server's name appended; an empty line gives the name alone.
 fn answer_all(socket: &UdpSocket, name: &str) {
     let mut buffer = [0; 256];
     loop {

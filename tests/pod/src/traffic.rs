@@ -1,7 +1,7 @@
 //! `policy-pod traffic`: tries that must be answered, tries that must not, and connections that
-//! must live on.
+//! must survive.
 //!
-//! Everything is told on standard output, which outlives the API server.
+//! The counts go to standard output, which also works while the API server is down.
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -13,10 +13,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::act::{Outcome, Protocol, reach};
 
-/// A try that takes longer is lost; retransmission must have its chance.
+/// A try that takes longer is lost; the time is enough for retransmissions.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A try that must not be answered is not waited for as long.
+/// How long to wait for an answer that must not come.
 const BRIEF: Duration = Duration::from_millis(400);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ enum Want {
     Keep,
 }
 
-/// Tries of one kind so far, and those whose outcome was another than wanted.
+/// Tries of one kind so far, and how many had the wrong outcome.
 #[derive(Debug, Default)]
 struct Count {
     tried: AtomicU64,
@@ -91,7 +91,7 @@ fn follow(
     }
 }
 
-/// A word there and back over the connection; one that is lost is made anew after it was counted.
+/// Sends four bytes and reads them back; the next call opens a new connection after a failure.
 fn talk(kept: &mut Option<TcpStream>, target: SocketAddr) -> io::Result<()> {
     let mut stream = match kept.take() {
         Some(stream) => stream,
@@ -107,7 +107,7 @@ fn greeted(target: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&target, PATIENCE)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    // The server says nothing more before it is spoken to, so nothing is lost in the buffer.
+    // The server sends only its name before it receives something, so the buffer loses no byte.
     BufReader::new(&stream).read_line(&mut String::new())?;
     Ok(stream)
 }

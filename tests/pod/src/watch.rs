@@ -1,4 +1,7 @@
-//! `policy-pod watch`: when a server becomes reachable, and when it ceases to be.
+//! `policy-pod watch`: prints when a server becomes reachable and when it is no longer reachable.
+//!
+//! It sends numbered datagrams at a short interval; a change is dated by the first datagram with
+//! another result than the one before it.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -20,7 +23,7 @@ struct Sent {
 }
 
 /// Prints `open` or `closed` with the time, in nanoseconds since 1970, at which the first datagram
-/// was sent that fared so.
+/// with that result was sent.
 pub(crate) fn run(pause: &str, target: &str) -> Result<(), Box<dyn Error>> {
     let pause = Duration::from_millis(pause.parse()?);
     let target: SocketAddr = target.parse()?;
@@ -61,7 +64,7 @@ pub(crate) fn run(pause: &str, target: &str) -> Result<(), Box<dyn Error>> {
             }
             sent.len() - 1
         };
-        // One that cannot be sent is one that is not answered.
+        // A datagram that cannot be sent counts as unanswered.
         let _ = socket.send_to(&(number as u64).to_be_bytes(), target);
         thread::sleep(pause);
     }

@@ -13,13 +13,13 @@ use super::{programs, until};
 const API_SERVER: &str = "kube-apiserver";
 const STORE: &str = "http://127.0.0.1:2379";
 
-/// Starts all of it, and waits for the API server.
+/// Starts the four processes, and waits for the API server.
 pub(super) fn start(layout: &Layout) -> Result<()> {
     let mut etcd = program(layout, "etcd")?;
     etcd.arg("--data-dir").arg(layout.root.join("etcd"));
     etcd.args(["--listen-client-urls", STORE, "--advertise-client-urls", STORE]);
     etcd.args(["--listen-peer-urls", "http://127.0.0.1:2380", "--log-level", "warn"]);
-    // Nobody mourns this cluster after a power cut.
+    // The cluster need not survive a power cut, and syncing is slow.
     Service::start(layout, "etcd", etcd.arg("--unsafe-no-fsync"))?;
     start_api_server(layout)?;
 
@@ -42,7 +42,7 @@ pub fn api_server(layout: &Layout) -> Result<Service> {
     Service::find(layout, API_SERVER)
 }
 
-/// Starts the API server where it does not run, and waits until it answers.
+/// Starts the API server if it does not run, and waits until it is ready.
 pub fn start_api_server(layout: &Layout) -> Result<()> {
     start_api_server_with(layout, &[])
 }
@@ -60,7 +60,7 @@ pub fn start_api_server_with(layout: &Layout, more: &[&str]) -> Result<()> {
         server.arg("--service-account-signing-key-file").arg(layout.pki("accounts.key"));
         server.args(["--service-account-issuer", "https://kubernetes.default.svc"]);
         server.args(["--service-cluster-ip-range", SERVICES, "--authorization-mode", "Node,RBAC"]);
-        // Nodes have no name that the control plane could look up.
+        // The control plane cannot resolve the names of nodes.
         server.args(["--kubelet-preferred-address-types", "InternalIP", "--allow-privileged"]);
         Service::start(layout, API_SERVER, server.args(more))?;
     }

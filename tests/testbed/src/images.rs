@@ -1,4 +1,4 @@
-//! Images that nobody needs to fetch.
+//! Images that are built on this machine, because a test cannot fetch any.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use xtask::image::{self, Content, POD_IMAGE};
 use super::layout::Layout;
 use super::programs::Suite;
 
-/// The one that runs in pods, and keeps their namespaces.
+/// The image of the test program in pods, which is the pause image too.
 pub fn pod() -> Result<PathBuf> {
     image::build_pod()
 }

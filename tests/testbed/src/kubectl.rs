@@ -1,4 +1,7 @@
-//! kubectl, of our own cluster or of another.
+//! kubectl, for a cluster of this machine or for another one.
+//!
+//! The API server of a cluster of this machine is reachable only from the cluster's own network
+//! namespace, so kubectl is started there.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -11,16 +14,16 @@ use xtask::command::{command, line, run};
 use super::layout::Layout;
 use super::{network, programs};
 
-/// A way to ask an API server.
+/// A way to run kubectl against one API server.
 #[derive(Clone, Debug)]
 pub struct Kubectl {
     kubeconfig: Option<PathBuf>,
-    /// Our own one, which must be asked from within the cluster's network.
+    /// The cluster of this machine and the program that contains kubectl.
     local: Option<(Layout, PathBuf)>,
 }
 
 impl Kubectl {
-    /// That of our own cluster, as its administrator.
+    /// kubectl for a cluster of this machine, as its administrator.
     pub fn local(layout: &Layout) -> Result<Self> {
         let program = programs::kubernetes()?;
         Ok(Self {
@@ -29,12 +32,12 @@ impl Kubectl {
         })
     }
 
-    /// The one in `PATH`, of the cluster that a file names, or the environment.
+    /// The kubectl in `PATH`, for the cluster of a kubeconfig or of the environment.
     pub fn of(kubeconfig: Option<PathBuf>) -> Self {
         Self { kubeconfig, local: None }
     }
 
-    /// kubectl, to which arguments may be added.
+    /// A command to which arguments can be added.
     pub fn command(&self) -> Command {
         let mut kubectl = match &self.local {
             Some((layout, program)) => {
@@ -50,36 +53,36 @@ impl Kubectl {
         kubectl
     }
 
-    /// Runs it in the open.
+    /// Runs kubectl with its output on our terminal.
     pub fn run(&self, arguments: &[&str]) -> Result<()> {
         run(self.command().args(arguments))
     }
 
-    /// Whether it does what is asked, quietly.
+    /// Whether kubectl succeeds; its output is discarded.
     pub fn succeeds(&self, arguments: &[&str]) -> bool {
         let mut kubectl = self.command();
         kubectl.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         kubectl.status().is_ok_and(|status| status.success())
     }
 
-    /// What it says, or why it fails.
+    /// The output of kubectl; the error has its standard error.
     pub fn answer(&self, arguments: &[&str]) -> Result<String> {
         self.feed(arguments, "")
     }
 
-    /// What it says in JSON.
+    /// The output of kubectl as JSON.
     pub fn json(&self, arguments: &[&str]) -> Result<Value> {
         let text = self.answer(&[arguments, &["-o", "json"]].concat())?;
         serde_json::from_str(&text).context("kubectl gave no JSON")
     }
 
-    /// What it says when it reads `input`, or why it fails.
+    /// As [`Kubectl::answer`], with standard input.
     pub fn feed(&self, arguments: &[&str], input: &str) -> Result<String> {
         let mut kubectl = self.command();
         kubectl.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = kubectl.spawn().context("cannot start kubectl")?;
         if let Some(mut stdin) = child.stdin.take() {
-            // One that ends before it has read all says why on its standard error.
+            // kubectl may exit before it has read everything; its standard error has the reason.
             let _ = stdin.write_all(input.as_bytes());
         }
         let output = child.wait_with_output()?;
@@ -90,7 +93,7 @@ impl Kubectl {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Makes the cluster hold what a list of objects says.
+    /// Applies objects, in one call.
     pub fn apply(&self, objects: &[Value]) -> Result<()> {
         let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
         self.feed(&["apply", "-f", "-"], &list.to_string()).map(drop)

@@ -1,4 +1,4 @@
-//! Where everything of the cluster lies: files, addresses, names.
+//! Files, addresses and names of a cluster.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ pub const SERVICES: &str = "10.96.0.0/16,fd00:10:96::/112";
 /// Blocks of the pods.
 pub const PODS: &str = "10.244.0.0/16,fd00:10:244::/48";
 
-/// Every cluster has a folder there.
+/// The folder of all clusters' folders.
 pub const CLUSTERS: &str = "/var/lib/policy-cluster";
 
 /// An end of the network between nodes.
@@ -36,7 +36,7 @@ impl Host {
     }
 }
 
-/// A node to be.
+/// Name and addresses of a node.
 pub struct Node {
     /// Its name, also as a host.
     pub name: String,
@@ -69,7 +69,7 @@ pub fn nodes(count: u8) -> impl Iterator<Item = Node> {
 pub struct Layout {
     /// Everything lies below it.
     pub root: PathBuf,
-    /// What its network namespaces and cgroups are called begins with it.
+    /// Start of the names of its network namespaces and cgroups.
     pub prefix: String,
 }
 
@@ -77,7 +77,7 @@ impl Layout {
     /// That of the cluster of this name.
     pub fn of(name: &str) -> Self {
         let root = Path::new(CLUSTERS).join(name);
-        // No name ends where another goes on, for names have no underscores.
+        // Names have no underscores, so no cluster's prefix is the start of another's.
         Self { root, prefix: format!("policy_{name}_") }
     }
 
@@ -101,7 +101,7 @@ impl Layout {
         self.root.join("pki").join(file)
     }
 
-    /// How somebody reaches the API server.
+    /// The kubeconfig of a user.
     pub fn kubeconfig(&self, who: &str) -> PathBuf {
         self.root.join(format!("{who}.kubeconfig"))
     }
@@ -117,7 +117,7 @@ mod tests {
     use super::{Layout, name};
 
     #[test]
-    fn what_belongs_to_one_cluster_is_no_other_ones() {
+    fn names_of_one_cluster_never_match_another() {
         let (short, long) = (Layout::of("netpol"), Layout::of("netpol-iptables"));
         assert!(!long.prefixed("node1").starts_with(&short.prefix));
         assert!(name("netpol-2").is_ok());

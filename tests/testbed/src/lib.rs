@@ -67,7 +67,7 @@ pub enum Cni {
     Bridge,
 }
 
-/// Starts a cluster, and takes down what it started where that fails.
+/// Starts a cluster; stops its processes again if that fails.
 pub fn up(layout: &Layout, options: &Shape) -> Result<()> {
     if !packages::is_root() {
         bail!("namespaces and cgroups need root");
@@ -83,7 +83,7 @@ pub fn up(layout: &Layout, options: &Shape) -> Result<()> {
     let pod_image = images::pod()?;
     let start = Instant::now();
     start_all(layout, options, &pod_image).inspect_err(|_| {
-        // The logs are what the user needs then, so they stay; the processes do not.
+        // The processes are stopped; the logs stay, because the user needs them now.
         let _ = end_all(layout);
     })?;
     println!("{} nodes, ready after {:.1} s", options.nodes, start.elapsed().as_secs_f64());
@@ -109,16 +109,16 @@ fn start_all(layout: &Layout, options: &Shape, pod_image: &Path) -> Result<()> {
     until("the default service account", || kubectl.succeeds(&["get", "serviceaccount", "default"]))
 }
 
-/// Ends everything, whatever state it is in; nothing to do is fine.
+/// Stops everything and removes its files, from any state; does nothing if there is no cluster.
 pub fn down(layout: &Layout) -> Result<()> {
     end_all(layout)?;
     if layout.root.exists() {
-        // Mounts of others below it would be theirs, not ours to empty.
+        // Another file system that is mounted below must not be emptied.
         let mut remove = xtask::command::command("rm");
         xtask::command::run(remove.args(["-rf", "--one-file-system"]).arg(&layout.root))?;
     }
-    // The last cluster leaves nothing. Before that the folders must stay: one that is removed here
-    // is no longer covered anywhere, and another cluster's nodes would lose their own.
+    // The folders are removed with the last cluster only: the nodes of another cluster have mounts
+    // on them, which would disappear.
     if layout.root.parent().is_some_and(|all| fs::remove_dir(all).is_ok()) {
         node::forget_folders();
     }
@@ -149,12 +149,12 @@ pub fn running_nodes(layout: &Layout) -> Result<Vec<String>> {
     Ok(services.map(|service| service.name).filter(|name| name.starts_with("node")).collect())
 }
 
-/// Waits for something of which only looking tells.
+/// Polls until a condition holds; fails after two minutes.
 pub fn until(what: &str, mut is_ready: impl FnMut() -> bool) -> Result<()> {
     let end = Instant::now() + Duration::from_mins(2);
     while !is_ready() {
         if Instant::now() > end {
-            bail!("{what}: not there after 2 minutes; the logs tell more");
+            bail!("{what}: not ready after 2 minutes; see the logs of the cluster");
         }
         thread::sleep(Duration::from_millis(200));
     }

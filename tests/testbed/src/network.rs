@@ -36,7 +36,7 @@ pub(super) fn build(layout: &Layout, count: u8) -> Result<()> {
     Ok(())
 }
 
-/// Removes what is there, whoever's attempt left it.
+/// Removes all namespaces of the cluster, also those of a start that failed.
 pub(super) fn remove(layout: &Layout) {
     for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -46,14 +46,15 @@ pub(super) fn remove(layout: &Layout) {
     }
 }
 
-/// What the namespace of a host outside of the cluster is called.
+/// The name of the namespace of a host outside of the cluster.
 pub fn host(name: &str) -> String {
     format!("host-{name}")
 }
 
-/// Puts a host behind the control plane, which is every node's way out.
+/// Adds a host outside of the cluster: the control plane routes to it, and it is every node's
+/// default gateway.
 pub fn add_host(layout: &Layout, name: &str, addresses: &[IpAddr]) -> Result<()> {
-    // Both families' gateway is an address that nobody else uses.
+    // Addresses that are used for nothing else.
     const GATEWAYS: [&str; 2] = ["169.254.1.1", "fd31::1"];
     let (own, link) = (host(name), format!("to-{name}"));
     let namespace = layout.prefixed(&own);
@@ -66,7 +67,7 @@ pub fn add_host(layout: &Layout, name: &str, addresses: &[IpAddr]) -> Result<()>
     ];
     let mut inside = vec!["link set lo up".to_owned(), "link set eth0 up".to_owned()];
     for address in addresses {
-        // Duplicates are looked for in IPv6 alone, for a second in which the address is no use.
+        // For IPv6 the kernel looks for duplicates first, and the address is unusable for a second.
         let at_once = if address.is_ipv6() { " nodad" } else { "" };
         inside.push(format!("addr add {address} dev eth0{at_once}"));
         control.push(format!("route add {address} dev {link}"));
@@ -79,7 +80,7 @@ pub fn add_host(layout: &Layout, name: &str, addresses: &[IpAddr]) -> Result<()>
     batch(layout, Some(&own), &inside)
 }
 
-/// Takes a host away.
+/// Removes a host.
 pub fn remove_host(layout: &Layout, name: &str) -> Result<()> {
     batch(layout, None, &[format!("netns del {}", layout.prefixed(&host(name)))])
 }
@@ -118,7 +119,7 @@ fn forward(namespace: &str) -> Result<()> {
     xtask::command::run(sysctl.arg("net.ipv4.conf.all.rp_filter=0"))
 }
 
-/// Several commands of `ip` in one process.
+/// Runs several commands in one process of `ip`.
 fn batch(layout: &Layout, within: Option<&str>, lines: &[String]) -> Result<()> {
     let mut ip = command("ip");
     if let Some(name) = within {

@@ -1,7 +1,7 @@
-//! A node: namespaces in which containerd, kubelet and kube-proxy believe to be alone.
+//! A node: namespaces in which containerd, kubelet and kube-proxy run as if on their own machine.
 //!
-//! They share a process namespace, so that the end of its first process is the end of every
-//! container too.
+//! They share a process namespace: when its first process is killed, the kernel kills every
+//! container of the node.
 
 mod cgroup;
 mod config;
@@ -20,12 +20,12 @@ use super::{Shape, network, programs, until};
 
 pub(super) use cgroup::remove as remove_cgroups;
 
-/// Folders that a node covers by its own, and that need not be there.
+/// Folders on which a node mounts its own, and which the machine may lack.
 const COVERED: [&str; 3] = ["/var/lib/cni", "/opt/cni", "/etc/cni"];
 
 const START: &str = include_str!("node.sh");
 
-/// Starts a node; that it joins the cluster is waited for elsewhere.
+/// Starts a node; the caller waits until it has joined the cluster.
 pub(super) fn start(layout: &Layout, node: &Node, options: &Shape) -> Result<()> {
     let home = layout.node(&node.name);
     for folder in ["cgroup", "etc/cni/net.d", "opt/cni/bin", "var/lib/cni", "var/log"] {
@@ -69,7 +69,7 @@ pub fn inside(layout: &Layout, name: &str) -> Result<Command> {
 pub(super) fn import(layout: &Layout, name: &str, archive: &Path) -> Result<()> {
     let mut ctr = inside(layout, name)?;
     ctr.args(["ctr", "--namespace", "k8s.io", "images", "import", "-"]);
-    // The archive may lie where the node has a folder of its own.
+    // The archive's path may mean another folder inside of the node.
     let file = File::open(archive).with_context(|| format!("cannot read {}", archive.display()))?;
     let output = ctr.stdin(file).stdout(Stdio::null()).output()?;
     if !output.status.success() {
@@ -78,7 +78,7 @@ pub(super) fn import(layout: &Layout, name: &str, archive: &Path) -> Result<()> 
     Ok(())
 }
 
-/// Ends what still runs in the namespaces, whoever started it.
+/// Kills every process in the cluster's namespaces.
 pub(super) fn end_left_over(layout: &Layout) -> Result<()> {
     let names = layout::nodes(9).map(|node| node.name).chain([network::CONTROL.to_owned()]);
     for name in names {
@@ -95,14 +95,14 @@ pub(super) fn end_left_over(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// Removes the folders that were made only to be covered, where nobody has used them.
+/// Removes the empty folders that were made as mount points.
 pub(super) fn forget_folders() {
     for folder in COVERED {
         let _ = fs::remove_dir(folder);
     }
 }
 
-/// A node may get plugins of its own, so it has its own folder of them.
+/// Copies the CNI plugins: tests install others into a node, and not into the machine.
 fn copy_plugins(to: &Path) -> Result<()> {
     let from =
         CNI_PLUGINS.map(PathBuf::from).into_iter().find(|folder| folder.join("ptp").exists());

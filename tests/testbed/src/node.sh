@@ -33,5 +33,5 @@ keep kubelet "$kubernetes" kubelet --kubeconfig "$home.kubeconfig" --config "$ho
     --hostname-override "$name" --root-dir "$home/kubelet" --node-ip "$4" --v 2 &
 keep kube-proxy "$kubernetes" kube-proxy --config "$home/kube-proxy.json" &
 touch /run/node-started
-# Whatever loses its parent is collected here.
+# The first process of a namespace must wait for orphans.
 while :; do wait; done

@@ -25,14 +25,14 @@ pub(super) fn write(layout: &Layout, nodes: u8) -> Result<()> {
         layout::nodes(nodes)
             .map(|node| (format!("system:node:{}", node.name), node.name, "system:nodes")),
     );
-    let mut tokens = String::new();
+    let mut tokens = Vec::new();
     for (user, file, group) in &users {
         let token = token();
         // The columns of a static token file: token, user name, user id, groups.
-        tokens.push_str(&format!("{token},{user},{user},{group}\n"));
+        tokens.push(format!("{token},{user},{user},{group}\n"));
         write_kubeconfig(layout, file, &token)?;
     }
-    super::write(&layout.pki("tokens.csv"), tokens)
+    super::write(&layout.pki("tokens.csv"), tokens.concat())
 }
 
 /// Writes the authority's certificate, and the API server's, which it signs.

@@ -1,4 +1,7 @@
-//! Processes that outlive the verb that started them, and are ended by their number.
+//! Processes that outlive the program that started them, and are stopped by their number.
+//!
+//! A file for each has the process number and the time of its start: the kernel reuses numbers, and
+//! a process with the same number and another start is not ours.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -16,7 +19,7 @@ use procfs::process::Process;
 use super::layout::Layout;
 use super::write;
 
-/// A process that was started, by number and time of start: numbers are given out again.
+/// A process that was started, identified by its number and the time of its start.
 #[derive(Debug)]
 pub struct Service {
     /// What it is called.
@@ -38,20 +41,20 @@ impl Service {
         command.current_dir(&layout.root).process_group(0);
         let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let pid = i32::try_from(child.id()).context("a process number out of range")?;
-        // A parent that lives on, as the soak does, must collect those that it started.
+        // A parent that keeps running, as a soak test does, must wait for its children.
         thread::spawn(move || child.wait());
         let started = start_time(pid).ok_or_else(|| anyhow!("{name} ended at once"))?;
         write(&layout.pids().join(name), format!("{pid} {started}"))?;
         Ok(Self { name: name.to_owned(), pid, started })
     }
 
-    /// The one of that name.
+    /// The process of a name.
     pub fn find(layout: &Layout, name: &str) -> Result<Self> {
         let file = layout.pids().join(name);
         Self::read(&file)?.ok_or_else(|| anyhow!("{name} was never started"))
     }
 
-    /// Those that were started, nodes last.
+    /// All processes of a cluster, by name.
     pub fn all(layout: &Layout) -> Result<Vec<Self>> {
         let entries = match fs::read_dir(layout.pids()) {
             Ok(entries) => entries,
@@ -78,20 +81,20 @@ impl Service {
         let parts = text.split_once(' ').and_then(|(pid, started)| {
             Some(Self { name, pid: pid.parse().ok()?, started: started.parse().ok()? })
         });
-        // An empty file is one whose writer was killed; its process is found by its cgroup.
+        // An empty file is left by a writer that was killed; its process is found by its namespace.
         Ok(parts)
     }
 
-    /// Whether it is still the process that was started.
+    /// Whether it still runs.
     pub fn is_alive(&self) -> bool {
         start_time(self.pid) == Some(self.started)
     }
 
-    /// Ends it and its group, and waits until it is gone.
+    /// Kills the process and its group, and waits until it has ended.
     pub fn end(&self) -> Result<()> {
         let limit = Instant::now() + Duration::from_secs(20);
         while self.is_alive() {
-            // Gone in between is what is wanted.
+            // It may have ended in between, which is the goal.
             let _ = killpg(Pid::from_raw(self.pid), Signal::SIGKILL);
             if Instant::now() > limit {
                 bail!("{} does not end (process {})", self.name, self.pid);
@@ -102,7 +105,7 @@ impl Service {
     }
 }
 
-/// Kills one process; that it is gone already is fine.
+/// Kills one process, if it still exists.
 pub fn end(pid: i32) {
     let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
 }

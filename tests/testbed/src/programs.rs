@@ -15,30 +15,30 @@ use xtask::image::digest;
 /// A loaded machine may need three times as long as a quiet one.
 const LIMIT: Duration = Duration::from_mins(90);
 
-/// What the upstream suite brings: its tests, and the server that it runs in pods.
+/// The upstream suite: its tests, and the server that they run in pods.
 pub struct Suite {
     /// The tests.
     pub tests: PathBuf,
     /// The server.
     pub agnhost: PathBuf,
-    /// The images of it that the tests ask for, in each of its versions.
+    /// The names of its images in the tests, one for each version.
     pub images: Vec<String>,
 }
 
-/// Every program of a cluster in one; built where the cache lacks it.
+/// The one program that is every part of a cluster; compiled if the cache does not have it.
 pub fn kubernetes() -> Result<PathBuf> {
     let built = folder()?.join("kubernetes");
     ensure(&built, "Kubernetes", &["build"], ".", 30)?;
     Ok(built)
 }
 
-/// The upstream suite; built where the cache lacks it.
+/// The upstream suite; compiled if the cache does not have it.
 pub fn suite() -> Result<Suite> {
     let folder = folder()?;
     let (tests, agnhost) = (folder.join("e2e.test"), folder.join("agnhost"));
     ensure(&agnhost, "agnhost", &["build"], "k8s.io/kubernetes/test/images/agnhost", 5)?;
     ensure(&tests, "the upstream suite", &["test", "-c"], "k8s.io/kubernetes/test/e2e", 15)?;
-    // The suite alone knows which version of its server each test wants.
+    // Each test names a version of the server; only the suite has the list.
     let images = answer(command(&tests).arg("--list-images")).context("no list of images")?;
     let images = images.lines().filter(|image| image.contains("/agnhost:"));
     let images = images.map(str::to_owned).collect();

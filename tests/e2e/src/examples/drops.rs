@@ -1,4 +1,7 @@
-//! The agents' own word on what they dropped.
+//! Reads the agents' flow logs: which probes have a dropped packet.
+//!
+//! Input are the JSON lines of `kubectl logs`; output are those of the given probes that a line
+//! matches by protocol, addresses and port.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,7 +18,7 @@ use super::probes;
 use super::stage::Stage;
 use crate::install::NAMESPACE;
 
-/// How long a record may be on its way.
+/// How long a drop may take to be logged.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The time, as the API server writes it.
@@ -23,7 +26,7 @@ pub(super) fn now() -> Result<String> {
     answer(command("date").args(["--utc", "+%Y-%m-%dT%H:%M:%SZ"])).context("date does not answer")
 }
 
-/// Those of `probes` for which an agent tells of a dropped packet.
+/// The probes for which an agent logged a dropped packet.
 pub(super) fn of<'a>(
     stage: &Stage<'_>,
     since: &str,
@@ -32,7 +35,7 @@ pub(super) fn of<'a>(
     let end = Instant::now() + PATIENCE;
     let since = format!("--since-time={since}");
     loop {
-        let log = stage.target.kubectl.answer(&[
+        let log = stage.cluster.kubectl.answer(&[
             "logs",
             "-n",
             NAMESPACE,
@@ -46,7 +49,7 @@ pub(super) fn of<'a>(
         let counted: Vec<_> = probes
             .iter()
             .copied()
-            .filter(|probe| lines.iter().any(|line| tells_of(stage, probe, line)))
+            .filter(|probe| lines.iter().any(|line| is_drop_of(stage, probe, line)))
             .collect();
         if counted.len() == probes.len() || Instant::now() > end {
             return Ok(counted);
@@ -59,14 +62,14 @@ pub(super) fn of<'a>(
 ///
 /// On its way through a Service or a node's port a packet may change its destination, and its
 /// source to that of a node.
-fn tells_of(stage: &Stage<'_>, probe: &Probe, line: &Value) -> bool {
+fn is_drop_of(stage: &Stage<'_>, probe: &Probe, line: &Value) -> bool {
     if line["protocol"] != probe.protocol.name() {
         return false;
     }
     let address =
         |end: &Value| end["address"].as_str().and_then(|text| text.parse::<IpAddr>().ok());
     let (source, destination) = (address(&line["source"]), address(&line["destination"]));
-    let Ok(target) = probes::target(stage, probe) else { return false };
+    let Ok(target) = probes::destination(stage, probe) else { return false };
     let is_direct = destination == Some(target.ip())
         && line["destination"]["port"] == target.port()
         && source == probes::source(stage, probe);

@@ -1,4 +1,4 @@
-//! An example as it stands in the folder: objects, expectations, and the probes that follow.
+//! Reads an example from the folder `examples`: objects, expectations, and the probes of both.
 
 use std::fs;
 
@@ -15,16 +15,16 @@ use xtask::command::workspace;
 /// An example.
 pub(super) struct Example {
     pub(super) name: String,
-    /// As an API server would take them, but for addresses and images.
+    /// Its objects; addresses and images are replaced before they are applied.
     pub(super) objects: Vec<Value>,
     pub(super) manifests: Manifests,
     pub(super) expectations: Expectations,
-    /// Each with what the compiler says of it.
+    /// Each with the compiler's explanation.
     pub(super) probes: Vec<(Probe, Explanation)>,
 }
 
 impl Example {
-    /// Leaves out what begins or ends outside of the cluster; how many probes that were.
+    /// Removes probes from or to hosts outside of the cluster; returns how many.
     pub(super) fn leave_hosts_out(&mut self) -> usize {
         let is_inside =
             |from: &End, to: &End| !matches!(from, End::Host(_)) && !matches!(to, End::Host(_));
@@ -36,7 +36,7 @@ impl Example {
     }
 }
 
-/// Reads those that are named; without a name, all that have expectations.
+/// Reads the named examples; without names, all that have expectations.
 pub(super) fn read(names: &[String]) -> Result<Vec<Example>> {
     let mut names = names.to_vec();
     if names.is_empty() {

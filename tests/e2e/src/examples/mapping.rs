@@ -1,4 +1,10 @@
-//! From an example's nodes and addresses to those of the cluster it runs on.
+//! Translates an example's nodes and addresses to those of the cluster.
+//!
+//! ```text
+//! example                               cluster
+//! node a, 192.168.0.1                   node1, 172.30.0.11
+//! ipBlock 192.168.0.0/24 (the nodes)    ipBlock 172.30.0.8/29 (the nodes and the API server)
+//! ```
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -16,17 +22,17 @@ pub(super) struct Node {
     pub(super) addresses: Vec<IpAddr>,
 }
 
-/// Who plays whom.
+/// Which node of the cluster stands for which node of the example.
 #[derive(Debug)]
 pub(super) struct Mapping {
-    /// By the example's name for it.
+    /// By the name in the example.
     pub(super) nodes: BTreeMap<String, Node>,
     /// The smallest block that holds every node and the API server.
     block: IpNetwork,
 }
 
 impl Mapping {
-    /// Gives each node of the example one of the cluster, in the order of their names.
+    /// Assigns a node of the cluster to each node of the example, in the order of their names.
     pub(super) fn new(kubectl: &Kubectl, manifests: &Manifests) -> Result<Self> {
         let listed = kubectl.json(&["get", "nodes"])?;
         let mut there: Vec<_> = items(&listed).iter().filter_map(node).collect();
@@ -52,7 +58,7 @@ impl Mapping {
         Ok(Self { nodes: wanted.cloned().zip(there).collect(), block })
     }
 
-    /// A policy's block: the node network's is that of these nodes, a gateway's that of theirs.
+    /// A block of a policy, translated: the nodes' network and the gateways are those of the cluster.
     pub(super) fn block(&self, manifests: &Manifests, text: &str, pods: &Pods) -> String {
         let Ok(block) = text.parse::<IpNetwork>() else { return text.to_owned() };
         if block.prefix() == 32
@@ -60,13 +66,14 @@ impl Mapping {
         {
             return format!("{gateway}/32");
         }
+        // A block that contains every node of the example means the network of the nodes.
         let nodes = manifests.snapshot.nodes.values().flat_map(|node| node.addresses.iter());
         let holds_nodes =
             nodes.clone().next().is_some() && nodes.clone().all(|node| block.contains(*node));
         if block.prefix() > 0 && holds_nodes { self.block.to_string() } else { text.to_owned() }
     }
 
-    /// The cluster's address for one of the example that is no pod's.
+    /// The address in the cluster for an address of the example that belongs to no pod.
     pub(super) fn address(&self, manifests: &Manifests, address: IpAddr, pods: &Pods) -> IpAddr {
         for (name, node) in &manifests.snapshot.nodes {
             if node.addresses.contains(&address) {
@@ -97,7 +104,7 @@ impl Mapping {
 /// Addresses that pods and Services of the cluster have.
 #[derive(Debug, Default)]
 pub(super) struct Pods {
-    /// By what the example calls them.
+    /// By the name in the example.
     pub(super) addresses: BTreeMap<End, Vec<IpAddr>>,
     /// An address of a pod of each node.
     pub(super) by_node: BTreeMap<String, IpAddr>,

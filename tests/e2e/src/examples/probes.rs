@@ -1,4 +1,6 @@
-//! Probes from inside of the pods, and what came of them.
+//! Runs probes from inside of the pods, and reads their outcomes.
+//!
+//! A silent probe counts as denied only if an agent logged a dropped packet for it.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -15,21 +17,21 @@ use xtask::image::POD;
 use super::drops;
 use super::stage::Stage;
 
-/// Milliseconds that an answer may take; a lost SYN is sent again after one second.
+/// Milliseconds that an answer may take; the kernel repeats a lost SYN after one second.
 const PATIENCE: &str = "2500";
 
-/// What a probe met.
+/// What a probe observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// An answer, by whom it was meant for.
+    /// An answer of the server that was meant.
     Answered,
-    /// Somebody else's answer, or that nothing listens.
+    /// An answer of another server, or a refusal.
     Strange,
-    /// Nothing.
+    /// No answer.
     Silent,
 }
 
-/// Runs all probes of the example, those of one source at once.
+/// Runs all probes of the example; sources run at the same time.
 pub(super) fn run(stage: &Stage<'_>) -> Result<Vec<Seen>> {
     let mut by_source = BTreeMap::<&End, Vec<(usize, &Probe)>>::new();
     for (number, (probe, _)) in stage.example.probes.iter().enumerate() {
@@ -37,7 +39,8 @@ pub(super) fn run(stage: &Stage<'_>) -> Result<Vec<Seen>> {
     }
     let mut seen = vec![Seen::Silent; stage.example.probes.len()];
     let answers = thread::scope(|scope| {
-        let each = by_source.iter().map(|(from, probes)| scope.spawn(|| ask(stage, from, probes)));
+        let each =
+            by_source.iter().map(|(from, probes)| scope.spawn(|| run_from(stage, from, probes)));
         let started: Vec<_> = each.collect();
         let ended = started
             .into_iter()
@@ -58,7 +61,7 @@ pub(super) fn run(stage: &Stage<'_>) -> Result<Vec<Seen>> {
     Ok(seen)
 }
 
-/// Runs them again, now that something enforces: each denial must be one that was counted.
+/// Runs the probes with the agent installed: each denial must have a logged drop.
 pub(super) fn judged(stage: &Stage<'_>) -> Result<Vec<Row>> {
     let since = drops::now()?;
     let seen = run(stage)?;
@@ -76,33 +79,34 @@ pub(super) fn judged(stage: &Stage<'_>) -> Result<Vec<Row>> {
     Ok(rows.collect())
 }
 
-/// Where a probe goes on this cluster.
-pub(super) fn target(stage: &Stage<'_>, probe: &Probe) -> Result<SocketAddr> {
+/// The address on this cluster that a probe is sent to.
+pub(super) fn destination(stage: &Stage<'_>, probe: &Probe) -> Result<SocketAddr> {
     let address = stage.address(&probe.to, probe.destination);
     let address = address.with_context(|| format!("{} has no such address", probe.to))?;
     Ok(SocketAddr::new(address, probe.port))
 }
 
-/// Whether an answer from `name` is one from whom the probe was meant for.
+/// Whether `name` is the server that the probe was meant for.
 fn is_meant(to: &End, name: &str) -> bool {
     match to {
         End::Pod(_) | End::Host(_) => name == to.to_string(),
-        // Whoever stands behind it.
+        // Any backend may answer.
         End::Service(_) | End::Address(_) => true,
     }
 }
 
-fn ask(stage: &Stage<'_>, from: &End, probes: &[(usize, &Probe)]) -> Result<String> {
+/// Runs the probes of one source, and returns the lines that `policy-pod probe` prints.
+fn run_from(stage: &Stage<'_>, from: &End, probes: &[(usize, &Probe)]) -> Result<String> {
     let mut lines = String::new();
     for (number, probe) in probes {
-        let target = target(stage, probe)?;
+        let target = destination(stage, probe)?;
         lines +=
             &[number.to_string(), probe.protocol.name().to_owned(), target.to_string()].join(" ");
         lines.push('\n');
     }
     let program = format!("/{POD}");
     match from {
-        End::Pod(pod) => stage.target.kubectl.feed(
+        End::Pod(pod) => stage.cluster.kubectl.feed(
             &["exec", "-i", "-n", &pod.namespace, &pod.name, "--", &program, "probe", PATIENCE],
             &lines,
         ),
@@ -112,7 +116,7 @@ fn ask(stage: &Stage<'_>, from: &End, probes: &[(usize, &Probe)]) -> Result<Stri
 }
 
 fn of_host(stage: &Stage<'_>, name: &str, lines: &str) -> Result<String> {
-    let layout = stage.target.local.as_ref().context("hosts are beside our own cluster only")?;
+    let layout = stage.cluster.local.as_ref().context("hosts are beside our own cluster only")?;
     let mut probe = network::inside(layout, &network::host(name));
     probe.arg(super::pod_program()?).args(["probe", PATIENCE]);
     let mut child = probe.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
@@ -120,7 +124,7 @@ fn of_host(stage: &Stage<'_>, name: &str, lines: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&child.wait_with_output()?.stdout).into_owned())
 }
 
-/// The address that a packet of the source carries.
+/// The source address of the probe's packets.
 pub(super) fn source(stage: &Stage<'_>, probe: &Probe) -> Option<IpAddr> {
     stage.address(&probe.from, probe.source)
 }

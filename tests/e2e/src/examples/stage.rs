@@ -1,4 +1,7 @@
-//! An example's objects on the cluster: pods that serve what is probed, and its policies.
+//! Creates an example's objects on the cluster: pods that serve the probed ports, and policies.
+//!
+//! Pods get the test image and a server for each port that is declared or probed, so that only a
+//! policy can deny a probe. Addresses and nodes are translated by [`Mapping`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -12,19 +15,19 @@ use testbed::process::Service;
 use testbed::{network, until};
 use xtask::image::POD_IMAGE;
 
-use super::Target;
+use super::TestCluster;
 use super::example::Example;
 use super::mapping::{Mapping, Pods, addresses, items, items_of};
 
-/// The label of everything that is made for a test.
+/// The label of every object that a test creates.
 const LABEL: &str = "policy-e2e";
 
-/// Namespaces that every cluster has.
+/// Namespaces that exist in every cluster.
 const STANDING: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 /// An example on a cluster.
 pub(super) struct Stage<'a> {
-    pub(super) target: &'a Target,
+    pub(super) cluster: &'a TestCluster,
     pub(super) example: &'a Example,
     mapping: Mapping,
     pods: Pods,
@@ -32,25 +35,25 @@ pub(super) struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    /// Makes everything, and waits until it runs.
-    pub(super) fn set(target: &'a Target, example: &'a Example) -> Result<Self> {
-        let mapping = Mapping::new(&target.kubectl, &example.manifests)?;
+    /// Creates everything, and waits until the pods are ready.
+    pub(super) fn set(cluster: &'a TestCluster, example: &'a Example) -> Result<Self> {
+        let mapping = Mapping::new(&cluster.kubectl, &example.manifests)?;
         let named =
             example.objects.iter().filter_map(|object| object["metadata"]["namespace"].as_str());
         let namespaces = named.map(ToOwned::to_owned).collect();
-        let mut stage = Self { target, example, mapping, pods: Pods::default(), namespaces };
+        let mut stage = Self { cluster, example, mapping, pods: Pods::default(), namespaces };
         stage.hosts()?;
         stage.make_namespaces()?;
         let objects = example.objects.iter();
         let pods: Vec<_> = objects.filter_map(|object| stage.pod_or_service(object)).collect();
-        // A new namespace has no service account yet, without which it takes no pods.
+        // A namespace accepts pods only once its service account exists.
         let mut failure = None;
         until("the pods' objects", || {
-            failure = target.kubectl.apply(&pods).err();
+            failure = cluster.kubectl.apply(&pods).err();
             failure.is_none()
         })
         .map_err(|late| failure.take().unwrap_or(late))?;
-        target.kubectl.answer(&[
+        cluster.kubectl.answer(&[
             "wait",
             "pods",
             "--all-namespaces",
@@ -59,16 +62,16 @@ impl<'a> Stage<'a> {
             "--for=condition=Ready",
             "--timeout=120s",
         ])?;
-        stage.look()?;
+        stage.read_addresses()?;
         let policies = example.objects.iter().filter(|object| is_policy(object));
         let policies: Vec<_> = policies.map(|policy| stage.policy(policy)).collect();
-        target.kubectl.apply(&policies)?;
+        cluster.kubectl.apply(&policies)?;
         Ok(stage)
     }
 
-    /// Removes all of it.
+    /// Removes everything.
     pub(super) fn strike(self) -> Result<()> {
-        let kubectl = &self.target.kubectl;
+        let kubectl = &self.cluster.kubectl;
         let policies = self.example.objects.iter().filter(|object| is_policy(object));
         for policy in policies.filter(|policy| policy["metadata"]["namespace"].is_null()) {
             kubectl.feed(&["delete", "--ignore-not-found", "-f", "-"], &policy.to_string())?;
@@ -76,7 +79,7 @@ impl<'a> Stage<'a> {
         let here = [&format!("-l={LABEL}"), "--wait=true", "--grace-period=0", "--force"];
         kubectl.answer(&[&["delete", "pods", "--all-namespaces"][..], &here].concat())?;
         kubectl.answer(&["delete", "namespaces", &format!("-l={LABEL}"), "--wait=true"])?;
-        let Some(layout) = &self.target.local else { return Ok(()) };
+        let Some(layout) = &self.cluster.local else { return Ok(()) };
         for name in self.example.manifests.hosts.keys() {
             Service::find(layout, &network::host(name))?.end()?;
             network::remove_host(layout, name)?;
@@ -84,7 +87,7 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// The cluster's address for one end of a probe.
+    /// The address in the cluster of one end of a probe.
     pub(super) fn address(&self, end: &End, in_example: IpAddr) -> Option<IpAddr> {
         match end {
             End::Host(_) => Some(in_example),
@@ -98,7 +101,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Addresses under which a node may send what is a pod's.
+    /// Source addresses that a node may give to a pod's packets.
     pub(super) fn node_addresses(&self) -> impl Iterator<Item = IpAddr> {
         let nodes = self.mapping.nodes.values().flat_map(|node| node.addresses.iter().copied());
         nodes.chain(self.pods.by_node.values().copied())
@@ -115,9 +118,9 @@ impl<'a> Stage<'a> {
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
         });
         let objects: Vec<_> = objects.collect();
-        // Not applied: a namespace of somebody else's is none of ours.
+        // `create`, not `apply`: a namespace that exists already does not belong to the test.
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-        self.target.kubectl.feed(&["create", "-f", "-"], &list.to_string()).map(drop)
+        self.cluster.kubectl.feed(&["create", "-f", "-"], &list.to_string()).map(drop)
     }
 
     fn pod_or_service(&self, object: &Value) -> Option<Value> {
@@ -138,7 +141,7 @@ impl<'a> Stage<'a> {
                     json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}),
                 )
             }
-            // The cluster makes its own slices, and has its own API server.
+            // The cluster creates EndpointSlices itself and has its own API server.
             _ => None,
         }
     }
@@ -171,14 +174,14 @@ impl<'a> Stage<'a> {
                     "imagePullPolicy": "IfNotPresent",
                     "args": arguments,
                     "env": [{"name": "POD_NAME", "value": name.to_string()}],
-                    // A port of the node's own may be somebody else's.
+                    // Another pod may declare the same port of the node.
                     "ports": if spec["hostNetwork"] == true { Vec::new() } else { ports },
                 }],
             },
         })
     }
 
-    /// What it declares and what is probed, so that only a policy is in the way.
+    /// Ports that the pod declares or that are probed, so that only a policy can deny a probe.
     fn served(&self, end: &End, ports: &[Value]) -> BTreeSet<String> {
         let declared = ports.iter().map(|port| {
             let protocol = port["protocol"].as_str().unwrap_or("TCP").to_owned();
@@ -191,9 +194,9 @@ impl<'a> Stage<'a> {
         all.map(|(port, protocol)| [port, protocol].join("/")).collect()
     }
 
-    /// Reads which addresses everything was given.
-    fn look(&mut self) -> Result<()> {
-        let kubectl = &self.target.kubectl;
+    /// Reads the addresses that pods and Services received.
+    fn read_addresses(&mut self) -> Result<()> {
+        let kubectl = &self.cluster.kubectl;
         let pods = kubectl.json(&["get", "pods", "--all-namespaces", "-l", LABEL])?;
         for pod in items(&pods) {
             let name = name_of(pod).context("a pod without a name")?;
@@ -234,7 +237,7 @@ impl<'a> Stage<'a> {
 
     fn hosts(&self) -> Result<()> {
         let hosts = &self.example.manifests.hosts;
-        let Some(layout) = &self.target.local else { return Ok(()) };
+        let Some(layout) = &self.cluster.local else { return Ok(()) };
         for (name, host) in hosts {
             network::add_host(layout, name, &host.addresses)?;
             let end = End::Host(name.clone());
@@ -246,7 +249,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// The definition of cluster-wide policies, without which none can be applied.
+/// Creates the definition of cluster-wide policies, so that they can be applied.
 pub(crate) fn define_cluster_policies(kubectl: &Kubectl) -> Result<()> {
     let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let version = json!({
@@ -260,7 +263,7 @@ pub(crate) fn define_cluster_policies(kubectl: &Kubectl) -> Result<()> {
         "kind": "CustomResourceDefinition",
         "metadata": {
             "name": name,
-            // The API server guards this group's names.
+            // The API server protects the names of this API group.
             "annotations": {"api-approved.kubernetes.io": "unapproved, for tests"},
         },
         "spec": {

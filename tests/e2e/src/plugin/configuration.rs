@@ -1,4 +1,6 @@
-//! The nodes' lists of CNI plugins, and somebody who writes them anew.
+//! The nodes' lists of CNI plugins, rewritten as another installer would do.
+//!
+//! The agent must notice that its plugin is gone from a list and add it again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,19 +14,19 @@ use testbed::running_nodes;
 /// The folder, in a node's home.
 const FOLDER: &str = "etc/cni/net.d";
 
-/// Time in which the plugin must be back.
+/// Time in which the agent must add the plugin again.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Time in which a container runtime has read a list that is new.
+/// Time in which a container runtime reads a new list.
 const READ: Duration = Duration::from_secs(1);
 
-/// What the lists are before the plugin is put into them.
+/// The content of the lists before the plugin was added.
 pub(super) struct Configuration {
     lists: Vec<(PathBuf, String)>,
 }
 
 impl Configuration {
-    /// Reads them.
+    /// Reads the lists of all nodes.
     pub(super) fn read(layout: &Layout) -> Result<Self> {
         let mut lists = Vec::new();
         for name in running_nodes(layout)? {
@@ -38,7 +40,7 @@ impl Configuration {
         Ok(Self { lists })
     }
 
-    /// Writes them as they were; how long it takes until each has the plugin again.
+    /// Restores the lists without the plugin; returns how long the agent needs to add it again.
     pub(super) fn rewrite(&self, write: fn(&Path, &str) -> Result<()>) -> Result<Duration> {
         for (path, text) in &self.lists {
             write(path, text)?;
@@ -46,7 +48,7 @@ impl Configuration {
         self.has_plugin()
     }
 
-    /// Waits until each has the plugin, and the runtime knows; how long the first takes.
+    /// Waits until each list has the plugin and the runtime has read it; returns the first time.
     pub(super) fn has_plugin(&self) -> Result<Duration> {
         let start = Instant::now();
         let has_plugin =
@@ -60,7 +62,7 @@ impl Configuration {
         Ok(took)
     }
 
-    /// Fails where a list is another than before, or a file is left beside it.
+    /// Fails if a list differs from its first content, or if a file was left beside it.
     pub(super) fn is_back(&self) -> Result<()> {
         for (path, text) in &self.lists {
             let folder = path.parent().context("a file without a folder")?;
@@ -72,12 +74,12 @@ impl Configuration {
     }
 }
 
-/// Into the same file.
+/// Writes into the same file.
 pub(super) fn over(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// As another file of the same name.
+/// Replaces the file by another one of the same name.
 pub(super) fn in_place_of(path: &Path, text: &str) -> Result<()> {
     let other = path.with_extension("tmp");
     over(&other, text)?;

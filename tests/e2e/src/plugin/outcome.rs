@@ -1,8 +1,11 @@
-//! What came of first acts.
+//! The outcomes of the first packets of pods.
+//!
+//! Input are the lines that `policy-pod first` prints in the pods' logs; output is a count for each
+//! kind of try, and how many had the wrong outcome.
 
 use std::fmt;
 
-/// Tries to reach a pod that admits pods of one kind alone, and so must know their addresses.
+/// Tries to reach a pod that allows pods of one label only: its agent must have their addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Guarded {
     pub(super) tried: usize,
@@ -11,16 +14,16 @@ pub(super) struct Guarded {
     pub(super) longest: u64,
 }
 
-/// Tries, and those that came out another way than the policies say.
+/// Tries, and how many had another outcome than the policies demand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
     pub(super) allowed: usize,
     pub(super) lost: usize,
     pub(super) denied: usize,
     pub(super) let_through: usize,
-    /// From the same node, whose agent the plugin tells the address.
+    /// From the same node, where the plugin gives the agent the address.
     pub(super) near: Guarded,
-    /// From another node, whose kubelet tells it when it does.
+    /// From another node, which learns the address only from the pod's status.
     pub(super) far: Guarded,
     /// Servers that called, and those that were then reached.
     pub(super) heard: usize,
@@ -52,17 +55,17 @@ impl Outcome {
         }
     }
 
-    /// All that were told of.
+    /// The number of tries that were read.
     pub(super) fn tries(&self) -> usize {
         self.allowed + self.denied + self.near.tried + self.far.tried
     }
 
-    /// Whether nothing passed that must not, and everything that must.
+    /// Whether every try had the outcome that the policies demand.
     pub(super) fn is_clean(&self) -> bool {
         self.lost + self.near.lost + self.let_through + self.reached == 0
     }
 
-    /// Whether nothing was denied to anybody.
+    /// Whether every try was let through.
     pub(super) fn is_open(&self) -> bool {
         self.lost == 0 && self.let_through == self.denied && self.reached == self.heard
     }
@@ -73,8 +76,8 @@ impl fmt::Display for Outcome {
         let Self { allowed, lost, denied, let_through, near, far, heard, reached } = self;
         write!(
             f,
-            "{allowed} to be answered, {lost} lost; {denied} to be denied, {let_through} let through; \
-             {heard} servers not to be reached, {reached} reached; \
+            "{allowed} must be answered, {lost} lost; {denied} must be denied, {let_through} let through; \
+             {heard} servers must not be reached, {reached} reached; \
              to a guarded pod of the same node {near}, of another {far}"
         )
     }
@@ -94,7 +97,7 @@ mod tests {
     #[test]
     fn lines_are_counted_by_what_was_wanted() {
         let lines = "allow answered 3\nallow silent 4000\ndeny silent 4000\ndeny refused 1\n\
-            deny answered 2\nnear answered 1030\nfar silent 4000\nanother line that is none";
+            deny answered 2\nnear answered 1030\nfar silent 4000\na line of another program";
         let mut outcome = Outcome::default();
         lines.lines().for_each(|line| outcome.take(line));
         assert_eq!((outcome.allowed, outcome.lost), (2, 1));

@@ -1,4 +1,7 @@
-//! Pods whose first act is a connection, and those that they connect to.
+//! Pods that connect as the first thing they do, and the servers that they connect to.
+//!
+//! A round creates pods of two kinds. `first` pods try to reach servers; `listener` pods are servers
+//! that no pod may reach: they call `hammer`, which then sends datagrams until one is answered.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -12,33 +15,33 @@ use xtask::image::POD_IMAGE;
 
 use super::outcome::Outcome;
 
-/// Where everything is.
+/// The namespace of all pods of the test.
 pub(super) const NAMESPACE: &str = "first";
 
-/// Milliseconds that a try may take: a lost SYN is sent again after one second, and after three.
+/// Milliseconds that a try may take: the kernel repeats a lost SYN after one second and after three.
 const PATIENCE: &str = "4000";
 
-/// Where calls are heard.
+/// The port that receives calls.
 const CALLS: &str = "9000";
 
 pub(super) const NODES: [&str; 2] = ["node1", "node2"];
 
-/// Containers of a pod that tries, each of which tries by its first act.
+/// Containers of a pod that tries; each tries before it does anything else.
 const CONTAINERS: usize = 2;
 
-/// What stays from one round to the next.
+/// The pods that stay from one round to the next.
 pub(super) struct Stage<'a> {
     kubectl: &'a Kubectl,
     /// What every container tries, as `policy-pod first` takes it.
     targets: Vec<String>,
-    /// Address of who admits those alone that try.
+    /// Address of the pod that only `first` may reach.
     guarded: String,
-    /// Address and port of who hammers at the servers that call it.
+    /// Address and port of the pod that sends datagrams to each server that calls it.
     hammer: String,
 }
 
 impl<'a> Stage<'a> {
-    /// Makes the policies, the servers, and who hammers.
+    /// Creates the policies and the servers.
     pub(super) fn set(kubectl: &'a Kubectl) -> Result<Self> {
         kubectl.apply(&[
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
@@ -72,7 +75,7 @@ impl<'a> Stage<'a> {
         Ok(Self { kubectl, targets, guarded, hammer })
     }
 
-    /// Makes pods that try, and half as many that serve at once and may not be reached.
+    /// Creates pods that try, and half as many servers that no pod may reach.
     pub(super) fn start(&self, round: &str, count: usize) -> Result<()> {
         let node = |number: usize| NODES[number % NODES.len()];
         // The guarded pod is on the first node.
@@ -101,7 +104,7 @@ impl<'a> Stage<'a> {
         self.kubectl.apply(&pods)
     }
 
-    /// How many pods of the round have had a container that started.
+    /// How many pods of the round have started a container.
     pub(super) fn started(&self) -> Result<usize> {
         let pods = self.kubectl.json(&["get", "pods", "-n", NAMESPACE, "-l", PASSING])?;
         let has_started = |pod: &&Value| {
@@ -112,7 +115,7 @@ impl<'a> Stage<'a> {
         Ok(pods["items"].as_array().into_iter().flatten().filter(has_started).count())
     }
 
-    /// Waits until all containers of a round have tried what they try.
+    /// Waits until all containers of a round have made their tries.
     pub(super) fn tried(&self, round: &str, count: usize) -> Result<Outcome> {
         ready(self.kubectl, PASSING)?;
         let lines = count * CONTAINERS * (self.targets.len() + 1);
@@ -121,7 +124,7 @@ impl<'a> Stage<'a> {
             outcome = self.read(round).unwrap_or_default();
             outcome.tries() >= lines
         })?;
-        // Calls are repeated for a second; who hammers has its chance for longer.
+        // Callers repeat a call for a second; the datagrams need longer.
         thread::sleep(Duration::from_secs(3));
         let outcome = self.read(round)?;
         ensure!(outcome.tries() == lines, "{} tries instead of {lines}", outcome.tries());
@@ -158,7 +161,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Pods that come with a round and go with it.
+/// Pods of one round.
 const PASSING: &str = "role in (first,listener)";
 
 fn ready(kubectl: &Kubectl, label: &str) -> Result<()> {
@@ -191,8 +194,8 @@ fn container(name: &str, pod: &str, arguments: &[&str]) -> Value {
     })
 }
 
-/// `first` reaches `open` and `guarded` and nobody else, `guarded` is reached by `first` alone, and
-/// `listener` by nobody.
+/// `first` may reach only `open` and `guarded`; only `first` may reach `guarded`; no pod may reach
+/// `listener`.
 fn policies() -> Vec<Value> {
     let policy = |name: &str, mut spec: Value| {
         spec["podSelector"] = json!({"matchLabels": {"role": name}});

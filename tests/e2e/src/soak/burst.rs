@@ -1,4 +1,6 @@
-//! Many pods that are made at once and removed at once.
+//! Many pods that are created at once and removed at once.
+//!
+//! The agents' metrics show when all are enforced; then a pod tries to reach each of them.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -16,21 +18,22 @@ use crate::metrics::{self, Samples, Times};
 
 const NODES: [&str; 2] = ["node1", "node2"];
 
-/// Pods that fill what is kept for the next ones.
+/// Pods of the first round, which fills caches that later rounds reuse.
 const FEW: u32 = 4;
 
-/// How long all of it may take in each direction.
+/// How long creating all pods, or removing them, may take.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// Name of the `Deployment`, of its policy, and of who tries to reach its pods.
+/// Name of the `Deployment` and of its policy.
 const NAME: &str = "burst";
+/// Name of the pod that tries to reach its pods.
 const PROBER: &str = "burst-prober";
 
-/// Scales a `Deployment` under a policy from nothing to `count` pods and back: all must come under
-/// the policy, and nothing of them may stay.
+/// Scales a `Deployment` under a policy from 0 to `count` pods and back: every pod must be enforced,
+/// and afterwards nothing may be left of them.
 pub(super) fn there_and_gone(layout: &Layout, kubectl: &Kubectl, count: u32) -> Result<()> {
     kubectl.apply(&[
-        // An empty list would admit everybody.
+        // An empty list would allow every peer.
         policy(NAME, NAME, &json!([{"podSelector": {"matchLabels": {"app": "nobody"}}}])),
         deployment(),
         pod(PROBER, "node1", PROBER, &["pause"]),
@@ -80,7 +83,7 @@ fn scale(kubectl: &Kubectl, count: u32) -> Result<()> {
     kubectl.answer(&["scale", "-n", NAMESPACE, &deployment, &replicas]).map(drop)
 }
 
-/// Waits until so many pods are under control and no other is there; how long that takes.
+/// Waits until exactly `count` pods are enforced and no pod waits; returns how long that took.
 fn reaches(layout: &Layout, count: f64) -> Result<Duration> {
     let start = Instant::now();
     let mut answered = start;
@@ -95,13 +98,13 @@ fn reaches(layout: &Layout, count: f64) -> Result<Duration> {
             };
             if (of("enforced") - count).abs() < 0.5 && of("not_enforced") < 0.5 {
                 println!(
-                    "an agent answered no question for {:.1} s at most",
+                    "longest time without an answer of an agent: {:.1} s",
                     longest.as_secs_f64()
                 );
                 return Ok(start.elapsed());
             }
         }
-        // One that has too much to do answers later.
+        // A busy agent answers later.
         ensure!(
             start.elapsed() < PATIENCE,
             "not {count} pods enforced: {:?}",
@@ -111,7 +114,7 @@ fn reaches(layout: &Layout, count: f64) -> Result<Duration> {
     }
 }
 
-/// Fails where a pod answers though nobody may reach it, or where it dropped nothing.
+/// Fails if a pod answers although no peer is allowed, or if no dropped packet was counted for it.
 fn none_answers(layout: &Layout, kubectl: &Kubectl, count: u32) -> Result<()> {
     let pods = kubectl.json(&["get", "pods", "-n", NAMESPACE, "-l", "app=burst"])?;
     let pods = pods["items"].as_array().into_iter().flatten();
@@ -134,7 +137,7 @@ fn none_answers(layout: &Layout, kubectl: &Kubectl, count: u32) -> Result<()> {
         let drops: f64 = samples.iter().map(|node| node.sum("policy_drops_total", &[&label])).sum();
         ensure!(drops > 0.0, "no dropped packet of {name} was counted");
     }
-    println!("{silent} pods tried, none answers, each by a packet that was counted as dropped");
+    println!("{silent} pods tried, none answers, and a dropped packet was counted for each");
     Ok(())
 }
 
@@ -156,7 +159,7 @@ fn waited(layout: &Layout) -> Result<Times> {
 fn deployment() -> serde_json::Value {
     let template = pod(NAME, "", NAME, &["serve", "80/TCP"]);
     let (labels, mut spec) = (template["metadata"]["labels"].clone(), template["spec"].clone());
-    // The scheduler's choice.
+    // The scheduler chooses the node.
     if let Some(spec) = spec.as_object_mut() {
         spec.remove("nodeName");
     }

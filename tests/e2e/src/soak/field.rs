@@ -1,4 +1,6 @@
-//! Servers behind policies, and pods that try to reach them for as long as the soak lasts.
+//! Servers under policies, and pods that try to reach them during the whole soak test.
+//!
+//! Clients must be answered, strangers must not, and open connections must survive.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +13,7 @@ use testbed::kubectl::Kubectl;
 use testbed::until;
 use xtask::image::POD_IMAGE;
 
-/// Where everything is.
+/// The namespace of all pods of the test.
 pub(super) const NAMESPACE: &str = "soak";
 
 const NODES: [&str; 2] = ["node1", "node2"];
@@ -19,7 +21,7 @@ const NODES: [&str; 2] = ["node1", "node2"];
 /// Milliseconds between tries.
 const PAUSE: &str = "50";
 
-/// Tries so far, and those that came out wrong.
+/// Tries so far, and how many had the wrong outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count {
     allowed: u64,
@@ -48,7 +50,7 @@ impl fmt::Display for Count {
         let Self { allowed, lost, denied, let_through } = self;
         write!(
             f,
-            "{allowed:>7} to be answered, {lost} lost; {denied:>7} to be denied, {let_through} let through"
+            "{allowed:>7} must be answered, {lost} lost; {denied:>7} must be denied, {let_through} let through"
         )
     }
 }
@@ -115,14 +117,14 @@ impl<'a> Field<'a> {
         Ok(())
     }
 
-    /// Counts once what was under way has been counted.
+    /// The counts, after tries that were under way have ended.
     pub(super) fn settled(&self) -> Result<Count> {
         thread::sleep(Duration::from_secs(5));
         let mut sum = Count::default();
         for talker in &self.talkers {
             let log = self.kubectl.answer(&["logs", "-n", NAMESPACE, talker, "--tail=100"])?;
             let total = log.lines().rev().find_map(|line| line.strip_prefix("total "));
-            let total = total.with_context(|| format!("{talker} tells nothing"))?;
+            let total = total.with_context(|| format!("{talker} prints no counts"))?;
             let words: Vec<_> = total.split_whitespace().collect();
             let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
             let numbers: Option<Vec<_>> = [1, 2, 4, 5, 7, 8].into_iter().map(number).collect();
@@ -135,8 +137,8 @@ impl<'a> Field<'a> {
         Ok(sum)
     }
 
-    /// Says what is meant in another way, and something else about others: no verdict on the
-    /// traffic changes.
+    /// Replaces the servers' policy by an equivalent one, and changes another pod's policy: no verdict
+    /// on the traffic changes.
     pub(super) fn churn_policies(&self, number: u32) -> Result<()> {
         let by_label = json!([{"podSelector": {"matchLabels": {"app": "client"}}}]);
         let by_set = json!([{
@@ -149,7 +151,7 @@ impl<'a> Field<'a> {
             .apply(&[policy("servers", "server", &from), policy("victims", "victim", &other)])
     }
 
-    /// The numbers of pods that nobody will miss.
+    /// UIDs of the pods that may be killed.
     pub(super) fn victims(&self) -> Result<Vec<String>> {
         let pods = self.kubectl.json(&["get", "pods", "-n", NAMESPACE, "-l", "app=victim"])?;
         let pods = pods["items"].as_array().into_iter().flatten();
@@ -204,7 +206,7 @@ pub(super) fn pod(name: &str, node: &str, app: &str, arguments: &[&str]) -> Valu
     })
 }
 
-/// A policy that lets `from` reach port 80 of the pods of a kind, and nobody anything else.
+/// A policy that allows only `from`, and only to port 80 of the pods with the label `app`.
 pub(super) fn policy(name: &str, app: &str, from: &Value) -> Value {
     json!({
         "apiVersion": "networking.k8s.io/v1",

@@ -1,4 +1,6 @@
-//! Pods that come and go, and whether anything of them stays.
+//! Pods that are created and removed many times, and whether anything of them is left.
+//!
+//! Counted on each node are pins, maps, and the agent's memory and descriptors, before and after.
 
 use anyhow::{Context, Result, ensure};
 use testbed::kubectl::Kubectl;
@@ -12,7 +14,7 @@ use crate::agents::{self, Held};
 /// Pods that are there at once, on each node.
 const BATCH: u32 = 20;
 
-/// Kibibytes by which the agent's memory may differ: its allocator keeps what it has had.
+/// Kibibytes by which the agent's memory may grow: the allocator keeps freed memory.
 const SLACK: u64 = 16 * 1024;
 
 /// What is held on a node for the pods there.
@@ -23,10 +25,10 @@ pub(super) struct Level {
     agent: Held,
 }
 
-/// Makes and removes `count` pods under a policy, some at once; fails where something has grown.
+/// Creates and removes `count` pods under a policy, in batches; fails if something has grown.
 pub(super) fn churn(layout: &Layout, kubectl: &Kubectl, count: u32) -> Result<()> {
     kubectl.apply(&[policy("passers", "passer", &serde_json::json!([]))])?;
-    // The first batch fills what is kept for the next ones.
+    // The first batch fills caches that the next ones reuse.
     batch(kubectl)?;
     let before = levels(layout)?;
     for _ in 0..count.div_ceil(2 * BATCH) {
@@ -36,7 +38,7 @@ pub(super) fn churn(layout: &Layout, kubectl: &Kubectl, count: u32) -> Result<()
     kubectl.answer(&["delete", "networkpolicy", "-n", NAMESPACE, "passers"]).map(drop)
 }
 
-/// Fails where something has grown.
+/// Fails if something has grown.
 pub(super) fn is_back_at(layout: &Layout, before: &[Level]) -> Result<()> {
     let mut after = levels(layout)?;
     let is_level = |after: &[Level]| {
@@ -45,8 +47,8 @@ pub(super) fn is_back_at(layout: &Layout, before: &[Level]) -> Result<()> {
             .zip(after)
             .all(|(before, after)| (before.pins, before.maps) == (after.pins, after.maps))
     };
-    // What is removed last is removed soon.
-    until("the end of what belonged to pods", || {
+    // The agent removes the last pods' maps a moment after the pods.
+    until("the removal of the pods' pins and maps", || {
         after = levels(layout).unwrap_or_default();
         after.len() == before.len() && is_level(&after)
     })
@@ -83,7 +85,7 @@ fn level(layout: &Layout, name: &str) -> Result<Level> {
     let mut find = node::inside(layout, name)?;
     let pins = answer(find.args(["find", "/sys/fs/bpf/policy", "-type", "f"]));
     let pins = pins.context("no pins")?;
-    // Every map of the agent, inner ones too, is pinned; so its pins name its maps.
+    // Every map of the agent is pinned, inner maps too, so counting pins counts maps.
     let maps = pins.lines().filter(|pin| !pin.contains("/links/")).count();
     Ok(Level { pins: pins.lines().count(), maps, agent: agents::held(layout, name)? })
 }

@@ -1,6 +1,6 @@
-//! From a write to the API server to the first packet that fares by it.
+//! Time from a write to the API server to the first packet that is judged by it.
 //!
-//! That is an upper bound of the time to the kernel's map: the packet comes after it.
+//! That is an upper bound of the time to the write of the kernel's map: the packet follows it.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
@@ -18,7 +18,7 @@ use crate::api::Api;
 /// How long a change may take at all.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Times changes of a policy and of a pod's label, while `pods` pods stand by.
+/// Times changes of a policy and of a pod's label, beside `pods` other pods.
 pub(super) fn measure(field: &Field<'_>, pods: u32, changes: u32) -> Result<()> {
     let address = place(field, pods)?;
     let api = Api::open(field.kubectl)?;
@@ -32,10 +32,10 @@ pub(super) fn measure(field: &Field<'_>, pods: u32, changes: u32) -> Result<()> 
         let start = admit(&api, if open { &everybody } else { &nobody })?;
         of_policy.push(watch.expect(open)?.saturating_sub(start));
     }
-    tell("change of a policy", of_policy)?;
+    print("change of a policy", of_policy)?;
     admit(&api, &json!({"matchLabels": {"may": "yes"}}))?;
     if changes.is_multiple_of(2) {
-        // It was open last, and nobody has the label yet.
+        // It was open last, and no pod has the label yet.
         watch.expect(false)?;
     }
     let mut of_label = Vec::new();
@@ -44,14 +44,13 @@ pub(super) fn measure(field: &Field<'_>, pods: u32, changes: u32) -> Result<()> 
         let start = label(&api, "watcher", if open { "yes" } else { "no" })?;
         of_label.push(watch.expect(open)?.saturating_sub(start));
     }
-    tell("change of a pod's label", of_label)?;
+    print("change of a pod's label", of_label)?;
     let kinds = "app in (crowd,watched,watcher)";
     let gone = ["delete", "pods", "-n", NAMESPACE, "-l", kinds, "--grace-period=0", "--force"];
     field.kubectl.answer(&gone).map(drop)
 }
 
-/// Lets the pods that a selector takes, and nobody else, reach the pods that are watched; when that
-/// was written.
+/// Allows only the pods of a selector to reach the watched pods; returns the time of the write.
 fn admit(api: &Api, selector: &Value) -> Result<u128> {
     let path = format!(
         "/apis/networking.k8s.io/v1/namespaces/{NAMESPACE}/networkpolicies/watched\
@@ -61,14 +60,14 @@ fn admit(api: &Api, selector: &Value) -> Result<u128> {
     api.patch(&path, "application/apply-patch+yaml", &policy)
 }
 
-/// Gives a pod the label `may`; when that was written.
+/// Sets the label `may` of a pod; returns the time of the write.
 fn label(api: &Api, pod: &str, may: &str) -> Result<u128> {
     let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}");
     let change = json!({"metadata": {"labels": {"may": may}}});
     api.patch(&path, "application/merge-patch+json", &change)
 }
 
-/// Makes the pods; the address of the one that is watched.
+/// Creates the pods; returns the address of the watched one.
 fn place(field: &Field<'_>, pods: u32) -> Result<String> {
     let crowd = (0..pods).map(|number| {
         let node = if number % 2 == 0 { "node1" } else { "node2" };
@@ -85,7 +84,7 @@ fn place(field: &Field<'_>, pods: u32) -> Result<String> {
     Ok(field.addresses("app=watched")?.remove(0))
 }
 
-/// A pod that tells when another becomes reachable, and when it ceases to be.
+/// A pod that prints when another becomes reachable, and when it is no longer reachable.
 struct Watch {
     exec: Child,
     turns: Receiver<(bool, u128)>,
@@ -113,10 +112,10 @@ impl Watch {
         Ok(Self { exec, turns })
     }
 
-    /// When it was seen to turn, in nanoseconds since 1970.
+    /// The time of the next change, in nanoseconds since 1970; fails if it is the wrong change.
     fn expect(&self, open: bool) -> Result<u128> {
         let (is_open, at) = self.turns.recv_timeout(PATIENCE).context("no change was seen")?;
-        ensure!(is_open == open, "it turned the other way");
+        ensure!(is_open == open, "the pod changed to the wrong state");
         Ok(at)
     }
 }
@@ -128,10 +127,10 @@ impl Drop for Watch {
     }
 }
 
-fn tell(what: &str, mut times: Vec<u128>) -> Result<()> {
+fn print(what: &str, mut times: Vec<u128>) -> Result<()> {
     ensure!(!times.is_empty(), "nothing was timed");
     times.sort_unstable();
-    // The time that so many of a hundred do not exceed.
+    // A percentile: the time that so many of a hundred do not exceed.
     let at = |percent: usize| times[(times.len() * percent).div_ceil(100) - 1] / 1_000_000;
     let (count, half, most, all) = (times.len(), at(50), at(99), at(100));
     println!("{what}: {count} times, p50 {half} ms, p99 {most} ms, longest {all} ms");

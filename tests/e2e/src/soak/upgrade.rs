@@ -1,4 +1,7 @@
-//! Another build of the agent, whose programs and maps are others, rolled out and back (S48).
+//! Rolls out another build of the agent, with other programs and maps, and rolls it back (S48).
+//!
+//! bpftool shows which programs are attached on each node and how large the flow table is: after
+//! each rollout they must be those of the new build, while traffic loses no packet.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +17,7 @@ use crate::install;
 
 const PINS: &str = "/sys/fs/bpf/policy";
 
-/// Another size than the agent has by itself.
+/// A size of the flow table that is not the default.
 const FLOWS: u32 = 65_536;
 
 /// What runs in the kernel of a node.
@@ -22,11 +25,11 @@ const FLOWS: u32 = 65_536;
 struct Running {
     /// Tags of the programs that are attached: a digest of their instructions.
     programs: BTreeSet<String>,
-    /// Entries that the table of flows may have.
+    /// Capacity of the flow table.
     flows: u64,
 }
 
-/// Other programs, then other maps too, then all as before; each time everything must be exchanged.
+/// First other programs, then other maps too, then the first build: each time all must be exchanged.
 pub(super) fn there_and_back(layout: &Layout, kubectl: &Kubectl) -> Result<()> {
     let set = ["-n", install::NAMESPACE, "get", "daemonset", install::AGENT];
     let container = kubectl.json(&set)?["spec"]["template"]["spec"]["containers"][0].clone();

@@ -17,7 +17,7 @@ pub(super) fn make(layout: &Layout, node: &str) -> Result<()> {
         let path = hierarchy.join(layout.prefixed(node));
         let make = || {
             fs::create_dir_all(&path)?;
-            // A new cpuset is empty, and nothing runs on no processor.
+            // A new cpuset has no processors, and no process can join it.
             for file in ["cpuset.cpus", "cpuset.mems"] {
                 if path.join(file).exists() && hierarchy.join(file).exists() {
                     fs::write(path.join(file), fs::read(hierarchy.join(file))?)?;
@@ -30,7 +30,7 @@ pub(super) fn make(layout: &Layout, node: &str) -> Result<()> {
     Ok(())
 }
 
-/// Removes those of every node, as soon as nothing runs in them any more.
+/// Removes the cgroups of every node, as soon as they have no processes.
 pub(crate) fn remove(layout: &Layout) {
     for _ in 0..50 {
         let own = trees().unwrap_or_default().into_iter().flat_map(|hierarchy| below(&hierarchy));
@@ -50,12 +50,12 @@ fn remove_tree(path: &Path) -> bool {
     left == 0 && fs::remove_dir(path).is_ok()
 }
 
-/// Those that have controllers.
+/// The hierarchies that have controllers.
 fn hierarchies() -> Result<Vec<PathBuf>> {
     Ok(trees()?.into_iter().filter(|path| !path.ends_with("unified")).collect())
 }
 
-/// All of them: a runtime makes cgroups in the one without controllers, too.
+/// All hierarchies: a runtime also makes cgroups in the one without controllers.
 fn trees() -> Result<Vec<PathBuf>> {
     let tree = Path::new(TREE);
     if tree.join("cgroup.controllers").exists() {
@@ -63,7 +63,7 @@ fn trees() -> Result<Vec<PathBuf>> {
     }
     let entries = fs::read_dir(tree).with_context(|| format!("cannot read {TREE}"))?;
     let paths = entries.flatten().map(|entry| entry.path());
-    // Links are other names of the same.
+    // Symbolic links are second names of the same hierarchies.
     Ok(paths.filter(|path| !path.is_symlink() && path.is_dir()).collect())
 }
 

@@ -1,4 +1,4 @@
-//! What containerd, kubelet, kube-proxy and the CNI of a node are told.
+//! Configuration of containerd, kubelet, kube-proxy and the CNI of a node.
 
 use std::path::Path;
 
@@ -67,16 +67,16 @@ fn kubelet(layout: &Layout, node: &Node) -> Value {
         "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
         "clusterDomain": "cluster.local",
         "clusterDNS": [],
-        // The disk is the machine's, and not the node's to tidy.
+        // The disk is the machine's; a node must evict nothing because it is full.
         "evictionHard": {"memory.available": "50Mi"},
         "imageGCHighThresholdPercent": 100,
         "localStorageCapacityIsolation": false,
         "volumePluginDir": "/run/kubelet-plugins",
         "maxPods": 250,
-        // A test that kills a container a hundred times does not want to wait for it.
+        // Tests kill containers a hundred times; a long back-off would only make them wait.
         "featureGates": {"KubeletCrashLoopBackOffMax": true},
         "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},
-        // A test that waits for the kubelet measures the kubelet.
+        // With the usual limits tests would measure the kubelet's rate limiter.
         "kubeAPIQPS": 200,
         "kubeAPIBurst": 400,
         "registryPullQPS": 0,
@@ -92,7 +92,7 @@ fn proxy(layout: &Layout, node: &Node, mode: Proxy) -> Value {
         "hostnameOverride": node.name,
         "clientConnection": {"kubeconfig": layout.kubeconfig("admin")},
         "clusterCIDR": PODS,
-        // The table's size is one of the machine's.
+        // The size of the table is a setting of the whole machine.
         "conntrack": {"maxPerCore": 0},
         "healthzBindAddress": "127.0.0.1:10256",
         "metricsBindAddress": "127.0.0.1:10249",
