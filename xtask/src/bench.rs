@@ -5,17 +5,17 @@ use clap::Subcommand;
 
 use xtask::command::{cargo, run as run_openly};
 
-/// What to measure.
+/// A benchmark.
 #[derive(Clone, Copy, Subcommand)]
-pub(crate) enum Target {
-    /// Time and memory of compiling a cluster for one node, and how both grow
+pub(crate) enum Benchmark {
+    /// Measure time and memory of compiling a cluster for one node, by size of the cluster
     Compile,
 }
 
-/// Runs the measurement, built as it is released.
-pub(crate) fn run(target: Target) -> Result<()> {
-    let name = match target {
-        Target::Compile => "compile",
+/// Runs the benchmark with the optimisations of a release.
+pub(crate) fn run(benchmark: Benchmark) -> Result<()> {
+    let name = match benchmark {
+        Benchmark::Compile => "compile",
     };
     run_openly(cargo().args(["bench", "--quiet", "--package", "policy-core", "--bench", name]))
 }

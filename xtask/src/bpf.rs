@@ -10,19 +10,19 @@ use crate::bootstrap::compiler::Compiler;
 use crate::bootstrap::tools::BPF_LINKER;
 use crate::command::{cargo, run, workspace};
 
-/// The little-endian one: that is every machine Kubernetes nodes run on but s390x.
+/// Little-endian, as every machine that Kubernetes supports except s390x.
 const TARGET: &str = "bpfel-unknown-none";
 
 /// Builds the object and leaves it in `target/bpf/policy.o`.
 ///
-/// Returns its path. The file is written only where its content changed, so that what contains
-/// it is not built again for nothing.
+/// Returns its path. The file is written only if its content changed, so that cargo does not
+/// compile the crates again that embed it.
 pub fn build(compiler: Compiler) -> Result<PathBuf> {
     build_as(compiler, &[], "policy.o")
 }
 
-/// Builds the object once more, in instructions of before version 3, and leaves it in
-/// `target/bpf/policy-v2.o`: the same classifiers as other programs, for the tests of an upgrade.
+/// Builds the object for version 2 of the instruction set, and leaves it in
+/// `target/bpf/policy-v2.o`: the same classifiers with other instructions, for tests of an upgrade.
 pub fn build_other(compiler: Compiler) -> Result<PathBuf> {
     build_as(compiler, &["-Ctarget-cpu=v2"], "policy-v2.o")
 }
@@ -36,7 +36,8 @@ fn build_as(compiler: Compiler, flags: &[&str], name: &str) -> Result<PathBuf> {
     Ok(object)
 }
 
-/// It has a target folder of its own: the flags differ, and it need not wait for a host build.
+/// The target folder is a separate one: the flags differ, and a build for the host can run at the
+/// same time.
 fn cargo_build(compiler: Compiler) -> Result<Command> {
     let linker = BPF_LINKER.ensure()?;
     let flags = [

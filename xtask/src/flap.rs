@@ -5,15 +5,15 @@ use clap::Args;
 
 use xtask::command::{self, cargo};
 
-/// How long it goes on.
+/// How many exchanges to make.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Options {
-    /// How often one policy takes the place of the other
+    /// How many times one policy replaces the other
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
 }
 
-/// Runs the test of the agent that swaps them, which tells what arrived.
+/// Runs the agent's test that swaps them; it prints how many packets passed and were dropped.
 pub(crate) fn run(options: Options) -> Result<()> {
     let mut test = cargo();
     test.args(["test", "--release", "--package", "policy-agent-bin", "--test", "daemon"]);

@@ -1,5 +1,8 @@
-//! `cargo xtask image`: images of the agent and of what tests run in pods, built without any
-//! container engine.
+//! `cargo xtask image`: builds the image of the agent, and that of the program in the pods of tests,
+//! without a container engine.
+//!
+//! An image is a tar archive of a manifest, a configuration and one layer; the layer is a tar
+//! archive of the programs and the shared libraries that they need.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -11,40 +14,32 @@ use sha2::{Digest, Sha256};
 
 use crate::bootstrap::{self, Purpose};
 use crate::bpf;
-use crate::build::{self, AGENT, CNI};
-use crate::command::{answer, cargo, command, run, workspace};
+use crate::build::{self, AGENT, CNI, Profile};
+use crate::command::{answer, command, workspace};
+use crate::progress::Steps;
 
-/// As `manifests/install.yaml` names it.
+/// The image's name in `manifests/install.yaml`.
 const NAME: &str = concat!("policy-agent:", env!("CARGO_PKG_VERSION"));
 
-/// Another build, as an update would bring it: the same agent, with other programs beside it.
+/// The name of another build, for tests of an upgrade: the same agent and a second eBPF object.
 pub const OTHER_NAME: &str = concat!("policy-agent:", env!("CARGO_PKG_VERSION"), "-other");
 
-/// Where that image has them.
+/// Path of the second eBPF object in that image.
 pub const OTHER_OBJECT: &str = "/policy-v2.o";
 
-/// The package of what tests run in pods, and of its program.
+/// The program that tests run in pods, and its package.
 pub const POD: &str = "policy-pod";
 
-/// As pods of tests name it.
+/// The name of its image in the pods of tests.
 pub const POD_IMAGE: &str = concat!("policy-pod:", env!("CARGO_PKG_VERSION"));
-
-/// How the agent of an image is built.
-#[derive(Clone, Copy, Debug)]
-pub enum Build {
-    /// As it is installed: one static program.
-    Release,
-    /// As the tests have built it already, with the libraries that it then needs.
-    Debug,
-}
 
 /// What an image holds.
 pub struct Content {
-    /// Programs of the root folder, the one that is started first.
+    /// Programs for the root folder; a container starts the first one.
     pub programs: Vec<PathBuf>,
-    /// What else it holds, each at its own path.
+    /// Shared libraries, each at the path that it has on this machine.
     pub libraries: Vec<PathBuf>,
-    /// What the program is started with where nothing else is said.
+    /// Default arguments of the first program.
     pub arguments: &'static [&'static str],
 }
 
@@ -52,33 +47,29 @@ pub struct Content {
 ///
 /// Returns the path of an archive as `docker load`, `ctr images import` and
 /// `kind load image-archive` take it.
-pub fn build(build: Build) -> Result<PathBuf> {
-    let file = match build {
-        Build::Release => "target/image.tar",
-        Build::Debug => "target/debug-image.tar",
+pub fn build(profile: Profile) -> Result<PathBuf> {
+    let file = match profile {
+        Profile::Release => "target/image.tar",
+        Profile::Debug => "target/debug-image.tar",
     };
-    build_with(build, &[], NAME, file)
+    build_with(profile, &[], NAME, file)
 }
 
-/// Builds an image of another name, which has the same classifiers as other programs too.
-pub fn build_other(build: Build) -> Result<PathBuf> {
+/// Builds an image of another name, which also has the same classifiers as other programs.
+pub fn build_other(profile: Profile) -> Result<PathBuf> {
     let object = bpf::build_other(bootstrap::run(Purpose::Build)?)?;
-    build_with(build, &[object], OTHER_NAME, "target/other-image.tar")
+    build_with(profile, &[object], OTHER_NAME, "target/other-image.tar")
 }
 
-fn build_with(build: Build, more: &[PathBuf], name: &str, file: &str) -> Result<PathBuf> {
-    let folder = match build {
-        Build::Release => {
-            bpf::build(bootstrap::run(Purpose::Build)?)?;
-            build_static(&[AGENT, CNI])?
+fn build_with(profile: Profile, more: &[PathBuf], name: &str, file: &str) -> Result<PathBuf> {
+    let mut programs = match profile {
+        Profile::Release => programs_to_install()?,
+        Profile::Debug => {
+            let folder = build::build(Purpose::Build, &[AGENT, CNI], profile)?;
+            [AGENT, CNI].map(|name| folder.join(name)).into()
         }
-        Build::Debug => build::build(Purpose::Build, &[AGENT, CNI], true)?,
     };
-    let mut programs: Vec<_> = [AGENT, CNI].map(|name| folder.join(name)).into();
-    let libraries = match build {
-        Build::Release => Vec::new(),
-        Build::Debug => libraries(&programs[0])?,
-    };
+    let libraries = libraries(&programs[0])?;
     programs.extend_from_slice(more);
     let image = workspace().join(file);
     write(&Content { programs, libraries, arguments: &["run"] }, name, &image)?;
@@ -86,7 +77,19 @@ fn build_with(build: Build, more: &[PathBuf], name: &str, file: &str) -> Result<
     Ok(image)
 }
 
-/// Builds what tests run in pods, and an image of nothing else.
+/// The agent without the lab, and the plugin, which runs on the node itself and so needs to be
+/// static: a node may have older libraries than the image, or none.
+fn programs_to_install() -> Result<Vec<PathBuf>> {
+    let mut steps = Steps::new(4);
+    let compiler =
+        steps.run("installing what the machine lacks", || bootstrap::run(Purpose::Build))?;
+    steps.run("building the eBPF object", || bpf::build(compiler))?;
+    let agent = steps.run("building policy-agent", build::build_agent_without_lab)?;
+    let plugin = steps.run("building policy-cni", || build::build_static(CNI))?;
+    Ok(vec![agent, plugin])
+}
+
+/// Builds the program that tests run in pods, and an image of nothing else.
 pub fn build_pod() -> Result<PathBuf> {
     let image = workspace().join("target/pod-image.tar");
     let programs = vec![build_pod_program()?];
@@ -94,14 +97,14 @@ pub fn build_pod() -> Result<PathBuf> {
     Ok(image)
 }
 
-/// Builds that program alone; where it lies.
+/// Builds that program alone, and returns its path.
 pub fn build_pod_program() -> Result<PathBuf> {
-    Ok(build_static(&[POD])?.join(POD))
+    build::build_static(POD)
 }
 
-/// The libraries that a program needs, the one that loads them among them.
+/// The shared libraries that a program needs, with the dynamic loader.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    let list = answer(command("ldd").arg(program)).context("ldd does not answer")?;
+    let list = answer(command("ldd").arg(program)).context("ldd failed")?;
     Ok(list.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect())
 }
 
@@ -109,27 +112,10 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Builds programs that need no library; the folder in which they lie.
-///
-/// A target is named so that the flags are the programs' alone, and not those of macros too.
-fn build_static(programs: &[&str]) -> Result<PathBuf> {
-    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let folder = workspace().join("target/image");
-    let mut build = cargo();
-    build.args(["build", "--release", "--target", &target]);
-    // The agent of an image has no lab.
-    build.arg("--no-default-features");
-    for program in programs {
-        build.args(["--package", build::package(program)]);
-    }
-    run(build.arg("--target-dir").arg(&folder).env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
-    Ok(folder.join(target).join("release"))
-}
-
 /// Writes an archive of one layer (Docker Image Specification v1.2).
 pub fn write(content: &Content, name: &str, image: &Path) -> Result<()> {
     let mut layer = tar::Builder::new(Vec::new());
-    // Mount points of what a runtime brings, and of volumes for temporary files.
+    // Mount points for the container runtime, and for volumes of temporary files.
     for folder in ["dev", "etc", "proc", "sys", "tmp"] {
         append_folder(&mut layer, folder)?;
     }

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use xtask::bootstrap::{self, Purpose};
-use xtask::build::{self, AGENT, CNI, CTL};
+use xtask::build::{self, AGENT, CNI, CTL, Profile};
 use xtask::{bpf, image};
 
 /// Builds, tests and shows the project.
@@ -25,9 +25,9 @@ use xtask::{bpf, image};
     bin_name = "cargo xtask",
     after_help = "Examples:
   cargo xtask demo                 show the three-tier example, enforced by this machine's kernel
-  cargo xtask test                 check and test everything, as root
-  cargo xtask test --fast          the same without what needs root
-  cargo xtask build                build policy-agent and policyctl in target/release
+  cargo xtask test                 run all checks and all tests, as root
+  cargo xtask test --fast          run those that do not need root
+  cargo xtask build                build policy-agent, policy-cni and policyctl in target/release
 
 Each verb first installs what it needs and the machine lacks."
 )]
@@ -38,23 +38,30 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Install what the machine lacks, and do nothing else
+    /// Install what the machine lacks (about 10 minutes on a new machine with 2 cores)
     Bootstrap,
-    /// Build the eBPF object, target/bpf/policy.o, and for the tests of an upgrade another, policy-v2.o
+    /// Build the eBPF object, target/bpf/policy.o, and policy-v2.o for the tests of an upgrade
     Bpf,
-    /// Build target/release/policy-agent, the eBPF object inside it, and target/release/policyctl
+    /// Build policy-agent, policy-cni and policyctl in target/release
+    ///
+    /// Takes about 8 minutes on 2 cores where nothing is built yet.
     Build {
         /// Build them in target/debug: builds faster, runs slower
         #[arg(long)]
         debug: bool,
     },
     /// Check formatting, conventions, spelling, licences and lints, then run all tests
+    ///
+    /// Needs root. Takes about 30 minutes on 2 cores, and as long again the first time on a machine,
+    /// to compile a Kubernetes.
     Test {
-        /// Only formatting, conventions, lints, and the tests that do not need root
+        /// Run only the checks and tests that do not need root
         #[arg(long)]
         fast: bool,
     },
     /// Run the lab on the three-tier example and print its truth table
+    ///
+    /// Builds only the agent, which takes about 5 minutes on 2 cores the first time. Needs root.
     #[command(after_help = "Examples:
   cargo xtask demo
   cargo xtask demo -- --topology bridge
@@ -64,29 +71,31 @@ enum Verb {
         #[arg(last = true)]
         options: Vec<OsString>,
     },
-    /// Try many generated clusters, and tell the smallest that breaks a property
+    /// Check properties of the compiler on many generated clusters; print the smallest that fails
     #[command(after_help = "Examples:
   cargo xtask fuzz compile --count 20000
   cargo xtask fuzz plans --count 100000 --seed 7")]
     Fuzz {
         #[command(subcommand)]
-        target: fuzz::Target,
+        property: fuzz::Property,
     },
-    /// Swap two policies on the kernel at full speed: no packet may meet a third state
+    /// Swap two policies in the kernel at full speed, and check that no packet meets a third state
     #[command(after_help = "Example:
   cargo xtask flap --count 10000
 
-Takes about a quarter of an hour on two CPUs, and all of both.")]
+Takes about 15 minutes on 2 cores and uses both completely.")]
     Flap(flap::Options),
-    /// Measure, and print a table
+    /// Run a benchmark and print its table
     Bench {
         #[command(subcommand)]
-        target: bench::Target,
+        benchmark: bench::Benchmark,
     },
-    /// Build an image of the agent and its CNI plugin, target/image.tar, without a container engine
+    /// Build the image of the agent and its CNI plugin, target/image.tar, without a container engine
     #[command(after_help = "Examples:
   cargo xtask image && kind load image-archive target/image.tar
-  cargo xtask image && ctr -n k8s.io images import target/image.tar")]
+  cargo xtask image && ctr -n k8s.io images import target/image.tar
+
+The agent of the image has no lab. Dependencies are compiled once for this verb and for `build`.")]
     Image,
     /// Run a real Kubernetes on this machine, in namespaces: `cargo xtask cluster --help`
     #[command(disable_help_flag = true)]
@@ -94,9 +103,9 @@ Takes about a quarter of an hour on two CPUs, and all of both.")]
     /// Run the end-to-end tests on a real cluster: `cargo xtask e2e --help`
     #[command(disable_help_flag = true)]
     E2e(PassedOn),
-    /// Render manifests/install.yaml from manifests/base, and hold the chart and the overlays against it
+    /// Render manifests/install.yaml from manifests/base, and compare the chart and the overlays with it
     Manifests,
-    /// Check the conventions that the compiler and clippy do not
+    /// Check the conventions that the compiler and clippy do not check
     Tidy,
 }
 
@@ -126,16 +135,19 @@ fn run(verb: Verb) -> Result<()> {
             bpf::build_other(compiler)?;
             bpf::build(compiler).map(drop)
         }
-        Verb::Build { debug } => build::build(Purpose::Build, &[AGENT, CNI, CTL], debug).map(drop),
+        Verb::Build { debug } => {
+            let profile = if debug { Profile::Debug } else { Profile::Release };
+            build::build(Purpose::Build, &[AGENT, CNI, CTL], profile).map(drop)
+        }
         Verb::Test { fast } => test::run_all(fast),
         Verb::Demo { options } => demo::run(options),
-        Verb::Fuzz { target } => fuzz::run(&target),
+        Verb::Fuzz { property } => fuzz::run(&property),
         Verb::Flap(options) => {
             bpf::build(bootstrap::run(Purpose::Test)?)?;
             flap::run(options)
         }
-        Verb::Bench { target } => bench::run(target),
-        Verb::Image => image::build(image::Build::Release).map(drop),
+        Verb::Bench { benchmark } => bench::run(benchmark),
+        Verb::Image => image::build(Profile::Release).map(drop),
         Verb::Cluster(passed) => harness::exec("testbed", &passed.arguments),
         Verb::E2e(passed) => harness::exec("e2e", &passed.arguments),
         Verb::Manifests => manifests::write().and_then(|()| manifests::check_chart()),

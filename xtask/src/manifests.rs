@@ -21,14 +21,14 @@ pub(crate) fn write() -> Result<()> {
     fs::write(&path, rendered()?).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Fails where the file is not what the base says.
+/// Fails if the file differs from what the base renders.
 pub(crate) fn check() -> Result<()> {
     let path = workspace().join(INSTALL);
     let found =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     ensure!(
         found == rendered()?,
-        "{INSTALL} is not what manifests/base says: cargo xtask manifests"
+        "{INSTALL} differs from manifests/base; run: cargo xtask manifests"
     );
     let uninstall = fs::read_to_string(workspace().join(UNINSTALL))?;
     let image = |line: &&str| line.trim_start().starts_with("image: ");
@@ -36,7 +36,7 @@ pub(crate) fn check() -> Result<()> {
     ensure!(
         installed.is_some()
             && uninstall.lines().filter(image).all(|line| Some(line.trim()) == installed),
-        "{UNINSTALL} does not run the image that {INSTALL} does"
+        "{UNINSTALL} runs another image than {INSTALL}"
     );
     Ok(())
 }

@@ -52,7 +52,12 @@ impl Progress {
 
     /// Counts one more part, which starts now.
     pub fn part(&mut self, name: &str) {
-        self.done += 1;
+        self.advance(1, name);
+    }
+
+    /// Counts more parts, of which the last one, or all of them together, have a name.
+    pub fn advance(&mut self, count: u64, name: &str) {
+        self.done += count;
         name.clone_into(&mut self.part);
     }
 

@@ -1,11 +1,10 @@
 //! `cargo xtask test`: every check and every test, cheap ones first.
 
-use std::time::Instant;
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use xtask::bootstrap::{self, Purpose, packages, tools};
 use xtask::bpf;
 use xtask::command::{cargo, command, run};
+use xtask::progress::Steps;
 
 use crate::{harness, manifests, tidy};
 
@@ -19,39 +18,30 @@ pub(crate) fn run_all(fast: bool) -> Result<()> {
              run: sudo -E env PATH=\"$PATH\" cargo xtask test, or without those: cargo xtask test --fast"
         );
     }
-    let purpose = if fast { Purpose::Build } else { Purpose::Test };
-    let compiler = step("bootstrap", || bootstrap::run(purpose))?;
-    step("formatting", || run(cargo().args(["fmt", "--all", "--check"])))?;
-    step("tidy", tidy::run)?;
-    step("manifests", manifests::check)?;
+    let (purpose, count) = if fast { (Purpose::Build, 8) } else { (Purpose::Test, 14) };
+    let mut steps = Steps::new(count);
+    let compiler = steps.run("bootstrap", || bootstrap::run(purpose))?;
+    steps.run("formatting", || run(cargo().args(["fmt", "--all", "--check"])))?;
+    steps.run("tidy", tidy::run)?;
+    steps.run("manifests", manifests::check)?;
     if !fast {
-        step("spelling", || run(command(tools::TYPOS.ensure()?).args(["--config", "typos.toml"])))?;
-        step("licences and sources", deny)?;
-        step("chart and overlays", manifests::check_chart)?;
+        let typos = || run(command(tools::TYPOS.ensure()?).args(["--config", "typos.toml"]));
+        steps.run("spelling", typos)?;
+        steps.run("licences and sources", deny)?;
+        steps.run("chart and overlays", manifests::check_chart)?;
+        steps.run("second eBPF object, for the tests of an upgrade", || {
+            bpf::build_other(compiler)
+        })?;
     }
+    steps.run("eBPF object", || bpf::build(compiler))?;
+    steps.run("clippy", clippy)?;
     if !fast {
-        step("another eBPF object", || bpf::build_other(compiler))?;
+        steps.run("documentation", document)?;
+        steps.run("example on a cluster", || harness::run("e2e", &["short"]))?;
     }
-    step("eBPF object", || bpf::build(compiler))?;
-    step("clippy", clippy)?;
-    if !fast {
-        step("documentation", document)?;
-    }
-    if !fast {
-        step("cluster", || harness::run("e2e", &["short"]))?;
-    }
-    step("tests", || test(fast))
-}
-
-fn step<T>(name: &str, check: impl FnOnce() -> Result<T>) -> Result<T> {
-    println!("== {name}");
-    let start = Instant::now();
-    let value = check().with_context(|| format!("{name} failed"))?;
-    // The runner's own summary stays the last thing said.
-    if name != "tests" {
-        println!("   {name}: {:.1} s", start.elapsed().as_secs_f64());
-    }
-    Ok(value)
+    steps.run("tests in documentation", || test("--doc", fast))?;
+    // The summary of the test runner stays the last line.
+    steps.run_last("tests", || test("--tests", fast))
 }
 
 /// Advisories are left out: they need a database from the network.
@@ -73,17 +63,14 @@ fn document() -> Result<()> {
         .env("RUSTDOCFLAGS", "--deny warnings"))
 }
 
-/// Examples in documentation first, so that the last summary is one of real tests.
-fn test(fast: bool) -> Result<()> {
+/// Runs the tests of one kind; `fast` leaves out the packages that have tests which need root.
+fn test(kind: &str, fast: bool) -> Result<()> {
     let need_root = ["policy-agent", "policy-agent-bin", "policy-ebpf", "policy-lab"];
     let left_out: &[&str] = if fast { &need_root } else { &[] };
-    for kind in ["--doc", "--tests"] {
-        let mut tests = cargo();
-        tests.args(["test", kind, "--workspace", "--no-fail-fast"]);
-        for package in left_out {
-            tests.args(["--exclude", package]);
-        }
-        run(&mut tests)?;
+    let mut tests = cargo();
+    tests.args(["test", kind, "--workspace", "--no-fail-fast"]);
+    for package in left_out {
+        tests.args(["--exclude", package]);
     }
-    Ok(())
+    run(&mut tests)
 }

@@ -1,8 +1,8 @@
-//! The compiler for BPF.
+//! Finds or installs the compiler for BPF.
 //!
 //! `core` is compiled for BPF from source, and the sources must be those of the very compiler.
 //! The pinned toolchain is taken if it has them, then Debian's pair of compiler and sources, which
-//! always match; where neither is there, rustup is asked to fetch the one, then apt-get the other.
+//! always match. If neither is installed, rustup tries to fetch the sources, then apt-get the pair.
 
 use std::env;
 use std::path::Path;
@@ -14,12 +14,12 @@ use anyhow::{Context, Result, bail};
 use super::packages;
 use crate::command::{answer, command, quietly};
 
-/// The variable that chooses where the order above is not wanted: `rustup` or `debian`.
+/// The environment variable that chooses one of the two: `rustup` or `debian`.
 const CHOICE: &str = "POLICY_BPF_COMPILER";
 
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
-/// As `rust-version` of the workspace says.
+/// The minor version in `rust-version` of the workspace.
 const OLDEST_MINOR: u32 = 95;
 
 /// Without a server, rustup would try for minutes.

@@ -69,7 +69,7 @@ pub fn go() -> Result<Command> {
         bail!("Go 1.{OLDEST_GO} or newer is needed; here is `{version}`");
     }
     let mut command = command(go);
-    // Debian's may not fetch the version that is asked for.
+    // Debian's Go does not fetch another version unless it is allowed to.
     if env::var_os("GOTOOLCHAIN").is_none() {
         command.env("GOTOOLCHAIN", "auto");
     }

@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_mins(15);
 
 /// A program, and the Debian package that brings it.
 pub struct Program {
-    /// The name of the program, or its path where it lies in no usual folder.
+    /// The name of the program, or its path if it is in no usual folder.
     pub name: &'static str,
     /// The name of the package.
     pub package: &'static str,
@@ -32,7 +32,7 @@ pub fn ensure(programs: &[Program]) -> Result<()> {
 
 /// Installs packages, or the newest version of them.
 ///
-/// Fails with what is missing and the command to run where it may not or cannot install.
+/// Where it cannot install, the error names the packages and the command to run by hand.
 pub fn install(packages: &[&str]) -> Result<()> {
     let explain = |why: &str| {
         let names = packages.join(" ");
@@ -55,7 +55,7 @@ pub fn install(packages: &[&str]) -> Result<()> {
         .map_err(|error| explain(&format!("{error:#}")))
 }
 
-/// Where a program lies: in `PATH`, or where administrators' programs are.
+/// The path of a program in `PATH` or in a folder of system programs.
 pub fn find(program: impl AsRef<Path>) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
@@ -70,11 +70,11 @@ pub fn is_root() -> bool {
     answer(Command::new("id").arg("-u")).as_deref() == Some("0")
 }
 
-/// Fetches the package lists, once: old ones would bring old packages, or none.
+/// Fetches the package lists once per run: with old lists packages are not found.
 fn update() {
     static DONE: AtomicBool = AtomicBool::new(false);
     if !DONE.swap(true, Ordering::Relaxed) {
-        // One source that does not answer must not stop us; the installation will tell.
+        // If one source does not answer, the installation may still succeed.
         let _ = quietly("updating the package lists", apt_get().arg("update"), LIMIT);
     }
 }

@@ -1,4 +1,4 @@
-//! Cargo's companions, built once per machine into a folder of our own.
+//! Programs that cargo installs, once per machine, into the cache of this project.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ impl Tool {
             }
             install.env("LLVM_PREFIX", LLVM);
         }
-        // They run for seconds and are built for minutes: better built fast.
+        // These programs run for seconds and compile for minutes, so optimisation does not pay.
         install.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
         install.env("CARGO_PROFILE_RELEASE_LTO", "off");
         install.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
@@ -77,7 +77,7 @@ impl Tool {
         Ok(own)
     }
 
-    /// A program that is there, but lacks a library, does not answer.
+    /// A program that lacks a shared library prints no version.
     fn is_wanted(&self, program: &PathBuf) -> bool {
         let version = answer(command(program).arg("--version")).unwrap_or_default();
         version.split_whitespace().any(|word| word == self.version)
@@ -89,7 +89,7 @@ fn compiling(line: &str) -> Option<&str> {
     line.trim_start().strip_prefix("Compiling ")
 }
 
-/// Where what is built once per machine is kept.
+/// The cache: what is built once per machine.
 pub fn folder() -> Result<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| Some(env::home_dir()?.join(".cache")));

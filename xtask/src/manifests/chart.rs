@@ -1,4 +1,7 @@
-//! The chart and the overlays: two ways to the same objects.
+//! Compares the Helm chart with the kustomize overlays: both must give the same objects.
+//!
+//! Each overlay is rendered by kustomize, the chart by helm with the values that mean the same, and
+//! the objects are compared one by one. Values without a meaning must be refused.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -19,7 +22,7 @@ const SAME: [(&str, &[&str]); 4] = [
     ("overlays/minikube", &["cni.install=true", "image.pullPolicy=Never"]),
 ];
 
-/// Values that must be refused, by the schema or by a template.
+/// Values that the chart must refuse, by its schema or by a template.
 const REFUSED: [&str; 27] = [
     "unknownEndpoints=maybe",
     "cni.instal=true",
@@ -50,7 +53,7 @@ const REFUSED: [&str; 27] = [
     "namespace.name=Policy",
 ];
 
-/// Values that must be taken, and an argument that the agent is given then.
+/// Values that the chart must accept, and an argument of the agent that follows from each.
 const TAKEN: [(&str, &str); 4] = [
     ("listen.address=::1", "--listen=[::1]:9470"),
     ("listen.address=192.0.2.1", "--listen=192.0.2.1:9470"),
@@ -61,7 +64,7 @@ const TAKEN: [(&str, &str); 4] = [
 /// An object: kind, namespace, name.
 type Objects = BTreeMap<(String, String, String), Value>;
 
-/// Fails where the chart and the overlays differ, or the chart takes values that mean nothing.
+/// Fails if the chart and the overlays differ, or the chart accepts values without a meaning.
 pub(crate) fn check() -> Result<()> {
     let install = std::fs::read_to_string(workspace().join("manifests/install.yaml"))?;
     let install = objects(&install).context("install.yaml")?;
@@ -75,7 +78,7 @@ pub(crate) fn check() -> Result<()> {
         }
     }
     for value in REFUSED {
-        ensure!(templated(&[value]).is_err(), "the chart's schema takes {value}");
+        ensure!(templated(&[value]).is_err(), "the chart accepts {value}");
     }
     for (value, argument) in TAKEN {
         let agent = pod(&templated(&[value]).with_context(|| format!("the chart with {value}"))?)?;
@@ -85,12 +88,12 @@ pub(crate) fn check() -> Result<()> {
     check_uninstall()
 }
 
-/// Fails where the chart takes other things away than `uninstall.yaml` does.
+/// Fails if the chart and `uninstall.yaml` remove different things.
 fn check_uninstall() -> Result<()> {
     let uninstall = std::fs::read_to_string(workspace().join("manifests/uninstall.yaml"))?;
     let alone = pod(&objects(&uninstall)?)?;
     let account = |mut pod: Value| {
-        // The chart has one, which is not used.
+        // Only the chart has an account, and its pod does not use it.
         pod.as_object_mut().map(|fields| fields.remove("serviceAccountName"));
         pod
     };
@@ -123,7 +126,7 @@ fn templated(values: &[&str]) -> Result<Objects> {
     objects(&answer(&mut helm)?)
 }
 
-/// What a program says where it ends well.
+/// The output of a program that succeeds.
 fn answer(program: &mut Command) -> Result<String> {
     let output = program.output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
