@@ -30,6 +30,7 @@ mod services;
 
 pub use change::Change;
 pub use compiler::{Compiler, Kept, Reused};
+pub use identity_key::{Identity, IdentityKey};
 pub use rules::rule::CompiledPolicy;
 
 pub(crate) use identity_key::{AddressKey, IdentityKind};

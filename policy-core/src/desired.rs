@@ -10,7 +10,6 @@
 //! ```
 
 use std::{
-    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
@@ -20,14 +19,14 @@ use ipnetwork::IpNetwork;
 use policy_common::drops::Reason;
 pub use policy_common::endpoint::NodeKind;
 
-pub use crate::ports::Ports;
 use crate::{
-    compile::{CompiledPolicy, IdentityKind},
+    compile::CompiledPolicy,
     model::{Direction, ObjectName, PerDirection, PolicyRef, Protocol},
 };
-
-/// An identity, named by what it matches; `None` is `DEFAULT_IDENTITY`.
-pub type Identity = Option<IdentityKey>;
+pub use crate::{
+    compile::{Identity, IdentityKey},
+    ports::Ports,
+};
 
 /// The contents of a node's maps by value. Identities and allow maps have no numbers here: the
 /// planner assigns those of the kernel.
@@ -74,46 +73,6 @@ pub struct Isolation {
     pub allow_map: Arc<AllowMap>,
     /// Policies that select the pod in this direction.
     pub policies: Vec<PolicyRef>,
-}
-
-/// The name of an identity: what its addresses match. Other modules can only compare it.
-#[derive(Clone, Debug)]
-pub struct IdentityKey(pub(crate) IdentityKind);
-
-impl IdentityKey {
-    /// Whether it names Service frontends, and not addresses.
-    #[must_use]
-    pub fn is_frontend(&self) -> bool {
-        matches!(self.0, IdentityKind::Frontends(_))
-    }
-
-    /// Where it is in memory. Equal pointers mean equal keys; equal keys may have two places.
-    pub(crate) fn pointer(&self) -> usize {
-        match &self.0 {
-            IdentityKind::Addresses(key) => Arc::as_ptr(key).addr(),
-            IdentityKind::Frontends(key) => Arc::as_ptr(key).addr(),
-        }
-    }
-}
-
-impl PartialEq for IdentityKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.pointer() == other.pointer() || self.0 == other.0
-    }
-}
-
-impl Eq for IdentityKey {}
-
-impl PartialOrd for IdentityKey {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for IdentityKey {
-    fn cmp(&self, other: &Self) -> Ordering {
-        if self.pointer() == other.pointer() { Ordering::Equal } else { self.0.cmp(&other.0) }
-    }
 }
 
 impl Desired {

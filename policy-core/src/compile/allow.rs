@@ -21,11 +21,12 @@ use std::{
 use crate::{
     compile::{
         identities::{Identities, IdentitiesDelta, IdentityId},
+        identity_key::Identity,
         index::Index,
         registry::{Id, Registry},
         rules::{PolicyId, Rules, RulesDelta, SelectedPolicy, lists::ListId, rule::ResolvedPorts},
     },
-    desired::{AllowMap, Identity},
+    desired::AllowMap,
     model::{Direction, ObjectName, PerDirection, Pod, Snapshot},
 };
 
@@ -83,7 +84,7 @@ impl Allow {
         // key in the allow map, and its entry must survive.
         for gone in &delta.removed {
             for table in self.depending_on(&gone.value.lists, gone.value.names()) {
-                if self.remove_entry(table, gone.id, &gone.value.identity()) {
+                if self.remove_entry(table, gone.id, &Some(gone.value.key())) {
                     done.entries.entry(table).or_default().insert(gone.id);
                 }
             }

@@ -19,7 +19,7 @@ use std::{
 
 use crate::{
     compile::{
-        identity_key::{AddressKey, IdentityKind},
+        identity_key::{AddressKey, Identity, IdentityKey, IdentityKind},
         index::Index,
         peers::{EMPTY, Peers, PeersDelta, SetId},
         prefix::{self, Prefixes},
@@ -29,7 +29,7 @@ use crate::{
             rule::ResolvedPorts,
         },
     },
-    desired::{Desired, Identity, IdentityKey},
+    desired::Desired,
 };
 
 /// Id of an identity of addresses; without one, an address has `DEFAULT_IDENTITY`.
@@ -53,7 +53,7 @@ pub(crate) struct AddressIdentity {
 /// The addresses and blocks of the cluster by identity.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Identities {
-    identities: Registry<Matched, AddressIdentity>,
+    registry: Registry<Matched, AddressIdentity>,
     by_list: Index<ListId, IdentityId>,
     /// Addresses of pods.
     addresses: BTreeMap<IpAddr, Option<IdentityId>>,
@@ -83,8 +83,8 @@ impl AddressIdentity {
     }
 
     /// The identity by value.
-    pub(crate) fn identity(&self) -> Identity {
-        Some(IdentityKey(IdentityKind::Addresses(Arc::clone(&self.key))))
+    pub(crate) fn key(&self) -> IdentityKey {
+        IdentityKey(IdentityKind::Addresses(Arc::clone(&self.key)))
     }
 }
 
@@ -107,9 +107,9 @@ impl Identities {
             self.resolve(address, set, (lists, peers), desired, &mut done.moved);
         }
         done.moved.extend(&delta.shared);
-        let identities = self.identities.take_delta();
+        let identities = self.registry.take_delta();
         for id in &identities.added {
-            for list in self.identities.get(*id).map(|one| &*one.lists).unwrap_or_default() {
+            for list in self.registry.get(*id).map(|one| &*one.lists).unwrap_or_default() {
                 self.by_list.insert(*list, *id);
             }
         }
@@ -144,13 +144,13 @@ impl Identities {
         }
         let mut all = Vec::new();
         for (address, id) in &self.addresses {
-            let lists = id.and_then(|id| self.identities.get(id)).map(|one| &*one.lists);
+            let lists = id.and_then(|id| self.registry.get(id)).map(|one| &*one.lists);
             let lists = lists.unwrap_or_default();
             if (changes.all_asked || lists.iter().any(|list| changes.asked.contains(list)))
                 && delta.addresses.binary_search_by_key(address, |(address, _)| *address).is_err()
             {
                 // Its lists are the same; only what names resolve to is another.
-                let set = id.and_then(|id| self.identities.key(id)).map_or(EMPTY, |key| key.set);
+                let set = id.and_then(|id| self.registry.key(id)).map_or(EMPTY, |key| key.set);
                 all.push((*address, Some(set)));
             }
         }
@@ -202,31 +202,31 @@ impl Identities {
             return None;
         }
         let matched = Matched { set, names };
-        Some(self.identities.acquire(&matched).unwrap_or_else(|| {
+        Some(self.registry.acquire(&matched).unwrap_or_else(|| {
             // By value the lists are sorted by what they contain, since ids depend on the order of
             // changes.
             let ids = Arc::clone(peers.sets().get(set));
             let mut peers: Vec<_> = ids.iter().filter_map(|id| lists.get(*id)).cloned().collect();
             peers.sort_unstable();
             let key = Arc::new(AddressKey { peers, named: matched.names.clone() });
-            self.identities.insert(matched, AddressIdentity { lists: ids, key })
+            self.registry.insert(matched, AddressIdentity { lists: ids, key })
         }))
     }
 
     fn release(&mut self, id: Option<IdentityId>) {
         if let Some(id) = id {
-            self.identities.release(id);
+            self.registry.release(id);
         }
     }
 
     /// An identity by value.
     pub(crate) fn identity(&self, id: Option<IdentityId>) -> Identity {
-        self.identities.get(id?)?.identity()
+        Some(self.registry.get(id?)?.key())
     }
 
     /// An identity.
     pub(crate) fn get(&self, id: IdentityId) -> Option<&AddressIdentity> {
-        self.identities.get(id)
+        self.registry.get(id)
     }
 
     /// The identities that a list matches.
@@ -236,14 +236,14 @@ impl Identities {
 
     /// The identities at which some named port resolves.
     pub(crate) fn with_names(&self) -> impl Iterator<Item = IdentityId> + '_ {
-        let all = self.identities.iter().filter(|(_, matched, _)| !matched.names.is_empty());
+        let all = self.registry.iter().filter(|(_, matched, _)| !matched.names.is_empty());
         all.map(|(id, ..)| id)
     }
 
     /// Every identity.
     #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &AddressIdentity> {
-        self.identities.iter().map(|(.., identity)| identity)
+        self.registry.iter().map(|(.., identity)| identity)
     }
 
     /// The identity of any address.
@@ -256,17 +256,17 @@ impl Identities {
 
     /// How many identities are in use.
     pub(crate) fn len(&self) -> usize {
-        self.identities.len()
+        self.registry.len()
     }
 
     /// How many ids are spent on identities that are gone.
     pub(crate) fn spent(&self) -> usize {
-        self.identities.spent()
+        self.registry.spent()
     }
 
     /// Whether no invariant was found broken.
     pub(crate) fn is_sound(&self) -> bool {
-        self.identities.is_sound()
+        self.registry.is_sound()
     }
 }
 

@@ -2,15 +2,21 @@
 //!
 //! They are values and not hashes: nobody can craft two that collide.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use crate::{
     compile::rules::{peer_list::PeerList, rule::ResolvedPorts},
-    desired::Identity,
     model::Protocol,
 };
 
-/// What an identity is named by; see [`crate::desired::IdentityKey`].
+/// An identity, named by what it matches; `None` is `DEFAULT_IDENTITY`.
+pub type Identity = Option<IdentityKey>;
+
+/// The name of an identity: what its addresses match. Other modules can only compare it.
+#[derive(Clone, Debug)]
+pub struct IdentityKey(pub(crate) IdentityKind);
+
+/// What an [`IdentityKey`] names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum IdentityKind {
     /// Addresses that the same peer lists match.
@@ -45,6 +51,42 @@ pub(crate) enum FrontendKey {
         /// Pods that pass only because the frontend leads back to them (S39).
         hairpins: BTreeSet<IpAddr>,
     },
+}
+
+impl IdentityKey {
+    /// Whether it names Service frontends, and not addresses.
+    #[must_use]
+    pub fn is_frontend(&self) -> bool {
+        matches!(self.0, IdentityKind::Frontends(_))
+    }
+
+    /// Where it is in memory. Equal pointers mean equal keys; equal keys may have two places.
+    pub(crate) fn pointer(&self) -> usize {
+        match &self.0 {
+            IdentityKind::Addresses(key) => Arc::as_ptr(key).addr(),
+            IdentityKind::Frontends(key) => Arc::as_ptr(key).addr(),
+        }
+    }
+}
+
+impl PartialEq for IdentityKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.pointer() == other.pointer() || self.0 == other.0
+    }
+}
+
+impl Eq for IdentityKey {}
+
+impl PartialOrd for IdentityKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for IdentityKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if self.pointer() == other.pointer() { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
 }
 
 impl AddressKey {

@@ -60,7 +60,7 @@ struct Group {
 /// Every group, with one use for each of its pods.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Groups {
-    groups: Registry<GroupKey, Group>,
+    registry: Registry<GroupKey, Group>,
     namespaces: BTreeMap<Arc<str>, Namespace>,
     /// Namespaces with other labels.
     relabelled: BTreeSet<Arc<str>>,
@@ -87,11 +87,11 @@ impl Groups {
             self.namespaces.insert(namespace.into(), Namespace { labels, groups });
         }
         let key = self.key(namespace, pod);
-        let id = self.groups.acquire(&key).unwrap_or_else(|| {
+        let id = self.registry.acquire(&key).unwrap_or_else(|| {
             let (workload, addresses) = (pod.workload.clone(), Vec::new());
-            self.groups.insert(key, Group { workload, addresses, set: EMPTY })
+            self.registry.insert(key, Group { workload, addresses, set: EMPTY })
         });
-        if let Some(group) = self.groups.get_mut(id) {
+        if let Some(group) = self.registry.get_mut(id) {
             group.addresses.extend(addresses);
         }
         id
@@ -104,14 +104,14 @@ impl Groups {
         pod: &Pod,
         addresses: &[IpAddr],
     ) -> Option<GroupId> {
-        let id = self.groups.id(&self.key(namespace, pod))?;
-        let group = self.groups.get_mut(id)?;
+        let id = self.registry.id(&self.key(namespace, pod))?;
+        let group = self.registry.get_mut(id)?;
         for address in addresses {
             if let Some(at) = group.addresses.iter().position(|one| one == address) {
                 group.addresses.swap_remove(at);
             }
         }
-        self.groups.release(id);
+        self.registry.release(id);
         Some(id)
     }
 
@@ -139,12 +139,12 @@ impl Groups {
     pub(super) fn update(
         &mut self,
         lists: &PeerLists,
-        changes: &ListsDelta,
+        delta: &ListsDelta,
         selectors: &Selectors,
         sets: &mut Sets,
     ) -> BTreeSet<GroupId> {
         let fresh = self.update_namespaces();
-        let mut changed = self.match_lists(lists, changes, sets);
+        let mut changed = self.match_lists(lists, delta, sets);
         // New groups match all lists, the changed ones among them, and therefore come last.
         changed.extend(self.match_groups(fresh, selectors, sets));
         changed
@@ -153,16 +153,16 @@ impl Groups {
     /// Brings the groups of each namespace up to date; returns those that must be matched with
     /// all lists, by namespace.
     fn update_namespaces(&mut self) -> BTreeMap<Arc<str>, BTreeSet<GroupId>> {
-        let delta = self.groups.take_delta();
+        let groups = self.registry.take_delta();
         let mut fresh: BTreeMap<Arc<str>, BTreeSet<GroupId>> = BTreeMap::new();
         // Added groups before removed ones: a namespace that keeps a group keeps its labels.
-        for id in delta.added {
-            let Some(key) = self.groups.key(id) else { continue };
+        for id in groups.added {
+            let Some(key) = self.registry.key(id) else { continue };
             let namespace = &key.namespace;
             self.namespaces.entry(Arc::clone(namespace)).or_default().groups.insert(id);
             fresh.entry(Arc::clone(namespace)).or_default().insert(id);
         }
-        for gone in delta.removed {
+        for gone in groups.removed {
             let Some(here) = self.namespaces.get_mut(&gone.key.namespace) else { continue };
             here.groups.remove(&gone.id);
             if here.groups.is_empty() {
@@ -181,17 +181,17 @@ impl Groups {
     fn match_lists(
         &mut self,
         lists: &PeerLists,
-        changes: &ListsDelta,
+        delta: &ListsDelta,
         sets: &mut Sets,
     ) -> BTreeSet<GroupId> {
         // Of a group that several changed lists match, the set is made once.
         let mut edits: BTreeMap<GroupId, Vec<ListId>> = BTreeMap::new();
-        let added = changes.added.iter().filter_map(|id| Some((*id, lists.get(*id)?)));
-        let removed = changes.removed.iter().map(|(id, list)| (*id, list));
+        let added = delta.added.iter().filter_map(|id| Some((*id, lists.get(*id)?)));
+        let removed = delta.removed.iter().map(|(id, list)| (*id, list));
         for (id, list) in added.chain(removed) {
             for (namespaces, pods) in selectors::of(list) {
                 for group in self.matching(namespaces) {
-                    let key = self.groups.key(group);
+                    let key = self.registry.key(group);
                     if key.is_some_and(|key| pods.matches(&key.labels)) {
                         edits.entry(group).or_default().push(id);
                     }
@@ -200,8 +200,8 @@ impl Groups {
         }
         let changed = edits.keys().copied().collect();
         for (id, edit) in edits {
-            let Some(group) = self.groups.get_mut(id) else { continue };
-            let stays = |id: &ListId| !changes.removed.contains_key(id);
+            let Some(group) = self.registry.get_mut(id) else { continue };
+            let stays = |id: &ListId| !delta.removed.contains_key(id);
             let before = sets.get(group.set).iter().copied();
             let all: Vec<_> = before.chain(edit).filter(stays).collect();
             group.set = sets.intern(all);
@@ -222,9 +222,9 @@ impl Groups {
             // Which selectors apply to the namespace is the same for all its groups.
             let candidates = selectors.in_namespace(&namespace, &here.labels);
             for id in groups {
-                let Some(key) = self.groups.key(id) else { continue };
+                let Some(key) = self.registry.key(id) else { continue };
                 let set = sets.intern(candidates.matching(&key.labels));
-                let Some(group) = self.groups.get_mut(id) else { continue };
+                let Some(group) = self.registry.get_mut(id) else { continue };
                 if set != group.set {
                     group.set = set;
                     changed.insert(id);
@@ -248,8 +248,10 @@ impl Groups {
 
     /// Makes a pod share the memory of what the pods of its group have.
     pub(super) fn share(&self, namespace: &str, pod: &mut Pod) {
-        let Some(id) = self.groups.id(&self.key(namespace, pod)) else { return };
-        let (Some(key), Some(group)) = (self.groups.key(id), self.groups.get(id)) else { return };
+        let Some(id) = self.registry.id(&self.key(namespace, pod)) else { return };
+        let (Some(key), Some(group)) = (self.registry.key(id), self.registry.get(id)) else {
+            return;
+        };
         pod.labels = key.labels.clone();
         let same = group.workload.as_ref().filter(|same| pod.workload.as_ref() == Some(same));
         if let Some(same) = same {
@@ -259,31 +261,31 @@ impl Groups {
 
     /// The lists that match the pods of a group.
     pub(super) fn set(&self, id: GroupId) -> SetId {
-        self.groups.get(id).map_or(EMPTY, |group| group.set)
+        self.registry.get(id).map_or(EMPTY, |group| group.set)
     }
 
     /// The addresses of the pods of a group.
     pub(super) fn addresses(&self, id: GroupId) -> &[IpAddr] {
-        self.groups.get(id).map(|group| &*group.addresses).unwrap_or_default()
+        self.registry.get(id).map(|group| &*group.addresses).unwrap_or_default()
     }
 
     /// The namespace of a group.
     pub(super) fn namespace(&self, id: GroupId) -> Option<&str> {
-        self.groups.key(id).map(|key| &*key.namespace)
+        self.registry.key(id).map(|key| &*key.namespace)
     }
 
     /// The named ports of the pods of a group.
     pub(super) fn named_ports(&self, id: GroupId) -> Option<&[ContainerPort]> {
-        self.groups.key(id).map(|key| &*key.named_ports)
+        self.registry.key(id).map(|key| &*key.named_ports)
     }
 
     /// How many ids are spent on groups that are gone.
     pub(super) fn spent(&self) -> usize {
-        self.groups.spent()
+        self.registry.spent()
     }
 
     /// Whether no invariant was found broken.
     pub(super) fn is_sound(&self) -> bool {
-        self.groups.is_sound()
+        self.registry.is_sound()
     }
 }

@@ -15,7 +15,7 @@ pub(crate) const EMPTY: SetId = SetId(0);
 /// too many.
 #[derive(Clone, Debug)]
 pub(crate) struct Sets {
-    sets: Vec<Arc<[ListId]>>,
+    interned: Vec<Arc<[ListId]>>,
     index: HashMap<Arc<[ListId]>, SetId>,
     unions: HashMap<(SetId, SetId), SetId>,
 }
@@ -24,7 +24,7 @@ impl Default for Sets {
     fn default() -> Self {
         let empty: Arc<[ListId]> = Arc::default();
         let index = HashMap::from([(Arc::clone(&empty), EMPTY)]);
-        Self { sets: vec![empty], index, unions: HashMap::new() }
+        Self { interned: vec![empty], index, unions: HashMap::new() }
     }
 }
 
@@ -40,21 +40,23 @@ impl Sets {
         if let Some(&id) = self.index.get(set.as_slice()) {
             return id;
         }
-        let Ok(id) = u32::try_from(self.sets.len()) else { panic!("the ids of sets are spent") };
+        let Ok(id) = u32::try_from(self.interned.len()) else {
+            panic!("the ids of sets are spent")
+        };
         let (id, set): (_, Arc<[ListId]>) = (SetId(id), set.into());
-        self.sets.push(Arc::clone(&set));
+        self.interned.push(Arc::clone(&set));
         self.index.insert(set, id);
         id
     }
 
     /// The lists of a set, sorted.
     pub(crate) fn get(&self, id: SetId) -> &Arc<[ListId]> {
-        &self.sets[id.0 as usize]
+        &self.interned[id.0 as usize]
     }
 
     /// How many sets and unions are kept, in use or not.
     pub(super) fn len(&self) -> usize {
-        self.sets.len() + self.unions.len()
+        self.interned.len() + self.unions.len()
     }
 
     /// The lists that are in either set.

@@ -11,12 +11,12 @@ use crate::{
     compile::{
         allow::AllowTable,
         identities::{Identities, IdentityId},
-        identity_key::{FrontendKey, IdentityKind},
+        identity_key::{FrontendKey, Identity, IdentityKey, IdentityKind},
         index::Index,
         registry::{Id, Registry, Removed},
         services::resolve::ServiceBackends,
     },
-    desired::{Frontend, FrontendOutcome, Identity, IdentityKey},
+    desired::{Frontend, FrontendOutcome},
     model::Protocol,
 };
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use policy_common::drops::Reason;
 
 use crate::{
-    compile::allow::AllowTable,
-    desired::{AllowMap, FrontendOutcome, IdentityKey},
+    compile::{allow::AllowTable, identity_key::IdentityKey},
+    desired::{AllowMap, FrontendOutcome},
 };
 
 /// An entry to write; without an outcome, one to remove.
