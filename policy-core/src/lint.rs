@@ -1,22 +1,36 @@
-//! Findings about policies that are legal and yet hardly what their author means.
+//! Finds policies that are legal, and probably do not do what their author means.
 //!
-//! Each rule is a pure function of the cluster; it knows nothing of files.
+//! In goes a [`Snapshot`]; out come [`Finding`]s, sorted by object and field. `policyctl lint` calls
+//! it and adds the file and line of each finding; nothing here knows files.
+//!
+//! Each rule of the linter has a code (`NP001`, …), an entry in [`RULES`], and a `check` function
+//! that reads a [`Context`] and adds to a [`Report`]. For example, where a policy of namespace `web`
+//! selects `app=fornt`, and the pods there have `app=front`:
+//!
+//! ```text
+//! NP001 warning  NetworkPolicy web/p  spec.podSelector
+//!     app=fornt selects no pod of namespace web
+//!     the pods there have app=front
+//! ```
+//!
+//! Modules are named for the mistake that they find; `tiers` has the rules for
+//! `ClusterNetworkPolicies`.
 
-mod and;
-mod blocks;
 mod catalogue;
 mod context;
+mod default_deny;
 mod dns;
+mod ip_blocks;
 mod metadata;
-mod namespaces;
-mod never;
-mod nodes;
-mod ports;
+mod named_ports;
+mod never_matches;
+mod node_addresses;
+mod partial_services;
+mod policy_types;
+mod redundant;
 mod selectors;
-mod services;
-mod shadow;
+mod split_selectors;
 mod tiers;
-mod types;
 
 use std::fmt;
 
@@ -26,14 +40,14 @@ use crate::model::{FieldPath, ObjectRef, Snapshot};
 
 use context::Context;
 
-/// How grave a finding is.
+/// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// Worth knowing.
     Note,
-    /// Probably not what is meant.
+    /// Probably not what the author means.
     Warning,
-    /// Without any effect as written.
+    /// Has no effect as it is written.
     Error,
 }
 
@@ -66,26 +80,26 @@ pub struct Rule {
 pub struct Finding {
     /// The object.
     pub object: ObjectRef,
-    /// Where in it.
+    /// Where in the object; the empty path is the object itself.
     pub field: FieldPath,
     /// Code of the rule.
     pub code: &'static str,
-    /// How grave it is.
+    /// How serious it is.
     pub level: Level,
-    /// What is the case.
+    /// What is wrong.
     pub message: String,
     /// What to do about it.
     pub suggestion: String,
 }
 
-/// Where rules put their findings.
+/// Collects the findings of one rule.
 struct Report {
     code: &'static str,
     findings: Vec<Finding>,
 }
 
-/// What a finding is about, before it has a message.
-struct Subject {
+/// A field of an object, which a finding is about.
+struct FieldRef {
     object: ObjectRef,
     field: FieldPath,
 }
@@ -93,18 +107,18 @@ struct Subject {
 impl Report {
     fn add(
         &mut self,
-        subject: Subject,
+        at: FieldRef,
         level: Level,
-        message: String,
+        message: impl Into<String>,
         suggestion: impl Into<String>,
     ) {
-        let Subject { object, field } = subject;
-        let (code, suggestion) = (self.code, suggestion.into());
+        let FieldRef { object, field } = at;
+        let (code, message, suggestion) = (self.code, message.into(), suggestion.into());
         self.findings.push(Finding { object, field, code, level, message, suggestion });
     }
 }
 
-/// Runs every rule; findings come sorted by object and field.
+/// Runs every rule; findings are sorted by object and field, each once.
 #[must_use]
 pub fn lint(snapshot: &Snapshot) -> Vec<Finding> {
     let context = Context::new(snapshot);

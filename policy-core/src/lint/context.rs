@@ -1,32 +1,34 @@
-//! What all rules look at.
+//! What every rule reads: the cluster, its compiled result, and the rules of its policies.
 
 use std::net::IpAddr;
 
+use policy_common::drops::Reason;
+
 use crate::{
     compile::{Scope, compile},
-    desired::Desired,
+    desired::{Desired, Isolation},
     model::{
-        Direction, FieldPath, Kind, NetworkPolicy, ObjectName, ObjectRef, Peer, Pod, Rule,
-        Selector, Snapshot,
+        DIRECTIONS, Direction, FieldPath, IpBlock, Kind, NetworkPolicy, ObjectName, ObjectRef,
+        Peer, Pod, Protocol, Rule, Selector, Snapshot,
     },
 };
 
-use super::Subject;
+use super::FieldRef;
 
-/// Names that are listed before the rest is only counted.
+/// How many names a message lists; the rest is counted.
 const LISTED: usize = 3;
 
-/// The cluster, and what follows from it.
+/// The cluster, and what the compiler makes of it.
 pub(super) struct Context<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) desired: Desired,
-    /// Whether there are pods at all: without any, selectors cannot be judged.
+    /// Whether there are pods at all: without any, nobody can say what a selector should match.
     pub(super) has_pods: bool,
 }
 
-/// A rule in its place.
+/// A rule of a network policy, and where it is.
 #[derive(Clone, Copy)]
-pub(super) struct Located<'a> {
+pub(super) struct LocatedRule<'a> {
     pub(super) name: &'a ObjectName,
     pub(super) policy: &'a NetworkPolicy,
     pub(super) direction: Direction,
@@ -41,11 +43,10 @@ impl<'a> Context<'a> {
         Self { snapshot, desired, has_pods }
     }
 
-    /// Every rule that is in force.
-    pub(super) fn rules(&self) -> impl Iterator<Item = Located<'a>> {
-        let policies = self.snapshot.policies.iter();
-        policies.flat_map(|(name, policy)| {
-            [Direction::Ingress, Direction::Egress]
+    /// Every rule of every network policy that is in force, ingress first.
+    pub(super) fn rules(&self) -> impl Iterator<Item = LocatedRule<'a>> {
+        self.snapshot.policies.iter().flat_map(|(name, policy)| {
+            DIRECTIONS
                 .into_iter()
                 .filter(|direction| policy.applies(*direction))
                 .flat_map(move |direction| rules_of(name, policy, direction))
@@ -63,7 +64,7 @@ impl<'a> Context<'a> {
             .filter(|(_, pod)| pod.is_subject() && policy.selects(&pod.labels))
     }
 
-    /// The pods that a peer means.
+    /// The pods that a peer of a policy in namespace `own` matches, by labels or by address.
     pub(super) fn peer_pods(&self, own: &'a str, peer: &'a Peer) -> Vec<(&'a ObjectName, &'a Pod)> {
         let pods = self.snapshot.pods.iter().filter(|(_, pod)| pod.is_subject());
         match peer {
@@ -73,18 +74,17 @@ impl<'a> Context<'a> {
                         && selector.matches(&pod.labels)
                 })
                 .collect(),
-            Peer::Block(block) => {
-                let inside = |address: IpAddr| {
-                    block.cidr.contains(address)
-                        && !block.except.iter().any(|except| except.contains(address))
-                };
-                pods.filter(|(_, pod)| pod.usable_addresses().any(inside)).collect()
-            }
+            Peer::Block(block) => pods
+                .filter(|(_, pod)| {
+                    pod.usable_addresses().any(|address| block_holds(block, address))
+                })
+                .collect(),
             Peer::Invalid { .. } => Vec::new(),
         }
     }
 
-    /// Whether a peer of a policy in `own` means pods of `namespace`.
+    /// Whether a peer of a policy in namespace `own` matches pods of `namespace`. Without a
+    /// namespace selector it matches those of `own`.
     pub(super) fn in_namespaces(
         &self,
         own: &str,
@@ -96,6 +96,22 @@ impl<'a> Context<'a> {
             Some(selector) => selector.matches(&self.snapshot.namespace_labels(namespace)),
         }
     }
+
+    /// How a pod is isolated in a direction; `None` where nothing isolates it.
+    pub(super) fn isolation(&self, pod: &ObjectName, direction: Direction) -> Option<&Isolation> {
+        self.desired.endpoints.get(pod)?.isolation.get(direction).as_ref()
+    }
+
+    /// What the compiled tables say about egress to an address at a port.
+    pub(super) fn judge_egress(
+        &self,
+        isolation: &Isolation,
+        address: IpAddr,
+        protocol: Protocol,
+        port: u16,
+    ) -> Result<(), Reason> {
+        self.desired.judge(isolation, Direction::Egress, address, protocol, port)
+    }
 }
 
 /// The rules of one direction.
@@ -103,35 +119,45 @@ pub(super) fn rules_of<'a>(
     name: &'a ObjectName,
     policy: &'a NetworkPolicy,
     direction: Direction,
-) -> impl Iterator<Item = Located<'a>> {
+) -> impl Iterator<Item = LocatedRule<'a>> {
     let rules = policy.rules(direction).iter().enumerate();
-    rules.map(move |(index, rule)| Located { name, policy, direction, index, rule })
+    rules.map(move |(index, rule)| LocatedRule { name, policy, direction, index, rule })
 }
 
-impl Located<'_> {
-    /// Its field path.
-    pub(super) fn field(&self) -> FieldPath {
+impl LocatedRule<'_> {
+    /// Its field path, as `spec.ingress[0]`.
+    pub(super) fn path(&self) -> FieldPath {
         FieldPath::rule(self.direction, self.index)
     }
 
-    /// The field path of a peer.
-    pub(super) fn peer_field(&self, index: usize) -> FieldPath {
+    /// The field path of a peer, as `spec.ingress[0].from[1]`.
+    pub(super) fn peer_path(&self, index: usize) -> FieldPath {
         FieldPath::peer(self.direction, self.index, index)
     }
 
-    /// What a finding about a field of the policy is about.
-    pub(super) fn at(&self, field: FieldPath) -> Subject {
-        policy(self.name, field)
+    /// The field path of an entry of `ports`, as `spec.ingress[0].ports[1]`.
+    pub(super) fn port_path(&self, index: usize) -> FieldPath {
+        self.path().field("ports").index(index)
+    }
+
+    /// A field of its policy.
+    pub(super) fn at(&self, field: FieldPath) -> FieldRef {
+        policy_field(self.name, field)
     }
 }
 
-/// A field of a policy.
-pub(super) fn policy(name: &ObjectName, field: FieldPath) -> Subject {
-    Subject { object: ObjectRef::namespaced(Kind::NetworkPolicy, name), field }
+/// A field of a network policy.
+pub(super) fn policy_field(name: &ObjectName, field: FieldPath) -> FieldRef {
+    FieldRef { object: ObjectRef::namespaced(Kind::NetworkPolicy, name), field }
 }
 
-/// The first few names, and how many more there are.
-pub(super) fn some<T: ToString>(names: impl IntoIterator<Item = T>) -> String {
+/// Whether an address is in a block and in none of its excepts.
+pub(super) fn block_holds(block: &IpBlock, address: IpAddr) -> bool {
+    block.cidr.contains(address) && !block.except.iter().any(|inner| inner.contains(address))
+}
+
+/// The first few names, and how many more there are: `a, b, c and 4 more`.
+pub(super) fn first_few<T: ToString>(names: impl IntoIterator<Item = T>) -> String {
     let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
     let listed = names.iter().take(LISTED).cloned().collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(LISTED) {

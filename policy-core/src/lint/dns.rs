@@ -1,81 +1,67 @@
-//! Names that isolated pods cannot look up.
+//! NP005 and NP006: pods that can no longer look up names.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::{
     desired::Isolation,
-    model::{Direction, FieldPath, ObjectName, Pod, Port, PortSpec, Protocol},
+    model::{Direction, FieldPath, NetworkPolicy, ObjectName, Pod, Port, PortSpec, Protocol},
 };
 
 use super::{
     Level, Report,
-    context::{Context, policy, some},
+    context::{Context, first_few, policy_field},
 };
 
-/// Port of DNS.
+/// The port of DNS.
 const DNS: u16 = 53;
 
-/// Where the node-local cache listens unless it is told otherwise.
+/// The usual address of the DNS cache that runs on each node.
 const NODE_LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 20, 10));
 
-/// Policies with egress rules whose pods reach no DNS server.
-///
-/// A policy without egress rules shuts everything on purpose.
+/// NP005: policies with egress rules, and pods that reach no DNS server.
 pub(super) fn unreachable(context: &Context<'_>, report: &mut Report) {
     let mut servers = servers(context);
-    // Where no server is known at all, the ports of rules tell more than this one address.
-    if !servers.is_empty() && is_cached(context) {
+    // Without any server the ports of rules are checked, and one address would not say more.
+    if !servers.is_empty() && has_node_local_cache(context) {
         servers.push(NODE_LOCAL);
     }
-    for (name, object) in &context.snapshot.policies {
-        if !object.applies(Direction::Egress) || object.egress.is_empty() {
-            continue;
-        }
+    for (name, policy) in egress_policies(context) {
         let message = if context.has_pods {
-            let subjects = context.subjects(name, object);
-            let cut: Vec<_> = subjects
+            let subjects = context.subjects(name, policy);
+            let cut_off: Vec<_> = subjects
                 .filter(|(name, pod)| !resolves(context, &servers, name, pod))
                 .map(|(name, _)| name)
                 .collect();
-            if cut.is_empty() {
+            if cut_off.is_empty() {
                 continue;
             }
-            format!("egress of {} is isolated and reaches no DNS server", some(cut))
+            format!("egress of {} is isolated and reaches no DNS server", first_few(cut_off))
+        } else if another_allows_dns(context, name) {
+            continue;
         } else {
-            let others = context.snapshot.policies_of(&name.namespace);
-            let mut everyone = others.filter(|(other, policy)| {
-                *other == name
-                    || policy.subject.as_ref().is_some_and(|all| all.requirements.is_empty())
-            });
-            if everyone.any(|(_, policy)| policy.egress.iter().any(|rule| serves(&rule.ports))) {
-                continue;
-            }
             "egress is isolated, and no rule allows DNS".to_owned()
         };
         report.add(
-            policy(name, FieldPath::spec("egress")),
+            policy_field(name, FieldPath::spec("egress")),
             Level::Warning,
             message,
-            "allow port 53 by UDP and TCP to the DNS pods, as {namespaceSelector: {}, podSelector: \
+            "allow port 53 over UDP and TCP to the DNS pods, as {namespaceSelector: {}, podSelector: \
              {matchLabels: {k8s-app: kube-dns}}}",
         );
     }
 }
 
-/// Policies whose pods reach the DNS pods and not the cache on their node (S44).
+/// NP006: policies whose pods reach the DNS pods, but not the cache on their node (S44).
 pub(super) fn node_local(context: &Context<'_>, report: &mut Report) {
-    if !is_cached(context) {
+    if !has_node_local_cache(context) {
         return;
     }
     let servers = servers(context);
-    for (name, object) in &context.snapshot.policies {
-        if !object.applies(Direction::Egress) || object.egress.is_empty() {
-            continue;
-        }
-        let cut: Vec<_> = context
-            .subjects(name, object)
+    for (name, policy) in egress_policies(context) {
+        let cut_off: Vec<_> = context
+            .subjects(name, policy)
             .filter(|(name, pod)| {
-                isolation(context, name).is_some_and(|isolation| {
+                context.isolation(name, Direction::Egress).is_some_and(|isolation| {
                     reaches(context, isolation, servers.iter().copied())
                         && !reaches(context, isolation, [NODE_LOCAL])
                         && pod.addresses.iter().any(IpAddr::is_ipv4)
@@ -83,27 +69,45 @@ pub(super) fn node_local(context: &Context<'_>, report: &mut Report) {
             })
             .map(|(name, _)| name)
             .collect();
-        if !cut.is_empty() {
+        if !cut_off.is_empty() {
             report.add(
-                policy(name, FieldPath::spec("egress")),
+                policy_field(name, FieldPath::spec("egress")),
                 Level::Warning,
                 format!(
-                    "{} may reach the DNS pods, and not the cache on the node at {NODE_LOCAL}",
-                    some(cut)
+                    "{} may reach the DNS pods, but not the DNS cache on the node at {NODE_LOCAL}",
+                    first_few(cut_off)
                 ),
-                format!("allow ipBlock {NODE_LOCAL}/32 at port 53 by UDP and TCP"),
+                format!("allow ipBlock {NODE_LOCAL}/32 at port 53 over UDP and TCP"),
             );
         }
     }
 }
 
-/// Whether nodes have a cache: its pods tell, whatever their phase, and share their node's network.
-fn is_cached(context: &Context<'_>) -> bool {
+/// Policies with egress rules. One without any denies everything on purpose.
+fn egress_policies<'a>(
+    context: &Context<'a>,
+) -> impl Iterator<Item = (&'a ObjectName, &'a NetworkPolicy)> + use<'a> {
+    let policies = context.snapshot.policies.iter();
+    policies.filter(|(_, policy)| policy.applies(Direction::Egress) && !policy.egress.is_empty())
+}
+
+/// Whether a policy, or one of its namespace that selects every pod, has a rule for DNS: what can
+/// be checked where there are no pods.
+fn another_allows_dns(context: &Context<'_>, name: &ObjectName) -> bool {
+    let policies = context.snapshot.policies_of(&name.namespace);
+    let mut together = policies.filter(|(other, policy)| {
+        *other == name || policy.subject.as_ref().is_some_and(|all| all.requirements.is_empty())
+    });
+    together.any(|(_, policy)| policy.egress.iter().any(|rule| hold_dns(&rule.ports)))
+}
+
+/// Whether nodes have a DNS cache: it runs as pods that share the network of their node.
+fn has_node_local_cache(context: &Context<'_>) -> bool {
     let mut pods = context.snapshot.pods.values();
     pods.any(|pod| pod.labels.get("k8s-app").is_some_and(|app| app == "node-local-dns"))
 }
 
-/// Addresses of DNS: of Services at port 53 and of pods that declare it.
+/// Addresses of DNS servers: of Services with port 53, and of pods that declare it.
 fn servers(context: &Context<'_>) -> Vec<IpAddr> {
     let services = context.snapshot.services.values();
     let services = services.filter(|service| {
@@ -119,13 +123,10 @@ fn servers(context: &Context<'_>) -> Vec<IpAddr> {
         .collect()
 }
 
-fn isolation<'a>(context: &'a Context<'_>, name: &ObjectName) -> Option<&'a Isolation> {
-    context.desired.endpoints.get(name)?.isolation.egress.as_ref()
-}
-
-/// Whether a pod can look up names; where no server is known, whether some rule is for DNS.
+/// Whether a pod can look up names. Without any server in the manifests: whether some rule for the
+/// pod is for the port of DNS.
 fn resolves(context: &Context<'_>, servers: &[IpAddr], name: &ObjectName, pod: &Pod) -> bool {
-    let Some(isolation) = isolation(context, name) else {
+    let Some(isolation) = context.isolation(name, Direction::Egress) else {
         return true;
     };
     if servers.is_empty() {
@@ -133,7 +134,7 @@ fn resolves(context: &Context<'_>, servers: &[IpAddr], name: &ObjectName, pod: &
         let mut rules = selecting
             .filter(|(_, policy)| policy.applies(Direction::Egress) && policy.selects(&pod.labels))
             .flat_map(|(_, policy)| &policy.egress);
-        return rules.any(|rule| serves(&rule.ports));
+        return rules.any(|rule| hold_dns(&rule.ports));
     }
     reaches(context, isolation, servers.iter().copied())
 }
@@ -143,15 +144,12 @@ fn reaches(
     isolation: &Isolation,
     servers: impl IntoIterator<Item = IpAddr>,
 ) -> bool {
-    servers.into_iter().any(|address| {
-        let judged =
-            context.desired.judge(isolation, Direction::Egress, address, Protocol::Udp, DNS);
-        judged.is_ok()
-    })
+    let allowed = |address| context.judge_egress(isolation, address, Protocol::Udp, DNS).is_ok();
+    servers.into_iter().any(allowed)
 }
 
-/// Whether ports hold that of DNS.
-fn serves(ports: &[Port]) -> bool {
+/// Whether ports of a rule hold that of DNS; a named port may be it.
+fn hold_dns(ports: &[Port]) -> bool {
     ports.is_empty()
         || ports.iter().any(|port| {
             port.protocol == Protocol::Udp

@@ -1,4 +1,4 @@
-//! Selectors that match nothing.
+//! NP001 and NP002: selectors that match nothing in this cluster.
 
 use std::collections::BTreeSet;
 
@@ -6,100 +6,114 @@ use crate::model::{FieldPath, Labels, ObjectName, Peer, Phase, Pod, Selector};
 
 use super::{
     Level, Report,
-    context::{Context, policy, some},
-    never::contradictory,
+    context::{Context, LocatedRule, first_few, policy_field},
+    never_matches::is_contradictory,
     tiers,
 };
 
-/// `podSelector` of a policy that selects no pod.
+/// What is wrong, and what to do about it.
+pub(super) struct Advice {
+    pub(super) message: String,
+    pub(super) suggestion: String,
+}
+
+/// NP001: `podSelector` of a policy that selects no pod.
 pub(super) fn subject(context: &Context<'_>, report: &mut Report) {
     tiers::selectors::subject(context, report);
     if !context.has_pods {
         return;
     }
-    for (name, object) in &context.snapshot.policies {
-        let Some(selector) = object.subject.as_ref() else { continue };
-        if contradictory(selector) || context.subjects(name, object).next().is_some() {
+    for (name, policy) in &context.snapshot.policies {
+        let Some(selector) = policy.subject.as_ref() else { continue };
+        // A contradiction is NP003.
+        if is_contradictory(selector) || context.subjects(name, policy).next().is_some() {
             continue;
         }
         let pods = context.snapshot.pods.iter().filter(|(pod, _)| pod.namespace == name.namespace);
         let message = format!("{selector} selects no pod of namespace {}", name.namespace);
-        let (message, suggestion) = instead(message, selector, pods);
-        report.add(
-            policy(name, FieldPath::spec("podSelector")),
-            Level::Warning,
-            message,
-            suggestion,
-        );
+        let Advice { message, suggestion } = no_pod(message, selector, pods);
+        let at = policy_field(name, FieldPath::spec("podSelector"));
+        report.add(at, Level::Warning, message, suggestion);
     }
 }
 
-/// Selectors of a peer that match no namespace or no pod.
+/// NP002: selectors of a peer that match no namespace or no pod.
 pub(super) fn peers(context: &Context<'_>, report: &mut Report) {
     tiers::selectors::peers(context, report);
     for located in context.rules() {
         for (index, peer) in located.rule.peers.iter().enumerate() {
-            let Peer::Pods { namespaces, pods } = peer else { continue };
-            if contradictory(pods) || namespaces.as_ref().is_some_and(contradictory) {
-                continue;
-            }
-            let own = &located.name.namespace;
-            let all = context.snapshot.namespaces.keys();
-            let meant =
-                all.filter(|name| context.in_namespaces(own, namespaces.as_ref(), name)).count();
-            let field = located.peer_field(index);
-            if let Some(selector) = namespaces
-                && meant == 0
+            if let Some((selector, Advice { message, suggestion })) =
+                unmatched_selector(context, &located, peer)
             {
-                let labels = context.snapshot.namespaces.values();
-                report.add(
-                    located.at(field.clone().field("namespaceSelector")),
-                    Level::Warning,
-                    format!("{selector} matches no namespace"),
-                    suggestion(selector, labels),
-                );
-            } else if context.has_pods && context.peer_pods(own, peer).is_empty() {
-                let place = namespaces.as_ref().map_or_else(
-                    || format!("namespace {own}"),
-                    |selector| format!("namespaces {selector}"),
-                );
-                let all = context.snapshot.pods.iter().filter(|(name, _)| {
-                    context.in_namespaces(own, namespaces.as_ref(), &name.namespace)
-                });
-                let message = format!("{pods} matches no pod of {place}");
-                let (message, suggestion) = instead(message, pods, all);
-                let subject = located.at(field.field("podSelector"));
-                report.add(subject, Level::Warning, message, suggestion);
+                let at = located.at(located.peer_path(index).field(selector));
+                report.add(at, Level::Warning, message, suggestion);
             }
         }
     }
 }
 
-/// The message of a selector that matches none of these pods, and what to do about it.
+/// The selector of a peer that matches nothing, by its field, and what to do about it.
+fn unmatched_selector<'a>(
+    context: &Context<'a>,
+    located: &LocatedRule<'a>,
+    peer: &'a Peer,
+) -> Option<(&'static str, Advice)> {
+    let Peer::Pods { namespaces, pods } = peer else { return None };
+    // A contradiction is NP003.
+    if is_contradictory(pods) || namespaces.as_ref().is_some_and(is_contradictory) {
+        return None;
+    }
+    let own = &located.name.namespace;
+    let is_meant = |name: &str| context.in_namespaces(own, namespaces.as_ref(), name);
+    if let Some(selector) = namespaces
+        && !context.snapshot.namespaces.keys().any(|name| is_meant(name))
+    {
+        let labels = context.snapshot.namespaces.values();
+        let message = format!("{selector} matches no namespace");
+        let suggestion = suggest_labels(selector, labels);
+        return Some(("namespaceSelector", Advice { message, suggestion }));
+    }
+    if !context.has_pods || !context.peer_pods(own, peer).is_empty() {
+        return None;
+    }
+    let place = match namespaces {
+        None => format!("namespace {own}"),
+        Some(selector) => format!("namespaces {selector}"),
+    };
+    let all = context.snapshot.pods.iter().filter(|(name, _)| is_meant(&name.namespace));
+    let advice = no_pod(format!("{pods} matches no pod of {place}"), pods, all);
+    Some(("podSelector", advice))
+}
+
+/// Advice on a selector that matches none of these pods, where `message` says so.
 ///
-/// Where it would match some but for their network, that is told (S6).
-pub(super) fn instead<'a>(
+/// Where it would match pods if they did not use the network of their node, that is said (S6).
+pub(super) fn no_pod<'a>(
     message: String,
     selector: &Selector,
     pods: impl Iterator<Item = (&'a ObjectName, &'a Pod)>,
-) -> (String, String) {
+) -> Advice {
     let live = pods.filter(|(_, pod)| pod.phase == Phase::Live);
-    let (hosts, own): (Vec<_>, Vec<_>) = live.partition(|(_, pod)| pod.host_network);
-    let hosts = hosts.into_iter().filter(|(_, pod)| selector.matches(&pod.labels));
-    let hosts: Vec<&ObjectName> = hosts.map(|(name, _)| name).collect();
-    if hosts.is_empty() {
-        return (message, suggestion(selector, own.into_iter().map(|(_, pod)| &pod.labels)));
+    let (on_host, own): (Vec<_>, Vec<_>) = live.partition(|(_, pod)| pod.host_network);
+    let on_host = on_host.into_iter().filter(|(_, pod)| selector.matches(&pod.labels));
+    let on_host: Vec<&ObjectName> = on_host.map(|(name, _)| name).collect();
+    if on_host.is_empty() {
+        let suggestion = suggest_labels(selector, own.into_iter().map(|(_, pod)| &pod.labels));
+        return Advice { message, suggestion };
     }
-    let message =
-        format!("{message} but {} with hostNetwork, which no selector means", some(hosts));
-    (
-        message,
-        "it has the addresses of its node: no policy isolates it, and as a peer it takes an ipBlock".to_owned(),
-    )
+    Advice {
+        message: format!(
+            "{message} except {} with hostNetwork, which no selector matches",
+            first_few(on_host)
+        ),
+        suggestion: "a pod with hostNetwork has the addresses of its node: no policy isolates it, \
+                     and a peer needs an ipBlock for it"
+            .to_owned(),
+    }
 }
 
-/// The values that the labels asked for have in truth.
-pub(super) fn suggestion<'a>(
+/// A suggestion with the values that the labels of a selector have in the cluster.
+pub(super) fn suggest_labels<'a>(
     selector: &Selector,
     labels: impl Iterator<Item = &'a Labels>,
 ) -> String {
@@ -110,5 +124,5 @@ pub(super) fn suggestion<'a>(
     if found.is_empty() {
         return "check the labels for misspellings; nothing there has these keys".to_owned();
     }
-    format!("what is there has {}", some(found))
+    format!("the labels there are {}", first_few(found))
 }

@@ -1,4 +1,4 @@
-//! Cluster-wide policies and their rules, as the linter looks at them.
+//! Cluster-wide policies and their rules, as the linter reads them.
 
 pub(super) mod closed;
 pub(super) mod networks;
@@ -9,16 +9,16 @@ pub(super) mod selectors;
 use crate::{
     explain::tier,
     model::{
-        ClusterNetworkPolicy, ClusterPeer, ClusterRule, Direction, FieldPath, Kind, ObjectName,
-        ObjectRef, Pod, PodSet,
+        ClusterNetworkPolicy, ClusterPeer, ClusterRule, DIRECTIONS, Direction, FieldPath, Kind,
+        ObjectName, ObjectRef, Pod, PodSet,
     },
 };
 
-use super::{Subject, context::Context};
+use super::{FieldRef, context::Context};
 
-/// A rule of a tier in its place.
+/// A rule of a cluster-wide policy, and where it is.
 #[derive(Clone, Copy)]
-pub(super) struct TierRule<'a> {
+pub(super) struct LocatedTierRule<'a> {
     pub(super) name: &'a str,
     pub(super) policy: &'a ClusterNetworkPolicy,
     pub(super) direction: Direction,
@@ -26,26 +26,26 @@ pub(super) struct TierRule<'a> {
     pub(super) rule: &'a ClusterRule,
 }
 
-const BOTH: [Direction; 2] = [Direction::Ingress, Direction::Egress];
-
-/// The policies, in the order in which they are asked.
+/// The policies in the order in which they are evaluated: tier, priority, name.
 pub(super) fn policies<'a>(
     context: &Context<'a>,
 ) -> impl Iterator<Item = (&'a str, &'a ClusterNetworkPolicy)> + use<'a> {
     tier::in_order(context.snapshot).into_iter().map(|(name, policy)| (name.as_str(), policy))
 }
 
-/// Every rule, in the order of the policies.
-pub(super) fn rules<'a>(context: &Context<'a>) -> impl Iterator<Item = TierRule<'a>> + use<'a> {
+/// Every rule, in the order of the policies, ingress first.
+pub(super) fn rules<'a>(
+    context: &Context<'a>,
+) -> impl Iterator<Item = LocatedTierRule<'a>> + use<'a> {
     policies(context).flat_map(|(name, policy)| {
-        BOTH.into_iter().flat_map(move |direction| {
+        DIRECTIONS.into_iter().flat_map(move |direction| {
             let rules = policy.rules(direction).iter().enumerate();
-            rules.map(move |(index, rule)| TierRule { name, policy, direction, index, rule })
+            rules.map(move |(index, rule)| LocatedTierRule { name, policy, direction, index, rule })
         })
     })
 }
 
-/// The pods of a set that policy knows.
+/// The pods of a set; pods that share the network of their node are in none.
 pub(super) fn pods_of<'a>(context: &Context<'a>, set: &PodSet) -> Vec<(&'a ObjectName, &'a Pod)> {
     let pods = context.snapshot.pods.iter().filter(|(_, pod)| pod.is_subject());
     pods.filter(|(name, pod)| tier::holds(context.snapshot, set, name, pod)).collect()
@@ -56,12 +56,12 @@ pub(super) fn subjects<'a>(
     context: &Context<'a>,
     policy: &ClusterNetworkPolicy,
 ) -> Vec<(&'a ObjectName, &'a Pod)> {
-    // One whose subject cannot be read selects every pod.
+    // A policy with a subject that cannot be read selects every pod.
     let everyone = PodSet::default();
     pods_of(context, policy.subject.as_ref().unwrap_or(&everyone))
 }
 
-/// The pods that a peer means by their labels.
+/// The pods that a peer matches by their labels.
 pub(super) fn peer_pods<'a>(
     context: &Context<'a>,
     peer: &ClusterPeer,
@@ -74,25 +74,29 @@ pub(super) fn peer_pods<'a>(
     }
 }
 
-impl TierRule<'_> {
-    /// Its field path.
-    pub(super) fn field(&self) -> FieldPath {
+impl LocatedTierRule<'_> {
+    /// Its field path, as `spec.ingress[0]`.
+    pub(super) fn path(&self) -> FieldPath {
         FieldPath::rule(self.direction, self.index)
     }
 
-    /// The field path of a peer.
-    pub(super) fn peer_field(&self, index: usize) -> FieldPath {
+    /// The field path of a peer, as `spec.ingress[0].from[1]`.
+    pub(super) fn peer_path(&self, index: usize) -> FieldPath {
         FieldPath::peer(self.direction, self.index, index)
     }
 
-    /// What a finding about a field of the policy is about.
-    pub(super) fn at(&self, field: FieldPath) -> Subject {
-        policy(self.name, field)
+    /// The field path of an entry of `protocols`, as `spec.ingress[0].protocols[1]`.
+    pub(super) fn protocol_path(&self, index: usize) -> FieldPath {
+        self.path().field("protocols").index(index)
+    }
+
+    /// A field of its policy.
+    pub(super) fn at(&self, field: FieldPath) -> FieldRef {
+        policy_field(self.name, field)
     }
 }
 
-/// A field of a policy.
-pub(super) fn policy(name: &str, field: FieldPath) -> Subject {
-    let object = ObjectRef::cluster_wide(Kind::ClusterNetworkPolicy, name);
-    Subject { object, field }
+/// A field of a cluster-wide policy.
+pub(super) fn policy_field(name: &str, field: FieldPath) -> FieldRef {
+    FieldRef { object: ObjectRef::cluster_wide(Kind::ClusterNetworkPolicy, name), field }
 }

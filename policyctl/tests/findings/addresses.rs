@@ -56,9 +56,9 @@ fn np008_an_outer_address_of_a_service_whose_backends_are_denied() {
     for (claim, rules, field) in cases {
         let spec = format!("{{podSelector: {{}}, policyTypes: [Egress], egress: [{rules}]}}");
         let findings = found(&format!("{}{SERVICE}", policy("p", &spec)));
-        let told =
+        let matching =
             findings.iter().filter(|one| one.code == "NP008" && one.object.to_string() == "web/p");
-        let fields: Vec<String> = told.map(|one| one.field.to_string()).collect();
+        let fields: Vec<String> = matching.map(|one| one.field.to_string()).collect();
         assert_eq!(fields, field.into_iter().collect::<Vec<_>>(), "{claim}: {findings:#?}");
     }
 }
@@ -122,9 +122,9 @@ fn np010_every_node_and_its_gateways() {
     for (claim, peer, address, block, want) in cases {
         let node = NODE.replace("ADDRESS", address).replace("BLOCK", block);
         let findings = found(&format!("{}{node}", policy("p", &egress(peer))));
-        let told = findings.iter().find(|one| one.code == "NP010");
-        assert_eq!(told.is_some(), want.is_some(), "{claim}: {findings:#?}");
-        let names = told.zip(want).is_none_or(|(one, address)| one.message.contains(address));
+        let matching = findings.iter().find(|one| one.code == "NP010");
+        assert_eq!(matching.is_some(), want.is_some(), "{claim}: {findings:#?}");
+        let names = matching.zip(want).is_none_or(|(one, address)| one.message.contains(address));
         assert!(names, "{claim}: {findings:#?}");
     }
 }

@@ -170,14 +170,14 @@ fn np017_rules_that_are_closed() {
     for (claim, rule, want) in cases {
         assert_places(claim, "NP017", &admin(&format!("egress: [{rule}]")), want);
     }
-    let told: Vec<_> = found(
+    let messages: Vec<_> = found(
         admin(&format!("egress: [{{action: Pass, to: [{NAMES}]}}]")).trim_start_matches("---\n"),
     )
     .into_iter()
     .filter(|finding| finding.code == "NP017")
     .map(|finding| finding.message)
     .collect();
-    assert_eq!(told, ["domainNames cannot be enforced, so the whole rule denies everything"]);
+    assert_eq!(messages, ["domainNames cannot be enforced, so the whole rule denies everything"]);
 }
 
 /// Ingress of the policies `one` and `two`, each with its tier, priority and rules.

@@ -56,7 +56,7 @@ fn every_rule_that_allows_is_found() {
 }
 
 #[test]
-fn a_rule_of_the_other_direction_is_told_from_one_not_in_force() {
+fn a_rule_of_the_other_direction_differs_from_one_not_in_force() {
     use policy_core::explain::WrongDirection::{NotInPolicyTypes, OtherDirection};
     let rule = "[{from: [{namespaceSelector: {}}]}]";
     let to = "[{to: [{namespaceSelector: {}}]}]";

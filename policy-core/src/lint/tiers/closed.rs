@@ -1,4 +1,5 @@
-//! Rules that are not read as they are written, but closed (S52).
+//! NP017: rules of cluster-wide policies that are replaced by a denial, because a part of them
+//! cannot be enforced (S52).
 
 use crate::{
     explain::tier,
@@ -10,28 +11,29 @@ use super::{
     rules,
 };
 
-/// Rules with a peer or a protocol that cannot be enforced.
+/// Rules with a peer or a protocol that cannot be enforced, or of a policy with such a subject.
 pub(in super::super) fn check(context: &Context<'_>, report: &mut Report) {
     for located in rules(context) {
         let Some(reason) = tier::closed(located.policy, located.rule) else { continue };
-        let unknown = |peer: &ClusterPeer| matches!(peer, ClusterPeer::Unknown { .. });
-        let unread = |entry: &ProtocolMatch| matches!(entry, ProtocolMatch::Unknown { .. });
-        let field = if let Some(index) = located.rule.peers.iter().position(unknown) {
-            located.peer_field(index)
-        } else if let Some(index) = located.rule.protocols.iter().position(unread) {
-            located.field().field("protocols").index(index)
+        let unknown_peer = |peer: &ClusterPeer| matches!(peer, ClusterPeer::Unknown { .. });
+        let unknown_protocol =
+            |entry: &ProtocolMatch| matches!(entry, ProtocolMatch::Unknown { .. });
+        let path = if let Some(index) = located.rule.peers.iter().position(unknown_peer) {
+            located.peer_path(index)
+        } else if let Some(index) = located.rule.protocols.iter().position(unknown_protocol) {
+            located.protocol_path(index)
         } else {
-            located.field()
+            located.path()
         };
-        let read = match located.rule.action {
+        let effect = match located.rule.action {
             Action::Accept => "accepts nothing",
             Action::Deny | Action::Pass => "denies everything",
         };
         report.add(
-            located.at(field),
+            located.at(path),
             Level::Error,
-            format!("{reason}, so the whole rule {read}"),
-            "say it by pods, nodes or networks, or give it a rule of its own",
+            format!("{reason}, so the whole rule {effect}"),
+            "use pods, nodes or networks instead, or put the entry into a rule of its own",
         );
     }
 }

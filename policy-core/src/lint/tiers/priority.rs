@@ -1,4 +1,18 @@
-//! Policies of one priority that contradict one another.
+//! NP019: cluster-wide policies of one tier and priority that contradict each other.
+//!
+//! The API leaves open in which order such policies are evaluated, so the verdict on a connection
+//! that one accepts and the other denies is not defined. The rule tries connections, and reports
+//! the first one on which the two policies differ:
+//!
+//! ```text
+//! a: Admin 10, ingress  Accept from team=red
+//! b: Admin 10, ingress  Deny from all namespaces, port 80
+//! tried: red/web -> shop/db 80/TCP    a accepts it and b denies it: reported
+//! tried: red/web -> shop/db 65535/TCP a accepts it and b has no rule for it: no contradiction
+//! ```
+//!
+//! Tried are a pod that both policies select, each kind of pod and each address that the rules may
+//! distinguish as the other end, and the ports at the ends of all ranges.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,54 +21,51 @@ use ipnetwork::IpNetwork;
 use crate::{
     explain::{ConnectionEnd, Question, RuleOutcome, Side, TierRule, sides},
     model::{
-        Action, ClusterNetworkPolicy, ClusterPeer, Direction, Family, FieldPath, ObjectName, Pod,
-        Protocol, ProtocolMatch, Snapshot,
+        Action, ClusterNetworkPolicy, ClusterPeer, DIRECTIONS, Direction, Family, FieldPath,
+        ObjectName, Pod, Protocol, ProtocolMatch, Snapshot,
     },
 };
 
 use super::{
     super::{Level, Report, context::Context},
-    BOTH, policies, policy, subjects,
+    policies, policy_field, subjects,
 };
 
-/// Two policies of one tier and priority, asked in an order that the API leaves open.
+/// Two policies of one tier and priority.
 struct Pair<'a> {
     first: (&'a str, &'a ClusterNetworkPolicy),
     second: (&'a str, &'a ClusterNetworkPolicy),
 }
 
-/// Pairs of which a connection gets one verdict or another, as the order may be.
-///
-/// Tried are connections of a pod that both select with every kind of pod, at the ports that the
-/// rules tell apart.
+/// Pairs of policies that give some connection another verdict each.
 pub(in super::super) fn check(context: &Context<'_>, report: &mut Report) {
     let all: Vec<_> = policies(context).collect();
-    // Only the tiers are asked.
-    let bare = || Snapshot { policies: BTreeMap::new(), ..context.snapshot.clone() };
+    // Network policies would decide in some cases, and hide the contradiction.
+    let only_tiers = || Snapshot { policies: BTreeMap::new(), ..context.snapshot.clone() };
     let mut tiers = None;
     for (index, &second) in all.iter().enumerate() {
         let rank = |(_, policy): (&str, &ClusterNetworkPolicy)| (policy.tier, policy.priority);
         for &first in all[..index].iter().filter(|first| rank(**first) == rank(second)) {
             let pair = Pair { first, second };
-            if !pair.may_differ() {
+            if !pair.has_different_actions() {
                 continue;
             }
-            let tiers = tiers.get_or_insert_with(bare);
-            let found = BOTH
+            let tiers = tiers.get_or_insert_with(only_tiers);
+            let found = DIRECTIONS
                 .into_iter()
                 .find_map(|direction| pair.contradiction(context, tiers, direction));
             if let Some(message) = found {
-                let subject = policy(second.0, FieldPath::spec("priority"));
-                report.add(subject, Level::Warning, message, "give them different priorities");
+                let at = policy_field(second.0, FieldPath::spec("priority"));
+                report.add(at, Level::Warning, message, "give them different priorities");
             }
         }
     }
 }
 
 impl Pair<'_> {
-    /// Whether their actions differ at all.
-    fn may_differ(&self) -> bool {
-        BOTH.into_iter().any(|direction| {
+    /// Whether both have rules in some direction, and these have more than one action.
+    fn has_different_actions(&self) -> bool {
+        DIRECTIONS.into_iter().any(|direction| {
             let actions = |policy: &ClusterNetworkPolicy| -> BTreeSet<Action> {
                 policy.rules(direction).iter().map(|rule| rule.action).collect()
             };
@@ -63,37 +74,38 @@ impl Pair<'_> {
         })
     }
 
-    /// A connection on which they contradict one another, in words.
+    /// Describes a connection on which they contradict each other.
     fn contradiction(
         &self,
         context: &Context<'_>,
         tiers: &Snapshot,
         direction: Direction,
     ) -> Option<String> {
-        let others = subjects(context, self.second.1);
-        let both = subjects(context, self.first.1);
-        let mut both = both.into_iter().filter(|one| others.contains(one));
-        let subject = ConnectionEnd::Pod(both.next()?.0.clone());
+        let subject = ConnectionEnd::Pod(self.common_subject(context)?.clone());
         let ports = self.ports(context, direction);
-        let mut remotes: Vec<ConnectionEnd> =
-            kinds(context).into_iter().map(|name| ConnectionEnd::Pod(name.clone())).collect();
+        let mut remotes: Vec<ConnectionEnd> = one_of_each_kind(context)
+            .into_iter()
+            .map(|name| ConnectionEnd::Pod(name.clone()))
+            .collect();
         remotes.extend(self.addresses(context, direction));
         for remote in &remotes {
+            let (from, to) = match direction {
+                Direction::Ingress => (remote, &subject),
+                Direction::Egress => (&subject, remote),
+            };
             for &(protocol, port) in &ports {
                 for family in [Family::Ipv4, Family::Ipv6] {
-                    let (from, to) = match direction {
-                        Direction::Ingress => (remote.clone(), subject.clone()),
-                        Direction::Egress => (subject.clone(), remote.clone()),
-                    };
+                    let (from, to) = (from.clone(), to.clone());
                     let question = Question { from, to, family, protocol, port };
                     let sides = sides(tiers, &question);
                     let mut here = sides.iter().filter(|side| side.direction == direction);
-                    if let Some((first, second)) = here.find_map(|side| self.differ(side)) {
-                        let (from, to) = (told(&question.from), told(&question.to));
+                    if let Some((first, second)) = here.find_map(|side| self.difference(side)) {
+                        let (from, to) = (name(&question.from), name(&question.to));
                         let other = self.first.0;
                         return Some(format!(
-                            "{other} has the same priority and contradicts: {from} -> {to} {port}/{protocol} is {second} here and {first} there, \
-                             and which is asked first is left open"
+                            "{other} has the same priority and contradicts this policy: \
+                             {from} -> {to} {port}/{protocol} is {second} here and {first} there, \
+                             and the API does not define which policy is evaluated first"
                         ));
                     }
                 }
@@ -102,21 +114,29 @@ impl Pair<'_> {
         None
     }
 
-    /// The first words of both on one connection, where they differ and the turn comes to them.
-    fn differ(&self, side: &Side) -> Option<(&'static str, &'static str)> {
-        let word =
+    /// A pod that both policies select.
+    fn common_subject<'c>(&self, context: &Context<'c>) -> Option<&'c ObjectName> {
+        let others = subjects(context, self.second.1);
+        let mut both = subjects(context, self.first.1).into_iter();
+        both.find(|pod| others.contains(pod)).map(|(name, _)| name)
+    }
+
+    /// What the first matching rule of each does to a connection, where they differ and one of them
+    /// is reached.
+    fn difference(&self, side: &Side) -> Option<(&'static str, &'static str)> {
+        let matching =
             |name: &str| side.tiers.iter().find(|rule| rule.policy == name && rule.matches());
-        let (first, second) = (word(self.first.0)?, word(self.second.0)?);
-        let asked = |rule: &TierRule| {
+        let (first, second) = (matching(self.first.0)?, matching(self.second.0)?);
+        let is_reached = |rule: &TierRule| {
             matches!(rule.outcome, RuleOutcome::Decides | RuleOutcome::LeavesTier)
         };
         let differ = first.effective_action() != second.effective_action()
-            && (asked(first) || asked(second));
-        differ.then(|| (action(first), action(second)))
+            && (is_reached(first) || is_reached(second));
+        differ.then(|| (effect_word(first), effect_word(second)))
     }
 
-    /// Ports at the edges of all ranges, those that pods declare where names are used, and one of
-    /// each protocol that no rule names.
+    /// The ports at the ends of all ranges, those that pods declare under a name that a rule uses,
+    /// and one of each protocol that no rule names.
     fn ports(&self, context: &Context<'_>, direction: Direction) -> BTreeSet<(Protocol, u16)> {
         let mut ports = BTreeSet::new();
         let rules = [self.first, self.second].into_iter().flat_map(|one| one.1.rules(direction));
@@ -140,7 +160,7 @@ impl Pair<'_> {
         ports
     }
 
-    /// The first address of each network, and addresses of nodes.
+    /// The first address of each network, and the addresses of nodes.
     fn addresses(&self, context: &Context<'_>, direction: Direction) -> Vec<ConnectionEnd> {
         let rules = [self.first, self.second].into_iter().flat_map(|one| one.1.rules(direction));
         let peers = rules.flat_map(|rule| &rule.peers);
@@ -154,25 +174,25 @@ impl Pair<'_> {
     }
 }
 
-/// One pod of each namespace and set of lasting labels.
-fn kinds<'a>(context: &Context<'a>) -> Vec<&'a ObjectName> {
+/// One pod of each namespace and set of labels; labels that a controller adds do not count.
+fn one_of_each_kind<'a>(context: &Context<'a>) -> Vec<&'a ObjectName> {
     let pods = context.snapshot.pods.iter().filter(|(_, pod)| pod.is_subject());
     let kind = |name: &'a ObjectName, pod: &Pod| (&name.namespace, pod.lasting_labels());
     let kinds: BTreeMap<_, _> = pods.map(|(name, pod)| (kind(name, pod), name)).collect();
     kinds.into_values().collect()
 }
 
-fn told(party: &ConnectionEnd) -> String {
-    match party {
+fn name(end: &ConnectionEnd) -> String {
+    match end {
         ConnectionEnd::Pod(name) | ConnectionEnd::Service(name) => name.to_string(),
         ConnectionEnd::Address(address) => address.to_string(),
     }
 }
 
-fn action(rule: &TierRule) -> &'static str {
+fn effect_word(rule: &TierRule) -> &'static str {
     match rule.effective_action() {
         Action::Accept => "accepted",
         Action::Deny => "denied",
-        Action::Pass => "passed on",
+        Action::Pass => "passed to the next tier",
     }
 }

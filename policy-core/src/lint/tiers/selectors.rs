@@ -1,114 +1,113 @@
-//! Selectors and names of cluster-wide policies that match nothing.
+//! NP001, NP002, NP003 and NP007 for cluster-wide policies: selectors and names that match nothing.
 
 use crate::model::{ClusterPeer, Direction, FieldPath, Pod, PodSet, Protocol, ProtocolMatch};
 
 use super::{
     super::{
         Level, Report,
-        context::{Context, some},
-        never::contradictory,
-        ports::known_ports,
-        selectors::{instead, suggestion},
+        context::Context,
+        named_ports::suggest_ports,
+        never_matches::{CONTRADICTION, FIX_ENTRY, is_contradictory},
+        selectors::{Advice, no_pod, suggest_labels},
     },
-    TierRule, peer_pods, pods_of, policies, policy, rules, subjects,
+    LocatedTierRule, peer_pods, pods_of, policies, policy_field, rules, subjects,
 };
 
-/// `subject` that selects no pod.
+/// NP001: a `subject` that selects no pod.
 pub(in super::super) fn subject(context: &Context<'_>, report: &mut Report) {
-    for (name, object) in policies(context).filter(|_| context.has_pods) {
-        let Some(set) = &object.subject else { continue };
-        if !impossible(set) && pods_of(context, set).is_empty() {
-            let (message, suggestion) = nothing(context, set);
-            report.add(
-                policy(name, FieldPath::spec("subject")),
-                Level::Warning,
-                message,
-                suggestion,
-            );
+    for (name, policy) in policies(context).filter(|_| context.has_pods) {
+        let Some(set) = &policy.subject else { continue };
+        if !is_impossible(set) && pods_of(context, set).is_empty() {
+            let Advice { message, suggestion } = empty_set(context, set);
+            let at = policy_field(name, FieldPath::spec("subject"));
+            report.add(at, Level::Warning, message, suggestion);
         }
     }
 }
 
-/// Peers that mean no pod, or no node.
+/// NP002: peers that match no pod, or no node.
 pub(in super::super) fn peers(context: &Context<'_>, report: &mut Report) {
     for located in rules(context) {
         for (index, peer) in located.rule.peers.iter().enumerate() {
-            let told = match peer {
-                ClusterPeer::Pods(set) if !impossible(set) => {
-                    let meant = context.snapshot.namespaces.keys().any(|namespace| {
-                        context.in_namespaces("", Some(&set.namespaces), namespace)
-                    });
-                    let found = meant && (!context.has_pods || !pods_of(context, set).is_empty());
-                    (!found).then(|| nothing(context, set))
-                }
-                ClusterPeer::Nodes(selector) if !contradictory(selector) => {
-                    let labels = || context.snapshot.nodes.values().map(|node| &node.labels);
-                    let none = !labels().any(|labels| selector.matches(labels));
-                    (none && !context.snapshot.nodes.is_empty()).then(|| {
-                        (format!("{selector} matches no node"), suggestion(selector, labels()))
-                    })
-                }
-                ClusterPeer::Pods(_)
-                | ClusterPeer::Nodes(_)
-                | ClusterPeer::Networks(_)
-                | ClusterPeer::Unknown { .. } => None,
-            };
-            if let Some((message, suggestion)) = told {
-                let subject = located.at(located.peer_field(index));
-                report.add(subject, Level::Warning, message, suggestion);
+            if let Some(Advice { message, suggestion }) = unmatched_peer(context, peer) {
+                let at = located.at(located.peer_path(index));
+                report.add(at, Level::Warning, message, suggestion);
             }
         }
     }
 }
 
-/// Selectors that no labels can match.
+fn unmatched_peer(context: &Context<'_>, peer: &ClusterPeer) -> Option<Advice> {
+    match peer {
+        ClusterPeer::Pods(set) if !is_impossible(set) => {
+            let matches_namespace = has_namespace(context, set);
+            let found =
+                matches_namespace && (!context.has_pods || !pods_of(context, set).is_empty());
+            (!found).then(|| empty_set(context, set))
+        }
+        ClusterPeer::Nodes(selector) if !is_contradictory(selector) => {
+            let labels = || context.snapshot.nodes.values().map(|node| &node.labels);
+            let none = !labels().any(|labels| selector.matches(labels));
+            (none && !context.snapshot.nodes.is_empty()).then(|| Advice {
+                message: format!("{selector} matches no node"),
+                suggestion: suggest_labels(selector, labels()),
+            })
+        }
+        ClusterPeer::Pods(_)
+        | ClusterPeer::Nodes(_)
+        | ClusterPeer::Networks(_)
+        | ClusterPeer::Unknown { .. } => None,
+    }
+}
+
+/// NP003: selectors that no labels can match.
 pub(in super::super) fn never(context: &Context<'_>, report: &mut Report) {
-    const MESSAGE: &str = "the selector contradicts itself: no labels can match it";
-    for (name, object) in policies(context) {
-        if object.subject.as_ref().is_some_and(impossible) {
-            let subject = policy(name, FieldPath::spec("subject"));
-            report.add(subject, Level::Error, MESSAGE.to_owned(), "drop one of the requirements");
+    for (name, policy) in policies(context) {
+        if policy.subject.as_ref().is_some_and(is_impossible) {
+            let at = policy_field(name, FieldPath::spec("subject"));
+            report.add(at, Level::Error, CONTRADICTION, "remove one of the requirements");
         }
     }
     for located in rules(context) {
         for (index, peer) in located.rule.peers.iter().enumerate() {
             let never = match peer {
-                ClusterPeer::Pods(set) => impossible(set),
-                ClusterPeer::Nodes(selector) => contradictory(selector),
+                ClusterPeer::Pods(set) => is_impossible(set),
+                ClusterPeer::Nodes(selector) => is_contradictory(selector),
                 ClusterPeer::Networks(_) | ClusterPeer::Unknown { .. } => false,
             };
             if never {
-                let subject = located.at(located.peer_field(index));
-                report.add(subject, Level::Error, MESSAGE.to_owned(), "mend or remove the entry");
+                let at = located.at(located.peer_path(index));
+                report.add(at, Level::Error, CONTRADICTION, FIX_ENTRY);
             }
         }
     }
 }
 
-/// Names of ports that no pod has that could be the destination (S24).
-pub(in super::super) fn named(context: &Context<'_>, report: &mut Report) {
+/// NP007: names of ports that no possible destination has (S24).
+pub(in super::super) fn named_ports(context: &Context<'_>, report: &mut Report) {
     for located in rules(context) {
         for (index, entry) in located.rule.protocols.iter().enumerate() {
             let ProtocolMatch::Named(name) = entry else { continue };
             let destinations = destinations(context, &located);
-            let has = |pod: &&Pod| {
+            let has_it = |pod: &&Pod| {
                 Protocol::ALL.into_iter().any(|one| pod.named_ports(name, one).next().is_some())
             };
-            // Without any pod there the selector is to blame, which is another finding.
-            if destinations.is_empty() || destinations.iter().any(has) {
+            // Where no pod matches, the selector is wrong: NP001 or NP002 reports it.
+            if destinations.is_empty() || destinations.iter().any(has_it) {
                 continue;
             }
             report.add(
-                located.at(located.field().field("protocols").index(index)),
+                located.at(located.protocol_path(index)),
                 Level::Warning,
-                format!("no pod that is meant has a port named {name:?}"),
-                known_ports(&destinations),
+                format!("no destination pod has a port named {name:?}"),
+                suggest_ports(&destinations),
             );
         }
     }
 }
 
-fn destinations<'a>(context: &Context<'a>, located: &TierRule<'_>) -> Vec<&'a Pod> {
+/// The pods that can be the destination of a connection that a rule is for.
+fn destinations<'a>(context: &Context<'a>, located: &LocatedTierRule<'_>) -> Vec<&'a Pod> {
     let named = match located.direction {
         Direction::Ingress => subjects(context, located.policy),
         Direction::Egress => {
@@ -119,24 +118,29 @@ fn destinations<'a>(context: &Context<'a>, located: &TierRule<'_>) -> Vec<&'a Po
 }
 
 /// Whether no pod can be in a set.
-fn impossible(set: &PodSet) -> bool {
-    contradictory(&set.namespaces) || contradictory(&set.pods)
+fn is_impossible(set: &PodSet) -> bool {
+    is_contradictory(&set.namespaces) || is_contradictory(&set.pods)
 }
 
-/// What is wrong with a set that holds no pod, and what is there instead.
-fn nothing(context: &Context<'_>, set: &PodSet) -> (String, String) {
+/// Whether a set is for a namespace of the cluster.
+fn has_namespace(context: &Context<'_>, set: &PodSet) -> bool {
+    let mut all = context.snapshot.namespaces.keys();
+    all.any(|namespace| context.in_namespaces("", Some(&set.namespaces), namespace))
+}
+
+/// Advice on a set that holds no pod.
+fn empty_set(context: &Context<'_>, set: &PodSet) -> Advice {
     let PodSet { namespaces, pods } = set;
     let snapshot = context.snapshot;
-    let meant = |namespace: &str| context.in_namespaces("", Some(namespaces), namespace);
-    if !snapshot.namespaces.keys().any(|namespace| meant(namespace)) {
-        let labels = snapshot.namespaces.values();
-        return (format!("{namespaces} matches no namespace"), suggestion(namespaces, labels));
+    if !has_namespace(context, set) {
+        return Advice {
+            message: format!("{namespaces} matches no namespace"),
+            suggestion: suggest_labels(namespaces, snapshot.namespaces.values()),
+        };
     }
-    let there = snapshot.pods.iter().filter(|(name, _)| meant(&name.namespace));
-    instead(format!("{pods} matches no pod of namespaces {namespaces}"), pods, there)
-}
-
-/// Names of some objects, for messages.
-pub(super) fn names(pods: &[(&crate::model::ObjectName, &Pod)]) -> String {
-    some(pods.iter().map(|(name, _)| name))
+    let there = snapshot
+        .pods
+        .iter()
+        .filter(|(name, _)| context.in_namespaces("", Some(namespaces), &name.namespace));
+    no_pod(format!("{pods} matches no pod of namespaces {namespaces}"), pods, there)
 }

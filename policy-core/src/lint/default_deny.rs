@@ -1,0 +1,70 @@
+//! NP014: namespaces where a new pod would not be isolated.
+
+use crate::model::{
+    Action, ClusterPeer, DIRECTIONS, Direction, FieldPath, Kind, ObjectRef, rules_field,
+};
+
+use super::{FieldRef, Level, Report, context::Context, tiers};
+
+/// Namespaces with pods or policies in which no policy isolates every pod, whatever its labels.
+pub(super) fn check(context: &Context<'_>, report: &mut Report) {
+    for namespace in context.snapshot.namespaces.keys() {
+        let mut pods = context.snapshot.pods.iter();
+        let has_pods = pods.any(|(name, pod)| name.namespace == *namespace && pod.is_subject());
+        if !has_pods && context.snapshot.policies_of(namespace).next().is_none() {
+            continue;
+        }
+        let open: Vec<&str> = DIRECTIONS
+            .into_iter()
+            .filter(|direction| {
+                !closed_by_policy(context, namespace, *direction)
+                    && !closed_by_tier(context, namespace, *direction)
+            })
+            .map(rules_field)
+            .collect();
+        if !open.is_empty() {
+            let object = ObjectRef::cluster_wide(Kind::Namespace, namespace);
+            report.add(
+                FieldRef { object, field: FieldPath::root() },
+                Level::Note,
+                format!("no policy isolates every pod in {}", open.join(" and ")),
+                "add a policy with podSelector: {} and these policyTypes, and no rules",
+            );
+        }
+    }
+}
+
+/// Whether a network policy isolates every pod of a namespace.
+fn closed_by_policy(context: &Context<'_>, namespace: &str, direction: Direction) -> bool {
+    context.snapshot.policies_of(namespace).any(|(_, policy)| {
+        let selects_all = policy.subject.as_ref().is_none_or(|all| all.requirements.is_empty());
+        selects_all && policy.applies(direction)
+    })
+}
+
+/// Whether a cluster-wide policy denies every pod of a namespace whatever no earlier rule is for.
+fn closed_by_tier(context: &Context<'_>, namespace: &str, direction: Direction) -> bool {
+    tiers::rules(context).any(|located| {
+        let selects_all = located.policy.subject.as_ref().is_some_and(|set| {
+            set.pods.requirements.is_empty()
+                && context.in_namespaces("", Some(&set.namespaces), namespace)
+        });
+        let rule = located.rule;
+        selects_all
+            && located.direction == direction
+            && rule.action == Action::Deny
+            && rule.protocols.is_empty()
+            && rule.peers.iter().any(is_everyone)
+    })
+}
+
+/// Whether a peer is every pod, or every address of a family.
+fn is_everyone(peer: &ClusterPeer) -> bool {
+    match peer {
+        ClusterPeer::Pods(set) => {
+            set.namespaces.requirements.is_empty() && set.pods.requirements.is_empty()
+        }
+        ClusterPeer::Networks(networks) => networks.iter().any(|network| network.prefix() == 0),
+        ClusterPeer::Nodes(_) | ClusterPeer::Unknown { .. } => false,
+    }
+}

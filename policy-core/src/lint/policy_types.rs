@@ -1,0 +1,37 @@
+//! NP012: `policyTypes` that contradict the rules.
+
+use crate::model::{DIRECTIONS, Direction, FieldPath, rules_field};
+
+use super::{
+    Level, Report,
+    context::{Context, policy_field},
+};
+
+/// Rules that are not in force, and isolation that the author did not write.
+pub(super) fn check(context: &Context<'_>, report: &mut Report) {
+    for (name, policy) in &context.snapshot.policies {
+        for direction in DIRECTIONS {
+            let policy_type = match direction {
+                Direction::Ingress => "Ingress",
+                Direction::Egress => "Egress",
+            };
+            if !policy.rules(direction).is_empty() && !policy.applies(direction) {
+                report.add(
+                    policy_field(name, FieldPath::spec(rules_field(direction))),
+                    Level::Error,
+                    format!("policyTypes lacks {policy_type}, so these rules are not in force"),
+                    format!("add {policy_type} to policyTypes, or remove the rules"),
+                );
+            }
+        }
+        let only_egress = policy.ingress.is_empty() && !policy.egress.is_empty();
+        if policy.policy_types.is_none() && only_egress {
+            report.add(
+                policy_field(name, FieldPath::root().field("spec")),
+                Level::Warning,
+                "without policyTypes it isolates ingress too, and has no ingress rule",
+                "write policyTypes: [Egress], or [Ingress, Egress] if both are meant",
+            );
+        }
+    }
+}
