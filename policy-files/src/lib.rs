@@ -1,8 +1,8 @@
 //! Reads manifests from files, folders and standard input as text.
 //!
-//! In go the paths that `-f` or `--manifests` name; out come [`Source`]s, the text of each file with
-//! its name, which `policy_manifest::read` turns into a cluster. Both the command lines and the
-//! agent's file source call it; nothing here parses YAML.
+//! In go the paths that `-f` or `--manifests` name; out come [`Source`]s, the text of each file
+//! with its name, which `policy_manifest::read` turns into a cluster. Both the command lines and
+//! the agent's file source call it; nothing here parses YAML.
 //!
 //! A folder gives its `.yaml`, `.yml` and `.json` files in the order of their names. Folders in it
 //! are not entered, as by kubectl, and `*.expect.yaml` are expectations, not manifests:

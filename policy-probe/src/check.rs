@@ -1,4 +1,8 @@
-//! Holds a truth table against expectations.
+//! Compares a truth table with expectations.
+//!
+//! An entry such as `{from: a/p, to: b/q, port: 80/TCP, verdict: allow}` is about the rows of both
+//! families. An entry without any row is a mismatch too, as nothing was probed for it. The entry
+//! `default: deny` is about all other rows between two pods.
 
 use std::fmt;
 
@@ -12,31 +16,31 @@ use crate::{Outcome, Row};
 pub struct Mismatch {
     /// Who opens the connection.
     pub from: End,
-    /// Who is meant.
+    /// Who it is for.
     pub to: End,
-    /// At which port.
+    /// The port.
     pub port: u16,
-    /// By which protocol.
+    /// The protocol.
     pub protocol: Protocol,
-    /// In which family; `None` where there is no row, and the expectation names none.
+    /// The family; `None` where there is no row and the expectation names none.
     pub family: Option<Family>,
     /// What was expected.
     pub expected: Verdict,
-    /// What came of it; `None` where there is no such row.
+    /// The outcome; `None` where there is no such row.
     pub found: Option<Outcome>,
-    /// Where the expectation stands; `None` for `default`.
+    /// Where the expectation is written; `None` for `default`.
     pub place: Option<Place>,
 }
 
 /// Compares `rows` with what is expected of them.
 ///
-/// A listed expectation speaks of every family it applies to, and must have a row.
-/// `default` speaks of every row between two pods that no listed one speaks of.
+/// A listed expectation is about every family that it applies to, and must have a row. `default` is
+/// about every row between two pods that no listed expectation is about.
 #[must_use]
 pub fn check(rows: &[Row], expectations: &Expectations) -> Vec<Mismatch> {
     let mut mismatches = Vec::new();
     for listed in &expectations.listed {
-        let mut found = rows.iter().filter(|row| speaks_of(listed, row)).peekable();
+        let mut found = rows.iter().filter(|row| is_about(listed, row)).peekable();
         if found.peek().is_none() {
             mismatches.push(no_row(listed));
         }
@@ -47,14 +51,14 @@ pub fn check(rows: &[Row], expectations: &Expectations) -> Vec<Mismatch> {
         return mismatches;
     };
     let pods = |row: &&Row| matches!((&row.from, &row.to), (End::Pod(_), End::Pod(_)));
-    let unlisted = |row: &&Row| !expectations.listed.iter().any(|listed| speaks_of(listed, row));
+    let unlisted = |row: &&Row| !expectations.listed.iter().any(|listed| is_about(listed, row));
     let wrong =
         rows.iter().filter(|row| row.verdict != default.into()).filter(pods).filter(unlisted);
     mismatches.extend(wrong.map(|row| mismatch(row, default, None)));
     mismatches
 }
 
-fn speaks_of(listed: &Expectation, row: &Row) -> bool {
+fn is_about(listed: &Expectation, row: &Row) -> bool {
     listed.from == row.from
         && listed.to == row.to
         && listed.port == row.port
@@ -88,7 +92,7 @@ fn no_row(listed: &Expectation) -> Mismatch {
     }
 }
 
-/// One line: what, what was expected and where, what was found.
+/// One line: the connection, its outcome, what was expected, and where that is written.
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} -> {} {}/{}", self.from, self.to, self.port, self.protocol)?;

@@ -1,4 +1,15 @@
-//! Which probes to run.
+//! Chooses which probes to run.
+//!
+//! Manifests, options and expectations go in; a sorted list of [`Probe`]s comes out. For example,
+//! pods `web` (port 80, IPv4 and IPv6) and `db` (port 5432, IPv4 only) without any option:
+//!
+//! ```text
+//! db  -> web 80/TCP IPv4      every pod to every other, at the ports that it declares,
+//! web -> db  5432/TCP IPv4    in each family that both have; no pod to itself
+//! ```
+//!
+//! `--port 22` replaces the declared ports, `--from` and `--to` replace "every pod", and each
+//! listed expectation adds its own probes.
 
 mod ends;
 
@@ -13,7 +24,7 @@ use thiserror::Error;
 
 use ends::Ends;
 
-/// What the command line narrows or extends; empty parts mean the default.
+/// What the command line asks for; an empty list means the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Ports to probe instead of the declared ones.
@@ -29,13 +40,13 @@ pub struct Selection {
 pub struct Probe {
     /// Who opens it; never a Service.
     pub from: End,
-    /// Who is meant.
+    /// Who it is for.
     pub to: End,
-    /// At which port, as the initiator sees it.
+    /// The port, as the initiator sees it.
     pub port: u16,
-    /// By which protocol.
+    /// The protocol.
     pub protocol: Protocol,
-    /// In which family.
+    /// The family.
     pub family: Family,
     /// Address of `from` in that family.
     pub source: IpAddr,
@@ -43,13 +54,13 @@ pub struct Probe {
     pub destination: IpAddr,
 }
 
-/// The probes asked for cannot be run.
+/// A probe that was asked for and cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}{reason}", place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default())]
 pub struct ChooseError {
-    /// Where the expectation stands that asks for it; `None` where an option does.
+    /// Where the expectation that asks for it is written; `None` where an option asks for it.
     pub place: Option<Place>,
-    /// What is in the way.
+    /// Why it cannot be run.
     pub reason: Unfit,
 }
 
@@ -59,50 +70,50 @@ pub enum Unfit {
     /// Nothing has this name.
     #[error("there is no {end}{}", nearest.as_ref().map(|end| format!("; did you mean {end}?")).unwrap_or_default())]
     Unknown {
-        /// As asked for.
+        /// The end that was asked for.
         end: End,
-        /// One that is spelt alike.
+        /// An end with a similar name.
         nearest: Option<End>,
     },
     /// It has no address, so nothing can be sent from or to it.
     #[error("{end} has no address")]
     NoAddress {
-        /// As asked for.
+        /// The end that was asked for.
         end: End,
     },
     /// Its processes have ended.
     #[error("{end} has finished: it neither opens nor takes connections")]
     Finished {
-        /// As asked for.
+        /// The end that was asked for.
         end: End,
     },
     /// It declares no port, and none was asked for.
     #[error("{end} declares no port; name one as in --port 80/TCP")]
     NoPort {
-        /// As asked for.
+        /// The end that was asked for.
         end: End,
     },
     /// A Service opens no connections.
     #[error("{end} opens no connections: it is a Service")]
     ServiceAsSource {
-        /// As asked for.
+        /// The end that was asked for.
         end: End,
     },
-    /// No pair has all that a probe needs.
-    #[error("no probe to run: it takes two ends with addresses of one family, and a port")]
+    /// No pair has what a probe needs.
+    #[error("no probe to run: a probe needs two ends with addresses of one family, and a port")]
     Nothing,
 }
 
 /// Chooses the probes, sorted, each once.
 ///
-/// By default every pod to every other at every declared port of it, once per family that both
-/// have. Left out are finished pods, pods without an address, and pairs that share one, such as
-/// host-network pods of one node: nothing between those is ever on a wire.
-/// What `expectations` list is probed in any case.
+/// By default every pod to every other at each of its declared ports, once for each family that
+/// both have. Left out are finished pods, pods without an address, and pairs that share one, such
+/// as host-network pods of one node: nothing between these is ever on a wire. What `expectations`
+/// list is always probed.
 ///
 /// # Errors
 ///
-/// Every name that does not exist, and every end that cannot be probed as asked for.
+/// Every name that does not exist, and every end that cannot be probed.
 pub fn choose(
     manifests: &Manifests,
     selection: &Selection,
@@ -115,7 +126,7 @@ pub fn choose(
     let from = if selection.from.is_empty() { &pods } else { &selection.from };
     let to = if selection.to.is_empty() { &pods } else { &selection.to };
     let ports: Vec<_> = to.iter().map(|to| ports(&ends, selection, to, &mut errors)).collect();
-    // In the order of the result, so that sorting has nothing left to do.
+    // In the order of the result, so that sorting is cheap.
     let mut probes = Vec::new();
     for from in from {
         for (to, ports) in to.iter().zip(&ports).filter(|(_, ports)| !ports.is_empty()) {
@@ -141,11 +152,11 @@ pub fn choose(
     if errors.is_empty() { Ok(probes) } else { Err(errors) }
 }
 
-/// What was chosen, where having nothing to probe is no error.
+/// The chosen probes, where an empty list is not an error.
 ///
 /// # Errors
 ///
-/// Every other one.
+/// Those of [`choose`] except [`Unfit::Nothing`].
 pub fn if_any(
     chosen: Result<Vec<Probe>, Vec<ChooseError>>,
 ) -> Result<Vec<Probe>, Vec<ChooseError>> {
@@ -155,7 +166,7 @@ pub fn if_any(
     }
 }
 
-/// Notes every end that was asked for by name and cannot be probed.
+/// Adds an error for each end that was asked for by name and cannot be probed.
 fn check_names(
     ends: &Ends<'_>,
     selection: &Selection,
@@ -181,7 +192,7 @@ fn check_names(
     }
 }
 
-/// The ports to probe at `to`; one asked for by name must have some.
+/// The ports to probe at `to`; an end that was asked for by name must have some.
 fn ports(
     ends: &Ends<'_>,
     selection: &Selection,
@@ -207,12 +218,12 @@ fn probe(
 }
 
 impl Probe {
-    /// The same as a question to the compiler; a host is asked for by its address.
+    /// The same as a question to the compiler; a host is an address to it.
     #[must_use]
     pub fn question(&self) -> Question {
         Question {
-            from: party(&self.from, self.source),
-            to: party(&self.to, self.destination),
+            from: connection_end(&self.from, self.source),
+            to: connection_end(&self.to, self.destination),
             family: self.family,
             protocol: self.protocol,
             port: self.port,
@@ -220,7 +231,7 @@ impl Probe {
     }
 }
 
-fn party(end: &End, address: IpAddr) -> ConnectionEnd {
+fn connection_end(end: &End, address: IpAddr) -> ConnectionEnd {
     match end {
         End::Pod(name) => ConnectionEnd::Pod(name.clone()),
         End::Service(name) => ConnectionEnd::Service(name.clone()),

@@ -1,4 +1,4 @@
-//! Options that say what to read and what to probe.
+//! Options of the command line: which manifests to read and what to probe.
 
 use std::{path::PathBuf, str::FromStr};
 
@@ -6,14 +6,14 @@ use clap::Args;
 use policy_core::model::Protocol;
 use policy_manifest::End;
 
-/// The options of every command that gives a truth table.
+/// The options of each command that prints a truth table.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ProbeOptions {
     /// Manifests: a file, a folder (its .yaml, .yml and .json files, but no *.expect.yaml), or -
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 
-    /// Expectations that the table must meet
+    /// File of expectations that the table must meet
     #[arg(long, value_name = "FILE")]
     pub expect: Option<PathBuf>,
 
@@ -34,12 +34,11 @@ pub struct ProbeOptions {
 ///
 /// # Errors
 ///
-/// How a port is written.
+/// The text is not a port; the message shows how to write one.
 pub fn port(text: &str) -> Result<(u16, Protocol), String> {
     let (number, protocol) = text.split_once('/').unwrap_or((text, Protocol::Tcp.name()));
     let number = u16::from_str(number).ok().filter(|number| *number > 0);
-    let protocol =
-        Protocol::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(protocol));
+    let protocol = Protocol::ALL.into_iter().find(|one| one.name().eq_ignore_ascii_case(protocol));
     number.zip(protocol).ok_or_else(|| "write a port as in 80/TCP, 53/UDP or 80".to_owned())
 }
 

@@ -1,4 +1,4 @@
-//! Truth tables as text.
+//! Truth tables as text and as JSON.
 
 mod list;
 mod matrix;
@@ -7,15 +7,15 @@ use comfy_table::{Cell, Color, ContentArrangement, Table as Grid, presets};
 
 use crate::{Mismatch, Outcome, Row, Table};
 
-/// Most rows that are shown as a list, with the policies that decided.
+/// A table with at most so many rows is a list, with the deciding policies; a larger one a matrix.
 const LIST_LIMIT: usize = 12;
 
 /// How to draw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
-    /// With colours: on a terminal, and `NO_COLOR` is not set.
+    /// With colours; `terminal::style` sets it on a terminal that shows them.
     pub colour: bool,
-    /// Columns of the terminal; `None` where there is none.
+    /// Width of the terminal in characters; `None` where there is none.
     pub width: Option<usize>,
 }
 
@@ -23,14 +23,16 @@ pub struct Style {
 ///
 /// # Errors
 ///
-/// None that is known; serde's function has one.
+/// None in practice; the signature is that of `serde_json`.
 pub fn json(table: &Table) -> Result<String, serde_json::Error> {
     serde_json::to_string_pretty(table).map(|text| text + "\n")
 }
 
-/// The table for people, with what does not agree and what `mismatches` say below it.
+/// The table for people; below it the rows where wire and compiler disagree, the mismatches, and a
+/// summary.
 ///
-/// A few rows are a list; more are matrices with a row per source and a column per destination.
+/// A few rows are a list; more are matrices with a row for each source and a column for each
+/// destination.
 #[must_use]
 pub fn text(table: &Table, mismatches: &[Mismatch], style: Style) -> String {
     let rows = &table.probes;

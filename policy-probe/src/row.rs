@@ -1,8 +1,10 @@
 //! The truth table in the form that programs read.
+//!
+//! A [`Probe`], what the compiler explains about it, and what the wire did go in; a [`Row`] comes
+//! out. `policyctl` has no wire, so its rows have the compiler's verdict as the outcome.
 
 mod deciders;
-
-use std::fmt;
+mod outcome;
 
 use policy_core::{
     explain::{DirectionVerdict, Explanation},
@@ -12,9 +14,10 @@ use policy_manifest::{End, Verdict};
 use serde::{Deserialize, Serialize};
 
 pub use deciders::Deciders;
+pub use outcome::Outcome;
 
 use crate::Probe;
-use deciders::in_words;
+use deciders::describe;
 
 /// A truth table; serialised, the schema that every command with `-o json` prints.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,13 +26,13 @@ pub struct Table {
     pub probes: Vec<Row>,
 }
 
-/// What came of a probe, beside what the compiler says.
+/// A probe, its outcome, and what the compiler says about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// Who opens the connection.
     #[serde(with = "end")]
     pub from: End,
-    /// Who is meant.
+    /// Who it is for.
     #[serde(with = "end")]
     pub to: End,
     /// `IPv4` or `IPv6`.
@@ -40,29 +43,17 @@ pub struct Row {
     pub protocol: Protocol,
     /// The port, as the initiator sees it.
     pub port: u16,
-    /// What the compiler says of the destination's ingress.
+    /// The compiler's verdict on ingress to the destination.
     pub ingress: Verdict,
-    /// What the compiler says of the source's egress.
+    /// The compiler's verdict on egress from the source.
     pub egress: Verdict,
-    /// What came of it.
+    /// What happened to the probe.
     pub verdict: Outcome,
-    /// Which policies decided, by the compiler's word.
+    /// Which policies decided, according to the compiler.
     pub by: By,
 }
 
-/// What came of a probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// It was answered.
-    Allow,
-    /// A counted drop stopped it.
-    Deny,
-    /// It vanished without a counted drop.
-    Lost,
-}
-
-/// DecidingPolicy policies by direction.
+/// Deciding policies by direction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct By {
     /// Those of the destination.
@@ -72,13 +63,14 @@ pub struct By {
 }
 
 impl Row {
-    /// The row of a probe; `outcome` is `None` where nothing but the compiler was asked.
+    /// The row of a probe; without an `outcome` from the wire the compiler's verdict is the
+    /// outcome.
     #[must_use]
     pub fn new(probe: &Probe, explanation: &Explanation, outcome: Option<Outcome>) -> Self {
         Self::of(probe.clone(), explanation.clone(), outcome)
     }
 
-    /// The same, without a copy: there may be many rows, each with many policies.
+    /// The same without copies: there may be many rows, each with many policies.
     #[must_use]
     pub fn of(probe: Probe, explanation: Explanation, outcome: Option<Outcome>) -> Self {
         let expected = if explanation.allowed() { Outcome::Allow } else { Outcome::Deny };
@@ -95,7 +87,7 @@ impl Row {
         }
     }
 
-    /// What the compiler makes of it: a connection passes only if both directions allow it (S3).
+    /// The compiler's verdict: a connection is allowed only if both directions allow it (S3).
     #[must_use]
     pub fn expected(&self) -> Verdict {
         match (self.ingress, self.egress) {
@@ -104,51 +96,33 @@ impl Row {
         }
     }
 
-    /// Which policies decided, in words: of a denied probe, those of the directions that deny.
+    /// Which policies decided, in words; on a denied probe those of the directions that deny it, as
+    /// `ingress: no rule of backend/backend`.
     #[must_use]
     pub fn decided_by(&self) -> String {
-        let halves =
+        let directions =
             [("egress", self.egress, &self.by.egress), ("ingress", self.ingress, &self.by.ingress)];
-        let told = halves
+        let deciding = directions
             .into_iter()
             .filter(|(_, verdict, deciders)| *verdict == self.expected() && !deciders.is_empty());
-        let parts: Vec<String> = told
+        let parts: Vec<String> = deciding
             .map(|(direction, verdict, deciders)| {
-                let names: Vec<String> = deciders.iter().map(|by| in_words(by, verdict)).collect();
+                let names: Vec<String> = deciders.iter().map(|by| describe(by, verdict)).collect();
                 format!("{direction}: {}", names.join(", "))
             })
             .collect();
         if parts.is_empty() { "no policy".to_owned() } else { parts.join("; ") }
     }
 
-    /// Whether what came of it is what the compiler says.
+    /// Whether the outcome is what the compiler says.
     #[must_use]
     pub fn agrees(&self) -> bool {
         self.verdict == self.expected().into()
     }
 }
 
-impl From<Verdict> for Outcome {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Allow => Self::Allow,
-            Verdict::Deny => Self::Deny,
-        }
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Allow => "allow",
-            Self::Deny => "deny",
-            Self::Lost => "lost",
-        })
-    }
-}
-
-fn verdict(half: &DirectionVerdict) -> Verdict {
-    if half.allowed { Verdict::Allow } else { Verdict::Deny }
+fn verdict(of: &DirectionVerdict) -> Verdict {
+    if of.allowed { Verdict::Allow } else { Verdict::Deny }
 }
 
 /// Ends as text.

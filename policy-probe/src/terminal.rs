@@ -54,7 +54,8 @@ pub fn style() -> Style {
     Style { colour: has_colour(&stdout), width: width.filter(|_| stdout.is_terminal()) }
 }
 
-/// Whether a stream is a terminal that shows colours, and neither `NO_COLOR` nor `CLICOLOR=0` is set.
+/// Whether a stream is a terminal that shows colours, and neither `NO_COLOR` nor `CLICOLOR=0` is
+/// set.
 fn has_colour<S: RawStream>(stream: &S) -> bool {
     // `CLICOLOR_FORCE` would colour what goes into files and pipes.
     stream.is_terminal() && AutoStream::choice(stream) != ColorChoice::Never

@@ -122,7 +122,7 @@ fn what_is_expected_is_probed_in_any_case() {
 }
 
 #[test]
-fn what_cannot_be_probed_is_told() {
+fn what_cannot_be_probed_is_an_error() {
     #[rustfmt::skip]
     let cases = [
         ("host/outt",        "there is no host/outt; did you mean host/out?"),
@@ -141,8 +141,8 @@ fn what_cannot_be_probed_is_told() {
     let error = choose(&small(), &from, None).expect_err("no source");
     assert_eq!(error, [unfit(Unfit::ServiceAsSource { end: end("service/ns/svc") })]);
     let expect = "expect: [{from: ns/a, to: ns/nobody-here, port: 1/TCP, verdict: deny}]";
-    let told = chosen(&small(), &Selection::default(), Some(expect));
-    assert_eq!(told, ["test.yaml:1:10: there is no ns/nobody-here"]);
+    let errors = chosen(&small(), &Selection::default(), Some(expect));
+    assert_eq!(errors, ["test.yaml:1:10: there is no ns/nobody-here"]);
 }
 
 #[test]

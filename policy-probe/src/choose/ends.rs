@@ -1,4 +1,5 @@
-//! What the ends of probes are in a set of manifests.
+//! Looks up the ends of probes in manifests: addresses, ports, and similar names for one that does
+//! not exist.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -7,8 +8,8 @@ use policy_manifest::{End, Manifests};
 
 use super::Unfit;
 
-/// A name is worth suggesting if at most one in so many letters differs.
-const UNLIKE: usize = 3;
+/// A name is suggested if at most one in so many letters differs.
+const LETTERS_PER_TYPO: usize = 3;
 
 /// Addresses and ports of ends.
 pub(super) struct Ends<'a> {
@@ -51,7 +52,7 @@ impl<'a> Ends<'a> {
         })
     }
 
-    /// Declared ports; those of an address are its owner's.
+    /// Declared ports; for an address those of the pod, host or Service that has it.
     pub(super) fn ports(&self, end: &End) -> BTreeSet<(u16, Protocol)> {
         let snapshot = &self.manifests.snapshot;
         let pod = |pod: &Pod| pod.ports.iter().map(|port| (port.port, port.protocol)).collect();
@@ -66,7 +67,7 @@ impl<'a> Ends<'a> {
                 ports.unwrap_or_default().iter().map(|port| (port.port, port.protocol)).collect()
             }
             End::Address(_) => {
-                let owners = self.known().into_iter().filter(|owner| *owner != *end);
+                let owners = self.named().into_iter().filter(|owner| *owner != *end);
                 let owners = owners.filter(|owner| self.owns(owner, end));
                 owners.flat_map(|owner| self.ports(&owner)).collect()
             }
@@ -103,7 +104,7 @@ impl<'a> Ends<'a> {
     }
 
     /// Everything that has a name.
-    fn known(&self) -> Vec<End> {
+    fn named(&self) -> Vec<End> {
         let snapshot = &self.manifests.snapshot;
         let pods = snapshot.pods.keys().map(|name| End::Pod(name.clone()));
         let hosts = self.manifests.hosts.keys().map(|name| End::Host(name.clone()));
@@ -114,8 +115,8 @@ impl<'a> Ends<'a> {
     fn nearest(&self, end: &End) -> Option<End> {
         let wanted = end.to_string();
         let distance = |other: &End| strsim::damerau_levenshtein(&wanted, &other.to_string());
-        let scored = self.known().into_iter().map(|other| (distance(&other), other));
-        let near = scored.filter(|(distance, _)| *distance <= wanted.len() / UNLIKE);
+        let scored = self.named().into_iter().map(|other| (distance(&other), other));
+        let near = scored.filter(|(distance, _)| *distance <= wanted.len() / LETTERS_PER_TYPO);
         near.min_by_key(|(distance, _)| *distance).map(|(_, other)| other)
     }
 }

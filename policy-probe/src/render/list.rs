@@ -1,11 +1,11 @@
-//! One line per probe.
+//! The truth table as a list: one line for each probe, with the deciding policies.
 
 use comfy_table::Cell;
 
 use super::{Style, colour, grid};
 use crate::Row;
 
-/// All there is to say of each row.
+/// Every row, with its outcome and the deciding policies.
 pub(super) fn probes(rows: &[Row], style: Style) -> String {
     let header = ["FROM", "TO", "PORT", "FAMILY", "VERDICT", "BY"].map(Cell::new).to_vec();
     let cells = rows.iter().map(|row| {

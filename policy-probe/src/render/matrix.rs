@@ -1,4 +1,17 @@
-//! A row per source, a column per destination and port.
+//! The truth table as a matrix: a row for each source, a column for each destination and port.
+//!
+//! ```text
+//! FROM \ TO    backend/  database/
+//!              api       mysql
+//!              80/TCP    3306/TCP
+//! backend/api  ·         ✓          a probe of a pod to itself is not run: ·
+//! web/front    ✓4 ✗6     ✗          allowed in IPv4, denied in IPv6
+//! ```
+//!
+//! A matrix that is wider than the terminal is split: first by port, so that one port stays in one
+//! matrix where that fits, and else between columns. In 56 columns the three-tier example gives a
+//! matrix for 22/TCP, one for the four columns of 80/TCP, and one for 3306/TCP and 8080/TCP
+//! together.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,25 +22,25 @@ use policy_manifest::End;
 use super::{Style, colour, grid};
 use crate::{Outcome, Row};
 
-/// Columns of a terminal where there is none.
+/// The width in characters where the terminal has none.
 const WIDTH: usize = 100;
 
-/// Blanks between columns.
+/// Spaces between columns.
 const GAP: usize = 2;
 
-/// What stands over the sources.
+/// The heading of the sources.
 const CORNER: &str = "FROM \\ TO";
 
 /// Destination, port and protocol.
 type Column<'a> = (&'a End, u16, Protocol);
 
-/// Columns of a matrix.
+/// The columns of one matrix.
 type Columns<'a> = Vec<Column<'a>>;
 
 /// Rows by source and column.
 type Cells<'a> = BTreeMap<(&'a End, Column<'a>), Vec<&'a Row>>;
 
-/// One matrix if the width allows it; otherwise several, by port and protocol.
+/// One matrix if it fits into the width; otherwise several, split by port and protocol.
 pub(super) fn draw(rows: &[Row], style: Style) -> Vec<String> {
     let cells = cells_of(rows);
     let columns: BTreeSet<Column<'_>> = cells.keys().map(|(_, column)| *column).collect();
@@ -52,9 +65,9 @@ fn cells_of(rows: &[Row]) -> Cells<'_> {
     cells
 }
 
-/// Splits columns so that each part fits, if one column does.
+/// Splits columns into matrices that fit; a column that is wider than the terminal has its own.
 ///
-/// A port that fits into a matrix of its own is not torn apart.
+/// The columns of one port stay together where they fit into a matrix of their own.
 fn by_port(columns: Columns<'_>, room: usize) -> Vec<Columns<'_>> {
     let mut ports: BTreeMap<(u16, Protocol), Columns<'_>> = BTreeMap::new();
     for column in columns {
@@ -82,13 +95,13 @@ fn append<'a>(matrices: &mut Vec<Columns<'a>>, more: &[Column<'a>], room: usize)
     }
 }
 
-/// Columns of the terminal that sources take.
+/// The width of the column with the sources.
 fn source_width(rows: &[Row]) -> usize {
     let names = rows.iter().map(|row| row.from.to_string().len());
     names.max().unwrap_or_default().max(CORNER.len())
 }
 
-/// Columns of the terminal that destinations take, each with its gap before it.
+/// The width of columns of destinations, each with the gap before it.
 fn total(columns: &[Column<'_>]) -> usize {
     columns.iter().map(|column| column_width(*column)).sum()
 }
@@ -128,22 +141,22 @@ fn matrix(
     grid(header, lines.collect(), style)
 }
 
-/// The outcome of a pair at a port; families apart only where they differ.
+/// The outcome of a pair at a port: one sign, or one for each family where they differ.
 fn cell(rows: Option<&Vec<&Row>>) -> Cell {
     let Some(rows) = rows else {
         return Cell::new("·");
     };
     let outcomes = outcomes(rows);
-    let doubt = if rows.iter().all(|row| row.agrees()) { "" } else { "!" };
+    let mark = if rows.iter().all(|row| row.agrees()) { "" } else { "!" };
     let cell = if outcomes.len() > 1 {
         let parts: Vec<String> = rows.iter().map(|row| family_sign(row)).collect();
-        Cell::new(format!("{}{doubt}", parts.join(" "))).fg(Color::Yellow)
+        Cell::new(format!("{}{mark}", parts.join(" "))).fg(Color::Yellow)
     } else {
-        let sign = outcomes.first().copied().map(sign);
+        let sign = outcomes.first().map(|outcome| outcome.sign());
         let only = outcomes.first().map_or(Color::Reset, |outcome| colour(*outcome));
-        Cell::new(format!("{}{doubt}", sign.unwrap_or('·'))).fg(only)
+        Cell::new(format!("{}{mark}", sign.unwrap_or('·'))).fg(only)
     };
-    if doubt.is_empty() { cell } else { cell.add_attribute(Attribute::Bold) }
+    if mark.is_empty() { cell } else { cell.add_attribute(Attribute::Bold) }
 }
 
 fn outcomes(rows: &[&Row]) -> BTreeSet<Outcome> {
@@ -156,18 +169,10 @@ fn family_sign(row: &Row) -> String {
         Family::Ipv4 => '4',
         Family::Ipv6 => '6',
     };
-    format!("{}{family}", sign(row.verdict))
+    format!("{}{family}", row.verdict.sign())
 }
 
-fn sign(outcome: Outcome) -> char {
-    match outcome {
-        Outcome::Allow => '✓',
-        Outcome::Deny => '✗',
-        Outcome::Lost => '?',
-    }
-}
-
-/// What the signs mean, as far as they are used.
+/// What the signs mean that the matrices use.
 fn legend(rows: &[Row], cells: &Cells<'_>) -> String {
     let mut parts = vec!["✓ allowed", "✗ denied"];
     if rows.iter().any(|row| row.verdict == Outcome::Lost) {

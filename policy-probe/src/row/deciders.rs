@@ -63,8 +63,8 @@ impl<'de> Deserialize<'de> for Deciders {
     }
 }
 
-/// The part of a policy in a verdict, in words.
-pub(super) fn in_words(by: &DecidingPolicy, verdict: Verdict) -> String {
+/// A deciding policy in words: `shop/web rule 0`, or `no rule of shop/web` on a default deny.
+pub(super) fn describe(by: &DecidingPolicy, verdict: Verdict) -> String {
     let DecidingPolicy { policy, rule } = by;
     let kind = match policy {
         PolicyRef::Namespaced(_) => String::new(),
