@@ -7,7 +7,7 @@ use policy_probe::exit;
 
 use crate::{diff, explain, graph, lint, manual, simulate};
 
-/// The program's file where kubectl finds it.
+/// The name of the program's file as a plugin of kubectl.
 const PLUGIN: &str = "kubectl-policy";
 
 #[derive(Debug, Parser)]
@@ -19,15 +19,15 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Prints the truth table that policies give, by the compiler alone
+    /// Prints which pods may connect to which, as a truth table
     Simulate(simulate::Arguments),
-    /// Says why a connection passes or does not, and what would let it pass
+    /// Explains why a connection is allowed or denied, and what would allow it
     Explain(explain::Arguments),
-    /// Finds policies that are legal and yet hardly what their author means
+    /// Finds policies that are legal, and probably do not do what their author means
     Lint(lint::Arguments),
-    /// Draws who may talk to whom, by workload and namespace
+    /// Draws which workloads may connect to which
     Graph(graph::Arguments),
-    /// Says which connections open or close between two sets of manifests
+    /// Lists the connections that open or close between two sets of manifests
     Diff(diff::Arguments),
     /// Prints a script that completes commands and options in a shell
     Completion(manual::CompletionArguments),
@@ -51,7 +51,7 @@ pub fn main() -> ExitCode {
         Verb::Completion(arguments) => manual::completion(&arguments, Arguments::command()),
         Verb::Man(arguments) => manual::man(&arguments, Arguments::command()),
     };
-    // A panic has printed itself; it is the tool's failure.
+    // The panic has printed its message; a bug of the tool is a failure, not bad input.
     let code = match panic::catch_unwind(panic::AssertUnwindSafe(run)) {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => error.report(),
@@ -60,7 +60,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// The command line under the name that it was called by.
+/// The command line, with the name that the user called it by in its messages.
 fn command(program: Option<&Path>) -> Command {
     let command = Arguments::command();
     let plugin = program.and_then(Path::file_stem).is_some_and(|stem| stem == PLUGIN);

@@ -2,7 +2,7 @@
 
 mod change;
 mod ends;
-mod laid_over;
+mod overlay;
 mod regions;
 
 use std::path::PathBuf;
@@ -12,28 +12,33 @@ use policy_core::compile::{Scope, compile};
 use policy_manifest::Manifests;
 use policy_probe::{exit, input, terminal};
 
-use crate::{error::Error, origin, output, output::Format};
+use crate::{
+    error::Error,
+    origin, output,
+    output::{Format, Paint},
+};
 use change::Diff;
 
 const EXAMPLES: &str = "\
 Examples:
   policyctl diff -f old.yaml -f new.yaml
-      what opens and what closes, and by which policies
+      which connections open and close, and by which policies
   git worktree add /tmp/base origin/main
   policyctl diff --old /tmp/base/manifests --new manifests
-      gate a pull request: fails where something opens
+      check of a pull request: exits with 1 if a connection opens
   policyctl diff --old cluster.yaml --old policies/ --new cluster.yaml --new changed-policies/ -o json
       several files on each side, for another program
   policyctl diff -f policy.yaml
       what would open and close in the cluster if these policies and namespaces were applied
 
-Compared are the pods that both sides have, Services at their ports, hosts, and addresses in and beside the blocks that
-policies name, at every port that a pod declares or a policy names, and at one that nothing names, over TCP, UDP and
-SCTP. Pods count that run and have an address on both sides, so that each side needs them, as of the cluster's dump.
+Compares pods, Services at their own ports, hosts, and one address inside and one outside of each block that policies
+name; at every port that a pod declares or a policy names, and at one that neither names, over TCP, UDP and SCTP.
+Only pods that run and have an address on both sides are compared, so each side needs the pods too, for example from
+a dump of the cluster.
 
 Exit codes:
-  0  nothing opened
-  1  something opened
+  0  no connection opened
+  1  a connection opened
   2  bad input or usage
   3  the cluster cannot be read, or the tool itself failed";
 
@@ -46,7 +51,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     cluster: origin::Cluster,
 
-    /// Manifests, twice: the old ones and the new ones; once: as if applied to the cluster
+    /// Manifests: given twice, old and new; given once, applied to the cluster of the kubeconfig
     #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with_all = ["old", "new"])]
     files: Vec<PathBuf>,
 
@@ -54,7 +59,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", requires = "new")]
     old: Vec<PathBuf>,
 
-    /// Manifests after it
+    /// Manifests after the change
     #[arg(long, value_name = "FILE", requires = "old")]
     new: Vec<PathBuf>,
 
@@ -63,7 +68,7 @@ pub(crate) struct Arguments {
     output: Format,
 }
 
-/// Reads what to compare.
+/// Reads the two sides to compare: old and new.
 fn sides(arguments: &Arguments) -> Result<(Manifests, Manifests), Error> {
     let Arguments { cluster, files, old, new, .. } = arguments;
     terminal::notes(&policy_files::notes(&[files.as_slice(), old, new].concat()));
@@ -75,7 +80,7 @@ fn sides(arguments: &Arguments) -> Result<(Manifests, Manifests), Error> {
         [new] if one => {
             let new = input::manifests(std::slice::from_ref(new))?;
             let cluster = origin::of_cluster(cluster)?.manifests;
-            let (new, left_out) = laid_over::apply(&cluster, new);
+            let (new, left_out) = overlay::apply(&cluster, new);
             terminal::notes(&left_out);
             return Ok((cluster, new));
         }
@@ -92,7 +97,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     terminal::notes(&ends::only_in_one(&old.snapshot, &new.snapshot));
     let diff = Diff::between(&old, &new)?;
     match arguments.output {
-        Format::Text => output::print(&diff.text(terminal::style().colour))?,
+        Format::Text => output::print(&diff.text(Paint::of_stdout()))?,
         Format::Json => output::print(&output::json(&diff)?)?,
     }
     let faults = compile(&new.snapshot, Scope::Cluster).1;

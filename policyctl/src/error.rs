@@ -1,17 +1,17 @@
-//! Why a command gave no answer.
+//! Why a command gives no answer, and with which exit code it ends.
 
 use std::io;
 
 use policy_probe::{exit, input::InputError, terminal};
 
 /// What a comparison needs.
-const TWO: &str = if cfg!(feature = "cluster") {
+const TWO_SIDES: &str = if cfg!(feature = "cluster") {
     "name two sets of manifests: -f OLD -f NEW, or --old and --new; or one, to compare with the cluster"
 } else {
     "name two sets of manifests: -f OLD -f NEW, or --old and --new"
 };
 
-/// Why a command gave no answer.
+/// Why a command gives no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
@@ -20,15 +20,15 @@ pub(crate) enum Error {
     #[error(transparent)]
     Cluster(#[from] crate::cluster::Error),
     #[cfg(not(feature = "cluster"))]
-    #[error("name manifests with -f; this program was built without reading clusters")]
+    #[error("name manifests with -f; this program was built without support for clusters")]
     NoFiles,
-    #[error("read manifests or a cluster: -f cannot be used with --kubeconfig and --context")]
+    #[error("-f cannot be used with --kubeconfig or --context: give manifests or a cluster")]
     FilesAndCluster,
-    #[error("{TWO}")]
+    #[error("{TWO_SIDES}")]
     NotTwo,
     #[error(
-        "nothing can be compared: there is no pod that both sides have, running and with an address; \
-         add the cluster's pods to each side (kubectl get pods,ns -A -o yaml)"
+        "nothing can be compared: no pod runs with an address on both sides; \
+         add the pods of the cluster to each side (kubectl get pods,ns -A -o yaml)"
     )]
     NothingToCompare,
     #[error("there is no command {name}")]
@@ -48,7 +48,7 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// Prints it on standard error; the exit code.
+    /// Prints it on standard error; returns the exit code.
     pub(crate) fn report(&self) -> u8 {
         match self {
             Self::Input(error) => error.report(),

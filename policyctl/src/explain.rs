@@ -1,7 +1,8 @@
-//! `policyctl explain`: why a connection passes or does not.
+//! `policyctl explain`: why a connection is allowed or denied, and what would allow it.
 
 mod answer;
 mod text;
+mod words;
 
 use clap::Args;
 use policy_core::{
@@ -14,7 +15,7 @@ use policy_probe::{exit, input, options, options::ProbeOptions, terminal};
 use crate::{
     error::Error,
     origin, output,
-    output::Format,
+    output::{Format, Paint},
     scope::{self, Named},
 };
 use answer::Answer;
@@ -22,7 +23,7 @@ use answer::Answer;
 const EXAMPLES: &str = "\
 Examples:
   policyctl explain -f cluster.yaml --from frontend/web --to backend/api --port 80/TCP
-      which rule allows it, or what each rule lacks and the smallest change that would allow it
+      which rule allows it; or why each rule does not match, and the smallest change that would allow it
   policyctl explain -f cluster.yaml --from web/frontend --to service/default/kubernetes --port 443
       the same for a Service, at each of its backends
   policyctl explain -n shop --from web --to db --port 5432
@@ -32,7 +33,7 @@ Examples:
       for another program
 
 Exit codes:
-  0  fine, whatever the verdict
+  0  explained, whatever the verdict
   2  bad input or usage
   3  the cluster cannot be read, or the tool itself failed";
 
@@ -42,7 +43,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     origin: origin::Options,
 
-    /// The namespace of pods that are named without; default is the context's
+    /// Namespace of pods that are named without one; by default that of the kubeconfig's context
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
 
@@ -50,11 +51,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "END")]
     from: Named,
 
-    /// Who is meant: POD, NAMESPACE/POD, host/NAME, service/NAMESPACE/NAME or an address
+    /// Who it is for: POD, NAMESPACE/POD, host/NAME, service/NAMESPACE/NAME or an address
     #[arg(long, value_name = "END")]
     to: Named,
 
-    /// At which port, as in 80/TCP or 53/UDP
+    /// The port, as in 80/TCP or 53/UDP
     #[arg(long, value_name = "PORT[/PROTOCOL]", value_parser = options::port)]
     port: (u16, Protocol),
 
@@ -81,7 +82,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     let answers: Vec<Answer> =
         probes.iter().map(|probe| Answer::of(snapshot, &desired, probe)).collect();
     match output {
-        Format::Text => output::print(&text::render(&answers, terminal::style().colour))?,
+        Format::Text => output::print(&text::render(&answers, Paint::of_stdout()))?,
         Format::Json => output::print(&output::json(&answer::Document { answers: &answers })?)?,
     }
     let notes: Vec<String> = faults.iter().map(ToString::to_string).collect();

@@ -1,4 +1,4 @@
-//! `policyctl graph`: who may talk to whom, by workload and namespace.
+//! `policyctl graph`: which workloads may connect to which.
 
 mod dot;
 mod mermaid;
@@ -21,15 +21,14 @@ Examples:
       a picture for a page of Markdown
   policyctl graph -f cluster.yaml --port 5432/TCP -o json
       who may reach databases, for another program
-
   policyctl graph -n shop -o mermaid
-      a namespace of the cluster, and who has to do with it
+      a namespace of the cluster, and the workloads that it is connected to
 
-Pods of one namespace that differ only in labels of their controller are one workload. A line is
-dashed where no policy has a say, and marked with * where only some pods or families may.
+Pods of one namespace that differ only in labels of their controller are one workload. An arrow is
+dashed where no policy applies, and its label has a * where only some pods or families are allowed.
 
 Exit codes:
-  0  fine
+  0  drawn
   2  bad input or usage
   3  the cluster cannot be read, or the tool itself failed";
 
@@ -42,7 +41,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     scope: scope::Options,
 
-    /// This port instead of the declared ones, as in 80/TCP or 53/UDP
+    /// Draw this port instead of the declared ones, as in 80/TCP or 53/UDP
     #[arg(long = "port", value_name = "PORT[/PROTOCOL]", value_parser = options::port)]
     ports: Vec<(u16, Protocol)>,
 

@@ -1,6 +1,8 @@
-//! Tries network policies on any machine: no cluster, no root, no eBPF.
+//! Tries network policies on any machine: no root, no eBPF, and no cluster but to read one.
 //!
-//! Each command reads manifests, asks the compiler, and prints what follows.
+//! Each command has a module, which reads manifests or a cluster (`origin`), compiles them
+//! (`truth`, or `policy_core` itself), and prints the answer (`output`): `simulate`, `explain`,
+//! `lint`, `graph` and `diff`. `manual` prints pages of the manual and completions of a shell.
 #![forbid(unsafe_code)]
 
 mod cli;

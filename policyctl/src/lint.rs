@@ -1,4 +1,4 @@
-//! `policyctl lint`: policies that are legal and yet hardly what their author means.
+//! `policyctl lint`: policies that are legal, and probably do not do what their author means.
 
 mod report;
 mod sarif;
@@ -14,7 +14,7 @@ use policy_probe::{
     terminal,
 };
 
-use crate::{error::Error, origin, output, scope};
+use crate::{error::Error, origin, output, output::Paint, scope};
 use report::Located;
 
 const EXAMPLES: &str = "\
@@ -24,17 +24,17 @@ Examples:
   policyctl lint -f manifests/ -o sarif > findings.sarif
       for code scanning
   policyctl lint -f manifests/ --deny error
-      fail only on what has no effect as written
+      exit with 1 only for what has no effect as it is written
   policyctl lint --explain NP013
-      what a code means
+      explains a code
   policyctl lint -A
       the whole cluster of the kubeconfig
   kubectl get ns,no,po,svc,endpointslices,netpol -A -o yaml | policyctl lint -f -
-      a dumped one; what is not among the manifests cannot be matched
+      a dump of a cluster; selectors match only what the dump holds
 
 Exit codes:
-  0  no finding of the level of --deny, or above
-  1  some
+  0  no finding of the level of --deny or above
+  1  a finding of that level or above
   2  bad input or usage
   3  the cluster cannot be read, or the tool itself failed";
 
@@ -104,8 +104,8 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     }
     let origin = match arguments.origin.read() {
         Err(Error::Input(InputError::Manifests(errors))) if report::are_findings(&errors) => {
-            // What the API server refuses has no other meaning to look at.
-            let note = "nothing else is checked before these are mended";
+            // The rest of a policy that the API server refuses cannot be checked.
+            let note = "nothing else is checked until these are corrected";
             terminal::notes(&[note.to_owned()]);
             let located: Vec<Located> = errors.iter().map(Located::refused).collect();
             return answer(arguments, &located);
@@ -116,7 +116,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     let manifests = &origin.manifests;
     terminal::notes(&input::notes(manifests));
     if !manifests.snapshot.pods.values().any(Pod::is_subject) {
-        let note = "the manifests hold no pods: what selectors match is not checked";
+        let note = "there are no pods: what selectors match is not checked";
         terminal::notes(&[note.to_owned()]);
     }
     let mut findings = lint::lint(&manifests.snapshot);
@@ -130,7 +130,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
 /// Prints findings in their places; the exit code.
 fn answer(arguments: &Arguments, located: &[Located]) -> Result<u8, Error> {
     match arguments.output {
-        Format::Text => output::print(&report::text(located, terminal::style().colour))?,
+        Format::Text => output::print(&report::text(located, Paint::of_stdout()))?,
         Format::Json => output::print(&output::json(&report::Document { findings: located })?)?,
         Format::Sarif => output::print(&output::json(&sarif::log(located))?)?,
     }

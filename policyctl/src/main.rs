@@ -1,4 +1,4 @@
-//! Tries network policies on any machine.
+//! The program `policyctl`.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

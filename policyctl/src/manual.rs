@@ -10,9 +10,9 @@ use crate::{error::Error, output};
 const COMPLETION: &str = "\
 Examples:
   source <(policyctl completion bash)
-      for this shell
+      for the current shell
   policyctl completion zsh > \"${fpath[1]}/_policyctl\"
-      for every shell to come";
+      for all future shells";
 
 const MAN: &str = "\
 Examples:
@@ -24,7 +24,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_long_help = COMPLETION)]
 pub(crate) struct CompletionArguments {
-    /// For which shell
+    /// The shell
     #[arg(value_enum)]
     shell: Shell,
 }
@@ -32,7 +32,7 @@ pub(crate) struct CompletionArguments {
 #[derive(Debug, Args)]
 #[command(after_long_help = MAN)]
 pub(crate) struct ManArguments {
-    /// Of this command; of the program itself where none is given
+    /// The command; without it the page of the program itself
     #[arg(value_name = "COMMAND")]
     command: Option<String>,
 }

@@ -11,7 +11,7 @@ use crate::error::Error;
 #[cfg(feature = "cluster")]
 pub(crate) use crate::cluster::Options as Cluster;
 
-/// Without the feature there is no cluster to choose.
+/// Built without the feature `cluster`: there is no cluster to choose.
 #[cfg(not(feature = "cluster"))]
 #[derive(Clone, Debug, Default, Args)]
 #[group(skip)]
@@ -26,7 +26,7 @@ impl Cluster {
     }
 }
 
-/// What to call manifests where none are named.
+/// The help of `-f`.
 const FILES: &str = if cfg!(feature = "cluster") {
     "Manifests: a file, a folder (its .yaml, .yml and .json files, but no *.expect.yaml), or -; \
      without any, the cluster of the kubeconfig is read"
@@ -34,7 +34,7 @@ const FILES: &str = if cfg!(feature = "cluster") {
     "Manifests: a file, a folder (its .yaml, .yml and .json files, but no *.expect.yaml), or -"
 };
 
-/// Options that say where the objects come from.
+/// Options `-f`, `--kubeconfig` and `--context`.
 #[derive(Clone, Debug, Default, Args)]
 #[group(skip)]
 pub(crate) struct Options {
@@ -49,14 +49,14 @@ pub(crate) struct Options {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origin {
     pub(crate) manifests: Manifests,
-    /// What to call the cluster; `None` where files were read.
+    /// How messages name the cluster; `None` where files were read.
     pub(crate) cluster: Option<String>,
     /// The namespace of the kubeconfig's context; `None` where files were read.
     pub(crate) namespace: Option<String>,
 }
 
 impl Options {
-    /// Reads it.
+    /// Reads the files or the cluster.
     pub(crate) fn read(&self) -> Result<Origin, Error> {
         read(&self.files, &self.cluster)
     }

@@ -1,4 +1,4 @@
-//! Which namespaces an answer is about.
+//! Options `-n` and `-A`: which namespaces an answer is about.
 
 use std::str::FromStr;
 
@@ -9,18 +9,18 @@ use policy_probe::{Probe, terminal};
 
 use crate::{error::Error, origin::Origin};
 
-/// The namespace of those who name none.
+/// The namespace where neither an option nor a kubeconfig names one.
 pub(crate) const DEFAULT: &str = "default";
 
 /// Options that say which namespaces an answer is about.
 #[derive(Clone, Debug, Default, Args)]
 #[group(skip)]
 pub(crate) struct Options {
-    /// Tell of pods and policies of this namespace only; all others still count
+    /// Report on pods and policies of this namespace only; all others still take effect
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
 
-    /// Tell of all namespaces; default with -f, where the context's is it for a cluster
+    /// Report on all namespaces: the default with -f; for a cluster the default is the context's
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     all_namespaces: bool,
 }
@@ -61,7 +61,7 @@ impl Scope {
         }
     }
 
-    /// Leaves probes that a pod of the scope is an end of, or an expectation asks for.
+    /// Keeps the probes from or to the scope, and those that an expectation lists.
     pub(crate) fn narrow(&self, probes: &mut Vec<Probe>, expectations: &Expectations) {
         let inside = |end: &End| match end {
             End::Pod(name) | End::Service(name) => self.holds(&name.namespace),
@@ -75,7 +75,7 @@ impl Scope {
             self.namespace.is_none() || inside(&probe.from) || inside(&probe.to) || expected(probe)
         });
         if let Some(namespace) = self.namespace.as_ref().filter(|_| probes.is_empty()) {
-            let note = format!("namespace {namespace} has no pod to tell of; -A tells of all");
+            let note = format!("namespace {namespace} has no pod to report on; -A reports on all");
             terminal::notes(&[note]);
         }
     }

@@ -1,4 +1,4 @@
-//! `policyctl simulate`: the truth table by the compiler alone.
+//! `policyctl simulate`: the truth table that the compiler gives.
 
 mod junit;
 mod markdown;
@@ -17,16 +17,16 @@ Examples:
   policyctl simulate -f cluster.yaml
       every pod to every pod at every declared port, as a table
   policyctl simulate -f cluster.yaml --expect cluster.expect.yaml -o junit > report.xml
-      the same, held against what you expect; for CI
+      the same, compared with what you expect; for CI
   policyctl simulate -n shop
       pods of a namespace of the cluster, to and from every pod
   kubectl get ns,no,po,svc,endpointslices,netpol -A -o yaml | policyctl simulate -f -
-      what a dumped cluster's policies allow
+      what the policies in a dump of a cluster allow
   policyctl simulate -f cluster.yaml --from web/frontend --to 10.0.0.7 --port 443/TCP -o json
       one question, for another program
 
 Exit codes:
-  0  fine
+  0  done, and every expectation is met
   1  an expectation is not met
   2  bad input or usage
   3  the cluster cannot be read, or the tool itself failed";
@@ -56,11 +56,11 @@ enum Format {
     Table,
     /// For programs; the same schema as that of `policy-agent lab`
     Json,
-    /// The same as YAML
+    /// The same schema as YAML
     Yaml,
-    /// A test case per expectation, or per row where there are none
+    /// A test case for each expectation, or for each row where there are none
     Junit,
-    /// A table for a comment on a change
+    /// A table for a comment on a pull request
     Markdown,
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
         Format::Markdown => output::print(&markdown::render(&table, &mismatches))?,
     }
     terminal::notes(&notes);
-    // The other forms tell of them on standard output.
+    // The other forms have them on standard output.
     if matches!(arguments.output, Format::Json | Format::Yaml) {
         for mismatch in &mismatches {
             terminal::line(&mismatch.to_string());

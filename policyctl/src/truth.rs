@@ -1,4 +1,5 @@
-//! The truth table that the compiler gives.
+//! The truth table that the compiler gives, without a packet: what `simulate`, `graph` and `diff`
+//! print.
 
 use policy_core::{
     compile::{Scope, compile},
@@ -7,15 +8,15 @@ use policy_core::{
 };
 use policy_probe::{Probe, Row, Table};
 
-/// A truth table, and what the reader should know beside it.
+/// A truth table, and notes for the reader.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Truth {
     pub(crate) table: Table,
-    /// Probes that no policy has a say in, and what could not be expressed; a line each.
+    /// One line for each fault of the compiler, and for each probe that no policy applies to.
     pub(crate) notes: Vec<String>,
 }
 
-/// Judges every probe.
+/// Compiles the cluster and judges every probe.
 pub(crate) fn of(snapshot: &Snapshot, probes: &[Probe]) -> Truth {
     let (desired, faults) = compile(snapshot, Scope::Cluster);
     let mut truth =
@@ -27,7 +28,7 @@ pub(crate) fn of(snapshot: &Snapshot, probes: &[Probe]) -> Truth {
             Some(explanation) => {
                 truth.table.probes.push(Row::of(probe.clone(), explanation, None));
             }
-            None => truth.notes.push(format!("{}: no policy has a say", named(probe))),
+            None => truth.notes.push(format!("{}: no policy applies", named(probe))),
         }
     }
     truth

@@ -2,20 +2,21 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
+use anstyle::AnsiColor;
 use policy_core::model::{Direction, Snapshot};
 use policy_manifest::{End, Manifests};
 use policy_probe::{Outcome, Probe, Row, Selection, choose, if_any, input::InputError};
 use serde::Serialize;
 
 use super::{ends, regions};
-use crate::{error::Error, truth};
+use crate::{error::Error, output::Paint, truth};
 
 /// Connections that change, sorted by their ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Diff {
     pub(super) opened: Vec<Change>,
     pub(super) closed: Vec<Change>,
-    /// Connections that were compared, and are as they were.
+    /// How many connections were compared and did not change.
     pub(super) unchanged: usize,
 }
 
@@ -30,11 +31,11 @@ pub(super) struct Change {
 type Key = (String, String, u16, &'static str, &'static str);
 
 impl Diff {
-    /// Compares.
+    /// Compares two sides.
     ///
     /// # Errors
     ///
-    /// Where no pod can be compared, as nobody should take that for no change.
+    /// No pod can be compared: printing "0 opened" would look like no change.
     pub(super) fn between(old: &Manifests, new: &Manifests) -> Result<Self, Error> {
         let ends = ends::common(old, new);
         if !ends.iter().any(|end| matches!(end, End::Pod(_))) {
@@ -56,19 +57,19 @@ impl Diff {
         Ok(diff)
     }
 
-    /// Whether something passes that did not before.
+    /// Whether a connection is allowed that was denied before.
     pub(super) fn opened(&self) -> bool {
         !self.opened.is_empty()
     }
 
-    /// For people.
-    pub(super) fn text(&self, colour: bool) -> String {
+    /// For people: what opened, what closed, and how many stayed as they were.
+    pub(super) fn text(&self, paint: Paint) -> String {
         let mut out = String::new();
-        let parts = [("opened", 31, &self.opened), ("closed", 32, &self.closed)];
-        for (word, code, changes) in parts {
+        let parts =
+            [(AnsiColor::Red, "opened", &self.opened), (AnsiColor::Green, "closed", &self.closed)];
+        for (colour, word, changes) in parts {
             for Change { old, new } in changes {
-                let word =
-                    if colour { format!("\u{1b}[{code}m{word}\u{1b}[0m") } else { word.to_owned() };
+                let word = paint.text(colour, word);
                 let Row { from, to, port, protocol, family, .. } = new;
                 let _ = writeln!(out, "{word} {from} -> {to} {port}/{protocol} {}", family.name());
                 let _ = writeln!(out, "    was {} by {}", old.verdict, old.decided_by());
@@ -93,7 +94,12 @@ fn rows(side: &Manifests, selections: &[Selection]) -> Result<Vec<Row>, Error> {
     Ok(truth::of(&side.snapshot, &probes).table.probes)
 }
 
-/// All pairs that may differ, and the ports at which they may.
+/// The pairs whose verdicts may differ, and the ports to compare them at.
+///
+/// Comparing every pair of a large cluster takes minutes, and most changes concern few pods. Where
+/// only the ingress policy of `b` differs, everything to `b` is compared, and each pod with each
+/// Service, as `b` may be its backend; where only the egress policy of `a` differs, everything from
+/// `a`. Where nodes, Services or cluster-wide policies differ, every pair.
 fn selections(old: &Snapshot, new: &Snapshot, ends: &[End]) -> Vec<Selection> {
     let all = ends::rest_differs(old, new);
     let touched = |direction| {
@@ -101,18 +107,18 @@ fn selections(old: &Snapshot, new: &Snapshot, ends: &[End]) -> Vec<Selection> {
         touched.cloned().collect::<Vec<_>>()
     };
     let (egress, ingress) = (touched(Direction::Egress), touched(Direction::Ingress));
-    // From pods whose egress may differ, or, as any pod may be behind a Service, from every pod
-    // where the ingress of some may.
+    // To Services: from pods whose egress may differ; from every pod where the ingress of some pod
+    // may differ, as that pod can be a backend.
     let mut callers = if ingress.is_empty() { egress.clone() } else { ends.to_vec() };
     callers.retain(|end| matches!(end, End::Pod(_)));
     let (services, ports) = (ends::services(old, new), regions::ports([old, new]));
     let selections = [
         Selection { from: egress, to: ends.to_vec(), ports: ports.clone() },
         Selection { from: ends.to_vec(), to: ingress, ports },
-        // At their own ports.
+        // Services are compared at their own ports.
         Selection { from: callers, to: services, ports: Vec::new() },
     ];
-    // No ends would be all of them.
+    // An empty list means every pod to `choose`.
     selections.into_iter().filter(|one| !one.from.is_empty() && !one.to.is_empty()).collect()
 }
 

@@ -1,4 +1,5 @@
-//! What to compare.
+//! The ends of connections that `diff` compares: pods, hosts, Services and addresses that both
+//! sides have.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +8,18 @@ use policy_manifest::{End, Manifests};
 
 use super::regions;
 
-/// Pods that run and have an address on one side only, as notes; they are not compared.
+/// Notes about pods that run and have an address on one side only; they are not compared.
 pub(super) fn only_in_one(old: &Snapshot, new: &Snapshot) -> Vec<String> {
     let missing = |from: &Snapshot, in_: &Snapshot, word: &str| {
         let names = from.pods.keys().filter(|name| is_live(from, name) && !is_live(in_, name));
         let names: Vec<String> = names.map(ToString::to_string).collect();
-        let told = || {
-            format!("only the {word} side has these running, with an address: {}", names.join(", "))
+        let note = || {
+            format!(
+                "these run with an address on the {word} side only, and are not compared: {}",
+                names.join(", ")
+            )
         };
-        (!names.is_empty()).then(told)
+        (!names.is_empty()).then(note)
     };
     missing(old, new, "old").into_iter().chain(missing(new, old, "new")).collect()
 }
@@ -26,14 +30,14 @@ fn is_live(side: &Snapshot, name: &ObjectName) -> bool {
     pod.is_some_and(|pod| pod.phase == Phase::Live && !pod.addresses.is_empty())
 }
 
-/// Every end that both sides have: pods, hosts, and addresses that blocks tell apart.
+/// Every end that both sides have: pods, hosts, and one address for each region of addresses.
 pub(super) fn common(old: &Manifests, new: &Manifests) -> Vec<End> {
     let pods = old.snapshot.pods.keys();
     let pods = pods.filter(|name| is_live(&old.snapshot, name) && is_live(&new.snapshot, name));
     let hosts = old.hosts.iter().filter(|(name, host)| new.hosts.get(*name) == Some(host));
     let both = [&old.snapshot, &new.snapshot];
-    // Pods of both sides are ends by themselves; those with hostNetwork share the address of a node,
-    // which others come from too.
+    // Addresses of compared pods are left out, as the pods stand for them. A pod with hostNetwork
+    // does not: other processes of its node have the same address.
     let of_pods = pods.clone().flat_map(|name| {
         let pods = both.into_iter().filter_map(|side| side.pods.get(name));
         pods.filter(|pod| !pod.host_network).flat_map(|pod| &pod.addresses)
@@ -45,7 +49,7 @@ pub(super) fn common(old: &Manifests, new: &Manifests) -> Vec<End> {
         .collect()
 }
 
-/// Services that both sides have, and that can be reached by an address.
+/// Services that both sides have, with an address and a port.
 pub(super) fn services(old: &Snapshot, new: &Snapshot) -> Vec<End> {
     let reachable = |side: &Snapshot, name: &ObjectName| {
         let service = side.services.get(name);
@@ -55,7 +59,8 @@ pub(super) fn services(old: &Snapshot, new: &Snapshot) -> Vec<End> {
     both.map(|name| End::Service(name.clone())).collect()
 }
 
-/// Whether anything but pods, namespaces and their policies differs: that may concern every pair.
+/// Whether anything differs apart from pods, namespaces and network policies: that may change the
+/// verdict of every pair.
 pub(super) fn rest_differs(old: &Snapshot, new: &Snapshot) -> bool {
     let rest = |side: &Snapshot| Snapshot {
         namespaces: BTreeMap::new(),
@@ -66,17 +71,18 @@ pub(super) fn rest_differs(old: &Snapshot, new: &Snapshot) -> bool {
     rest(old) != rest(new)
 }
 
-/// Whether what decides about connections of `end` in a direction may differ between the sides:
-/// policies that select it, or what policies of others see of it.
+/// Whether the verdict on connections of `end` in a direction may differ between the sides: because
+/// other policies select it, or because selectors see it with other labels.
 pub(super) fn touched(old: &Snapshot, new: &Snapshot, end: &End, direction: Direction) -> bool {
     let End::Pod(name) = end else {
         return false;
     };
-    seen(old, new, name) || selecting(old, name, direction) != selecting(new, name, direction)
+    looks_different(old, new, name)
+        || selecting(old, name, direction) != selecting(new, name, direction)
 }
 
-/// Whether policies see another pod there.
-fn seen(old: &Snapshot, new: &Snapshot, name: &ObjectName) -> bool {
+/// Whether selectors and blocks see a different pod.
+fn looks_different(old: &Snapshot, new: &Snapshot, name: &ObjectName) -> bool {
     old.pods.get(name) != new.pods.get(name)
         || old.namespace_labels(&name.namespace) != new.namespace_labels(&name.namespace)
 }

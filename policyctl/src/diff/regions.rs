@@ -1,4 +1,19 @@
-//! Addresses and ports that stand for all others: policies tell those of one region not apart.
+//! Chooses addresses and ports that stand for all others.
+//!
+//! Comparing every address at every port is impossible, and not needed: the blocks that policies
+//! name split all addresses into regions, and policies treat all addresses of one region alike. One
+//! address of each region is compared. For example, where the two sides name 203.0.113.0/24 and
+//! 203.0.113.0/26:
+//!
+//! ```text
+//! region                                 address that stands for it
+//! 203.0.113.0/26                         203.0.113.0
+//! 203.0.113.0/24 without the /26         203.0.113.64
+//! 0.0.0.0/0 without the /24              198.51.100.254, which policies hardly name
+//! ```
+//!
+//! Ports work the same way: the first and last port of each range, the port after it, the ports
+//! that pods declare, and for each protocol one port that nothing names.
 
 use std::{
     collections::BTreeSet,
@@ -7,30 +22,32 @@ use std::{
 
 use ipnetwork::IpNetwork;
 use policy_core::model::{
-    ClusterPeer, ClusterRule, Direction, Peer, PortSpec, Protocol, ProtocolMatch, Rule, Snapshot,
+    ClusterPeer, ClusterRule, DIRECTIONS, Peer, PortSpec, Protocol, ProtocolMatch, Rule, Snapshot,
 };
 
-/// Addresses of documentation (RFC 5737, RFC 3849), which policies hardly name.
+/// Preferred addresses outside of the cluster: those for documentation (RFC 5737, RFC 3849), as
+/// policies hardly name them.
 const OUTSIDE: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(198, 51, 100, 254)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 0xfe)),
 ];
 
-const BOTH: [Direction; 2] = [Direction::Ingress, Direction::Egress];
-
-/// An address of each region that has one which is not `taken`: blocks that policies name, without
-/// the smaller ones in them, and what is around all.
+/// One address of each region, if the region has one that is not `taken`.
+///
+/// A region is a block that policies name, without the smaller blocks inside of it; the whole
+/// family is the outermost one.
 pub(super) fn addresses(sides: [&Snapshot; 2], taken: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
     let mut blocks: BTreeSet<IpNetwork> = sides.into_iter().flat_map(blocks).collect();
     blocks.extend(OUTSIDE.map(|address| around(address, 0)));
     let usual = OUTSIDE.map(|address| (innermost(&blocks, address), address));
     let mut addresses: BTreeSet<IpAddr> = BTreeSet::new();
     for block in &blocks {
-        let known = usual.iter().find(|(around, at)| around == block && !taken.contains(at));
-        let known = known.map(|(_, address)| *address);
-        addresses.extend(known.or_else(|| first_of(*block, &blocks, taken)));
+        let preferred = usual.iter().find(|(around, at)| around == block && !taken.contains(at));
+        let preferred = preferred.map(|(_, address)| *address);
+        addresses.extend(preferred.or_else(|| first_of(*block, &blocks, taken)));
     }
-    // Rules for nodes mean their addresses, in whatever block these lie.
+    // A rule for nodes splits regions further: it matches single addresses, in whatever block they
+    // are.
     let peers = || sides.into_iter().flat_map(cluster_rules).flat_map(|rule| &rule.peers);
     if peers().any(|peer| matches!(peer, ClusterPeer::Nodes(_))) {
         let nodes = sides.into_iter().flat_map(|side| side.nodes.values());
@@ -53,14 +70,15 @@ fn innermost(blocks: &BTreeSet<IpNetwork>, address: IpAddr) -> IpNetwork {
     all.find(|block| blocks.contains(block)).unwrap_or(around(address, 0))
 }
 
-/// The first address of a block that is in none of those inside it, and not taken.
+/// The first address of a block that is in none of the blocks inside of it, and not taken: of
+/// 10.0.0.0/24 with 10.0.0.0/25 inside it is 10.0.0.128.
 fn first_of(
     block: IpNetwork,
     blocks: &BTreeSet<IpNetwork>,
     taken: &BTreeSet<IpAddr>,
 ) -> Option<IpAddr> {
     let mut address = block.network();
-    // In the order of a set a block comes after all that contain it.
+    // In a sorted set each block comes after those that contain it, and inner blocks by address.
     let inner = blocks.range(block..).skip(1).take_while(|inner| block.contains(inner.network()));
     for inner in inner {
         while taken.contains(&address) && address < inner.network() {
@@ -103,15 +121,15 @@ fn blocks(side: &Snapshot) -> impl Iterator<Item = IpNetwork> {
     named.chain(networks).map(|block| around(block.ip(), block.prefix()))
 }
 
-/// Ports that pods declare, those that policies tell from others, and of each protocol one that
-/// nothing names.
+/// The ports that pods declare, those at the ends of the ranges that policies name, and for each
+/// protocol one that nothing names.
 pub(super) fn ports(sides: [&Snapshot; 2]) -> Vec<(u16, Protocol)> {
     let declared = sides.into_iter().flat_map(|side| side.pods.values());
     let declared = declared.flat_map(|pod| &pod.ports).map(|port| (port.port, port.protocol));
     let mut ports: BTreeSet<(u16, Protocol)> = declared.collect();
     let ranges: BTreeSet<_> = sides.into_iter().flat_map(ranges).collect();
     for (protocol, first, last) in &ranges {
-        // The first port behind a range stands for what is around it.
+        // The port after a range stands for those around it.
         let ends = [Some(*first), Some(*last), last.checked_add(1)].into_iter().flatten();
         ports.extend(ends.map(|number| (number, *protocol)));
     }
@@ -147,5 +165,5 @@ fn rules(side: &Snapshot) -> impl Iterator<Item = &Rule> {
 
 fn cluster_rules(side: &Snapshot) -> impl Iterator<Item = &ClusterRule> {
     let policies = side.cluster_policies.values();
-    policies.flat_map(|policy| BOTH.into_iter().flat_map(|direction| policy.rules(direction)))
+    policies.flat_map(|policy| DIRECTIONS.into_iter().flat_map(|direction| policy.rules(direction)))
 }

@@ -1,14 +1,21 @@
 //! An explanation in the form that programs read.
+//!
+//! In go the compiled cluster and a probe; out comes an [`Answer`], which `-o json` prints as it is
+//! and `text` renders for people. Verdicts, directions, tiers and outcomes stay types until then;
+//! `words` has the word for each.
 
 use std::net::IpAddr;
 
 use policy_core::{
     desired::Desired,
     explain::{self, Candidate, Change, Miss, RuleOutcome, Side, TierRule, WrongDirection},
-    model::{Action, Direction, Snapshot, Tier},
+    model::{Action, Direction, FieldPath, Snapshot, Tier, peers_field, rules_field},
 };
+use policy_manifest::Verdict;
 use policy_probe::Probe;
 use serde::Serialize;
+
+use super::words;
 
 /// All that is printed.
 #[derive(Debug, Serialize)]
@@ -26,38 +33,38 @@ pub(super) struct Answer {
     pub(super) family: &'static str,
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
-    /// `allow` or `deny`; `None` where no policy has a say.
-    pub(super) verdict: Option<&'static str>,
-    pub(super) egress: Option<&'static str>,
-    pub(super) ingress: Option<&'static str>,
-    /// Each pod that policies select, at each place where the connection may end.
+    /// `None` where no policy applies.
+    pub(super) verdict: Option<Verdict>,
+    pub(super) egress: Option<Verdict>,
+    pub(super) ingress: Option<Verdict>,
+    /// Each pod that policies select, once for each place where the connection may end.
     pub(super) sides: Vec<SideAnswer>,
 }
 
 /// What the policies of one pod say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct SideAnswer {
-    /// `ingress` or `egress`.
-    pub(super) direction: &'static str,
+    #[serde(serialize_with = "words::serialize_direction")]
+    pub(super) direction: Direction,
     pub(super) pod: String,
     /// The far end's address, and its pod.
     pub(super) remote: IpAddr,
     pub(super) remote_pod: Option<String>,
     pub(super) port: u16,
-    pub(super) verdict: &'static str,
-    /// The rule of a tier that decides; `None` where network policies do, or nobody.
+    pub(super) verdict: Verdict,
+    /// The rule of a tier that decides; `None` where network policies decide, or nothing.
     pub(super) decided_by: Option<String>,
-    /// Rules of `ClusterNetworkPolicies`, in the order in which they are asked.
+    /// Rules of `ClusterNetworkPolicies`, in the order of evaluation.
     pub(super) tiers: Vec<TierAnswer>,
     pub(super) isolated_by: Vec<String>,
     /// Policies that select the pod in the other direction only.
     pub(super) not_in_this_direction: Vec<String>,
     pub(super) rules: Vec<RuleAnswer>,
-    /// What would let it pass.
+    /// What would allow the connection.
     pub(super) change: Option<ChangeAnswer>,
 }
 
-/// A rule, and what it lacks.
+/// A rule of a network policy, and why it does not match.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct RuleAnswer {
     pub(super) policy: String,
@@ -68,22 +75,22 @@ pub(super) struct RuleAnswer {
     pub(super) failed: Vec<String>,
 }
 
-/// A rule of a tier, and what becomes of it.
+/// A rule of a tier, and what it does to the connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct TierAnswer {
-    /// `Admin` or `Baseline`.
-    pub(super) tier: &'static str,
+    #[serde(serialize_with = "words::serialize_tier")]
+    pub(super) tier: Tier,
     pub(super) priority: u16,
     pub(super) policy: String,
     /// As `spec.ingress[0]`.
     pub(super) rule: String,
-    /// `Accept`, `Deny` or `Pass`.
-    pub(super) action: &'static str,
-    /// `misses`, `decides`, `leaves`, `behind` or `not asked`.
-    pub(super) part: &'static str,
-    /// The rule that comes first, where it is `behind` one.
+    #[serde(serialize_with = "words::serialize_action")]
+    pub(super) action: Action,
+    #[serde(serialize_with = "words::serialize_outcome")]
+    pub(super) part: RuleOutcome,
+    /// The earlier rule that a shadowed rule comes after.
     pub(super) behind: Option<String>,
-    /// Why it accepts nothing, or denies all, whatever else it says.
+    /// Why it accepts nothing, or denies everything, whatever else it says.
     pub(super) closed: Option<String>,
     /// What failed; as `from[0]: …`.
     pub(super) failed: Vec<String>,
@@ -95,7 +102,7 @@ pub(super) struct ChangeAnswer {
     pub(super) kind: &'static str,
     pub(super) policy: String,
     pub(super) add_to: String,
-    /// Index of the entry before which it must stand, where that matters.
+    /// Index of the entry before which it must be, where that matters.
     pub(super) before: Option<usize>,
     pub(super) item: String,
 }
@@ -105,7 +112,7 @@ impl Answer {
     pub(super) fn of(snapshot: &Snapshot, desired: &Desired, probe: &Probe) -> Self {
         let question = probe.question();
         let explanation = explain::explain(snapshot, desired, &question);
-        let said = explanation.as_ref();
+        let explanation = explanation.as_ref();
         let sides = explain::sides(snapshot, &question);
         Self {
             from: probe.from.to_string(),
@@ -115,9 +122,9 @@ impl Answer {
             family: probe.family.name(),
             source: probe.source,
             destination: probe.destination,
-            verdict: said.map(|said| word(said.allowed())),
-            egress: said.map(|said| word(said.egress.allowed)),
-            ingress: said.map(|said| word(said.ingress.allowed)),
+            verdict: explanation.map(|said| verdict(said.allowed())),
+            egress: explanation.map(|said| verdict(said.egress.allowed)),
+            ingress: explanation.map(|said| verdict(said.ingress.allowed)),
             sides: sides.iter().map(|side| SideAnswer::of(snapshot, side)).collect(),
         }
     }
@@ -126,16 +133,16 @@ impl Answer {
 impl SideAnswer {
     fn of(snapshot: &Snapshot, side: &Side) -> Self {
         let names = |list: &[_]| list.iter().map(ToString::to_string).collect();
-        // What does not isolate the pod has no rules of interest.
+        // Policies that do not isolate the pod in this direction have no rules for it.
         let rules = side.candidates.iter().filter(|_| !side.isolating.is_empty());
         Self {
-            direction: lists(side.direction).0,
+            direction: side.direction,
             pod: side.pod.to_string(),
             remote: side.remote,
             remote_pod: side.remote_pod.as_ref().map(ToString::to_string),
             port: side.port,
-            verdict: word(side.allowed()),
-            decided_by: side.decider().map(title),
+            verdict: verdict(side.allowed()),
+            decided_by: side.decider().map(words::tier_rule),
             tiers: side.tiers.iter().map(|rule| TierAnswer::of(side, rule)).collect(),
             isolated_by: names(&side.isolating),
             not_in_this_direction: names(&side.other_direction),
@@ -147,7 +154,8 @@ impl SideAnswer {
 
 impl RuleAnswer {
     fn of(candidate: &Candidate) -> Self {
-        let (rules, peers) = lists(candidate.direction);
+        let direction = candidate.direction;
+        let rules = rules_field(direction);
         let mut failed = Vec::new();
         failed.extend(candidate.wrong_direction.map(|wrong| match wrong {
             WrongDirection::NotInPolicyTypes => {
@@ -157,10 +165,10 @@ impl RuleAnswer {
                 format!("direction: it allows the same end as {rules} only")
             }
         }));
-        failed.extend(failures((peers, &candidate.peer), ("ports", &candidate.port)));
+        failed.extend(failures(direction, &candidate.peer, ("ports", &candidate.port)));
         Self {
             policy: candidate.policy.to_string(),
-            rule: format!("spec.{rules}[{}]", candidate.rule),
+            rule: FieldPath::rule(direction, candidate.rule).to_string(),
             allows: candidate.allows(),
             failed,
         }
@@ -169,28 +177,16 @@ impl RuleAnswer {
 
 impl TierAnswer {
     fn of(side: &Side, rule: &TierRule) -> Self {
-        let (_, peers) = lists(rule.direction);
-        let (part, behind) = match rule.outcome {
-            RuleOutcome::NoMatch => ("misses", None),
-            RuleOutcome::Decides => ("decides", None),
-            RuleOutcome::LeavesTier => ("leaves", None),
-            RuleOutcome::Shadowed(first) => ("behind", side.tiers.get(first).map(title)),
-            RuleOutcome::NotEvaluated => ("not asked", None),
-        };
         Self {
-            tier: tier(rule.tier),
+            tier: rule.tier,
             priority: rule.priority,
-            policy: rule.policy.to_string(),
-            rule: field(rule),
-            action: match rule.action {
-                Action::Accept => "Accept",
-                Action::Deny => "Deny",
-                Action::Pass => "Pass",
-            },
-            part,
-            behind,
+            policy: rule.policy.clone(),
+            rule: words::tier_rule_path(rule).to_string(),
+            action: rule.action,
+            part: rule.outcome,
+            behind: words::shadowing_rule(side, rule),
             closed: rule.closed.clone(),
-            failed: failures((peers, &rule.peer), ("protocols", &rule.port)),
+            failed: failures(rule.direction, &rule.peer, ("protocols", &rule.port)),
         }
     }
 }
@@ -209,43 +205,21 @@ impl ChangeAnswer {
 
 type Failed<T> = Result<Option<usize>, Vec<(usize, T)>>;
 
-/// What failed, where all entries of a list did.
+/// What failed, where all entries of a list did: `from[0]: …`, `ports[1]: …`.
 fn failures(
-    (peers, peer): (&str, &Failed<Vec<Miss>>),
+    direction: Direction,
+    peer: &Failed<Vec<Miss>>,
     (ports, port): (&str, &Failed<Miss>),
 ) -> Vec<String> {
+    let peers = peers_field(direction);
     let of_peers = peer.as_ref().err().into_iter().flatten().map(|(index, misses)| {
-        let told: Vec<String> = misses.iter().map(Miss::to_string).collect();
-        format!("{peers}[{index}]: {}", told.join("; "))
+        let misses: Vec<String> = misses.iter().map(Miss::to_string).collect();
+        format!("{peers}[{index}]: {}", misses.join("; "))
     });
     let of_ports = port.as_ref().err().into_iter().flatten();
     of_peers.chain(of_ports.map(|(index, miss)| format!("{ports}[{index}]: {miss}"))).collect()
 }
 
-/// A rule of a tier, in words.
-fn title(rule: &TierRule) -> String {
-    format!("{} of ClusterNetworkPolicy {}", field(rule), rule.policy)
-}
-
-fn field(rule: &TierRule) -> String {
-    format!("spec.{}[{}]", lists(rule.direction).0, rule.rule)
-}
-
-fn tier(tier: Tier) -> &'static str {
-    match tier {
-        Tier::Admin => "Admin",
-        Tier::Baseline => "Baseline",
-    }
-}
-
-/// The lists of rules and of peers of a direction.
-fn lists(direction: Direction) -> (&'static str, &'static str) {
-    match direction {
-        Direction::Ingress => ("ingress", "from"),
-        Direction::Egress => ("egress", "to"),
-    }
-}
-
-fn word(allowed: bool) -> &'static str {
-    if allowed { "allow" } else { "deny" }
+fn verdict(allowed: bool) -> Verdict {
+    if allowed { Verdict::Allow } else { Verdict::Deny }
 }

@@ -1,153 +1,167 @@
 //! An explanation for people.
+//!
+//! ```text
+//! other/stranger -> backend/api 80/TCP IPv4: deny
+//!   10.0.4.1 -> 10.0.2.1
+//!   egress of other/stranger: allow: no policy applies
+//!   ingress of backend/api from other/stranger at 80: deny
+//!     isolated by backend/backend
+//!     spec.ingress[0] of backend/backend: does not allow it
+//!       from[0]: namespace other is not kubernetes.io/metadata.name=frontend
+//!     to allow it, add to spec.ingress[0].from of NetworkPolicy backend/backend:
+//!       - {namespaceSelector: …, podSelector: …}
+//! ```
 
 use std::fmt::Write;
 
-use super::answer::{Answer, ChangeAnswer, SideAnswer, TierAnswer};
+use policy_core::{
+    explain::RuleOutcome,
+    model::{DIRECTIONS, Direction, Tier, rules_field},
+};
+use policy_manifest::Verdict;
+use policy_probe::Outcome;
+
+use super::{
+    answer::{Answer, ChangeAnswer, SideAnswer, TierAnswer},
+    words,
+};
+use crate::output::{Paint, verdict_colour};
 
 /// One block per family.
-pub(super) fn render(answers: &[Answer], colour: bool) -> String {
-    let blocks: Vec<String> = answers.iter().map(|answer| block(answer, colour)).collect();
+pub(super) fn render(answers: &[Answer], paint: Paint) -> String {
+    let blocks: Vec<String> = answers.iter().map(|answer| block(answer, paint)).collect();
     blocks.join("\n")
 }
 
-fn block(answer: &Answer, colour: bool) -> String {
-    let Answer { from, to, port, protocol, family, source, destination, verdict, .. } = answer;
+fn block(answer: &Answer, paint: Paint) -> String {
+    let Answer { from, to, port, protocol, family, source, destination, .. } = answer;
     let mut out = String::new();
-    let said = paint(verdict.unwrap_or("no policy has a say"), colour);
-    let _ = writeln!(out, "{from} -> {to} {port}/{protocol} {family}: {said}");
+    let verdict = painted(answer.verdict, paint);
+    let _ = writeln!(out, "{from} -> {to} {port}/{protocol} {family}: {verdict}");
     let _ = writeln!(out, "  {source} -> {destination}");
-    half(&mut out, answer, "egress", from, answer.egress, colour);
-    half(&mut out, answer, "ingress", to, answer.ingress, colour);
+    for direction in DIRECTIONS.into_iter().rev() {
+        one_direction(&mut out, answer, direction, paint);
+    }
     out
 }
 
-/// All sides of one direction.
-fn half(
-    out: &mut String,
-    answer: &Answer,
-    direction: &str,
-    end: &str,
-    verdict: Option<&str>,
-    colour: bool,
-) {
-    let sides = answer.sides.iter().filter(|side| side.direction == direction);
-    let sides: Vec<&SideAnswer> = sides.collect();
-    if sides.is_empty() {
-        let _ = match verdict {
-            Some("deny") => writeln!(
-                out,
-                "  {direction} of {end}: {}: the Service has no ready backend",
-                paint("deny", colour)
-            ),
-            Some(verdict) => writeln!(
-                out,
-                "  {direction} of {end}: {}: no policy has a say",
-                paint(verdict, colour)
-            ),
-            None => Ok(()),
+/// All sides of one direction, or why there is none.
+fn one_direction(out: &mut String, answer: &Answer, direction: Direction, paint: Paint) {
+    let (end, verdict) = match direction {
+        Direction::Ingress => (&answer.to, answer.ingress),
+        Direction::Egress => (&answer.from, answer.egress),
+    };
+    let mut sides = answer.sides.iter().filter(|side| side.direction == direction).peekable();
+    if sides.peek().is_none()
+        && let Some(verdict) = verdict
+    {
+        let reason = match verdict {
+            Verdict::Allow => "no policy applies",
+            Verdict::Deny => "the Service has no ready backend",
         };
+        let (name, verdict) = (rules_field(direction), painted(Some(verdict), paint));
+        let _ = writeln!(out, "  {name} of {end}: {verdict}: {reason}");
     }
-    for told in sides {
-        side(out, told, colour);
+    for side in sides {
+        one_side(out, side, paint);
     }
 }
 
-fn side(out: &mut String, side: &SideAnswer, colour: bool) {
+fn one_side(out: &mut String, side: &SideAnswer, paint: Paint) {
     let far = side.remote_pod.clone().unwrap_or_else(|| side.remote.to_string());
-    let preposition = if side.direction == "ingress" { "from" } else { "to" };
     let _ = writeln!(
         out,
-        "  {} of {} {preposition} {far} at {}: {}",
-        side.direction,
+        "  {} of {} {} {far} at {}: {}",
+        rules_field(side.direction),
         side.pod,
+        words::preposition(side.direction),
         side.port,
-        paint(side.verdict, colour)
+        painted(Some(side.verdict), paint)
     );
-    let decided = side.decided_by.is_some();
     if let Some(decider) = &side.decided_by {
         let _ = writeln!(out, "    decided by {decider}");
     }
-    tiers(out, side, "Admin");
-    policies(out, side, decided);
-    tiers(out, side, "Baseline");
-    if let Some(change) = &side.change {
-        let ChangeAnswer { kind, policy, add_to, before, item } = change;
-        let before = before.map(|index| format!(", before [{index}]")).unwrap_or_default();
-        let _ = writeln!(out, "    to allow it, add to {add_to} of {kind} {policy}{before}:");
-        let _ = writeln!(out, "      - {item}");
-    } else if side.verdict == "deny" {
-        let _ = writeln!(out, "    no single addition to these policies would allow it");
+    // In the order of evaluation.
+    one_tier(out, side, Tier::Admin);
+    network_policies(out, side);
+    one_tier(out, side, Tier::Baseline);
+    match (&side.change, side.verdict) {
+        (Some(ChangeAnswer { kind, policy, add_to, before, item }), _) => {
+            let before = before.map(|index| format!(", before [{index}]")).unwrap_or_default();
+            let _ = writeln!(out, "    to allow it, add to {add_to} of {kind} {policy}{before}:");
+            let _ = writeln!(out, "      - {item}");
+        }
+        (None, Verdict::Deny) => {
+            let _ = writeln!(out, "    no single addition to these policies would allow it");
+        }
+        (None, Verdict::Allow) => {}
     }
 }
 
-/// The rules of a tier, in order; where it passes, only those that mean the connection.
-fn tiers(out: &mut String, side: &SideAnswer, tier: &str) {
-    let passes = side.verdict == "allow";
-    let rules = side.tiers.iter().filter(|rule| rule.tier == tier);
-    for rule in rules.filter(|rule| !passes || rule.part != "misses") {
-        let TierAnswer { priority, policy, rule: field, action, .. } = rule;
-        let part = match (rule.part, &rule.behind) {
-            ("decides", _) => "decides".to_owned(),
-            ("leaves", _) => "leaves the tier".to_owned(),
-            ("behind", Some(first)) => format!("means it, but comes after {first}"),
-            ("not asked", _) => "means it, but network policies select the pod".to_owned(),
-            _ => "does not mean it".to_owned(),
-        };
+/// The rules of a tier, in order; on an allowed connection only those that match it.
+fn one_tier(out: &mut String, side: &SideAnswer, tier: Tier) {
+    for rule in side.tiers.iter().filter(|rule| rule.tier == tier) {
+        let matches = rule.part != RuleOutcome::NoMatch;
+        if !matches && side.verdict == Verdict::Allow {
+            continue;
+        }
+        let TierAnswer { priority, policy, rule: path, action, part, behind, .. } = rule;
         let _ = writeln!(
             out,
-            "    {tier} {priority}: {field} of ClusterNetworkPolicy {policy}: {action}, {part}"
+            "    {} {priority}: {path} of ClusterNetworkPolicy {policy}: {}, {}",
+            words::tier(tier),
+            words::action(*action),
+            words::outcome_for_people(*part, behind.as_deref())
         );
         if let Some(reason) = &rule.closed {
-            let read = if *action == "Accept" { "accepts nothing" } else { "denies everything" };
-            let _ = writeln!(out, "      {reason}, so it {read}");
+            let _ = writeln!(out, "      {reason}, so it {}", words::closed_effect(*action));
         }
-        for failed in rule.failed.iter().filter(|_| rule.part == "misses") {
+        for failed in rule.failed.iter().filter(|_| !matches) {
             let _ = writeln!(out, "      {failed}");
         }
     }
 }
 
-/// What network policies say; `decided` where a rule of a tier has the word instead.
-fn policies(out: &mut String, side: &SideAnswer, decided: bool) {
+/// What network policies say, and whether they are evaluated at all.
+fn network_policies(out: &mut String, side: &SideAnswer) {
+    let decided_by_tier = side.decided_by.is_some();
     let elsewhere = side.not_in_this_direction.join(", ");
     if side.isolated_by.is_empty() {
         let _ = match elsewhere.as_str() {
-            "" if decided => Ok(()),
+            "" if decided_by_tier => Ok(()),
             "" => writeln!(out, "    no network policy isolates it"),
             _ => writeln!(out, "    not isolated; selected in the other direction by {elsewhere}"),
         };
         return;
     }
     let isolated = side.isolated_by.join(", ");
-    let not_asked = if decided { ", which are not asked" } else { "" };
-    let _ = writeln!(out, "    isolated by {isolated}{not_asked}");
+    let not_evaluated = if decided_by_tier { ", which are not evaluated" } else { "" };
+    let _ = writeln!(out, "    isolated by {isolated}{not_evaluated}");
     if !elsewhere.is_empty() {
         let _ = writeln!(out, "    selected in the other direction only by {elsewhere}");
     }
-    // Where it passes, or others decide, rules that do not help are of no interest.
-    let brief = decided || side.verdict == "allow";
-    for rule in side.rules.iter().filter(|rule| rule.allows || !brief) {
-        let sign = match (rule.allows, decided) {
+    // On an allowed connection, and where a tier decides, only rules that allow it are of interest.
+    let only_allowing = decided_by_tier || side.verdict == Verdict::Allow;
+    for rule in side.rules.iter().filter(|rule| rule.allows || !only_allowing) {
+        let effect = match (rule.allows, decided_by_tier) {
             (true, false) => "allows it",
             (true, true) => "would allow it",
             (false, _) => "does not allow it",
         };
-        let _ = writeln!(out, "    {} of {}: {sign}", rule.rule, rule.policy);
+        let _ = writeln!(out, "    {} of {}: {effect}", rule.rule, rule.policy);
         for failed in &rule.failed {
             let _ = writeln!(out, "      {failed}");
         }
     }
-    if side.rules.is_empty() && !decided {
+    if side.rules.is_empty() && !decided_by_tier {
         let _ = writeln!(out, "    none of them has a rule");
     }
 }
 
-/// A verdict in its colour.
-fn paint(verdict: &str, colour: bool) -> String {
-    let code = match verdict {
-        "allow" => 32,
-        "deny" => 31,
-        _ => 33,
-    };
-    if colour { format!("\u{1b}[{code}m{verdict}\u{1b}[0m") } else { verdict.to_owned() }
+/// A verdict in its colour; `None` where no policy applies.
+fn painted(verdict: Option<Verdict>, paint: Paint) -> String {
+    match verdict.map(Outcome::from) {
+        Some(outcome) => paint.text(verdict_colour(outcome), outcome),
+        None => paint.text(anstyle::AnsiColor::Yellow, "no policy applies"),
+    }
 }

@@ -11,7 +11,7 @@ pub(super) fn render(picture: &Picture) -> String {
         let name = &namespace.name;
         let _ = writeln!(out, "  subgraph \"cluster_{name}\" {{\n    label=\"{name}\";");
         for workload in &namespace.workloads {
-            // What anybody may reach stands out.
+            // A workload that is not isolated stands out: every pod may reach it.
             let style = if workload.ingress_isolated { "solid" } else { "dashed" };
             let _ = writeln!(
                 out,

@@ -7,7 +7,7 @@ use super::picture::Picture;
 /// A subgraph per namespace, a node per workload.
 pub(super) fn render(picture: &Picture) -> String {
     let mut out = String::from("flowchart LR\n");
-    // Names may be words of the language, so nodes have numbers.
+    // A name can be a keyword of Mermaid, such as `end`, so nodes have numbers.
     let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
     for (index, namespace) in picture.namespaces.iter().enumerate() {
         let _ = writeln!(out, "  subgraph s{index}[\"{}\"]", namespace.name);

@@ -1,4 +1,8 @@
-//! The graph in the form that programs read.
+//! The graph in the form that programs read: namespaces with their workloads, and an edge for each
+//! pair of workloads between which connections are allowed.
+//!
+//! A truth table of pods goes in. The rows of all pods of two workloads are put together: a port is
+//! part of the edge if one row allows it, and `partly` if another denies it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +15,7 @@ use serde::Serialize;
 use super::workload;
 use crate::scope::Scope;
 
-/// Who may talk to whom.
+/// Which workloads may connect to which.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Picture {
     pub(super) namespaces: Vec<Namespace>,
@@ -30,7 +34,7 @@ pub(super) struct Namespace {
 pub(super) struct Workload {
     pub(super) name: String,
     pub(super) pods: Vec<String>,
-    /// Whether some policy isolates every pod of it, or a tier denies each something.
+    /// Whether each of its pods is isolated by a policy, or denied something by a tier.
     pub(super) ingress_isolated: bool,
     pub(super) egress_isolated: bool,
 }
@@ -42,7 +46,7 @@ pub(super) struct Edge {
     pub(super) from: String,
     pub(super) to: String,
     pub(super) ports: Vec<EdgePort>,
-    /// Policies that allow it, as `namespace/name`; empty where none has a say.
+    /// Policies that allow it, as `namespace/name`; empty where none applies.
     pub(super) by: Vec<String>,
 }
 
@@ -51,11 +55,11 @@ pub(super) struct Edge {
 pub(super) struct EdgePort {
     pub(super) port: u16,
     pub(super) protocol: &'static str,
-    /// Whether only some pods or families may.
+    /// Whether only some pods or families are allowed.
     pub(super) partly: bool,
 }
 
-/// What is known of a pair of workloads.
+/// The rows of the pods of two workloads.
 #[derive(Default)]
 struct Pair<'a> {
     ports: BTreeMap<(u16, Protocol), Vec<&'a Row>>,
@@ -63,7 +67,7 @@ struct Pair<'a> {
 }
 
 impl Picture {
-    /// Draws a truth table of pods: workloads of the scope, and those that they have to do with.
+    /// Draws a truth table of pods: workloads of the scope, and those with an edge to one of them.
     pub(super) fn of(snapshot: &Snapshot, table: &Table, scope: &Scope) -> Self {
         let workloads = workload::of_pods(snapshot);
         let of = |end: &End| match end {

@@ -1,10 +1,22 @@
-//! Pods that are copies of one another.
+//! Groups pods into workloads: pods that are copies of each other.
+//!
+//! Pods of one controller are one workload. Manifests often hold bare pods without a controller;
+//! these are one workload where their labels are equal, apart from labels that a controller adds:
+//!
+//! ```text
+//! web-7d9-x  controller Deployment web                       -> web
+//! web-7d9-y  controller Deployment web                       -> web
+//! db-0       labels app=db                                   -> db
+//! db-1       labels app=db                                   -> db
+//! db-test    labels app=db, test=yes: equal to no other pod  -> db-test, as db is taken
+//! debug      no labels, no controller                        -> debug
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy_core::model::{Labels, ObjectName, Snapshot, Workload};
 
-/// Labels that name an application, the best first.
+/// Labels that name an application, the most specific first.
 const NAMES: [&str; 3] = ["app.kubernetes.io/name", "app", "k8s-app"];
 
 /// What pods of one workload have in common.
@@ -14,7 +26,7 @@ enum Same<'a> {
     Labels(Labels),
 }
 
-/// Namespace, what its pods have in common, and the pod where that is nothing.
+/// Namespace, what its pods have in common, and the pod's name where they have nothing in common.
 type Group<'a> = (&'a str, Same<'a>, Option<&'a str>);
 
 impl Same<'_> {
@@ -33,10 +45,7 @@ impl Same<'_> {
     }
 }
 
-/// The workload of each pod.
-///
-/// Pods of one controller are one, and pods of a namespace without controllers whose lasting
-/// labels are equal; a pod without either is one by itself.
+/// The workload of each pod, as `namespace/name`.
 pub(super) fn of_pods(snapshot: &Snapshot) -> BTreeMap<ObjectName, ObjectName> {
     let mut groups: BTreeMap<Group<'_>, Vec<&ObjectName>> = BTreeMap::new();
     for (name, pod) in &snapshot.pods {
@@ -61,7 +70,7 @@ pub(super) fn of_pods(snapshot: &Snapshot) -> BTreeMap<ObjectName, ObjectName> {
 
 /// A name that no other workload of the namespace has.
 ///
-/// Two may share the label: the second is called after its first pod, or else has a number.
+/// Two workloads may have the same label: the second gets the name of its first pod, or a number.
 fn free(taken: &BTreeSet<ObjectName>, namespace: &str, name: &str, first: &str) -> String {
     let is_free = |name: &String| !taken.contains(&ObjectName::new(namespace, name));
     let named = [name.to_owned(), first.to_owned()].into_iter();

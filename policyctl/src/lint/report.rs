@@ -1,7 +1,8 @@
-//! Findings in their places.
+//! Findings with the file and line that they are about, as text and as JSON.
 
 use std::fmt::Write;
 
+use anstyle::AnsiColor;
 use policy_core::{
     lint::{Finding, Level, RULES},
     model::Kind,
@@ -9,9 +10,9 @@ use policy_core::{
 use policy_manifest::{ErrorSubject, ManifestError, Place, Problem};
 use serde::Serialize;
 
-use crate::origin::Origin;
+use crate::{origin::Origin, output::Paint};
 
-/// Code of the rule that the reader of manifests knows, too.
+/// Code of the rule that the reader of manifests checks too.
 const EXCEPT_OUTSIDE: &str = "NP009";
 
 /// All that is printed.
@@ -20,7 +21,7 @@ pub(super) struct Document<'a> {
     pub(super) findings: &'a [Located],
 }
 
-/// A finding, and where it stands.
+/// A finding, and its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Located {
     pub(super) code: &'static str,
@@ -33,7 +34,7 @@ pub(super) struct Located {
     pub(super) field: String,
     pub(super) message: String,
     pub(super) suggestion: String,
-    /// `None` for what no manifest holds, such as a namespace that is only named.
+    /// `None` for an object without a manifest, such as a namespace that pods only name.
     #[serde(serialize_with = "place")]
     pub(super) place: Option<Place>,
     /// The cluster that was read instead of manifests; then there are no places.
@@ -42,7 +43,7 @@ pub(super) struct Located {
 }
 
 impl Located {
-    /// Finds the place.
+    /// Finds the place of a finding.
     pub(super) fn new(finding: &Finding, origin: &Origin) -> Self {
         let Finding { object, field, code, level, message, suggestion } = finding;
         let rule = RULES.iter().find(|rule| rule.code == *code);
@@ -55,7 +56,7 @@ impl Located {
             field: field.to_string(),
             message: message.clone(),
             suggestion: suggestion.clone(),
-            // A line in what the API server said is of no use to anybody.
+            // Lines of the API server's response mean nothing to the reader.
             place: match &origin.cluster {
                 Some(_) => None,
                 None => origin.manifests.places.find(object, field).cloned(),
@@ -64,7 +65,7 @@ impl Located {
         }
     }
 
-    /// NP009, which the reader finds: the API server refuses such a policy.
+    /// NP009 from an error of the reader of manifests, as the API server refuses such a policy.
     pub(super) fn refused(error: &ManifestError) -> Self {
         let rule = RULES.iter().find(|rule| rule.code == EXCEPT_OUTSIDE);
         let object = match &error.subject {
@@ -87,7 +88,7 @@ impl Located {
     }
 }
 
-/// Whether errors of the reader are what a rule finds, so that they can be told as findings.
+/// Whether all errors of the reader are what NP009 finds, so that they can be printed as findings.
 pub(super) fn are_findings(errors: &[ManifestError]) -> bool {
     errors.iter().all(|error| matches!(error.problem, Problem::ExceptOutside { .. }))
 }
@@ -114,7 +115,7 @@ fn place<S: serde::Serializer>(place: &Option<Place>, to: S) -> Result<S::Ok, S:
 }
 
 /// Two lines per finding, and a summary.
-pub(super) fn text(findings: &[Located], colour: bool) -> String {
+pub(super) fn text(findings: &[Located], paint: Paint) -> String {
     let mut out = String::new();
     for finding in findings {
         let Located { code, level, kind, object, field, message, suggestion, .. } = finding;
@@ -122,7 +123,7 @@ pub(super) fn text(findings: &[Located], colour: bool) -> String {
         let place = place.or_else(|| finding.cluster.clone());
         let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
         let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
-        let level = paint(*level, code, colour);
+        let level = paint.text(level_colour(*level), format!("{level}[{code}]"));
         let _ = writeln!(out, "{place}{level}: {kind} {object}: {field}{message}");
         let _ = writeln!(out, "    {suggestion}");
     }
@@ -137,15 +138,10 @@ pub(super) fn text(findings: &[Located], colour: bool) -> String {
     out
 }
 
-fn paint(level: Level, code: &str, colour: bool) -> String {
-    let number = match level {
-        Level::Error => 31,
-        Level::Warning => 33,
-        Level::Note => 36,
-    };
-    if colour {
-        format!("\u{1b}[{number}m{level}[{code}]\u{1b}[0m")
-    } else {
-        format!("{level}[{code}]")
+fn level_colour(level: Level) -> AnsiColor {
+    match level {
+        Level::Error => AnsiColor::Red,
+        Level::Warning => AnsiColor::Yellow,
+        Level::Note => AnsiColor::Cyan,
     }
 }

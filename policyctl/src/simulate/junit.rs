@@ -6,7 +6,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use crate::error::Error;
 
-/// A test case per expectation, and one for `default`; per row where nothing is expected.
+/// A test case for each expectation, and one for `default`; for each row where nothing is expected.
 pub(super) fn render(
     table: &Table,
     expected: Option<&Expectations>,

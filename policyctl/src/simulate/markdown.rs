@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use policy_probe::{Mismatch, Outcome, Table};
+use policy_probe::{Mismatch, Table};
 
-/// A row per probe, and the expectations that are not met above them.
+/// One row for each probe, and above them the expectations that are not met.
 pub(super) fn render(table: &Table, mismatches: &[Mismatch]) -> String {
     let mut out = String::new();
     if !mismatches.is_empty() {
@@ -16,15 +16,15 @@ pub(super) fn render(table: &Table, mismatches: &[Mismatch]) -> String {
     }
     out.push_str("| From | To | Port | Family | Verdict | By |\n|---|---|---|---|---|---|\n");
     for row in &table.probes {
-        let sign = if row.verdict == Outcome::Allow { '✓' } else { '✗' };
         let _ = writeln!(
             out,
-            "| {} | {} | {}/{} | {} | {sign} {} | {} |",
+            "| {} | {} | {}/{} | {} | {} {} | {} |",
             row.from,
             row.to,
             row.port,
             row.protocol,
             row.family.name(),
+            row.verdict.sign(),
             row.verdict,
             row.decided_by(),
         );

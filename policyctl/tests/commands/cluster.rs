@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::program::{answer, assert_answers, assert_code, policyctl, policyctl_on, told};
+use crate::program::{answer, assert_answers, assert_code, policyctl, policyctl_on, printed};
 
 /// Answers to requests for a path with its query: status and body.
 type Answers = fn(&str) -> (u16, Value);
@@ -160,7 +160,7 @@ fn a_cluster_gives_what_its_dump_gives() -> io::Result<()> {
     for answers in [paged, forgetful] {
         let of_cluster = Fake::serve(answers)?.run(&["simulate", "-A", "-o", "json"])?;
         assert_code(&of_cluster, 0);
-        assert_eq!(answer(&of_cluster), answer(&of_dump), "{}", told(&of_cluster));
+        assert_eq!(answer(&of_cluster), answer(&of_dump), "{}", printed(&of_cluster));
         assert_answers(&of_cluster, &["\"from\": \"b/batch\""]);
     }
     Ok(())
@@ -184,12 +184,12 @@ fn answers_are_about_a_namespace_or_all() -> io::Result<()> {
             table["probes"].as_array().map(Vec::len),
             Some(want),
             "{claim}: {}",
-            told(&output)
+            printed(&output)
         );
     }
     let output = cluster.run(&["simulate", "-n", "c"])?;
     assert_code(&output, 2);
-    assert!(told(&output).contains("there is no namespace c"), "{}", told(&output));
+    assert!(printed(&output).contains("there is no namespace c"), "{}", printed(&output));
     let output =
         cluster.run(&["explain", "-n", "a", "--from", "web", "--to", "db", "--port", "80"])?;
     assert_answers(&output, &["a/web -> a/db 80/TCP IPv4: deny"]);
@@ -227,7 +227,7 @@ spec: {containers: [{name: c, image: c}]}
     let cluster = Fake::serve(paged)?;
     #[rustfmt::skip]
     let cases = [
-        // claim                        name   app    rules                  exit  told
+        // claim                        name   app    rules                  exit  printed
         ("one that is there, wider",    "db",  "db",  "{ports: [{port: 80}]}", 1, "opened a/web -> a/db 80/TCP IPv4"),
         ("one beside",                  "web", "web", "",                      0, "closed b/batch -> a/web 80/TCP IPv4"),
         ("one that changes nothing",    "two", "db",  "",                      0, "0 opened, 0 closed"),
@@ -238,8 +238,8 @@ spec: {containers: [{name: c, image: c}]}
         fs::write(&path, text)?;
         let output = cluster.run(&["diff", "-f", &path.display().to_string()])?;
         assert_code(&output, code);
-        assert!(told(&output).contains(part), "{claim}: {}", told(&output));
-        assert!(told(&output).contains("Pods of the manifests are left out"), "{claim}");
+        assert!(printed(&output).contains(part), "{claim}: {}", printed(&output));
+        assert!(printed(&output).contains("Pods of the manifests are left out"), "{claim}");
     }
     Ok(())
 }
@@ -255,7 +255,7 @@ fn findings_name_the_cluster_instead_of_a_line() -> io::Result<()> {
     );
     let output = cluster.run(&["lint"])?;
     assert_code(&output, 0);
-    assert!(!answer(&output).contains("a/db"), "{}", told(&output));
+    assert!(!answer(&output).contains("a/db"), "{}", printed(&output));
     let output = cluster.run(&["lint", "-A", "-o", "json"])?;
     let document: Value = serde_json::from_slice(&output.stdout)?;
     let named = |one: &&Value| one["code"] == "NP002";
@@ -279,14 +279,14 @@ fn what_the_server_refuses_is_the_environments_fault() -> io::Result<()> {
     for (claim, answers, part) in cases {
         let output = Fake::serve(answers)?.run(&["simulate"])?;
         assert_code(&output, 3);
-        assert!(told(&output).contains(part), "{claim}: {}", told(&output));
+        assert!(printed(&output).contains(part), "{claim}: {}", printed(&output));
     }
     // Nobody listens at a port that was just given back.
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let server = format!("http://127.0.0.1:{port}");
     let output = Fake::at(&server)?.run(&["lint"])?;
     assert_code(&output, 3);
-    assert!(told(&output).contains(&format!("cannot reach the API server {server}")));
+    assert!(printed(&output).contains(&format!("cannot reach the API server {server}")));
     Ok(())
 }
 
@@ -305,7 +305,7 @@ fn cluster_wide_policies_are_absent_only_where_discovery_says_so() -> io::Result
     for (claim, answers, code, part) in cases {
         let output = Fake::serve(answers)?.run(&["simulate", "-A"])?;
         assert_code(&output, code);
-        assert!(told(&output).contains(part), "{claim}: {}", told(&output));
+        assert!(printed(&output).contains(part), "{claim}: {}", printed(&output));
     }
     Ok(())
 }
@@ -332,12 +332,12 @@ fn a_kubeconfig_that_does_not_do_is_bad_input() -> io::Result<()> {
     for (claim, arguments, part) in cases {
         let output = cluster.run(arguments)?;
         assert_code(&output, 2);
-        assert!(told(&output).contains(part), "{claim}: {}", told(&output));
+        assert!(printed(&output).contains(part), "{claim}: {}", printed(&output));
     }
     let home = tempfile::tempdir()?;
     let mut nowhere = policyctl(&["simulate"]);
     let output = nowhere.env_remove("KUBECONFIG").env("HOME", home.path()).output()?;
     assert_code(&output, 2);
-    assert!(told(&output).contains("there is no kubeconfig"), "{}", told(&output));
+    assert!(printed(&output).contains("there is no kubeconfig"), "{}", printed(&output));
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::{fs, io, process::Output};
 
 use serde_json::Value;
 
-use crate::program::{answer, assert_answers, assert_code, policyctl, told};
+use crate::program::{answer, assert_answers, assert_code, policyctl, printed};
 
 const PODS: &str = "\
 apiVersion: v1
@@ -44,7 +44,7 @@ fn diff(old: &str, new: &str, arguments: &[&str]) -> io::Result<Output> {
 }
 
 #[test]
-fn what_opens_and_closes_is_told_and_sets_the_exit_code() -> io::Result<()> {
+fn what_opens_and_closes_is_printed_and_sets_the_exit_code() -> io::Result<()> {
     const A80: &str = "{from: [{podSelector: {matchLabels: {app: a}}}], ports: [{port: 80}]}";
     const A8080: &str = "{from: [{podSelector: {matchLabels: {app: a}}}], ports: [{port: 8080}]}";
     const WORLD: &str = "{from: [{ipBlock: {cidr: 203.0.113.0/24}}], ports: [{port: 80}]}";
@@ -54,7 +54,7 @@ fn what_opens_and_closes_is_told_and_sets_the_exit_code() -> io::Result<()> {
     const TWO: &str = "{ports: [{protocol: TCP}, {protocol: UDP}]}";
     #[rustfmt::skip]
     let cases = [
-        // claim                             old  new     exit  told
+        // claim                             old  new     exit  printed
         ("nothing changes",                  A80, A80,    0, "0 opened, 0 closed"),
         ("a pair opens",                     "",  A80,    1, "opened ns/a -> ns/b 80/TCP IPv4"),
         ("a pair closes",                    A80, "",     0, "closed ns/a -> ns/b 80/TCP IPv4"),
@@ -86,7 +86,7 @@ fn json_has_both_rows() -> io::Result<()> {
     let output = diff("", "{ports: [{port: 80}], from: [{podSelector: {}}]}", &["-o", "json"])?;
     assert_code(&output, 1);
     let found: Value = serde_json::from_slice(&output.stdout)?;
-    assert_eq!(found["opened"].as_array().map(Vec::len), Some(1), "{}", told(&output));
+    assert_eq!(found["opened"].as_array().map(Vec::len), Some(1), "{}", printed(&output));
     assert_eq!(found["opened"][0]["old"]["verdict"], "deny");
     assert_eq!(found["opened"][0]["new"]["by"]["ingress"][0]["rule"], 0);
     Ok(())
@@ -97,13 +97,13 @@ fn two_sets_are_needed() -> io::Result<()> {
     let one = ["diff", "-f", "examples/deny-nodes.yaml"];
     let output = policyctl(&one).args([&one[1..], &one[1..]].concat()).output()?;
     assert_code(&output, 2);
-    assert!(told(&output).contains("-f OLD -f NEW"), "{}", told(&output));
+    assert!(printed(&output).contains("-f OLD -f NEW"), "{}", printed(&output));
     assert_code(&policyctl(&["diff"]).output()?, 2);
     // Beside the policy that it adds, the second file is the first one.
     let output = policyctl(&one).args(["-f", "examples/deny-nodes-allow-api.yaml"]).output()?;
     assert_code(&output, 1);
     assert_answers(&output, &["opened netpol-test/alpine -> kube-system/kube-apiserver 6443/TCP"]);
-    assert!(!answer(&output).contains("10250"), "{}", told(&output));
+    assert!(!answer(&output).contains("10250"), "{}", printed(&output));
     Ok(())
 }
 
@@ -118,7 +118,7 @@ fn what_cannot_be_compared_is_no_change() -> io::Result<()> {
             written(&text.replace("RULES", ""), &text.replace("RULES", "{}"))?;
         let output = policyctl(&["diff", "-f", &old, "-f", &new]).output()?;
         assert_code(&output, 2);
-        assert!(told(&output).contains("nothing can be compared"), "{}", told(&output));
+        assert!(printed(&output).contains("nothing can be compared"), "{}", printed(&output));
     }
     Ok(())
 }

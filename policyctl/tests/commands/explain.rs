@@ -4,7 +4,7 @@ use std::io;
 
 use serde_json::Value;
 
-use crate::program::{answer, assert_answers, assert_code, policyctl, policyctl_on, told};
+use crate::program::{answer, assert_answers, assert_code, policyctl, policyctl_on, printed};
 
 fn explain(from: &str, to: &str, port: &str) -> std::process::Command {
     policyctl(&[
@@ -28,7 +28,7 @@ fn a_denied_connection_is_explained_in_both_families() -> io::Result<()> {
     assert_answers(&output, &[
         "other/stranger -> backend/api 80/TCP IPv4: deny",
         "other/stranger -> backend/api 80/TCP IPv6: deny",
-        "egress of other/stranger: allow: no policy has a say",
+        "egress of other/stranger: allow: no policy applies",
         "isolated by backend/backend",
         "from[0]: namespace other is not kubernetes.io/metadata.name=frontend",
         "to allow it, add to spec.ingress[0].from of NetworkPolicy backend/backend:",
@@ -47,7 +47,7 @@ fn an_allowed_connection_names_the_rules_and_no_change() -> io::Result<()> {
             "spec.ingress[0] of backend/backend: allows it",
         ],
     );
-    assert!(!answer(&output).contains("to allow it"), "{}", told(&output));
+    assert!(!answer(&output).contains("to allow it"), "{}", printed(&output));
     Ok(())
 }
 
@@ -57,7 +57,7 @@ fn json_has_an_answer_per_family() -> io::Result<()> {
         explain("frontend/web", "backend/api", "8080/TCP").args(["-o", "json"]).output()?;
     assert_code(&output, 0);
     let document: Value = serde_json::from_slice(&output.stdout)?;
-    assert_eq!(document["answers"].as_array().map(Vec::len), Some(2), "{}", told(&output));
+    assert_eq!(document["answers"].as_array().map(Vec::len), Some(2), "{}", printed(&output));
     let first = &document["answers"][0];
     assert_eq!(first["verdict"], "deny");
     assert_eq!(first["sides"][0]["change"]["add_to"], "spec.egress[0].ports");
@@ -97,30 +97,30 @@ spec: {podSelector: {}, policyTypes: [Egress]}
 fn an_unknown_end_exits_2() -> io::Result<()> {
     let output = explain("frontend/wed", "backend/api", "80").output()?;
     assert_code(&output, 2);
-    assert!(told(&output).contains("did you mean frontend/web?"), "{}", told(&output));
+    assert!(printed(&output).contains("did you mean frontend/web?"), "{}", printed(&output));
     Ok(())
 }
 
 #[test]
-fn rules_of_the_tiers_are_told_in_their_order() -> io::Result<()> {
+fn rules_of_the_tiers_are_listed_in_order() -> io::Result<()> {
     #[rustfmt::skip]
     let cases: [(&str, &str, &str, &[&str]); 3] = [
         ("shop/web", "vault/store", "8200", &[
             "decided by spec.ingress[1] of ClusterNetworkPolicy vault",
-            "Admin 10: spec.ingress[0] of ClusterNetworkPolicy metrics: Accept, does not mean it\n      from[0]: namespace shop is not",
+            "Admin 10: spec.ingress[0] of ClusterNetworkPolicy metrics: Accept, does not match\n      from[0]: namespace shop is not",
             "Admin 20: spec.ingress[1] of ClusterNetworkPolicy vault: Deny, decides",
-            "isolated by vault/store-for-everyone, which are not asked\n    spec.ingress[0] of vault/store-for-everyone: would allow it",
-            "closed-by-default: Deny, means it, but comes after spec.ingress[1] of ClusterNetworkPolicy vault",
+            "isolated by vault/store-for-everyone, which are not evaluated\n    spec.ingress[0] of vault/store-for-everyone: would allow it",
+            "closed-by-default: Deny, matches, but comes after spec.ingress[1] of ClusterNetworkPolicy vault",
             "to allow it, add to spec.ingress of ClusterNetworkPolicy vault, before [1]:\n      - {action: Pass, ",
         ]),
         ("vault/unsealer", "vault/store", "8200", &[
             "Admin 20: spec.ingress[0] of ClusterNetworkPolicy vault: Pass, leaves the tier",
             "spec.ingress[0] of vault/store-for-everyone: allows it",
-            "closed-by-default: Deny, means it, but network policies select the pod",
+            "closed-by-default: Deny, matches, but network policies select the pod",
         ]),
         ("monitoring/agent", "shop/web", "9100", &[
             "decided by spec.ingress[0] of ClusterNetworkPolicy metrics",
-            "isolated by shop/web-for-the-sandbox, which are not asked\n    Baseline",
+            "isolated by shop/web-for-the-sandbox, which are not evaluated\n    Baseline",
         ]),
     ];
     let file = ["explain", "-f", "examples/tiers.yaml"];

@@ -4,7 +4,7 @@ use std::io;
 
 use serde_json::Value;
 
-use crate::program::{answer, assert_answers, assert_code, policyctl, policyctl_on, told};
+use crate::program::{answer, assert_answers, assert_code, policyctl, policyctl_on, printed};
 
 /// Two copies of a web server, of which only one is let into a store, and that to the other.
 const COPIES: &str = "\
@@ -51,7 +51,7 @@ fn every_form_draws_the_same_edges() -> io::Result<()> {
     assert_answers(&policyctl_on(&open, &["graph"])?, &["[label=\"5432/TCP\", style=solid]"]);
     let shut = COPIES.replace("10.0.0.1/32", "192.0.2.0/24");
     let output = policyctl_on(&shut, &["graph"])?;
-    assert!(!answer(&output).contains("->"), "{}", told(&output));
+    assert!(!answer(&output).contains("->"), "{}", printed(&output));
     Ok(())
 }
 
@@ -67,19 +67,19 @@ fn json_names_the_policies() -> io::Result<()> {
     // Pods of these namespaces have no label that names an application.
     assert_eq!(named, [("backend/api", "database/mysql"), ("frontend/web", "backend/api")]);
     assert_eq!(edges[0]["by"], serde_json::json!(["backend/backend", "database/database"]));
-    assert_eq!(picture["namespaces"].as_array().map(Vec::len), Some(4), "{}", told(&output));
+    assert_eq!(picture["namespaces"].as_array().map(Vec::len), Some(4), "{}", printed(&output));
     Ok(())
 }
 
-/// The workloads of a graph, without what else is told of them.
-fn workloads<T>(text: &str, tell: impl Fn(&Value) -> T) -> io::Result<Vec<(String, T)>> {
+/// The workloads of a graph, without their other fields.
+fn workloads<T>(text: &str, field: impl Fn(&Value) -> T) -> io::Result<Vec<(String, T)>> {
     let output = policyctl_on(text, &["graph", "-o", "json"])?;
     assert_code(&output, 0);
     let picture: Value = serde_json::from_slice(&output.stdout)?;
     let namespaces = picture["namespaces"].as_array().cloned().unwrap_or_default();
     let all = namespaces.iter().filter_map(|namespace| namespace["workloads"].as_array()).flatten();
     let name = |one: &Value| one["name"].as_str().unwrap_or_default().to_owned();
-    Ok(all.map(|one| (name(one), tell(one))).collect())
+    Ok(all.map(|one| (name(one), field(one))).collect())
 }
 
 fn pod(name: &str, labels: &str, number: usize) -> String {

@@ -4,7 +4,7 @@ use std::{fs, io, process::Output};
 
 use serde_json::Value;
 
-use crate::program::{answer, assert_answers, assert_code, policyctl, policyctl_on, told};
+use crate::program::{answer, assert_answers, assert_code, policyctl, policyctl_on, printed};
 
 /// A policy whose egress rules are not in force (NP012, an error), in a namespace that it isolates
 /// only in part (NP014, a note).
@@ -68,7 +68,7 @@ fn programs_get_the_place_too() -> io::Result<()> {
     let run = &log["runs"][0];
     let results = run["results"].as_array().map(Vec::as_slice).unwrap_or_default();
     let error = results.iter().find(|result| result["ruleId"] == "NP012");
-    let Some(error) = error else { panic!("{}", told(&output)) };
+    let Some(error) = error else { panic!("{}", printed(&output)) };
     assert_eq!(error["level"], "error");
     assert_eq!(error["locations"][0]["physicalLocation"]["region"]["startLine"], 9);
     let index = error["ruleIndex"].as_u64().and_then(|index| usize::try_from(index).ok());
@@ -98,7 +98,7 @@ fn a_place_in_sarif_is_a_uri() -> io::Result<()> {
         fs::write(folder.path().join(name), MISTAKE)?;
         let mut command = policyctl(&["lint", "-o", "sarif", "-f", name]);
         let output = command.current_dir(folder.path()).output()?;
-        assert_eq!(uri(&output)?, want, "{}", told(&output));
+        assert_eq!(uri(&output)?, want, "{}", printed(&output));
     }
     assert_eq!(uri(&policyctl_on(MISTAKE, &["lint", "-o", "sarif"])?)?, "stdin");
     Ok(())
@@ -111,7 +111,7 @@ fn a_code_is_explained() -> io::Result<()> {
     assert_answers(&output, &["NP013 and-split-into-two-items", "one more dash"]);
     let output = policyctl(&["lint", "--explain", "NP999"]).output()?;
     assert_code(&output, 2);
-    assert!(told(&output).contains("NP001"), "{}", told(&output));
+    assert!(printed(&output).contains("NP001"), "{}", printed(&output));
     assert_code(&policyctl(&["lint"]).output()?, 2);
     Ok(())
 }
@@ -138,7 +138,7 @@ spec: {podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/24, except: 
     assert_answers(&output, &["\"ruleId\": \"NP009\"", "\"startLine\": 4"]);
     assert_code(&policyctl_on(&outside, &["lint", "--deny", "never"])?, 0);
     let output = policyctl_on(&POLICY.replace("EXCEPT", "10.0.0.0/28"), &["lint"])?;
-    assert!(!answer(&output).contains("NP009"), "{}", told(&output));
+    assert!(!answer(&output).contains("NP009"), "{}", printed(&output));
     // What is wrong beside it is no finding.
     let broken = outside.replace("podSelector: {}", "podSelector: 5");
     assert_code(&policyctl_on(&broken, &["lint"])?, 2);

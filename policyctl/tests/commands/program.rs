@@ -37,7 +37,7 @@ pub(crate) fn answer(output: &Output) -> String {
 }
 
 /// All that a run printed, for the message of a failed assertion.
-pub(crate) fn told(output: &Output) -> String {
+pub(crate) fn printed(output: &Output) -> String {
     format!(
         "exit code {:?}\n{}\n{}",
         output.status.code(),
@@ -49,13 +49,13 @@ pub(crate) fn told(output: &Output) -> String {
 /// Requires an exit code.
 #[track_caller]
 pub(crate) fn assert_code(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "{}", told(output));
+    assert_eq!(output.status.code(), Some(code), "{}", printed(output));
 }
 
 /// Requires texts on standard output.
 #[track_caller]
 pub(crate) fn assert_answers(output: &Output, parts: &[&str]) {
     for part in parts {
-        assert!(answer(output).contains(part), "{part:?} is not in\n{}", told(output));
+        assert!(answer(output).contains(part), "{part:?} is not in\n{}", printed(output));
     }
 }

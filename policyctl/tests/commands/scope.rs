@@ -2,7 +2,7 @@
 
 use std::{fs, io};
 
-use crate::program::{assert_code, policyctl, policyctl_on, told};
+use crate::program::{assert_code, policyctl, policyctl_on, printed};
 
 /// A namespace with pods, one that only a policy names, and an empty one.
 const SPACES: &str = "\
@@ -44,11 +44,11 @@ fn a_namespace_that_nothing_names_is_bad_usage() -> io::Result<()> {
             let output = policyctl_on(SPACES, &[&[command, "-n", namespace], deny].concat())?;
             println!("{command}: {claim}");
             assert_code(&output, code);
-            assert!(told(&output).contains(part), "{claim}: {}", told(&output));
+            assert!(printed(&output).contains(part), "{claim}: {}", printed(&output));
         }
     }
     let output = policyctl_on(SPACES, &["simulate", "-n", "deserted"])?;
-    assert!(told(&output).contains("namespace deserted has no pod"), "{}", told(&output));
+    assert!(printed(&output).contains("namespace deserted has no pod"), "{}", printed(&output));
     Ok(())
 }
 
@@ -67,7 +67,7 @@ fn folders_of_a_folder_are_named_as_they_are_not_read() -> io::Result<()> {
     for arguments in commands {
         let output = policyctl(arguments).output()?;
         assert_code(&output, 0);
-        assert!(!told(&output).contains("not read"), "{}", told(&output));
+        assert!(!printed(&output).contains("not read"), "{}", printed(&output));
     }
     for name in ["overlays", "base"] {
         fs::create_dir(folder.path().join(name))?;
@@ -76,12 +76,12 @@ fn folders_of_a_folder_are_named_as_they_are_not_read() -> io::Result<()> {
     for arguments in commands {
         let output = policyctl(arguments).output()?;
         assert_code(&output, 0);
-        assert!(told(&output).contains(&note), "{}", told(&output));
+        assert!(printed(&output).contains(&note), "{}", printed(&output));
     }
     // Where that is why there is nothing, it is worth all the more.
     fs::remove_file(folder.path().join("a.yaml"))?;
     let output = policyctl(&["lint", "-f", &path]).output()?;
     assert_code(&output, 2);
-    assert!(told(&output).contains(&note), "{}", told(&output));
+    assert!(printed(&output).contains(&note), "{}", printed(&output));
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::{fs, io, path::PathBuf};
 
 use serde_json::Value;
 
-use crate::program::{answer, assert_answers, assert_code, policyctl, policyctl_on, root, told};
+use crate::program::{answer, assert_answers, assert_code, policyctl, policyctl_on, printed, root};
 
 const THREE_TIER: [&str; 3] = ["simulate", "-f", "examples/three-tier.yaml"];
 
@@ -72,7 +72,7 @@ fn an_expectation_that_does_not_hold_exits_1_in_every_form() -> io::Result<()> {
         let output = policyctl_on(PODS, &["simulate", "--expect", &path, "-o", form])?;
         assert_code(&output, 1);
         assert_answers(&output, &[out]);
-        assert!(told(&output).contains(err), "{form}: {}", told(&output));
+        assert!(printed(&output).contains(err), "{form}: {}", printed(&output));
     }
     Ok(())
 }
@@ -83,7 +83,7 @@ fn json_is_the_schema_of_the_lab_and_nothing_else() -> io::Result<()> {
     assert_code(&output, 0);
     let table: Value = serde_json::from_slice(&output.stdout)?;
     let rows = table["probes"].as_array().map(Vec::as_slice).unwrap_or_default();
-    assert!(rows.len() > 10, "{}", told(&output));
+    assert!(rows.len() > 10, "{}", printed(&output));
     for row in rows {
         let mut keys: Vec<_> = row.as_object().into_iter().flatten().map(|(key, _)| key).collect();
         keys.sort();
@@ -130,8 +130,8 @@ fn bad_input_exits_2_and_says_what_is_wrong() -> io::Result<()> {
     for (text, arguments, message) in cases {
         let output = policyctl_on(text, &[&["simulate"], arguments].concat())?;
         assert_code(&output, 2);
-        assert!(told(&output).contains(message), "{message:?} is not in\n{}", told(&output));
-        assert!(answer(&output).is_empty(), "{}", told(&output));
+        assert!(printed(&output).contains(message), "{message:?} is not in\n{}", printed(&output));
+        assert!(answer(&output).is_empty(), "{}", printed(&output));
     }
     Ok(())
 }
@@ -139,7 +139,7 @@ fn bad_input_exits_2_and_says_what_is_wrong() -> io::Result<()> {
 #[test]
 fn nothing_is_coloured_away_from_a_terminal() -> io::Result<()> {
     let output = policyctl(&THREE_TIER).output()?;
-    assert!(!answer(&output).contains('\u{1b}'), "{}", told(&output));
+    assert!(!answer(&output).contains('\u{1b}'), "{}", printed(&output));
     Ok(())
 }
 
@@ -167,8 +167,8 @@ fn an_error_has_one_heading() -> io::Result<()> {
     for arguments in cases {
         let output = policyctl(arguments).output()?;
         assert_code(&output, 2);
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(told.matches("error:").count(), 1, "{arguments:?}: {told}");
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(printed.matches("error:").count(), 1, "{arguments:?}: {printed}");
     }
     Ok(())
 }

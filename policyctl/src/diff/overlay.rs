@@ -1,10 +1,11 @@
-//! A cluster as it would be with some manifests applied.
+//! The cluster as it would be after `kubectl apply` of some manifests.
 
 use policy_manifest::Manifests;
 
-/// Applies namespaces and policies, as `kubectl apply` would; and what was left out, as notes.
+/// The cluster with the namespaces and policies of `change` applied, and notes about what was left
+/// out.
 ///
-/// Pods and Services are not: their addresses and backends are the cluster's to give.
+/// Pods and Services are not applied: the cluster assigns their addresses and backends.
 pub(super) fn apply(cluster: &Manifests, change: Manifests) -> (Manifests, Vec<String>) {
     let mut after = cluster.clone();
     let (to, from) = (&mut after.snapshot, change.snapshot);
@@ -21,7 +22,7 @@ pub(super) fn apply(cluster: &Manifests, change: Manifests) -> (Manifests, Vec<S
     ];
     let left_out = left_out.into_iter().filter(|(_, count)| *count > 0);
     let note = |(kind, _): (&str, usize)| {
-        format!("{kind} of the manifests are left out: the cluster's count")
+        format!("{kind} of the manifests are ignored: those of the cluster are used")
     };
     (after, left_out.map(note).collect())
 }
