@@ -1,6 +1,6 @@
 //! Messages on standard error, and how to draw on standard output.
 //!
-//! This is the edge of the command lines: only here is it asked whether a stream is a terminal, so
+//! Only this module checks whether a stream is a terminal, so
 //! that an error's `Display` is the same in a log, in a test and on a screen.
 
 use std::{

@@ -55,7 +55,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
     deny: Deny,
 
-    /// Print what a code means, and nothing else
+    /// Explain a code such as NP013, and do nothing else
     #[arg(long, value_name = "CODE", conflicts_with = "files")]
     explain: Option<String>,
 }
@@ -96,7 +96,7 @@ impl Deny {
     }
 }
 
-/// Prints findings, or what a code means; the exit code.
+/// Prints findings, or the explanation of a code; returns the exit code.
 pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     if let Some(code) = &arguments.explain {
         output::print(&explain(code)?)?;
@@ -138,7 +138,7 @@ fn answer(arguments: &Arguments, located: &[Located]) -> Result<u8, Error> {
     Ok(if denied { exit::FINDINGS } else { exit::FINE })
 }
 
-/// What a code means.
+/// The explanation of a code.
 fn explain(code: &str) -> Result<String, Error> {
     let rule = RULES.iter().find(|rule| rule.code.eq_ignore_ascii_case(code));
     let Some(Rule { code, name, summary, explanation, .. }) = rule else {

@@ -19,7 +19,7 @@ pub(crate) struct Cluster {}
 
 #[cfg(not(feature = "cluster"))]
 impl Cluster {
-    /// Whether a cluster is asked for by name.
+    /// Whether an option names a cluster.
     #[expect(clippy::unused_self, reason = "as with the feature")]
     pub(crate) fn are_given(&self) -> bool {
         false

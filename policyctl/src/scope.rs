@@ -32,7 +32,7 @@ pub(crate) struct Scope {
 }
 
 impl Options {
-    /// The scope of an answer about what was read; a namespace that is asked for must be there.
+    /// The scope for what was read; the namespace of `-n` must exist.
     pub(crate) fn of(&self, origin: &Origin) -> Result<Scope, Error> {
         if let Some(name) = &self.namespace {
             let known = &origin.manifests.snapshot.namespaces;

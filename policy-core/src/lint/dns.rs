@@ -51,7 +51,7 @@ pub(super) fn unreachable(context: &Context<'_>, report: &mut Report) {
     }
 }
 
-/// NP006: policies whose pods reach the DNS pods, but not the cache on their node (S44).
+/// NP006: policies with pods that reach the DNS pods, but not the cache on their node (S44).
 pub(super) fn node_local(context: &Context<'_>, report: &mut Report) {
     if !has_node_local_cache(context) {
         return;

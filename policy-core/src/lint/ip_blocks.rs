@@ -68,10 +68,10 @@ fn check_block<'a>(
     );
 }
 
-/// Services whose address is in a block without effect.
+/// Services with an address in the block that the block does not open.
 ///
-/// A cluster IP in a block never has one; an external IP has none where the pods may not reach the
-/// backends. Nobody means Services by a block of a whole family, so it reports none.
+/// A block never opens a cluster IP; it does not open an external IP where the pods may not reach the
+/// backends. A block of a whole family is not meant for Services, so none is reported.
 fn services(context: &Context<'_>, located: &LocatedRule<'_>, block: &IpBlock) -> Vec<String> {
     if block.cidr.prefix() == 0 {
         return Vec::new();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::report::Located;
 
-/// What a path keeps as it is in a URI (RFC 3986); a colon could be that of a scheme.
+/// Characters of a path that a URI percent-encodes (RFC 3986); a colon too, as it could end a scheme.
 const OUTSIDE_PATHS: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -47,7 +47,7 @@ fn result(finding: &Located) -> Value {
             }})
         })
         .collect();
-    // What stands in no file is found by its name.
+    // An object of a cluster has no file: its name is the location.
     let name = format!("{kind} {object}");
     let by_name = json!({"logicalLocations": [{"fullyQualifiedName": name, "kind": "resource"}]});
     let locations = if locations.is_empty() { vec![by_name] } else { locations };
@@ -60,7 +60,7 @@ fn result(finding: &Located) -> Value {
     })
 }
 
-/// A file as a relative reference; standard input has no name of its own.
+/// The URI of a file, relative to the folder that the command runs in; `stdin` for standard input.
 fn uri(source: &str) -> String {
     if source == STDIN {
         return "stdin".to_owned();

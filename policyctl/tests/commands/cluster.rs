@@ -239,7 +239,7 @@ spec: {containers: [{name: c, image: c}]}
         let output = cluster.run(&["diff", "-f", &path.display().to_string()])?;
         assert_code(&output, code);
         assert!(printed(&output).contains(part), "{claim}: {}", printed(&output));
-        assert!(printed(&output).contains("Pods of the manifests are left out"), "{claim}");
+        assert!(printed(&output).contains("Pods of the manifests are ignored"), "{claim}");
     }
     Ok(())
 }

@@ -129,7 +129,7 @@ fn covers_port(wide: &ProtocolMatch, narrow: &ProtocolMatch) -> bool {
     }
 }
 
-/// NP020: policies of the tier Baseline whose pods all have network policies.
+/// NP020: policies of the tier Baseline that select only pods with network policies.
 pub(in super::super) fn overridden(context: &Context<'_>, report: &mut Report) {
     for (name, policy) in policies(context).filter(|(_, policy)| policy.tier == Tier::Baseline) {
         for direction in DIRECTIONS {
