@@ -1,6 +1,17 @@
-//! The classifiers and their maps: all that the agent knows of the kernel's BPF side.
+//! The kernel's BPF side: loads the programs, attaches them, and writes their maps.
 //!
-//! Programs, maps and links live as long as the [`Dataplane`] does, except where they are pinned.
+//! Input are the planner's steps, one kernel operation each; output are drop records, counters,
+//! and what the maps hold when they are read back. No other module uses aya.
+//!
+//! ```text
+//! Dataplane::adopt(folder)   open what an earlier agent pinned, or load and pin  → steps (Actual)
+//! apply(step) × n            write maps, attach programs
+//! commit()                   exchange the programs of the earlier agent, link by link
+//! mend(), found()            read back and repair (S50)
+//! ```
+//!
+//! Programs, maps and links live as long as the [`Dataplane`], or, if they are pinned, until
+//! `policy-agent detach`.
 
 mod act;
 mod adopt;
@@ -41,28 +52,28 @@ use maps::Maps;
 use pins::Pins;
 use typed::ContentTypes;
 
-/// The loaded classifiers, their maps, and the interfaces they hang on.
+/// The loaded programs, their maps, and the interfaces they are attached to.
 ///
-/// Belongs to the network namespace of the thread that attaches.
+/// Bound to the network namespace of the thread that attaches.
 #[derive(Debug)]
 pub struct Dataplane {
-    /// Before the classifiers, so that links go first.
+    /// Declared before the programs, so that links are dropped first.
     attachments: BTreeMap<u32, Attachment>,
     classifiers: Classifiers,
     maps: Maps,
     content_types: ContentTypes,
     events: Option<Events>,
-    /// The highest number in `epochs`: no two words ever hold the same.
+    /// The highest number in `epochs`; no two words ever hold the same number.
     newest_epoch: u32,
-    /// Whether no classifier runs that may know an endpoint as it was before.
+    /// Whether every program that could have read an endpoint before its last write has ended.
     settled: bool,
-    /// The maps that are pinned, those that only the classifiers use among them.
+    /// The pinned maps, including those that only the programs use.
     pinned: BTreeMap<String, OwnedFd>,
-    /// Where all this is pinned, if it is.
+    /// The folder of the pins, if there is one.
     pins: Option<Pins>,
-    /// Whether what is attached are this agent's programs.
+    /// Whether the attached programs are this agent's.
     committed: bool,
-    /// Whether an agent before this one left its maps.
+    /// Whether an earlier agent's maps were found.
     took_over: bool,
 }
 
@@ -71,8 +82,8 @@ impl Dataplane {
     ///
     /// # Errors
     ///
-    /// When the kernel refuses the object, a map or a classifier, or when the object is of another
-    /// layout than this binary.
+    /// If the kernel refuses the object, a map or a program, or if the object has another layout
+    /// than this binary.
     pub fn load(options: &Options) -> Result<Self, DataplaneError> {
         Self::assemble(object::load(options)?, options)
     }
@@ -100,18 +111,19 @@ impl Dataplane {
         })
     }
 
-    /// Interfaces that the classifiers hang on, in the order of their index.
+    /// Interfaces with attached programs, in the order of their index.
     pub fn attached(&self) -> impl Iterator<Item = u32> + '_ {
         self.attachments.keys().copied()
     }
 
-    /// The kernel's numbers of the maps, by their names.
+    /// The kernel ids of the maps, by name.
     #[must_use]
     pub fn map_ids(&self) -> BTreeMap<&'static str, u32> {
         self.maps.ids()
     }
 
-    /// The records of dropped packets, from now on. There is one reader: the first call gets it.
+    /// The records of packets that are dropped from now on. There is one reader: only the first call
+    /// succeeds.
     ///
     /// # Panics
     ///
@@ -126,8 +138,8 @@ impl Dataplane {
         Drops::new(events).map_err(DataplaneError::Events)
     }
 
-    /// Dropped packets by endpoint, direction and reason, added up over the CPUs; those without a
-    /// record in the ring buffer are among them.
+    /// Dropped packets by endpoint, direction and reason, summed over the CPUs, including those
+    /// without a record in the ring buffer.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! A step in words, for messages.
+//! A planner step in words, for logs and errors.
 
 use std::fmt;
 
@@ -38,13 +38,13 @@ impl fmt::Display for Act<'_> {
             ),
             Step::ReplaceEndpoint { slot, endpoint } => write!(
                 f,
-                "write endpoint {} (slot {}, ingress {}, egress {}) over that of slot {slot}",
+                "write endpoint {} (slot {}, ingress {}, egress {}) in place of slot {slot}",
                 endpoint.ifindex, endpoint.slot, endpoint.ingress, endpoint.egress
             ),
             Step::AdoptFlows { interfaces } => {
-                write!(f, "wait until connections of {} endpoints are recorded", interfaces.len())
+                write!(f, "adopt the connections of {} endpoints", interfaces.len())
             }
-            Step::BumpEpoch { ifindex } => write!(f, "begin a new epoch of endpoint {ifindex}"),
+            Step::BumpEpoch { ifindex } => write!(f, "bump the epoch of endpoint {ifindex}"),
             Step::DeleteEndpoint { ifindex, slot } => {
                 write!(f, "delete endpoint {ifindex} (slot {slot})")
             }

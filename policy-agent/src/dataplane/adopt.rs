@@ -1,4 +1,9 @@
-//! What an agent before this one left pinned, taken over while it enforces (S48).
+//! Takeover of what an earlier agent pinned, while it stays in force (S48).
+//!
+//! Example, with maps of another size: `new/` gets fresh maps, filled from `maps/`; the plan is
+//! applied to `new/`; [`Dataplane::commit`] copies the flows, exchanges the program of each link,
+//! copies the flows again, and renames `new/` to `maps/`. An agent that is killed at any point
+//! leaves either `maps/` in use, or `new/` complete.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,19 +31,21 @@ use super::{
 };
 
 impl Dataplane {
-    /// Loads the object over what is pinned in a folder of a bpffs, and pins everything there.
+    /// Loads the object, reuses what is pinned in a folder of a bpffs, and pins everything there.
     ///
-    /// The steps tell what the maps hold. What is attached goes on as it is, with its programs,
-    /// until [`commit`](Self::commit): to be called when the maps hold what they should. Maps of
-    /// another shape are not touched: new ones are made beside them and filled from them as far as
-    /// they can be read.
+    /// The returned steps say what the maps hold. Attached programs stay as they are until
+    /// [`commit`](Self::commit), which must be called when the maps hold the desired state. Maps of
+    /// another shape are not touched: new ones are created beside them and filled from them as far
+    /// as they can be read.
     ///
     /// # Errors
     ///
-    /// As [`load`](Self::load), and where the folder is on no bpffs, or another agent's.
+    /// As [`load`](Self::load), and if the folder is not on a bpffs, or is used by another agent.
     pub fn adopt(options: &Options, root: &Path) -> Result<(Self, Vec<Step>), DataplaneError> {
         if !attach::has_links(options) {
-            tracing::warn!("this kernel has no links to pin: enforcement ends with the agent");
+            tracing::warn!(
+                "this kernel has no TCX links (Linux 6.6): enforcement ends when the agent ends"
+            );
             return Ok((Self::load(options)?, Vec::new()));
         }
         let mut pins = Pins::open(root)?;
@@ -64,7 +71,7 @@ impl Dataplane {
         dataplane.committed = false;
         dataplane.took_over = took_over;
         if let Some(before) = before {
-            // Of another layout altogether, they say nothing to this agent.
+            // Maps of an unknown layout are not read: the new ones start without flows.
             if let Ok(before) = Maps::open(&before) {
                 dataplane.copy(&before)?;
             }
@@ -73,7 +80,7 @@ impl Dataplane {
         Ok((dataplane, steps))
     }
 
-    /// Opens the links that are pinned; those of interfaces that are gone go too.
+    /// Opens the pinned links, and removes those of interfaces that are gone.
     fn adopt_links(&mut self, pins: &Pins) -> Result<(), DataplaneError> {
         for classifier in CLASSIFIERS {
             for ifindex in pins.linked(classifier)? {
@@ -91,9 +98,10 @@ impl Dataplane {
         Ok(())
     }
 
-    /// What the maps hold, as steps that would write it. Endpoints that are not attached as they
-    /// should be are left out, so that they are written anew; those of interfaces that are gone
-    /// are deleted.
+    /// What the maps hold, as the steps that would write it.
+    ///
+    /// Endpoints without both programs are left out, so that the plan writes and attaches them
+    /// again; endpoints of interfaces that are gone are deleted.
     fn read_back(&mut self) -> Result<Vec<Step>, DataplaneError> {
         let folder = self.pins.as_ref().map(Pins::maps);
         let mut steps = read::tables(&self.maps)?;
@@ -113,7 +121,7 @@ impl Dataplane {
         Ok(steps)
     }
 
-    /// Fills new maps from those of before, so far as they are about endpoints that are attached.
+    /// Fills new maps from the old ones, with the endpoints that are attached.
     fn copy(&mut self, before: &Maps) -> Result<(), DataplaneError> {
         self.maps.copy_words(before)?;
         self.newest_epoch = self.maps.epochs.values()?.into_iter().max().unwrap_or_default();
@@ -134,14 +142,14 @@ impl Dataplane {
         Ok(())
     }
 
-    /// Leads what is attached to this agent's programs, and forgets the maps of before.
+    /// Exchanges the attached programs for this agent's, and removes the old maps.
     ///
-    /// The flows of before are copied twice: those that begin between come with the second.
-    /// Without pins, or done once, it does nothing.
+    /// Flows are copied twice, because connections may start between the first copy and the
+    /// exchange. Does nothing without pins, or when it was done already.
     ///
     /// # Errors
     ///
-    /// When the kernel refuses; to be called again then.
+    /// If the kernel refuses; the caller may call it again.
     pub fn commit(&mut self) -> Result<(), DataplaneError> {
         if self.committed {
             return Ok(());
@@ -161,7 +169,7 @@ impl Dataplane {
         }
         if let Some(before) = &before {
             self.maps.copy_flows(before)?;
-            // Only now nothing is counted there any more.
+            // Only now does no program count there any more.
             self.maps.drops.add(&before.drops)?;
         }
         for ifindex in orphans {
@@ -175,18 +183,18 @@ impl Dataplane {
         self.committed = true;
         let interfaces = self.attachments.len();
         if self.took_over {
-            tracing::info!(interfaces, moved, "took over what is pinned");
+            tracing::info!(interfaces, moved, "took over from an earlier agent");
         } else {
-            tracing::info!(interfaces, "pinned what is in force");
+            tracing::info!(interfaces, "pinned programs and maps");
         }
         Ok(())
     }
 }
 
-/// Allow maps in their places, by the pins that tell what they hold.
+/// The allow maps in use, with the entries that their pins show.
 ///
-/// One whose pin is not that of its place keeps its number, and counts as something that no
-/// compiler makes, so that nobody is switched to it.
+/// An allow map with another pin than its index says keeps its number, but counts as a content
+/// that the compiler never produces, so that no endpoint is switched to it.
 pub(super) fn contents(allow: &Hash<u32, u32>, folder: &Path) -> Result<Vec<Step>, DataplaneError> {
     let mut places = BTreeMap::new();
     for number in 1..allow.capacity {
@@ -214,7 +222,7 @@ pub(super) fn contents(allow: &Hash<u32, u32>, folder: &Path) -> Result<Vec<Step
 }
 
 impl Maps {
-    /// Copies flows that these maps do not know yet.
+    /// Copies the flows that these maps do not have yet.
     fn copy_flows(&mut self, before: &Self) -> Result<(), DataplaneError> {
         let only_new = BPF_NOEXIST.into();
         self.flows4.copy(&before.flows4, only_new)?;

@@ -1,4 +1,4 @@
-//! Steps of a plan, carried out.
+//! Carries out the steps of a plan, one kernel operation each.
 
 use std::collections::BTreeSet;
 
@@ -18,20 +18,21 @@ use super::{
 impl Dataplane {
     /// Carries out one step.
     ///
-    /// A packet reads its endpoint first, then the tables and the allow map. A step that writes
-    /// those therefore waits until no classifier runs that may have read an endpoint before it was
-    /// last written.
+    /// A program reads the endpoint first, then the tables and the allow map. So a step that writes
+    /// a table waits until every program has ended that may have read an endpoint before its last
+    /// write; otherwise such a program could combine the old endpoint with the new table, a third
+    /// state (S49).
     ///
     /// # Errors
     ///
-    /// When the kernel refuses. What the step is about is then as it was before: an endpoint that
-    /// was new has no entry and no classifier.
+    /// If the kernel refuses. The object of the step is then as before: a new endpoint has no entry
+    /// and no program.
     pub fn apply(&mut self, step: &Step) -> Result<(), DataplaneError> {
         match step {
             Step::PutEndpoint(_) | Step::ReplaceEndpoint { .. } | Step::DeleteEndpoint { .. } => {
                 self.settled = false;
             }
-            // Nothing refers to a chunk or a content yet.
+            // Nothing refers to a new chunk or allow map yet.
             Step::BumpEpoch { .. } | Step::PutPortChunk(_) | Step::PutContent { .. } => {}
             Step::PutIdentity { .. }
             | Step::PutBlock { .. }
@@ -63,7 +64,7 @@ impl Dataplane {
             }
             Step::PutEndpoint(endpoint) => self.put_endpoint(*endpoint),
             Step::ReplaceEndpoint { slot, endpoint } => self.replace_endpoint(*slot, *endpoint),
-            // What there is to adopt, connection tracking knows, and not the maps.
+            // `node` adopts flows from nf_conntrack; there is nothing to write here.
             Step::AdoptFlows { .. } => Ok(()),
             Step::BumpEpoch { ifindex } => self.bump_epoch(*ifindex),
             Step::DeleteEndpoint { ifindex, slot } => self.delete_endpoint(*ifindex, *slot),
@@ -80,12 +81,11 @@ impl Dataplane {
         }
     }
 
-    /// Carries out steps that put contents, all in the time of one.
+    /// Creates several allow maps with a single wait of the kernel.
     ///
     /// # Errors
     ///
-    /// As [`apply`](Self::apply), for the first that fails; none of them may be in its place then, or
-    /// some.
+    /// As [`apply`](Self::apply), for the first that fails; some of the others may be in use then.
     pub fn put_contents<'a>(
         &mut self,
         contents: impl Iterator<Item = (u32, &'a [PortSet])>,
@@ -93,17 +93,18 @@ impl Dataplane {
         let folder = self.pins.as_ref().map(Pins::maps);
         let (allow, types) = (&mut self.maps.allow, &self.content_types);
         content::put(allow, types, contents, folder.as_deref())?;
-        // The kernel has waited for every classifier by now.
+        // The kernel has waited for every running program.
         self.settled = true;
         Ok(())
     }
 
-    /// Keeps the classifiers on interfaces that have no endpoint, where they do with every packet
-    /// what [`Options`](super::Options) say, and takes them off those that are no longer `unknown`.
+    /// Attaches the programs to the `unknown` interfaces, which have no endpoint, so that they drop
+    /// or pass every packet as [`Options`](super::Options) says; detaches them from interfaces that
+    /// are no longer unknown.
     ///
     /// # Errors
     ///
-    /// The first failure; an interface that went meanwhile is none.
+    /// The first failure; an interface that is gone meanwhile does not count.
     pub fn guard(&mut self, unknown: &BTreeSet<u32>) -> Result<(), DataplaneError> {
         let attached: Vec<u32> = self.attachments.keys().copied().collect();
         for ifindex in attached.into_iter().filter(|ifindex| !unknown.contains(ifindex)) {
@@ -126,7 +127,7 @@ impl Dataplane {
         Ok(())
     }
 
-    /// Waits for the classifiers that run now, if an endpoint was written since it last did.
+    /// Waits for the running programs, if an endpoint was written since the last wait.
     fn settle(&mut self) -> Result<(), DataplaneError> {
         if !self.settled {
             content::wait_for_readers(&mut self.maps.allow, &self.content_types)?;
@@ -144,17 +145,17 @@ impl Dataplane {
         self.maps.frontends.put(&key, &Frontend { key, identity })
     }
 
-    /// Writes an endpoint, and puts a new one under the classifiers.
+    /// Writes an endpoint, and attaches the programs to a new one.
     fn put_endpoint(&mut self, endpoint: Endpoint) -> Result<(), DataplaneError> {
         let ifindex = endpoint.ifindex;
         let tracks = endpoint.flags & flags::TRACKING != 0;
         if tracks && self.maps.endpoints.get(&ifindex)?.is_some() {
-            // What was recorded when it was last isolated may be of connections that ended since.
+            // Flows recorded when it was last isolated may belong to connections that ended since.
             flows::delete_of_interface(&mut self.maps, ifindex)?;
         }
-        let looks = tracks || endpoint.ingress | endpoint.egress != 0;
-        if looks && self.epoch(ifindex)? == 0 {
-            // From here on the classifiers look for the flows of this interface.
+        let reads_flows = tracks || endpoint.ingress | endpoint.egress != 0;
+        if reads_flows && self.epoch(ifindex)? == 0 {
+            // From now on the programs look up flows of this interface.
             self.bump_epoch(ifindex)?;
         }
         self.maps.endpoints.put(&ifindex, &endpoint)?;
@@ -172,27 +173,27 @@ impl Dataplane {
                 Ok(())
             }
             Err(error) => {
-                // The first failure is the one to tell.
+                // The first failure is the one to report.
                 let _ = self.forget_endpoint(ifindex, endpoint.slot);
                 Err(error)
             }
         }
     }
 
-    /// Writes the endpoint of another pod; the classifiers stay.
+    /// Writes the endpoint of another pod at the same interface; the programs stay attached.
     fn replace_endpoint(&mut self, slot: u32, endpoint: Endpoint) -> Result<(), DataplaneError> {
         let ifindex = endpoint.ifindex;
         self.put_endpoint(endpoint)?;
         if slot != endpoint.slot && self.maps.slots.get(slot)? == ifindex {
             self.maps.slots.set(slot, &0)?;
         }
-        // Until here the classifiers could still write a flow of the pod of before.
+        // Until this wait a program could still write a flow of the earlier pod.
         self.settled = false;
         self.settle()?;
         self.forget_counts(ifindex)
     }
 
-    /// Takes the classifiers off an interface and forgets what they knew of it (S8).
+    /// Detaches the programs from an interface, and deletes its endpoint, flows and counters (S8).
     fn delete_endpoint(&mut self, ifindex: u32, slot: u32) -> Result<(), DataplaneError> {
         if let Some(attachment) = self.attachments.remove(&ifindex) {
             attachment.detach(ifindex)?;
@@ -201,7 +202,7 @@ impl Dataplane {
         self.forget_counts(ifindex)
     }
 
-    /// Forgets flows and counters of an interface.
+    /// Deletes flows and counters of an interface.
     fn forget_counts(&mut self, ifindex: u32) -> Result<(), DataplaneError> {
         flows::delete_of_interface(&mut self.maps, ifindex)?;
         self.maps.drops.delete_where(|key| key.ifindex == ifindex)
@@ -209,7 +210,7 @@ impl Dataplane {
 
     fn forget_endpoint(&mut self, ifindex: u32, slot: u32) -> Result<(), DataplaneError> {
         self.maps.endpoints.delete(&ifindex)?;
-        // The slot may be another's by now.
+        // The slot may have passed to another endpoint.
         if self.maps.slots.get(slot)? == ifindex {
             self.maps.slots.set(slot, &0)?;
         }
@@ -220,20 +221,20 @@ impl Dataplane {
         self.maps.epochs.get(epoch_word(ifindex))
     }
 
-    /// Gives the word a number that none ever had. Nobody else writes the words.
+    /// Gives the word a number that no word ever had. Only this agent writes the words.
     pub(super) fn bump_epoch(&mut self, ifindex: u32) -> Result<(), DataplaneError> {
         self.newest_epoch = epoch_after(self.newest_epoch);
         self.maps.epochs.set(epoch_word(ifindex), &self.newest_epoch)
     }
 }
 
-/// Place of an interface's epoch.
+/// Index of an interface's epoch word.
 fn epoch_word(ifindex: u32) -> u32 {
     const MASK: u32 = super::options::entries(limits::EPOCHS) - 1;
     ifindex & MASK
 }
 
-/// Never 0, which means that nobody is isolated.
+/// The next epoch; never 0, which means that the endpoint was never isolated.
 const fn epoch_after(epoch: u32) -> u32 {
     match epoch.wrapping_add(1) {
         0 => 1,

@@ -1,5 +1,5 @@
-//! Classifiers on interfaces: TCX links where the kernel has them, filters of a clsact qdisc
-//! elsewhere.
+//! Attaches the programs to interfaces: by TCX links where the kernel has them (6.6), otherwise as
+//! filters of a clsact qdisc.
 
 mod mend;
 
@@ -23,12 +23,13 @@ use super::{
     pins::{self, Pins},
 };
 
-/// Place of a clsact filter: before those that choose their own, and always the same.
+/// Priority of a clsact filter: always the same, and before those that the kernel assigns.
 const PRIORITY: u16 = 1;
 /// Handle of a clsact filter.
 const HANDLE: TcHandle = TcHandle::new(0, 1);
 
-/// A classifier and its hook: what comes in at the host side of a veth leaves the pod.
+/// A program and its hook. What comes in at the host side of a veth leaves the pod, so `from_pod`
+/// is at the ingress hook.
 struct Classifier {
     name: &'static str,
     hook: TcAttachType,
@@ -37,29 +38,29 @@ struct Classifier {
 const FROM_POD: Classifier = Classifier { name: "from_pod", hook: TcAttachType::Ingress };
 const TO_POD: Classifier = Classifier { name: "to_pod", hook: TcAttachType::Egress };
 
-/// Names of the classifiers.
+/// Names of the programs, in the order in which they are attached.
 pub(super) const CLASSIFIERS: [&str; 2] = [TO_POD.name, FROM_POD.name];
 
-/// The loaded classifiers.
+/// The loaded programs.
 pub(super) struct Classifiers {
     ebpf: Ebpf,
     parts: Parts,
-    /// Whether classifiers are attached by TCX links, which the kernel has from 6.6.
+    /// Whether the programs are attached by TCX links.
     tcx: bool,
 }
 
-/// The classifiers on one interface; they go with it, except where they are pinned.
+/// The programs on one interface; dropping it detaches them, unless they are pinned.
 #[derive(Debug)]
 pub(super) struct Attachment {
     links: BTreeMap<&'static str, SchedClassifierLink>,
     /// Where the links are pinned.
     pins: Vec<PathBuf>,
-    /// Whether another agent's programs may be attached.
+    /// Whether an earlier agent's programs may still be attached.
     stale: bool,
 }
 
 impl Classifiers {
-    /// Has the kernel verify both classifiers.
+    /// Loads both programs; the kernel verifies them.
     pub(super) fn load(mut ebpf: Ebpf, options: &Options) -> Result<Self, DataplaneError> {
         for Classifier { name, .. } in [FROM_POD, TO_POD] {
             program(&mut ebpf, name)?.load().map_err(|source| DataplaneError::Classifier {
@@ -70,7 +71,7 @@ impl Classifiers {
         Ok(Self { ebpf, parts: options.parts, tcx: has_links(options) })
     }
 
-    /// Hangs both classifiers on an interface, or neither.
+    /// Attaches both programs to an interface, or neither.
     pub(super) fn attach(
         &mut self,
         ifindex: u32,
@@ -78,7 +79,7 @@ impl Classifiers {
     ) -> Result<Attachment, DataplaneError> {
         let interface = name(ifindex)?;
         let mut links = BTreeMap::new();
-        // The first that fails takes with it the links that were made.
+        // If one fails, dropping `links` detaches the other.
         for (classifier, wanted) in [(TO_POD, self.parts.ingress), (FROM_POD, self.parts.egress)] {
             if wanted {
                 let link = self.attach_one(&classifier, &interface).map_err(|source| {
@@ -92,7 +93,7 @@ impl Classifiers {
                 links.insert(classifier.name, link);
             }
         }
-        // aya goes by names, and a name may have passed to another interface.
+        // aya attaches by name, and the name may have passed to another interface meanwhile.
         if name(ifindex)? != interface {
             return Err(DataplaneError::InterfaceRenamed { ifindex, interface });
         }
@@ -103,8 +104,8 @@ impl Classifiers {
         Ok(attachment)
     }
 
-    /// Exchanges the programs of links that an agent before this one made; an interface that is
-    /// gone by now needs none.
+    /// Exchanges the programs of links that an earlier agent created; does nothing for an interface
+    /// that is gone.
     pub(super) fn renew(
         &mut self,
         ifindex: u32,
@@ -116,19 +117,19 @@ impl Classifiers {
         }
         let classifiers: Vec<_> = attachment.links.keys().copied().collect();
         for classifier in classifiers {
-            // Updating takes the link and closes it where it fails; the pin has it still.
-            self.lead(ifindex, classifier, attachment, pins)?;
+            // aya closes the link if the update fails; the pin still holds it.
+            self.exchange(ifindex, classifier, attachment, pins)?;
         }
         attachment.stale = false;
         Ok(())
     }
 
-    /// Whether classifiers are attached by links, which can be pinned.
+    /// Whether the programs are attached by links, which can be pinned.
     pub(super) fn has_links(&self) -> bool {
         self.tcx
     }
 
-    /// The kernel's number for a classifier.
+    /// The kernel id of a program.
     pub(super) fn program_id(&self, classifier: &'static str) -> Result<u32, DataplaneError> {
         let missing = || DataplaneError::ClassifierMissing { classifier };
         let program = self.ebpf.program(classifier).ok_or_else(missing)?;
@@ -138,7 +139,7 @@ impl Classifiers {
             .map_err(|source| DataplaneError::Classifier { classifier, source: Box::new(source) })
     }
 
-    /// Pins the programs in place of those of an agent before this one.
+    /// Pins the programs, in place of those of an earlier agent.
     pub(super) fn pin(&mut self, pins: &Pins) -> Result<(), DataplaneError> {
         for classifier in CLASSIFIERS {
             let path = pins.program(classifier);
@@ -182,12 +183,12 @@ impl fmt::Debug for Classifiers {
 }
 
 impl Attachment {
-    /// Nothing.
+    /// No link.
     pub(super) fn empty() -> Self {
         Self { links: BTreeMap::new(), pins: Vec::new(), stale: false }
     }
 
-    /// What is attached already, without links so far.
+    /// An attachment of an earlier agent, to which its links are added.
     pub(super) fn stale() -> Self {
         Self { links: BTreeMap::new(), pins: Vec::new(), stale: true }
     }
@@ -203,19 +204,19 @@ impl Attachment {
         self.pins.push(pin);
     }
 
-    /// Whether nothing that was wanted is missing.
+    /// Whether no wanted link is missing.
     pub(super) fn is_whole(&self) -> bool {
         !self.stale || self.links.len() == CLASSIFIERS.len()
     }
 
-    /// Pins every link, in place of pins without a meaning.
+    /// Pins every link, in place of stale pins.
     fn pin(&mut self, ifindex: u32, pins: &Pins) -> Result<(), DataplaneError> {
         for (classifier, link) in std::mem::take(&mut self.links) {
             let path = pins.link(classifier, ifindex);
             match pins::remove(&path).and_then(|()| link::pin(link, &path)) {
                 Ok(link) => self.add(classifier, link, path),
                 Err(error) => {
-                    // Both or neither; the first failure is the one to tell.
+                    // Both or neither; the first failure is the one to report.
                     self.pins.iter().for_each(|path| drop(pins::remove(path)));
                     return Err(error);
                 }
@@ -224,7 +225,7 @@ impl Attachment {
         Ok(())
     }
 
-    /// Takes the classifiers off; those of an interface that is gone went with it.
+    /// Detaches the programs; an interface that is gone has none any more.
     pub(super) fn detach(self, ifindex: u32) -> Result<(), DataplaneError> {
         self.pins.iter().try_for_each(|path| pins::remove(path))?;
         for link in self.links.into_values() {
@@ -240,7 +241,7 @@ impl Attachment {
     }
 }
 
-/// Whether classifiers are attached by links, which can be pinned.
+/// Whether the programs are attached by links, which can be pinned.
 pub(super) fn has_links(options: &Options) -> bool {
     let has_tcx =
         KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0));
@@ -258,7 +259,7 @@ fn program<'a>(
         .map_err(|source| DataplaneError::Classifier { classifier, source: Box::new(source) })
 }
 
-/// Adds the qdisc that filters need; it stays, for it may be shared.
+/// Adds the clsact qdisc that filters need; it is never removed, because others may use it.
 fn add_clsact(interface: &str) -> Result<(), TcError> {
     match tc::qdisc_add_clsact(interface) {
         Err(TcError::AlreadyAttached) => Ok(()),
@@ -267,7 +268,7 @@ fn add_clsact(interface: &str) -> Result<(), TcError> {
     }
 }
 
-/// ENODEV: no interface; EINVAL, ENOENT: no qdisc or filter on it any more.
+/// ENODEV: the interface is gone; EINVAL, ENOENT: its qdisc or filter is gone.
 fn is_gone(errno: Option<i32>) -> bool {
     matches!(errno, Some(libc::ENODEV | libc::EINVAL | libc::ENOENT))
 }
@@ -275,7 +276,7 @@ fn is_gone(errno: Option<i32>) -> bool {
 fn name(ifindex: u32) -> Result<String, DataplaneError> {
     let missing = |source| DataplaneError::InterfaceMissing { ifindex, source };
     let name = if_::if_indextoname(ifindex).map_err(missing)?;
-    // nix takes the null pointer, by which libc tells that there is none, for an empty name.
+    // libc returns a null pointer if there is none, which nix turns into an empty name.
     if name.is_empty() {
         return Err(missing(Errno::ENXIO));
     }

@@ -1,4 +1,7 @@
-//! Allow maps: inner maps that are built aside and put in place whole.
+//! Allow maps: inner maps that are built aside and put into `allow` complete.
+//!
+//! An allow map in use is never edited (S49). A change creates a new one, fills it, pins it, and puts
+//! it into a free index; the plan then switches endpoints to that index by one write each.
 
 use std::{
     collections::BTreeMap,
@@ -22,16 +25,16 @@ use super::{
     typed::{self, ContentTypes},
 };
 
-/// Place of no content, which no classifier reads.
+/// The index that no endpoint refers to, so that no program reads it.
 const NOWHERE: u32 = 0;
 
 /// The array of allow maps.
 type Allow = Hash<u32, u32>;
 
-/// Creates allow maps, fills them, and puts them in their places.
+/// Creates allow maps, fills them, and puts them at their indexes.
 ///
-/// The kernel waits once for the classifiers that run (`maybe_wait_bpf_programs` in
-/// `kernel/bpf/syscall.c`), however many there are: that takes longer than all else.
+/// A batch waits once for the running programs (`maybe_wait_bpf_programs` in
+/// `kernel/bpf/syscall.c`), however many maps it has; that wait takes longer than everything else.
 pub(super) fn put<'a>(
     allow: &mut Allow,
     types: &ContentTypes,
@@ -51,7 +54,7 @@ pub(super) fn put<'a>(
     })
 }
 
-/// An allow map, pinned if it shall be.
+/// Creates and fills one allow map, and pins it if there is a folder.
 fn filled(
     types: &ContentTypes,
     content: u32,
@@ -69,7 +72,7 @@ fn filled(
     let fd = data.fd().as_fd().try_clone_to_owned();
     let fd = fd.map_err(|source| DataplaneError::Descriptor { map: "allow", source })?;
     if let Some(folder) = folder {
-        // Before it is in its place: what is there can be told by its pin, at every instant.
+        // Before it is in use, so that at every instant the pin shows what the index holds.
         pin(&data, &pins::content(folder, content))?;
     }
     let mut map: HashMap<_, u32, PortSet> =
@@ -82,7 +85,7 @@ fn filled(
     Ok(fd)
 }
 
-/// Empties the place of an allow map; the map goes with its last reader.
+/// Removes an allow map from its index; the kernel frees it after its last reader.
 pub(super) fn delete(
     allow: &mut Allow,
     content: u32,
@@ -92,7 +95,7 @@ pub(super) fn delete(
     folder.map_or(Ok(()), |folder| pins::remove(&pins::content(folder, content)))
 }
 
-/// Where an empty allow map is pinned, so that its shape can be told while there is no other.
+/// The pin of an empty allow map, from which the next agent reads the shape of allow maps.
 pub(super) fn pattern(folder: &Path) -> PathBuf {
     pins::content(folder, NOWHERE)
 }
@@ -107,7 +110,7 @@ pub(super) fn pin_pattern(types: &ContentTypes, folder: &Path) -> Result<(), Dat
     pin(&map, &pattern(folder))
 }
 
-/// Every entry of an allow map that was pinned; `None` where it cannot be read as one.
+/// Every entry of a pinned allow map; `None` if it cannot be read as one.
 pub(super) fn entries(map: MapData) -> Option<Vec<PortSet>> {
     let map = Content::try_from(Map::HashMap(map)).ok()?;
     let entries: Result<BTreeMap<u32, PortSet>, MapError> = map.iter().collect();
@@ -120,9 +123,9 @@ fn pin(map: &MapData, path: &Path) -> Result<(), DataplaneError> {
         .map_err(|source| DataplaneError::Pin { path: path.to_owned(), source: Box::new(source) })
 }
 
-/// Returns when every classifier that runs now has ended.
+/// Returns when every program that runs now has ended.
 ///
-/// [`put`] waits for them, for just this purpose. Place 0 means no content and is never read.
+/// An update of `allow` makes the kernel wait for them; index 0 is used because no program reads it.
 pub(super) fn wait_for_readers(
     allow: &mut Allow,
     types: &ContentTypes,
@@ -130,7 +133,7 @@ pub(super) fn wait_for_readers(
     put(allow, types, [(NOWHERE, &[][..])].into_iter(), None)
 }
 
-/// An empty map that the array takes: type, sizes and flags of its template, another capacity.
+/// An empty map that the array accepts: type, sizes and flags of its template, but any capacity.
 fn create(types: &ContentTypes, content: u32, entries: usize) -> Result<MapData, MapError> {
     let capacity = count(entries.max(1).next_power_of_two());
     let name = format!("allow_{content}");

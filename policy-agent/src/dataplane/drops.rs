@@ -1,4 +1,4 @@
-//! Dropped packets: a record of each, and counters.
+//! Dropped packets: the ring buffer of records, and the counters.
 
 use std::{
     collections::BTreeMap,
@@ -13,13 +13,13 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{error::DataplaneError, named::Named};
 
-/// What can go wrong while records are read.
+/// A failure to read drop records.
 #[derive(Debug, Error)]
 pub enum DropsError {
     /// The runtime cannot wait for the ring buffer.
     #[error("cannot wait for drop records")]
     Wait(#[source] io::Error),
-    /// The classifiers were built for another layout.
+    /// The programs were built for another layout.
     #[error("a drop record has {length} bytes, and should have {expected}")]
     Length {
         /// Bytes of the record.
@@ -31,14 +31,14 @@ pub enum DropsError {
 
 /// The records of dropped packets, in the order in which the kernel wrote them.
 ///
-/// A record is lost where the ring buffer is full; the counters have it all the same. Outlives the
-/// dataplane that it came from, and then waits for ever.
+/// A record is lost if the ring buffer is full; the counters still count the packet. A reader that
+/// outlives its dataplane waits forever.
 #[derive(Debug)]
 pub struct Drops {
     events: AsyncFd<Events>,
 }
 
-/// The ring buffer that the records come by.
+/// The ring buffer of the records.
 pub(super) struct Events(RingBuf<MapData>);
 
 impl Drops {
@@ -49,18 +49,18 @@ impl Drops {
         Ok(Self { events })
     }
 
-    /// Waits for the next record. Cancelling it loses none.
+    /// Waits for the next record. Cancelling loses none.
     ///
     /// # Errors
     ///
-    /// [`DropsError::Length`] for this record only; the next call goes on behind it.
+    /// [`DropsError::Length`] for this record only; the next call returns the one after it.
     pub async fn next(&mut self) -> Result<DropRecord, DropsError> {
         loop {
             if let Some(record) = self.try_next()? {
                 return Ok(record);
             }
-            // The kernel tells only the record that finds the buffer empty, so readiness is given
-            // back before the buffer is looked at, never after.
+            // The kernel wakes the reader only for a record that finds the buffer empty, so the
+            // readiness must be cleared before the buffer is read, never after.
             let mut ready = self.events.readable_mut().await.map_err(DropsError::Wait)?;
             ready.clear_ready();
         }
@@ -70,7 +70,7 @@ impl Drops {
     ///
     /// # Errors
     ///
-    /// [`DropsError::Length`] for this record only; the next call goes on behind it.
+    /// [`DropsError::Length`] for this record only; the next call returns the one after it.
     pub fn try_next(&mut self) -> Result<Option<DropRecord>, DropsError> {
         self.events.get_mut().0.next().as_deref().map(record).transpose()
     }
@@ -94,7 +94,7 @@ impl fmt::Debug for Events {
     }
 }
 
-/// Adds up the counters of all CPUs.
+/// The counters, summed over all CPUs.
 pub(super) fn counts(
     drops: &Named<PerCpuHashMap<MapData, DropKey, u64>>,
 ) -> Result<BTreeMap<DropKey, u64>, DataplaneError> {
@@ -107,7 +107,7 @@ fn record(bytes: &[u8]) -> Result<DropRecord, DropsError> {
     if length != expected {
         return Err(DropsError::Length { length, expected });
     }
-    // SAFETY: `bytes` has as many initialised bytes as a record, of which every bit pattern is one
-    // (`aya::Pod`); nothing is asked of their alignment.
+    // SAFETY: `bytes` has as many initialised bytes as a record, every bit pattern is a record
+    // (`aya::Pod`), and `read_unaligned` requires no alignment.
     Ok(unsafe { bytes.as_ptr().cast::<DropRecord>().read_unaligned() })
 }

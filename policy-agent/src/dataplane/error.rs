@@ -1,4 +1,4 @@
-//! What can go wrong between the agent and the kernel's BPF side.
+//! Failed operations on programs, maps, links and pins.
 
 use std::{io, path::PathBuf};
 
@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::named::errno;
 
-/// A failed act on a classifier, a map or a link.
+/// A failed operation on a program, a map, a link or a pin.
 #[derive(Debug, Error)]
 pub enum DataplaneError {
     /// The kernel refused a map or the object's types.
@@ -45,13 +45,13 @@ pub enum DataplaneError {
         source: io::Error,
     },
     /// The object and this binary were not built from the same sources.
-    #[error("the eBPF object has no map `{map}`")]
+    #[error("the eBPF object has no map `{map}`: it was not built from this agent's sources")]
     MapMissing {
         /// Name of the map.
         map: &'static str,
     },
     /// The object and this binary were not built from the same sources.
-    #[error("map `{map}` of the eBPF object has another shape than this agent writes")]
+    #[error("map `{map}` of the eBPF object has another layout than this agent writes")]
     MapShape {
         /// Name of the map.
         map: &'static str,
@@ -60,22 +60,24 @@ pub enum DataplaneError {
         source: MapError,
     },
     /// The object and this binary were not built from the same sources.
-    #[error("the eBPF object has no classifier `{classifier}`")]
+    #[error(
+        "the eBPF object has no program `{classifier}`: it was not built from this agent's sources"
+    )]
     ClassifierMissing {
-        /// Name of the classifier.
+        /// Name of the program.
         classifier: &'static str,
     },
-    /// The verifier refused a classifier.
-    #[error("the kernel refuses classifier `{classifier}`")]
+    /// The verifier rejected a program.
+    #[error("the kernel's verifier rejects program `{classifier}`")]
     Classifier {
-        /// Name of the classifier.
+        /// Name of the program.
         classifier: &'static str,
-        /// What the verifier says.
+        /// The verifier's log.
         #[source]
         source: Box<ProgramError>,
     },
-    /// A map has no room for another entry (S26): what it has stays in force.
-    #[error("map `{map}` is full: it has room for {capacity} entries")]
+    /// A map is full (S26); its entries stay in force.
+    #[error("map `{map}` is full: its capacity is {capacity} entries")]
     Full {
         /// Name of the map.
         map: &'static str,
@@ -113,8 +115,10 @@ pub enum DataplaneError {
         #[source]
         source: MapError,
     },
-    /// An allow map tells more identities apart than one may (S26).
-    #[error("allow map {content} would need {entries} entries, and may have {capacity}")]
+    /// An allow map would need more entries than it may have (S26).
+    #[error(
+        "allow map {content} needs {entries} entries, more than the {capacity} that it may have"
+    )]
     ContentTooLarge {
         /// Id of the allow map.
         content: u32,
@@ -123,8 +127,8 @@ pub enum DataplaneError {
         /// Entries that it may have.
         capacity: usize,
     },
-    /// The kernel takes no description of what an allow map holds.
-    #[error("cannot describe allow maps to the kernel")]
+    /// The kernel refused the BTF of allow maps.
+    #[error("the kernel refuses the type information (BTF) of allow maps")]
     ContentTypes(#[source] std::io::Error),
     /// An allow map was not created.
     #[error("cannot create allow map {content} for {entries} entries")]
@@ -144,14 +148,14 @@ pub enum DataplaneError {
         content: u32,
         /// Identity of the entry.
         identity: u32,
-        /// The kernel's reason; `EEXIST` where the identity came twice.
+        /// The kernel's reason; `EEXIST` if the identity appeared twice.
         #[source]
         source: MapError,
     },
     /// A folder of pins cannot be used.
     #[error("cannot {act} {}", path.display())]
     Pins {
-        /// What was tried.
+        /// The failed operation.
         act: &'static str,
         /// The pin or folder.
         path: PathBuf,
@@ -159,25 +163,25 @@ pub enum DataplaneError {
         #[source]
         source: io::Error,
     },
-    /// Pins are kept by a file system of their own.
+    /// Pins can only be made on a bpffs.
     #[error(
-        "{} is on no bpffs: before the agent starts, `mount -t bpf bpf /sys/fs/bpf`, or name a folder of one",
+        "{} is not on a bpffs: mount one before the agent starts (`mount -t bpf bpf /sys/fs/bpf`), or choose a folder on one with --pin-dir",
         path.display()
     )]
     NoBpffs {
         /// The folder.
         path: PathBuf,
     },
-    /// All that a folder holds is another program's.
-    #[error("{} holds nothing of an agent, and is left as it is: {holds}", path.display())]
+    /// A folder holds only files of other programs.
+    #[error("{} holds no pins of an agent, and is left unchanged; it holds: {holds}", path.display())]
     NotPins {
         /// The folder.
         path: PathBuf,
         /// Names of what it holds.
         holds: String,
     },
-    /// Two agents would write over one another.
-    #[error("another agent works with {}", path.display())]
+    /// Another agent uses the folder; two would overwrite each other's pins.
+    #[error("another agent is using {}", path.display())]
     PinsBusy {
         /// The folder.
         path: PathBuf,
@@ -185,7 +189,7 @@ pub enum DataplaneError {
         #[source]
         source: Errno,
     },
-    /// Something was not pinned.
+    /// An object was not pinned.
     #[error("cannot pin {}", path.display())]
     Pin {
         /// Where.
@@ -194,8 +198,8 @@ pub enum DataplaneError {
         #[source]
         source: Box<PinError>,
     },
-    /// What is pinned is no link of a classifier.
-    #[error("{} is no link of a classifier", path.display())]
+    /// A pin is not a link of a TC program.
+    #[error("{} is not a link of a TC program", path.display())]
     Link {
         /// Where.
         path: PathBuf,
@@ -203,7 +207,7 @@ pub enum DataplaneError {
         #[source]
         source: LinkError,
     },
-    /// There is no such interface, or no longer.
+    /// There is no such interface, or it is gone.
     #[error("no interface has index {ifindex}")]
     InterfaceMissing {
         /// Its index.
@@ -212,7 +216,7 @@ pub enum DataplaneError {
         #[source]
         source: Errno,
     },
-    /// The name came to mean another interface while a classifier was attached to it.
+    /// The interface was renamed while a program was attached to it.
     #[error("interface {ifindex} is no longer named `{interface}`")]
     InterfaceRenamed {
         /// Its index.
@@ -220,10 +224,10 @@ pub enum DataplaneError {
         /// The name it had.
         interface: String,
     },
-    /// A classifier was not attached, and the other direction's is not either.
-    #[error("cannot attach classifier `{classifier}` to interface `{interface}` ({ifindex})")]
+    /// A program was not attached; neither is the one of the other direction.
+    #[error("cannot attach program `{classifier}` to interface `{interface}` ({ifindex})")]
     Attach {
-        /// Name of the classifier.
+        /// Name of the program.
         classifier: &'static str,
         /// Index of the interface.
         ifindex: u32,
@@ -233,8 +237,8 @@ pub enum DataplaneError {
         #[source]
         source: Box<ProgramError>,
     },
-    /// A classifier was not detached.
-    #[error("cannot detach the classifiers from interface {ifindex}")]
+    /// The programs were not detached.
+    #[error("cannot detach the programs from interface {ifindex}")]
     Detach {
         /// Index of the interface.
         ifindex: u32,
@@ -242,10 +246,10 @@ pub enum DataplaneError {
         #[source]
         source: Box<ProgramError>,
     },
-    /// A link that is attached kept the program that it had.
-    #[error("cannot exchange classifier `{classifier}` on interface {ifindex}")]
+    /// A link kept its earlier program.
+    #[error("cannot exchange program `{classifier}` on interface {ifindex}")]
     Renew {
-        /// Name of the classifier.
+        /// Name of the program.
         classifier: &'static str,
         /// Index of the interface.
         ifindex: u32,
@@ -253,7 +257,7 @@ pub enum DataplaneError {
         #[source]
         source: Box<ProgramError>,
     },
-    /// The programs on an interface cannot be told.
+    /// The programs on an interface cannot be read.
     #[error("cannot read which programs are attached to interface `{interface}`")]
     Hooks {
         /// Name of the interface.
@@ -265,17 +269,16 @@ pub enum DataplaneError {
     /// The ring buffer cannot be watched.
     #[error("cannot watch the ring buffer of drop records")]
     Events(#[source] io::Error),
-    /// The ring buffer has a reader already.
-    #[error("the drop records have a reader already")]
+    /// The ring buffer already has a reader.
+    #[error("the drop records already have a reader")]
     EventsTaken,
 }
 
 impl DataplaneError {
-    /// Whether there is no room for what was to be written: in a map, or in the memory that the
-    /// kernel charges its maps to.
+    /// Whether a map is full, or the memory limit that its maps are charged to is reached.
     #[must_use]
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are not about room")]
-    pub fn is_no_room(&self) -> bool {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are not about capacity")]
+    pub fn is_out_of_capacity(&self) -> bool {
         match self {
             Self::Full { .. } | Self::ContentTooLarge { .. } => true,
             Self::Write { source, .. }
@@ -295,7 +298,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_map_that_memory_is_missing_for_finds_no_room() {
+    fn a_map_without_memory_is_out_of_capacity() {
         let refused = |errno| DataplaneError::CreateContent {
             content: 1,
             entries: 1,
@@ -304,8 +307,10 @@ mod tests {
                 io_error: io::Error::from_raw_os_error(errno),
             },
         };
-        assert!(refused(libc::ENOMEM).is_no_room() && refused(libc::E2BIG).is_no_room());
-        assert!(!refused(libc::EPERM).is_no_room());
-        assert!(DataplaneError::Full { map: "blocks", capacity: 1 }.is_no_room());
+        assert!(
+            refused(libc::ENOMEM).is_out_of_capacity() && refused(libc::E2BIG).is_out_of_capacity()
+        );
+        assert!(!refused(libc::EPERM).is_out_of_capacity());
+        assert!(DataplaneError::Full { map: "blocks", capacity: 1 }.is_out_of_capacity());
     }
 }

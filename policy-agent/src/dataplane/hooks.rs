@@ -1,4 +1,4 @@
-//! What hangs on an interface, read back from the kernel.
+//! Reads which programs are attached to an interface, the agent's and others'.
 
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
 
@@ -7,17 +7,17 @@ use super::error::DataplaneError;
 /// A program on a hook, the agent's or another's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookedProgram {
-    /// The kernel's number for it.
+    /// Its kernel id.
     pub id: u32,
-    /// Its name; empty where it has none, or one that is no UTF-8.
+    /// Its name; empty if it has none, or one that is not UTF-8.
     pub name: String,
-    /// A number made of its instructions: the same where they are the same.
+    /// A hash of its instructions, as bpftool shows it.
     pub tag: u64,
 }
 
-/// Programs on the TCX hooks of an interface, the first that sees a packet first.
+/// Programs on the TCX hooks of an interface, in the order in which they see a packet.
 ///
-/// Filters of a clsact qdisc, as before Linux 6.6, are not among them.
+/// Filters of a clsact qdisc, as before Linux 6.6, are not included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hooks {
     /// Those that see packets from the pod.
@@ -28,7 +28,7 @@ pub struct Hooks {
 
 /// Reads the TCX hooks of an interface of the calling thread's network namespace.
 ///
-/// Needs `CAP_SYS_ADMIN`, for it opens programs of others.
+/// Needs `CAP_SYS_ADMIN`, because it opens programs of others by id.
 ///
 /// # Errors
 ///

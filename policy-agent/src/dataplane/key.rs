@@ -1,4 +1,4 @@
-//! Keys of the maps.
+//! Conversions from the model to map keys.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use policy_common::{
 };
 use policy_core::desired::Frontend;
 
-/// The one form of both families.
+/// An address of either family in the form of the maps.
 pub(super) fn address(address: IpAddr) -> Address {
     match address {
         IpAddr::V4(address) => mapped(address.octets()),
@@ -18,7 +18,7 @@ pub(super) fn address(address: IpAddr) -> Address {
     }
 }
 
-/// A block, IPv4 under the mapped prefix.
+/// A block in the form of the trie, IPv4 under the mapped prefix.
 pub(super) fn block(block: IpNetwork) -> Key<Address> {
     let above = if block.is_ipv4() { MAPPED_BITS } else { 0 };
     Key::new(above + u32::from(block.prefix()), address(block.network()))
@@ -27,7 +27,7 @@ pub(super) fn block(block: IpNetwork) -> Key<Address> {
 /// All of IPv4.
 pub(super) const EVERY_IPV4: Key<Address> = Key::new(MAPPED_BITS, mapped([0; 4]));
 
-/// A frontend.
+/// The key of a frontend.
 pub(super) fn frontend(frontend: &Frontend) -> FrontendKey {
     FrontendKey {
         address: address(frontend.address),

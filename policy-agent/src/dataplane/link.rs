@@ -1,4 +1,4 @@
-//! Links that are pinned: open, alive or dead, and with another program.
+//! Pinned TCX links: pin, open, and what the kernel shows about them.
 
 use std::{fs, io, os::fd::AsRawFd as _, path::Path};
 
@@ -23,7 +23,7 @@ pub(super) fn pin(
     SchedClassifierLink::try_from(FdLink::from(pinned)).map_err(unusable)
 }
 
-/// Opens a pinned link; `None` where it is that of an interface that is gone.
+/// Opens a pinned link; `None` if its interface is gone.
 pub(super) fn open(
     path: &Path,
     ifindex: u32,
@@ -37,21 +37,21 @@ pub(super) fn open(
     SchedClassifierLink::try_from(link).map(Some).map_err(unusable)
 }
 
-/// What the kernel tells of a pinned link.
+/// What the kernel shows about a pinned link.
 pub(super) struct About {
-    /// Its interface; 0 once that is gone or the link was detached.
+    /// Index of its interface; 0 once the interface is gone or the link was detached.
     pub(super) ifindex: Option<u32>,
-    /// The kernel's number for its program.
+    /// The kernel id of its program.
     pub(super) program: Option<u32>,
 }
 
-/// Asks about a TCX link (`tcx_link_fdinfo` in `kernel/bpf/tcx.c`).
+/// Reads the `fdinfo` of a TCX link (`tcx_link_fdinfo` in `kernel/bpf/tcx.c`).
 pub(super) fn about(path: &Path) -> io::Result<About> {
     let link = typed::open_pin(path)?;
     let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", link.as_raw_fd()))?;
     let field = |name: &str| {
         let found = text.lines().find_map(|line| line.strip_prefix(name));
-        // Newer kernels add the interface's name in parentheses.
+        // Newer kernels append the interface's name in parentheses.
         found.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
     };
     Ok(About { ifindex: field("ifindex:"), program: field("prog_id:") })

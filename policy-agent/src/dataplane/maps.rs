@@ -84,7 +84,7 @@ impl Maps {
         })
     }
 
-    /// The kernel's numbers, by name.
+    /// The kernel ids, by name.
     pub(super) fn ids(&self) -> BTreeMap<&'static str, u32> {
         macro_rules! ids {
             ($($map:ident)+) => { BTreeMap::from([$((self.$map.name, self.$map.id)),+]) };
@@ -94,10 +94,10 @@ impl Maps {
     }
 }
 
-/// Blocks of the two families share a trie, where IPv4 lies inside of `::/0`. An entry for all of
-/// IPv4 stands between them, so that no IPv6 block is found for an IPv4 address (S20).
+/// Blocks of both families share a trie, in which IPv4 (`::ffff:0:0/96`) lies inside `::/0`. An entry
+/// for all of IPv4 separates them, so that no IPv6 block matches an IPv4 address (S20).
 impl Maps {
-    /// Whether the entry stands there: a policy's own may.
+    /// Whether that entry exists; a policy's own `0.0.0.0/0` counts too.
     pub(super) fn are_parted(&self) -> Result<bool, DataplaneError> {
         let is = |key: &Key<Address>| {
             (key.prefix_len(), key.data()) == (key::EVERY_IPV4.prefix_len(), key::EVERY_IPV4.data())
@@ -105,7 +105,7 @@ impl Maps {
         Ok(self.blocks.entries()?.iter().any(|(key, _)| is(key)))
     }
 
-    /// Stands the entry between the families.
+    /// Writes that entry.
     pub(super) fn part_families(&mut self) -> Result<(), DataplaneError> {
         self.blocks.put(&key::EVERY_IPV4, &DEFAULT_IDENTITY, "all of IPv4")
     }

@@ -1,4 +1,4 @@
-//! Maps that know their name and capacity, so that a failure can tell them.
+//! Maps with their name and capacity, so that an error can name them.
 
 use std::{
     fmt::{self, Debug},
@@ -21,9 +21,9 @@ use super::error::DataplaneError;
 pub(super) struct Named<M> {
     /// Its name in the object.
     pub(super) name: &'static str,
-    /// The kernel's number for it.
+    /// Its kernel id.
     pub(super) id: u32,
-    /// Entries that it has room for.
+    /// Its capacity, in entries.
     pub(super) capacity: u32,
     /// For calls that aya does not make.
     pub(super) fd: OwnedFd,
@@ -44,7 +44,7 @@ impl<M> Named<M> {
     /// The failure to write an entry.
     pub(super) fn refused(&self, key: impl Debug, source: MapError) -> DataplaneError {
         let Self { name: map, capacity, .. } = *self;
-        // Hashes and arrays say E2BIG, tries ENOSPC.
+        // A full hash or array gives E2BIG, a full trie ENOSPC.
         let full = matches!(source, MapError::OutOfBounds { .. })
             || matches!(errno(&source), Some(libc::E2BIG | libc::ENOSPC));
         if full {
@@ -58,7 +58,7 @@ impl<M> Named<M> {
         DataplaneError::Read { map: self.name, source }
     }
 
-    /// What is absent need not be deleted.
+    /// The result of a deletion; an entry that is absent counts as deleted.
     pub(super) fn deleted(
         &self,
         key: impl Debug,
@@ -80,23 +80,23 @@ impl<K: Pod + Debug, V: Pod> Hash<K, V> {
         self.map.insert(key, value, 0).map_err(|source| self.refused(key, source))
     }
 
-    /// Every entry. In a map that the classifiers write to, one may come twice or be overlooked.
+    /// Every entry. In a map that the programs write, an entry may appear twice or be missed.
     pub(super) fn entries(&self) -> Result<Vec<(K, V)>, DataplaneError> {
         self.map
             .iter()
-            // While others delete, an iteration may start over; it need not end by itself.
+            // If a program deletes entries meanwhile, the iteration may start over without end.
             .take(2 * self.capacity as usize)
             .collect::<Result<_, _>>()
             .map_err(|source| self.unreadable(source))
     }
 
-    /// Copies entries; what is there already stays where `flags` say so.
+    /// Copies entries; with `BPF_NOEXIST` in `flags` existing ones stay.
     pub(super) fn copy(&mut self, from: &Self, flags: u64) -> Result<(), DataplaneError> {
         let mut entries = from.entries()?.into_iter();
         entries.try_for_each(|(key, value)| self.put_with(&key, &value, flags))
     }
 
-    /// Writes an entry; what is there already stays where `flags` say so.
+    /// Writes an entry; with `BPF_NOEXIST` in `flags` an existing one stays.
     pub(super) fn put_with(
         &mut self,
         key: &K,
@@ -124,10 +124,10 @@ impl<K: Pod + Debug, V: Pod> Hash<K, V> {
         self.deleted(key, result)
     }
 
-    /// Deletes the entries whose key is `doomed`.
+    /// Deletes the entries with a key for which `doomed` holds.
     ///
-    /// Keys are collected first: a deletion under the iteration would start it anew. In a map that
-    /// the classifiers write to, one may come twice or be overlooked.
+    /// Keys are collected first, because a deletion would restart the iteration. In a map that the
+    /// programs write, an entry may be missed.
     pub(super) fn delete_where(
         &mut self,
         doomed: impl Fn(&K) -> bool,
@@ -135,7 +135,7 @@ impl<K: Pod + Debug, V: Pod> Hash<K, V> {
         let keys: Vec<K> = self
             .map
             .keys()
-            // While others delete, an iteration may start over; it need not end by itself.
+            // If a program deletes entries meanwhile, the iteration may start over without end.
             .take(2 * self.capacity as usize)
             .filter(|key| key.as_ref().map_or(true, &doomed))
             .collect::<Result<_, _>>()
@@ -145,7 +145,7 @@ impl<K: Pod + Debug, V: Pod> Hash<K, V> {
 }
 
 impl<K: Pod, V: Pod> Named<LpmTrie<MapData, K, V>> {
-    /// Writes an entry; `name` is for messages.
+    /// Writes an entry; `name` describes the key in errors.
     pub(super) fn put(
         &mut self,
         key: &Key<K>,
@@ -155,7 +155,7 @@ impl<K: Pod, V: Pod> Named<LpmTrie<MapData, K, V>> {
         self.map.insert(key, value, 0).map_err(|source| self.refused(name, source))
     }
 
-    /// Deletes an entry if there is one; `name` is for messages.
+    /// Deletes an entry if there is one; `name` describes the key in errors.
     pub(super) fn delete(&mut self, key: &Key<K>, name: impl Debug) -> Result<(), DataplaneError> {
         let result = self.map.remove(key);
         self.deleted(name, result)
@@ -170,7 +170,7 @@ impl<K: Pod, V: Pod> Named<LpmTrie<MapData, K, V>> {
 }
 
 impl<V: Pod> Named<Array<MapData, V>> {
-    /// Copies every element that both have.
+    /// Copies every element up to the smaller capacity.
     pub(super) fn copy(&mut self, from: &Self) -> Result<(), DataplaneError> {
         (0..self.capacity.min(from.capacity))
             .try_for_each(|index| self.set(index, &from.get(index)?))
@@ -193,8 +193,8 @@ impl<V: Pod> Named<Array<MapData, V>> {
 }
 
 impl<K: Pod + Debug> Named<PerCpuHashMap<MapData, K, u64>> {
-    /// Adds every count of another map. A count that a program raises between the reading and the
-    /// writing of its own is lost.
+    /// Adds the counts of another map. A count that a program raises between the read and the write of
+    /// its entry is lost.
     pub(super) fn add(&mut self, from: &Self) -> Result<(), DataplaneError> {
         for (key, counts) in from.entries()? {
             let sum = match self.map.get(&key, 0) {
@@ -217,7 +217,7 @@ impl<K: Pod + Debug, V: Pod> Named<PerCpuHashMap<MapData, K, V>> {
             .keys()
             .filter_map(|key| {
                 match key.and_then(|key| Ok((key, IterableMap::get(&self.map, &key)?))) {
-                    // Deleted since its key was read.
+                    // Deleted after its key was read.
                     Err(MapError::KeyNotFound) => None,
                     entry => Some(entry),
                 }
@@ -226,7 +226,7 @@ impl<K: Pod + Debug, V: Pod> Named<PerCpuHashMap<MapData, K, V>> {
             .map_err(|source| self.unreadable(source))
     }
 
-    /// Deletes the entries whose key is `doomed`.
+    /// Deletes the entries with a key for which `doomed` holds.
     pub(super) fn delete_where(
         &mut self,
         doomed: impl Fn(&K) -> bool,
@@ -245,7 +245,7 @@ impl<K: Pod + Debug, V: Pod> Named<PerCpuHashMap<MapData, K, V>> {
     }
 }
 
-/// The kernel's error number, where it is the kernel that refused.
+/// The kernel's error number, if the error came from the kernel.
 #[expect(clippy::wildcard_enum_match_arm, reason = "two of many are the kernel's")]
 pub(super) fn errno(error: &MapError) -> Option<i32> {
     match error {

@@ -1,32 +1,31 @@
-//! What is chosen when the classifiers are loaded.
+//! The choices made when the programs are loaded.
 
 use std::{path::PathBuf, time::Duration};
 
 use policy_common::limits;
 
-/// What happens at an interface whose pod is not known.
+/// What happens at an interface that belongs to no known pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnknownEndpoints {
     /// Everything passes.
     #[default]
     Pass,
-    /// Nothing passes, and that is counted.
+    /// Everything is dropped and counted.
     Drop,
 }
 
-/// What of the enforcement is in place: all of it, except where the lab proves that it would
-/// notice.
+/// The parts of enforcement that are active: all of them, except when the lab proves that it would
+/// notice a missing one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a part of its own, on or off")]
+#[expect(clippy::struct_excessive_bools, reason = "independent parts, each on or off")]
 pub struct Parts {
-    /// The classifier of packets to the pod is attached.
+    /// `to_pod` is attached.
     pub ingress: bool,
-    /// The classifier of packets from the pod is attached.
+    /// `from_pod` is attached.
     pub egress: bool,
     /// IPv6 is judged.
     pub ipv6: bool,
-    /// A pod may send from its own addresses only (S46): the planner's part, which sets the flags
-    /// of the endpoints.
+    /// A pod may send only from its own addresses (S46); the planner sets the endpoints' flags.
     pub anti_spoofing: bool,
 }
 
@@ -36,18 +35,18 @@ impl Default for Parts {
     }
 }
 
-/// Entries of the maps whose size is chosen at load.
+/// Capacities of the maps that are sized at load, in entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacities {
-    /// Addresses of pods that some policy tells apart.
+    /// Addresses of pods that match a peer of some policy.
     pub addresses: u32,
     /// Blocks that policies mention.
     pub blocks: u32,
     /// Frontends of Services.
     pub frontends: u32,
-    /// Flows that have seen a reply, per family; at least 1024 per CPU.
+    /// Flows with a reply, per family; at least 1024 per CPU.
     pub flows: u32,
-    /// Flows that wait for their first reply, per family; at least 1024 per CPU.
+    /// Flows without a reply yet, per family; at least 1024 per CPU.
     pub new_flows: u32,
 }
 
@@ -63,27 +62,27 @@ impl Default for Capacities {
     }
 }
 
-/// What a dataplane is loaded with.
+/// The options of a dataplane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// The eBPF object, in place of the one that is built into this binary.
     pub object: Option<PathBuf>,
-    /// What is in place.
+    /// The active parts.
     pub parts: Parts,
     /// What happens at interfaces without a known pod.
     pub unknown_endpoints: UnknownEndpoints,
     /// Sizes of the maps.
     pub capacities: Capacities,
-    /// Time in which an interface that dropped a burst may have one more drop record; zero where
-    /// every drop has one.
+    /// Time after which an interface that dropped a burst may have one more drop record; zero for a
+    /// record of every drop.
     pub record_interval: Duration,
-    /// Attach by filters of a clsact qdisc even where the kernel has TCX links.
+    /// Use filters of a clsact qdisc even if the kernel has TCX links.
     pub clsact: bool,
 }
 
-/// A limit as the kernel counts it.
+/// A limit as the kernel's `u32`.
 pub(super) const fn entries(limit: usize) -> u32 {
-    assert!(limit <= u32::MAX as usize, "a limit is more than the kernel can count");
+    assert!(limit <= u32::MAX as usize, "a limit must fit into 32 bits");
     #[expect(clippy::cast_possible_truncation, reason = "asserted above")]
     {
         limit as u32

@@ -1,14 +1,14 @@
-//! The agent's folder on a bpffs: what is pinned there goes on without the agent (S48).
+//! The agent's folder on a bpffs: everything pinned there stays in force without the agent (S48).
 //!
 //! | Path | Holds |
 //! |---|---|
 //! | `maps/NAME` | a map of the object |
-//! | `maps/allow_ID` | the allow map in place ID of `allow`; `allow_0` is a pattern |
-//! | `maps/version_N` | an empty folder: the meaning of what the maps hold |
-//! | `programs/NAME` | a classifier as it is attached |
-//! | `links/NAME_IFINDEX` | a classifier on an interface |
-//! | `new/` | as `maps/`: maps of another shape, until every link leads to them |
-//! | `old/` | maps that no link leads to, about to be removed |
+//! | `maps/allow_ID` | the allow map at index ID of `allow`; `allow_0` is an empty one that shows the shape |
+//! | `maps/version_N` | an empty folder: the version of the maps' meaning |
+//! | `programs/NAME` | a loaded program |
+//! | `links/NAME_IFINDEX` | the link of a program to an interface |
+//! | `new/` | maps of another shape, until every link uses them |
+//! | `old/` | maps that no link uses any more, about to be removed |
 
 mod detach;
 mod others;
@@ -28,10 +28,10 @@ use super::error::DataplaneError;
 pub use detach::detach;
 pub use others::pinned_elsewhere;
 
-/// Meaning of what the maps hold. To be raised where it changes and no size does.
+/// Version of the maps' meaning. Raise it when the meaning of a value changes but no size does.
 const VERSION: &str = "version_1";
 
-/// The folder, which nobody else works with as long as this lives.
+/// The folder, locked against other agents while this value lives.
 #[derive(Debug)]
 pub(super) struct Pins {
     root: PathBuf,
@@ -41,7 +41,7 @@ pub(super) struct Pins {
 }
 
 impl Pins {
-    /// Opens the folder, making it where its parent is on a bpffs.
+    /// Opens the folder; creates it if its parent is on a bpffs.
     pub(super) fn open(root: &Path) -> Result<Self, DataplaneError> {
         let parent = root.parent().unwrap_or(root);
         require_bpffs(if root.exists() { root } else { parent })?;
@@ -53,7 +53,7 @@ impl Pins {
         Ok(pins)
     }
 
-    /// Ends an exchange of maps that was cut short: before its end, or at it.
+    /// Finishes or discards an exchange of maps that was interrupted.
     fn tidy(&self) -> Result<(), DataplaneError> {
         let [maps, new, old] = ["maps", "new", "old"].map(|name| self.root.join(name));
         if !maps.exists() && old.exists() && new.exists() {
@@ -63,8 +63,8 @@ impl Pins {
         remove(&old)
     }
 
-    /// Makes folders again that are gone; how many. Whoever removes the agent's own has ended its
-    /// claim to it, which is taken anew.
+    /// Creates missing folders again; returns how many. If the agent's own folder was removed, its
+    /// lock went with it and is taken again.
     pub(super) fn mend(&mut self) -> Result<usize, DataplaneError> {
         let mut count = 0;
         let (root, maps) = (self.root.clone(), self.maps());
@@ -87,17 +87,17 @@ impl Pins {
         self.root.join(if self.staged { "new" } else { "maps" })
     }
 
-    /// The folder of the maps that the classifiers use, where those of the agent are others.
+    /// The folder of the maps that the attached programs use, if the agent writes others.
     pub(super) fn maps_before(&self) -> Option<PathBuf> {
         self.staged.then(|| self.root.join("maps"))
     }
 
-    /// Whether the maps that are pinned mean the same as this agent's.
+    /// Whether the pinned maps have the same version of their meaning as this agent's.
     pub(super) fn is_of_this_version(&self) -> bool {
         self.root.join("maps").join(VERSION).is_dir()
     }
 
-    /// Begins with no maps: beside those that are there, if any.
+    /// Starts with an empty folder of maps, beside the existing one if there is one.
     pub(super) fn stage(&mut self) -> Result<(), DataplaneError> {
         self.staged = self.root.join("maps").exists();
         let folder = self.maps();
@@ -105,7 +105,7 @@ impl Pins {
         make(&folder.join(VERSION))
     }
 
-    /// The new maps take the place of the old, which go.
+    /// Puts the new maps in place of the old ones, which are removed.
     pub(super) fn unstage(&mut self) -> Result<(), DataplaneError> {
         if !self.staged {
             return Ok(());
@@ -117,52 +117,52 @@ impl Pins {
         remove(&old)
     }
 
-    /// Where the link of a classifier to an interface is pinned.
+    /// The pin of a program's link to an interface.
     pub(super) fn link(&self, classifier: &str, ifindex: u32) -> PathBuf {
         self.root.join("links").join(format!("{classifier}_{ifindex}"))
     }
 
-    /// Where a classifier is pinned.
+    /// The pin of a program.
     pub(super) fn program(&self, classifier: &str) -> PathBuf {
         self.root.join("programs").join(classifier)
     }
 
-    /// Interfaces that a classifier has a pinned link to.
+    /// Interfaces to which a program has a pinned link.
     pub(super) fn linked(&self, classifier: &str) -> Result<Vec<u32>, DataplaneError> {
         let names = names(&self.root.join("links"))?;
         let number = |name: &String| name.strip_prefix(classifier)?.strip_prefix('_')?.parse().ok();
         Ok(names.iter().filter_map(number).collect())
     }
 
-    /// Allow maps that are pinned.
+    /// Indexes of the pinned allow maps.
     pub(super) fn contents(folder: &Path) -> Result<Vec<u32>, DataplaneError> {
         let number = |name: &String| name.strip_prefix("allow_")?.parse().ok();
         Ok(names(folder)?.iter().filter_map(number).collect())
     }
 }
 
-/// Pins are kept by a file system of their own.
+/// Checks that a path is on a bpffs, the only file system that holds pins.
 fn require_bpffs(place: &Path) -> Result<(), DataplaneError> {
-    let kind = statfs(place).map_err(|errno| failed("look at", place)(errno.into()))?;
+    let kind = statfs(place).map_err(|errno| failed("inspect", place)(errno.into()))?;
     if kind.filesystem_type() != BPF_FS_MAGIC {
         return Err(DataplaneError::NoBpffs { path: place.to_owned() });
     }
     Ok(())
 }
 
-/// Claims the folder.
+/// Locks the folder against other agents.
 fn lock(root: &Path) -> Result<Flock<File>, DataplaneError> {
     let folder = File::open(root).map_err(failed("open", root))?;
     Flock::lock(folder, FlockArg::LockExclusiveNonblock)
         .map_err(|(_, source)| DataplaneError::PinsBusy { path: root.to_owned(), source })
 }
 
-/// Where an allow map is pinned.
+/// The pin of an allow map.
 pub(super) fn content(folder: &Path, content: u32) -> PathBuf {
     folder.join(format!("allow_{content}"))
 }
 
-/// Removes a file or a folder with what it holds, where there is one.
+/// Removes a file, or a folder with its content, if it exists.
 pub(super) fn remove(path: &Path) -> Result<(), DataplaneError> {
     let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {
@@ -174,7 +174,7 @@ pub(super) fn remove(path: &Path) -> Result<(), DataplaneError> {
 fn make(folder: &Path) -> Result<(), DataplaneError> {
     match fs::create_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        result => result.map_err(failed("make", folder)),
+        result => result.map_err(failed("create", folder)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the maps hold, as the steps that would write it.
+//! Reads the maps back, as the steps that would write their content.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -12,11 +12,11 @@ use policy_core::{
 
 use super::{error::DataplaneError, key, maps::Maps, named::Hash};
 
-/// Everything but contents and endpoints, which are more than their entries.
+/// Every table except allow maps and endpoints, which need more than their entries.
 pub(super) fn tables(maps: &Maps) -> Result<Vec<Step>, DataplaneError> {
     let mut steps = Vec::new();
     let chunks = maps.port_chunks.entries()?.into_iter();
-    // A value that repeats another key says nothing to the classifiers.
+    // A value that carries another key is ignored by the programs, and so it is here.
     let chunks = chunks.filter(|(key, chunk)| *key == chunk.key);
     steps.extend(chunks.map(|(_, chunk)| Step::PutPortChunk(chunk)));
     let identities = maps.identities.entries()?.into_iter();
@@ -26,7 +26,7 @@ pub(super) fn tables(maps: &Maps) -> Result<Vec<Step>, DataplaneError> {
         identity: value.identity,
     }));
     for (key, identity) in maps.blocks.entries()? {
-        // What stands between the families is no policy's.
+        // The entry that separates the families belongs to no policy.
         let between = (key.prefix_len(), key.data())
             == (key::EVERY_IPV4.prefix_len(), key::EVERY_IPV4.data());
         if let Some(block) = block(key.prefix_len(), key.data())
@@ -51,14 +51,14 @@ pub(super) fn tables(maps: &Maps) -> Result<Vec<Step>, DataplaneError> {
     Ok(steps)
 }
 
-/// Every endpoint; a value under another's key is none.
+/// Every endpoint; a value that carries another key is ignored.
 pub(super) fn endpoints(maps: &Maps) -> Result<Vec<Step>, DataplaneError> {
     let endpoints = maps.endpoints.entries()?.into_iter();
     let endpoints = endpoints.filter(|(ifindex, endpoint)| *ifindex == endpoint.ifindex);
     Ok(endpoints.map(|(_, endpoint)| Step::PutEndpoint(endpoint)).collect())
 }
 
-/// Places of `allow` that are taken, as if each held what was written.
+/// The used indexes of `allow`, each as if it held what was written there.
 pub(super) fn places(
     allow: &Hash<u32, u32>,
     written: &Actual,

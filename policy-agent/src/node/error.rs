@@ -53,6 +53,6 @@ impl NodeError {
     /// The cause, where it is that a map or the kernel's memory is full.
     pub(super) fn full(&self) -> Option<&DataplaneError> {
         let (Self::Step { source, .. } | Self::Contents { source, .. }) = self else { return None };
-        source.is_no_room().then_some(&**source)
+        source.is_out_of_capacity().then_some(&**source)
     }
 }

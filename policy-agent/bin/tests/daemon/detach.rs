@@ -42,7 +42,7 @@ fn detach_refuses_a_folder_that_holds_nothing_of_an_agent() -> Result<()> {
     assert_eq!(there(&machine, &others, paths)?, [true; 3], "{said}");
     assert_eq!(there(&machine, &others, ["links", "programs"])?, [false; 2], "{said}");
     assert_eq!(refused.status.code(), Some(2), "{said}");
-    assert!(said.contains("others holds nothing of an agent") && said.contains("tc"), "{said}");
+    assert!(said.contains("others holds no pins of an agent") && said.contains("tc"), "{said}");
     // The folder above the agent's own is none of its own either.
     let above = machine.pins().with_file_name("");
     assert_eq!(detach(&machine, &above)?.status.code(), Some(2));
@@ -96,7 +96,7 @@ fn what_keeps_the_plugin_on_a_node_keeps_no_pins() -> Result<()> {
     // Both failures are told.
     let (code, said) = detach(conf_dir.path())?;
     assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("cannot remove the plugin") && said.contains("is on no bpffs"), "{said}");
+    assert!(said.contains("cannot remove the plugin") && said.contains("is not on a bpffs"), "{said}");
     Ok(())
 }
 

@@ -188,7 +188,7 @@ fn s50_pins_that_are_removed_are_made_again_and_nothing_is_cut() -> Result<()> {
         let traffic = Traffic::start(&machine)?;
         let agent = machine.agent(&OPTIONS)?;
         until("it has taken over", LIMIT, || {
-            Ok(machine.said("stderr").matches("took over what is pinned").count() == 1)
+            Ok(machine.said("stderr").matches("took over from an earlier agent").count() == 1)
         })?;
         thread::sleep(Duration::from_millis(500));
         traffic.finish()?;

@@ -39,7 +39,7 @@ pub(crate) fn enforced(options: &[&str]) -> Result<(Machine, Agent)> {
 
 /// Starts another agent and waits until it has taken over.
 fn taken_over(machine: &Machine, options: &[&str]) -> Result<Agent> {
-    let count = || machine.said("stderr").matches("took over what is pinned").count();
+    let count = || machine.said("stderr").matches("took over from an earlier agent").count();
     let before = count();
     let agent = machine.agent(options)?;
     until("the next agent has taken over", LIMIT, || Ok(count() > before))?;
@@ -133,7 +133,7 @@ fn s48_agents_that_are_killed_while_they_begin_neither_open_nor_cut_anything() -
     let begin = Instant::now();
     drop(taken_over(&machine, &["--max-flows", "32768"])?);
     let whole = begin.elapsed();
-    let said = || machine.said("stderr").matches("took over what is pinned").count();
+    let said = || machine.said("stderr").matches("took over from an earlier agent").count();
     let before = said();
     for part in 0..24 {
         // Every other one has another layout of the maps to change over to.
@@ -267,7 +267,7 @@ fn s48_a_link_that_went_while_nobody_looked_is_attached_anew() -> Result<()> {
 fn an_agent_that_finds_nothing_takes_nothing_over() -> Result<()> {
     let (machine, agent) = enforced(&[])?;
     let said = machine.said("stderr");
-    assert!(said.contains("pinned what is in force"), "{said}");
+    assert!(said.contains("pinned programs and maps"), "{said}");
     assert!(!said.contains("took over"), "{said}");
     agent.kill()?;
     drop(taken_over(&machine, &[])?);
@@ -282,6 +282,6 @@ fn a_folder_on_no_bpffs_is_refused_with_what_to_do() -> Result<()> {
     let agent = machine.agent_at(&elsewhere, &[])?;
     assert_eq!(agent.ended()?.code(), Some(3));
     let said = machine.said("stderr");
-    assert!(said.contains("is on no bpffs") && said.contains("mount -t bpf"), "{said}");
+    assert!(said.contains("is not on a bpffs") && said.contains("mount -t bpf"), "{said}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Links that somebody else detached, led elsewhere or unpinned.
+//! Repairs links that another process detached, gave another program, or unpinned.
 
 use super::{Attachment, CLASSIFIERS, Classifiers, FROM_POD, TO_POD, name, program};
 use crate::dataplane::{
@@ -8,7 +8,7 @@ use crate::dataplane::{
 };
 
 impl Classifiers {
-    /// Puts both classifiers of an interface right, each as far as it is not; how many were not.
+    /// Repairs both links of an interface; returns how many needed it.
     pub(in crate::dataplane) fn mend(
         &mut self,
         ifindex: u32,
@@ -18,13 +18,13 @@ impl Classifiers {
         let wanted = [self.parts.ingress, self.parts.egress];
         let mut count = 0;
         for (classifier, _) in CLASSIFIERS.iter().zip(wanted).filter(|(_, wanted)| *wanted) {
-            count += usize::from(!self.is_whole(ifindex, classifier, attachment, pins)?);
+            count += usize::from(!self.repair(ifindex, classifier, attachment, pins)?);
         }
         Ok(count)
     }
 
-    /// Whether a classifier was as it should be; it is so in any case afterwards.
-    fn is_whole(
+    /// Repairs one link if necessary; returns whether it was intact.
+    fn repair(
         &mut self,
         ifindex: u32,
         classifier: &'static str,
@@ -46,12 +46,12 @@ impl Classifiers {
             if about.ifindex == Some(ifindex) {
                 let is_own = about.program == Some(self.program_id(classifier)?);
                 if !is_own {
-                    self.lead(ifindex, classifier, attachment, pins)?;
+                    self.exchange(ifindex, classifier, attachment, pins)?;
                 }
                 return Ok(was_pinned && is_own);
             }
         }
-        // The same program hangs once on a hook: what is left of the old link goes first.
+        // A program can be attached to a hook only once, so the rest of the old link goes first.
         pins::remove(&path)?;
         drop(attachment.links.remove(classifier));
         let interface = name(ifindex)?;
@@ -70,8 +70,8 @@ impl Classifiers {
         Ok(false)
     }
 
-    /// Leads a link to this agent's program.
-    pub(super) fn lead(
+    /// Gives a link this agent's program, atomically.
+    pub(super) fn exchange(
         &mut self,
         ifindex: u32,
         classifier: &'static str,
@@ -82,13 +82,13 @@ impl Classifiers {
             return Ok(());
         };
         let program = program(&mut self.ebpf, classifier)?;
-        let led = program.attach_to_link(open).and_then(|id| program.take_link(id));
-        let led = led.map_err(|source| DataplaneError::Renew {
+        let exchanged = program.attach_to_link(open).and_then(|id| program.take_link(id));
+        let exchanged = exchanged.map_err(|source| DataplaneError::Renew {
             classifier,
             ifindex,
             source: Box::new(source),
         })?;
-        attachment.links.insert(classifier, led);
+        attachment.links.insert(classifier, exchanged);
         Ok(())
     }
 }

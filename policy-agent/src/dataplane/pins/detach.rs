@@ -1,4 +1,4 @@
-//! Takes away what an agent pinned, and nothing else: others pin on the same bpffs.
+//! Removes what an agent pinned, and nothing else, because others pin on the same bpffs.
 
 use std::{
     fs, io,
@@ -12,20 +12,19 @@ use super::{
     failed, lock, names, remove, require_bpffs,
 };
 
-/// Folders of the agent, in the order in which they go: links first, so that no packet meets a
-/// classifier whose maps are half gone.
+/// Folders of the agent, in the order of removal: links first, so that no program runs while its
+/// maps are being removed.
 const FOLDERS: [&str; 5] = ["links", "programs", "maps", "new", "old"];
 
-/// Takes away everything that an agent pinned: from then on every packet passes. What others have
-/// in the folder stays, and comes back.
+/// Removes everything that an agent pinned: from then on every packet passes. Returns the files of
+/// others in the folder, which stay.
 ///
-/// A folder that does not exist is none.
+/// A folder that does not exist counts as detached.
 ///
 /// # Errors
 ///
-/// [`DataplaneError::NoBpffs`], [`DataplaneError::NotPins`] where all that the folder holds is
-/// somebody else's, [`DataplaneError::PinsBusy`] while an agent runs, or when a pin cannot be
-/// removed.
+/// [`DataplaneError::NoBpffs`]; [`DataplaneError::NotPins`] if the folder holds only files of
+/// others; [`DataplaneError::PinsBusy`] while an agent runs; or if a pin cannot be removed.
 pub fn detach(root: &Path) -> Result<Vec<PathBuf>, DataplaneError> {
     if !root.exists() {
         return Ok(Vec::new());
@@ -68,7 +67,7 @@ pub(super) fn is_numbered(name: &str, stems: &[&str]) -> bool {
     stems.contains(&stem) && number.parse::<u32>().is_ok()
 }
 
-/// Removes a folder, unless it is none, holds something, or is where a file system is mounted.
+/// Removes a folder, unless it is missing, not empty, not a folder, or a mount point.
 fn remove_if_empty(folder: &Path) -> Result<(), DataplaneError> {
     let Err(error) = fs::remove_dir(folder) else { return Ok(()) };
     let stays = [Errno::ENOENT, Errno::ENOTEMPTY, Errno::EBUSY, Errno::ENOTDIR];
@@ -78,7 +77,7 @@ fn remove_if_empty(folder: &Path) -> Result<(), DataplaneError> {
     }
 }
 
-/// What a folder holds still; what is in one of the agent's folders by itself.
+/// The remaining files of a folder; those in the agent's subfolders are listed one by one.
 fn left(root: &Path) -> Result<Vec<PathBuf>, DataplaneError> {
     let mut left = Vec::new();
     let there = match names(root) {

@@ -1,5 +1,5 @@
-//! Folders of the same bpffs in which another agent pinned: one that runs, or one that ran with
-//! another folder and whose programs go on (S48).
+//! Finds pins of another agent on the same bpffs: one that runs, or one that ended and left its
+//! programs in force (S48).
 
 use std::{
     fs,
@@ -8,10 +8,10 @@ use std::{
 
 use super::{super::attach::CLASSIFIERS, detach::is_numbered, names, require_bpffs};
 
-/// How far below the root of the bpffs a folder of pins is looked for.
+/// How many levels below the root of the bpffs are searched.
 const DEPTH: usize = 4;
 
-/// Folders with classifiers of an agent that are not `own`, on the bpffs where that is.
+/// Folders other than `own` that hold an agent's programs, on the bpffs of `own`.
 #[must_use]
 pub fn pinned_elsewhere(own: &Path) -> Vec<PathBuf> {
     let own = fs::canonicalize(own).unwrap_or_else(|_| own.to_owned());
@@ -25,7 +25,7 @@ pub fn pinned_elsewhere(own: &Path) -> Vec<PathBuf> {
 }
 
 fn search(folder: &Path, own: &Path, depth: usize, found: &mut Vec<PathBuf>) {
-    // Whatever cannot be listed is not found.
+    // A folder that cannot be listed is skipped.
     let mut folders: Vec<_> = names(folder).unwrap_or_default();
     folders.sort();
     for folder in folders.into_iter().map(|name| folder.join(name)) {
@@ -40,7 +40,7 @@ fn search(folder: &Path, own: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Whether a folder holds a link or a program as an agent names them.
+/// Whether a folder holds a link or a program with an agent's names.
 fn is_agents(folder: &Path) -> bool {
     let of = |name: &str| names(&folder.join(name)).unwrap_or_default();
     of("links").iter().any(|name| is_numbered(name, &CLASSIFIERS))
