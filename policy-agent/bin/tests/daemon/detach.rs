@@ -96,7 +96,10 @@ fn what_keeps_the_plugin_on_a_node_keeps_no_pins() -> Result<()> {
     // Both failures are told.
     let (code, said) = detach(conf_dir.path())?;
     assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("cannot remove the plugin") && said.contains("is not on a bpffs"), "{said}");
+    assert!(
+        said.contains("cannot remove the plugin") && said.contains("is not on a bpffs"),
+        "{said}"
+    );
     Ok(())
 }
 
