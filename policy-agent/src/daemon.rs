@@ -42,7 +42,7 @@ use tokio::{
 
 use crate::{
     dataplane::DropsError,
-    flow_log::{Attribution, FlowLog, Locals},
+    flows::{DroppedPacket, FlowLog},
     http::{self, Question},
     net::{LinkMonitor, NetError},
     node::Node,
@@ -161,7 +161,6 @@ struct Daemon {
     events: EventWriter,
     /// New links without an endpoint, and since when.
     new_links: BTreeMap<u32, Instant>,
-    locals: Locals,
     log: FlowLog,
     metrics: Metrics,
     pending: PendingPods,
@@ -187,7 +186,6 @@ impl Daemon {
             reporter: Reporter::default(),
             events,
             new_links: BTreeMap::new(),
-            locals: Locals::default(),
             log,
             metrics: Metrics::new(),
             pending: PendingPods::default(),
@@ -208,7 +206,9 @@ impl Daemon {
             Event::Runtime(event) => self.handle_runtime(event),
             Event::Question(question) => self.answer(question),
             Event::Drop(Ok(record)) => {
-                self.log.write(&record, &Attribution::new(&self.node, &self.locals));
+                let packet = DroppedPacket::new(&record, &mut self.node);
+                self.log.write(&packet);
+                self.events.dropped(&packet);
             }
             Event::Drop(Err(error)) => report::unreadable_record(&error),
         }
@@ -300,10 +300,10 @@ impl Daemon {
 
     fn metrics(&mut self) -> Result<String, Box<dyn Error>> {
         let counts = self.node.dataplane().drop_counts()?;
-        let attribution = Attribution::new(&self.node, &self.locals);
+        let attributor = self.node.attributor();
         let drops = counts.into_iter().filter_map(|(key, count)| {
-            let pod = attribution.endpoint(key.ifindex);
-            let pod = pod.map(|(name, _)| (&*name.namespace, &*name.name));
+            let pod = attributor.pod(key.ifindex);
+            let pod = pod.map(|name| (&*name.namespace, &*name.name));
             Some((DropLabels::of(key, pod)?, count))
         });
         let drops = drops.collect();

@@ -5,7 +5,7 @@ pub mod cli;
 pub mod cni;
 pub mod daemon;
 pub mod dataplane;
-pub mod flow_log;
+pub mod flows;
 pub mod http;
 mod inotify;
 pub mod net;

@@ -17,10 +17,18 @@ mod reconciled;
 mod steps;
 mod verify;
 
-use std::{collections::BTreeSet, net::IpAddr, time::Instant};
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
-use nix::net::if_;
+use nix::{
+    net::if_,
+    time::{ClockId, clock_gettime},
+};
 use policy_core::{
+    attribute::{Attributor, Denial, PolicyDrop},
     desired::Desired,
     intent::{Intent, Readiness, Sandbox},
     model::Snapshot,
@@ -49,6 +57,8 @@ pub struct Node {
     intent: Intent,
     /// What the kernel holds, by the steps that were carried out.
     actual: Actual,
+    /// What the last plans put in force, to attribute drops by.
+    attributor: Attributor,
     options: PlanOptions,
     /// Whether interfaces without a known pod have the classifiers too.
     guards_unknown: bool,
@@ -89,6 +99,7 @@ impl Node {
             network,
             dataplane,
             actual,
+            attributor: Attributor::default(),
             options: PlanOptions { may_spoof: !config.parts.anti_spoofing },
             guards_unknown: config.unknown_endpoints == UnknownEndpoints::Drop,
             started: Instant::now(),
@@ -134,8 +145,12 @@ impl Node {
         let mut interfaces = self.discover().await?;
         self.delete_flows_of_reassigned()?;
         let faults = self.intent.faults().to_vec();
+        let desired = self.intent.desired();
         let Plan { steps, pods_without_interface, interfaces_without_pod } =
-            plan(&mut self.actual, &self.intent.desired(), &interfaces, self.options);
+            plan(&mut self.actual, &desired, &interfaces, self.options);
+        let snapshot = self.intent.snapshot();
+        self.attributor.plan(monotonic_clock(), &self.actual, &steps, &desired, snapshot);
+        drop(desired);
         let unmatched =
             self.intent.sort_unmatched(&interfaces_without_pod, self.actual.endpoints());
         let refused = match self.apply_steps(&steps).await {
@@ -213,6 +228,17 @@ impl Node {
         &mut self.dataplane
     }
 
+    /// The policies that denied a packet; `None` where no policy did.
+    pub fn attribute(&mut self, drop: &PolicyDrop) -> Option<Denial> {
+        self.attributor.attribute(&self.actual, drop)
+    }
+
+    /// What the last plans put in force.
+    #[must_use]
+    pub fn attributor(&self) -> &Attributor {
+        &self.attributor
+    }
+
     /// `metadata.name` of the Node.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -258,4 +284,9 @@ impl Node {
     pub fn actual(&self) -> &Actual {
         &self.actual
     }
+}
+
+/// The clock that drop records have the time of; it cannot fail on Linux.
+fn monotonic_clock() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }

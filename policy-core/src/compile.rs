@@ -33,9 +33,9 @@ pub use compiler::{Compiler, Kept, Reused};
 pub use identity_key::{Identity, IdentityKey};
 pub use rules::rule::CompiledPolicy;
 
-pub(crate) use identity_key::{AddressKey, IdentityKind};
+pub(crate) use identity_key::{AddressKey, FrontendKey, IdentityKind};
 pub(crate) use prefix::{contains, longest_containing, longest_match, masked};
-pub(crate) use rules::rule::{ResolvedPorts, Stage};
+pub(crate) use rules::rule::{CompiledRule, ResolvedPorts, Stage};
 pub(crate) use services::{ServiceBackends, service_backends};
 
 use crate::{desired::Desired, fault::Fault, model::Snapshot};

@@ -1,4 +1,9 @@
-//! What the compiled tables say about one connection, and which policies say it.
+//! Explanations: whether a connection passes, which policies decide it, and what every rule that
+//! could have decided lacks.
+//!
+//! In go the cluster and a [`Question`]; out come the verdict with its deciding policies
+//! ([`explain`]), each rule with the reason why it does not match ([`sides`]), and the smallest
+//! change that would allow the connection ([`Change::smallest`]). `policyctl`, the lab and lint ask.
 
 mod cache;
 mod candidate;
@@ -8,8 +13,9 @@ mod miss;
 pub(crate) mod tier;
 mod verdict;
 
-use std::{cell::RefCell, net::IpAddr, sync::Arc};
+use std::{cell::RefCell, net::IpAddr};
 
+pub use crate::attribute::{DecidingPolicy, DirectionVerdict};
 pub use candidate::{Candidate, Side, WrongDirection, sides};
 pub use change::{Addition, Change};
 pub use miss::Miss;
@@ -20,15 +26,15 @@ use verdict::Judge;
 
 use crate::{
     desired::Desired,
-    model::{Family, ObjectName, PolicyRef, Protocol, Snapshot},
+    model::{Family, ObjectName, Protocol, Snapshot},
 };
 
-/// An end of a connection.
+/// An end of a connection, as a person names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConnectionEnd {
     /// A pod; one with `hostNetwork` is a process of its node.
     Pod(ObjectName),
-    /// An address that is not asked for by the name of a pod; it may be one's all the same.
+    /// An address; it may be that of a pod.
     Address(IpAddr),
     /// A Service, at its cluster IP; only as the destination.
     Service(ObjectName),
@@ -37,35 +43,16 @@ pub enum ConnectionEnd {
 /// The first packet of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Question {
-    /// Who opens it.
+    /// The end that opens it.
     pub from: ConnectionEnd,
-    /// Who is meant.
+    /// The end that it is opened to.
     pub to: ConnectionEnd,
-    /// In which family.
+    /// Address family.
     pub family: Family,
-    /// By which protocol.
+    /// Protocol.
     pub protocol: Protocol,
-    /// At which port, as the initiator sees it.
+    /// Destination port, as the initiator sees it.
     pub port: u16,
-}
-
-/// The verdict of one direction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DirectionVerdict {
-    /// Whether it passes.
-    pub allowed: bool,
-    /// The rules that decide it; on a default deny the policies that isolate; empty where nothing
-    /// isolates, or no tier has a rule for it.
-    pub by: Arc<[DecidingPolicy]>,
-}
-
-/// A policy that decides, or takes part in it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DecidingPolicy {
-    /// Which one.
-    pub policy: PolicyRef,
-    /// Index of the rule in `ingress` or `egress`; `None` on a default deny.
-    pub rule: Option<usize>,
 }
 
 /// The verdict on a connection.
@@ -85,7 +72,7 @@ impl Explanation {
     }
 }
 
-/// Answers questions about one cluster; who decides about what is looked for once.
+/// Answers questions about one cluster, and caches who decides.
 #[derive(Debug)]
 pub struct Explainer<'a> {
     snapshot: &'a Snapshot,
@@ -102,9 +89,9 @@ impl<'a> Explainer<'a> {
 
     /// Judges a connection.
     ///
-    /// A Service without ready backends is judged only where egress policy refuses it; otherwise
-    /// no policy has a say. `None` then, and where an end has no address in the family or does not
-    /// exist. A Service is its address at a port that it does not have.
+    /// `None` where an end does not exist or has no address in the family, and for a Service without
+    /// ready backends that egress policy does not refuse: no policy is evaluated then. At a port that
+    /// the Service does not have, it is judged as a plain address.
     #[must_use]
     pub fn explain(&self, question: &Question) -> Option<Explanation> {
         let Self { snapshot, desired, cache } = self;

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adopt;
+pub mod attribute;
 pub mod compile;
 pub mod desired;
 pub mod explain;

@@ -33,6 +33,7 @@ pub use kind::Kind;
 pub use labels::Labels;
 pub use name::ObjectName;
 pub use node::Node;
+pub(crate) use pod::named_ports;
 pub use pod::{ContainerPort, Phase, Pod, Workload, is_usable};
 pub use policy::{Annotations, IpBlock, NetworkPolicy, Peer, Port, PortSpec, Rule};
 pub use policy_common::drops::Direction;

@@ -67,7 +67,7 @@ mod step;
 mod tables;
 mod verdict;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 pub use actual::Actual;
 pub use repair::repair;
@@ -129,7 +129,7 @@ pub fn plan(
         let planner = Planner::new(actual, desired, interfaces, options);
         (planner.plan(), planner.identity_keys(), planner.bumps())
     };
-    actual.identity_keys = identity_keys;
+    actual.identity_keys = Arc::new(identity_keys);
     actual.pending_bumps = pending_bumps;
     plan
 }

@@ -109,6 +109,12 @@ impl Ports {
         self.every_protocol || before.is_some_and(|&(p, _, last)| p == protocol && port <= last)
     }
 
+    /// Whether protocols without ports, as ICMP, are in it.
+    #[must_use]
+    pub fn contains_other_protocols(&self) -> bool {
+        self.every_protocol || self.other_protocols
+    }
+
     /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,7 +1,7 @@
 //! The agents of a lab: one per node, each on a thread inside the network namespace of its node.
 //!
 //! In: a node's name and namespace, then snapshots to enforce.
-//! Out: the result of each reconcile, the drop counters, and a stream of drop records.
+//! Out: the result of each reconcile, the drop counters, and a stream of reports of dropped packets.
 //! The code that runs is [`policy_agent::node::Node`], the same as in `policy-agent run`; only the
 //! daemon around it (sources, metrics, API) is missing.
 
@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, io, path::PathBuf, thread};
 
 use policy_agent::{
     dataplane::{DataplaneError, Drops, Parts},
+    flows::{self, DroppedPacket},
     node::{HeldBack, Node, NodeConfig, NodeError, NotAttached, Reconciled},
 };
 use policy_common::drops::{DropKey, DropRecord};
@@ -62,6 +63,17 @@ pub enum Error {
     Gone,
 }
 
+/// A dropped packet, as the agent reports it.
+#[derive(Clone, Debug)]
+pub struct DropReport {
+    /// The kernel's record.
+    pub record: DropRecord,
+    /// The line of the flow log.
+    pub line: String,
+    /// The note of the Event; `None` where no policy denied the packet.
+    pub event: Option<String>,
+}
+
 /// A running agent. Dropping it ends its thread, and with it its programs, maps and links.
 #[derive(Debug)]
 pub struct Agent {
@@ -80,8 +92,8 @@ enum Request {
 impl Agent {
     /// Starts the agent of `node` in its namespace.
     ///
-    /// It pins its maps and links in the folder `pins`, if one is given, and sends its drop
-    /// records to `records`.
+    /// It pins its maps and links in the folder `pins`, if one is given, and sends a report of
+    /// each drop to `reports`.
     ///
     /// # Errors
     ///
@@ -91,14 +103,14 @@ impl Agent {
         namespace: Namespace,
         parts: Parts,
         pins: Option<PathBuf>,
-        records: mpsc::UnboundedSender<DropRecord>,
+        reports: mpsc::UnboundedSender<DropReport>,
     ) -> Result<Self, Error> {
         let (requests, inbox) = mpsc::channel(1);
         let (started, start) = oneshot::channel();
         let config = NodeConfig { parts, pins, ..NodeConfig::new(node) };
         let thread = thread::Builder::new()
             .name(format!("agent {node}"))
-            .spawn(move || run_thread(&namespace, config, started, inbox, &records))
+            .spawn(move || run_thread(&namespace, config, started, inbox, &reports))
             .map_err(Error::Thread)?;
         let agent = Self { node: node.to_owned(), requests: Some(requests), thread: Some(thread) };
         start.await.unwrap_or(Err(Error::Gone)).map(|()| agent)
@@ -165,14 +177,14 @@ fn run_thread(
     config: NodeConfig,
     started: oneshot::Sender<Result<(), Error>>,
     inbox: mpsc::Receiver<Request>,
-    records: &mpsc::UnboundedSender<DropRecord>,
+    reports: &mpsc::UnboundedSender<DropReport>,
 ) {
     let enter = || {
         namespace.enter()?;
         runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)
     };
     match enter() {
-        Ok(runtime) => runtime.block_on(serve(config, started, inbox, records)),
+        Ok(runtime) => runtime.block_on(serve(config, started, inbox, reports)),
         Err(error) => drop(started.send(Err(error))),
     }
 }
@@ -181,7 +193,7 @@ async fn serve(
     config: NodeConfig,
     started: oneshot::Sender<Result<(), Error>>,
     mut inbox: mpsc::Receiver<Request>,
-    records: &mpsc::UnboundedSender<DropRecord>,
+    reports: &mpsc::UnboundedSender<DropReport>,
 ) {
     let (mut node, mut drops) = match open(config) {
         Ok(both) => both,
@@ -199,10 +211,21 @@ async fn serve(
             record = drops.next() => {
                 // A record of unexpected length matches no probe; that probe is reported as lost.
                 if let Ok(record) = record {
-                    let _ = records.send(record);
+                    let _ = reports.send(report(&record, &mut node));
                 }
             }
         }
+    }
+}
+
+/// The drop as the flow log and an Event have it.
+fn report(record: &DropRecord, node: &mut Node) -> DropReport {
+    let packet = DroppedPacket::new(record, node);
+    let denied = packet.denied_connection();
+    DropReport {
+        record: *record,
+        line: flows::log_line(&packet).unwrap_or_default(),
+        event: denied.map(|(connection, _)| packet.denial_note(&connection)),
     }
 }
 

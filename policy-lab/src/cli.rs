@@ -167,7 +167,7 @@ fn read_config(
     let choose = if stays { probes_if_any } else { input::probes };
     let probes = choose(options, &manifests, &expectations)?;
     terminal::notes(&input::notes(&manifests));
-    Ok((LabConfig { manifests, probes, expectations, topology, parts }, sources))
+    Ok((LabConfig { manifests, probes, expectations, topology, parts, drops: None }, sources))
 }
 
 /// Chooses the probes, sorted; unlike [`input::probes`] it accepts that there are none.

@@ -18,7 +18,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
     Error, Progress,
-    agent::{self, Agent},
+    agent::{self, Agent, DropReport},
     anti_spoofing,
     blueprint::{Blueprint, Machine},
     bpffs::Bpffs,
@@ -99,13 +99,21 @@ impl Lab {
         Ok(())
     }
 
-    /// Starts an agent in each node; their drop records go to the drop matcher.
-    pub(crate) async fn start_agents(&mut self, parts: Parts) -> Result<(), Error> {
-        let (records, mut inbox) = mpsc::unbounded_channel();
+    /// Starts an agent in each node; their drops go to the drop matcher and to `observer`.
+    pub(crate) async fn start_agents(
+        &mut self,
+        parts: Parts,
+        observer: Option<mpsc::UnboundedSender<DropReport>>,
+    ) -> Result<(), Error> {
+        let (reports, mut inbox) = mpsc::unbounded_channel::<DropReport>();
         let drops = Arc::clone(&self.drops);
         tokio::spawn(async move {
-            while let Some(record) = inbox.recv().await {
-                drops.assign(&record);
+            while let Some(report) = inbox.recv().await {
+                drops.assign(&report.record);
+                if let Some(observer) = &observer {
+                    // The observer may have gone; the lab continues.
+                    let _ = observer.send(report);
+                }
             }
         });
         for node in self.blueprint.nodes.keys() {
@@ -116,7 +124,7 @@ impl Lab {
                 return None;
             };
             let pins = self.pins.get(node).map(Bpffs::path);
-            let start = Agent::start(node, namespace.clone(), parts, pins, records.clone());
+            let start = Agent::start(node, namespace.clone(), parts, pins, reports.clone());
             Some(async move { start.await.map_err(|source| failed(node, source)) })
         });
         self.agents = try_join_all(starts).await?;
@@ -186,6 +194,12 @@ impl Lab {
         report.findings.extend(left_out.map(|probe| format!("cannot be probed: {probe}")));
         report.notes.extend(faults.iter().map(ToString::to_string));
         Ok(report)
+    }
+
+    /// The cluster as it is enforced.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.cluster.snapshot
     }
 
     /// Notes about objects that the lab added or left out.

@@ -55,9 +55,11 @@ use policy_agent::dataplane::Parts;
 use policy_manifest::{Expectations, Manifests};
 use policy_probe::{End, Probe};
 
+use agent::DropReport;
 pub use error::Error;
 pub use lab::Lab;
 pub use report::Report;
+use tokio::sync::mpsc::UnboundedSender;
 use topology::Topology;
 
 /// What a lab consists of.
@@ -73,6 +75,8 @@ pub struct LabConfig {
     pub topology: Topology,
     /// Parts of the dataplane that are in place; the lab must notice where one is missing.
     pub parts: Parts,
+    /// Receives a report of every drop.
+    pub drops: Option<UnboundedSender<DropReport>>,
 }
 
 /// Receives the progress of a lab.
@@ -94,7 +98,7 @@ pub async fn build_and_probe(
     config: LabConfig,
     progress: &dyn Progress,
 ) -> Result<(Lab, Report), Error> {
-    let LabConfig { mut manifests, probes, expectations, topology, parts } = config;
+    let LabConfig { mut manifests, probes, expectations, topology, parts, drops } = config;
     let hosts: BTreeMap<String, Vec<IpAddr>> =
         manifests.hosts.iter().map(|(name, host)| (name.clone(), host.addresses.clone())).collect();
     let blueprint = blueprint::plan(&mut manifests.snapshot, &hosts, &probed_addresses(&probes))?;
@@ -102,7 +106,7 @@ pub async fn build_and_probe(
     progress.start_stage("building the network", 0);
     let mut lab = Lab::build(blueprint, manifests, &probes, topology).await?;
     progress.start_stage("starting the agents", 0);
-    lab.start_agents(parts).await?;
+    lab.start_agents(parts, drops).await?;
 
     let early_findings = lab.check_without_policies(progress).await?;
     lab.enforce_policies().await?;

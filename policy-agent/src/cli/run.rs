@@ -15,7 +15,7 @@ use super::{PIN_DIR, cni::CniOptions};
 use crate::{
     daemon::{self, DaemonConfig, DaemonError, Origin},
     dataplane::{Capacities, UnknownEndpoints},
-    flow_log::{FlowLogError, Target},
+    flows::{FlowLogError, FlowLogTarget},
     node::NodeConfig,
 };
 
@@ -200,9 +200,9 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         ..NodeConfig::new(node)
     };
     let flow_log = match flow_log.to_str() {
-        Some("-") => Target::Stdout,
-        Some("off") => Target::Off,
-        _ => Target::File(flow_log),
+        Some("-") => FlowLogTarget::Stdout,
+        Some("off") => FlowLogTarget::Off,
+        _ => FlowLogTarget::File(flow_log),
     };
     let source = match manifests {
         Some(folder) => {

@@ -8,7 +8,7 @@ use super::CniConfig;
 use crate::{
     cni::SocketError,
     dataplane::DataplaneError,
-    flow_log::{FlowLogError, Target},
+    flows::{FlowLogError, FlowLogTarget},
     net::NetError,
     node::{NodeConfig, NodeError},
     source::files::FilesError,
@@ -22,7 +22,7 @@ pub struct DaemonConfig {
     /// Where the state of the cluster comes from.
     pub source: Origin,
     /// Where dropped packets are logged.
-    pub flow_log: Target,
+    pub flow_log: FlowLogTarget,
     /// Where health and metrics are served, if anywhere.
     pub listen: Option<SocketAddr>,
     /// How often the kernel's state is read back and repaired; never where it is zero.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Daemon, Locals, report, retry::Retry};
+use super::{Daemon, report, retry::Retry};
 use crate::{chain::chain, net::enforcers, node::Reconciled};
 
 /// Longest time between two reconciliations: the kernel sends no notification when addresses inside a
@@ -70,7 +70,6 @@ impl Daemon {
         let is_any = !is_refused || !self.node.actual().endpoints().is_empty();
         let is_first = is_any && self.health.enforced();
         let has_changed_hints = self.pending.report(&mut self.node);
-        self.locals = Locals::new(self.node.desired(), self.node.actual().endpoints());
         self.observe_new_links();
         self.events.update(&self.node, &reconciled);
         // The kernel sends no notification when a pod's interface gets its address.

@@ -1,13 +1,14 @@
 //! Which warnings the agent writes as Kubernetes Events.
 //!
-//! In goes the result of each reconciliation; out comes the set of warnings that hold now, for
-//! `policy-kube` to write. There are three:
+//! In go the result of each reconciliation and each dropped packet; out comes the set of warnings that
+//! hold now, for `policy-kube` to write. There are four:
 //!
 //! | Reason | About | Says |
 //! |---|---|---|
 //! | `NotExpressible` | a policy | a part cannot be enforced as it is written |
 //! | `NotEnforced` | a pod | no policy is enforced at it for ten seconds |
 //! | `NoRoom` | a namespace | a change of its policies does not fit into the maps |
+//! | `PolicyDenied` | a pod | policies deny connections from or to it ([`ActiveDenials`]) |
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +23,10 @@ use policy_core::{
 use policy_kube::{ActiveWarnings, Client, Warning, write_events};
 use tokio::{sync::watch::Sender, time::Instant};
 
-use crate::node::{HeldBack, Node, NotAttached, Reconciled};
+use crate::{
+    flows::{ActiveDenials, Denied, DroppedPacket},
+    node::{HeldBack, Node, NotAttached, Reconciled},
+};
 
 /// How long nothing may be enforced at a pod before there is an Event: while a pod starts or ends,
 /// its interface and its object are not there at the same time.
@@ -34,6 +38,9 @@ pub(super) struct EventWriter {
     active: Option<Sender<ActiveWarnings>>,
     /// Pods at which nothing is enforced, and since when.
     open: BTreeMap<ObjectName, Instant>,
+    /// The warnings of the last reconciliation.
+    reconciled: ActiveWarnings,
+    denials: ActiveDenials,
 }
 
 impl EventWriter {
@@ -44,20 +51,43 @@ impl EventWriter {
     /// Outside of a tokio runtime.
     pub(super) fn new(client: Option<&Client>, node: &str) -> Self {
         let active = client.map(|client| write_events(client, node));
-        Self { active, open: BTreeMap::new() }
+        Self {
+            active,
+            open: BTreeMap::new(),
+            reconciled: ActiveWarnings::default(),
+            denials: ActiveDenials::default(),
+        }
     }
 
     /// Replaces the active warnings after a reconciliation.
     pub(super) fn update(&mut self, node: &Node, reconciled: &Reconciled) {
-        let Some(active) = &self.active else { return };
+        if self.active.is_none() {
+            return;
+        }
+        let now = Instant::now();
         let desired = node.desired();
         let mut warnings = of_faults(&reconciled.faults, desired);
         let without_interface = without_interface(reconciled, desired);
         let refused = reconciled.not_attached.iter().map(|refused| of_refused(refused, desired));
         let of_pods = without_interface.into_iter().chain(refused).collect();
-        warnings.extend(for_long(&mut self.open, of_pods, Instant::now()));
+        warnings.extend(for_long(&mut self.open, of_pods, now));
         warnings.extend(reconciled.held_back.iter().map(of_held_back));
-        let next = ActiveWarnings { nodes: node.snapshot().nodes.len(), warnings };
+        self.reconciled = ActiveWarnings { nodes: node.snapshot().nodes.len(), warnings };
+        self.denials.expire(now.into_std());
+        self.write();
+    }
+
+    /// Takes a dropped packet.
+    pub(super) fn dropped(&mut self, packet: &DroppedPacket<'_>) {
+        if self.active.is_some() && self.denials.add(packet, Instant::now().into_std()) {
+            self.write();
+        }
+    }
+
+    fn write(&self) {
+        let Some(active) = &self.active else { return };
+        let mut next = self.reconciled.clone();
+        next.warnings.extend(self.denials.iter().map(of_denied));
         active.send_if_modified(|before| {
             let is_new = *before != next;
             *before = next;
@@ -105,6 +135,15 @@ fn not_enforced(pod: &ObjectName, note: String, desired: &Desired) -> (ObjectNam
         note,
     };
     (pod.clone(), warning)
+}
+
+fn of_denied(Denied { pod, uid, note }: &Denied) -> Warning {
+    Warning {
+        about: ObjectRef::namespaced(Kind::Pod, pod),
+        uid: Some(uid.clone()).filter(|uid| !uid.is_empty()),
+        reason: "PolicyDenied",
+        note: note.clone(),
+    }
 }
 
 fn of_held_back(HeldBack { namespace, reason }: &HeldBack) -> Warning {

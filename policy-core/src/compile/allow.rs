@@ -249,5 +249,5 @@ fn names_on<'a>(
         return ResolvedPorts::new();
     }
     let rules = policies.flat_map(|selected| selected.policy.rules(direction));
-    rules.flat_map(|rule| rule.ports.names_on(pod)).collect()
+    rules.flat_map(|rule| rule.ports.names_on(&pod.ports)).collect()
 }

@@ -1,4 +1,13 @@
-//! Decisions that were found already: many pods have the same policies.
+//! A cache of decisions, for questions about many pods: pods with the same policies share theirs.
+//!
+//! A decision depends on the pod's policies and, for ingress, on the ports of its containers. Pods
+//! that agree in both get one number, and decisions are stored by that number:
+//!
+//! ```text
+//! ingress of x/web-1, x/web-2   policies [x/web], ports [80 http]   -> 0
+//! ingress of x/db               policies [x/db], ports [5432]       -> 1
+//! (0, 10.0.0.9, TCP, 80)                                            -> allowed by x/web rule 2
+//! ```
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,23 +21,23 @@ use crate::{
 
 use super::DirectionVerdict;
 
-/// All that a decision about an isolated pod depends on, but for the far end: the policies, and for
-/// ingress the pod's ports, as policies may name them.
-type Alike = (Direction, Vec<PolicyRef>, Vec<ContainerPort>);
+/// Everything that a decision about an isolated pod depends on except the far end: the policies, and
+/// for ingress the ports of the containers, since rules may name them.
+type Subject = (Direction, Vec<PolicyRef>, Vec<ContainerPort>);
 
-/// The number of what is alike; the far end, protocol and port.
+/// The number of the subject; the far end, protocol and port.
 pub(super) type Case = (usize, IpAddr, Protocol, u16);
 
-/// What was found already.
+/// The decisions so far.
 #[derive(Debug, Default)]
 pub(super) struct DecisionCache {
     by_pod: BTreeMap<(Direction, ObjectName), usize>,
-    alike: BTreeMap<Alike, usize>,
+    subjects: BTreeMap<Subject, usize>,
     decisions: HashMap<Case, DirectionVerdict>,
 }
 
 impl DecisionCache {
-    /// The number that pods have in a direction about which all decisions are the same.
+    /// The number that a pod shares in a direction with all pods whose decisions are the same.
     pub(super) fn number(
         &mut self,
         direction: Direction,
@@ -40,18 +49,18 @@ impl DecisionCache {
                 Direction::Ingress => pod.ports.clone(),
                 Direction::Egress => Vec::new(),
             };
-            let next = self.alike.len();
-            *self.alike.entry((direction, isolation.policies.clone(), ports)).or_insert(next)
+            let next = self.subjects.len();
+            *self.subjects.entry((direction, isolation.policies.clone(), ports)).or_insert(next)
         })
     }
 
-    /// The decision about a case, if it was found already.
+    /// The decision about a case, if it is cached.
     pub(super) fn get(&self, case: &Case) -> Option<&DirectionVerdict> {
         self.decisions.get(case)
     }
 
-    /// Keeps a decision.
-    pub(super) fn keep(&mut self, case: Case, verdict: DirectionVerdict) {
+    /// Stores a decision.
+    pub(super) fn insert(&mut self, case: Case, verdict: DirectionVerdict) {
         self.decisions.insert(case, verdict);
     }
 }

@@ -1,4 +1,7 @@
-//! Every rule that could have decided about a connection, and what each lacks.
+//! The rules of network policies that could decide about a connection, and why each does not match.
+//!
+//! Evaluates the objects themselves, not the compiled tables: `policyctl explain` prints the result
+//! rule by rule, and lint and [`Change`](super::Change) search it.
 
 use std::net::IpAddr;
 
@@ -11,32 +14,32 @@ use super::{
     tier::{self, RuleOutcome, TierRule},
 };
 
-/// A connection as one pod sees it, at one of the places where it may end.
+/// One direction of a connection at one pod; for a Service, to one of its backends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
     /// The pod's direction.
     pub direction: Direction,
-    /// The pod whose policies are asked.
+    /// The pod that the policies select.
     pub pod: ObjectName,
-    /// Address of the far end; of a Service, of a backend.
+    /// Address of the far end; for a Service, of a backend.
     pub remote: IpAddr,
     /// The pod at that address.
     pub remote_pod: Option<ObjectName>,
-    /// By which protocol.
+    /// Protocol.
     pub protocol: Protocol,
-    /// At which port; of a Service, that of the backend.
+    /// Destination port; for a Service, that of the backend.
     pub port: u16,
-    /// Rules of `ClusterNetworkPolicies` that select the pod, in the order in which they are asked.
+    /// Rules of `ClusterNetworkPolicies` that select the pod, in the order of evaluation.
     pub tiers: Vec<TierRule>,
     /// Network policies that isolate the pod in this direction.
     pub isolating: Vec<ObjectName>,
-    /// Network policies that select the pod and leave this direction alone.
+    /// Network policies that select the pod, but not in this direction.
     pub other_direction: Vec<ObjectName>,
     /// Rules of these network policies, in order.
     pub candidates: Vec<Candidate>,
 }
 
-/// A rule, and what it lacks.
+/// A rule of a network policy, and why it does not match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// Its policy.
@@ -45,16 +48,16 @@ pub struct Candidate {
     pub direction: Direction,
     /// Index in that list.
     pub rule: usize,
-    /// Why its direction is no help; `None` where it is the right one.
+    /// Why its direction is wrong; `None` where it is right.
     pub wrong_direction: Option<WrongDirection>,
-    /// Index of the entry of `from` or `to` that means the far end, or why each does not.
+    /// Index of the entry of `from` or `to` that matches the far end, or why no entry does.
     /// `Ok(None)` where the rule has no such list.
     pub peer: Result<Option<usize>, Vec<(usize, Vec<Miss>)>>,
     /// The same for the port and `ports`.
     pub port: Result<Option<usize>, Vec<(usize, Miss)>>,
 }
 
-/// Why the direction of a rule is no help.
+/// Why the direction of a rule is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WrongDirection {
     /// `policyTypes` leaves it out, so the rule is not in force.
@@ -78,22 +81,22 @@ impl Side {
         self.decider().map_or_else(|| self.policies_allow(), TierRule::accepts)
     }
 
-    /// The rule of a tier that decides; `None` where it is left to network policies, or to nobody.
+    /// The rule of a tier that decides; `None` where network policies decide, or nobody.
     #[must_use]
     pub fn decider(&self) -> Option<&TierRule> {
         self.tiers.iter().find(|rule| rule.outcome == RuleOutcome::Decides)
     }
 
-    /// What network policies say, whether or not they are asked.
+    /// What network policies say, whether or not a tier decides before them.
     pub(super) fn policies_allow(&self) -> bool {
         self.isolating.is_empty() || self.candidates.iter().any(Candidate::allows)
     }
 }
 
-/// The sides of a connection that policies have a say in, egress first.
+/// The sides of a connection at which policies are evaluated, egress first.
 ///
-/// Left out are pods that no policy selects, a pod that reaches itself (S39), and ingress from the
-/// pod's own node (S37). Empty, too, where an end does not exist or a Service has no backend.
+/// Pods that no policy selects have none, nor has a pod that reaches itself (S39), nor ingress from
+/// the pod's own node (S37). Empty where an end does not exist or a Service has no backend.
 #[must_use]
 pub fn sides(snapshot: &Snapshot, question: &Question) -> Vec<Side> {
     let ends = ends::source(snapshot, question).zip(ends::destination(snapshot, question));
@@ -130,7 +133,7 @@ impl View<'_> {
             .collect()
     }
 
-    /// What the policies that select the near end say of the far one.
+    /// The policies that select the near end, evaluated for the far end.
     fn side(
         &self,
         direction: Direction,
@@ -173,7 +176,7 @@ impl View<'_> {
     }
 }
 
-/// A far end and a port to hold rules against.
+/// A far end and a port that rules are matched against.
 pub(super) struct Trial<'a> {
     pub(super) view: &'a View<'a>,
     pub(super) far: &'a ResolvedEnd<'a>,
@@ -189,7 +192,7 @@ impl Trial<'_> {
         policy: &NetworkPolicy,
         direction: Direction,
     ) -> Vec<Candidate> {
-        // Whom the author meant is unknown, so its rules allow nothing (S17).
+        // Which pods the author meant is not known, so its rules allow nothing (S17).
         if policy.subject.is_none() {
             return Vec::new();
         }
@@ -204,7 +207,7 @@ impl Trial<'_> {
         let turned = policy.rules(other).iter().enumerate().map(|(index, rule)| {
             self.candidate(name, (other, index), rule, Some(WrongDirection::OtherDirection))
         });
-        // A rule of the other direction is only of interest if nothing else is wrong with it.
+        // A rule of the other direction is shown only where everything else about it matches.
         let turned = turned
             .filter(|found| found.peer.as_ref().is_ok_and(Option::is_some) && found.port.is_ok());
         here.chain(turned).collect()

@@ -1,4 +1,13 @@
 //! The smallest change of a policy that lets a connection pass.
+//!
+//! Every addition that would work is tried, and the one that opens least is taken. For a denied
+//! connection from pod `x/web` to port 80 of `x/db`, of these three additions the second wins:
+//!
+//! ```text
+//! port 80 to a rule whose peers are 10.0.0.0/8    16,777,216 addresses x 1 port
+//! peer app=web to a rule whose ports are 80              2 pods x 1 port
+//! a new rule for app=web at port 80                      2 pods x 1 port, later in the list
+//! ```
 
 mod tier;
 mod width;
@@ -29,26 +38,26 @@ pub struct Change {
 /// What to add to a list of rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Addition {
-    /// An entry of `ports` of a rule that means the far end.
+    /// An entry of `ports` of a rule that matches the far end.
     Port(usize, Port),
-    /// An entry of `from` or `to` of a rule that means the port.
+    /// An entry of `from` or `to` of a rule that matches the port.
     Peer(usize, Peer),
     /// A rule.
     Rule(Rule),
-    /// An entry of `protocols` of a tier's rule that means the far end.
+    /// An entry of `protocols` of a tier's rule that matches the far end.
     Protocol(usize, ProtocolMatch),
-    /// An entry of `from` or `to` of a tier's rule that means the port.
+    /// An entry of `from` or `to` of a tier's rule that matches the port.
     ClusterPeer(usize, ClusterPeer),
-    /// A rule of a tier, before the one of this index.
+    /// A rule of a tier, to insert before the rule of this index.
     ClusterRule(usize, ClusterRule),
 }
 
 impl Change {
-    /// The one addition that lets the connection pass at this side and opens least beside it: the
-    /// fewest pods, far ends and ports, and then the shortest.
+    /// The addition that lets the connection pass at this side and opens least else: the fewest pods,
+    /// far ends and ports; of equal ones the shortest.
     ///
     /// `None` where the connection passes, where no policy that isolates the pod can be read, and
-    /// where several pods have the far end's address, so that no peer means it.
+    /// where several pods have the far end's address, so that no peer matches it.
     #[must_use]
     pub fn smallest(snapshot: &Snapshot, side: &Side) -> Option<Self> {
         if side.allowed() || is_shared(snapshot, side.remote) {
@@ -68,7 +77,7 @@ impl Change {
         };
         let in_force =
             || side.candidates.iter().filter(|candidate| candidate.wrong_direction.is_none());
-        // Where a list is absent the rule means everything, and would open more than was asked for.
+        // A rule without the list matches everything: adding to it would open more than is asked for.
         let listed = |hit: Option<&Option<usize>>| hit.is_some_and(Option::is_some);
         let of_peer = in_force().filter(|candidate| listed(candidate.peer.as_ref().ok()));
         let ports = of_peer.map(|near| new(&near.policy, Addition::Port(near.rule, port.clone())));
@@ -84,12 +93,12 @@ impl Change {
             let peers = vec![peer(snapshot, &policy.namespace, side)];
             new(policy, Addition::Rule(Rule { peers, ports: vec![port.clone()] }))
         });
-        // Of those that open as much, the first.
+        // Of those that open equally much, the first.
         let all = ports.chain(peers).chain(rules);
         all.min_by_key(|change| width::opened(snapshot, change))
     }
 
-    /// Makes it.
+    /// Applies the change to a snapshot.
     pub fn apply(&self, snapshot: &mut Snapshot) {
         let (rules, tiered) = match &self.policy {
             PolicyRef::Namespaced(name) => {
@@ -119,7 +128,7 @@ impl Change {
             (Addition::ClusterRule(index, rule), _, Some(rules)) => {
                 rules.insert((*index).min(rules.len()), rule.clone());
             }
-            // The policy is gone.
+            // The snapshot does not have the policy.
             _ => {}
         }
     }
@@ -141,7 +150,8 @@ impl Change {
         }
     }
 
-    /// Index of the entry before which it must stand; `None` where the place does not matter.
+    /// Index of the entry before which the addition must be inserted; `None` where order does not
+    /// matter.
     #[must_use]
     pub fn before(&self) -> Option<usize> {
         match self.addition {
@@ -173,7 +183,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// The narrowest peer that means the far end and others of its kind.
+/// The narrowest peer that matches the far end and the pods that are like it.
 fn peer(snapshot: &Snapshot, own: &str, side: &Side) -> Peer {
     let Some((name, pod)) = far_pod(snapshot, side) else {
         return Peer::Block(IpBlock { cidr: IpNetwork::from(side.remote), except: Vec::new() });
@@ -182,7 +192,7 @@ fn peer(snapshot: &Snapshot, own: &str, side: &Side) -> Peer {
     Peer::Pods { namespaces, pods: selector(&pod.lasting_labels()) }
 }
 
-/// Whether several pods have an address: none of them is believed to be there (S8).
+/// Whether several pods have an address: a selector matches it only if it matches all of them (S8).
 fn is_shared(snapshot: &Snapshot, address: IpAddr) -> bool {
     let pods = snapshot.pods.values().filter(|pod| pod.is_subject());
     pods.filter(|pod| pod.addresses.contains(&address)).nth(1).is_some()

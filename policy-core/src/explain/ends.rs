@@ -1,4 +1,9 @@
-//! Who the ends of a connection are.
+//! Resolves the ends of a connection: from a pod, an address or a Service to the addresses that the
+//! datapath sees, with the pod or node at each.
+//!
+//! ```text
+//! to service/x/web at 80   -> 10.96.0.1:80, backends 10.0.0.5:8080 (pod x/web-1), 10.0.0.6:8080
+//! ```
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -9,7 +14,7 @@ use crate::{
 
 use super::{ConnectionEnd, Question};
 
-/// One end, as the datapath knows it.
+/// One end, as the datapath sees it.
 #[derive(Clone, Copy)]
 pub(super) struct ResolvedEnd<'a> {
     pub(super) address: IpAddr,
@@ -23,23 +28,23 @@ pub(super) enum EndKind<'a> {
     Pod(&'a ObjectName, &'a Pod),
     /// A process of the node of this name.
     Node(Option<&'a str>),
-    /// Anything else.
+    /// No pod and no node.
     Outside,
 }
 
-/// Where a connection is meant to go, and where it ends.
+/// The destination of a connection, before and after translation.
 pub(super) struct Destination<'a> {
     /// Address and port that the initiator uses.
     pub(super) address: IpAddr,
     pub(super) port: u16,
     /// Whether the frontend's own address must be allowed; `None` where there is no frontend.
     pub(super) frontend: Option<ServiceBackends>,
-    /// Where it ends, at which port: the destination itself, or the backends of a Service.
+    /// Where the connection ends, with the port: the destination itself, or the backends of a Service.
     pub(super) backends: Vec<(ResolvedEnd<'a>, u16)>,
 }
 
-/// The end that opens the connection. Addresses other than pods' are outside of the cluster:
-/// what is forwarded from one is no process of a node (S37).
+/// The end that opens the connection. An address that is not a pod's is outside of the cluster, even
+/// if it is a node's: packets that a node forwards are not from a process of that node (S37).
 pub(super) fn source<'a>(snapshot: &'a Snapshot, question: &Question) -> Option<ResolvedEnd<'a>> {
     match &question.from {
         ConnectionEnd::Pod(name) => pod(snapshot, name, question.family),
@@ -52,7 +57,7 @@ pub(super) fn source<'a>(snapshot: &'a Snapshot, question: &Question) -> Option<
     }
 }
 
-/// The end that is meant.
+/// The end that the connection is opened to.
 pub(super) fn destination<'a>(
     snapshot: &'a Snapshot,
     question: &Question,
@@ -76,17 +81,17 @@ pub(super) fn destination<'a>(
             let backends = target.backends.iter();
             backends.map(|&(backend, port)| (at(snapshot, backend), port)).collect()
         }
-        // Nor is a Service anything but its address where it has no such port.
+        // At a port that the Service does not have, its address is a plain one.
         (None, _) => vec![(at(snapshot, address), port)],
     };
     Some(Destination { address, port, frontend, backends })
 }
 
-/// Who the backend of a connection sees.
+/// The source that a backend sees.
 ///
-/// kube-proxy gives what comes by a node port or an external address the address of the node that
-/// translates it, as it does for `externalTrafficPolicy: Cluster`. Only where sender and backend are
-/// on that node is the sender still known (S37).
+/// For a node port or an external address, kube-proxy masquerades the packet with the address of the
+/// node that translates it (`externalTrafficPolicy: Cluster`). The sender is still known only where
+/// sender and backend are both on that node (S37).
 pub(super) fn arriving<'a>(
     snapshot: &'a Snapshot,
     from: &ResolvedEnd<'a>,
@@ -102,7 +107,7 @@ pub(super) fn arriving<'a>(
     let at = snapshot.nodes.iter().find(|(_, node)| {
         node.own_addresses().chain(node.gateways()).any(|address| address == to.address)
     });
-    // External addresses are translated where the sender is.
+    // External addresses are translated on the node of the sender.
     let node = at.or_else(|| snapshot.nodes.get_key_value(from.node()?));
     let Some((name, node)) = node else { return *from };
     if from.node() == Some(name) && backend.node() == Some(name) {
@@ -114,7 +119,7 @@ pub(super) fn arriving<'a>(
     ResolvedEnd { address, kind: EndKind::Outside }
 }
 
-/// A pod that runs; one with `hostNetwork` is its node.
+/// A running pod; one with `hostNetwork` is a process of its node.
 fn pod<'a>(snapshot: &'a Snapshot, name: &ObjectName, family: Family) -> Option<ResolvedEnd<'a>> {
     let (name, pod) = snapshot.pods.get_key_value(name)?;
     if pod.is_subject() {
@@ -132,7 +137,7 @@ fn pod<'a>(snapshot: &'a Snapshot, name: &ObjectName, family: Family) -> Option<
     Some(ResolvedEnd { address, kind: EndKind::Node(node) })
 }
 
-/// Whoever is at an address.
+/// The pod or node at an address.
 pub(super) fn at(snapshot: &Snapshot, address: IpAddr) -> ResolvedEnd<'_> {
     let node = || {
         let mut nodes = snapshot.nodes.iter();
@@ -165,7 +170,7 @@ impl<'a> ResolvedEnd<'a> {
         matches!(self.kind, EndKind::Node(Some(node)) if pod.node.as_deref() == Some(node))
     }
 
-    /// The node that it is on, where that is known.
+    /// The node that it runs on; `None` where that is not known.
     fn node(&self) -> Option<&'a str> {
         match self.kind {
             EndKind::Pod(_, pod) => pod.node.as_deref(),
@@ -174,7 +179,7 @@ impl<'a> ResolvedEnd<'a> {
         }
     }
 
-    /// The pod, where it is one.
+    /// The pod at this end.
     pub(super) fn pod(&self) -> Option<(&'a ObjectName, &'a Pod)> {
         match self.kind {
             EndKind::Pod(name, pod) => Some((name, pod)),
@@ -184,7 +189,7 @@ impl<'a> ResolvedEnd<'a> {
 }
 
 impl Destination<'_> {
-    /// Addresses of the backends, for attribution of what a frontend decides.
+    /// Addresses and ports of the backends.
     pub(super) fn places(&self) -> BTreeSet<(IpAddr, u16)> {
         self.backends.iter().map(|(end, port)| (end.address, *port)).collect()
     }

@@ -1,4 +1,4 @@
-//! What keeps an entry of a rule from meaning a connection.
+//! Why an entry of a rule does not match a connection, in words for `policyctl explain`.
 
 use std::{fmt, net::IpAddr};
 
@@ -11,43 +11,43 @@ use crate::model::{
 
 use super::ends::ResolvedEnd;
 
-/// What keeps an entry of a rule from meaning a connection.
+/// Why an entry of a rule does not match a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Miss {
-    /// A selector never means an address outside of the cluster, nor a node's (S6, S12).
+    /// A selector never matches an address outside of the cluster, nor a node's (S6, S12).
     NotAPod(IpAddr),
-    /// `podSelector` alone means pods of the policy's own namespace.
+    /// `podSelector` alone matches pods of the policy's own namespace only.
     OtherNamespace {
         /// The policy's.
         own: String,
         /// The far end's.
         found: String,
     },
-    /// `namespaceSelector` asks for something else.
+    /// `namespaceSelector` does not match.
     NamespaceLabel {
         /// The far end's.
         namespace: String,
-        /// What does not hold.
+        /// The requirement that is not met.
         requirement: Requirement,
         /// The value that the label has.
         found: Option<String>,
     },
-    /// `podSelector` asks for something else.
+    /// `podSelector` does not match.
     PodLabel {
         /// The far end.
         pod: ObjectName,
-        /// What does not hold.
+        /// The requirement that is not met.
         requirement: Requirement,
         /// The value that the label has.
         found: Option<String>,
     },
-    /// A selector of nodes means addresses of nodes only.
+    /// A selector of nodes matches addresses of nodes only.
     NotANode(IpAddr),
-    /// A selector of nodes asks for something else.
+    /// A selector of nodes does not match.
     NodeLabel {
         /// The far end.
         node: String,
-        /// What does not hold.
+        /// The requirement that is not met.
         requirement: Requirement,
         /// The value that the label has.
         found: Option<String>,
@@ -64,13 +64,13 @@ pub enum Miss {
     OtherProtocol(Protocol),
     /// Other ports: first and last.
     OtherPort(u16, u16),
-    /// No pod is the destination, so the name means nothing.
+    /// The destination is no pod, so that the name has no number.
     NameWithoutPod(String),
     /// The destination has no port of this name and protocol.
     NameUnknown(String),
-    /// The name is that of other ports there.
+    /// The name belongs to other ports of the destination.
     NameElsewhere(String, Vec<u16>),
-    /// The API server would refuse it.
+    /// The API server would reject it.
     Invalid(String),
 }
 
@@ -128,7 +128,7 @@ fn label(
     }
 }
 
-/// Why a peer of a policy in namespace `own` does not mean the far end; nothing where it does.
+/// Why a peer of a policy in namespace `own` does not match the far end; empty where it does.
 pub(super) fn of_peer(
     snapshot: &Snapshot,
     own: &str,
@@ -165,7 +165,7 @@ pub(super) fn of_peer(
     }
 }
 
-/// Why an entry of `from` or `to` of a `ClusterNetworkPolicy` does not mean the far end.
+/// Why an entry of `from` or `to` of a `ClusterNetworkPolicy` does not match the far end.
 pub(super) fn of_cluster_peer(
     snapshot: &Snapshot,
     peer: &ClusterPeer,
@@ -202,7 +202,7 @@ pub(super) fn of_cluster_peer(
     }
 }
 
-/// Why a selector does not mean a namespace.
+/// Why a selector does not match a namespace.
 fn of_namespace(snapshot: &Snapshot, selector: &Selector, namespace: &str) -> Vec<Miss> {
     let labels = snapshot.namespace_labels(namespace);
     let failing = failing(&selector.requirements, &labels);
@@ -215,7 +215,7 @@ fn of_namespace(snapshot: &Snapshot, selector: &Selector, namespace: &str) -> Ve
         .collect()
 }
 
-/// Why a selector does not mean a pod.
+/// Why a selector does not match a pod.
 fn of_labels(selector: &Selector, name: &ObjectName, pod: &Pod) -> impl Iterator<Item = Miss> {
     failing(&selector.requirements, &pod.labels).map(|(requirement, found)| Miss::PodLabel {
         pod: name.clone(),
@@ -232,7 +232,7 @@ fn failing<'a>(
     failing.map(|requirement| (requirement.clone(), labels.get(&requirement.key).cloned()))
 }
 
-/// Why an entry of `ports` does not mean a port of the destination; `None` where it does.
+/// Why an entry of `ports` does not match a port of the destination; `None` where it does.
 pub(super) fn of_port(
     entry: &Port,
     destination: Option<&Pod>,
@@ -261,8 +261,8 @@ pub(super) fn of_port(
     }
 }
 
-/// Why an entry of `protocols` does not mean a port of the destination; a name is that of any
-/// protocol's port.
+/// Why an entry of `protocols` does not match a port of the destination; a name may be that of a port
+/// of any protocol.
 pub(super) fn of_protocol(
     entry: &ProtocolMatch,
     destination: Option<&Pod>,

@@ -1,4 +1,12 @@
-//! Rules of the tiers, in the order in which a connection meets them (S51).
+//! Rules of `ClusterNetworkPolicies` in the order of evaluation, and what each does to a connection
+//! (S51).
+//!
+//! ```text
+//! Admin    10  allow-dns[0]   Accept  does not match
+//! Admin    20  vault[0]       Pass    matches: leaves the tier
+//! Admin    30  lockdown[0]    Deny    matches, but vault[0] left the tier: shadowed
+//! Baseline  0  closed[0]      Deny    decides; not evaluated where a network policy isolates the pod
+//! ```
 
 use crate::model::{
     Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, Direction, ObjectName, Pod, PodSet,
@@ -10,7 +18,7 @@ use super::{
     miss::{self, Miss},
 };
 
-/// A rule of a `ClusterNetworkPolicy`, what it lacks, and what becomes of it.
+/// A rule of a `ClusterNetworkPolicy`, why it does not match, and what it does to the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TierRule {
     /// `metadata.name` of its policy.
@@ -23,11 +31,12 @@ pub struct TierRule {
     pub direction: Direction,
     /// Index in that list.
     pub rule: usize,
-    /// What it says.
+    /// `action` of the rule.
     pub action: Action,
-    /// Why it is not read as it is written, but closed: to accept nothing, or deny all (S52).
+    /// Why it cannot be expressed as written. It is treated as denying: an `Accept` matches nothing, a
+    /// `Deny` or `Pass` denies everything (S52).
     pub closed: Option<String>,
-    /// Index of the entry of `from` or `to` that means the far end, or why each does not.
+    /// Index of the entry of `from` or `to` that matches the far end, or why no entry does.
     pub peer: Result<Option<usize>, Vec<(usize, Vec<Miss>)>>,
     /// The same for the port and `protocols`; `Ok(None)` where it has no such list.
     pub port: Result<Option<usize>, Vec<(usize, Miss)>>,
@@ -51,7 +60,7 @@ pub enum RuleOutcome {
 }
 
 impl TierRule {
-    /// Whether it means the connection, as it is read.
+    /// Whether it matches the connection, as it is enforced.
     #[must_use]
     pub fn matches(&self) -> bool {
         match (&self.closed, self.action) {
@@ -61,7 +70,7 @@ impl TierRule {
         }
     }
 
-    /// What it does, as it is read: one that is closed passes nothing on.
+    /// Its action, as it is enforced: a `Pass` that cannot be expressed denies.
     #[must_use]
     pub fn effective_action(&self) -> Action {
         match (&self.closed, self.action) {
@@ -70,14 +79,14 @@ impl TierRule {
         }
     }
 
-    /// Whether it lets pass what it means.
+    /// Whether it accepts what it matches.
     #[must_use]
     pub fn accepts(&self) -> bool {
         self.effective_action() == Action::Accept
     }
 }
 
-/// The policies of the tiers in the order in which they are asked.
+/// The policies of the tiers in the order of evaluation.
 ///
 /// Of two with the same priority the API leaves the order open; here the name decides.
 pub(crate) fn in_order(snapshot: &Snapshot) -> Vec<(&String, &ClusterNetworkPolicy)> {
@@ -92,7 +101,7 @@ pub(crate) fn holds(snapshot: &Snapshot, set: &PodSet, name: &ObjectName, pod: &
         && set.pods.matches(&pod.labels)
 }
 
-/// Why a rule is closed; `None` where it is read as it is written.
+/// Why a rule cannot be expressed; `None` where it is enforced as written.
 pub(crate) fn closed(policy: &ClusterNetworkPolicy, rule: &ClusterRule) -> Option<String> {
     if policy.subject.is_none() {
         return Some("the subject cannot be read".to_owned());
@@ -108,7 +117,7 @@ pub(crate) fn closed(policy: &ClusterNetworkPolicy, rule: &ClusterRule) -> Optio
     peers.chain(protocols).next().cloned()
 }
 
-/// Whether a tier denies a pod something in a direction, be it by a rule that is closed.
+/// Whether a tier denies a pod anything in a direction, also by a rule that cannot be expressed.
 #[must_use]
 pub fn denies(snapshot: &Snapshot, name: &ObjectName, pod: &Pod, direction: Direction) -> bool {
     let mut policies = snapshot
@@ -124,7 +133,7 @@ pub fn denies(snapshot: &Snapshot, name: &ObjectName, pod: &Pod, direction: Dire
     })
 }
 
-/// Every rule for a pod in one direction, in order; none of them has its part yet.
+/// Every rule for a pod in one direction, in order of evaluation; outcomes are set by [`settle`].
 pub(super) fn rules(
     trial: &Trial<'_>,
     name: &ObjectName,
@@ -162,7 +171,7 @@ type Lacks =
 fn lacks(trial: &Trial<'_>, rule: &ClusterRule) -> Lacks {
     let of_peer = |peer| miss::of_cluster_peer(trial.view.snapshot, peer, trial.far);
     let peer = first_hit(rule.peers.iter().map(of_peer).enumerate(), Vec::is_empty);
-    // Unlike those of network policies, rules without peers mean nobody.
+    // Unlike in network policies, a rule without peers matches nobody.
     let peer = if rule.peers.is_empty() { Err(Vec::new()) } else { peer };
     let of_port =
         |entry| miss::of_protocol(entry, trial.destination, trial.view.protocol, trial.port);
@@ -173,10 +182,10 @@ fn lacks(trial: &Trial<'_>, rule: &ClusterRule) -> Lacks {
     (peer, port)
 }
 
-/// Gives each rule its part (S51).
+/// Sets the outcome of each rule (S51).
 pub(super) fn settle(rules: &mut [TierRule], isolated: bool) {
     let mut decided = None;
-    // The rule that left the tier, and which tier that was.
+    // The rule that left its tier, and the tier.
     let mut left: Option<(usize, Tier)> = None;
     for (index, rule) in rules.iter_mut().enumerate() {
         if !rule.matches() {

@@ -110,11 +110,20 @@ impl Pod {
         name: &'a str,
         protocol: Protocol,
     ) -> impl Iterator<Item = u16> + 'a {
-        self.ports
-            .iter()
-            .filter(move |port| port.protocol == protocol && port.name.as_deref() == Some(name))
-            .map(|port| port.port)
+        named_ports(&self.ports, name, protocol)
     }
+}
+
+/// Numbers of those ports of containers that have this name and protocol (S23).
+pub(crate) fn named_ports<'a>(
+    ports: &'a [ContainerPort],
+    name: &'a str,
+    protocol: Protocol,
+) -> impl Iterator<Item = u16> + 'a {
+    let ports = ports.iter();
+    ports
+        .filter(move |port| port.protocol == protocol && port.name.as_deref() == Some(name))
+        .map(|port| port.port)
 }
 
 /// Whether a packet can carry an address: the classifiers drop IPv6 packets with an IPv4-mapped

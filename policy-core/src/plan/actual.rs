@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use ipnetwork::IpNetwork;
@@ -29,7 +30,7 @@ use super::{
 pub struct Actual {
     /// The key of each identity id. The kernel does not hold it: after a restart, every
     /// identity gets a fresh id.
-    pub(super) identity_keys: BTreeMap<u32, IdentityKey>,
+    pub(super) identity_keys: Arc<BTreeMap<u32, IdentityKey>>,
     pub(super) addresses: BTreeMap<IpAddr, u32>,
     pub(super) blocks: BTreeMap<IpNetwork, u32>,
     pub(super) frontends: BTreeMap<Frontend, u32>,
@@ -116,6 +117,11 @@ impl Actual {
     /// Addresses of nodes, and whether they are the own node's.
     pub fn node_addresses(&self) -> impl Iterator<Item = (IpAddr, NodeKind)> + '_ {
         self.node_addresses.iter().map(|(address, kind)| (*address, *kind))
+    }
+
+    /// The key of each identity id, those that the plan under way replaces included.
+    pub(crate) fn identity_keys(&self) -> &Arc<BTreeMap<u32, IdentityKey>> {
+        &self.identity_keys
     }
 
     /// Entries of an allow map.

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Takes away what only one of two pods can have: explanations name one pod at an address.
-fn without_shared_addresses(mut snapshot: Snapshot) -> Snapshot {
+pub(crate) fn without_shared_addresses(mut snapshot: Snapshot) -> Snapshot {
     let nodes = snapshot.nodes.values().flat_map(|node| &node.addresses);
     let mut taken: BTreeSet<IpAddr> = nodes.copied().collect();
     for pod in snapshot.pods.values_mut().filter(|pod| !pod.host_network) {

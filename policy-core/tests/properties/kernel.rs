@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use policy_common::allow::{PortSet, every};
+use policy_common::{
+    allow::{PortSet, every},
+    drops::Reason,
+};
 use policy_core::{
     desired::Frontend,
     model::{Direction, Protocol},
@@ -10,7 +13,7 @@ use policy_core::{
 };
 
 /// The first packet of a connection, as an endpoint sees it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Probe {
     pub(crate) ifindex: u32,
     pub(crate) direction: Direction,
@@ -19,27 +22,50 @@ pub(crate) struct Probe {
     pub(crate) port: u16,
 }
 
+/// What a drop record has of the look-ups.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) reason: Reason,
+    pub(crate) allow_map: u32,
+    pub(crate) identity: u32,
+}
+
 /// Whether a packet passes; `None` where the interface has no endpoint.
 pub(crate) fn judge(actual: &Actual, probe: &Probe) -> Option<bool> {
+    refusal(actual, probe).map(|refusal| refusal.is_none())
+}
+
+/// Why a packet does not pass, `None` where it does; `None` where the interface has no endpoint.
+pub(crate) fn refusal(actual: &Actual, probe: &Probe) -> Option<Option<Refusal>> {
     let endpoint = actual.endpoints().get(&probe.ifindex)?;
-    let content = match probe.direction {
+    let allow_map = match probe.direction {
         Direction::Ingress => endpoint.ingress,
         Direction::Egress => endpoint.egress,
     };
-    if content == 0 {
-        return Some(true);
+    if allow_map == 0 {
+        return Some(None);
     }
-    let Some(entries) = actual.content(content) else { return Some(false) };
-    let entry = |number| entries.iter().find(|entry| entry.identity == number);
+    let refuse = |reason, identity| Refusal { reason, allow_map, identity };
     let (address, protocol, port) = (probe.remote, probe.protocol, probe.port);
-    if probe.direction == Direction::Egress
-        && let Some(number) = actual.frontend(&Frontend { address, protocol, port })
-    {
+    let frontend = actual
+        .frontend(&Frontend { address, protocol, port })
+        .filter(|_| probe.direction == Direction::Egress);
+    let identity = frontend.unwrap_or_else(|| actual.identity_of(address));
+    let Some(entries) = actual.content(allow_map) else {
+        return Some(Some(refuse(Reason::MissingContent, identity)));
+    };
+    let entry = |number| entries.iter().find(|entry| entry.identity == number);
+    if frontend.is_some() {
         let open = || entry(0).is_some_and(|default| default.protocols & every::PROTOCOL != 0);
-        return Some(entry(number).map_or_else(open, |entry| entry.refusal == 0));
+        let reason = match entry(identity) {
+            Some(entry) => Reason::from_number(entry.refusal),
+            None => (!open()).then_some(Reason::ServiceDenied),
+        };
+        return Some(reason.map(|reason| refuse(reason, identity)));
     }
-    let set = entry(actual.identity_of(address)).or_else(|| entry(0));
-    Some(set.is_some_and(|set| contains(actual, set, protocol, port)))
+    let set = entry(identity).or_else(|| entry(0));
+    let allowed = set.is_some_and(|set| contains(actual, set, protocol, port));
+    Some((!allowed).then(|| refuse(Reason::NoRule, identity)))
 }
 
 fn contains(actual: &Actual, set: &PortSet, protocol: Protocol, port: u16) -> bool {

@@ -1,5 +1,6 @@
 //! Properties over small clusters in which everything collides.
 
+mod attributed;
 mod compiled;
 mod explained;
 mod generate;

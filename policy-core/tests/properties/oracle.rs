@@ -5,9 +5,12 @@ mod tiers;
 
 use std::net::IpAddr;
 
-use policy_core::model::{
-    Direction, IpBlock, NetworkPolicy, ObjectName, Operator, Peer, Phase, Pod, Port, PortSpec,
-    Protocol, Rule, Selector, Snapshot, Tier,
+use policy_core::{
+    attribute::DecidingPolicy,
+    model::{
+        Direction, IpBlock, NetworkPolicy, ObjectName, Operator, Peer, Phase, Pod, PolicyRef, Port,
+        PortSpec, Protocol, Rule, Selector, Snapshot, Tier,
+    },
 };
 
 /// An end of a connection: an address, and the pods that own it.
@@ -74,6 +77,36 @@ pub(crate) fn direction_allows(
         return false;
     }
     packet.tier(Tier::Baseline).unwrap_or(true)
+}
+
+/// Who denies a connection: the rule of a tier, or every network policy that selects the pod;
+/// `None` where it is allowed.
+pub(crate) fn denied_by(
+    snapshot: &Snapshot,
+    direction: Direction,
+    subject: (&ObjectName, &Pod),
+    far: &End<'_>,
+    protocol: Protocol,
+    port: u16,
+) -> Option<Vec<DecidingPolicy>> {
+    if direction_allows(snapshot, direction, subject, far, protocol, port) {
+        return None;
+    }
+    let packet = tiers::Packet { snapshot, direction, subject, far, protocol, port };
+    let of_tier = |tier| {
+        let (name, rule, allows) = packet.deciding_rule(tier)?;
+        let policy = PolicyRef::ClusterWide(name.clone());
+        (!allows).then(|| vec![DecidingPolicy { policy, rule: Some(rule) }])
+    };
+    let isolating = snapshot.policies.iter();
+    let isolating = isolating.filter(|(name, policy)| selects(name, policy, direction, subject));
+    let isolating = isolating.map(|(name, _)| DecidingPolicy {
+        policy: PolicyRef::Namespaced(name.clone()),
+        rule: None,
+    });
+    let isolating: Vec<_> = isolating.collect();
+    let of_policies = (!isolating.is_empty()).then_some(isolating);
+    of_tier(Tier::Admin).or(of_policies).or_else(|| of_tier(Tier::Baseline))
 }
 
 fn selects(

@@ -45,7 +45,7 @@ const PLACES: [(Protocol, u16); 7] = [
     (Protocol::Sctp, 80),
 ];
 
-fn probes() -> Vec<Probe> {
+pub(crate) fn probes() -> Vec<Probe> {
     let mut probes = Vec::new();
     let pods = (1..=PODS).flat_map(|n| [format!("10.0.0.{n}"), format!("fd00::{n}")]);
     let services = (0..3).map(|n| format!("10.96.0.{n}"));

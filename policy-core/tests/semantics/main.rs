@@ -1,5 +1,6 @@
 //! One test per line of the contract, named after it, over the compiler and its explanations.
 
+mod attribution;
 mod changes;
 mod cluster;
 mod isolation;

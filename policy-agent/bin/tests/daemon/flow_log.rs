@@ -66,6 +66,7 @@ fn a_drop_is_told_with_both_ends_and_the_policies_that_isolate() -> Result<()> {
         },
         "destination": {"address": "10.1.0.2", "port": 5001},
         "protocol": "UDP", "ether_type": "0x0800", "length": 47, "interface": 10,
+        "decision": "no-rule-allows",
         "policies": [
             {
                 "kind": "NetworkPolicy", "namespace": "default", "name": "deny", "rule": null,
@@ -172,7 +173,7 @@ fn a_fifo_that_nobody_reads_is_refused_and_a_reader_that_stops_holds_up_nothing(
     let refused = machine.agent(&options)?.ended_within(LIMIT)?;
     let said = machine.said("stderr");
     assert_eq!(refused.code(), Some(2), "{said}");
-    assert!(said.contains("nobody reads the flow log") && said.contains(path), "{said}");
+    assert!(said.contains("no process reads the flow log") && said.contains(path), "{said}");
 
     let reader = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&fifo)?;
     let agent = machine.agent(&options)?;

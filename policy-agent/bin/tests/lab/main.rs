@@ -2,6 +2,7 @@
 //!
 //! These tests make network namespaces and load eBPF programs: without root they fail.
 
+mod attribution;
 mod command;
 mod examples;
 mod generated;

@@ -127,7 +127,7 @@ impl Grants {
 impl RulePorts {
     /// The same with every name resolved on a pod.
     fn resolved_on(&self, pod: &Pod) -> Self {
-        Self { numbers: self.resolve(&self.names_on(pod)), names: BTreeSet::new() }
+        Self { numbers: self.resolve(&self.names_on(&pod.ports)), names: BTreeSet::new() }
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     compile::rules::peer_list::PeerList,
-    model::{Action, Direction, PerDirection, Pod, Protocol},
+    model::{Action, ContainerPort, Direction, PerDirection, Protocol, named_ports},
     ports::Ports,
 };
 
@@ -123,9 +123,9 @@ impl RulePorts {
         self.numbers.contains(protocol, port) || self.names.iter().any(named)
     }
 
-    /// What the names resolve to on a pod.
-    pub(crate) fn names_on(&self, pod: &Pod) -> ResolvedPorts {
-        let numbers = |name: &NamedPort| pod.named_ports(&name.name, name.protocol).collect();
+    /// What the names resolve to among the ports of a pod's containers.
+    pub(crate) fn names_on(&self, ports: &[ContainerPort]) -> ResolvedPorts {
+        let numbers = |name: &NamedPort| named_ports(ports, &name.name, name.protocol).collect();
         let resolved = self.names.iter().map(|name| (name.clone(), numbers(name)));
         resolved.filter(|(_, numbers): &(_, BTreeSet<_>)| !numbers.is_empty()).collect()
     }

@@ -1,4 +1,5 @@
-//! The smallest change of a tier that lets a connection pass.
+//! The smallest change of a tier that lets a connection pass: an earlier rule gets another port or
+//! peer, or a new rule is inserted before the one that denies.
 
 use ipnetwork::IpNetwork;
 
@@ -11,15 +12,15 @@ use super::{
     Addition, Change, far_pod, of_namespace, selector, width,
 };
 
-/// Most entries of every list of the CRD.
+/// Longest list that the CRD allows.
 const ENTRIES: usize = 25;
 
-/// What comes to its turn before the rule that denies; `None` where nothing can be written that
-/// does, as of a source that no peer of a tier can mean.
+/// The addition that is evaluated before the rule that denies, and opens least. `None` where there is
+/// none: ingress from an address outside of the cluster, for which a tier has no kind of peer.
 pub(super) fn smallest(snapshot: &Snapshot, side: &Side, decider: &TierRule) -> Option<Change> {
     let (protocol, port) = (side.protocol, side.port);
     let entry = ProtocolMatch::Range { protocol, first: port, last: port };
-    // What follows a rule that leaves its tier is never asked.
+    // Rules behind one that leaves its tier are not evaluated.
     let left = |tier| {
         side.tiers.iter().position(|one| one.tier == tier && one.outcome == RuleOutcome::LeavesTier)
     };
@@ -28,7 +29,7 @@ pub(super) fn smallest(snapshot: &Snapshot, side: &Side, decider: &TierRule) -> 
     let earlier = earlier.filter(asked).map(|(_, rule)| rule);
     let own = |rule: &&TierRule| rule.policy == decider.policy;
     let earlier: Vec<&TierRule> = earlier.collect();
-    // Of the same policy first: others may have other subjects.
+    // Those of the same policy first: other policies may have other subjects.
     let (own, others): (Vec<&TierRule>, _) = earlier.into_iter().partition(own);
     let mut policies = vec![(&decider.policy, decider.rule)];
     for rule in others.iter().filter(|rule| rule.tier == decider.tier) {
@@ -43,7 +44,7 @@ pub(super) fn smallest(snapshot: &Snapshot, side: &Side, decider: &TierRule) -> 
     longer.chain(new).min_by_key(|change| width::opened(snapshot, change))
 }
 
-/// Adds to an earlier rule that accepts, and means one of port and far end by name.
+/// Adds to an earlier rule that accepts, and that already matches the port or the far end.
 fn extend(
     snapshot: &Snapshot,
     side: &Side,
@@ -63,7 +64,7 @@ fn extend(
             let peer = peer(snapshot, side)?;
             let by_name = |entry: &ProtocolMatch| matches!(entry, ProtocolMatch::Named(_));
             let of_pods = matches!(peer, ClusterPeer::Pods(_));
-            // The API takes names of ports beside peers of pods only.
+            // The API accepts named ports only with peers that are pods.
             if !of_pods && rule.protocols.iter().any(by_name) {
                 return None;
             }
@@ -75,8 +76,8 @@ fn extend(
     Some(Change { policy, direction: side.direction, addition })
 }
 
-/// Puts a rule into a policy before the rule of an index, or at its end. Where what comes after the
-/// tier allows, it is enough to pass the connection on.
+/// Inserts a rule into a policy before the rule of an index, or at the end. Where the stages after the
+/// tier allow the connection, the rule is a `Pass`, which opens less than an `Accept`.
 fn insert(
     snapshot: &Snapshot,
     side: &Side,
@@ -99,7 +100,7 @@ fn insert(
     })
 }
 
-/// Whether what is asked after the tier Admin allows the connection.
+/// Whether the stages after the Admin tier allow the connection.
 fn later_allow(side: &Side) -> bool {
     if !side.isolating.is_empty() {
         return side.policies_allow();
@@ -109,7 +110,8 @@ fn later_allow(side: &Side) -> bool {
     first.is_none_or(|rule| rule.effective_action() != Action::Deny)
 }
 
-/// The narrowest peer that means the far end and others of its kind; ingress knows pods only.
+/// The narrowest peer that matches the far end and the pods that are like it; for ingress a peer can
+/// only be pods.
 fn peer(snapshot: &Snapshot, side: &Side) -> Option<ClusterPeer> {
     if let Some((name, pod)) = far_pod(snapshot, side) {
         let namespaces = of_namespace(&name.namespace);

@@ -1,4 +1,4 @@
-//! How much an addition opens.
+//! How much an addition opens, as a number of connections: subjects times far ends times ports.
 
 use ipnetwork::IpNetwork;
 
@@ -9,11 +9,11 @@ use crate::model::{
 
 use super::{Addition, Change};
 
-/// Ports of a protocol.
+/// Number of ports of a protocol.
 const PORTS: u128 = 1 << 16;
 
-/// Connections that may pass by an addition: pods that its policy selects, times addresses at the
-/// far end, times ports.
+/// The connections that an addition allows: pods that the policy selects, times addresses of the far
+/// end, times ports.
 pub(super) fn opened(snapshot: &Snapshot, change: &Change) -> u128 {
     let own = change.policy.namespace().unwrap_or_default();
     let (policy, cluster) = match snapshot.policy(&change.policy) {
@@ -54,7 +54,7 @@ pub(super) fn opened(snapshot: &Snapshot, change: &Change) -> u128 {
     subjects.saturating_mul(far)
 }
 
-/// Of a list; without entries it means everything.
+/// Sum over a list; an empty list matches everything.
 fn sum<T>(entries: &[T], width: impl Fn(&T) -> u128) -> u128 {
     let all = entries.iter().map(width).reduce(u128::saturating_add);
     all.unwrap_or(u128::MAX)
@@ -119,7 +119,7 @@ fn of_protocol(entry: &ProtocolMatch) -> u128 {
     }
 }
 
-/// Pods that are subjects of policies and of which `is_meant` holds, by their namespace.
+/// Number of pods that policies can select and that `is_meant` accepts.
 fn pods(snapshot: &Snapshot, is_meant: impl Fn(&str, &Pod) -> bool) -> u128 {
     let all = snapshot.pods.iter().filter(|(_, pod)| pod.is_subject());
     all.filter(|(name, pod)| is_meant(&name.namespace, pod)).count() as u128

@@ -1,4 +1,4 @@
-//! What to add, as one line of YAML.
+//! An addition as one line of YAML, to be pasted into the list of rules, peers or ports.
 
 use std::{borrow::Cow, fmt::Write};
 
@@ -9,7 +9,7 @@ use crate::model::{
 
 use super::Addition;
 
-/// What to add, as an item of a list.
+/// The addition as an item of its list.
 pub(super) fn item(direction: Direction, addition: &Addition) -> String {
     let list = match direction {
         Direction::Ingress => "from",
@@ -84,7 +84,7 @@ fn peer_yaml(peer: &Peer) -> String {
     }
 }
 
-/// A selector that was made of labels.
+/// A selector that has only `matchLabels`.
 fn selector_yaml(selector: &Selector) -> String {
     let labels = selector.requirements.iter().filter_map(|requirement| {
         let Operator::In(values) = &requirement.operator else { return None };
@@ -98,7 +98,7 @@ fn selector_yaml(selector: &Selector) -> String {
     format!("{{matchLabels: {{{}}}}}", labels.join(", "))
 }
 
-/// A label's key, quoted where YAML would read it as something else than text.
+/// The key of a label, in quotes where YAML would not read it as a string.
 fn key(key: &str) -> Cow<'_, str> {
     const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
     let is_word = WORDS.iter().any(|word| word.eq_ignore_ascii_case(key));

@@ -20,10 +20,15 @@ pub(super) struct Packet<'a> {
 impl Packet<'_> {
     /// What a tier makes of it; `None` where it leaves it to the next.
     pub(super) fn tier(&self, tier: Tier) -> Option<bool> {
+        self.deciding_rule(tier).map(|(_, _, allows)| allows)
+    }
+
+    /// The rule of a tier that decides: its policy, its index, and whether it allows.
+    pub(super) fn deciding_rule(&self, tier: Tier) -> Option<(&String, usize, bool)> {
         let mut policies: Vec<_> =
             self.snapshot.cluster_policies.iter().filter(|(_, one)| one.tier == tier).collect();
         policies.sort_by_key(|(name, policy)| (policy.priority, (*name).clone()));
-        for (_, policy) in policies {
+        for (name, policy) in policies {
             if policy.subject.as_ref().is_some_and(|set| !self.is_in(set, self.subject)) {
                 continue;
             }
@@ -31,20 +36,20 @@ impl Packet<'_> {
                 Direction::Ingress => &policy.ingress,
                 Direction::Egress => &policy.egress,
             };
-            for rule in rules {
+            for (index, rule) in rules.iter().enumerate() {
                 // What is not understood: a rule that accepts is none, another denies all.
                 if policy.subject.is_none() || has_unknown(rule) {
                     if rule.action == Action::Accept {
                         continue;
                     }
-                    return Some(false);
+                    return Some((name, index, false));
                 }
                 if !self.peers(rule) || !self.protocols(rule) {
                     continue;
                 }
                 match rule.action {
-                    Action::Accept => return Some(true),
-                    Action::Deny => return Some(false),
+                    Action::Accept => return Some((name, index, true)),
+                    Action::Deny => return Some((name, index, false)),
                     Action::Pass => return None,
                 }
             }

@@ -1,5 +1,6 @@
-//! The end that lines are written to, on a thread of its own: a reader that is slow must not hold up
-//! enforcement.
+//! The writer of the flow log, on a thread of its own: a slow reader must not delay enforcement.
+//!
+//! Lines wait in a bounded queue; a line that finds the queue full is counted and not written.
 
 use std::{
     fs::File,
@@ -15,12 +16,12 @@ use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
 };
 
-use super::{FlowLogError, Target};
+use super::{FlowLogError, FlowLogTarget};
 
-/// Lines that wait for the reader; those beyond are left out.
+/// Lines that wait for the reader; further lines are not written.
 const QUEUE: usize = 4096;
 
-/// A queue of lines, and how many found no room in it.
+/// A queue of lines, and how many lines did not fit into it.
 #[derive(Debug)]
 pub(super) struct Sink {
     lines: SyncSender<String>,
@@ -28,12 +29,12 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    /// Opens the end, unless there is none.
-    pub(super) fn open(target: &Target) -> Result<Option<Self>, FlowLogError> {
+    /// Opens the target; `None` where there is none.
+    pub(super) fn open(target: &FlowLogTarget) -> Result<Option<Self>, FlowLogError> {
         let end: Box<dyn Write + Send> = match target {
-            Target::Off => return Ok(None),
-            Target::Stdout => Box::new(io::stdout()),
-            Target::File(path) => Box::new(open(path)?),
+            FlowLogTarget::Off => return Ok(None),
+            FlowLogTarget::Stdout => Box::new(io::stdout()),
+            FlowLogTarget::File(path) => Box::new(open(path)?),
         };
         let (lines, queue) = sync_channel(QUEUE);
         thread::Builder::new()
@@ -43,21 +44,24 @@ impl Sink {
         Ok(Some(Self { lines, lost: 0 }))
     }
 
-    /// Hands a line on if there is room.
+    /// Queues a line if the queue is not full.
     pub(super) fn write(&mut self, line: String) {
         match self.lines.try_send(line) {
             Ok(()) if self.lost > 0 => {
-                tracing::warn!(lines = self.lost, "the reader of the flow log was too slow");
+                tracing::warn!(
+                    lines = self.lost,
+                    "the reader of the flow log was too slow: lines were not written"
+                );
                 self.lost = 0;
             }
             Ok(()) => {}
-            // The thread ends with its reader.
+            // The thread has ended if its reader has.
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.lost += 1,
         }
     }
 }
 
-/// Opens a file without waiting for anybody: a FIFO without a reader would hold up the daemon.
+/// Opens a file without blocking: a FIFO without a reader would block the daemon.
 fn open(path: &Path) -> Result<File, FlowLogError> {
     let failed = |source| FlowLogError::Open { path: path.to_owned(), source };
     let mut options = File::options();
@@ -70,7 +74,7 @@ fn open(path: &Path) -> Result<File, FlowLogError> {
             failed(source)
         }
     })?;
-    // Only the thread that writes may wait for a slow reader, and should.
+    // The thread that writes does wait for a slow reader.
     let blocking =
         |flags| fcntl(&file, FcntlArg::F_SETFL(OFlag::from_bits_retain(flags) - OFlag::O_NONBLOCK));
     fcntl(&file, FcntlArg::F_GETFL).and_then(blocking).map_err(|errno| failed(errno.into()))?;
@@ -81,7 +85,7 @@ fn drain(queue: &Receiver<String>, mut end: impl Write) {
     for line in queue {
         let written = writeln!(end, "{line}").and_then(|()| end.flush());
         if let Err(error) = written {
-            tracing::warn!("the flow log ends here: {error}");
+            tracing::warn!("cannot write the flow log, it ends here: {error}");
             return;
         }
     }
