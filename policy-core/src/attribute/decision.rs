@@ -151,7 +151,7 @@ impl Subject<'_> {
         policy: &'b CompiledPolicy,
         far: &'b FarEnd<'_>,
     ) -> impl Iterator<Item = (usize, Action)> + 'b {
-        let rules = policy.rules.get(self.direction).iter().enumerate();
+        let rules = policy.rules(self.direction).iter().enumerate();
         rules
             .filter(|(_, rule)| far.key.matches(far.address, rule.peers.as_ref()))
             .filter(|(_, rule)| self.matches_port(rule, far))
