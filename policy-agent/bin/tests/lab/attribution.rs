@@ -24,7 +24,7 @@ struct Silent;
 
 impl Progress for Silent {
     fn start_stage(&self, _: &'static str, _: usize) {}
-    fn step(&self) {}
+    fn probe_done(&self) {}
 }
 
 /// A drop of the lab: the line of the flow log, read, and the note of the Event.
