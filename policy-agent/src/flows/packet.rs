@@ -115,8 +115,7 @@ fn policy_drop(record: &DropRecord, direction: Direction) -> Option<PolicyDrop> 
 }
 
 fn direction(record: &DropRecord) -> Direction {
-    let is_egress = record.direction == Direction::Egress as u8;
-    if is_egress { Direction::Egress } else { Direction::Ingress }
+    Direction::from_number(record.direction).unwrap_or(Direction::Ingress)
 }
 
 fn time(record: &DropRecord) -> Duration {

@@ -101,13 +101,13 @@ impl Node {
     /// What the kernel reports of a probe that it drops for a reason of policy.
     fn drop_of(&self, probe: &Probe) -> Option<PolicyDrop> {
         let Refusal { reason, allow_map, identity } = refusal(&self.actual, probe)??;
-        // Nobody sends in a family that the pod has no address of.
+        // Nobody sends in a family that the pod has no address of, and a pod reaches itself (S39).
         let endpoint = &self.actual.endpoints()[&probe.ifindex];
         let has_family = match probe.remote {
             IpAddr::V4(_) => endpoint.address4 != [0; 4],
             IpAddr::V6(_) => endpoint.address6 != [0; 16],
         };
-        if reason == Reason::MissingContent || !has_family {
+        if reason == Reason::MissingContent || !has_family || endpoint.has(probe.remote) {
             return None;
         }
         let &Probe { ifindex, direction, remote, protocol, port } = probe;
