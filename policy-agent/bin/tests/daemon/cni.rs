@@ -28,7 +28,7 @@ fn published() -> String {
     POD.replace("name: pod,", &format!("name: pod, uid: {UID},"))
 }
 
-/// An agent with the plugin chained, and `more` options.
+/// Starts an agent that chains the plugin, with `more` options.
 pub(crate) fn chained(runtime: &Runtime, machine: &Machine, more: &[&str]) -> Result<Agent> {
     let options = runtime.options()?;
     let options: Vec<&str> =
@@ -43,8 +43,8 @@ pub(crate) fn added(runtime: &Runtime, pod: &Namespace) -> Result<Value> {
 }
 
 #[test]
-fn s47_the_first_act_of_a_container_meets_its_policies_with_the_plugin_and_not_without()
--> Result<()> {
+fn s47_the_first_packet_of_a_container_is_judged_with_the_plugin_and_passes_without() -> Result<()>
+{
     let machine = Machine::new()?;
     let runtime = Runtime::new(&machine)?;
     machine.write("pod.yaml", &born())?;
@@ -54,7 +54,7 @@ fn s47_the_first_act_of_a_container_meets_its_policies_with_the_plugin_and_not_w
 
     let mut result = added(&runtime, &machine.pod)?;
     let open = Instant::now();
-    ensure!(arrives(&machine, 5001)?, "without the plugin the first act should come through");
+    ensure!(arrives(&machine, 5001)?, "without the plugin the first packet should pass");
     machine.write("pod.yaml", &published())?;
     until("the policy is in force", LIMIT, || Ok(!arrives(&machine, 5001)?))?;
     println!("without the plugin: open for {:?}", open.elapsed());
@@ -67,21 +67,21 @@ fn s47_the_first_act_of_a_container_meets_its_policies_with_the_plugin_and_not_w
         let begin = Instant::now();
         result = added(&runtime, &machine.pod)?;
         let took = begin.elapsed();
-        ensure!(!arrives(&machine, port)?, "the first act of a container came through");
+        ensure!(!arrives(&machine, port)?, "the first packet of a container passed");
         println!("with the plugin: ADD took {took:?}");
-        let told = format!("\"port\":{port}");
-        until("the drop is told", LIMIT, || Ok(machine.said("stdout").contains(&told)))?;
+        let port = format!("\"port\":{port}");
+        until("the drop is logged", LIMIT, || Ok(machine.said("stdout").contains(&port)))?;
         ensure!(runtime.check(&machine.pod, &result)?.is_ok(), "it is as it should be");
         runtime.delete(&machine.pod, Some(&result))?;
     }
-    // A sandbox that is gone is under no policies.
+    // No policies are in force at a sandbox that was removed.
     let error = runtime.check(&machine.pod, &result)?.expect_err("the wire is gone");
     ensure!(error["code"].as_u64().is_some(), "{error}");
     Ok(())
 }
 
 #[test]
-fn s47_a_pod_that_the_api_server_has_not_told_of_yet_is_waited_for() -> Result<()> {
+fn s47_a_pod_waits_until_the_api_server_has_reported_it() -> Result<()> {
     let machine = Machine::new()?;
     let runtime = Runtime::new(&machine)?;
     machine.write("policy.yaml", DENY)?;
@@ -98,7 +98,7 @@ fn s47_a_pod_that_the_api_server_has_not_told_of_yet_is_waited_for() -> Result<(
 }
 
 #[test]
-fn s47_without_an_agent_pods_stay_out_or_start_open_as_was_chosen() -> Result<()> {
+fn s47_without_an_agent_pods_fail_closed_or_open_as_configured() -> Result<()> {
     for (fail, starts) in [("closed", false), ("open", true)] {
         let machine = Machine::new()?;
         let runtime = Runtime::new(&machine)?;
@@ -110,16 +110,16 @@ fn s47_without_an_agent_pods_stay_out_or_start_open_as_was_chosen() -> Result<()
         assert_eq!(result.is_ok(), starts, "{fail}: {result:?}");
         if let Err(error) = &result {
             assert_eq!(error["code"], 11, "{error}");
-            let told = error["msg"].as_str().unwrap_or_default();
-            ensure!(told.contains("cannot reach the agent"), "{error}");
+            let message = error["msg"].as_str().unwrap_or_default();
+            ensure!(message.contains("cannot reach the agent"), "{error}");
         } else {
             ensure!(arrives(&machine, 5001)?, "open means open");
         }
-        // However it stands, what is there can be taken down.
+        // The sandbox can be removed in either case.
         runtime.delete(&machine.pod, result.as_ref().ok())?;
-        // The next agent speaks for pods at once.
+        // The next agent handles pods at once.
         let _agent = chained(&runtime, &machine, &["--cni-fail", fail])?;
-        until("it speaks for pods", LIMIT, || {
+        until("it handles pods", LIMIT, || {
             let result = runtime.add(&machine.pod)?;
             let is_closed = result.is_ok() && !arrives(&machine, 5001)?;
             runtime.delete(&machine.pod, result.as_ref().ok())?;
@@ -130,7 +130,7 @@ fn s47_without_an_agent_pods_stay_out_or_start_open_as_was_chosen() -> Result<()
 }
 
 #[test]
-fn s47_the_plugin_survives_a_rewrite_and_is_taken_out_without_a_trace() -> Result<()> {
+fn s47_the_plugin_survives_a_rewrite_and_detach_restores_every_byte() -> Result<()> {
     let machine = Machine::new()?;
     let runtime = Runtime::new(&machine)?;
     let conflist = runtime.conflist();
@@ -150,21 +150,23 @@ fn s47_the_plugin_survives_a_rewrite_and_is_taken_out_without_a_trace() -> Resul
         let took = until("it is put back", LIMIT, || Ok(runtime.is_chained()))?;
         println!("put back after {took:?}");
     }
-    // What is broken for a while is mended when it is whole.
+    // An incomplete file is repaired once it is complete.
     fs::write(&conflist, &old[..old.len() / 2])?;
-    until("it is told", LIMIT, || Ok(machine.said("stderr").contains("not a CNI configuration")))?;
+    until("it is logged", LIMIT, || {
+        Ok(machine.said("stderr").contains("not a CNI configuration"))
+    })?;
     fs::write(&conflist, &old)?;
     until("it is put back", LIMIT, || Ok(runtime.is_chained()))?;
     fs::remove_file(runtime.bin_dir().join("policy-cni"))?;
     fs::write(&conflist, &old)?;
     until("its program is put back", LIMIT, || Ok(runtime.is_chained()))?;
-    // Another configuration comes to be the first.
+    // Another configuration becomes the first.
     let first = runtime.conf_dir().join("05-other.conflist");
     fs::write(&first, &new)?;
     until("it is in the first", LIMIT, || Ok(fs::read_to_string(&first)?.contains("policy-cni")))?;
 
     assert!(agent.terminate()?.success());
-    ensure!(runtime.is_chained(), "the end of an agent takes nothing away");
+    ensure!(runtime.is_chained(), "an agent that ends removes nothing");
     let mut detach = started(&[]);
     detach.args(runtime.detach_arguments());
     let detached = machine.inside(move || Ok(detach.output()?))?;
@@ -178,7 +180,7 @@ fn s47_the_plugin_survives_a_rewrite_and_is_taken_out_without_a_trace() -> Resul
 }
 
 #[test]
-fn the_cache_of_results_tells_a_pods_address_before_its_status_does() -> Result<()> {
+fn the_result_cache_has_a_pods_address_before_its_status() -> Result<()> {
     let machine = Machine::new()?;
     let runtime = Runtime::new(&machine)?;
     machine.write("pod.yaml", &born())?;

@@ -24,7 +24,8 @@ fn counted(machine: &Machine, name: &str) -> Result<Option<u64>> {
 }
 
 #[test]
-fn s47_who_rewrites_without_end_is_told_once_and_answered_less_often() -> Result<()> {
+fn s47_a_program_that_keeps_rewriting_is_logged_once_and_the_plugin_is_restored_less_often()
+-> Result<()> {
     let machine = Machine::new()?;
     let runtime = Runtime::new(&machine)?;
     let _agent = chained(&runtime, &machine, &["--listen", "127.0.0.1:9100"])?;
@@ -39,20 +40,20 @@ fn s47_who_rewrites_without_end_is_told_once_and_answered_less_often() -> Result
     // The first writes come at once, the next after a quarter of a second, half of one, and one.
     let late: Duration = answered.iter().skip(21).sum();
     ensure!(late >= Duration::from_millis(1500), "{late:?}");
-    let told = machine.said("stderr").matches("another program keeps removing the plugin").count();
-    assert_eq!(told, 1);
+    let errors = machine.said("stderr");
+    assert_eq!(errors.matches("another program keeps removing the plugin").count(), 1);
     assert_eq!(counted(&machine, "policy_cni_entries_written_total")?, Some(25));
     Ok(())
 }
 
 #[test]
-fn s47_whether_the_entry_is_in_force_is_a_metric_where_it_shall_be() -> Result<()> {
+fn s47_a_gauge_says_whether_the_plugin_is_installed_where_it_shall_be() -> Result<()> {
     let machine = Machine::new()?;
     let runtime = Runtime::new(&machine)?;
     let listen = ["--listen", "127.0.0.1:9100"];
     let agent = machine.agent(&listen)?;
     until("it listens", LIMIT, || Ok(machine.ask("/healthz").is_ok()))?;
-    assert_eq!(counted(&machine, "policy_cni_installed")?, None, "nobody asked for it");
+    assert_eq!(counted(&machine, "policy_cni_installed")?, None, "it was not requested");
     assert!(agent.terminate()?.success());
     let _agent = chained(&runtime, &machine, &listen)?;
     let is = |want| {
@@ -69,7 +70,7 @@ fn s47_whether_the_entry_is_in_force_is_a_metric_where_it_shall_be() -> Result<(
 }
 
 #[test]
-fn s47_what_the_gauge_says_is_true_in_the_pauses_and_without_the_program() -> Result<()> {
+fn s47_the_gauge_is_right_during_pauses_and_without_the_program() -> Result<()> {
     let machine = Machine::new()?;
     let runtime = Runtime::new(&machine)?;
     let _agent = chained(&runtime, &machine, &["--listen", "127.0.0.1:9100"])?;
@@ -96,10 +97,10 @@ fn s47_what_the_gauge_says_is_true_in_the_pauses_and_without_the_program() -> Re
 }
 
 #[test]
-fn a_disk_that_answers_late_holds_up_neither_answers_nor_the_end() -> Result<()> {
+fn a_slow_disk_delays_neither_answers_nor_the_end() -> Result<()> {
     let machine = Machine::new()?;
     let runtime = Runtime::new(&machine)?;
-    // Whoever opens it waits for somebody who writes.
+    // A reader of a FIFO blocks until there is a writer.
     let late = runtime.bin_dir().join("late");
     mkfifo(&late, Mode::S_IRUSR)?;
     let program = format!("--cni-plugin={}", late.display());

@@ -1,4 +1,4 @@
-//! What the chained plugin asks, and who may (S47).
+//! Requests at the socket of the chained plugin, and who may send them (S47).
 
 use std::{
     fs::{self, Permissions},
@@ -18,8 +18,8 @@ use crate::{
     runtime::{Runtime, plugin},
 };
 
-/// Says a line to the agent; what it answers.
-fn say(runtime: &Runtime, line: &str) -> Result<String> {
+/// Sends a line to the agent; its response.
+fn send(runtime: &Runtime, line: &str) -> Result<String> {
     let mut stream = UnixStream::connect(runtime.socket())?;
     stream.write_all(line.as_bytes())?;
     let mut said = String::new();
@@ -27,7 +27,7 @@ fn say(runtime: &Runtime, line: &str) -> Result<String> {
     Ok(said)
 }
 
-/// Asks by the plugin whether an ADD has a chance, as a user.
+/// Runs STATUS of the plugin as a user.
 fn status(runtime: &Runtime, uid: u32) -> Result<Output> {
     let mut command = Command::new(runtime.bin_dir().join("policy-cni"));
     command.env("CNI_COMMAND", "STATUS").uid(uid).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -39,7 +39,7 @@ fn status(runtime: &Runtime, uid: u32) -> Result<Output> {
 }
 
 #[test]
-fn who_is_not_root_is_not_answered_and_who_is_hostile_holds_nobody_up() -> Result<()> {
+fn only_root_may_connect_and_hostile_clients_delay_no_pod() -> Result<()> {
     let machine = Machine::new()?;
     let runtime = Runtime::new(&machine)?;
     machine.write("pod.yaml", &born())?;
@@ -52,7 +52,7 @@ fn who_is_not_root_is_not_answered_and_who_is_hostile_holds_nobody_up() -> Resul
         (0o600, 0o700)
     );
 
-    // Those that say nothing, that never end, and that make no sense.
+    // Connections that send nothing, never end their line, or break the protocol.
     let silent: Vec<UnixStream> =
         (0..300).map(|_| UnixStream::connect(&socket)).collect::<std::io::Result<_>>()?;
     let mut endless = UnixStream::connect(&socket)?;
@@ -60,10 +60,10 @@ fn who_is_not_root_is_not_answered_and_who_is_hostile_holds_nobody_up() -> Resul
     for text in
         ["\n", "{}\n", "[[[[\n", "{\"ask\":\"enforce\"}\n", "\u{0}\u{ff}\n", "{\"ask\":\"sing\"}\n"]
     {
-        let said = say(&runtime, text)?;
+        let said = send(&runtime, text)?;
         ensure!(said.contains("cannot decode the request"), "{text:?}: {said:?}");
     }
-    // A slow reader: it asks and never takes the answer.
+    // A client that never reads its response.
     let mut slow = UnixStream::connect(&socket)?;
     slow.write_all(b"{\"ask\":\"status\"}\n")?;
     let begin = Instant::now();
@@ -73,7 +73,7 @@ fn who_is_not_root_is_not_answered_and_who_is_hostile_holds_nobody_up() -> Resul
     runtime.delete(&machine.pod, Some(&result))?;
     drop((silent, endless, slow));
 
-    // Even where somebody opens the socket to all.
+    // Even if the socket is opened to all users.
     let program = runtime.bin_dir().join("policy-cni");
     ensure!(program.exists() && plugin()?.exists());
     let folders = [socket.parent(), socket.parent().and_then(std::path::Path::parent)];
@@ -83,12 +83,12 @@ fn who_is_not_root_is_not_answered_and_who_is_hostile_holds_nobody_up() -> Resul
     fs::set_permissions(&socket, Permissions::from_mode(0o666))?;
     ensure!(status(&runtime, 0)?.status.success(), "root is answered");
     ensure!(!status(&runtime, 65534)?.status.success(), "nobody is answered");
-    until("it is told", LIMIT, || Ok(machine.said("stderr").contains("only root may connect")))?;
+    until("it is logged", LIMIT, || Ok(machine.said("stderr").contains("only root may connect")))?;
     Ok(())
 }
 
 #[test]
-fn s47_two_addresses_of_one_family_keep_no_pod_from_starting() -> Result<()> {
+fn s47_a_pod_with_two_addresses_of_one_family_starts() -> Result<()> {
     let machine = Machine::new()?;
     let runtime = Runtime::new(&machine)?;
     machine.write("pod.yaml", &born())?;
@@ -100,13 +100,13 @@ fn s47_two_addresses_of_one_family_keep_no_pod_from_starting() -> Result<()> {
     let _agent = chained(&runtime, &machine, &[])?;
     let result = added(&runtime, &machine.pod)?;
     assert_eq!(result["ips"].as_array().map(Vec::len), Some(2), "{result}");
-    ensure!(!arrives(&machine, 5001)?, "the first act of a container came through");
+    ensure!(!arrives(&machine, 5001)?, "the first packet of a container passed");
     ensure!(runtime.check(&machine.pod, &result)?.is_ok(), "it is as it should be");
     runtime.delete(&machine.pod, Some(&result))
 }
 
 #[test]
-fn s47_a_second_network_is_not_waited_for_and_not_taken_for_the_pods() -> Result<()> {
+fn s47_an_additional_network_is_not_waited_for_and_gives_the_pod_no_address() -> Result<()> {
     let machine = Machine::new()?;
     let runtime = Runtime::new(&machine)?;
     machine.write("pod.yaml", &born())?;
@@ -114,13 +114,13 @@ fn s47_a_second_network_is_not_waited_for_and_not_taken_for_the_pods() -> Result
     let _agent = chained(&runtime, &machine, &[])?;
     let result = added(&runtime, &machine.pod)?;
     let begin = Instant::now();
-    let said = say(
+    let said = send(
         &runtime,
         "{\"ask\": \"enforce\", \"namespace\": \"default\", \"name\": \"pod\", \"container\": \"c1\", \
          \"netns\": \"/x\", \"interface\": \"net1\", \"addresses\": [\"192.0.2.1\"], \"patience\": 9000}\n",
     )?;
     ensure!(said.contains("enforced") && begin.elapsed() < Duration::from_secs(3), "{said}");
-    // Longer than changes are gathered.
+    // Longer than changes are batched.
     thread::sleep(Duration::from_millis(300));
     ensure!(runtime.check(&machine.pod, &result)?.is_ok(), "eth0 has the pod's address");
     ensure!(!arrives(&machine, 5001)?, "the pod is open");
@@ -147,7 +147,7 @@ fn status_is_ready_once_the_cluster_is_known_and_enforced() -> Result<()> {
 }
 
 #[test]
-fn two_agents_never_answer_at_one_socket_and_one_that_ends_is_waited_for() -> Result<()> {
+fn two_agents_never_serve_one_socket_and_the_second_waits_for_one_that_ends() -> Result<()> {
     let machine = Machine::new()?;
     let runtime = Runtime::new(&machine)?;
     machine.write("pod.yaml", &born())?;

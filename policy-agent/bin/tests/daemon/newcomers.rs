@@ -1,4 +1,4 @@
-//! New pods that something is wrong with, beside others.
+//! New pods with a problem, beside others.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ use crate::{
 };
 
 #[test]
-fn a_pod_that_cannot_be_attached_to_holds_up_no_other_and_is_told() -> Result<()> {
+fn a_pod_that_cannot_be_attached_to_is_logged_and_delays_no_other() -> Result<()> {
     let machine = Machine::new()?;
     let other = |name: &str, number| {
         POD.replace("name: pod", &format!("name: {name}"))
@@ -43,8 +43,8 @@ fn a_pod_that_cannot_be_attached_to_holds_up_no_other_and_is_told() -> Result<()
         Ok(mount(none, &obstacle, Some("tmpfs"), MsFlags::empty(), none)?)
     })?;
     machine.plug_another(&refused, 1)?;
-    let told = "no policy is enforced at the pod, retrying: cannot write endpoint 11";
-    until("it is told", LIMIT, || Ok(machine.said("stderr").contains(told)))?;
+    let message = "no policy is enforced at the pod, retrying: cannot write endpoint 11";
+    until("it is logged", LIMIT, || Ok(machine.said("stderr").contains(message)))?;
     machine.plug_another(&late, 2)?;
     let has = |enforced: usize, not: usize| -> Result<bool> {
         let metrics = machine.ask("/metrics")?;
@@ -58,8 +58,8 @@ fn a_pod_that_cannot_be_attached_to_holds_up_no_other_and_is_told() -> Result<()
     until("so is the one that was refused", LIMIT, || has(3, 0)).map(drop)
 }
 
-/// The answer to a question of the plugin.
-fn ask(socket: &Path, address: &str, patience: Duration) -> Result<String> {
+/// Sends an `enforce` request as the plugin does; the response.
+fn enforce(socket: &Path, address: &str, patience: Duration) -> Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     let question = json!({
         "ask": "enforce", "namespace": "default", "name": "pod", "container": "c",
@@ -73,7 +73,7 @@ fn ask(socket: &Path, address: &str, patience: Duration) -> Result<String> {
 }
 
 #[test]
-fn s08_an_address_that_the_plugin_told_in_vain_is_taken_back() -> Result<()> {
+fn s08_the_hint_of_a_pod_that_never_started_is_removed() -> Result<()> {
     let machine = Machine::new()?;
     machine.write("pod.yaml", POD)?;
     machine.write("policy.yaml", DENY)?;
@@ -83,14 +83,14 @@ fn s08_an_address_that_the_plugin_told_in_vain_is_taken_back() -> Result<()> {
     let _agent = machine.agent(&["--listen", "127.0.0.1:9100", &option])?;
     until("it is ready", LIMIT, || Ok(machine.is_ready()))?;
     ensure!(!arrives(&machine, 5001)?, "the policy is in force");
-    let said = ask(&socket, "10.0.0.9", Duration::from_millis(300))?;
+    let said = enforce(&socket, "10.0.0.9", Duration::from_millis(300))?;
     ensure!(said.contains("no interface"), "{said}");
     until("the pod is where its status says", LIMIT, || Ok(!arrives(&machine, 5001)?))?;
-    // Who only asks how it stands teaches nothing.
-    let said = ask(&socket, "10.0.0.9", Duration::ZERO)?;
+    // A CHECK gives no hint.
+    let said = enforce(&socket, "10.0.0.9", Duration::ZERO)?;
     ensure!(said.contains("no interface"), "{said}");
     ensure!(!arrives(&machine, 5001)?, "a question opens the pod");
-    let said = ask(&socket, "10.0.0.2", Duration::from_secs(5))?;
+    let said = enforce(&socket, "10.0.0.2", Duration::from_secs(5))?;
     ensure!(said.contains("enforced"), "{said}");
     Ok(())
 }
@@ -137,7 +137,7 @@ fn s45_a_pod_with_an_interface_for_each_family_is_under_its_policies_at_both() -
 }
 
 #[test]
-fn s07_a_pod_that_is_deleted_and_runs_on_stays_denied() -> Result<()> {
+fn s07_a_pod_that_runs_on_after_its_deletion_stays_denied() -> Result<()> {
     let machine = Machine::new()?;
     machine.write("pod.yaml", POD)?;
     machine.write("policy.yaml", ALLOW_5000)?;
@@ -166,9 +166,9 @@ fn s07_a_pod_that_is_deleted_and_runs_on_stays_denied() -> Result<()> {
 }
 
 #[test]
-fn s08_an_address_that_the_runtime_gave_again_is_nobody_elses() -> Result<()> {
+fn s08_an_address_that_the_runtime_gave_to_a_new_pod_is_no_other_pods() -> Result<()> {
     let machine = Machine::new()?;
-    // Its status is of before the node was started anew, and by its name it comes first.
+    // Its status is older than the node's restart, and its name sorts first.
     let stale = POD.replace("name: pod", "name: a").replace("app: web", "app: free");
     machine.write(
         "pods.yaml",
@@ -183,14 +183,14 @@ fn s08_an_address_that_the_runtime_gave_again_is_nobody_elses() -> Result<()> {
     let _agent = machine.agent(&["--listen", "127.0.0.1:9100", &option])?;
     until("it is ready", LIMIT, || Ok(machine.is_ready()))?;
     machine.plug()?;
-    let said = ask(&socket, "10.0.0.2", Duration::from_secs(20))?;
+    let said = enforce(&socket, "10.0.0.2", Duration::from_secs(20))?;
     ensure!(said.contains("enforced"), "{said}");
     ensure!(!arrives(&machine, 5001)?, "it has the policies of another");
     Ok(())
 }
 
 #[test]
-fn s47_a_pod_of_a_namespace_that_is_not_known_waits_for_it() -> Result<()> {
+fn s47_a_pod_waits_until_its_namespace_is_known() -> Result<()> {
     let machine = Machine::new()?;
     machine.plug()?;
     let listener = machine.node.run(async || Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?))?;
@@ -208,7 +208,7 @@ fn s47_a_pod_of_a_namespace_that_is_not_known_waits_for_it() -> Result<()> {
     let option = format!("--cni-socket={}", socket.display());
     let agent = machine.agent_of(&kubeconfig, &["--listen", "127.0.0.1:9100", &option])?;
     until("it is ready", LIMIT, || Ok(machine.is_ready()))?;
-    let said = ask(&socket, "10.0.0.2", Duration::from_secs(2))?;
+    let said = enforce(&socket, "10.0.0.2", Duration::from_secs(2))?;
     ensure!(said.contains("has not reported the pod's namespace"), "{said}");
     agent.kill()?;
 
@@ -219,7 +219,7 @@ fn s47_a_pod_of_a_namespace_that_is_not_known_waits_for_it() -> Result<()> {
     server.set("/api/v1/namespaces", Answer::Objects(vec![namespace]));
     let _agent = machine.agent_of(&kubeconfig, &["--listen", "127.0.0.1:9100", &option])?;
     until("it is ready", LIMIT, || Ok(machine.is_ready()))?;
-    let said = ask(&socket, "10.0.0.2", Duration::from_secs(20))?;
+    let said = enforce(&socket, "10.0.0.2", Duration::from_secs(20))?;
     ensure!(said.contains("enforced"), "{said}");
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! A container runtime, as far as it concerns the network: each plugin of the node's first
-//! configuration in its order, with the result of the one before, as libcni does it.
+//! The network part of a container runtime: runs each plugin of the node's first configuration in
+//! order, with the result of the one before, as libcni does.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ pub(crate) struct Runtime<'a> {
     folder: TempDir,
 }
 
-/// The pod of the manifests, whose network namespace is to be wired.
+/// `metadata.uid` of the pod in the manifests.
 pub(crate) const UID: &str = "0000-1111";
 
 impl<'a> Runtime<'a> {
@@ -158,7 +158,7 @@ impl<'a> Runtime<'a> {
         Ok(fs::write(self.cache().join("net-c1-eth0"), text.to_string())?)
     }
 
-    /// The plugins of the first configuration by name, each as it is told its own.
+    /// The plugins of the first configuration by name, each with what it gets on standard input.
     fn plugins(&self) -> Result<Vec<Value>> {
         let files = fs::read_dir(self.conf_dir())?.map(|file| Ok(file?.path()));
         let mut files = files.collect::<Result<Vec<_>>>()?;

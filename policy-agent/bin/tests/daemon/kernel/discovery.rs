@@ -1,4 +1,4 @@
-//! Host sides of pods, found without a name or a look into the pod.
+//! Host sides of pods, found by netlink alone.
 
 use std::{collections::BTreeSet, fs, net::IpAddr, process::Command};
 
@@ -33,10 +33,10 @@ fn discover(node: &Namespace) -> Result<Discovered> {
 fn a_veth_has_the_addresses_of_its_far_end_in_both_families() -> Result<()> {
     let (node, pod) = (Namespace::new()?, Namespace::new()?);
     let own = ["10.9.0.1/32", "fd00:9::1/128", "169.254.7.7/32"];
-    // The same index at both ends: a kernel that overlooks the namespace answers with the host's.
+    // The same index at both ends: a kernel that ignores the namespace returns the host's.
     node.join(&end(10, "veth0"), &pod, &end(10, "eth0"), &["10.9.0.2/32", "fd00:9::2/128"])?;
     node.run(async || add_addresses(&Wiring::open()?, 10, &own).await)?;
-    // Not found, for it leads nowhere: both ends are here.
+    // Not found: both ends are in this namespace.
     node.run(async || {
         let wiring = Wiring::open()?;
         wiring
@@ -59,7 +59,7 @@ fn a_veth_has_the_addresses_of_its_far_end_in_both_families() -> Result<()> {
 }
 
 #[test]
-fn a_port_of_a_bridge_says_so() -> Result<()> {
+fn a_bridge_port_has_the_index_of_its_bridge() -> Result<()> {
     let (node, one, two) = (Namespace::new()?, Namespace::new()?, Namespace::new()?);
     node.join(&end(11, "veth1"), &one, &end(2, "eth0"), &["10.8.0.11/24", "fd00:8::11/64"])?;
     node.join(&end(12, "veth2"), &two, &end(2, "eth0"), &["10.8.0.12/24", "fd00:8::12/64"])?;
@@ -87,7 +87,7 @@ fn a_port_of_a_bridge_says_so() -> Result<()> {
 }
 
 #[test]
-fn s45_an_address_that_comes_late_is_found_then() -> Result<()> {
+fn s45_an_address_that_is_added_later_is_found_later() -> Result<()> {
     let (node, pod) = (Namespace::new()?, Namespace::new()?);
     node.join(&end(10, "veth0"), &pod, &end(2, "eth0"), &[])?;
     node.run(async || {
@@ -96,7 +96,7 @@ fn s45_an_address_that_comes_late_is_found_then() -> Result<()> {
             let mut discovered = network.discover(&pods()?).await?;
             Ok(discovered.interfaces.remove(&10).context("the veth was not found")?.addresses)
         };
-        // It has a link-local address, which is nobody's name.
+        // It has a link-local address, which identifies no pod.
         assert_eq!(far().await?, addresses(&[])?);
         for (late, so_far) in
             [("10.7.0.2/32", vec!["10.7.0.2"]), ("fd00:7::2/128", vec!["10.7.0.2", "fd00:7::2"])]
@@ -109,12 +109,12 @@ fn s45_an_address_that_comes_late_is_found_then() -> Result<()> {
 }
 
 #[test]
-fn an_interface_goes_with_its_pod() -> Result<()> {
+fn an_interface_is_removed_with_its_pod() -> Result<()> {
     let (node, pod) = (Namespace::new()?, Namespace::new()?);
     node.join(&end(10, "veth0"), &pod, &end(2, "eth0"), &["10.6.0.2/32"])?;
     assert_eq!(discover(&node)?.interfaces.len(), 1);
     drop(pod);
-    // The kernel tears namespaces down in its own time.
+    // The kernel removes namespaces asynchronously.
     for _ in 0..500 {
         if discover(&node)?.interfaces.is_empty() {
             return Ok(());
@@ -136,7 +136,7 @@ fn a_pod_that_changes_its_many_addresses_without_an_end_hides_neither_itself_nor
         fs::write(&path, lines.join("\n"))?;
         pod.run(async || Ok(Command::new("ip").arg("-batch").arg(path).spawn()?))
     };
-    // Those of smaller scope are listed first, and of IPv6 those that came last.
+    // Addresses of smaller scope are listed first, and of IPv6 the newest.
     let many = (0..5_000).flat_map(|number: u32| {
         let [.., high, low] = number.to_be_bytes();
         let four = format!("address add 10.100.{high}.{low}/32 dev eth0 scope link");

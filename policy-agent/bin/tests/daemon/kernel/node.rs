@@ -1,4 +1,4 @@
-//! A node from snapshot to packet.
+//! One node, from a snapshot to packets on the wire.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ use crate::namespace::{Namespace, add_addresses, end};
 
 const NODE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const POD: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
-/// An address that the pod has, and the API does not know of.
+/// An address that the pod has but the API does not.
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 66);
 
 fn node_and_pod() -> Result<(Namespace, Namespace)> {
@@ -66,7 +66,7 @@ fn isolated() -> Snapshot {
     Snapshot { policies: BTreeMap::from([(name("deny"), policy)]), ..open() }
 }
 
-/// Sends a datagram to the node, and tells whether it came there and what was dropped of it.
+/// Sends a datagram to the node; whether it arrived, and how many packets were dropped.
 async fn send(node: &mut Node, from: &Namespace, source: Ipv4Addr) -> Result<(bool, u64)> {
     let at_node = UdpSocket::bind((NODE, 0))?;
     let to = at_node.local_addr()?;
@@ -147,7 +147,7 @@ fn s37_the_nodes_own_addresses_are_those_of_its_interfaces() -> Result<()> {
 }
 
 #[test]
-fn pods_and_interfaces_that_do_not_find_each_other_are_told() -> Result<()> {
+fn pods_without_an_interface_and_interfaces_without_a_pod_are_reported() -> Result<()> {
     let (namespace, _pod) = node_and_pod()?;
     namespace.run(async || {
         let mut node = Node::start(NodeConfig::new("one"))?;
@@ -160,7 +160,7 @@ fn pods_and_interfaces_that_do_not_find_each_other_are_told() -> Result<()> {
         assert_eq!(pods_without_interface, [name("pod")]);
         let left = interfaces_without_pod.first().context("no interface is left")?;
         assert_eq!((left.ifindex, left.name.as_str()), (10, "veth0"));
-        assert_eq!(hooks("veth0")?, Hooks::default(), "detached from what is nobody's");
+        assert_eq!(hooks("veth0")?, Hooks::default(), "detached from an interface without a pod");
         Ok(())
     })
 }
@@ -173,7 +173,7 @@ fn s46_a_spoofed_source_passes_only_where_the_lab_leaves_the_check_out() -> Resu
             let parts = Parts { anti_spoofing, ..Parts::default() };
             let mut node = Node::start(NodeConfig { parts, ..NodeConfig::new("one") })?;
             node.reconcile(&open()).await?;
-            // Only so that the neighbour is known: a spoofed question for it is dropped too.
+            // Resolves the neighbour first: a spoofed ARP request would be dropped too.
             send(&mut node, &pod, POD).await?;
             let (arrived, _) = send(&mut node, &pod, OTHER).await?;
             assert_eq!(arrived, !anti_spoofing);
