@@ -241,7 +241,7 @@ mod tests {
         let mut pod = Pod { addresses: status.clone(), ..Pod::default() };
         hints.complete(&stale, &mut pod);
         assert_eq!(pod.addresses, of(9));
-        assert_eq!(hints.overridden_with(&of(2)), [stale.clone()]);
+        assert_eq!(hints.overridden_with(&of(2)), std::slice::from_ref(&stale));
         hints.remove(&ObjectName::new("shop", "web"));
         hints.complete(&stale, &mut pod);
         assert_eq!(pod.addresses, status, "the hint is withdrawn");
@@ -267,7 +267,7 @@ mod tests {
         let mut taken = hints(Some(sandbox(None, 2)), None);
         let next = Sandbox { pod: ObjectName::new("shop", "next"), ..sandbox(None, 2) };
         let former = taken.hinted_with(&next);
-        assert_eq!(former, [name.clone()]);
+        assert_eq!(former, std::slice::from_ref(&name));
         taken.insert(next, &former);
         assert!(completed(&mut taken).is_empty(), "another pod has its address");
 
