@@ -83,7 +83,7 @@ pub enum NetError {
 /// Interfaces and addresses of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Discovered {
-    /// Veths whose peer is in another network namespace. They have no addresses where the kernel
+    /// Veths with the peer in another network namespace. They have no addresses where the kernel
     /// does not report the peer, or where it has none of the wanted addresses.
     pub interfaces: Interfaces,
     /// Addresses of the node's own interfaces, including bridges and tunnels (S37). Loopback

@@ -117,7 +117,7 @@ impl Node {
     }
 
     /// Brings the kernel from what it holds to what the cluster asks for, step by step. A namespace
-    /// whose new policies do not fit is held back.
+    /// is held back if its new policies do not fit.
     ///
     /// # Errors
     ///

@@ -52,7 +52,7 @@ pub struct Intent {
     /// The Node object of this node, as the source reported it.
     received_node: Option<Node>,
     owners: Owners,
-    /// Addresses that now belong to another pod, and whose flows still exist.
+    /// Addresses that now belong to another pod, while flows of the former one still exist.
     reassigned: BTreeSet<IpAddr>,
     hints: AddressHints,
     capacity: CapacityGuard,

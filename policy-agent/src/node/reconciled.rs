@@ -26,11 +26,11 @@ pub struct Reconciled {
     pub not_attached: Vec<NotAttached>,
     /// Veths into another namespace that belong to no known pod.
     pub interfaces_without_pod: Vec<Interface>,
-    /// Namespaces whose policies do not fit into the kernel's maps.
+    /// Namespaces with policies that do not fit into the kernel's maps.
     pub held_back: Vec<HeldBack>,
 }
 
-/// A new pod whose interface the classifiers could not be attached to.
+/// A new pod with an interface that the classifiers could not be attached to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotAttached {
     /// The pod.

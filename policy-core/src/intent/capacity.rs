@@ -1,7 +1,7 @@
-//! Holds back a namespace whose new policies do not fit into the kernel's maps (S26).
+//! Holds back a namespace if its new policies do not fit into the kernel's maps (S26).
 //!
 //! All namespaces share the maps of a node. When a write fails because a map is full, the guard picks
-//! the namespace whose policies grew most since everything was last in force. That namespace keeps
+//! the namespace with the policies that grew most since everything was last in force. That namespace keeps
 //! its last good policies; every other namespace gets what it requested.
 //!
 //! Example with a map of 16 entries, where `shop` and `tenant` have one entry each in force:
@@ -72,7 +72,7 @@ struct Held {
 /// What [`CapacityGuard::roll_back`] took back.
 #[derive(Debug)]
 pub struct RolledBack {
-    /// The namespace whose policies grew most.
+    /// The namespace with the policies that grew most.
     pub namespace: String,
     requested: PolicyVersions,
 }
@@ -218,7 +218,7 @@ impl Held {
     }
 }
 
-/// The namespace whose policies grew most since `last_good`; `None` where none grew.
+/// The namespace with the policies that grew most since `last_good`; `None` where none grew.
 fn grown_most<'a>(last_good: &'a PolicyVersions, requested: &Snapshot) -> Option<&'a str> {
     let mut sizes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for (name, version) in last_good {

@@ -6,7 +6,7 @@
 //! - The chained CNI plugin reports them before the first container starts. This is newer than any
 //!   status, until a status confirms it; a different status after that is newer.
 //! - libcni's result cache has them once all plugins have run. It may be stale, so it counts only
-//!   for a pod whose status has no address.
+//!   for a pod without an address in its status.
 //!
 //! Example, for pod `shop/web`:
 //!

@@ -7,7 +7,7 @@ use policy_common::endpoint::Endpoint;
 /// Interfaces without a pod, each in one of two groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unmatched {
-    /// They still have the endpoint of a pod whose API object is gone.
+    /// They still have the endpoint of a pod that the API has deleted.
     ///
     /// The pod's processes may outlive the object, so the planner closes such an endpoint instead of
     /// removing it. Nobody is reported as enforced there.

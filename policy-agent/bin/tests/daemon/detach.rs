@@ -93,7 +93,7 @@ fn what_keeps_the_plugin_on_a_node_keeps_no_pins() -> Result<()> {
     );
     assert!(!machine.inside(|| Ok(machine.pins().exists()))?, "the pins are left: {said}");
     until("everything passes", AWAY, || arrives(&machine, 5001))?;
-    // Both failures are told.
+    // Both failures are reported.
     let (code, said) = detach(conf_dir.path())?;
     assert_eq!(code, Some(3), "{said}");
     assert!(

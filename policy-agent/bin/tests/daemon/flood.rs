@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Allowed datagrams of one CPU that may be on their way, each with two denied ones behind it:
-/// fewer than a socket has room for, and than a CPU's backlog (`net.core.netdev_max_backlog`), so
+/// fewer than a socket's buffer holds, and than a CPU's backlog (`net.core.netdev_max_backlog`), so
 /// that what is lost is lost to policy.
 const WINDOW: u64 = 128;
 /// Bytes of a receiver's buffer: many times what all windows take.
@@ -112,11 +112,11 @@ impl Flood {
         };
         let (sent, arrived) = (sum(|of| &of.allowed_sent), sum(|of| &of.allowed_arrived));
         let (denied, through) = (sum(|of| &of.denied_sent), sum(|of| &of.denied_arrived));
-        let told = format!(
+        let summary = format!(
             "{arrived} of {sent} allowed datagrams arrived, {through} of {denied} denied ones"
         );
-        println!("{told}");
-        ensure!(sent == arrived && through == 0 && sent > 1000 && denied > 1000, "{told}");
+        println!("{summary}");
+        ensure!(sent == arrived && through == 0 && sent > 1000 && denied > 1000, "{summary}");
         Ok(denied)
     }
 }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Lines so far.
-fn told(machine: &Machine) -> usize {
+fn logged(machine: &Machine) -> usize {
     machine.said("stdout").matches('\n').count()
 }
 
@@ -44,11 +44,11 @@ fn a_drop_is_told_with_both_ends_and_the_policies_that_isolate() -> Result<()> {
             .pod
             .run(async || Ok(UdpSocket::bind((POD_IP, from))?.send_to(b"hello", (HOST, port))?))
     };
-    // A connection that was there before is told to be revoked.
-    until("the policy is in force", LIMIT, || Ok(send(4009, 5002)? > 0 && told(&machine) > 0))?;
-    let before = told(&machine);
+    // A connection that was there before is logged as revoked.
+    until("the policy is in force", LIMIT, || Ok(send(4009, 5002)? > 0 && logged(&machine) > 0))?;
+    let before = logged(&machine);
     send(4000, 5001)?;
-    until("a drop is told", LIMIT, || Ok(told(&machine) > before))?;
+    until("a drop is logged", LIMIT, || Ok(logged(&machine) > before))?;
     send(4000, 5000)?;
     let said = machine.said("stdout");
     let line = said.lines().last().context("no line")?;
@@ -98,7 +98,7 @@ fn a_noisy_pod_hides_no_other_and_what_it_hides_of_its_own_is_counted() -> Resul
     let socket = machine.pod.run(async || Ok(UdpSocket::bind((POD_IP, 4000))?))?;
     until("the policy is in force", LIMIT, || {
         socket.send_to(b"hello", (HOST, 5001))?;
-        Ok(told(&machine) > 0)
+        Ok(logged(&machine) > 0)
     })?;
     for _ in 0..NOISE {
         socket.send_to(b"hello", (HOST, 5001))?;
@@ -114,8 +114,8 @@ fn a_noisy_pod_hides_no_other_and_what_it_hides_of_its_own_is_counted() -> Resul
     };
     until("the quiet pod is heard", LIMIT, || Ok(lines("quiet") == [0]))?;
     assert!(lines("pod").len() < 110, "{} lines of the noisy pod", lines("pod").len());
-    // Its next line, when it may have one more, tells of all that have none.
-    until("what was left out is told", LIMIT, || {
+    // Its next line, when it may have one more, counts all that have none.
+    until("left-out records are counted", LIMIT, || {
         socket.send_to(b"hello", (HOST, 5001))?;
         thread::sleep(Duration::from_millis(50));
         Ok(lines("pod").len() as u64 + lines("pod").iter().sum::<u64>() >= NOISE)
@@ -130,11 +130,15 @@ fn a_port_that_no_header_told_is_left_out() -> Result<()> {
     machine.write("pod.yaml", POD)?;
     machine.write("policy.yaml", DENY)?;
     let _agent = machine.agent(&[])?;
-    let before = told(&machine);
+    let before = logged(&machine);
     let send = |bytes: &[u8]| {
         machine.pod.run(async || Ok(UdpSocket::bind((POD_IP, 4000))?.send_to(bytes, (HOST, 5001))?))
     };
-    until("the policy is in force", LIMIT, || Ok(send(b"hello")? > 0 && told(&machine) > before))?;
+    until(
+        "the policy is in force",
+        LIMIT,
+        || Ok(send(b"hello")? > 0 && logged(&machine) > before),
+    )?;
     // Above what a link carries at once.
     send(&[0; 4000])?;
     let lines = |key: &str, word: &str| {
@@ -142,14 +146,14 @@ fn a_port_that_no_header_told_is_left_out() -> Result<()> {
         let lines = said.lines().map(serde_json::from_str::<Value>).filter_map(Result::ok);
         lines.filter(|line| line[key] == word).collect::<Vec<_>>()
     };
-    until("a fragment is told", LIMIT, || Ok(!lines("reason", "fragment").is_empty()))?;
+    until("a fragment is logged", LIMIT, || Ok(!lines("reason", "fragment").is_empty()))?;
     // A common header, and no chunk.
     machine.pod.run(async || {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(132)))?;
         let header = [0x0f, 0xa0, 0x13, 0x89, 0, 0, 0, 0, 0, 0, 0, 0];
         Ok(socket.send_to(&header, &SocketAddr::from((HOST, 0)).into())?)
     })?;
-    until("a malformed packet is told", LIMIT, || Ok(!lines("reason", "malformed").is_empty()))?;
+    until("a malformed packet is logged", LIMIT, || Ok(!lines("reason", "malformed").is_empty()))?;
     let unread = [lines("reason", "fragment"), lines("reason", "malformed")].concat();
     for line in unread {
         for end in ["source", "destination"] {
@@ -178,7 +182,7 @@ fn a_fifo_that_nobody_reads_is_refused_and_a_reader_that_stops_holds_up_nothing(
     let reader = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&fifo)?;
     let agent = machine.agent(&options)?;
     until("the policy is in force", LIMIT, || Ok(!arrives(&machine, 5000)?))?;
-    // More than the pipe holds, told to a reader that does not read.
+    // More than the pipe holds, for a reader that does not read.
     let noise = machine.pod.run(async || Ok(UdpSocket::bind((POD_IP, 0))?))?;
     for _ in 0..2000 {
         noise.send_to(b"hello", (HOST, 5001))?;

@@ -49,7 +49,7 @@ fn follows(machine: &Machine) -> Result<Duration> {
     let before = machine.said("stderr").len();
     machine.write("policy.yaml", &ALLOW_5000.replace("podSelector", "podSelectors"))?;
     let broken = || Ok(machine.said("stderr")[before..].contains("policy.yaml:6:3"));
-    let told = until("the broken file is told, with its place", LIMIT, broken)?;
+    let reported = until("the broken file is reported, with its place", LIMIT, broken)?;
     assert!(arrives(machine, 5000)? && !arrives(machine, 5001)?, "the last good state stays");
 
     machine.write("policy.yaml", DENY)?;
@@ -58,7 +58,7 @@ fn follows(machine: &Machine) -> Result<Duration> {
     let removed = until("the policy is gone", LIMIT, || arrives(machine, 5001))?;
     machine.write("policy.yaml", DENY)?;
     until("the policy is back", LIMIT, || Ok(!arrives(machine, 5000)?))?;
-    Ok(opened.max(told).max(mended).max(removed))
+    Ok(opened.max(reported).max(mended).max(removed))
 }
 
 #[test]
@@ -93,13 +93,13 @@ fn a_veth_that_appears_is_attached_to_and_one_that_goes_is_forgotten() -> Result
         machine.plug()?;
         until("the new link is under the policy", LIMIT, || Ok(!arrives(&machine, 5001)?))?;
         until("what is allowed passes", LIMIT, || arrives(&machine, 5000))?;
-        let told = machine.said("stderr").matches("no interface leads to the pod").count();
+        let logged = machine.said("stderr").matches("no interface leads to the pod").count();
         machine
             .node
             .run(async || Ok(policy_agent::net::build::Wiring::open()?.delete(10).await?))?;
         let forgotten = || {
             let said = machine.said("stderr");
-            Ok(said.matches("no interface leads to the pod").count() > told)
+            Ok(said.matches("no interface leads to the pod").count() > logged)
         };
         until("the link is forgotten", LIMIT, forgotten)?;
     }

@@ -157,8 +157,8 @@ fn s50_status_tells_that_a_change_is_not_in_force() -> Result<()> {
     })?;
     let other = ALLOW_5000.replace("name: deny", "name: new").replace("5000", "5002");
     machine.write("policy.yaml", &other)?;
-    let told = "retrying until it succeeds";
-    until("it fails", LIMIT, || Ok(machine.said("stderr").contains(told)))?;
+    let message = "retrying until it succeeds";
+    until("it fails", LIMIT, || Ok(machine.said("stderr").contains(message)))?;
     let status = machine.ask("/status")?;
     let (_, status) = status.split_once("\r\n\r\n").context("no body")?;
     let status: Value = serde_json::from_str(status)?;
@@ -168,11 +168,11 @@ fn s50_status_tells_that_a_change_is_not_in_force() -> Result<()> {
     assert_eq!((&policy["name"], &policy["state"]), (&json!("new"), &json!("not_enforced")));
     ensure!(arrives(&machine, 5000)?, "what was in force stays");
     std::thread::sleep(std::time::Duration::from_secs(2));
-    assert_eq!(machine.said("stderr").matches(told).count(), 1, "each failure is told once");
+    assert_eq!(machine.said("stderr").matches(message).count(), 1, "each failure is logged once");
     Ok(())
 }
 
-/// A cluster-wide policy that asks for more than the kernel can be told.
+/// A cluster-wide policy that needs more than the kernel's maps hold.
 const TIER: &str = "
 apiVersion: policy.networking.k8s.io/v1alpha2
 kind: ClusterNetworkPolicy

@@ -72,7 +72,7 @@ impl Live {
     }
 }
 
-/// A policy whose rules are gone: what it selects stays isolated.
+/// A policy without its rules: what it selects stays isolated.
 fn without_rules(policy: &str) -> String {
     let rules = |line: &&str| !line.starts_with("  ingress:") && !line.starts_with("  egress:");
     policy.lines().filter(rules).collect::<Vec<_>>().join("\n")
@@ -214,7 +214,7 @@ fn s30_connections_from_before_are_cut_off_where_the_first_policy_denies_them() 
         let (opener, far) = connect(&machine.pod, &machine.host, HOST, 7001)?;
         let download = Flow::push(&far, &opener)?;
         // The pod may send to port 7000 of the host, and is not asked at port 6000: only who began
-        // tells that it may not answer.
+        // shows that it may not answer.
         let (host, pod) = datagrams(machine)?;
         host.send_to(b"question", (POD_IP, 6000))?;
         pod.recv(&mut [0; 64])?;
@@ -277,7 +277,7 @@ fn elsewhere(name: &str, address: &str, uid: u32, app: &str) -> String {
 }
 
 /// Isolates the pod for ingress; pods `far` may open TCP port 7000, and those that are called
-/// otherwise are told apart from everybody.
+/// otherwise are distinguished from everybody.
 const FROM_FAR: &str = "
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -333,7 +333,7 @@ fn s29_a_plan_that_fails_on_the_way_revokes_with_the_next() -> Result<()> {
                 let (client, server) = connect(&machine.host, &machine.pod, POD_IP, 7000)?;
                 let push = Flow::push(&server, &client)?;
                 push.flows()?;
-                // The table is full before the plan comes to its end.
+                // The table is full before the plan has ended.
                 assert!(node.reconcile(&cluster("other", 8)?).await.is_err());
                 if restarts {
                     drop(node);

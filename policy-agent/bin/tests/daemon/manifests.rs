@@ -1,4 +1,4 @@
-//! What the agent is told.
+//! Manifests that the agent reads.
 
 use anyhow::{Result, anyhow};
 use policy_core::model::Snapshot;

@@ -22,7 +22,7 @@ use crate::{
 const PACE: Duration = Duration::from_micros(300);
 /// Time that the last datagram has to arrive.
 const GRACE: Duration = Duration::from_millis(200);
-/// Room for what a busy machine reads late.
+/// Size of a buffer for what a busy machine reads late.
 const ROOM: usize = 1 << 26;
 
 /// A numbered stream of datagrams from one socket to another.
@@ -78,7 +78,7 @@ impl Traffic {
     pub(crate) fn finish(self) -> Result<()> {
         let Self { stop, allowed, denied } = self;
         stop.store(true, Ordering::Relaxed);
-        let mut told = Vec::new();
+        let mut results = Vec::new();
         let mut fine = true;
         let claims = [("allowed", allowed, true), ("denied", denied, false)];
         for (claim, streams, passes) in claims {
@@ -93,12 +93,12 @@ impl Traffic {
                 }
                 let arrived = seen.iter().filter(|seen| **seen).count();
                 let lost = seen.iter().position(|seen| !seen);
-                told.push(format!("{claim}: {arrived} of {sent} arrived, first lost {lost:?}"));
+                results.push(format!("{claim}: {arrived} of {sent} arrived, first lost {lost:?}"));
                 fine &= sent > 100 && arrived == if passes { sent } else { 0 };
             }
         }
-        println!("{}", told.join("; "));
-        ensure!(fine, "{}", told.join("; "));
+        println!("{}", results.join("; "));
+        ensure!(fine, "{}", results.join("; "));
         Ok(())
     }
 }

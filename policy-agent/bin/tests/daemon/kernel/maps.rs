@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use super::bpftool;
 use crate::privilege;
 
-/// Room for few entries.
+/// Options with small maps.
 fn small() -> Options {
     let capacities = Capacities { addresses: 4, blocks: 2, frontends: 2, ..Capacities::default() };
     Options { capacities, ..Options::default() }
