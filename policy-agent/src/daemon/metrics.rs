@@ -103,8 +103,7 @@ impl Metrics {
         registry.register("steps", "Writes to the kernel", self.steps.clone());
         let help = "Parts of objects that cannot be enforced as they are written";
         registry.register("faults", help, self.faults.clone());
-        let help =
-            "Namespaces whose policies do not fit into the maps; the previous ones are enforced";
+        let help = "Namespaces with policies that do not fit into the maps; the previous ones are enforced";
         registry.register("held_back_namespaces", help, self.held_back.clone());
         let help = "Pods of the node, by whether policies are enforced at them";
         registry.register("pods", help, self.pods.clone());
