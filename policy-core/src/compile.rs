@@ -11,14 +11,15 @@
 //! services     the backends of each frontend, and what happens to a connection to it
 //! ```
 //!
-//! A stage imports only earlier ones, and `registry`, `index`, `prefix`, `change` and
-//! `identity_key`, which all of them share. [`Compiler`] keeps the stages for the next change;
+//! A stage imports only earlier ones and what all of them share: `registry`, `index`, `prefix`,
+//! `change`, `identity_key`, and the result, `desired`. [`Compiler`] keeps the stages for the next change;
 //! [`compile`] runs them once. The ids that stages give out depend on the order of changes and do
 //! not leave the compiler: the result names everything by value.
 
 mod allow;
 mod change;
 mod compiler;
+pub mod desired;
 mod identities;
 mod identity_key;
 mod index;
@@ -38,9 +39,10 @@ pub(crate) use prefix::{contains, longest_containing, longest_match, masked};
 pub(crate) use rules::rule::{CompiledRule, ResolvedPorts, Stage};
 pub(crate) use services::{ServiceBackends, service_backends};
 
-use crate::{desired::Desired, fault::Fault, model::Snapshot};
+use crate::{fault::Fault, model::Snapshot};
 
 use compiler::Stages;
+use desired::Desired;
 
 /// For which pods to compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,6 @@
 pub mod adopt;
 pub mod attribute;
 pub mod compile;
-pub mod desired;
 pub mod explain;
 pub mod fault;
 pub mod intent;
@@ -16,3 +15,5 @@ pub mod model;
 pub mod owner;
 pub mod plan;
 pub mod ports;
+
+pub use compile::desired;

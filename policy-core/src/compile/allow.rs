@@ -20,13 +20,13 @@ use std::{
 
 use crate::{
     compile::{
+        desired::AllowMap,
         identities::{Identities, IdentitiesDelta, IdentityId},
         identity_key::Identity,
         index::Index,
         registry::{Id, Registry},
         rules::{PolicyId, Rules, RulesDelta, SelectedPolicy, lists::ListId, rule::ResolvedPorts},
     },
-    desired::AllowMap,
     model::{Direction, ObjectName, PerDirection, Pod, Snapshot},
 };
 

@@ -22,12 +22,12 @@ use crate::{
         Scope,
         allow::Allow,
         change::{Change, Touched, TouchedPods},
+        desired::Desired,
         identities::Identities,
         peers::Peers,
         rules::Rules,
         services::{Before, Services},
     },
-    desired::Desired,
     fault::Fault,
     model::{PolicyRef, Snapshot},
 };
@@ -154,7 +154,7 @@ impl Stages {
     /// Runs what is touched through the stages.
     fn update(&mut self, snapshot: &Snapshot, touched: &Touched) -> Reused {
         let Self { rules, peers, identities, allow, services, desired, .. } = self;
-        let new_rules = rules.update(snapshot, touched, desired);
+        let new_rules = rules.update(snapshot, touched, &mut desired.policies);
         let lists = (rules.lists(), &new_rules.lists);
         let new_peers = peers.update(snapshot, touched, lists);
         let new_identities = identities.update(lists, (&*peers, &new_peers), desired);

@@ -17,19 +17,17 @@ use std::{
     sync::Arc,
 };
 
-use crate::{
-    compile::{
-        identity_key::{AddressKey, Identity, IdentityKey, IdentityKind},
-        index::Index,
-        peers::{EMPTY, Peers, PeersDelta, SetId},
-        prefix::{self, Prefixes},
-        registry::{Id, Registry, Removed},
-        rules::{
-            lists::{ListId, ListsDelta, PeerLists},
-            rule::ResolvedPorts,
-        },
-    },
+use crate::compile::{
     desired::Desired,
+    identity_key::{AddressKey, Identity, IdentityKey, IdentityKind},
+    index::Index,
+    peers::{EMPTY, Peers, PeersDelta, SetId},
+    prefix::{self, Prefixes},
+    registry::{Id, Registry, Removed},
+    rules::{
+        lists::{ListId, ListsDelta, PeerLists},
+        rule::ResolvedPorts,
+    },
 };
 
 /// Id of an identity of addresses; without one, an address has `DEFAULT_IDENTITY`.

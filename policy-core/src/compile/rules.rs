@@ -28,8 +28,7 @@ use std::{
 };
 
 use crate::{
-    compile::{Scope, change::Touched, registry::Delta},
-    desired::Desired,
+    compile::{Scope, change::Touched, registry::Delta, rules::rule::CompiledPolicy},
     fault::Fault,
     model::{ObjectName, Pod, PolicyRef, Snapshot},
 };
@@ -86,12 +85,12 @@ impl Rules {
         Self { node, ..Self::default() }
     }
 
-    /// Compiles what a change touches, and writes the policies in use into `desired`.
+    /// Compiles what a change touches, and updates the policies `in_use`.
     pub(crate) fn update(
         &mut self,
         snapshot: &Snapshot,
         touched: &Touched,
-        desired: &mut Desired,
+        in_use: &mut BTreeMap<PolicyRef, Arc<CompiledPolicy>>,
     ) -> RulesDelta {
         if touched.tiers {
             self.order = TierOrder::of(snapshot);
@@ -107,7 +106,7 @@ impl Rules {
         }
         let policies = self.policies.take_delta();
         delta.compiled = policies.added.len();
-        self.enter(policies, desired, &mut delta);
+        self.enter(policies, in_use, &mut delta);
         delta.lists = self.lists.take_delta();
         delta
     }
@@ -176,7 +175,7 @@ impl Rules {
     fn enter(
         &mut self,
         policies: Delta<PolicyRef, SelectedPolicy>,
-        desired: &mut Desired,
+        in_use: &mut BTreeMap<PolicyRef, Arc<CompiledPolicy>>,
         delta: &mut RulesDelta,
     ) {
         // New lists before old ones: a list that both have keeps its id, and with it its identities.
@@ -187,7 +186,7 @@ impl Rules {
         }
         for gone in policies.removed {
             self.lists.release(&gone.value.policy);
-            desired.policies.remove(&gone.key);
+            in_use.remove(&gone.key);
             if self.node.is_some() {
                 let faults = self.faults.remove(&gone.key);
                 delta.faults |= faults.is_some_and(|faults| !faults.is_empty());
@@ -196,7 +195,7 @@ impl Rules {
         // A policy that changed is among both; its new rules are written last.
         for id in policies.added {
             let Some((name, selected)) = self.policies.named(id) else { continue };
-            desired.policies.insert(name.clone(), Arc::clone(&selected.policy));
+            in_use.insert(name.clone(), Arc::clone(&selected.policy));
             delta.faults |= !selected.faults.is_empty();
             self.faults.insert(name.clone(), selected.faults.clone());
         }

@@ -28,11 +28,11 @@ use crate::{
     compile::{
         allow::{Allow, AllowDelta, TableId},
         change::Touched,
+        desired::{AllowMap, Desired},
         identities::{Identities, IdentitiesDelta},
         peers::Peers,
         rules::{Rules, RulesDelta},
     },
-    desired::{AllowMap, Desired},
     model::{ObjectName, Snapshot},
 };
 

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     compile::{
         allow::grants::Grants,
+        desired::AllowMap,
         identities::{Identities, IdentityId},
         rules::{
             lists::{ListId, PeerLists},
             rule::{CompiledPolicy, ResolvedPorts},
         },
     },
-    desired::AllowMap,
     model::{Direction, Pod, Protocol},
     ports::Ports,
 };

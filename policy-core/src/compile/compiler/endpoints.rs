@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::{
     compile::{
         allow::{AllowDelta, TableId},
+        desired::{AllowMap, DesiredEndpoint, Isolation},
         rules::{RulesDelta, Subject},
         services::ServicesDelta,
     },
-    desired::{AllowMap, DesiredEndpoint, Isolation},
     model::{Direction, ObjectName, PerDirection, Pod, Snapshot},
 };
 

@@ -10,13 +10,13 @@ use policy_common::drops::Reason;
 use crate::{
     compile::{
         allow::AllowTable,
+        desired::{Frontend, FrontendOutcome},
         identities::{Identities, IdentityId},
         identity_key::{FrontendKey, Identity, IdentityKey, IdentityKind},
         index::Index,
         registry::{Id, Registry, Removed},
         services::resolve::ServiceBackends,
     },
-    desired::{Frontend, FrontendOutcome},
     model::Protocol,
 };
 

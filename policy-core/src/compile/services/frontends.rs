@@ -9,6 +9,7 @@ use std::{
 use crate::{
     compile::{
         allow::{Allow, AllowDelta, AllowTable, TableId},
+        desired::{AllowMap, Desired, Frontend, FrontendOutcome},
         identities::IdentitiesDelta,
         services::{
             Before, ServicesDelta,
@@ -17,7 +18,6 @@ use crate::{
             resolve::{self, ServiceBackends},
         },
     },
-    desired::{AllowMap, Desired, Frontend, FrontendOutcome},
     model::{Direction, ObjectName, Protocol, Snapshot},
 };
 

@@ -6,8 +6,7 @@ use std::{
 };
 
 use crate::{
-    compile::peers::Peers,
-    desired::NodeKind,
+    compile::{desired::NodeKind, peers::Peers},
     model::{Node, Snapshot},
 };
 

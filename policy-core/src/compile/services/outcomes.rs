@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use policy_common::drops::Reason;
 
-use crate::{
-    compile::{allow::AllowTable, identity_key::IdentityKey},
+use crate::compile::{
+    allow::AllowTable,
     desired::{AllowMap, FrontendOutcome},
+    identity_key::IdentityKey,
 };
 
 /// An entry to write; without an outcome, one to remove.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    desired::Frontend,
+    compile::desired::Frontend,
     model::{
         EndpointSlice, Family, Node, ObjectName, Protocol, Service, ServicePort, SliceEndpoint,
         Snapshot,

@@ -19,13 +19,13 @@ use ipnetwork::IpNetwork;
 use policy_common::drops::Reason;
 pub use policy_common::endpoint::NodeKind;
 
-use crate::{
-    compile::CompiledPolicy,
-    model::{Direction, ObjectName, PerDirection, PolicyRef, Protocol},
-};
 pub use crate::{
-    compile::{Identity, IdentityKey},
+    compile::identity_key::{Identity, IdentityKey},
     ports::Ports,
+};
+use crate::{
+    compile::rules::rule::CompiledPolicy,
+    model::{Direction, ObjectName, PerDirection, PolicyRef, Protocol},
 };
 
 /// The contents of a node's maps by value. Identities and allow maps have no numbers here: the
