@@ -1,7 +1,7 @@
 //! Stage 4: what each distinct set of policies allows to each identity.
 //!
 //! In: the policies of each pod, and identities that came into use or fell out of it. Out: the
-//! allow tables that were made, and the entries that changed in those that stay. Pods that the
+//! tables that were made, and the entries that changed in those that stay. Pods that the
 //! same policies isolate share a table and therefore an allow map in the kernel:
 //!
 //! ```text

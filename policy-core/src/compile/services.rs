@@ -1,8 +1,8 @@
 //! Stage 5: Services, judged by their backends before kube-proxy translates an address (S39-S42).
 //!
-//! In: Services and nodes that a change touches, addresses with another identity, and changed
-//! allow tables. Out: the backend set of each frontend, and for each allow table of egress what
-//! happens to a connection to each backend set:
+//! In: Services and nodes that a change touches, addresses with another identity, and tables of
+//! stage 4 with other entries. Out: the backend set of each frontend, and for each table of egress
+//! what happens to a connection to each backend set:
 //!
 //! ```text
 //! frontend 10.96.0.1 tcp 80, backends 10.0.0.7:8080 and 10.0.0.8:8080 (both identity a)

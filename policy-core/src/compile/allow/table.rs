@@ -1,4 +1,5 @@
-//! Allow tables: the ports that some policies allow in one direction, by identity.
+//! Tables of what some policies allow in one direction: ports by identity, from which the allow map
+//! of the kernel follows.
 
 use std::collections::{BTreeMap, BTreeSet};
 

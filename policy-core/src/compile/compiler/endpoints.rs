@@ -1,4 +1,4 @@
-//! The endpoints of the result, from the pods of the scope and their allow tables.
+//! The endpoints of the result, from the pods of the scope and their tables.
 
 use std::sync::Arc;
 

@@ -40,8 +40,8 @@ pub(crate) struct CompiledRule {
     pub(crate) action: Action,
     /// `from` or `to`; `None` is every address (S11).
     pub(crate) peers: Option<PeerList>,
-    /// Replaces `peers` and `ports` in allow tables where rules were joined: in one of the joined
-    /// rules the result of all, in the others nothing. See `merge`.
+    /// Replaces `peers` and `ports` in the allow stage where rules were joined: in one of the
+    /// joined rules the result of all, in the others nothing. See `merge`.
     pub(crate) joined: Option<Arc<[Joined]>>,
     /// `ports`.
     pub(crate) ports: RulePorts,
@@ -90,7 +90,7 @@ impl CompiledPolicy {
 }
 
 impl CompiledRule {
-    /// The peers and ports that allow tables take from it; `None` is every address.
+    /// The peers and ports that the allow stage takes from it; `None` is every address.
     pub(crate) fn grants(&self) -> impl Iterator<Item = (Option<&PeerList>, &RulePorts)> {
         let joined = self.joined.as_ref();
         let alone = joined.is_none().then_some((self.peers.as_ref(), &self.ports));
