@@ -44,7 +44,7 @@ enum Verb {
     Bpf,
     /// Build policy-agent, policy-cni and policyctl in target/release
     ///
-    /// Takes about 8 minutes on 2 cores where nothing is built yet.
+    /// Takes about 10 minutes on 2 cores where nothing is built yet.
     Build {
         /// Build them in target/debug: builds faster, runs slower
         #[arg(long)]
@@ -61,7 +61,7 @@ enum Verb {
     },
     /// Run the lab on the three-tier example and print its truth table
     ///
-    /// Builds only the agent, which takes about 5 minutes on 2 cores the first time. Needs root.
+    /// Builds only the agent, which takes about 7 minutes on 2 cores the first time. Needs root.
     #[command(after_help = "Examples:
   cargo xtask demo
   cargo xtask demo -- --topology bridge

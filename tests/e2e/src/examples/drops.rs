@@ -14,7 +14,6 @@ use policy_probe::Probe;
 use serde_json::Value;
 use xtask::command::{answer, command};
 
-use super::probes;
 use super::stage::Stage;
 use crate::install::NAMESPACE;
 
@@ -69,14 +68,14 @@ fn is_drop_of(stage: &Stage<'_>, probe: &Probe, line: &Value) -> bool {
     let address =
         |end: &Value| end["address"].as_str().and_then(|text| text.parse::<IpAddr>().ok());
     let (source, destination) = (address(&line["source"]), address(&line["destination"]));
-    let Ok(target) = probes::destination(stage, probe) else { return false };
+    let Ok(target) = stage.destination(probe) else { return false };
     let is_direct = destination == Some(target.ip())
         && line["destination"]["port"] == target.port()
-        && source == probes::source(stage, probe);
+        && source == stage.source(probe);
     if is_direct || !matches!(probe.to, End::Service(_) | End::Address(_)) {
         return is_direct;
     }
     let mut sources: BTreeSet<_> = stage.node_addresses().collect();
-    sources.extend(probes::source(stage, probe));
+    sources.extend(stage.source(probe));
     source.is_some_and(|source| sources.contains(&source)) && line["destination"]["pod"].is_string()
 }

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
 use std::process::Stdio;
 use std::thread;
 
@@ -79,13 +78,6 @@ pub(super) fn judged(stage: &Stage<'_>) -> Result<Vec<Row>> {
     Ok(rows.collect())
 }
 
-/// The address on this cluster that a probe is sent to.
-pub(super) fn destination(stage: &Stage<'_>, probe: &Probe) -> Result<SocketAddr> {
-    let address = stage.address(&probe.to, probe.destination);
-    let address = address.with_context(|| format!("{} has no such address", probe.to))?;
-    Ok(SocketAddr::new(address, probe.port))
-}
-
 /// Whether `name` is the server that the probe was meant for.
 fn is_meant(to: &End, name: &str) -> bool {
     match to {
@@ -99,7 +91,7 @@ fn is_meant(to: &End, name: &str) -> bool {
 fn run_from(stage: &Stage<'_>, from: &End, probes: &[(usize, &Probe)]) -> Result<String> {
     let mut lines = String::new();
     for (number, probe) in probes {
-        let target = destination(stage, probe)?;
+        let target = stage.destination(probe)?;
         lines +=
             &[number.to_string(), probe.protocol.name().to_owned(), target.to_string()].join(" ");
         lines.push('\n');
@@ -122,9 +114,4 @@ fn of_host(stage: &Stage<'_>, name: &str, lines: &str) -> Result<String> {
     let mut child = probe.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     child.stdin.take().context("no input")?.write_all(lines.as_bytes())?;
     Ok(String::from_utf8_lossy(&child.wait_with_output()?.stdout).into_owned())
-}
-
-/// The source address of the probe's packets.
-pub(super) fn source(stage: &Stage<'_>, probe: &Probe) -> Option<IpAddr> {
-    stage.address(&probe.from, probe.source)
 }

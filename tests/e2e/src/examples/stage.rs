@@ -4,11 +4,12 @@
 //! policy can deny a probe. Addresses and nodes are translated by [`Mapping`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result};
 use policy_core::model::{ObjectName, Protocol};
 use policy_manifest::End;
+use policy_probe::Probe;
 use serde_json::{Value, json};
 use testbed::kubectl::Kubectl;
 use testbed::process::Service;
@@ -88,7 +89,7 @@ impl<'a> Stage<'a> {
     }
 
     /// The address in the cluster of one end of a probe.
-    pub(super) fn address(&self, end: &End, in_example: IpAddr) -> Option<IpAddr> {
+    fn address(&self, end: &End, in_example: IpAddr) -> Option<IpAddr> {
         match end {
             End::Host(_) => Some(in_example),
             End::Address(address) => {
@@ -99,6 +100,18 @@ impl<'a> Stage<'a> {
                 own.iter().find(|own| own.is_ipv4() == in_example.is_ipv4()).copied()
             }
         }
+    }
+
+    /// The address and port on this cluster that a probe is sent to.
+    pub(super) fn destination(&self, probe: &Probe) -> Result<SocketAddr> {
+        let address = self.address(&probe.to, probe.destination);
+        let address = address.with_context(|| format!("{} has no such address", probe.to))?;
+        Ok(SocketAddr::new(address, probe.port))
+    }
+
+    /// The source address of a probe's packets.
+    pub(super) fn source(&self, probe: &Probe) -> Option<IpAddr> {
+        self.address(&probe.from, probe.source)
     }
 
     /// Source addresses that a node may give to a pod's packets.
@@ -279,7 +292,7 @@ pub(crate) fn define_cluster_policies(kubectl: &Kubectl) -> Result<()> {
 }
 
 fn is_policy(object: &Value) -> bool {
-    object["kind"].as_str().is_some_and(|kind| kind.ends_with("NetworkPolicy"))
+    matches!(object["kind"].as_str(), Some("NetworkPolicy" | "ClusterNetworkPolicy"))
 }
 
 fn name_of(object: &Value) -> Option<ObjectName> {
