@@ -93,9 +93,12 @@ fn check(sources: &[Source]) -> Vec<(&'static str, Finding)> {
             findings.extend(found.into_iter().map(|finding| (name, finding)));
         }
     }
-    for (name, found) in
-        [("rust", rust::unsafe_crates(sources)), ("imports", imports::check(sources))]
-    {
+    let of_all = [
+        ("rust", rust::unsafe_crates(sources)),
+        ("imports", imports::check(sources)),
+        ("comments", comments::check(sources)),
+    ];
+    for (name, found) in of_all {
         findings.extend(found.into_iter().map(|finding| (name, finding)));
     }
     findings

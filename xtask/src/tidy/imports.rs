@@ -56,7 +56,7 @@ fn add_imports(source: &Source, graphs: &mut BTreeMap<String, Graph>) {
         // The first part in which the two differ names the modules that the edge joins.
         let common = module.iter().zip(&imported).take_while(|(one, other)| one == other).count();
         let (Some(from), Some(to)) = (module.get(common), imported.get(common)) else { continue };
-        let folder = [&[root.clone()], &module[..common]].concat().join("/");
+        let folder = [std::slice::from_ref(&root), &module[..common]].concat().join("/");
         let modules = graphs.entry(folder).or_default().entry(from.clone()).or_default();
         modules.entry(to.clone()).or_insert((source.path.clone(), path.line));
     }

@@ -28,10 +28,10 @@ fn holds_two(line: &str) -> bool {
     let words: Vec<_> = line.split_whitespace().collect();
     // A number or a letter that begins a list item ends no sentence.
     let words = &words[usize::from(words.first().is_some_and(|word| word.len() < 4))..];
-    words.windows(2).any(|pair| ends(pair[0]) && begins(pair[1]))
+    words.windows(2).any(|pair| ends_sentence(pair[0]) && starts_sentence(pair[1]))
 }
 
-fn ends(word: &str) -> bool {
+fn ends_sentence(word: &str) -> bool {
     let word = word.trim_end_matches(['"', '\'', ')', ']', '*', '_']);
     let open = word.trim_start_matches(['"', '\'', '(', '[', '*', '_']);
     word.ends_with(['.', '!', '?'])
@@ -39,7 +39,7 @@ fn ends(word: &str) -> bool {
         && !ABBREVIATIONS.contains(&open.to_lowercase().as_str())
 }
 
-fn begins(word: &str) -> bool {
+fn starts_sentence(word: &str) -> bool {
     let word = word.trim_start_matches(['"', '\'', '(', '[', '*', '_']);
     word.starts_with(|letter: char| letter.is_uppercase() || letter == '`')
 }
