@@ -1,4 +1,4 @@
-//! Tells the crate where the eBPF object is that it carries.
+//! Gives the crate the path of the eBPF object that it embeds.
 
 use std::{
     env,

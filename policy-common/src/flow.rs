@@ -99,7 +99,7 @@ pub struct Judgement {
     pub sender: u16,
 }
 
-/// The part of a flow that changes; each field is a word of its own.
+/// The part of a flow that changes; each field is one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct FlowState {

@@ -149,7 +149,7 @@ impl Dataplane {
             let attachment = self.attachments.entry(ifindex).or_insert_with(Attachment::empty);
             match self.classifiers.mend(ifindex, attachment, pins) {
                 Ok(mended) => count += mended,
-                // The next look at the interfaces tells.
+                // The next discovery of interfaces shows it.
                 Err(DataplaneError::InterfaceMissing { .. }) => {}
                 Err(error) => return Err(error),
             }

@@ -1,3 +1,5 @@
+//! Tests of what a node holds back, closes and takes from the runtime.
+
 use super::*;
 use crate::model::{Direction, Labels, NetworkPolicy, Pod, Rule, Selector};
 

@@ -184,7 +184,7 @@ fn s43_the_metadata_address_can_be_blocked() {
 }
 
 #[test]
-fn addresses_that_no_rule_tells_apart_take_no_entry() {
+fn addresses_that_no_rule_distinguishes_take_no_entry() {
     let cluster = admits(vec![
         mk_block("10.0.1.0/24", &[]),
         mk_block("10.0.0.0/24", &[]),

@@ -220,7 +220,7 @@ fn s46_endpoints_carry_addresses_slot_and_opt_out() {
 }
 
 #[test]
-fn s37_s46_nodes_are_told_as_own_or_other_and_follow_a_change() {
+fn s37_s46_nodes_are_written_as_own_or_other_and_follow_a_change() {
     let mut actual = Actual::default();
     let mut cluster = mk_cluster();
     let nodes = |own: &str, other: &str| {
@@ -245,7 +245,7 @@ fn s37_s46_nodes_are_told_as_own_or_other_and_follow_a_change() {
 }
 
 #[test]
-fn pods_and_interfaces_that_do_not_meet_are_told() {
+fn pods_and_interfaces_that_do_not_match_are_reported() {
     let mut cluster = mk_cluster();
     cluster = cluster.pod("x/b", mk_pod("", &["10.0.0.9"]));
     let plan = go(&mut Actual::default(), &cluster);

@@ -16,18 +16,18 @@ const INTERVAL: Duration = Duration::from_secs(2);
 fn a_noisy_interface_has_so_many_records_and_all_of_its_drops_are_counted() {
     let mut rig = Rig::with_record_interval(INTERVAL.as_nanos().try_into().unwrap());
     let frame = udp(OUT);
-    let (mut counted, mut told) = (0, 0);
+    let (mut counted, mut reported) = (0, 0);
     for _ in 0..3 * RECORD_BURST {
         let (count, record) = rig.dropped_as_sent(&frame);
         counted += count;
-        told += u32::from(record.is_some());
+        reported += u32::from(record.is_some());
         assert_eq!(
             record.map_or(0, |record| record.withheld),
             0,
             "none is missing before the last"
         );
     }
-    assert_eq!((counted, told), (u64::from(3 * RECORD_BURST), RECORD_BURST));
+    assert_eq!((counted, reported), (u64::from(3 * RECORD_BURST), RECORD_BURST));
     sleep(INTERVAL);
     let (_, record) = rig.dropped_as_sent(&frame);
     assert_eq!(record.expect("one more by now").withheld, 2 * RECORD_BURST);

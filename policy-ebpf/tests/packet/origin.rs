@@ -84,7 +84,7 @@ fn s35_multicast_needs_a_rule_by_address_and_makes_no_flow() {
 }
 
 #[test]
-fn an_interface_of_no_known_pod_passes_unless_told_otherwise() {
+fn an_interface_of_no_known_pod_passes_unless_configured_otherwise() {
     let mut rig = Rig::new(Isolated::Both);
     rig.forget_endpoint();
     assert_eq!(rig.sent(&udp(OUT)), None);

@@ -63,7 +63,7 @@ impl Rig {
         Self::load(Isolated::Both, 0, interval)
     }
 
-    /// As `new`, told to drop what belongs to no known pod.
+    /// As `new`, configured to drop packets of interfaces that belong to no known pod.
     pub(crate) fn dropping_unknown() -> Self {
         Self::load(Isolated::Both, 1, 0)
     }

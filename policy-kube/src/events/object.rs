@@ -107,7 +107,7 @@ mod tests {
         for another in [later, name(&same, "new", "one", 7), name(&other, "uid", "one", 7)] {
             assert_ne!(first, another);
         }
-        let [one, two] = ["no room for 7", "no room for 9"].map(|note| {
+        let [one, two] = ["no capacity for 7", "no capacity for 9"].map(|note| {
             let about = ObjectRef::cluster_wide(Kind::Namespace, "default");
             name(&Warning { about, note: note.to_owned(), ..warning() }, "uid", "one", 7)
         });

@@ -1,4 +1,4 @@
-//! Rules of the tiers: what becomes of each, what each lacks, and what would change the verdict.
+//! Rules of the tiers: what happens to each, what each lacks, and what would change the verdict.
 
 use policy_core::{
     explain::{Change, ConnectionEnd, Miss, Question, RuleOutcome, TierRule, sides},

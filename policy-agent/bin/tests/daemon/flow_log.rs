@@ -27,7 +27,7 @@ fn logged(machine: &Machine) -> usize {
 }
 
 #[test]
-fn a_drop_is_told_with_both_ends_and_the_policies_that_isolate() -> Result<()> {
+fn a_drop_is_logged_with_both_ends_and_the_policies_that_isolate() -> Result<()> {
     let machine = Machine::new()?;
     machine.plug()?;
     let owner = "ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web-7d9f, uid: u, \
@@ -124,7 +124,7 @@ fn a_noisy_pod_hides_no_other_and_what_it_hides_of_its_own_is_counted() -> Resul
 }
 
 #[test]
-fn a_port_that_no_header_told_is_left_out() -> Result<()> {
+fn a_port_that_no_header_has_is_left_out() -> Result<()> {
     let machine = Machine::new()?;
     machine.plug()?;
     machine.write("pod.yaml", POD)?;

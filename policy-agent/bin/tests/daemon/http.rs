@@ -20,7 +20,7 @@ fn ask(machine: &Machine, path: &str) -> Result<(u16, String)> {
 }
 
 #[test]
-fn ready_is_who_enforces_and_metrics_tell_how_long_it_took() -> Result<()> {
+fn an_agent_that_enforces_is_ready_and_metrics_show_how_long_it_took() -> Result<()> {
     let machine = Machine::new()?;
     machine.write("pod.yaml", POD)?;
     machine.write("policy.yaml", "")?;
@@ -67,7 +67,7 @@ fn an_address_that_is_taken_is_refused_by_its_name() -> Result<()> {
 }
 
 #[test]
-fn s50_status_tells_of_every_pod_and_policy_whether_it_is_enforced() -> Result<()> {
+fn s50_status_shows_for_every_pod_and_policy_whether_it_is_enforced() -> Result<()> {
     let machine = Machine::new()?;
     machine.plug()?;
     let status = |form: &str| -> Result<(Option<i32>, String)> {
@@ -138,7 +138,7 @@ fn s50_status_tells_of_every_pod_and_policy_whether_it_is_enforced() -> Result<(
 }
 
 #[test]
-fn s50_status_tells_that_a_change_is_not_in_force() -> Result<()> {
+fn s50_status_shows_that_a_change_is_not_in_force() -> Result<()> {
     let machine = Machine::new()?;
     machine.plug()?;
     machine.write("pod.yaml", POD)?;

@@ -1,3 +1,5 @@
+//! Tests of which namespace is held back when a map is full.
+
 use std::net::IpAddr;
 
 use super::*;

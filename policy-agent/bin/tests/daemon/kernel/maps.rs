@@ -125,7 +125,7 @@ fn s20_an_entry_for_all_of_ipv4_stands_between_the_families() -> Result<()> {
 }
 
 #[test]
-fn s26_a_full_map_tells_its_name_and_capacity() -> Result<()> {
+fn s26_the_error_of_a_full_map_has_its_name_and_capacity() -> Result<()> {
     let mut dataplane = privilege::load(&small())?;
     let mut fill = |map: &str, capacity: u32, step: &dyn Fn(u8) -> Step| -> Result<()> {
         for n in 0..u8::try_from(capacity)? {
