@@ -161,20 +161,21 @@ impl Denying {
 
     /// Adds to the decoded policy what JSON cannot express.
     fn complete(self, mut change: Change) -> Change {
-        match &mut change {
-            Change::Policy(_, Some(policy)) if self.any_subject => policy.subject = None,
-            Change::ClusterPolicy(_, Some(policy)) => {
-                if self.any_subject {
-                    policy.subject = None;
-                }
-                for (direction, unreadable) in DIRECTIONS.into_iter().zip(self.unreadable) {
-                    let rules = policy.rules_mut(direction);
-                    for (index, action) in unreadable {
-                        rules.insert(index.min(rules.len()), unreadable_rule(action));
-                    }
+        if let Change::Policy(_, Some(policy)) = &mut change
+            && self.any_subject
+        {
+            policy.subject = None;
+        }
+        if let Change::ClusterPolicy(_, Some(policy)) = &mut change {
+            if self.any_subject {
+                policy.subject = None;
+            }
+            for (direction, unreadable) in DIRECTIONS.into_iter().zip(self.unreadable) {
+                let rules = policy.rules_mut(direction);
+                for (index, action) in unreadable {
+                    rules.insert(index.min(rules.len()), unreadable_rule(action));
                 }
             }
-            _ => {}
         }
         change
     }

@@ -267,13 +267,13 @@ impl<'a> Planner<'a> {
                 contents.id(contents::before_tables(old, new, &fresh))
             })
         };
-        let mut versions = |matched: &Matched<'_>| {
+        let versions = |matched: &Matched<'_>| {
             PerDirection::from_fn(|direction| Versions {
                 before_tables: version(matched, direction),
                 ..Versions::default()
             })
         };
-        self.matching.matched.iter().map(|matched| versions(matched)).collect()
+        self.matching.matched.iter().map(versions).collect()
     }
 
     /// Adds the contents for the time after the tables have changed.
