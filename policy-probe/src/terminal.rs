@@ -1,7 +1,7 @@
 //! Messages on standard error, and how to draw on standard output.
 //!
-//! Only this module checks whether a stream is a terminal, so
-//! that an error's `Display` is the same in a log, in a test and on a screen.
+//! Only this module checks whether a stream is a terminal, so that an error's `Display` is the same
+//! in a log, in a test and on a screen.
 
 use std::{
     error::Error as StdError,

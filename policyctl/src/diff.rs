@@ -26,15 +26,15 @@ Examples:
   git worktree add /tmp/base origin/main
   policyctl diff --old /tmp/base/manifests --new manifests
       check of a pull request: exits with 1 if a connection opens
-  policyctl diff --old cluster.yaml --old policies/ --new cluster.yaml --new changed-policies/ -o json
+  policyctl diff --old pods.yaml --old policies/ --new pods.yaml --new changed/ -o json
       several files on each side, for another program
   policyctl diff -f policy.yaml
       what would open and close in the cluster if these policies and namespaces were applied
 
-Compares pods, Services at their own ports, hosts, and one address inside and one outside of each block that policies
-name; at every port that a pod declares or a policy names, and at one that neither names, over TCP, UDP and SCTP.
-Only pods that run and have an address on both sides are compared, so each side needs the pods too, for example from
-a dump of the cluster.
+Compares pods, hosts, and one address inside and one outside of each block that policies name, at
+every port that a pod declares or a policy names, and at one that neither names, over TCP, UDP and
+SCTP; and Services at their own ports. Only pods that run and have an address on both sides are
+compared, so each side needs the pods too, for example from a dump of the cluster.
 
 Exit codes:
   0  no connection opened

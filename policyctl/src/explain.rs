@@ -23,7 +23,7 @@ use answer::Answer;
 const EXAMPLES: &str = "\
 Examples:
   policyctl explain -f cluster.yaml --from frontend/web --to backend/api --port 80/TCP
-      which rule allows it; or why each rule does not match, and the smallest change that would allow it
+      which rule allows it; or why no rule matches, and the smallest change that would allow it
   policyctl explain -f cluster.yaml --from web/frontend --to service/default/kubernetes --port 443
       the same for a Service, at each of its backends
   policyctl explain -n shop --from web --to db --port 5432

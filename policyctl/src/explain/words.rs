@@ -107,7 +107,6 @@ pub(super) fn serialize_action<S: Serializer>(value: &Action, to: S) -> Result<S
 }
 
 /// Serialises the outcome of a rule by its word.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 pub(super) fn serialize_outcome<S: Serializer>(
     value: &RuleOutcome,
     to: S,
