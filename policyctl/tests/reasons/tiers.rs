@@ -62,7 +62,7 @@ fn equal_priorities_go_by_name_and_lower_ones_first() {
         text.push_str(&tier(name, "Admin", priority, "ingress", DENY));
     }
     let sides = sides(&snapshot(&text), &question(80));
-    let order: Vec<_> = sides[0].tiers.iter().map(|rule| rule.policy.to_string()).collect();
+    let order: Vec<_> = sides[0].tiers.iter().map(|rule| rule.policy.clone()).collect();
     assert_eq!(order, ["z", "b", "c", "a"]);
 }
 
