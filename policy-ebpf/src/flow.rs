@@ -167,8 +167,9 @@ fn promote<F: Family>(entry: &FlowEntry, flow: &mut Flow<F::Address>, seen: u8) 
         seen,
         pad: [0; 5],
     };
+    let flow: &Flow<_> = flow;
     let key = &flow.key;
-    if F::flows().insert(key, &*flow, u64::from(BPF_ANY)).is_ok() {
+    if F::flows().insert(key, flow, u64::from(BPF_ANY)).is_ok() {
         let _ = F::new_flows().remove(key);
     }
 }
@@ -190,11 +191,12 @@ pub(crate) fn record<F: Family>(
         seen: 0,
         pad: [0; 5],
     };
+    let flow: &Flow<_> = flow;
     let key = &flow.key;
     if in_replied {
-        F::flows().insert(key, &*flow, u64::from(BPF_ANY)).is_ok()
+        F::flows().insert(key, flow, u64::from(BPF_ANY)).is_ok()
     } else {
-        F::new_flows().insert(key, &*flow, u64::from(BPF_ANY)).is_ok()
+        F::new_flows().insert(key, flow, u64::from(BPF_ANY)).is_ok()
     }
 }
 

@@ -197,7 +197,9 @@ fn judge_connection<F: Family>(
     // able to choose who counts as the initiator.
     let initiator = match from.initiator {
         Initiator::Local | Initiator::Remote if transport.is_under_way() => Initiator::Either,
-        proven => proven,
+        Initiator::Local | Initiator::Remote | Initiator::Node | Initiator::Either => {
+            from.initiator
+        }
     };
     let from = &Origin { initiator, sender: from.sender, address: from.address };
     if let Verdict::Drop(refusal) = decide(endpoint, from, &arrival.ends(transport)) {
