@@ -230,7 +230,7 @@ impl Daemon {
                 return Err(error.into());
             }
             SourceEvent::Files(Err(error)) => {
-                report::manifests_broken(&error, self.sync.is_complete())
+                report::manifests_broken(&error, self.sync.is_complete());
             }
             SourceEvent::Kubernetes(event) => self.handle_kubernetes(event),
         }
