@@ -42,7 +42,7 @@ use crate::{
 };
 
 /// How long a plan is remembered once another has taken its place.
-const REMEMBERED: Duration = Duration::from_secs(60);
+const REMEMBERED: Duration = Duration::from_mins(1);
 
 /// Plans that are remembered at most.
 const PLANS: usize = 8;

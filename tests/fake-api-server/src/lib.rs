@@ -189,6 +189,7 @@ impl ApiServer {
         let (streams, watches) =
             (query.contains("sendInitialEvents=true"), query.contains("watch=true"));
         let body = request.body.clone();
+        // The lock is released before the answer is written: a watch is written for a long time.
         let (answer, how) = {
             let mut state = self.state();
             state.requests.push(request);
@@ -208,6 +209,7 @@ impl ApiServer {
             Some(_) if streams && how == Streams::Refused => {
                 whole(connection, 422, "application/json", &status(422).to_string())
             }
+            // A client that has the head of a response waits for its body.
             Some((_, Answer::Head)) => {
                 head(connection, 200, "application/json", None)?;
                 wait_for_close(connection)
@@ -232,6 +234,7 @@ impl ApiServer {
     /// Sends events until the answer of the path changes.
     fn watch(&self, mut connection: &TcpStream, path: &str, count: u64) -> Result<()> {
         while self.state().answers.get(path).is_some_and(|(now, _)| *now == count) {
+            // Removed first, so that the lock is free while the events are written.
             let pending = self.state().pending.remove(path);
             for event in pending.into_iter().flatten() {
                 writeln!(connection, "{event}")?;
@@ -339,6 +342,7 @@ fn read(connection: &TcpStream) -> Result<Request> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
+    // A request without a body, or with another format than JSON, is recorded with a null.
     let body = serde_json::from_slice(&body).unwrap_or_default();
     Ok(Request { method, path: path.to_owned(), query: query.to_owned(), body })
 }
@@ -355,6 +359,7 @@ fn initial(mut connection: &TcpStream, objects: &[Value], how: Streams) -> Resul
             writeln!(connection, "{}", json!({"type": "ERROR", "object": status(500)}))?;
             return Ok(false);
         }
+        // Without a bookmark the client waits for more objects of the list.
         Streams::Refused | Streams::Endless => {}
     }
     Ok(true)
