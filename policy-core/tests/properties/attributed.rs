@@ -17,7 +17,7 @@ use proptest::{prelude::*, test_runner::TestCaseError};
 use crate::{
     explained::without_shared_addresses,
     generate,
-    kernel::{Probe, Refusal, refusal},
+    kernel::{Probe, Refusal, verdict},
     oracle,
     planned::{interfaces, probes},
 };
@@ -100,7 +100,7 @@ impl<'a> Cluster<'a> {
 impl Node {
     /// What the kernel reports of a probe that it drops for a reason of policy.
     fn drop_of(&self, probe: &Probe) -> Option<PolicyDrop> {
-        let Refusal { reason, allow_map, identity } = refusal(&self.actual, probe)??;
+        let Refusal { reason, allow_map, identity } = verdict(&self.actual, probe)?.err()?;
         // Nobody sends in a family that the pod has no address of, and a pod reaches itself (S39).
         let endpoint = &self.actual.endpoints()[&probe.ifindex];
         let has_family = match probe.remote {

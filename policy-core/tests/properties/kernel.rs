@@ -32,18 +32,18 @@ pub(crate) struct Refusal {
 
 /// Whether a packet passes; `None` where the interface has no endpoint.
 pub(crate) fn judge(actual: &Actual, probe: &Probe) -> Option<bool> {
-    refusal(actual, probe).map(|refusal| refusal.is_none())
+    verdict(actual, probe).map(|verdict| verdict.is_ok())
 }
 
-/// Why a packet does not pass, `None` where it does; `None` where the interface has no endpoint.
-pub(crate) fn refusal(actual: &Actual, probe: &Probe) -> Option<Option<Refusal>> {
+/// Whether a packet passes, and why it does not; `None` where the interface has no endpoint.
+pub(crate) fn verdict(actual: &Actual, probe: &Probe) -> Option<Result<(), Refusal>> {
     let endpoint = actual.endpoints().get(&probe.ifindex)?;
     let allow_map = match probe.direction {
         Direction::Ingress => endpoint.ingress,
         Direction::Egress => endpoint.egress,
     };
     if allow_map == 0 {
-        return Some(None);
+        return Some(Ok(()));
     }
     let refuse = |reason, identity| Refusal { reason, allow_map, identity };
     let (address, protocol, port) = (probe.remote, probe.protocol, probe.port);
@@ -52,7 +52,7 @@ pub(crate) fn refusal(actual: &Actual, probe: &Probe) -> Option<Option<Refusal>>
         .filter(|_| probe.direction == Direction::Egress);
     let identity = frontend.unwrap_or_else(|| actual.identity_of(address));
     let Some(entries) = actual.content(allow_map) else {
-        return Some(Some(refuse(Reason::MissingContent, identity)));
+        return Some(Err(refuse(Reason::MissingContent, identity)));
     };
     let entry = |number| entries.iter().find(|entry| entry.identity == number);
     if frontend.is_some() {
@@ -61,11 +61,11 @@ pub(crate) fn refusal(actual: &Actual, probe: &Probe) -> Option<Option<Refusal>>
             Some(entry) => Reason::from_number(entry.refusal),
             None => (!open()).then_some(Reason::ServiceDenied),
         };
-        return Some(reason.map(|reason| refuse(reason, identity)));
+        return Some(reason.map_or(Ok(()), |reason| Err(refuse(reason, identity))));
     }
     let set = entry(identity).or_else(|| entry(0));
     let allowed = set.is_some_and(|set| contains(actual, set, protocol, port));
-    Some((!allowed).then(|| refuse(Reason::NoRule, identity)))
+    Some(if allowed { Ok(()) } else { Err(refuse(Reason::NoRule, identity)) })
 }
 
 fn contains(actual: &Actual, set: &PortSet, protocol: Protocol, port: u16) -> bool {
