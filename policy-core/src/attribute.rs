@@ -93,7 +93,6 @@ struct Case {
     ifindex: u32,
     direction: Direction,
     identity: u32,
-    remote: IpAddr,
     protocol: u8,
     port: u16,
 }
@@ -202,17 +201,17 @@ impl Attributor {
         identity: u32,
         drop: &PolicyDrop,
     ) -> Option<Denial> {
-        let &PolicyDrop { ifindex, remote, protocol, .. } = drop;
+        let &PolicyDrop { ifindex, protocol, .. } = drop;
         let plan = self.plans.get(plan)?;
         let port = destination_port(drop, direction);
-        let case = Case { plan: plan.number, ifindex, direction, identity, remote, protocol, port };
+        let case = Case { plan: plan.number, ifindex, direction, identity, protocol, port };
         if let Some(known) = self.cache.get(&case) {
             return known.clone();
         }
         let number = Protocol::ALL.into_iter().find(|known| known.number() == protocol);
         let port = number.map(|protocol| (protocol, port));
         let denial = plan
-            .decide(ifindex, direction, identity, remote, port)
+            .decide(ifindex, direction, identity, port)
             .and_then(|verdict| Denial::of(direction, verdict));
         if self.cache.len() >= CACHED {
             self.cache.clear();

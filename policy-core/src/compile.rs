@@ -36,7 +36,7 @@ pub use rules::rule::CompiledPolicy;
 
 pub(crate) use identity_key::{AddressKey, FrontendKey, IdentityKind};
 pub(crate) use prefix::{contains, longest_containing, longest_match, masked};
-pub(crate) use rules::rule::{CompiledRule, ResolvedPorts, Stage};
+pub(crate) use rules::rule::{CompiledRule, ResolvedPorts, RulePorts, Stage};
 pub(crate) use services::{ServiceBackends, service_backends};
 
 use crate::{fault::Fault, model::Snapshot};

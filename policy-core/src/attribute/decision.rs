@@ -17,7 +17,7 @@
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use crate::{
-    compile::{AddressKey, CompiledPolicy, CompiledRule, ResolvedPorts, Stage},
+    compile::{AddressKey, CompiledPolicy, CompiledRule, ResolvedPorts, RulePorts, Stage},
     model::{Action, ContainerPort, Direction, PolicyRef, Protocol},
 };
 
@@ -52,7 +52,9 @@ pub(crate) struct Subject<'a> {
 
 /// The far end of a connection, as far as policies can see it.
 pub(crate) struct FarEnd<'a> {
-    pub(crate) address: IpAddr,
+    /// Its address; `None` where only its identity is known, as of a dropped packet that is
+    /// translated on its way.
+    pub(crate) address: Option<IpAddr>,
     /// What its identity stands for.
     pub(crate) key: Cow<'a, AddressKey>,
     /// Protocol and destination port; `None` for a protocol without ports, such as ICMP.
@@ -152,25 +154,35 @@ impl Subject<'_> {
         far: &'b FarEnd<'_>,
     ) -> impl Iterator<Item = (usize, Action)> + 'b {
         let rules = policy.rules(self.direction).iter().enumerate();
-        rules
-            .filter(|(_, rule)| far.key.matches(far.address, rule.peers.as_ref()))
-            .filter(|(_, rule)| self.matches_port(rule, far))
-            .map(|(index, rule)| (index, rule.action))
+        rules.filter(|(_, rule)| self.matches(rule, far)).map(|(index, rule)| (index, rule.action))
     }
 
-    fn matches_port(&self, rule: &CompiledRule, far: &FarEnd<'_>) -> bool {
+    fn matches(&self, rule: &CompiledRule, far: &FarEnd<'_>) -> bool {
+        if let Some(address) = far.address {
+            let peers = rule.peers.as_ref();
+            return far.key.matches(address, peers) && self.matches_port(&rule.ports, far);
+        }
+        // The identity has the lists of the tables: of rules that were joined, what they allow
+        // together.
+        rule.grants().any(|(peers, ports)| {
+            let is_peer = peers.is_none_or(|list| far.key.peers.binary_search(list).is_ok());
+            is_peer && self.matches_port(ports, far)
+        })
+    }
+
+    fn matches_port(&self, ports: &RulePorts, far: &FarEnd<'_>) -> bool {
         let Some((protocol, port)) = far.port else {
-            return rule.ports.numbers.contains_other_protocols();
+            return ports.numbers.contains_other_protocols();
         };
         let on_pod: ResolvedPorts;
         let resolved = match self.direction {
             Direction::Egress => &far.key.named,
             Direction::Ingress => {
-                on_pod = rule.ports.names_on(self.container_ports);
+                on_pod = ports.names_on(self.container_ports);
                 &on_pod
             }
         };
-        rule.ports.hold(resolved, protocol, port)
+        ports.hold(resolved, protocol, port)
     }
 }
 

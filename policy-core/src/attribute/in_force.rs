@@ -102,7 +102,6 @@ impl InForce {
         ifindex: u32,
         direction: Direction,
         identity: u32,
-        remote: IpAddr,
         port: Option<(Protocol, u16)>,
     ) -> Option<DirectionVerdict> {
         let pod = self.pods.get(&ifindex)?;
@@ -115,7 +114,7 @@ impl InForce {
         };
         let decide = |key: Option<&IdentityKey>, port| {
             let key = address_key(key)?;
-            Some(subject.decide(&FarEnd { address: remote, key, port }))
+            Some(subject.decide(&FarEnd { address: None, key, port }))
         };
         let key = match identity {
             DEFAULT_IDENTITY => None,

@@ -120,6 +120,6 @@ impl Judge<'_> {
         };
         let key = self.desired.address_key(remote);
         let key = key.map_or_else(|| Cow::Owned(AddressKey::default()), Cow::Borrowed);
-        subject.decide(&FarEnd { address: remote, key, port: Some((self.protocol, port)) })
+        subject.decide(&FarEnd { address: Some(remote), key, port: Some((self.protocol, port)) })
     }
 }
