@@ -75,3 +75,25 @@ fn write_kubeconfig(layout: &Layout, who: &str, token: &str) -> Result<()> {
 fn token() -> String {
     std::iter::repeat_with(fastrand::alphanumeric).take(32).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::write;
+    use crate::layout::Layout;
+
+    #[test]
+    fn every_user_has_a_kubeconfig_with_its_token() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let layout = Layout { root: folder.path().to_path_buf(), prefix: String::new() };
+        write(&layout, 2)?;
+        let tokens = std::fs::read_to_string(layout.pki("tokens.csv"))?;
+        for (who, line) in ["admin", "node1", "node2"].iter().zip(tokens.lines()) {
+            let (token, _) = line.split_once(',').unwrap_or_default();
+            assert_eq!(token.len(), 32);
+            let kubeconfig = std::fs::read_to_string(layout.kubeconfig(who))?;
+            assert!(kubeconfig.contains(token), "{who}");
+        }
+        assert_eq!(tokens.lines().count(), 3);
+        Ok(())
+    }
+}
