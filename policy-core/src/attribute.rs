@@ -165,17 +165,22 @@ impl Attributor {
     /// By the plan that gave the endpoint its allow map. While a plan is carried out the endpoint
     /// has allow maps that are neither plan's; each packet gets the verdict of one of the two (S49),
     /// so that one that was denied is denied by the newer or else by the older.
+    ///
+    /// The hook's own direction goes before the other: both may have the same allow map.
     fn by_allow_map(&mut self, drop: &PolicyDrop) -> Option<Denial> {
-        let mut candidates: Vec<(usize, Direction)> = Vec::new();
         let directions = [drop.direction, opposite(drop.direction)];
-        for (index, plan) in self.plans_until(drop.time) {
-            let has = |direction| plan.allow_map(drop.ifindex, direction) == Some(drop.allow_map);
-            candidates
-                .extend(directions.into_iter().filter(|one| has(*one)).map(|one| (index, one)));
+        let mut candidates: Vec<(usize, Direction)> = Vec::new();
+        for direction in directions {
+            let gave =
+                |plan: &InForce| plan.allow_map(drop.ifindex, direction) == Some(drop.allow_map);
+            let plans = self.plans_until(drop.time).filter(|(_, plan)| gave(plan));
+            candidates.extend(plans.map(|(index, _)| (index, direction)));
         }
         if candidates.is_empty() {
-            let both = self.plans_until(drop.time).take(2);
-            candidates.extend(both.flat_map(|(index, _)| directions.map(|one| (index, one))));
+            for direction in directions {
+                let both = self.plans_until(drop.time).take(2);
+                candidates.extend(both.map(|(index, _)| (index, direction)));
+            }
         }
         candidates
             .into_iter()

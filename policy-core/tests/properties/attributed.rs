@@ -80,13 +80,14 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// The network policies that isolate the pod at a probe's interface, as deciding policies.
-    fn isolating(&self, actual: &Actual, probe: &Probe) -> Option<By> {
-        let name = pod_at(actual, &self.desired, probe.ifindex)?;
-        let isolation = self.desired.endpoints[name].isolation.get(probe.direction).as_ref()?;
-        let policies = isolation.policies.iter().filter(|policy| policy.namespace().is_some());
-        let deciding = |policy: &PolicyRef| DecidingPolicy { policy: policy.clone(), rule: None };
-        Some(policies.map(deciding).collect())
+    /// Whether all policies of a denial select the pod at a probe's interface.
+    fn has_all(&self, actual: &Actual, probe: &Probe, by: &By) -> bool {
+        let isolation = || {
+            let name = pod_at(actual, &self.desired, probe.ifindex)?;
+            self.desired.endpoints[name].isolation.get(probe.direction).as_ref()
+        };
+        let has = |one: &DecidingPolicy, policies: &[PolicyRef]| policies.contains(&one.policy);
+        isolation().is_some_and(|isolation| by.iter().all(|one| has(one, &isolation.policies)))
     }
 
     /// Holds `explain` against the naive evaluator, where no Service is in between.
@@ -146,7 +147,9 @@ impl Node {
         let steps = plan(&mut self.actual, &new.desired, &interfaces, options).steps;
         self.attributor.plan(self.now, &self.actual, &steps, &new.desired, new.snapshot);
         let mut end = self.actual.clone();
-        steps.iter().for_each(|step| end.apply(step));
+        for step in &steps {
+            end.apply(step);
+        }
         new.explain(&end);
         new.check_oracle(&end)?;
         for step in &steps {
@@ -157,10 +160,11 @@ impl Node {
                 let found = self.attributor.attribute(&self.actual, &drop);
                 let by = found.as_ref().map(|denial| denial.by().to_vec());
                 let known = [old.and_then(|old| old.denials.get(&probe)), new.denials.get(&probe)];
-                // An endpoint may have its new allow map before the far end has its new identity: the
-                // policies that isolate are named then, although the new ones allow the address.
-                let isolating = || new.isolating(&self.actual, &probe);
-                let is_known = known.contains(&by.as_ref()) || by == isolating();
+                // An endpoint has its new allow map before all far ends have their new identities: what
+                // the new policies say of the old identity is named then.
+                let is_between =
+                    by.as_ref().is_some_and(|by| new.has_all(&self.actual, &probe, by));
+                let is_known = known.contains(&by.as_ref()) || is_between;
                 prop_assert!(
                     by.is_some() && is_known,
                     "{drop:?} after {step:?}: {by:?}, not one of {known:?}"
