@@ -176,11 +176,9 @@ impl Attributor {
             let plans = self.plans_until(drop.time).filter(|(_, plan)| gave(plan));
             candidates.extend(plans.map(|(index, _)| (index, direction)));
         }
-        if candidates.is_empty() {
-            for direction in directions {
-                let both = self.plans_until(drop.time).take(2);
-                candidates.extend(both.map(|(index, _)| (index, direction)));
-            }
+        for direction in directions {
+            let both = self.plans_until(drop.time).take(2);
+            candidates.extend(both.map(|(index, _)| (index, direction)));
         }
         candidates
             .into_iter()

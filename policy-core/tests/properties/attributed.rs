@@ -135,8 +135,8 @@ impl Node {
         })
     }
 
-    /// Carries out a plan, and checks after each step that every drop is attributed to who denies it
-    /// before or after.
+    /// Carries out a plan, and checks after each step that every drop is attributed: to who denies it
+    /// before or after, or to policies that select the pod before or after.
     fn reach(
         &mut self,
         old: Option<&Cluster<'_>>,
@@ -160,11 +160,13 @@ impl Node {
                 let found = self.attributor.attribute(&self.actual, &drop);
                 let by = found.as_ref().map(|denial| denial.by().to_vec());
                 let known = [old.and_then(|old| old.denials.get(&probe)), new.denials.get(&probe)];
-                // An endpoint has its new allow map before all far ends have their new identities: what
-                // the new policies say of the old identity is named then.
-                let is_between =
-                    by.as_ref().is_some_and(|by| new.has_all(&self.actual, &probe, by));
-                let is_known = known.contains(&by.as_ref()) || is_between;
+                // Allow maps and identities do not change in one step: in between, the policies of one
+                // state are named by what they say of an identity of the other.
+                let clusters = old.into_iter().chain([&*new]);
+                let has_all = |cluster: &Cluster<'_>| {
+                    by.as_ref().is_some_and(|by| cluster.has_all(&self.actual, &probe, by))
+                };
+                let is_known = known.contains(&by.as_ref()) || clusters.into_iter().any(has_all);
                 prop_assert!(
                     by.is_some() && is_known,
                     "{drop:?} after {step:?}: {by:?}, not one of {known:?}"

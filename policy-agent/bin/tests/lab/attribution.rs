@@ -248,13 +248,11 @@ async fn s58_policyctl_explain_names_the_policies_of_the_flow_log() -> Result<()
 
 /// What `policyctl explain` names as deciding.
 fn names(side: &Value) -> Vec<String> {
-    match &side["decided_by"] {
-        Value::String(rule) => vec![rule.clone()],
-        _ => {
-            let policies = side["isolated_by"].as_array().into_iter().flatten();
-            policies.filter_map(Value::as_str).map(str::to_owned).collect()
-        }
+    if let Some(rule) = side["decided_by"].as_str() {
+        return vec![rule.to_owned()];
     }
+    let policies = side["isolated_by"].as_array().into_iter().flatten();
+    policies.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// A policy of a line in the words of `policyctl explain`.
