@@ -28,7 +28,7 @@ Examples:
       the same for a Service, at each of its backends
   policyctl explain -n shop --from web --to db --port 5432
       two pods of one namespace of the cluster
-  kubectl get ns,no,po,svc,endpointslices,netpol -A -o yaml \\
+  kubectl get ns,no,po,svc,endpointslices,netpol,clusternetworkpolicies -A -o yaml \\
     | policyctl explain -f - --from web/frontend --to 203.0.113.7 --port 443/TCP -o json
       for another program
 

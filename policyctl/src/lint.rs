@@ -29,7 +29,7 @@ Examples:
       explains a code
   policyctl lint -A
       the whole cluster of the kubeconfig
-  kubectl get ns,no,po,svc,endpointslices,netpol -A -o yaml | policyctl lint -f -
+  kubectl get ns,no,po,svc,endpointslices,netpol,clusternetworkpolicies -A -o yaml | policyctl lint -f -
       a dump of a cluster; selectors match only what the dump holds
 
 Exit codes:

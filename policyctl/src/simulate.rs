@@ -20,7 +20,7 @@ Examples:
       the same, compared with what you expect; for CI
   policyctl simulate -n shop
       pods of a namespace of the cluster, to and from every pod
-  kubectl get ns,no,po,svc,endpointslices,netpol -A -o yaml | policyctl simulate -f -
+  kubectl get ns,no,po,svc,endpointslices,netpol,clusternetworkpolicies -A -o yaml | policyctl simulate -f -
       what the policies in a dump of a cluster allow
   policyctl simulate -f cluster.yaml --from web/frontend --to 10.0.0.7 --port 443/TCP -o json
       one question, for another program

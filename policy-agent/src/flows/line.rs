@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
-use policy_common::drops::Reason;
+use policy_common::{
+    drops::Reason,
+    protocol::{ICMP, ICMPV6},
+};
 use policy_core::{
     attribute::{Decision, Denial},
     model::{Annotations, AnyPolicy, Direction, PolicyRef},
@@ -15,10 +18,6 @@ use super::{
     DroppedPacket,
     packet::{self, PacketEnd},
 };
-
-/// IANA's numbers of protocols that the API has no word for.
-const ICMP: u8 = 1;
-const ICMP6: u8 = 58;
 
 /// A dropped packet; `docs/flow-log.md` describes each field. What is not known is left out.
 #[derive(Debug, Serialize)]
@@ -164,7 +163,7 @@ fn protocol(number: u8) -> String {
     match (packet::known_protocol(number), number) {
         (Some(protocol), _) => protocol.name().to_owned(),
         (None, ICMP) => "ICMP".to_owned(),
-        (None, ICMP6) => "ICMPv6".to_owned(),
+        (None, ICMPV6) => "ICMPv6".to_owned(),
         (None, number) => number.to_string(),
     }
 }

@@ -9,17 +9,16 @@ use std::{
     time::Duration,
 };
 
-use policy_common::drops::{DropRecord, Reason};
+use policy_common::{
+    drops::{DropRecord, Reason},
+    protocol::{ETH_P_IP, ETH_P_IPV6},
+};
 use policy_core::{
     attribute::{Denial, PolicyDrop},
     model::{Direction, ObjectName, Pod, PolicyRef, Protocol, Snapshot},
 };
 
 use crate::node::Node;
-
-/// IEEE's numbers of protocols above Ethernet.
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
 
 /// A dropped packet.
 #[derive(Clone, Debug)]
@@ -125,7 +124,8 @@ fn time(record: &DropRecord) -> Duration {
 /// Whether the IP header was read: what was not parsed is zero, and no packet goes from the zero
 /// address to the zero address.
 pub(super) fn is_ip(record: &DropRecord) -> bool {
-    matches!(record.ether_type, IPV4 | IPV6) && (record.local, record.remote) != Default::default()
+    matches!(record.ether_type, ETH_P_IP | ETH_P_IPV6)
+        && (record.local, record.remote) != Default::default()
 }
 
 fn address(record: &DropRecord, address: policy_common::address::Address) -> Option<IpAddr> {

@@ -10,6 +10,7 @@ use netlink_packet_netfilter::{
         Tuple as Part,
     },
 };
+use policy_common::protocol::{ICMP, ICMPV6};
 use policy_core::adopt::{Connection, Tuple};
 use rtnetlink::packet_core::{DefaultNla, Nla};
 use tokio::time::{Instant, timeout_at};
@@ -24,8 +25,6 @@ const TCP_LAST_ACK: u8 = 6;
 /// only from the middle, where it took the sender of the first packet for the initiator.
 const TCP_BE_LIBERAL: u8 = 0x08;
 
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
 /// `CTA_PROTO_ICMP_ID` and `CTA_PROTO_ICMPV6_ID`.
 const ICMP_ID: [u16; 2] = [4, 7];
 /// `CTA_PROTO_ICMP_TYPE` and `CTA_PROTO_ICMPV6_TYPE`.

@@ -26,7 +26,8 @@ const FOLDERS: [&str; 5] = ["links", "programs", "maps", "new", "old"];
 /// [`DataplaneError::NoBpffs`]; [`DataplaneError::NotPins`] if the folder holds only files of
 /// others; [`DataplaneError::PinsBusy`] while an agent runs; or if a pin cannot be removed.
 pub fn detach(root: &Path) -> Result<Vec<PathBuf>, DataplaneError> {
-    if !root.exists() {
+    // A folder that this user may not see is an error: its pins would stay in force.
+    if !root.try_exists().map_err(failed("inspect", root))? {
         return Ok(Vec::new());
     }
     require_bpffs(root)?;
