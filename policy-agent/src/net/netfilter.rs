@@ -6,7 +6,10 @@ use futures::{Stream, StreamExt as _};
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
 };
-use netlink_proto::sys::{SocketAddr, protocols::NETLINK_NETFILTER};
+use netlink_proto::{
+    ConnectionHandle,
+    sys::{SocketAddr, protocols::NETLINK_NETFILTER},
+};
 use rtnetlink::packet_core::{
     NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
@@ -19,6 +22,8 @@ pub(super) struct NetfilterList {
     what: &'static str,
     responses: Pin<Box<dyn Stream<Item = NetlinkMessage<NetfilterMessage>> + Send>>,
     connection: JoinHandle<()>,
+    /// Unused, but the connection closes its socket as soon as the last handle is dropped.
+    _handle: ConnectionHandle<NetfilterMessage>,
 }
 
 impl NetfilterList {
@@ -35,7 +40,9 @@ impl NetfilterList {
         let mut message = NetlinkMessage::new(NetlinkHeader::default(), payload);
         message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
         match handle.request(message, SocketAddr::new(0, 0)) {
-            Ok(responses) => Ok(Self { what, responses: Box::pin(responses), connection }),
+            Ok(responses) => {
+                Ok(Self { what, responses: Box::pin(responses), connection, _handle: handle })
+            }
             Err(_closed) => Err(NetError::Closed { what }),
         }
     }
