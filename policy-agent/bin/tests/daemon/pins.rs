@@ -139,7 +139,8 @@ fn s48_agents_that_are_killed_while_they_begin_neither_open_nor_cut_anything() -
         // Every other one has another layout of the maps to change over to.
         let options = if part % 2 == 0 { &[][..] } else { &["--max-flows", "65536"] };
         let agent = machine.agent(options)?;
-        thread::sleep(whole * part / 20);
+        // Up to twice as long as an undisturbed start, because the machine's speed varies.
+        thread::sleep(whole * part / 12);
         agent.kill()?;
     }
     assert!((1..24).contains(&(said() - before)), "some came to their end, and not all");
