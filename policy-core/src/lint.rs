@@ -5,11 +5,11 @@
 //!
 //! Each rule of the linter has a code (`NP001`, …), an entry in [`RULES`], and a `check` function
 //! that reads a [`Context`] and adds to a [`Report`]. For example, where a policy of namespace `web`
-//! selects `app=fornt`, and the pods there have `app=front`:
+//! selects `app=frontt`, and the pods there have `app=front`:
 //!
 //! ```text
 //! NP001 warning  NetworkPolicy web/p  spec.podSelector
-//!     app=fornt selects no pod of namespace web
+//!     app=frontt selects no pod of namespace web
 //!     the pods there have app=front
 //! ```
 //!
