@@ -4,7 +4,7 @@
 //! - [`serve`] answers the plugin, which waits at a socket until a pod's policies are in force;
 //!   [`SocketLock`] makes sure that only one agent of a node does.
 //! - [`follow_cache`] reads libcni's cache of results.
-//! - [`Installation`] and [`keep_installed`] put the plugin into the node's CNI configuration,
+//! - [`Installation`] and [`keep_installed()`] put the plugin into the node's CNI configuration,
 //!   [`Uninstaller`] takes it out.
 //!
 //! The daemon turns what comes from here into hints and requests of

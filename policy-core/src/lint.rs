@@ -4,7 +4,7 @@
 //! it and adds the file and line of each finding; nothing here knows files.
 //!
 //! Each rule of the linter has a code (`NP001`, …), an entry in [`RULES`], and a `check` function
-//! that reads a [`Context`] and adds to a [`Report`]. For example, where a policy of namespace `web`
+//! that reads a `Context` and adds to a `Report`. For example, where a policy of namespace `web`
 //! selects `app=frontt`, and the pods there have `app=front`:
 //!
 //! ```text

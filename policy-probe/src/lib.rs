@@ -1,9 +1,9 @@
 //! Which probes to run against a set of manifests, the truth table they give, and what the command
 //! lines of this project share.
 //!
-//! A *probe* is the first packet of a connection to try. [`choose`] makes the list of probes from
+//! A *probe* is the first packet of a connection to try. [`choose()`] makes the list of probes from
 //! manifests and options; a caller gets a verdict for each, from the compiler (`policyctl`) or from
-//! the wire (the lab), and makes a [`Row`] of it; [`check`] compares the rows with expectations,
+//! the wire (the lab), and makes a [`Row`] of it; [`check()`] compares the rows with expectations,
 //! and [`text`] and [`json`] print them. These parts are pure: no I/O, no clock.
 //!
 //! The modules [`options`], [`input`], [`terminal`] and [`exit`] are for programs with a command

@@ -4,7 +4,7 @@
 //! Evaluated are first the policies of the tier Admin, by priority, then network policies, then the
 //! tier Baseline; the first rule that matches a connection decides. A rule never decides where one
 //! earlier rule matches everything that it matches. Only the form of two rules is compared, as in
-//! [`covers`]. A worked example:
+//! [`covers()`]. A worked example:
 //!
 //! ```text
 //! Admin 10  a: ingress[0]  Deny from all namespaces
