@@ -16,6 +16,24 @@ impl Direction {
     /// Both directions, in the order of their numbers.
     pub const BOTH: [Self; 2] = [Self::Ingress, Self::Egress];
 
+    /// Its name in policies, logs, metrics and JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+
+    /// The other direction.
+    #[must_use]
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::Ingress => Self::Egress,
+            Self::Egress => Self::Ingress,
+        }
+    }
+
     /// The direction with a number; `None` for a number that no direction has.
     #[must_use]
     #[inline]
@@ -102,6 +120,34 @@ reasons! {
     UnknownEndpoint = 18, "unknown-endpoint";
     /// The pod is isolated, but its allow map is missing.
     MissingContent = 19, "missing-content";
+}
+
+impl Reason {
+    /// Whether policies cause the drop, and not the packet itself or the state of the node.
+    #[must_use]
+    pub const fn is_policy(self) -> bool {
+        match self {
+            Self::NoRule
+            | Self::Revoked
+            | Self::ServiceNoBackend
+            | Self::ServiceDenied
+            | Self::ServicePartlyDenied => true,
+            Self::SpoofedSource
+            | Self::SpoofedNeighbour
+            | Self::RouterMessage
+            | Self::InvalidNeighbour
+            | Self::Tunnel
+            | Self::NotForPod
+            | Self::Fragment
+            | Self::IpOptions
+            | Self::ExtensionHeader
+            | Self::Malformed
+            | Self::EtherType
+            | Self::FlowTableFull
+            | Self::UnknownEndpoint
+            | Self::MissingContent => false,
+        }
+    }
 }
 
 /// Key of `drops`, the packet counters.

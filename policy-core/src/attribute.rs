@@ -139,26 +139,12 @@ impl Attributor {
     ///
     /// `actual` is what the kernel has now.
     pub fn attribute(&mut self, actual: &Actual, drop: &PolicyDrop) -> Option<Denial> {
-        match drop.reason {
-            Reason::NoRule
-            | Reason::ServiceNoBackend
-            | Reason::ServiceDenied
-            | Reason::ServicePartlyDenied => self.by_allow_map(drop),
-            Reason::Revoked => self.by_address(actual, drop),
-            Reason::SpoofedSource
-            | Reason::SpoofedNeighbour
-            | Reason::RouterMessage
-            | Reason::InvalidNeighbour
-            | Reason::Tunnel
-            | Reason::NotForPod
-            | Reason::Fragment
-            | Reason::IpOptions
-            | Reason::ExtensionHeader
-            | Reason::Malformed
-            | Reason::EtherType
-            | Reason::FlowTableFull
-            | Reason::UnknownEndpoint
-            | Reason::MissingContent => None,
+        if !drop.reason.is_policy() {
+            None
+        } else if drop.reason == Reason::Revoked {
+            self.by_address(actual, drop)
+        } else {
+            self.by_allow_map(drop)
         }
     }
 
@@ -168,7 +154,7 @@ impl Attributor {
     ///
     /// The hook's own direction goes before the other: both may have the same allow map.
     fn by_allow_map(&mut self, drop: &PolicyDrop) -> Option<Denial> {
-        let directions = [drop.direction, opposite(drop.direction)];
+        let directions = [drop.direction, drop.direction.opposite()];
         let mut candidates: Vec<(usize, Direction)> = Vec::new();
         for direction in directions {
             let gave =
@@ -190,7 +176,7 @@ impl Attributor {
     /// packet first.
     fn by_address(&mut self, actual: &Actual, drop: &PolicyDrop) -> Option<Denial> {
         let (plan, _) = self.plans_until(drop.time).next()?;
-        [drop.direction, opposite(drop.direction)].into_iter().find_map(|direction| {
+        [drop.direction, drop.direction.opposite()].into_iter().find_map(|direction| {
             let identity = identity(actual, drop, direction);
             self.decide(plan, direction, identity, drop)
         })
@@ -244,12 +230,5 @@ fn destination_port(drop: &PolicyDrop, direction: Direction) -> u16 {
     match direction {
         Direction::Ingress => drop.local_port,
         Direction::Egress => drop.remote_port,
-    }
-}
-
-fn opposite(direction: Direction) -> Direction {
-    match direction {
-        Direction::Ingress => Direction::Egress,
-        Direction::Egress => Direction::Ingress,
     }
 }

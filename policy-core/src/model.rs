@@ -27,8 +27,8 @@ pub use any_policy::AnyPolicy;
 pub use cluster::{
     Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, PodSet, ProtocolMatch, Tier,
 };
-pub use direction::{DIRECTIONS, PerDirection};
-pub use field::{FieldPath, Segment, peers_field, rules_field};
+pub use direction::PerDirection;
+pub use field::{FieldPath, Segment, peers_field};
 pub use kind::Kind;
 pub use labels::Labels;
 pub use name::ObjectName;

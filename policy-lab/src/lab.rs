@@ -236,7 +236,7 @@ impl Lab {
         let by_policy = counts
             .iter()
             .flatten()
-            .filter(|(key, _)| Reason::from_number(key.reason).is_some_and(report::is_policy));
+            .filter(|(key, _)| Reason::from_number(key.reason).is_some_and(Reason::is_policy));
         Ok(by_policy.map(|(_, count)| count).sum())
     }
 

@@ -98,22 +98,9 @@ fn outcome(refusing: bool, result: &ConnectionResult) -> Outcome {
     match result {
         Answered => Outcome::Allow,
         Refused if refusing => Outcome::Allow,
-        Dropped(reason) if is_policy(*reason) => Outcome::Deny,
+        Dropped(reason) if reason.is_policy() => Outcome::Deny,
         Dropped(_) | Refused | WrongServer { .. } | Lost | Failed { .. } => Outcome::Lost,
     }
-}
-
-/// Whether policies cause drops for this reason.
-#[must_use]
-pub fn is_policy(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::NoRule
-            | Reason::Revoked
-            | Reason::ServiceNoBackend
-            | Reason::ServiceDenied
-            | Reason::ServicePartlyDenied
-    )
 }
 
 /// A finding where the drop counters show fewer drops than there are denied probes.

@@ -27,10 +27,7 @@
 
 use policy_core::{
     compile::Change,
-    model::{
-        Action, ClusterPeer, ClusterRule, DIRECTIONS, FieldPath, Kind, PerDirection, Segment,
-        rules_field,
-    },
+    model::{Action, ClusterPeer, ClusterRule, Direction, FieldPath, Kind, PerDirection, Segment},
 };
 use serde_json::{Value as Json, json};
 
@@ -139,7 +136,7 @@ impl Denying {
         let known = [subject.field, "policyTypes", "tier", "priority", "ingress", "egress"];
         let every_rule = errors.iter().any(|error| is_outside(&error.field, &known));
         let unreadable = PerDirection::from_fn(|direction| {
-            let name = rules_field(direction);
+            let name = direction.name();
             let list = FieldPath::spec(name);
             let whole_list = every_rule || errors.iter().any(|error| error.field == list);
             let rules = spec[name].as_array().cloned().unwrap_or_default();
@@ -170,7 +167,7 @@ impl Denying {
             if self.any_subject {
                 policy.subject = None;
             }
-            for (direction, unreadable) in DIRECTIONS.into_iter().zip(self.unreadable) {
+            for (direction, unreadable) in Direction::BOTH.into_iter().zip(self.unreadable) {
                 let rules = policy.rules_mut(direction);
                 for (index, action) in unreadable {
                     rules.insert(index.min(rules.len()), unreadable_rule(action));

@@ -26,7 +26,7 @@ use core::time::Duration;
 use crate::{
     compile::{Change, Compiler},
     desired::Desired,
-    model::{DIRECTIONS, NetworkPolicy, ObjectName, Peer, Snapshot},
+    model::{Direction, NetworkPolicy, ObjectName, Peer, Snapshot},
 };
 
 /// How long a namespace is held back before its request is tried again, unless its policies change.
@@ -190,7 +190,7 @@ impl CapacityGuard {
                 if held.is_enforced(name, &endpoint.uid) {
                     continue;
                 }
-                for direction in DIRECTIONS {
+                for direction in Direction::BOTH {
                     let mut requested = held.requested.values().flatten();
                     if requested.any(|it| it.applies(direction) && it.selects(&pod.labels)) {
                         let closed = closed.get_or_insert_with(|| desired.clone());

@@ -8,8 +8,8 @@ use crate::{
     compile::{Scope, compile},
     desired::{Desired, Isolation},
     model::{
-        DIRECTIONS, Direction, FieldPath, IpBlock, Kind, NetworkPolicy, ObjectName, ObjectRef,
-        Peer, Pod, Protocol, Rule, Selector, Snapshot,
+        Direction, FieldPath, IpBlock, Kind, NetworkPolicy, ObjectName, ObjectRef, Peer, Pod,
+        Protocol, Rule, Selector, Snapshot,
     },
 };
 
@@ -46,7 +46,7 @@ impl<'a> Context<'a> {
     /// Every rule of every network policy that is in force, ingress first.
     pub(super) fn rules(&self) -> impl Iterator<Item = LocatedRule<'a>> {
         self.snapshot.policies.iter().flat_map(|(name, policy)| {
-            DIRECTIONS
+            Direction::BOTH
                 .into_iter()
                 .filter(|direction| policy.applies(*direction))
                 .flat_map(move |direction| rules_of(name, policy, direction))

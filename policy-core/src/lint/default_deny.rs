@@ -1,8 +1,6 @@
 //! NP014: namespaces where a new pod would not be isolated.
 
-use crate::model::{
-    Action, ClusterPeer, DIRECTIONS, Direction, FieldPath, Kind, ObjectRef, rules_field,
-};
+use crate::model::{Action, ClusterPeer, Direction, FieldPath, Kind, ObjectRef};
 
 use super::{FieldRef, Level, Report, context::Context, tiers};
 
@@ -14,13 +12,13 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
         if !has_pods && context.snapshot.policies_of(namespace).next().is_none() {
             continue;
         }
-        let open: Vec<&str> = DIRECTIONS
+        let open: Vec<&str> = Direction::BOTH
             .into_iter()
             .filter(|direction| {
                 !closed_by_policy(context, namespace, *direction)
                     && !closed_by_tier(context, namespace, *direction)
             })
-            .map(rules_field)
+            .map(Direction::name)
             .collect();
         if !open.is_empty() {
             let object = ObjectRef::cluster_wide(Kind::Namespace, namespace);

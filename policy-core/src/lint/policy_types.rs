@@ -1,6 +1,6 @@
 //! NP012: `policyTypes` that contradict the rules.
 
-use crate::model::{DIRECTIONS, Direction, FieldPath, rules_field};
+use crate::model::{Direction, FieldPath};
 
 use super::{
     Level, Report,
@@ -10,14 +10,14 @@ use super::{
 /// Rules that are not in force, and isolation that the author did not write.
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {
     for (name, policy) in &context.snapshot.policies {
-        for direction in DIRECTIONS {
+        for direction in Direction::BOTH {
             let policy_type = match direction {
                 Direction::Ingress => "Ingress",
                 Direction::Egress => "Egress",
             };
             if !policy.rules(direction).is_empty() && !policy.applies(direction) {
                 report.add(
-                    policy_field(name, FieldPath::spec(rules_field(direction))),
+                    policy_field(name, FieldPath::spec(direction.name())),
                     Level::Error,
                     format!("policyTypes lacks {policy_type}, so these rules are not in force"),
                     format!("add {policy_type} to policyTypes, or remove the rules"),

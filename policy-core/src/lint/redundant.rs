@@ -25,7 +25,7 @@ use ipnetwork::IpNetwork;
 use crate::{
     compile::masked,
     model::{
-        DIRECTIONS, FieldPath, IpBlock, NetworkPolicy, ObjectName, Peer, PerDirection, Port, Rule,
+        Direction, FieldPath, IpBlock, NetworkPolicy, ObjectName, Peer, PerDirection, Port, Rule,
         Selector,
     },
 };
@@ -38,7 +38,8 @@ use super::{
 /// NP004: peers that another entry of the same policy already allows, at the same ports.
 pub(super) fn peers(context: &Context<'_>, report: &mut Report) {
     for (name, policy) in &context.snapshot.policies {
-        for direction in DIRECTIONS.into_iter().filter(|direction| policy.applies(*direction)) {
+        for direction in Direction::BOTH.into_iter().filter(|direction| policy.applies(*direction))
+        {
             let rules: Vec<_> = rules_of(name, policy, direction).collect();
             let entries: Vec<Entry<'_>> = rules.iter().flat_map(Entry::of).collect();
             let candidates = Candidates::of(&entries);

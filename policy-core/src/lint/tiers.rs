@@ -9,8 +9,8 @@ pub(super) mod selectors;
 use crate::{
     explain::tier,
     model::{
-        ClusterNetworkPolicy, ClusterPeer, ClusterRule, DIRECTIONS, Direction, FieldPath, Kind,
-        ObjectName, ObjectRef, Pod, PodSet,
+        ClusterNetworkPolicy, ClusterPeer, ClusterRule, Direction, FieldPath, Kind, ObjectName,
+        ObjectRef, Pod, PodSet,
     },
 };
 
@@ -38,7 +38,7 @@ pub(super) fn rules<'a>(
     context: &Context<'a>,
 ) -> impl Iterator<Item = LocatedTierRule<'a>> + use<'a> {
     policies(context).flat_map(|(name, policy)| {
-        DIRECTIONS.into_iter().flat_map(move |direction| {
+        Direction::BOTH.into_iter().flat_map(move |direction| {
             let rules = policy.rules(direction).iter().enumerate();
             rules.map(move |(index, rule)| LocatedTierRule { name, policy, direction, index, rule })
         })

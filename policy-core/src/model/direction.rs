@@ -4,9 +4,6 @@ use std::ops::{Index, IndexMut};
 
 use super::Direction;
 
-/// Both directions, in the order of [`PerDirection`].
-pub const DIRECTIONS: [Direction; 2] = [Direction::Ingress, Direction::Egress];
-
 /// A value for ingress and one for egress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PerDirection<T> {
@@ -41,12 +38,12 @@ impl<T> PerDirection<T> {
 
     /// Both values, ingress first.
     pub fn iter(&self) -> impl Iterator<Item = (Direction, &T)> {
-        DIRECTIONS.into_iter().zip([&self.ingress, &self.egress])
+        Direction::BOTH.into_iter().zip([&self.ingress, &self.egress])
     }
 
     /// Both values, to change them, ingress first.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Direction, &mut T)> {
-        DIRECTIONS.into_iter().zip([&mut self.ingress, &mut self.egress])
+        Direction::BOTH.into_iter().zip([&mut self.ingress, &mut self.egress])
     }
 
     /// Both values without their directions, ingress first.

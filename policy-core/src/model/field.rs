@@ -36,7 +36,7 @@ impl FieldPath {
     /// A rule of a policy of either kind: `spec.ingress[0]`.
     #[must_use]
     pub fn rule(direction: Direction, index: usize) -> Self {
-        Self::spec(rules_field(direction)).index(index)
+        Self::spec(direction.name()).index(index)
     }
 
     /// A peer of a rule: `spec.ingress[0].from[1]`.
@@ -89,15 +89,6 @@ impl FieldPath {
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
-    }
-}
-
-/// The field with the rules of a direction: `ingress` or `egress`.
-#[must_use]
-pub const fn rules_field(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Ingress => "ingress",
-        Direction::Egress => "egress",
     }
 }
 

@@ -6,7 +6,7 @@ use policy_common::endpoint::Endpoint;
 
 use crate::{
     desired::{Desired, IdentityKey, Isolation},
-    model::{DIRECTIONS, Direction, PerDirection},
+    model::{Direction, PerDirection},
 };
 
 use super::{
@@ -338,7 +338,7 @@ fn distinct_changes(
 ) -> BTreeSet<(u32, ContentIndex, bool)> {
     let mut changes = BTreeSet::new();
     for matched in &matching.matched {
-        for direction in DIRECTIONS {
+        for direction in Direction::BOTH {
             if let (Some(old), Some(new)) = isolation(matched, direction) {
                 changes.insert((old, desired.content(new), direction == Direction::Egress));
             }

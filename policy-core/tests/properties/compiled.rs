@@ -6,7 +6,7 @@ use policy_core::{
     compile::{Scope, compile},
     desired::Desired,
     explain::{ConnectionEnd, Explanation, Question, explain},
-    model::{Family, Kind, ObjectName, Phase, Pod, Protocol, Snapshot},
+    model::{Direction, Family, Kind, ObjectName, Phase, Pod, Protocol, Snapshot},
 };
 use proptest::{prelude::*, test_runner::TestCaseError};
 
@@ -181,7 +181,7 @@ proptest! {
             for (name, endpoint) in &near.endpoints {
                 let whole = &cluster.endpoints[name];
                 let halves = endpoint.isolation.values().zip(whole.isolation.values());
-                for ((near_half, whole_half), direction) in halves.into_iter().zip(crate::BOTH) {
+                for ((near_half, whole_half), direction) in halves.into_iter().zip(Direction::BOTH) {
                     prop_assert_eq!(near_half.is_some(), whole_half.is_some());
                     let (Some(near_half), Some(whole_half)) = (near_half, whole_half) else { continue };
                     for remote in snapshot.pods.values().flat_map(|pod| pod.addresses.clone()).chain(OUTSIDE.map(ip)) {

@@ -6,14 +6,11 @@ use std::{collections::BTreeSet, net::IpAddr};
 use policy_core::{
     compile::{Scope, compile},
     explain::{Change, ConnectionEnd, Question, Side, explain, sides},
-    model::{Family, Protocol, Snapshot},
+    model::{Direction, Family, Protocol, Snapshot},
 };
 use proptest::{prelude::*, test_runner::TestCaseError};
 
-use crate::{
-    BOTH,
-    generate::{self, OUTSIDE, PORTS, ip},
-};
+use crate::generate::{self, OUTSIDE, PORTS, ip};
 
 /// Takes away what only one of two pods can have: explanations name one pod at an address.
 pub(crate) fn without_shared_addresses(mut snapshot: Snapshot) -> Snapshot {
@@ -44,7 +41,7 @@ fn check(snapshot: &Snapshot) -> Result<(), TestCaseError> {
                 let question = Question { from, to, family, protocol, port };
                 let Some(said) = explain(snapshot, &desired, &question) else { continue };
                 let sides = sides(snapshot, &question);
-                for direction in BOTH {
+                for direction in Direction::BOTH {
                     let half = match direction {
                         policy_core::model::Direction::Ingress => &said.ingress,
                         policy_core::model::Direction::Egress => &said.egress,

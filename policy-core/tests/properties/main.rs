@@ -13,10 +13,7 @@ mod repaired;
 
 use std::env;
 
-use policy_core::model::Direction;
 use proptest::test_runner::Config;
-
-const BOTH: [Direction; 2] = [Direction::Ingress, Direction::Egress];
 
 /// `PROPTEST_CASES`, as `cargo xtask fuzz` sets it, goes before the number of ordinary runs.
 fn config(cases: u32) -> Config {

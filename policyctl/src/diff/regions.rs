@@ -22,7 +22,7 @@ use std::{
 
 use ipnetwork::IpNetwork;
 use policy_core::model::{
-    ClusterPeer, ClusterRule, DIRECTIONS, Peer, PortSpec, Protocol, ProtocolMatch, Rule, Snapshot,
+    ClusterPeer, ClusterRule, Direction, Peer, PortSpec, Protocol, ProtocolMatch, Rule, Snapshot,
 };
 
 /// Preferred addresses outside of the cluster: those for documentation (RFC 5737, RFC 3849), as
@@ -165,5 +165,7 @@ fn rules(side: &Snapshot) -> impl Iterator<Item = &Rule> {
 
 fn cluster_rules(side: &Snapshot) -> impl Iterator<Item = &ClusterRule> {
     let policies = side.cluster_policies.values();
-    policies.flat_map(|policy| DIRECTIONS.into_iter().flat_map(|direction| policy.rules(direction)))
+    policies.flat_map(|policy| {
+        Direction::BOTH.into_iter().flat_map(|direction| policy.rules(direction))
+    })
 }

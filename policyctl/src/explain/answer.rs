@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use policy_core::{
     desired::Desired,
     explain::{self, Candidate, Change, Miss, RuleOutcome, Side, TierRule, WrongDirection},
-    model::{Action, Direction, FieldPath, Snapshot, Tier, peers_field, rules_field},
+    model::{Action, Direction, FieldPath, Snapshot, Tier, peers_field},
 };
 use policy_manifest::Verdict;
 use policy_probe::Probe;
@@ -155,7 +155,7 @@ impl SideAnswer {
 impl RuleAnswer {
     fn of(candidate: &Candidate) -> Self {
         let direction = candidate.direction;
-        let rules = rules_field(direction);
+        let rules = direction.name();
         let mut failed = Vec::new();
         failed.extend(candidate.wrong_direction.map(|wrong| match wrong {
             WrongDirection::NotInPolicyTypes => {

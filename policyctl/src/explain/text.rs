@@ -16,7 +16,7 @@ use std::fmt::Write;
 
 use policy_core::{
     explain::RuleOutcome,
-    model::{DIRECTIONS, Direction, Tier, rules_field},
+    model::{Direction, Tier},
 };
 use policy_manifest::Verdict;
 use policy_probe::Outcome;
@@ -39,7 +39,7 @@ fn block(answer: &Answer, paint: Paint) -> String {
     let verdict = painted(answer.verdict, paint);
     let _ = writeln!(out, "{from} -> {to} {port}/{protocol} {family}: {verdict}");
     let _ = writeln!(out, "  {source} -> {destination}");
-    for direction in DIRECTIONS.into_iter().rev() {
+    for direction in Direction::BOTH.into_iter().rev() {
         one_direction(&mut out, answer, direction, paint);
     }
     out
@@ -59,7 +59,7 @@ fn one_direction(out: &mut String, answer: &Answer, direction: Direction, paint:
             Verdict::Allow => "no policy applies",
             Verdict::Deny => "the Service has no ready backend",
         };
-        let (name, verdict) = (rules_field(direction), painted(Some(verdict), paint));
+        let (name, verdict) = (direction.name(), painted(Some(verdict), paint));
         let _ = writeln!(out, "  {name} of {end}: {verdict}: {reason}");
     }
     for side in sides {
@@ -72,7 +72,7 @@ fn one_side(out: &mut String, side: &SideAnswer, paint: Paint) {
     let _ = writeln!(
         out,
         "  {} of {} {} {far} at {}: {}",
-        rules_field(side.direction),
+        side.direction.name(),
         side.pod,
         words::preposition(side.direction),
         side.port,

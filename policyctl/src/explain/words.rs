@@ -3,7 +3,7 @@
 
 use policy_core::{
     explain::{RuleOutcome, Side, TierRule},
-    model::{Action, Direction, FieldPath, Tier, rules_field},
+    model::{Action, Direction, FieldPath, Tier},
 };
 use serde::Serializer;
 
@@ -91,7 +91,7 @@ pub(super) fn serialize_direction<S: Serializer>(
     direction: &Direction,
     to: S,
 ) -> Result<S::Ok, S::Error> {
-    to.serialize_str(rules_field(*direction))
+    to.serialize_str(direction.name())
 }
 
 /// Serialises a tier by its word.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use crate::{
     compile::change::{Change, Touched, TouchedPods},
     model::{
-        ClusterNetworkPolicy, ClusterPeer, DIRECTIONS, EndpointSlice, Labels, NetworkPolicy, Node,
+        ClusterNetworkPolicy, ClusterPeer, Direction, EndpointSlice, Labels, NetworkPolicy, Node,
         ObjectName, Pod, PolicyRef,
     },
 };
@@ -159,6 +159,6 @@ fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) -> Option<
 
 /// Whether a policy has peers that are nodes.
 fn names_nodes(policy: &ClusterNetworkPolicy) -> bool {
-    let rules = DIRECTIONS.into_iter().flat_map(|direction| policy.rules(direction));
+    let rules = Direction::BOTH.into_iter().flat_map(|direction| policy.rules(direction));
     rules.flat_map(|rule| &rule.peers).any(|peer| matches!(peer, ClusterPeer::Nodes(_)))
 }

@@ -17,7 +17,7 @@ use crate::{
             rule::{CompiledPolicy, CompiledRule, NamedPort},
         },
     },
-    model::{DIRECTIONS, Direction},
+    model::{Direction},
 };
 
 /// Id of a peer list.
@@ -64,7 +64,7 @@ impl ListsDelta {
 impl PeerLists {
     /// Counts the lists of a policy, and makes it share the memory of equal lists.
     pub(crate) fn acquire(&mut self, policy: &mut CompiledPolicy) {
-        for direction in DIRECTIONS {
+        for direction in Direction::BOTH {
             for rule in policy.rules_mut(direction) {
                 if let Some(joined) = &mut rule.joined {
                     for one in Arc::make_mut(joined) {
@@ -97,7 +97,7 @@ impl PeerLists {
         for rule in policy.rules(Direction::Egress) {
             self.count_names(rule, -1);
         }
-        let rules = DIRECTIONS.into_iter().flat_map(|direction| policy.rules(direction));
+        let rules = Direction::BOTH.into_iter().flat_map(|direction| policy.rules(direction));
         for list in rules.flat_map(CompiledRule::grants).filter_map(|(list, _)| list) {
             if let Some(id) = self.lists.id(list) {
                 self.lists.release(id);

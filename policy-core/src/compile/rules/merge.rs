@@ -29,7 +29,7 @@ use crate::{
             rule::{CompiledPolicy, Joined, RulePorts, Stage},
         },
     },
-    model::{DIRECTIONS, Direction, PerDirection},
+    model::{Direction, PerDirection},
     ports::Ports,
 };
 
@@ -52,7 +52,7 @@ type Common<'a> = (&'a [usize], Option<&'a RulePorts>);
 /// `policies` are in an order that depends on their names only; `subjects` has for each pod the
 /// places of the policies that isolate it.
 pub(super) fn blocks(policies: &mut [CompiledPolicy], subjects: &[PerDirection<Vec<usize>>]) {
-    for direction in DIRECTIONS {
+    for direction in Direction::BOTH {
         let joined = joined(policies, subjects, direction);
         for policy in &mut *policies {
             for rule in policy.rules_mut(direction) {
@@ -71,7 +71,7 @@ pub(super) fn blocks(policies: &mut [CompiledPolicy], subjects: &[PerDirection<V
 
 /// Whether rules are joined, or may have to be.
 pub(super) fn is_needed(policies: &[&CompiledPolicy]) -> bool {
-    DIRECTIONS.into_iter().any(|direction| {
+    Direction::BOTH.into_iter().any(|direction| {
         let mut rules = policies.iter().flat_map(|policy| policy.rules(direction));
         rules.any(|rule| rule.joined.is_some())
             || policies.iter().flat_map(|policy| lists(policy, direction)).nth(APART).is_some()

@@ -19,8 +19,8 @@ use crate::{
     compile::contains,
     explain::tier::closed,
     model::{
-        Action, ClusterNetworkPolicy, ClusterPeer, DIRECTIONS, Direction, FieldPath, PodSet,
-        ProtocolMatch, Tier, rules_field,
+        Action, ClusterNetworkPolicy, ClusterPeer, Direction, FieldPath, PodSet, ProtocolMatch,
+        Tier,
     },
 };
 
@@ -132,10 +132,10 @@ fn covers_port(wide: &ProtocolMatch, narrow: &ProtocolMatch) -> bool {
 /// NP020: policies of the tier Baseline that select only pods with network policies.
 pub(in super::super) fn overridden(context: &Context<'_>, report: &mut Report) {
     for (name, policy) in policies(context).filter(|(_, policy)| policy.tier == Tier::Baseline) {
-        for direction in DIRECTIONS {
+        for direction in Direction::BOTH {
             if !policy.rules(direction).is_empty() && is_overridden(context, policy, direction) {
                 report.add(
-                    policy_field(name, FieldPath::spec(rules_field(direction))),
+                    policy_field(name, FieldPath::spec(direction.name())),
                     Level::Note,
                     "network policies select each pod that it selects, so it is never evaluated",
                     "use the tier Admin for what must hold whatever network policies say",

@@ -21,8 +21,8 @@ use ipnetwork::IpNetwork;
 use crate::{
     explain::{ConnectionEnd, Question, RuleOutcome, Side, TierRule, sides},
     model::{
-        Action, ClusterNetworkPolicy, ClusterPeer, DIRECTIONS, Direction, Family, FieldPath,
-        ObjectName, Pod, Protocol, ProtocolMatch, Snapshot,
+        Action, ClusterNetworkPolicy, ClusterPeer, Direction, Family, FieldPath, ObjectName, Pod,
+        Protocol, ProtocolMatch, Snapshot,
     },
 };
 
@@ -51,7 +51,7 @@ pub(in super::super) fn check(context: &Context<'_>, report: &mut Report) {
                 continue;
             }
             let tiers = tiers.get_or_insert_with(only_tiers);
-            let found = DIRECTIONS
+            let found = Direction::BOTH
                 .into_iter()
                 .find_map(|direction| pair.contradiction(context, tiers, direction));
             if let Some(message) = found {
@@ -65,7 +65,7 @@ pub(in super::super) fn check(context: &Context<'_>, report: &mut Report) {
 impl Pair<'_> {
     /// Whether both have rules in some direction, and these have more than one action.
     fn has_different_actions(&self) -> bool {
-        DIRECTIONS.into_iter().any(|direction| {
+        Direction::BOTH.into_iter().any(|direction| {
             let actions = |policy: &ClusterNetworkPolicy| -> BTreeSet<Action> {
                 policy.rules(direction).iter().map(|rule| rule.action).collect()
             };

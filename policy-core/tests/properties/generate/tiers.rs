@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use policy_core::model::{
-    Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, PodSet, ProtocolMatch, Tier,
+    Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, Direction, PodSet, ProtocolMatch, Tier,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -21,7 +21,13 @@ fn policy() -> impl Strategy<Value = ClusterNetworkPolicy> {
     let tier = select(vec![Tier::Admin, Tier::Baseline]);
     // Few priorities, so that some are equal.
     let subject = option::weighted(0.97, pod_set());
-    let parts = (tier, 0..3_u16, subject, vec(rule(false), 0..3), vec(rule(true), 0..3));
+    let parts = (
+        tier,
+        0..3_u16,
+        subject,
+        vec(rule(Direction::Ingress), 0..3),
+        vec(rule(Direction::Egress), 0..3),
+    );
     parts.prop_map(|(tier, priority, subject, ingress, egress)| ClusterNetworkPolicy {
         tier,
         priority,
@@ -37,7 +43,7 @@ fn pod_set() -> impl Strategy<Value = PodSet> {
         .prop_map(|(namespaces, pods)| PodSet { namespaces: namespaces.unwrap_or_default(), pods })
 }
 
-fn rule(egress: bool) -> impl Strategy<Value = ClusterRule> {
+fn rule(direction: Direction) -> impl Strategy<Value = ClusterRule> {
     let action = select(vec![Action::Accept, Action::Deny, Action::Pass]);
     let block = |block: &str| block.parse().expect("a block");
     let networks = vec(select(BLOCKS.to_vec()), 1..3)
@@ -46,10 +52,11 @@ fn rule(egress: bool) -> impl Strategy<Value = ClusterRule> {
         namespace_selector().prop_map(|selector| ClusterPeer::Nodes(selector.unwrap_or_default()));
     let unknown = Just(ClusterPeer::Unknown { reason: "generated so".to_owned() });
     let pods = || pod_set().prop_map(ClusterPeer::Pods);
-    let peer = if egress {
-        prop_oneof![20 => pods(), 12 => networks, 6 => nodes, 1 => unknown].boxed()
-    } else {
-        prop_oneof![20 => pods(), 1 => unknown].boxed()
+    let peer = match direction {
+        Direction::Ingress => prop_oneof![20 => pods(), 1 => unknown].boxed(),
+        Direction::Egress => {
+            prop_oneof![20 => pods(), 12 => networks, 6 => nodes, 1 => unknown].boxed()
+        }
     };
     (action, vec(peer, 1..3), vec(protocol_match(), 0..3))
         .prop_map(|(action, peers, protocols)| ClusterRule { action, peers, protocols })
