@@ -17,7 +17,7 @@ use crate::{
             rule::{CompiledPolicy, CompiledRule, NamedPort},
         },
     },
-    model::{Direction},
+    model::Direction,
 };
 
 /// Id of a peer list.
