@@ -13,11 +13,12 @@
 //! Programs, maps and links live as long as the [`Dataplane`], or, if they are pinned, until
 //! `policy-agent detach`.
 
-mod act;
 mod adopt;
 mod apply;
 mod attach;
+mod classifier;
 mod content;
+mod detach;
 mod drops;
 mod error;
 mod flows;
@@ -31,6 +32,7 @@ mod object;
 mod options;
 mod pins;
 mod read;
+mod step_text;
 mod typed;
 
 use std::{collections::BTreeMap, os::fd::OwnedFd};
@@ -38,13 +40,14 @@ use std::{collections::BTreeMap, os::fd::OwnedFd};
 use aya::Ebpf;
 use policy_common::drops::DropKey;
 
-pub use act::Act;
+pub use detach::detach;
 pub use drops::{Drops, DropsError};
 pub use error::DataplaneError;
 pub use hooks::{HookedProgram, Hooks, hooks};
 pub use mend::{Drift, Drifted};
-pub use options::{Capacities, Options, Parts, UnknownEndpoints};
-pub use pins::{detach, pinned_elsewhere};
+pub use options::{ActiveParts, Capacities, Options, UnknownEndpoints};
+pub use pins::pinned_elsewhere;
+pub use step_text::StepText;
 
 use attach::{Attachment, Classifiers};
 use drops::Events;

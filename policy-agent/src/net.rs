@@ -1,6 +1,6 @@
 //! The node's network, read by rtnetlink: which veth leads to which pod, and the node's addresses.
 //!
-//! In go the addresses that pods may have; out come the host sides of veths with the addresses at
+//! Input: the addresses that pods may have. Output: the host sides of veths, with the addresses at
 //! their far ends. `node` calls it before every plan, which then matches addresses to pods. The
 //! socket stays in the network namespace that it was opened in: the agent enters no namespace, asks
 //! no container runtime and relies on no naming convention.

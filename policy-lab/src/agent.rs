@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, io, path::PathBuf, thread};
 
 use policy_agent::{
-    dataplane::{DataplaneError, Drops, Parts},
+    dataplane::{ActiveParts, DataplaneError, Drops},
     flows::{self, DroppedPacket},
     node::{HeldBack, Node, NodeConfig, NodeError, NotAttached, Reconciled},
 };
@@ -101,7 +101,7 @@ impl Agent {
     pub async fn start(
         node: &str,
         namespace: Namespace,
-        parts: Parts,
+        parts: ActiveParts,
         pins: Option<PathBuf>,
         reports: mpsc::UnboundedSender<DropReport>,
     ) -> Result<Self, Error> {

@@ -15,7 +15,8 @@ use std::io;
 
 use clap::{Args, ValueEnum};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use policy_agent::{cli::format::Format, dataplane::Parts};
+use policy_agent::{cli::format::Format, dataplane::ActiveParts};
+use policy_core::model::PerDirection;
 use policy_manifest::{Expectations, Manifests, Source};
 use policy_probe::{Probe, exit, if_any, input, options::ProbeOptions, terminal};
 
@@ -157,7 +158,7 @@ async fn run_lab(arguments: Arguments) -> io::Result<u8> {
 fn read_config(
     options: &ProbeOptions,
     topology: Topology,
-    parts: Parts,
+    parts: ActiveParts,
     stays: bool,
 ) -> Result<(LabConfig, Vec<Source>), input::InputError> {
     let sources = policy_files::read(&options.files)?;
@@ -201,11 +202,10 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn parts(without: &[Part]) -> Parts {
+fn parts(without: &[Part]) -> ActiveParts {
     let has = |part| !without.contains(&part);
-    Parts {
-        ingress: has(Part::Ingress),
-        egress: has(Part::Egress),
+    ActiveParts {
+        directions: PerDirection { ingress: has(Part::Ingress), egress: has(Part::Egress) },
         ipv6: has(Part::Ipv6),
         anti_spoofing: has(Part::AntiSpoofing),
     }

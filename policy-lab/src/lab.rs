@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::future::try_join_all;
-use policy_agent::dataplane::Parts;
+use policy_agent::dataplane::ActiveParts;
 use policy_common::drops::Reason;
 use policy_core::{
     compile::{Scope, compile},
@@ -102,7 +102,7 @@ impl Lab {
     /// Starts an agent in each node; their drops go to the drop matcher and to `observer`.
     pub(crate) async fn start_agents(
         &mut self,
-        parts: Parts,
+        parts: ActiveParts,
         observer: Option<mpsc::UnboundedSender<DropReport>>,
     ) -> Result<(), Error> {
         let (reports, mut inbox) = mpsc::unbounded_channel::<DropReport>();

@@ -51,7 +51,7 @@ use std::{
     net::IpAddr,
 };
 
-use policy_agent::dataplane::Parts;
+use policy_agent::dataplane::ActiveParts;
 use policy_manifest::{Expectations, Manifests};
 use policy_probe::{End, Probe};
 
@@ -73,8 +73,8 @@ pub struct LabConfig {
     pub expectations: Expectations,
     /// How pods are joined to their nodes.
     pub topology: Topology,
-    /// Parts of the dataplane that are in place; the lab must notice where one is missing.
-    pub parts: Parts,
+    /// ActiveParts of the dataplane that are in place; the lab must notice where one is missing.
+    pub parts: ActiveParts,
     /// Receives a report of every drop.
     pub drops: Option<UnboundedSender<DropReport>>,
 }

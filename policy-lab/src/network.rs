@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, os::fd::AsFd};
 
 use futures::future::try_join_all;
-use policy_agent::net::build::{self as wire, Wiring};
+use policy_agent::net::build::{self as wire, NetBuilder};
 
 use crate::{
     blueprint::Machine,
@@ -76,14 +76,14 @@ impl Network {
 /// Builds the pieces of one namespace.
 struct NamespaceBuilder<'a> {
     machine: String,
-    wiring: Wiring,
+    builder: NetBuilder,
     pieces: &'a [Piece],
 }
 
 impl<'a> NamespaceBuilder<'a> {
     fn open(machine: &str, namespace: &Namespace, pieces: &'a [Piece]) -> Result<Self, Error> {
-        let wiring = namespace.run(|| Wiring::open().map_err(Error::from))?;
-        Ok(Self { machine: machine.to_owned(), wiring, pieces })
+        let builder = namespace.run(|| NetBuilder::open().map_err(Error::from))?;
+        Ok(Self { machine: machine.to_owned(), builder, pieces })
     }
 
     /// Creates veth pairs and bridges; the far end of a pair is configured by another builder, so
@@ -92,11 +92,11 @@ impl<'a> NamespaceBuilder<'a> {
         for piece in self.pieces {
             let added = match piece {
                 Piece::Veth { near, far, to } => match machines.get(to) {
-                    Some(namespace) => self.wiring.add_veth(near, far, namespace.as_fd()).await,
+                    Some(namespace) => self.builder.add_veth(near, far, namespace.as_fd()).await,
                     None => Ok(()),
                 },
                 Piece::Bridge { bridge, netfilter } => {
-                    self.wiring.add_bridge(bridge, *netfilter).await
+                    self.builder.add_bridge(bridge, *netfilter).await
                 }
                 Piece::BridgePort { .. }
                 | Piece::Up(_)
@@ -116,19 +116,19 @@ impl<'a> NamespaceBuilder<'a> {
             let added = match piece {
                 Piece::Veth { .. } | Piece::Bridge { .. } => Ok(()),
                 Piece::BridgePort { index, bridge, hairpin } => {
-                    self.wiring.add_port(*index, *bridge, *hairpin).await
+                    self.builder.add_port(*index, *bridge, *hairpin).await
                 }
                 Piece::HardwareAddress { index, hardware } => {
-                    self.wiring.set_hardware(*index, *hardware).await
+                    self.builder.set_hardware(*index, *hardware).await
                 }
                 Piece::Neighbour { index, address, hardware } => {
-                    self.wiring.add_neighbour(*index, *address, *hardware).await
+                    self.builder.add_neighbour(*index, *address, *hardware).await
                 }
-                Piece::Up(index) => self.wiring.set_up(*index).await,
+                Piece::Up(index) => self.builder.set_up(*index).await,
                 Piece::Address { index, address, prefix } => {
-                    self.wiring.add_address(*index, *address, *prefix).await
+                    self.builder.add_address(*index, *address, *prefix).await
                 }
-                Piece::Route { to, via, index } => self.wiring.add_route(*to, *via, *index).await,
+                Piece::Route { to, via, index } => self.builder.add_route(*to, *via, *index).await,
             };
             self.in_machine(added)?;
         }

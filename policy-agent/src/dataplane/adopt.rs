@@ -18,7 +18,8 @@ use policy_core::plan::Step;
 
 use super::{
     Dataplane,
-    attach::{self, Attachment, CLASSIFIERS},
+    attach::{self, Attachment},
+    classifier::NAMES,
     content,
     error::DataplaneError,
     link,
@@ -82,7 +83,7 @@ impl Dataplane {
 
     /// Opens the pinned links, and removes those of interfaces that are gone.
     fn adopt_links(&mut self, pins: &Pins) -> Result<(), DataplaneError> {
-        for classifier in CLASSIFIERS {
+        for classifier in NAMES {
             for ifindex in pins.linked(classifier)? {
                 let path = pins.link(classifier, ifindex);
                 match link::open(&path, ifindex)? {

@@ -1,4 +1,14 @@
 //! Carries out the steps of a plan, one kernel operation each.
+//!
+//! `node` calls [`Dataplane::apply`] for each step, in the planner's order. Example: a first policy
+//! isolates the endpoint at interface 12.
+//!
+//! ```text
+//! PutContent 5       a new inner map, filled, pinned as allow_5, put at index 5 of `allow`
+//! PutIdentity        wait for programs that may have read an older endpoint, then write `identities`
+//! PutEndpoint 12     epochs[12] = 41 (it was 0), endpoints[12] = …, slots[3] = 12; attach if new
+//! BumpEpoch 12       epochs[12] = 42: flows of epoch 41 are judged again
+//! ```
 
 use std::collections::BTreeSet;
 

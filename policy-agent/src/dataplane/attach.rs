@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 use aya::{
     Ebpf,
     programs::{
-        LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+        LinkOrder, ProgramError, SchedClassifier,
         links::Link,
         tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
     },
@@ -17,9 +17,10 @@ use aya::{
 use nix::{errno::Errno, libc, net::if_};
 
 use super::{
+    classifier::{CLASSIFIERS, Classifier},
     error::DataplaneError,
     link,
-    options::{Options, Parts},
+    options::{ActiveParts, Options},
     pins::{self, Pins},
 };
 
@@ -28,23 +29,10 @@ const PRIORITY: u16 = 1;
 /// Handle of a clsact filter.
 const HANDLE: TcHandle = TcHandle::new(0, 1);
 
-/// A program and its hook. What comes in at the host side of a veth leaves the pod, so `from_pod`
-/// is at the ingress hook.
-struct Classifier {
-    name: &'static str,
-    hook: TcAttachType,
-}
-
-const FROM_POD: Classifier = Classifier { name: "from_pod", hook: TcAttachType::Ingress };
-const TO_POD: Classifier = Classifier { name: "to_pod", hook: TcAttachType::Egress };
-
-/// Names of the programs, in the order in which they are attached.
-pub(super) const CLASSIFIERS: [&str; 2] = [TO_POD.name, FROM_POD.name];
-
 /// The loaded programs.
 pub(super) struct Classifiers {
     ebpf: Ebpf,
-    parts: Parts,
+    parts: ActiveParts,
     /// Whether the programs are attached by TCX links.
     tcx: bool,
 }
@@ -62,7 +50,7 @@ pub(super) struct Attachment {
 impl Classifiers {
     /// Loads both programs; the kernel verifies them.
     pub(super) fn load(mut ebpf: Ebpf, options: &Options) -> Result<Self, DataplaneError> {
-        for Classifier { name, .. } in [FROM_POD, TO_POD] {
+        for Classifier { name, .. } in CLASSIFIERS {
             program(&mut ebpf, name)?.load().map_err(|source| DataplaneError::Classifier {
                 classifier: name,
                 source: Box::new(source),
@@ -80,8 +68,8 @@ impl Classifiers {
         let interface = name(ifindex)?;
         let mut links = BTreeMap::new();
         // If one fails, dropping `links` detaches the other.
-        for (classifier, wanted) in [(TO_POD, self.parts.ingress), (FROM_POD, self.parts.egress)] {
-            if wanted {
+        for classifier in CLASSIFIERS {
+            if self.parts.directions[classifier.direction] {
                 let link = self.attach_one(&classifier, &interface).map_err(|source| {
                     DataplaneError::Attach {
                         classifier: classifier.name,
@@ -141,10 +129,10 @@ impl Classifiers {
 
     /// Pins the programs, in place of those of an earlier agent.
     pub(super) fn pin(&mut self, pins: &Pins) -> Result<(), DataplaneError> {
-        for classifier in CLASSIFIERS {
-            let path = pins.program(classifier);
+        for Classifier { name, .. } in CLASSIFIERS {
+            let path = pins.program(name);
             pins::remove(&path)?;
-            let pinned = program(&mut self.ebpf, classifier)?.pin(&path);
+            let pinned = program(&mut self.ebpf, name)?.pin(&path);
             pinned.map_err(|source| DataplaneError::Pin { path, source: Box::new(source) })?;
         }
         Ok(())

@@ -1,4 +1,17 @@
 //! Failed operations on programs, maps, links and pins.
+//!
+//! Each variant names one operation and its object; the kernel's reason is its source. `node` wraps
+//! it into the step or task that failed, and the daemon logs the whole chain:
+//!
+//! ```text
+//! NodeError::Step          cannot create allow map 7 with 900 entries
+//! DataplaneError::Write    cannot write entry 7 of map `allow`
+//! MapError::SyscallError   `bpf_map_update_elem` failed
+//! io::Error                Operation not permitted (os error 1)
+//! ```
+//!
+//! [`DataplaneError::is_out_of_capacity`] decides by variant and error number, not by text, whether
+//! the change is held back (S26).
 
 use std::{io, path::PathBuf};
 
@@ -7,11 +20,10 @@ use aya::{
     maps::MapError,
     pin::PinError,
     programs::{ProgramError, links::LinkError},
+    sys::SyscallError,
 };
 use nix::{errno::Errno, libc};
 use thiserror::Error;
-
-use super::named::errno;
 
 /// A failed operation on a program, a map, a link or a pin.
 #[derive(Debug, Error)]
@@ -288,6 +300,16 @@ impl DataplaneError {
             }
             _ => false,
         }
+    }
+}
+
+/// The kernel's error number, if the error came from the kernel.
+#[expect(clippy::wildcard_enum_match_arm, reason = "two of many are the kernel's")]
+pub(super) fn errno(error: &MapError) -> Option<i32> {
+    match error {
+        MapError::SyscallError(SyscallError { io_error, .. })
+        | MapError::CreateError { io_error, .. } => io_error.raw_os_error(),
+        _ => None,
     }
 }
 

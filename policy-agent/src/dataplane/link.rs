@@ -29,7 +29,7 @@ pub(super) fn open(
     ifindex: u32,
 ) -> Result<Option<SchedClassifierLink>, DataplaneError> {
     let unreadable = |source| DataplaneError::Pins { act: "read", path: path.to_owned(), source };
-    if about(path).map_err(unreadable)?.ifindex != Some(ifindex) {
+    if state(path).map_err(unreadable)?.ifindex != Some(ifindex) {
         return Ok(None);
     }
     let unusable = |source: LinkError| DataplaneError::Link { path: path.to_owned(), source };
@@ -38,7 +38,7 @@ pub(super) fn open(
 }
 
 /// What the kernel shows about a pinned link.
-pub(super) struct About {
+pub(super) struct LinkState {
     /// Index of its interface; 0 once the interface is gone or the link was detached.
     pub(super) ifindex: Option<u32>,
     /// The kernel id of its program.
@@ -46,7 +46,7 @@ pub(super) struct About {
 }
 
 /// Reads the `fdinfo` of a TCX link (`tcx_link_fdinfo` in `kernel/bpf/tcx.c`).
-pub(super) fn about(path: &Path) -> io::Result<About> {
+pub(super) fn state(path: &Path) -> io::Result<LinkState> {
     let link = typed::open_pin(path)?;
     let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", link.as_raw_fd()))?;
     let field = |name: &str| {
@@ -54,5 +54,5 @@ pub(super) fn about(path: &Path) -> io::Result<About> {
         // Newer kernels append the interface's name in parentheses.
         found.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
     };
-    Ok(About { ifindex: field("ifindex:"), program: field("prog_id:") })
+    Ok(LinkState { ifindex: field("ifindex:"), program: field("prog_id:") })
 }

@@ -1,4 +1,16 @@
-//! What hangs on interfaces, and what is pinned, read back and put right (S50).
+//! Reads back attachments, pins and maps, and repairs what another program changed (S50).
+//!
+//! `node` calls [`Dataplane::mend`] and then [`Dataplane::found`] at every verification, and after a
+//! difference applies the steps that `policy_core::plan::repair` gives.
+//!
+//! Example: an operator ran `bpftool link detach pinned …/links/from_pod_12` and `rm …/maps/slots`.
+//!
+//! ```text
+//! mend()    links/from_pod_12 has interface 0   → attached again and pinned  Attachment: 1
+//!           maps/slots has no pin               → pinned again               Pin: 1
+//!           slots[3] is 12, epochs[12] is not 0 → nothing
+//! found()   the entries of every table          → equal to what was written
+//! ```
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,13 +22,8 @@ use policy_common::endpoint::Endpoint;
 use policy_core::plan::Actual;
 
 use super::{
-    Dataplane,
-    adopt::contents,
-    attach::{Attachment, CLASSIFIERS},
-    content,
-    error::DataplaneError,
-    pins::Pins,
-    read, typed,
+    Dataplane, adopt::contents, attach::Attachment, classifier::NAMES, content,
+    error::DataplaneError, pins::Pins, read, typed,
 };
 
 /// What drifts.
@@ -48,14 +55,14 @@ impl Drifted {
     }
 }
 
-/// What was put right, and how often.
+/// What was repaired, and how often.
 pub type Drift = BTreeMap<Drifted, usize>;
 
 impl Dataplane {
-    /// Puts back pins, classifiers, slots and epochs of these endpoints, where they are not as they
-    /// were written.
+    /// Repairs pins, attached programs, slots and epochs of these endpoints, where they are not as
+    /// they were written.
     ///
-    /// Without pins, what hangs on interfaces cannot be read back.
+    /// Without pins, attached programs cannot be read back.
     ///
     /// # Errors
     ///
@@ -111,7 +118,7 @@ impl Dataplane {
         Ok(found)
     }
 
-    /// Puts back folders and pins; how many, if any.
+    /// Creates missing folders and pins; how many, if any.
     fn mend_pins(&mut self) -> Result<Option<usize>, DataplaneError> {
         let Some(pins) = &mut self.pins else { return Ok(None) };
         let mut count = pins.mend()?;
@@ -128,14 +135,14 @@ impl Dataplane {
             content::pin_pattern(&self.content_types, &folder)?;
             count += 1;
         }
-        if CLASSIFIERS.iter().any(|classifier| !pins.program(classifier).exists()) {
+        if NAMES.iter().any(|classifier| !pins.program(classifier).exists()) {
             self.classifiers.pin(pins)?;
             count += 1;
         }
         Ok((count > 0).then_some(count))
     }
 
-    /// Puts classifiers back on interfaces; how many.
+    /// Attaches missing programs; how many.
     fn mend_attachments(
         &mut self,
         endpoints: &BTreeMap<u32, Endpoint>,

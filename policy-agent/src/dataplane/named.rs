@@ -1,4 +1,14 @@
 //! Maps with their name and capacity, so that an error can name them.
+//!
+//! Every access of the agent to a map of the object goes through [`Named`], which turns aya's errors
+//! into those of this module's parent and hides what is no failure:
+//!
+//! ```text
+//! put     E2BIG or ENOSPC   the map is full         DataplaneError::Full, with its capacity
+//!         another error                             DataplaneError::Write, with the key
+//! delete  ENOENT            it was absent already   Ok
+//! get     ENOENT            no such entry           Ok(None)
+//! ```
 
 use std::{
     fmt::{self, Debug},
@@ -11,11 +21,10 @@ use aya::{
         Array, HashMap, IterableMap, LpmTrie, MapData, MapError, PerCpuHashMap, PerCpuValues,
         lpm_trie::Key,
     },
-    sys::SyscallError,
 };
 use nix::libc;
 
-use super::error::DataplaneError;
+use super::error::{DataplaneError, errno};
 
 /// A map of the object.
 pub(super) struct Named<M> {
@@ -242,15 +251,5 @@ impl<K: Pod + Debug, V: Pod> Named<PerCpuHashMap<MapData, K, V>> {
             self.deleted(key, result)?;
         }
         Ok(())
-    }
-}
-
-/// The kernel's error number, if the error came from the kernel.
-#[expect(clippy::wildcard_enum_match_arm, reason = "two of many are the kernel's")]
-pub(super) fn errno(error: &MapError) -> Option<i32> {
-    match error {
-        MapError::SyscallError(SyscallError { io_error, .. })
-        | MapError::CreateError { io_error, .. } => io_error.raw_os_error(),
-        _ => None,
     }
 }

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use policy_common::limits;
+use policy_core::model::PerDirection;
 
 /// What happens at an interface that belongs to no known pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,21 +18,18 @@ pub enum UnknownEndpoints {
 /// The parts of enforcement that are active: all of them, except when the lab proves that it would
 /// notice a missing one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "independent parts, each on or off")]
-pub struct Parts {
-    /// `to_pod` is attached.
-    pub ingress: bool,
-    /// `from_pod` is attached.
-    pub egress: bool,
+pub struct ActiveParts {
+    /// `to_pod` is attached for ingress, `from_pod` for egress.
+    pub directions: PerDirection<bool>,
     /// IPv6 is judged.
     pub ipv6: bool,
     /// A pod may send only from its own addresses (S46); the planner sets the endpoints' flags.
     pub anti_spoofing: bool,
 }
 
-impl Default for Parts {
+impl Default for ActiveParts {
     fn default() -> Self {
-        Self { ingress: true, egress: true, ipv6: true, anti_spoofing: true }
+        Self { directions: PerDirection::from_fn(|_| true), ipv6: true, anti_spoofing: true }
     }
 }
 
@@ -68,7 +66,7 @@ pub struct Options {
     /// The eBPF object, in place of the one that is built into this binary.
     pub object: Option<PathBuf>,
     /// The active parts.
-    pub parts: Parts,
+    pub parts: ActiveParts,
     /// What happens at interfaces without a known pod.
     pub unknown_endpoints: UnknownEndpoints,
     /// Sizes of the maps.

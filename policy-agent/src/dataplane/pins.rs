@@ -10,7 +10,6 @@
 //! | `new/` | maps of another shape, until every link uses them |
 //! | `old/` | maps that no link uses any more, about to be removed |
 
-mod detach;
 mod others;
 
 use std::{
@@ -25,7 +24,6 @@ use nix::{
 };
 
 use super::error::DataplaneError;
-pub use detach::detach;
 pub use others::pinned_elsewhere;
 
 /// Version of the maps' meaning. Raise it when the meaning of a value changes but no size does.
@@ -142,7 +140,7 @@ impl Pins {
 }
 
 /// Checks that a path is on a bpffs, the only file system that holds pins.
-fn require_bpffs(place: &Path) -> Result<(), DataplaneError> {
+pub(super) fn require_bpffs(place: &Path) -> Result<(), DataplaneError> {
     let kind = statfs(place).map_err(|errno| failed("inspect", place)(errno.into()))?;
     if kind.filesystem_type() != BPF_FS_MAGIC {
         return Err(DataplaneError::NoBpffs { path: place.to_owned() });
@@ -151,10 +149,16 @@ fn require_bpffs(place: &Path) -> Result<(), DataplaneError> {
 }
 
 /// Locks the folder against other agents.
-fn lock(root: &Path) -> Result<Flock<File>, DataplaneError> {
+pub(super) fn lock(root: &Path) -> Result<Flock<File>, DataplaneError> {
     let folder = File::open(root).map_err(failed("open", root))?;
     Flock::lock(folder, FlockArg::LockExclusiveNonblock)
         .map_err(|(_, source)| DataplaneError::PinsBusy { path: root.to_owned(), source })
+}
+
+/// Whether a name is one of `stems`, `_` and a number.
+pub(super) fn is_numbered(name: &str, stems: &[&str]) -> bool {
+    let Some((stem, number)) = name.rsplit_once('_') else { return false };
+    stems.contains(&stem) && number.parse::<u32>().is_ok()
 }
 
 /// The pin of an allow map.
@@ -178,14 +182,14 @@ fn make(folder: &Path) -> Result<(), DataplaneError> {
     }
 }
 
-fn names(folder: &Path) -> Result<Vec<String>, DataplaneError> {
+pub(super) fn names(folder: &Path) -> Result<Vec<String>, DataplaneError> {
     let entries = fs::read_dir(folder).map_err(failed("list", folder))?;
     let entries: io::Result<Vec<_>> = entries.collect();
     let entries = entries.map_err(failed("list", folder))?;
     Ok(entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
 }
 
-fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataplaneError {
+pub(super) fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataplaneError {
     let path = path.to_owned();
     move |source| DataplaneError::Pins { act, path, source }
 }

@@ -45,11 +45,11 @@ pub struct End {
 
 /// A netlink connection into the namespace that it was opened in.
 #[derive(Clone, Debug)]
-pub struct Wiring {
+pub struct NetBuilder {
     handle: Handle,
 }
 
-impl Wiring {
+impl NetBuilder {
     /// Opens the connection, which stays in the calling thread's network namespace.
     ///
     /// The thread must be inside a tokio runtime, which then runs the connection.

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::dataplane::{Capacities, Options, Parts, UnknownEndpoints};
+use crate::dataplane::{ActiveParts, Capacities, Options, UnknownEndpoints};
 
 /// What a node is started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct NodeConfig {
     /// An eBPF object in place of the one in this binary.
     pub object: Option<PathBuf>,
     /// Which parts of the enforcement are switched on.
-    pub parts: Parts,
+    pub parts: ActiveParts,
     /// What happens to packets at interfaces without a known pod.
     pub unknown_endpoints: UnknownEndpoints,
     /// Sizes of the maps.

@@ -4,7 +4,7 @@ use policy_core::plan::Step;
 use thiserror::Error;
 
 use crate::{
-    dataplane::{Act, DataplaneError},
+    dataplane::{DataplaneError, StepText},
     net::NetError,
 };
 
@@ -18,7 +18,7 @@ pub enum NodeError {
     #[error("cannot load the dataplane")]
     Load(#[source] Box<DataplaneError>),
     /// A step failed; none of the later ones was tried.
-    #[error("cannot {}", Act(step))]
+    #[error("cannot {}", StepText(step))]
     Step {
         /// The step.
         step: Box<Step>,

@@ -3,7 +3,7 @@
 use policy_core::plan::{Step, repair};
 
 use super::{Node, NodeError};
-use crate::dataplane::{Act, DataplaneError, Drift, Drifted};
+use crate::dataplane::{DataplaneError, Drift, Drifted, StepText};
 
 impl Node {
     /// Compares pins, attachments and map entries with what the agent wrote, and repairs differences;
@@ -21,7 +21,10 @@ impl Node {
         for step in repair(&self.actual, &found) {
             self.dataplane.apply(&step).map_err(failed)?;
             if !matches!(step, Step::BumpEpoch { .. }) {
-                tracing::warn!("a map did not hold what the agent wrote; repaired: {}", Act(&step));
+                tracing::warn!(
+                    "a map did not hold what the agent wrote; repaired: {}",
+                    StepText(&step)
+                );
                 *drift.entry(Drifted::Entry).or_default() += 1;
             }
         }

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use nix::{fcntl::OFlag, sys::stat::Mode, unistd::mkfifo};
-use policy_agent::net::build::Wiring;
+use policy_agent::net::build::NetBuilder;
 use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -89,10 +89,10 @@ fn a_noisy_pod_hides_no_other_and_what_it_hides_of_its_own_is_counted() -> Resul
     let quiet = Namespace::new()?;
     machine.node.join(&end(11, "veth1"), &quiet, &end(2, "eth0"), &["10.0.2.2/24"])?;
     let gateway = "10.0.2.1";
-    machine.node.run(async || add_addresses(&Wiring::open()?, 11, &["10.0.2.1/24"]).await)?;
+    machine.node.run(async || add_addresses(&NetBuilder::open()?, 11, &["10.0.2.1/24"]).await)?;
     quiet.run(async || {
         let gateway = Some(gateway.parse()?);
-        Ok(Wiring::open()?.add_route("0.0.0.0/0".parse()?, gateway, 2).await?)
+        Ok(NetBuilder::open()?.add_route("0.0.0.0/0".parse()?, gateway, 2).await?)
     })?;
     let second = POD.replace("name: pod", "name: quiet").replace("10.0.0.2", "10.0.2.2");
     machine.write("pod.yaml", &format!("{POD}---{second}"))?;

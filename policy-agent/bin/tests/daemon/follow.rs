@@ -96,7 +96,7 @@ fn a_veth_that_appears_is_attached_to_and_one_that_goes_is_forgotten() -> Result
         let logged = machine.said("stderr").matches("no interface leads to the pod").count();
         machine
             .node
-            .run(async || Ok(policy_agent::net::build::Wiring::open()?.delete(10).await?))?;
+            .run(async || Ok(policy_agent::net::build::NetBuilder::open()?.delete(10).await?))?;
         let forgotten = || {
             let said = machine.said("stderr");
             Ok(said.matches("no interface leads to the pod").count() > logged)

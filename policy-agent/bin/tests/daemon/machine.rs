@@ -17,7 +17,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use policy_agent::net::build::Wiring;
+use policy_agent::net::build::NetBuilder;
 use tempfile::TempDir;
 
 use crate::namespace::{Namespace, add_addresses, end};
@@ -49,7 +49,7 @@ impl Machine {
         node.run(async || {
             fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
             fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1")?;
-            add_addresses(&Wiring::open()?, 20, &["10.1.0.1/24", "fd00:1::1/64"]).await
+            add_addresses(&NetBuilder::open()?, 20, &["10.1.0.1/24", "fd00:1::1/64"]).await
         })?;
         let routes = [("10.0.0.0/16", "10.1.0.1"), ("fd00::/32", "fd00:1::1")];
         host.run(async || add_routes(&routes).await)?;
@@ -76,7 +76,7 @@ impl Machine {
         let [four, six] = with_prefix(&own);
         self.node.join(&end(index, &name), pod, &end(2, "eth0"), &[&four, &six])?;
         let [four, six] = with_prefix(&gateway);
-        self.node.run(async || add_addresses(&Wiring::open()?, index, &[&four, &six]).await)?;
+        self.node.run(async || add_addresses(&NetBuilder::open()?, index, &[&four, &six]).await)?;
         let routes = [("0.0.0.0/0", &*gateway[0]), ("::/0", &*gateway[1])];
         pod.run(async || add_routes(&routes).await)
     }
@@ -262,9 +262,9 @@ pub(crate) fn until(
 
 /// Adds routes over link 2, each a destination and a gateway.
 async fn add_routes(routes: &[(&str, &str)]) -> Result<()> {
-    let wiring = Wiring::open()?;
+    let builder = NetBuilder::open()?;
     for (destination, gateway) in routes {
-        wiring.add_route(destination.parse()?, Some(gateway.parse()?), 2).await?;
+        builder.add_route(destination.parse()?, Some(gateway.parse()?), 2).await?;
     }
     Ok(())
 }

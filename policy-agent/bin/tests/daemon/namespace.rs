@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use policy_agent::net::build::{End, Wiring};
+use policy_agent::net::build::{End, NetBuilder};
 use policy_lab::netns;
 use tokio::runtime;
 
@@ -25,7 +25,7 @@ impl Namespace {
         namespace.run(async || {
             fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0")
                 .context("cannot turn duplicate address detection off")?;
-            Ok(Wiring::open()?.set_up(1).await?)
+            Ok(NetBuilder::open()?.set_up(1).await?)
         })?;
         Ok(namespace)
     }
@@ -49,13 +49,13 @@ impl Namespace {
         far: &End,
         addresses: &[&str],
     ) -> Result<()> {
-        self.run(async || Ok(Wiring::open()?.add_veth(near, far, other.as_fd()).await?))?;
+        self.run(async || Ok(NetBuilder::open()?.add_veth(near, far, other.as_fd()).await?))?;
         other.run(async || {
-            let wiring = Wiring::open()?;
-            wiring.set_up(far.index).await?;
-            add_addresses(&wiring, far.index, addresses).await
+            let builder = NetBuilder::open()?;
+            builder.set_up(far.index).await?;
+            add_addresses(&builder, far.index, addresses).await
         })?;
-        self.run(async || Ok(Wiring::open()?.set_up(near.index).await?))
+        self.run(async || Ok(NetBuilder::open()?.set_up(near.index).await?))
     }
 }
 
@@ -71,10 +71,14 @@ pub(crate) fn end(index: u32, name: &str) -> End {
 }
 
 /// Adds addresses, each written `address/prefix`.
-pub(crate) async fn add_addresses(wiring: &Wiring, index: u32, addresses: &[&str]) -> Result<()> {
+pub(crate) async fn add_addresses(
+    builder: &NetBuilder,
+    index: u32,
+    addresses: &[&str],
+) -> Result<()> {
     for address in addresses {
         let (address, prefix) = address.split_once('/').context("no prefix length")?;
-        wiring.add_address(index, address.parse()?, prefix.parse()?).await?;
+        builder.add_address(index, address.parse()?, prefix.parse()?).await?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use anyhow::{Result, ensure};
 use fake_api_server::{Answer, ApiServer, groups};
 use nix::mount::{MsFlags, mount, umount};
 
-use policy_agent::net::build::Wiring;
+use policy_agent::net::build::NetBuilder;
 use serde_json::json;
 
 use crate::{
@@ -104,14 +104,14 @@ fn s45_a_pod_with_an_interface_for_each_family_is_under_its_policies_at_both() -
     node.join(&end(10, "veth0"), pod, &end(2, "eth0"), &["10.0.0.2/24"])?;
     node.join(&end(11, "veth1"), pod, &end(3, "eth1"), &["fd00:0:1::2/64"])?;
     node.run(async || {
-        let wiring = Wiring::open()?;
-        add_addresses(&wiring, 10, &["10.0.0.1/24"]).await?;
-        add_addresses(&wiring, 11, &["fd00:0:1::1/64"]).await
+        let builder = NetBuilder::open()?;
+        add_addresses(&builder, 10, &["10.0.0.1/24"]).await?;
+        add_addresses(&builder, 11, &["fd00:0:1::1/64"]).await
     })?;
     pod.run(async || {
-        let wiring = Wiring::open()?;
-        wiring.add_route("0.0.0.0/0".parse()?, Some("10.0.0.1".parse()?), 2).await?;
-        Ok(wiring.add_route("::/0".parse()?, Some("fd00:0:1::1".parse()?), 3).await?)
+        let builder = NetBuilder::open()?;
+        builder.add_route("0.0.0.0/0".parse()?, Some("10.0.0.1".parse()?), 2).await?;
+        Ok(builder.add_route("::/0".parse()?, Some("fd00:0:1::1".parse()?), 3).await?)
     })?;
     let arrives_by_six = || -> Result<bool> {
         let host = machine.host.run(async || Ok(UdpSocket::bind("[fd00:1::2]:5001")?))?;

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result};
 use policy_agent::{
     dataplane::{Hooks, hooks},
-    net::build::Wiring,
+    net::build::NetBuilder,
 };
 
 use crate::{
@@ -253,7 +253,7 @@ fn s48_maps_of_another_shape_count_on() -> Result<()> {
 fn s48_a_link_that_went_while_nobody_looked_is_attached_anew() -> Result<()> {
     let (machine, agent) = enforced(&[])?;
     agent.kill()?;
-    machine.node.run(async || Ok(Wiring::open()?.delete(10).await?))?;
+    machine.node.run(async || Ok(NetBuilder::open()?.delete(10).await?))?;
     machine.plug()?;
     until("the new link is open", LIMIT, || arrives(&machine, 5001))?;
     let _agent = machine.agent(&[])?;

@@ -18,7 +18,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use policy_agent::net::build::{End, Wiring};
+use policy_agent::net::build::{End, NetBuilder};
 use policy_lab::netns::{self, Namespace};
 
 use crate::{
@@ -103,8 +103,8 @@ fn interfaces() -> Result<usize, netns::Error> {
 
 async fn nothing_remains(signal: Signal, ended: impl Fn(ExitStatus) -> bool) -> Outcome {
     let watch = Namespace::create()?;
-    let wiring =
-        watch.run(|| Wiring::open().map_err(io::Error::other).map_err(netns::Error::Open))?;
+    let builder =
+        watch.run(|| NetBuilder::open().map_err(io::Error::other).map_err(netns::Error::Open))?;
     let (mut child, pid) = stopped_lab()?;
     let holdings = Holdings::of(pid)?;
     let namespaces = holdings.namespaces.len();
@@ -113,7 +113,7 @@ async fn nothing_remains(signal: Signal, ended: impl Fn(ExitStatus) -> bool) -> 
     for (index, namespace) in (100..).zip(&holdings.namespaces) {
         let near = End { index, name: format!("watch{index}") };
         let far = End { index: 9000, name: "sentinel".to_owned() };
-        wiring.add_veth(&near, &far, namespace.as_fd()).await?;
+        builder.add_veth(&near, &far, namespace.as_fd()).await?;
     }
     let Holdings { programs, maps, namespaces: opened } = holdings;
     drop(opened);

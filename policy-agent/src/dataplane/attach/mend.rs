@@ -1,7 +1,8 @@
 //! Repairs links that another process detached, gave another program, or unpinned.
 
-use super::{Attachment, CLASSIFIERS, Classifiers, FROM_POD, TO_POD, name, program};
+use super::{Attachment, Classifiers, name, program};
 use crate::dataplane::{
+    classifier::{CLASSIFIERS, Classifier},
     error::DataplaneError,
     link,
     pins::{self, Pins},
@@ -15,10 +16,11 @@ impl Classifiers {
         attachment: &mut Attachment,
         pins: &Pins,
     ) -> Result<usize, DataplaneError> {
-        let wanted = [self.parts.ingress, self.parts.egress];
         let mut count = 0;
-        for (classifier, _) in CLASSIFIERS.iter().zip(wanted).filter(|(_, wanted)| *wanted) {
-            count += usize::from(!self.repair(ifindex, classifier, attachment, pins)?);
+        for classifier in CLASSIFIERS {
+            if self.parts.directions[classifier.direction] {
+                count += usize::from(!self.repair(ifindex, &classifier, attachment, pins)?);
+            }
         }
         Ok(count)
     }
@@ -27,24 +29,25 @@ impl Classifiers {
     fn repair(
         &mut self,
         ifindex: u32,
-        classifier: &'static str,
+        hook: &Classifier,
         attachment: &mut Attachment,
         pins: &Pins,
     ) -> Result<bool, DataplaneError> {
+        let classifier = hook.name;
         let path = pins.link(classifier, ifindex);
         let was_pinned = path.exists();
         if !was_pinned && let Some(open) = attachment.links.remove(classifier) {
             attachment.links.insert(classifier, link::pin(open, &path)?);
         }
         if path.exists() {
-            let about = link::about(&path);
-            let about = about.map_err(|source| DataplaneError::Pins {
+            let state = link::state(&path);
+            let state = state.map_err(|source| DataplaneError::Pins {
                 act: "read",
                 path: path.clone(),
                 source,
             })?;
-            if about.ifindex == Some(ifindex) {
-                let is_own = about.program == Some(self.program_id(classifier)?);
+            if state.ifindex == Some(ifindex) {
+                let is_own = state.program == Some(self.program_id(classifier)?);
                 if !is_own {
                     self.exchange(ifindex, classifier, attachment, pins)?;
                 }
@@ -55,8 +58,7 @@ impl Classifiers {
         pins::remove(&path)?;
         drop(attachment.links.remove(classifier));
         let interface = name(ifindex)?;
-        let hook = if classifier == TO_POD.name { TO_POD } else { FROM_POD };
-        let attached = self.attach_one(&hook, &interface);
+        let attached = self.attach_one(hook, &interface);
         let attached = attached.map_err(|source| DataplaneError::Attach {
             classifier,
             ifindex,

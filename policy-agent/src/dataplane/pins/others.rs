@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{super::attach::CLASSIFIERS, detach::is_numbered, names, require_bpffs};
+use super::{is_numbered, names, require_bpffs};
+use crate::dataplane::classifier::NAMES;
 
 /// How many levels below the root of the bpffs are searched.
 const DEPTH: usize = 4;
@@ -43,6 +44,6 @@ fn search(folder: &Path, own: &Path, depth: usize, found: &mut Vec<PathBuf>) {
 /// Whether a folder holds a link or a program with an agent's names.
 fn is_agents(folder: &Path) -> bool {
     let of = |name: &str| names(&folder.join(name)).unwrap_or_default();
-    of("links").iter().any(|name| is_numbered(name, &CLASSIFIERS))
-        || of("programs").iter().any(|name| CLASSIFIERS.contains(&&**name))
+    of("links").iter().any(|name| is_numbered(name, &NAMES))
+        || of("programs").iter().any(|name| NAMES.contains(&&**name))
 }

@@ -2,10 +2,10 @@
 
 use anyhow::{Result, bail};
 use policy_agent::dataplane::{
-    Dataplane, DataplaneError, HookedProgram, Hooks, Options, Parts, hooks,
+    ActiveParts, Dataplane, DataplaneError, HookedProgram, Hooks, Options, hooks,
 };
 use policy_common::endpoint::Endpoint;
-use policy_core::plan::Step;
+use policy_core::{model::PerDirection, plan::Step};
 
 use super::bpftool;
 use crate::namespace::{Namespace, end};
@@ -110,7 +110,8 @@ fn what_the_lab_leaves_out_is_not_attached() -> Result<()> {
     let (node, _pod) = node_with_pod()?;
     node.run(async || {
         for (ingress, egress) in [(true, false), (false, true)] {
-            let parts = Parts { ingress, egress, ..Parts::default() };
+            let directions = PerDirection { ingress, egress };
+            let parts = ActiveParts { directions, ..ActiveParts::default() };
             let mut dataplane = Dataplane::load(&Options { parts, ..Options::default() })?;
             dataplane.apply(&endpoint(0))?;
             let Hooks { from_pod, to_pod } = hooks("veth0")?;

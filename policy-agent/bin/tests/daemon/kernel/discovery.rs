@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, net::IpAddr, process::Command};
 
 use anyhow::{Context, Result, ensure};
-use policy_agent::net::{Discovered, Network, build::Wiring};
+use policy_agent::net::{Discovered, Network, build::NetBuilder};
 use policy_core::plan::Interface;
 
 use crate::namespace::{Namespace, add_addresses, addresses, end};
@@ -35,14 +35,14 @@ fn a_veth_has_the_addresses_of_its_far_end_in_both_families() -> Result<()> {
     let own = ["10.9.0.1/32", "fd00:9::1/128", "169.254.7.7/32"];
     // The same index at both ends: a kernel that ignores the namespace returns the host's.
     node.join(&end(10, "veth0"), &pod, &end(10, "eth0"), &["10.9.0.2/32", "fd00:9::2/128"])?;
-    node.run(async || add_addresses(&Wiring::open()?, 10, &own).await)?;
+    node.run(async || add_addresses(&NetBuilder::open()?, 10, &own).await)?;
     // Not found: both ends are in this namespace.
     node.run(async || {
-        let wiring = Wiring::open()?;
-        wiring
+        let builder = NetBuilder::open()?;
+        builder
             .add_veth(&end(20, "left"), &end(21, "right"), std::os::fd::AsFd::as_fd(&node))
             .await?;
-        add_addresses(&wiring, 21, &["10.9.9.9/32"]).await
+        add_addresses(&builder, 21, &["10.9.9.9/32"]).await
     })?;
     let discovered = discover(&node)?;
     let want = Interface {
@@ -64,11 +64,11 @@ fn a_bridge_port_has_the_index_of_its_bridge() -> Result<()> {
     node.join(&end(11, "veth1"), &one, &end(2, "eth0"), &["10.8.0.11/24", "fd00:8::11/64"])?;
     node.join(&end(12, "veth2"), &two, &end(2, "eth0"), &["10.8.0.12/24", "fd00:8::12/64"])?;
     node.run(async || {
-        let wiring = Wiring::open()?;
-        wiring.add_bridge(&end(40, "cni0"), true).await?;
-        wiring.add_port(11, 40, true).await?;
-        wiring.add_port(12, 40, true).await?;
-        add_addresses(&wiring, 40, &["10.8.0.1/24", "fd00:8::1/64"]).await
+        let builder = NetBuilder::open()?;
+        builder.add_bridge(&end(40, "cni0"), true).await?;
+        builder.add_port(11, 40, true).await?;
+        builder.add_port(12, 40, true).await?;
+        add_addresses(&builder, 40, &["10.8.0.1/24", "fd00:8::1/64"]).await
     })?;
     let discovered = discover(&node)?;
     let found: Vec<_> = discovered
@@ -101,7 +101,7 @@ fn s45_an_address_that_is_added_later_is_found_later() -> Result<()> {
         for (late, so_far) in
             [("10.7.0.2/32", vec!["10.7.0.2"]), ("fd00:7::2/128", vec!["10.7.0.2", "fd00:7::2"])]
         {
-            pod.run(async || add_addresses(&Wiring::open()?, 2, &[late]).await)?;
+            pod.run(async || add_addresses(&NetBuilder::open()?, 2, &[late]).await)?;
             assert_eq!(far().await?, addresses(&so_far)?);
         }
         Ok(())

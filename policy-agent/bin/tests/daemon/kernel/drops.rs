@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use policy_agent::{
-    dataplane::{Dataplane, DataplaneError, Options, Parts, UnknownEndpoints},
-    net::build::Wiring,
+    dataplane::{ActiveParts, Dataplane, DataplaneError, Options, UnknownEndpoints},
+    net::build::NetBuilder,
 };
 use policy_common::{
     address::mapped,
@@ -28,7 +28,7 @@ const POD: [u8; 4] = [10, 0, 0, 2];
 fn node_and_pod() -> Result<(Namespace, Namespace)> {
     let (node, pod) = (Namespace::new()?, Namespace::new()?);
     node.join(&end(10, "veth0"), &pod, &end(2, "eth0"), &["10.0.0.2/24", "10.0.0.66/24"])?;
-    node.run(async || add_addresses(&Wiring::open()?, 10, &["10.0.0.1/24"]).await)?;
+    node.run(async || add_addresses(&NetBuilder::open()?, 10, &["10.0.0.1/24"]).await)?;
     Ok((node, pod))
 }
 
@@ -127,7 +127,7 @@ fn ipv6_passes_only_where_the_lab_leaves_it_out() -> Result<()> {
     let (node, pod) = node_and_pod()?;
     node.run(async || {
         for ipv6 in [true, false] {
-            let parts = Parts { ipv6, ..Parts::default() };
+            let parts = ActiveParts { ipv6, ..ActiveParts::default() };
             let mut dataplane = Dataplane::load(&Options { parts, ..Options::default() })?;
             isolate(&mut dataplane, Vec::new())?;
             let mut drops = dataplane.drops()?;

@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use policy_agent::{
-    dataplane::{Hooks, Parts, hooks},
-    net::build::Wiring,
+    dataplane::{ActiveParts, Hooks, hooks},
+    net::build::NetBuilder,
     node::{Node, NodeConfig, Reconciled},
 };
 use policy_common::drops::{DropKey, Reason};
@@ -29,7 +29,7 @@ fn node_and_pod() -> Result<(Namespace, Namespace)> {
     let (node, pod) = (Namespace::new()?, Namespace::new()?);
     let addresses = ["10.0.0.2/24", "10.0.0.66/24"];
     node.join(&end(10, "veth0"), &pod, &end(2, "eth0"), &addresses)?;
-    node.run(async || add_addresses(&Wiring::open()?, 10, &["10.0.0.1/24"]).await)?;
+    node.run(async || add_addresses(&NetBuilder::open()?, 10, &["10.0.0.1/24"]).await)?;
     Ok((node, pod))
 }
 
@@ -170,7 +170,7 @@ fn s46_a_spoofed_source_passes_only_where_the_lab_leaves_the_check_out() -> Resu
     let (namespace, pod) = node_and_pod()?;
     namespace.run(async || {
         for anti_spoofing in [true, false] {
-            let parts = Parts { anti_spoofing, ..Parts::default() };
+            let parts = ActiveParts { anti_spoofing, ..ActiveParts::default() };
             let mut node = Node::start(NodeConfig { parts, ..NodeConfig::new("one") })?;
             node.reconcile(&open()).await?;
             // Resolves the neighbour first: a spoofed ARP request would be dropped too.

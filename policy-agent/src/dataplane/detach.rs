@@ -8,8 +8,11 @@ use std::{
 use nix::errno::Errno;
 
 use super::{
-    super::{attach::CLASSIFIERS, error::DataplaneError, object, options::Options},
-    failed, lock, names, remove, require_bpffs,
+    classifier::NAMES,
+    error::DataplaneError,
+    object,
+    options::Options,
+    pins::{failed, is_numbered, lock, names, remove, require_bpffs},
 };
 
 /// Folders of the agent, in the order of removal: links first, so that no program runs while its
@@ -33,8 +36,8 @@ pub fn detach(root: &Path) -> Result<Vec<PathBuf>, DataplaneError> {
     require_bpffs(root)?;
     let maps = object::shapes(&Options::default())?;
     let is_own = |folder: &str, name: &str| match folder {
-        "links" => is_numbered(name, &CLASSIFIERS),
-        "programs" => CLASSIFIERS.contains(&name),
+        "links" => is_numbered(name, &NAMES),
+        "programs" => NAMES.contains(&name),
         _ => maps.contains_key(name) || is_numbered(name, &["allow", "version"]),
     };
     let mut own = Vec::new();
@@ -60,12 +63,6 @@ pub fn detach(root: &Path) -> Result<Vec<PathBuf>, DataplaneError> {
     }
     remove_if_empty(root)?;
     left(root)
-}
-
-/// Whether a name is one of `stems`, `_` and a number.
-pub(super) fn is_numbered(name: &str, stems: &[&str]) -> bool {
-    let Some((stem, number)) = name.rsplit_once('_') else { return false };
-    stems.contains(&stem) && number.parse::<u32>().is_ok()
 }
 
 /// Removes a folder, unless it is missing, not empty, not a folder, or a mount point.

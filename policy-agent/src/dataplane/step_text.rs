@@ -6,9 +6,9 @@ use policy_core::plan::Step;
 
 /// Shows a step in a few words: what it writes, not all of what it contains.
 #[derive(Clone, Copy, Debug)]
-pub struct Act<'a>(pub &'a Step);
+pub struct StepText<'a>(pub &'a Step);
 
-impl fmt::Display for Act<'_> {
+impl fmt::Display for StepText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Step::PutPortChunk(chunk) => write!(
