@@ -25,6 +25,9 @@ const KIND_INT: u32 = 1 << 24;
 const KIND_ARRAY: u32 = 3 << 24;
 const KIND_STRUCT: u32 = 4 << 24;
 
+/// `ENOTSUPP` of the kernel's `include/linux/errno.h`, which no header for programs has.
+const ENOTSUPP: i32 = 524;
+
 /// Bytes of the header, itself included.
 const HEADER_LENGTH: u32 = 24;
 
@@ -117,10 +120,12 @@ pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
 /// Puts maps in places of an array of maps; after the last the kernel waits, once, until no program
 /// runs that may have seen what was there before.
 ///
+/// Before Linux 5.19 an array of maps takes no batch: each map is put alone, with a wait after each.
+///
 /// # Errors
 ///
 /// What the kernel says, and the index of the map that it refused; those before are in place
-/// (`BPF_MAP_UPDATE_BATCH`).
+/// (`BPF_MAP_UPDATE_BATCH`, `BPF_MAP_UPDATE_ELEM`).
 pub(super) fn put_maps(
     array: BorrowedFd<'_>,
     places: &[u32],
@@ -138,7 +143,28 @@ pub(super) fn put_maps(
     let result = call(bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attr);
     // SAFETY: as above.
     let done = unsafe { attr.batch.count };
-    result.map(drop).map_err(|error| (done as usize, error))
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(ENOTSUPP) => {
+            let mut pairs = places.iter().zip(maps).enumerate();
+            pairs.try_for_each(|(index, (place, map))| {
+                put_map(array, *place, *map).map_err(|error| (index, error))
+            })
+        }
+        Err(error) => Err((done as usize, error)),
+    }
+}
+
+/// Puts one map in a place of an array of maps.
+fn put_map(array: BorrowedFd<'_>, place: u32, map: RawFd) -> io::Result<()> {
+    // SAFETY: zero is a value of every field of this union of plain structs.
+    let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
+    // SAFETY: `BPF_MAP_UPDATE_ELEM` reads this member, which is plain.
+    let request = unsafe { &mut attr.__bindgen_anon_2 };
+    request.map_fd = array.as_raw_fd().cast_unsigned();
+    request.key = (&raw const place) as u64;
+    request.__bindgen_anon_1.value = (&raw const map) as u64;
+    call(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr).map(drop)
 }
 
 /// A call of `bpf(2)` that returns a new file descriptor.
@@ -234,5 +260,31 @@ impl Types {
         bytes.push(0);
         bytes.extend(&self.strings);
         bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_DEVMAP;
+
+    use super::*;
+
+    /// A devmap takes single updates and no batch, as an array of maps does before Linux 5.19.
+    #[test]
+    fn s48_maps_are_put_one_by_one_where_the_kernel_takes_no_batch() -> io::Result<()> {
+        // SAFETY: zero is a value of every field of this union of plain structs.
+        let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
+        // SAFETY: `BPF_MAP_CREATE` reads this member, which is plain.
+        let request = unsafe { &mut attr.__bindgen_anon_1 };
+        request.map_type = BPF_MAP_TYPE_DEVMAP as u32;
+        (request.key_size, request.value_size, request.max_entries) = (4, 4, 2);
+        let array = bpf(bpf_cmd::BPF_MAP_CREATE, &mut attr)?;
+        // The values are indexes of interfaces; `lo` has index 1.
+        put_maps(array.as_fd(), &[0, 1], &[1, 1]).map_err(|(_, error)| error)?;
+        let refused = put_maps(array.as_fd(), &[0, 2], &[1, 1]);
+        assert!(refused.is_err_and(|(index, _)| index == 1), "place 2 does not exist");
+        Ok(())
     }
 }
