@@ -2,7 +2,8 @@
 //!
 //! `from_pod` is attached to the interface's ingress hook, `to_pod` to its egress hook; directions
 //! in the code are the pod's, so `from_pod` judges egress.
-//! Packet, flow, endpoint, rules: each step runs only if the one before it did not decide.
+//! `classify` is the way of a packet: `parse` reads it, `decide` judges it with the tables of `flow`
+//! and of the agent (`maps`), `report` counts and records drops.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(
     not(target_arch = "bpf"),
@@ -19,21 +20,15 @@
 #![expect(clippy::many_single_char_names, reason = "the bytes of a word have no better names")]
 
 mod address;
-mod budget;
-mod drops;
+mod classify;
+mod decide;
 mod element;
-mod endpoint;
-mod family;
 mod flow;
-mod inspect;
-mod judge;
 mod maps;
-mod neighbour;
-mod packet;
-mod quote;
-mod rules;
-mod transport;
-mod verdict;
+mod parse;
+mod report;
+mod scratch;
+mod skb;
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
 use policy_common::drops::Direction;
@@ -42,14 +37,14 @@ use policy_common::drops::Direction;
 #[expect(clippy::needless_pass_by_value, reason = "the macro passes it by value")]
 #[classifier]
 fn from_pod(ctx: TcContext) -> i32 {
-    inspect::inspect(&ctx, Direction::Egress)
+    classify::classify(ctx.skb.skb, Direction::Egress)
 }
 
 /// Judges a packet that is about to reach a pod.
 #[expect(clippy::needless_pass_by_value, reason = "the macro passes it by value")]
 #[classifier]
 fn to_pod(ctx: TcContext) -> i32 {
-    inspect::inspect(&ctx, Direction::Ingress)
+    classify::classify(ctx.skb.skb, Direction::Ingress)
 }
 
 /// The licence that the kernel requires before it allows its GPL helper functions.

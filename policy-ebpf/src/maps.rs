@@ -6,9 +6,7 @@
 use aya_ebpf::{
     Global,
     bindings::BPF_F_NO_PREALLOC,
-    btf_maps::{
-        Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf,
-    },
+    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuHashMap, RingBuf},
     macros::btf_map,
 };
 use policy_common::{
@@ -21,8 +19,6 @@ use policy_common::{
     identity::Identity,
     limits,
 };
-
-use crate::{packet::Packet, quote::Quotation};
 
 const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
 
@@ -95,27 +91,6 @@ pub(crate) static RECORD_BUDGETS: LruHashMap<
     RecordBudget,
     { limits::RECORD_BUDGETS },
 > = LruHashMap::new();
-
-/// Working memory for one packet at a time, because the stack is too small. The hooks of one CPU
-/// do not interrupt one another.
-#[btf_map(name = "scratch")]
-pub(crate) static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
-
-/// The working memory of one packet.
-///
-/// `inspect` writes `packet` and the flow of its family; `endpoint::find` writes `endpoint`,
-/// `endpoint::of_slot` writes `sender`, `quote` writes `quotation`. Each is valid until the same
-/// function runs again for the next packet.
-pub(crate) struct Scratch {
-    pub(crate) packet: Packet,
-    /// The endpoint of the packet's interface.
-    pub(crate) endpoint: Endpoint,
-    /// The endpoint of the pod of this node that sent the packet.
-    pub(crate) sender: Endpoint,
-    pub(crate) quotation: Quotation,
-    pub(crate) flow4: Flow4,
-    pub(crate) flow6: Flow6,
-}
 
 /// 1 to drop packets at interfaces that belong to no known pod.
 #[unsafe(no_mangle)]

@@ -7,7 +7,8 @@ use policy_common::{
 
 use crate::{
     address::{Ip, UNSPECIFIED},
-    maps::{ENDPOINTS, EPOCHS, SCRATCH, SLOTS},
+    maps::{ENDPOINTS, EPOCHS, SLOTS},
+    scratch,
 };
 
 /// The epoch of an interface; 0 if no endpoint that shares the word was ever isolated or tracking.
@@ -26,7 +27,7 @@ pub(crate) fn epoch(ifindex: u32) -> u32 {
 /// The endpoint of an interface, copied to the scratch map.
 #[inline(always)]
 pub(crate) fn find(ifindex: u32) -> Option<&'static Endpoint> {
-    let scratch = SCRATCH.get_ptr_mut(0)?;
+    let scratch = scratch::get()?;
     // SAFETY: the map has one element for each CPU, and no other program runs on this one; a
     // packet's endpoint is looked up once.
     copy(ifindex, unsafe { &mut (*scratch).endpoint })
@@ -63,7 +64,7 @@ pub(crate) fn of_slot(slot: u32) -> Option<&'static Endpoint> {
     if slot == 0 {
         return None;
     }
-    let scratch = SCRATCH.get_ptr_mut(0)?;
+    let scratch = scratch::get()?;
     // SAFETY: the map has one element for each CPU, and no other program runs on this one; a
     // packet's sender is looked up once.
     let endpoint = copy(*SLOTS.get(slot)?, unsafe { &mut (*scratch).sender })?;

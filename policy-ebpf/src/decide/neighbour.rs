@@ -1,16 +1,15 @@
 //! ARP, IPv6 neighbour discovery and MLD: they need no rule, but must keep to their standards (S32).
 
-use aya_ebpf::programs::TcContext;
 use policy_common::{
     drops::{Direction, Reason},
     endpoint::{Endpoint, flags},
 };
 
+use super::verdict::Verdict;
 use crate::{
     address::{Ip, UNSPECIFIED},
     maps::NODE_ADDRESSES,
-    packet::{ETHER_LENGTH, Packet},
-    verdict::Verdict,
+    parse::{Bytes, ETHER_LENGTH, ip::Packet},
 };
 
 const ROUTER_ADVERTISEMENT: u8 = 134;
@@ -20,11 +19,11 @@ const REDIRECT: u8 = 137;
 
 /// Judges an ARP packet (RFC 826): a pod may announce only its own address.
 #[inline(always)]
-pub(crate) fn arp(ctx: &TcContext, direction: Direction, endpoint: &Endpoint) -> Verdict {
+pub(crate) fn arp(bytes: &impl Bytes, direction: Direction, endpoint: &Endpoint) -> Verdict {
     if matches!(direction, Direction::Ingress) || endpoint.flags & flags::MAY_SPOOF != 0 {
         return Verdict::Pass;
     }
-    let Ok(packet) = ctx.load::<[u8; 28]>(ETHER_LENGTH) else {
+    let Some(packet) = bytes.load::<[u8; 28]>(ETHER_LENGTH) else {
         return Verdict::drop(Reason::Malformed);
     };
     // Ethernet, IPv4, six and four bytes.
@@ -45,7 +44,7 @@ pub(crate) fn arp(ctx: &TcContext, direction: Direction, endpoint: &Endpoint) ->
 /// Judges neighbour discovery and MLD; `None` for everything else.
 #[inline(always)]
 pub(crate) fn icmpv6(
-    ctx: &TcContext,
+    bytes: &impl Bytes,
     direction: Direction,
     endpoint: &Endpoint,
     packet: &Packet,
@@ -53,7 +52,7 @@ pub(crate) fn icmpv6(
     if packet.icmpv6 == 0 {
         return None;
     }
-    let Ok([kind, code]) = ctx.load::<[u8; 2]>(usize::from(packet.icmpv6)) else {
+    let Some([kind, code]) = bytes.load::<[u8; 2]>(usize::from(packet.icmpv6)) else {
         return Some(Verdict::drop(Reason::Malformed));
     };
     let valid = match kind {
@@ -73,7 +72,7 @@ pub(crate) fn icmpv6(
     if matches!(direction, Direction::Ingress) || endpoint.flags & flags::MAY_SPOOF != 0 {
         return Some(Verdict::Pass);
     }
-    Some(match from_pod(ctx, endpoint, packet, kind) {
+    Some(match from_pod(bytes, endpoint, packet, kind) {
         None => Verdict::Pass,
         Some(reason) => Verdict::drop(reason),
     })
@@ -81,7 +80,7 @@ pub(crate) fn icmpv6(
 
 /// The reason for which a message that a pod sends is dropped, if any.
 #[inline(always)]
-fn from_pod(ctx: &TcContext, endpoint: &Endpoint, packet: &Packet, kind: u8) -> Option<Reason> {
+fn from_pod(bytes: &impl Bytes, endpoint: &Endpoint, packet: &Packet, kind: u8) -> Option<Reason> {
     if kind == ROUTER_ADVERTISEMENT || kind == REDIRECT {
         return Some(Reason::RouterMessage);
     }
@@ -102,7 +101,7 @@ fn from_pod(ctx: &TcContext, endpoint: &Endpoint, packet: &Packet, kind: u8) -> 
     if !(solicits || advertises) {
         return None;
     }
-    let Ok(target) = ctx.load::<Ip>(usize::from(packet.icmpv6) + 8) else {
+    let Some(target) = bytes.load::<Ip>(usize::from(packet.icmpv6) + 8) else {
         return Some(Reason::Malformed);
     };
     if solicits && !packet.destination.is_multicast6() && target != packet.destination {

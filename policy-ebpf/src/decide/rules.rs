@@ -19,11 +19,11 @@ use policy_common::{
     protocol::{SCTP, TCP, UDP},
 };
 
+use super::verdict::{Refusal, Verdict};
 use crate::{
     address::Ip,
     element::{is_still, read_address, read_once},
     maps::{ALLOW, Allow, BLOCKS, FRONTENDS, IDENTITIES, PORT_CHUNKS},
-    verdict::{Refusal, Verdict},
 };
 
 /// A key that is aligned as a word is.

@@ -8,8 +8,9 @@ use policy_common::{
 
 use crate::{
     address::Ip,
-    maps::{FLOWS4, FLOWS6, NEW_FLOWS4, NEW_FLOWS6, Scratch},
-    transport::Transport,
+    maps::{FLOWS4, FLOWS6, NEW_FLOWS4, NEW_FLOWS6},
+    parse::transport::Transport,
+    scratch::Scratch,
 };
 
 /// Flows with a reply, of one family.

@@ -1,4 +1,4 @@
-//! The flow tables: the verdict on each connection, and how long a silent one lives.
+//! The flow tables: the verdict on each connection.
 //!
 //! Input is the key of a packet's flow; output is its [`FlowEntry`], or none.
 //! A flow is created in the table of flows without a reply (`new_flows4`, `new_flows6`) and moves
@@ -13,18 +13,16 @@
 use core::ptr;
 
 use aya_ebpf::{bindings::BPF_ANY, helpers::bpf_ktime_get_ns};
-use policy_common::{
-    flow::{Flow, FlowKey, FlowState, Initiator, Judgement, seen},
-    protocol::{ICMP, ICMPV6, SCTP, TCP, UDP},
-};
+use policy_common::flow::{Flow, FlowKey, FlowState, Initiator, Judgement, seen};
 
+use super::{
+    family::Family,
+    state::{self, SECOND, lifetime, pack, unpack},
+};
 use crate::{
     element::{is_still, read_once},
-    family::Family,
-    transport::Transport,
+    parse::transport::Transport,
 };
-
-const SECOND: u64 = 1_000_000_000;
 
 /// A flow in its table, found by its key and not expired.
 pub(crate) struct FlowEntry {
@@ -86,25 +84,6 @@ pub(crate) fn find<F: Family>(key: &FlowKey<F::Address>, protocol: u8) -> Lookup
     Lookup::Found(FlowEntry { state, judgement, seen, last_seen, is_new, now: clock, slot })
 }
 
-/// How long a silent flow lives, in nanoseconds.
-///
-/// At least as long as `nf_conntrack`'s time-outs, so that address translation never outlives the
-/// verdict; kube-proxy sets a day for established TCP.
-#[inline(always)]
-fn lifetime(protocol: u8, seen: u8) -> u64 {
-    let fins = seen::FIN_LOCAL | seen::FIN_REMOTE;
-    let replied = seen & seen::REPLY != 0;
-    let seconds = match protocol {
-        TCP if seen & seen::RST != 0 || seen & fins == fins => 120,
-        TCP | SCTP if replied => 86_400,
-        TCP => 120,
-        UDP if replied => 180,
-        ICMP | ICMPV6 | UDP | SCTP => 30,
-        _ => 600,
-    };
-    seconds * SECOND
-}
-
 /// Stores a new judgement of a flow, as one word.
 ///
 /// If the kernel recycles the element meanwhile, another flow receives this judgement.
@@ -130,18 +109,10 @@ pub(crate) fn touch<F: Family>(
     sent: bool,
 ) {
     let by_initiator = sent == (entry.judgement.initiator == Initiator::Local as u8);
-    let mut seen = entry.seen;
     // A dropped packet never reached the far end, so it is neither a reply nor an end.
     let passes = entry.judgement.denied == 0;
-    if passes && !by_initiator {
-        seen |= seen::REPLY;
-    }
-    if passes && transport.is_fin() {
-        seen |= if sent { seen::FIN_LOCAL } else { seen::FIN_REMOTE };
-    }
-    if passes && transport.is_rst() {
-        seen |= seen::RST;
-    }
+    let seen =
+        if passes { state::after(entry.seen, transport, sent, by_initiator) } else { entry.seen };
     if passes && entry.is_new && seen & seen::REPLY != 0 {
         promote::<F>(entry, flow, seen);
         return;
@@ -205,22 +176,4 @@ pub(crate) fn record<F: Family>(
 fn as_word(judgement: &Judgement) -> &u64 {
     // SAFETY: a judgement is eight bytes without padding, aligned to eight.
     unsafe { &*ptr::from_ref(judgement).cast() }
-}
-
-#[inline(always)]
-fn unpack(word: u64) -> Judgement {
-    let [a, b, c, d, initiator, denied, e, f] = word.to_ne_bytes();
-    Judgement {
-        epoch: u32::from_ne_bytes([a, b, c, d]),
-        initiator,
-        denied,
-        sender: u16::from_ne_bytes([e, f]),
-    }
-}
-
-#[inline(always)]
-fn pack(judgement: Judgement) -> u64 {
-    let [a, b, c, d] = judgement.epoch.to_ne_bytes();
-    let [e, f] = judgement.sender.to_ne_bytes();
-    u64::from_ne_bytes([a, b, c, d, judgement.initiator, judgement.denied, e, f])
 }

@@ -1,18 +1,12 @@
 //! Parses the IP headers, extension headers of IPv6 included.
 
-use aya_ebpf::programs::TcContext;
 use policy_common::{drops::Reason, protocol::ICMPV6};
 
-use crate::{
-    address::Ip,
+use super::{
+    Bytes, ETHER_LENGTH,
     transport::{self, Transport},
 };
-
-/// Bytes of an Ethernet header.
-pub(crate) const ETHER_LENGTH: usize = 14;
-
-/// No EtherType: stands for a frame from which the kernel has already taken a VLAN tag.
-pub(crate) const TAGGED: u16 = 0;
+use crate::address::Ip;
 
 /// A parsed packet.
 #[repr(C)]
@@ -55,8 +49,8 @@ impl Packet {
 
 /// Parses an IPv4 packet (RFC 791); an error where not even the addresses can be parsed.
 #[inline(always)]
-pub(crate) fn read4(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> {
-    let header: [u8; 20] = ctx.load(ETHER_LENGTH).or(Err(Reason::Malformed))?;
+pub(crate) fn read4(bytes: &impl Bytes, packet: &mut Packet) -> Result<(), Reason> {
+    let header: [u8; 20] = bytes.load(ETHER_LENGTH).ok_or(Reason::Malformed)?;
     if header[0] >> 4 != 4 || header[0] & 0x0f < 5 {
         return Err(Reason::Malformed);
     }
@@ -72,8 +66,8 @@ pub(crate) fn read4(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> 
     } else if u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0 {
         Err(Reason::Fragment)
     } else {
-        match payload(ctx, total, 20) {
-            Ok(length) => transport::read(ctx, ETHER_LENGTH + 20, header[9], length),
+        match payload(bytes, total, 20) {
+            Ok(length) => transport::read(bytes, ETHER_LENGTH + 20, header[9], length),
             Err(reason) => Err(reason),
         }
     });
@@ -82,25 +76,25 @@ pub(crate) fn read4(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> 
 
 /// Parses an IPv6 packet (RFC 8200); an error where not even the addresses can be parsed.
 #[inline(always)]
-pub(crate) fn read6(ctx: &TcContext, packet: &mut Packet) -> Result<(), Reason> {
-    let first: [u8; 8] = ctx.load(ETHER_LENGTH).or(Err(Reason::Malformed))?;
-    packet.source = ctx.load(ETHER_LENGTH + 8).or(Err(Reason::Malformed))?;
-    packet.destination = ctx.load(ETHER_LENGTH + 24).or(Err(Reason::Malformed))?;
+pub(crate) fn read6(bytes: &impl Bytes, packet: &mut Packet) -> Result<(), Reason> {
+    let first: [u8; 8] = bytes.load(ETHER_LENGTH).ok_or(Reason::Malformed)?;
+    packet.source = bytes.load(ETHER_LENGTH + 8).ok_or(Reason::Malformed)?;
+    packet.destination = bytes.load(ETHER_LENGTH + 24).ok_or(Reason::Malformed)?;
     if first[0] >> 4 != 6 || packet.source.is_mapped() || packet.destination.is_mapped() {
         return Err(Reason::Malformed);
     }
     packet.hops = first[7];
-    let upper = upper6(ctx, first[6]);
+    let upper = upper6(bytes, first[6]);
     packet.protocol = upper.protocol;
     packet.hidden = upper.offset == 0 && !upper.later_fragment;
     packet.icmpv6 = if upper.protocol == ICMPV6 { upper.offset } else { 0 };
     let stated = u32::from(u16::from_be_bytes([first[4], first[5]]));
     let total = if stated == 0 { 0 } else { stated + 40 };
-    packet.set_transport(match payload(ctx, total, 40) {
+    packet.set_transport(match payload(bytes, total, 40) {
         Err(reason) => Err(reason),
         Ok(_) if upper.fragment => Err(Reason::Fragment),
         Ok(_) if is_extension(first[6]) => Err(Reason::ExtensionHeader),
-        Ok(length) => transport::read(ctx, ETHER_LENGTH + 40, first[6], length),
+        Ok(length) => transport::read(bytes, ETHER_LENGTH + 40, first[6], length),
     });
     Ok(())
 }
@@ -128,7 +122,7 @@ fn is_extension(protocol: u8) -> bool {
 /// Example: `hop-by-hop (0) → fragment (44), offset 0 → UDP (17)` gives protocol 17, its offset,
 /// and `fragment`; a later fragment ends the walk, because it has no upper-layer header.
 #[inline(always)]
-fn upper6(ctx: &TcContext, first: u8) -> Upper {
+fn upper6(bytes: &impl Bytes, first: u8) -> Upper {
     let mut upper = Upper { protocol: first, offset: 0, fragment: false, later_fragment: false };
     let mut offset = (ETHER_LENGTH + 40) as u16;
     for _ in 0..WALKED {
@@ -136,7 +130,7 @@ fn upper6(ctx: &TcContext, first: u8) -> Upper {
             upper.offset = offset;
             return upper;
         }
-        let Ok([next, length, high, low]) = ctx.load::<[u8; 4]>(usize::from(offset)) else {
+        let Some([next, length, high, low]) = bytes.load::<[u8; 4]>(usize::from(offset)) else {
             return upper;
         };
         offset += match upper.protocol {
@@ -164,8 +158,8 @@ fn upper6(ctx: &TcContext, first: u8) -> Upper {
 /// A total of zero is legal for a packet above 64 KiB that the kernel has not yet segmented (BIG
 /// TCP).
 #[inline(always)]
-fn payload(ctx: &TcContext, total: u32, header: u32) -> Result<u32, Reason> {
-    let frame = ctx.len();
+fn payload(bytes: &impl Bytes, total: u32, header: u32) -> Result<u32, Reason> {
+    let frame = bytes.length();
     let there = frame.wrapping_sub(ETHER_LENGTH as u32);
     let total = if total == 0 && frame > 0xffff { there } else { total };
     if total < header || total > there {

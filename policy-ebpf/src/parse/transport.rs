@@ -1,10 +1,11 @@
 //! Parses the transport header: the fields that flows and rules depend on.
 
-use aya_ebpf::programs::TcContext;
 use policy_common::{
     drops::Reason,
     protocol::{ICMP, ICMPV6, SCTP, TCP, UDP},
 };
+
+use super::Bytes;
 
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
@@ -66,16 +67,16 @@ impl Transport {
 /// Parses the header at `offset`; the IP header states that `length` bytes follow there.
 #[inline(always)]
 pub(crate) fn read(
-    ctx: &TcContext,
+    bytes: &impl Bytes,
     offset: usize,
     protocol: u8,
     length: u32,
 ) -> Result<Transport, Reason> {
     match protocol {
-        TCP => tcp(ctx, offset, length),
-        UDP => ports_only(ctx, offset, protocol, length),
-        SCTP => sctp(ctx, offset, length),
-        ICMP | ICMPV6 => icmp(ctx, offset, protocol, length),
+        TCP => tcp(bytes, offset, length),
+        UDP => ports_only(bytes, offset, protocol, length),
+        SCTP => sctp(bytes, offset, length),
+        ICMP | ICMPV6 => icmp(bytes, offset, protocol, length),
         // ESP, AH, GRE and others have no ports that a rule could name.
         _ => Ok(Transport {
             protocol,
@@ -89,23 +90,22 @@ pub(crate) fn read(
     }
 }
 
-/// Loads the first `N` bytes of a header with `bpf_skb_load_bytes`, which also reads non-linear
-/// packets.
+/// Loads the first `N` bytes of a header.
 #[inline(always)]
-fn load<const N: usize>(ctx: &TcContext, offset: usize, length: u32) -> Result<[u8; N], Reason> {
+fn load<const N: usize>(bytes: &impl Bytes, offset: usize, length: u32) -> Result<[u8; N], Reason> {
     if (length as usize) < N {
         return Err(Reason::Malformed);
     }
-    ctx.load(offset).or(Err(Reason::Malformed))
+    bytes.load(offset).ok_or(Reason::Malformed)
 }
 
 /// RFC 9293, 3.1.
 #[inline(always)]
-fn tcp(ctx: &TcContext, offset: usize, length: u32) -> Result<Transport, Reason> {
+fn tcp(bytes: &impl Bytes, offset: usize, length: u32) -> Result<Transport, Reason> {
     if length < 20 {
         return Err(Reason::Malformed);
     }
-    let header: [u8; 14] = load(ctx, offset, length)?;
+    let header: [u8; 14] = load(bytes, offset, length)?;
     let header_length = u32::from(header[12] >> 4) * 4;
     if header_length < 20 || header_length > length {
         return Err(Reason::Malformed);
@@ -125,12 +125,12 @@ fn tcp(ctx: &TcContext, offset: usize, length: u32) -> Result<Transport, Reason>
 /// RFC 768.
 #[inline(always)]
 fn ports_only(
-    ctx: &TcContext,
+    bytes: &impl Bytes,
     offset: usize,
     protocol: u8,
     length: u32,
 ) -> Result<Transport, Reason> {
-    let header: [u8; 8] = load(ctx, offset, length)?;
+    let header: [u8; 8] = load(bytes, offset, length)?;
     Ok(Transport {
         protocol,
         source: [header[0], header[1]],
@@ -144,8 +144,8 @@ fn ports_only(
 
 /// RFC 9260, 3: an INIT chunk is always the first of its packet, and alone.
 #[inline(always)]
-fn sctp(ctx: &TcContext, offset: usize, length: u32) -> Result<Transport, Reason> {
-    let header: [u8; 16] = load(ctx, offset, length)?;
+fn sctp(bytes: &impl Bytes, offset: usize, length: u32) -> Result<Transport, Reason> {
+    let header: [u8; 16] = load(bytes, offset, length)?;
     Ok(Transport {
         protocol: SCTP,
         source: [header[0], header[1]],
@@ -159,8 +159,8 @@ fn sctp(ctx: &TcContext, offset: usize, length: u32) -> Result<Transport, Reason
 
 /// RFC 792, RFC 950 and RFC 4443: a request and its reply share an identifier.
 #[inline(always)]
-fn icmp(ctx: &TcContext, offset: usize, protocol: u8, length: u32) -> Result<Transport, Reason> {
-    let header: [u8; 8] = load(ctx, offset, length)?;
+fn icmp(bytes: &impl Bytes, offset: usize, protocol: u8, length: u32) -> Result<Transport, Reason> {
+    let header: [u8; 8] = load(bytes, offset, length)?;
     let kind = header[0];
     // Echo, and in IPv4 timestamp, information and address mask.
     let requests = if protocol == ICMP { matches!(kind, 8 | 13 | 15 | 17) } else { kind == 128 };

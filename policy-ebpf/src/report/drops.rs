@@ -3,14 +3,16 @@
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_ANY, BPF_NOEXIST},
     helpers::bpf_ktime_get_ns,
-    programs::TcContext,
 };
 use policy_common::drops::{Direction, DropKey, DropRecord, RecordCharge};
 
+use super::budget;
 use crate::{
-    budget, endpoint, inspect,
-    maps::{DROPS, EVENTS, SCRATCH},
-    packet::Packet,
+    decide::endpoint,
+    maps::{DROPS, EVENTS},
+    parse::{Bytes as _, ip::Packet},
+    scratch,
+    skb::Skb,
 };
 
 /// Counts a dropped packet and sends its record.
@@ -26,14 +28,14 @@ pub(crate) extern "C" fn drops_report(
     content: u32,
     identity: u32,
 ) -> u32 {
-    let ctx = &TcContext::new(skb);
-    let ifindex = inspect::ifindex(ctx);
+    let skb = Skb::new(skb);
+    let ifindex = skb.ifindex();
     let (direction, reason) = (direction as u8, reason as u8);
     count(&DropKey { ifindex, direction, reason, pad: [0; 2] });
     // SAFETY: the helper takes no argument and only returns the clock.
     let time = unsafe { bpf_ktime_get_ns() };
     let charge =
-        RecordCharge { ifindex: sender(ctx, direction, ifindex), direction: direction.into() };
+        RecordCharge { ifindex: sender(skb, direction, ifindex), direction: direction.into() };
     let Some(withheld) = budget::take(&charge, time) else { return 0 };
     let Some(mut reserved) = EVENTS.reserve(0) else {
         budget::give_back(&charge, withheld);
@@ -50,12 +52,11 @@ pub(crate) extern "C" fn drops_report(
     record.ifindex = ifindex;
     record.content = content;
     record.identity = identity;
-    record.length = ctx.len();
-    let ether_type = inspect::ether_type(ctx);
-    record.ether_type = ether_type;
+    record.length = skb.length();
+    record.ether_type = skb.ether_type();
     record.direction = direction;
     record.reason = reason;
-    if let Some(scratch) = SCRATCH.get_ptr_mut(0) {
+    if let Some(scratch) = scratch::get() {
         // SAFETY: the map has one element for each CPU, and no other program runs on this one.
         let packet = unsafe { &(*scratch).packet };
         if packet.has_addresses {
@@ -68,16 +69,11 @@ pub(crate) extern "C" fn drops_report(
 
 /// The interface of the pod of this node that sent the packet, or else the one where it is dropped.
 #[inline(always)]
-fn sender(ctx: &TcContext, direction: u8, ifindex: u32) -> u32 {
+fn sender(skb: Skb, direction: u8, ifindex: u32) -> u32 {
     if direction == Direction::Egress as u8 {
         return ifindex;
     }
-    let context = ctx.skb.skb;
-    // SAFETY: the kernel passes a valid context to the program.
-    let ingress_ifindex = unsafe { (*context).ingress_ifindex };
-    // SAFETY: as above.
-    let tc_index = unsafe { (*context).tc_index };
-    endpoint::sender(tc_index, ingress_ifindex).map_or(ifindex, |sender| sender.ifindex)
+    endpoint::sender(skb.tc_index(), skb.ingress_ifindex()).map_or(ifindex, |sender| sender.ifindex)
 }
 
 #[inline(always)]

@@ -3,10 +3,8 @@
 use std::net::IpAddr;
 
 use etherparse::{IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, TcpHeader, UdpHeader};
-
-pub(crate) const TCP: u8 = 6;
-pub(crate) const UDP: u8 = 17;
-pub(crate) const SCTP: u8 = 132;
+use policy_common::protocol::{ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6, ICMP, ICMPV6};
+pub(crate) use policy_common::protocol::{SCTP, TCP, UDP};
 
 /// The pod's addresses.
 pub(crate) const POD: &str = "10.244.0.10";
@@ -75,7 +73,7 @@ pub(crate) fn ip(
                 Ipv4Header::new(length, hops, number, source.octets(), destination.octets())
                     .unwrap();
             header.header_checksum = header.calc_header_checksum();
-            frame(0x0800, &[&header.to_bytes(), payload].concat())
+            frame(ETH_P_IP, &[&header.to_bytes(), payload].concat())
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
             let header = Ipv6Header {
@@ -87,7 +85,7 @@ pub(crate) fn ip(
                 source: source.octets(),
                 destination: destination.octets(),
             };
-            frame(0x86dd, &[&header.to_bytes(), payload].concat())
+            frame(ETH_P_IPV6, &[&header.to_bytes(), payload].concat())
         }
         _ => panic!("ends of two families"),
     }
@@ -123,13 +121,13 @@ pub(crate) fn sctp(ends: Ends<'_>, chunk: u8) -> Vec<u8> {
 
 /// An ICMP or ICMPv6 message, by the family of its ends; `rest` follows the checksum.
 pub(crate) fn icmp(source: &str, destination: &str, kind: u8, rest: &[u8]) -> Vec<u8> {
-    let protocol = if source.contains(':') { 58 } else { 1 };
+    let protocol = if source.contains(':') { ICMPV6 } else { ICMP };
     ip(source, destination, 64, protocol, &message(kind, rest))
 }
 
 /// A message of neighbour discovery: hop limit 255.
 pub(crate) fn neighbour(source: &str, destination: &str, kind: u8, rest: &[u8]) -> Vec<u8> {
-    ip(source, destination, 255, 58, &message(kind, rest))
+    ip(source, destination, 255, ICMPV6, &message(kind, rest))
 }
 
 fn message(kind: u8, rest: &[u8]) -> Vec<u8> {
@@ -151,7 +149,7 @@ pub(crate) fn extension(next: u8, units: u8) -> Vec<u8> {
 
 /// The same frame behind a VLAN tag, priority tag 0.
 pub(crate) fn tagged(frame: &[u8]) -> Vec<u8> {
-    [&frame[..12], &[0x81, 0, 0, 0], &frame[12..]].concat()
+    [&frame[..12], &ETH_P_8021Q.to_be_bytes(), &[0; 2], &frame[12..]].concat()
 }
 
 /// The same IPv4 packet with four bytes of options.

@@ -1,0 +1,153 @@
+//! From a packet at a hook to a TC action: parse, decide, report.
+//!
+//! The programs call [`classify`], which calls one subprogram for each family and direction,
+//! because each has a stack of its own (docs/adr/0004).
+
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC};
+use policy_common::{
+    drops::{Direction, Reason},
+    protocol::{ETH_P_IP, ETH_P_IPV6},
+};
+
+use crate::{
+    decide::{
+        arrival::Arrival,
+        endpoint, packet,
+        quotation::{quote_known4, quote_known6},
+        verdict::{Refusal, Verdict},
+    },
+    flow::family::{Family, V4, V6},
+    maps::HANDLE_IPV6,
+    parse::ip::{Packet, read4, read6},
+    report::drops::drops_report,
+    scratch,
+    skb::Skb,
+};
+
+/// The result of a subprogram, as its number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Outcome {
+    Pass = 0,
+    /// Dropped, counted and reported.
+    Drop = 1,
+    /// An ICMP error: the packet that it quotes must be looked up first. The entry function does
+    /// that, because the stack has no space for one call deeper.
+    CheckQuotation = 2,
+}
+
+/// Judges a packet; the result is a TC action. `TC_ACT_UNSPEC` passes the packet on to the next
+/// program of the hook.
+#[inline(always)]
+pub(crate) fn classify(skb: *mut __sk_buff, direction: Direction) -> i32 {
+    let ether_type = Skb::new(skb).ether_type();
+    let mut outcome = dispatch(skb, ether_type, direction, 0);
+    if outcome == Outcome::CheckQuotation as u32 {
+        let known = if ether_type == ETH_P_IP {
+            quote_known4(skb, direction as u32)
+        } else {
+            quote_known6(skb, direction as u32)
+        };
+        if known != 0 {
+            return TC_ACT_UNSPEC;
+        }
+        outcome = dispatch(skb, ether_type, direction, 1);
+    }
+    if outcome == Outcome::Pass as u32 { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
+}
+
+/// Calls the subprogram for the packet's family and direction; `checked` is 1 if the packet that it
+/// quotes was looked up already.
+#[inline(always)]
+fn dispatch(skb: *mut __sk_buff, ether_type: u16, direction: Direction, checked: u32) -> u32 {
+    match (ether_type, direction) {
+        (ETH_P_IP, Direction::Egress) => classify_sent4(skb, checked),
+        (ETH_P_IP, Direction::Ingress) => classify_received4(skb, checked),
+        (ETH_P_IPV6, _) if HANDLE_IPV6.load() == 0 => Outcome::Pass as u32,
+        (ETH_P_IPV6, Direction::Egress) => classify_sent6(skb, checked),
+        (ETH_P_IPV6, Direction::Ingress) => classify_received6(skb, checked),
+        (_, Direction::Egress) => classify_sent_other(skb),
+        (_, Direction::Ingress) => classify_received_other(skb),
+    }
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn classify_sent4(skb: *mut __sk_buff, checked: u32) -> u32 {
+    of_family::<V4>(Skb::new(skb), Direction::Egress, checked, read4)
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn classify_received4(skb: *mut __sk_buff, checked: u32) -> u32 {
+    of_family::<V4>(Skb::new(skb), Direction::Ingress, checked, read4)
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn classify_sent6(skb: *mut __sk_buff, checked: u32) -> u32 {
+    of_family::<V6>(Skb::new(skb), Direction::Egress, checked, read6)
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn classify_received6(skb: *mut __sk_buff, checked: u32) -> u32 {
+    of_family::<V6>(Skb::new(skb), Direction::Ingress, checked, read6)
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn classify_sent_other(skb: *mut __sk_buff) -> u32 {
+    let skb = Skb::new(skb);
+    conclude(skb, Direction::Egress, packet::other(skb, Direction::Egress))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn classify_received_other(skb: *mut __sk_buff) -> u32 {
+    let skb = Skb::new(skb);
+    conclude(skb, Direction::Ingress, packet::other(skb, Direction::Ingress))
+}
+
+#[inline(always)]
+fn of_family<F: Family>(
+    skb: Skb,
+    direction: Direction,
+    checked: u32,
+    read: impl Fn(&Skb, &mut Packet) -> Result<(), Reason>,
+) -> u32 {
+    let ifindex = skb.ifindex();
+    // Before every other look-up: a verdict must not carry a newer epoch than what it depends on.
+    let epoch = endpoint::epoch(ifindex);
+    let Some(scratch) = scratch::get() else {
+        return Outcome::Drop as u32;
+    };
+    // SAFETY: the map has one element for each CPU, and no other program runs on this one.
+    let packet = unsafe { &mut (*scratch).packet };
+    let read = read(&skb, packet);
+    packet.has_addresses = read.is_ok();
+    let verdict = match read {
+        Ok(()) => {
+            // SAFETY: as above; another field than `packet`.
+            let flow = unsafe { &mut *F::scratch_flow(scratch) };
+            let quotation_checked = checked != 0;
+            let arrival = Arrival { skb, direction, ifindex, epoch, packet, quotation_checked };
+            packet::ip::<F>(&arrival, flow)
+        }
+        Err(reason) => packet::unparsed(skb, direction, reason),
+    };
+    conclude(skb, direction, verdict)
+}
+
+/// Reports a drop; the result is the number of an [`Outcome`].
+#[inline(always)]
+fn conclude(skb: Skb, direction: Direction, verdict: Verdict) -> u32 {
+    match verdict {
+        Verdict::Pass => Outcome::Pass as u32,
+        Verdict::CheckQuotation => Outcome::CheckQuotation as u32,
+        Verdict::Drop(Refusal { reason, content, identity }) => {
+            drops_report(skb.context(), direction as u32, reason as u32, content, identity);
+            Outcome::Drop as u32
+        }
+    }
+}

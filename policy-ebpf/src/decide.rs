@@ -1,0 +1,15 @@
+//! Verdicts: from a parsed packet to pass or drop.
+//!
+//! `packet` is the way of every packet; it calls the others, each for one question.
+
+pub(crate) mod arrival;
+mod connection;
+pub(crate) mod endpoint;
+mod known;
+mod neighbour;
+mod origin;
+pub(crate) mod packet;
+pub(crate) mod quotation;
+mod rules;
+mod tunnel;
+pub(crate) mod verdict;

@@ -1,0 +1,20 @@
+//! Parsers: from the bytes of a frame to a [`Packet`](ip::Packet), or a [`Quotation`](quote::Quotation)
+//! for the packet that an ICMP error quotes.
+//!
+//! They read through [`Bytes`] alone, look nothing up, and decide nothing.
+
+pub(crate) mod ip;
+pub(crate) mod quote;
+pub(crate) mod transport;
+
+/// Bytes of an Ethernet header.
+pub(crate) const ETHER_LENGTH: usize = 14;
+
+/// The bytes of a frame, from the Ethernet header.
+pub(crate) trait Bytes {
+    /// Loads a value; `None` if the frame ends before its last byte.
+    fn load<T>(&self, offset: usize) -> Option<T>;
+
+    /// Bytes of the frame.
+    fn length(&self) -> u32;
+}

@@ -1,0 +1,85 @@
+//! The packet and its context, as the kernel passes them to a program.
+//!
+//! Everything that depends on `__sk_buff` is here; the other modules get a [`Skb`].
+
+use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
+use policy_common::drops::Direction;
+
+use crate::parse::Bytes;
+
+/// No EtherType: stands for a frame from which the kernel has already taken a VLAN tag.
+pub(crate) const TAGGED: u16 = 0;
+
+/// A packet at a hook.
+#[derive(Clone, Copy)]
+pub(crate) struct Skb(*mut __sk_buff);
+
+impl Skb {
+    /// Wraps the context that the kernel passed to the program.
+    #[inline(always)]
+    pub(crate) fn new(context: *mut __sk_buff) -> Self {
+        Self(context)
+    }
+
+    /// The context, as subprograms take it.
+    #[inline(always)]
+    pub(crate) fn context(self) -> *mut __sk_buff {
+        self.0
+    }
+
+    /// Host-side interface of the pod.
+    #[inline(always)]
+    pub(crate) fn ifindex(self) -> u32 {
+        // SAFETY: the kernel passes a valid context to the program.
+        unsafe { (*self.0).ifindex }
+    }
+
+    /// The interface by which the packet came into the node; 0 if a process of the node sent it.
+    #[inline(always)]
+    pub(crate) fn ingress_ifindex(self) -> u32 {
+        // SAFETY: the kernel passes a valid context to the program.
+        unsafe { (*self.0).ingress_ifindex }
+    }
+
+    /// What the program at the sender's interface stored; 0 if there was none.
+    #[inline(always)]
+    pub(crate) fn tc_index(self) -> u32 {
+        // SAFETY: the kernel passes a valid context to the program.
+        unsafe { (*self.0).tc_index }
+    }
+
+    /// EtherType, host byte order; `TAGGED` for a frame whose VLAN tag the kernel has taken off.
+    #[inline(always)]
+    pub(crate) fn ether_type(self) -> u16 {
+        // SAFETY: the kernel passes a valid context to the program.
+        let tagged = unsafe { (*self.0).vlan_present };
+        // SAFETY: as above.
+        let protocol = unsafe { (*self.0).protocol };
+        if tagged == 0 { u16::from_be(protocol as u16) } else { TAGGED }
+    }
+
+    /// Stores the sender's slot in `skb->tc_index` of a packet that a pod sends, for the program at
+    /// a receiver on this node.
+    #[inline(always)]
+    pub(crate) fn store_sender_slot(self, direction: Direction, slot: u32) {
+        if matches!(direction, Direction::Egress) {
+            // SAFETY: the kernel passes a valid context to the program and allows writes to this
+            // field.
+            unsafe { (*self.0).tc_index = slot };
+        }
+    }
+}
+
+impl Bytes for Skb {
+    /// Loads with `bpf_skb_load_bytes`, which also reads non-linear packets.
+    #[inline(always)]
+    fn load<T>(&self, offset: usize) -> Option<T> {
+        TcContext::new(self.0).load(offset).ok()
+    }
+
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        // SAFETY: the kernel passes a valid context to the program.
+        unsafe { (*self.0).len }
+    }
+}
