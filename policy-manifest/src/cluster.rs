@@ -16,6 +16,9 @@ use crate::{
     yaml::{self, Node},
 };
 
+/// Most errors about second objects that are listed one by one.
+const LISTED_DUPLICATES: usize = 3;
+
 /// Objects read so far.
 #[derive(Default)]
 pub(crate) struct Cluster {
@@ -45,7 +48,7 @@ impl Cluster {
     /// The result: all objects, or all errors.
     pub(crate) fn finish(mut self) -> Result<Manifests, Vec<ManifestError>> {
         if !self.errors.is_empty() {
-            return Err(self.errors);
+            return Err(shorten(self.errors));
         }
         self.complete_namespaces();
         backends::derive(&self.services, &mut self.manifests.snapshot);
@@ -130,6 +133,19 @@ impl Cluster {
             *labels = with_its_name(name, std::mem::take(labels));
         }
     }
+}
+
+/// The errors without most of those about second objects: the files of several clusters, or a base
+/// and its overlays, have hundreds.
+fn shorten(errors: Vec<ManifestError>) -> Vec<ManifestError> {
+    let is_second =
+        |error: &ManifestError| matches!(error.problem, Problem::DuplicateObject { .. });
+    let (second, mut errors): (Vec<_>, Vec<_>) = errors.into_iter().partition(is_second);
+    let more = second.len().saturating_sub(LISTED_DUPLICATES);
+    let last = second.get(LISTED_DUPLICATES).cloned();
+    errors.extend(second.into_iter().take(LISTED_DUPLICATES));
+    errors.extend(last.map(|error| error.with_problem(Problem::ManyDuplicates { more })));
+    errors
 }
 
 /// Labels of a namespace, with the label that has its name (S9).

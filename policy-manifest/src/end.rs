@@ -17,7 +17,7 @@ pub enum End {
     Host(String),
     /// A Service, at its cluster IP; only as the destination.
     Service(ObjectName),
-    /// An address, whichever machine has it.
+    /// An address of any machine.
     Address(IpAddr),
 }
 

@@ -139,6 +139,11 @@ impl ManifestError {
         Self::new(origin, span, ErrorSubject::Unknown, FieldPath::root(), problem)
     }
 
+    /// Another problem at the same place.
+    pub(crate) fn with_problem(self, problem: Problem) -> Self {
+        Self { problem, ..self }
+    }
+
     /// Object, field and problem in one line.
     fn headline(&self) -> String {
         let Self { subject, field, problem, .. } = self;

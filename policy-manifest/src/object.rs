@@ -18,6 +18,7 @@ pub(crate) use service::{DecodedService, TargetPort};
 use crate::{
     ErrorSubject, Host,
     decode::{Field, Log, Map, nearest},
+    foreign,
     problem::Problem,
     syntax,
     yaml::{Node, Value},
@@ -152,7 +153,7 @@ fn classify(name: &str, api_version: &str) -> Class {
     match kind {
         Some(kind) if kind.api_version() == api_version => Class::Read(kind),
         Some(kind) => Class::Refused(Problem::Version { kind, found }),
-        None if is_foreign_policy(name) => {
+        None if foreign::is_foreign(group(api_version), name) => {
             Class::Refused(Problem::UnsupportedPolicy { api_version: found, kind: owned })
         }
         None => match meant(name, api_version) {
@@ -162,15 +163,6 @@ fn classify(name: &str, api_version: &str) -> Class {
             None => Class::Ignored,
         },
     }
-}
-
-/// Whether a kind that is not read is a network policy of another project or version, such as
-/// `AdminNetworkPolicy` or Calico's `GlobalNetworkPolicy`.
-///
-/// There is no list of all such kinds, but each of them has this suffix. Calico's
-/// `StagedNetworkPolicy` and its kin are previews, which deny nothing.
-fn is_foreign_policy(kind: &str) -> bool {
-    kind.ends_with("NetworkPolicy") && !kind.starts_with("Staged")
 }
 
 fn dispatch(kind: Kind, object: &Map<'_>, log: &Log) -> Option<Object> {

@@ -61,6 +61,15 @@ pub enum Problem {
         /// The place of the first one.
         first: Place,
     },
+    /// Further objects that are defined twice.
+    #[error(
+        "{more} more objects are defined twice, this one among them; \
+         if the files are of several clusters or overlays, read those of one"
+    )]
+    ManyDuplicates {
+        /// How many, without those that are listed.
+        more: usize,
+    },
     /// A field that the type does not have.
     #[error("unknown field {name:?}{}", Suggestion(.nearest.as_deref()))]
     UnknownField {

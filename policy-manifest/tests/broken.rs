@@ -190,6 +190,9 @@ fn s54_other_objects() {
         ("an old tier",              "¦{apiVersion: policy.networking.k8s.io/v1alpha1, kind: ClusterNetworkPolicy}",        "ClusterNetworkPolicy of policy.networking.k8s.io/v1alpha1 is not supported; use apiVersion policy.networking.k8s.io/v1alpha2"),
         ("a tier's old kind",        "¦{apiVersion: policy.networking.k8s.io/v1alpha1, kind: AdminNetworkPolicy}",          "AdminNetworkPolicy of policy.networking.k8s.io/v1alpha1 is not supported; remove it"),
         ("another's policy",         "¦{apiVersion: crd.projectcalico.org/v1, kind: NetworkPolicy}",                        "NetworkPolicy of crd.projectcalico.org/v1 is not supported; remove it"),
+        ("a policy of an unknown group", "¦{apiVersion: example.com/v1, kind: NetworkPolicy}",                            "NetworkPolicy of example.com/v1 is not supported; remove it"),
+        ("a kind of Cilium",         "¦{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy}",                             "CiliumNetworkPolicy of cilium.io/v2 is not supported; remove it"),
+        ("a firewall of OVN",        "¦{apiVersion: k8s.ovn.org/v1, kind: EgressFirewall}",                                "EgressFirewall of k8s.ovn.org/v1 is not supported; remove it"),
         ("a second object",          "{apiVersion: v1, kind: Node, metadata: {name: n1}}\n---\n¦{apiVersion: v1, kind: Node, metadata: {name: n1}}", "Node n1: this object is already defined at m.yaml:1:1"),
     ];
     for (claim, text, want) in cases {
@@ -270,4 +273,21 @@ fn an_error_in_an_alias_is_reported_where_it_is_defined() {
     let found = errors(&text);
     let places: Vec<String> = found.iter().map(|error| error.place.to_string()).collect();
     assert_eq!(places, ["m.yaml:5:37", "m.yaml:5:37"]);
+}
+
+#[test]
+fn files_of_several_clusters_give_a_few_errors() {
+    let one = "{apiVersion: v1, kind: Node, metadata: {name: n1}}";
+    let text = vec![one; 30].join("\n---\n");
+    let found: Vec<String> = errors(&text).iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), 4, "{found:#?}");
+    assert!(found[2].contains("already defined at m.yaml:1:1"), "{}", found[2]);
+    assert!(found[3].contains("26 more objects are defined twice"), "{}", found[3]);
+}
+
+#[test]
+fn a_preview_of_a_policy_is_no_policy() {
+    let staged =
+        "{apiVersion: projectcalico.org/v3, kind: StagedNetworkPolicy, metadata: {name: p}}";
+    assert_eq!(errors(staged), []);
 }

@@ -99,6 +99,9 @@ pub enum Unfit {
         /// The end that was asked for.
         end: End,
     },
+    /// There is no pod, and the options name no ends.
+    #[error("no probe to run: no pod runs and has an address")]
+    NoPods,
     /// No pair has what a probe needs.
     #[error("no probe to run: a probe needs two ends with addresses of one family, and a port")]
     Nothing,
@@ -147,7 +150,9 @@ pub fn choose(
     probes.sort();
     probes.dedup();
     if probes.is_empty() && errors.is_empty() {
-        errors.push(ChooseError { place: None, reason: Unfit::Nothing });
+        let needs_pods = selection.from.is_empty() || selection.to.is_empty();
+        let reason = if needs_pods && pods.is_empty() { Unfit::NoPods } else { Unfit::Nothing };
+        errors.push(ChooseError { place: None, reason });
     }
     if errors.is_empty() { Ok(probes) } else { Err(errors) }
 }
@@ -156,12 +161,13 @@ pub fn choose(
 ///
 /// # Errors
 ///
-/// Those of [`choose`] except [`Unfit::Nothing`].
+/// Those of [`choose`] except [`Unfit::NoPods`] and [`Unfit::Nothing`].
 pub fn if_any(
     chosen: Result<Vec<Probe>, Vec<ChooseError>>,
 ) -> Result<Vec<Probe>, Vec<ChooseError>> {
+    let is_empty = |error: &ChooseError| matches!(error.reason, Unfit::NoPods | Unfit::Nothing);
     match chosen {
-        Err(errors) if errors.iter().all(|error| error.reason == Unfit::Nothing) => Ok(Vec::new()),
+        Err(errors) if errors.iter().all(is_empty) => Ok(Vec::new()),
         chosen => chosen,
     }
 }

@@ -17,6 +17,9 @@ pub struct Style {
     pub colour: bool,
     /// Width of the terminal in characters; `None` where there is none.
     pub width: Option<usize>,
+    /// Whether the outcomes come from the wire: the summary then counts the probes that are lost,
+    /// and those where wire and compiler disagree.
+    pub of_wire: bool,
 }
 
 /// The table as JSON, with a line break at its end.
@@ -52,21 +55,28 @@ pub fn text(table: &Table, mismatches: &[Mismatch], style: Style) -> String {
         let lines: Vec<String> = mismatches.iter().map(|line| format!("  {line}")).collect();
         blocks.push(format!("Not as expected:\n{}", lines.join("\n")));
     }
-    blocks.push(summary(rows, disagreeing.len()));
+    let mut summary = summary(rows);
+    if style.of_wire {
+        let lost = count(rows, Outcome::Lost);
+        summary.push_str(&format!(", {lost} lost, {} disagree", disagreeing.len()));
+    }
+    blocks.push(summary);
     blocks.join("\n\n") + "\n"
 }
 
-/// Numbers of probes by outcome.
-fn summary(rows: &[Row], disagree: usize) -> String {
-    let count = |outcome| rows.iter().filter(|row| row.verdict == outcome).count();
+/// Numbers of allowed and denied probes.
+fn summary(rows: &[Row]) -> String {
     format!(
-        "{} {}, {} allowed, {} denied, {} lost, {disagree} disagree",
+        "{} {}, {} allowed, {} denied",
         rows.len(),
         if rows.len() == 1 { "probe" } else { "probes" },
-        count(Outcome::Allow),
-        count(Outcome::Deny),
-        count(Outcome::Lost),
+        count(rows, Outcome::Allow),
+        count(rows, Outcome::Deny),
     )
+}
+
+fn count(rows: &[Row], outcome: Outcome) -> usize {
+    rows.iter().filter(|row| row.verdict == outcome).count()
 }
 
 /// A grid without lines, as kubectl prints it.

@@ -51,7 +51,11 @@ pub fn stderr_has_colour() -> bool {
 pub fn style() -> Style {
     let stdout = io::stdout();
     let width = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-    Style { colour: has_colour(&stdout), width: width.filter(|_| stdout.is_terminal()) }
+    Style {
+        colour: has_colour(&stdout),
+        width: width.filter(|_| stdout.is_terminal()),
+        of_wire: false,
+    }
 }
 
 /// Whether a stream is a terminal that shows colours, and neither `NO_COLOR` nor `CLICOLOR=0` is

@@ -148,7 +148,7 @@ fn what_cannot_be_probed_is_an_error() {
 #[test]
 fn without_any_probe_there_is_an_error() {
     let error = choose(&Manifests::default(), &Selection::default(), None);
-    assert_eq!(error, Err(vec![unfit(Unfit::Nothing)]));
+    assert_eq!(error, Err(vec![unfit(Unfit::NoPods)]));
 }
 
 #[test]

@@ -19,19 +19,19 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Prints which pods may connect to which, as a truth table
+    /// Print which pods may connect to which, as a truth table
     Simulate(simulate::Arguments),
-    /// Explains why a connection is allowed or denied, and what would allow it
+    /// Explain why a connection is allowed or denied, and what would allow it
     Explain(explain::Arguments),
-    /// Finds policies that are legal, and probably do not do what their author means
+    /// Find policies that are legal, and probably do not do what their author means
     Lint(lint::Arguments),
-    /// Draws which workloads may connect to which
+    /// Draw which workloads may connect to which
     Graph(graph::Arguments),
-    /// Lists the connections that open or close between two sets of manifests
+    /// List the connections that open or close between two sets of manifests
     Diff(diff::Arguments),
-    /// Prints a script that completes commands and options in a shell
+    /// Print a script that completes commands and options in a shell
     Completion(manual::CompletionArguments),
-    /// Prints a page of the manual
+    /// Print a page of the manual
     Man(manual::ManArguments),
 }
 

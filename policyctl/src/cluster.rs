@@ -1,8 +1,8 @@
 //! The cluster of a kubeconfig, read as manifests would be.
 //!
-//! In go the options that name a cluster; out comes one text with a document for each resource, as
-//! `kubectl get -o json` would dump it, for the reader of manifests: a cluster and its dump give the
-//! same. Nothing else in this program reads a cluster.
+//! Input: the options that name a cluster. Output: one text with a document for each resource, as
+//! `kubectl get -o json` prints it, for the reader of manifests: a cluster and its dump give the
+//! same answers. Nothing else in this program reads a cluster.
 
 use std::{fmt::Write, io, path::PathBuf};
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use policy_manifest::End;
 use policy_probe::{exit, input::InputError, terminal};
 
 /// What a comparison needs.
@@ -31,6 +32,8 @@ pub(crate) enum Error {
          add the pods of the cluster to each side (kubectl get pods,ns -A -o yaml)"
     )]
     NothingToCompare,
+    #[error("{end} always reaches itself, whatever policies say; name two ends")]
+    SameEnd { end: End },
     #[error("there is no command {name}")]
     UnknownCommand { name: String },
     #[error("there is no namespace {name}{}", nearest.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
@@ -65,6 +68,7 @@ impl Error {
             Self::NotTwo
             | Self::NothingToCompare
             | Self::FilesAndCluster
+            | Self::SameEnd { .. }
             | Self::UnknownCommand { .. }
             | Self::UnknownNamespace { .. }
             | Self::UnknownRule { .. } => {

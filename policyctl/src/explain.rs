@@ -24,12 +24,12 @@ const EXAMPLES: &str = "\
 Examples:
   policyctl explain -f cluster.yaml --from frontend/web --to backend/api --port 80/TCP
       which rule allows it; or why no rule matches, and the smallest change that would allow it
-  policyctl explain -f cluster.yaml --from web/frontend --to service/default/kubernetes --port 443
+  policyctl explain -f cluster.yaml --from frontend/web --to service/default/kubernetes --port 443
       the same for a Service, at each of its backends
   policyctl explain -n shop --from web --to db --port 5432
       two pods of one namespace of the cluster
   kubectl get ns,no,po,svc,endpointslices,netpol,clusternetworkpolicies -A -o yaml \\
-    | policyctl explain -f - --from web/frontend --to 203.0.113.7 --port 443/TCP -o json
+    | policyctl explain -f - --from frontend/web --to 203.0.113.7 --port 443/TCP -o json
       for another program
 
 Exit codes:
@@ -68,12 +68,15 @@ pub(crate) struct Arguments {
 pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     let Arguments { origin, namespace, from, to, port, output } = arguments;
     let origin = origin.read()?;
-    let own = namespace.as_ref().or(origin.namespace.as_ref());
-    let own = own.map_or(scope::DEFAULT, String::as_str);
+    let own = scope::own(namespace.as_deref(), &origin);
+    let (from, to) = (from.end(own), to.end(own));
+    if from == to {
+        return Err(Error::SameEnd { end: from });
+    }
     let options = ProbeOptions {
         ports: vec![*port],
-        from: vec![from.end(own)],
-        to: vec![to.end(own)],
+        from: vec![from],
+        to: vec![to],
         ..ProbeOptions::default()
     };
     let probes = input::probes(&options, &origin.manifests, &Expectations::default())?;

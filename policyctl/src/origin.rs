@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Arg, Args};
+use clap::Args;
 use policy_manifest::Manifests;
 use policy_probe::{input, terminal};
 
@@ -62,13 +62,8 @@ impl Options {
     }
 }
 
-/// An option for files that are not required, as the cluster can be read instead.
-pub(crate) fn optional(files: Arg) -> Arg {
-    files.required(cfg!(not(feature = "cluster"))).help(FILES)
-}
-
 /// Reads files, or the cluster where there are none.
-pub(crate) fn read(files: &[PathBuf], cluster: &Cluster) -> Result<Origin, Error> {
+fn read(files: &[PathBuf], cluster: &Cluster) -> Result<Origin, Error> {
     if files.is_empty() {
         return of_cluster(cluster);
     }

@@ -10,7 +10,7 @@ use policy_probe::{Probe, terminal};
 use crate::{error::Error, origin::Origin};
 
 /// The namespace where neither an option nor a kubeconfig names one.
-pub(crate) const DEFAULT: &str = "default";
+const DEFAULT: &str = "default";
 
 /// Options that say which namespaces an answer is about.
 #[derive(Clone, Debug, Default, Args)]
@@ -32,6 +32,11 @@ pub(crate) struct Scope {
 }
 
 impl Options {
+    /// The namespace of pods that are named without one.
+    pub(crate) fn own<'a>(&'a self, origin: &'a Origin) -> &'a str {
+        own(self.namespace.as_deref(), origin)
+    }
+
     /// The scope for what was read; the namespace of `-n` must exist.
     pub(crate) fn of(&self, origin: &Origin) -> Result<Scope, Error> {
         if let Some(name) = &self.namespace {
@@ -44,6 +49,11 @@ impl Options {
         let of_context = || origin.namespace.clone().filter(|_| !self.all_namespaces);
         Ok(Scope { namespace: self.namespace.clone().or_else(of_context) })
     }
+}
+
+/// The namespace of pods that are named without one, where `-n` names `given`.
+pub(crate) fn own<'a>(given: Option<&'a str>, origin: &'a Origin) -> &'a str {
+    given.or(origin.namespace.as_deref()).unwrap_or(DEFAULT)
 }
 
 impl Scope {

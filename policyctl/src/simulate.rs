@@ -3,12 +3,21 @@
 mod junit;
 mod markdown;
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
-use policy_probe::{check, exit, input, options::ProbeOptions, terminal, text};
+use policy_core::model::Protocol;
+use policy_probe::{
+    check, exit, input,
+    options::{self, ProbeOptions},
+    terminal, text,
+};
 
 use crate::{
     error::Error,
-    origin, output, scope,
+    origin::{self, Origin},
+    output,
+    scope::{self, Named},
     truth::{self, Truth},
 };
 
@@ -22,7 +31,7 @@ Examples:
       pods of a namespace of the cluster, to and from every pod
   kubectl get ns,no,po,svc,endpointslices,netpol,clusternetworkpolicies -A -o yaml | policyctl simulate -f -
       what the policies in a dump of a cluster allow
-  policyctl simulate -f cluster.yaml --from web/frontend --to 10.0.0.7 --port 443/TCP -o json
+  policyctl simulate -f cluster.yaml --from frontend/web --to 10.0.0.7 --port 443/TCP -o json
       one question, for another program
 
 Exit codes:
@@ -32,16 +41,29 @@ Exit codes:
   3  the cluster cannot be read, or the tool itself failed";
 
 #[derive(Debug, Args)]
-#[command(after_long_help = EXAMPLES, mut_arg("files", origin::optional))]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    options: ProbeOptions,
-
-    #[command(flatten)]
-    cluster: origin::Cluster,
+    origin: origin::Options,
 
     #[command(flatten)]
     scope: scope::Options,
+
+    /// File of expectations that the table must meet
+    #[arg(long, value_name = "FILE")]
+    expect: Option<PathBuf>,
+
+    /// Probe this port instead of the declared ones, as in 80/TCP or 53/UDP
+    #[arg(long = "port", value_name = "PORT[/PROTOCOL]", value_parser = options::port)]
+    ports: Vec<(u16, Protocol)>,
+
+    /// Probe from here instead of from every pod: POD, NAMESPACE/POD, host/NAME or an address
+    #[arg(long, value_name = "END")]
+    from: Vec<Named>,
+
+    /// Probe to here: POD, NAMESPACE/POD, host/NAME, service/NAMESPACE/NAME or an address
+    #[arg(long, value_name = "END")]
+    to: Vec<Named>,
 
     /// What to print on standard output
     #[arg(short, long, value_enum, default_value_t)]
@@ -64,14 +86,30 @@ enum Format {
     Markdown,
 }
 
+impl Arguments {
+    /// What to probe; a pod without a namespace is of the one that the options or the kubeconfig
+    /// name.
+    fn probes(&self, origin: &Origin) -> ProbeOptions {
+        let own = self.scope.own(origin);
+        let ends = |named: &[Named]| named.iter().map(|end| end.end(own)).collect();
+        ProbeOptions {
+            expect: self.expect.clone(),
+            ports: self.ports.clone(),
+            from: ends(&self.from),
+            to: ends(&self.to),
+            ..ProbeOptions::default()
+        }
+    }
+}
+
 /// Prints the table; the exit code.
 pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
-    let Arguments { options, cluster, scope, .. } = arguments;
-    let origin = origin::read(&options.files, cluster)?;
+    let origin = arguments.origin.read()?;
     terminal::notes(&input::notes(&origin.manifests));
-    let scope = scope.of(&origin)?;
-    let expectations = input::expectations(options)?;
-    let mut probes = input::probes(options, &origin.manifests, &expectations)?;
+    let scope = arguments.scope.of(&origin)?;
+    let options = arguments.probes(&origin);
+    let expectations = input::expectations(&options)?;
+    let mut probes = input::probes(&options, &origin.manifests, &expectations)?;
     if options.from.is_empty() && options.to.is_empty() {
         scope.narrow(&mut probes, &expectations);
     }

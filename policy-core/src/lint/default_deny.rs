@@ -12,21 +12,23 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
         if !has_pods && context.snapshot.policies_of(namespace).next().is_none() {
             continue;
         }
-        let open: Vec<&str> = Direction::BOTH
+        let open: Vec<Direction> = Direction::BOTH
             .into_iter()
             .filter(|direction| {
                 !closed_by_policy(context, namespace, *direction)
                     && !closed_by_tier(context, namespace, *direction)
             })
-            .map(Direction::name)
             .collect();
         if !open.is_empty() {
             let object = ObjectRef::cluster_wide(Kind::Namespace, namespace);
+            let types = open.iter().map(|direction| policy_type(*direction));
+            let types = types.collect::<Vec<_>>().join(", ");
+            let names: Vec<&str> = open.iter().map(|direction| direction.name()).collect();
             report.add(
                 FieldRef { object, field: FieldPath::root() },
                 Level::Note,
-                format!("no policy isolates every pod in {}", open.join(" and ")),
-                "add a policy with podSelector: {} and these policyTypes, and no rules",
+                format!("no policy isolates every pod for {}", names.join(" and ")),
+                format!("add a policy with podSelector: {{}}, policyTypes: [{types}] and no rules"),
             );
         }
     }
@@ -64,5 +66,13 @@ fn is_everyone(peer: &ClusterPeer) -> bool {
         }
         ClusterPeer::Networks(networks) => networks.iter().any(|network| network.prefix() == 0),
         ClusterPeer::Nodes(_) | ClusterPeer::Unknown { .. } => false,
+    }
+}
+
+/// The value of `policyTypes` for a direction.
+const fn policy_type(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ingress => "Ingress",
+        Direction::Egress => "Egress",
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use policy_probe::{json, terminal, text};
+use policy_probe::{Style, json, terminal, text};
 
 use super::Format;
 use crate::Report;
@@ -27,7 +27,8 @@ pub(super) fn print(report: &Report, format: Format) -> Result<(), Error> {
             }
         }
         Format::Table => {
-            let drawn = text(&report.table, &report.mismatches, terminal::style());
+            let style = Style { of_wire: true, ..terminal::style() };
+            let drawn = text(&report.table, &report.mismatches, style);
             stdout.write_all(drawn.as_bytes())?;
         }
     }

@@ -30,19 +30,19 @@ pub(super) fn derive(services: &BTreeMap<ObjectName, DecodedService>, snapshot: 
     }
 }
 
-/// Index of a Service's port, and its number on a pod.
-type Numbers = Vec<(usize, u16)>;
+/// The number on a pod of each of the Service's ports, by the port's index.
+type TargetPorts = Vec<(usize, u16)>;
 
 /// One slice per family and set of port numbers, which may differ where targets are names.
 fn slices(name: &ObjectName, service: &DecodedService, snapshot: &Snapshot) -> Vec<EndpointSlice> {
-    let mut groups: BTreeMap<(Family, Numbers), Vec<SliceEndpoint>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Family, TargetPorts), Vec<SliceEndpoint>> = BTreeMap::new();
     let selected = snapshot.pods.iter().filter(|(pod_name, pod)| {
         pod_name.namespace == name.namespace
             && pod.phase == Phase::Live
             && service.selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value))
     });
     for (_, pod) in selected {
-        let ports = numbers(service, pod);
+        let ports = target_ports(service, pod);
         for family in [Family::Ipv4, Family::Ipv6] {
             let serves = service.service.cluster_ips.iter().any(|ip| Family::of(*ip) == family);
             let address = pod.addresses.iter().find(|address| Family::of(**address) == family);
@@ -59,7 +59,7 @@ fn slices(name: &ObjectName, service: &DecodedService, snapshot: &Snapshot) -> V
             }
         }
     }
-    let slice = |((_, ports), endpoints): ((Family, Numbers), _)| EndpointSlice {
+    let slice = |((_, ports), endpoints): ((Family, TargetPorts), _)| EndpointSlice {
         service: name.name.clone(),
         ports: ports.iter().map(|(index, number)| port(service, *index, *number)).collect(),
         endpoints,
@@ -68,7 +68,7 @@ fn slices(name: &ObjectName, service: &DecodedService, snapshot: &Snapshot) -> V
 }
 
 /// The number of each of the Service's ports on a pod, by its index, where it resolves.
-fn numbers(service: &DecodedService, pod: &Pod) -> Numbers {
+fn target_ports(service: &DecodedService, pod: &Pod) -> TargetPorts {
     let resolve = |index: usize, target: &TargetPort| match target {
         TargetPort::Number(number) => Some(*number),
         TargetPort::Name(name) => pod

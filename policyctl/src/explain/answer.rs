@@ -1,6 +1,6 @@
 //! An explanation in the form that programs read.
 //!
-//! In go the compiled cluster and a probe; out comes an [`Answer`], which `-o json` prints as it is
+//! Input: the compiled cluster and a probe. Output: an [`Answer`], which `-o json` prints as it is
 //! and `text` renders for people. Verdicts, directions, tiers and outcomes stay types until then;
 //! `words` has the word for each.
 

@@ -135,7 +135,11 @@ fn network_policies(out: &mut String, side: &SideAnswer) {
         return;
     }
     let isolated = side.isolated_by.join(", ");
-    let not_evaluated = if decided_by_tier { ", which are not evaluated" } else { "" };
+    let not_evaluated = match (decided_by_tier, side.isolated_by.len()) {
+        (false, _) => "",
+        (true, 1) => ", which is not evaluated",
+        (true, _) => ", which are not evaluated",
+    };
     let _ = writeln!(out, "    isolated by {isolated}{not_evaluated}");
     if !elsewhere.is_empty() {
         let _ = writeln!(out, "    selected in the other direction only by {elsewhere}");

@@ -1,8 +1,8 @@
 //! The graph in the form that programs read: namespaces with their workloads, and an edge for each
 //! pair of workloads between which connections are allowed.
 //!
-//! A truth table of pods goes in. The rows of all pods of two workloads are put together: a port is
-//! part of the edge if one row allows it, and `partly` if another denies it.
+//! Input: a truth table of pods. The rows of all pods of two workloads make one edge: a port is part
+//! of the edge if one row allows it, and `partly` if another denies it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

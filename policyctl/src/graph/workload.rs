@@ -21,15 +21,15 @@ const NAMES: [&str; 3] = ["app.kubernetes.io/name", "app", "k8s-app"];
 
 /// What pods of one workload have in common.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Same<'a> {
+enum SharedBy<'a> {
     Controller(&'a Workload),
     Labels(Labels),
 }
 
 /// Namespace, what its pods have in common, and the pod's name where they have nothing in common.
-type Group<'a> = (&'a str, Same<'a>, Option<&'a str>);
+type Group<'a> = (&'a str, SharedBy<'a>, Option<&'a str>);
 
-impl Same<'_> {
+impl SharedBy<'_> {
     fn is_nothing(&self) -> bool {
         matches!(self, Self::Labels(labels) if labels.is_empty())
     }
@@ -49,18 +49,18 @@ impl Same<'_> {
 pub(super) fn of_pods(snapshot: &Snapshot) -> BTreeMap<ObjectName, ObjectName> {
     let mut groups: BTreeMap<Group<'_>, Vec<&ObjectName>> = BTreeMap::new();
     for (name, pod) in &snapshot.pods {
-        let same = match &pod.workload {
-            Some(workload) => Same::Controller(workload),
-            None => Same::Labels(pod.lasting_labels()),
+        let shared = match &pod.workload {
+            Some(workload) => SharedBy::Controller(workload),
+            None => SharedBy::Labels(pod.lasting_labels()),
         };
-        let alone = same.is_nothing().then_some(name.name.as_str());
-        groups.entry((&name.namespace, same, alone)).or_default().push(name);
+        let alone = shared.is_nothing().then_some(name.name.as_str());
+        groups.entry((&name.namespace, shared, alone)).or_default().push(name);
     }
     let mut taken = BTreeSet::new();
     let mut workloads = BTreeMap::new();
-    for ((namespace, same, _), pods) in groups {
+    for ((namespace, shared, _), pods) in groups {
         let first = pods.first().map(|pod| pod.name.as_str()).unwrap_or_default();
-        let name = same.name().unwrap_or(first);
+        let name = shared.name().unwrap_or(first);
         let workload = ObjectName::new(namespace, free(&taken, namespace, name, first));
         taken.insert(workload.clone());
         workloads.extend(pods.into_iter().map(|pod| (pod.clone(), workload.clone())));

@@ -127,14 +127,11 @@ pub(super) fn text(findings: &[Located], paint: Paint) -> String {
         let _ = writeln!(out, "{place}{level}: {kind} {object}: {field}{message}");
         let _ = writeln!(out, "    {suggestion}");
     }
-    let count = |level: Level| findings.iter().filter(|finding| finding.level == level).count();
-    let _ = writeln!(
-        out,
-        "{} errors, {} warnings, {} notes",
-        count(Level::Error),
-        count(Level::Warning),
-        count(Level::Note)
-    );
+    let counts = [Level::Error, Level::Warning, Level::Note].map(|level| {
+        let number = findings.iter().filter(|finding| finding.level == level).count();
+        format!("{number} {level}{}", if number == 1 { "" } else { "s" })
+    });
+    let _ = writeln!(out, "{}", counts.join(", "));
     out
 }
 

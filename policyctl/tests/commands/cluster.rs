@@ -174,7 +174,7 @@ fn answers_are_about_a_namespace_or_all() -> io::Result<()> {
         ("every pair",                            &["-A"],               6),
         ("the context's namespace",               &[],                   4),
         ("another one",                           &["-n", "a"],          6),
-        ("an end that was asked for",             &["--from", "a/web"],  2),
+        ("an end that an option names",             &["--from", "a/web"],  2),
     ];
     for (claim, options, want) in cases {
         let output = cluster.run(&[&["simulate", "-o", "json"], options].concat())?;

@@ -102,6 +102,14 @@ fn an_unknown_end_exits_2() -> io::Result<()> {
 }
 
 #[test]
+fn s39_a_pod_and_itself_are_one_end() -> io::Result<()> {
+    let output = explain("backend/api", "backend/api", "80").output()?;
+    assert_code(&output, 2);
+    assert!(printed(&output).contains("backend/api always reaches itself"), "{}", printed(&output));
+    Ok(())
+}
+
+#[test]
 fn rules_of_the_tiers_are_listed_in_order() -> io::Result<()> {
     #[rustfmt::skip]
     let cases: [(&str, &str, &str, &[&str]); 3] = [
@@ -109,7 +117,7 @@ fn rules_of_the_tiers_are_listed_in_order() -> io::Result<()> {
             "decided by spec.ingress[1] of ClusterNetworkPolicy vault",
             "Admin 10: spec.ingress[0] of ClusterNetworkPolicy metrics: Accept, does not match\n      from[0]: namespace shop is not",
             "Admin 20: spec.ingress[1] of ClusterNetworkPolicy vault: Deny, decides",
-            "isolated by vault/store-for-everyone, which are not evaluated\n    spec.ingress[0] of vault/store-for-everyone: would allow it",
+            "isolated by vault/store-for-everyone, which is not evaluated\n    spec.ingress[0] of vault/store-for-everyone: would allow it",
             "closed-by-default: Deny, matches, but comes after spec.ingress[1] of ClusterNetworkPolicy vault",
             "to allow it, add to spec.ingress of ClusterNetworkPolicy vault, before [1]:\n      - {action: Pass, ",
         ]),
@@ -120,7 +128,7 @@ fn rules_of_the_tiers_are_listed_in_order() -> io::Result<()> {
         ]),
         ("monitoring/agent", "shop/web", "9100", &[
             "decided by spec.ingress[0] of ClusterNetworkPolicy metrics",
-            "isolated by shop/web-for-the-sandbox, which are not evaluated\n    Baseline",
+            "isolated by shop/web-for-the-sandbox, which is not evaluated\n    Baseline",
         ]),
     ];
     let file = ["explain", "-f", "examples/tiers.yaml"];

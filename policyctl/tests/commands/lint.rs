@@ -29,7 +29,8 @@ fn a_finding_stands_at_its_line_and_column() -> io::Result<()> {
         &output,
         &[
             "-:9:3: error[NP012]: NetworkPolicy web/p: spec.egress: ",
-            "1 errors, 0 warnings, 1 notes",
+            "no policy isolates every pod for egress\n    add a policy with podSelector: {}, policyTypes: [Egress] and no rules",
+            "1 error, 0 warnings, 1 note",
         ],
     );
     Ok(())
@@ -131,7 +132,7 @@ spec: {podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/24, except: 
         &output,
         &[
             "-:4:82: error[NP009]: NetworkPolicy ns/p: spec.ingress[0].from[0].ipBlock.except[0]: ",
-            "1 errors",
+            "1 error,",
         ],
     );
     let output = policyctl_on(&outside, &["lint", "-o", "sarif"])?;

@@ -1,9 +1,9 @@
 //! Runs the program.
 
 use std::{
-    io::{self, Write},
+    io::{self, Seek, Write},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, Output},
 };
 
 /// The program, to be run on the workspace's root.
@@ -15,15 +15,10 @@ pub(crate) fn policyctl(arguments: &[&str]) -> Command {
 
 /// Runs the program with `text` on its standard input.
 pub(crate) fn policyctl_on(text: &str, arguments: &[&str]) -> io::Result<Output> {
-    let mut command = policyctl(arguments);
-    let pipes = command.args(["-f", "-"]);
-    let pipes = pipes.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = pipes.spawn()?;
-    if let Some(mut pipe) = child.stdin.take() {
-        // A program that refuses its options does not read.
-        let _ = pipe.write_all(text.as_bytes());
-    }
-    child.wait_with_output()
+    let mut input = tempfile::tempfile()?;
+    input.write_all(text.as_bytes())?;
+    input.rewind()?;
+    policyctl(arguments).args(["-f", "-"]).stdin(input).output()
 }
 
 /// The workspace.

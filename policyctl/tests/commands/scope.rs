@@ -1,4 +1,4 @@
-//! What an answer is about: namespaces that are asked for, and folders that are read.
+//! What an answer is about: namespaces that options name, and folders that are read.
 
 use std::{fs, io};
 

@@ -123,7 +123,7 @@ fn bad_input_exits_2_and_says_what_is_wrong() -> io::Result<()> {
     #[rustfmt::skip]
     let cases: [(&str, &[&str], &str); 4] = [
         ("a: [", &[],                      "-:1"),
-        ("",     &[],                      "no probe"),
+        ("",     &[],                      "no pod runs and has an address"),
         (PODS,   &["--from", "ns/c"],      "there is no ns/c"),
         (PODS,   &["--port", "http"],      "80/TCP"),
     ];
@@ -170,5 +170,24 @@ fn an_error_has_one_heading() -> io::Result<()> {
         let printed = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(printed.matches("error:").count(), 1, "{arguments:?}: {printed}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_pod_without_its_namespace_is_of_the_one_that_is_named() -> io::Result<()> {
+    let ends = ["simulate", "--from", "a", "--to", "b", "-o", "json"];
+    let output = policyctl_on(PODS, &[&ends[..], &["-n", "ns"]].concat())?;
+    assert_code(&output, 0);
+    assert_answers(&output, &["\"from\": \"ns/a\"", "\"to\": \"ns/b\""]);
+    let output = policyctl_on(PODS, &ends)?;
+    assert_code(&output, 2);
+    assert!(printed(&output).contains("there is no default/a"), "{}", printed(&output));
+    Ok(())
+}
+
+#[test]
+fn the_summary_has_no_words_about_packets() -> io::Result<()> {
+    let output = policyctl_on(PODS, &["simulate"])?;
+    assert!(answer(&output).ends_with("2 probes, 2 allowed, 0 denied\n"), "{}", printed(&output));
     Ok(())
 }
