@@ -61,11 +61,13 @@ mod endpoint;
 mod entry;
 mod ids;
 mod indexed;
+mod lookups;
 mod planner;
 mod repair;
 mod step;
 mod tables;
 mod verdict;
+mod writes;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 

@@ -15,35 +15,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use policy_common::allow::{DEFAULT_IDENTITY, PortSet};
 
-use crate::desired::{AllowMap, FrontendOutcome, Identity};
-
 use super::{
     Actual, Step,
     entry::{self, Bitmap, Entries, Entry, ports_of, refusal_of},
     ids::IdentityIds,
-    indexed::IdentityIndex,
 };
 
-/// The entries of a compiled content by [`IdentityIndex`].
-pub(super) fn by_index<'a>(
-    content: &'a AllowMap,
-    mut index: impl FnMut(&'a Identity) -> IdentityIndex,
-) -> Entries {
-    let mut entries = Entries::new();
-    for (identity, ports) in &content.ports {
-        entries.insert(index(identity), Entry { ports: ports.clone(), refusal: None });
-    }
-    for (identity, outcome) in &content.frontends {
-        let refusal = match outcome {
-            FrontendOutcome::Pass => None,
-            FrontendOutcome::Refuse(reason) => Some(*reason),
-        };
-        entries.insert(index(identity), Entry { refusal, ..Entry::default() });
-    }
-    entries
-}
-
-/// The same entries by id.
+/// The entries of a compiled content, which has them by index, by id.
 pub(super) fn by_id(entries: &Entries, ids: &IdentityIds) -> Entries {
     entries.iter().map(|(&index, entry)| (ids.of(index), entry.clone())).collect()
 }

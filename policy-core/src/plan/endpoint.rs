@@ -27,8 +27,8 @@ use policy_common::{
 };
 
 use crate::{
-    desired::{Desired, DesiredEndpoint},
-    model::ObjectName,
+    desired::{Desired, DesiredEndpoint, Isolation},
+    model::{Direction, ObjectName},
 };
 
 use super::{Actual, Interface, Interfaces, PlanOptions};
@@ -80,7 +80,7 @@ impl<'a> Orphan<'a> {
     }
 }
 
-impl Matched<'_> {
+impl<'a> Matched<'a> {
     /// Whether the pod becomes isolated, in place of being open: connections that exist must be
     /// recorded first (S30).
     pub(super) fn becomes_isolated(&self) -> bool {
@@ -91,6 +91,16 @@ impl Matched<'_> {
     /// Whether the kernel has no endpoint of the pod yet, or one that an abandoned plan left tracking.
     pub(super) fn is_new(&self) -> bool {
         self.old.is_none_or(|old| old.flags & flags::TRACKING != 0)
+    }
+
+    /// The content that the endpoint has in a direction, and the isolation that it gets; `None`
+    /// where it is not isolated.
+    pub(super) fn isolation(&self, direction: Direction) -> (Option<u32>, Option<&'a Isolation>) {
+        let old = self.old.map(|old| match direction {
+            Direction::Ingress => old.ingress,
+            Direction::Egress => old.egress,
+        });
+        (old.filter(|content| *content != 0), self.desired.isolation[direction].as_ref())
     }
 
     /// Whether some policy isolates the pod.

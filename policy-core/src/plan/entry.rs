@@ -36,6 +36,12 @@ pub(super) fn ports_of(entries: &Entries, identity: u32) -> &Ports {
     entry.map_or(&NOTHING, |entry| &entry.ports)
 }
 
+/// The entries of a content of the kernel; one that is missing passes nothing.
+pub(super) fn of_content(contents: &BTreeMap<u32, Entries>, content: u32) -> &Entries {
+    static EMPTY: Entries = Entries::new();
+    contents.get(&content).unwrap_or(&EMPTY)
+}
+
 /// The reason to refuse frontends of an identity. Without an entry they pass only if the default
 /// entry allows every protocol.
 pub(super) fn refusal_of(entries: &Entries, identity: u32) -> Option<Reason> {

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use policy_common::allow::DEFAULT_IDENTITY;
 
-use crate::desired::IdentityKey;
+use crate::{desired::IdentityKey, model::Direction};
 
 use super::{
     Actual,
@@ -34,8 +34,8 @@ pub(super) struct ContentChange<'a> {
     pub(super) old: &'a Entries,
     /// Entries by [`IdentityIndex`], which stands for the new ids.
     pub(super) new: &'a Entries,
-    /// Whether frontends are looked up.
-    pub(super) egress: bool,
+    /// Frontends are looked up for egress only.
+    pub(super) direction: Direction,
 }
 
 /// The ids of the desired identities.
@@ -108,7 +108,8 @@ impl ContentChange<'_> {
     /// Whether an id, if the identity keeps it, gets other ports or another refusal.
     fn differs(&self, id: u32, index: IdentityIndex) -> bool {
         ports_of(self.old, id) != ports_of(self.new, index)
-            || self.egress && refusal_of(self.old, id) != refusal_of(self.new, index)
+            || self.direction == Direction::Egress
+                && refusal_of(self.old, id) != refusal_of(self.new, index)
     }
 }
 

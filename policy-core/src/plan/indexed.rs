@@ -15,10 +15,12 @@ use policy_common::allow::DEFAULT_IDENTITY;
 
 use crate::{
     compile::longest_match,
-    desired::{AllowMap, Desired, Frontend, Identity, IdentityKey, Isolation, NodeKind},
+    desired::{
+        AllowMap, Desired, Frontend, FrontendOutcome, Identity, IdentityKey, Isolation, NodeKind,
+    },
 };
 
-use super::{contents, entry::Entries};
+use super::entry::{Entries, Entry};
 
 /// Index of an identity, from 1, in the order of first use; 0 is `DEFAULT_IDENTITY`.
 pub(super) type IdentityIndex = u32;
@@ -54,7 +56,7 @@ impl<'a> Indexed<'a> {
         for isolation in isolations.flatten() {
             content_index.entry(memory_address(isolation)).or_insert_with(|| {
                 *known.entry(&isolation.allow_map).or_insert_with(|| {
-                    contents.push(contents::by_index(&isolation.allow_map, |of| indexer.of(of)));
+                    contents.push(indexer.entries(&isolation.allow_map));
                     contents.len() - 1
                 })
             });
@@ -100,5 +102,21 @@ impl<'a> Indexer<'a> {
                 IdentityIndex::try_from(all.len()).unwrap_or(IdentityIndex::MAX)
             })
         })
+    }
+
+    /// The entries of a compiled content by [`IdentityIndex`].
+    fn entries(&mut self, content: &'a AllowMap) -> Entries {
+        let mut entries = Entries::new();
+        for (identity, ports) in &content.ports {
+            entries.insert(self.of(identity), Entry { ports: ports.clone(), refusal: None });
+        }
+        for (identity, outcome) in &content.frontends {
+            let refusal = match outcome {
+                FrontendOutcome::Pass => None,
+                FrontendOutcome::Refuse(reason) => Some(*reason),
+            };
+            entries.insert(self.of(identity), Entry { refusal, ..Entry::default() });
+        }
+        entries
     }
 }

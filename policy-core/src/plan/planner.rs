@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use policy_common::endpoint::Endpoint;
 
 use crate::{
-    desired::{Desired, IdentityKey, Isolation},
+    desired::{Desired, IdentityKey},
     model::{Direction, PerDirection},
 };
 
@@ -13,26 +13,28 @@ use super::{
     Actual, Interfaces, Plan, PlanOptions, Step,
     contents::{self, ContentIds},
     endpoint::{self, Matched, Matching},
-    entry::Entries,
+    entry::{self, Entries},
     ids::{ContentChange, IdentityIds},
     indexed::{ContentIndex, Indexed},
-    tables::{Lookup, TableChanges},
-    verdict,
+    lookups::{self, Lookup},
+    tables::TableChanges,
+    verdict::VerdictChanges,
+    writes,
 };
 
 /// Both states, compared.
 pub(super) struct Planner<'a> {
     actual: &'a Actual,
-    pub(super) desired: Indexed<'a>,
-    pub(super) matching: Matching<'a>,
+    desired: Indexed<'a>,
+    matching: Matching<'a>,
     /// Contents of the kernel, decoded, by id.
     old: BTreeMap<u32, Entries>,
     /// Desired contents, by [`ContentIndex`]; their entries by id.
-    pub(super) new: Vec<Entries>,
+    new: Vec<Entries>,
     tables: TableChanges,
     ids: IdentityIds,
     /// Results of look-ups before and after.
-    pub(super) lookups: BTreeSet<(Lookup, Lookup)>,
+    lookups: BTreeSet<(Lookup, Lookup)>,
 }
 
 /// Ids of the contents that an endpoint uses in one direction during the plan; 0 where it is not
@@ -83,18 +85,17 @@ impl<'a> Planner<'a> {
         let old: BTreeMap<_, _> = ids.map(|&content| (content, actual.entries(content))).collect();
         let desired = Indexed::of(desired);
         let tables = TableChanges::between(actual, &desired);
-        let nothing = Entries::new();
         let changes = distinct_changes(&matching, &desired);
         let changes: Vec<_> = changes
             .iter()
-            .map(|&(old_content, new_content, egress)| ContentChange {
-                old: old.get(&old_content).unwrap_or(&nothing),
+            .map(|&(old_content, new_content, direction)| ContentChange {
+                old: entry::of_content(&old, old_content),
                 new: &desired.contents[new_content],
-                egress,
+                direction,
             })
             .collect();
         let ids = IdentityIds::assign(actual, &desired, &tables, &changes);
-        let lookups = tables.lookups(actual, &desired, &ids);
+        let lookups = lookups::distinct(&tables, actual, &desired, &ids);
         let contents = desired.contents.iter();
         let new = contents.map(|entries| contents::by_id(entries, &ids)).collect();
         Self { actual, desired, matching, old, new, tables, ids, lookups }
@@ -127,9 +128,9 @@ impl<'a> Planner<'a> {
 
         self.add_later_versions(&mut contents, &mut versions);
         steps.extend(contents.take_steps());
-        steps.extend(self.tables.writes_in_transition(actual, desired, &self.ids));
+        steps.extend(writes::in_transition(&self.tables, actual, desired, &self.ids));
         self.switch(&mut steps, &versions, |version| version.before_removals);
-        steps.extend(self.tables.writes_after_switch(desired, &self.ids));
+        steps.extend(writes::after_switch(&self.tables, desired, &self.ids));
 
         let bumps = self.bumps();
         let orphans = self.matching.orphans.iter().map(|orphan| orphan.closed.ifindex);
@@ -158,7 +159,9 @@ impl<'a> Planner<'a> {
         let closing = orphans().filter(|orphan| !orphan.is_closed());
         let closing = closing.map(|orphan| orphan.closed.ifindex);
         let pending = self.actual.pending_bumps.iter().copied();
-        let changed = verdict::changed(self).into_iter();
+        let (desired, old, new, lookups) = (&self.desired, &self.old, &self.new, &self.lookups);
+        let changes = VerdictChanges { desired, old, new, lookups };
+        let changed = changes.interfaces(&self.matching.matched).into_iter();
         let all = changed.chain(self.becoming_isolated()).chain(pending).chain(closing);
         all.filter(|ifindex| present.contains(ifindex)).collect()
     }
@@ -257,13 +260,13 @@ impl<'a> Planner<'a> {
         let fresh = self.fresh_ids();
         let mut known = BTreeMap::new();
         let mut version = |matched: &Matched<'_>, direction| {
-            let (Some(old), Some(new)) = isolation(matched, direction) else { return 0 };
+            let (Some(old), Some(new)) = matched.isolation(direction) else { return 0 };
             let egress = direction == Direction::Egress;
             let content = self.desired.content(new);
             *known.entry((old, content, egress)).or_insert_with(|| {
                 let fresh = fresh.iter().filter(|(_, is_frontend)| egress || !**is_frontend);
                 let fresh = fresh.map(|(id, is_frontend)| (*id, *is_frontend)).collect();
-                let (old, new) = (self.old_entries(old), &self.new[content]);
+                let (old, new) = (entry::of_content(&self.old, old), &self.new[content]);
                 contents.id(contents::before_tables(old, new, &fresh))
             })
         };
@@ -288,13 +291,13 @@ impl<'a> Planner<'a> {
         let removed: BTreeSet<u32> = removed.difference(&all).copied().collect();
         for (matched, versions) in self.matching.matched.iter().zip(versions) {
             for (direction, versions) in versions.iter_mut() {
-                let (old, new) = isolation(matched, direction);
+                let (old, new) = matched.isolation(direction);
                 let Some(new) = new else { continue };
                 let new = &self.new[self.desired.content(new)];
                 versions.compiled = contents.id(new.clone());
                 versions.before_removals = match old {
                     Some(old) if direction == Direction::Egress && !removed.is_empty() => {
-                        let old = self.old_entries(old);
+                        let old = entry::of_content(&self.old, old);
                         contents.id(contents::before_removals(old, new, &removed))
                     }
                     Some(_) => versions.compiled,
@@ -302,12 +305,6 @@ impl<'a> Planner<'a> {
                 };
             }
         }
-    }
-
-    /// The entries of a content of the kernel; one that is missing passes nothing.
-    pub(super) fn old_entries(&self, content: u32) -> &Entries {
-        static NOTHING: Entries = Entries::new();
-        self.old.get(&content).unwrap_or(&NOTHING)
     }
 
     /// Ids that this plan gives out, and whether each is one of frontends.
@@ -318,29 +315,16 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// The content that an endpoint has in a direction, and the isolation that it shall have; `None`
-/// where it is not isolated.
-pub(super) fn isolation<'a>(
-    matched: &Matched<'a>,
-    direction: Direction,
-) -> (Option<u32>, Option<&'a Isolation>) {
-    let old = matched.old.map(|old| match direction {
-        Direction::Ingress => old.ingress,
-        Direction::Egress => old.egress,
-    });
-    (old.filter(|content| *content != 0), matched.desired.isolation[direction].as_ref())
-}
-
-/// Contents before and after, where an endpoint is isolated in both states; and whether for egress.
+/// Contents before and after, where an endpoint is isolated in both states; and the direction.
 fn distinct_changes(
     matching: &Matching<'_>,
     desired: &Indexed<'_>,
-) -> BTreeSet<(u32, ContentIndex, bool)> {
+) -> BTreeSet<(u32, ContentIndex, Direction)> {
     let mut changes = BTreeSet::new();
     for matched in &matching.matched {
         for direction in Direction::BOTH {
-            if let (Some(old), Some(new)) = isolation(matched, direction) {
-                changes.insert((old, desired.content(new), direction == Direction::Egress));
+            if let (Some(old), Some(new)) = matched.isolation(direction) {
+                changes.insert((old, desired.content(new), direction));
             }
         }
     }

@@ -1,56 +1,70 @@
 //! Whether a plan changes any verdict at an endpoint.
 //!
 //! Input: the allow maps before and after, and the pairs of look-up results before and after
-//! ([`super::tables::TableChanges::lookups`]). Output: the interfaces whose epoch must be bumped. A
-//! change of ids alone changes no verdict and cuts no connection.
+//! ([`super::lookups`]). Output: the interfaces with an epoch to bump. A change of ids alone changes
+//! no verdict and cuts no connection:
+//!
+//! ```text
+//! old: 10.0.0.2 is 1, allow map {1: 80}     new: 10.0.0.2 is 2, allow map {2: 80}
+//!      pair (1, 2): port 80 before and after             no bump
+//! new: 10.0.0.2 is 2, allow map {2: 80, 443}
+//!      pair (1, 2): port 80 before, 80 and 443 after     bump
+//! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{model::Direction, ports::Ports};
 
 use super::{
     endpoint::Matched,
-    entry::{Entries, ports_of, refusal_of},
-    indexed::ContentIndex,
-    planner::{Planner, isolation},
-    tables::Lookup,
+    entry::{self, Entries, ports_of, refusal_of},
+    indexed::{ContentIndex, Indexed},
+    lookups::Lookup,
 };
 
-/// Interfaces of endpoints at which some address, port or frontend gets another verdict.
-pub(super) fn changed(planner: &Planner<'_>) -> Vec<u32> {
-    let mut known = BTreeMap::new();
-    let mut differs = |matched: &Matched<'_>, direction| {
-        let (old, new) = isolation(matched, direction);
-        let content = new.map(|isolation| planner.desired.content(isolation));
-        *known
-            .entry((old, content, direction))
-            .or_insert_with(|| verdict_changes(planner, old, content, direction))
-    };
-    let mut changed = Vec::new();
-    for matched in planner.matching.matched.iter().filter(|matched| matched.old.is_some()) {
-        if differs(matched, Direction::Ingress) || differs(matched, Direction::Egress) {
-            changed.push(matched.new.ifindex);
-        }
-    }
-    changed
+/// The allow maps and look-up results before and after a plan.
+#[derive(Clone, Copy)]
+pub(super) struct VerdictChanges<'a> {
+    pub(super) desired: &'a Indexed<'a>,
+    /// Contents of the kernel, by id.
+    pub(super) old: &'a BTreeMap<u32, Entries>,
+    /// Desired contents, by [`ContentIndex`].
+    pub(super) new: &'a [Entries],
+    /// Each distinct pair of results, before and after.
+    pub(super) lookups: &'a BTreeSet<(Lookup, Lookup)>,
 }
 
-fn verdict_changes(
-    planner: &Planner<'_>,
-    old: Option<u32>,
-    new: Option<ContentIndex>,
-    direction: Direction,
-) -> bool {
-    let old = old.map(|content| planner.old_entries(content));
-    let new = new.map(|content| &planner.new[content]);
-    if old.is_none() && new.is_none() {
-        return false;
+impl VerdictChanges<'_> {
+    /// Interfaces of endpoints at which some address, port or frontend gets another verdict.
+    pub(super) fn interfaces(&self, matched: &[Matched<'_>]) -> Vec<u32> {
+        // Endpoints with the same contents before and after change together.
+        let mut compared = BTreeMap::new();
+        let mut differs = |matched: &Matched<'_>, direction| {
+            let (old, new) = matched.isolation(direction);
+            let new = new.map(|isolation| self.desired.content(isolation));
+            *compared
+                .entry((old, new, direction))
+                .or_insert_with(|| self.differ(old, new, direction))
+        };
+        let existing = matched.iter().filter(|matched| matched.old.is_some());
+        let changed = existing
+            .filter(|one| differs(one, Direction::Ingress) || differs(one, Direction::Egress));
+        changed.map(|matched| matched.new.ifindex).collect()
     }
-    let egress = direction == Direction::Egress;
-    // Frontends are only looked up for egress.
-    let applies = |lookup: &Lookup| egress || matches!(lookup, Lookup::Address(_));
-    let mut lookups = planner.lookups.iter().filter(|(from, to)| applies(from) && applies(to));
-    lookups.any(|(from, to)| Outcome::of(old, *from, *to) != Outcome::of(new, *to, *from))
+
+    /// Whether two contents give some look-up result another verdict; `None` is no isolation.
+    fn differ(&self, old: Option<u32>, new: Option<ContentIndex>, direction: Direction) -> bool {
+        let old = old.map(|content| entry::of_content(self.old, content));
+        let new = new.map(|content| &self.new[content]);
+        if old.is_none() && new.is_none() {
+            return false;
+        }
+        let egress = direction == Direction::Egress;
+        // Frontends are only looked up for egress.
+        let applies = |lookup: &Lookup| egress || matches!(lookup, Lookup::Address(_));
+        let mut lookups = self.lookups.iter().filter(|(from, to)| applies(from) && applies(to));
+        lookups.any(|(from, to)| Outcome::of(old, *from, *to) != Outcome::of(new, *to, *from))
+    }
 }
 
 /// The verdicts of an allow map for the result of a look-up.
