@@ -11,6 +11,7 @@ mod change;
 mod ends;
 mod miss;
 pub(crate) mod tier;
+mod trial;
 mod verdict;
 
 use std::{cell::RefCell, net::IpAddr};

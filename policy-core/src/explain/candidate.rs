@@ -12,6 +12,7 @@ use super::{
     ends::{self, Destination, ResolvedEnd},
     miss::{self, Miss},
     tier::{self, RuleOutcome, TierRule},
+    trial::{Trial, first_hit},
 };
 
 /// One direction of a connection at one pod; for a Service, to one of its backends.
@@ -103,26 +104,27 @@ pub fn sides(snapshot: &Snapshot, question: &Question) -> Vec<Side> {
     let Some((from, to)) = ends else {
         return Vec::new();
     };
-    let view = View { snapshot, protocol: question.protocol };
-    let mut sides = view.egress(&from, &to);
+    let evaluator = Evaluator { snapshot, protocol: question.protocol };
+    let mut sides = evaluator.egress(&from, &to);
     for (end, port) in &to.backends {
         let from = ends::arriving(snapshot, &from, &to, end);
         let exempt = |pod: &Pod| from.is_same_pod(end) || from.is_node_of(pod);
         if let Some((_, pod)) = end.pod()
             && !exempt(pod)
         {
-            sides.extend(view.side(Direction::Ingress, end, &from, *port));
+            sides.extend(evaluator.side(Direction::Ingress, end, &from, *port));
         }
     }
     sides
 }
 
-pub(super) struct View<'a> {
-    pub(super) snapshot: &'a Snapshot,
-    pub(super) protocol: Protocol,
+/// Evaluates policies at the ends of one connection.
+struct Evaluator<'a> {
+    snapshot: &'a Snapshot,
+    protocol: Protocol,
 }
 
-impl View<'_> {
+impl Evaluator<'_> {
     fn egress(&self, from: &ResolvedEnd<'_>, to: &Destination<'_>) -> Vec<Side> {
         let far = to.backends.iter().map(|(end, port)| (*end, *port));
         let checks_frontend = to.frontend.as_ref().is_some_and(|target| target.checks_frontend);
@@ -149,7 +151,8 @@ impl View<'_> {
             Direction::Ingress => Some(pod),
             Direction::Egress => far.pod().map(|(_, pod)| pod),
         };
-        let trial = Trial { view: self, far, destination, port };
+        let (snapshot, protocol) = (self.snapshot, self.protocol);
+        let trial = Trial { snapshot, protocol, far, destination, port };
         let mut tiers = tier::rules(&trial, name, pod, direction);
         if selecting.is_empty() && tiers.is_empty() {
             return None;
@@ -176,15 +179,6 @@ impl View<'_> {
     }
 }
 
-/// A far end and a port that rules are matched against.
-pub(super) struct Trial<'a> {
-    pub(super) view: &'a View<'a>,
-    pub(super) far: &'a ResolvedEnd<'a>,
-    /// Where named ports resolve.
-    pub(super) destination: Option<&'a Pod>,
-    pub(super) port: u16,
-}
-
 impl Trial<'_> {
     fn candidates(
         &self,
@@ -200,10 +194,7 @@ impl Trial<'_> {
         let rules = policy.rules(direction).iter().enumerate();
         let here =
             rules.map(|(index, rule)| self.candidate(name, (direction, index), rule, ignored));
-        let other = match direction {
-            Direction::Ingress => Direction::Egress,
-            Direction::Egress => Direction::Ingress,
-        };
+        let other = direction.opposite();
         let turned = policy.rules(other).iter().enumerate().map(|(index, rule)| {
             self.candidate(name, (other, index), rule, Some(WrongDirection::OtherDirection))
         });
@@ -221,27 +212,14 @@ impl Trial<'_> {
         wrong_direction: Option<WrongDirection>,
     ) -> Candidate {
         let own = &policy.namespace;
-        let of_peer = |peer| miss::of_peer(self.view.snapshot, own, peer, self.far);
+        let of_peer = |peer| miss::of_peer(self.snapshot, own, peer, self.far);
         let misses = rule.peers.iter().map(of_peer).enumerate();
         let peer = first_hit(misses, Vec::is_empty);
-        let of_port = |entry| miss::of_port(entry, self.destination, self.view.protocol, self.port);
+        let of_port = |entry| miss::of_port(entry, self.destination, self.protocol, self.port);
         let misses = rule.ports.iter().map(of_port).enumerate();
         let port = first_hit(misses, Option::is_none).map_err(|misses| {
             misses.into_iter().filter_map(|(index, miss)| Some((index, miss?))).collect()
         });
         Candidate { policy: policy.clone(), direction, rule: index, wrong_direction, peer, port }
     }
-}
-
-/// The first entry that is a hit, or all misses; an empty list hits everything (S11, S21).
-pub(super) fn first_hit<T>(
-    entries: impl Iterator<Item = (usize, T)>,
-    hit: impl Fn(&T) -> bool,
-) -> Result<Option<usize>, Vec<(usize, T)>> {
-    let entries: Vec<_> = entries.collect();
-    if entries.is_empty() {
-        return Ok(None);
-    }
-    let found = entries.iter().find(|(_, entry)| hit(entry)).map(|(index, _)| *index);
-    found.map_or(Err(entries), |index| Ok(Some(index)))
 }

@@ -14,8 +14,8 @@ use crate::model::{
 };
 
 use super::{
-    candidate::{Trial, first_hit},
     miss::{self, Miss},
+    trial::{Trial, first_hit},
 };
 
 /// A rule of a `ClusterNetworkPolicy`, why it does not match, and what it does to the connection.
@@ -140,7 +140,7 @@ pub(super) fn rules(
     pod: &Pod,
     direction: Direction,
 ) -> Vec<TierRule> {
-    let snapshot = trial.view.snapshot;
+    let snapshot = trial.snapshot;
     let selecting = in_order(snapshot).into_iter().filter(|(_, policy)| {
         policy.subject.as_ref().is_none_or(|set| holds(snapshot, set, name, pod))
     });
@@ -169,12 +169,11 @@ type Lacks =
     (Result<Option<usize>, Vec<(usize, Vec<Miss>)>>, Result<Option<usize>, Vec<(usize, Miss)>>);
 
 fn lacks(trial: &Trial<'_>, rule: &ClusterRule) -> Lacks {
-    let of_peer = |peer| miss::of_cluster_peer(trial.view.snapshot, peer, trial.far);
+    let of_peer = |peer| miss::of_cluster_peer(trial.snapshot, peer, trial.far);
     let peer = first_hit(rule.peers.iter().map(of_peer).enumerate(), Vec::is_empty);
     // Unlike in network policies, a rule without peers matches nobody.
     let peer = if rule.peers.is_empty() { Err(Vec::new()) } else { peer };
-    let of_port =
-        |entry| miss::of_protocol(entry, trial.destination, trial.view.protocol, trial.port);
+    let of_port = |entry| miss::of_protocol(entry, trial.destination, trial.protocol, trial.port);
     let port = first_hit(rule.protocols.iter().map(of_port).enumerate(), Option::is_none);
     let port = port.map_err(|misses| {
         misses.into_iter().filter_map(|(index, miss)| Some((index, miss?))).collect()
