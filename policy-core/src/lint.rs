@@ -72,7 +72,8 @@ pub struct Rule {
     pub summary: &'static str,
     /// Why that matters and what to do, for a reader who has the finding before them.
     pub explanation: &'static str,
-    check: fn(&Context<'_>, &mut Report),
+    /// For network policies, and for cluster-wide ones.
+    checks: &'static [fn(&Context<'_>, &mut Report)],
 }
 
 /// What a rule found.
@@ -125,7 +126,9 @@ pub fn lint(snapshot: &Snapshot) -> Vec<Finding> {
     let mut findings = Vec::new();
     for rule in RULES {
         let mut report = Report { code: rule.code, findings: Vec::new() };
-        (rule.check)(&context, &mut report);
+        for check in rule.checks {
+            check(&context, &mut report);
+        }
         findings.append(&mut report.findings);
     }
     findings.sort();

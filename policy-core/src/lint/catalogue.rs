@@ -1,7 +1,7 @@
 //! The rules of the linter: code, name, and what `policyctl lint --explain CODE` prints.
 //!
 //! A new rule gets the next free code, an entry here, and a `check` function in the module of its
-//! subject; its tests are in `policyctl/tests/findings`.
+//! subject, another one in `tiers` if it is for cluster-wide policies too; its tests are in `policyctl/tests/findings`.
 
 use super::{
     Rule, default_deny, dns, ip_blocks, metadata, named_ports, never_matches, node_addresses,
@@ -18,7 +18,7 @@ pub const RULES: &[Rule] = &[
             One that selects none protects nothing: often a label is misspelt, or the policy is in another namespace than its pods. \
             Pods with hostNetwork are never selected: they have the addresses of their node. \
             Not checked where the manifests hold no pods.",
-        check: selectors::subject,
+        checks: &[selectors::subject, tiers::selectors::subject],
     },
     Rule {
         code: "NP002",
@@ -28,7 +28,7 @@ pub const RULES: &[Rule] = &[
             podSelector alone selects pods of the policy's own namespace; for other namespaces put a namespaceSelector into the same item. \
             A namespace has the label kubernetes.io/metadata.name with its name; other labels must be set. \
             Pods are not checked where the manifests hold none.",
-        check: selectors::peers,
+        checks: &[selectors::peers, tiers::selectors::peers],
     },
     Rule {
         code: "NP003",
@@ -36,7 +36,7 @@ pub const RULES: &[Rule] = &[
         summary: "a selector, block or port that can never match",
         explanation: "Whatever the cluster holds, this entry matches nothing: its requirements exclude each other, \
             its excepts together leave nothing of the block, or the API server would refuse the entry.",
-        check: never_matches::check,
+        checks: &[never_matches::check, tiers::selectors::never],
     },
     Rule {
         code: "NP004",
@@ -45,7 +45,7 @@ pub const RULES: &[Rule] = &[
         explanation: "Rules only add up, so an entry that another one covers, at the same ports, changes nothing. \
             It does no harm, but it often shows that the other entry is wider than its author means. \
             Compared is the form of selectors, blocks and ports, entry by entry.",
-        check: redundant::peers,
+        checks: &[redundant::peers],
     },
     Rule {
         code: "NP005",
@@ -54,7 +54,7 @@ pub const RULES: &[Rule] = &[
         explanation: "Once a policy isolates egress, DNS needs a rule too: port 53 over UDP and TCP. \
             Without it connections by name fail, although their own rules are right. \
             A policy without any egress rule denies everything on purpose and is not reported.",
-        check: dns::unreachable,
+        checks: &[dns::unreachable],
     },
     Rule {
         code: "NP006",
@@ -63,7 +63,7 @@ pub const RULES: &[Rule] = &[
         explanation: "With a node-local DNS cache, pods send their queries to an address of their node, usually 169.254.20.10. \
             That address belongs to no pod with its own network, so no selector matches it: it needs an ipBlock. \
             Checked where the manifests hold a pod with the label k8s-app=node-local-dns.",
-        check: dns::node_local,
+        checks: &[dns::node_local],
     },
     Rule {
         code: "NP007",
@@ -71,7 +71,7 @@ pub const RULES: &[Rule] = &[
         summary: "a named port that resolves nowhere",
         explanation: "A named port is resolved on the destination pod: the selected pod for ingress, the peer for egress. \
             Name and protocol must both match. A name that no such pod has allows nothing, and addresses outside of the cluster have no named ports.",
-        check: named_ports::check,
+        checks: &[named_ports::check, tiers::selectors::named_ports],
     },
     Rule {
         code: "NP008",
@@ -82,7 +82,7 @@ pub const RULES: &[Rule] = &[
             and no connection comes from a cluster IP. \
             An external IP or the address of a load balancer needs a block and its backends as well; it is reported where a pod may not reach these. \
             A block of a whole family is only a note: 0.0.0.0/0 includes all pods.",
-        check: ip_blocks::check,
+        checks: &[ip_blocks::check, tiers::networks::pods],
     },
     Rule {
         code: "NP009",
@@ -90,7 +90,7 @@ pub const RULES: &[Rule] = &[
         summary: "an except outside of its block",
         explanation: "An except only subtracts from its own block, and never denies what another peer, rule or policy allows. \
             The API server refuses an except outside of the block, so nothing else of such manifests is checked.",
-        check: never_matches::excepts,
+        checks: &[never_matches::excepts],
     },
     Rule {
         code: "NP010",
@@ -99,7 +99,7 @@ pub const RULES: &[Rule] = &[
         explanation: "ipBlock is literal. A node answers at every address that it has: internal and external ones, in both families, \
             and those of its gateways, bridges and tunnels, of which manifests show at most the podCIDRs. \
             To keep pods away from the nodes, except all of these addresses, or allow what is needed instead of everything but the nodes.",
-        check: node_addresses::check,
+        checks: &[node_addresses::check],
     },
     Rule {
         code: "NP011",
@@ -107,7 +107,7 @@ pub const RULES: &[Rule] = &[
         summary: "a Service with both allowed and denied backends",
         explanation: "Egress to a Service is judged by its backends, at their own port. \
             The backend of a connection is chosen only later, so a Service with an allowed and a denied backend is denied to that pod.",
-        check: partial_services::check,
+        checks: &[partial_services::check],
     },
     Rule {
         code: "NP012",
@@ -116,7 +116,7 @@ pub const RULES: &[Rule] = &[
         explanation: "Rules of a direction that policyTypes lacks are ignored. \
             Without policyTypes a policy is always for Ingress, and for Egress if it has egress rules: \
             a policy with egress rules alone then isolates ingress too.",
-        check: policy_types::check,
+        checks: &[policy_types::check],
     },
     Rule {
         code: "NP013",
@@ -124,7 +124,7 @@ pub const RULES: &[Rule] = &[
         summary: "two list items where one with both selectors was probably meant",
         explanation: "namespaceSelector and podSelector in one item must both hold. In two items (one more dash) either is enough: \
             every pod of those namespaces, and those pods of the policy's own namespace.",
-        check: split_selectors::check,
+        checks: &[split_selectors::check],
     },
     Rule {
         code: "NP014",
@@ -132,7 +132,7 @@ pub const RULES: &[Rule] = &[
         summary: "a namespace without default deny",
         explanation: "Pods that no policy selects are open. A policy with an empty podSelector and no rules isolates every pod of the namespace, \
             including one that is created tomorrow with labels that no other policy selects.",
-        check: default_deny::check,
+        checks: &[default_deny::check],
     },
     Rule {
         code: "NP015",
@@ -140,7 +140,7 @@ pub const RULES: &[Rule] = &[
         summary: "a metadata address of the cloud is reachable",
         explanation: "169.254.169.254 (fd00:ec2::254) hands out credentials of the node to every process that can reach it. \
             Egress to everything includes it; except it, unless the pod needs it.",
-        check: metadata::check,
+        checks: &[metadata::check, tiers::networks::metadata],
     },
     Rule {
         code: "NP016",
@@ -148,7 +148,7 @@ pub const RULES: &[Rule] = &[
         summary: "a policy that means the same as another one",
         explanation: "Policies only add up, so the second of two equal policies changes nothing. \
             Whoever edits one of them later finds that the other one still allows the connection.",
-        check: redundant::policies,
+        checks: &[redundant::policies],
     },
     Rule {
         code: "NP017",
@@ -157,7 +157,7 @@ pub const RULES: &[Rule] = &[
         explanation: "A peer or protocol of a ClusterNetworkPolicy that cannot be enforced, such as domainNames, closes the whole rule: \
             a rule that accepts then accepts nothing, one that denies or passes denies everything. \
             This applies to the other peers of the rule too, so put the entry at least into a rule of its own.",
-        check: tiers::closed::check,
+        checks: &[tiers::closed::check],
     },
     Rule {
         code: "NP018",
@@ -167,7 +167,7 @@ pub const RULES: &[Rule] = &[
             A rule that matches nothing beyond what an earlier one matches never decides. \
             A rule of the tier Baseline comes after every Admin rule that accepts or denies. \
             Compared is the form of selectors, networks and ports, rule by rule.",
-        check: tiers::order::hidden,
+        checks: &[tiers::order::hidden],
     },
     Rule {
         code: "NP019",
@@ -176,7 +176,7 @@ pub const RULES: &[Rule] = &[
         explanation: "The API does not define which of two policies of the same tier and priority is evaluated first; this project goes by name, another may not. \
             Where the two contradict each other on a connection of a pod that both select, its verdict is not defined. \
             Checked where the manifests hold pods that both select.",
-        check: tiers::priority::check,
+        checks: &[tiers::priority::check],
     },
     Rule {
         code: "NP020",
@@ -185,6 +185,6 @@ pub const RULES: &[Rule] = &[
         explanation: "The tier Baseline is evaluated only for pods that no NetworkPolicy selects in that direction. \
             Where each pod that the policy selects has one, the policy has no effect today; it would have one for a new pod without a NetworkPolicy. \
             Use the tier Admin for what must hold whatever network policies say.",
-        check: tiers::order::overridden,
+        checks: &[tiers::order::overridden],
     },
 ];

@@ -12,14 +12,12 @@ use crate::{
 use super::{
     Level, Report,
     context::{Context, LocatedRule, block_holds, first_few},
-    tiers,
 };
 
 /// An `ipBlock` that covers addresses of pods or of Services.
 ///
 /// A block of a whole family always covers pods: that is a note, not a warning.
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {
-    tiers::networks::pods(context, report);
     for located in context.rules() {
         for (index, peer) in located.rule.peers.iter().enumerate() {
             if let Peer::Block(block) = peer {

@@ -7,7 +7,6 @@ use crate::model::{Direction, Peer, Port, PortSpec, Protocol};
 use super::{
     Level, Report,
     context::{Context, LocatedRule, block_holds},
-    tiers,
 };
 
 /// Where the metadata of a cloud instance are served over HTTP.
@@ -21,7 +20,6 @@ pub(super) const HTTP: u16 = 80;
 
 /// Egress rules that allow a metadata address (S43).
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {
-    tiers::networks::metadata(context, report);
     let rules = context.rules().filter(|located| located.direction == Direction::Egress);
     for located in rules.filter(|located| hold_http(&located.rule.ports)) {
         if located.rule.peers.is_empty() && !is_denied_to_all(context, &located, ADDRESSES[0]) {

@@ -5,14 +5,12 @@ use crate::model::{Direction, IpBlock, Peer, Pod, PortSpec};
 use super::{
     Level, Report,
     context::{Context, LocatedRule, first_few},
-    tiers,
 };
 
 /// Names of ports that no possible destination has (S24).
 ///
 /// The destination is the selected pod for ingress, and the peer for egress.
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {
-    tiers::selectors::named_ports(context, report);
     for located in context.rules() {
         for (index, port) in located.rule.ports.iter().enumerate() {
             let PortSpec::Named(name) = &port.port else { continue };

@@ -12,7 +12,6 @@ use crate::{
 use super::{
     Level, Report,
     context::{Context, policy_field},
-    tiers,
 };
 
 /// The message for a selector that no labels can match.
@@ -24,7 +23,6 @@ pub(super) const FIX_ENTRY: &str = "correct or remove the entry";
 /// NP003: selectors that contradict themselves, blocks with nothing left, entries that are not
 /// valid.
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {
-    tiers::selectors::never(context, report);
     for (name, policy) in &context.snapshot.policies {
         if policy.subject.as_ref().is_some_and(is_contradictory) {
             let at = policy_field(name, FieldPath::spec("podSelector"));

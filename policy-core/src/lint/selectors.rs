@@ -8,7 +8,6 @@ use super::{
     Level, Report,
     context::{Context, LocatedRule, first_few, policy_field},
     never_matches::is_contradictory,
-    tiers,
 };
 
 /// What is wrong, and what to do about it.
@@ -19,7 +18,6 @@ pub(super) struct Advice {
 
 /// NP001: `podSelector` of a policy that selects no pod.
 pub(super) fn subject(context: &Context<'_>, report: &mut Report) {
-    tiers::selectors::subject(context, report);
     if !context.has_pods {
         return;
     }
@@ -39,7 +37,6 @@ pub(super) fn subject(context: &Context<'_>, report: &mut Report) {
 
 /// NP002: selectors of a peer that match no namespace or no pod.
 pub(super) fn peers(context: &Context<'_>, report: &mut Report) {
-    tiers::selectors::peers(context, report);
     for located in context.rules() {
         for (index, peer) in located.rule.peers.iter().enumerate() {
             if let Some((selector, Advice { message, suggestion })) =
