@@ -1,7 +1,7 @@
 //! What is enforced on the node, pod by pod and policy by policy (S50): `/status`.
 //!
-//! In go the desired state and the last reconciliation; out comes the JSON that
-//! `policy-agent status` prints. Field names are a contract. The daemon builds it for each request.
+//! Input: the desired state and the last reconciliation. Output: the JSON that `policy-agent status`
+//! prints. Field names are a contract. The daemon builds it for each request.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -76,8 +76,9 @@ pub enum PodState {
 pub struct Policy {
     /// `NetworkPolicy` or `ClusterNetworkPolicy`.
     pub kind: String,
-    /// `metadata.namespace`; empty where it is cluster-wide.
-    pub namespace: String,
+    /// `metadata.namespace`; `None`, in JSON the empty text, where it is cluster-wide.
+    #[serde(with = "none_is_empty")]
+    pub namespace: Option<String>,
     /// `metadata.name`.
     pub name: String,
     /// Whether it is enforced.
@@ -174,34 +175,28 @@ impl Pod {
             egress: policies(&pod.isolation.egress),
         }
     }
-
-    /// Policies that isolate it, each once.
-    fn policies(&self) -> BTreeSet<&str> {
-        self.ingress.iter().chain(&self.egress).flatten().map(String::as_str).collect()
-    }
 }
 
-/// Policies that select a pod of the node, and those of namespaces that are held back.
+/// Policies that select a pod of the node, and those of namespaces that are held back. `pods` are
+/// those of `desired`, in the same order.
 fn policies(
     desired: &Desired,
     snapshot: &Snapshot,
     last: &Reconciled,
     pods: &[Pod],
 ) -> Vec<Policy> {
-    let isolations = desired.endpoints.values();
-    let isolations = isolations.flat_map(|pod| pod.isolation.values().flatten());
-    let mut names: BTreeSet<PolicyRef> =
-        isolations.flat_map(|one| &one.policies).cloned().collect();
     let all = snapshot.policies.keys().cloned().map(PolicyRef::Namespaced);
-    names.extend(all.filter(|name| held_back(last, name).is_some()));
-    let mut selected: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
-    for pod in pods {
-        for policy in pod.policies() {
-            selected.entry(policy).or_default().push(pod);
+    let held = all.filter(|name| held_back(last, name).is_some());
+    let mut selected: BTreeMap<PolicyRef, Vec<&Pod>> =
+        held.map(|name| (name, Vec::new())).collect();
+    for (endpoint, pod) in desired.endpoints.values().zip(pods) {
+        let isolations = endpoint.isolation.values().flatten();
+        let names: BTreeSet<&PolicyRef> = isolations.flat_map(|one| &one.policies).collect();
+        for name in names {
+            selected.entry(name.clone()).or_default().push(pod);
         }
     }
-    let selected = |name: &PolicyRef| selected.get(&*name.to_string()).cloned();
-    names.iter().map(|name| policy(name, last, &selected(name).unwrap_or_default())).collect()
+    selected.iter().map(|(name, pods)| policy(name, last, pods)).collect()
 }
 
 fn held_back<'a>(last: &'a Reconciled, policy: &PolicyRef) -> Option<&'a HeldBack> {
@@ -228,10 +223,26 @@ fn policy(name: &PolicyRef, last: &Reconciled, selected: &[&Pod]) -> Policy {
     };
     Policy {
         kind: name.kind().name().to_owned(),
-        namespace: name.namespace().unwrap_or_default().to_owned(),
+        namespace: name.namespace().map(str::to_owned),
         name: name.name().to_owned(),
         state,
         pods: selected.len(),
         reasons: held.into_iter().chain(missing).chain(faults).collect(),
+    }
+}
+
+/// An absent text as the empty text, which the JSON of a cluster-wide policy has.
+mod none_is_empty {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
+    pub(super) fn serialize<S: Serializer>(text: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
+        text.as_deref().unwrap_or_default().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<String>, D::Error> {
+        Ok(Some(String::deserialize(from)?).filter(|text| !text.is_empty()))
     }
 }

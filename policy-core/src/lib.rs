@@ -5,6 +5,7 @@
 
 pub mod adopt;
 pub mod attribute;
+pub mod causes;
 pub mod compile;
 pub mod explain;
 pub mod fault;

@@ -6,9 +6,11 @@
 use std::{
     error::Error as StdError,
     io::{self, IsTerminal, Write as _},
+    iter,
 };
 
 use anstream::{AutoStream, ColorChoice, stream::RawStream};
+use policy_core::causes::causes;
 
 use crate::Style;
 
@@ -26,17 +28,9 @@ pub fn notes(notes: &[String]) {
 
 /// Prints an error as `error: …`, and each cause as `  because: …`.
 pub fn error(error: &dyn StdError) {
-    let mut printed = error.to_string();
-    line(&format!("error: {printed}"));
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let reason = inner.to_string();
-        // Some errors repeat their cause in their own text.
-        if !printed.ends_with(&reason) {
-            line(&format!("  because: {reason}"));
-        }
-        printed = reason;
-        cause = inner.source();
+    let labels = iter::once("error").chain(iter::repeat("  because"));
+    for (label, text) in labels.zip(causes(error)) {
+        line(&format!("{label}: {text}"));
     }
 }
 

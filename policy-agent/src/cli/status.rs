@@ -203,9 +203,8 @@ fn policy(policy: &Policy) -> Vec<Cell> {
 }
 
 fn title(policy: &Policy) -> String {
-    if policy.namespace.is_empty() {
-        policy.name.clone()
-    } else {
-        format!("{}/{}", policy.namespace, policy.name)
+    match &policy.namespace {
+        Some(namespace) => format!("{namespace}/{}", policy.name),
+        None => policy.name.clone(),
     }
 }
