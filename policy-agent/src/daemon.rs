@@ -219,6 +219,9 @@ impl Daemon {
         match event {
             SourceEvent::Files(Ok(manifests)) => {
                 report::manifests_read(&manifests);
+                if !self.sync.is_complete() {
+                    report::unknown_node(self.node.name(), &manifests.snapshot);
+                }
                 self.node.intent().replace(manifests.snapshot);
                 self.sync.list_all();
                 self.schedule_within(Duration::ZERO);
@@ -251,6 +254,7 @@ impl Daemon {
                 }
                 if self.sync.list(resource) {
                     report::cluster_read(self.node.snapshot());
+                    report::unknown_node(self.node.name(), self.node.snapshot());
                 }
                 self.schedule_within(BATCH_DELAY);
             }

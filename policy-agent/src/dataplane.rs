@@ -40,7 +40,7 @@ use std::{collections::BTreeMap, os::fd::OwnedFd};
 use aya::Ebpf;
 use policy_common::drops::DropKey;
 
-pub use detach::detach;
+pub use detach::{Detached, detach};
 pub use drops::{Drops, DropsError};
 pub use error::DataplaneError;
 pub use hooks::{HookedProgram, Hooks, hooks};

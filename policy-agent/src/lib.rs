@@ -1,7 +1,6 @@
 //! The node agent: finds pods' interfaces, compiles, plans, and writes what follows to the kernel.
 
 pub mod chain;
-pub mod cli;
 pub mod cni;
 pub mod daemon;
 pub mod dataplane;

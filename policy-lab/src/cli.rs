@@ -1,7 +1,7 @@
 //! The command `policy-agent lab`.
 //!
-//! In: options. Out: the truth table on standard output, notes and findings on standard error, and
-//! an exit code. With `--run` or `--hold` the lab stays after its probes and follows its files.
+//! Input: options. Output: the truth table on standard output, notes and findings on standard error,
+//! and an exit code. With `--run` or `--hold` the lab stays after its probes and follows its files.
 
 mod command;
 mod file_changes;
@@ -15,10 +15,14 @@ use std::io;
 
 use clap::{Args, ValueEnum};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use policy_agent::{cli::format::Format, dataplane::ActiveParts};
+use policy_agent::dataplane::ActiveParts;
 use policy_core::model::PerDirection;
 use policy_manifest::{Expectations, Manifests, Source};
-use policy_probe::{Probe, exit, if_any, input, options::ProbeOptions, terminal};
+use policy_probe::{
+    Probe, exit, if_any, input,
+    options::{ProbeOptions, TableFormat},
+    terminal,
+};
 
 use crate::{LabConfig, Report, topology::Topology};
 use progress::ProgressLine;
@@ -32,7 +36,7 @@ Examples:
       compare the truth table with your expectations, for example in CI
   kubectl get ns,no,po,svc,endpointslices,netpol,clusternetworkpolicies -A -o yaml | policy-agent lab -f -
       test the policies of a cluster without the cluster
-  policy-agent lab -f cluster.yaml --from web/frontend --to 10.0.0.7 --port 443/TCP -o json
+  policy-agent lab -f cluster.yaml --from frontend/web --to 10.0.0.7 --port 443/TCP -o json
       run one probe and print JSON
   policy-agent lab -f cluster.yaml --hold
       edit the file and watch the table change
@@ -77,7 +81,7 @@ pub struct Arguments {
 
     /// Format of the truth table on standard output
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: TableFormat,
 
     /// After the probes, run CMD with `sh -c`; LAB names a JSON file that lists all machines
     #[arg(long, value_name = "CMD", conflicts_with = "hold")]
@@ -95,11 +99,11 @@ pub struct Arguments {
 /// A part of the dataplane that can be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// The classifier of packets to a pod
+    /// The program for packets to a pod
     Ingress,
-    /// The classifier of packets from a pod
+    /// The program for packets from a pod
     Egress,
-    /// The classification of IPv6
+    /// Every check of IPv6 packets
     Ipv6,
     /// The check of source addresses (anti-spoofing)
     AntiSpoofing,
@@ -186,7 +190,7 @@ fn probes_if_any(
 }
 
 /// Prints a report and returns its exit code.
-fn print_report(report: &Report, output: Format) -> u8 {
+fn print_report(report: &Report, output: TableFormat) -> u8 {
     if let Err(error) = output::print(report, output) {
         terminal::error(&error);
         return exit::FAILED;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, str::FromStr};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use policy_core::model::Protocol;
 use policy_manifest::End;
 
@@ -28,6 +28,16 @@ pub struct ProbeOptions {
     /// Probe to here: NAMESPACE/POD, host/NAME, service/NAMESPACE/NAME or an address
     #[arg(long, value_name = "END")]
     pub to: Vec<End>,
+}
+
+/// Format of a table on standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TableFormat {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
 }
 
 /// Reads `80`, `80/TCP`, `53/udp`.

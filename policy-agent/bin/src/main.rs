@@ -1,10 +1,11 @@
 //! The program `policy-agent`: the agent's commands and, unless it is built without it, the lab.
 #![forbid(unsafe_code)]
 
+mod cli;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use policy_agent::cli;
 
 /// The command line. Subcommands are listed by name, wherever they are defined.
 #[derive(Debug, Parser)]

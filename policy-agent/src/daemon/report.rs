@@ -1,10 +1,10 @@
 //! What the daemon logs, and `/status`.
 //!
-//! In go the outcomes of reconciliations, watches and read-backs; out come log lines, each when its
+//! Input: the outcomes of reconciliations, watches and read-backs. Output: log lines, each when its
 //! condition appears or changes and not each time it is found. Each line names the object, and says
 //! whether the agent retries.
 
-use std::{error::Error, time::Duration};
+use std::{collections::BTreeSet, error::Error, time::Duration};
 
 use policy_core::model::Snapshot;
 use policy_kube::Resource;
@@ -19,6 +19,9 @@ use crate::{
     source::files::FilesError,
     status::Status,
 };
+
+/// Most names of nodes in one line.
+const NODES: usize = 10;
 
 /// Remembers what was logged.
 #[derive(Debug, Default)]
@@ -97,7 +100,7 @@ impl Reporter {
         match found {
             Ok(found) => {
                 for new in found.iter().filter(|new| !self.enforcers.contains(new)) {
-                    warn!("another enforcer is at work, its drops are not counted: {new}");
+                    warn!("another policy enforcer runs on this node; its drops are not counted: {new}");
                 }
                 self.enforcers = found;
             }
@@ -121,6 +124,25 @@ pub(super) fn manifests_read(manifests: &Manifests) {
 pub(super) fn cluster_read(snapshot: &Snapshot) {
     let (pods, policies) = (snapshot.pods.len(), snapshot.policies.len());
     info!(pods, policies, "the cluster is read");
+}
+
+/// Warns where the cluster has neither a Node of this name nor a pod on it, which may be a misspelt
+/// `--node`: an agent for a node without pods enforces nothing.
+pub(super) fn unknown_node(node: &str, snapshot: &Snapshot) {
+    let of_pods = snapshot.pods.values().filter_map(|pod| pod.node.as_deref());
+    let known: BTreeSet<&str> =
+        snapshot.nodes.keys().map(String::as_str).chain(of_pods).collect();
+    if known.contains(node) {
+        return;
+    }
+    let some: Vec<&str> = known.iter().copied().take(NODES).collect();
+    let more = if known.len() > NODES { ", …" } else { "" };
+    warn!(
+        node,
+        "no Node and no pod has this node name, so nothing is enforced; the option --node sets the \
+         name; nodes: {}{more}",
+        some.join(", ")
+    );
 }
 
 /// Logs parts of an object that cannot be read.

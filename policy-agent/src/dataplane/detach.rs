@@ -12,28 +12,38 @@ use super::{
     error::DataplaneError,
     object,
     options::Options,
-    pins::{failed, is_numbered, lock, names, remove, require_bpffs},
+    pins::{failed, is_numbered, is_on_bpffs, lock, names, remove},
 };
 
 /// Folders of the agent, in the order of removal: links first, so that no program runs while its
 /// maps are being removed.
 const FOLDERS: [&str; 5] = ["links", "programs", "maps", "new", "old"];
 
-/// Removes everything that an agent pinned: from then on every packet passes. Returns the files of
-/// others in the folder, which stay.
+/// What [`detach`] removed, and what it left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Detached {
+    /// How many pins were removed.
+    pub removed: usize,
+    /// Files of others in the folder, which stay.
+    pub left: Vec<PathBuf>,
+}
+
+/// Removes everything that an agent pinned: from then on every packet passes.
 ///
-/// A folder that does not exist counts as detached.
+/// A folder that does not exist or is empty counts as detached, and stays as it is.
 ///
 /// # Errors
 ///
-/// [`DataplaneError::NoBpffs`]; [`DataplaneError::NotPins`] if the folder holds only files of
+/// [`DataplaneError::NoPins`] on another file system; [`DataplaneError::NotPins`] if the folder holds only files of
 /// others; [`DataplaneError::PinsBusy`] while an agent runs; or if a pin cannot be removed.
-pub fn detach(root: &Path) -> Result<Vec<PathBuf>, DataplaneError> {
+pub fn detach(root: &Path) -> Result<Detached, DataplaneError> {
     // A folder that this user may not see is an error: its pins would stay in force.
     if !root.try_exists().map_err(failed("inspect", root))? {
-        return Ok(Vec::new());
+        return Ok(Detached::default());
     }
-    require_bpffs(root)?;
+    if !is_on_bpffs(root)? {
+        return Err(DataplaneError::NoPins { path: root.to_owned() });
+    }
     let maps = object::shapes(&Options::default())?;
     let is_own = |folder: &str, name: &str| match folder {
         "links" => is_numbered(name, &NAMES),
@@ -53,7 +63,10 @@ pub fn detach(root: &Path) -> Result<Vec<PathBuf>, DataplaneError> {
         is_agents |= names.is_empty() || own.len() > before;
     }
     let holds = names(root)?;
-    if !is_agents && !holds.is_empty() {
+    if holds.is_empty() {
+        return Ok(Detached::default());
+    }
+    if !is_agents {
         return Err(DataplaneError::NotPins { path: root.to_owned(), holds: holds.join(", ") });
     }
     let _claim = lock(root)?;
@@ -62,7 +75,7 @@ pub fn detach(root: &Path) -> Result<Vec<PathBuf>, DataplaneError> {
         remove_if_empty(&root.join(folder))?;
     }
     remove_if_empty(root)?;
-    left(root)
+    Ok(Detached { removed: own.len(), left: left(root)? })
 }
 
 /// Removes a folder, unless it is missing, not empty, not a folder, or a mount point.

@@ -184,6 +184,15 @@ pub enum DataplaneError {
         /// The folder.
         path: PathBuf,
     },
+    /// A folder of pins is on another file system, so nothing can be pinned there.
+    #[error(
+        "{} is not on a bpffs, so it holds no pins; --pin-dir names the agent's folder",
+        path.display()
+    )]
+    NoPins {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A folder holds only files of other programs.
     #[error("{} holds no pins of an agent, and is left unchanged; it holds: {holds}", path.display())]
     NotPins {

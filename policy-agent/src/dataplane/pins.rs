@@ -42,7 +42,9 @@ impl Pins {
     /// Opens the folder; creates it if its parent is on a bpffs.
     pub(super) fn open(root: &Path) -> Result<Self, DataplaneError> {
         let parent = root.parent().unwrap_or(root);
-        require_bpffs(if root.exists() { root } else { parent })?;
+        if !is_on_bpffs(if root.exists() { root } else { parent })? {
+            return Err(DataplaneError::NoBpffs { path: root.to_owned() });
+        }
         for folder in [root, &root.join("links"), &root.join("programs")] {
             make(folder)?;
         }
@@ -139,13 +141,10 @@ impl Pins {
     }
 }
 
-/// Checks that a path is on a bpffs, the only file system that holds pins.
-pub(super) fn require_bpffs(place: &Path) -> Result<(), DataplaneError> {
+/// Whether a path is on a bpffs, the only file system that holds pins.
+pub(super) fn is_on_bpffs(place: &Path) -> Result<bool, DataplaneError> {
     let kind = statfs(place).map_err(|errno| failed("inspect", place)(errno.into()))?;
-    if kind.filesystem_type() != BPF_FS_MAGIC {
-        return Err(DataplaneError::NoBpffs { path: place.to_owned() });
-    }
-    Ok(())
+    Ok(kind.filesystem_type() == BPF_FS_MAGIC)
 }
 
 /// Locks the folder against other agents.

@@ -1,7 +1,7 @@
 //! A folder of ordinary manifests as the state of a cluster.
 //!
-//! In goes a folder or file; out comes the whole state at the start and after each change, or what
-//! is wrong with the files. Nothing is taken in part: the caller keeps the last good state (S54). A
+//! Input: a folder or file. Output: the whole state at the start and after each change, or what is
+//! wrong with the files. Nothing is taken in part: the caller keeps the last good state (S54). A
 //! change is read once the folder is quiet for 50 ms and no file in it is being written, and at least
 //! every 500 ms, because what symbolic links lead to is not watched.
 
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use policy_manifest::{ManifestError, Manifests, Source, render};
+use policy_manifest::{ManifestError, Manifests, Source};
 use thiserror::Error;
 use tokio::{
     sync::mpsc,
@@ -37,7 +37,7 @@ pub enum FilesError {
     #[error("another program is writing {}; it is read when that program closes it", .0.display())]
     Unfinished(PathBuf),
     /// Errors in the manifests; none of them is applied (S54).
-    #[error("{}", render(.0, false).trim_end())]
+    #[error("{}", lines(.0))]
     Manifests(Vec<ManifestError>),
 }
 
@@ -152,6 +152,12 @@ impl Files {
         // The folder was moved, deleted or replaced.
         self.watch = FolderWatch::open(&self.folder).ok();
     }
+}
+
+/// One line for each error, with its place.
+fn lines(errors: &[ManifestError]) -> String {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }
 
 /// Follows a folder until the receiver is dropped.

@@ -18,9 +18,10 @@ use nix::{
     },
     unistd::Pid,
 };
+use policy_probe::options::TableFormat;
 use tokio::process::Child;
 
-use super::{Format, orphans, signals::in_foreground};
+use super::{orphans, signals::in_foreground};
 use crate::description::Description;
 
 /// A running command.
@@ -39,7 +40,7 @@ impl Command {
     pub(super) fn start(
         command: &str,
         description: &Description,
-        output: Format,
+        output: TableFormat,
     ) -> io::Result<Self> {
         let mut file = File::from(memfd_create("lab.json", MFdFlags::MFD_CLOEXEC)?);
         file.write_all(&serde_json::to_vec_pretty(description)?)?;
@@ -49,8 +50,8 @@ impl Command {
         shell.env("LAB", format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd()));
         shell.env(orphans::VARIABLE, orphans::own_id().map_err(io::Error::other)?);
         match output {
-            Format::Table => {}
-            Format::Json => {
+            TableFormat::Table => {}
+            TableFormat::Json => {
                 shell.stdout(io::stderr().as_fd().try_clone_to_owned()?);
             }
         }

@@ -4,10 +4,9 @@ use std::io;
 
 use nix::sys::signal::Signal;
 use policy_manifest::{Expectations, Manifests, Source};
-use policy_probe::{exit, input::InputError, options::ProbeOptions, terminal};
+use policy_probe::{exit, input::InputError, options::{ProbeOptions, TableFormat}, terminal};
 
 use super::{
-    Format,
     command::Command,
     file_changes::FileChanges,
     print_report,
@@ -23,7 +22,7 @@ pub(super) struct RunningLab {
     pub(super) options: ProbeOptions,
     /// The texts that the lab was built from.
     pub(super) sources: Vec<Source>,
-    pub(super) output: Format,
+    pub(super) output: TableFormat,
 }
 
 /// Why a change of the files is not in force.

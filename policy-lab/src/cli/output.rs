@@ -2,9 +2,8 @@
 
 use std::io::{self, Write};
 
-use policy_probe::{Style, json, terminal, text};
+use policy_probe::{Style, json, options::TableFormat, terminal, text};
 
-use super::Format;
 use crate::Report;
 
 /// Why a report could not be printed.
@@ -17,16 +16,16 @@ pub(super) enum Error {
 }
 
 /// Prints a report.
-pub(super) fn print(report: &Report, format: Format) -> Result<(), Error> {
+pub(super) fn print(report: &Report, format: TableFormat) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     match format {
-        Format::Json => {
+        TableFormat::Json => {
             stdout.write_all(json(&report.table)?.as_bytes())?;
             for mismatch in &report.mismatches {
                 eprintln!("{mismatch}");
             }
         }
-        Format::Table => {
+        TableFormat::Table => {
             let style = Style { of_wire: true, ..terminal::style() };
             let drawn = text(&report.table, &report.mismatches, style);
             stdout.write_all(drawn.as_bytes())?;

@@ -54,11 +54,8 @@ const FORBIDDEN: &[Forbidden] = &[
     // Text comes in, a model goes out; who reads the file is not its concern.
     Forbidden { in_place: "policy-manifest/src", paths: &["kube", "tokio", "std::fs"] },
     // They meet in the reconciler only.
-    // `policy_probe` is for programs with a command line: in the agent only `cli` has one.
-    Forbidden { in_place: "policy-agent/src/source", paths: &["crate::dataplane", "policy_probe"] },
-    Forbidden { in_place: "policy-agent/src/dataplane", paths: &["crate::source", "policy_probe"] },
-    Forbidden { in_place: "policy-agent/src/daemon", paths: &["policy_probe"] },
-    Forbidden { in_place: "policy-agent/src/node", paths: &["policy_probe"] },
+    Forbidden { in_place: "policy-agent/src/source", paths: &["crate::dataplane"] },
+    Forbidden { in_place: "policy-agent/src/dataplane", paths: &["crate::source"] },
 ];
 
 /// Finds paths that cross a boundary. Integration tests may name anything.
@@ -135,9 +132,6 @@ mod tests {
             ("policyctl/src/origin.rs",                "use kube::Client;",                    true),
             ("policy-probe/src/choose.rs",             "use kube_runtime::watcher;",           true),
             ("policy-agent/src/source/files.rs",       "use crate::dataplane::Maps;",          true),
-            ("policy-agent/src/source/files.rs",       "use policy_probe::terminal;",          true),
-            ("policy-agent/src/daemon.rs",             "use policy_probe::exit;",              true),
-            ("policy-agent/src/cli/run.rs",            "use policy_probe::exit;",              false),
             ("policy-agent/src/dataplane/maps.rs",     "use crate::source::Files;",            true),
             ("policy-agent/src/reconcile.rs",          "use crate::{source, dataplane};",      false),
             ("policy-core/src/plan.rs",                "use std::{collections, net::IpAddr};", false),

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{is_numbered, names, require_bpffs};
+use super::{is_numbered, names, is_on_bpffs};
 use crate::dataplane::classifier::NAMES;
 
 /// How many levels below the root of the bpffs are searched.
@@ -16,7 +16,7 @@ const DEPTH: usize = 4;
 #[must_use]
 pub fn pinned_elsewhere(own: &Path) -> Vec<PathBuf> {
     let own = fs::canonicalize(own).unwrap_or_else(|_| own.to_owned());
-    let is_bpffs = |folder: &&Path| require_bpffs(folder).is_ok();
+    let is_bpffs = |folder: &&Path| is_on_bpffs(folder).unwrap_or(false);
     let above = own.ancestors().skip_while(|folder| !is_bpffs(folder)).take_while(is_bpffs);
     let mut found = Vec::new();
     if let Some(root) = above.last() {

@@ -3,7 +3,15 @@
 use std::{fs, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
+use policy_agent::{
+    daemon::{self, DaemonConfig, DaemonError, Origin},
+    dataplane::{Capacities, UnknownEndpoints},
+    flows::{FlowLogError, FlowLogTarget},
+    node::NodeConfig,
+    source::files::FilesError,
+};
 use policy_kube::Access;
+use policy_manifest::render;
 use policy_probe::{exit, terminal};
 use tokio::{
     runtime,
@@ -12,12 +20,6 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 use super::{PIN_DIR, cni::CniOptions};
-use crate::{
-    daemon::{self, DaemonConfig, DaemonError, Origin},
-    dataplane::{Capacities, UnknownEndpoints},
-    flows::{FlowLogError, FlowLogTarget},
-    node::NodeConfig,
-};
 
 const HELP: &str = "\
 Examples:
@@ -37,7 +39,7 @@ Environment:
 
 Exit codes:
   0  ended by SIGINT or SIGTERM
-  2  bad usage, an error in the manifests at the start, or a flow log that cannot be opened
+  2  bad usage, manifests that are missing or wrong at the start, or a flow log that cannot be opened
   3  the environment or the agent failed
 
 The agent needs root, and Linux with BTF.";
@@ -49,7 +51,7 @@ const LOG_FILTER: &str = "info,kube_client=off,kube_runtime=off";
 /// Options of `policy-agent run`.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Folder or file of Kubernetes manifests, which is watched for changes [default: the cluster's
     /// API server]
     #[arg(long, value_name = "PATH", conflicts_with = "kubeconfig")]
@@ -81,7 +83,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", default_value = "-")]
     flow_log: PathBuf,
 
-    /// eBPF object with other classifiers for the same maps [default: the object in this program]
+    /// eBPF object with other programs for the same maps [default: the object in this program]
     #[arg(long, value_name = "FILE")]
     bpf_object: Option<PathBuf>,
 
@@ -91,10 +93,10 @@ pub struct Arguments {
     max_drop_records: u32,
 
     /// Serve /healthz, /readyz, /metrics and /status at this address [default: no server]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = super::socket_address)]
     listen: Option<SocketAddr>,
 
-    /// Seconds between checks of the attached classifiers and the maps; what another program has
+    /// Seconds between checks of the attached programs and the maps; what another program has
     /// changed is repaired and counted. 0 is never
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     verify_interval: u64,
@@ -132,6 +134,11 @@ pub(super) fn main(arguments: Arguments) -> u8 {
     start_log(arguments.log_format);
     match run(arguments) {
         Ok(()) => exit::FINE,
+        Err(Error::Daemon(DaemonError::Manifests(FilesError::Manifests(errors)))) => {
+            // Each of these has a heading of its own.
+            terminal::line(render(&errors, terminal::stderr_has_colour()).trim_end());
+            exit::INPUT
+        }
         Err(error) => {
             terminal::error(&error);
             if error.is_input() { exit::INPUT } else { exit::FAILED }
@@ -148,6 +155,12 @@ enum Error {
     Program(#[source] io::Error),
     #[error("cannot start the agent's async runtime")]
     Start(#[source] io::Error),
+    #[error("cannot read the manifests {}", path.display())]
+    Manifests {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error(transparent)]
     Daemon(#[from] DaemonError),
 }
@@ -156,66 +169,18 @@ impl Error {
     /// Whether the options or the manifests are the cause, not the environment.
     fn is_input(&self) -> bool {
         use FlowLogError::{NoReader, Open};
-        let Self::Daemon(error) = self else { return false };
         matches!(
-            error,
-            DaemonError::Manifests(_) | DaemonError::FlowLog(Open { .. } | NoReader { .. })
+            self,
+            Self::Manifests { .. }
+                | Self::Daemon(
+                    DaemonError::Manifests(_) | DaemonError::FlowLog(Open { .. } | NoReader { .. })
+                )
         )
     }
 }
 
 fn run(arguments: Arguments) -> Result<(), Error> {
-    let Arguments {
-        manifests,
-        kubeconfig,
-        node,
-        unknown_endpoints,
-        pin_dir,
-        max_flows,
-        bpf_object,
-        flow_log,
-        max_drop_records,
-        listen,
-        cni,
-        verify_interval,
-        log_format: _,
-    } = arguments;
-    let node = match node {
-        Some(node) => node,
-        None => host_name().map_err(Error::HostName)?,
-    };
-    let unknown_endpoints = match unknown_endpoints {
-        Unknown::Pass => UnknownEndpoints::Pass,
-        Unknown::Drop => UnknownEndpoints::Drop,
-    };
-    let pins = Some(pin_dir);
-    let capacities = Capacities { flows: max_flows, ..Capacities::default() };
-    let record_interval = Duration::from_secs(1).checked_div(max_drop_records).unwrap_or_default();
-    let node = NodeConfig {
-        object: bpf_object,
-        unknown_endpoints,
-        capacities,
-        record_interval,
-        pins,
-        ..NodeConfig::new(node)
-    };
-    let flow_log = match flow_log.to_str() {
-        Some("-") => FlowLogTarget::Stdout,
-        Some("off") => FlowLogTarget::Off,
-        _ => FlowLogTarget::File(flow_log),
-    };
-    let source = match manifests {
-        Some(folder) => {
-            for note in policy_files::notes(std::slice::from_ref(&folder)) {
-                tracing::warn!("{note}");
-            }
-            Origin::Manifests(folder)
-        }
-        None => Origin::Kubernetes(Access { kubeconfig, context: None }),
-    };
-    let verify_interval = Duration::from_secs(verify_interval);
-    let cni = cni.config().map_err(Error::Program)?;
-    let config = DaemonConfig { node, source, flow_log, listen, verify_interval, cni };
+    let config = arguments.config()?;
     // One thread: the dataplane attaches to interfaces of its thread's network namespace.
     let runtime =
         runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
@@ -227,6 +192,56 @@ fn run(arguments: Arguments) -> Result<(), Error> {
     // Writes that a slow disk delays are not awaited: each file is complete at any time.
     runtime.shutdown_background();
     ended
+}
+
+impl Arguments {
+    /// The configuration of the daemon.
+    fn config(self) -> Result<DaemonConfig, Error> {
+        let source = match self.manifests {
+            Some(path) => Origin::Manifests(existing(path)?),
+            None => Origin::Kubernetes(Access { kubeconfig: self.kubeconfig, context: None }),
+        };
+        let node = match self.node {
+            Some(node) => node,
+            None => host_name().map_err(Error::HostName)?,
+        };
+        let records = self.max_drop_records;
+        let node = NodeConfig {
+            object: self.bpf_object,
+            unknown_endpoints: match self.unknown_endpoints {
+                Unknown::Pass => UnknownEndpoints::Pass,
+                Unknown::Drop => UnknownEndpoints::Drop,
+            },
+            capacities: Capacities { flows: self.max_flows, ..Capacities::default() },
+            record_interval: Duration::from_secs(1).checked_div(records).unwrap_or_default(),
+            pins: Some(self.pin_dir),
+            ..NodeConfig::new(node)
+        };
+        let flow_log = match self.flow_log.to_str() {
+            Some("-") => FlowLogTarget::Stdout,
+            Some("off") => FlowLogTarget::Off,
+            _ => FlowLogTarget::File(self.flow_log),
+        };
+        Ok(DaemonConfig {
+            node,
+            source,
+            flow_log,
+            listen: self.listen,
+            verify_interval: Duration::from_secs(self.verify_interval),
+            cni: self.cni.config().map_err(Error::Program)?,
+        })
+    }
+}
+
+/// Checks that the folder or file of manifests exists, and warns of folders in it that are not read.
+fn existing(path: PathBuf) -> Result<PathBuf, Error> {
+    if let Err(source) = fs::metadata(&path) {
+        return Err(Error::Manifests { path, source });
+    }
+    for note in policy_files::notes(std::slice::from_ref(&path)) {
+        tracing::warn!("{note}");
+    }
+    Ok(path)
 }
 
 /// Waits for SIGINT or SIGTERM.

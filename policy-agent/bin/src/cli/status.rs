@@ -12,12 +12,11 @@ use hyper::{
     header::{HOST, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
-use policy_probe::{exit, grid, terminal};
+use policy_agent::status::{Pod, PodState, Policy, PolicyState, Status};
+use policy_probe::{exit, grid, options::TableFormat, terminal};
 use thiserror::Error;
 use tokio::{net::TcpStream, runtime, time::timeout};
 
-use super::format::Format;
-use crate::status::{Pod, PodState, Policy, PolicyState, Status};
 
 const HELP: &str = "\
 Examples:
@@ -43,14 +42,15 @@ const MAX_RESPONSE: usize = 64 << 20;
 /// Options of `policy-agent status`.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Address of the agent, as in its option --listen
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9470")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9470",
+        value_parser = super::socket_address)]
     address: SocketAddr,
 
     /// Format of the state on standard output
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: TableFormat,
 }
 
 #[derive(Debug, Error)]
@@ -123,11 +123,11 @@ async fn get_status(address: SocketAddr) -> Result<Status, Error> {
     }
 }
 
-fn print(status: &Status, format: Format) -> Result<(), Error> {
+fn print(status: &Status, format: TableFormat) -> Result<(), Error> {
     use io::Write as _;
     let text = match format {
-        Format::Json => serde_json::to_string_pretty(status)? + "\n",
-        Format::Table => table(status),
+        TableFormat::Json => serde_json::to_string_pretty(status)? + "\n",
+        TableFormat::Table => table(status),
     };
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;

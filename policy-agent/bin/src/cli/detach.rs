@@ -3,6 +3,10 @@
 use std::{io, path::PathBuf};
 
 use clap::Args;
+use policy_agent::{
+    cni::Uninstaller,
+    dataplane::{self, DataplaneError, Detached},
+};
 use policy_cni::protocol::DEFAULT_SOCKET;
 use policy_probe::{exit, terminal};
 use tokio::{
@@ -11,10 +15,6 @@ use tokio::{
 };
 
 use super::{PIN_DIR, cni::Folders};
-use crate::{
-    cni::Uninstaller,
-    dataplane::{self, DataplaneError},
-};
 
 const HELP: &str = "\
 Examples:
@@ -36,7 +36,7 @@ Exit codes:
 /// Options of `policy-agent detach`.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Folder of the pins; the same as for `policy-agent run`
     #[arg(long, value_name = "DIR", default_value = PIN_DIR)]
     pin_dir: PathBuf,
@@ -79,7 +79,12 @@ pub(super) fn main(arguments: &Arguments) -> u8 {
     }
     // Also after an error: enforcement must not continue because the plugin could not be removed.
     match dataplane::detach(&arguments.pin_dir) {
-        Ok(left) => {
+        Ok(Detached { removed, left }) => {
+            let folder = arguments.pin_dir.display();
+            terminal::line(&match removed {
+                0 => format!("nothing is pinned in {folder}: there was nothing to detach"),
+                _ => format!("removed {removed} pins in {folder}: no policy is enforced by them any more"),
+            });
             let note = |path: &PathBuf| {
                 format!("{} was not removed: it is not a pin of the agent", path.display())
             };

@@ -1,15 +1,14 @@
 //! The agent's commands: `detach`, `run` and `status`.
 //!
 //! Each module parses the options of one command, runs it and returns its exit code.
-//! The program itself is the package `policy-agent-bin`, which adds `lab`.
 
 mod cni;
 mod detach;
-pub mod format;
 mod run;
 mod status;
 
 use std::{
+    net::SocketAddr,
     panic::{self, AssertUnwindSafe},
     process::ExitCode,
 };
@@ -22,7 +21,7 @@ const PIN_DIR: &str = "/sys/fs/bpf/policy";
 
 /// A command and its options.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Remove what an agent has left in force on this node; from then on every packet passes
     Detach(detach::Arguments),
     /// Enforce the policies of a cluster, or of a folder of manifests, in this network namespace
@@ -33,8 +32,7 @@ pub enum Command {
 
 impl Command {
     /// Runs the command and returns its exit code.
-    #[must_use]
-    pub fn run(self) -> u8 {
+    pub(crate) fn run(self) -> u8 {
         match self {
             Self::Detach(arguments) => detach::main(&arguments),
             Self::Run(arguments) => run::main(arguments),
@@ -43,9 +41,18 @@ impl Command {
     }
 }
 
+/// Reads an address and a port.
+///
+/// # Errors
+///
+/// The text is something else; the message shows how to write one.
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    let example = "write an IP address and a port, as in 127.0.0.1:9470 or [::1]:9470";
+    text.parse().map_err(|_syntax| example.to_owned())
+}
+
 /// Runs a command; a panic in it counts as a failure of the tool.
-#[must_use]
-pub fn exit_code(command: impl FnOnce() -> u8) -> ExitCode {
+pub(crate) fn exit_code(command: impl FnOnce() -> u8) -> ExitCode {
     // The panic hook has already printed the message.
     let code = panic::catch_unwind(AssertUnwindSafe(command)).unwrap_or(exit::FAILED);
     ExitCode::from(code)
