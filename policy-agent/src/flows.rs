@@ -1,8 +1,8 @@
 //! Dropped packets in the cluster's terms: the flow log, and the denied connections that Events
 //! report.
 //!
-//! In go the kernel's records of dropped packets; each becomes a [`DroppedPacket`] that names both
-//! ends and the policies that denied it. The flow log has a JSON object a line for each
+//! Input: the kernel's records of dropped packets. Each becomes a [`DroppedPacket`] that names both
+//! ends and the policies that denied it. The flow log has one JSON object per packet, one a line
 //! (`docs/flow-log.md`); [`ActiveDenials`] groups those that policies denied. The daemon calls both.
 //! Nothing flows from here back into policy. A record that is not written, because a pod drops too
 //! many packets or because the reader of the log is slow, is in the kernel's counters all the same.
@@ -17,7 +17,7 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-pub use active::{ActiveDenials, Denied};
+pub use active::{ActiveDenials, DenialWarning};
 pub use denied::DeniedConnection;
 pub use packet::DroppedPacket;
 

@@ -1,7 +1,7 @@
 //! inotify: when something changes in one folder or file.
 //!
-//! In goes a path; out come wake-ups for whoever reads it: the folder of manifests, libcni's cache
-//! and the CNI configuration. An event says only that the folder is to be read again, except for the
+//! Input: a path. Output: wake-ups for its reader, which reads the folder of manifests, libcni's cache
+//! or the CNI configuration. An event says only that the folder is to be read again, except for the
 //! files that somebody has not finished writing ([`FolderWatch::unfinished`]):
 //!
 //! ```text

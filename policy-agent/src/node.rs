@@ -1,6 +1,6 @@
 //! One node under control: discover, decide, plan, apply.
 //!
-//! In go changes of the cluster and hints of the container runtime; out go writes to the kernel and,
+//! Input: changes of the cluster and hints of the container runtime. Output: writes to the kernel and,
 //! for each reconciliation, a [`Reconciled`]. The daemon and the lab's agents drive it. All decisions
 //! are in [`Intent`]; here is only what needs netlink or the kernel:
 //!
@@ -60,7 +60,7 @@ pub struct Node {
     /// What the last plans put in force, to attribute drops by.
     attributor: Attributor,
     options: PlanOptions,
-    /// Whether interfaces without a known pod have the classifiers too.
+    /// Whether interfaces without a known pod have the programs too.
     guards_unknown: bool,
     /// The moment that the times given to `intent` count from.
     started: Instant,
@@ -116,7 +116,7 @@ impl Node {
         self.enforce().await
     }
 
-    /// Brings the kernel from what it holds to what the cluster asks for, step by step. A namespace
+    /// Brings the kernel from what it holds to the desired state of the cluster, step by step. A namespace
     /// is held back if its new policies do not fit.
     ///
     /// # Errors

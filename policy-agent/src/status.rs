@@ -236,7 +236,10 @@ mod none_is_empty {
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 
     #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
-    pub(super) fn serialize<S: Serializer>(text: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        text: &Option<String>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         text.as_deref().unwrap_or_default().serialize(to)
     }
 

@@ -1,7 +1,7 @@
 //! Reads manifests from files, folders and standard input as text.
 //!
-//! In go the paths that `-f` or `--manifests` name; out come [`Source`]s, the text of each file
-//! with its name, which `policy_manifest::read` turns into a cluster. Both the command lines and
+//! Input: the paths that `-f` or `--manifests` name. Output: [`Source`]s, the text of each file with
+//! its name, which `policy_manifest::read` turns into a cluster. Both the command lines and
 //! the agent's file source call it; nothing here parses YAML.
 //!
 //! A folder gives its `.yaml`, `.yml` and `.json` files in the order of their names. Folders in it

@@ -1,7 +1,7 @@
 //! An object of the API server, as JSON and as a change of the model.
 //!
-//! In goes what `kube` parsed; out comes the same object without `managedFields`, or, by way of
-//! `policy-manifest`, the change of the snapshot that it means. Called by watch and list.
+//! Input: what `kube` parsed. Output: the same object without `managedFields`, or the change of the
+//! snapshot that `policy-manifest` reads from it. Watch and list call it.
 
 use kube::{
     ResourceExt,

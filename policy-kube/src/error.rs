@@ -1,4 +1,4 @@
-//! Why the API server could not be found, or did not give what was asked for.
+//! Why the API server could not be found, or a request failed.
 //!
 //! One enum for every caller. The message names the request and, where a person can help, what to
 //! do. The source, where there is one, is `kube`'s own error.
@@ -13,7 +13,7 @@ use crate::Resource;
 /// Longest part of a server's message that is kept, in bytes: a proxy may answer with a whole page.
 const MESSAGE: usize = 300;
 
-/// Why the API server could not be found, or did not give what was asked for.
+/// Why the API server could not be found, or a request failed.
 #[derive(Debug, Error)]
 pub enum Error {
     /// There is neither a kubeconfig nor the service account of a pod.
@@ -22,7 +22,7 @@ pub enum Error {
          --kubeconfig or KUBECONFIG"
     )]
     NoKubeconfig(#[source] Box<InClusterError>),
-    /// A kubeconfig that cannot be read, or whose parts do not fit together.
+    /// A kubeconfig that cannot be read, or has parts that do not fit together.
     #[error("cannot use the kubeconfig")]
     Kubeconfig(#[source] Box<KubeconfigError>),
     /// A kubeconfig without a current context.
@@ -150,7 +150,7 @@ pub enum Error {
     /// No response to discovery in time.
     #[error("discovery (GET /apis) has no response for {} s", waited.as_secs())]
     DiscoveryTimeout {
-        /// How long it was waited for.
+        /// How long the agent has waited.
         waited: Duration,
     },
 }

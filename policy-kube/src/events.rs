@@ -1,6 +1,6 @@
 //! Warnings as Kubernetes Events (`events.k8s.io/v1`), one Event for all nodes.
 //!
-//! In goes the set of warnings that hold now, whenever it changes; out come Events, which
+//! Input: the set of warnings that hold now, whenever it changes. Output: Events, which
 //! `kubectl describe` shows beside the object. The agent calls [`write_events`] once and replaces
 //! the set after each reconciliation.
 //!

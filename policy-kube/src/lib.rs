@@ -1,8 +1,8 @@
 //! Talks to a Kubernetes API server: the only crate that names `kube` and `k8s-openapi`.
 //!
-//! In go a kubeconfig and the [`RESOURCES`] that policy depends on; out come changes of the model
+//! Input: a kubeconfig and the [`RESOURCES`] that policy depends on. Output: changes of the model
 //! ([`watch()`], used by the agent) or whole lists of JSON objects ([`list()`], used by `policyctl`).
-//! The other way go `events`: warnings about objects, written as Kubernetes Events by the agent.
+//! In the other direction, the agent writes warnings about objects as Kubernetes Events (`events`).
 //!
 //! Every object is read by `policy-manifest`, so that a cluster means the same as its dump.
 //!

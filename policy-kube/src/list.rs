@@ -1,7 +1,6 @@
 //! Lists of whole resources, page by page.
 //!
-//! In goes a resource, out come its objects as JSON, as a dump of them would have them. `policyctl`
-//! calls it for each of [`RESOURCES`](crate::RESOURCES).
+//! Input: a resource. Output: its objects as JSON, as in a dump of them. `policyctl` calls it for each of [`RESOURCES`](crate::RESOURCES).
 
 use kube::{Api, api::ListParams, core::DynamicObject};
 use serde_json::Value;

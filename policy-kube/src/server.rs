@@ -1,7 +1,7 @@
 //! Which API server to use, and a client for it.
 //!
-//! In go the kubeconfig and context that a person named, or nothing; out comes a [`Server`], and
-//! from it a [`Client`] with the timeouts that its use needs. The agent watches for months and waits
+//! Input: the kubeconfig and context that a person named, or nothing. Output: a [`Server`], and from
+//! it a [`Client`] with the timeouts that its use needs. The agent watches for months and waits
 //! as long as it must; a person who runs `policyctl` waits for a list.
 //!
 //! The order is that of kubectl: the named kubeconfig, `KUBECONFIG`, `~/.kube/config`, and in a pod
@@ -25,7 +25,7 @@ const HEAD: Duration = Duration::from_secs(30);
 /// Longest silence in the body of a watch. A server ends a watch before that, after 290 s.
 const SILENCE: Duration = Duration::from_secs(295);
 
-/// Which API server a person asked for.
+/// Which API server a person named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     /// A kubeconfig; without one, the usual places.

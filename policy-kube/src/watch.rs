@@ -1,11 +1,11 @@
 //! Watches of all resources, as a stream of changes for the agent.
 //!
-//! In goes a client; out come [`WatchEvent`]s: changes of the snapshot, the end of each list, and
+//! Input: a client. Output: [`WatchEvent`]s: changes of the snapshot, the end of each list, and
 //! whether a watch works. Nothing is to be enforced before each resource was listed once. One task
 //! runs for each resource; `kube`'s watcher does the list, the watch, the resume and the backoff.
 //!
-//! The life of a watch, where the server streams lists (1.32 and newer; an older one is asked for
-//! pages, with the same events):
+//! The life of a watch, where the server streams lists (1.32 and newer; an older one sends pages,
+//! with the same events):
 //!
 //! ```text
 //! request                               response               events

@@ -1,7 +1,7 @@
 //! The agents of a lab: one per node, each on a thread inside the network namespace of its node.
 //!
-//! In: a node's name and namespace, then snapshots to enforce.
-//! Out: the result of each reconcile, the drop counters, and a stream of reports of dropped packets.
+//! Input: a node's name and namespace, then snapshots to enforce.
+//! Output: the result of each reconcile, the drop counters, and a stream of reports of dropped packets.
 //! The code that runs is [`policy_agent::node::Node`], the same as in `policy-agent run`; only the
 //! daemon around it (sources, metrics, API) is missing.
 
@@ -42,12 +42,12 @@ pub enum Error {
         /// The pods.
         pods: Vec<ObjectName>,
     },
-    /// The classifiers are not attached to a pod's interface.
+    /// The programs are not attached to a pod's interface.
     #[error("nothing is enforced at pod {pod}: {reason}")]
     NotAttached {
         /// The pod.
         pod: ObjectName,
-        /// Why the classifiers are not attached.
+        /// Why the programs are not attached.
         reason: String,
     },
     /// The maps have no space for the policies of a namespace.
@@ -120,7 +120,7 @@ impl Agent {
     ///
     /// # Errors
     ///
-    /// Where the node cannot reconcile, a pod has no interface or no classifiers, or a namespace
+    /// Where the node cannot reconcile, a pod has no interface or no programs, or a namespace
     /// is held back.
     pub async fn reconcile(&self, snapshot: &Snapshot) -> Result<Reconciled, Error> {
         let snapshot = Box::new(snapshot.clone());

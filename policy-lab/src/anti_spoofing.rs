@@ -1,6 +1,6 @@
 //! Tests anti-spoofing: a pod sends a packet with another machine's source address (S46).
 //!
-//! In: the blueprint. Out: per address family one [`ForgedPacket`] and how it ended.
+//! Input: the blueprint. Output: per address family one [`ForgedPacket`] and how it ended.
 //! For example, `web/frontend` sends a UDP packet to `backend/db` with the address of
 //! `backend/api`. The only good result is a drop at the sender's own interface with the reason
 //! `spoofed-source`; a drop for want of a rule would hide that the check is missing.

@@ -1,6 +1,6 @@
 //! Plans the machines of a lab and their addresses. Pure.
 //!
-//! In: a snapshot, hosts, and addresses that probes name. Out: a [`Blueprint`], and the snapshot
+//! Input: a snapshot, hosts, and addresses that probes name. Output: a [`Blueprint`], and the snapshot
 //! completed with what the lab adds, so that the compiler sees the same cluster.
 //! For example, a pod without a node gets the node `lab-node` with the address 198.18.0.1, and a
 //! probe to 10.0.0.7, which no object has, gets a host with that address.
@@ -18,7 +18,7 @@ use node_addresses::NodeAddresses;
 pub(crate) use pod_subnet::pod_subnet;
 use policy_core::model::{Family, ObjectName, Phase, Snapshot};
 
-/// Name of the node of pods whose manifests name none.
+/// Name of the node of pods that name none.
 pub const DEFAULT_NODE: &str = "lab-node";
 
 /// Why no network can be built from the manifests. Each of these is an error of the input.

@@ -1,7 +1,7 @@
 //! One connection attempt on the wire.
 //!
-//! In: where to connect from and to, and which responses the right servers give.
-//! Out: a [`ConnectionResult`]. The lab never concludes from silence that a packet was denied: a
+//! Input: where to connect from and to, and which responses the right servers give.
+//! Output: a [`ConnectionResult`]. The lab never concludes from silence that a packet was denied: a
 //! deny needs a drop record of this very connection.
 //!
 //! ```text

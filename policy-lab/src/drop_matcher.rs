@@ -1,6 +1,6 @@
 //! Matches drop records with the probes that caused them.
 //!
-//! In: drop records of all agents. Out: per probe, the reason of its first drop.
+//! Input: drop records of all agents. Output: per probe, the reason of its first drop.
 //! Each probe leases a source port that no other probe of its protocol and family uses. Address
 //! translation changes a packet's addresses but keeps that port, so a record belongs to the probe
 //! that has leased its source port, provided that an address matches too.
@@ -34,14 +34,14 @@ type PortSpace = (u8, Family);
 /// The leased source ports and the drops recorded for them.
 #[derive(Debug)]
 pub struct DropMatcher {
-    leased: Mutex<BTreeMap<(PortSpace, u16), Leased>>,
+    leased: Mutex<BTreeMap<(PortSpace, u16), LeasedPort>>,
     free: Mutex<BTreeMap<PortSpace, VecDeque<u16>>>,
     reserved: Mutex<BTreeSet<u16>>,
 }
 
 /// What is kept for a leased port.
 #[derive(Debug)]
-struct Leased {
+struct LeasedPort {
     addresses: BTreeSet<IpAddr>,
     first_drop: watch::Sender<Option<Reason>>,
 }
@@ -96,7 +96,7 @@ impl DropMatcher {
             ports.pop_front()?
         };
         let (sender, first_drop) = watch::channel(None);
-        lock(&self.leased).insert((space, port), Leased { addresses, first_drop: sender });
+        lock(&self.leased).insert((space, port), LeasedPort { addresses, first_drop: sender });
         Some(PortLease { port, space, matcher: Arc::clone(self), first_drop })
     }
 

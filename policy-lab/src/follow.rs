@@ -1,6 +1,6 @@
 //! Which changes of the manifests a running lab applies. Pure.
 //!
-//! In: the manifests in force and the changed ones. Out: what to put in force, and one note for
+//! Input: the manifests in force and the changed ones. Output: what to put in force, and one note for
 //! each change that is not applied. Policies, labels, ports, namespaces, Services and endpoints
 //! change; machines (pods, nodes, hosts) keep the addresses and the places that they were built
 //! with. For example, a new label of a pod is applied; a new pod gives the note

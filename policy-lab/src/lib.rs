@@ -1,6 +1,6 @@
 //! The lab: a cluster of network namespaces in which the real dataplane judges real connections.
 //!
-//! In: manifests, probes and expectations. Out: a truth table with the verdict of the wire beside
+//! Input: manifests, probes and expectations. Output: a truth table with the verdict of the wire beside
 //! the compiler's, and findings where the two disagree. `policy-agent lab` calls it.
 //!
 //! One probe, followed from its manifests to its row of the table:
@@ -11,7 +11,7 @@
 //! blueprint      machines node/node-a, node/node-b, frontend/web, database/mysql, their addresses
 //! topology       frontend/web: eth0 10.244.0.10/32, default route via 10.244.0.1; and so on
 //! network        one namespace per machine, joined by veth pairs and a switch
-//! agent          node-a and node-b each run an agent, which attaches classifiers to the veths
+//! agent          node-a and node-b each run an agent, which attaches programs to the veths
 //! probe_plan     frontend/web connects to 10.244.1.10:3306, and the server there must respond
 //!                with its name, "database/mysql 10.244.1.10:3306"
 //! connection     without policies: Answered, so the network works

@@ -55,7 +55,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Creates an empty namespace, whose loopback interface is down.
+    /// Creates an empty namespace; its loopback interface is down.
     ///
     /// # Errors
     ///

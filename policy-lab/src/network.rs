@@ -1,10 +1,10 @@
 //! Builds the network of a lab: a layout becomes namespaces with links, addresses and routes.
 //!
-//! In: a [`Layout`]. Out: a [`Network`], one namespace per machine and one for the switch.
+//! Input: a [`Layout`]. Output: a [`Network`], one namespace per machine and one for the switch.
 //! Links come first, since an address or a route needs its interface; within each of the two
 //! passes all namespaces are built at once.
 
-use std::{collections::BTreeMap, os::fd::AsFd};
+use std::{collections::BTreeMap, io, os::fd::AsFd};
 
 use futures::future::try_join_all;
 use policy_agent::net::build::{self as wire, NetBuilder};
@@ -143,14 +143,19 @@ impl<'a> NamespaceBuilder<'a> {
 /// Creates a namespace and writes its sysctls, before it has interfaces: those inherit them.
 fn new_namespace(sysctls: &[Sysctl], topology: Topology) -> Result<Namespace, Error> {
     let namespace = Namespace::create()?;
-    let filter: &[Sysctl] = if topology == Topology::Bridge { BRIDGE } else { &[] };
-    let all: Vec<Sysctl> = EVERY.iter().chain(filter).chain(sysctls).copied().collect();
-    match namespace.set_sysctls(&all) {
-        Err(netns::Error::Sysctl { path, .. }) if path.starts_with("/proc/sys/net/bridge") => {
-            Err(Error::NoBridgeFilter)
+    namespace.set_sysctls(EVERY)?;
+    if topology == Topology::Bridge {
+        match namespace.set_sysctls(BRIDGE) {
+            Err(netns::Error::Sysctl { source, .. })
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                return Err(Error::NoBridgeFilter);
+            }
+            outcome => outcome?,
         }
-        outcome => outcome.map(|()| namespace).map_err(Error::from),
     }
+    namespace.set_sysctls(sysctls)?;
+    Ok(namespace)
 }
 
 const fn sysctl(path: &'static str, value: &'static str) -> Sysctl {

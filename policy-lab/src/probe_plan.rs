@@ -1,7 +1,7 @@
 //! Plans the probes of a truth table, and runs them at once.
 //!
-//! In: the probes that were asked for, such as `web -> service/ns/api port 80`.
-//! Out: per probe a [`Connection`] with the servers that may respond, and later its result.
+//! Input: the probes that options and expectations name, such as `web -> service/ns/api port 80`.
+//! Output: per probe a [`Connection`] with the servers that may respond, and later its result.
 //! A Service has several right servers, one per backend; kube-proxy selects one at random, so
 //! such a probe is repeated.
 

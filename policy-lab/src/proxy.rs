@@ -1,6 +1,6 @@
 //! Translates Services as kube-proxy does in its nftables mode. Pure.
 //!
-//! In: a snapshot. Out: a [`Proxy`], which [`ruleset()`] writes as text for `nft`, the same on every
+//! Input: a snapshot. Output: a [`Proxy`], which [`ruleset()`] writes as text for `nft`, the same on every
 //! node. For example, the Service `ns/web` with port 80 and two ready endpoints is one
 //! [`Translation`] from 10.96.0.1:80 to 10.244.0.5:8080 or 10.244.1.5:8080.
 

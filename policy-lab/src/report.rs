@@ -1,7 +1,7 @@
 //! Draws conclusions from the results of probes.
 //!
-//! In: the results of all connections, the snapshot and what the compiler made of it.
-//! Out: a [`Report`]: the truth table, expectations that are not met, and findings.
+//! Input: the results of all connections, the snapshot and what the compiler made of it.
+//! Output: a [`Report`]: the truth table, expectations that are not met, and findings.
 //! For example, `Dropped(NoRule)` is a deny, and `Dropped(Malformed)` or `Lost` is a finding,
 //! whatever the compiler expects.
 
@@ -91,7 +91,7 @@ pub fn compare(
 
 /// The verdict of the wire.
 ///
-/// A drop for any other reason than policy is a defect of the classifiers. Where a Service has no
+/// A drop for any other reason than policy is a defect of the programs. Where a Service has no
 /// backends (`refusing`), kube-proxy refuses the connections that policies allow.
 fn outcome(refusing: bool, result: &ConnectionResult) -> Outcome {
     use ConnectionResult::{Answered, Dropped, Failed, Lost, Refused, WrongServer};
@@ -142,7 +142,7 @@ fn text(result: &ConnectionResult) -> String {
 #[cfg(test)]
 mod tests {
     use policy_core::model::{Family, Protocol};
-    use policy_probe::{By, End, Verdict};
+    use policy_probe::{DecidersByDirection, End, Verdict};
 
     use super::*;
     use crate::blueprint::Machine;
@@ -199,7 +199,7 @@ mod tests {
             ingress: Verdict::Deny,
             egress: Verdict::Allow,
             verdict: Outcome::Deny,
-            by: By::default(),
+            by: DecidersByDirection::default(),
         };
         let table = Table { probes: vec![denied.clone(), denied] };
         assert_eq!(too_few_drops(&table, 2), None);

@@ -27,7 +27,7 @@ const PARAMETER_HEADER: usize = 4;
 /// Size of the receive buffer in bytes; a packet has headers and a name.
 const RECEIVE_BUFFER: usize = 1024;
 
-/// A packet whose first chunk is an INIT or an INIT ACK.
+/// A packet with an INIT or an INIT ACK as its first chunk.
 struct Packet<'a> {
     source_port: u16,
     destination_port: u16,

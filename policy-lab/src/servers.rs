@@ -1,6 +1,6 @@
 //! The servers of a lab: each responds with its own name, so that a wrong translation is noticed.
 //!
-//! In: the addresses and ports that probes connect to. Out: a set of tasks, one per socket.
+//! Input: the addresses and ports that probes connect to. Output: a set of tasks, one per socket.
 //! A server's name is its machine and address, such as `backend/api 10.244.1.10:8080`.
 
 use std::{

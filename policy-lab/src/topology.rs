@@ -1,6 +1,6 @@
 //! Lays out the network of a lab: links, addresses and routes as data. Pure.
 //!
-//! In: a [`Blueprint`] and a [`Topology`]. Out: a [`Layout`], the pieces to build per namespace.
+//! Input: a [`Blueprint`] and a [`Topology`]. Output: a [`Layout`], the pieces to build per namespace.
 //! One switch, the fabric, joins all nodes and hosts; pods are joined to their node as one of two
 //! CNI plugins does it. Machines on the fabric have a route to every other one and, through its
 //! node, to every pod:

@@ -1,7 +1,7 @@
 //! Chooses which probes to run.
 //!
-//! Manifests, options and expectations go in; a sorted list of [`Probe`]s comes out. For example,
-//! pods `web` (port 80, IPv4 and IPv6) and `db` (port 5432, IPv4 only) without any option:
+//! Input: manifests, options and expectations. Output: a sorted list of [`Probe`]s. For example, pods
+//! `web` (port 80, IPv4 and IPv6) and `db` (port 5432, IPv4 only) without any option:
 //!
 //! ```text
 //! db  -> web 80/TCP IPv4      every pod to every other, at the ports that it declares,
@@ -24,7 +24,7 @@ use thiserror::Error;
 
 use ends::Ends;
 
-/// What the command line asks for; an empty list means the default.
+/// What the command line selects; an empty list means the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Ports to probe instead of the declared ones.
@@ -54,23 +54,23 @@ pub struct Probe {
     pub destination: IpAddr,
 }
 
-/// A probe that was asked for and cannot be run.
+/// A probe that an option or an expectation names, and that cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}{reason}", place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default())]
 pub struct ChooseError {
-    /// Where the expectation that asks for it is written; `None` where an option asks for it.
+    /// Where the expectation that names it is written; `None` where an option names it.
     pub place: Option<Place>,
     /// Why it cannot be run.
-    pub reason: Unfit,
+    pub reason: CannotProbe,
 }
 
 /// Why a probe cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Unfit {
+pub enum CannotProbe {
     /// Nothing has this name.
     #[error("there is no {end}{}", nearest.as_ref().map(|end| format!("; did you mean {end}?")).unwrap_or_default())]
     Unknown {
-        /// The end that was asked for.
+        /// The end that was named.
         end: End,
         /// An end with a similar name.
         nearest: Option<End>,
@@ -78,25 +78,25 @@ pub enum Unfit {
     /// It has no address, so nothing can be sent from or to it.
     #[error("{end} has no address")]
     NoAddress {
-        /// The end that was asked for.
+        /// The end that was named.
         end: End,
     },
     /// Its processes have ended.
     #[error("{end} has finished: it neither opens nor takes connections")]
     Finished {
-        /// The end that was asked for.
+        /// The end that was named.
         end: End,
     },
-    /// It declares no port, and none was asked for.
+    /// It declares no port, and no option names one.
     #[error("{end} declares no port; name one as in --port 80/TCP")]
     NoPort {
-        /// The end that was asked for.
+        /// The end that was named.
         end: End,
     },
     /// A Service opens no connections.
     #[error("{end} opens no connections: it is a Service")]
     ServiceAsSource {
-        /// The end that was asked for.
+        /// The end that was named.
         end: End,
     },
     /// There is no pod, and the options name no ends.
@@ -151,7 +151,7 @@ pub fn choose(
     probes.dedup();
     if probes.is_empty() && errors.is_empty() {
         let needs_pods = selection.from.is_empty() || selection.to.is_empty();
-        let reason = if needs_pods && pods.is_empty() { Unfit::NoPods } else { Unfit::Nothing };
+        let reason = if needs_pods && pods.is_empty() { CannotProbe::NoPods } else { CannotProbe::Nothing };
         errors.push(ChooseError { place: None, reason });
     }
     if errors.is_empty() { Ok(probes) } else { Err(errors) }
@@ -161,18 +161,18 @@ pub fn choose(
 ///
 /// # Errors
 ///
-/// Those of [`choose`] except [`Unfit::NoPods`] and [`Unfit::Nothing`].
+/// Those of [`choose`] except [`CannotProbe::NoPods`] and [`CannotProbe::Nothing`].
 pub fn if_any(
     chosen: Result<Vec<Probe>, Vec<ChooseError>>,
 ) -> Result<Vec<Probe>, Vec<ChooseError>> {
-    let is_empty = |error: &ChooseError| matches!(error.reason, Unfit::NoPods | Unfit::Nothing);
+    let is_empty = |error: &ChooseError| matches!(error.reason, CannotProbe::NoPods | CannotProbe::Nothing);
     match chosen {
         Err(errors) if errors.iter().all(is_empty) => Ok(Vec::new()),
         chosen => chosen,
     }
 }
 
-/// Adds an error for each end that was asked for by name and cannot be probed.
+/// Adds an error for each end that is named and cannot be probed.
 fn check_names(
     ends: &Ends<'_>,
     selection: &Selection,
@@ -184,7 +184,7 @@ fn check_names(
     };
     for end in &selection.from {
         if let End::Service(_) = end {
-            note(None, Unfit::ServiceAsSource { end: end.clone() });
+            note(None, CannotProbe::ServiceAsSource { end: end.clone() });
         }
     }
     let asked = selection.from.iter().chain(&selection.to).map(|end| (None, end));
@@ -198,7 +198,7 @@ fn check_names(
     }
 }
 
-/// The ports to probe at `to`; an end that was asked for by name must have some.
+/// The ports to probe at `to`; an end that is named must have some.
 fn ports(
     ends: &Ends<'_>,
     selection: &Selection,
@@ -210,7 +210,7 @@ fn ports(
     }
     let ports = ends.ports(to);
     if ports.is_empty() && selection.to.contains(to) && ends.check(to).is_ok() {
-        errors.push(ChooseError { place: None, reason: Unfit::NoPort { end: to.clone() } });
+        errors.push(ChooseError { place: None, reason: CannotProbe::NoPort { end: to.clone() } });
     }
     ports
 }

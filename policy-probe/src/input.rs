@@ -29,7 +29,7 @@ pub enum InputError {
     /// Objects or expectations are not legal.
     #[error("{}", render(.0, false).trim_end())]
     Manifests(Vec<ManifestError>),
-    /// Probes that were asked for cannot be run.
+    /// Probes that options or expectations name cannot be run.
     #[error("{}", lines(.0))]
     Probes(Vec<ChooseError>),
 }

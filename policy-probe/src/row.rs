@@ -1,7 +1,7 @@
 //! The truth table in the form that programs read.
 //!
-//! A [`Probe`], what the compiler explains about it, and what the wire did go in; a [`Row`] comes
-//! out. `policyctl` has no wire, so its rows have the compiler's verdict as the outcome.
+//! Input: a [`Probe`], what the compiler explains about it, and what the wire did. Output: a [`Row`].
+//! `policyctl` has no wire, so its rows have the compiler's verdict as the outcome.
 
 mod deciders;
 mod outcome;
@@ -50,12 +50,12 @@ pub struct Row {
     /// What happened to the probe.
     pub verdict: Outcome,
     /// Which policies decided, according to the compiler.
-    pub by: By,
+    pub by: DecidersByDirection,
 }
 
 /// Deciding policies by direction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct By {
+pub struct DecidersByDirection {
     /// Those of the destination.
     pub ingress: Deciders,
     /// Those of the source.
@@ -83,7 +83,10 @@ impl Row {
             ingress: verdict(&explanation.ingress),
             egress: verdict(&explanation.egress),
             verdict: outcome.unwrap_or(expected),
-            by: By { ingress: explanation.ingress.by.into(), egress: explanation.egress.by.into() },
+            by: DecidersByDirection {
+                ingress: explanation.ingress.by.into(),
+                egress: explanation.egress.by.into(),
+            },
         }
     }
 

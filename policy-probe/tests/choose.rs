@@ -2,7 +2,7 @@
 
 use policy_core::model::Protocol;
 use policy_manifest::{End, Expectations, Manifests, Source, read, read_expectations, render};
-use policy_probe::{ChooseError, Probe, Selection, Unfit, choose};
+use policy_probe::{CannotProbe, ChooseError, Probe, Selection, choose};
 
 fn source(text: &str) -> Source {
     Source { name: "test.yaml".into(), text: text.into() }
@@ -30,7 +30,7 @@ fn asked(ports: &[u16], from: &[&str], to: &[&str]) -> Selection {
 /// The lines of the probes that must be chosen.
 type Wanted = &'static [&'static str];
 
-fn unfit(reason: Unfit) -> ChooseError {
+fn unfit(reason: CannotProbe) -> ChooseError {
     ChooseError { place: None, reason }
 }
 
@@ -139,7 +139,7 @@ fn what_cannot_be_probed_is_an_error() {
     }
     let from = Selection { from: vec![end("service/ns/svc")], ..Selection::default() };
     let error = choose(&small(), &from, None).expect_err("no source");
-    assert_eq!(error, [unfit(Unfit::ServiceAsSource { end: end("service/ns/svc") })]);
+    assert_eq!(error, [unfit(CannotProbe::ServiceAsSource { end: end("service/ns/svc") })]);
     let expect = "expect: [{from: ns/a, to: ns/nobody-here, port: 1/TCP, verdict: deny}]";
     let errors = chosen(&small(), &Selection::default(), Some(expect));
     assert_eq!(errors, ["test.yaml:1:10: there is no ns/nobody-here"]);
@@ -148,7 +148,7 @@ fn what_cannot_be_probed_is_an_error() {
 #[test]
 fn without_any_probe_there_is_an_error() {
     let error = choose(&Manifests::default(), &Selection::default(), None);
-    assert_eq!(error, Err(vec![unfit(Unfit::NoPods)]));
+    assert_eq!(error, Err(vec![unfit(CannotProbe::NoPods)]));
 }
 
 #[test]

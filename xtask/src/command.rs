@@ -64,14 +64,14 @@ pub fn answer(command: &mut Command) -> Option<String> {
 
 /// How the output of a program shows what it works on.
 #[derive(Clone, Copy)]
-pub struct Parts {
+pub struct OutputParts {
     /// How many parts there are, where that is known.
     pub total: Option<u64>,
     /// The part that a line of the output names.
     pub of_line: fn(&str) -> Option<&str>,
 }
 
-impl Parts {
+impl OutputParts {
     /// A program that does not show what it works on.
     pub const NONE: Self = Self { total: None, of_line: |_| None };
 }
@@ -80,7 +80,7 @@ impl Parts {
 ///
 /// Its output is shown only if it fails, or does not end within `limit`.
 pub fn quietly(what: &str, command: &mut Command, limit: Duration) -> Result<()> {
-    quietly_in_parts(what, command, limit, Parts::NONE)
+    quietly_in_parts(what, command, limit, OutputParts::NONE)
 }
 
 /// As [`quietly`]; the progress line counts the parts that the program's output names.
@@ -88,7 +88,7 @@ pub fn quietly_in_parts(
     what: &str,
     command: &mut Command,
     limit: Duration,
-    parts: Parts,
+    parts: OutputParts,
 ) -> Result<()> {
     let mut progress = Progress::start(what, parts.total);
     let mut tail = VecDeque::new();

@@ -99,10 +99,10 @@ The agent of the image has no lab. Dependencies are compiled once for this verb 
     Image,
     /// Run a real Kubernetes on this machine, in namespaces: `cargo xtask cluster --help`
     #[command(disable_help_flag = true)]
-    Cluster(PassedOn),
+    Cluster(ForwardedArguments),
     /// Run the end-to-end tests on a real cluster: `cargo xtask e2e --help`
     #[command(disable_help_flag = true)]
-    E2e(PassedOn),
+    E2e(ForwardedArguments),
     /// Render manifests/install.yaml from manifests/base, and compare the chart and the overlays with it
     Manifests,
     /// Check the conventions that the compiler and clippy do not check
@@ -111,7 +111,7 @@ The agent of the image has no lab. Dependencies are compiled once for this verb 
 
 /// A verb of another package's program, which has its own `--help`.
 #[derive(Args)]
-struct PassedOn {
+struct ForwardedArguments {
     /// What the program receives; `--help` lists its options
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,

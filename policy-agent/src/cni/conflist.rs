@@ -1,7 +1,7 @@
 //! Adds the chained plugin to a CNI configuration and removes it, as text: no other byte changes.
 //!
 //! The text is parsed to find where entries start and end, and then cut or extended there. Parsing and
-//! writing it anew would lose the order, spaces and numbers of its owner:
+//! writing it from its parsed form would lose the order, spaces and numbers of its owner:
 //!
 //! ```text
 //! before   {"cniVersion": "1.0.0", "plugins": [{"type": "ptp"} ]}

@@ -1,7 +1,7 @@
 //! Which warnings the agent writes as Kubernetes Events.
 //!
-//! In go the result of each reconciliation and each dropped packet; out comes the set of warnings that
-//! hold now, for `policy-kube` to write. There are four:
+//! Input: the result of each reconciliation and each dropped packet. Output: the warnings that hold
+//! now, which `policy-kube` writes. There are four:
 //!
 //! | Reason | About | Says |
 //! |---|---|---|
@@ -24,7 +24,7 @@ use policy_kube::{ActiveWarnings, Client, Warning, write_events};
 use tokio::{sync::watch::Sender, time::Instant};
 
 use crate::{
-    flows::{ActiveDenials, Denied, DroppedPacket},
+    flows::{ActiveDenials, DenialWarning, DroppedPacket},
     node::{HeldBack, Node, NotAttached, Reconciled},
 };
 
@@ -96,7 +96,7 @@ impl EventWriter {
     }
 }
 
-/// The warnings about pods that had one, of whichever text, for [`PATIENCE`].
+/// The warnings about pods that had a warning of any text for [`PATIENCE`].
 fn for_long(
     open: &mut BTreeMap<ObjectName, Instant>,
     of_pods: Vec<(ObjectName, Warning)>,
@@ -137,7 +137,7 @@ fn not_enforced(pod: &ObjectName, note: String, desired: &Desired) -> (ObjectNam
     (pod.clone(), warning)
 }
 
-fn of_denied(Denied { pod, uid, note }: &Denied) -> Warning {
+fn of_denied(DenialWarning { pod, uid, note }: &DenialWarning) -> Warning {
     Warning {
         about: ObjectRef::namespaced(Kind::Pod, pod),
         uid: Some(uid.clone()).filter(|uid| !uid.is_empty()),
@@ -150,6 +150,7 @@ fn of_held_back(HeldBack { namespace, reason }: &HeldBack) -> Warning {
     Warning {
         about: ObjectRef::cluster_wide(Kind::Namespace, namespace.as_str()),
         uid: None,
+        // A contract with scripts that read Events: the name stays.
         reason: "NoRoom",
         note: format!(
             "a change of the namespace's policies does not fit into the maps of a node, which \

@@ -1,7 +1,7 @@
 //! Whether the agent is ready: `/readyz`, and the chained plugin's first question.
 //!
-//! In go the state of the watches and the outcome of each reconciliation; out comes `Ok`, or what is
-//! missing as a text for an operator.
+//! Input: the state of the watches and the outcome of each reconciliation. Output: `Ok`, or a text for
+//! an operator that says what is missing.
 
 use std::time::Duration;
 

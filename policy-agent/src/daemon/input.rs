@@ -1,6 +1,6 @@
 //! The source of the cluster's state, and how much of the cluster has arrived.
 //!
-//! In goes the source that the command line named; out come events for the daemon: whole states of a
+//! Input: the source that the command line named. Output: events for the daemon: whole states of a
 //! folder of manifests, or single changes from an API server. Nothing is enforced before every
 //! resource was listed once ([`SyncState::is_complete`]).
 

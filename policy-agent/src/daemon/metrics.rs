@@ -1,8 +1,7 @@
 //! The agent's metrics: prefix `policy_`, base units, in the `OpenMetrics` text format.
 //!
-//! In go the outcomes of reconciliations, watches and read-backs as they happen, and the kernel's
-//! drop counters when a scraper asks; out comes the text of `/metrics`. Names and labels are a
-//! contract; counters get the suffix `_total` when they are written.
+//! Input: the outcomes of reconciliations, watches and read-backs as they happen, and the kernel's
+//! drop counters at each scrape. Output: the text of `/metrics`. Names and labels are a contract; counters get the suffix `_total` when they are written.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -201,10 +200,10 @@ fn gauge_value(count: usize) -> i64 {
 }
 
 impl DropLabels {
-    /// The labels of a counter of the kernel; `None` for a reason that this agent does not know.
+    /// The labels of a counter of the kernel; `None` for a direction or reason that this agent does not
+    /// know.
     pub(super) fn of(key: DropKey, pod: Option<(&str, &str)>) -> Option<Self> {
-        let direction =
-            if key.direction == Direction::Ingress as u8 { "ingress" } else { "egress" };
+        let direction = Direction::from_number(key.direction)?.name();
         let reason = Reason::from_number(key.reason)?.name();
         let (namespace, pod) = pod.unwrap_or_default();
         Some(Self { namespace: namespace.to_owned(), pod: pod.to_owned(), direction, reason })

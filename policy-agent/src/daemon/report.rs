@@ -100,7 +100,9 @@ impl Reporter {
         match found {
             Ok(found) => {
                 for new in found.iter().filter(|new| !self.enforcers.contains(new)) {
-                    warn!("another policy enforcer runs on this node; its drops are not counted: {new}");
+                    warn!(
+                        "another policy enforcer runs on this node; its drops are not counted: {new}"
+                    );
                 }
                 self.enforcers = found;
             }
@@ -130,8 +132,7 @@ pub(super) fn cluster_read(snapshot: &Snapshot) {
 /// `--node`: an agent for a node without pods enforces nothing.
 pub(super) fn unknown_node(node: &str, snapshot: &Snapshot) {
     let of_pods = snapshot.pods.values().filter_map(|pod| pod.node.as_deref());
-    let known: BTreeSet<&str> =
-        snapshot.nodes.keys().map(String::as_str).chain(of_pods).collect();
+    let known: BTreeSet<&str> = snapshot.nodes.keys().map(String::as_str).chain(of_pods).collect();
     if known.contains(node) {
         return;
     }

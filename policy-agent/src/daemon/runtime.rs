@@ -15,7 +15,7 @@ pub struct CniConfig {
     pub socket: Option<PathBuf>,
     /// Folder of libcni's cache of results.
     pub cache: Option<PathBuf>,
-    /// How to install the plugin, if it shall be installed on this node.
+    /// How to install the plugin; `None` where it is not installed on this node.
     pub installation: Option<Installation>,
 }
 

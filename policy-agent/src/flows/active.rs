@@ -25,14 +25,14 @@ pub struct ActiveDenials {
 
 #[derive(Debug)]
 struct Active {
-    denied: Denied,
+    denied: DenialWarning,
     last: Instant,
 }
 
 /// What an Event says of a denied connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denied {
-    /// The pod whose policies deny.
+pub struct DenialWarning {
+    /// The pod that the denying policies isolate.
     pub pod: ObjectName,
     /// Its `metadata.uid`.
     pub uid: String,
@@ -44,7 +44,7 @@ impl ActiveDenials {
     /// Takes a dropped packet; whether it is the first of a denied connection that is kept.
     pub fn add(&mut self, packet: &DroppedPacket<'_>, now: Instant) -> bool {
         let Some((connection, uid)) = packet.denied_connection() else { return false };
-        self.insert(connection, now, |connection| Denied {
+        self.insert(connection, now, |connection| DenialWarning {
             pod: connection.pod.clone(),
             uid: uid.to_owned(),
             note: packet.denial_note(connection),
@@ -57,7 +57,7 @@ impl ActiveDenials {
     }
 
     /// The denied connections that are kept.
-    pub fn iter(&self) -> impl Iterator<Item = &Denied> {
+    pub fn iter(&self) -> impl Iterator<Item = &DenialWarning> {
         self.all.values().map(|active| &active.denied)
     }
 
@@ -65,7 +65,7 @@ impl ActiveDenials {
         &mut self,
         connection: DeniedConnection,
         now: Instant,
-        denied: impl FnOnce(&DeniedConnection) -> Denied,
+        denied: impl FnOnce(&DeniedConnection) -> DenialWarning,
     ) -> bool {
         if let Some(active) = self.all.get_mut(&connection) {
             active.last = now;
@@ -99,7 +99,7 @@ mod tests {
     }
 
     fn add(active: &mut ActiveDenials, pod: &str, peer: &str, now: Instant) -> bool {
-        active.insert(connection(pod, peer), now, |connection| Denied {
+        active.insert(connection(pod, peer), now, |connection| DenialWarning {
             pod: connection.pod.clone(),
             uid: String::new(),
             note: String::new(),

@@ -26,7 +26,7 @@ const IPV6_BLOCK: u8 = 64;
 /// What policies deny, without the port: a scan of all ports is one denied connection.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeniedConnection {
-    /// The pod whose policies deny.
+    /// The pod that the denying policies isolate.
     pub pod: ObjectName,
     peer: Peer,
     denial: Denial,

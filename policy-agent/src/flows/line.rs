@@ -41,7 +41,7 @@ pub(super) struct Line<'a> {
     /// Bytes of the frame.
     length: u32,
     interface: u32,
-    /// The policy whose rule denies, or the policies that isolate the pod.
+    /// The policy with the rule that denies, or the policies that isolate the pod.
     policies: Vec<Policy<'a>>,
     /// Dropped packets of this pod since its last line that have none.
     #[serde(skip_serializing_if = "is_zero")]
@@ -100,10 +100,7 @@ impl<'a> Line<'a> {
             verdict: "drop",
             reason: reason(record.reason, decision),
             decision: decision.map(Decision::name),
-            direction: match direction {
-                Direction::Ingress => "ingress",
-                Direction::Egress => "egress",
-            },
+            direction: direction.name(),
             source: End::of(source),
             destination: End::of(destination),
             protocol: packet::is_ip(record).then(|| protocol(record.protocol)),

@@ -1,8 +1,8 @@
 //! A dropped packet in the cluster's terms: which pods it is from and to, and which policies denied
 //! it.
 //!
-//! In go a record of the kernel and the node; the flow log and Events are written from the result, so
-//! that both name the same policy and rule.
+//! Input: a record of the kernel, and the node. The flow log and Events are written from the result,
+//! so that both name the same policy and rule.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -29,7 +29,7 @@ pub struct DroppedPacket<'a> {
     pub(super) snapshot: &'a Snapshot,
     /// The hook that dropped it.
     pub(super) direction: Direction,
-    /// The pod whose policies were evaluated.
+    /// The pod that the packet was dropped at.
     pub(super) local: PacketEnd<'a>,
     pub(super) remote: PacketEnd<'a>,
     /// Who denied it; `None` where no policy did.
@@ -47,7 +47,7 @@ pub(super) struct PacketEnd<'a> {
 }
 
 impl<'a> DroppedPacket<'a> {
-    /// Finds out whose packet it was, and attributes its drop.
+    /// Finds the pods at both ends, and attributes the drop.
     #[must_use]
     pub fn new(record: &'a DropRecord, node: &'a mut Node) -> Self {
         let direction = direction(record);

@@ -85,7 +85,9 @@ fn drain(queue: &Receiver<String>, mut end: impl Write) {
     for line in queue {
         let written = writeln!(end, "{line}").and_then(|()| end.flush());
         if let Err(error) = written {
-            tracing::warn!("cannot write the flow log, it ends here: {error}");
+            tracing::error!(
+                "cannot write the flow log; the agent writes no more lines until it is restarted: {error}"
+            );
             return;
         }
     }

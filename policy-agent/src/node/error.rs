@@ -14,7 +14,7 @@ pub enum NodeError {
     /// The node's network cannot be read.
     #[error("cannot discover the interfaces of the node")]
     Discover(#[from] NetError),
-    /// The classifiers cannot be loaded.
+    /// The programs cannot be loaded.
     #[error("cannot load the dataplane")]
     Load(#[source] Box<DataplaneError>),
     /// A step failed; none of the later ones was tried.

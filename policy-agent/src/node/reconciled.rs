@@ -21,8 +21,7 @@ pub struct Reconciled {
     pub pods_without_interface: Vec<ObjectName>,
     /// Number of pods of this node without a known address.
     pub pods_without_address: usize,
-    /// Interfaces of new pods that the classifiers could not be attached to: nothing is enforced at
-    /// them.
+    /// Interfaces of new pods that the programs could not be attached to: nothing is enforced at them.
     pub not_attached: Vec<NotAttached>,
     /// Veths into another namespace that belong to no known pod.
     pub interfaces_without_pod: Vec<Interface>,
@@ -30,7 +29,7 @@ pub struct Reconciled {
     pub held_back: Vec<HeldBack>,
 }
 
-/// A new pod with an interface that the classifiers could not be attached to.
+/// A new pod with an interface that the programs could not be attached to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotAttached {
     /// The pod.

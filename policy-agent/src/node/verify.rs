@@ -9,7 +9,7 @@ impl Node {
     /// Compares pins, attachments and map entries with what the agent wrote, and repairs differences;
     /// how many of each kind there were.
     ///
-    /// Flows and counters are left out: the classifiers write them.
+    /// Flows and counters are left out: the programs write them.
     ///
     /// # Errors
     ///

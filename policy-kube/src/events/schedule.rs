@@ -1,6 +1,6 @@
 //! When each Event is written.
 //!
-//! In goes the set of active warnings; out comes the next one that is due. Three rules:
+//! Input: the set of active warnings. Output: the next one that is due. Three rules:
 //!
 //! - An active warning is written once in each slot of half an hour. All nodes share the slots, and
 //!   each node has its own offset in a slot, so that not all ask at once.
@@ -36,7 +36,7 @@ pub(super) fn slot(since_1970: Duration) -> u64 {
     since_1970.as_secs() / SLOT.as_secs()
 }
 
-/// A warning whose Event is due.
+/// A warning with an Event that is due.
 #[derive(Clone, Debug)]
 pub(super) struct Due {
     pub(super) warning: Warning,

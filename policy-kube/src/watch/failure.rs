@@ -1,9 +1,9 @@
 //! What a failed request of a watch means, and what to do about it.
 //!
-//! In goes an error of `kube`'s watcher; the result is one of these:
+//! Input: an error of `kube`'s watcher. The result is one of these:
 //!
 //! ```text
-//! 410, after a complete list          list anew; not a failure
+//! 410, after a complete list          list again; not a failure
 //! 400, 405, 422 to a streamed list    list in pages; not a failure
 //! 403, 404 to an optional resource    ask discovery; if absent, its list is empty
 //! anything else                       Broken; the watcher retries
@@ -26,7 +26,7 @@ use crate::{
 
 /// Time after which a discovery without a response is reported.
 const DISCOVERY_LATE: Duration = Duration::from_secs(2);
-/// Time after which it is given up, and tried anew.
+/// Time after which it is given up, and tried again.
 const DISCOVERY_LIMIT: Duration = Duration::from_secs(30);
 
 impl Follower {
@@ -37,7 +37,7 @@ impl Follower {
         self.list = None;
         let error = self.error(error);
         let code = error.code();
-        // 410: the server keeps too short a history to resume. The watcher lists anew; the second
+        // 410: the server keeps too short a history to resume. The watcher lists again; the second
         // 410 without a list in between is an error like any other.
         if code == Some(410) && mem::take(&mut self.was_listed) {
             return Ok(());

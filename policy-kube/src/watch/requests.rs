@@ -1,7 +1,7 @@
 //! A client that reports each request which the server grants, and paces new watches.
 //!
-//! In goes the client of a watch; out come the same client, wrapped, and a receiver that changes at
-//! each successful response. `kube`'s watcher reports nothing when it resumes a watch where it
+//! Input: the client of a watch. Output: the same client, wrapped, and a receiver that changes at each
+//! successful response. `kube`'s watcher reports nothing when it resumes a watch where it
 //! stopped, so that this is the only sign that a broken watch works.
 
 use std::{sync::Arc, time::Duration};

@@ -1,4 +1,4 @@
-//! Addresses for nodes whose manifests have none.
+//! Addresses for nodes that have none in the manifests.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

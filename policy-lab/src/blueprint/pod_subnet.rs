@@ -18,7 +18,7 @@ pub(crate) fn pod_subnet(address: IpAddr) -> Option<IpNetwork> {
     IpNetwork::new(network.network(), prefix).ok()
 }
 
-/// The node whose pods have `address` as their gateway.
+/// The node that is the gateway of its pods at `address`.
 ///
 /// This is the first address of a subnet, as the `host-local` plugin selects it, provided that all
 /// pods in the subnet are on one node.

@@ -4,7 +4,12 @@ use std::io;
 
 use nix::sys::signal::Signal;
 use policy_manifest::{Expectations, Manifests, Source};
-use policy_probe::{exit, input::InputError, options::{ProbeOptions, TableFormat}, terminal};
+use policy_probe::{
+    exit,
+    input::InputError,
+    options::{ProbeOptions, TableFormat},
+    terminal,
+};
 
 use super::{
     command::Command,

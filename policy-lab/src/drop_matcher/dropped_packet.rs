@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use policy_common::{
     address::Address,
     drops::{Direction, DropRecord},
+    protocol::{ETH_P_IP, ETH_P_IPV6},
 };
 use policy_core::model::Family;
 
@@ -22,8 +23,8 @@ impl DroppedPacket {
     /// Returns `None` for a record that is neither of IPv4 nor of IPv6.
     pub(super) fn from_record(record: &DropRecord) -> Option<Self> {
         let family = match record.ether_type {
-            0x0800 => Family::Ipv4,
-            0x86dd => Family::Ipv6,
+            ETH_P_IP => Family::Ipv4,
+            ETH_P_IPV6 => Family::Ipv6,
             _ => return None,
         };
         Some(Self {

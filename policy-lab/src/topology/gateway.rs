@@ -1,8 +1,8 @@
 //! Selects the gateway address of each pod subnet.
 //!
-//! In: the pods' addresses. Out: per subnet the address that its pods use as gateway. Manifests
+//! Input: the pods' addresses. Output: per subnet the address that its pods use as gateway. Manifests
 //! name no subnets, so [`pod_subnet`] assumes the usual size: pod 10.244.0.5 is in 10.244.0.0/24,
-//! whose gateway is 10.244.0.1, or the next free address where a machine has that one.
+//! where the gateway is 10.244.0.1, or the next free address where a machine has that one.
 
 use std::{collections::BTreeMap, net::IpAddr};
 

@@ -71,7 +71,7 @@ fn gateway_alone(index: u32, subnet: Subnet) -> Piece {
     Piece::Address { index, address: subnet.gateway, prefix: host(subnet.gateway).prefix() }
 }
 
-/// Adds an address to a pod whose link has no other machine than the gateway.
+/// Adds an address to a pod on a link with no other machine than the gateway.
 fn routed(in_pod: &mut Vec<Piece>, address: IpAddr, subnet: Subnet) {
     in_pod.extend([
         Piece::Address { index: UPLINK, address, prefix: host(address).prefix() },

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use policy_core::model::{Family, Phase, Pod, Protocol};
 use policy_manifest::{End, Manifests};
 
-use super::Unfit;
+use super::CannotProbe;
 
 /// A name is suggested if at most one in so many letters differs.
 const LETTERS_PER_TYPO: usize = 3;
@@ -28,13 +28,13 @@ impl<'a> Ends<'a> {
     }
 
     /// Whether `end` exists and has an address.
-    pub(super) fn check(&self, end: &End) -> Result<(), Unfit> {
+    pub(super) fn check(&self, end: &End) -> Result<(), CannotProbe> {
         match self.addresses(end) {
-            None => Err(Unfit::Unknown { end: end.clone(), nearest: self.nearest(end) }),
+            None => Err(CannotProbe::Unknown { end: end.clone(), nearest: self.nearest(end) }),
             Some(_) if self.pod(end).is_some_and(|pod| pod.phase == Phase::Finished) => {
-                Err(Unfit::Finished { end: end.clone() })
+                Err(CannotProbe::Finished { end: end.clone() })
             }
-            Some([]) => Err(Unfit::NoAddress { end: end.clone() }),
+            Some([]) => Err(CannotProbe::NoAddress { end: end.clone() }),
             Some(_) => Ok(()),
         }
     }

@@ -23,7 +23,7 @@ use xtask::build::Profile;
 
 use super::install;
 use example::Example;
-use probes::Seen;
+use probes::Observation;
 use stage::Stage;
 
 pub(super) use stage::define_cluster_policies;
@@ -57,7 +57,7 @@ pub(crate) struct TestCluster {
 }
 
 /// The result of an example, for the table at the end.
-struct Played {
+struct ExampleResult {
     name: String,
     probes: usize,
     denied_without: usize,
@@ -148,7 +148,7 @@ fn all(cluster: &TestCluster, examples: &[Example]) -> Result<()> {
         "EXAMPLE", "PROBES", "DENIED BEFORE", "DENIED AFTER"
     );
     for result in &results {
-        let Played { name, probes, denied_without, denied_after, summary, .. } = result;
+        let ExampleResult { name, probes, denied_without, denied_after, summary, .. } = result;
         println!("{name:24} {probes:>6} {denied_without:>13} {denied_after:>12}  {summary}");
     }
     if results.iter().any(|result| !result.is_fine) {
@@ -159,13 +159,13 @@ fn all(cluster: &TestCluster, examples: &[Example]) -> Result<()> {
     install::plugin_comes_and_goes(&cluster.kubectl, layout)
 }
 
-fn one(cluster: &TestCluster, example: &Example) -> Result<Played> {
+fn one(cluster: &TestCluster, example: &Example) -> Result<ExampleResult> {
     println!("== {}", example.name);
     let stage = Stage::set(cluster, example)?;
     let outcome = (|| {
         let denied = || {
             Ok::<_, anyhow::Error>(
-                probes::run(&stage)?.iter().filter(|seen| **seen != Seen::Answered).count(),
+                probes::run(&stage)?.iter().filter(|seen| **seen != Observation::Answered).count(),
             )
         };
         let denied_without = denied()?;
@@ -181,7 +181,7 @@ fn one(cluster: &TestCluster, example: &Example) -> Result<Played> {
         let report = text(&table, &mismatches, Style::default());
         println!("{report}");
         let disagree = table.probes.iter().any(|row| !row.agrees());
-        Ok(Played {
+        Ok(ExampleResult {
             name: example.name.clone(),
             probes: example.probes.len(),
             denied_without,

@@ -21,6 +21,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+/// The nodes of a cluster that a test starts for itself.
+const NODES: [&str; 2] = ["node1", "node2"];
+
 /// Run the examples as real pods and policies, first without the agent, then with it
 ///
 /// Each run starts a cluster of its own and removes it at the end; `--keep` leaves it.

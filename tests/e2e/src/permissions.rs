@@ -102,14 +102,14 @@ fn noticed(
     give(kubectl, role, rights, None)?;
     restart(kubectl)?;
     install::rolled_out(kubectl)?;
-    ensure!(complaint(kubectl, "")?.is_none(), "a complaint with all rights");
+    ensure!(complaint(kubectl, None)?.is_none(), "a complaint with all rights");
     let one = |right: &&Right| {
         give(kubectl, role, rights, Some(right))?;
         restart(kubectl)?;
         let (end, mut seen) = (Instant::now() + PATIENCE, None);
         while seen.is_none() && Instant::now() < end {
             thread::sleep(Duration::from_millis(500));
-            seen = complaint(kubectl, &right.resource)?;
+            seen = complaint(kubectl, Some(&right.resource))?;
             // A ready agent has made all its requests.
             if seen.is_none() && is_ready(kubectl)? {
                 break;
@@ -124,18 +124,18 @@ fn noticed(
     reads.iter().map(one).collect()
 }
 
-/// The message in the agent's log about a broken watch of a kind; of any kind if `kind` is empty.
-fn complaint(kubectl: &Kubectl, kind: &str) -> Result<Option<String>> {
+/// The message in the agent's log about a broken watch of a kind, or of any kind.
+fn complaint(kubectl: &Kubectl, kind: Option<&str>) -> Result<Option<String>> {
     let label = format!("app.kubernetes.io/name={AGENT}");
     // A container that is being created has no log.
     let logs = ["logs", "-n", NAMESPACE, "-l", &label, "--tail=-1", "--ignore-errors"];
     let log = kubectl.answer(&logs)?;
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut broken = lines.filter_map(|line| {
-        let fields = &line["fields"];
-        let message = fields["message"].as_str().filter(|text| text.starts_with("cannot watch"))?;
-        let is_of = kind.is_empty() || fields["kind"].as_str() == Some(kind);
-        is_of.then(|| message.split(':').next().unwrap_or_default().to_owned())
+    let mut broken = lines.filter(|line| line["level"] == "ERROR").filter_map(|line| {
+        // Of the errors, only that of a broken watch has the field `kind`.
+        let logged = line["fields"]["kind"].as_str()?;
+        let message = line["fields"]["message"].as_str()?;
+        kind.is_none_or(|kind| kind == logged).then(|| message.to_owned())
     });
     Ok(broken.next())
 }

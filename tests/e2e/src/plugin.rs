@@ -23,10 +23,10 @@ use xtask::command::workspace;
 
 use super::examples::on_own;
 use super::metrics::{self, Times};
-use super::{agents, install};
+use super::{NODES, agents, install};
 use configuration::Configuration;
 use outcome::Outcome;
-use stage::{NODES, Stage};
+use stage::Stage;
 
 /// How long to watch pods that must not start.
 const HELD: Duration = Duration::from_secs(10);

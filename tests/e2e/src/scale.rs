@@ -14,13 +14,14 @@ use testbed::layout::Layout;
 use testbed::until;
 use xtask::build::Profile;
 
+use super::NODES;
 use super::agents::{self, Held};
 use super::api::Api;
 use super::examples::{TestCluster, on_own};
 use super::install;
 
 const NAMESPACE: &str = "scale";
-const NODE: &str = "node1";
+const NODE: &str = NODES[0];
 /// Writes at the same time.
 const WRITERS: usize = 4;
 /// How long an agent must be idle before it is measured.

@@ -24,7 +24,7 @@ use xtask::build::Profile;
 use xtask::image;
 
 use super::examples::{TestCluster, on_own};
-use super::{agents, install};
+use super::{NODES, agents, install};
 use field::{Count, Field};
 
 /// Which scenarios to run, and for how long.
@@ -98,69 +98,22 @@ pub(super) fn run(options: &Options) -> Result<()> {
 
 fn soak(cluster: &TestCluster, options: &Options, profile: Profile) -> Result<()> {
     let layout = cluster.local.as_ref().context("the agents' processes are on this machine")?;
-    let kubectl = &cluster.kubectl;
-    let mut lines = Vec::new();
-    let mut field = Field::set(kubectl)?;
+    let mut field = Field::set(&cluster.kubectl)?;
     field.start("client", &["allow", "keep"])?;
     field.start("stranger", &["deny"])?;
     if field.settled()?.let_through == 0 {
         bail!("without the agent nothing is let through, so the test would prove nothing");
     }
-    let during = |what: &str, field: &Field<'_>, act: &mut dyn FnMut() -> Result<()>| {
-        let (start, before) = (Instant::now(), field.settled()?);
-        act()?;
-        let counts = field.settled()?.since(before);
-        let line = Line { what: what.to_owned(), took: start.elapsed(), counts };
-        println!("{line}");
-        Ok::<_, anyhow::Error>(line)
-    };
-    let mut first = during("first installed under live connections", &field, &mut || {
-        install::agent(kubectl).map(drop)
+    let mut first = during("first installed under live connections", &field, || {
+        install::agent(&cluster.kubectl).map(drop)
     })?;
     // Before the agent was ready everything passed; this line is about the connections.
     first.counts.let_through = 0;
-    lines.push(first);
-    let is_wanted = |scenario| options.only.is_empty() || options.only.contains(&scenario);
-    if is_wanted(Scenario::Kills) {
-        lines.push(during(&format!("{} kills under churn", options.kills), &field, &mut || {
-            kills(layout, &field, options.kills)
-        })?);
-    }
-    if is_wanted(Scenario::Update) {
-        lines.push(during(&format!("{} rolling updates", options.updates), &field, &mut || {
-            updates(&field, options.updates)
-        })?);
-    }
-    if is_wanted(Scenario::Upgrade) {
-        testbed::load(layout, &image::build_other(profile)?)?;
-        lines.push(during("another build, and back", &field, &mut || {
-            upgrade::there_and_back(layout, kubectl)
-        })?);
-    }
-    if is_wanted(Scenario::Away) {
-        lines.push(during(
-            &format!("API server down for {} s", options.away),
-            &field,
-            &mut || away(layout, &field, options.away),
-        )?);
-    }
-    if is_wanted(Scenario::Churn) {
-        lines.push(during(
-            &format!("{} pods created and removed", options.churn),
-            &field,
-            &mut || growth::churn(layout, kubectl, options.churn),
-        )?);
-    }
-    if is_wanted(Scenario::Burst) {
-        let what = format!("{} pods at once, and none", options.burst);
-        lines.push(during(&what, &field, &mut || {
-            burst::there_and_gone(layout, kubectl, options.burst)
-        })?);
-    }
-    if is_wanted(Scenario::Latency) {
-        lines.push(during(&format!("changes beside {} pods", options.pods), &field, &mut || {
-            latency::measure(&field, options.pods, options.changes)
-        })?);
+    let mut lines = vec![first];
+    for scenario in Scenario::value_variants() {
+        if options.only.is_empty() || options.only.contains(scenario) {
+            lines.push(scenario.run(layout, &field, options, profile)?);
+        }
     }
     println!();
     for line in &lines {
@@ -170,6 +123,55 @@ fn soak(cluster: &TestCluster, options: &Options, profile: Profile) -> Result<()
         bail!("packets were lost or let through");
     }
     Ok(())
+}
+
+/// Counts the tries and their wrong outcomes while `act` runs.
+fn during(what: &str, field: &Field<'_>, act: impl FnOnce() -> Result<()>) -> Result<Line> {
+    let (start, before) = (Instant::now(), field.settled()?);
+    act()?;
+    let counts = field.settled()?.since(before);
+    let line = Line { what: what.to_owned(), took: start.elapsed(), counts };
+    println!("{line}");
+    Ok(line)
+}
+
+impl Scenario {
+    fn run(
+        self,
+        layout: &Layout,
+        field: &Field<'_>,
+        options: &Options,
+        profile: Profile,
+    ) -> Result<Line> {
+        let Options { kills, updates, away, churn, burst, pods, changes, .. } = *options;
+        let kubectl = field.kubectl;
+        match self {
+            Self::Kills => during(&format!("{kills} kills under churn"), field, || {
+                self::kills(layout, field, kills)
+            }),
+            Self::Update => during(&format!("{updates} rolling updates"), field, || {
+                self::updates(field, updates)
+            }),
+            Self::Upgrade => {
+                testbed::load(layout, &image::build_other(profile)?)?;
+                during("another build, and back", field, || {
+                    upgrade::there_and_back(layout, kubectl)
+                })
+            }
+            Self::Away => during(&format!("API server down for {away} s"), field, || {
+                self::away(layout, field, away)
+            }),
+            Self::Churn => during(&format!("{churn} pods created and removed"), field, || {
+                growth::churn(layout, kubectl, churn)
+            }),
+            Self::Burst => during(&format!("{burst} pods at once, and none"), field, || {
+                burst::there_and_gone(layout, kubectl, burst)
+            }),
+            Self::Latency => during(&format!("changes beside {pods} pods"), field, || {
+                latency::measure(field, pods, changes)
+            }),
+        }
+    }
 }
 
 impl fmt::Display for Line {
@@ -185,7 +187,7 @@ fn kills(layout: &Layout, field: &Field<'_>, count: u32) -> Result<()> {
     while done < count {
         field.churn_policies(done)?;
         thread::sleep(Duration::from_millis(fastrand::u64(..1500)));
-        let node = if fastrand::bool() { "node1" } else { "node2" };
+        let node = NODES[fastrand::usize(..NODES.len())];
         if agents::kill(layout, node)? {
             done += 1;
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use xtask::bootstrap::{go::go, tools};
-use xtask::command::{Parts, answer, command, quietly_in_parts, workspace};
+use xtask::command::{OutputParts, answer, command, quietly_in_parts, workspace};
 use xtask::image::digest;
 
 /// A loaded machine may need three times as long as a quiet one.
@@ -82,7 +82,7 @@ fn ensure(built: &Path, what: &str, verb: &[&str], package: &str, minutes: u32) 
     compile.args(verb).args(["-v", "-trimpath", "-buildvcs=false", "-mod=readonly"]);
     compile.args(["-ldflags", &flags]).arg("-o").arg(&partial).arg(package);
     // `-v` prints the name of each package that is compiled.
-    let parts = Parts { total: count_packages(package), of_line: |line| Some(line) };
+    let parts = OutputParts { total: count_packages(package), of_line: |line| Some(line) };
     let what =
         format!("building {what} {version} (once per machine, about {minutes} minutes on 2 cores)");
     quietly_in_parts(&what, &mut compile, LIMIT, parts)?;

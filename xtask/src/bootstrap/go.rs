@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::packages::{self, find};
 use super::tools;
-use crate::command::{Parts, answer, command, line, quietly_in_parts};
+use crate::command::{OutputParts, answer, command, line, quietly_in_parts};
 
 const LIMIT: Duration = Duration::from_mins(30);
 
@@ -48,7 +48,7 @@ impl GoTool {
         // `-v` prints the name of each package that is compiled.
         install.args(["install", "-v"]).arg(format!("{package}@{version}"));
         let what = format!("building {program} {version} (once per machine)");
-        let parts = Parts { total: None, of_line: |line| Some(line) };
+        let parts = OutputParts { total: None, of_line: |line| Some(line) };
         quietly_in_parts(&what, &mut install, LIMIT, parts).map_err(|error| {
             anyhow!("missing: {program}; {error:#}\nrun by hand: {}", line(&install))
         })?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 
 use super::packages::{self, find};
-use crate::command::{Parts, answer, cargo, command, line, quietly_in_parts};
+use crate::command::{OutputParts, answer, cargo, command, line, quietly_in_parts};
 
 const LIMIT: Duration = Duration::from_mins(30);
 
@@ -69,7 +69,7 @@ impl Tool {
         install.args(["install", self.package, "--version", self.version, "--locked", "--force"]);
         install.args(self.options).arg("--root").arg(root);
         let what = format!("building {} {} (once per machine)", self.package, self.version);
-        let parts = Parts { total: None, of_line: compiling };
+        let parts = OutputParts { total: None, of_line: compiling };
         quietly_in_parts(&what, &mut install, LIMIT, parts).map_err(|error| {
             let (program, by_hand) = (self.program, line(&install));
             anyhow!("missing: {program}; {error:#}\nrun by hand: {by_hand}")

@@ -9,7 +9,6 @@ use policy_agent::{
 };
 use policy_cni::{PLUGIN, protocol::DEFAULT_SOCKET};
 
-
 /// The CNI options of `policy-agent run`.
 #[derive(Debug, Args)]
 pub(super) struct CniOptions {

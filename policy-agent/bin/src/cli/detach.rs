@@ -19,7 +19,7 @@ use super::{PIN_DIR, cni::Folders};
 const HELP: &str = "\
 Examples:
   policy-agent detach
-      remove everything, on a node whose agent has ended
+      remove everything, on a node where the agent has ended
   policy-agent detach --root /host --stay
       the same in a pod of a DaemonSet that has the node's root folder at /host
   policy-agent detach --pins-only --pin-dir /sys/fs/bpf/policy-old
@@ -83,7 +83,9 @@ pub(super) fn main(arguments: &Arguments) -> u8 {
             let folder = arguments.pin_dir.display();
             terminal::line(&match removed {
                 0 => format!("nothing is pinned in {folder}: there was nothing to detach"),
-                _ => format!("removed {removed} pins in {folder}: no policy is enforced by them any more"),
+                _ => format!(
+                    "removed {removed} pins in {folder}: no policy is enforced by them any more"
+                ),
             });
             let note = |path: &PathBuf| {
                 format!("{} was not removed: it is not a pin of the agent", path.display())

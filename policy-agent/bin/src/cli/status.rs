@@ -17,7 +17,6 @@ use policy_probe::{exit, grid, options::TableFormat, terminal};
 use thiserror::Error;
 use tokio::{net::TcpStream, runtime, time::timeout};
 
-
 const HELP: &str = "\
 Examples:
   kubectl -n policy-system exec daemonset/policy-agent -- /policy-agent status

@@ -65,7 +65,7 @@ fn detach_takes_its_own_and_leaves_what_others_pinned_beside() -> Result<()> {
     assert_eq!(there(&machine, &pins, theirs)?, [true; 2], "{said}");
     assert_eq!(there(&machine, &pins, ["links", "programs", "maps/endpoints"])?, [false; 3]);
     assert_eq!(done.status.code(), Some(0), "{said}");
-    assert!(said.contains("maps/theirs was not removed"), "{said}");
+    assert!(said.contains("pins in") && said.contains("maps/theirs was not removed"), "{said}");
     assert!(said.contains("policy/tc was not removed"), "{said}");
     until("no classifier is left", AWAY, || Ok(programs(&machine)? == Hooks::default()))?;
     Ok(())
@@ -112,11 +112,22 @@ fn detach_leaves_nothing_and_only_when_nobody_runs() -> Result<()> {
     assert!(refused.status.code() == Some(3) && said.contains("another agent"), "{refused:?}");
     assert!(agent.terminate()?.success());
     assert!(!arrives(&machine, 5001)?, "the end of an agent opens nothing");
-    assert_eq!(detach()?.status.code(), Some(0));
+    let done = detach()?;
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(0), "{said}");
+    assert!(said.starts_with("removed ") && !said.starts_with("removed 0 "), "{said}");
     // The kernel lets a link go a moment after its last pin.
     until("no classifier is left", AWAY, || Ok(programs(&machine)? == Hooks::default()))?;
     assert!(!machine.inside(|| Ok(machine.pins().exists()))?, "a folder is left");
     assert!(arrives(&machine, 5001)?, "everything passes");
-    assert_eq!(detach()?.status.code(), Some(0), "nothing is left to take away");
+    // Nothing is left: a folder that is missing, and one that is empty and stays.
+    for is_there in [false, true] {
+        let done = detach()?;
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(0), "{said}");
+        assert!(said.starts_with("nothing is pinned in "), "{said}");
+        assert_eq!(machine.inside(|| Ok(machine.pins().exists()))?, is_there);
+        machine.inside(|| Ok(fs::create_dir_all(machine.pins())?))?;
+    }
     Ok(())
 }

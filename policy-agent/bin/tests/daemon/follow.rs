@@ -70,6 +70,7 @@ fn s54_manifests_that_are_broken_from_the_start_are_refused() -> Result<()> {
     assert_eq!(machine.agent(&[])?.ended()?.code(), Some(2));
     let said = machine.said("stderr");
     assert!(said.contains("policy.yaml:") && said.contains('^'), "{said}");
+    assert!(!said.contains("error: error"), "{said}");
     assert!(arrives(&machine, 5000)?, "nothing is applied in part");
 
     machine.write("policy.yaml", DENY)?;
@@ -79,6 +80,36 @@ fn s54_manifests_that_are_broken_from_the_start_are_refused() -> Result<()> {
     machine.write("policy.yaml", "kind: [")?;
     assert_eq!(machine.agent(&[])?.ended()?.code(), Some(2));
     assert!(!arrives(&machine, 5000)?, "what was enforced stays");
+    Ok(())
+}
+
+#[test]
+fn s54_a_path_of_manifests_that_does_not_exist_ends_the_agent() -> Result<()> {
+    let machine = Machine::new()?;
+    fs::remove_dir(machine.manifests())?;
+    assert_eq!(machine.agent(&[])?.ended_within(LIMIT)?.code(), Some(2));
+    let said = machine.said("stderr");
+    let path = machine.manifests().display().to_string();
+    assert!(said.contains(&format!("error: cannot read the manifests {path}")), "{said}");
+    Ok(())
+}
+
+#[test]
+fn an_agent_for_a_node_that_no_manifest_names_warns_and_lists_the_nodes() -> Result<()> {
+    let machine = Machine::new()?;
+    let warning = "no Node and no pod has this node name";
+    machine.write("pod.yaml", &POD.replace("nodeName: one", "nodeName: worker-1"))?;
+    let agent = machine.agent(&[])?;
+    until("it warns", LIMIT, || Ok(machine.said("stderr").contains(warning)))?;
+    let said = machine.said("stderr");
+    assert!(said.contains("nodes: worker-1"), "{said}");
+    assert!(agent.terminate()?.success());
+
+    machine.write("pod.yaml", POD)?;
+    let agent = machine.agent(&["--listen", "127.0.0.1:9100"])?;
+    until("it is ready", LIMIT, || Ok(machine.is_ready()))?;
+    assert_eq!(machine.said("stderr").matches(warning).count(), 1, "a pod names the node");
+    assert!(agent.terminate()?.success());
     Ok(())
 }
 

@@ -66,32 +66,27 @@ fn an_address_that_is_taken_is_refused_by_its_name() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn s50_status_shows_for_every_pod_and_policy_whether_it_is_enforced() -> Result<()> {
-    let machine = Machine::new()?;
-    machine.plug()?;
-    let status = |form: &str| -> Result<(Option<i32>, String)> {
-        let output = machine.inside(|| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
-            command.args(["status", "--address=127.0.0.1:9100", "-o", form]);
-            Ok(command.output()?)
-        })?;
-        let said = [output.stdout, output.stderr].concat();
-        Ok((output.status.code(), String::from_utf8_lossy(&said).into_owned()))
-    };
-    let (code, said) = status("table")?;
-    assert_eq!(code, Some(3), "{said}");
-    ensure!(said.contains("no agent responds at 127.0.0.1:9100"), "{said}");
+/// Exit code and output of `policy-agent status` on the machine.
+fn status(machine: &Machine, options: &[&str]) -> Result<(Option<i32>, String)> {
+    let output = machine.inside(|| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
+        Ok(command.arg("status").args(options).output()?)
+    })?;
+    let said = [output.stdout, output.stderr].concat();
+    Ok((output.status.code(), String::from_utf8_lossy(&said).into_owned()))
+}
 
-    let away = POD.replace("name: pod", "name: away").replace("10.0.0.2", "10.0.0.3");
-    let born = POD.replace("name: pod", "name: born").replace("podIPs: [{ip: 10.0.0.2}]", "");
-    machine.write("pods.yaml", &[POD, &away, &born].join("---"))?;
-    machine.write("policy.yaml", &[DENY, TIER].join("---"))?;
-    let agent = machine.agent(&["--listen", "127.0.0.1:9100"])?;
-    until("it is ready", LIMIT, || Ok(machine.is_ready()))?;
-    let (code, said) = status("json")?;
-    assert_eq!(code, Some(1), "{said}");
-    let said: Value = serde_json::from_str(&said)?;
+#[test]
+fn an_address_that_is_none_is_refused_with_an_example() -> Result<()> {
+    let machine = Machine::new()?;
+    let (code, said) = status(&machine, &["--address", "nonsense"])?;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("write an IP address and a port, as in 127.0.0.1:9470"), "{said}");
+    Ok(())
+}
+
+/// The status of the test below; the text of the fault is taken from `said`.
+fn expected_status(said: &Value) -> Result<Value> {
     let pod = |name: &str, address: &[&str], interface: Option<&str>, state: &str| {
         let reason = (state == "not_enforced").then_some("no interface of the node leads to it");
         json!({
@@ -110,7 +105,7 @@ fn s50_status_shows_for_every_pod_and_policy_whether_it_is_enforced() -> Result<
             "pods": 3, "reasons": reasons,
         })
     };
-    let want = json!({
+    Ok(json!({
         "node": "one",
         "notReady": null,
         "pods": [
@@ -124,8 +119,28 @@ fn s50_status_shows_for_every_pod_and_policy_whether_it_is_enforced() -> Result<
         ],
         "unknownInterfaces": ["uplink"],
         "otherEnforcers": [],
-    });
-    assert_eq!(said, want, "{said:#}");
+    }))
+}
+
+#[test]
+fn s50_status_shows_for_every_pod_and_policy_whether_it_is_enforced() -> Result<()> {
+    let machine = Machine::new()?;
+    machine.plug()?;
+    let status = |form: &str| status(&machine, &["--address=127.0.0.1:9100", "-o", form]);
+    let (code, said) = status("table")?;
+    assert_eq!(code, Some(3), "{said}");
+    ensure!(said.contains("no agent responds at 127.0.0.1:9100"), "{said}");
+
+    let away = POD.replace("name: pod", "name: away").replace("10.0.0.2", "10.0.0.3");
+    let born = POD.replace("name: pod", "name: born").replace("podIPs: [{ip: 10.0.0.2}]", "");
+    machine.write("pods.yaml", &[POD, &away, &born].join("---"))?;
+    machine.write("policy.yaml", &[DENY, TIER].join("---"))?;
+    let agent = machine.agent(&["--listen", "127.0.0.1:9100"])?;
+    until("it is ready", LIMIT, || Ok(machine.is_ready()))?;
+    let (code, said) = status("json")?;
+    assert_eq!(code, Some(1), "{said}");
+    let said: Value = serde_json::from_str(&said)?;
+    assert_eq!(said, expected_status(&said)?, "{said:#}");
 
     machine.write("pods.yaml", POD)?;
     machine.write("policy.yaml", DENY)?;

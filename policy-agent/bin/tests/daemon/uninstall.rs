@@ -52,8 +52,8 @@ fn names(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(ToString::to_string).collect()
 }
 
-#[test]
-fn what_the_plugin_needed_goes_wherever_the_nodes_links_lead() -> Result<()> {
+/// A node on which an agent with the plugin has ended, beside the files of others.
+fn installed_node() -> Result<TempDir> {
     let root = node(&[
         ("etc/cni/net.d/10-net.conflist", WITH),
         ("etc/cni/net.d/05-other.conflist", WITHOUT),
@@ -74,9 +74,39 @@ fn what_the_plugin_needed_goes_wherever_the_nodes_links_lead() -> Result<()> {
     symlink("/nowhere", path.join("etc/cni/net.d/30-nowhere.conflist"))?;
     fs::create_dir(path.join("opt/cni"))?;
     symlink("/usr/lib/plugins", path.join("opt/cni/bin"))?;
-    // An agent that has ended.
     drop(UnixListener::bind(path.join("run/policy-agent/cni.sock"))?);
+    Ok(root)
+}
 
+/// What `detach` leaves of [`installed_node`].
+const LEFT: &[&str] = &[
+    "etc",
+    "etc/cni",
+    "etc/cni/net.d",
+    "etc/cni/net.d/.other",
+    "etc/cni/net.d/05-other.conflist",
+    "etc/cni/net.d/10-net.conflist",
+    "etc/cni/net.d/20-linked.conflist",
+    "etc/cni/net.d/30-nowhere.conflist",
+    "etc/cni/net.d/99-loopback.conf",
+    "opt",
+    "opt/cni",
+    "opt/cni/bin",
+    "opt/none",
+    "run",
+    "run/others",
+    "usr",
+    "usr/lib",
+    "usr/lib/plugins",
+    "usr/lib/plugins/ptp",
+    "var",
+    "var/linked.conflist",
+];
+
+#[test]
+fn what_the_plugin_needed_goes_wherever_the_nodes_links_lead() -> Result<()> {
+    let root = installed_node()?;
+    let path = root.path();
     let done = detach(path)?;
     ensure!(done.status.success(), "{done:?}");
     let text = |name: &str| fs::read_to_string(path.join(name));
@@ -89,29 +119,7 @@ fn what_the_plugin_needed_goes_wherever_the_nodes_links_lead() -> Result<()> {
         path.join("etc/cni/net.d/20-linked.conflist").is_symlink(),
         "the link is none any more"
     );
-    let left = names(&[
-        "etc",
-        "etc/cni",
-        "etc/cni/net.d",
-        "etc/cni/net.d/.other",
-        "etc/cni/net.d/05-other.conflist",
-        "etc/cni/net.d/10-net.conflist",
-        "etc/cni/net.d/20-linked.conflist",
-        "etc/cni/net.d/30-nowhere.conflist",
-        "etc/cni/net.d/99-loopback.conf",
-        "opt",
-        "opt/cni",
-        "opt/cni/bin",
-        "opt/none",
-        "run",
-        "run/others",
-        "usr",
-        "usr/lib",
-        "usr/lib/plugins",
-        "usr/lib/plugins/ptp",
-        "var",
-        "var/linked.conflist",
-    ]);
+    let left = names(LEFT);
     assert_eq!(all(path)?, left);
     // Once more, and where nothing ever was: nothing is made.
     ensure!(detach(path)?.status.success() && all(path)? == left);

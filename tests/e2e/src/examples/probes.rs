@@ -21,7 +21,7 @@ const PATIENCE: &str = "2500";
 
 /// What a probe observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum Observation {
     /// An answer of the server that was meant.
     Answered,
     /// An answer of another server, or a refusal.
@@ -31,12 +31,12 @@ pub(super) enum Seen {
 }
 
 /// Runs all probes of the example; sources run at the same time.
-pub(super) fn run(stage: &Stage<'_>) -> Result<Vec<Seen>> {
+pub(super) fn run(stage: &Stage<'_>) -> Result<Vec<Observation>> {
     let mut by_source = BTreeMap::<&End, Vec<(usize, &Probe)>>::new();
     for (number, (probe, _)) in stage.example.probes.iter().enumerate() {
         by_source.entry(&probe.from).or_default().push((number, probe));
     }
-    let mut seen = vec![Seen::Silent; stage.example.probes.len()];
+    let mut seen = vec![Observation::Silent; stage.example.probes.len()];
     let answers = thread::scope(|scope| {
         let each =
             by_source.iter().map(|(from, probes)| scope.spawn(|| run_from(stage, from, probes)));
@@ -51,10 +51,10 @@ pub(super) fn run(stage: &Stage<'_>) -> Result<Vec<Seen>> {
         let number: usize = words.next().context("an empty line")?.parse()?;
         let (probe, _) = stage.example.probes.get(number).context("an unknown probe")?;
         seen[number] = match (words.next(), words.next()) {
-            (Some("silent"), _) => Seen::Silent,
-            (Some("answered"), None) => Seen::Answered,
-            (Some("answered"), Some(name)) if is_meant(&probe.to, name) => Seen::Answered,
-            _ => Seen::Strange,
+            (Some("silent"), _) => Observation::Silent,
+            (Some("answered"), None) => Observation::Answered,
+            (Some("answered"), Some(name)) if is_meant(&probe.to, name) => Observation::Answered,
+            _ => Observation::Strange,
         };
     }
     Ok(seen)
@@ -64,14 +64,15 @@ pub(super) fn run(stage: &Stage<'_>) -> Result<Vec<Seen>> {
 pub(super) fn judged(stage: &Stage<'_>) -> Result<Vec<Row>> {
     let since = drops::now()?;
     let seen = run(stage)?;
-    let silent = seen.iter().zip(&stage.example.probes).filter(|(seen, _)| **seen == Seen::Silent);
+    let silent =
+        seen.iter().zip(&stage.example.probes).filter(|(seen, _)| **seen == Observation::Silent);
     let silent: Vec<_> = silent.map(|(_, (probe, _))| probe).collect();
     let dropped = drops::of(stage, &since, &silent)?;
     let rows = stage.example.probes.iter().zip(seen).map(|((probe, explanation), seen)| {
         let outcome = match seen {
-            Seen::Answered => Outcome::Allow,
-            Seen::Silent if dropped.contains(&probe) => Outcome::Deny,
-            Seen::Silent | Seen::Strange => Outcome::Lost,
+            Observation::Answered => Outcome::Allow,
+            Observation::Silent if dropped.contains(&probe) => Outcome::Deny,
+            Observation::Silent | Observation::Strange => Outcome::Lost,
         };
         Row::new(probe, explanation, Some(outcome))
     });

@@ -14,6 +14,7 @@ use testbed::until;
 use xtask::image::POD_IMAGE;
 
 use super::outcome::Outcome;
+use crate::NODES;
 
 /// The namespace of all pods of the test.
 pub(super) const NAMESPACE: &str = "first";
@@ -23,8 +24,6 @@ const PATIENCE: &str = "4000";
 
 /// The port that receives calls.
 const CALLS: &str = "9000";
-
-pub(super) const NODES: [&str; 2] = ["node1", "node2"];
 
 /// Containers of a pod that tries; each tries before it does anything else.
 const CONTAINERS: usize = 2;

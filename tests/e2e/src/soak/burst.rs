@@ -14,9 +14,8 @@ use xtask::image::POD;
 
 use super::field::{NAMESPACE, pod, policy};
 use super::growth;
+use crate::NODES;
 use crate::metrics::{self, Samples, Times};
-
-const NODES: [&str; 2] = ["node1", "node2"];
 
 /// Pods of the first round, which fills caches that later rounds reuse.
 const FEW: u32 = 4;
@@ -36,7 +35,7 @@ pub(super) fn there_and_gone(layout: &Layout, kubectl: &Kubectl, count: u32) -> 
         // An empty list would allow every peer.
         policy(NAME, NAME, &json!([{"podSelector": {"matchLabels": {"app": "nobody"}}}])),
         deployment(),
-        pod(PROBER, "node1", PROBER, &["pause"]),
+        pod(PROBER, NODES[0], PROBER, &["pause"]),
     ])?;
     kubectl.answer(&[
         "wait",

@@ -13,10 +13,10 @@ use testbed::kubectl::Kubectl;
 use testbed::until;
 use xtask::image::POD_IMAGE;
 
+use crate::NODES;
+
 /// The namespace of all pods of the test.
 pub(super) const NAMESPACE: &str = "soak";
-
-const NODES: [&str; 2] = ["node1", "node2"];
 
 /// Milliseconds between tries.
 const PAUSE: &str = "50";

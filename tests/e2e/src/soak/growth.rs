@@ -9,6 +9,7 @@ use testbed::{node, until};
 use xtask::command::answer;
 
 use super::field::{NAMESPACE, pod, policy};
+use crate::NODES;
 use crate::agents::{self, Held};
 
 /// Pods that are there at once, on each node.
@@ -63,7 +64,7 @@ pub(super) fn is_back_at(layout: &Layout, before: &[Level]) -> Result<()> {
 
 fn batch(kubectl: &Kubectl) -> Result<()> {
     let pods = (0..BATCH).flat_map(|number| {
-        ["node1", "node2"].map(|node| {
+        NODES.map(|node| {
             pod(&format!("passer-{node}-{number}"), node, "passer", &["serve", "80/TCP"])
         })
     });
@@ -78,7 +79,7 @@ fn batch(kubectl: &Kubectl) -> Result<()> {
 
 /// What is held on each node.
 pub(super) fn levels(layout: &Layout) -> Result<Vec<Level>> {
-    ["node1", "node2"].into_iter().map(|name| level(layout, name)).collect()
+    NODES.into_iter().map(|name| level(layout, name)).collect()
 }
 
 fn level(layout: &Layout, name: &str) -> Result<Level> {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use xtask::image::POD;
 
 use super::field::{Field, NAMESPACE, pod, policy};
+use crate::NODES;
 use crate::api::Api;
 
 /// How long a change may take at all.
@@ -70,7 +71,7 @@ fn label(api: &Api, pod: &str, may: &str) -> Result<u128> {
 /// Creates the pods; returns the address of the watched one.
 fn place(field: &Field<'_>, pods: u32) -> Result<String> {
     let crowd = (0..pods).map(|number| {
-        let node = if number % 2 == 0 { "node1" } else { "node2" };
+        let node = if number % 2 == 0 { NODES[0] } else { NODES[1] };
         pod(&format!("crowd-{number}"), node, "crowd", &["pause"])
     });
     let crowd: Vec<_> = crowd.collect();
@@ -78,8 +79,8 @@ fn place(field: &Field<'_>, pods: u32) -> Result<String> {
         field.kubectl.apply(&crowd)?;
         field.addresses("app=crowd")?;
     }
-    let server = pod("watched", "node1", "watched", &["serve", "80/UDP"]);
-    field.kubectl.apply(&[server, pod("watcher", "node2", "watcher", &["pause"])])?;
+    let server = pod("watched", NODES[0], "watched", &["serve", "80/UDP"]);
+    field.kubectl.apply(&[server, pod("watcher", NODES[1], "watcher", &["pause"])])?;
     field.addresses("app=watcher")?;
     Ok(field.addresses("app=watched")?.remove(0))
 }
