@@ -1,4 +1,7 @@
 //! The command `policy-agent detach`: removes the chained plugin, the pins and the socket.
+//!
+//! Each part is tried even if an earlier one fails, except for the socket: it is what a running
+//! agent would need, so it goes last and only if everything else is removed.
 
 use std::{io, path::PathBuf};
 

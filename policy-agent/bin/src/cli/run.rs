@@ -1,4 +1,13 @@
 //! The command `policy-agent run`: turns options into the configuration of the daemon, and runs it.
+//!
+//! An error before the daemon's loop starts is one of these, by its exit code:
+//!
+//! ```text
+//! 2   --manifests names nothing, a manifest is wrong, or the flow log cannot be opened
+//! 3   anything else: no privilege, no bpffs, another agent with the same pins, no API server
+//! ```
+//!
+//! Later errors never end the daemon; it logs and retries.
 
 use std::{fs, io, net::SocketAddr, path::PathBuf, time::Duration};
 

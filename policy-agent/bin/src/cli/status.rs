@@ -1,4 +1,7 @@
 //! The command `policy-agent status`: asks the agent of this node, and prints its pods and policies.
+//!
+//! It reads `GET /status` of the agent, so it needs no privilege and no kubeconfig. `-o json` prints
+//! the response as it is.
 
 use std::{io, net::SocketAddr, time::Duration};
 
