@@ -151,7 +151,8 @@ pub fn choose(
     probes.dedup();
     if probes.is_empty() && errors.is_empty() {
         let needs_pods = selection.from.is_empty() || selection.to.is_empty();
-        let reason = if needs_pods && pods.is_empty() { CannotProbe::NoPods } else { CannotProbe::Nothing };
+        let reason =
+            if needs_pods && pods.is_empty() { CannotProbe::NoPods } else { CannotProbe::Nothing };
         errors.push(ChooseError { place: None, reason });
     }
     if errors.is_empty() { Ok(probes) } else { Err(errors) }
@@ -165,7 +166,8 @@ pub fn choose(
 pub fn if_any(
     chosen: Result<Vec<Probe>, Vec<ChooseError>>,
 ) -> Result<Vec<Probe>, Vec<ChooseError>> {
-    let is_empty = |error: &ChooseError| matches!(error.reason, CannotProbe::NoPods | CannotProbe::Nothing);
+    let is_empty =
+        |error: &ChooseError| matches!(error.reason, CannotProbe::NoPods | CannotProbe::Nothing);
     match chosen {
         Err(errors) if errors.iter().all(is_empty) => Ok(Vec::new()),
         chosen => chosen,

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{is_numbered, names, is_on_bpffs};
+use super::{is_numbered, is_on_bpffs, names};
 use crate::dataplane::classifier::NAMES;
 
 /// How many levels below the root of the bpffs are searched.
