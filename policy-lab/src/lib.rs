@@ -73,7 +73,7 @@ pub struct LabConfig {
     pub expectations: Expectations,
     /// How pods are joined to their nodes.
     pub topology: Topology,
-    /// ActiveParts of the dataplane that are in place; the lab must notice where one is missing.
+    /// Parts of the dataplane that are in place; the lab must notice where one is missing.
     pub parts: ActiveParts,
     /// Receives a report of every drop.
     pub drops: Option<UnboundedSender<DropReport>>,
