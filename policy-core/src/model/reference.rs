@@ -14,19 +14,16 @@ pub enum PolicyRef {
 }
 
 impl PolicyRef {
-    /// The policy of a kind; `None` where `kind` is not a policy. `namespace` is ignored for a
-    /// `ClusterNetworkPolicy`.
+    /// The policy of a kind; `None` where `kind` is not a policy, where the namespace is absent or
+    /// empty although the kind has one, or present although it has none.
     #[must_use]
-    pub fn new(kind: Kind, namespace: &str, name: &str) -> Option<Self> {
-        match kind {
-            Kind::ClusterNetworkPolicy => Some(Self::ClusterWide(name.to_owned())),
-            Kind::NetworkPolicy => Some(Self::Namespaced(ObjectName::new(namespace, name))),
-            Kind::EndpointSlice
-            | Kind::Host
-            | Kind::Namespace
-            | Kind::Node
-            | Kind::Pod
-            | Kind::Service => None,
+    pub fn new(kind: Kind, namespace: Option<&str>, name: &str) -> Option<Self> {
+        match (kind, namespace) {
+            (Kind::ClusterNetworkPolicy, None) => Some(Self::ClusterWide(name.to_owned())),
+            (Kind::NetworkPolicy, Some(namespace)) if !namespace.is_empty() => {
+                Some(Self::Namespaced(ObjectName::new(namespace, name)))
+            }
+            _ => None,
         }
     }
 
@@ -116,7 +113,7 @@ impl ObjectRef {
     /// The same reference, if the object is a policy.
     #[must_use]
     pub fn policy(&self) -> Option<PolicyRef> {
-        PolicyRef::new(self.kind, self.namespace.as_deref().unwrap_or_default(), &self.name)
+        PolicyRef::new(self.kind, self.namespace(), &self.name)
     }
 }
 
@@ -137,5 +134,28 @@ impl fmt::Display for ObjectRef {
             write!(f, "{namespace}/")?;
         }
         f.write_str(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_has_a_namespace_exactly_where_its_kind_has_one() {
+        let web = PolicyRef::Namespaced(ObjectName::new("shop", "web"));
+        let tier = PolicyRef::ClusterWide("tier".to_owned());
+        #[rustfmt::skip]
+        let cases = [
+            ("with its namespace",          Kind::NetworkPolicy,        Some("shop"), "web",  Some(web)),
+            ("without a namespace",         Kind::NetworkPolicy,        None,         "web",  None),
+            ("with an empty namespace",     Kind::NetworkPolicy,        Some(""),     "web",  None),
+            ("cluster-wide",                Kind::ClusterNetworkPolicy, None,         "tier", Some(tier)),
+            ("cluster-wide in a namespace", Kind::ClusterNetworkPolicy, Some("shop"), "tier", None),
+            ("not a policy",                Kind::Pod,                  Some("shop"), "web",  None),
+        ];
+        for (claim, kind, namespace, name, want) in cases {
+            assert_eq!(PolicyRef::new(kind, namespace, name), want, "{claim}");
+        }
     }
 }

@@ -55,8 +55,12 @@ impl<'de> Deserialize<'de> for Deciders {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let all = Vec::<Decider<'_>>::deserialize(from)?.into_iter().map(|by| {
             let kind = Kind::from_name(&by.kind);
-            let policy = kind.and_then(|kind| PolicyRef::new(kind, &by.namespace, &by.name));
-            let unknown = || D::Error::custom(format!("{} is not a kind of policies", by.kind));
+            let namespace = Some(&*by.namespace).filter(|namespace| !namespace.is_empty());
+            let policy = kind.and_then(|kind| PolicyRef::new(kind, namespace, &by.name));
+            let unknown = || {
+                let Decider { kind, namespace, name, .. } = &by;
+                D::Error::custom(format!("{kind} {namespace}/{name} is not the name of a policy"))
+            };
             Ok(DecidingPolicy { policy: policy.ok_or_else(unknown)?, rule: by.rule })
         });
         Ok(Self(all.collect::<Result<_, _>>()?))

@@ -3,55 +3,67 @@
 use ipnetwork::IpNetwork;
 
 use crate::model::{
-    AnyPolicy, ClusterPeer, ClusterRule, IpBlock, Peer, Pod, PodSet, Port, PortSpec, ProtocolMatch,
-    Rule, Selector, Snapshot,
+    AnyPolicy, ClusterNetworkPolicy, ClusterPeer, ClusterRule, IpBlock, NetworkPolicy, Peer, Pod,
+    PodSet, Port, PortSpec, ProtocolMatch, Rule, Selector, Snapshot,
 };
 
-use super::{Addition, Change};
+use super::{Addition, PolicyChange};
 
 /// Number of ports of a protocol.
 const PORTS: u128 = 1 << 16;
 
 /// The connections that an addition allows: pods that the policy selects, times addresses of the far
-/// end, times ports.
-pub(super) fn opened(snapshot: &Snapshot, change: &Change) -> u128 {
-    let own = change.policy.namespace().unwrap_or_default();
-    let (policy, cluster) = match snapshot.policy(&change.policy) {
-        Some(AnyPolicy::Namespaced(_, policy)) => (Some(policy), None),
-        Some(AnyPolicy::ClusterWide(_, policy)) => (None, Some(policy)),
-        None => (None, None),
-    };
-    let subjects = match (&change.addition, policy, cluster) {
-        (Addition::Port(..) | Addition::Peer(..) | Addition::Rule(_), Some(policy), _) => {
-            pods(snapshot, |namespace, pod| namespace == own && policy.selects(&pod.labels))
+/// end, times ports. The maximum where the policy does not have the rule that is added to.
+pub(super) fn opened(snapshot: &Snapshot, change: &PolicyChange) -> u128 {
+    let widths = match snapshot.policy(&change.policy) {
+        Some(AnyPolicy::Namespaced(name, policy)) => {
+            of_addition(snapshot, &name.namespace, policy, change)
         }
-        (_, _, Some(policy)) => {
-            policy.subject.as_ref().map_or(u128::MAX, |subject| of_set(snapshot, subject))
-        }
-        _ => u128::MAX,
+        Some(AnyPolicy::ClusterWide(_, policy)) => of_tier_addition(snapshot, policy, change),
+        None => None,
     };
-    let rule = |at: usize| policy.and_then(|policy| policy.rules(change.direction).get(at));
-    let tiered = |at: usize| cluster.and_then(|policy| policy.rules(change.direction).get(at));
+    widths.map_or(u128::MAX, |widths| widths.into_iter().fold(1, u128::saturating_mul))
+}
+
+/// Subjects, far ends and ports of an addition to a `NetworkPolicy` of namespace `own`.
+fn of_addition(
+    snapshot: &Snapshot,
+    own: &str,
+    policy: &NetworkPolicy,
+    change: &PolicyChange,
+) -> Option<[u128; 3]> {
+    let rule = |at: usize| policy.rules(change.direction).get(at);
     let of_peers = |rule: &Rule| sum(&rule.peers, |peer| of_peer(snapshot, own, peer));
-    let of_cluster_peers =
-        |rule: &ClusterRule| sum(&rule.peers, |peer| of_cluster_peer(snapshot, peer));
-    let (peers, ports) = match &change.addition {
-        Addition::Port(at, _) => (rule(*at).map(of_peers), Some(1)),
-        Addition::Peer(at, peer) => {
-            (Some(of_peer(snapshot, own, peer)), rule(*at).map(|rule| sum(&rule.ports, of_port)))
-        }
-        Addition::Rule(rule) => (Some(of_peers(rule)), Some(sum(&rule.ports, of_port))),
-        Addition::Protocol(at, _) => (tiered(*at).map(of_cluster_peers), Some(1)),
-        Addition::ClusterPeer(at, peer) => (
-            Some(of_cluster_peer(snapshot, peer)),
-            tiered(*at).map(|rule| sum(&rule.protocols, of_protocol)),
-        ),
-        Addition::ClusterRule(_, rule) => {
-            (Some(of_cluster_peers(rule)), Some(sum(&rule.protocols, of_protocol)))
+    let (far, ports) = match &change.addition {
+        Addition::Port(at, _) => (of_peers(rule(*at)?), 1),
+        Addition::Peer(at, peer) => (of_peer(snapshot, own, peer), sum(&rule(*at)?.ports, of_port)),
+        Addition::Rule(rule) => (of_peers(rule), sum(&rule.ports, of_port)),
+        Addition::Protocol(..) | Addition::ClusterPeer(..) | Addition::ClusterRule(..) => {
+            return None;
         }
     };
-    let far = peers.unwrap_or(u128::MAX).saturating_mul(ports.unwrap_or(u128::MAX));
-    subjects.saturating_mul(far)
+    let subjects = pods(snapshot, |namespace, pod| namespace == own && policy.selects(&pod.labels));
+    Some([subjects, far, ports])
+}
+
+/// The same of an addition to a `ClusterNetworkPolicy`.
+fn of_tier_addition(
+    snapshot: &Snapshot,
+    policy: &ClusterNetworkPolicy,
+    change: &PolicyChange,
+) -> Option<[u128; 3]> {
+    let rule = |at: usize| policy.rules(change.direction).get(at);
+    let of_peers = |rule: &ClusterRule| sum(&rule.peers, |peer| of_cluster_peer(snapshot, peer));
+    let (far, ports) = match &change.addition {
+        Addition::Protocol(at, _) => (of_peers(rule(*at)?), 1),
+        Addition::ClusterPeer(at, peer) => {
+            (of_cluster_peer(snapshot, peer), sum(&rule(*at)?.protocols, of_protocol))
+        }
+        Addition::ClusterRule(_, rule) => (of_peers(rule), sum(&rule.protocols, of_protocol)),
+        Addition::Port(..) | Addition::Peer(..) | Addition::Rule(_) => return None,
+    };
+    let subjects = policy.subject.as_ref().map_or(u128::MAX, |set| of_set(snapshot, set));
+    Some([subjects, far, ports])
 }
 
 /// Sum over a list; an empty list matches everything.
