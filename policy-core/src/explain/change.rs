@@ -18,15 +18,16 @@ use std::{fmt, net::IpAddr};
 use ipnetwork::IpNetwork;
 
 use crate::model::{
-    ClusterPeer, ClusterRule, Direction, IpBlock, Labels, NAMESPACE_NAME, ObjectName, Operator,
-    Peer, Pod, PolicyRef, Port, PortSpec, ProtocolMatch, Requirement, Rule, Selector, Snapshot,
+    ClusterPeer, ClusterRule, Direction, FieldPath, IpBlock, Labels, NAMESPACE_NAME, ObjectName,
+    Operator, Peer, Pod, PolicyRef, Port, PortSpec, ProtocolMatch, Requirement, Rule, Selector,
+    Snapshot, peers_field,
 };
 
 use super::Side;
 
 /// A change of one policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct PolicyChange {
     /// The policy.
     pub policy: PolicyRef,
     /// The list of rules.
@@ -52,7 +53,7 @@ pub enum Addition {
     ClusterRule(usize, ClusterRule),
 }
 
-impl Change {
+impl PolicyChange {
     /// The addition that lets the connection pass at this side and opens least else: the fewest pods,
     /// far ends and ports; of equal ones the shortest.
     ///
@@ -77,7 +78,7 @@ impl Change {
         };
         let in_force =
             || side.candidates.iter().filter(|candidate| candidate.wrong_direction.is_none());
-        // A rule without the list matches everything: adding to it would open more than is asked for.
+        // A rule without the list matches everything: adding to it would open more than this connection.
         let listed = |hit: Option<&Option<usize>>| hit.is_some_and(Option::is_some);
         let of_peer = in_force().filter(|candidate| listed(candidate.peer.as_ref().ok()));
         let ports = of_peer.map(|near| new(&near.policy, Addition::Port(near.rule, port.clone())));
@@ -135,18 +136,15 @@ impl Change {
 
     /// The list to add to, as a field path.
     #[must_use]
-    pub fn field(&self) -> String {
-        let (rules, peers) = match self.direction {
-            Direction::Ingress => ("spec.ingress", "from"),
-            Direction::Egress => ("spec.egress", "to"),
-        };
+    pub fn field(&self) -> FieldPath {
+        let rule = |index: &usize| FieldPath::rule(self.direction, *index);
         match &self.addition {
-            Addition::Port(index, _) => format!("{rules}[{index}].ports"),
-            Addition::Protocol(index, _) => format!("{rules}[{index}].protocols"),
+            Addition::Port(index, _) => rule(index).field("ports"),
+            Addition::Protocol(index, _) => rule(index).field("protocols"),
             Addition::Peer(index, _) | Addition::ClusterPeer(index, _) => {
-                format!("{rules}[{index}].{peers}")
+                rule(index).field(peers_field(self.direction))
             }
-            Addition::Rule(_) | Addition::ClusterRule(..) => rules.to_owned(),
+            Addition::Rule(_) | Addition::ClusterRule(..) => FieldPath::spec(self.direction.name()),
         }
     }
 
@@ -172,7 +170,7 @@ impl Change {
 }
 
 /// One line.
-impl fmt::Display for Change {
+impl fmt::Display for PolicyChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { policy, .. } = self;
         write!(f, "add to {} of {} {policy}", self.field(), policy.kind())?;

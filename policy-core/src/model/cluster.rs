@@ -34,12 +34,41 @@ pub enum Tier {
 /// `action` of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
-    /// Passes; no later policy is asked.
+    /// Passes; no later policy is evaluated.
     Accept,
-    /// Drops; no later policy is asked.
+    /// Drops; no later policy is evaluated.
     Deny,
     /// Continues after the tier.
     Pass,
+}
+
+impl Tier {
+    /// Every tier, in the order of evaluation.
+    pub const ALL: [Self; 2] = [Self::Admin, Self::Baseline];
+
+    /// Its value in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "Admin",
+            Self::Baseline => "Baseline",
+        }
+    }
+}
+
+impl Action {
+    /// Every action.
+    pub const ALL: [Self; 3] = [Self::Accept, Self::Deny, Self::Pass];
+
+    /// Its value in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accept => "Accept",
+            Self::Deny => "Deny",
+            Self::Pass => "Pass",
+        }
+    }
 }
 
 /// Pods by their namespaces and their own labels.
@@ -90,7 +119,7 @@ pub enum ProtocolMatch {
         /// `number`, or `range.end`; not below `first`.
         last: u16,
     },
-    /// `destinationNamedPort`: the container ports of this name, of whichever protocol.
+    /// `destinationNamedPort`: the container ports of this name, of any protocol.
     Named(String),
     /// One that is not known (S52).
     Unknown {

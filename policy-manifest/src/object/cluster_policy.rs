@@ -23,7 +23,7 @@ pub(super) fn decode(object: &Map<'_>) -> Option<ClusterNetworkPolicy> {
     let spec = object.require("spec")?.map()?;
     spec.check_only(&["tier", "priority", "subject", "ingress", "egress"]);
     let tier = spec.require("tier").and_then(|field| {
-        field.word(&[("Admin", Tier::Admin), ("Baseline", Tier::Baseline)], "Admin, Baseline")
+        field.word(&Tier::ALL.map(|tier| (tier.name(), tier)), "Admin, Baseline")
     });
     let priority = spec.require("priority").and_then(|field| field.whole_number(PRIORITY));
     let subject = spec.require("subject").and_then(|field| subject(&field));

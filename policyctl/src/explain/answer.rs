@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use policy_core::{
     desired::Desired,
-    explain::{self, Candidate, Change, Miss, RuleOutcome, Side, TierRule, WrongDirection},
+    explain::{self, Candidate, Miss, PolicyChange, RuleOutcome, Side, TierRule, WrongDirection},
     model::{Action, Direction, FieldPath, Snapshot, Tier, peers_field},
 };
 use policy_manifest::Verdict;
@@ -147,7 +147,7 @@ impl SideAnswer {
             isolated_by: names(&side.isolating),
             not_in_this_direction: names(&side.other_direction),
             rules: rules.map(RuleAnswer::of).collect(),
-            change: Change::smallest(snapshot, side).as_ref().map(ChangeAnswer::of),
+            change: PolicyChange::smallest(snapshot, side).as_ref().map(ChangeAnswer::of),
         }
     }
 }
@@ -192,11 +192,11 @@ impl TierAnswer {
 }
 
 impl ChangeAnswer {
-    fn of(change: &Change) -> Self {
+    fn of(change: &PolicyChange) -> Self {
         Self {
             kind: change.policy.kind().name(),
             policy: change.policy.to_string(),
-            add_to: change.field(),
+            add_to: change.field().to_string(),
             before: change.before(),
             item: change.yaml(),
         }

@@ -109,8 +109,8 @@ fn one_tier(out: &mut String, side: &SideAnswer, tier: Tier) {
         let _ = writeln!(
             out,
             "    {} {priority}: {path} of ClusterNetworkPolicy {policy}: {}, {}",
-            words::tier(tier),
-            words::action(*action),
+            tier.name(),
+            action.name(),
             words::outcome_for_people(*part, behind.as_deref())
         );
         if let Some(reason) = &rule.closed {

@@ -7,23 +7,6 @@ use policy_core::{
 };
 use serde::Serializer;
 
-/// `Admin` or `Baseline`, as in the API.
-pub(super) const fn tier(tier: Tier) -> &'static str {
-    match tier {
-        Tier::Admin => "Admin",
-        Tier::Baseline => "Baseline",
-    }
-}
-
-/// `Accept`, `Deny` or `Pass`, as in the API.
-pub(super) const fn action(action: Action) -> &'static str {
-    match action {
-        Action::Accept => "Accept",
-        Action::Deny => "Deny",
-        Action::Pass => "Pass",
-    }
-}
-
 /// What a rule of a tier does to the connection, as programs read it.
 pub(super) const fn outcome(outcome: RuleOutcome) -> &'static str {
     match outcome {
@@ -97,13 +80,13 @@ pub(super) fn serialize_direction<S: Serializer>(
 /// Serialises a tier by its word.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 pub(super) fn serialize_tier<S: Serializer>(value: &Tier, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(tier(*value))
+    to.serialize_str(value.name())
 }
 
 /// Serialises an action by its word.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 pub(super) fn serialize_action<S: Serializer>(value: &Action, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(action(*value))
+    to.serialize_str(value.name())
 }
 
 /// Serialises the outcome of a rule by its word.

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use policy_core::{
     compile::{Scope, compile},
-    explain::{Change, Side, explain, sides},
+    explain::{PolicyChange, Side, explain, sides},
     model::Direction,
 };
 use policy_manifest::{Source, read};
@@ -32,8 +32,12 @@ fn the_smallest_change_opens_what_was_asked_for() {
     for (claim, rules, field, yaml) in cases {
         let mut snapshot = cluster(&format!("{{podSelector: {{}}, ingress: {rules}}}"));
         let side = sides(&snapshot, &question(80)).remove(0);
-        let change = Change::smallest(&snapshot, &side).expect("a denied connection");
-        assert_eq!((change.field().as_str(), change.yaml().as_str()), (field, yaml), "{claim}");
+        let change = PolicyChange::smallest(&snapshot, &side).expect("a denied connection");
+        assert_eq!(
+            (change.field().to_string(), change.yaml()),
+            (field.to_owned(), yaml.to_owned()),
+            "{claim}"
+        );
         change.apply(&mut snapshot);
         let desired = compile(&snapshot, Scope::Cluster).0;
         let explanation = explain(&snapshot, &desired, &question(80)).expect("both ends exist");
@@ -58,7 +62,7 @@ spec: {podSelector: {matchLabels: {app: server}}}
 ";
     let snapshot = snapshot(&(CLUSTER.replace("SPEC", "{podSelector: {}}") + OTHERS));
     let side = sides(&snapshot, &question(80)).remove(0);
-    let change = Change::smallest(&snapshot, &side).expect("a denied connection");
+    let change = PolicyChange::smallest(&snapshot, &side).expect("a denied connection");
     assert_eq!(change.policy.to_string(), "srv/q");
 }
 
@@ -74,7 +78,7 @@ status: {podIPs: [{ip: 10.0.0.1}]}
 ";
     let snapshot = snapshot(&(CLUSTER.replace("SPEC", "{podSelector: {}}") + TWIN));
     let side = sides(&snapshot, &question(80)).remove(0);
-    assert_eq!(Change::smallest(&snapshot, &side), None);
+    assert_eq!(PolicyChange::smallest(&snapshot, &side), None);
 }
 
 #[test]
@@ -83,7 +87,7 @@ fn s54_what_is_proposed_can_be_read_back() {
     let text = CLUSTER.replace("{app: client, pod-template-hash: \"5\"}", KEYS);
     let denied = snapshot(&text.replace("SPEC", "{podSelector: {}}"));
     let side = sides(&denied, &question(80)).remove(0);
-    let change = Change::smallest(&denied, &side).expect("a denied connection");
+    let change = PolicyChange::smallest(&denied, &side).expect("a denied connection");
     let spec = format!("{{podSelector: {{}}, ingress: [{}]}}", change.yaml());
     let side = sides(&snapshot(&text.replace("SPEC", &spec)), &question(80)).remove(0);
     assert!(side.allowed(), "{spec}");
@@ -93,7 +97,7 @@ fn s54_what_is_proposed_can_be_read_back() {
 fn nothing_is_proposed_for_what_passes() {
     let snapshot = cluster("{podSelector: {}, ingress: [{}]}");
     let side = sides(&snapshot, &question(80)).remove(0);
-    assert_eq!(Change::smallest(&snapshot, &side), None);
+    assert_eq!(PolicyChange::smallest(&snapshot, &side), None);
 }
 
 /// Every manifest under `examples/`.
@@ -137,7 +141,7 @@ fn sides_agree_with_the_compiler_and_changes_open_each_denied_one() {
                 assert_eq!(here.all(Side::allowed), half.allowed, "{question:?}");
             }
             for side in &sides {
-                if let Some(change) = Change::smallest(snapshot, side) {
+                if let Some(change) = PolicyChange::smallest(snapshot, side) {
                     change.apply(&mut changed);
                     opened += 1;
                 }

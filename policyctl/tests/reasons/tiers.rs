@@ -1,7 +1,7 @@
 //! Rules of the tiers: what happens to each, what each lacks, and what would change the verdict.
 
 use policy_core::{
-    explain::{Change, ConnectionEnd, Miss, Question, RuleOutcome, TierRule, sides},
+    explain::{ConnectionEnd, Miss, PolicyChange, Question, RuleOutcome, TierRule, sides},
     model::{Direction, Snapshot},
 };
 
@@ -141,7 +141,7 @@ fn the_smallest_change_comes_before_the_rule_that_denies() {
     for (claim, first, second, policy, baseline, place, yaml) in cases {
         let mut snapshot = tiers(first, second, policy, baseline);
         let side = sides(&snapshot, &question(80)).remove(0);
-        let change = Change::smallest(&snapshot, &side).expect("a denied connection");
+        let change = PolicyChange::smallest(&snapshot, &side).expect("a denied connection");
         assert_eq!(change.to_string(), format!("add to {place}: {yaml}"), "{claim}");
         change.apply(&mut snapshot);
         assert!(sides(&snapshot, &question(80))[0].allowed(), "{claim}");

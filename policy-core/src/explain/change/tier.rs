@@ -9,7 +9,7 @@ use crate::model::{
 
 use super::{
     super::{RuleOutcome, Side, TierRule},
-    Addition, Change, far_pod, of_namespace, selector, width,
+    Addition, PolicyChange, far_pod, of_namespace, selector, width,
 };
 
 /// Longest list that the CRD allows.
@@ -17,16 +17,21 @@ const ENTRIES: usize = 25;
 
 /// The addition that is evaluated before the rule that denies, and opens least. `None` where there is
 /// none: ingress from an address outside of the cluster, for which a tier has no kind of peer.
-pub(super) fn smallest(snapshot: &Snapshot, side: &Side, decider: &TierRule) -> Option<Change> {
+pub(super) fn smallest(
+    snapshot: &Snapshot,
+    side: &Side,
+    decider: &TierRule,
+) -> Option<PolicyChange> {
     let (protocol, port) = (side.protocol, side.port);
     let entry = ProtocolMatch::Range { protocol, first: port, last: port };
     // Rules behind one that leaves its tier are not evaluated.
     let left = |tier| {
         side.tiers.iter().position(|one| one.tier == tier && one.outcome == RuleOutcome::LeavesTier)
     };
-    let asked = |(index, rule): &(usize, &TierRule)| left(rule.tier).is_none_or(|at| *index < at);
+    let evaluated =
+        |(index, rule): &(usize, &TierRule)| left(rule.tier).is_none_or(|at| *index < at);
     let earlier = side.tiers.iter().take_while(|rule| *rule != decider).enumerate();
-    let earlier = earlier.filter(asked).map(|(_, rule)| rule);
+    let earlier = earlier.filter(evaluated).map(|(_, rule)| rule);
     let own = |rule: &&TierRule| rule.policy == decider.policy;
     let earlier: Vec<&TierRule> = earlier.collect();
     // Those of the same policy first: other policies may have other subjects.
@@ -50,7 +55,7 @@ fn extend(
     side: &Side,
     near: &TierRule,
     entry: &ProtocolMatch,
-) -> Option<Change> {
+) -> Option<PolicyChange> {
     if near.closed.is_some() || near.action != Action::Accept {
         return None;
     }
@@ -73,7 +78,7 @@ fn extend(
         _ => return None,
     };
     let policy = PolicyRef::ClusterWide(near.policy.clone());
-    Some(Change { policy, direction: side.direction, addition })
+    Some(PolicyChange { policy, direction: side.direction, addition })
 }
 
 /// Inserts a rule into a policy before the rule of an index, or at the end. Where the stages after the
@@ -84,7 +89,7 @@ fn insert(
     tier: Tier,
     (name, at): (&str, usize),
     entry: ProtocolMatch,
-) -> Option<Change> {
+) -> Option<PolicyChange> {
     let policy = snapshot.cluster_policies.get(name)?;
     let rules = policy.rules(side.direction).len();
     if policy.subject.is_none() || rules >= ENTRIES {
@@ -93,7 +98,7 @@ fn insert(
     let passes = tier == Tier::Admin && later_allow(side);
     let action = if passes { Action::Pass } else { Action::Accept };
     let (peers, protocols) = (vec![peer(snapshot, side)?], vec![entry]);
-    Some(Change {
+    Some(PolicyChange {
         policy: PolicyRef::ClusterWide(name.to_owned()),
         direction: side.direction,
         addition: Addition::ClusterRule(at.min(rules), ClusterRule { action, peers, protocols }),

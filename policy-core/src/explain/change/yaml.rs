@@ -3,18 +3,15 @@
 use std::{borrow::Cow, fmt::Write};
 
 use crate::model::{
-    Action, ClusterPeer, ClusterRule, Direction, Operator, Peer, Port, PortSpec, ProtocolMatch,
-    Selector,
+    ClusterPeer, ClusterRule, Direction, Operator, Peer, Port, PortSpec, ProtocolMatch, Selector,
+    peers_field,
 };
 
 use super::Addition;
 
 /// The addition as an item of its list.
 pub(super) fn item(direction: Direction, addition: &Addition) -> String {
-    let list = match direction {
-        Direction::Ingress => "from",
-        Direction::Egress => "to",
-    };
+    let list = peers_field(direction);
     match addition {
         Addition::Port(_, port) => port_yaml(port),
         Addition::Peer(_, peer) => peer_yaml(peer),
@@ -25,11 +22,7 @@ pub(super) fn item(direction: Direction, addition: &Addition) -> String {
         Addition::Protocol(_, entry) => protocol_yaml(entry),
         Addition::ClusterPeer(_, peer) => cluster_peer_yaml(peer),
         Addition::ClusterRule(_, ClusterRule { action, peers, protocols }) => {
-            let action = match action {
-                Action::Accept => "Accept",
-                Action::Deny => "Deny",
-                Action::Pass => "Pass",
-            };
+            let action = action.name();
             let peers = all(peers, cluster_peer_yaml);
             let protocols = all(protocols, protocol_yaml);
             format!("{{action: {action}, {list}: [{peers}], protocols: [{protocols}]}}")

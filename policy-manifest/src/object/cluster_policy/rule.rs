@@ -13,9 +13,6 @@ use crate::{
 /// Most characters of a rule's name.
 const NAME: usize = 100;
 
-const ACTIONS: [(&str, Action); 3] =
-    [("Accept", Action::Accept), ("Deny", Action::Deny), ("Pass", Action::Pass)];
-
 /// An entry of `ingress`.
 pub(super) fn ingress(field: &Field<'_>) -> Option<ClusterRule> {
     rule(field, "from", |field| {
@@ -56,7 +53,9 @@ fn rule(
     {
         name.reject(Problem::TooLong { most: NAME });
     }
-    let action = map.require("action").and_then(|field| field.word(&ACTIONS, "Accept, Deny, Pass"));
+    let action = map.require("action").and_then(|field| {
+        field.word(&Action::ALL.map(|action| (action.name(), action)), "Accept, Deny, Pass")
+    });
     let peers: Vec<_> = map
         .require(list)
         .map(|field| items(&field, 1).iter().filter_map(peer).collect())
