@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn s30_only_the_interfaces_that_were_asked_for_get_flows_each_with_its_state() {
+    fn s30_only_the_listed_interfaces_get_flows_each_with_its_state() {
         let endpoints = BTreeMap::from([endpoint(1, 1), endpoint(2, 2)]);
         let connection = Connection {
             protocol: 17,

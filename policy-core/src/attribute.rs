@@ -1,9 +1,9 @@
 //! Attribution of dropped packets: which policy and rule denied a packet (S58).
 //!
 //! The kernel reports numbers: the allow map that it looked into, and the identity that it found for
-//! the far end. In go such a [`PolicyDrop`] and every plan that the node carries out
-//! ([`Attributor::plan`]); out comes a [`Denial`] with the deciding policies. The agent asks for
-//! each recorded drop, for the flow log and for Events; nothing is computed where nothing drops.
+//! the far end. Input: such a [`PolicyDrop`], and every plan that the node carries out
+//! ([`Attributor::plan`]). Output: a [`Denial`] with the deciding policies. The agent calls it for
+//! each recorded drop, for the flow log and for Events; where nothing drops, nothing is computed.
 //!
 //! ```text
 //! drop: interface 7, ingress, allow map 3, identity 12, TCP port 5432
@@ -30,7 +30,7 @@ use std::{
 use policy_common::drops::Reason;
 
 pub use decision::{DecidingPolicy, DirectionVerdict};
-pub(crate) use decision::{FarEnd, Subject};
+pub(crate) use decision::{DirectedSubject, FarEnd};
 pub use denial::{Decision, Denial};
 
 use in_force::InForce;
@@ -83,12 +83,12 @@ pub struct Attributor {
     plans: VecDeque<InForce>,
     /// Number of the next plan; the cache names plans by it.
     next: u64,
-    cache: BTreeMap<Case, Option<Denial>>,
+    cache: BTreeMap<DenialKey, Option<Denial>>,
 }
 
 /// All that a denial depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Case {
+struct DenialKey {
     plan: u64,
     ifindex: u32,
     direction: Direction,
@@ -193,7 +193,7 @@ impl Attributor {
         let &PolicyDrop { ifindex, protocol, .. } = drop;
         let plan = self.plans.get(plan)?;
         let port = destination_port(drop, direction);
-        let case = Case { plan: plan.number, ifindex, direction, identity, protocol, port };
+        let case = DenialKey { plan: plan.number, ifindex, direction, identity, protocol, port };
         if let Some(known) = self.cache.get(&case) {
             return known.clone();
         }

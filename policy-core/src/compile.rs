@@ -30,7 +30,7 @@ mod rules;
 mod services;
 
 pub use change::Change;
-pub use compiler::{Compiler, Kept, Reused};
+pub use compiler::{Compiler, Reuse, ReuseCount};
 pub use identity_key::{Identity, IdentityKey};
 pub use rules::rule::CompiledPolicy;
 

@@ -1,9 +1,10 @@
 //! Explanations: whether a connection passes, which policies decide it, and what every rule that
 //! could have decided lacks.
 //!
-//! In go the cluster and a [`Question`]; out come the verdict with its deciding policies
+//! Input: the cluster and a [`Question`]. Output: the verdict with its deciding policies
 //! ([`explain`]), each rule with the reason why it does not match ([`sides`]), and the smallest
-//! change that would allow the connection ([`Change::smallest`]). `policyctl`, the lab and lint ask.
+//! change that would allow the connection ([`PolicyChange::smallest`]). `policyctl`, the lab and lint
+//! call them.
 
 mod cache;
 mod candidate;
@@ -18,7 +19,7 @@ use std::{cell::RefCell, net::IpAddr};
 
 pub use crate::attribute::{DecidingPolicy, DirectionVerdict};
 pub use candidate::{Candidate, Side, WrongDirection, sides};
-pub use change::{Addition, Change};
+pub use change::{Addition, PolicyChange};
 pub use miss::Miss;
 pub use tier::{RuleOutcome, TierRule, denies};
 

@@ -1,7 +1,7 @@
 //! What a node's agent decides: pure, with time passed in.
 //!
-//! In go the cluster as the source reports it, the container runtime's hints about addresses, and
-//! what the agent found and could do in the kernel. Out come the state to enforce ([`Desired`]) and
+//! Input: the cluster as the source reports it, the container runtime's hints about addresses, and
+//! what the agent found and could do in the kernel. Output: the state to enforce ([`Desired`]) and
 //! the answers that depend on it. The agent's `node` module calls it in this order:
 //!
 //! 1. [`Intent::apply`] for each change of the cluster, [`Intent::add_hint`] for each hint.
@@ -302,7 +302,7 @@ impl Intent {
         self.compiler.update(change);
     }
 
-    /// Considers the hints of a pod anew; whether that changes the pod.
+    /// Completes a pod with its hints once more; returns whether that changes the pod.
     fn complete_known(&mut self, name: &ObjectName) -> bool {
         let Some(pod) = self.compiler.snapshot().pods.get(name) else { return false };
         let mut completed = pod.clone();

@@ -1,7 +1,7 @@
 //! Finds policies that are legal, and probably do not do what their author means.
 //!
-//! In goes a [`Snapshot`]; out come [`Finding`]s, sorted by object and field. `policyctl lint` calls
-//! it and adds the file and line of each finding; nothing here knows files.
+//! Input: a [`Snapshot`]. Output: [`Finding`]s, sorted by object and field. `policyctl lint` calls it
+//! and adds the file and line of each finding; nothing here knows files.
 //!
 //! Each rule of the linter has a code (`NP001`, …), an entry in [`RULES`], and a `check` function
 //! that reads a `Context` and adds to a `Report`. For example, where a policy of namespace `web`

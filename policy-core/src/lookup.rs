@@ -1,4 +1,14 @@
-//! Look-ups in the compiled result, as the classifiers make them in their maps.
+//! Look-ups in the compiled result, as the programs make them in their maps.
+//!
+//! Input: an isolated pod's allow map, a far end and a port. Output: pass, or the reason of the drop.
+//! `explain`, `lint` and tests ask here what the kernel would do. For egress to 10.96.0.1 TCP 80:
+//!
+//! ```text
+//! frontends    10.96.0.1 TCP 80 -> identity f       a frontend: its outcome decides
+//! allow map    f -> ServiceDenied                   dropped
+//! no frontend  addresses, else the longest block    -> identity a, or the default one
+//! allow map    a -> 80, 443; no entry: the default  80 is in it: passes
+//! ```
 
 use std::net::IpAddr;
 

@@ -1,4 +1,13 @@
 //! Sets of protocols and ports.
+//!
+//! Every set has one form only, so that `==` compares sets and equal allow maps are found by value:
+//!
+//! ```text
+//! TCP 80-90, TCP 85-100, TCP 101     -> [TCP 80-101]       overlapping and adjacent ranges merge
+//! everything without TCP 80          -> [TCP 0-79, TCP 81-65535, UDP 0-65535, SCTP 0-65535]
+//!                                       and other_protocols
+//! that, and TCP 80                   -> every_protocol     not three ranges and other_protocols
+//! ```
 
 use crate::model::Protocol;
 

@@ -1,9 +1,9 @@
 //! Who decides about a connection at one pod: the one implementation that [`attribute`](super) and
 //! [`explain`](crate::explain) share, so that they cannot disagree.
 //!
-//! In go the policies that select the pod in one direction, and what those policies can see of the
-//! far end. Out comes the verdict with the rules that give it. Policies are evaluated in three
-//! stages (S51):
+//! Input: the policies that select the pod in one direction, and what those policies can see of the
+//! far end. Output: the verdict with the rules that give it. Policies are evaluated in three stages
+//! (S51):
 //!
 //! ```text
 //! Admin tier          rule 0 does not match, rule 1 matches: Deny  -> denied by rule 1
@@ -42,7 +42,7 @@ pub struct DecidingPolicy {
 }
 
 /// A pod in one direction, with the policies that select it there.
-pub(crate) struct Subject<'a> {
+pub(crate) struct DirectedSubject<'a> {
     pub(crate) direction: Direction,
     /// Ports of the pod's containers: named ports of ingress rules resolve on them (S23).
     pub(crate) container_ports: &'a [ContainerPort],
@@ -93,7 +93,7 @@ impl DirectionVerdict {
     }
 }
 
-impl Subject<'_> {
+impl DirectedSubject<'_> {
     /// Evaluates the policies in the order of their stages.
     pub(crate) fn decide(&self, far: &FarEnd<'_>) -> DirectionVerdict {
         let stage = |stage| self.policies.iter().filter(move |(_, policy)| policy.stage == stage);
@@ -162,7 +162,7 @@ impl Subject<'_> {
             let peers = rule.peers.as_ref();
             return far.key.matches(address, peers) && self.matches_port(&rule.ports, far);
         }
-        // The identity has the lists of the tables: of rules that were joined, what they allow
+        // The identity has the lists of the tables: of rules that were merged, what they allow
         // together.
         rule.grants().any(|(peers, ports)| {
             let is_peer = peers.is_none_or(|list| far.key.peers.binary_search(list).is_ok());

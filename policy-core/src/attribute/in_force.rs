@@ -1,4 +1,15 @@
 //! What one plan put in force at the pods of a node.
+//!
+//! Input: the state of the kernel before the plan, its steps, and the compiled result. Output: for
+//! each interface its pod, allow maps and policies, and the key of each identity, so that the numbers
+//! of a drop record can be resolved after other plans have followed:
+//!
+//! ```text
+//! plan 7, since 12.4 s    interface 11: shop/db, ingress allow map 3 of [shop/allow]
+//!                         identity 2: addresses that match the peers of shop/allow rule 0
+//! a drop at 12.9 s at interface 11 with allow map 3, identity 0, TCP 80
+//!                         shop/allow isolates, and no rule of it matches identity 0
+//! ```
 
 use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
@@ -11,7 +22,7 @@ use crate::{
     plan::{Actual, Step},
 };
 
-use super::{DirectionVerdict, FarEnd, Subject};
+use super::{DirectedSubject, DirectionVerdict, FarEnd};
 
 /// The pods of a node under one plan.
 #[derive(Debug)]
@@ -107,7 +118,7 @@ impl InForce {
         let pod = self.pods.get(&ifindex)?;
         let isolated = pod.isolation.get(direction).as_ref()?;
         let find = |name| self.policies.get(name).map(|policy| (name, &**policy));
-        let subject = Subject {
+        let subject = DirectedSubject {
             direction,
             container_ports: &pod.container_ports,
             policies: isolated.policies.iter().filter_map(find).collect(),

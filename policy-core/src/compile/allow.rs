@@ -1,17 +1,17 @@
 //! Stage 4: what each distinct set of policies allows to each identity.
 //!
-//! In: the policies of each pod, and identities that came into use or fell out of it. Out: the
-//! tables that were made, and the entries that changed in those that stay. Pods that the
-//! same policies isolate share a table and therefore an allow map in the kernel:
+//! Input: the policies of each pod, and identities that came into use or fell out of it. Output: the
+//! allow maps that were made, and the entries that changed in those that stay. Pods that the
+//! same policies isolate share one, here and in the kernel:
 //!
 //! ```text
-//! ingress, [allow-web]         10 pods    one table: identity a -> tcp 80
-//! ingress, [allow-web, deny]    1 pod     another table
-//! egress,  [allow-web]                    no table: the policy isolates for ingress only
+//! ingress, [allow-web]         10 pods    one allow map: identity a -> tcp 80
+//! ingress, [allow-web, deny]    1 pod     another allow map
+//! egress,  [allow-web]                    no allow map: the policy isolates for ingress only
 //! ```
 
 mod grants;
-mod table;
+mod id_map;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,14 +30,14 @@ use crate::{
     model::{Direction, ObjectName, PerDirection, Pod, Snapshot},
 };
 
-pub(crate) use table::AllowTable;
+pub(crate) use id_map::IdAllowMap;
 
-/// Id of a table.
-pub(crate) type TableId = Id<TableKey>;
+/// Id of an allow map.
+pub(crate) type AllowMapId = Id<AllowMapKey>;
 
-/// What a table depends on.
+/// What an allow map depends on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct TableKey {
+pub(crate) struct AllowMapKey {
     direction: Direction,
     policies: Vec<PolicyId>,
     /// What the named ports of ingress rules resolve to on the pod; for egress nothing.
@@ -45,34 +45,34 @@ pub(crate) struct TableKey {
 }
 
 #[derive(Clone, Debug)]
-struct Shared {
-    table: AllowTable,
-    /// The table as the kernel gets it, with outcomes of frontends.
-    allow_map: Arc<AllowMap>,
+struct SharedMap {
+    by_id: IdAllowMap,
+    /// The same by value, with outcomes of frontends.
+    by_value: Arc<AllowMap>,
 }
 
-/// Every table, with one use for each pod and direction that has it.
+/// Every allow map, with one use for each pod and direction that has it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Allow {
-    tables: Registry<TableKey, Shared>,
-    by_list: Index<ListId, TableId>,
-    /// Tables that resolve named ports at every address.
-    resolving: BTreeSet<TableId>,
-    /// The tables of each pod of the scope.
-    subjects: BTreeMap<ObjectName, PerDirection<Option<TableId>>>,
+    maps: Registry<AllowMapKey, SharedMap>,
+    by_list: Index<ListId, AllowMapId>,
+    /// Allow maps that resolve named ports at every address.
+    resolving: BTreeSet<AllowMapId>,
+    /// The allow maps of each pod of the scope.
+    subjects: BTreeMap<ObjectName, PerDirection<Option<AllowMapId>>>,
 }
 
-/// What a change did to the tables.
+/// What a change did to the allow maps.
 #[derive(Debug, Default)]
 pub(crate) struct AllowDelta {
-    /// Tables that were made.
-    pub(crate) added: BTreeSet<TableId>,
-    /// Identities with another entry, by table, in tables that stay.
-    pub(crate) entries: BTreeMap<TableId, BTreeSet<IdentityId>>,
+    /// Allow maps that were made.
+    pub(crate) added: BTreeSet<AllowMapId>,
+    /// Identities with another entry, by allow map, in allow maps that stay.
+    pub(crate) entries: BTreeMap<AllowMapId, BTreeSet<IdentityId>>,
 }
 
 impl Allow {
-    /// Brings the tables up to date with identities, then with the policies of pods.
+    /// Brings the allow maps up to date with identities, then with the policies of pods.
     pub(crate) fn update(
         &mut self,
         snapshot: &Snapshot,
@@ -83,74 +83,74 @@ impl Allow {
         // Removed identities come first: an identity that comes back under another id has the same
         // key in the allow map, and its entry must survive.
         for gone in &delta.removed {
-            for table in self.depending_on(&gone.value.lists, gone.value.names()) {
-                if self.remove_entry(table, gone.id, &Some(gone.value.key())) {
-                    done.entries.entry(table).or_default().insert(gone.id);
+            for map in self.depending_on(&gone.value.lists, gone.value.names()) {
+                if self.remove_entry(map, gone.id, &Some(gone.value.key())) {
+                    done.entries.entry(map).or_default().insert(gone.id);
                 }
             }
         }
         for &id in &delta.added {
             let Some(identity) = identities.get(id) else { continue };
-            for table in self.depending_on(&identity.lists, identity.names()) {
-                if self.add_entry(table, id, identities) {
-                    done.entries.entry(table).or_default().insert(id);
+            for map in self.depending_on(&identity.lists, identity.names()) {
+                if self.add_entry(map, id, identities) {
+                    done.entries.entry(map).or_default().insert(id);
                 }
             }
         }
         self.update_subjects(snapshot, rules, &changed.subjects, identities);
-        // New tables were made with all identities in use and need no entries from above.
-        let tables = self.tables.take_delta();
-        for &id in &tables.added {
-            let Some(Shared { table, .. }) = self.tables.get(id) else { continue };
-            for list in table.lists() {
+        // New allow maps were made with all identities in use and need no entries from above.
+        let maps = self.maps.take_delta();
+        for &id in &maps.added {
+            let Some(SharedMap { by_id, .. }) = self.maps.get(id) else { continue };
+            for list in by_id.lists() {
                 self.by_list.insert(list, id);
             }
-            if table.resolves_everywhere() {
+            if by_id.resolves_everywhere() {
                 self.resolving.insert(id);
             }
         }
-        for gone in tables.removed {
-            for list in gone.value.table.lists() {
+        for gone in maps.removed {
+            for list in gone.value.by_id.lists() {
                 self.by_list.remove(&list, gone.id);
             }
             self.resolving.remove(&gone.id);
             done.entries.remove(&gone.id);
         }
-        done.added = tables.added.into_iter().collect();
+        done.added = maps.added.into_iter().collect();
         done
     }
 
-    /// The tables that can have an entry for an identity.
-    fn depending_on(&self, lists: &[ListId], names: &ResolvedPorts) -> BTreeSet<TableId> {
-        // Other tables give the identity their default, now as before.
+    /// The allow maps that can have an entry for an identity.
+    fn depending_on(&self, lists: &[ListId], names: &ResolvedPorts) -> BTreeSet<AllowMapId> {
+        // Other allow maps give the identity their default, now as before.
         let by_list = lists.iter().flat_map(|list| self.by_list.get(list));
         let resolving = (!names.is_empty()).then_some(&self.resolving);
         by_list.chain(resolving.into_iter().flatten().copied()).collect()
     }
 
-    /// Adds what a table allows to an identity; returns whether it has an entry.
-    fn add_entry(&mut self, table: TableId, id: IdentityId, identities: &Identities) -> bool {
-        let Some(Shared { table, allow_map }) = self.tables.get_mut(table) else { return false };
-        table.insert(id, identities);
-        let Some(ports) = table.entry(id) else { return false };
+    /// Adds what an allow map allows to an identity; returns whether it has an entry.
+    fn add_entry(&mut self, map: AllowMapId, id: IdentityId, identities: &Identities) -> bool {
+        let Some(SharedMap { by_id, by_value }) = self.maps.get_mut(map) else { return false };
+        by_id.insert(id, identities);
+        let Some(ports) = by_id.entry(id) else { return false };
         let identity = identities.identity(Some(id));
-        if allow_map.ports.get(&identity) != Some(ports) {
-            Arc::make_mut(allow_map).ports.insert(identity, ports.clone());
+        if by_value.ports.get(&identity) != Some(ports) {
+            Arc::make_mut(by_value).ports.insert(identity, ports.clone());
         }
         true
     }
 
-    /// Removes an identity from a table; returns whether it had an entry.
-    fn remove_entry(&mut self, table: TableId, id: IdentityId, identity: &Identity) -> bool {
-        let Some(Shared { table, allow_map }) = self.tables.get_mut(table) else { return false };
-        let had_entry = table.remove(id);
+    /// Removes an identity from an allow map; returns whether it had an entry.
+    fn remove_entry(&mut self, map: AllowMapId, id: IdentityId, identity: &Identity) -> bool {
+        let Some(SharedMap { by_id, by_value }) = self.maps.get_mut(map) else { return false };
+        let had_entry = by_id.remove(id);
         if had_entry {
-            Arc::make_mut(allow_map).ports.remove(identity);
+            Arc::make_mut(by_value).ports.remove(identity);
         }
         had_entry
     }
 
-    /// Gives pods the tables of their policies.
+    /// Gives pods the allow maps of their policies.
     fn update_subjects(
         &mut self,
         snapshot: &Snapshot,
@@ -158,28 +158,28 @@ impl Allow {
         names: &BTreeSet<ObjectName>,
         identities: &Identities,
     ) {
-        // New uses come first: a table that stays in use is not made again.
+        // New uses come first: an allow map that stays in use is not made again.
         let mut released = Vec::new();
         for name in names {
             let before = match (rules.subjects().get(name), snapshot.pods.get(name)) {
                 (Some(subject), Some(pod)) => {
-                    let tables = PerDirection::from_fn(|direction| {
+                    let maps = PerDirection::from_fn(|direction| {
                         let policies = subject.policies.get(direction);
                         let isolated = !policies.is_empty();
                         isolated.then(|| self.acquire(direction, policies, pod, rules, identities))
                     });
-                    self.subjects.insert(name.clone(), tables)
+                    self.subjects.insert(name.clone(), maps)
                 }
                 _ => self.subjects.remove(name),
             };
             released.extend(before.into_iter().flatten().flatten());
         }
         for id in released {
-            self.tables.release(id);
+            self.maps.release(id);
         }
     }
 
-    /// The table of some policies, for one more use.
+    /// The allow map of some policies, for one more use.
     fn acquire(
         &mut self,
         direction: Direction,
@@ -187,55 +187,55 @@ impl Allow {
         pod: &Pod,
         rules: &Rules,
         identities: &Identities,
-    ) -> TableId {
+    ) -> AllowMapId {
         let compiled = || rules.policies(policies).map(|(_, selected)| selected);
         let names = names_on(compiled(), direction, pod);
-        let key = TableKey { direction, policies: policies.to_vec(), names };
-        self.tables.acquire(&key).unwrap_or_else(|| {
+        let key = AllowMapKey { direction, policies: policies.to_vec(), names };
+        self.maps.acquire(&key).unwrap_or_else(|| {
             let policies = compiled().map(|selected| &*selected.policy);
-            let table = AllowTable::new(policies, direction, pod, rules.lists(), identities);
-            let allow_map = Arc::new(table.allow_map(identities));
-            self.tables.insert(key, Shared { table, allow_map })
+            let by_id = IdAllowMap::new(policies, direction, pod, rules.lists(), identities);
+            let by_value = Arc::new(by_id.allow_map(identities));
+            self.maps.insert(key, SharedMap { by_id, by_value })
         })
     }
 
-    /// The tables of each pod of the scope.
-    pub(crate) fn subjects(&self) -> &BTreeMap<ObjectName, PerDirection<Option<TableId>>> {
+    /// The allow maps of each pod of the scope.
+    pub(crate) fn subjects(&self) -> &BTreeMap<ObjectName, PerDirection<Option<AllowMapId>>> {
         &self.subjects
     }
 
-    /// A table.
-    pub(crate) fn get(&self, id: TableId) -> Option<&AllowTable> {
-        self.tables.get(id).map(|shared| &shared.table)
+    /// An allow map.
+    pub(crate) fn get(&self, id: AllowMapId) -> Option<&IdAllowMap> {
+        self.maps.get(id).map(|shared| &shared.by_id)
     }
 
-    /// A table and its allow map.
-    pub(crate) fn with_map(&self, id: TableId) -> Option<(&AllowTable, &Arc<AllowMap>)> {
-        self.tables.get(id).map(|shared| (&shared.table, &shared.allow_map))
+    /// An allow map by id, and by value.
+    pub(crate) fn with_map(&self, id: AllowMapId) -> Option<(&IdAllowMap, &Arc<AllowMap>)> {
+        self.maps.get(id).map(|shared| (&shared.by_id, &shared.by_value))
     }
 
-    /// A table and its allow map, to change the latter.
+    /// An allow map by id, and by value, to change the latter.
     pub(crate) fn with_map_mut(
         &mut self,
-        id: TableId,
-    ) -> Option<(&AllowTable, &mut Arc<AllowMap>)> {
-        self.tables.get_mut(id).map(|shared| (&shared.table, &mut shared.allow_map))
+        id: AllowMapId,
+    ) -> Option<(&IdAllowMap, &mut Arc<AllowMap>)> {
+        self.maps.get_mut(id).map(|shared| (&shared.by_id, &mut shared.by_value))
     }
 
-    /// The tables of a direction.
-    pub(crate) fn of(&self, direction: Direction) -> Vec<TableId> {
-        let all = self.tables.iter().filter(|(_, key, _)| key.direction == direction);
+    /// The allow maps of a direction.
+    pub(crate) fn of(&self, direction: Direction) -> Vec<AllowMapId> {
+        let all = self.maps.iter().filter(|(_, key, _)| key.direction == direction);
         all.map(|(id, ..)| id).collect()
     }
 
-    /// How many ids are spent on tables that are gone.
+    /// How many ids are spent on allow maps that are gone.
     pub(crate) fn spent(&self) -> usize {
-        self.tables.spent()
+        self.maps.spent()
     }
 
     /// Whether no invariant was found broken.
     pub(crate) fn is_sound(&self) -> bool {
-        self.tables.is_sound()
+        self.maps.is_sound()
     }
 }
 

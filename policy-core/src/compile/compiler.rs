@@ -26,7 +26,7 @@ use crate::{
         identities::Identities,
         peers::Peers,
         rules::Rules,
-        services::{Before, Services},
+        services::{EarlierStages, Services},
     },
     fault::Fault,
     model::{PolicyRef, Snapshot},
@@ -41,33 +41,33 @@ pub struct Compiler {
 
 /// How much of a result was kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reused {
+pub struct Reuse {
     /// Policies that select a pod of the scope.
-    pub policies: Kept,
+    pub policies: ReuseCount,
     /// Addresses of pods.
-    pub addresses: Kept,
+    pub addresses: ReuseCount,
     /// Frontends of Services.
-    pub frontends: Kept,
+    pub frontends: ReuseCount,
     /// Endpoints, with the allow maps that they have.
-    pub endpoints: Kept,
+    pub endpoints: ReuseCount,
 }
 
 /// How much of one kind was kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct ReuseCount {
     /// Left as they were.
     pub kept: usize,
     /// Computed again, whether or not the result is the same; also those that are gone.
     pub made: usize,
 }
 
-impl Kept {
+impl ReuseCount {
     fn new(made: usize, all: usize) -> Self {
         Self { kept: all.saturating_sub(made), made }
     }
 }
 
-impl Reused {
+impl Reuse {
     /// Whether nothing was computed again.
     #[must_use]
     pub fn is_everything(&self) -> bool {
@@ -100,7 +100,7 @@ impl Compiler {
     }
 
     /// Applies a change to the snapshot and compiles what it touches.
-    pub fn update(&mut self, change: Change) -> Reused {
+    pub fn update(&mut self, change: Change) -> Reuse {
         let touched = self.apply(change);
         let reused = self.stages.update(&self.snapshot, &touched);
         if self.stages.must_restart() {
@@ -152,13 +152,13 @@ impl Stages {
     }
 
     /// Runs what is touched through the stages.
-    fn update(&mut self, snapshot: &Snapshot, touched: &Touched) -> Reused {
+    fn update(&mut self, snapshot: &Snapshot, touched: &Touched) -> Reuse {
         let Self { rules, peers, identities, allow, services, desired, .. } = self;
         let new_rules = rules.update(snapshot, touched, &mut desired.policies);
         let lists = (rules.lists(), &new_rules.lists);
         let new_peers = peers.update(snapshot, touched, lists);
         let new_identities = identities.update(lists, (&*peers, &new_peers), desired);
-        let before = Before { rules, peers, identities };
+        let before = EarlierStages { rules, peers, identities };
         let new_allow =
             allow.update(snapshot, (&*rules, &new_rules), (&*identities, &new_identities));
         let deltas = (&new_rules, &new_identities, &new_allow);
@@ -168,11 +168,11 @@ impl Stages {
         if new_rules.faults || new_peers.faults {
             self.collect_faults();
         }
-        Reused {
-            policies: Kept::new(new_rules.compiled, self.rules.len()),
-            addresses: Kept::new(new_identities.resolved, self.peers.len()),
-            frontends: Kept::new(new_services.resolved, self.services.len()),
-            endpoints: Kept::new(endpoints, self.rules.subjects().len()),
+        Reuse {
+            policies: ReuseCount::new(new_rules.compiled, self.rules.len()),
+            addresses: ReuseCount::new(new_identities.resolved, self.peers.len()),
+            frontends: ReuseCount::new(new_services.resolved, self.services.len()),
+            endpoints: ReuseCount::new(endpoints, self.rules.subjects().len()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Stage 3: the identity of each address.
 //!
-//! In: the set of peer lists that match each address. Out: identities that came into use or fell
+//! Input: the set of peer lists that match each address. Output: identities that came into use or fell
 //! out of it, and the addresses that changed theirs. Addresses that no policy in use can
 //! distinguish share an identity; those that match nothing have the default one and take no entry:
 //!
@@ -21,7 +21,7 @@ use crate::compile::{
     desired::Desired,
     identity_key::{AddressKey, Identity, IdentityKey, IdentityKind},
     index::Index,
-    peers::{EMPTY, Peers, PeersDelta, SetId},
+    peers::{EMPTY, ListSetId, Peers, PeersDelta},
     prefix::{self, Prefixes},
     registry::{Id, Registry, Removed},
     rules::{
@@ -36,7 +36,7 @@ pub(crate) type IdentityId = Id<Matched>;
 /// What identifies addresses: the lists that match them, and what named ports resolve to there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Matched {
-    set: SetId,
+    set: ListSetId,
     names: ResolvedPorts,
 }
 
@@ -99,8 +99,8 @@ impl Identities {
             self.update_blocks(lists, peers, desired);
             done.blocks = !changed.is_empty();
         }
-        let asked = self.asked(changes, delta);
-        for (address, set) in delta.addresses.iter().copied().chain(asked) {
+        let other_names = self.other_names(changes, delta);
+        for (address, set) in delta.addresses.iter().copied().chain(other_names) {
             done.resolved += 1;
             self.resolve(address, set, (lists, peers), desired, &mut done.moved);
         }
@@ -134,17 +134,22 @@ impl Identities {
         desired.blocks = named.collect();
     }
 
-    /// Addresses at which other named ports are asked for, with their sets; without those that
+    /// Addresses at which other named ports are to be resolved, with their sets; without those that
     /// are resolved anyway.
-    fn asked(&self, changes: &ListsDelta, delta: &PeersDelta) -> Vec<(IpAddr, Option<SetId>)> {
-        if !changes.all_asked && changes.asked.is_empty() {
+    fn other_names(
+        &self,
+        changes: &ListsDelta,
+        delta: &PeersDelta,
+    ) -> Vec<(IpAddr, Option<ListSetId>)> {
+        if !changes.other_names_everywhere && changes.other_names.is_empty() {
             return Vec::new();
         }
         let mut all = Vec::new();
         for (address, id) in &self.addresses {
             let lists = id.and_then(|id| self.registry.get(id)).map(|one| &*one.lists);
             let lists = lists.unwrap_or_default();
-            if (changes.all_asked || lists.iter().any(|list| changes.asked.contains(list)))
+            if (changes.other_names_everywhere
+                || lists.iter().any(|list| changes.other_names.contains(list)))
                 && delta.addresses.binary_search_by_key(address, |(address, _)| *address).is_err()
             {
                 // Its lists are the same; only what names resolve to is another.
@@ -159,7 +164,7 @@ impl Identities {
     fn resolve(
         &mut self,
         address: IpAddr,
-        set: Option<SetId>,
+        set: Option<ListSetId>,
         (lists, peers): (&PeerLists, &Peers),
         desired: &mut Desired,
         moved: &mut BTreeSet<IpAddr>,
@@ -191,7 +196,7 @@ impl Identities {
     /// The id of what is matched, for one more use; `None` where nothing is.
     fn acquire(
         &mut self,
-        set: SetId,
+        set: ListSetId,
         names: ResolvedPorts,
         peers: &Peers,
         lists: &PeerLists,
@@ -268,8 +273,13 @@ impl Identities {
     }
 }
 
-/// What the named ports asked for at an address resolve to, on every pod that has the address.
-fn resolve_names(address: IpAddr, set: SetId, lists: &PeerLists, peers: &Peers) -> ResolvedPorts {
+/// What the named ports of rules resolve to at an address, on every pod that has the address.
+fn resolve_names(
+    address: IpAddr,
+    set: ListSetId,
+    lists: &PeerLists,
+    peers: &Peers,
+) -> ResolvedPorts {
     let mut resolved = ResolvedPorts::new();
     // On a pod without named ports no name resolves, and a name must resolve on all pods that
     // have the address.

@@ -93,7 +93,7 @@ impl AddressKey {
     /// Whether a rule with these peers matches the address; a rule without peers matches all
     /// (S11).
     pub(crate) fn matches(&self, address: IpAddr, peers: Option<&PeerList>) -> bool {
-        // A list of blocks that was joined with others is not in `peers`.
+        // A list of blocks that was merged with others is not in `peers`.
         peers.is_none_or(|list| {
             if list.is_blocks() {
                 list.holds(address)

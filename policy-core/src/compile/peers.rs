@@ -1,6 +1,6 @@
 //! Stage 2: which peer lists match which addresses of pods.
 //!
-//! In: pods that a change touches, and peer lists that came into use or fell out of it. Out: for
+//! Input: pods that a change touches, and peer lists that came into use or fell out of it. Output: for
 //! each address that may match differently, the set of lists that match it now. An address matches
 //! a list by its pod (a selector) or by itself (a block):
 //!
@@ -35,25 +35,25 @@ use crate::{
 use groups::{GroupId, Groups};
 use selectors::Selectors;
 
-pub(crate) use sets::{EMPTY, SetId, Sets};
+pub(crate) use sets::{EMPTY, ListSetId, ListSets};
 
 /// Pods by what policies can see of them, and the lists that match their addresses.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Peers {
     groups: Groups,
     selectors: Selectors,
-    sets: Sets,
+    sets: ListSets,
     /// The lists that match by a block, by longest prefix.
-    blocks: Prefixes<SetId>,
+    blocks: Prefixes<ListSetId>,
     /// Addresses of pods.
-    addresses: BTreeMap<IpAddr, Owners>,
+    addresses: BTreeMap<IpAddr, AddressGroups>,
     /// Addresses that several pods have.
     shared: BTreeMap<IpAddr, Fault>,
 }
 
 /// The groups of the pods that have an address.
 #[derive(Clone, Debug)]
-enum Owners {
+enum AddressGroups {
     One(GroupId),
     /// Two or more, which may be the same group.
     Many(Box<[GroupId]>),
@@ -64,7 +64,7 @@ enum Owners {
 pub(crate) struct PeersDelta {
     /// Addresses that other lists may match, sorted, with the lists that match them now; `None`
     /// where no pod has the address any longer.
-    pub(crate) addresses: Vec<(IpAddr, Option<SetId>)>,
+    pub(crate) addresses: Vec<(IpAddr, Option<ListSetId>)>,
     /// Addresses that several pods share now, or no longer.
     pub(crate) shared: BTreeSet<IpAddr>,
     /// Ranges of addresses in which other blocks match; `None` where the table stays as it is.
@@ -147,7 +147,7 @@ impl Peers {
         for address in addresses {
             match self.addresses.get_mut(&address) {
                 Some(owners) => owners.insert(group),
-                None => drop(self.addresses.insert(address, Owners::One(group))),
+                None => drop(self.addresses.insert(address, AddressGroups::One(group))),
             }
             dirty.insert(address);
         }
@@ -185,11 +185,12 @@ impl Peers {
     }
 
     /// The lists that match an address of a pod.
-    fn set_of(&mut self, address: IpAddr, lists: &PeerLists) -> Option<SetId> {
+    fn set_of(&mut self, address: IpAddr, lists: &PeerLists) -> Option<ListSetId> {
         let selected = match self.addresses.get(&address)? {
-            Owners::One(group) => self.groups.set(*group),
-            Owners::Many(groups) => {
-                let of_each: Vec<SetId> = groups.iter().map(|id| self.groups.set(*id)).collect();
+            AddressGroups::One(group) => self.groups.set(*group),
+            AddressGroups::Many(groups) => {
+                let of_each: Vec<ListSetId> =
+                    groups.iter().map(|id| self.groups.set(*id)).collect();
                 shared::set_of(&of_each, lists, &mut self.sets)
             }
         };
@@ -200,11 +201,11 @@ impl Peers {
 
     fn update_shared(&mut self, address: IpAddr, snapshot: &Snapshot, delta: &mut PeersDelta) {
         let fault = match self.addresses.get(&address) {
-            Some(Owners::Many(groups)) => {
+            Some(AddressGroups::Many(groups)) => {
                 let namespaces = groups.iter().filter_map(|id| self.groups.namespace(*id));
                 shared::fault(address, namespaces, snapshot)
             }
-            Some(Owners::One(_)) | None => None,
+            Some(AddressGroups::One(_)) | None => None,
         };
         let before = match &fault {
             Some(fault) => self.shared.insert(address, fault.clone()),
@@ -223,17 +224,17 @@ impl Peers {
 
     /// The named ports of each pod that has an address.
     pub(crate) fn named_ports(&self, address: IpAddr) -> impl Iterator<Item = &[ContainerPort]> {
-        let owners = self.addresses.get(&address).map(Owners::all).unwrap_or_default();
+        let owners = self.addresses.get(&address).map(AddressGroups::all).unwrap_or_default();
         owners.iter().filter_map(|id| self.groups.named_ports(*id))
     }
 
     /// The prefixes in which blocks match, with the lists that do.
-    pub(crate) fn blocks(&self) -> &Prefixes<SetId> {
+    pub(crate) fn blocks(&self) -> &Prefixes<ListSetId> {
         &self.blocks
     }
 
     /// The interned sets of lists.
-    pub(crate) fn sets(&self) -> &Sets {
+    pub(crate) fn sets(&self) -> &ListSets {
         &self.sets
     }
 
@@ -268,7 +269,7 @@ impl Peers {
     }
 }
 
-impl Owners {
+impl AddressGroups {
     fn all(&self) -> &[GroupId] {
         match self {
             Self::One(one) => std::slice::from_ref(one),

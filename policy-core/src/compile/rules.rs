@@ -1,6 +1,6 @@
 //! Stage 1: policies into compiled rules.
 //!
-//! In: the snapshot and the policies and pods that a change touches. Out: the policies that select
+//! Input: the snapshot and the policies and pods that a change touches. Output: the policies that select
 //! each pod of the scope, their rules in working form, and the distinct peer lists of these rules.
 //! What a rule cannot express becomes a fault, and the rule then allows less, never more.
 //!
@@ -99,7 +99,7 @@ impl Rules {
         self.retire(snapshot, touched, &mut delta);
         self.select(snapshot, touched);
         delta.subjects.clone_from(&touched.subjects);
-        // Rules are joined by the subjects that they have in common, so that no other change
+        // Rules are merged by the subjects that they have in common, so that no other change
         // can join other rules.
         if !touched.subjects.is_empty() {
             self.merge(&mut delta);
@@ -154,7 +154,7 @@ impl Rules {
         }
     }
 
-    /// Joins rules of blocks where there are many; see [`merge`].
+    /// Merges rules of blocks where there are many; see [`merge`].
     fn merge(&mut self, delta: &mut RulesDelta) {
         let selected: Vec<&Selected> = self.subjects.values().map(|one| &one.policies).collect();
         let replaced = self.policies.merge(&selected);

@@ -1,15 +1,15 @@
 //! Stage 5: Services, judged by their backends before kube-proxy translates an address (S39-S42).
 //!
-//! In: Services and nodes that a change touches, addresses with another identity, and tables of
-//! stage 4 with other entries. Out: the backend set of each frontend, and for each table of egress
+//! Input: Services and nodes that a change touches, addresses with another identity, and allow maps
+//! with other entries. Output: the backend set of each frontend, and for each allow map of egress
 //! what happens to a connection to each backend set:
 //!
 //! ```text
 //! frontend 10.96.0.1 tcp 80, backends 10.0.0.7:8080 and 10.0.0.8:8080 (both identity a)
 //! frontend 10.96.0.2 tcp 80, backend 10.0.0.8:8080                    (identity a)
 //! both have the backend set {a:8080}: policies cannot distinguish them
-//! table with a -> tcp 8080     {a:8080}: pass
-//! table without                {a:8080}: refuse, ServiceDenied
+//! allow map {a: tcp 8080}    {a:8080}: pass
+//! allow map {a: tcp 80}      {a:8080}: refuse, ServiceDenied
 //! ```
 
 mod backend_set;
@@ -26,7 +26,7 @@ use std::{
 
 use crate::{
     compile::{
-        allow::{Allow, AllowDelta, TableId},
+        allow::{Allow, AllowDelta, AllowMapId},
         change::Touched,
         desired::{AllowMap, Desired},
         identities::{Identities, IdentitiesDelta},
@@ -53,15 +53,15 @@ pub(crate) struct Services {
 pub(crate) struct ServicesDelta {
     /// Addresses of pods that a frontend leads back to, or no longer.
     pub(crate) hairpins: BTreeSet<IpAddr>,
-    /// Tables with other outcomes in their allow map.
-    pub(crate) tables: BTreeSet<TableId>,
+    /// Allow maps with other outcomes.
+    pub(crate) maps: BTreeSet<AllowMapId>,
     /// How many frontends were resolved.
     pub(crate) resolved: usize,
 }
 
-/// The stages before, which frontends are resolved with.
+/// The earlier stages, which resolve frontends.
 #[derive(Clone, Copy)]
-pub(crate) struct Before<'a> {
+pub(crate) struct EarlierStages<'a> {
     pub(crate) rules: &'a Rules,
     pub(crate) peers: &'a Peers,
     pub(crate) identities: &'a Identities,
@@ -74,8 +74,8 @@ impl Services {
         &mut self,
         snapshot: &Snapshot,
         touched: &Touched,
-        before: Before<'_>,
-        (rules, identities, tables): (&RulesDelta, &IdentitiesDelta, &AllowDelta),
+        before: EarlierStages<'_>,
+        (rules, identities, maps): (&RulesDelta, &IdentitiesDelta, &AllowDelta),
         allow: &mut Allow,
         desired: &mut Desired,
     ) -> ServicesDelta {
@@ -94,7 +94,7 @@ impl Services {
         for name in self.services_to_read(snapshot, touched, was_active) {
             self.frontends.read(&name, snapshot, self.nodes.with_ports());
         }
-        self.frontends.update(before, identities, (allow, tables), desired)
+        self.frontends.update(before, identities, (allow, maps), desired)
     }
 
     /// Takes over which pods are isolated for egress.
@@ -102,11 +102,11 @@ impl Services {
         let mut callers = BTreeMap::new();
         let mut is_active = false;
         for (name, subject) in rules.subjects() {
-            let Some(table) = allow.subjects().get(name).and_then(|tables| tables.egress) else {
+            let Some(map) = allow.subjects().get(name).and_then(|maps| maps.egress) else {
                 continue;
             };
             is_active = true;
-            callers.extend(subject.addresses.iter().map(|address| (*address, table)));
+            callers.extend(subject.addresses.iter().map(|address| (*address, map)));
         }
         self.frontends.set_callers(callers, is_active);
     }
@@ -132,15 +132,15 @@ impl Services {
         }
     }
 
-    /// The allow map of a pod for egress: that of its table, and what leads back to the pod.
+    /// The allow map of a pod for egress: that of its policies, and what leads back to the pod.
     pub(crate) fn allow_map_of(
         &self,
-        table: TableId,
+        map: AllowMapId,
         allow: &Allow,
         addresses: &[IpAddr],
     ) -> Option<Arc<AllowMap>> {
-        let (table, allow_map) = allow.with_map(table)?;
-        Some(self.frontends.allow_map_of(allow_map, table, addresses))
+        let (map, allow_map) = allow.with_map(map)?;
+        Some(self.frontends.allow_map_of(allow_map, map, addresses))
     }
 
     /// Whether an address is taken for a node's while no pod has it.

@@ -23,17 +23,17 @@ use super::DirectionVerdict;
 
 /// Everything that a decision about an isolated pod depends on except the far end: the policies, and
 /// for ingress the ports of the containers, since rules may name them.
-type Subject = (Direction, Vec<PolicyRef>, Vec<ContainerPort>);
+type SubjectKey = (Direction, Vec<PolicyRef>, Vec<ContainerPort>);
 
 /// The number of the subject; the far end, protocol and port.
-pub(super) type Case = (usize, IpAddr, Protocol, u16);
+pub(super) type DecisionKey = (usize, IpAddr, Protocol, u16);
 
 /// The decisions so far.
 #[derive(Debug, Default)]
 pub(super) struct DecisionCache {
     by_pod: BTreeMap<(Direction, ObjectName), usize>,
-    subjects: BTreeMap<Subject, usize>,
-    decisions: HashMap<Case, DirectionVerdict>,
+    subjects: BTreeMap<SubjectKey, usize>,
+    decisions: HashMap<DecisionKey, DirectionVerdict>,
 }
 
 impl DecisionCache {
@@ -55,12 +55,12 @@ impl DecisionCache {
     }
 
     /// The decision about a case, if it is cached.
-    pub(super) fn get(&self, case: &Case) -> Option<&DirectionVerdict> {
+    pub(super) fn get(&self, case: &DecisionKey) -> Option<&DirectionVerdict> {
         self.decisions.get(case)
     }
 
     /// Stores a decision.
-    pub(super) fn insert(&mut self, case: Case, verdict: DirectionVerdict) {
+    pub(super) fn insert(&mut self, case: DecisionKey, verdict: DirectionVerdict) {
         self.decisions.insert(case, verdict);
     }
 }

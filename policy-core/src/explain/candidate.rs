@@ -1,7 +1,7 @@
 //! The rules of network policies that could decide about a connection, and why each does not match.
 //!
 //! Evaluates the objects themselves, not the compiled tables: `policyctl explain` prints the result
-//! rule by rule, and lint and [`Change`](super::Change) search it.
+//! rule by rule, and lint and [`PolicyChange`](super::PolicyChange) search it.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,15 @@
 //! Why an entry of a rule does not match a connection, in words for `policyctl explain`.
+//!
+//! Input: a peer, port or protocol of a rule, and the far end. Output: each [`Miss`]; none where the
+//! entry matches. For a connection from pod `red/web` (`app=web`) at TCP 443 to `shop/db`:
+//!
+//! ```text
+//! podSelector app=front                       selects pods of namespace shop only, not of red
+//! namespaceSelector team=blue,                namespace red is not team in (blue) (it has team=red)
+//!   podSelector app=front                     pod red/web is not app in (front) (it has app=web)
+//! ipBlock 10.0.0.0/8 except 10.1.0.0/16       in except 10.1.0.0/16
+//! ports: 80                                   is for port 80
+//! ```
 
 use std::{fmt, net::IpAddr};
 

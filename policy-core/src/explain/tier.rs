@@ -147,7 +147,7 @@ pub(super) fn rules(
     let mut found = Vec::new();
     for (policy_name, policy) in selecting {
         for (index, rule) in policy.rules(direction).iter().enumerate() {
-            let (peer, port) = lacks(trial, rule);
+            let (peer, port) = misses_of(trial, rule);
             found.push(TierRule {
                 policy: policy_name.clone(),
                 tier: policy.tier,
@@ -165,10 +165,10 @@ pub(super) fn rules(
     found
 }
 
-type Lacks =
+type Misses =
     (Result<Option<usize>, Vec<(usize, Vec<Miss>)>>, Result<Option<usize>, Vec<(usize, Miss)>>);
 
-fn lacks(trial: &Trial<'_>, rule: &ClusterRule) -> Lacks {
+fn misses_of(trial: &Trial<'_>, rule: &ClusterRule) -> Misses {
     let of_peer = |peer| miss::of_cluster_peer(trial.snapshot, peer, trial.far);
     let peer = first_hit(rule.peers.iter().map(of_peer).enumerate(), Vec::is_empty);
     // Unlike in network policies, a rule without peers matches nobody.

@@ -14,7 +14,7 @@
 use std::{borrow::Cow, cell::RefCell, iter, net::IpAddr};
 
 use crate::{
-    attribute::{FarEnd, Subject},
+    attribute::{DirectedSubject, FarEnd},
     compile::AddressKey,
     desired::{Desired, Isolation},
     model::{Direction, ObjectName, Pod, Protocol, Snapshot},
@@ -113,7 +113,7 @@ impl Judge<'_> {
 
     fn decide(&self, isolated: &Isolated<'_>, remote: IpAddr, port: u16) -> DirectionVerdict {
         let find = |name| self.desired.policies.get(name).map(|policy| (name, &**policy));
-        let subject = Subject {
+        let subject = DirectedSubject {
             direction: isolated.direction,
             container_ports: &isolated.pod.ports,
             policies: isolated.isolation.policies.iter().filter_map(find).collect(),

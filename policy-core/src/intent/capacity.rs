@@ -54,12 +54,12 @@ pub struct CapacityGuard {
     last_good: Option<PolicyVersions>,
     /// Pods that had their policies then.
     enforced_pods: BTreeSet<PodInstance>,
-    held: BTreeMap<String, Held>,
+    held: BTreeMap<String, HeldNamespace>,
 }
 
 /// A namespace that is held back.
 #[derive(Debug)]
-struct Held {
+struct HeldNamespace {
     /// What its policies are in the cluster.
     requested: PolicyVersions,
     /// Pods that are under its last good policies.
@@ -137,7 +137,7 @@ impl CapacityGuard {
 
     /// Releases the namespaces that were held back for [`RETRY_INTERVAL`].
     pub fn release_due(&mut self, now: Duration, compiler: &mut Compiler) {
-        let is_due = |held: &Held| now.saturating_sub(held.since) >= RETRY_INTERVAL;
+        let is_due = |held: &HeldNamespace| now.saturating_sub(held.since) >= RETRY_INTERVAL;
         let due = self.held.iter().filter(|(_, held)| is_due(held));
         let due: Vec<String> = due.map(|(namespace, _)| namespace.clone()).collect();
         for namespace in due {
@@ -174,7 +174,7 @@ impl CapacityGuard {
             requested.into_iter().partition(|(name, _)| name.namespace == namespace);
         self.request(others, compiler);
         let enforced_pods = self.enforced_pods.clone();
-        self.held.insert(namespace, Held { requested, enforced_pods, reason, since: now });
+        self.held.insert(namespace, HeldNamespace { requested, enforced_pods, reason, since: now });
     }
 
     /// Closes the new pods of held-back namespaces: those that a held-back policy would isolate, and
@@ -212,7 +212,7 @@ impl CapacityGuard {
     }
 }
 
-impl Held {
+impl HeldNamespace {
     fn is_enforced(&self, pod: &ObjectName, uid: &str) -> bool {
         self.enforced_pods.contains(&(pod.clone(), uid.to_owned()))
     }

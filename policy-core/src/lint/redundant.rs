@@ -41,8 +41,8 @@ pub(super) fn peers(context: &Context<'_>, report: &mut Report) {
         for direction in Direction::BOTH.into_iter().filter(|direction| policy.applies(*direction))
         {
             let rules: Vec<_> = rules_of(name, policy, direction).collect();
-            let entries: Vec<Entry<'_>> = rules.iter().flat_map(Entry::of).collect();
-            let candidates = Candidates::of(&entries);
+            let entries: Vec<PeerEntry<'_>> = rules.iter().flat_map(PeerEntry::of).collect();
+            let candidates = CoveringEntries::of(&entries);
             for (index, entry) in entries.iter().enumerate() {
                 let others = candidates.around(entry).into_iter().filter(|other| *other != index);
                 let mut covering = others
@@ -63,12 +63,12 @@ pub(super) fn peers(context: &Context<'_>, report: &mut Report) {
 }
 
 /// A peer and the rule that it is in; without a peer a rule that is for everyone.
-struct Entry<'a> {
+struct PeerEntry<'a> {
     rule: &'a LocatedRule<'a>,
     peer: Option<(usize, &'a Peer)>,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> PeerEntry<'a> {
     /// The entries of a rule.
     fn of(rule: &'a LocatedRule<'a>) -> Vec<Self> {
         if rule.rule.peers.is_empty() {
@@ -107,13 +107,13 @@ impl<'a> Entry<'a> {
 ///
 /// Lists of blocks are long, and comparing each with each takes minutes; but only a block around
 /// another can cover it, so blocks are found by their network.
-struct Candidates {
+struct CoveringEntries {
     blocks: BTreeMap<IpNetwork, Vec<usize>>,
     others: Vec<usize>,
 }
 
-impl Candidates {
-    fn of(entries: &[Entry<'_>]) -> Self {
+impl CoveringEntries {
+    fn of(entries: &[PeerEntry<'_>]) -> Self {
         let mut candidates = Self { blocks: BTreeMap::new(), others: Vec::new() };
         for (index, entry) in entries.iter().enumerate() {
             match entry.block() {
@@ -126,7 +126,7 @@ impl Candidates {
 
     /// Those that can cover an entry, in order. For 10.1.0.0/16 these are the blocks 0.0.0.0/0,
     /// 0.0.0.0/1 … 10.1.0.0/16 as far as they exist, and every entry that is not a block.
-    fn around(&self, entry: &Entry<'_>) -> Vec<usize> {
+    fn around(&self, entry: &PeerEntry<'_>) -> Vec<usize> {
         let mut found = self.others.clone();
         if let Some(block) = entry.block() {
             let cidr = block.cidr;
@@ -142,9 +142,9 @@ impl Candidates {
 
 /// NP016: policies that allow the same to the same pods as another one of their namespace.
 pub(super) fn policies(context: &Context<'_>, report: &mut Report) {
-    let mut first: BTreeMap<(&String, Meaning<'_>), &ObjectName> = BTreeMap::new();
+    let mut first: BTreeMap<(&String, PolicyMeaning<'_>), &ObjectName> = BTreeMap::new();
     for (name, policy) in &context.snapshot.policies {
-        let twin = *first.entry((&name.namespace, Meaning::of(policy))).or_insert(name);
+        let twin = *first.entry((&name.namespace, PolicyMeaning::of(policy))).or_insert(name);
         if twin != name {
             report.add(
                 policy_field(name, FieldPath::root()),
@@ -158,7 +158,7 @@ pub(super) fn policies(context: &Context<'_>, report: &mut Report) {
 
 /// What a policy means, whatever the order of its rules, peers and ports.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Meaning<'a> {
+struct PolicyMeaning<'a> {
     subject: Option<&'a Selector>,
     /// `None` where the policy leaves the direction alone.
     rules: PerDirection<Option<BTreeSet<RuleMeaning<'a>>>>,
@@ -166,7 +166,7 @@ struct Meaning<'a> {
 
 type RuleMeaning<'a> = (BTreeSet<&'a Peer>, BTreeSet<&'a Port>);
 
-impl<'a> Meaning<'a> {
+impl<'a> PolicyMeaning<'a> {
     fn of(policy: &'a NetworkPolicy) -> Self {
         let rule = |rule: &'a Rule| (rule.peers.iter().collect(), rule.ports.iter().collect());
         let rules = PerDirection::from_fn(|direction| {

@@ -28,7 +28,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
             .collect();
         let pods = items().filter_map(|(index, peer)| Some((index, only_pod_selector(peer)?)));
         for (index, pods) in pods.filter(|_| !namespaces.is_empty()) {
-            let matches = Matches::of(context, &located, pods);
+            let matches = MatchedNamespaces::of(context, &located, pods);
             let meant = namespaces.iter().filter(|(_, selector)| matches.suggest(selector));
             if let Some((other, _)) = meant.min_by_key(|(other, _)| index.abs_diff(*other)) {
                 report.add(
@@ -61,14 +61,14 @@ fn only_pod_selector(peer: &Peer) -> Option<&Selector> {
 }
 
 /// The namespaces in which a pod selector matches pods.
-struct Matches<'a> {
+struct MatchedNamespaces<'a> {
     context: &'a Context<'a>,
     own: &'a str,
     in_own: bool,
     others: BTreeSet<&'a str>,
 }
 
-impl<'a> Matches<'a> {
+impl<'a> MatchedNamespaces<'a> {
     fn of(context: &'a Context<'a>, located: &LocatedRule<'a>, pods: &Selector) -> Self {
         let own = located.name.namespace.as_str();
         let all = context.snapshot.pods.iter();

@@ -17,7 +17,7 @@ use policy_common::allow::{DEFAULT_IDENTITY, PortSet};
 
 use super::{
     Actual, Step,
-    entry::{self, Bitmap, Entries, Entry, ports_of, refusal_of},
+    entry::{self, AllowEntry, Bitmap, Entries, ports_of, refusal_of},
     ids::IdentityIds,
 };
 
@@ -37,7 +37,7 @@ pub(super) fn before_tables(old: &Entries, new: &Entries, fresh: &BTreeMap<u32, 
         } else if ports_of(old, DEFAULT_IDENTITY) != ports_of(new, id) {
             // Without an entry the old default would apply.
             let ports = ports_of(new, id).clone();
-            entries.insert(id, Entry { ports, refusal: None });
+            entries.insert(id, AllowEntry { ports, refusal: None });
         }
     }
     entries
@@ -56,7 +56,7 @@ pub(super) fn before_removals(old: &Entries, new: &Entries, removed: &BTreeSet<u
 fn put_refusal(entries: &mut Entries, id: u32, from: &Entries) {
     let refusal = refusal_of(from, id);
     if refusal_of(entries, id) != refusal {
-        entries.insert(id, Entry { refusal, ..Entry::default() });
+        entries.insert(id, AllowEntry { refusal, ..AllowEntry::default() });
     }
 }
 
@@ -111,7 +111,7 @@ impl<'a> ContentIds<'a> {
     }
 
     /// The kernel's form of an entry, with the id of its bitmap if it needs one.
-    fn encode(&mut self, identity: u32, entry: &Entry) -> PortSet {
+    fn encode(&mut self, identity: u32, entry: &AllowEntry) -> PortSet {
         let (mut set, bitmap) = entry::encode(identity, entry);
         let Some(bitmap) = bitmap else { return set };
         if let Some(&known) = self.bitmaps.get(&bitmap) {

@@ -1,4 +1,4 @@
-//! Which pod is at which interface, and the endpoint that it shall have.
+//! Which pod is at which interface, and the endpoint that the plan gives it.
 //!
 //! Input: the kernel's endpoints, the desired endpoints (pods with addresses), the interfaces that
 //! discovery found (with the addresses of their peers). Output: a [`Matching`], which sorts all of
@@ -42,7 +42,7 @@ pub(super) struct Matched<'a> {
     pub(super) replaced: Option<&'a Endpoint>,
     /// Whether the interface passed nothing so far, so that there are no connections to keep.
     guarded: bool,
-    /// The endpoint that it shall have, without contents.
+    /// The endpoint that the plan gives it, without contents.
     pub(super) new: Endpoint,
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Matching<'a> {
 /// An endpoint whose pod is gone, but not its interface.
 pub(super) struct Orphan<'a> {
     old: &'a Endpoint,
-    /// The endpoint that it shall have: nothing passes in a direction that was isolated.
+    /// The endpoint that the plan gives it: nothing passes in a direction that was isolated.
     pub(super) closed: Endpoint,
 }
 
@@ -129,6 +129,32 @@ pub(super) fn matching<'a>(
     interfaces: &'a Interfaces,
     options: PlanOptions,
 ) -> Matching<'a> {
+    let Pairs { pairs, found, mut interfaces_without_pod } = pair(actual, desired, interfaces);
+    let (matched, without_slot) = give_slots(actual, pairs, options);
+    interfaces_without_pod.extend(without_slot);
+    let present: BTreeSet<u32> = matched.iter().map(|matched| matched.new.ifindex).collect();
+    let (mut gone, mut orphans) = (Vec::new(), Vec::new());
+    for old in actual.endpoints.values().filter(|old| !present.contains(&old.ifindex)) {
+        match Orphan::of(old).filter(|_| interfaces.contains_key(&old.ifindex)) {
+            Some(orphan) => orphans.push(orphan),
+            None => gone.push(old),
+        }
+    }
+    let missing = desired.endpoints.keys().filter(|name| !found.contains(name));
+    let pods_without_interface = missing.cloned().collect();
+    Matching { matched, pods_without_interface, interfaces_without_pod, gone, orphans }
+}
+
+/// Interfaces with their pods.
+struct Pairs<'a> {
+    pairs: Vec<(&'a Interface, &'a DesiredEndpoint)>,
+    /// Pods that have an interface.
+    found: BTreeSet<&'a ObjectName>,
+    interfaces_without_pod: Vec<u32>,
+}
+
+/// Finds the pod of each interface.
+fn pair<'a>(actual: &Actual, desired: &'a Desired, interfaces: &'a Interfaces) -> Pairs<'a> {
     let mut owners: BTreeMap<IpAddr, Vec<&ObjectName>> = BTreeMap::new();
     for (name, endpoint) in &desired.endpoints {
         for address in &endpoint.addresses {
@@ -136,9 +162,8 @@ pub(super) fn matching<'a>(
         }
     }
     let known = known_pods(actual, desired, interfaces);
-    let mut found = BTreeSet::new();
+    let (mut pairs, mut found) = (Vec::new(), BTreeSet::new());
     let mut interfaces_without_pod = Vec::new();
-    let mut pairs = Vec::new();
     for interface in interfaces.values() {
         // A pod may change the addresses of its own interface, so a known pod goes first.
         let known = known.get(&interface.ifindex).copied();
@@ -149,43 +174,38 @@ pub(super) fn matching<'a>(
         found.insert(name);
         pairs.push((interface, &desired.endpoints[name]));
     }
-    let mut matched: Vec<Matched<'a>> = Vec::new();
+    Pairs { pairs, found, interfaces_without_pod }
+}
+
+/// Gives each pod at an interface its slot: the one of its endpoint, or a free one. Returns also the
+/// interfaces for which no slot is free.
+fn give_slots<'a>(
+    actual: &'a Actual,
+    pairs: Vec<(&'a Interface, &'a DesiredEndpoint)>,
+    options: PlanOptions,
+) -> (Vec<Matched<'a>>, BTreeSet<u32>) {
     let same = |interface: &Interface, desired: &DesiredEndpoint| {
         let old = actual.endpoints.get(&interface.ifindex)?;
         is_same_pod(old, &desired.addresses).then_some(old)
     };
-    let held =
-        pairs.iter().filter_map(|&(interface, desired)| Some(same(interface, desired)?.slot));
-    let held: BTreeSet<u32> = held.collect();
     // A slot that this plan frees is not reused in the same plan: flows still carry it.
     let taken: BTreeSet<u32> = actual.endpoints.values().map(|old| old.slot).collect();
     let slots = u32::try_from(limits::ENDPOINTS).unwrap_or(u32::MAX);
-    let mut free = (1..slots).filter(|slot| !taken.contains(slot) && !held.contains(slot));
-    let mut without_slot = BTreeSet::new();
-    for (interface, desired_endpoint) in pairs {
-        let old = same(interface, desired_endpoint);
+    let mut free = (1..slots).filter(|slot| !taken.contains(slot));
+    let (mut matched, mut without_slot) = (Vec::new(), BTreeSet::new());
+    for (interface, desired) in pairs {
+        let old = same(interface, desired);
         let Some(slot) = old.map(|old| old.slot).or_else(|| free.next()) else {
             without_slot.insert(interface.ifindex);
             continue;
         };
-        let new = endpoint(interface, desired_endpoint, slot, options);
+        let new = endpoint(interface, desired, slot, options);
         let there = actual.endpoints.get(&interface.ifindex);
         let replaced = if old.is_some() { None } else { there };
         let guarded = interface.guarded && there.is_none();
-        matched.push(Matched { desired: desired_endpoint, old, replaced, guarded, new });
+        matched.push(Matched { desired, old, replaced, guarded, new });
     }
-    interfaces_without_pod.extend(without_slot);
-    let kept: BTreeSet<u32> = matched.iter().map(|matched| matched.new.ifindex).collect();
-    let (mut gone, mut orphans) = (Vec::new(), Vec::new());
-    for old in actual.endpoints.values().filter(|old| !kept.contains(&old.ifindex)) {
-        match Orphan::of(old).filter(|_| interfaces.contains_key(&old.ifindex)) {
-            Some(orphan) => orphans.push(orphan),
-            None => gone.push(old),
-        }
-    }
-    let missing = desired.endpoints.keys().filter(|name| !found.contains(name));
-    let pods_without_interface = missing.cloned().collect();
-    Matching { matched, pods_without_interface, interfaces_without_pod, gone, orphans }
+    (matched, without_slot)
 }
 
 /// The pod of each endpoint of the kernel whose interface is still there, by interface.

@@ -18,7 +18,7 @@ pub(super) type Bitmap = BTreeMap<(u8, u8), [u64; 4]>;
 
 /// The value of an allow map for one identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Entry {
+pub(super) struct AllowEntry {
     /// For an identity of addresses: the ports that pass.
     pub(super) ports: Ports,
     /// For an identity of frontends: the reason to refuse them; `None` where they pass.
@@ -26,7 +26,7 @@ pub(super) struct Entry {
 }
 
 /// The entries of an allow map, by identity.
-pub(super) type Entries = BTreeMap<u32, Entry>;
+pub(super) type Entries = BTreeMap<u32, AllowEntry>;
 
 static NOTHING: Ports = Ports { every_protocol: false, other_protocols: false, ranges: Vec::new() };
 
@@ -57,7 +57,7 @@ const WHOLE: [(Protocol, u8); 3] =
 
 /// The kernel's form of an entry, and the bitmap that it needs, if any. The caller gives the bitmap
 /// an id and writes it into the set.
-pub(super) fn encode(identity: u32, entry: &Entry) -> (PortSet, Option<Bitmap>) {
+pub(super) fn encode(identity: u32, entry: &AllowEntry) -> (PortSet, Option<Bitmap>) {
     let refusal = entry.refusal.map_or(0, |reason| reason as u8);
     let mut set = PortSet { identity, refusal, ..PortSet::default() };
     if entry.ports.every_protocol {
@@ -97,10 +97,10 @@ fn bitmap(ranges: &[PortRange]) -> Bitmap {
 }
 
 /// The compiler's form of an entry.
-pub(super) fn decode(set: &PortSet, bitmaps: &BTreeMap<u32, Bitmap>) -> Entry {
+pub(super) fn decode(set: &PortSet, bitmaps: &BTreeMap<u32, Bitmap>) -> AllowEntry {
     if set.protocols & every::PROTOCOL != 0 {
         let ports = Ports::everything();
-        return Entry { ports, refusal: Reason::from_number(set.refusal) };
+        return AllowEntry { ports, refusal: Reason::from_number(set.refusal) };
     }
     let mut ranges = Vec::new();
     for (protocol, bit) in WHOLE {
@@ -120,7 +120,7 @@ pub(super) fn decode(set: &PortSet, bitmaps: &BTreeMap<u32, Bitmap>) -> Entry {
     }
     let other_protocols = set.protocols & every::OTHER != 0;
     let ports = Ports { other_protocols, ..Ports::from_ranges(ranges) };
-    Entry { ports, refusal: Reason::from_number(set.refusal) }
+    AllowEntry { ports, refusal: Reason::from_number(set.refusal) }
 }
 
 /// The chunks of a bitmap as map entries.
@@ -150,7 +150,7 @@ mod tests {
             ("many, and a protocol",  Ports::from_ranges(many.chain([(Udp, 0, 65535)])),             true),
         ];
         for (claim, ports, beside) in cases {
-            let entry = Entry { ports, refusal: None };
+            let entry = AllowEntry { ports, refusal: None };
             let (mut set, bitmap) = encode(3, &entry);
             assert_eq!(bitmap.is_some(), beside, "{claim}");
             let mut bitmaps = BTreeMap::new();

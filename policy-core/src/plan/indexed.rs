@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-use super::entry::{Entries, Entry};
+use super::entry::{AllowEntry, Entries};
 
 /// Index of an identity, from 1, in the order of first use; 0 is `DEFAULT_IDENTITY`.
 pub(super) type IdentityIndex = u32;
@@ -108,14 +108,14 @@ impl<'a> Indexer<'a> {
     fn entries(&mut self, content: &'a AllowMap) -> Entries {
         let mut entries = Entries::new();
         for (identity, ports) in &content.ports {
-            entries.insert(self.of(identity), Entry { ports: ports.clone(), refusal: None });
+            entries.insert(self.of(identity), AllowEntry { ports: ports.clone(), refusal: None });
         }
         for (identity, outcome) in &content.frontends {
             let refusal = match outcome {
                 FrontendOutcome::Pass => None,
                 FrontendOutcome::Refuse(reason) => Some(*reason),
             };
-            entries.insert(self.of(identity), Entry { refusal, ..Entry::default() });
+            entries.insert(self.of(identity), AllowEntry { refusal, ..AllowEntry::default() });
         }
         entries
     }

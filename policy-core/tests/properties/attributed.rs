@@ -25,13 +25,13 @@ use crate::{
 /// Between two steps, and between two plans.
 const SECOND: Duration = Duration::from_secs(1);
 
-type By = Vec<DecidingPolicy>;
+type DecidingPolicies = Vec<DecidingPolicy>;
 
 /// A cluster, and who denies each probe in it; probes that it allows have no entry.
 struct Cluster<'a> {
     snapshot: &'a Snapshot,
     desired: Desired,
-    denials: BTreeMap<Probe, By>,
+    denials: BTreeMap<Probe, DecidingPolicies>,
 }
 
 /// A node, with a clock that goes on with each step.
@@ -81,7 +81,7 @@ impl<'a> Cluster<'a> {
     }
 
     /// Whether all policies of a denial select the pod at a probe's interface.
-    fn has_all(&self, actual: &Actual, probe: &Probe, by: &By) -> bool {
+    fn has_all(&self, actual: &Actual, probe: &Probe, by: &DecidingPolicies) -> bool {
         let isolation = || {
             let name = pod_at(actual, &self.desired, probe.ifindex)?;
             self.desired.endpoints[name].isolation.get(probe.direction).as_ref()

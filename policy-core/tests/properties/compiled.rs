@@ -15,7 +15,7 @@ use crate::{
     oracle::{self, End},
 };
 
-type Named<'a> = (&'a ObjectName, &'a Pod);
+type NamedPod<'a> = (&'a ObjectName, &'a Pod);
 
 fn address_in(pod: &Pod, family: Family) -> Option<IpAddr> {
     pod.addresses.iter().copied().find(|address| Family::of(*address) == family)
@@ -78,7 +78,7 @@ fn pods_to_pods(snapshot: &Snapshot, desired: &Desired) -> Result<(), TestCaseEr
     Ok(())
 }
 
-fn live_end<'a>(snapshot: &'a Snapshot, (_, pod): Named<'a>, family: Family) -> Option<End<'a>> {
+fn live_end<'a>(snapshot: &'a Snapshot, (_, pod): NamedPod<'a>, family: Family) -> Option<End<'a>> {
     let mut address = address_in(pod, family);
     if pod.phase == Phase::Finished {
         return None;

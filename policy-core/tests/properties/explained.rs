@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use policy_core::{
     compile::{Scope, compile},
-    explain::{Change, ConnectionEnd, Question, Side, explain, sides},
+    explain::{ConnectionEnd, PolicyChange, Question, Side, explain, sides},
     model::{Direction, Family, Protocol, Snapshot},
 };
 use proptest::{prelude::*, test_runner::TestCaseError};
@@ -69,7 +69,7 @@ fn check_change(
     question: &Question,
     side: &Side,
 ) -> Result<(), TestCaseError> {
-    let Some(change) = Change::smallest(snapshot, side) else { return Ok(()) };
+    let Some(change) = PolicyChange::smallest(snapshot, side) else { return Ok(()) };
     let mut changed = snapshot.clone();
     change.apply(&mut changed);
     let same = |other: &&Side| {

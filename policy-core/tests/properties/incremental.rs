@@ -1,7 +1,7 @@
 //! The incremental compiler gives the result of compiling from scratch.
 
 use policy_core::{
-    compile::{Change, Compiler, Reused, Scope, compile},
+    compile::{Change, Compiler, Reuse, Scope, compile},
     model::{ClusterNetworkPolicy, NetworkPolicy, Node, Pod, Snapshot, Workload},
 };
 use proptest::{
@@ -140,7 +140,7 @@ fn something_is_reused() {
             let reused = compiler.update(change);
             all += 1;
             nothing += usize::from(reused.is_everything());
-            let Reused { policies, addresses, frontends, endpoints } = reused;
+            let Reuse { policies, addresses, frontends, endpoints } = reused;
             for (at, one) in [policies, addresses, frontends, endpoints].into_iter().enumerate() {
                 kept[at] += one.kept;
                 made[at] += one.made;

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use policy_common::drops::Reason;
+use policy_common::{
+    drops::Reason,
+    protocol::{ICMP, TCP},
+};
 use policy_core::{
     attribute::{Attributor, Decision, Denial, PolicyDrop},
     compile::{Scope, compile},
@@ -17,9 +20,6 @@ use policy_core::{
 use crate::cluster::{
     Cluster, ip, mk_block, mk_egress, mk_ingress, mk_pod, mk_rule, mk_service, mk_slice, tcp,
 };
-
-const TCP: u8 = 6;
-const ICMP: u8 = 1;
 
 /// A node with pod `x/a` at interface 11, and a clock that goes on with each plan.
 #[derive(Default)]

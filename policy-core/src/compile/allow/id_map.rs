@@ -1,5 +1,14 @@
-//! Tables of what some policies allow in one direction: ports by identity, from which the allow map
-//! of the kernel follows.
+//! Allow maps by ids of identities, from which those by value follow.
+//!
+//! An id means something only inside of the compiler, and costs nothing to compare; an identity by
+//! value is what the compiler returns. Only entries that differ from the default are kept:
+//!
+//! ```text
+//! rules        web may use 80, everyone may use 53
+//! default      53                       for identities without an entry
+//! identity 4   53, 80                   its addresses match `web`
+//! identity 7   no entry                 its addresses match lists of other policies only
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +28,7 @@ use crate::{
 
 /// What some policies allow in one direction.
 #[derive(Clone, Debug)]
-pub(crate) struct AllowTable {
+pub(crate) struct IdAllowMap {
     grants: Grants,
     /// Places of the grants to each list.
     by_list: BTreeMap<ListId, Vec<usize>>,
@@ -32,7 +41,7 @@ pub(crate) struct AllowTable {
     ports: BTreeMap<IdentityId, Ports>,
 }
 
-impl AllowTable {
+impl IdAllowMap {
     /// Flattens the rules of some policies for each identity.
     ///
     /// Named ports resolve on `subject` for ingress, and on each identity for egress (S23).
@@ -57,16 +66,16 @@ impl AllowTable {
         }
         let default = grants.flatten(&everyone, &ResolvedPorts::new());
         let ports = BTreeMap::new();
-        let mut table = Self { grants, by_list, everyone, resolves_everywhere, default, ports };
-        let matched = table.lists().flat_map(|list| identities.matched_by(list));
+        let mut map = Self { grants, by_list, everyone, resolves_everywhere, default, ports };
+        let matched = map.lists().flat_map(|list| identities.matched_by(list));
         let mut depending: BTreeSet<IdentityId> = matched.collect();
         if resolves_everywhere {
             depending.extend(identities.with_names());
         }
         for id in depending {
-            table.insert(id, identities);
+            map.insert(id, identities);
         }
-        table
+        map
     }
 
     /// Adds an entry for an identity, unless the default says the same.
@@ -124,7 +133,7 @@ impl AllowTable {
         self.default.every_protocol
     }
 
-    /// The allow map of the table, without frontends.
+    /// The allow map by value, without frontends.
     pub(super) fn allow_map(&self, identities: &Identities) -> AllowMap {
         let entries = self.ports.iter();
         let entries = entries.map(|(&id, ports)| (identities.identity(Some(id)), ports.clone()));

@@ -1,4 +1,15 @@
 //! Applies a change to the snapshot, and finds what it touches.
+//!
+//! Input: one object, and the snapshot before. Output: the changed snapshot, and [`Touched`]: the
+//! pods, policies and Services that the stages must look at again. What no verdict depends on, such
+//! as an annotation, touches nothing. On a node with the pods `shop/web` and `shop/db`:
+//!
+//! ```text
+//! policy shop/allow, podSelector app=web, gets a port    policies: allow     subjects: shop/web
+//! pod shop/web gets the label tier=front                 pods: shop/web      subjects: shop/web
+//! pod of another node gets a label                       pods: that one      subjects: none
+//! policy shop/allow gets an annotation                   nothing
+//! ```
 
 use std::{collections::BTreeMap, net::IpAddr};
 

@@ -1,10 +1,10 @@
-//! The endpoints of the result, from the pods of the scope and their tables.
+//! The endpoints of the result, from the pods of the scope and their allow maps.
 
 use std::sync::Arc;
 
 use crate::{
     compile::{
-        allow::{AllowDelta, TableId},
+        allow::{AllowDelta, AllowMapId},
         desired::{AllowMap, DesiredEndpoint, Isolation},
         rules::{RulesDelta, Subject},
         services::ServicesDelta,
@@ -23,17 +23,17 @@ impl Stages {
         allow: &AllowDelta,
         services: &ServicesDelta,
     ) -> usize {
-        let tables = |id: &TableId| allow.entries.contains_key(id) || services.tables.contains(id);
+        let maps = |id: &AllowMapId| allow.entries.contains_key(id) || services.maps.contains(id);
         let mut written = 0;
         let nothing =
-            allow.entries.is_empty() && services.tables.is_empty() && services.hairpins.is_empty();
+            allow.entries.is_empty() && services.maps.is_empty() && services.hairpins.is_empty();
         // Pods with the same policies as before have another endpoint where their allow map changed,
         // or where a frontend leads back to them now or no longer.
         if !nothing {
             for (name, subject) in self.rules.subjects() {
                 let has_other_map = || {
                     let own = self.allow.subjects().get(name);
-                    own.into_iter().flat_map(PerDirection::values).flatten().any(tables)
+                    own.into_iter().flat_map(PerDirection::values).flatten().any(maps)
                 };
                 let is_led_back =
                     || subject.addresses.iter().any(|one| services.hairpins.contains(one));
@@ -62,9 +62,9 @@ impl Stages {
     }
 
     fn endpoint(&self, name: &ObjectName, pod: &Pod, subject: &Subject) -> DesiredEndpoint {
-        let tables = self.allow.subjects().get(name).copied().unwrap_or_default();
+        let maps = self.allow.subjects().get(name).copied().unwrap_or_default();
         let isolation = PerDirection::from_fn(|direction| {
-            let allow_map = self.allow_map(direction, tables[direction]?, subject)?;
+            let allow_map = self.allow_map(direction, maps[direction]?, subject)?;
             let policies = self.rules.policies(&subject.policies[direction]);
             let policies = policies.map(|(name, _)| name.clone()).collect();
             Some(Isolation { allow_map, policies })
@@ -76,12 +76,12 @@ impl Stages {
     fn allow_map(
         &self,
         direction: Direction,
-        table: TableId,
+        map: AllowMapId,
         subject: &Subject,
     ) -> Option<Arc<AllowMap>> {
         match direction {
-            Direction::Ingress => self.allow.with_map(table).map(|(_, map)| Arc::clone(map)),
-            Direction::Egress => self.services.allow_map_of(table, &self.allow, &subject.addresses),
+            Direction::Ingress => self.allow.with_map(map).map(|(_, map)| Arc::clone(map)),
+            Direction::Egress => self.services.allow_map_of(map, &self.allow, &subject.addresses),
         }
     }
 }

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnetwork::IpNetwork;
 
 use crate::compile::{
-    peers::sets::{SetId, Sets},
+    peers::sets::{ListSetId, ListSets},
     prefix::{
         EVERY_IPV4, Prefixes,
-        sweep::{Sweep, Visit},
+        sweep::{Sweep, SweepVisitor},
     },
     rules::{
         lists::{ListId, PeerLists},
@@ -18,7 +18,7 @@ use crate::compile::{
 
 /// The peer lists that match by a block, by longest prefix. Every block and every except is a
 /// prefix of the table.
-pub(super) fn matching(lists: &PeerLists, sets: &mut Sets) -> Prefixes<SetId> {
+pub(super) fn matching(lists: &PeerLists, sets: &mut ListSets) -> Prefixes<ListSetId> {
     // A block that is in several lists is one block of the sweep.
     let mut blocks: BTreeMap<&PeerKey, Vec<ListId>> = BTreeMap::new();
     for (list, id) in lists.iter() {
@@ -50,7 +50,7 @@ pub(super) fn matching(lists: &PeerLists, sets: &mut Sets) -> Prefixes<SetId> {
 struct Table<'a> {
     /// The lists that a block is in.
     lists_of: Vec<Vec<ListId>>,
-    sets: &'a mut Sets,
+    sets: &'a mut ListSets,
     /// By slot of a list, how many of its blocks match here.
     counts: Vec<u32>,
     /// The lists of which some block matches here.
@@ -58,11 +58,11 @@ struct Table<'a> {
     /// Whether `present` changed since the last prefix was entered or left.
     changed: bool,
     /// The sets of the prefixes around this place.
-    open: Vec<SetId>,
-    found: Vec<(IpNetwork, SetId)>,
+    open: Vec<ListSetId>,
+    found: Vec<(IpNetwork, ListSetId)>,
 }
 
-impl Visit for Table<'_> {
+impl SweepVisitor for Table<'_> {
     fn turn(&mut self, block: usize, matches: bool) {
         for &list in &self.lists_of[block] {
             let count = &mut self.counts[list.slot()];

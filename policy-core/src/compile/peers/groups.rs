@@ -23,7 +23,7 @@ use crate::{
     compile::{
         peers::{
             selectors::{self, Selectors},
-            sets::{EMPTY, SetId, Sets},
+            sets::{EMPTY, ListSetId, ListSets},
         },
         registry::{Id, Registry},
         rules::{
@@ -54,7 +54,7 @@ struct Group {
     /// Addresses of the pods; twice where two of them have the same.
     addresses: Vec<IpAddr>,
     /// The peer lists that match the pods.
-    set: SetId,
+    set: ListSetId,
 }
 
 /// Every group, with one use for each of its pods.
@@ -141,7 +141,7 @@ impl Groups {
         lists: &PeerLists,
         delta: &ListsDelta,
         selectors: &Selectors,
-        sets: &mut Sets,
+        sets: &mut ListSets,
     ) -> BTreeSet<GroupId> {
         let fresh = self.update_namespaces();
         let mut changed = self.match_lists(lists, delta, sets);
@@ -182,7 +182,7 @@ impl Groups {
         &mut self,
         lists: &PeerLists,
         delta: &ListsDelta,
-        sets: &mut Sets,
+        sets: &mut ListSets,
     ) -> BTreeSet<GroupId> {
         // Of a group that several changed lists match, the set is made once.
         let mut edits: BTreeMap<GroupId, Vec<ListId>> = BTreeMap::new();
@@ -214,7 +214,7 @@ impl Groups {
         &mut self,
         groups: BTreeMap<Arc<str>, BTreeSet<GroupId>>,
         selectors: &Selectors,
-        sets: &mut Sets,
+        sets: &mut ListSets,
     ) -> BTreeSet<GroupId> {
         let mut changed = BTreeSet::new();
         for (namespace, groups) in groups {
@@ -260,7 +260,7 @@ impl Groups {
     }
 
     /// The lists that match the pods of a group.
-    pub(super) fn set(&self, id: GroupId) -> SetId {
+    pub(super) fn set(&self, id: GroupId) -> ListSetId {
         self.registry.get(id).map_or(EMPTY, |group| group.set)
     }
 

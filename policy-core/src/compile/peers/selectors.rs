@@ -37,19 +37,19 @@ impl Selectors {
     }
 
     /// Those that can match pods of a namespace with these labels.
-    pub(super) fn in_namespace(&self, name: &str, labels: &Labels) -> Candidates<'_> {
+    pub(super) fn in_namespace(&self, name: &str, labels: &Labels) -> NamespaceSelectors<'_> {
         let here = self.0.iter().filter(|(namespaces, _)| match namespaces {
             Namespaces::Own(own) => own == name,
             Namespaces::Matching(selector) => selector.matches(labels),
         });
-        Candidates(here.map(|(_, selectors)| selectors).collect())
+        NamespaceSelectors(here.map(|(_, selectors)| selectors).collect())
     }
 }
 
 /// Selectors that can match pods of one namespace.
-pub(super) struct Candidates<'a>(Vec<&'a Index<Selector, ListId>>);
+pub(super) struct NamespaceSelectors<'a>(Vec<&'a Index<Selector, ListId>>);
 
-impl Candidates<'_> {
+impl NamespaceSelectors<'_> {
     /// The lists that match a pod with these labels.
     pub(super) fn matching(&self, labels: &Labels) -> Vec<ListId> {
         let all = self.0.iter().flat_map(|selectors| selectors.iter());

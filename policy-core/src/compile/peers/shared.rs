@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use crate::{
     compile::{
-        peers::sets::{SetId, Sets},
+        peers::sets::{ListSetId, ListSets},
         rules::{
             lists::{ListId, PeerLists},
             peer_list::PeerList,
@@ -16,7 +16,7 @@ use crate::{
 
 /// The lists that match an address of several pods, from the set of each pod: the lists that match
 /// all of the pods, and of those that deny, the ones that match any.
-pub(super) fn set_of(of_each: &[SetId], lists: &PeerLists, sets: &mut Sets) -> SetId {
+pub(super) fn set_of(of_each: &[ListSetId], lists: &PeerLists, sets: &mut ListSets) -> ListSetId {
     // To allow what only one of the pods may do would open it to the others; to deny it is safe.
     let common = of_each.iter().copied().reduce(|a, b| sets.intersection(a, b));
     let all = of_each.iter().flat_map(|set| sets.get(*set).iter().copied());

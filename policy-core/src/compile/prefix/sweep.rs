@@ -21,7 +21,7 @@ use ipnetwork::IpNetwork;
 use super::{Prefixes, contains};
 
 /// Who follows a sweep.
-pub(crate) trait Visit {
+pub(crate) trait SweepVisitor {
     /// A block starts to match here, or ceases to.
     fn turn(&mut self, block: usize, matches: bool);
 
@@ -47,7 +47,7 @@ struct Edge {
 }
 
 /// A prefix that was entered and not left yet, with the blocks that it turned.
-type Open = (IpNetwork, Vec<usize>);
+type EnteredPrefix = (IpNetwork, Vec<usize>);
 
 impl Sweep {
     /// Adds a block; blocks have numbers from 0 in the order in which they are added.
@@ -76,9 +76,9 @@ impl Sweep {
     }
 
     /// Visits every prefix in order.
-    pub(crate) fn run(self, visitor: &mut impl Visit) {
+    pub(crate) fn run(self, visitor: &mut impl SweepVisitor) {
         let mut matching = vec![false; self.blocks];
-        let mut open: Vec<Open> = Vec::new();
+        let mut open: Vec<EnteredPrefix> = Vec::new();
         for (prefix, edge) in self.edges {
             leave(&mut open, Some(prefix), &mut matching, visitor);
             // An except of a block that an outer except ended already turns nothing.
@@ -94,19 +94,19 @@ impl Sweep {
 
 /// Leaves the open prefixes that do not contain the next one; without a next one, all.
 fn leave(
-    open: &mut Vec<Open>,
+    open: &mut Vec<EnteredPrefix>,
     next: Option<IpNetwork>,
     matching: &mut [bool],
-    visitor: &mut impl Visit,
+    visitor: &mut impl SweepVisitor,
 ) {
-    let ends = |(outer, _): &mut Open| next.is_none_or(|next| !contains(*outer, next));
+    let ends = |(outer, _): &mut EnteredPrefix| next.is_none_or(|next| !contains(*outer, next));
     while let Some((_, turned)) = open.pop_if(ends) {
         turn(&turned, matching, visitor);
         visitor.leave();
     }
 }
 
-fn turn(blocks: &[usize], matching: &mut [bool], visitor: &mut impl Visit) {
+fn turn(blocks: &[usize], matching: &mut [bool], visitor: &mut impl SweepVisitor) {
     for &block in blocks {
         matching[block] = !matching[block];
         visitor.turn(block, matching[block]);

@@ -83,15 +83,15 @@ impl RuleCompiler {
                 let keys = rule.peers.iter().flat_map(|peer| keys(peer, snapshot)).collect();
                 // Of pods that share an address, one that the rule denies is enough.
                 let peers = Some(PeerList::new(keys, action == Action::Deny));
-                CompiledRule { action, peers, joined: None, ports: ports(&rule.protocols) }
+                CompiledRule { action, peers, merged: None, ports: ports(&rule.protocols) }
             }
             (false, Action::Accept) => {
                 let (peers, ports) = (Some(PeerList::nobody()), RulePorts::default());
-                CompiledRule { action: Action::Accept, peers, joined: None, ports }
+                CompiledRule { action: Action::Accept, peers, merged: None, ports }
             }
             (false, Action::Deny | Action::Pass) => {
                 let ports = RulePorts::everything();
-                CompiledRule { action: Action::Deny, peers: None, joined: None, ports }
+                CompiledRule { action: Action::Deny, peers: None, merged: None, ports }
             }
         }
     }

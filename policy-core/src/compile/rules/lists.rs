@@ -1,8 +1,8 @@
-//! The distinct peer lists of the rules in use, and the named ports asked for at their addresses.
+//! The distinct peer lists of the rules in use, and the named ports that rules resolve at their addresses.
 //!
 //! A named port of an egress rule resolves on the destination (S23): two pods that the same lists
 //! match but that give `http` different numbers need different identities. Therefore each list
-//! counts the names that egress rules with it ask for.
+//! counts the names that egress rules with it use.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,21 +23,21 @@ use crate::{
 /// Id of a peer list.
 pub(crate) type ListId = Id<PeerList>;
 
-/// Named ports, and how many rules ask for each.
+/// Named ports, and how many rules use each.
 type NameCounts = BTreeMap<NamedPort, usize>;
 
 /// Every peer list of a rule in use.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PeerLists {
-    /// Each list with the names that egress rules with it ask for.
+    /// Each list with the names that egress rules with it use.
     lists: Registry<PeerList, NameCounts>,
-    /// Names that egress rules without peers ask for, at every address.
+    /// Names that egress rules without peers use, at every address.
     names_for_all: NameCounts,
-    /// How many rules ask for a named port.
-    asking: usize,
-    /// Lists for which other names are asked since the last delta.
-    asked: BTreeSet<ListId>,
-    all_asked: bool,
+    /// How many rules use a named port.
+    named_rules: usize,
+    /// Lists with other names since the last delta.
+    other_names: BTreeSet<ListId>,
+    other_names_everywhere: bool,
 }
 
 /// What a change did to the lists.
@@ -47,10 +47,10 @@ pub(crate) struct ListsDelta {
     pub(crate) added: Vec<ListId>,
     /// Lists that fell out of use.
     pub(crate) removed: BTreeMap<ListId, PeerList>,
-    /// Lists with other named ports asked for at their addresses.
-    pub(crate) asked: BTreeSet<ListId>,
-    /// Whether other named ports are asked for at every address.
-    pub(crate) all_asked: bool,
+    /// Lists with other named ports to resolve at their addresses.
+    pub(crate) other_names: BTreeSet<ListId>,
+    /// Whether other named ports are to be resolved at every address.
+    pub(crate) other_names_everywhere: bool,
 }
 
 impl ListsDelta {
@@ -66,8 +66,8 @@ impl PeerLists {
     pub(crate) fn acquire(&mut self, policy: &mut CompiledPolicy) {
         for direction in Direction::BOTH {
             for rule in policy.rules_mut(direction) {
-                if let Some(joined) = &mut rule.joined {
-                    for one in Arc::make_mut(joined) {
+                if let Some(merged) = &mut rule.merged {
+                    for one in Arc::make_mut(merged) {
                         self.acquire_list(&mut one.peers);
                     }
                 } else if let Some(list) = &mut rule.peers {
@@ -111,7 +111,7 @@ impl PeerLists {
             if ports.names.is_empty() {
                 continue;
             }
-            self.asking = self.asking.saturating_add_signed(change);
+            self.named_rules = self.named_rules.saturating_add_signed(change);
             let id = list.and_then(|list| self.lists.id(list));
             for name in &ports.names {
                 let names = match id.and_then(|id| self.lists.get_mut(id)) {
@@ -125,10 +125,10 @@ impl PeerLists {
                 } else {
                     names.insert(name.clone(), after);
                 }
-                // Only the first rule and the last one change what is asked for.
+                // Only the first rule and the last one change which names are resolved.
                 if (before == 0) != (after == 0) {
-                    self.asked.extend(id);
-                    self.all_asked |= id.is_none();
+                    self.other_names.extend(id);
+                    self.other_names_everywhere |= id.is_none();
                 }
             }
         }
@@ -140,8 +140,8 @@ impl PeerLists {
         ListsDelta {
             added,
             removed: removed.into_iter().map(|gone| (gone.id, gone.key)).collect(),
-            asked: std::mem::take(&mut self.asked),
-            all_asked: std::mem::take(&mut self.all_asked),
+            other_names: std::mem::take(&mut self.other_names),
+            other_names_everywhere: std::mem::take(&mut self.other_names_everywhere),
         }
     }
 
@@ -167,10 +167,10 @@ impl PeerLists {
 
     /// Whether some egress rule names a port.
     pub(crate) fn ask_for_names(&self) -> bool {
-        self.asking > 0
+        self.named_rules > 0
     }
 
-    /// The named ports that are asked for at an address that these lists match.
+    /// The named ports to resolve at an address that these lists match.
     pub(crate) fn names_at(&self, set: &[ListId]) -> impl Iterator<Item = &NamedPort> {
         let names = set.iter().filter_map(|&id| self.lists.get(id));
         self.names_for_all.keys().chain(names.flat_map(BTreeMap::keys))

@@ -1,4 +1,4 @@
-//! Joins rules of blocks at the same pods where there are many of them.
+//! Merges rules of blocks at the same pods where there are many of them.
 //!
 //! An identity is the set of peer lists that match an address. Thousands of rules that each match
 //! every address but a few would make thousands of identities of thousands of lists each, although
@@ -7,7 +7,7 @@
 //! ```text
 //! rule 1   0.0.0.0/0 except 192.0.2.1/32    tcp 80
 //! rule 2   0.0.0.0/0 except 192.0.2.2/32    tcp 443
-//! joined   0.0.0.0/0 except both            tcp 80, 443
+//! merged   0.0.0.0/0 except both            tcp 80, 443
 //!          192.0.2.1/32                     tcp 443
 //!          192.0.2.2/32                     tcp 80
 //! ```
@@ -23,10 +23,10 @@ use ipnetwork::IpNetwork;
 
 use crate::{
     compile::{
-        prefix::sweep::{Sweep, Visit},
+        prefix::sweep::{Sweep, SweepVisitor},
         rules::{
             peer_list::{PeerKey, PeerList},
-            rule::{CompiledPolicy, Joined, RulePorts, Stage},
+            rule::{CompiledPolicy, MergedRule, RulePorts, Stage},
         },
     },
     model::{Direction, PerDirection},
@@ -41,44 +41,44 @@ const APART: usize = 32;
 /// A rule: its policy, and its index there.
 type At = (usize, usize);
 
-/// A rule that can be joined to others.
+/// A rule that can be merged to others.
 type Found<'a> = (At, &'a PeerList, &'a RulePorts);
 
-/// What rules must have in common to be joined: the subjects, and the ports where some are named.
+/// What rules must have in common to be merged: the subjects, and the ports where some are named.
 type Common<'a> = (&'a [usize], Option<&'a RulePorts>);
 
-/// Writes the joined form into the rules.
+/// Writes the merged form into the rules.
 ///
 /// `policies` are in an order that depends on their names only; `subjects` has for each pod the
 /// places of the policies that isolate it.
 pub(super) fn blocks(policies: &mut [CompiledPolicy], subjects: &[PerDirection<Vec<usize>>]) {
     for direction in Direction::BOTH {
-        let joined = joined(policies, subjects, direction);
+        let merged = merged(policies, subjects, direction);
         for policy in &mut *policies {
             for rule in policy.rules_mut(direction) {
-                rule.joined = None;
+                rule.merged = None;
             }
         }
-        for (mut result, rules) in joined {
+        for (mut result, rules) in merged {
             for (policy, rule) in rules {
                 // The first rule takes the result and leaves an empty one to the others.
                 let result = std::mem::take(&mut result);
-                policies[policy].rules_mut(direction)[rule].joined = Some(result.into());
+                policies[policy].rules_mut(direction)[rule].merged = Some(result.into());
             }
         }
     }
 }
 
-/// Whether rules are joined, or may have to be.
+/// Whether rules are merged, or may have to be.
 pub(super) fn is_needed(policies: &[&CompiledPolicy]) -> bool {
     Direction::BOTH.into_iter().any(|direction| {
         let mut rules = policies.iter().flat_map(|policy| policy.rules(direction));
-        rules.any(|rule| rule.joined.is_some())
+        rules.any(|rule| rule.merged.is_some())
             || policies.iter().flat_map(|policy| lists(policy, direction)).nth(APART).is_some()
     })
 }
 
-/// The rules that can be joined: those of blocks, without an order.
+/// The rules that can be merged: those of blocks, without an order.
 fn lists(
     policy: &CompiledPolicy,
     direction: Direction,
@@ -91,11 +91,11 @@ fn lists(
     })
 }
 
-fn joined(
+fn merged(
     policies: &[CompiledPolicy],
     subjects: &[PerDirection<Vec<usize>>],
     direction: Direction,
-) -> Vec<(Vec<Joined>, Vec<At>)> {
+) -> Vec<(Vec<MergedRule>, Vec<At>)> {
     let lists = |policy: usize| lists(&policies[policy], direction);
     if (0..policies.len()).flat_map(lists).nth(APART).is_none() {
         return Vec::new();
@@ -115,11 +115,11 @@ fn joined(
     });
     many.map(|((_, named), rules)| {
         let result = match named {
-            // Names resolve on each destination: rules can be joined only where they name the same
+            // Names resolve on each destination: rules can be merged only where they name the same
             // ports, and then all their peers together have these ports.
             Some(ports) => {
                 let keys = rules.iter().flat_map(|(_, list, _)| list.peers()).cloned().collect();
-                vec![Joined { peers: PeerList::new(keys, false), ports: ports.clone() }]
+                vec![MergedRule { peers: PeerList::new(keys, false), ports: ports.clone() }]
             }
             None => join(&rules),
         };
@@ -144,7 +144,7 @@ fn selected(
 }
 
 /// The result of rules without named ports: regions of addresses with the same ports.
-fn join(rules: &[Found<'_>]) -> Vec<Joined> {
+fn join(rules: &[Found<'_>]) -> Vec<MergedRule> {
     let mut regions: BTreeMap<Ports, BTreeSet<PeerKey>> = BTreeMap::new();
     for region in regions_of(rules) {
         if !region.ports.is_empty() {
@@ -152,11 +152,11 @@ fn join(rules: &[Found<'_>]) -> Vec<Joined> {
             regions.entry(region.ports).or_default().insert(key);
         }
     }
-    let joined = regions.into_iter().map(|(numbers, keys)| {
+    let merged = regions.into_iter().map(|(numbers, keys)| {
         let ports = RulePorts { numbers, names: BTreeSet::new() };
-        Joined { peers: PeerList::new(keys, false), ports }
+        MergedRule { peers: PeerList::new(keys, false), ports }
     });
-    joined.collect()
+    merged.collect()
 }
 
 /// A block, without the blocks in it that have other ports.
@@ -199,7 +199,7 @@ struct Regions {
     done: Vec<Region>,
 }
 
-impl Visit for Regions {
+impl SweepVisitor for Regions {
     fn turn(&mut self, block: usize, matches: bool) {
         let rule = self.rule_of[block];
         let count = &mut self.counts[rule];

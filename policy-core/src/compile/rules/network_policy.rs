@@ -26,7 +26,7 @@ pub(super) struct RuleCompiler {
 
 /// A place in a policy, for faults.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct RulePlace<'a> {
     policy: &'a ObjectName,
     direction: Direction,
     rule: usize,
@@ -46,7 +46,7 @@ impl RuleCompiler {
         let rules = PerDirection::from_fn(|direction| {
             let rules = policy.rules(direction).iter().enumerate();
             let used = rules.filter(|_| policy.applies(direction));
-            let place = |rule| Place { policy: name, direction, rule };
+            let place = |rule| RulePlace { policy: name, direction, rule };
             used.map(|(rule, value)| self.rule(place(rule), value)).collect()
         });
         // Which pods the author wanted is unknown, so that the rules may open none (S17).
@@ -56,7 +56,7 @@ impl RuleCompiler {
         }
     }
 
-    fn rule(&mut self, place: Place<'_>, rule: &Rule) -> CompiledRule {
+    fn rule(&mut self, place: RulePlace<'_>, rule: &Rule) -> CompiledRule {
         // A rule whose peers are all invalid matches nobody; a rule without peers everybody.
         let peers = (!rule.peers.is_empty()).then(|| {
             let peers = rule.peers.iter().enumerate();
@@ -64,10 +64,10 @@ impl RuleCompiler {
             PeerList::new(keys, false)
         });
         let ports = self.ports(place, &rule.ports);
-        CompiledRule { action: Action::Accept, peers, joined: None, ports }
+        CompiledRule { action: Action::Accept, peers, merged: None, ports }
     }
 
-    fn peer(&mut self, place: Place<'_>, index: usize, peer: &Peer) -> Option<PeerKey> {
+    fn peer(&mut self, place: RulePlace<'_>, index: usize, peer: &Peer) -> Option<PeerKey> {
         match peer {
             Peer::Pods { namespaces, pods } => {
                 let namespaces = match namespaces {
@@ -85,7 +85,7 @@ impl RuleCompiler {
         }
     }
 
-    fn block(&mut self, place: Place<'_>, index: usize, block: &IpBlock) -> Option<PeerKey> {
+    fn block(&mut self, place: RulePlace<'_>, index: usize, block: &IpBlock) -> Option<PeerKey> {
         let field = place.peer(index).field("ipBlock");
         let cidr = masked(block.cidr);
         if is_mapped(cidr) {
@@ -110,7 +110,7 @@ impl RuleCompiler {
 
     /// The ports of a rule: every protocol without entries (S21), none if all entries are invalid
     /// (S22).
-    fn ports(&mut self, place: Place<'_>, ports: &[Port]) -> RulePorts {
+    fn ports(&mut self, place: RulePlace<'_>, ports: &[Port]) -> RulePorts {
         if ports.is_empty() {
             return RulePorts::everything();
         }
@@ -141,13 +141,13 @@ impl RuleCompiler {
         RulePorts { numbers: Ports::from_ranges(ranges), names }
     }
 
-    fn fault(&mut self, place: Place<'_>, field: FieldPath, problem: Problem, effect: Effect) {
+    fn fault(&mut self, place: RulePlace<'_>, field: FieldPath, problem: Problem, effect: Effect) {
         let object = ObjectRef::namespaced(Kind::NetworkPolicy, place.policy);
         self.faults.push(Fault { object, field, problem, effect });
     }
 }
 
-impl Place<'_> {
+impl RulePlace<'_> {
     /// The field of a peer of the rule.
     fn peer(self, index: usize) -> FieldPath {
         FieldPath::peer(self.direction, self.rule, index)

@@ -40,16 +40,16 @@ pub(crate) struct CompiledRule {
     pub(crate) action: Action,
     /// `from` or `to`; `None` is every address (S11).
     pub(crate) peers: Option<PeerList>,
-    /// Replaces `peers` and `ports` in the allow stage where rules were joined: in one of the
-    /// joined rules the result of all, in the others nothing. See `merge`.
-    pub(crate) joined: Option<Arc<[Joined]>>,
+    /// Replaces `peers` and `ports` in the allow stage where rules were merged: in one of the
+    /// merged rules the result of all, in the others nothing. See `merge`.
+    pub(crate) merged: Option<Arc<[MergedRule]>>,
     /// `ports`.
     pub(crate) ports: RulePorts,
 }
 
-/// What joined rules allow to some addresses.
+/// What merged rules allow to some addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Joined {
+pub(crate) struct MergedRule {
     /// The addresses.
     pub(crate) peers: PeerList,
     /// The ports.
@@ -92,10 +92,10 @@ impl CompiledPolicy {
 impl CompiledRule {
     /// The peers and ports that the allow stage takes from it; `None` is every address.
     pub(crate) fn grants(&self) -> impl Iterator<Item = (Option<&PeerList>, &RulePorts)> {
-        let joined = self.joined.as_ref();
-        let alone = joined.is_none().then_some((self.peers.as_ref(), &self.ports));
-        let joined = joined.into_iter().flat_map(|all| all.iter());
-        joined.map(|one| (Some(&one.peers), &one.ports)).chain(alone)
+        let merged = self.merged.as_ref();
+        let alone = merged.is_none().then_some((self.peers.as_ref(), &self.ports));
+        let merged = merged.into_iter().flat_map(|all| all.iter());
+        merged.map(|one| (Some(&one.peers), &one.ports)).chain(alone)
     }
 }
 

@@ -48,8 +48,8 @@ impl SelectionIndex {
         self.0.retire(name);
     }
 
-    /// Joins rules of blocks where there are many; see [`merge`]. Returns the new ids of policies
-    /// with other joined rules, by their old ids.
+    /// Merges rules of blocks where there are many; see [`merge`]. Returns the new ids of policies
+    /// with other merged rules, by their old ids.
     pub(crate) fn merge(&mut self, subjects: &[&Selected]) -> BTreeMap<PolicyId, PolicyId> {
         // The order of names does not depend on the order of changes.
         let (ids, policies): (Vec<PolicyId>, Vec<&CompiledPolicy>) =
@@ -61,10 +61,10 @@ impl SelectionIndex {
         let places = |ids: &Vec<PolicyId>| ids.iter().map(|id| index[id]).collect();
         let selected: Vec<PerDirection<Vec<usize>>> =
             subjects.iter().map(|policies| policies.as_ref().map(places)).collect();
-        let mut joined: Vec<CompiledPolicy> = policies.into_iter().cloned().collect();
-        merge::blocks(&mut joined, &selected);
+        let mut merged: Vec<CompiledPolicy> = policies.into_iter().cloned().collect();
+        merge::blocks(&mut merged, &selected);
         let mut replaced = BTreeMap::new();
-        for (id, policy) in ids.into_iter().zip(joined) {
+        for (id, policy) in ids.into_iter().zip(merged) {
             let Some(before) = self.0.get(id).filter(|before| *before.policy != policy) else {
                 continue;
             };

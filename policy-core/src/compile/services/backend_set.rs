@@ -9,7 +9,7 @@ use policy_common::drops::Reason;
 
 use crate::{
     compile::{
-        allow::AllowTable,
+        allow::IdAllowMap,
         desired::{Frontend, FrontendOutcome},
         identities::{Identities, IdentityId},
         identity_key::{FrontendKey, Identity, IdentityKey, IdentityKind},
@@ -24,16 +24,16 @@ use crate::{
 pub(super) type BackendSetId = Id<Arc<BackendSet>>;
 
 /// An identity of addresses, and a port.
-type Destination = (Option<IdentityId>, u16);
+type IdentityPort = (Option<IdentityId>, u16);
 
 /// The backends of frontends, by identity.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct BackendSet {
     /// Of the frontend and the backends; the same for all frontends without backends.
     protocol: Protocol,
-    backends: BTreeSet<Destination>,
+    backends: BTreeSet<IdentityPort>,
     /// The frontend itself, where policy must allow its own address too.
-    frontend: Option<Destination>,
+    frontend: Option<IdentityPort>,
     /// Pods that pass only because the frontend leads back to them (S39).
     pub(super) hairpins: BTreeSet<IpAddr>,
 }
@@ -164,7 +164,7 @@ impl BackendSet {
         if self.backends.is_empty() {
             return FrontendKey::NoBackend;
         }
-        let value = |&(id, port): &Destination| (identities.identity(id), port);
+        let value = |&(id, port): &IdentityPort| (identities.identity(id), port);
         FrontendKey::Backends {
             protocol: self.protocol,
             backends: self.backends.iter().map(value).collect(),
@@ -174,8 +174,8 @@ impl BackendSet {
     }
 
     /// What happens to a connection from a pod that the frontend does not lead back to.
-    pub(super) fn outcome(&self, table: &AllowTable) -> FrontendOutcome {
-        let allowed = |&(id, port): &Destination| table.allows(id, self.protocol, port);
+    pub(super) fn outcome(&self, map: &IdAllowMap) -> FrontendOutcome {
+        let allowed = |&(id, port): &IdentityPort| map.allows(id, self.protocol, port);
         let count = self.backends.iter().filter(|backend| allowed(backend)).count();
         if self.backends.is_empty() {
             FrontendOutcome::Refuse(Reason::ServiceNoBackend)

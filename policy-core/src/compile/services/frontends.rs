@@ -1,4 +1,15 @@
 //! Frontends: what each Service has there, its backend set, and the outcomes in allow maps.
+//!
+//! A frontend is resolved when one of its inputs changes: the backends that Services have there, the
+//! identity of one of their addresses, or the pods that it leads back to. For example, when backend
+//! 10.0.0.8 of 10.96.0.1:80 gets label `app=db`, and with it identity b in place of a:
+//!
+//! ```text
+//! by_address    10.0.0.8 -> 10.96.0.1:80                      dirty: 10.96.0.1:80
+//! resolve       {a:8080} -> {a:8080, b:8080}                  one backend set new, one removed
+//! outcomes      allow map {a: 8080}       was pass, is ServicePartlyDenied
+//!               allow map {a, b: 8080}    pass, as before
+//! ```
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,11 +19,11 @@ use std::{
 
 use crate::{
     compile::{
-        allow::{Allow, AllowDelta, AllowTable, TableId},
+        allow::{Allow, AllowDelta, AllowMapId, IdAllowMap},
         desired::{AllowMap, Desired, Frontend, FrontendOutcome},
         identities::IdentitiesDelta,
         services::{
-            Before, ServicesDelta,
+            EarlierStages, ServicesDelta,
             backend_set::{BackendSet, BackendSetId, BackendSets, BackendSetsDelta},
             outcomes::{self, Edit},
             resolve::{self, ServiceBackends},
@@ -26,21 +37,21 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(super) struct Frontends {
     is_active: bool,
-    all: BTreeMap<Frontend, Resolved>,
+    all: BTreeMap<Frontend, ResolvedFrontend>,
     /// Frontends of each Service.
     services: BTreeMap<ObjectName, Box<[Frontend]>>,
     /// Frontends by the addresses that they depend on: those of backends, and their own where
     /// policy must allow it.
     by_address: BTreeSet<(IpAddr, Frontend)>,
     backend_sets: BackendSets,
-    /// The table of each pod that egress policy isolates, by address.
-    callers: BTreeMap<IpAddr, TableId>,
+    /// The allow map of each pod that egress policy isolates, by address.
+    callers: BTreeMap<IpAddr, AllowMapId>,
     /// Frontends to resolve.
     dirty: BTreeSet<Frontend>,
 }
 
 #[derive(Clone, Debug)]
-struct Resolved {
+struct ResolvedFrontend {
     /// What each Service has there.
     parts: Box<[(Arc<ObjectName>, ServiceBackends)]>,
     /// What all of them have together.
@@ -75,9 +86,9 @@ impl Frontends {
     }
 
     /// Takes over which addresses are isolated for egress, and whether any pod is.
-    pub(super) fn set_callers(&mut self, callers: BTreeMap<IpAddr, TableId>, is_active: bool) {
-        for (address, table) in &callers {
-            if self.callers.get(address) != Some(table) {
+    pub(super) fn set_callers(&mut self, callers: BTreeMap<IpAddr, AllowMapId>, is_active: bool) {
+        for (address, map) in &callers {
+            if self.callers.get(address) != Some(map) {
                 mark(&mut self.dirty, &self.by_address, *address);
             }
         }
@@ -143,15 +154,15 @@ impl Frontends {
         let depends_on = depends_on(&frontend, &service);
         self.by_address.extend(depends_on.map(|address| (address, frontend)));
         let set = before.and_then(|before| before.set);
-        self.all.insert(frontend, Resolved { parts, service, set });
+        self.all.insert(frontend, ResolvedFrontend { parts, service, set });
     }
 
     /// Resolves the frontends with other addresses or callers, and writes outcomes.
     pub(super) fn update(
         &mut self,
-        before: Before<'_>,
+        before: EarlierStages<'_>,
         identities: &IdentitiesDelta,
-        (allow, tables): (&mut Allow, &AllowDelta),
+        (allow, maps): (&mut Allow, &AllowDelta),
         desired: &mut Desired,
     ) -> ServicesDelta {
         for address in &identities.moved {
@@ -160,8 +171,8 @@ impl Frontends {
         if identities.blocks {
             self.dirty.extend(self.all.keys());
         }
-        // What a table allows to an identity stays as long as the identity does. Tables with other
-        // entries are therefore no further reason to find hairpins again.
+        // What an allow map allows to an identity stays as long as the identity does. Other entries
+        // of allow maps are therefore no reason to find hairpins once more.
         let dirty = std::mem::take(&mut self.dirty);
         let mut delta = ServicesDelta { resolved: dirty.len(), ..ServicesDelta::default() };
         for frontend in dirty {
@@ -171,14 +182,14 @@ impl Frontends {
         let removed = sets.removed.iter().map(|gone| &gone.key.hairpins);
         let added = sets.added.iter().filter_map(|id| self.backend_sets.get(*id));
         delta.hairpins.extend(removed.chain(added.map(|set| &set.hairpins)).flatten());
-        delta.tables = self.write_outcomes(&sets, allow, tables);
+        delta.maps = self.write_outcomes(&sets, allow, maps);
         delta
     }
 
     fn resolve(
         &mut self,
         frontend: Frontend,
-        before: Before<'_>,
+        before: EarlierStages<'_>,
         allow: &Allow,
         desired: &mut Desired,
     ) {
@@ -210,12 +221,12 @@ impl Frontends {
         &self,
         frontend: Frontend,
         service: &ServiceBackends,
-        before: Before<'_>,
+        before: EarlierStages<'_>,
         allow: &Allow,
     ) -> BTreeSet<IpAddr> {
-        let leads_back = |address: &IpAddr, table: &AllowTable| {
+        let leads_back = |address: &IpAddr, map: &IdAllowMap| {
             let of = |at| before.identities.of(at);
-            let allows = |at, port| table.allows(of(at), frontend.protocol, port);
+            let allows = |at, port| map.allows(of(at), frontend.protocol, port);
             let mut others = service.backends.iter().filter(|(at, _)| at != address);
             let mut own = service.backends.iter().filter(|(at, _)| at == address);
             let frontend_passes =
@@ -227,38 +238,38 @@ impl Frontends {
         let backends = service.backends.iter().map(|(address, _)| address);
         let callers = backends.filter(|address| !before.peers.is_shared(**address));
         let found = callers.filter(|address| {
-            let table = self.callers.get(*address).and_then(|table| allow.get(*table));
-            table.is_some_and(|table| leads_back(address, table))
+            let map = self.callers.get(*address).and_then(|map| allow.get(*map));
+            map.is_some_and(|map| leads_back(address, map))
         });
         found.copied().collect()
     }
 
-    /// Writes outcomes into the allow maps for egress; returns the tables with a changed map.
+    /// Writes outcomes into the allow maps for egress; returns those that changed.
     fn write_outcomes(
         &self,
         sets: &BackendSetsDelta,
         allow: &mut Allow,
-        tables: &AllowDelta,
-    ) -> BTreeSet<TableId> {
+        maps: &AllowDelta,
+    ) -> BTreeSet<AllowMapId> {
         let mut changed = BTreeSet::new();
         for id in allow.of(Direction::Egress) {
-            let is_new = tables.added.contains(&id);
-            // A new table judges every backend set, an old one those that are new or depend on an
+            let is_new = maps.added.contains(&id);
+            // A new allow map judges every backend set, an old one those that are new or depend on an
             // identity with another entry.
             let mut judged = sets.added.clone();
             if is_new {
                 judged = self.backend_sets.ids().collect();
             }
-            let entries = tables.entries.get(&id).into_iter().flatten();
+            let entries = maps.entries.get(&id).into_iter().flatten();
             judged.extend(entries.flat_map(|entry| self.backend_sets.depending_on(*entry)));
-            let Some((table, allow_map)) = allow.with_map_mut(id) else { continue };
+            let Some((map, allow_map)) = allow.with_map_mut(id) else { continue };
             let mut edits: Vec<Edit<'_>> = Vec::new();
             // Removals first: a backend set that comes back under another id has the same key.
             if !is_new {
                 edits.extend(sets.removed.iter().map(|gone| (&gone.value, None)));
             }
             for (set, key) in judged.iter().filter_map(|id| self.backend_sets.with_key(*id)) {
-                edits.push(outcomes::edit(key, set.outcome(table), table));
+                edits.push(outcomes::edit(key, set.outcome(map), map));
             }
             if outcomes::apply(allow_map, &edits) {
                 changed.insert(id);
@@ -267,17 +278,17 @@ impl Frontends {
         changed
     }
 
-    /// The allow map of a pod: that of its table, with what leads back to its own addresses.
+    /// The allow map of a pod: that of its policies, with what leads back to its own addresses.
     pub(super) fn allow_map_of(
         &self,
         allow_map: &Arc<AllowMap>,
-        table: &AllowTable,
+        map: &IdAllowMap,
         addresses: &[IpAddr],
     ) -> Arc<AllowMap> {
         let sets = addresses.iter().flat_map(|address| self.backend_sets.leading_to(*address));
         let keys = sets.filter_map(|id| self.backend_sets.with_key(id)).map(|(_, key)| key);
         let edits: Vec<_> =
-            keys.map(|key| outcomes::edit(key, FrontendOutcome::Pass, table)).collect();
+            keys.map(|key| outcomes::edit(key, FrontendOutcome::Pass, map)).collect();
         let mut allow_map = Arc::clone(allow_map);
         outcomes::apply(&mut allow_map, &edits);
         allow_map

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use policy_common::drops::Reason;
 
 use crate::compile::{
-    allow::AllowTable,
+    allow::IdAllowMap,
     desired::{AllowMap, FrontendOutcome},
     identity_key::IdentityKey,
 };
@@ -17,14 +17,14 @@ pub(super) type Edit<'a> = (&'a IdentityKey, Option<FrontendOutcome>);
 pub(super) fn edit<'a>(
     key: &'a IdentityKey,
     outcome: FrontendOutcome,
-    table: &AllowTable,
+    map: &IdAllowMap,
 ) -> Edit<'a> {
-    (key, (outcome != without_entry(table)).then_some(outcome))
+    (key, (outcome != without_entry(map)).then_some(outcome))
 }
 
 /// What the kernel does where there is no entry.
-fn without_entry(table: &AllowTable) -> FrontendOutcome {
-    if table.allows_everything() {
+fn without_entry(map: &IdAllowMap) -> FrontendOutcome {
+    if map.allows_everything() {
         FrontendOutcome::Pass
     } else {
         FrontendOutcome::Refuse(Reason::ServiceDenied)

@@ -1,4 +1,14 @@
 //! Services as kube-proxy translates them: frontends and the backends behind them (S40).
+//!
+//! Input: a Service, its slices, and the addresses that have node ports. Output: each frontend with
+//! its backends. For a Service with port 80, node port 30080 and one endpoint of each state:
+//!
+//! ```text
+//! slice         10.0.0.7:8080 ready    10.0.0.8:8080 not ready    10.0.0.9:8080 serving, terminating
+//! 10.96.0.1:80            10.0.0.7:8080                    the cluster IP itself needs no rule
+//! 172.30.9.11:30080       10.0.0.7:8080, checks_frontend   the node's address must be allowed too
+//! without 10.0.0.7        10.0.0.9:8080                    none is ready: those that still serve
+//! ```
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,9 +37,9 @@ pub(crate) struct ServiceBackends {
 }
 
 /// The slices of a Service.
-struct Slices<'a>(Vec<&'a EndpointSlice>);
+struct ServiceSlices<'a>(Vec<&'a EndpointSlice>);
 
-impl<'a> Slices<'a> {
+impl<'a> ServiceSlices<'a> {
     fn of(service: &ObjectName, snapshot: &'a Snapshot) -> Self {
         let from = snapshot.endpoint_slices.range(ObjectName::new(&service.namespace, "")..);
         let here = from.take_while(|(name, _)| name.namespace == service.namespace);
@@ -75,7 +85,7 @@ pub(super) fn frontends(
     snapshot: &Snapshot,
     nodes: &BTreeSet<IpAddr>,
 ) -> Vec<(Frontend, ServiceBackends)> {
-    let slices = Slices::of(name, snapshot);
+    let slices = ServiceSlices::of(name, snapshot);
     let mut all = Vec::new();
     for port in &service.ports {
         let of = |family| Arc::new(slices.backends(port, family));
@@ -108,7 +118,7 @@ pub(crate) fn service_backends(
             if let Some((.., checks_frontend)) =
                 places.find(|&(a, p, _)| (a, p) == (address, number))
             {
-                let slices = Slices::of(name, snapshot);
+                let slices = ServiceSlices::of(name, snapshot);
                 let backends = Arc::new(slices.backends(port, Family::of(address)));
                 add(&mut all, frontend, ServiceBackends { backends, checks_frontend });
             }
