@@ -2,7 +2,7 @@
 //! that the glossary names once.
 //!
 //! Every line of code, comments, documentation and manifests is checked, identifiers too: the words
-//! of `tell_all` are `tell` and `all`.
+//! of `tell_all` are `tell` and `all`, those of `AllowTable` are `Allow` and `Table`.
 
 use super::{Finding, Source};
 
@@ -31,6 +31,12 @@ const BANNED: &[(&str, &str)] = &[
     ("found room",       "fitted, capacity"),
     ("closed reading",   "is treated as denying"),
     ("may not ask",      "only root may connect"),
+    ("who is not root",  "only root may connect"),
+    ("makes no line",    "writes no log line"),
+    ("none that the kernel takes", "the verifier rejects"),
+    ("shall",            "must, is to, gets"),
+    ("anew",             "once more, from the start"),
+    ("of whichever",     "of any"),
     ("allow table",      "allow map"),
     ("connection table", "flow table"),
     ("flow map",         "flow table"),
@@ -41,8 +47,13 @@ const BANNED: &[(&str, &str)] = &[
 ];
 
 /// Names of types that say nothing about what the type is.
-const TYPES: &[&str] =
-    &["Behind", "Behinds", "Force", "Known", "Learned", "Room", "Target", "Told"];
+const TYPES: &[&str] = &[
+    "Before", "Behind", "Behinds", "By", "Force", "Joined", "Kept", "Known", "Learned", "Room",
+    "Same", "Sets", "Target", "Told", "View", "Visit",
+];
+
+/// Identifiers that other programs read, and that therefore stay as they are.
+const CONTRACTS: &[&str] = &["NoRoom"];
 
 /// Names of functions that say nothing about what the function does.
 const FUNCTIONS: &[&str] = &["again", "begins", "look", "tell"];
@@ -57,8 +68,7 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (at, line) in source.text.lines().enumerate() {
         let mut add = |message| findings.push(Finding::new(source, at + 1, message));
-        let words: Vec<_> = line.split(|letter: char| !letter.is_alphanumeric()).collect();
-        let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();
+        let words: Vec<_> = words_of(line).collect();
         for (banned, instead) in BANNED {
             if has(&words, banned) {
                 add(format!("`{banned}`: write {instead}"));
@@ -71,6 +81,20 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// The words of a line, and of its identifiers: `AllowTable` is `Allow` and `Table`.
+fn words_of(line: &str) -> impl Iterator<Item = &str> {
+    let words = line.split(|letter: char| !letter.is_alphanumeric());
+    let words = words.filter(|word| !word.is_empty() && !CONTRACTS.contains(word));
+    words.flat_map(|word| {
+        let letters = word.char_indices().zip(word.chars().skip(1));
+        let ends = letters.filter(|((_, one), next)| one.is_lowercase() && next.is_uppercase());
+        let ends = ends.map(|((at, one), _)| at + one.len_utf8());
+        let ends: Vec<usize> = ends.chain([word.len()]).collect();
+        let starts = std::iter::once(0).chain(ends.clone());
+        starts.zip(ends).map(|(start, end)| &word[start..end])
+    })
 }
 
 /// Whether the words of `banned` stand in `words`, one after the other.
@@ -107,6 +131,10 @@ mod tests {
             ("a.md",  "A retold story, intelligible.",         false),
             ("a.md",  "The allow table of a pod.",             true),
             ("a.md",  "The allow map of a pod.",               false),
+            ("a.rs",  "struct AllowTable;",                    true),
+            ("a.rs",  "struct AllowMap; struct TableId;",      false),
+            ("a.rs",  "const REASON: &str = \"NoRoom\";",      false),
+            ("a.md",  "Who is not root is refused.",           true),
             ("a.rs",  "/// Tells the agent.",                  true),
             ("a.rs",  "fn tell_all() {}",                      true),
             ("a.rs",  "#[error(\"was told of {0}\")]",         true),
