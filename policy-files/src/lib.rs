@@ -14,6 +14,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod tree;
+
+pub use tree::{Tree, read_tree};
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -58,6 +62,12 @@ pub enum Error {
     /// The folder holds no manifests.
     #[error("{} holds no .yaml, .yml or .json file", path.display())]
     Empty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder holds no manifests, and folders that may.
+    #[error("{} holds no .yaml, .yml or .json file, but folders; -R reads them too", path.display())]
+    OnlyFolders {
         /// The folder.
         path: PathBuf,
     },
@@ -171,16 +181,7 @@ fn manifests_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        let wanted = extension.is_some_and(|extension| EXTENSIONS.contains(&extension));
-        let expectations = path.to_str().is_some_and(|name| name.ends_with(EXPECTATIONS));
-        if !wanted || expectations {
-            continue;
-        }
-        // A symbolic link without a file is a manifest that cannot be read, not a removed one.
-        let found = fs::metadata(&path);
-        let found = found.map_err(|source| Error::Read { path: path.clone(), source })?;
-        if found.is_file() {
+        if is_manifest(&path)? {
             files.push(path);
         }
     }
@@ -189,6 +190,20 @@ fn manifests_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     }
     files.sort();
     Ok(files)
+}
+
+/// Whether a file of a folder is read.
+fn is_manifest(path: &Path) -> Result<bool, Error> {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let wanted = extension.is_some_and(|extension| EXTENSIONS.contains(&extension));
+    let expectations = path.to_str().is_some_and(|name| name.ends_with(EXPECTATIONS));
+    if !wanted || expectations {
+        return Ok(false);
+    }
+    // A symbolic link without a file is a manifest that cannot be read, not a removed one.
+    let found = fs::metadata(path);
+    let found = found.map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    Ok(found.is_file())
 }
 
 #[cfg(test)]

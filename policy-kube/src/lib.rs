@@ -29,6 +29,7 @@
 mod decode;
 mod error;
 mod events;
+mod foreign;
 mod kinds;
 mod list;
 mod presence;
@@ -37,6 +38,7 @@ mod watch;
 
 pub use error::Error;
 pub use events::{ActiveWarnings, Warning, write_events};
+pub use foreign::{ForeignList, list_foreign};
 pub use kinds::{RESOURCES, Resource, deletions};
 pub use list::list;
 pub use server::{Access, Client, Server};

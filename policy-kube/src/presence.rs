@@ -12,6 +12,8 @@
 //! no such list, or one without networking.k8s.io                                 -> an error
 //! ```
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIGroup;
+
 use crate::{Client, Error, Resource};
 
 /// A group that every API server has; a response without it is from something else.
@@ -30,13 +32,8 @@ pub(crate) enum Presence {
 
 /// Asks discovery about a resource.
 pub(crate) async fn presence(client: &Client, resource: &Resource) -> Result<Presence, Error> {
-    let groups = client.kube.list_api_groups().await;
-    let groups = groups.map_err(|error| client.failure("/apis", error))?.groups;
-    if !groups.iter().any(|group| group.name == ALWAYS) {
-        return Err(Error::NotAnApiServer { group: ALWAYS });
-    }
     let mut others = Vec::new();
-    let versions = groups.into_iter().filter(|group| group.name == resource.group);
+    let versions = groups(client).await?.into_iter().filter(|group| group.name == resource.group);
     for version in versions.flat_map(|group| group.versions) {
         let path = format!("/apis/{}", version.group_version);
         let resources = client.kube.list_api_group_resources(&version.group_version).await;
@@ -50,6 +47,16 @@ pub(crate) async fn presence(client: &Client, resource: &Resource) -> Result<Pre
         others.push(version.version);
     }
     Ok(if others.is_empty() { Presence::Absent } else { Presence::OtherVersions(others) })
+}
+
+/// Every API group that the server has.
+pub(crate) async fn groups(client: &Client) -> Result<Vec<APIGroup>, Error> {
+    let groups = client.kube.list_api_groups().await;
+    let groups = groups.map_err(|error| client.failure("/apis", error))?.groups;
+    if !groups.iter().any(|group| group.name == ALWAYS) {
+        return Err(Error::NotAnApiServer { group: ALWAYS });
+    }
+    Ok(groups)
 }
 
 /// Whether a refused resource is absent; otherwise the error to report instead of `refusal`.

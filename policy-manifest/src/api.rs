@@ -32,7 +32,7 @@ use policy_core::{
 use serde_json::{Value as Json, json};
 
 use crate::{
-    ManifestError, Source,
+    ManifestError, ReadOptions, Source,
     cluster::with_its_name,
     decode::Log,
     error::Origin,
@@ -75,7 +75,8 @@ pub fn receive(object: &Json, source: &str) -> Received {
 fn decode(object: &Json, source: &str) -> (Option<Object>, Vec<ManifestError>) {
     let origin = Origin::new(&Source { name: source.to_owned(), text: String::new() });
     let log = Log::new(&origin);
-    let decoded = object::decode(&node(object), &Inherited::default(), &log);
+    let decoded =
+        object::decode(&node(object), &Inherited::default(), &ReadOptions::default(), &log);
     (decoded, log.into_errors())
 }
 
@@ -93,7 +94,11 @@ fn change(object: Object) -> Option<Change> {
         }
         Object::Slice(name, slice) => Change::EndpointSlice(name, slice),
         Object::Machine(name, machine) => Change::Node(name, Some(machine)),
-        Object::Host(..) | Object::Other(..) => return None,
+        Object::Host(..)
+        | Object::Template(_)
+        | Object::Other(..)
+        | Object::OtherTemplate(..)
+        | Object::Foreign(..) => return None,
     })
 }
 

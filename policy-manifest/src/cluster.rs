@@ -3,45 +3,84 @@
 
 mod backends;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use policy_core::model::{Labels, NAMESPACE_NAME, ObjectName, ObjectRef};
 
 use crate::{
-    Ignored, ManifestError, Manifests, Place, Source,
+    Ignored, ManifestError, Manifests, Place, ReadOptions, Source,
     decode::{Field, Log},
     error::Origin,
-    object::{self, DecodedService, Inherited, Object},
+    made_up, names,
+    object::{self, DecodedService, Inherited, Object, Template},
     problem::Problem,
     yaml::{self, Node},
 };
 
-/// Most errors about second objects that are listed one by one.
-const LISTED_DUPLICATES: usize = 3;
+/// Most errors of one sort that are listed one by one.
+const LISTED: usize = 3;
 
 /// Objects read so far.
-#[derive(Default)]
-pub(crate) struct Cluster {
+pub(crate) struct Cluster<'a> {
+    options: &'a ReadOptions,
     manifests: Manifests,
     services: BTreeMap<ObjectName, DecodedService>,
+    templates: Vec<Template>,
     /// Where each object is defined, to report a second one.
     defined: BTreeMap<ObjectRef, Place>,
+    /// The same for workloads, by kind and name.
+    workloads: BTreeMap<(&'static str, ObjectName), Place>,
     errors: Vec<ManifestError>,
 }
 
-impl Cluster {
+/// A decoded object, and its node.
+struct Decoded<'a> {
+    object: Object,
+    node: &'a Node,
+}
+
+impl<'a> Cluster<'a> {
+    pub(crate) fn new(options: &'a ReadOptions) -> Self {
+        Self {
+            options,
+            manifests: Manifests::default(),
+            services: BTreeMap::new(),
+            templates: Vec::new(),
+            defined: BTreeMap::new(),
+            workloads: BTreeMap::new(),
+            errors: Vec::new(),
+        }
+    }
+
     /// Reads every object of a source.
     pub(crate) fn read(&mut self, source: &Source) {
         let origin = Origin::new(source);
-        match yaml::documents(&source.text) {
-            Ok(documents) => {
-                for node in &documents {
-                    self.add(&origin, node, &Inherited::default());
-                }
-            }
+        let documents = match yaml::documents(&source.text) {
+            Ok(documents) => documents,
             Err((span, problem)) => {
-                self.errors.push(ManifestError::of_source(&origin, span, problem));
+                let error = ManifestError::of_source(&origin, span, problem);
+                self.refuse(source, vec![error]);
+                return;
             }
+        };
+        if self.options.optional.contains(&source.name) && !documents.iter().any(object::is_object)
+        {
+            self.manifests.left_out.other_files.push(source.name.clone());
+            return;
+        }
+        let (mut decoded, mut errors) = (Vec::new(), Vec::new());
+        for node in &documents {
+            self.decode(&origin, node, &Inherited::default(), &mut decoded, &mut errors);
+        }
+        if !errors.is_empty() {
+            self.refuse(source, errors);
+            return;
+        }
+        for one in decoded {
+            self.add(&origin, one);
         }
     }
 
@@ -50,44 +89,92 @@ impl Cluster {
         if !self.errors.is_empty() {
             return Err(shorten(self.errors));
         }
-        self.complete_namespaces();
+        let Manifests { snapshot, hosts, made_up, .. } = &mut self.manifests;
+        if self.options.fill_in {
+            let is_translated = |name: &ObjectName| self.services.contains_key(name);
+            *made_up = made_up::fill_in(snapshot, self.templates, hosts, is_translated);
+            for (name, decoded) in &mut self.services {
+                if let Some(service) = snapshot.services.get(name) {
+                    decoded.service.clone_from(service);
+                }
+            }
+        }
+        complete_namespaces(&mut self.manifests);
         backends::derive(&self.services, &mut self.manifests.snapshot);
         Ok(self.manifests)
     }
 
-    /// Adds an object, or those of a list.
-    fn add(&mut self, origin: &Arc<Origin>, node: &Node, inherited: &Inherited) {
+    /// Takes note of a source that cannot be read: nothing of it is used.
+    fn refuse(&mut self, source: &Source, errors: Vec<ManifestError>) {
+        let is_optional = self.options.optional.contains(&source.name);
+        if is_optional && !names::policy(&source.text) {
+            self.manifests.left_out.broken_files.extend(errors.into_iter().next());
+        } else {
+            self.errors.extend(errors);
+        }
+    }
+
+    /// Decodes an object, or those of a list.
+    fn decode<'n>(
+        &self,
+        origin: &Arc<Origin>,
+        node: &'n Node,
+        inherited: &Inherited,
+        decoded: &mut Vec<Decoded<'n>>,
+        errors: &mut Vec<ManifestError>,
+    ) {
         if let Some((items, inherited)) = object::items(node) {
             for item in items {
-                self.add(origin, item, &inherited);
+                self.decode(origin, item, &inherited, decoded, errors);
             }
             return;
         }
         let log = Log::new(origin);
-        if let Some(object) = object::decode(node, inherited, &log) {
-            let place = log.place(node);
-            let reference = object.reference();
-            if let Some(first) = reference.as_ref().and_then(|name| self.defined.get(name)) {
-                Field::root(node, &log).reject(Problem::DuplicateObject { first: first.clone() });
-            } else {
-                if let Some(reference) = reference {
-                    self.manifests.places.add(reference.clone(), node, &log);
-                    self.defined.insert(reference, place.clone());
-                }
-                self.insert(object, place);
-            }
+        if let Some(object) = object::decode(node, inherited, self.options, &log) {
+            decoded.push(Decoded { object, node });
         }
-        self.errors.extend(log.into_errors());
+        errors.extend(log.into_errors());
+    }
+
+    /// Adds an object, unless it is defined already.
+    fn add(&mut self, origin: &Arc<Origin>, Decoded { object, node }: Decoded<'_>) {
+        let log = Log::new(origin);
+        let place = log.place(node);
+        let reference = object.reference();
+        let first = match (&object, &reference) {
+            (Object::Template(template), _) => {
+                self.workloads.get(&(template.kind, template.name.clone()))
+            }
+            (_, Some(reference)) => self.defined.get(reference),
+            (_, None) => None,
+        };
+        if let Some(first) = first {
+            if let Some(reference) = reference {
+                log.set_subject(crate::ErrorSubject::Object(reference));
+            }
+            Field::root(node, &log).reject(Problem::DuplicateObject { first: first.clone() });
+            self.errors.extend(log.into_errors());
+            return;
+        }
+        if let Some(reference) = reference {
+            self.manifests.places.add(reference.clone(), node, &log);
+            self.defined.insert(reference, place.clone());
+        }
+        self.insert(object, place);
     }
 
     fn insert(&mut self, object: Object, place: Place) {
-        let snapshot = &mut self.manifests.snapshot;
+        let Manifests { snapshot, hosts, ignored, left_out, .. } = &mut self.manifests;
         match object {
             Object::Namespace(name, labels) => {
                 snapshot.namespaces.insert(name, labels);
             }
             Object::Pod(name, pod) => {
                 snapshot.pods.insert(name, pod);
+            }
+            Object::Template(template) => {
+                self.workloads.insert((template.kind, template.name.clone()), place);
+                self.templates.push(*template);
             }
             Object::Policy(name, policy) => {
                 snapshot.policies.insert(name, policy);
@@ -108,43 +195,64 @@ impl Cluster {
                 snapshot.nodes.insert(name, machine);
             }
             Object::Host(name, host) => {
-                self.manifests.hosts.insert(name, host);
+                hosts.insert(name, host);
             }
             Object::Other(api_version, kind) => {
-                self.manifests.ignored.push(Ignored { place, api_version, kind });
+                ignored.push(Ignored { place, api_version, kind });
             }
-        }
-    }
-
-    /// Adds namespaces that other objects are in, and the label with its name to each namespace.
-    fn complete_namespaces(&mut self) {
-        let snapshot = &mut self.manifests.snapshot;
-        let names = snapshot
-            .pods
-            .keys()
-            .chain(snapshot.policies.keys())
-            .chain(snapshot.services.keys())
-            .chain(snapshot.endpoint_slices.keys());
-        let used: Vec<String> = names.map(|name| name.namespace.clone()).collect();
-        for namespace in used {
-            snapshot.namespaces.entry(namespace).or_default();
-        }
-        for (name, labels) in &mut snapshot.namespaces {
-            *labels = with_its_name(name, std::mem::take(labels));
+            Object::OtherTemplate(api_version, kind) => {
+                left_out.templates.push(Ignored { place, api_version, kind });
+            }
+            Object::Foreign(api_version, kind) => {
+                left_out.foreign_policies.push(Ignored { place, api_version, kind });
+            }
         }
     }
 }
 
-/// The errors without most of those about second objects: the files of several clusters, or a base
-/// and its overlays, have hundreds.
+/// Adds namespaces that other objects are in, and the label with its name to each namespace.
+fn complete_namespaces(manifests: &mut Manifests) {
+    let snapshot = &mut manifests.snapshot;
+    let names = snapshot
+        .pods
+        .keys()
+        .chain(snapshot.policies.keys())
+        .chain(snapshot.services.keys())
+        .chain(snapshot.endpoint_slices.keys());
+    let used: Vec<String> = names.map(|name| name.namespace.clone()).collect();
+    for namespace in used {
+        if let Entry::Vacant(entry) = snapshot.namespaces.entry(namespace) {
+            manifests.left_out.undefined_namespaces.push(entry.key().clone());
+            entry.insert(Labels::default());
+        }
+    }
+    for (name, labels) in &mut snapshot.namespaces {
+        *labels = with_its_name(name, std::mem::take(labels));
+    }
+}
+
+/// The errors without most of those that come in hundreds: second objects, where the files are of
+/// several clusters or a base and its overlays, and policies of a kind that is not supported.
 fn shorten(errors: Vec<ManifestError>) -> Vec<ManifestError> {
     let is_second =
         |error: &ManifestError| matches!(error.problem, Problem::DuplicateObject { .. });
-    let (second, mut errors): (Vec<_>, Vec<_>) = errors.into_iter().partition(is_second);
-    let more = second.len().saturating_sub(LISTED_DUPLICATES);
-    let last = second.get(LISTED_DUPLICATES).cloned();
-    errors.extend(second.into_iter().take(LISTED_DUPLICATES));
-    errors.extend(last.map(|error| error.with_problem(Problem::ManyDuplicates { more })));
+    let is_unsupported =
+        |error: &ManifestError| matches!(error.problem, Problem::UnsupportedPolicy { .. });
+    let (second, errors): (Vec<_>, Vec<_>) = errors.into_iter().partition(is_second);
+    let (unsupported, mut short): (Vec<_>, Vec<_>) = errors.into_iter().partition(is_unsupported);
+    short.extend(first_few(unsupported, |more| Problem::ManyUnsupported { more }));
+    short.extend(first_few(second, |more| Problem::ManyDuplicates { more }));
+    short
+}
+
+/// The first errors of one sort, and one error for all others.
+fn first_few(
+    mut errors: Vec<ManifestError>,
+    others: impl Fn(usize) -> Problem,
+) -> Vec<ManifestError> {
+    let more = errors.split_off(errors.len().min(LISTED));
+    let count = more.len();
+    errors.extend(more.into_iter().next().map(|error| error.with_problem(others(count))));
     errors
 }
 

@@ -139,6 +139,24 @@ impl<'a> Map<'a> {
             .map(|(_, node)| self.child(node, name))
     }
 
+    /// A field that stands in the text without a value.
+    pub(crate) fn empty(&self, name: &'static str) -> Option<Field<'a>> {
+        let mut entries = self.entries.iter();
+        let found =
+            entries.find(|(key, value)| key_text(key) == name && value.value == Value::Null)?;
+        Some(self.child(&found.0, name))
+    }
+
+    /// Those of `names` that the mapping has, with the line of each, in the order of the text.
+    pub(crate) fn lines_of<'n>(&self, names: &[&'n str]) -> Vec<(&'n str, usize)> {
+        let keys = self.entries.iter().map(|(key, _)| key);
+        let found = keys.filter_map(|key| {
+            let name = names.iter().find(|name| **name == key_text(key))?;
+            Some((*name, self.field.log.place(key).line))
+        });
+        found.collect()
+    }
+
     /// The one field of `names` that is set. More or fewer than one is an error, which quotes
     /// `listed`.
     pub(crate) fn only_one(

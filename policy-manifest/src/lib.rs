@@ -28,7 +28,11 @@ mod end;
 mod error;
 mod expectation;
 mod foreign;
+mod left_out;
+mod made_up;
+mod names;
 mod object;
+mod options;
 mod places;
 mod problem;
 mod syntax;
@@ -42,6 +46,9 @@ pub use end::{End, EndError};
 pub use error::{ErrorSubject, ManifestError, Place, render};
 pub use expectation::{Expectation, Expectations, Verdict, port_and_protocol, read_expectations};
 pub use foreign::{FOREIGN_KINDS, ForeignKind};
+pub use left_out::{LeftOut, LeftOutCounts};
+pub use made_up::MadeUp;
+pub use options::ReadOptions;
 pub use places::Places;
 use policy_core::model::{ContainerPort, Snapshot};
 pub use problem::Problem;
@@ -64,6 +71,10 @@ pub struct Manifests {
     pub hosts: BTreeMap<String, Host>,
     /// Objects of other kinds, in the order of the sources.
     pub ignored: Vec<Ignored>,
+    /// What else was not used.
+    pub left_out: LeftOut,
+    /// Pods and addresses that no source has.
+    pub made_up: MadeUp,
     /// Where each object stands in the text.
     pub places: Places,
 }
@@ -101,7 +112,19 @@ impl fmt::Display for Ignored {
 ///
 /// Every error of every source; of a source that is not YAML only the first.
 pub fn read(sources: &[Source]) -> Result<Manifests, Vec<ManifestError>> {
-    let mut cluster = cluster::Cluster::default();
+    read_with(sources, &ReadOptions::default())
+}
+
+/// Reads `sources` as the manifests of one cluster, in the way that the options say.
+///
+/// # Errors
+///
+/// As [`read`]; of an optional source only those about policies.
+pub fn read_with(
+    sources: &[Source],
+    options: &ReadOptions,
+) -> Result<Manifests, Vec<ManifestError>> {
+    let mut cluster = cluster::Cluster::new(options);
     for source in sources {
         cluster.read(source);
     }

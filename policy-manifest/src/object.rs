@@ -1,6 +1,8 @@
 //! Objects: finds out the kind of each and passes it to the decoder of that kind.
 
+mod admin_policy;
 mod cluster_policy;
+mod flat;
 mod machine;
 mod metadata;
 mod pod;
@@ -8,15 +10,17 @@ mod policy;
 mod selector;
 mod service;
 mod slice;
+mod template;
 
 use policy_core::model::{
     ClusterNetworkPolicy, EndpointSlice, Kind, Labels, NetworkPolicy, Node as Machine, ObjectName,
     ObjectRef, Pod,
 };
 pub(crate) use service::{DecodedService, TargetPort};
+pub(crate) use template::Template;
 
 use crate::{
-    ErrorSubject, Host,
+    ErrorSubject, Host, ReadOptions,
     decode::{Field, Log, Map, nearest},
     foreign,
     problem::Problem,
@@ -34,8 +38,14 @@ pub(crate) enum Object {
     Slice(ObjectName, Option<EndpointSlice>),
     Machine(String, Machine),
     Host(String, Host),
-    /// `apiVersion` and `kind`.
+    /// A workload, of which the pods are made up.
+    Template(Box<Template>),
+    /// `apiVersion` and `kind` of an object that no verdict depends on.
     Other(String, String),
+    /// The same of one with a pod template, which may run pods.
+    OtherTemplate(String, String),
+    /// The same of a policy that is not evaluated.
+    Foreign(String, String),
 }
 
 impl Object {
@@ -52,7 +62,9 @@ impl Object {
             Self::Slice(name, _) => ObjectRef::namespaced(Kind::EndpointSlice, name),
             Self::Machine(name, _) => ObjectRef::cluster_wide(Kind::Node, name),
             Self::Host(name, _) => ObjectRef::cluster_wide(Kind::Host, name),
-            Self::Other(..) => return None,
+            Self::Template(_) | Self::Other(..) | Self::OtherTemplate(..) | Self::Foreign(..) => {
+                return None;
+            }
         })
     }
 }
@@ -85,8 +97,23 @@ pub(crate) fn items(node: &Node) -> Option<(&[Node], Inherited)> {
     Some((items, Inherited { api_version: api_version.to_owned(), kind }))
 }
 
+/// Whether a document has the two fields that every object has; a list without `items` too.
+pub(crate) fn is_object(node: &Node) -> bool {
+    let Value::Map(entries) = &node.value else { return false };
+    let has = |name: &str| {
+        let named = |key: &Node| matches!(&key.value, Value::Text(text) if text == name);
+        entries.iter().any(|(key, _)| named(key))
+    };
+    has("apiVersion") && has("kind")
+}
+
 /// Decodes an object; `None` where it has no kind or no name. The log has the errors.
-pub(crate) fn decode(node: &Node, inherited: &Inherited, log: &Log) -> Option<Object> {
+pub(crate) fn decode(
+    node: &Node,
+    inherited: &Inherited,
+    options: &ReadOptions,
+    log: &Log,
+) -> Option<Object> {
     let root = Field::root(node, log);
     if !matches!(node.value, Value::Map(_)) {
         root.reject(Problem::NotAnObject);
@@ -101,14 +128,44 @@ pub(crate) fn decode(node: &Node, inherited: &Inherited, log: &Log) -> Option<Ob
         object.require("items")?.list();
         return None;
     }
+    if flat::reject(&object) {
+        return None;
+    }
+    if options.fill_in {
+        if let Some(kind) = template::kind(&kind, &api_version) {
+            return workload(kind, &api_version, &object, log);
+        }
+        if let Some(tier) = admin_policy::tier(&kind, &api_version) {
+            let (name, policy) = admin_policy::decode((&kind, tier), &object, log)?;
+            return Some(Object::ClusterPolicy(name, policy));
+        }
+    }
     match classify(&kind, &api_version) {
         Class::Read(kind) => dispatch(kind, &object, log),
+        Class::Ignored if options.fill_in && template::is_in(node) => {
+            Some(Object::OtherTemplate(api_version, kind))
+        }
         Class::Ignored => Some(Object::Other(api_version, kind)),
+        Class::Refused(Problem::UnsupportedPolicy { api_version, kind })
+            if options.ignore_foreign =>
+        {
+            Some(Object::Foreign(api_version, kind))
+        }
         Class::Refused(problem) => {
             object.reject(problem);
             None
         }
     }
+}
+
+/// Decodes a workload; one without a template is an object of no use.
+fn workload(kind: &'static str, api_version: &str, object: &Map<'_>, log: &Log) -> Option<Object> {
+    let name = metadata::namespaced_name(object, syntax::is_subdomain)?;
+    log.set_subject(ErrorSubject::Kind(format!("{kind} {name}")));
+    Some(match template::decode(kind, name, object) {
+        Some(template) => Object::Template(Box::new(template)),
+        None => Object::Other(api_version.to_owned(), kind.to_owned()),
+    })
 }
 
 /// A header field; an item of a list inherits it.

@@ -55,11 +55,33 @@ pub enum Problem {
         /// The supported kind.
         nearest: &'static str,
     },
+    /// A field without a value, where the fields that belong into it stand beside it.
+    #[error(
+        "{field} has nothing below it, and {names} {} at its own indentation; \
+         they were probably meant inside {field}: indent these lines",
+        Lines(*first, *last)
+    )]
+    Flat {
+        /// The empty field.
+        field: &'static str,
+        /// The fields beside it.
+        names: String,
+        /// Line of the first of them.
+        first: usize,
+        /// Line of the last.
+        last: usize,
+    },
     /// A second object of the same kind and name.
     #[error("this object is already defined at {first}; remove one of the two")]
     DuplicateObject {
         /// The place of the first one.
         first: Place,
+    },
+    /// Further policies of kinds that are not supported.
+    #[error("{more} more policies are of kinds that are not supported, this one among them")]
+    ManyUnsupported {
+        /// How many, without those that are listed.
+        more: usize,
     },
     /// Further objects that are defined twice.
     #[error(
@@ -286,6 +308,20 @@ pub enum Problem {
     /// A Service as the source of a connection.
     #[error("a Service cannot open a connection; name a pod, a host or an address as the source")]
     ServiceAsSource,
+}
+
+/// `stand in lines 3 to 5`, or `stands in line 3`.
+struct Lines(usize, usize);
+
+impl fmt::Display for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(first, last) = self;
+        if first == last {
+            write!(f, "stands in line {first}")
+        } else {
+            write!(f, "stand in lines {first} to {last}")
+        }
+    }
 }
 
 /// `; did you mean "…"?`, or nothing.

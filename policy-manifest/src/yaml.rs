@@ -7,7 +7,7 @@ use std::{fmt, ops::Range};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor},
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_saphyr::{Error, Location, Options, Spanned, options::NonFiniteFloatPolicy};
 
@@ -20,6 +20,23 @@ pub(crate) struct Node {
     pub span: Range<usize>,
     /// Its value.
     pub value: Value,
+}
+
+impl Node {
+    /// The same node of a text that begins `by` bytes earlier.
+    fn moved(self, by: usize) -> Self {
+        let value = match self.value {
+            Value::List(items) => {
+                Value::List(items.into_iter().map(|item| item.moved(by)).collect())
+            }
+            Value::Map(entries) => {
+                let moved = |(key, value): (Self, Self)| (key.moved(by), value.moved(by));
+                Value::Map(entries.into_iter().map(moved).collect())
+            }
+            scalar @ (Value::Null | Value::Bool(..) | Value::Number(_) | Value::Text(_)) => scalar,
+        };
+        Self { span: self.span.start + by..self.span.end + by, value }
+    }
 }
 
 /// What a node holds. Aliases and merge keys are already resolved.
@@ -40,7 +57,42 @@ pub(crate) enum Value {
 }
 
 /// Reads the documents of `text`, without empty ones; stops at the first error.
+///
+/// JSON documents may stand one after the other without a separator, as many tools write them.
 pub(crate) fn documents(text: &str) -> Result<Vec<Node>, (Range<usize>, Problem)> {
+    let values = json_values(text);
+    if values.len() < 2 {
+        return yaml_documents(text);
+    }
+    let mut all = Vec::new();
+    for value in values {
+        let documents = yaml_documents(&text[value.clone()]).map_err(|(span, problem)| {
+            (span.start + value.start..span.end + value.start, problem)
+        })?;
+        all.extend(documents.into_iter().map(|node| node.moved(value.start)));
+    }
+    Ok(all)
+}
+
+/// Where each of several JSON values is in a text; none where the text is something else.
+fn json_values(text: &str) -> Vec<Range<usize>> {
+    if !text.trim_start().starts_with('{') {
+        return Vec::new();
+    }
+    let mut values = Vec::new();
+    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    let mut start = 0;
+    while let Some(value) = stream.next() {
+        if value.is_err() {
+            return Vec::new();
+        }
+        values.push(start..stream.byte_offset());
+        start = stream.byte_offset();
+    }
+    values
+}
+
+fn yaml_documents(text: &str) -> Result<Vec<Node>, (Range<usize>, Problem)> {
     serde_saphyr::from_multiple_with_options::<Spanned<Raw>>(text, options())
         .map(|documents| documents.into_iter().map(|raw| node(raw, text)).collect())
         .map_err(|error| problem(&error, text))

@@ -55,12 +55,9 @@ pub fn text(table: &Table, mismatches: &[Mismatch], style: Style) -> String {
         let lines: Vec<String> = mismatches.iter().map(|line| format!("  {line}")).collect();
         blocks.push(format!("Not as expected:\n{}", lines.join("\n")));
     }
-    let mut summary = summary(rows);
-    if style.of_wire {
-        let lost = count(rows, Outcome::Lost);
-        summary.push_str(&format!(", {lost} lost, {} disagree", disagreeing.len()));
-    }
-    blocks.push(summary);
+    let lost = || count(rows, Outcome::Lost);
+    let of_wire = || format!(", {} lost, {} disagree", lost(), disagreeing.len());
+    blocks.push(summary(rows) + &if style.of_wire { of_wire() } else { String::new() });
     blocks.join("\n\n") + "\n"
 }
 

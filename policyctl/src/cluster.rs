@@ -7,7 +7,7 @@
 use std::{fmt::Write, io, path::PathBuf};
 
 use clap::Args;
-use policy_kube::{Access, Client, RESOURCES, Server, list};
+use policy_kube::{Access, Client, ForeignList, RESOURCES, Server, list, list_foreign};
 use policy_manifest::Source;
 use policy_probe::exit;
 use serde_json::json;
@@ -83,7 +83,8 @@ pub(crate) fn read(options: &Options) -> Result<Cluster, Error> {
     })
 }
 
-/// The objects of all resources, a document for each.
+/// The objects of all resources, a document for each; and those of policies that no verdict covers,
+/// which the reader of manifests refuses or reports.
 async fn everything(client: &Client) -> Result<String, Error> {
     let mut text = String::new();
     for resource in &RESOURCES {
@@ -91,6 +92,12 @@ async fn everything(client: &Client) -> Result<String, Error> {
         let kind = format!("{}List", resource.kind);
         let document = json!({"apiVersion": resource.api_version(), "kind": kind, "items": items});
         // With a line for each field, errors can show the line of theirs.
+        let _ = writeln!(text, "---\n{document:#}");
+    }
+    for list in list_foreign(client).await? {
+        let ForeignList { kind, api_version, items } = list;
+        let kind = format!("{}List", kind.kind);
+        let document = json!({"apiVersion": api_version, "kind": kind, "items": items});
         let _ = writeln!(text, "---\n{document:#}");
     }
     Ok(text)

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 use policy_core::compile::{Scope, compile};
 use policy_manifest::Manifests;
-use policy_probe::{exit, input, terminal};
+use policy_probe::{exit, terminal};
 
 use crate::{
     error::Error,
@@ -49,6 +49,9 @@ Exit codes:
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
+    reading: origin::Reading,
+
+    #[command(flatten)]
     cluster: origin::Cluster,
 
     /// Manifests: given twice, old and new; given once, applied to the cluster of the kubeconfig
@@ -70,16 +73,15 @@ pub(crate) struct Arguments {
 
 /// Reads the two sides to compare: old and new.
 fn sides(arguments: &Arguments) -> Result<(Manifests, Manifests), Error> {
-    let Arguments { cluster, files, old, new, .. } = arguments;
-    terminal::notes(&policy_files::notes(&[files.as_slice(), old, new].concat()));
+    let Arguments { reading, cluster, files, old, new, .. } = arguments;
     let one = cfg!(feature = "cluster") && files.len() == 1;
     if !one && cluster.are_given() {
         return Err(Error::FilesAndCluster);
     }
     let (old, new) = match files.as_slice() {
         [new] if one => {
-            let new = input::manifests(std::slice::from_ref(new))?;
-            let cluster = origin::of_cluster(cluster)?.manifests;
+            let new = origin::of_files(std::slice::from_ref(new), *reading)?;
+            let cluster = origin::of_cluster(cluster, *reading)?.manifests;
             let (new, left_out) = overlay::apply(&cluster, new);
             terminal::notes(&left_out);
             return Ok((cluster, new));
@@ -88,7 +90,7 @@ fn sides(arguments: &Arguments) -> Result<(Manifests, Manifests), Error> {
         [] => (old.clone(), new.clone()),
         _ => return Err(Error::NotTwo),
     };
-    Ok((input::manifests(&old)?, input::manifests(&new)?))
+    Ok((origin::of_files(&old, *reading)?, origin::of_files(&new, *reading)?))
 }
 
 /// Prints what changes; the exit code.
@@ -97,8 +99,11 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     terminal::notes(&ends::only_in_one(&old.snapshot, &new.snapshot));
     let diff = Diff::between(&old, &new)?;
     match arguments.output {
-        Format::Text => output::print(&diff.text(Paint::of_stdout()))?,
-        Format::Json => output::print(&output::json(&diff)?)?,
+        Format::Text => {
+            let text = diff.text(Paint::of_stdout());
+            output::print(&output::warned(text, output::WARNING, &new))?;
+        }
+        Format::Json => output::print(&output::Document::new(&diff, &new).json()?)?,
     }
     let faults = compile(&new.snapshot, Scope::Cluster).1;
     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();

@@ -2,8 +2,10 @@
 
 use std::io;
 
-use policy_manifest::End;
+use policy_manifest::{End, ManifestError, Problem};
 use policy_probe::{exit, input::InputError, terminal};
+
+use crate::render::RenderError;
 
 /// What a comparison needs.
 const TWO_SIDES: &str = if cfg!(feature = "cluster") {
@@ -12,11 +14,16 @@ const TWO_SIDES: &str = if cfg!(feature = "cluster") {
     "name two sets of manifests: -f OLD -f NEW, or --old and --new"
 };
 
+/// What a person can do about policies that are not evaluated.
+const IGNORE_FOREIGN: &str = "--ignore-foreign answers without policies that are not supported";
+
 /// Why a command gives no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
     Input(#[from] InputError),
+    #[error(transparent)]
+    Render(#[from] RenderError),
     #[cfg(feature = "cluster")]
     #[error(transparent)]
     Cluster(#[from] crate::cluster::Error),
@@ -54,7 +61,15 @@ impl Error {
     /// Prints it on standard error; returns the exit code.
     pub(crate) fn report(&self) -> u8 {
         match self {
-            Self::Input(error) => error.report(),
+            Self::Input(error) => {
+                let code = error.report();
+                if let InputError::Manifests(errors) = error
+                    && errors.iter().any(is_foreign)
+                {
+                    terminal::notes(&[IGNORE_FOREIGN.to_owned()]);
+                }
+                code
+            }
             #[cfg(feature = "cluster")]
             Self::Cluster(error) => {
                 terminal::error(self);
@@ -65,7 +80,8 @@ impl Error {
                 terminal::error(self);
                 exit::INPUT
             }
-            Self::NotTwo
+            Self::Render(_)
+            | Self::NotTwo
             | Self::NothingToCompare
             | Self::FilesAndCluster
             | Self::SameEnd { .. }
@@ -81,4 +97,9 @@ impl Error {
             }
         }
     }
+}
+
+/// Whether an error is about a policy of a kind that is not evaluated.
+fn is_foreign(error: &ManifestError) -> bool {
+    matches!(error.problem, Problem::UnsupportedPolicy { .. } | Problem::ManyUnsupported { .. })
 }

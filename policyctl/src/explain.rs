@@ -85,8 +85,14 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     let answers: Vec<Answer> =
         probes.iter().map(|probe| Answer::of(snapshot, &desired, probe)).collect();
     match output {
-        Format::Text => output::print(&text::render(&answers, Paint::of_stdout()))?,
-        Format::Json => output::print(&output::json(&answer::Document { answers: &answers })?)?,
+        Format::Text => {
+            let text = text::render(&answers, Paint::of_stdout());
+            output::print(&output::warned(text, output::WARNING, &origin.manifests))?;
+        }
+        Format::Json => {
+            let answers = answer::Answers { answers: &answers };
+            output::print(&output::Document::new(&answers, &origin.manifests).json()?)?;
+        }
     }
     let notes: Vec<String> = faults.iter().map(ToString::to_string).collect();
     terminal::notes(&notes);

@@ -65,19 +65,23 @@ enum Format {
 pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     let Arguments { origin, scope, ports, output } = arguments;
     let origin = origin.read()?;
-    terminal::notes(&input::notes(&origin.manifests));
+    let manifests = &origin.manifests;
     let options = ProbeOptions { ports: ports.clone(), ..ProbeOptions::default() };
     let expectations = Expectations::default();
     let scope = scope.of(&origin)?;
-    let mut probes = input::probes(&options, &origin.manifests, &expectations)?;
+    let mut probes = input::probes(&options, manifests, &expectations)?;
     scope.narrow(&mut probes, &expectations);
-    let snapshot = &origin.manifests.snapshot;
+    let snapshot = &manifests.snapshot;
     let truth = truth::of(snapshot, &probes);
     let picture = Picture::of(snapshot, &truth.table, &scope);
     match output {
-        Format::Dot => output::print(&dot::render(&picture))?,
-        Format::Mermaid => output::print(&mermaid::render(&picture))?,
-        Format::Json => output::print(&output::json(&picture)?)?,
+        Format::Dot => {
+            output::print(&output::warned(dot::render(&picture), "// warning: ", manifests))?;
+        }
+        Format::Mermaid => {
+            output::print(&output::warned(mermaid::render(&picture), "%% warning: ", manifests))?;
+        }
+        Format::Json => output::print(&output::Document::new(&picture, manifests).json()?)?,
     }
     terminal::notes(&truth.notes);
     Ok(exit::FINE)

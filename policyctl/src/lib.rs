@@ -8,6 +8,7 @@
 mod cli;
 #[cfg(feature = "cluster")]
 mod cluster;
+mod copies;
 mod diff;
 mod error;
 mod explain;
@@ -16,6 +17,7 @@ mod lint;
 mod manual;
 mod origin;
 mod output;
+mod render;
 mod scope;
 mod simulate;
 mod truth;

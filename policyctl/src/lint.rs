@@ -8,11 +8,8 @@ use std::fmt::Write;
 use clap::{Args, ValueEnum};
 use policy_core::lint::{self, Level, RULES, Rule};
 use policy_core::model::Pod;
-use policy_probe::{
-    exit,
-    input::{self, InputError},
-    terminal,
-};
+use policy_manifest::Manifests;
+use policy_probe::{exit, input::InputError, terminal};
 
 use crate::{error::Error, origin, output, output::Paint, scope};
 use report::Located;
@@ -108,13 +105,12 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
             let note = "nothing else is checked until these are corrected";
             terminal::notes(&[note.to_owned()]);
             let located: Vec<Located> = errors.iter().map(Located::refused).collect();
-            return answer(arguments, &located);
+            return answer(arguments, &located, &Manifests::default());
         }
         other => other?,
     };
     let scope = arguments.scope.of(&origin)?;
     let manifests = &origin.manifests;
-    terminal::notes(&input::notes(manifests));
     if !manifests.snapshot.pods.values().any(Pod::is_subject) {
         let note = "there are no pods: what selectors match is not checked";
         terminal::notes(&[note.to_owned()]);
@@ -124,15 +120,23 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     let mut located: Vec<Located> =
         findings.iter().map(|finding| Located::new(finding, &origin)).collect();
     located.sort_by(|a, b| a.place.cmp(&b.place));
-    answer(arguments, &located)
+    answer(arguments, &located, manifests)
 }
 
 /// Prints findings in their places; the exit code.
-fn answer(arguments: &Arguments, located: &[Located]) -> Result<u8, Error> {
+fn answer(arguments: &Arguments, located: &[Located], manifests: &Manifests) -> Result<u8, Error> {
     match arguments.output {
-        Format::Text => output::print(&report::text(located, Paint::of_stdout()))?,
-        Format::Json => output::print(&output::json(&report::Document { findings: located })?)?,
-        Format::Sarif => output::print(&output::json(&sarif::log(located))?)?,
+        Format::Text => {
+            let text = report::text(located, Paint::of_stdout());
+            output::print(&output::warned(text, output::WARNING, manifests))?;
+        }
+        Format::Json => {
+            let findings = report::Findings { findings: located };
+            output::print(&output::Document::new(&findings, manifests).json()?)?;
+        }
+        Format::Sarif => {
+            output::print(&output::json(&sarif::log(located, &manifests.warnings()))?)?;
+        }
     }
     let denied = located.iter().any(|finding| arguments.deny.denies(finding.level));
     Ok(if denied { exit::FINDINGS } else { exit::FINE })

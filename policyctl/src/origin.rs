@@ -1,12 +1,18 @@
-//! Where the objects come from: manifests, or the cluster of the kubeconfig.
+//! Where the objects come from: files and folders, rendered charts and kustomizations, or the
+//! cluster of the kubeconfig.
+//!
+//! Input: the options `-f`, `-R`, `-k`, `--helm` and those that name a cluster. Output: an
+//! [`Origin`]. Every command reads through this module, so that each prints the same notes about
+//! what is left out, and each refuses policies that no verdict covers.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use clap::Args;
-use policy_manifest::Manifests;
-use policy_probe::{input, terminal};
+use policy_files::Tree;
+use policy_manifest::{Manifests, ReadOptions, Source};
+use policy_probe::{input::InputError, terminal};
 
-use crate::error::Error;
+use crate::{error::Error, render};
 
 #[cfg(feature = "cluster")]
 pub(crate) use crate::cluster::Options as Cluster;
@@ -34,15 +40,44 @@ const FILES: &str = if cfg!(feature = "cluster") {
     "Manifests: a file, a folder (its .yaml, .yml and .json files, but no *.expect.yaml), or -"
 };
 
-/// Options `-f`, `--kubeconfig` and `--context`.
+/// Options of each command that reads one set of manifests or a cluster.
 #[derive(Clone, Debug, Default, Args)]
 #[group(skip)]
 pub(crate) struct Options {
     #[arg(short = 'f', long = "filename", value_name = "FILE", help = FILES)]
     files: Vec<PathBuf>,
 
+    /// Render the kustomization in this folder, with kubectl or kustomize
+    #[arg(short = 'k', long = "kustomize", value_name = "FOLDER")]
+    kustomizations: Vec<PathBuf>,
+
+    /// Render this Helm chart, with helm
+    #[arg(long = "helm", value_name = "CHART")]
+    charts: Vec<PathBuf>,
+
+    /// Values for the chart of --helm
+    #[arg(long, value_name = "FILE", requires = "charts")]
+    values: Vec<PathBuf>,
+
+    #[command(flatten)]
+    reading: Reading,
+
     #[command(flatten)]
     cluster: Cluster,
+}
+
+/// How folders and policies of other projects are read.
+#[derive(Clone, Copy, Debug, Default, Args)]
+#[group(skip)]
+pub(crate) struct Reading {
+    /// Read the folders in a folder of -f too
+    #[arg(short = 'R', long)]
+    recursive: bool,
+
+    /// Answer without policies of kinds that are not evaluated, as those of Cilium or Calico, and
+    /// warn that the answer does not cover them
+    #[arg(long)]
+    ignore_foreign: bool,
 }
 
 /// What was read.
@@ -56,32 +91,76 @@ pub(crate) struct Origin {
 }
 
 impl Options {
-    /// Reads the files or the cluster.
+    /// Reads the files or the cluster, and prints notes about what is left out.
     pub(crate) fn read(&self) -> Result<Origin, Error> {
-        read(&self.files, &self.cluster)
+        let Self { files, kustomizations, charts, values, reading, cluster } = self;
+        if files.is_empty() && kustomizations.is_empty() && charts.is_empty() {
+            return of_cluster(cluster, *reading);
+        }
+        if cluster.are_given() {
+            return Err(Error::FilesAndCluster);
+        }
+        let mut rendered = Vec::new();
+        for folder in kustomizations {
+            rendered.push(render::kustomization(folder)?);
+        }
+        for chart in charts {
+            rendered.push(render::chart(chart, values)?);
+        }
+        Ok(Origin { manifests: read(files, rendered, *reading)?, ..Origin::default() })
     }
 }
 
-/// Reads files, or the cluster where there are none.
-fn read(files: &[PathBuf], cluster: &Cluster) -> Result<Origin, Error> {
-    if files.is_empty() {
-        return of_cluster(cluster);
+/// Reads one set of files, and prints notes about what is left out.
+pub(crate) fn of_files(files: &[PathBuf], reading: Reading) -> Result<Manifests, Error> {
+    read(files, Vec::new(), reading)
+}
+
+fn read(files: &[PathBuf], rendered: Vec<Source>, reading: Reading) -> Result<Manifests, Error> {
+    let Tree { mut sources, found, kustomizations, charts } =
+        policy_files::read_tree(files, reading.recursive).map_err(InputError::Files)?;
+    if !reading.recursive {
+        terminal::notes(&policy_files::notes(files));
     }
-    if cluster.are_given() {
-        return Err(Error::FilesAndCluster);
+    for folder in kustomizations {
+        let folder = folder.display();
+        terminal::notes(&[format!(
+            "{folder}: the kustomization is not rendered; -k {folder} renders it"
+        )]);
     }
-    terminal::notes(&policy_files::notes(files));
-    Ok(Origin { manifests: input::manifests(files)?, ..Origin::default() })
+    for chart in charts {
+        let chart = chart.display();
+        terminal::notes(&[format!(
+            "{chart}: the Helm chart is not read; --helm {chart} renders it"
+        )]);
+    }
+    sources.extend(rendered);
+    parse(&sources, found, reading)
+}
+
+/// Reads texts, and prints notes about what of them is left out.
+fn parse(
+    sources: &[Source],
+    optional: BTreeSet<String>,
+    reading: Reading,
+) -> Result<Manifests, Error> {
+    let options = ReadOptions { fill_in: true, ignore_foreign: reading.ignore_foreign, optional };
+    let manifests = policy_manifest::read_with(sources, &options).map_err(InputError::Manifests)?;
+    terminal::notes(&manifests.notes());
+    for warning in manifests.warnings() {
+        terminal::line(&format!("warning: {warning}"));
+    }
+    Ok(manifests)
 }
 
 #[cfg(feature = "cluster")]
-pub(crate) fn of_cluster(options: &Cluster) -> Result<Origin, Error> {
+pub(crate) fn of_cluster(options: &Cluster, reading: Reading) -> Result<Origin, Error> {
     let crate::cluster::Cluster { title, namespace, source } = crate::cluster::read(options)?;
-    let manifests = policy_manifest::read(&[source]).map_err(input::InputError::Manifests)?;
+    let manifests = parse(&[source], BTreeSet::new(), reading)?;
     Ok(Origin { manifests, cluster: Some(title), namespace: Some(namespace) })
 }
 
 #[cfg(not(feature = "cluster"))]
-pub(crate) fn of_cluster(_: &Cluster) -> Result<Origin, Error> {
+pub(crate) fn of_cluster(_: &Cluster, _: Reading) -> Result<Origin, Error> {
     Err(Error::NoFiles)
 }

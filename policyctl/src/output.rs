@@ -1,12 +1,13 @@
 //! Prints the answer of a command on standard output, and nothing else there.
 
 use std::{
-    fmt::Display,
+    fmt::{Display, Write as _},
     io::{self, Write},
 };
 
 use anstyle::AnsiColor;
 use clap::ValueEnum;
+use policy_manifest::{LeftOutCounts, Manifests};
 use policy_probe::{Outcome, terminal};
 use serde::Serialize;
 
@@ -62,7 +63,45 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
     }
 }
 
-/// An answer as JSON, with a line break at its end.
-pub(crate) fn json<T: Serialize>(answer: &T) -> Result<String, Error> {
-    Ok(serde_json::to_string_pretty(answer)? + "\n")
+/// An answer for programs: the answer's own fields, and how much was left out.
+#[derive(Debug, Serialize)]
+pub(crate) struct Document<'a, T> {
+    #[serde(flatten)]
+    answer: &'a T,
+    left_out: LeftOutCounts,
+    /// What the answer does not cover.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
+
+impl<'a, T: Serialize> Document<'a, T> {
+    /// The answer about some manifests.
+    pub(crate) fn new(answer: &'a T, manifests: &Manifests) -> Self {
+        let (left_out, warnings) = (manifests.left_out_counts(), manifests.warnings());
+        Self { answer, left_out, warnings }
+    }
+
+    /// As JSON, with a line break at its end.
+    pub(crate) fn json(&self) -> Result<String, Error> {
+        json(self)
+    }
+}
+
+/// A value as JSON, with a line break at its end.
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<String, Error> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+/// A text with the warnings about it below, each after `prefix`: a comment in the text's form.
+pub(crate) fn warned(mut text: String, prefix: &str, manifests: &Manifests) -> String {
+    for warning in manifests.warnings() {
+        let _ = writeln!(text, "{prefix}{warning}");
+    }
+    text
+}
+
+/// Before a warning in text for people.
+pub(crate) const WARNING: &str = "warning: ";
+
+/// Before a warning in Markdown.
+pub(crate) const MARKDOWN_WARNING: &str = "\n> **Warning:** ";

@@ -14,9 +14,10 @@ use policy_probe::{
 };
 
 use crate::{
+    copies,
     error::Error,
     origin::{self, Origin},
-    output,
+    output::{self, Document},
     scope::{self, Named},
     truth::{self, Truth},
 };
@@ -105,23 +106,36 @@ impl Arguments {
 /// Prints the table; the exit code.
 pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     let origin = arguments.origin.read()?;
-    terminal::notes(&input::notes(&origin.manifests));
+    let manifests = &origin.manifests;
     let scope = arguments.scope.of(&origin)?;
     let options = arguments.probes(&origin);
     let expectations = input::expectations(&options)?;
-    let mut probes = input::probes(&options, &origin.manifests, &expectations)?;
+    let mut probes = input::probes(&options, manifests, &expectations)?;
     if options.from.is_empty() && options.to.is_empty() {
         scope.narrow(&mut probes, &expectations);
     }
-    let Truth { table, notes } = truth::of(&origin.manifests.snapshot, &probes);
+    copies::retain(&mut probes, &manifests.made_up);
+    let Truth { mut table, notes } = truth::of(&manifests.snapshot, &probes);
+    copies::rename(&mut table, &manifests.made_up);
     let mismatches = check(&table.probes, &expectations);
     let expected = options.expect.is_some().then_some(&expectations);
     match arguments.output {
-        Format::Table => output::print(&text(&table, &mismatches, terminal::style()))?,
-        Format::Json => output::print(&output::json(&table)?)?,
-        Format::Yaml => output::print(&serde_saphyr::to_string(&table)?)?,
-        Format::Junit => output::print(&junit::render(&table, expected, &mismatches)?)?,
-        Format::Markdown => output::print(&markdown::render(&table, &mismatches))?,
+        Format::Table => {
+            let text = text(&table, &mismatches, terminal::style());
+            output::print(&output::warned(text, output::WARNING, manifests))?;
+        }
+        Format::Json => output::print(&Document::new(&table, manifests).json()?)?,
+        Format::Yaml => {
+            output::print(&serde_saphyr::to_string(&Document::new(&table, manifests))?)?;
+        }
+        Format::Junit => {
+            let warnings = manifests.warnings();
+            output::print(&junit::render(&table, expected, &mismatches, &warnings)?)?;
+        }
+        Format::Markdown => {
+            let text = markdown::render(&table, &mismatches);
+            output::print(&output::warned(text, output::MARKDOWN_WARNING, manifests))?;
+        }
     }
     terminal::notes(&notes);
     // The other forms have them on standard output.

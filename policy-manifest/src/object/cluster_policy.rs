@@ -4,6 +4,8 @@ mod rule;
 
 use policy_core::model::{ClusterNetworkPolicy, PodSet, Selector, Tier};
 
+pub(super) use rule::{domain_names, range};
+
 use super::{metadata, selector};
 use crate::{
     decode::{Field, Map},
@@ -14,7 +16,7 @@ use crate::{
 const ENTRIES: usize = 25;
 
 /// Highest priority.
-const PRIORITY: u16 = 1000;
+pub(super) const PRIORITY: u16 = 1000;
 
 /// Decodes a policy; `None` where tier, priority or subject is not legal. The log has the errors.
 pub(super) fn decode(object: &Map<'_>) -> Option<ClusterNetworkPolicy> {
@@ -29,7 +31,7 @@ pub(super) fn decode(object: &Map<'_>) -> Option<ClusterNetworkPolicy> {
     let subject = spec.require("subject").and_then(|field| subject(&field));
     let rules = |name, list: fn(&Field<'_>) -> _| {
         let Some(field) = spec.get(name) else { return Vec::new() };
-        items(&field, 0).iter().filter_map(list).collect()
+        items(&field, 0, ENTRIES).iter().filter_map(list).collect()
     };
     let ingress = rules("ingress", rule::ingress);
     let egress = rules("egress", rule::egress);
@@ -43,7 +45,7 @@ pub(super) fn decode(object: &Map<'_>) -> Option<ClusterNetworkPolicy> {
     })
 }
 
-fn subject(field: &Field<'_>) -> Option<PodSet> {
+pub(super) fn subject(field: &Field<'_>) -> Option<PodSet> {
     let map = field.map()?;
     match map.only_one(&["namespaces", "pods"], "namespaces, pods")? {
         ("pods", field) => pods(&field),
@@ -52,12 +54,12 @@ fn subject(field: &Field<'_>) -> Option<PodSet> {
 }
 
 /// Every pod of some namespaces.
-fn namespaces(field: &Field<'_>) -> PodSet {
+pub(super) fn namespaces(field: &Field<'_>) -> PodSet {
     PodSet { namespaces: selector::decode(field), pods: Selector::default() }
 }
 
 /// `NamespacedPod`.
-fn pods(field: &Field<'_>) -> Option<PodSet> {
+pub(super) fn pods(field: &Field<'_>) -> Option<PodSet> {
     let map = field.map()?;
     map.check_only(&["namespaceSelector", "podSelector"]);
     let namespaces = map.get("namespaceSelector").map(|field| selector::decode(&field));
@@ -65,14 +67,14 @@ fn pods(field: &Field<'_>) -> Option<PodSet> {
     Some(PodSet { namespaces: namespaces.unwrap_or_default(), pods })
 }
 
-/// The items of a list, which must have at least `least` and at most 25.
-fn items<'a>(field: &Field<'a>, least: usize) -> Vec<Field<'a>> {
+/// The items of a list, which must have at least `least` and at most `most`.
+pub(super) fn items<'a>(field: &Field<'a>, least: usize, most: usize) -> Vec<Field<'a>> {
     let items = field.list();
     if items.len() < least {
         field.reject(Problem::TooFew { least });
     }
-    if items.len() > ENTRIES {
-        field.reject(Problem::TooMany { most: ENTRIES });
+    if items.len() > most {
+        field.reject(Problem::TooMany { most });
     }
     items
 }

@@ -41,6 +41,13 @@ pub(super) fn name(
     legal: fn(&str) -> bool,
     log: &Log,
 ) -> Option<ObjectName> {
+    let name = namespaced_name(object, legal)?;
+    log.set_subject(ErrorSubject::Object(ObjectRef::namespaced(kind, &name)));
+    Some(name)
+}
+
+/// `metadata.namespace`, by default `default`, and `metadata.name`.
+pub(super) fn namespaced_name(object: &Map<'_>, legal: fn(&str) -> bool) -> Option<ObjectName> {
     let metadata = object.require("metadata")?.map()?;
     let namespace = match metadata.get("namespace").filter(|field| !field.is_empty_string()) {
         Some(field) => field.checked(syntax::is_label, |found| Problem::ObjectName { found }),
@@ -48,9 +55,7 @@ pub(super) fn name(
     };
     let name = metadata.require("name")?;
     let name = name.checked(legal, |found| Problem::ObjectName { found });
-    let name = ObjectName::new(namespace?, name?);
-    log.set_subject(ErrorSubject::Object(ObjectRef::namespaced(kind, &name)));
-    Some(name)
+    Some(ObjectName::new(namespace?, name?))
 }
 
 /// Name of an object without a namespace.
@@ -88,13 +93,23 @@ fn annotations(object: &Map<'_>) -> Annotations {
 
 /// The workload of a pod with these labels, from the controller among `metadata.ownerReferences`.
 pub(super) fn workload(object: &Map<'_>, labels: &Labels) -> Option<Workload> {
-    let owners = object.map("metadata")?.list("ownerReferences");
-    let mut owners = owners.iter().filter_map(Field::map);
-    let controls = |owner: &Map<'_>| owner.get("controller").and_then(|field| field.boolean());
-    let owner = owners.find(|owner| controls(owner) == Some(true))?;
+    let owner = controller(object)?;
     let text = |name| owner.require(name)?.string();
     let (kind, name) = (text("kind"), text("name"));
     Some(Workload::of_controller(&kind?, &name?, labels))
+}
+
+/// Whether another object controls this one.
+pub(super) fn has_controller(object: &Map<'_>) -> bool {
+    controller(object).is_some()
+}
+
+/// The entry of `metadata.ownerReferences` with `controller: true`.
+fn controller<'a>(object: &Map<'a>) -> Option<Map<'a>> {
+    let owners = object.map("metadata")?.list("ownerReferences");
+    let mut owners = owners.iter().filter_map(Field::map);
+    let controls = |owner: &Map<'_>| owner.get("controller").and_then(|field| field.boolean());
+    owners.find(|owner| controls(owner) == Some(true))
 }
 
 /// `metadata.labels`.

@@ -9,7 +9,7 @@ use policy_probe::{Outcome, Probe, Row, Selection, choose, if_any, input::InputE
 use serde::Serialize;
 
 use super::{ends, regions};
-use crate::{error::Error, output::Paint, truth};
+use crate::{copies, error::Error, output::Paint, truth};
 
 /// Connections that change, sorted by their ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -91,7 +91,10 @@ fn rows(side: &Manifests, selections: &[Selection]) -> Result<Vec<Row>, Error> {
     }
     probes.sort();
     probes.dedup();
-    Ok(truth::of(&side.snapshot, &probes).table.probes)
+    copies::retain(&mut probes, &side.made_up);
+    let mut table = truth::of(&side.snapshot, &probes).table;
+    copies::rename(&mut table, &side.made_up);
+    Ok(table.probes)
 }
 
 /// The pairs whose verdicts may differ, and the ports to compare them at.

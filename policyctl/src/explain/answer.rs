@@ -19,7 +19,7 @@ use super::words;
 
 /// All that is printed.
 #[derive(Debug, Serialize)]
-pub(super) struct Document<'a> {
+pub(super) struct Answers<'a> {
     pub(super) answers: &'a [Answer],
 }
 

@@ -17,7 +17,7 @@ const EXCEPT_OUTSIDE: &str = "NP009";
 
 /// All that is printed.
 #[derive(Debug, Serialize)]
-pub(super) struct Document<'a> {
+pub(super) struct Findings<'a> {
     pub(super) findings: &'a [Located],
 }
 

@@ -11,8 +11,10 @@ use super::report::Located;
 const OUTSIDE_PATHS: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A log with one run.
-pub(super) fn log(findings: &[Located]) -> Value {
+/// A log with one run; warnings are notifications of the tool.
+pub(super) fn log(findings: &[Located], warnings: &[String]) -> Value {
+    let notification = |warning: &String| json!({"level": "warning", "message": {"text": warning}});
+    let notifications: Vec<Value> = warnings.iter().map(notification).collect();
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -22,6 +24,10 @@ pub(super) fn log(findings: &[Located]) -> Value {
                 "version": env!("CARGO_PKG_VERSION"),
                 "rules": RULES.iter().map(rule).collect::<Vec<_>>(),
             }},
+            "invocations": [{
+                "executionSuccessful": true,
+                "toolExecutionNotifications": notifications,
+            }],
             "results": findings.iter().map(result).collect::<Vec<_>>(),
         }],
     })

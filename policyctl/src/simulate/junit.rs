@@ -2,7 +2,7 @@
 
 use policy_manifest::{Expectation, Expectations, Place};
 use policy_probe::{Mismatch, Outcome, Row, Table};
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
 use crate::error::Error;
 
@@ -11,6 +11,7 @@ pub(super) fn render(
     table: &Table,
     expected: Option<&Expectations>,
     mismatches: &[Mismatch],
+    warnings: &[String],
 ) -> Result<String, Error> {
     let mut suite = TestSuite::new("simulate");
     match expected {
@@ -28,6 +29,9 @@ pub(super) fn render(
                 suite.add_test_case(case);
             }
         }
+    }
+    for warning in warnings {
+        suite.add_property(Property::new("warning", warning.as_str()));
     }
     let mut report = Report::new("policyctl");
     report.add_test_suite(suite);

@@ -1,5 +1,7 @@
 //! Without `-f` the commands read the cluster of the kubeconfig; here a server plays its part.
 
+mod foreign;
+
 use std::{
     fs,
     io::{self, BufRead, BufReader, Write},

@@ -8,6 +8,7 @@ mod graph;
 mod lint;
 mod manual;
 mod program;
+mod repository;
 mod scope;
 mod simulate;
 mod terminal;

@@ -78,10 +78,10 @@ fn folders_of_a_folder_are_named_as_they_are_not_read() -> io::Result<()> {
         assert_code(&output, 0);
         assert!(printed(&output).contains(&note), "{}", printed(&output));
     }
-    // Where that is why there is nothing, it is worth all the more.
+    // Where that is why there is nothing, the option is named that reads them.
     fs::remove_file(folder.path().join("a.yaml"))?;
     let output = policyctl(&["lint", "-f", &path]).output()?;
     assert_code(&output, 2);
-    assert!(printed(&output).contains(&note), "{}", printed(&output));
+    assert!(printed(&output).contains("-R reads them too"), "{}", printed(&output));
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use policy_core::model::{Action, ClusterPeer, ClusterRule, Protocol, ProtocolMatch};
 
-use super::{items, namespaces, pods};
+use super::{ENTRIES, items, namespaces, pods};
 use crate::{
     decode::{Field, Map},
     object::selector,
@@ -32,7 +32,7 @@ pub(super) fn egress(field: &Field<'_>) -> Option<ClusterRule> {
             ("namespaces", field) => Some(ClusterPeer::Pods(namespaces(&field))),
             ("nodes", field) => Some(ClusterPeer::Nodes(selector::decode(&field))),
             ("networks", field) => {
-                let networks = items(&field, 1);
+                let networks = items(&field, 1, ENTRIES);
                 Some(ClusterPeer::Networks(networks.iter().filter_map(Field::block).collect()))
             }
             ("domainNames", field) => Some(domain_names(&field)),
@@ -58,9 +58,9 @@ fn rule(
     });
     let peers: Vec<_> = map
         .require(list)
-        .map(|field| items(&field, 1).iter().filter_map(peer).collect())
+        .map(|field| items(&field, 1, ENTRIES).iter().filter_map(peer).collect())
         .unwrap_or_default();
-    let protocols = map.get("protocols").map(|field| items(&field, 1)).unwrap_or_default();
+    let protocols = map.get("protocols").map(|field| items(&field, 1, ENTRIES)).unwrap_or_default();
     let matches: Vec<_> = protocols.iter().filter_map(protocol).collect();
     let of_pods = peers.iter().all(|peer| matches!(peer, ClusterPeer::Pods(_)));
     let named = matches.iter().any(|entry| matches!(entry, ProtocolMatch::Named(_)));
@@ -72,8 +72,8 @@ fn rule(
 
 /// Checks domain names. They cannot be enforced, as packets have addresses, so the compiler treats the
 /// rule as denying (S52).
-fn domain_names(field: &Field<'_>) -> ClusterPeer {
-    for name in items(field, 1) {
+pub(in crate::object) fn domain_names(field: &Field<'_>) -> ClusterPeer {
+    for name in items(field, 1, ENTRIES) {
         name.checked(syntax::is_domain_pattern, |found| Problem::DomainName { found });
     }
     ClusterPeer::Unknown { reason: "domainNames cannot be enforced".to_owned() }
@@ -93,14 +93,15 @@ fn protocol(field: &Field<'_>) -> Option<ProtocolMatch> {
     map.check_only(&["destinationPort"]);
     let port = map.require("destinationPort")?.map()?;
     let (first, last) = match port.only_one(&["number", "range"], "number, range")? {
-        ("range", field) => range(&field.map()?)?,
+        ("range", field) => range(&field.map()?, &["start", "end"])?,
         (_, field) => field.port().map(|port| (port, port))?,
     };
     Some(ProtocolMatch::Range { protocol, first, last })
 }
 
-fn range(map: &Map<'_>) -> Option<(u16, u16)> {
-    map.check_only(&["start", "end"]);
+/// `start` and `end` of a mapping with these fields.
+pub(in crate::object) fn range(map: &Map<'_>, fields: &[&str]) -> Option<(u16, u16)> {
+    map.check_only(fields);
     let start = map.require("start").and_then(|field| field.port());
     let end = map.require("end").and_then(|field| field.port());
     let (start, end) = (start?, end?);

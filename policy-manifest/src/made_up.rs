@@ -1,0 +1,133 @@
+//! Pods of workload templates, and addresses for pods and Services that have none.
+//!
+//! Policies judge addresses, and the files of a repository have none: a controller creates the pods,
+//! and the network gives them addresses. Both are made up here, so that selectors, named ports and
+//! Services are judged as in a cluster:
+//!
+//! ```text
+//! Deployment shop/web, replicas 3     pods shop/web and shop/web-2 with the template's labels
+//! Pod shop/db without a status        the pod itself
+//! each of them                        an address of either family, as 240.0.0.1 and 100::1
+//! ```
+//!
+//! Two pods stand for any number of replicas: one more would have the same verdicts. A real pod's
+//! address may be in an `ipBlock`, and which block is not known. Of a few reserved ranges the one is
+//! taken that the fewest blocks of the policies hold, so that a rule for a network outside of the
+//! cluster does not match a pod by accident:
+//!
+//! ```text
+//! ipBlock 0.0.0.0/0 except 10.0.0.0/8      240.0.0.0/12 is in the block, 10.240.0.0/12 is not
+//! ```
+
+mod range;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use policy_core::model::{Labels, ObjectName, Phase, Service, Snapshot, Workload};
+
+use crate::{Host, object::Template};
+use range::Range;
+
+/// What of a snapshot is made up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MadeUp {
+    /// Pods with made-up addresses.
+    pub pods: BTreeSet<ObjectName>,
+    /// Second pods of a workload, and the first pod of the same workload.
+    pub copies: BTreeMap<ObjectName, ObjectName>,
+    /// Services with made-up cluster IPs.
+    pub services: BTreeSet<ObjectName>,
+}
+
+impl MadeUp {
+    /// A note that some addresses are made up.
+    pub(crate) fn note(&self) -> Option<String> {
+        let count = self.pods.len() - self.copies.len();
+        (count > 0).then(|| {
+            let pods = if count == 1 {
+                "1 pod or workload".into()
+            } else {
+                format!("{count} pods and workloads")
+            };
+            format!(
+                "{pods} without an address: an ipBlock matches them only if it is for every address"
+            )
+        })
+    }
+}
+
+/// Adds pods for the templates whose pods are not in the snapshot, and addresses where they lack.
+pub(crate) fn fill_in(
+    snapshot: &mut Snapshot,
+    templates: Vec<Template>,
+    hosts: &BTreeMap<String, Host>,
+    is_translated: impl Fn(&ObjectName) -> bool,
+) -> MadeUp {
+    let mut made_up = MadeUp::default();
+    add_pods(snapshot, templates, &mut made_up);
+    let mut ranges = range::choose(snapshot, hosts);
+    let next = |ranges: &mut [Range]| -> Vec<IpAddr> {
+        ranges.iter_mut().filter_map(Range::next).collect()
+    };
+    for (name, pod) in &mut snapshot.pods {
+        // A pod that an API server has stored gets its address later, and is reported.
+        let is_stored = !pod.uid.is_empty();
+        let is_ready = !is_stored && !pod.host_network && pod.phase == Phase::Live;
+        if is_ready && pod.addresses.is_empty() {
+            pod.addresses = next(&mut ranges);
+            made_up.pods.insert(name.clone());
+        }
+    }
+    for (name, service) in &mut snapshot.services {
+        let Service { cluster_ips, ports, .. } = service;
+        if cluster_ips.is_empty() && !ports.is_empty() && is_translated(name) {
+            *cluster_ips = next(&mut ranges);
+            made_up.services.insert(name.clone());
+        }
+    }
+    made_up
+}
+
+/// Adds one pod for each template, and a second one where a workload runs several.
+fn add_pods(snapshot: &mut Snapshot, templates: Vec<Template>, made_up: &mut MadeUp) {
+    let stored_pods = snapshot.pods.values().any(|pod| !pod.uid.is_empty());
+    let owned: BTreeSet<(String, Arc<Workload>)> = snapshot
+        .pods
+        .iter()
+        .filter_map(|(name, pod)| Some((name.namespace.clone(), pod.workload.clone()?)))
+        .collect();
+    for template in templates {
+        let Template { kind, name, mut pod, has_copies, is_stored, is_controlled } = template;
+        let workload = Arc::new(Workload::of_controller(kind, &name.name, &Labels::default()));
+        let exists = owned.contains(&(name.namespace.clone(), Arc::clone(&workload)));
+        // A dump with pods has those of every workload that runs any.
+        if is_controlled || exists || (is_stored && stored_pods) {
+            continue;
+        }
+        pod.workload = Some(workload);
+        let first = free_name(snapshot, &name, &kind.to_lowercase());
+        if has_copies {
+            let second = free_name(
+                snapshot,
+                &ObjectName::new(&name.namespace, format!("{}-2", first.name)),
+                "copy",
+            );
+            snapshot.pods.insert(second.clone(), pod.clone());
+            made_up.copies.insert(second, first.clone());
+        }
+        snapshot.pods.insert(first, pod);
+    }
+}
+
+/// The name itself, or the name with something behind it that no other pod has.
+fn free_name(snapshot: &Snapshot, wanted: &ObjectName, suffix: &str) -> ObjectName {
+    let mut name = wanted.clone();
+    while snapshot.pods.contains_key(&name) {
+        name.name = format!("{}-{suffix}", name.name);
+    }
+    name
+}

@@ -1,0 +1,142 @@
+//! `AdminNetworkPolicy` and `BaselineAdminNetworkPolicy` (`policy.networking.k8s.io/v1alpha1`), the
+//! predecessors of `ClusterNetworkPolicy`: read strictly, and converted into its tiers.
+//!
+//! ```text
+//! AdminNetworkPolicy, priority 5, action Allow     tier Admin, priority 5, action Accept
+//! BaselineAdminNetworkPolicy, action Deny          tier Baseline, priority 0, action Deny
+//! ```
+//!
+//! A converted policy has its kind in front of its name, which no `ClusterNetworkPolicy` can have.
+
+use policy_core::model::{
+    Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, Protocol, ProtocolMatch, Tier,
+};
+
+use super::{
+    cluster_policy::{PRIORITY, domain_names, items, namespaces, pods, range, subject},
+    metadata, selector,
+};
+use crate::{
+    ErrorSubject,
+    decode::{Field, Log, Map},
+    problem::Problem,
+    syntax,
+};
+
+/// The version that is read.
+const API_VERSION: &str = "policy.networking.k8s.io/v1alpha1";
+
+/// Most entries of each list (`maxItems` in the CRD).
+const ENTRIES: usize = 100;
+
+/// Most entries of `networks`.
+const NETWORKS: usize = 25;
+
+/// The only name of a `BaselineAdminNetworkPolicy`.
+const BASELINE_NAME: &str = "default";
+
+const ACTIONS: [(&str, Action); 3] =
+    [("Allow", Action::Accept), ("Deny", Action::Deny), ("Pass", Action::Pass)];
+
+/// The tier of a kind; `None` for a kind or version that is not read here.
+pub(super) fn tier(kind: &str, api_version: &str) -> Option<Tier> {
+    match kind {
+        _ if api_version != API_VERSION => None,
+        "AdminNetworkPolicy" => Some(Tier::Admin),
+        "BaselineAdminNetworkPolicy" => Some(Tier::Baseline),
+        _ => None,
+    }
+}
+
+/// Decodes a policy of a kind; the name has the kind in front. The log has the errors.
+pub(super) fn decode(
+    (kind, tier): (&str, Tier),
+    object: &Map<'_>,
+    log: &Log,
+) -> Option<(String, ClusterNetworkPolicy)> {
+    let field = object.require("metadata")?.map()?.require("name")?;
+    let name = field.checked(syntax::is_subdomain, |found| Problem::ObjectName { found })?;
+    log.set_subject(ErrorSubject::Kind(format!("{kind} {name}")));
+    if tier == Tier::Baseline && name != BASELINE_NAME {
+        field.reject(Problem::NotOneOf { found: name, allowed: BASELINE_NAME, nearest: None });
+        return None;
+    }
+    object.check_only(&["apiVersion", "kind", "metadata", "spec", "status"]);
+    let annotations = metadata::check(object);
+    let spec = object.require("spec")?.map()?;
+    let fields = ["subject", "ingress", "egress", "priority"];
+    spec.check_only(if tier == Tier::Admin { &fields } else { &fields[..3] });
+    let priority = match tier {
+        Tier::Admin => spec.require("priority").and_then(|field| field.whole_number(PRIORITY)),
+        Tier::Baseline => Some(0),
+    };
+    let subject = spec.require("subject").and_then(|field| subject(&field));
+    let actions = if tier == Tier::Admin { &ACTIONS[..] } else { &ACTIONS[..2] };
+    let policy = ClusterNetworkPolicy {
+        tier,
+        priority: priority?,
+        subject: Some(subject?),
+        ingress: rules(&spec, ("ingress", "from"), actions, &["namespaces", "pods"]),
+        egress: rules(&spec, ("egress", "to"), actions, &EGRESS),
+        annotations,
+    };
+    Some((format!("{kind}/{name}"), policy))
+}
+
+const EGRESS: [&str; 5] = ["namespaces", "pods", "nodes", "networks", "domainNames"];
+
+fn rules(
+    spec: &Map<'_>,
+    (name, list): (&'static str, &'static str),
+    actions: &[(&str, Action)],
+    peers: &[&'static str],
+) -> Vec<ClusterRule> {
+    let Some(field) = spec.get(name) else { return Vec::new() };
+    let rule = |field: &Field<'_>| {
+        let map = field.map()?;
+        map.check_only(&["name", "action", list, "ports"]);
+        let action =
+            map.require("action").and_then(|field| field.word(actions, "Allow, Deny, Pass"));
+        let found = map.require(list).map(|field| items(&field, 1, ENTRIES)).unwrap_or_default();
+        let found = found.iter().filter_map(|field| peer(field, peers)).collect();
+        let ports = map.get("ports").map(|field| items(&field, 1, ENTRIES)).unwrap_or_default();
+        let protocols = ports.iter().filter_map(port).collect();
+        Some(ClusterRule { action: action?, peers: found, protocols })
+    };
+    items(&field, 0, ENTRIES).iter().filter_map(rule).collect()
+}
+
+fn peer(field: &Field<'_>, allowed: &[&'static str]) -> Option<ClusterPeer> {
+    let (name, field) =
+        field.map()?.only_one(allowed, "namespaces, pods, nodes, networks, domainNames")?;
+    match name {
+        "namespaces" => Some(ClusterPeer::Pods(namespaces(&field))),
+        "nodes" => Some(ClusterPeer::Nodes(selector::decode(&field))),
+        "networks" => {
+            let networks = items(&field, 1, NETWORKS);
+            Some(ClusterPeer::Networks(networks.iter().filter_map(Field::block).collect()))
+        }
+        "domainNames" => Some(domain_names(&field)),
+        _ => pods(&field).map(ClusterPeer::Pods),
+    }
+}
+
+fn port(field: &Field<'_>) -> Option<ProtocolMatch> {
+    const NAMES: [&str; 3] = ["portNumber", "portRange", "namedPort"];
+    let (name, field) = field.map()?.only_one(&NAMES, "portNumber, portRange, namedPort")?;
+    if name == "namedPort" {
+        return field.port_name().map(ProtocolMatch::Named);
+    }
+    let map = field.map()?;
+    let protocol = match map.get("protocol") {
+        Some(field) => field.protocol(),
+        None => Some(Protocol::Tcp),
+    };
+    let (first, last) = if name == "portNumber" {
+        map.check_only(&["protocol", "port"]);
+        map.require("port")?.port().map(|port| (port, port))?
+    } else {
+        range(&map, &["protocol", "start", "end"])?
+    };
+    Some(ProtocolMatch::Range { protocol: protocol?, first, last })
+}

@@ -1,0 +1,92 @@
+//! Workloads with a pod template: the pods that their controller would create.
+
+use policy_core::model::{ObjectName, Pod};
+
+use super::{group, metadata, pod};
+use crate::{
+    decode::{Field, Map},
+    yaml::{Node, Value},
+};
+
+/// Groups and kinds with a pod template that Kubernetes has itself.
+const KINDS: [(Option<&str>, &str); 11] = [
+    (Some("apps"), "Deployment"),
+    (Some("apps"), "StatefulSet"),
+    (Some("apps"), "DaemonSet"),
+    (Some("apps"), "ReplicaSet"),
+    (Some("extensions"), "Deployment"),
+    (Some("extensions"), "DaemonSet"),
+    (Some("extensions"), "ReplicaSet"),
+    (None, "ReplicationController"),
+    (Some("batch"), "Job"),
+    (Some("batch"), "CronJob"),
+    (Some("apps.openshift.io"), "DeploymentConfig"),
+];
+
+/// A workload, and a pod of it without an address.
+#[derive(Clone, Debug)]
+pub(crate) struct Template {
+    /// `kind` of the workload.
+    pub kind: &'static str,
+    /// Its namespace and name.
+    pub name: ObjectName,
+    /// The pod.
+    pub pod: Pod,
+    /// Whether it runs more than one pod, so that its pods can be peers of one another.
+    pub has_copies: bool,
+    /// Whether an API server has stored it: its pods exist then.
+    pub is_stored: bool,
+    /// Whether another object controls it, as a Deployment its `ReplicaSet`.
+    pub is_controlled: bool,
+}
+
+/// The workload kind of this name and version, if Kubernetes has it.
+pub(super) fn kind(name: &str, api_version: &str) -> Option<&'static str> {
+    let found = KINDS.iter().find(|known| **known == (group(api_version), name));
+    found.map(|(_, kind)| *kind)
+}
+
+/// Decodes a workload with this name; `None` where it has no template.
+pub(super) fn decode(kind: &'static str, name: ObjectName, object: &Map<'_>) -> Option<Template> {
+    let spec = object.map("spec")?;
+    let template = match kind {
+        "CronJob" => spec.map("jobTemplate")?.map("spec")?.map("template")?,
+        _ => spec.map("template")?,
+    };
+    let metadata = object.map("metadata");
+    let uid = metadata.as_ref().and_then(|metadata| metadata.get("uid")).is_some();
+    Some(Template {
+        kind,
+        name,
+        pod: pod::decode(&template),
+        has_copies: kind == "DaemonSet" || replicas(kind, &spec) > 1,
+        is_stored: uid,
+        is_controlled: metadata::has_controller(object),
+    })
+}
+
+/// How many pods run at the same time; one where the field is absent or an autoscaler sets it.
+fn replicas(kind: &str, spec: &Map<'_>) -> u16 {
+    let field = match kind {
+        "Job" => spec.get("parallelism"),
+        "CronJob" => None,
+        _ => spec.get("replicas"),
+    };
+    field.and_then(|field: Field<'_>| field.whole_number(u16::MAX)).unwrap_or(1)
+}
+
+/// Whether an object of any kind has a pod template, as workloads of other projects do.
+pub(super) fn is_in(node: &Node) -> bool {
+    let path = ["spec", "template", "spec", "containers"];
+    let mut here = Some(node);
+    for name in path {
+        here = here.and_then(|node| child(node, name));
+    }
+    here.is_some()
+}
+
+fn child<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
+    let Value::Map(entries) = &node.value else { return None };
+    let is_named = |key: &Node| matches!(&key.value, Value::Text(text) if text == name);
+    entries.iter().find(|(key, _)| is_named(key)).map(|(_, value)| value)
+}
