@@ -21,6 +21,7 @@ mod content;
 mod detach;
 mod drops;
 mod error;
+mod filters;
 mod flows;
 mod hooks;
 mod key;
@@ -33,9 +34,13 @@ mod options;
 mod pins;
 mod read;
 mod step_text;
+mod syscall;
 mod typed;
 
-use std::{collections::BTreeMap, os::fd::OwnedFd};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::fd::OwnedFd,
+};
 
 use aya::Ebpf;
 use policy_common::drops::DropKey;
@@ -51,6 +56,7 @@ pub use step_text::StepText;
 
 use attach::{Attachment, Classifiers};
 use drops::Events;
+use filters::Filters;
 use maps::Maps;
 use pins::Pins;
 use typed::ContentTypes;
@@ -88,16 +94,21 @@ impl Dataplane {
     /// If the kernel refuses the object, a map or a program, or if the object has another layout
     /// than this binary.
     pub fn load(options: &Options) -> Result<Self, DataplaneError> {
-        Self::assemble(object::load(options)?, options)
+        Self::assemble(object::load(options)?, options, BTreeSet::new())
     }
 
-    fn assemble(mut ebpf: Ebpf, options: &Options) -> Result<Self, DataplaneError> {
+    /// Takes the maps and programs out of an object; `foreign` are programs of other agents.
+    fn assemble(
+        mut ebpf: Ebpf,
+        options: &Options,
+        foreign: BTreeSet<u32>,
+    ) -> Result<Self, DataplaneError> {
         let mut maps = Maps::take(&mut ebpf)?;
         if !maps.are_parted()? {
             maps.part_families()?;
         }
         let events = maps::take_events(&mut ebpf)?;
-        let classifiers = Classifiers::load(ebpf, options)?;
+        let classifiers = Classifiers::load(ebpf, options, Filters::open(foreign)?)?;
         let newest_epoch = maps.epochs.values()?.into_iter().max().unwrap_or_default();
         Ok(Self {
             attachments: BTreeMap::new(),

@@ -24,6 +24,7 @@ pub mod build;
 mod conntrack;
 mod dump;
 mod enforcers;
+mod filters;
 mod link;
 mod monitor;
 mod netfilter;
@@ -44,6 +45,7 @@ use link::{Link, Peer};
 
 pub use conntrack::{TrackedConnections, tracked_connections};
 pub use enforcers::{Enforcer, enforcers};
+pub use filters::{Filter, FilterHook, FilterReader};
 pub use monitor::LinkMonitor;
 
 /// How many times a link without a known peer is read again.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Daemon, report, retry::Retry};
-use crate::{chain::chain, net::enforcers, node::Reconciled};
+use crate::{chain::chain, dataplane::pinned_elsewhere, net::enforcers, node::Reconciled};
 
 /// Longest time between two reconciliations: the kernel sends no notification when addresses inside a
 /// pod change.
@@ -100,6 +100,7 @@ impl Daemon {
 
     /// Reports other programs that enforce policies on this node.
     async fn find_other_enforcers(&mut self) {
-        self.reporter.enforcers(enforcers(self.pins.as_deref()).await);
+        let elsewhere = self.pins.as_deref().map(pinned_elsewhere).unwrap_or_default();
+        self.reporter.enforcers(enforcers(self.pins.as_deref(), &elsewhere).await);
     }
 }

@@ -18,17 +18,18 @@ use policy_core::plan::Step;
 
 use super::{
     Dataplane,
-    attach::{self, Attachment},
+    attach::{Attached, Attachment, Mechanism},
     classifier::NAMES,
     content,
     error::DataplaneError,
+    filters::FilterLink,
     link,
     maps::Maps,
     named::Hash,
     object,
     options::Options,
     pins::{self, Pins},
-    read, typed,
+    read, syscall,
 };
 
 impl Dataplane {
@@ -43,12 +44,6 @@ impl Dataplane {
     ///
     /// As [`load`](Self::load), and if the folder is not on a bpffs, or is used by another agent.
     pub fn adopt(options: &Options, root: &Path) -> Result<(Self, Vec<Step>), DataplaneError> {
-        if !attach::has_links(options) {
-            tracing::warn!(
-                "this kernel has no TCX links (Linux 6.6): enforcement ends when the agent ends"
-            );
-            return Ok((Self::load(options)?, Vec::new()));
-        }
         let mut pins = Pins::open(root)?;
         let took_over = pins.maps().exists();
         let expected = object::shapes(options)?;
@@ -56,17 +51,27 @@ impl Dataplane {
             pins.stage()?;
         }
         let ebpf = object::load_pinned(options, &pins.maps(), expected.keys())?;
-        let mut dataplane = Self::assemble(ebpf, options)?;
+        let mut dataplane = Self::assemble(ebpf, options, pins.programs_elsewhere()?)?;
         if !content::pattern(&pins.maps()).exists() {
             content::pin_pattern(&dataplane.content_types, &pins.maps())?;
         }
         for name in expected.keys() {
             let path = pins.maps().join(name);
-            let open = typed::open_pin(&path);
+            let open = syscall::open_pin(&path);
             let open = open.map_err(|source| DataplaneError::Pins { act: "open", path, source });
             dataplane.pinned.insert(name.clone(), open?);
         }
-        dataplane.adopt_links(&pins)?;
+        // An interface that has both keeps what was added last.
+        match dataplane.classifiers.mechanism() {
+            Mechanism::Tcx => {
+                dataplane.adopt_filters()?;
+                dataplane.adopt_links(&pins)?;
+            }
+            Mechanism::Clsact => {
+                dataplane.adopt_links(&pins)?;
+                dataplane.adopt_filters()?;
+            }
+        }
         let before = pins.maps_before();
         dataplane.pins = Some(pins);
         dataplane.committed = false;
@@ -88,13 +93,25 @@ impl Dataplane {
                 let path = pins.link(classifier, ifindex);
                 match link::open(&path, ifindex)? {
                     Some(open) => {
-                        let none = || Attachment::stale();
-                        let attachment = self.attachments.entry(ifindex).or_insert_with(none);
-                        attachment.add(classifier, open, path);
+                        let attachment =
+                            self.attachments.entry(ifindex).or_insert_with(Attachment::stale);
+                        let link = Attached::Link { link: open, pin: Some(path) };
+                        attachment.add(classifier, link);
                     }
                     None => pins::remove(&path)?,
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Finds the filters that an earlier agent left on clsact qdiscs.
+    fn adopt_filters(&mut self) -> Result<(), DataplaneError> {
+        for found in self.classifiers.filters().find_all()? {
+            let attachment =
+                self.attachments.entry(found.ifindex).or_insert_with(Attachment::stale);
+            let filter = FilterLink::adopted(&found);
+            attachment.add(found.classifier.name, Attached::Filter(filter));
         }
         Ok(())
     }

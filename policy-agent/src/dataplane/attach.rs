@@ -1,62 +1,109 @@
-//! Attaches the programs to interfaces: by TCX links where the kernel has them (6.6), otherwise as
+//! Attaches the programs to interfaces: by TCX links where the kernel has them (6.6), otherwise by
 //! filters of a clsact qdisc.
+//!
+//! Input: an interface. Output: an [`Attachment`], the programs on it. With a folder of pins both kinds
+//! outlive the agent (S48): a link because it is pinned, a filter because the qdisc holds it.
+//!
+//! ```text
+//!                TCX link                       filter
+//! found by       pin links/from_pod_12          its name, on every interface
+//! exchanged      BPF_LINK_UPDATE                RTM_NEWTFILTER at its priority and handle
+//! read back      fdinfo of the link             RTM_GETTFILTER
+//! ```
+//!
+//! An agent that finds the other kind attaches its own first, and then detaches the other.
 
+mod attached;
 mod mend;
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt};
 
 use aya::{
     Ebpf,
     programs::{
         LinkOrder, ProgramError, SchedClassifier,
-        links::Link,
-        tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
+        tc::{SchedClassifierLink, TcAttachOptions},
     },
     util::KernelVersion,
 };
-use nix::{errno::Errno, libc, net::if_};
+use nix::{errno::Errno, net::if_};
 
+pub(super) use self::attached::Attached;
 use super::{
     classifier::{CLASSIFIERS, Classifier},
     error::DataplaneError,
+    filters::{self, FilterLink, Filters, Found, Place},
     link,
     options::{ActiveParts, Options},
     pins::{self, Pins},
 };
 
-/// Priority of a clsact filter: always the same, and before those that the kernel assigns.
-const PRIORITY: u16 = 1;
-/// Handle of a clsact filter.
-const HANDLE: TcHandle = TcHandle::new(0, 1);
+/// How programs are attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mechanism {
+    /// By TCX links.
+    Tcx,
+    /// By filters of a clsact qdisc.
+    Clsact,
+}
 
 /// The loaded programs.
 pub(super) struct Classifiers {
     ebpf: Ebpf,
     parts: ActiveParts,
-    /// Whether the programs are attached by TCX links.
-    tcx: bool,
+    mechanism: Mechanism,
+    filters: Filters,
 }
 
-/// The programs on one interface; dropping it detaches them, unless they are pinned.
-#[derive(Debug)]
+/// The programs on one interface; dropping it detaches those that do not outlive the agent.
+#[derive(Debug, Default)]
 pub(super) struct Attachment {
-    links: BTreeMap<&'static str, SchedClassifierLink>,
-    /// Where the links are pinned.
-    pins: Vec<PathBuf>,
+    programs: BTreeMap<&'static str, Attached>,
+    /// What an interrupted change of the mechanism left, to be detached.
+    left: Vec<Attached>,
     /// Whether an earlier agent's programs may still be attached.
     stale: bool,
 }
 
+impl Mechanism {
+    /// The mechanism of this kernel, or the one that the options ask for.
+    pub(super) fn of(options: &Options) -> Self {
+        let has_tcx =
+            KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0));
+        if has_tcx && !options.clsact { Self::Tcx } else { Self::Clsact }
+    }
+}
+
 impl Classifiers {
     /// Loads both programs; the kernel verifies them.
-    pub(super) fn load(mut ebpf: Ebpf, options: &Options) -> Result<Self, DataplaneError> {
+    pub(super) fn load(
+        mut ebpf: Ebpf,
+        options: &Options,
+        filters: Filters,
+    ) -> Result<Self, DataplaneError> {
         for Classifier { name, .. } in CLASSIFIERS {
             program(&mut ebpf, name)?.load().map_err(|source| DataplaneError::Classifier {
                 classifier: name,
                 source: Box::new(source),
             })?;
         }
-        Ok(Self { ebpf, parts: options.parts, tcx: has_links(options) })
+        Ok(Self { ebpf, parts: options.parts, mechanism: Mechanism::of(options), filters })
+    }
+
+    /// How programs are attached.
+    pub(super) fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+
+    /// The filters of clsact qdiscs.
+    pub(super) fn filters(&mut self) -> &mut Filters {
+        &mut self.filters
+    }
+
+    /// The programs that are wanted on every interface.
+    fn wanted(&self) -> impl Iterator<Item = Classifier> + use<> {
+        let directions = self.parts.directions;
+        CLASSIFIERS.into_iter().filter(move |classifier| directions[classifier.direction])
     }
 
     /// Attaches both programs to an interface, or neither.
@@ -66,34 +113,31 @@ impl Classifiers {
         pins: Option<&Pins>,
     ) -> Result<Attachment, DataplaneError> {
         let interface = name(ifindex)?;
-        let mut links = BTreeMap::new();
-        // If one fails, dropping `links` detaches the other.
-        for classifier in CLASSIFIERS {
-            if self.parts.directions[classifier.direction] {
-                let link = self.attach_one(&classifier, &interface).map_err(|source| {
-                    DataplaneError::Attach {
-                        classifier: classifier.name,
+        let mut attachment = Attachment::default();
+        for classifier in self.wanted() {
+            let attached = self.attach_one(&classifier, ifindex, &interface, pins);
+            // aya attaches by name, and the name may have passed to another interface meanwhile.
+            let attached = attached.and_then(|attached| {
+                attachment.programs.insert(classifier.name, attached);
+                match name(ifindex)? == interface {
+                    true => Ok(()),
+                    false => Err(DataplaneError::InterfaceRenamed {
                         ifindex,
                         interface: interface.clone(),
-                        source: Box::new(source),
-                    }
-                })?;
-                links.insert(classifier.name, link);
+                    }),
+                }
+            });
+            if let Err(error) = attached {
+                // The first failure is the one to report.
+                let _ = attachment.detach(ifindex);
+                return Err(error);
             }
-        }
-        // aya attaches by name, and the name may have passed to another interface meanwhile.
-        if name(ifindex)? != interface {
-            return Err(DataplaneError::InterfaceRenamed { ifindex, interface });
-        }
-        let mut attachment = Attachment { links, pins: Vec::new(), stale: false };
-        if let Some(pins) = pins.filter(|_| self.tcx) {
-            attachment.pin(ifindex, pins)?;
         }
         Ok(attachment)
     }
 
-    /// Exchanges the programs of links that an earlier agent created; does nothing for an interface
-    /// that is gone.
+    /// Exchanges the programs that an earlier agent attached; does nothing for an interface that is
+    /// gone.
     pub(super) fn renew(
         &mut self,
         ifindex: u32,
@@ -103,18 +147,26 @@ impl Classifiers {
         if !attachment.stale {
             return Ok(());
         }
-        let classifiers: Vec<_> = attachment.links.keys().copied().collect();
-        for classifier in classifiers {
-            // aya closes the link if the update fails; the pin still holds it.
-            self.exchange(ifindex, classifier, attachment, pins)?;
+        for classifier in CLASSIFIERS {
+            let Some(attached) = attachment.programs.get(classifier.name) else { continue };
+            if attached.mechanism() == self.mechanism {
+                self.exchange(ifindex, &classifier, attachment, pins)?;
+                continue;
+            }
+            let interface = match name(ifindex) {
+                Err(DataplaneError::InterfaceMissing { .. }) => return Ok(()),
+                interface => interface?,
+            };
+            let own = self.attach_one(&classifier, ifindex, &interface, Some(pins))?;
+            if let Some(other) = attachment.programs.insert(classifier.name, own) {
+                other.detach(ifindex)?;
+            }
+        }
+        for other in std::mem::take(&mut attachment.left) {
+            other.detach(ifindex)?;
         }
         attachment.stale = false;
         Ok(())
-    }
-
-    /// Whether the programs are attached by links, which can be pinned.
-    pub(super) fn has_links(&self) -> bool {
-        self.tcx
     }
 
     /// The kernel id of a program.
@@ -138,102 +190,139 @@ impl Classifiers {
         Ok(())
     }
 
+    /// Attaches a program; with pins it outlives the agent.
     fn attach_one(
         &mut self,
         classifier: &Classifier,
+        ifindex: u32,
         interface: &str,
-    ) -> Result<SchedClassifierLink, ProgramError> {
-        let options = if self.tcx {
-            TcAttachOptions::TcxOrder(LinkOrder::first())
-        } else {
-            add_clsact(interface)?;
-            TcAttachOptions::Netlink(NlOptions {
-                priority: PRIORITY,
-                handle: HANDLE,
-                classid: None,
-            })
+        pins: Option<&Pins>,
+    ) -> Result<Attached, DataplaneError> {
+        let refused = |source| DataplaneError::Attach {
+            classifier: classifier.name,
+            ifindex,
+            interface: interface.to_owned(),
+            source: Box::new(source),
         };
-        let program: &mut SchedClassifier =
-            self.ebpf.program_mut(classifier.name).ok_or(ProgramError::NotLoaded)?.try_into()?;
-        let id = program.attach_with_options(interface, classifier.hook, options)?;
-        program.take_link(id)
+        if self.mechanism == Mechanism::Clsact {
+            return self.attach_filter(classifier, (ifindex, interface), pins.is_some(), refused);
+        }
+        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+        let link =
+            attach_with(program(&mut self.ebpf, classifier.name)?, classifier, interface, options);
+        let link = link.map_err(refused)?;
+        let Some(pins) = pins else { return Ok(Attached::Link { link, pin: None }) };
+        let path = pins.link(classifier.name, ifindex);
+        pins::remove(&path)?;
+        Ok(Attached::Link { link: link::pin(link, &path)?, pin: Some(path) })
+    }
+
+    /// Attaches a program by a filter. An own filter that is there already is exchanged: an earlier
+    /// agent left it.
+    fn attach_filter(
+        &mut self,
+        classifier: &Classifier,
+        (ifindex, interface): (u32, &str),
+        outlives: bool,
+        refused: impl Fn(ProgramError) -> DataplaneError,
+    ) -> Result<Attached, DataplaneError> {
+        filters::add_clsact(interface).map_err(|error| refused(error.into()))?;
+        let there = self.filters.list(ifindex, classifier)?;
+        let program = program(&mut self.ebpf, classifier.name)?;
+        let own = there.iter().find(|filter| self.filters.is_own(filter, classifier));
+        if outlives && let Some(filter) = own {
+            let found = Found { ifindex, classifier: *classifier, filter: filter.clone() };
+            let filter = FilterLink::adopted(&found);
+            filter.exchange(program).map_err(refused)?;
+            return Ok(Attached::Filter(filter));
+        }
+        let place = Place::first_free(&there);
+        FilterLink::attach(program, classifier, (ifindex, interface), place, outlives)
+            .map(Attached::Filter)
+            .map_err(refused)
+    }
+
+    /// Gives a link or filter this agent's program, atomically.
+    fn exchange(
+        &mut self,
+        ifindex: u32,
+        classifier: &Classifier,
+        attachment: &mut Attachment,
+        pins: &Pins,
+    ) -> Result<(), DataplaneError> {
+        let name = classifier.name;
+        let refused =
+            |source| DataplaneError::Renew { classifier: name, ifindex, source: Box::new(source) };
+        let program = program(&mut self.ebpf, name)?;
+        match attachment.programs.get_mut(name) {
+            Some(Attached::Filter(filter)) => match filter.exchange(program) {
+                // Somebody removed it, or its interface is gone.
+                Err(error) if filters::is_gone(&error) => {
+                    match self.attach_missing(ifindex, classifier, attachment, pins) {
+                        Ok(_) | Err(DataplaneError::InterfaceMissing { .. }) => Ok(()),
+                        Err(error) => Err(error),
+                    }
+                }
+                result => result.map_err(refused),
+            },
+            Some(Attached::Link { link, .. }) => {
+                // aya closes the link if the update fails; the pin still holds it.
+                let open = link::open(&pins.link(name, ifindex), ifindex)?;
+                let Some(open) = open else { return Ok(()) };
+                let exchanged = program.attach_to_link(open).and_then(|id| program.take_link(id));
+                *link = exchanged.map_err(refused)?;
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 }
 
 impl fmt::Debug for Classifiers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ebpf: _, parts, tcx } = self;
+        let Self { ebpf: _, parts, mechanism, filters } = self;
         f.debug_struct("Classifiers")
             .field("parts", parts)
-            .field("tcx", tcx)
+            .field("mechanism", mechanism)
+            .field("filters", filters)
             .finish_non_exhaustive()
     }
 }
 
 impl Attachment {
-    /// No link.
-    pub(super) fn empty() -> Self {
-        Self { links: BTreeMap::new(), pins: Vec::new(), stale: false }
-    }
-
-    /// An attachment of an earlier agent, to which its links are added.
+    /// An attachment of an earlier agent, to which its programs are added.
     pub(super) fn stale() -> Self {
-        Self { links: BTreeMap::new(), pins: Vec::new(), stale: true }
+        Self { stale: true, ..Self::default() }
     }
 
-    /// Adds a link that is pinned.
-    pub(super) fn add(
-        &mut self,
-        classifier: &'static str,
-        link: SchedClassifierLink,
-        pin: PathBuf,
-    ) {
-        self.links.insert(classifier, link);
-        self.pins.push(pin);
+    /// Adds a program that an earlier agent attached.
+    pub(super) fn add(&mut self, classifier: &'static str, attached: Attached) {
+        self.left.extend(self.programs.insert(classifier, attached));
     }
 
-    /// Whether no wanted link is missing.
+    /// Whether no wanted program is missing.
     pub(super) fn is_whole(&self) -> bool {
-        !self.stale || self.links.len() == CLASSIFIERS.len()
-    }
-
-    /// Pins every link, in place of stale pins.
-    fn pin(&mut self, ifindex: u32, pins: &Pins) -> Result<(), DataplaneError> {
-        for (classifier, link) in std::mem::take(&mut self.links) {
-            let path = pins.link(classifier, ifindex);
-            match pins::remove(&path).and_then(|()| link::pin(link, &path)) {
-                Ok(link) => self.add(classifier, link, path),
-                Err(error) => {
-                    // Both or neither; the first failure is the one to report.
-                    self.pins.iter().for_each(|path| drop(pins::remove(path)));
-                    return Err(error);
-                }
-            }
-        }
-        Ok(())
+        !self.stale || self.programs.len() == CLASSIFIERS.len()
     }
 
     /// Detaches the programs; an interface that is gone has none any more.
     pub(super) fn detach(self, ifindex: u32) -> Result<(), DataplaneError> {
-        self.pins.iter().try_for_each(|path| pins::remove(path))?;
-        for link in self.links.into_values() {
-            match link.detach() {
-                Err(ProgramError::NetlinkError(error)) if is_gone(error.raw_os_error()) => {}
-                result => result.map_err(|source| DataplaneError::Detach {
-                    ifindex,
-                    source: Box::new(source),
-                })?,
-            }
-        }
-        Ok(())
+        // All of them, even if one fails.
+        let all = self.programs.into_values().chain(self.left);
+        let results: Vec<_> = all.map(|attached| attached.detach(ifindex)).collect();
+        results.into_iter().collect()
     }
 }
 
-/// Whether the programs are attached by links, which can be pinned.
-pub(super) fn has_links(options: &Options) -> bool {
-    let has_tcx =
-        KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0));
-    has_tcx && !options.clsact
+/// Attaches a loaded program.
+pub(super) fn attach_with(
+    program: &mut SchedClassifier,
+    classifier: &Classifier,
+    interface: &str,
+    options: TcAttachOptions,
+) -> Result<SchedClassifierLink, ProgramError> {
+    let id = program.attach_with_options(interface, classifier.hook, options)?;
+    program.take_link(id)
 }
 
 fn program<'a>(
@@ -245,20 +334,6 @@ fn program<'a>(
     program
         .try_into()
         .map_err(|source| DataplaneError::Classifier { classifier, source: Box::new(source) })
-}
-
-/// Adds the clsact qdisc that filters need; it is never removed, because others may use it.
-fn add_clsact(interface: &str) -> Result<(), TcError> {
-    match tc::qdisc_add_clsact(interface) {
-        Err(TcError::AlreadyAttached) => Ok(()),
-        Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
-        result => result,
-    }
-}
-
-/// ENODEV: the interface is gone; EINVAL, ENOENT: its qdisc or filter is gone.
-fn is_gone(errno: Option<i32>) -> bool {
-    matches!(errno, Some(libc::ENODEV | libc::EINVAL | libc::ENOENT))
 }
 
 fn name(ifindex: u32) -> Result<String, DataplaneError> {

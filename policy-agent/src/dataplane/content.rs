@@ -17,12 +17,8 @@ use aya_obj::generated::BPF_NOEXIST;
 use policy_common::{allow::PortSet, limits};
 
 use super::{
-    error::DataplaneError,
-    maps::Content,
-    named::Hash,
-    options::entries as count,
-    pins,
-    typed::{self, ContentTypes},
+    error::DataplaneError, maps::Content, named::Hash, options::entries as count, pins, syscall,
+    typed::ContentTypes,
 };
 
 /// The index that no endpoint refers to, so that no program reads it.
@@ -47,7 +43,7 @@ pub(super) fn put<'a>(
         maps.push(filled(types, content, entries, folder)?);
     }
     let fds: Vec<_> = maps.iter().map(AsRawFd::as_raw_fd).collect();
-    typed::put_maps(allow.fd.as_fd(), &places, &fds).map_err(|(index, io_error)| {
+    syscall::put_maps(allow.fd.as_fd(), &places, &fds).map_err(|(index, io_error)| {
         let content = places.get(index).copied().unwrap_or_default();
         let call = "bpf_map_update_batch";
         allow.refused(content, SyscallError { call, io_error }.into())

@@ -10,9 +10,10 @@ use nix::errno::Errno;
 use super::{
     classifier::NAMES,
     error::DataplaneError,
+    filters::{FilterLink, Filters},
     object,
     options::Options,
-    pins::{failed, is_numbered, is_on_bpffs, lock, names, remove},
+    pins::{failed, is_numbered, is_on_bpffs, lock, names, programs_elsewhere, remove},
 };
 
 /// Folders of the agent, in the order of removal: links first, so that no program runs while its
@@ -24,13 +25,17 @@ const FOLDERS: [&str; 5] = ["links", "programs", "maps", "new", "old"];
 pub struct Detached {
     /// How many pins were removed.
     pub removed: usize,
+    /// How many filters of clsact qdiscs were removed.
+    pub filters: usize,
     /// Files of others in the folder, which stay.
     pub left: Vec<PathBuf>,
 }
 
-/// Removes everything that an agent pinned: from then on every packet passes.
+/// Removes everything that an agent pinned, and its filters on interfaces of the calling thread's
+/// network namespace: from then on every packet passes.
 ///
-/// A folder that does not exist or is empty counts as detached, and stays as it is.
+/// A folder that does not exist or is empty counts as detached, and stays as it is; filters, which
+/// need no folder, are removed in any case.
 ///
 /// # Errors
 ///
@@ -39,7 +44,7 @@ pub struct Detached {
 pub fn detach(root: &Path) -> Result<Detached, DataplaneError> {
     // A folder that this user may not see is an error: its pins would stay in force.
     if !root.try_exists().map_err(failed("inspect", root))? {
-        return Ok(Detached::default());
+        return Ok(Detached { filters: remove_filters(root)?, ..Detached::default() });
     }
     if !is_on_bpffs(root)? {
         return Err(DataplaneError::NoPins { path: root.to_owned() });
@@ -64,18 +69,33 @@ pub fn detach(root: &Path) -> Result<Detached, DataplaneError> {
     }
     let holds = names(root)?;
     if holds.is_empty() {
-        return Ok(Detached::default());
+        return Ok(Detached { filters: remove_filters(root)?, ..Detached::default() });
     }
     if !is_agents {
         return Err(DataplaneError::NotPins { path: root.to_owned(), holds: holds.join(", ") });
     }
     let _claim = lock(root)?;
+    let filters = remove_filters(root)?;
     own.iter().try_for_each(|pin| remove(pin))?;
     for folder in FOLDERS {
         remove_if_empty(&root.join(folder))?;
     }
     remove_if_empty(root)?;
-    Ok(Detached { removed: own.len(), left: left(root)? })
+    Ok(Detached { removed: own.len(), filters, left: left(root)? })
+}
+
+/// Removes the agent's filters, and returns how many there were; those of an agent with another
+/// folder of pins stay.
+fn remove_filters(root: &Path) -> Result<usize, DataplaneError> {
+    let all = Filters::open(programs_elsewhere(root)?)?.find_all()?;
+    for found in &all {
+        let detached = FilterLink::adopted(found).detach();
+        detached.map_err(|source| DataplaneError::Detach {
+            ifindex: found.ifindex,
+            source: Box::new(source),
+        })?;
+    }
+    Ok(all.len())
 }
 
 /// Removes a folder, unless it is missing, not empty, not a folder, or a mount point.

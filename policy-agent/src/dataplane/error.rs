@@ -25,6 +25,8 @@ use aya::{
 use nix::{errno::Errno, libc};
 use thiserror::Error;
 
+use crate::net::NetError;
+
 /// A failed operation on a program, a map, a link or a pin.
 #[derive(Debug, Error)]
 pub enum DataplaneError {
@@ -219,6 +221,15 @@ pub enum DataplaneError {
         #[source]
         source: Box<PinError>,
     },
+    /// A pinned program cannot be read.
+    #[error("cannot read the pinned program {}", path.display())]
+    ReadProgram {
+        /// Where.
+        path: PathBuf,
+        /// The kernel's reason.
+        #[source]
+        source: Box<ProgramError>,
+    },
     /// A pin is not a link of a TC program.
     #[error("{} is not a link of a TC program", path.display())]
     Link {
@@ -278,6 +289,21 @@ pub enum DataplaneError {
         #[source]
         source: Box<ProgramError>,
     },
+    /// Filters cannot be listed.
+    #[error("cannot open a socket to list filters of interfaces")]
+    FilterSocket(#[source] NetError),
+    /// The filters of an interface cannot be listed.
+    #[error("cannot list the filters of interface {ifindex}")]
+    Filters {
+        /// Index of the interface.
+        ifindex: u32,
+        /// The kernel's reason.
+        #[source]
+        source: Box<NetError>,
+    },
+    /// The interfaces of the network namespace cannot be listed.
+    #[error("cannot list the interfaces")]
+    ListInterfaces(#[source] Errno),
     /// The programs on an interface cannot be read.
     #[error("cannot read which programs are attached to interface `{interface}`")]
     Hooks {

@@ -7,7 +7,7 @@ use aya::programs::{
     tc::SchedClassifierLink,
 };
 
-use super::{error::DataplaneError, typed};
+use super::{error::DataplaneError, syscall};
 
 /// Pins a link; it then outlives its value.
 pub(super) fn pin(
@@ -47,7 +47,7 @@ pub(super) struct LinkState {
 
 /// Reads the `fdinfo` of a TCX link (`tcx_link_fdinfo` in `kernel/bpf/tcx.c`).
 pub(super) fn state(path: &Path) -> io::Result<LinkState> {
-    let link = typed::open_pin(path)?;
+    let link = syscall::open_pin(path)?;
     let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", link.as_raw_fd()))?;
     let field = |name: &str| {
         let found = text.lines().find_map(|line| line.strip_prefix(name));

@@ -22,8 +22,8 @@ use policy_common::endpoint::Endpoint;
 use policy_core::plan::Actual;
 
 use super::{
-    Dataplane, adopt::contents, attach::Attachment, classifier::NAMES, content,
-    error::DataplaneError, pins::Pins, read, typed,
+    Dataplane, adopt::contents, classifier::NAMES, content, error::DataplaneError, pins::Pins,
+    read, syscall,
 };
 
 /// What drifts.
@@ -126,7 +126,7 @@ impl Dataplane {
         for (name, map) in &self.pinned {
             let path = folder.join(name);
             if !path.exists() {
-                let pinned = typed::pin(map.as_fd(), &path);
+                let pinned = syscall::pin(map.as_fd(), &path);
                 pinned.map_err(|source| DataplaneError::Pins { act: "pin", path, source })?;
                 count += 1;
             }
@@ -147,13 +147,12 @@ impl Dataplane {
         &mut self,
         endpoints: &BTreeMap<u32, Endpoint>,
     ) -> Result<usize, DataplaneError> {
-        let Some(pins) = self.pins.as_ref().filter(|_| self.classifiers.has_links()) else {
-            return Ok(0);
-        };
+        let Some(pins) = self.pins.as_ref() else { return Ok(0) };
+        self.classifiers.filters().set_foreign(pins.programs_elsewhere()?);
         let mut count = 0;
         let all: BTreeSet<u32> = self.attachments.keys().chain(endpoints.keys()).copied().collect();
         for ifindex in all {
-            let attachment = self.attachments.entry(ifindex).or_insert_with(Attachment::empty);
+            let attachment = self.attachments.entry(ifindex).or_default();
             match self.classifiers.mend(ifindex, attachment, pins) {
                 Ok(mended) => count += mended,
                 // The next discovery of interfaces shows it.

@@ -13,6 +13,7 @@
 mod others;
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -25,6 +26,7 @@ use nix::{
 
 use super::error::DataplaneError;
 pub use others::pinned_elsewhere;
+pub(in crate::dataplane) use others::programs_elsewhere;
 
 /// Version of the maps' meaning. Raise it when the meaning of a value changes but no size does.
 const VERSION: &str = "version_1";
@@ -80,6 +82,11 @@ impl Pins {
             }
         }
         Ok(count)
+    }
+
+    /// The kernel ids of the programs that other agents pinned.
+    pub(super) fn programs_elsewhere(&self) -> Result<BTreeSet<u32>, DataplaneError> {
+        programs_elsewhere(&self.root)
     }
 
     /// The folder of the maps in use.

@@ -1,7 +1,11 @@
 //! Other NetworkPolicy enforcers on the same node, recognised by what they create there: an interface,
 //! a folder of pins, or chains of nftables.
 
-use std::{collections::BTreeMap, fmt, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use netlink_packet_netfilter::{
     NetfilterMessage, NetfilterMessageInner,
@@ -10,7 +14,6 @@ use netlink_packet_netfilter::{
 use nix::net::if_;
 
 use super::{NetError, netfilter::NetfilterList};
-use crate::dataplane::pinned_elsewhere;
 
 /// Names of nftables tables that only one enforcer uses, and that enforcer.
 const TABLES: [(&str, &str); 3] = [
@@ -44,7 +47,7 @@ impl fmt::Display for Enforcer {
 }
 
 /// Finds other enforcers in the calling thread's network namespace, and in the bpffs of the agent's
-/// own folder of pins, if it has one.
+/// own folder of pins, if it has one; `elsewhere` are folders of other agents.
 ///
 /// Chains of `iptables-legacy` are not found: they are not in nftables.
 ///
@@ -55,7 +58,10 @@ impl fmt::Display for Enforcer {
 /// # Errors
 ///
 /// [`NetError::Refused`] where the kernel has no nftables and nothing else was found.
-pub async fn enforcers(pins: Option<&Path>) -> Result<Vec<Enforcer>, NetError> {
+pub async fn enforcers(
+    pins: Option<&Path>,
+    elsewhere: &[PathBuf],
+) -> Result<Vec<Enforcer>, NetError> {
     let mut found = BTreeMap::new();
     if if_::if_nametoindex("cilium_host").is_ok() {
         found.insert("Cilium", "interface cilium_host".to_owned());
@@ -69,7 +75,6 @@ pub async fn enforcers(pins: Option<&Path>) -> Result<Vec<Enforcer>, NetError> {
             found.insert(name, format!("programs in {}", folder.display()));
         }
     }
-    let elsewhere = pins.map(pinned_elsewhere).unwrap_or_default();
     match chains().await {
         Ok(chains) => {
             for (name, trace) in chains.iter().filter_map(|(table, chain)| owner(table, chain)) {

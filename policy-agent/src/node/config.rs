@@ -23,15 +23,17 @@ pub struct NodeConfig {
     /// Folder of a bpffs that keeps the programs and maps in force without the agent (S48); `None`
     /// where enforcement ends with the agent.
     pub pins: Option<PathBuf>,
+    /// Attach by filters of a clsact qdisc even if the kernel has TCX links.
+    pub clsact: bool,
 }
 
 impl NodeConfig {
     /// All parts switched on, unknown endpoints pass, maps of the usual size, a record of every drop.
     pub fn new(node: impl Into<String>) -> Self {
-        let Options { object, parts, unknown_endpoints, capacities, record_interval, clsact: _ } =
+        let Options { object, parts, unknown_endpoints, capacities, record_interval, clsact } =
             Options::default();
         let (node, pins) = (node.into(), None);
-        Self { node, object, parts, unknown_endpoints, capacities, record_interval, pins }
+        Self { node, object, parts, unknown_endpoints, capacities, record_interval, pins, clsact }
     }
 
     /// The dataplane's part of it.
@@ -44,7 +46,8 @@ impl NodeConfig {
             capacities,
             record_interval,
             pins: _,
+            clsact,
         } = self.clone();
-        Options { object, parts, unknown_endpoints, capacities, record_interval, clsact: false }
+        Options { object, parts, unknown_endpoints, capacities, record_interval, clsact }
     }
 }

@@ -82,7 +82,7 @@ pub(super) fn main(arguments: &Arguments) -> u8 {
     }
     // Also after an error: enforcement must not continue because the plugin could not be removed.
     match dataplane::detach(&arguments.pin_dir) {
-        Ok(Detached { removed, left }) => {
+        Ok(Detached { removed, filters, left }) => {
             let folder = arguments.pin_dir.display();
             terminal::line(&match removed {
                 0 => format!("nothing is pinned in {folder}: there was nothing to detach"),
@@ -90,6 +90,9 @@ pub(super) fn main(arguments: &Arguments) -> u8 {
                     "removed {removed} pins in {folder}: no policy is enforced by them any more"
                 ),
             });
+            if filters > 0 {
+                terminal::line(&format!("removed {filters} filters of interfaces"));
+            }
             let note = |path: &PathBuf| {
                 format!("{} was not removed: it is not a pin of the agent", path.display())
             };

@@ -82,6 +82,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR", default_value = PIN_DIR)]
     pin_dir: PathBuf,
 
+    /// Attach by filters of a clsact qdisc, as on kernels before 6.6, even if this kernel has TCX links
+    #[arg(long)]
+    clsact: bool,
+
     /// Entries of the flow tables, per address family; changing it replaces the pinned maps
     #[arg(long, value_name = "COUNT", default_value_t = Capacities::default().flows,
         value_parser = clap::value_parser!(u32).range(1024..))]
@@ -224,6 +228,7 @@ impl Arguments {
             capacities: Capacities { flows: self.max_flows, ..Capacities::default() },
             record_interval: Duration::from_secs(1).checked_div(records).unwrap_or_default(),
             pins: Some(self.pin_dir),
+            clsact: self.clsact,
             ..NodeConfig::new(node)
         };
         let flow_log = match self.flow_log.to_str() {

@@ -22,18 +22,18 @@ use crate::{
 const OPTIONS: [&str; 4] = ["--verify-interval", "1", "--listen", "127.0.0.1:9700"];
 
 /// A machine under `ALLOW_5000`, and an agent that looks every second.
-fn enforced() -> Result<(Machine, Agent)> {
+fn enforced(options: &[&str]) -> Result<(Machine, Agent)> {
     let machine = Machine::new()?;
     machine.plug()?;
     machine.write("pod.yaml", POD)?;
     machine.write("policy.yaml", ALLOW_5000)?;
-    let agent = machine.agent(&OPTIONS)?;
+    let agent = machine.agent(&[&OPTIONS[..], options].concat())?;
     until("the policy is in force", LIMIT, || is_whole(&machine))?;
     Ok((machine, agent))
 }
 
 /// Whether the policy is in force, neither more nor less.
-fn is_whole(machine: &Machine) -> Result<bool> {
+pub(crate) fn is_whole(machine: &Machine) -> Result<bool> {
     Ok(arrives(machine, 5000)? && !arrives(machine, 5001)?)
 }
 
@@ -53,7 +53,16 @@ fn repaired(machine: &Machine, what: &str) -> Result<u64> {
 
 /// Does something to the agent's work, and sees it counted and the policy in force again.
 fn mends(what: &str, act: impl Fn(&Machine) -> Result<()>) -> Result<Machine> {
-    let (machine, agent) = enforced()?;
+    mends_with(&[], what, act)
+}
+
+/// As [`mends`], with further options for the agent.
+pub(crate) fn mends_with(
+    options: &[&str],
+    what: &str,
+    act: impl Fn(&Machine) -> Result<()>,
+) -> Result<Machine> {
+    let (machine, agent) = enforced(options)?;
     let before = repaired(&machine, what)?;
     act(&machine)?;
     let counted = until("it is counted", LIMIT, || Ok(repaired(&machine, what)? > before));
@@ -200,7 +209,7 @@ fn s50_pins_that_are_removed_are_made_again_and_nothing_is_cut() -> Result<()> {
 
 #[test]
 fn s50_what_nobody_touched_is_left_alone_under_traffic() -> Result<()> {
-    let (machine, _agent) = enforced()?;
+    let (machine, _agent) = enforced(&[])?;
     let traffic = Traffic::start(&machine)?;
     thread::sleep(Duration::from_secs(4));
     traffic.finish()?;

@@ -2,6 +2,7 @@
 
 mod attach;
 mod bpftool;
+mod clsact;
 mod contents;
 mod discovery;
 mod drops;

@@ -38,7 +38,7 @@ pub(crate) fn enforced(options: &[&str]) -> Result<(Machine, Agent)> {
 }
 
 /// Starts another agent and waits until it has taken over.
-fn taken_over(machine: &Machine, options: &[&str]) -> Result<Agent> {
+pub(crate) fn taken_over(machine: &Machine, options: &[&str]) -> Result<Agent> {
     let count = || machine.said("stderr").matches("took over from an earlier agent").count();
     let before = count();
     let agent = machine.agent(options)?;

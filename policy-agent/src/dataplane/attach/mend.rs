@@ -1,15 +1,16 @@
-//! Repairs links that another process detached, gave another program, or unpinned.
+//! Repairs links and filters that another process detached, gave another program, or unpinned.
 
-use super::{Attachment, Classifiers, name, program};
+use super::{Attached, Attachment, Classifiers, Mechanism, name};
 use crate::dataplane::{
-    classifier::{CLASSIFIERS, Classifier},
+    classifier::Classifier,
     error::DataplaneError,
+    filters::{FilterLink, Found, Place},
     link,
     pins::{self, Pins},
 };
 
 impl Classifiers {
-    /// Repairs both links of an interface; returns how many needed it.
+    /// Repairs both programs of an interface; returns how many needed it.
     pub(in crate::dataplane) fn mend(
         &mut self,
         ifindex: u32,
@@ -17,27 +18,31 @@ impl Classifiers {
         pins: &Pins,
     ) -> Result<usize, DataplaneError> {
         let mut count = 0;
-        for classifier in CLASSIFIERS {
-            if self.parts.directions[classifier.direction] {
-                count += usize::from(!self.repair(ifindex, &classifier, attachment, pins)?);
-            }
+        for classifier in self.wanted() {
+            let was_intact = match self.mechanism {
+                Mechanism::Tcx => self.repair_link(ifindex, &classifier, attachment, pins)?,
+                Mechanism::Clsact => self.repair_filter(ifindex, &classifier, attachment, pins)?,
+            };
+            count += usize::from(!was_intact);
         }
         Ok(count)
     }
 
     /// Repairs one link if necessary; returns whether it was intact.
-    fn repair(
+    fn repair_link(
         &mut self,
         ifindex: u32,
-        hook: &Classifier,
+        classifier: &Classifier,
         attachment: &mut Attachment,
         pins: &Pins,
     ) -> Result<bool, DataplaneError> {
-        let classifier = hook.name;
-        let path = pins.link(classifier, ifindex);
+        let path = pins.link(classifier.name, ifindex);
         let was_pinned = path.exists();
-        if !was_pinned && let Some(open) = attachment.links.remove(classifier) {
-            attachment.links.insert(classifier, link::pin(open, &path)?);
+        if !was_pinned
+            && let Some(Attached::Link { link, .. }) = attachment.programs.remove(classifier.name)
+        {
+            let link = link::pin(link, &path)?;
+            attachment.add(classifier.name, Attached::Link { link, pin: Some(path.clone()) });
         }
         if path.exists() {
             let state = link::state(&path);
@@ -47,7 +52,7 @@ impl Classifiers {
                 source,
             })?;
             if state.ifindex == Some(ifindex) {
-                let is_own = state.program == Some(self.program_id(classifier)?);
+                let is_own = state.program == Some(self.program_id(classifier.name)?);
                 if !is_own {
                     self.exchange(ifindex, classifier, attachment, pins)?;
                 }
@@ -56,41 +61,53 @@ impl Classifiers {
         }
         // A program can be attached to a hook only once, so the rest of the old link goes first.
         pins::remove(&path)?;
-        drop(attachment.links.remove(classifier));
-        let interface = name(ifindex)?;
-        let attached = self.attach_one(hook, &interface);
-        let attached = attached.map_err(|source| DataplaneError::Attach {
-            classifier,
-            ifindex,
-            interface,
-            source: Box::new(source),
-        })?;
-        attachment.links.insert(classifier, link::pin(attached, &path)?);
-        if !attachment.pins.contains(&path) {
-            attachment.pins.push(path);
-        }
-        Ok(false)
+        drop(attachment.programs.remove(classifier.name));
+        self.attach_missing(ifindex, classifier, attachment, pins)
     }
 
-    /// Gives a link this agent's program, atomically.
-    pub(super) fn exchange(
+    /// Repairs one filter if necessary; returns whether it was intact.
+    fn repair_filter(
         &mut self,
         ifindex: u32,
-        classifier: &'static str,
+        classifier: &Classifier,
         attachment: &mut Attachment,
         pins: &Pins,
-    ) -> Result<(), DataplaneError> {
-        let Some(open) = link::open(&pins.link(classifier, ifindex), ifindex)? else {
-            return Ok(());
+    ) -> Result<bool, DataplaneError> {
+        let filters = self.filters.list(ifindex, classifier)?;
+        let place = match attachment.programs.get(classifier.name) {
+            Some(Attached::Filter(filter)) => Some(filter.place()),
+            Some(Attached::Link { .. }) | None => None,
         };
-        let program = program(&mut self.ebpf, classifier)?;
-        let exchanged = program.attach_to_link(open).and_then(|id| program.take_link(id));
-        let exchanged = exchanged.map_err(|source| DataplaneError::Renew {
-            classifier,
-            ifindex,
-            source: Box::new(source),
-        })?;
-        attachment.links.insert(classifier, exchanged);
-        Ok(())
+        let mut own = filters.into_iter().filter(|filter| self.filters.is_own(filter, classifier));
+        let at_place = |filter: &_| Some(Place::of(filter)) == place;
+        let own: Vec<_> = own.by_ref().collect();
+        let Some(filter) = own.iter().find(|filter| at_place(filter)).or(own.first()) else {
+            return self.attach_missing(ifindex, classifier, attachment, pins);
+        };
+        let is_at_place = at_place(filter);
+        let is_whole = is_at_place && filter.program == Some(self.program_id(classifier.name)?);
+        if !is_at_place {
+            let found = Found { ifindex, classifier: *classifier, filter: filter.clone() };
+            let adopted = Attached::Filter(FilterLink::adopted(&found));
+            attachment.programs.insert(classifier.name, adopted);
+        }
+        if !is_whole {
+            self.exchange(ifindex, classifier, attachment, pins)?;
+        }
+        Ok(is_whole)
+    }
+
+    /// Attaches a program that is not attached; returns that it was not intact.
+    pub(super) fn attach_missing(
+        &mut self,
+        ifindex: u32,
+        classifier: &Classifier,
+        attachment: &mut Attachment,
+        pins: &Pins,
+    ) -> Result<bool, DataplaneError> {
+        let interface = name(ifindex)?;
+        let attached = self.attach_one(classifier, ifindex, &interface, Some(pins))?;
+        attachment.programs.insert(classifier.name, attached);
+        Ok(false)
     }
 }

@@ -2,12 +2,15 @@
 //! programs in force (S48).
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
+use aya::programs::ProgramInfo;
+
 use super::{is_numbered, is_on_bpffs, names};
-use crate::dataplane::classifier::NAMES;
+use crate::dataplane::{classifier::NAMES, error::DataplaneError};
 
 /// How many levels below the root of the bpffs are searched.
 const DEPTH: usize = 4;
@@ -23,6 +26,26 @@ pub fn pinned_elsewhere(own: &Path) -> Vec<PathBuf> {
         search(root, &own, DEPTH, &mut found);
     }
     found
+}
+
+/// The kernel ids of the programs that other agents pinned, on the bpffs of `own`.
+pub(in crate::dataplane) fn programs_elsewhere(
+    own: &Path,
+) -> Result<BTreeSet<u32>, DataplaneError> {
+    let mut ids = BTreeSet::new();
+    for folder in pinned_elsewhere(own) {
+        for name in NAMES {
+            let path = folder.join("programs").join(name);
+            match ProgramInfo::from_pin(&path) {
+                Ok(program) => drop(ids.insert(program.id())),
+                Err(_) if !path.exists() => {}
+                Err(source) => {
+                    return Err(DataplaneError::ReadProgram { path, source: Box::new(source) });
+                }
+            }
+        }
+    }
+    Ok(ids)
 }
 
 fn search(folder: &Path, own: &Path, depth: usize, found: &mut Vec<PathBuf>) {

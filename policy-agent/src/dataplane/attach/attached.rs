@@ -1,0 +1,44 @@
+//! One program on one hook, and how it is attached.
+
+use std::path::PathBuf;
+
+use aya::programs::{links::Link as _, tc::SchedClassifierLink};
+
+use super::Mechanism;
+use crate::dataplane::{error::DataplaneError, filters::FilterLink, pins};
+
+/// An attached program.
+#[derive(Debug)]
+pub(in crate::dataplane) enum Attached {
+    /// By a TCX link.
+    Link {
+        /// Dropping it detaches the program, unless the link is pinned.
+        link: SchedClassifierLink,
+        /// Where it is pinned.
+        pin: Option<PathBuf>,
+    },
+    /// By a filter of a clsact qdisc.
+    Filter(FilterLink),
+}
+
+impl Attached {
+    /// How the program is attached.
+    pub(super) fn mechanism(&self) -> Mechanism {
+        match self {
+            Self::Link { .. } => Mechanism::Tcx,
+            Self::Filter(_) => Mechanism::Clsact,
+        }
+    }
+
+    /// Detaches the program; an interface that is gone has none any more.
+    pub(super) fn detach(self, ifindex: u32) -> Result<(), DataplaneError> {
+        let detached = match self {
+            Self::Filter(filter) => filter.detach(),
+            Self::Link { link, pin } => {
+                pin.iter().try_for_each(|path| pins::remove(path))?;
+                link.detach()
+            }
+        };
+        detached.map_err(|source| DataplaneError::Detach { ifindex, source: Box::new(source) })
+    }
+}
