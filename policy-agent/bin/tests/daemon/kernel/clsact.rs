@@ -136,6 +136,8 @@ fn s48_an_agent_that_attaches_in_another_way_leaves_no_program_twice() -> Result
 fn s48_a_filter_that_no_endpoint_needs_goes_with_the_next_agent() -> Result<()> {
     let machine = Machine::new()?;
     machine.plug()?;
+    // The pod of the interface is not known.
+    machine.write("pod.yaml", &POD.replace("10.0.0.2", "10.0.0.99"))?;
     let agent = machine.agent(&[CLSACT, "--unknown-endpoints", "drop"])?;
     until("the unknown interface is guarded", LIMIT, || Ok(!arrives(&machine, 5001)?))?;
     agent.kill()?;
