@@ -7,6 +7,7 @@ pub mod adopt;
 pub mod attribute;
 pub mod causes;
 pub mod compile;
+pub mod connections;
 pub mod explain;
 pub mod fault;
 pub mod intent;

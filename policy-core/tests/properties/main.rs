@@ -2,6 +2,7 @@
 
 mod attributed;
 mod compiled;
+mod connected;
 mod explained;
 mod generate;
 mod incremental;

@@ -1,0 +1,148 @@
+//! Connections: the whole set of ports that one group of pods may reach at another, and at the
+//! networks outside of the cluster.
+//!
+//! Input: a snapshot, its compiled result, and groups of pods (the workloads of `policyctl list`).
+//! Output: exact sets, for any pair of groups ([`Connections::between`]) and for a group and the
+//! rest of the address space ([`Connections::outside`]). No port is probed: the sets are those of
+//! the allow maps.
+//!
+//! A connection passes if the egress of the source and the ingress of the destination allow it (S3).
+//! Both sets are one look-up each, so the set of a pair is their intersection:
+//!
+//! ```text
+//! egress of web, to the identity of db      TCP 1-65535
+//! ingress of db, from the identity of web   TCP 5432, TCP 9100
+//! web -> db                                 TCP 5432, TCP 9100
+//! ```
+//!
+//! Pods with the same allow maps and the same identity are one *class*, and groups with pods of the
+//! same classes share their answers: the work grows with the number of different policies, not with
+//! the number of pods.
+
+mod classes;
+mod regions;
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+use crate::{
+    desired::{Desired, Ports},
+    model::{Direction, Family, ObjectName},
+};
+
+use classes::{Classes, GroupClassId};
+pub use regions::{Outside, Region};
+
+/// The connections that one group may open to another, in one family or in both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// The families for which it holds.
+    pub families: Vec<Family>,
+    /// Ports that are allowed between every pair of their pods.
+    pub every: Ports,
+    /// Ports that are allowed between some pairs, and not between others.
+    pub some: Ports,
+}
+
+/// The allowed connections of groups of pods.
+pub struct Connections<'a> {
+    desired: &'a Desired,
+    classes: Classes<'a>,
+    /// The answers so far. The third part says whether both are the same group.
+    pairs: RefCell<BTreeMap<(GroupClassId, GroupClassId, bool), Rc<[Allowed]>>>,
+}
+
+impl<'a> Connections<'a> {
+    /// Prepares the answers for groups of pods. `desired` is compiled for the whole cluster; pods
+    /// that it does not have, such as those with hostNetwork, have no connections here.
+    #[must_use]
+    pub fn new(desired: &'a Desired, groups: &[Vec<ObjectName>]) -> Self {
+        Self { desired, classes: Classes::new(desired, groups), pairs: RefCell::default() }
+    }
+
+    /// What pods of the group `from` may reach at pods of the group `to`, by their indices. A group
+    /// and itself are its pods among each other; a group of one pod reaches nothing there.
+    ///
+    /// At most one entry for each family; one for both where they agree.
+    #[must_use]
+    pub fn between(&self, from: usize, to: usize) -> Rc<[Allowed]> {
+        let (one, other) = (self.classes.of_group(from), self.classes.of_group(to));
+        let key = (one, other, from == to);
+        if let Some(known) = self.pairs.borrow().get(&key) {
+            return Rc::clone(known);
+        }
+        let found: Rc<[Allowed]> = self.pair(key).into();
+        self.pairs.borrow_mut().insert(key, Rc::clone(&found));
+        found
+    }
+
+    fn pair(&self, (from, to, is_same): (GroupClassId, GroupClassId, bool)) -> Vec<Allowed> {
+        let mut answers: Vec<Allowed> = Vec::new();
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let (sources, destinations) =
+                (self.classes.members(from, family), self.classes.members(to, family));
+            let mut sets = Sets::default();
+            for source in sources {
+                for destination in destinations {
+                    // Within a group, a class of one pod is no pair.
+                    if is_same && source.class == destination.class && !source.has_several {
+                        continue;
+                    }
+                    sets.add(self.classes.ports(source.class, destination.class));
+                }
+            }
+            let Some((every, some)) = sets.finish() else { continue };
+            match answers.iter_mut().find(|one| one.every == every && one.some == some) {
+                Some(same) => same.families.push(family),
+                None => answers.push(Allowed { families: vec![family], every, some }),
+            }
+        }
+        answers.retain(|answer| !answer.every.is_empty() || !answer.some.is_empty());
+        answers
+    }
+
+    /// What pods of a group may reach outside of the cluster (`Egress`), or who outside may reach
+    /// them (`Ingress`), as blocks in the order of addresses.
+    #[must_use]
+    pub fn outside(&self, group: usize, direction: Direction) -> Vec<Outside> {
+        let class = self.classes.of_group(group);
+        let mut found = Vec::new();
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let members = self.classes.members(class, family);
+            if members.is_empty() {
+                continue;
+            }
+            let ports = |identity: &_| {
+                let mut sets = Sets::default();
+                for member in members {
+                    sets.add(self.classes.outside(member.class, direction, identity));
+                }
+                sets.finish().unwrap_or_default()
+            };
+            found.extend(regions::outside(self.desired, family, ports));
+        }
+        found
+    }
+}
+
+/// The intersection and the union of sets.
+#[derive(Default)]
+struct Sets {
+    both: Option<(Ports, Ports)>,
+}
+
+impl Sets {
+    fn add(&mut self, ports: Ports) {
+        self.both = Some(match self.both.take() {
+            None => (ports.clone(), ports),
+            Some((every, any)) if every == ports && any == ports => (every, any),
+            Some((every, any)) => (every.and(&ports), Ports::union([&any, &ports])),
+        });
+    }
+
+    /// What is in every set, and what is in some; `None` where there was no set.
+    fn finish(self) -> Option<(Ports, Ports)> {
+        let (every, any) = self.both?;
+        let some = any.without(&every);
+        Some((every, some))
+    }
+}
