@@ -3,7 +3,7 @@
 mod dot;
 mod mermaid;
 mod picture;
-mod workload;
+
 
 use clap::{Args, ValueEnum};
 use policy_core::model::Protocol;

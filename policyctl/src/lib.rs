@@ -14,6 +14,7 @@ mod error;
 mod explain;
 mod graph;
 mod lint;
+mod list;
 mod manual;
 mod origin;
 mod output;
@@ -21,5 +22,6 @@ mod render;
 mod scope;
 mod simulate;
 mod truth;
+mod workload;
 
 pub use cli::main;

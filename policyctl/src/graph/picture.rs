@@ -12,7 +12,7 @@ use policy_manifest::End;
 use policy_probe::{Outcome, Row, Table};
 use serde::Serialize;
 
-use super::workload;
+use crate::workload;
 use crate::scope::Scope;
 
 /// Which workloads may connect to which.

@@ -46,7 +46,7 @@ impl SharedBy<'_> {
 }
 
 /// The workload of each pod, as `namespace/name`.
-pub(super) fn of_pods(snapshot: &Snapshot) -> BTreeMap<ObjectName, ObjectName> {
+pub(crate) fn of_pods(snapshot: &Snapshot) -> BTreeMap<ObjectName, ObjectName> {
     let mut groups: BTreeMap<Group<'_>, Vec<&ObjectName>> = BTreeMap::new();
     for (name, pod) in &snapshot.pods {
         let shared = match &pod.workload {
