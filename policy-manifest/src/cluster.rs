@@ -149,8 +149,8 @@ impl<'a> Cluster<'a> {
             (_, None) => None,
         };
         if let Some(first) = first {
-            if let Some(reference) = reference {
-                log.set_subject(crate::ErrorSubject::Object(reference));
+            if let Some(subject) = object.subject() {
+                log.set_subject(subject);
             }
             Field::root(node, &log).reject(Problem::DuplicateObject { first: first.clone() });
             self.errors.extend(log.into_errors());

@@ -69,6 +69,17 @@ impl Object {
     }
 }
 
+impl Object {
+    /// How an error names it; `None` for a kind that is not read.
+    pub(crate) fn subject(&self) -> Option<ErrorSubject> {
+        match self {
+            Self::Template(template) => Some(template.subject()),
+            Self::ClusterPolicy(name, _) => Some(admin_policy::subject(name)),
+            other => other.reference().map(ErrorSubject::Object),
+        }
+    }
+}
+
 /// Kind and version of items of a list that have none themselves: `PodList` has items of kind `Pod`.
 #[derive(Clone, Default)]
 pub(crate) struct Inherited {
@@ -161,7 +172,7 @@ pub(crate) fn decode(
 /// Decodes a workload; one without a template is an object of no use.
 fn workload(kind: &'static str, api_version: &str, object: &Map<'_>, log: &Log) -> Option<Object> {
     let name = metadata::namespaced_name(object, syntax::is_subdomain)?;
-    log.set_subject(ErrorSubject::Kind(format!("{kind} {name}")));
+    log.set_subject(template::subject(kind, &name));
     Some(match template::decode(kind, name, object) {
         Some(template) => Object::Template(Box::new(template)),
         None => Object::Other(api_version.to_owned(), kind.to_owned()),

@@ -168,7 +168,11 @@ fn a_pod_that_waits_or_has_its_nodes_network_gets_no_address() {
 #[test]
 fn two_workloads_of_one_name_are_an_error() {
     let one = workload("apps/v1", "Deployment", TEMPLATE);
-    assert!(error(&format!("{one}---\n{one}")).contains("already defined at m.yaml:1:1"));
+    let found = error(&format!("{one}---\n{one}"));
+    assert!(
+        found.contains("Deployment shop/web: this object is already defined at m.yaml:1:1"),
+        "{found}"
+    );
 }
 
 const ADMIN: &str = "\

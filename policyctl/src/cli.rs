@@ -5,7 +5,7 @@ use std::{env, panic, path::Path, process::ExitCode};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use policy_probe::exit;
 
-use crate::{diff, explain, graph, lint, manual, simulate};
+use crate::{diff, explain, graph, lint, list, manual, simulate};
 
 /// The name of the program's file as a plugin of kubectl.
 const PLUGIN: &str = "kubectl-policy";
@@ -25,6 +25,8 @@ enum Verb {
     Explain(explain::Arguments),
     /// Find policies that are legal, and probably do not do what their author means
     Lint(lint::Arguments),
+    /// List every connection between workloads, with the whole set of ports
+    List(list::Arguments),
     /// Draw which workloads may connect to which
     Graph(graph::Arguments),
     /// List the connections that open or close between two sets of manifests
@@ -46,6 +48,7 @@ pub fn main() -> ExitCode {
         Verb::Simulate(arguments) => simulate::main(&arguments),
         Verb::Explain(arguments) => explain::main(&arguments),
         Verb::Lint(arguments) => lint::main(&arguments),
+        Verb::List(arguments) => list::main(&arguments),
         Verb::Graph(arguments) => graph::main(&arguments),
         Verb::Diff(arguments) => diff::main(&arguments),
         Verb::Completion(arguments) => manual::completion(&arguments, Arguments::command()),

@@ -4,7 +4,6 @@ mod dot;
 mod mermaid;
 mod picture;
 
-
 use clap::{Args, ValueEnum};
 use policy_core::model::Protocol;
 use policy_manifest::Expectations;

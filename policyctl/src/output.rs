@@ -2,7 +2,7 @@
 
 use std::{
     fmt::{Display, Write as _},
-    io::{self, Write},
+    io::{self, BufWriter, StdoutLock, Write},
 };
 
 use anstyle::AnsiColor;
@@ -63,6 +63,50 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
     }
 }
 
+/// Standard output for an answer that is too large to keep. A reader that has closed its end is no
+/// error, and changes no exit code.
+pub(crate) struct Stream {
+    out: BufWriter<StdoutLock<'static>>,
+    is_closed: bool,
+}
+
+/// Begins an answer.
+pub(crate) fn stream() -> Stream {
+    Stream { out: BufWriter::new(io::stdout().lock()), is_closed: false }
+}
+
+impl Stream {
+    /// Writes what is left.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        self.flush()
+    }
+
+    fn tolerate<T>(&mut self, result: io::Result<T>, instead: T) -> io::Result<T> {
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_closed = true;
+                Ok(instead)
+            }
+            other => other,
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_closed {
+            return Ok(bytes.len());
+        }
+        let written = self.out.write(bytes);
+        self.tolerate(written, bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.out.flush();
+        self.tolerate(flushed, ())
+    }
+}
+
 /// An answer for programs: the answer's own fields, and how much was left out.
 #[derive(Debug, Serialize)]
 pub(crate) struct Document<'a, T> {
@@ -84,6 +128,12 @@ impl<'a, T: Serialize> Document<'a, T> {
     /// As JSON, with a line break at its end.
     pub(crate) fn json(&self) -> Result<String, Error> {
         json(self)
+    }
+
+    /// Writes the same to a stream.
+    pub(crate) fn write(&self, out: &mut impl Write) -> Result<(), Error> {
+        serde_json::to_writer_pretty(&mut *out, self)?;
+        Ok(out.write_all(b"\n")?)
     }
 }
 

@@ -9,11 +9,12 @@
 //! A converted policy has its kind in front of its name, which no `ClusterNetworkPolicy` can have.
 
 use policy_core::model::{
-    Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, Protocol, ProtocolMatch, Tier,
+    Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, Kind, ObjectRef, PodSet, Protocol,
+    ProtocolMatch, Tier,
 };
 
 use super::{
-    cluster_policy::{PRIORITY, domain_names, items, namespaces, pods, range, subject},
+    cluster_policy::{PRIORITY, domain_names, items, namespaces, range},
     metadata, selector,
 };
 use crate::{
@@ -37,6 +38,14 @@ const BASELINE_NAME: &str = "default";
 
 const ACTIONS: [(&str, Action); 3] =
     [("Allow", Action::Accept), ("Deny", Action::Deny), ("Pass", Action::Pass)];
+
+/// How an error names a policy by its name in the snapshot.
+pub(super) fn subject(name: &str) -> ErrorSubject {
+    match name.split_once('/') {
+        Some((kind, name)) => ErrorSubject::Kind(format!("{kind} {name}")),
+        None => ErrorSubject::Object(ObjectRef::cluster_wide(Kind::ClusterNetworkPolicy, name)),
+    }
+}
 
 /// The tier of a kind; `None` for a kind or version that is not read here.
 pub(super) fn tier(kind: &str, api_version: &str) -> Option<Tier> {
@@ -70,7 +79,7 @@ pub(super) fn decode(
         Tier::Admin => spec.require("priority").and_then(|field| field.whole_number(PRIORITY)),
         Tier::Baseline => Some(0),
     };
-    let subject = spec.require("subject").and_then(|field| subject(&field));
+    let subject = spec.require("subject").and_then(|field| pod_set(&field));
     let actions = if tier == Tier::Admin { &ACTIONS[..] } else { &ACTIONS[..2] };
     let policy = ClusterNetworkPolicy {
         tier,
@@ -104,6 +113,22 @@ fn rules(
         Some(ClusterRule { action: action?, peers: found, protocols })
     };
     items(&field, 0, ENTRIES).iter().filter_map(rule).collect()
+}
+
+fn pod_set(field: &Field<'_>) -> Option<PodSet> {
+    match field.map()?.only_one(&["namespaces", "pods"], "namespaces, pods")? {
+        ("pods", field) => pods(&field),
+        (_, field) => Some(namespaces(&field)),
+    }
+}
+
+/// `namespaceSelector` and `podSelector`: one that is absent selects everything, as examples of the
+/// API write it.
+fn pods(field: &Field<'_>) -> Option<PodSet> {
+    let map = field.map()?;
+    map.check_only(&["namespaceSelector", "podSelector"]);
+    let selector = |name| map.get(name).map(|field| selector::decode(&field)).unwrap_or_default();
+    Some(PodSet { namespaces: selector("namespaceSelector"), pods: selector("podSelector") })
 }
 
 fn peer(field: &Field<'_>, allowed: &[&'static str]) -> Option<ClusterPeer> {

@@ -45,7 +45,7 @@ pub(super) fn decode(object: &Map<'_>) -> Option<ClusterNetworkPolicy> {
     })
 }
 
-pub(super) fn subject(field: &Field<'_>) -> Option<PodSet> {
+fn subject(field: &Field<'_>) -> Option<PodSet> {
     let map = field.map()?;
     match map.only_one(&["namespaces", "pods"], "namespaces, pods")? {
         ("pods", field) => pods(&field),
@@ -59,7 +59,7 @@ pub(super) fn namespaces(field: &Field<'_>) -> PodSet {
 }
 
 /// `NamespacedPod`.
-pub(super) fn pods(field: &Field<'_>) -> Option<PodSet> {
+fn pods(field: &Field<'_>) -> Option<PodSet> {
     let map = field.map()?;
     map.check_only(&["namespaceSelector", "podSelector"]);
     let namespaces = map.get("namespaceSelector").map(|field| selector::decode(&field));

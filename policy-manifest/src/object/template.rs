@@ -4,11 +4,12 @@ use policy_core::model::{ObjectName, Pod};
 
 use super::{group, metadata, pod};
 use crate::{
+    ErrorSubject,
     decode::{Field, Map},
     yaml::{Node, Value},
 };
 
-/// Groups and kinds with a pod template that Kubernetes has itself.
+/// Groups and kinds with a pod template that are read: those of Kubernetes, and OpenShift's.
 const KINDS: [(Option<&str>, &str); 11] = [
     (Some("apps"), "Deployment"),
     (Some("apps"), "StatefulSet"),
@@ -38,6 +39,18 @@ pub(crate) struct Template {
     pub is_stored: bool,
     /// Whether another object controls it, as a Deployment its `ReplicaSet`.
     pub is_controlled: bool,
+}
+
+impl Template {
+    /// How an error names it.
+    pub(crate) fn subject(&self) -> ErrorSubject {
+        subject(self.kind, &self.name)
+    }
+}
+
+/// How an error names a workload.
+pub(super) fn subject(kind: &str, name: &ObjectName) -> ErrorSubject {
+    ErrorSubject::Kind(format!("{kind} {name}"))
 }
 
 /// The workload kind of this name and version, if Kubernetes has it.

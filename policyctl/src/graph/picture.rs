@@ -12,8 +12,8 @@ use policy_manifest::End;
 use policy_probe::{Outcome, Row, Table};
 use serde::Serialize;
 
-use crate::workload;
 use crate::scope::Scope;
+use crate::workload;
 
 /// Which workloads may connect to which.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

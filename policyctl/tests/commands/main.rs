@@ -6,6 +6,7 @@ mod diff;
 mod explain;
 mod graph;
 mod lint;
+mod list;
 mod manual;
 mod program;
 mod repository;

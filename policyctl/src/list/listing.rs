@@ -1,0 +1,100 @@
+//! The list, row by row: a large cluster has millions of rows, so that none are kept.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use policy_core::{
+    connections::{Connections, Outside},
+    model::{Direction, Family, ObjectName, Snapshot},
+};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use super::row::{Party, PortSet, Row};
+use crate::{scope::Scope, workload};
+
+/// What is listed.
+pub(super) struct Listing<'a> {
+    pub(super) connections: Connections<'a>,
+    /// Names of the groups, in their order.
+    pub(super) workloads: Vec<ObjectName>,
+    pub(super) scope: Scope,
+}
+
+/// Workloads by name, and the pods of each.
+pub(super) fn groups(snapshot: &Snapshot) -> (Vec<ObjectName>, Vec<Vec<ObjectName>>) {
+    let mut groups: BTreeMap<ObjectName, Vec<ObjectName>> = BTreeMap::new();
+    for (pod, workload) in workload::of_pods(snapshot) {
+        groups.entry(workload).or_default().push(pod);
+    }
+    groups.into_iter().unzip()
+}
+
+impl Listing<'_> {
+    /// Every allowed set of connections: from each workload to the others and to blocks, then from
+    /// blocks to it.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        let workloads = self.workloads.iter().enumerate();
+        workloads.flat_map(move |(from, name)| {
+            self.to_workloads(from, name)
+                .chain(self.outside(from, name, Direction::Egress))
+                .chain(self.outside(from, name, Direction::Ingress))
+        })
+    }
+
+    fn to_workloads<'a>(
+        &'a self,
+        from: usize,
+        name: &'a ObjectName,
+    ) -> impl Iterator<Item = Row<'a>> {
+        let others = self.workloads.iter().enumerate();
+        let own = self.scope.holds(&name.namespace);
+        others.filter(move |(_, other)| own || self.scope.holds(&other.namespace)).flat_map(
+            move |(to, other)| {
+                let allowed = self.connections.between(from, to);
+                let row = |one: &policy_core::connections::Allowed| Row {
+                    from: Party::Workload(name),
+                    to: Party::Workload(other),
+                    families: one.families.clone(),
+                    ports: PortSet(one.every.clone()),
+                    some_pods_only: PortSet(one.some.clone()),
+                };
+                allowed.iter().map(row).collect::<Vec<_>>()
+            },
+        )
+    }
+
+    fn outside<'a>(
+        &'a self,
+        group: usize,
+        name: &'a ObjectName,
+        direction: Direction,
+    ) -> impl Iterator<Item = Row<'a>> {
+        let is_in_scope = self.scope.holds(&name.namespace);
+        let found =
+            if is_in_scope { self.connections.outside(group, direction) } else { Vec::new() };
+        found.into_iter().map(move |Outside { region, every, some }| {
+            let families = vec![Family::of(region.block.ip())];
+            let (own, far) = (Party::Workload(name), Party::Block(Cow::Owned(region)));
+            let (from, to) = match direction {
+                Direction::Egress => (own, far),
+                Direction::Ingress => (far, own),
+            };
+            let (ports, some_pods_only) = (PortSet(every), PortSet(some));
+            Row { from, to, families, ports, some_pods_only }
+        })
+    }
+}
+
+/// `{"connections": [row, …]}`.
+impl Serialize for Listing<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        struct Rows<'a>(&'a Listing<'a>);
+        impl Serialize for Rows<'_> {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_seq(self.0.rows())
+            }
+        }
+        let mut map = to.serialize_map(Some(1))?;
+        map.serialize_entry("connections", &Rows(self))?;
+        map.end()
+    }
+}

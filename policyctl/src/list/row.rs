@@ -1,0 +1,156 @@
+//! A row of the list: who may open which connections to whom.
+
+use std::{borrow::Cow, fmt};
+
+use policy_core::{
+    connections::Region,
+    desired::Ports,
+    model::{Family, ObjectName, Protocol},
+};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+/// The connections from one party to another, in some families.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Row<'a> {
+    pub(super) from: Party<'a>,
+    pub(super) to: Party<'a>,
+    #[serde(serialize_with = "families")]
+    pub(super) families: Vec<Family>,
+    /// What is allowed between every pair of pods.
+    pub(super) ports: PortSet,
+    /// What is allowed between some pairs only.
+    pub(super) some_pods_only: PortSet,
+}
+
+/// An end of connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Party<'a> {
+    /// Its pods.
+    Workload(&'a ObjectName),
+    /// Addresses outside of the cluster.
+    Block(Cow<'a, Region>),
+}
+
+/// A set of ports, with the words for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PortSet(pub(super) Ports);
+
+impl Row<'_> {
+    /// The ports for people: those for some pods only in brackets.
+    pub(super) fn ports(&self) -> String {
+        match (self.ports.0.is_empty(), self.some_pods_only.0.is_empty()) {
+            (_, true) => self.ports.to_string(),
+            (true, false) => format!("[{}]", self.some_pods_only),
+            (false, false) => format!("{} [{}]", self.ports, self.some_pods_only),
+        }
+    }
+
+    /// The families for people.
+    pub(super) fn families(&self) -> String {
+        self.families.iter().map(|family| family.name()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// `namespace/workload`, or the block with its exceptions.
+impl fmt::Display for Party<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Workload(name) => name.fmt(f),
+            Self::Block(region) => region.fmt(f),
+        }
+    }
+}
+
+/// `{"workload": …}` or `{"block": …, "except": […]}`.
+impl Serialize for Party<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(None)?;
+        match self {
+            Self::Workload(name) => map.serialize_entry("workload", &name.to_string())?,
+            Self::Block(region) => {
+                let except: Vec<String> = region.except.iter().map(ToString::to_string).collect();
+                map.serialize_entry("block", &region.block.to_string())?;
+                map.serialize_entry("except", &except)?;
+            }
+        }
+        map.end()
+    }
+}
+
+/// `all`, `none`, or as `TCP 80, 443-445; UDP; other protocols`: a protocol alone has all its ports.
+impl fmt::Display for PortSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.every_protocol {
+            return f.write_str("all");
+        }
+        let of = |protocol: Protocol| {
+            let ranges = self.0.ranges.iter().filter(|(one, ..)| *one == protocol);
+            let ranges: Vec<String> =
+                ranges.map(|(_, first, last)| range((*first).max(1), *last)).collect();
+            (!ranges.is_empty()).then(|| format!("{protocol} {}", ranges.join(", ")))
+        };
+        let mut parts: Vec<String> = Protocol::ALL.into_iter().filter_map(of).collect();
+        for part in &mut parts {
+            if let Some(protocol) = part.strip_suffix(&format!(" 1-{}", u16::MAX)) {
+                *part = protocol.to_owned();
+            }
+        }
+        parts.extend(self.0.other_protocols.then(|| "other protocols".to_owned()));
+        f.write_str(&if parts.is_empty() { "none".to_owned() } else { parts.join("; ") })
+    }
+}
+
+fn range(first: u16, last: u16) -> String {
+    if first == last { first.to_string() } else { format!("{first}-{last}") }
+}
+
+/// `{"all", "other_protocols", "ranges": [{"protocol", "first", "last"}]}`.
+impl Serialize for PortSet {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Range {
+            protocol: &'static str,
+            first: u16,
+            last: u16,
+        }
+        let range = |&(protocol, first, last): &(Protocol, u16, u16)| Range {
+            protocol: protocol.name(),
+            first: first.max(1),
+            last,
+        };
+        let mut map = to.serialize_map(Some(3))?;
+        map.serialize_entry("all", &self.0.every_protocol)?;
+        map.serialize_entry("other_protocols", &self.0.contains_other_protocols())?;
+        map.serialize_entry("ranges", &self.0.ranges.iter().map(range).collect::<Vec<_>>())?;
+        map.end()
+    }
+}
+
+fn families<S: Serializer>(families: &[Family], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(families.iter().map(|family| family.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use policy_core::model::Protocol::{Sctp, Tcp, Udp};
+
+    use super::*;
+
+    #[test]
+    fn sets_of_ports_have_short_words() {
+        let of = |ranges: &[(Protocol, u16, u16)]| Ports::from_ranges(ranges.iter().copied());
+        let web = of(&[(Tcp, 80, 80), (Tcp, 443, 445), (Udp, 0, 65535)]);
+        #[rustfmt::skip]
+        let cases = [
+            (Ports::everything(),                       "all"),
+            (Ports::default(),                          "none"),
+            (web.clone(),                               "TCP 80, 443-445; UDP"),
+            (Ports::everything().without(&of(&[(Sctp, 0, 65535)])), "TCP; UDP; other protocols"),
+            (of(&[(Tcp, 0, 9)]),                        "TCP 1-9"),
+            (of(&[(Tcp, 1, 65535)]),                    "TCP"),
+        ];
+        for (ports, want) in cases {
+            assert_eq!(PortSet(ports).to_string(), want);
+        }
+    }
+}
