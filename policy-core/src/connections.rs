@@ -43,12 +43,15 @@ pub struct Allowed {
     pub some: Ports,
 }
 
+/// The classes of two groups, and whether both are the same group.
+type Pair = (GroupClassId, GroupClassId, bool);
+
 /// The allowed connections of groups of pods.
 pub struct Connections<'a> {
     desired: &'a Desired,
     classes: Classes<'a>,
-    /// The answers so far. The third part says whether both are the same group.
-    pairs: RefCell<BTreeMap<(GroupClassId, GroupClassId, bool), Rc<[Allowed]>>>,
+    /// The answers so far.
+    pairs: RefCell<BTreeMap<Pair, Rc<[Allowed]>>>,
 }
 
 impl<'a> Connections<'a> {
@@ -75,7 +78,7 @@ impl<'a> Connections<'a> {
         found
     }
 
-    fn pair(&self, (from, to, is_same): (GroupClassId, GroupClassId, bool)) -> Vec<Allowed> {
+    fn pair(&self, (from, to, is_same): Pair) -> Vec<Allowed> {
         let mut answers: Vec<Allowed> = Vec::new();
         for family in [Family::Ipv4, Family::Ipv6] {
             let (sources, destinations) =
@@ -92,7 +95,7 @@ impl<'a> Connections<'a> {
             }
             let Some((every, some)) = sets.finish() else { continue };
             match answers.iter_mut().find(|one| one.every == every && one.some == some) {
-                Some(same) => same.families.push(family),
+                Some(equal) => equal.families.push(family),
                 None => answers.push(Allowed { families: vec![family], every, some }),
             }
         }

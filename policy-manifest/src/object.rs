@@ -72,11 +72,13 @@ impl Object {
 impl Object {
     /// How an error names it; `None` for a kind that is not read.
     pub(crate) fn subject(&self) -> Option<ErrorSubject> {
-        match self {
-            Self::Template(template) => Some(template.subject()),
-            Self::ClusterPolicy(name, _) => Some(admin_policy::subject(name)),
-            other => other.reference().map(ErrorSubject::Object),
+        if let Self::Template(template) = self {
+            return Some(template.subject());
         }
+        if let Self::ClusterPolicy(name, _) = self {
+            return Some(admin_policy::subject(name));
+        }
+        self.reference().map(ErrorSubject::Object)
     }
 }
 

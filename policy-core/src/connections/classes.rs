@@ -36,9 +36,9 @@ struct Class<'a> {
 /// Every class, and the classes of each group.
 pub(super) struct Classes<'a> {
     maps: Vec<&'a AllowMap>,
-    classes: Vec<Class<'a>>,
+    of_pods: Vec<Class<'a>>,
     /// Per class of groups: the members in IPv4 and in IPv6.
-    group_classes: Vec<[Vec<Member>; 2]>,
+    of_groups: Vec<[Vec<Member>; 2]>,
     of_group: Vec<GroupClassId>,
     /// The ports of pairs of classes so far.
     pairs: RefCell<BTreeMap<(ClassId, ClassId), Rc<Ports>>>,
@@ -68,8 +68,8 @@ impl<'a> Classes<'a> {
         }
         Self {
             maps: in_order(numbers.maps),
-            classes: in_order(classes),
-            group_classes: in_order(group_classes),
+            of_pods: in_order(classes),
+            of_groups: in_order(group_classes),
             of_group,
             pairs: RefCell::default(),
         }
@@ -83,7 +83,7 @@ impl<'a> Classes<'a> {
     /// The classes of a group's pods in a family.
     pub(super) fn members(&self, group: GroupClassId, family: Family) -> &[Member] {
         let family = usize::from(family == Family::Ipv6);
-        self.group_classes.get(group).map_or(&[], |members| &members[family])
+        self.of_groups.get(group).map_or(&[], |members| &members[family])
     }
 
     /// What a pod of one class may reach at a pod of another.
@@ -91,7 +91,7 @@ impl<'a> Classes<'a> {
         if let Some(known) = self.pairs.borrow().get(&(from, to)) {
             return Ports::clone(known);
         }
-        let (source, destination) = (&self.classes[from], &self.classes[to]);
+        let (source, destination) = (&self.of_pods[from], &self.of_pods[to]);
         let egress = self.outside(from, Direction::Egress, destination.identity);
         let ingress = self.outside(to, Direction::Ingress, source.identity);
         let ports = Rc::new(egress.and(&ingress));
@@ -106,7 +106,7 @@ impl<'a> Classes<'a> {
         direction: Direction,
         identity: &Identity,
     ) -> Ports {
-        match self.classes[class].maps.get(direction) {
+        match self.of_pods[class].maps.get(direction) {
             None => Ports::everything(),
             Some(map) => self.maps[*map].ports_of(identity).cloned().unwrap_or_default(),
         }

@@ -103,7 +103,8 @@ pub(super) fn outside(
         }
         open.push(Open { block: *block, entry: of });
     }
-    entries.retain(|one| !(one.every.is_empty() && one.some.is_empty()) && !one.region.is_empty());
+    entries.retain(|one| !one.region.is_empty());
+    entries.retain(|one| !one.every.is_empty() || !one.some.is_empty());
     entries
 }
 

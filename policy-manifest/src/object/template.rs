@@ -9,7 +9,7 @@ use crate::{
     yaml::{Node, Value},
 };
 
-/// Groups and kinds with a pod template that are read: those of Kubernetes, and OpenShift's.
+/// Groups and kinds with a pod template that are read: those of Kubernetes, and one of `OpenShift`.
 const KINDS: [(Option<&str>, &str); 11] = [
     (Some("apps"), "Deployment"),
     (Some("apps"), "StatefulSet"),
