@@ -34,13 +34,13 @@ pub use labels::Labels;
 pub use name::ObjectName;
 pub use node::Node;
 pub(crate) use pod::named_ports;
-pub use pod::{ContainerPort, Phase, Pod, Workload, is_usable};
+pub use pod::{ContainerPort, HostPort, Phase, Pod, Workload, is_usable};
 pub use policy::{Annotations, IpBlock, NetworkPolicy, Peer, Port, PortSpec, Rule};
 pub use policy_common::drops::Direction;
 pub use port::{Family, Protocol};
 pub use reference::{ObjectRef, PolicyRef};
 pub use selector::{Operator, Requirement, Selector};
-pub use service::{EndpointSlice, Service, ServicePort, SliceEndpoint, SlicePort};
+pub use service::{EndpointSlice, Service, ServicePort, SliceEndpoint, SlicePort, TopologyHints};
 pub use sorted::Sorted;
 
 /// The whole input of a compilation.

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use policy_core::model::{
-    ContainerPort, Direction, NetworkPolicy, ObjectName, Operator, Peer, Phase, PortSpec, Protocol,
-    Selector,
+    ContainerPort, Direction, HostPort, NetworkPolicy, ObjectName, Operator, Peer, Phase, PortSpec,
+    Protocol, Selector,
 };
 use policy_manifest::{Manifests, Source, read, render};
 
@@ -145,6 +145,30 @@ fn s23_sidecars_count_and_other_init_containers_do_not() {
         protocol,
     };
     assert_eq!(pod.ports, [port(Some("web"), 80, Protocol::Tcp), port(None, 90, Protocol::Udp)]);
+}
+
+#[test]
+fn s40_host_ports_of_containers_and_sidecars_are_read() {
+    let pod = pod(
+        "containers: [{ports: [{containerPort: 80, hostPort: 8080}, {containerPort: 81, hostPort: 0}, \
+         {containerPort: 82, hostPort: 8082, hostIP: 192.0.2.1, protocol: UDP}, \
+         {containerPort: 83, hostPort: 8083, hostIP: 0.0.0.0}]}], initContainers: \
+         [{restartPolicy: Always, ports: [{containerPort: 90, hostPort: 8090}]}, {ports: [{containerPort: 91, hostPort: 8091}]}]",
+        "",
+    );
+    let forward = |at: Option<&str>, port, protocol, container_port| HostPort {
+        address: at.map(address),
+        port,
+        protocol,
+        container_port,
+    };
+    let want = [
+        forward(None, 8080, Protocol::Tcp, 80),
+        forward(Some("192.0.2.1"), 8082, Protocol::Udp, 82),
+        forward(None, 8083, Protocol::Tcp, 83),
+        forward(None, 8090, Protocol::Tcp, 90),
+    ];
+    assert_eq!(pod.host_ports, want);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Services, their slices, and the backends that are derived where there is no slice.
 
-use policy_core::model::{ObjectName, Protocol, Snapshot};
+use policy_core::model::{ObjectName, Protocol, Snapshot, TopologyHints};
 use policy_manifest::{Source, read, render};
 
 fn snapshot(text: &str) -> Snapshot {
@@ -92,6 +92,49 @@ fn conditions_of_a_slice_have_their_defaults() {
         let found = (endpoint.ready, endpoint.serving, endpoint.terminating);
         assert_eq!(found, want, "{conditions}");
     }
+}
+
+#[test]
+fn s40_an_endpoint_has_its_node_and_its_hints() {
+    let snapshot = slice(
+        "addressType: IPv4\nendpoints:\n\
+         - {addresses: [10.0.0.1], nodeName: n1, hints: {forZones: [{name: a}, {name: b}], forNodes: [{name: n1}]}}\n\
+         - {addresses: [10.0.0.2]}\n",
+    );
+    let slice = &snapshot.endpoint_slices[&ObjectName::new("default", "e")];
+    let [one, two] = &slice.endpoints[..] else { panic!("{slice:?}") };
+    assert_eq!(one.node.as_deref(), Some("n1"));
+    assert_eq!(
+        (&*one.hints.zones, &*one.hints.nodes),
+        (&["a".to_owned(), "b".to_owned()][..], &["n1".to_owned()][..])
+    );
+    assert_eq!((&two.node, &two.hints), (&None, &TopologyHints::default()));
+}
+
+#[test]
+fn s40_kube_proxy_leaves_slices_with_these_labels_alone() {
+    for label in
+        ["service.kubernetes.io/headless: ''", "service.kubernetes.io/service-proxy-name: other"]
+    {
+        let text = format!(
+            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\n\
+             metadata: {{name: e, labels: {{kubernetes.io/service-name: s, {label}}}}}\n"
+        );
+        assert!(snapshot(&text).endpoint_slices.is_empty(), "{label}");
+    }
+}
+
+#[test]
+fn s40_an_internal_traffic_policy_is_read() {
+    let local = |policy: &str| {
+        let text = format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: s}}, spec: {{clusterIP: 10.96.0.1, {policy}}}}}"
+        );
+        snapshot(&text).services[&ObjectName::new("default", "s")].internal_traffic_local
+    };
+    assert!(local("internalTrafficPolicy: Local"));
+    assert!(!local("internalTrafficPolicy: Cluster"));
+    assert!(!local("externalTrafficPolicy: Local"));
 }
 
 #[test]

@@ -118,20 +118,11 @@ fn pod(n: usize, namespace: usize, workload: usize, node: usize) -> Pod {
 fn service(n: usize) -> Service {
     let port =
         ServicePort { name: "http".to_owned(), protocol: Protocol::Tcp, port: 80, node_port: None };
-    Service {
-        cluster_ips: vec![address(0xac10_0000, n)],
-        external_ips: Vec::new(),
-        ports: vec![port],
-    }
+    Service { cluster_ips: vec![address(0xac10_0000, n)], ports: vec![port], ..Service::default() }
 }
 
 fn slice(service: &str, pods: impl Iterator<Item = usize>) -> EndpointSlice {
-    let endpoint = |n| SliceEndpoint {
-        address: address(0x0a00_0000, n),
-        ready: true,
-        serving: true,
-        terminating: false,
-    };
+    let endpoint = |n| SliceEndpoint::ready(address(0x0a00_0000, n));
     EndpointSlice {
         service: service.to_owned(),
         ports: vec![SlicePort { name: "http".to_owned(), port: 8080, protocol: Protocol::Tcp }],

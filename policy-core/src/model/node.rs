@@ -23,7 +23,16 @@ pub struct Node {
     pub interfaces: Vec<IpAddr>,
 }
 
+/// The label with the zone of a node, which topology hints name.
+const ZONE: &str = "topology.kubernetes.io/zone";
+
 impl Node {
+    /// The zone that it is in, where that is known.
+    #[must_use]
+    pub fn zone(&self) -> Option<&str> {
+        self.labels.get(ZONE).map(String::as_str)
+    }
+
     /// Its addresses: those in the API, and those of its interfaces.
     pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.addresses.iter().chain(&self.interfaces).copied()

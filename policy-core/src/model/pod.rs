@@ -33,6 +33,8 @@ pub struct Pod {
     pub phase: Phase,
     /// Ports of containers and of sidecars (`initContainers` with `restartPolicy: Always`).
     pub ports: Vec<ContainerPort>,
+    /// Those of these ports that the node forwards to the pod.
+    pub host_ports: Vec<HostPort>,
     /// The owner, from `metadata.ownerReferences`; no verdict depends on it.
     pub workload: Option<Arc<Workload>>,
 }
@@ -72,6 +74,19 @@ pub struct ContainerPort {
     pub port: u16,
     /// `protocol`.
     pub protocol: Protocol,
+}
+
+/// A port of the node that leads to a container: `hostPort` (S40).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostPort {
+    /// `hostIP`; `None` for every address of the node.
+    pub address: Option<IpAddr>,
+    /// `hostPort`.
+    pub port: u16,
+    /// `protocol`.
+    pub protocol: Protocol,
+    /// `containerPort`.
+    pub container_port: u16,
 }
 
 /// `status.phase`, as far as policy depends on it (S7).

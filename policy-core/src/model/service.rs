@@ -14,6 +14,10 @@ pub struct Service {
     pub external_ips: Vec<IpAddr>,
     /// `spec.ports`.
     pub ports: Vec<ServicePort>,
+    /// `spec.internalTrafficPolicy: Local`: a cluster IP leads only to endpoints of the sender's node.
+    ///
+    /// `externalTrafficPolicy` is not here: kube-proxy leads pods to all endpoints either way.
+    pub internal_traffic_local: bool,
 }
 
 /// An entry of `spec.ports` of a Service.
@@ -63,4 +67,26 @@ pub struct SliceEndpoint {
     pub serving: bool,
     /// `conditions.terminating`.
     pub terminating: bool,
+    /// `nodeName`.
+    pub node: Option<String>,
+    /// `hints`; empty where absent.
+    pub hints: TopologyHints,
+}
+
+/// `hints` of an endpoint: the places from which it is meant to be used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopologyHints {
+    /// `forZones`.
+    pub zones: Vec<String>,
+    /// `forNodes`.
+    pub nodes: Vec<String>,
+}
+
+impl SliceEndpoint {
+    /// A ready endpoint, on no known node.
+    #[must_use]
+    pub fn ready(address: IpAddr) -> Self {
+        let hints = TopologyHints::default();
+        Self { address, ready: true, serving: true, terminating: false, node: None, hints }
+    }
 }

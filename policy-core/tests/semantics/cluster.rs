@@ -106,23 +106,18 @@ pub(crate) fn named(protocol: Protocol, name: &str) -> Port {
 pub(crate) fn mk_service(cluster_ip: &str, port: u16) -> Service {
     Service {
         cluster_ips: vec![ip(cluster_ip)],
-        external_ips: Vec::new(),
         ports: vec![ServicePort {
             name: "main".to_owned(),
             protocol: Protocol::Tcp,
             port,
             node_port: None,
         }],
+        ..Service::default()
     }
 }
 
 pub(crate) fn mk_slice(service: &str, port: u16, ready: &[&str]) -> EndpointSlice {
-    let endpoint = |address: &&str| SliceEndpoint {
-        address: ip(address),
-        ready: true,
-        serving: true,
-        terminating: false,
-    };
+    let endpoint = |address: &&str| SliceEndpoint::ready(ip(address));
     EndpointSlice {
         service: service.to_owned(),
         ports: vec![SlicePort { name: "main".to_owned(), port, protocol: Protocol::Tcp }],

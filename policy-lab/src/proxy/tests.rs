@@ -9,7 +9,8 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn endpoint(address: &str, ready: bool, terminating: bool) -> SliceEndpoint {
-    SliceEndpoint { address: ip(address), ready, serving: ready || terminating, terminating }
+    let serving = ready || terminating;
+    SliceEndpoint { ready, serving, terminating, ..SliceEndpoint::ready(ip(address)) }
 }
 
 fn cluster(cluster_ips: &[&str], endpoints: Vec<SliceEndpoint>) -> Snapshot {
@@ -21,8 +22,8 @@ fn cluster(cluster_ips: &[&str], endpoints: Vec<SliceEndpoint>) -> Snapshot {
         name.clone(),
         Service {
             cluster_ips: cluster_ips.iter().map(|at| ip(at)).collect(),
-            external_ips: Vec::new(),
             ports: vec![port],
+            ..Service::default()
         },
     );
     let port = SlicePort { name: "http".to_owned(), port: 8080, protocol: Protocol::Tcp };

@@ -51,10 +51,8 @@ fn slices(name: &ObjectName, service: &DecodedService, snapshot: &Snapshot) -> V
                 && (serves || service.service.cluster_ips.is_empty())
             {
                 groups.entry((family, ports.clone())).or_default().push(SliceEndpoint {
-                    address: *address,
-                    ready: true,
-                    serving: true,
-                    terminating: false,
+                    node: pod.node.clone(),
+                    ..SliceEndpoint::ready(*address)
                 });
             }
         }

@@ -112,6 +112,13 @@ fn controller<'a>(object: &Map<'a>) -> Option<Map<'a>> {
     owners.find(|owner| controls(owner) == Some(true))
 }
 
+/// Whether kube-proxy leaves a Service or slice with these labels alone (S40).
+pub(super) fn is_of_another_proxy(labels: &Labels) -> bool {
+    ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"]
+        .iter()
+        .any(|label| labels.contains_key(*label))
+}
+
 /// `metadata.labels`.
 pub(super) fn labels(object: &Map<'_>) -> Labels {
     let labels = object.map("metadata").and_then(|metadata| metadata.map("labels"));

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use policy_core::model::{ContainerPort, Phase, Pod, Protocol};
+use policy_core::model::{ContainerPort, HostPort, Phase, Pod, Protocol};
 
 use super::metadata;
 use crate::decode::{Field, Map};
@@ -18,6 +18,7 @@ pub(super) fn decode(object: &Map<'_>) -> Pod {
     };
     let host_network = spec.as_ref().and_then(|spec| spec.get("hostNetwork"));
     let labels = metadata::labels(object);
+    let ports = spec.as_ref().map(ports).unwrap_or_default();
     Pod {
         uid: text(&object.map("metadata"), "uid").unwrap_or_default(),
         workload: metadata::workload(object, &labels).map(Arc::new),
@@ -26,7 +27,8 @@ pub(super) fn decode(object: &Map<'_>) -> Pod {
         addresses: status.map(|status| addresses(&status)).unwrap_or_default(),
         host_network: host_network.and_then(|field| field.boolean()).unwrap_or_default(),
         phase,
-        ports: spec.map(|spec| ports(&spec)).unwrap_or_default(),
+        ports: ports.iter().filter_map(|map| port(map, "containerPort")).collect(),
+        host_ports: ports.iter().filter_map(host_port).collect(),
     }
 }
 
@@ -44,8 +46,8 @@ fn address(field: &Field<'_>) -> Option<IpAddr> {
     if field.is_empty_string() { None } else { field.address() }
 }
 
-/// Ports of containers and of sidecars (S23).
-fn ports(spec: &Map<'_>) -> Vec<ContainerPort> {
+/// Entries of `ports` of containers and of sidecars (S23).
+fn ports<'a>(spec: &Map<'a>) -> Vec<Map<'a>> {
     let containers = spec.list("containers").iter().filter_map(Field::map).collect::<Vec<_>>();
     let sidecars =
         spec.list("initContainers").iter().filter_map(Field::map).filter(is_sidecar).collect();
@@ -53,8 +55,20 @@ fn ports(spec: &Map<'_>) -> Vec<ContainerPort> {
         .iter()
         .flatten()
         .flat_map(|container| container.list("ports"))
-        .filter_map(|field| port(&field.map()?, "containerPort"))
+        .filter_map(|field| field.map())
         .collect()
+}
+
+/// The port of the node that leads to a container's port; `hostPort: 0` is none.
+fn host_port(map: &Map<'_>) -> Option<HostPort> {
+    let field = map.get("hostPort").filter(|field| !field.is_number("0"))?;
+    let address = map.get("hostIP").filter(|field| !field.is_empty_string());
+    let address = match address {
+        Some(field) => Some(field.address()?).filter(|address| !address.is_unspecified()),
+        None => None,
+    };
+    let ContainerPort { port: container_port, protocol, .. } = port(map, "containerPort")?;
+    Some(HostPort { address, port: field.port()?, protocol, container_port })
 }
 
 fn is_sidecar(container: &Map<'_>) -> bool {

@@ -43,20 +43,25 @@ pub(super) fn decode(object: &Map<'_>) -> DecodedService {
     let (ports, targets) = spec.list("ports").iter().filter_map(port).unzip();
     let cluster_ips = cluster_ips(&spec);
     let external_name = spec.get("type").and_then(|field| field.word(&TYPES, TYPE_NAMES));
-    let others = ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"];
+    let traffic_policy = spec.get("internalTrafficPolicy");
+    let traffic_policy =
+        traffic_policy.and_then(|field| field.word(&TRAFFIC_POLICIES, "Cluster, Local"));
     DecodedService {
         translated: cluster_ips.is_some()
             && external_name != Some(true)
-            && !others.iter().any(|label| labels.contains_key(*label)),
+            && !metadata::is_of_another_proxy(&labels),
         service: Service {
             cluster_ips: cluster_ips.unwrap_or_default(),
             external_ips: external_ips(&spec, object.map("status").as_ref()),
             ports,
+            internal_traffic_local: traffic_policy == Some(true),
         },
         selector: spec.map("selector").map(|map| metadata::label_map(&map)).unwrap_or_default(),
         targets,
     }
 }
+
+const TRAFFIC_POLICIES: [(&str, bool); 2] = [("Cluster", false), ("Local", true)];
 
 const TYPES: [(&str, bool); 4] =
     [("ClusterIP", false), ("NodePort", false), ("LoadBalancer", false), ("ExternalName", true)];

@@ -1,23 +1,21 @@
 //! `EndpointSlice` (`discovery.k8s.io/v1`): only the fields that translation depends on.
 
-use policy_core::model::{EndpointSlice, Protocol, SliceEndpoint, SlicePort};
+use policy_core::model::{EndpointSlice, Protocol, SliceEndpoint, SlicePort, TopologyHints};
 
+use super::metadata;
 use crate::decode::{Field, Map};
 
-/// Decodes a slice; `None` where it is of no Service, or holds names instead of addresses.
+/// Decodes a slice; `None` where it is of no Service that kube-proxy translates, or holds names
+/// instead of addresses.
 pub(super) fn decode(object: &Map<'_>) -> Option<EndpointSlice> {
     const TYPES: [(&str, bool); 3] = [("IPv4", true), ("IPv6", true), ("FQDN", false)];
     let addresses = object.require("addressType")?.word(&TYPES, "IPv4, IPv6, FQDN");
-    let label = object
-        .map("metadata")
-        .and_then(|metadata| metadata.map("labels"))
-        .and_then(|labels| labels.get("kubernetes.io/service-name"))
-        .and_then(|field| field.string());
-    if !addresses? {
+    let labels = metadata::labels(object);
+    if !addresses? || metadata::is_of_another_proxy(&labels) {
         return None;
     }
     let slice = EndpointSlice {
-        service: label.unwrap_or_default(),
+        service: labels.get("kubernetes.io/service-name").cloned().unwrap_or_default(),
         ports: object.list("ports").iter().filter_map(port).collect(),
         endpoints: object.list("endpoints").iter().filter_map(endpoint).collect(),
     };
@@ -48,5 +46,15 @@ fn endpoint(field: &Field<'_>) -> Option<SliceEndpoint> {
         ready,
         serving: condition("serving").unwrap_or(ready),
         terminating: condition("terminating").unwrap_or_default(),
+        node: map.get("nodeName").and_then(|field| field.string()),
+        hints: map.map("hints").map(|hints| topology_hints(&hints)).unwrap_or_default(),
     })
+}
+
+fn topology_hints(hints: &Map<'_>) -> TopologyHints {
+    let names = |list| {
+        let entries = hints.list(list).iter().filter_map(Field::map).collect::<Vec<_>>();
+        entries.iter().filter_map(|entry| entry.require("name")?.string()).collect()
+    };
+    TopologyHints { zones: names("forZones"), nodes: names("forNodes") }
 }
