@@ -98,7 +98,7 @@ impl<'a> Explainer<'a> {
     pub fn explain(&self, question: &Question) -> Option<Explanation> {
         let Self { snapshot, desired, cache } = self;
         let from = ends::source(snapshot, question)?;
-        let to = ends::destination(snapshot, question)?;
+        let to = ends::destination(snapshot, question, &from)?;
         let judge = Judge { snapshot, desired, cache, protocol: question.protocol };
         let egress = judge.egress(&from, &to);
         if to.backends.is_empty() && egress.allowed {

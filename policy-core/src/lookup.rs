@@ -15,8 +15,8 @@ use std::net::IpAddr;
 use policy_common::drops::Reason;
 
 use crate::{
-    compile::{self, AddressKey, IdentityKind},
-    desired::{AllowMap, Desired, Frontend, FrontendOutcome, Identity, Isolation},
+    compile::{self, AddressKey, FrontendKey, IdentityKind},
+    desired::{AllowMap, Desired, DesiredEndpoint, Frontend, Identity, Isolation},
     model::{Direction, Protocol},
     ports::Ports,
 };
@@ -51,9 +51,54 @@ impl Desired {
                 return allow_map.frontend(identity);
             }
         }
-        let ports = allow_map.ports_of(self.identity_of(remote));
-        let allowed = ports.is_some_and(|ports| ports.contains(protocol, port));
+        let allowed = self.allows(allow_map, remote, protocol, port);
         if allowed { Ok(()) } else { Err(Reason::NoRule) }
+    }
+
+    /// Whether an allow map has a port of an address. Frontends are not looked up.
+    #[must_use]
+    pub fn allows(
+        &self,
+        allow_map: &AllowMap,
+        remote: IpAddr,
+        protocol: Protocol,
+        port: u16,
+    ) -> bool {
+        let ports = allow_map.ports_of(self.identity_of(remote));
+        ports.is_some_and(|ports| ports.contains(protocol, port))
+    }
+
+    /// The backends of a frontend that a pod may reach, sorted (S40). A pod always reaches itself
+    /// (S39). Empty where policy must allow the frontend's own address too, and does not.
+    #[must_use]
+    pub fn allowed_backends(
+        &self,
+        endpoint: &DesiredEndpoint,
+        frontend: &Frontend,
+    ) -> Vec<(IpAddr, u16)> {
+        let all = self.backends.get(frontend).map(|backends| &**backends);
+        let all = all.into_iter().flatten().copied();
+        let Some(isolation) = &endpoint.isolation.egress else { return all.collect() };
+        let allow_map = &isolation.allow_map;
+        let Frontend { address, protocol, port } = *frontend;
+        if self.checks_frontend(frontend) && !self.allows(allow_map, address, protocol, port) {
+            return Vec::new();
+        }
+        let is_allowed = |&(address, port): &(IpAddr, u16)| {
+            endpoint.addresses.contains(&address) || self.allows(allow_map, address, protocol, port)
+        };
+        all.filter(is_allowed).collect()
+    }
+
+    /// Whether policy must allow a frontend's own address too.
+    fn checks_frontend(&self, frontend: &Frontend) -> bool {
+        let key = self.frontends.get(frontend).and_then(Option::as_ref);
+        key.is_some_and(|key| match &key.0 {
+            IdentityKind::Addresses(_) => false,
+            IdentityKind::Frontends(key) => {
+                matches!(&**key, FrontendKey::Backends { frontend: Some(_), .. })
+            }
+        })
     }
 
     /// The key of an address's identity; `None` for `DEFAULT_IDENTITY`.
@@ -80,8 +125,7 @@ impl AllowMap {
     pub fn frontend(&self, identity: &Identity) -> Result<(), Reason> {
         let open = || self.ports.get(&None).is_some_and(|ports| ports.every_protocol);
         match self.frontends.get(identity) {
-            Some(FrontendOutcome::Pass) => Ok(()),
-            Some(FrontendOutcome::Refuse(reason)) => Err(*reason),
+            Some(outcome) => outcome.refusal().map_or(Ok(()), Err),
             None if open() => Ok(()),
             None => Err(Reason::ServiceDenied),
         }

@@ -41,7 +41,7 @@ pub(crate) struct Touched {
     pub(crate) namespace: Option<String>,
     /// Services that have other frontends or backends.
     pub(crate) services: BTreeSet<ObjectName>,
-    /// Whether addresses of nodes changed.
+    /// Whether addresses or zones of nodes changed.
     pub(crate) nodes: bool,
 }
 

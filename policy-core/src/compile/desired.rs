@@ -38,8 +38,10 @@ pub struct Desired {
     pub addresses: BTreeMap<IpAddr, Identity>,
     /// Blocks, by longest prefix.
     pub blocks: BTreeMap<IpNetwork, Identity>,
-    /// Frontends of Services.
+    /// Frontends of Services and of host ports.
     pub frontends: BTreeMap<Frontend, Identity>,
+    /// Addresses and ports of the backends of each of these frontends.
+    pub backends: BTreeMap<Frontend, Arc<BTreeSet<(IpAddr, u16)>>>,
     /// Addresses of the scope's node; none where the scope is the cluster.
     pub node_addresses: BTreeMap<IpAddr, NodeKind>,
     /// Rules of the policies that select a pod of the scope, to attribute verdicts to.
@@ -113,10 +115,25 @@ pub struct AllowMap {
 }
 
 /// What happens to a new connection to a frontend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FrontendOutcome {
     /// All backends are allowed.
     Pass,
-    /// `ServiceNoBackend`, `ServiceDenied` or `ServicePartlyDenied`.
+    /// Some backends are allowed: those with these identities and ports. The programs refuse the
+    /// connection as `ServicePartlyDenied`.
+    Partly(Arc<BTreeSet<(Identity, u16)>>),
+    /// No backend is allowed or ready: `ServiceDenied` or `ServiceNoBackend`.
     Refuse(Reason),
+}
+
+impl FrontendOutcome {
+    /// The reason to drop the connection; `None` where it passes.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<Reason> {
+        match self {
+            Self::Pass => None,
+            Self::Partly(_) => Some(Reason::ServicePartlyDenied),
+            Self::Refuse(reason) => Some(*reason),
+        }
+    }
 }

@@ -13,6 +13,7 @@
 //! ```
 
 mod backend_set;
+mod endpoints;
 mod frontends;
 mod nodes;
 mod outcomes;
@@ -27,7 +28,7 @@ use std::{
 use crate::{
     compile::{
         allow::{Allow, AllowDelta, AllowMapId},
-        change::Touched,
+        change::{Touched, TouchedPods},
         desired::{AllowMap, Desired},
         identities::{Identities, IdentitiesDelta},
         peers::Peers,
@@ -36,7 +37,7 @@ use crate::{
     model::{ObjectName, Snapshot},
 };
 
-use frontends::Frontends;
+use frontends::{FrontendOwner, Frontends};
 use nodes::Nodes;
 
 pub(crate) use resolve::{ServiceBackends, service_backends};
@@ -91,8 +92,9 @@ impl Services {
         if !rules.subjects.is_empty() {
             self.update_callers(before.rules, allow);
         }
-        for name in self.services_to_read(snapshot, touched, was_active) {
-            self.frontends.read(&name, snapshot, self.nodes.with_ports());
+        let own = before.rules.node();
+        for owner in self.owners_to_read(snapshot, touched, was_active) {
+            self.frontends.read(owner, snapshot, (own, self.nodes.with_ports()));
         }
         self.frontends.update(before, identities, (allow, maps), desired)
     }
@@ -111,23 +113,38 @@ impl Services {
         self.frontends.set_callers(callers, is_active);
     }
 
-    /// The Services of which something may have changed.
-    fn services_to_read(
+    /// The Services and pods with frontends that may have changed.
+    fn owners_to_read(
         &self,
         snapshot: &Snapshot,
         touched: &Touched,
         was_active: bool,
-    ) -> BTreeSet<ObjectName> {
+    ) -> BTreeSet<FrontendOwner> {
+        let services = |names: &mut dyn Iterator<Item = &ObjectName>| -> Vec<FrontendOwner> {
+            names.cloned().map(FrontendOwner::Service).collect()
+        };
+        let with_host_ports = || {
+            let pods = snapshot.pods.iter().filter(|(_, pod)| !pod.host_ports.is_empty());
+            pods.map(|(name, _)| FrontendOwner::Pod(name.clone()))
+        };
         match (was_active, self.frontends.is_active()) {
             (false, false) => BTreeSet::new(),
-            (false, true) => snapshot.services.keys().cloned().collect(),
-            (true, false) => self.frontends.services().cloned().collect(),
+            (false, true) => {
+                let all = services(&mut snapshot.services.keys());
+                all.into_iter().chain(with_host_ports()).collect()
+            }
+            (true, false) => self.frontends.owners().cloned().collect(),
             (true, true) => {
-                let with_node_port = snapshot.services.iter().filter(|(_, service)| {
-                    touched.nodes && service.ports.iter().any(|port| port.node_port.is_some())
-                });
-                let names = with_node_port.map(|(name, _)| name.clone());
-                names.chain(touched.services.iter().cloned()).collect()
+                let mut owners: BTreeSet<_> =
+                    services(&mut touched.services.iter()).into_iter().collect();
+                if touched.nodes {
+                    owners.extend(services(&mut depending_on_nodes(snapshot).iter()));
+                    owners.extend(with_host_ports());
+                }
+                if let TouchedPods::One(name, _) = &touched.pods {
+                    owners.insert(FrontendOwner::Pod(name.clone()));
+                }
+                owners
             }
         }
     }
@@ -162,4 +179,15 @@ impl Services {
     pub(crate) fn is_sound(&self) -> bool {
         self.frontends.is_sound()
     }
+}
+
+/// Services with frontends at nodes, or with backends that depend on the node that translates.
+fn depending_on_nodes(snapshot: &Snapshot) -> BTreeSet<ObjectName> {
+    let services = snapshot.services.iter();
+    let with_node_port =
+        services.filter(|(_, service)| service.ports.iter().any(|port| port.node_port.is_some()));
+    let slices = snapshot.endpoint_slices.iter();
+    let hinted = slices.filter(|(_, slice)| endpoints::has_hints(slice));
+    let hinted = hinted.map(|(name, slice)| ObjectName::new(&*name.namespace, &*slice.service));
+    with_node_port.map(|(name, _)| name.clone()).chain(hinted).collect()
 }

@@ -100,10 +100,8 @@ impl Side {
 /// the pod's own node (S37). Empty where an end does not exist or a Service has no backend.
 #[must_use]
 pub fn sides(snapshot: &Snapshot, question: &Question) -> Vec<Side> {
-    let ends = ends::source(snapshot, question).zip(ends::destination(snapshot, question));
-    let Some((from, to)) = ends else {
-        return Vec::new();
-    };
+    let Some(from) = ends::source(snapshot, question) else { return Vec::new() };
+    let Some(to) = ends::destination(snapshot, question, &from) else { return Vec::new() };
     let evaluator = Evaluator { snapshot, protocol: question.protocol };
     let mut sides = evaluator.egress(&from, &to);
     for (end, port) in &to.backends {

@@ -9,6 +9,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use crate::{
     compile::{ServiceBackends, service_backends},
+    desired::Frontend,
     model::{Family, ObjectName, Pod, Snapshot, is_usable},
 };
 
@@ -57,10 +58,12 @@ pub(super) fn source<'a>(snapshot: &'a Snapshot, question: &Question) -> Option<
     }
 }
 
-/// The end that the connection is opened to.
+/// The end that the connection is opened to. The node of the sender translates it, unless another
+/// node has the address.
 pub(super) fn destination<'a>(
     snapshot: &'a Snapshot,
     question: &Question,
+    from: &ResolvedEnd<'_>,
 ) -> Option<Destination<'a>> {
     let (port, family) = (question.port, question.family);
     let address = match &question.to {
@@ -75,7 +78,8 @@ pub(super) fn destination<'a>(
             *service.cluster_ips.iter().find(|address| Family::of(**address) == family)?
         }
     };
-    let frontend = service_backends(snapshot, address, question.protocol, port);
+    let frontend = Frontend { address, protocol: question.protocol, port };
+    let frontend = service_backends(snapshot, from.node(), frontend);
     let backends = match (&frontend, &question.to) {
         (Some(target), _) => {
             let backends = target.backends.iter();
@@ -160,6 +164,14 @@ fn in_family(address: IpAddr, family: Family) -> Option<IpAddr> {
 }
 
 impl<'a> ResolvedEnd<'a> {
+    /// Whether it is the pod `other`, and no other pod has its address: then it is known to be the one
+    /// that answers (S39).
+    pub(super) fn is_certainly(&self, other: &Self, snapshot: &Snapshot) -> bool {
+        let owners = snapshot.pods.values().filter(|pod| pod.is_subject());
+        self.is_same_pod(other)
+            && owners.filter(|pod| pod.addresses.contains(&self.address)).nth(1).is_none()
+    }
+
     /// Whether both are the same pod (S39).
     pub(super) fn is_same_pod(&self, other: &Self) -> bool {
         matches!((self.kind, other.kind), (EndKind::Pod(a, _), EndKind::Pod(b, _)) if a == b)

@@ -1,11 +1,11 @@
 //! The verdict of one direction: what the compiled tables say, and which policies decide it.
 //!
-//! Whether a connection passes is looked up in the tables, as the classifiers do. Who decides is
-//! found by evaluating the policies, by the code that attributes drops
-//! ([`attribute`](crate::attribute)). Of a Service each backend is evaluated:
+//! Whether a connection passes is looked up in the tables, as the programs do; of a Service, each of
+//! the backends that the sender's node uses. Who decides is found by evaluating the policies, by the
+//! code that attributes drops ([`attribute`](crate::attribute)):
 //!
 //! ```text
-//! tables      10.96.0.1:443 is refused
+//! tables      10.0.0.5:8443 is allowed, 10.0.0.6:8443 is not: 10.96.0.1:443 is refused
 //! policies    backend 10.0.0.5:8443 is allowed by x/web rule 0
 //!             backend 10.0.0.6:8443 is denied, isolated by x/web
 //! verdict     denied by x/web, for only the second agrees with the tables
@@ -54,13 +54,32 @@ impl Judge<'_> {
         }
         let (at, port) = (to.address, to.port);
         let isolation = isolated.isolation;
-        let verdict = self.desired.judge(isolation, Direction::Egress, at, self.protocol, port);
+        let allowed = self.allows_egress(isolation, from, to);
         let mut places = to.places();
         if to.frontend.as_ref().is_some_and(|target| target.checks_frontend) {
             places.insert((at, port));
         }
         let decisions = places.into_iter().map(|(at, port)| self.decision(&isolated, at, port));
-        DirectionVerdict::join(verdict.is_ok(), decisions, &isolation.policies)
+        DirectionVerdict::join(allowed, decisions, &isolation.policies)
+    }
+
+    /// Whether the sender may reach the destination: of a frontend, all of its backends, and its own
+    /// address where that counts. The tables of the whole cluster do not have what the node of the
+    /// sender makes of a frontend, such as of topology hints.
+    fn allows_egress(
+        &self,
+        isolation: &Isolation,
+        from: &ResolvedEnd<'_>,
+        to: &Destination<'_>,
+    ) -> bool {
+        let allows = |at, port| self.desired.allows(&isolation.allow_map, at, self.protocol, port);
+        let Some(frontend) = &to.frontend else { return allows(to.address, to.port) };
+        let mut backends = to.backends.iter();
+        !to.backends.is_empty()
+            && (!frontend.checks_frontend || allows(to.address, to.port))
+            && backends.all(|(end, port)| {
+                end.is_certainly(from, self.snapshot) || allows(end.address, *port)
+            })
     }
 
     /// Ingress of the destination; of a Service that of all its backends.

@@ -15,9 +15,7 @@ use policy_common::allow::DEFAULT_IDENTITY;
 
 use crate::{
     compile::longest_match,
-    desired::{
-        AllowMap, Desired, Frontend, FrontendOutcome, Identity, IdentityKey, Isolation, NodeKind,
-    },
+    desired::{AllowMap, Desired, Frontend, Identity, IdentityKey, Isolation, NodeKind},
 };
 
 use super::entry::{AllowEntry, Entries};
@@ -111,10 +109,7 @@ impl<'a> Indexer<'a> {
             entries.insert(self.of(identity), AllowEntry { ports: ports.clone(), refusal: None });
         }
         for (identity, outcome) in &content.frontends {
-            let refusal = match outcome {
-                FrontendOutcome::Pass => None,
-                FrontendOutcome::Refuse(reason) => Some(*reason),
-            };
+            let refusal = outcome.refusal();
             entries.insert(self.of(identity), AllowEntry { refusal, ..AllowEntry::default() });
         }
         entries

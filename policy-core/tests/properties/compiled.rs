@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
+use policy_common::drops::Reason;
 use policy_core::{
     compile::{Scope, compile},
-    desired::Desired,
+    desired::{Desired, DesiredEndpoint, Frontend},
     explain::{ConnectionEnd, Explanation, Question, explain},
     model::{Direction, Family, Kind, ObjectName, Phase, Pod, Protocol, Snapshot},
 };
@@ -109,7 +110,12 @@ fn pods_and_strangers(snapshot: &Snapshot, desired: &Desired) -> Result<(), Test
                 (ConnectionEnd::Pod(name.clone()), ConnectionEnd::Address(address));
             for (protocol, port) in places() {
                 let place = (protocol, port);
-                let out = oracle::verdict(snapshot, &near, &far, Some((name, pod)), None, place);
+                let out = match oracle::host_port_backends(snapshot, address, protocol, port) {
+                    forwarded if forwarded.is_empty() => {
+                        oracle::verdict(snapshot, &near, &far, Some((name, pod)), None, place)
+                    }
+                    forwarded => to_backends(snapshot, (name, pod), &near, &forwarded, protocol),
+                };
                 let (from, to) = (party.clone(), stranger.clone());
                 let question = Question { from, to, family, protocol, port };
                 check(snapshot, desired, &question, Some(out))?;
@@ -123,15 +129,37 @@ fn pods_and_strangers(snapshot: &Snapshot, desired: &Desired) -> Result<(), Test
     Ok(())
 }
 
-/// Egress of pods to Services: the backends decide.
+/// Verdicts on a connection that a node forwards to any of these backends: ingress, egress.
+fn to_backends(
+    snapshot: &Snapshot,
+    source: NamedPod<'_>,
+    near: &End<'_>,
+    backends: &[(IpAddr, u16)],
+    protocol: Protocol,
+) -> (bool, bool) {
+    let verdicts = backends.iter().map(|&(address, port)| {
+        let far = oracle::end(snapshot, address);
+        // Of several pods with the address, explanations name the first.
+        let target = far.owners.first().copied();
+        let place = (protocol, port);
+        let (ingress, egress) = oracle::verdict(snapshot, near, &far, Some(source), target, place);
+        let itself = target.is_some_and(|(name, _)| name == source.0);
+        let alone = oracle::verdict(snapshot, near, &far, Some(source), None, place).1;
+        (ingress, if itself && far.owners.len() > 1 { alone } else { egress })
+    });
+    verdicts.fold((true, true), |all, one| (all.0 && one.0, all.1 && one.1))
+}
+
+/// Egress of pods to Services: the backends decide, those that the pod's node uses.
 fn pods_to_services(snapshot: &Snapshot, desired: &Desired) -> Result<(), TestCaseError> {
     for (service, declared) in &snapshot.services {
         let port = &declared.ports[0];
-        let backends = oracle::backends(snapshot, service, port.port);
         for (name, pod) in snapshot.pods.iter().filter(|(_, pod)| oracle::takes_part(pod)) {
             if address_in(pod, Family::Ipv4).is_none() {
                 continue;
             }
+            let node = pod.node.as_deref().expect("generated pods have a node");
+            let backends = oracle::backends(snapshot, node, service, port.port);
             // An address of several pods is no pod's own.
             let alone = |address| oracle::end(snapshot, address).owners.len() == 1;
             let itself = |address: &IpAddr| pod.addresses.contains(address) && alone(*address);
@@ -157,6 +185,43 @@ fn pods_to_services(snapshot: &Snapshot, desired: &Desired) -> Result<(), TestCa
                 (false, _) => Some(backends.iter().all(allowed)),
             };
             prop_assert_eq!(got, want, "{:?}", question);
+        }
+    }
+    Ok(())
+}
+
+/// The tables of a pod's node say what explanations say, and name the backends that may be chosen.
+fn check_services(
+    snapshot: &Snapshot,
+    cluster: &Desired,
+    near: &Desired,
+    (name, endpoint): (&ObjectName, &DesiredEndpoint),
+) -> Result<(), TestCaseError> {
+    let Some(isolation) = &endpoint.isolation.egress else { return Ok(()) };
+    if address_in(&snapshot.pods[name], Family::Ipv4).is_none() {
+        return Ok(());
+    }
+    for (service, declared) in &snapshot.services {
+        let (address, port) = (declared.cluster_ips[0], &declared.ports[0]);
+        let (protocol, port) = (port.protocol, port.port);
+        let (from, to) =
+            (ConnectionEnd::Pod(name.clone()), ConnectionEnd::Service(service.clone()));
+        let question = Question { from, to, family: Family::Ipv4, protocol, port };
+        let said = explain(snapshot, cluster, &question).map(|answer| answer.egress.allowed);
+        let judged = near.judge(isolation, Direction::Egress, address, protocol, port);
+        prop_assert_eq!(said, Some(judged.is_ok()), "{:?} {:?}", question, judged);
+        let frontend = Frontend { address, protocol, port };
+        let (all, allowed) =
+            (&near.backends[&frontend], near.allowed_backends(endpoint, &frontend));
+        let is_whole = !all.is_empty() && allowed.len() == all.len();
+        prop_assert!(judged.is_err() || is_whole, "{:?}: {:?} of {:?}", question, allowed, all);
+        if judged == Err(Reason::ServicePartlyDenied) {
+            prop_assert!(!allowed.is_empty(), "{:?}: none of {:?}", question, all);
+        }
+        for (backend, number) in allowed {
+            let itself = endpoint.addresses.contains(&backend);
+            let is_allowed = near.allows(&isolation.allow_map, backend, protocol, number);
+            prop_assert!(itself || is_allowed, "{:?}: {} is denied", question, backend);
         }
     }
     Ok(())
@@ -192,6 +257,19 @@ proptest! {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn s40_a_node_judges_its_pods_connections_to_services_as_explanations_say(
+        snapshot in generate::snapshot()
+    ) {
+        let (cluster, _) = compile(&snapshot, Scope::Cluster);
+        for node in ["n1", "n2"] {
+            let (near, _) = compile(&snapshot, Scope::Node(node));
+            for (name, endpoint) in &near.endpoints {
+                check_services(&snapshot, &cluster, &near, (name, endpoint))?;
             }
         }
     }

@@ -5,9 +5,9 @@ mod tiers;
 use std::{collections::BTreeMap, net::IpAddr};
 
 use policy_core::model::{
-    ContainerPort, Direction, EndpointSlice, IpBlock, Labels, NetworkPolicy, Node, ObjectName,
-    Operator, Peer, Phase, Pod, Port, PortSpec, Protocol, Requirement, Rule, Selector, Service,
-    ServicePort, SliceEndpoint, SlicePort, Snapshot,
+    ContainerPort, Direction, EndpointSlice, HostPort, IpBlock, Labels, NetworkPolicy, Node,
+    ObjectName, Operator, Peer, Phase, Pod, Port, PortSpec, Protocol, Requirement, Rule, Selector,
+    Service, ServicePort, SliceEndpoint, SlicePort, Snapshot, TopologyHints,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -49,11 +49,16 @@ pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {
     let services = vec(service(), 0..3);
     let all = (pods, policies, services, tiers::policies());
     all.prop_map(|(pods, policies, services, cluster_policies)| {
-        let team = |name: &str| Labels::from([("team".to_owned(), name.to_owned())]);
+        let label = |key: &str, value: &str| Labels::from([(key.to_owned(), value.to_owned())]);
+        let team = |name: &str| label("team", name);
+        let zone = |name: &str| label("topology.kubernetes.io/zone", name);
         let mut snapshot = Snapshot {
             namespaces: ["x", "y"].map(|name| (name.to_owned(), team(name))).into(),
             nodes: BTreeMap::from([
-                ("n1".to_owned(), vec![ip("192.168.0.1"), ip("fd00:a::1")].into()),
+                (
+                    "n1".to_owned(),
+                    Node { labels: zone("one"), ..vec![ip("192.168.0.1"), ip("fd00:a::1")].into() },
+                ),
                 ("n2".to_owned(), Node { labels: team("y"), ..vec![ip("192.168.0.2")].into() }),
             ]),
             cluster_policies,
@@ -89,21 +94,22 @@ fn pod(index: usize) -> BoxedStrategy<Option<Pod>> {
         1 => Just(Vec::new()),
     ];
     let kind = prop_oneof![10 => Just(0), 1 => Just(1), 1 => Just(2)];
-    let pod = (labels(), addresses, kind, select(vec!["n1", "n2"]), container_ports()).prop_map(
-        |(labels, addresses, kind, node, ports)| {
-            let host_network = kind == 1;
-            let of_node = ip(if node == "n1" { "192.168.0.1" } else { "192.168.0.2" });
-            Pod {
-                labels,
-                node: Some(node.to_owned()),
-                addresses: if host_network { vec![of_node] } else { addresses },
-                host_network,
-                phase: if kind == 2 { Phase::Finished } else { Phase::Live },
-                ports,
-                ..Pod::default()
-            }
-        },
-    );
+    let pod =
+        (labels(), addresses, kind, select(vec!["n1", "n2"]), container_ports(), host_ports());
+    let pod = pod.prop_map(|(labels, addresses, kind, node, ports, host_ports)| {
+        let host_network = kind == 1;
+        let of_node = ip(if node == "n1" { "192.168.0.1" } else { "192.168.0.2" });
+        Pod {
+            labels,
+            node: Some(node.to_owned()),
+            addresses: if host_network { vec![of_node] } else { addresses },
+            host_network,
+            phase: if kind == 2 { Phase::Finished } else { Phase::Live },
+            ports,
+            host_ports,
+            ..Pod::default()
+        }
+    });
     option::weighted(0.9, pod).boxed()
 }
 
@@ -126,6 +132,16 @@ fn container_ports() -> impl Strategy<Value = Vec<ContainerPort>> {
         };
         ports.into_iter().map(port).collect()
     })
+}
+
+fn host_ports() -> impl Strategy<Value = Vec<HostPort>> {
+    let address = option::weighted(0.2, select(vec!["192.168.0.1", "192.168.0.2"]));
+    let ports = (select(vec![80_u16, 443]), select(PORTS.to_vec()));
+    let one =
+        (address, ports, protocol()).prop_map(|(address, (port, container_port), protocol)| {
+            HostPort { address: address.map(ip), port, protocol, container_port }
+        });
+    prop_oneof![3 => Just(Vec::new()), 1 => vec(one, 1..3)]
 }
 
 fn protocol() -> impl Strategy<Value = Protocol> {
@@ -238,21 +254,33 @@ pub(crate) fn crowded() -> impl Strategy<Value = Snapshot> {
 }
 
 fn service() -> impl Strategy<Value = (Service, EndpointSlice)> {
-    let backend = (1..=PODS, any::<(bool, bool, bool)>());
+    // Hints on most endpoints, so that often all ready ones have one.
+    let hints = || {
+        let place =
+            |of: [&'static str; 2]| select(of.to_vec()).prop_map(|one| vec![one.to_owned()]);
+        let none = || Just(Vec::new());
+        let zones = prop_oneof![1 => none(), 3 => place(["one", "two"])];
+        (zones, prop_oneof![3 => none(), 1 => place(["n1", "n2"])])
+            .prop_map(|(zones, nodes): (Vec<String>, Vec<String>)| TopologyHints { zones, nodes })
+    };
+    let hints = prop_oneof![1 => Just(TopologyHints::default()), 2 => hints()];
+    let node = option::weighted(0.8, select(vec!["n1".to_owned(), "n2".to_owned()]));
+    let backend = (1..=PODS, any::<(bool, bool, bool)>(), node, hints);
     let endpoints = vec(backend, 0..4).prop_map(|backends| {
-        let endpoint = |(last, (ready, serving, terminating)): (usize, _)| SliceEndpoint {
-            address: if last == PODS { ip("192.168.0.1") } else { ip(&format!("10.0.0.{last}")) },
-            ready,
-            serving: ready || serving,
-            terminating,
+        let endpoint = |(last, (ready, serving, terminating), node, hints): (usize, _, _, _)| {
+            let own = || ip(&format!("10.0.0.{last}"));
+            let address = if last == PODS { ip("192.168.0.1") } else { own() };
+            let serving = ready || serving;
+            SliceEndpoint { address, ready, serving, terminating, node, hints }
         };
         backends.into_iter().map(endpoint).collect()
     });
-    (select(vec![80_u16, 443]), select(PORTS.to_vec()), protocol(), endpoints).prop_map(
-        |(port, target, protocol, endpoints)| {
+    let local = prop::bool::weighted(0.3);
+    (select(vec![80_u16, 443]), select(PORTS.to_vec()), protocol(), endpoints, local).prop_map(
+        |(port, target, protocol, endpoints, internal_traffic_local)| {
             let name = String::new();
             let ports = vec![ServicePort { name: name.clone(), protocol, port, node_port: None }];
-            let service = Service { cluster_ips: Vec::new(), external_ips: Vec::new(), ports };
+            let service = Service { ports, internal_traffic_local, ..Service::default() };
             let ports = vec![SlicePort { name, port: target, protocol }];
             (service, EndpointSlice { service: String::new(), ports, endpoints })
         },

@@ -73,10 +73,14 @@ fn follow(
 fn cluster() -> impl Strategy<Value = Snapshot> {
     let blocks = vec(select(vec!["10.0.0.0/30", "10.0.0.4/31", "fd00::/64", "10.9.0.0/24"]), 0..2);
     let addresses = vec(select(vec!["192.168.0.2", "203.0.113.1", "10.0.0.9", "fd00::9"]), 0..3);
-    let labels = select(vec!["x", "y"]);
+    let labels = (select(vec!["x", "y"]), select(vec!["one", "two"]));
     let own = option::of(select(vec!["10.0.0.1", "192.168.0.9", "fd00::1"]));
-    let node = (blocks, addresses, labels, own).prop_map(|(blocks, addresses, team, own)| Node {
-        labels: [("team".to_owned(), team.to_owned())].into(),
+    let node = (blocks, addresses, labels, own).prop_map(|(blocks, addresses, labels, own)| Node {
+        labels: [
+            ("team".to_owned(), labels.0.to_owned()),
+            ("topology.kubernetes.io/zone".to_owned(), labels.1.to_owned()),
+        ]
+        .into(),
         addresses: addresses.into_iter().map(generate::ip).collect(),
         pod_cidrs: blocks.into_iter().map(|block| block.parse().expect("a block")).collect(),
         interfaces: own.into_iter().map(generate::ip).collect(),

@@ -9,7 +9,7 @@ use policy_core::{
     attribute::DecidingPolicy,
     model::{
         Direction, IpBlock, NetworkPolicy, ObjectName, Operator, Peer, Phase, Pod, PolicyRef, Port,
-        PortSpec, Protocol, Rule, Selector, Snapshot, Tier,
+        PortSpec, Protocol, Rule, Selector, SliceEndpoint, Snapshot, Tier,
     },
 };
 
@@ -252,12 +252,19 @@ pub(crate) fn verdict(
     (ingress, egress)
 }
 
-/// Addresses and ports of the backends that kube-proxy would send a connection to.
-pub(crate) fn backends(snapshot: &Snapshot, service: &ObjectName, port: u16) -> Vec<(IpAddr, u16)> {
-    let declared = snapshot.services[service].ports.iter().find(|one| one.port == port);
+/// Addresses and ports of the backends to which kube-proxy of a node would send a connection to a
+/// cluster IP.
+pub(crate) fn backends(
+    snapshot: &Snapshot,
+    node: &str,
+    service: &ObjectName,
+    port: u16,
+) -> Vec<(IpAddr, u16)> {
+    let declared = &snapshot.services[service];
+    let local = declared.internal_traffic_local;
+    let declared = declared.ports.iter().find(|one| one.port == port);
     let declared = declared.expect("the port is one of the Service's");
-    let mut ready = Vec::new();
-    let mut draining = Vec::new();
+    let (mut ready, mut draining) = (Vec::new(), Vec::new());
     for (name, slice) in &snapshot.endpoint_slices {
         if name.namespace != service.namespace || slice.service != service.name {
             continue;
@@ -267,14 +274,52 @@ pub(crate) fn backends(snapshot: &Snapshot, service: &ObjectName, port: u16) -> 
                 continue;
             }
             for endpoint in &slice.endpoints {
-                let place = (endpoint.address, number.port);
+                if local && endpoint.node.as_deref() != Some(node) {
+                    continue;
+                }
                 if endpoint.ready {
-                    ready.push(place);
+                    ready.push((endpoint, number.port));
                 } else if endpoint.serving && endpoint.terminating {
-                    draining.push(place);
+                    draining.push((endpoint, number.port));
                 }
             }
         }
     }
-    if ready.is_empty() { draining } else { ready }
+    let zone = snapshot.nodes.get(node).and_then(|it| it.labels.get("topology.kubernetes.io/zone"));
+    let mut chosen = if ready.is_empty() { draining } else { ready.clone() };
+    let all_for_nodes = ready.iter().all(|(one, _)| !one.hints.nodes.is_empty());
+    let all_for_zones = ready.iter().all(|(one, _)| !one.hints.zones.is_empty());
+    let of_node = |one: &SliceEndpoint| one.hints.nodes.iter().any(|it| it == node);
+    let of_zone = |one: &SliceEndpoint| one.hints.zones.iter().any(|it| Some(it) == zone);
+    if local || ready.is_empty() {
+        // Hints are for the endpoints of the whole cluster that are ready.
+    } else if all_for_nodes && ready.iter().any(|(one, _)| of_node(one)) {
+        chosen.retain(|(one, _)| of_node(one));
+    } else if all_for_zones && ready.iter().any(|(one, _)| of_zone(one)) {
+        chosen.retain(|(one, _)| of_zone(one));
+    }
+    chosen.into_iter().map(|(endpoint, number)| (endpoint.address, number)).collect()
+}
+
+/// Addresses and ports of the pods to which a node forwards a port of one of its addresses.
+pub(crate) fn host_port_backends(
+    snapshot: &Snapshot,
+    address: IpAddr,
+    protocol: Protocol,
+    port: u16,
+) -> Vec<(IpAddr, u16)> {
+    let mut found = Vec::new();
+    for pod in snapshot.pods.values().filter(|pod| takes_part(pod)) {
+        let node = pod.node.as_ref().and_then(|node| snapshot.nodes.get(node));
+        let is_own = node.is_some_and(|node| node.addresses.contains(&address));
+        for forwarded in &pod.host_ports {
+            let here = forwarded.address.map_or(is_own, |named| named == address);
+            if here && forwarded.protocol == protocol && forwarded.port == port {
+                let mut own = pod.addresses.iter();
+                let own = own.find(|own| own.is_ipv4() == address.is_ipv4());
+                found.extend(own.map(|own| (*own, forwarded.container_port)));
+            }
+        }
+    }
+    found
 }

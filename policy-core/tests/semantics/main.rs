@@ -11,3 +11,4 @@ mod plans;
 mod ports;
 mod services;
 mod tiers;
+mod translation;

@@ -66,8 +66,12 @@ impl Compiler {
         let old = put(&mut self.snapshot.pods, name.clone(), pod);
         let old = old.filter(Pod::is_subject);
         let new = self.snapshot.pods.get(name).filter(|pod| pod.is_subject());
-        // What policies see of a pod.
-        let seen = |pod: &Pod| (pod.labels.clone(), pod.addresses.clone(), pod.ports.clone());
+        // What policies and frontends see of a pod.
+        let seen = |pod: &Pod| {
+            let forwarding = (!pod.host_ports.is_empty()).then_some(&pod.node);
+            let (ports, host_ports) = (pod.ports.clone(), pod.host_ports.clone());
+            (pod.labels.clone(), pod.addresses.clone(), ports, host_ports, forwarding.cloned())
+        };
         let is_same = match (&old, new) {
             (None, None) => return,
             (Some(old), Some(new)) => seen(old) == seen(new),
@@ -145,8 +149,10 @@ impl Compiler {
         let old = put(&mut self.snapshot.nodes, name.to_owned(), node).unwrap_or_default();
         let gone = Node::default();
         let new = self.snapshot.nodes.get(name).unwrap_or(&gone);
-        let at =
-            |node: &Node| (node.addresses.clone(), node.pod_cidrs.clone(), node.interfaces.clone());
+        let at = |node: &Node| {
+            let zone = node.zone().map(str::to_owned);
+            (node.addresses.clone(), node.pod_cidrs.clone(), node.interfaces.clone(), zone)
+        };
         touched.nodes = at(&old) != at(new);
         // Peers that are nodes are compiled into the addresses of these nodes.
         if (&old.labels, &old.addresses) != (&new.labels, &new.addresses) {

@@ -1,7 +1,6 @@
-//! Frontends: what each Service has there, its backend set, and the outcomes in allow maps.
+//! Frontends: what each Service or pod has there, its backend set, and the outcomes in allow maps.
 //!
-//! A frontend is resolved when one of its inputs changes: the backends that Services have there, the
-//! identity of one of their addresses, or the pods that it leads back to. For example, when backend
+//! A frontend is resolved when one of its inputs changes: the backends there, the identity of one of their addresses, or the pods that it leads back to. For example, when backend
 //! 10.0.0.8 of 10.96.0.1:80 gets label `app=db`, and with it identity b in place of a:
 //!
 //! ```text
@@ -21,16 +20,25 @@ use crate::{
     compile::{
         allow::{Allow, AllowDelta, AllowMapId, IdAllowMap},
         desired::{AllowMap, Desired, Frontend, FrontendOutcome},
-        identities::IdentitiesDelta,
+        identities::{Identities, IdentitiesDelta},
         services::{
             EarlierStages, ServicesDelta,
             backend_set::{BackendSet, BackendSetId, BackendSets, BackendSetsDelta},
             outcomes::{self, Edit},
-            resolve::{self, ServiceBackends},
+            resolve::{self, NodeAddresses, ServiceBackends},
         },
     },
     model::{Direction, ObjectName, Protocol, Snapshot},
 };
+
+/// Who has frontends.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum FrontendOwner {
+    /// A Service.
+    Service(ObjectName),
+    /// A pod with host ports.
+    Pod(ObjectName),
+}
 
 /// The frontends of the cluster. None are kept where nothing isolates egress: no packet is ever
 /// looked up among them there.
@@ -38,8 +46,8 @@ use crate::{
 pub(super) struct Frontends {
     is_active: bool,
     all: BTreeMap<Frontend, ResolvedFrontend>,
-    /// Frontends of each Service.
-    services: BTreeMap<ObjectName, Box<[Frontend]>>,
+    /// Frontends of each owner.
+    owners: BTreeMap<FrontendOwner, Box<[Frontend]>>,
     /// Frontends by the addresses that they depend on: those of backends, and their own where
     /// policy must allow it.
     by_address: BTreeSet<(IpAddr, Frontend)>,
@@ -52,8 +60,8 @@ pub(super) struct Frontends {
 
 #[derive(Clone, Debug)]
 struct ResolvedFrontend {
-    /// What each Service has there.
-    parts: Box<[(Arc<ObjectName>, ServiceBackends)]>,
+    /// What each owner has there.
+    parts: Box<[(Arc<FrontendOwner>, ServiceBackends)]>,
     /// What all of them have together.
     service: ServiceBackends,
     set: Option<BackendSetId>,
@@ -70,9 +78,9 @@ impl Frontends {
         self.all.len()
     }
 
-    /// Every Service that has frontends.
-    pub(super) fn services(&self) -> impl Iterator<Item = &ObjectName> {
-        self.services.keys()
+    /// Every owner of frontends.
+    pub(super) fn owners(&self) -> impl Iterator<Item = &FrontendOwner> {
+        self.owners.keys()
     }
 
     /// How many ids are spent on backend sets that are gone.
@@ -98,48 +106,56 @@ impl Frontends {
         (self.callers, self.is_active) = (callers, is_active);
     }
 
-    /// Reads the frontends of a Service from the snapshot.
+    /// Reads the frontends of an owner from the snapshot. `own` is the node of the callers.
     pub(super) fn read(
         &mut self,
-        name: &ObjectName,
+        owner: FrontendOwner,
         snapshot: &Snapshot,
-        nodes: &BTreeSet<IpAddr>,
+        (own, nodes): (Option<&str>, &NodeAddresses),
     ) {
-        let service = snapshot.services.get(name).filter(|_| self.is_active);
-        let new = service.map(|service| resolve::frontends(name, service, snapshot, nodes));
+        let new = match &owner {
+            _ if !self.is_active => None,
+            FrontendOwner::Service(name) => snapshot
+                .services
+                .get(name)
+                .map(|service| resolve::of_service(name, service, snapshot, (own, nodes))),
+            FrontendOwner::Pod(name) => {
+                snapshot.pods.get(name).map(|pod| resolve::of_host_ports(pod, nodes))
+            }
+        };
         let mut parts: BTreeMap<Frontend, ServiceBackends> = BTreeMap::new();
         for (frontend, part) in new.into_iter().flatten() {
             parts.entry(frontend).and_modify(|before| before.join(&part)).or_insert(part);
         }
-        let old = self.services.remove(name).unwrap_or_default();
+        let old = self.owners.remove(&owner).unwrap_or_default();
         if !parts.is_empty() {
-            self.services.insert(name.clone(), parts.keys().copied().collect());
+            self.owners.insert(owner.clone(), parts.keys().copied().collect());
         }
-        let name = Arc::new(name.clone());
+        let owner = Arc::new(owner);
         for frontend in old.iter().filter(|frontend| !parts.contains_key(frontend)) {
-            self.change(*frontend, &name, None);
+            self.change(*frontend, &owner, None);
         }
         for (frontend, part) in parts {
-            self.change(frontend, &name, Some(part));
+            self.change(frontend, &owner, Some(part));
         }
     }
 
-    /// Exchanges what a Service has at a frontend.
+    /// Exchanges what an owner has at a frontend.
     fn change(
         &mut self,
         frontend: Frontend,
-        name: &Arc<ObjectName>,
+        owner: &Arc<FrontendOwner>,
         part: Option<ServiceBackends>,
     ) {
         let before = self.all.get(&frontend);
         let parts = before.map(|before| &*before.parts).unwrap_or_default();
-        let old = parts.iter().find(|(service, _)| service == name);
+        let old = parts.iter().find(|(one, _)| one == owner);
         if old.map(|(_, old)| old) == part.as_ref() {
             return;
         }
         self.dirty.insert(frontend);
-        let others = parts.iter().filter(|(service, _)| service != name).cloned();
-        let parts: Box<[_]> = others.chain(part.map(|part| (Arc::clone(name), part))).collect();
+        let others = parts.iter().filter(|(one, _)| one != owner).cloned();
+        let parts: Box<[_]> = others.chain(part.map(|part| (Arc::clone(owner), part))).collect();
         let joined = parts.iter().map(|(_, part)| part.clone()).reduce(|mut all, part| {
             all.join(&part);
             all
@@ -149,7 +165,7 @@ impl Frontends {
                 self.by_address.remove(&(address, frontend));
             }
         }
-        // A frontend that no Service has any longer is kept until it is resolved.
+        // A frontend that no owner has any longer is kept until it is resolved.
         let service = joined.unwrap_or_default();
         let depends_on = depends_on(&frontend, &service);
         self.by_address.extend(depends_on.map(|address| (address, frontend)));
@@ -182,7 +198,7 @@ impl Frontends {
         let removed = sets.removed.iter().map(|gone| &gone.key.hairpins);
         let added = sets.added.iter().filter_map(|id| self.backend_sets.get(*id));
         delta.hairpins.extend(removed.chain(added.map(|set| &set.hairpins)).flatten());
-        delta.maps = self.write_outcomes(&sets, allow, maps);
+        delta.maps = self.write_outcomes(&sets, before.identities, (allow, maps));
         delta
     }
 
@@ -198,10 +214,12 @@ impl Frontends {
         if resolved.parts.is_empty() {
             self.all.remove(&frontend);
             desired.frontends.remove(&frontend);
+            desired.backends.remove(&frontend);
         } else {
             let mut set = BackendSet::new(frontend, &resolved.service, before.identities);
             set.hairpins = self.hairpins(frontend, &resolved.service, before, allow);
             let id = self.backend_sets.acquire(set, before.identities);
+            desired.backends.insert(frontend, Arc::clone(&resolved.service.backends));
             if old != Some(id) {
                 desired.frontends.insert(frontend, self.backend_sets.identity(id));
             }
@@ -248,8 +266,8 @@ impl Frontends {
     fn write_outcomes(
         &self,
         sets: &BackendSetsDelta,
-        allow: &mut Allow,
-        maps: &AllowDelta,
+        identities: &Identities,
+        (allow, maps): (&mut Allow, &AllowDelta),
     ) -> BTreeSet<AllowMapId> {
         let mut changed = BTreeSet::new();
         for id in allow.of(Direction::Egress) {
@@ -269,7 +287,7 @@ impl Frontends {
                 edits.extend(sets.removed.iter().map(|gone| (&gone.value, None)));
             }
             for (set, key) in judged.iter().filter_map(|id| self.backend_sets.with_key(*id)) {
-                edits.push(outcomes::edit(key, set.outcome(map), map));
+                edits.push(outcomes::edit(key, set.outcome(map, identities), map));
             }
             if outcomes::apply(allow_map, &edits) {
                 changed.insert(id);

@@ -6,15 +6,15 @@ use std::{
 };
 
 use crate::{
-    compile::{desired::NodeKind, peers::Peers},
+    compile::{desired::NodeKind, peers::Peers, services::resolve::NodeAddresses},
     model::{Node, Snapshot},
 };
 
 /// What the compiler keeps of the nodes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Nodes {
-    /// Addresses that have node ports.
-    with_ports: BTreeSet<IpAddr>,
+    /// Addresses that have node ports and host ports, by node.
+    with_ports: NodeAddresses,
     /// Gateways of other nodes, also those that are a pod's address.
     gateways: BTreeSet<IpAddr>,
 }
@@ -27,23 +27,31 @@ impl Nodes {
         own: Option<&str>,
         peers: &Peers,
     ) -> BTreeMap<IpAddr, NodeKind> {
-        let others = snapshot.nodes.iter().filter(|(name, _)| Some(name.as_str()) != own);
-        let of_others = others.clone().flat_map(|(_, node)| node.addresses.iter().copied());
+        let is_own = |name: &str| Some(name) == own;
+        let others = snapshot.nodes.iter().filter(|(name, _)| !is_own(name));
         self.gateways = others.flat_map(|(_, node)| node.gateways()).collect();
-        // A gateway is a guess from the node's pod network; a pod with the address is certain.
-        let free = self.gateways.iter().filter(|address| !peers.is_pods(**address));
-        let of_others: BTreeSet<IpAddr> = of_others.chain(free.copied()).collect();
-        let own = own.and_then(|own| snapshot.nodes.get(own));
-        let own = own.into_iter().flat_map(Node::own_addresses);
-        let own = own.map(|address| (address, NodeKind::Own));
-        let all = of_others.into_iter().map(|address| (address, NodeKind::Other));
-        let all: BTreeMap<_, _> = all.chain(own).collect();
-        self.with_ports = all.keys().copied().collect();
-        all
+        let addresses = |(name, node): (&String, &Node)| {
+            let all: BTreeSet<IpAddr> = if is_own(name) {
+                node.own_addresses().collect()
+            } else {
+                // A gateway is a guess from the node's pod network; a pod with the address is certain.
+                let free = node.gateways().filter(|address| !peers.is_pods(*address));
+                node.addresses.iter().copied().chain(free).collect()
+            };
+            (name.clone(), all)
+        };
+        self.with_ports = snapshot.nodes.iter().map(addresses).collect();
+        // The own node's come last: an address that another node has too is its own.
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.with_ports.iter().partition(|(name, _)| is_own(name));
+        let others = others.into_iter().flat_map(|(_, all)| all);
+        let own = own.into_iter().flat_map(|(_, all)| all);
+        let others = others.map(|address| (*address, NodeKind::Other));
+        others.chain(own.map(|address| (*address, NodeKind::Own))).collect()
     }
 
-    /// Addresses that have node ports.
-    pub(super) fn with_ports(&self) -> &BTreeSet<IpAddr> {
+    /// Addresses that have node ports and host ports, by node.
+    pub(super) fn with_ports(&self) -> &NodeAddresses {
         &self.with_ports
     }
 

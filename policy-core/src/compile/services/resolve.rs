@@ -1,7 +1,9 @@
-//! Services as kube-proxy translates them: frontends and the backends behind them (S40).
+//! Frontends and the backends behind them, as kube-proxy translates Services, and as a node forwards
+//! its host ports (S40).
 //!
-//! Input: a Service, its slices, and the addresses that have node ports. Output: each frontend with
-//! its backends. For a Service with port 80, node port 30080 and one endpoint of each state:
+//! Input: a Service and its slices, or a pod with host ports, and the addresses of the nodes. Output:
+//! each frontend with its backends. For a Service with port 80, node port 30080 and one endpoint of
+//! each state:
 //!
 //! ```text
 //! slice         10.0.0.7:8080 ready    10.0.0.8:8080 not ready    10.0.0.9:8080 serving, terminating
@@ -17,15 +19,15 @@ use std::{
 };
 
 use crate::{
-    compile::desired::Frontend,
-    model::{
-        EndpointSlice, Family, Node, ObjectName, Protocol, Service, ServicePort, SliceEndpoint,
-        Snapshot,
+    compile::{
+        desired::Frontend,
+        services::endpoints::{Backends, Reach, ServiceSlices, Translator},
     },
+    model::{Family, Node, ObjectName, Pod, Service, ServicePort, Snapshot},
 };
 
-/// Addresses and ports of backends.
-type Backends = BTreeSet<(IpAddr, u16)>;
+/// The addresses at which each node answers for node ports and host ports.
+pub(crate) type NodeAddresses = BTreeMap<String, BTreeSet<IpAddr>>;
 
 /// The backends of a frontend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,127 +38,146 @@ pub(crate) struct ServiceBackends {
     pub(crate) checks_frontend: bool,
 }
 
-/// The slices of a Service.
-struct ServiceSlices<'a>(Vec<&'a EndpointSlice>);
-
-impl<'a> ServiceSlices<'a> {
-    fn of(service: &ObjectName, snapshot: &'a Snapshot) -> Self {
-        let from = snapshot.endpoint_slices.range(ObjectName::new(&service.namespace, "")..);
-        let here = from.take_while(|(name, _)| name.namespace == service.namespace);
-        Self(here.map(|(_, slice)| slice).filter(|slice| slice.service == service.name).collect())
-    }
-
-    /// The backends that kube-proxy uses: those that are ready; where none is, those that serve
-    /// while they terminate.
-    fn backends(&self, port: &ServicePort, family: Family) -> Backends {
-        let mut found = Vec::new();
-        for slice in &self.0 {
-            let ports = slice.ports.iter();
-            for number in ports.filter(|p| p.name == port.name && p.protocol == port.protocol) {
-                let endpoints = slice.endpoints.iter();
-                let endpoints = endpoints.filter(|e| Family::of(e.address) == family);
-                found.extend(endpoints.map(|endpoint| (endpoint, number.port)));
-            }
-        }
-        let those = |wanted: fn(&SliceEndpoint) -> bool| -> Backends {
-            let wanted = found.iter().filter(|(endpoint, _)| wanted(endpoint));
-            wanted.map(|(endpoint, port)| (endpoint.address, *port)).collect()
-        };
-        let ready = those(|endpoint| endpoint.ready);
-        if ready.is_empty() {
-            those(|endpoint| endpoint.serving && endpoint.terminating)
-        } else {
-            ready
-        }
-    }
+/// Where a port of a Service can be reached.
+struct Place<'a> {
+    address: IpAddr,
+    port: u16,
+    checks_frontend: bool,
+    /// The node that translates connections to it, and which endpoints that node uses.
+    reach: Reach<'a>,
 }
 
-/// Addresses at which kube-proxy answers for node ports: those of nodes, of their bridges and of
-/// their tunnels.
-fn node_addresses(snapshot: &Snapshot) -> BTreeSet<IpAddr> {
-    let named = snapshot.nodes.values().flat_map(Node::own_addresses);
-    named.chain(snapshot.gateways()).collect()
+/// The addresses of all nodes of a snapshot, of their bridges and of their tunnels.
+fn node_addresses(snapshot: &Snapshot) -> NodeAddresses {
+    let free = snapshot.gateways();
+    let addresses = |node: &Node| {
+        node.own_addresses()
+            .chain(node.gateways().filter(|gateway| free.contains(gateway)))
+            .collect()
+    };
+    snapshot.nodes.iter().map(|(name, node)| (name.clone(), addresses(node))).collect()
 }
 
-/// The frontends of a Service, in any order; one of them may come twice.
-pub(super) fn frontends(
+/// The frontends of a Service, in any order; one of them may come twice. `own` is the node of the
+/// senders; without one, every endpoint that some node may use is a backend.
+pub(super) fn of_service(
     name: &ObjectName,
     service: &Service,
     snapshot: &Snapshot,
-    nodes: &BTreeSet<IpAddr>,
+    (own, nodes): (Option<&str>, &NodeAddresses),
 ) -> Vec<(Frontend, ServiceBackends)> {
     let slices = ServiceSlices::of(name, snapshot);
     let mut all = Vec::new();
     for port in &service.ports {
-        let of = |family| Arc::new(slices.backends(port, family));
-        let (ipv4, ipv6) = (of(Family::Ipv4), of(Family::Ipv6));
-        all.extend(places(service, port, nodes).map(|(address, number, checks_frontend)| {
+        // Nodes with the same choice of endpoints share one set.
+        let mut shared: BTreeMap<(Family, Reach<'_>), Arc<Backends>> = BTreeMap::new();
+        for place in places(service, port, snapshot, own, nodes) {
+            let Place { address, port: number, checks_frontend, reach } = place;
+            let family = Family::of(address);
+            let reach = slices.distinct(reach);
+            let backends = shared
+                .entry((family, reach))
+                .or_insert_with(|| Arc::new(slices.backends(port, family, reach)));
+            let backends = Arc::clone(backends);
             let frontend = Frontend { address, protocol: port.protocol, port: number };
-            let backends = match Family::of(address) {
-                Family::Ipv4 => &ipv4,
-                Family::Ipv6 => &ipv6,
-            };
-            (frontend, ServiceBackends { backends: Arc::clone(backends), checks_frontend })
-        }));
+            all.push((frontend, ServiceBackends { backends, checks_frontend }));
+        }
     }
     all
 }
 
-/// The backends of one address and port. Reads only the Services that have it.
+/// The frontends of a pod's host ports: at every address of its node, or at the one that `hostIP`
+/// names.
+pub(super) fn of_host_ports(pod: &Pod, nodes: &NodeAddresses) -> Vec<(Frontend, ServiceBackends)> {
+    let Some(node) = pod.node.as_ref().filter(|_| pod.is_subject()) else { return Vec::new() };
+    let mut all = Vec::new();
+    for host_port in &pod.host_ports {
+        let own = nodes.get(node).into_iter().flatten().filter(|_| host_port.address.is_none());
+        for &address in own.chain(&host_port.address).filter(|address| !address.is_loopback()) {
+            let same_family = |one: &IpAddr| Family::of(*one) == Family::of(address);
+            let Some(backend) = pod.usable_addresses().find(same_family) else { continue };
+            let (protocol, port) = (host_port.protocol, host_port.port);
+            let backends = Arc::new([(backend, host_port.container_port)].into());
+            let service = ServiceBackends { backends, checks_frontend: false };
+            all.push((Frontend { address, protocol, port }, service));
+        }
+    }
+    all
+}
+
+/// The backends of one address and port for senders on a node. Reads only the Services and pods that
+/// have it.
 pub(crate) fn service_backends(
     snapshot: &Snapshot,
-    address: IpAddr,
-    protocol: Protocol,
-    number: u16,
+    own: Option<&str>,
+    frontend: Frontend,
 ) -> Option<ServiceBackends> {
     let nodes = node_addresses(snapshot);
-    let frontend = Frontend { address, protocol, port: number };
-    let mut all = BTreeMap::new();
+    let Frontend { address, protocol, port: number } = frontend;
+    let mut all: Option<ServiceBackends> = None;
+    let mut add = |found: ServiceBackends| match &mut all {
+        Some(before) => before.join(&found),
+        None => all = Some(found),
+    };
     for (name, service) in &snapshot.services {
         for port in service.ports.iter().filter(|port| port.protocol == protocol) {
-            let mut places = places(service, port, &nodes);
-            if let Some((.., checks_frontend)) =
-                places.find(|&(a, p, _)| (a, p) == (address, number))
-            {
+            let mut places = places(service, port, snapshot, own, &nodes);
+            let here = places.find(|place| (place.address, place.port) == (address, number));
+            if let Some(Place { checks_frontend, reach, .. }) = here {
                 let slices = ServiceSlices::of(name, snapshot);
-                let backends = Arc::new(slices.backends(port, Family::of(address)));
-                add(&mut all, frontend, ServiceBackends { backends, checks_frontend });
+                let backends = Arc::new(slices.backends(port, Family::of(address), reach));
+                add(ServiceBackends { backends, checks_frontend });
             }
         }
     }
-    all.remove(&frontend)
+    for pod in snapshot.pods.values().filter(|pod| !pod.host_ports.is_empty()) {
+        let found = of_host_ports(pod, &nodes).into_iter();
+        found.filter(|(at, _)| *at == frontend).for_each(|(_, service)| add(service));
+    }
+    all
 }
 
-/// Where a port of a Service can be reached, and whether that address must be allowed too.
+/// Where a port of a Service can be reached.
 fn places<'a>(
     service: &'a Service,
     port: &'a ServicePort,
-    nodes: &'a BTreeSet<IpAddr>,
-) -> impl Iterator<Item = (IpAddr, u16, bool)> + 'a {
-    let cluster = service.cluster_ips.iter().map(|&address| (address, port.port, false));
-    let external = service.external_ips.iter().map(|&address| (address, port.port, true));
-    let nodes = port
-        .node_port
-        .into_iter()
-        .flat_map(|number| nodes.iter().map(move |&address| (address, number, true)));
+    snapshot: &'a Snapshot,
+    own: Option<&'a str>,
+    nodes: &'a NodeAddresses,
+) -> impl Iterator<Item = Place<'a>> + 'a {
+    let translator = |node: &'a str| Translator::of(node, snapshot);
+    let own = own.map(translator);
+    let of_cluster_ip = match own {
+        Some(node) if service.internal_traffic_local => Reach::SameNode(node.node),
+        own => Reach::Cluster(own),
+    };
+    let at = move |address, reach, checks_frontend| Place {
+        address,
+        port: port.port,
+        checks_frontend,
+        reach,
+    };
+    let cluster = service.cluster_ips.iter().map(move |&ip| at(ip, of_cluster_ip, false));
+    let external = service.external_ips.iter().map(move |&ip| at(ip, Reach::Cluster(own), true));
+    // The node with the address translates, whichever node the sender is on.
+    let nodes = port.node_port.into_iter().flat_map(move |number| {
+        nodes.iter().flat_map(move |(node, addresses)| {
+            let reach = Reach::Cluster(Some(translator(node)));
+            let checks_frontend = true;
+            addresses.iter().map(move |&address| Place {
+                address,
+                port: number,
+                checks_frontend,
+                reach,
+            })
+        })
+    });
     cluster.chain(external).chain(nodes)
 }
 
-/// Adds the backends of a Service. Of two Services at one frontend both count: which of them
-/// kube-proxy takes is not defined.
-fn add(
-    all: &mut BTreeMap<Frontend, ServiceBackends>,
-    frontend: Frontend,
-    service: ServiceBackends,
-) {
-    match all.get_mut(&frontend) {
-        Some(before) => before.join(&service),
-        None => drop(all.insert(frontend, service)),
-    }
-}
-
 impl ServiceBackends {
-    /// Adds the backends that another Service has at the same frontend.
+    /// Adds the backends that another Service or pod has at the same frontend. Both count: which of
+    /// them a node takes is not defined.
     pub(crate) fn join(&mut self, other: &Self) {
         self.checks_frontend |= other.checks_frontend;
         if self.backends != other.backends {
