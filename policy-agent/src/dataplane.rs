@@ -25,6 +25,7 @@ mod filters;
 mod flows;
 mod hooks;
 mod key;
+mod lifetimes;
 mod link;
 mod maps;
 mod mend;

@@ -52,7 +52,68 @@ pub mod seen {
     pub const FIN_REMOTE: u8 = 1 << 2;
     /// A TCP RST from either end.
     pub const RST: u8 = 1 << 3;
+    /// TCP, SCTP: the initiator answered a reply. UDP: a packet after a reply, more than two
+    /// seconds after the first packet.
+    pub const ASSURED: u8 = 1 << 4;
 }
+
+/// How long a silent flow lives, in seconds, by protocol and state.
+///
+/// These are the timeouts of `nf_conntrack` (`Documentation/networking/nf_conntrack-sysctl.rst`);
+/// a flow must not outlive the kernel's entry, because then address translation may give its ports
+/// to another sender (S27).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Lifetimes {
+    /// TCP, a SYN without an answer.
+    pub tcp_syn_sent: u32,
+    /// TCP, answered, but the initiator has not confirmed it.
+    pub tcp_syn_recv: u32,
+    /// TCP, established.
+    pub tcp_established: u32,
+    /// TCP, one end has sent a FIN.
+    pub tcp_close_wait: u32,
+    /// TCP, both ends have sent a FIN.
+    pub tcp_last_ack: u32,
+    /// TCP, one end has sent an RST.
+    pub tcp_close: u32,
+    /// UDP without a reply, or not yet a stream.
+    pub udp: u32,
+    /// UDP, [`seen::ASSURED`].
+    pub udp_stream: u32,
+    /// SCTP, not established.
+    pub sctp_cookie_wait: u32,
+    /// SCTP, established.
+    pub sctp_established: u32,
+    /// SCTP, a SHUTDOWN or ABORT was seen.
+    pub sctp_shutdown: u32,
+    /// ICMP and `ICMPv6` queries.
+    pub icmp: u32,
+    /// Every other protocol.
+    pub generic: u32,
+}
+
+impl Lifetimes {
+    /// The defaults of Linux; a day for established TCP, which is what kube-proxy sets.
+    pub const DEFAULT: Self = Self {
+        tcp_syn_sent: 120,
+        tcp_syn_recv: 60,
+        tcp_established: 86_400,
+        tcp_close_wait: 60,
+        tcp_last_ack: 30,
+        tcp_close: 10,
+        udp: 30,
+        udp_stream: 120,
+        sctp_cookie_wait: 3,
+        sctp_established: 210,
+        sctp_shutdown: 3,
+        icmp: 30,
+        generic: 600,
+    };
+}
+
+/// Bit of [`FlowState::arrival`] that is set once the far end has sent a packet.
+pub const ARRIVED: u64 = 1 << 63;
 
 /// Key of a flow as its endpoint sees it: `local` is the pod, `remote` the far end.
 ///
@@ -100,19 +161,29 @@ pub struct Judgement {
 }
 
 /// The part of a flow that changes; each field is one word.
+///
+/// [`Default`] is a flow of which nothing is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct FlowState {
     /// Verdict, epoch, initiator.
     pub judgement: Judgement,
-    /// `CLOCK_MONOTONIC` of the last packet, in nanoseconds, at most a second old.
+    /// `CLOCK_MONOTONIC` of the last packet that passed, in nanoseconds, at most a second old. While
+    /// UDP or another protocol without a visible start is denied: of the initiator's last packet.
     pub last_seen: u64,
+    /// How packets of the far end arrive: `ingress_ifindex`, in the upper half `tc_index`, and
+    /// [`ARRIVED`]. A packet with the same word has the same sender (S27); 0 before the first one.
+    pub arrival: u64,
+    /// TCP: the sequence numbers of the last packet that was noted, the far end's in the upper half.
+    pub sequences: u64,
+    /// `CLOCK_MONOTONIC` of the first packet, in seconds.
+    pub created: u32,
     /// Slot of the endpoint that the flow belongs to.
     pub slot: u16,
     /// Bits of [`seen`].
     pub seen: u8,
     /// Zero.
-    pub pad: [u8; 5],
+    pub pad: u8,
 }
 
 /// Value of the flow tables.
@@ -133,12 +204,12 @@ pub type Flow4 = Flow<[u8; 4]>;
 /// Value of `flows6` and `new_flows6`.
 pub type Flow6 = Flow<[u8; 16]>;
 
-plain!(FlowKey4, FlowKey6, Judgement, FlowState, Flow4, Flow6);
+plain!(FlowKey4, FlowKey6, Judgement, FlowState, Flow4, Flow6, Lifetimes);
 
 // A change here is a format change of pinned maps.
 const _: () = assert!(size_of::<FlowKey4>() == 20);
 const _: () = assert!(size_of::<FlowKey6>() == 44);
 const _: () = assert!(size_of::<Judgement>() == 8);
-const _: () = assert!(size_of::<FlowState>() == 24);
-const _: () = assert!(size_of::<Flow4>() == 48);
-const _: () = assert!(size_of::<Flow6>() == 72);
+const _: () = assert!(size_of::<FlowState>() == 40);
+const _: () = assert!(size_of::<Flow4>() == 64);
+const _: () = assert!(size_of::<Flow6>() == 88);

@@ -23,6 +23,7 @@ use std::{
 use policy_common::{
     endpoint::Endpoint,
     flow::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState, Initiator, Judgement, seen},
+    protocol::{SCTP, TCP},
 };
 
 /// Source and destination of the packets of one direction of a connection.
@@ -118,8 +119,12 @@ impl Flows {
         let replied = if connection.replied { seen::REPLY } else { 0 };
         let closing = if connection.closing { seen::FIN_LOCAL | seen::FIN_REMOTE } else { 0 };
         let judgement = Judgement { epoch: 0, initiator: initiator as u8, denied: 0, sender };
-        let seen = replied | closing;
-        let state = FlowState { judgement, last_seen: 0, slot, seen, pad: [0; 5] };
+        // An answered connection is established, but for the moment of its handshake. An answered
+        // UDP flow need not be a stream yet; its next packet decides that.
+        let starts_visibly = matches!(connection.protocol, TCP | SCTP);
+        let assured = if connection.replied && starts_visibly { seen::ASSURED } else { 0 };
+        let seen = replied | assured | closing;
+        let state = FlowState { judgement, slot, seen, ..FlowState::default() };
         let (ifindex, protocol) = (endpoint.ifindex, connection.protocol);
         let local_port = tuple.source_port.to_be_bytes();
         let remote_port = tuple.destination_port.to_be_bytes();

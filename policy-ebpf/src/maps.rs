@@ -14,7 +14,7 @@ use policy_common::{
     allow::{PortChunk, PortChunkKey, PortSet},
     drops::{DropKey, DropRecord, RecordBudget, RecordCharge},
     endpoint::Endpoint,
-    flow::{Flow4, Flow6, FlowKey4, FlowKey6},
+    flow::{Flow4, Flow6, FlowKey4, FlowKey6, Lifetimes},
     frontend::{Frontend, FrontendKey},
     identity::Identity,
     limits,
@@ -103,3 +103,12 @@ pub(crate) static RECORD_INTERVAL: Global<u64> = Global::new(0);
 /// 0 to ignore IPv6; the lab sets it to prove that it would notice.
 #[unsafe(no_mangle)]
 pub(crate) static HANDLE_IPV6: Global<u8> = Global::new(1);
+
+/// How long flows live; the loader sets what the node's `nf_conntrack` is configured to.
+#[unsafe(no_mangle)]
+pub(crate) static LIFETIMES: Lifetimes = Lifetimes::DEFAULT;
+
+/// Nanoseconds by which the clock of the flow tables is ahead; tests set it, because the clock
+/// starts at zero when a machine boots.
+#[unsafe(no_mangle)]
+pub(crate) static CLOCK_OFFSET: Global<u64> = Global::new(0);

@@ -3,7 +3,7 @@
 //! Everything that depends on `__sk_buff` is here; the other modules get a [`Skb`].
 
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
-use policy_common::drops::Direction;
+use policy_common::{drops::Direction, flow::ARRIVED};
 
 use crate::parse::Bytes;
 
@@ -46,6 +46,12 @@ impl Skb {
     pub(crate) fn tc_index(self) -> u32 {
         // SAFETY: the kernel passes a valid context to the program.
         unsafe { (*self.0).tc_index }
+    }
+
+    /// How the packet arrived, as flows remember it (`FlowState::arrival`).
+    #[inline(always)]
+    pub(crate) fn arrival(self) -> u64 {
+        u64::from(self.ingress_ifindex()) | u64::from(self.tc_index()) << 32 | ARRIVED
     }
 
     /// EtherType, host byte order; `TAGGED` for a frame whose VLAN tag the kernel has taken off.

@@ -13,6 +13,7 @@ use policy_common::allow::PortSet;
 
 use super::{
     error::DataplaneError,
+    lifetimes,
     options::{Capacities, Options, UnknownEndpoints},
 };
 
@@ -94,7 +95,9 @@ fn load_with(options: &Options, pins: Vec<(&str, PathBuf)>) -> Result<Ebpf, Data
     let drop_unknown = u8::from(options.unknown_endpoints == UnknownEndpoints::Drop);
     let handle_ipv6 = u8::from(options.parts.ipv6);
     let record_interval = u64::try_from(options.record_interval.as_nanos()).unwrap_or(u64::MAX);
+    let lifetimes = lifetimes::read();
     let mut loader = EbpfLoader::new();
+    loader.override_global("LIFETIMES", &lifetimes, true);
     loader.override_global("DROP_UNKNOWN", &drop_unknown, true);
     loader.override_global("HANDLE_IPV6", &handle_ipv6, true);
     loader.override_global("RECORD_INTERVAL", &record_interval, true);

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     flow::{
         family::{Ends, Family, write_key},
-        table,
+        table::{self, NewFlow},
     },
     parse::{ip::Packet, transport::Transport},
 };
@@ -121,7 +121,9 @@ fn judge_connection<F: Family>(
         sender: from.sender as u16,
     };
     write_key::<F>(flow, &arrival.ends(transport));
-    if table::record::<F>(flow, judgement, endpoint.slot as u16, in_replied) || tracked {
+    let arrival = if arrival.sent() { 0 } else { arrival.skb.arrival() };
+    let new = NewFlow { judgement, slot: endpoint.slot as u16, arrival, in_replied };
+    if table::record::<F>(flow, &new, transport) || tracked {
         Verdict::Pass
     } else {
         Verdict::drop(Reason::FlowTableFull)

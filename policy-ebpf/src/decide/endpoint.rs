@@ -1,6 +1,7 @@
 //! Look-ups of endpoints: by interface, and by the sender's slot.
 
 use policy_common::{
+    drops::Direction,
     endpoint::{Endpoint, flags},
     limits,
 };
@@ -75,6 +76,15 @@ pub(crate) fn of_slot(slot: u32) -> Option<&'static Endpoint> {
 #[inline(always)]
 pub(crate) fn is_isolated(endpoint: &Endpoint) -> bool {
     endpoint.ingress | endpoint.egress != 0
+}
+
+/// The allow map of a direction; 0 where the pod is non-isolated in it.
+#[inline(always)]
+pub(crate) fn allow_map(endpoint: &Endpoint, direction: Direction) -> u32 {
+    match direction {
+        Direction::Ingress => endpoint.ingress,
+        Direction::Egress => endpoint.egress,
+    }
 }
 
 /// Whether everything passes and is recorded, because the pod is about to be isolated.

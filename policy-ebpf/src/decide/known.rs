@@ -6,48 +6,97 @@ use policy_common::{
     flow::{Flow, Initiator, Judgement},
 };
 
-use super::{arrival::Arrival, connection::decide, endpoint, origin::Origin, verdict::Verdict};
+use super::{
+    arrival::Arrival,
+    connection::decide,
+    endpoint,
+    origin::{self, Origin},
+    verdict::Verdict,
+};
 use crate::{
     flow::{
         family::{Ends, Family},
+        state::starts_visibly,
         table::{self, FlowEntry},
     },
     parse::transport::Transport,
 };
 
-/// Whether a packet starts a new connection although a flow with its key exists (S27): a SYN, an
-/// INIT, or an ICMP request of the other end.
+/// Whether a packet belongs to the flow with its key (S27): it starts no connection of its own, as a
+/// SYN, an INIT or an ICMP request of the other end does, and its sender is the flow's.
 #[inline(always)]
-pub(crate) fn starts_connection(
+pub(crate) fn is_of_flow(
     arrival: &Arrival<'_>,
-    entry: &FlowEntry,
+    entry: &mut FlowEntry,
     transport: &Transport,
 ) -> bool {
-    let sent = arrival.sent();
-    let by_initiator = sent == (entry.judgement.initiator == Initiator::Local as u8);
-    transport.opens || (transport.requests && !by_initiator)
+    let by_initiator = arrival.sent() == (entry.judgement.initiator == Initiator::Local as u8);
+    !transport.opens
+        && (by_initiator || !transport.requests)
+        && (arrival.sent() || origin::is_flows_sender(arrival, entry))
 }
 
 /// Judges a packet of a known flow; if its epoch is old, the flow is judged again first (S29).
+///
+/// `None` for a packet that must be judged as a new connection: the flow is denied, and the end that
+/// did not open it sends.
 #[inline(always)]
 pub(crate) fn judge<F: Family>(
     arrival: &Arrival<'_>,
     entry: &mut FlowEntry,
     flow: &mut Flow<F::Address>,
     transport: &Transport,
-) -> Verdict {
+) -> Option<Verdict> {
     if entry.judgement.epoch != arrival.epoch {
         let Some(endpoint) = endpoint::find(arrival.ifindex) else {
-            return Verdict::drop(Reason::UnknownEndpoint);
+            return Some(Verdict::drop(Reason::UnknownEndpoint));
         };
         rejudge(endpoint, entry, arrival.epoch, &arrival.ends(transport));
     }
-    table::touch::<F>(entry, flow, transport, arrival.sent());
-    arrival.skb.store_sender_slot(arrival.direction, u32::from(entry.slot));
     match Reason::from_number(entry.judgement.denied) {
-        None => Verdict::Pass,
-        Some(reason) => Verdict::drop(reason),
+        None => {
+            table::touch::<F>(entry, flow, transport, arrival.sent());
+            arrival.skb.store_sender_slot(arrival.direction, u32::from(entry.slot));
+            Some(Verdict::Pass)
+        }
+        Some(reason) => judge_denied(arrival, entry, transport, reason),
     }
+}
+
+/// Judges a packet of a flow that is denied (S29).
+///
+/// TCP and SCTP show how a connection starts: nothing of it passes until it starts again. Of other
+/// protocols the denial is about the initiator. Example: two pods speak from and to port 7946, `gb`
+/// spoke first, and then a policy of `ga` denies ingress and allows egress:
+///
+/// ```text
+/// gb → ga   by the initiator: dropped, and the denial stays while gb goes on
+/// ga → gb   by the other end: judged as a connection of ga, which a rule allows, and which then
+///           replaces the flow; if nothing isolated ga for egress it would pass and change nothing
+/// ```
+#[inline(always)]
+fn judge_denied(
+    arrival: &Arrival<'_>,
+    entry: &mut FlowEntry,
+    transport: &Transport,
+    reason: Reason,
+) -> Option<Verdict> {
+    let initiator = Initiator::from_number(entry.judgement.initiator);
+    if starts_visibly(transport.protocol) || matches!(initiator, Initiator::Either) {
+        return Some(Verdict::drop(reason));
+    }
+    if arrival.sent() == matches!(initiator, Initiator::Local) {
+        table::renew(entry);
+        return Some(Verdict::drop(reason));
+    }
+    let Some(endpoint) = endpoint::find(arrival.ifindex) else {
+        return Some(Verdict::drop(Reason::UnknownEndpoint));
+    };
+    if endpoint::allow_map(endpoint, arrival.direction) != 0 {
+        return None;
+    }
+    arrival.skb.store_sender_slot(arrival.direction, endpoint.slot);
+    Some(Verdict::Pass)
 }
 
 /// Judges a flow again, as a connection of its initiator, and stores the verdict.
@@ -68,4 +117,7 @@ pub(crate) fn rejudge(endpoint: &Endpoint, entry: &mut FlowEntry, epoch: u32, en
         Verdict::Drop(_) | Verdict::CheckQuotation => Reason::Revoked as u8,
     };
     table::store_judgement(entry, Judgement { epoch, denied, ..entry.judgement });
+    if denied != 0 && !starts_visibly(ends.protocol) {
+        table::forget_replies(entry);
+    }
 }

@@ -29,10 +29,12 @@ pub(crate) fn ip<F: Family>(arrival: &Arrival<'_>, flow: &mut Flow<F::Address>) 
         write_key::<F>(flow, &arrival.ends(transport));
         match table::find::<F>(&flow.key, transport.protocol) {
             Lookup::Found(mut entry) => {
-                if !known::starts_connection(arrival, &entry, transport) {
-                    return known::judge::<F>(arrival, &mut entry, flow, transport);
-                }
                 in_replied = !entry.is_new();
+                if known::is_of_flow(arrival, &mut entry, transport)
+                    && let Some(verdict) = known::judge::<F>(arrival, &mut entry, flow, transport)
+                {
+                    return verdict;
+                }
             }
             Lookup::Missing { in_replied: expired } => in_replied = expired,
         }

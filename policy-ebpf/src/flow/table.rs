@@ -17,10 +17,11 @@ use policy_common::flow::{Flow, FlowKey, FlowState, Initiator, Judgement, seen};
 
 use super::{
     family::Family,
-    state::{self, SECOND, lifetime, pack, unpack},
+    state::{self, Passage, SECOND, lifetime, pack, unpack},
 };
 use crate::{
     element::{is_still, read_once},
+    maps::{CLOCK_OFFSET, LIFETIMES},
     parse::transport::Transport,
 };
 
@@ -30,6 +31,10 @@ pub(crate) struct FlowEntry {
     pub(crate) judgement: Judgement,
     seen: u8,
     last_seen: u64,
+    /// How packets of the far end arrive; see `FlowState`.
+    pub(crate) arrival: u64,
+    sequences: u64,
+    created: u32,
     /// It is in the table of flows without a reply.
     is_new: bool,
     /// `CLOCK_MONOTONIC` when it was found, nanoseconds.
@@ -55,6 +60,19 @@ pub(crate) enum Lookup {
     },
 }
 
+/// `CLOCK_MONOTONIC` in nanoseconds, later by the offset that tests set.
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: the helper takes no argument and only returns the clock.
+    unsafe { bpf_ktime_get_ns() + CLOCK_OFFSET.load() }
+}
+
+/// A time in seconds, as flows hold that of their first packet.
+#[inline(always)]
+fn seconds(time: u64) -> u32 {
+    (time / SECOND) as u32
+}
+
 /// Looks up a flow: one look-up if it has a reply.
 #[inline(always)]
 pub(crate) fn find<F: Family>(key: &FlowKey<F::Address>, protocol: u8) -> Lookup {
@@ -72,16 +90,28 @@ pub(crate) fn find<F: Family>(key: &FlowKey<F::Address>, protocol: u8) -> Lookup
     let judgement = read_once(as_word(&state.judgement));
     let (last_seen, seen, slot) =
         (read_once(&state.last_seen), read_once(&state.seen), read_once(&state.slot));
+    let (arrival, sequences, created) =
+        (read_once(&state.arrival), read_once(&state.sequences), read_once(&state.created));
     if !is_still(&flow.key, key) {
         return Lookup::Missing { in_replied: false };
     }
-    // SAFETY: the helper takes no argument and only returns the clock.
-    let clock = unsafe { bpf_ktime_get_ns() };
-    if clock > last_seen + lifetime(protocol, seen) {
+    let now = now();
+    if now > last_seen + lifetime(&LIFETIMES, protocol, seen) {
         return Lookup::Missing { in_replied: !is_new };
     }
     let judgement = unpack(judgement);
-    Lookup::Found(FlowEntry { state, judgement, seen, last_seen, is_new, now: clock, slot })
+    Lookup::Found(FlowEntry {
+        state,
+        judgement,
+        seen,
+        last_seen,
+        arrival,
+        sequences,
+        created,
+        is_new,
+        now,
+        slot,
+    })
 }
 
 /// Stores a new judgement of a flow, as one word.
@@ -100,7 +130,31 @@ pub(crate) fn store_judgement(entry: &mut FlowEntry, judgement: Judgement) {
     };
 }
 
-/// Updates a flow after a packet of it; `sent` if the pod sent the packet.
+/// Stores how packets of the far end arrive.
+#[inline(always)]
+pub(crate) fn store_arrival(entry: &mut FlowEntry, arrival: u64) {
+    entry.arrival = arrival;
+    // SAFETY: the kernel keeps the element writable while the program runs; one aligned word.
+    unsafe { ptr::from_mut(&mut entry.state.arrival).write_volatile(arrival) };
+}
+
+/// Makes a flow one without a reply, so that its life is that of an unreplied one.
+#[inline(always)]
+pub(crate) fn forget_replies(entry: &mut FlowEntry) {
+    store_seen(entry, 0);
+}
+
+/// Starts the life of a flow again; at most one write a second, so that the cache line stays shared
+/// between CPUs.
+#[inline(always)]
+pub(crate) fn renew(entry: &mut FlowEntry) {
+    if entry.now > entry.last_seen + SECOND {
+        // SAFETY: the kernel keeps the element writable while the program runs; one aligned word.
+        unsafe { ptr::from_mut(&mut entry.state.last_seen).write_volatile(entry.now) };
+    }
+}
+
+/// Updates a flow after a packet of it that passes; `sent` if the pod sent the packet.
 #[inline(always)]
 pub(crate) fn touch<F: Family>(
     entry: &mut FlowEntry,
@@ -109,23 +163,32 @@ pub(crate) fn touch<F: Family>(
     sent: bool,
 ) {
     let by_initiator = sent == (entry.judgement.initiator == Initiator::Local as u8);
-    // A dropped packet never reached the far end, so it is neither a reply nor an end.
-    let passes = entry.judgement.denied == 0;
-    let seen =
-        if passes { state::after(entry.seen, transport, sent, by_initiator) } else { entry.seen };
-    if passes && entry.is_new && seen & seen::REPLY != 0 {
+    let age = seconds(entry.now).wrapping_sub(entry.created);
+    let passage = Passage { sent, by_initiator, age, sequences: entry.sequences };
+    let seen = state::after(entry.seen, transport, &passage);
+    if entry.is_new && seen & seen::REPLY != 0 {
         promote::<F>(entry, flow, seen);
         return;
     }
+    let is_due = entry.now > entry.last_seen + SECOND
+        || state::has_advanced(entry.sequences, transport, sent);
+    if seen == entry.seen && !is_due {
+        return;
+    }
     if seen != entry.seen {
-        // SAFETY: the kernel keeps the element writable while the program runs; a byte.
-        unsafe { ptr::from_mut(&mut entry.state.seen).write_volatile(seen) };
+        store_seen(entry, seen);
     }
-    // At most one write a second, so that the cache line stays shared between CPUs.
-    if entry.now > entry.last_seen + SECOND {
-        // SAFETY: as above; one aligned word.
-        unsafe { ptr::from_mut(&mut entry.state.last_seen).write_volatile(entry.now) };
-    }
+    let sequences = state::sequences(entry.sequences, transport, sent);
+    // SAFETY: the kernel keeps the element writable while the program runs; one aligned word.
+    unsafe { ptr::from_mut(&mut entry.state.sequences).write_volatile(sequences) };
+    // SAFETY: as above.
+    unsafe { ptr::from_mut(&mut entry.state.last_seen).write_volatile(entry.now) };
+}
+
+#[inline(always)]
+fn store_seen(entry: &mut FlowEntry, seen: u8) {
+    // SAFETY: the kernel keeps the element writable while the program runs; a byte.
+    unsafe { ptr::from_mut(&mut entry.state.seen).write_volatile(seen) };
 }
 
 /// Moves a flow to the table of flows with a reply, at its first reply.
@@ -134,9 +197,12 @@ fn promote<F: Family>(entry: &FlowEntry, flow: &mut Flow<F::Address>, seen: u8) 
     flow.state = FlowState {
         judgement: entry.judgement,
         last_seen: entry.now,
+        arrival: entry.arrival,
+        sequences: entry.sequences,
+        created: entry.created,
         slot: entry.slot,
         seen,
-        pad: [0; 5],
+        pad: 0,
     };
     let flow: &Flow<_> = flow;
     let key = &flow.key;
@@ -145,26 +211,39 @@ fn promote<F: Family>(entry: &FlowEntry, flow: &mut Flow<F::Address>, seen: u8) 
     }
 }
 
+/// The connection of a new flow.
+pub(crate) struct NewFlow {
+    pub(crate) judgement: Judgement,
+    /// Slot of the endpoint.
+    pub(crate) slot: u16,
+    /// How the packet arrived, if the far end sent it; 0 otherwise.
+    pub(crate) arrival: u64,
+    /// An expired or replaced flow is in the table of flows with a reply.
+    pub(crate) in_replied: bool,
+}
+
 /// Creates a flow for an allowed connection, under the key in `flow`; `false` if the table accepts
 /// no new entry.
 #[inline(always)]
 pub(crate) fn record<F: Family>(
     flow: &mut Flow<F::Address>,
-    judgement: Judgement,
-    slot: u16,
-    in_replied: bool,
+    new: &NewFlow,
+    transport: &Transport,
 ) -> bool {
+    let now = now();
     flow.state = FlowState {
-        judgement,
-        // SAFETY: the helper takes no argument and only returns the clock.
-        last_seen: unsafe { bpf_ktime_get_ns() },
-        slot,
+        judgement: new.judgement,
+        last_seen: now,
+        arrival: new.arrival,
+        sequences: state::sequences(0, transport, new.arrival == 0),
+        created: seconds(now),
+        slot: new.slot,
         seen: 0,
-        pad: [0; 5],
+        pad: 0,
     };
     let flow: &Flow<_> = flow;
     let key = &flow.key;
-    if in_replied {
+    if new.in_replied {
         F::flows().insert(key, flow, u64::from(BPF_ANY)).is_ok()
     } else {
         F::new_flows().insert(key, flow, u64::from(BPF_ANY)).is_ok()

@@ -13,6 +13,10 @@ const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
 
 const SCTP_INIT: u8 = 1;
+const SCTP_ABORT: u8 = 6;
+const SCTP_SHUTDOWN: u8 = 7;
+const SCTP_SHUTDOWN_ACK: u8 = 8;
+const SCTP_SHUTDOWN_COMPLETE: u8 = 14;
 
 /// The transport header of a packet.
 #[derive(Clone, Copy)]
@@ -25,6 +29,16 @@ pub(crate) struct Transport {
     pub(crate) destination: [u8; 2],
     /// Flag byte of the TCP header.
     pub(crate) tcp_flags: u8,
+    /// Sequence number of TCP.
+    pub(crate) sequence: u32,
+    /// Acknowledgement number of TCP, where the packet `acknowledges`.
+    pub(crate) acknowledged: u32,
+    /// TCP with an ACK.
+    pub(crate) acknowledges: bool,
+    /// A TCP FIN or an SCTP SHUTDOWN.
+    pub(crate) closes: bool,
+    /// A TCP RST or an SCTP ABORT.
+    pub(crate) resets: bool,
     /// The packet can only be the first of a connection: a SYN or an INIT (S27).
     pub(crate) opens: bool,
     /// A request of ICMP echo or a similar pair: never a reply, but one of many in a flow.
@@ -34,9 +48,23 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
+    /// A header without ports.
     #[inline(always)]
-    pub(crate) fn is_fin(&self) -> bool {
-        self.protocol == TCP && self.tcp_flags & FIN != 0
+    fn new(protocol: u8) -> Self {
+        Self {
+            protocol,
+            source: [0; 2],
+            destination: [0; 2],
+            tcp_flags: 0,
+            sequence: 0,
+            acknowledged: 0,
+            acknowledges: false,
+            closes: false,
+            resets: false,
+            opens: false,
+            requests: false,
+            echoes: false,
+        }
     }
 
     /// Whether it is an ICMP error, which quotes the packet that caused it (RFC 792; RFC 4443, 2.1).
@@ -57,11 +85,6 @@ impl Transport {
     pub(crate) fn is_under_way(&self) -> bool {
         matches!(self.protocol, TCP | SCTP) && !self.opens
     }
-
-    #[inline(always)]
-    pub(crate) fn is_rst(&self) -> bool {
-        self.protocol == TCP && self.tcp_flags & RST != 0
-    }
 }
 
 /// Parses the header at `offset`; the IP header states that `length` bytes follow there.
@@ -78,15 +101,7 @@ pub(crate) fn read(
         SCTP => sctp(bytes, offset, length),
         ICMP | ICMPV6 => icmp(bytes, offset, protocol, length),
         // ESP, AH, GRE and others have no ports that a rule could name.
-        _ => Ok(Transport {
-            protocol,
-            source: [0; 2],
-            destination: [0; 2],
-            tcp_flags: 0,
-            opens: false,
-            requests: false,
-            echoes: false,
-        }),
+        _ => Ok(Transport::new(protocol)),
     }
 }
 
@@ -112,13 +127,16 @@ fn tcp(bytes: &impl Bytes, offset: usize, length: u32) -> Result<Transport, Reas
     }
     let flags = header[13];
     Ok(Transport {
-        protocol: TCP,
         source: [header[0], header[1]],
         destination: [header[2], header[3]],
         tcp_flags: flags,
+        sequence: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
+        acknowledged: u32::from_be_bytes([header[8], header[9], header[10], header[11]]),
+        acknowledges: flags & ACK != 0,
+        closes: flags & FIN != 0,
+        resets: flags & RST != 0,
         opens: flags & (SYN | ACK) == SYN,
-        requests: false,
-        echoes: false,
+        ..Transport::new(TCP)
     })
 }
 
@@ -132,28 +150,25 @@ fn ports_only(
 ) -> Result<Transport, Reason> {
     let header: [u8; 8] = load(bytes, offset, length)?;
     Ok(Transport {
-        protocol,
         source: [header[0], header[1]],
         destination: [header[2], header[3]],
-        tcp_flags: 0,
-        opens: false,
-        requests: false,
-        echoes: false,
+        ..Transport::new(protocol)
     })
 }
 
-/// RFC 9260, 3: an INIT chunk is always the first of its packet, and alone.
+/// RFC 9260, 3: an INIT chunk is always the first of its packet, and alone. So are the chunks that
+/// end an association, except that they may follow others; then the peer's answer is alone.
 #[inline(always)]
 fn sctp(bytes: &impl Bytes, offset: usize, length: u32) -> Result<Transport, Reason> {
     let header: [u8; 16] = load(bytes, offset, length)?;
+    let chunk = header[12];
     Ok(Transport {
-        protocol: SCTP,
         source: [header[0], header[1]],
         destination: [header[2], header[3]],
-        tcp_flags: 0,
-        opens: header[12] == SCTP_INIT,
-        requests: false,
-        echoes: false,
+        closes: matches!(chunk, SCTP_SHUTDOWN | SCTP_SHUTDOWN_ACK),
+        resets: matches!(chunk, SCTP_ABORT | SCTP_SHUTDOWN_COMPLETE),
+        opens: chunk == SCTP_INIT,
+        ..Transport::new(SCTP)
     })
 }
 
@@ -167,13 +182,5 @@ fn icmp(bytes: &impl Bytes, offset: usize, protocol: u8, length: u32) -> Result<
     let replies = if protocol == ICMP { matches!(kind, 0 | 14 | 16 | 18) } else { kind == 129 };
     let echoes = requests || replies;
     let port = if echoes { [header[4], header[5]] } else { [kind, header[1]] };
-    Ok(Transport {
-        protocol,
-        source: port,
-        destination: port,
-        tcp_flags: 0,
-        opens: false,
-        requests,
-        echoes,
-    })
+    Ok(Transport { source: port, destination: port, requests, echoes, ..Transport::new(protocol) })
 }

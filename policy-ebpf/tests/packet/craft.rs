@@ -91,9 +91,14 @@ pub(crate) fn ip(
     }
 }
 
-/// A TCP segment.
+/// A TCP segment with sequence number 1, which acknowledges number 0.
 pub(crate) fn tcp(ends: Ends<'_>, flags: Flags) -> Vec<u8> {
-    let mut header = TcpHeader::new(ends.source_port, ends.destination_port, 1, 1024);
+    tcp_at(ends, flags, 1)
+}
+
+/// A TCP segment with a sequence number.
+pub(crate) fn tcp_at(ends: Ends<'_>, flags: Flags, sequence: u32) -> Vec<u8> {
+    let mut header = TcpHeader::new(ends.source_port, ends.destination_port, sequence, 1024);
     header.syn = matches!(flags, Flags::Syn | Flags::SynAck);
     header.ack = flags != Flags::Syn;
     header.fin = flags == Flags::Fin;
@@ -109,7 +114,7 @@ pub(crate) fn udp(ends: Ends<'_>) -> Vec<u8> {
     ip(ends.source, ends.destination, 64, UDP, &payload)
 }
 
-/// An SCTP packet with one chunk of a type: 1 is INIT, 2 INIT ACK, 0 DATA.
+/// An SCTP packet with one chunk of a type: 0 is DATA, 1 INIT, 2 INIT ACK, 7 SHUTDOWN, 10 COOKIE ECHO.
 pub(crate) fn sctp(ends: Ends<'_>, chunk: u8) -> Vec<u8> {
     let mut payload = [0_u8; 16];
     payload[0..2].copy_from_slice(&ends.source_port.to_be_bytes());

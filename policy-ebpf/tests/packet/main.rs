@@ -8,13 +8,16 @@ mod rig;
 
 mod budget;
 mod connections;
+mod denials;
 mod errors;
 mod families;
+mod lifetimes;
 mod neighbours;
 mod oddities;
 mod origin;
 mod ports;
 mod recycled;
+mod senders;
 mod services;
 mod spoofing;
 mod tracking;

@@ -31,6 +31,11 @@ pub(crate) const POD6: [u8; 16] = [0xfd, 0, 0, 0x10, 2, 0x44, 0, 0, 0, 0, 0, 0, 
 /// Content that the endpoint's isolated directions refer to.
 pub(crate) const CONTENT: u32 = 3;
 
+const SECOND: u64 = 1_000_000_000;
+
+/// Two days, so that a flow can be older than the machine is up.
+const CLOCK_OFFSET: u64 = 2 * 86_400 * SECOND;
+
 const TC_ACT_UNSPEC: i32 = -1;
 const TC_ACT_SHOT: i32 = 2;
 
@@ -72,6 +77,7 @@ impl Rig {
         let mut ebpf = EbpfLoader::new()
             .override_global("DROP_UNKNOWN", &drop_unknown, true)
             .override_global("RECORD_INTERVAL", &record_interval, true)
+            .override_global("CLOCK_OFFSET", &CLOCK_OFFSET, true)
             .map_max_entries("flows4", 4096)
             .map_max_entries("flows6", 4096)
             .map_max_entries("new_flows4", 4096)
@@ -107,6 +113,19 @@ impl Rig {
             ..Endpoint::default()
         });
         self.epoch(1);
+    }
+
+    /// Writes the endpoint with these allow maps.
+    pub(crate) fn isolate_by(&mut self, ingress: u32, egress: u32) {
+        self.endpoint(Endpoint {
+            ifindex: IFINDEX,
+            slot: SLOT,
+            ingress,
+            egress,
+            address4: POD4,
+            address6: POD6,
+            ..Endpoint::default()
+        });
     }
 
     pub(crate) fn endpoint(&mut self, endpoint: Endpoint) {
@@ -177,6 +196,11 @@ impl Rig {
     /// Judges a frame to the pod that another machine sent.
     pub(crate) fn received(&mut self, frame: &[u8]) -> Verdict {
         self.run("to_pod", Direction::Ingress, frame, IFINDEX)
+    }
+
+    /// Judges a frame to the pod that another machine sent and that came in by an interface.
+    pub(crate) fn received_by(&mut self, ifindex: u32, frame: &[u8]) -> Verdict {
+        self.run("to_pod", Direction::Ingress, frame, ifindex)
     }
 
     /// Judges a frame to the pod that a process of the node sent.
@@ -322,7 +346,8 @@ impl Rig {
     /// Makes every flow as old as if no packet had come for `seconds`.
     pub(crate) fn age(&mut self, seconds: u64) {
         self.each(|state, _| {
-            state.last_seen = state.last_seen.saturating_sub(seconds * 1_000_000_000);
+            state.last_seen -= seconds * SECOND;
+            state.created -= u32::try_from(seconds).unwrap();
         });
     }
 
