@@ -94,7 +94,7 @@ impl Node {
         }
         actual.require_bumps();
         Ok(Self {
-            intent: Intent::new(&config.node),
+            intent: Intent::new(&config.node, config.intent),
             name: config.node,
             network,
             dataplane,
@@ -185,8 +185,7 @@ impl Node {
 
     /// Reads the node's interfaces and addresses; the addresses go to the intent.
     async fn discover(&mut self) -> Result<Interfaces, NodeError> {
-        let pods = self.desired().endpoints.values();
-        let pods = pods.flat_map(|pod| pod.addresses.iter().copied()).collect();
+        let pods = self.intent.addresses();
         let Discovered { mut interfaces, node_addresses } = self.network.discover(&pods).await?;
         if self.guards_unknown {
             for ifindex in self.dataplane.attached() {
@@ -196,6 +195,7 @@ impl Node {
             }
         }
         self.intent.set_node_addresses(node_addresses);
+        self.intent.match_departed(&interfaces, self.actual.endpoints());
         Ok(interfaces)
     }
 

@@ -5,7 +5,8 @@
 //! the answers that depend on it. The agent's `node` module calls it in this order:
 //!
 //! 1. [`Intent::apply`] for each change of the cluster, [`Intent::add_hint`] for each hint.
-//! 2. [`Intent::release_due`], then [`Intent::set_node_addresses`] with what discovery found.
+//! 2. [`Intent::release_due`], then [`Intent::set_node_addresses`] and [`Intent::match_departed`] with
+//!    what discovery found for [`Intent::addresses`].
 //! 3. [`Intent::desired`] is planned and written to the kernel.
 //! 4. [`Intent::record_success`]; or, where a map is full, [`Intent::roll_back`], step 3 once more,
 //!    [`Intent::hold_back`], and again from step 3.
@@ -14,7 +15,9 @@
 //! go back.
 
 mod capacity;
+mod departed;
 mod hints;
+mod options;
 mod readiness;
 mod sandbox;
 mod unmatched;
@@ -30,6 +33,7 @@ use policy_common::endpoint::{Endpoint, flags};
 
 pub use capacity::{CapacityGuard, HeldBack, RETRY_INTERVAL, RolledBack};
 pub use hints::AddressHints;
+pub use options::IntentOptions;
 pub use readiness::{Obstacle, Readiness};
 pub use sandbox::Sandbox;
 pub use unmatched::Unmatched;
@@ -38,16 +42,19 @@ use crate::{
     compile::{Change, Compiler, Scope},
     desired::Desired,
     fault::Fault,
-    model::{Node, ObjectName, Snapshot},
+    model::{Node, ObjectName, Pod, Snapshot},
     owner::Owners,
+    plan::Interfaces,
 };
 
+use departed::DepartedPods;
 use hints::{is_sandbox_of, share};
 
 /// The state of all decisions of one node.
 #[derive(Debug)]
 pub struct Intent {
     node: String,
+    options: IntentOptions,
     compiler: Compiler,
     /// The Node object of this node, as the source reported it.
     received_node: Option<Node>,
@@ -55,7 +62,10 @@ pub struct Intent {
     /// Addresses that now belong to another pod, while flows of the former one still exist.
     reassigned: BTreeSet<IpAddr>,
     hints: AddressHints,
+    departed: DepartedPods,
     capacity: CapacityGuard,
+    /// The time of the last [`release_due`](Self::release_due).
+    now: Duration,
     /// Interfaces that are closed because their pods are gone.
     orphans: BTreeSet<u32>,
 }
@@ -63,15 +73,18 @@ pub struct Intent {
 impl Intent {
     /// For the node of this name, with an empty cluster.
     #[must_use]
-    pub fn new(node: &str) -> Self {
+    pub fn new(node: &str, options: IntentOptions) -> Self {
         Self {
             node: node.to_owned(),
+            options,
             compiler: Compiler::new(Snapshot::default(), Scope::Node(node)),
             received_node: None,
             owners: Owners::default(),
             reassigned: BTreeSet::new(),
             hints: AddressHints::default(),
+            departed: DepartedPods::default(),
             capacity: CapacityGuard::default(),
+            now: Duration::ZERO,
             orphans: BTreeSet::new(),
         }
     }
@@ -79,6 +92,17 @@ impl Intent {
     /// Replaces the whole cluster.
     pub fn replace(&mut self, mut snapshot: Snapshot) {
         self.hints.complete_snapshot(&mut snapshot);
+        let before = self.compiler.snapshot().pods.iter();
+        let gone = before
+            .filter(|(name, pod)| snapshot.pods.get(name).is_none_or(|new| new.uid != pod.uid))
+            .map(|(name, pod)| (name.clone(), pod.clone()));
+        for (name, pod) in gone.collect::<Vec<_>>() {
+            self.record_departed(&name, pod);
+        }
+        snapshot.pods.extend(self.departed.pods());
+        for namespace in snapshot.namespaces.values_mut() {
+            namespace.may_spoof &= self.options.spoofing_annotation;
+        }
         self.reassigned.extend(self.owners.update(&snapshot));
         self.capacity.record_snapshot(self.compiler.snapshot(), &snapshot);
         self.received_node = snapshot.nodes.get(&self.node).cloned();
@@ -88,7 +112,19 @@ impl Intent {
     /// Applies a change of the cluster. A change of a policy ends the hold-back of its namespace.
     pub fn apply(&mut self, mut change: Change) {
         if let Change::Pod(name, pod) = &mut change {
+            // A list of the API server does not have it, but it still runs.
+            if self.departed.has(name) {
+                return;
+            }
+            let old = self.compiler.snapshot().pods.get(name);
+            let is_gone = |old: &&Pod| pod.as_ref().is_none_or(|new| new.uid != old.uid);
+            if let Some(old) = old.filter(is_gone).cloned() {
+                self.record_departed(name, old);
+            }
             self.hints.complete_change(name, pod.as_mut());
+        }
+        if let Change::Namespace(_, Some(namespace)) = &mut change {
+            namespace.may_spoof &= self.options.spoofing_annotation;
         }
         self.apply_completed(change);
     }
@@ -118,7 +154,9 @@ impl Intent {
     }
 
     /// Replaces all hints of the runtime's result cache.
+    /// A pod may have several sandboxes, the newest last.
     pub fn replace_cached_hints(&mut self, sandboxes: Vec<Sandbox>) {
+        self.departed.replace_sandboxes(sandboxes.clone());
         for name in self.hints.replace_cache(sandboxes) {
             self.complete_known(&name);
         }
@@ -126,6 +164,7 @@ impl Intent {
 
     /// Releases the namespaces that were held back for [`RETRY_INTERVAL`].
     pub fn release_due(&mut self, now: Duration) {
+        self.now = now;
         self.capacity.release_due(now, &mut self.compiler);
     }
 
@@ -139,20 +178,43 @@ impl Intent {
     pub fn set_node_addresses(&mut self, addresses: BTreeSet<IpAddr>) {
         let node = Node {
             interfaces: addresses.into_iter().collect(),
+            probe_sources: self.options.probe_sources.clone(),
+            is_open_to_pods: self.options.own_node_egress,
             ..self.received_node.clone().unwrap_or_default()
         };
         self.compiler.update(Change::Node(self.node.clone(), Some(node)));
     }
 
+    /// Addresses of this node's pods, by which discovery finds their interfaces.
+    #[must_use]
+    pub fn addresses(&self) -> BTreeSet<IpAddr> {
+        let pods = self.desired_by_policies().endpoints.values();
+        pods.flat_map(|pod| &pod.addresses).copied().chain(self.departed.addresses()).collect()
+    }
+
+    /// Finds the pods that left the API before they were enforced, and that an interface still leads
+    /// to (S47).
+    pub fn match_departed(&mut self, interfaces: &Interfaces, endpoints: &BTreeMap<u32, Endpoint>) {
+        let snapshot = self.compiler.snapshot();
+        let changes = self.departed.update(&self.node, snapshot, interfaces, endpoints, self.now);
+        for change in changes {
+            self.apply_completed(change);
+        }
+    }
+
     /// What the kernel should hold: the result of the policies in force, with those new pods closed
-    /// that a held-back policy would isolate.
+    /// that a held-back policy would isolate, and those without a known object.
     #[must_use]
     pub fn desired(&self) -> Cow<'_, Desired> {
-        let desired = self.desired_by_policies();
-        match self.capacity.close_newcomers(desired, self.compiler.snapshot()) {
-            Some(closed) => Cow::Owned(closed),
-            None => Cow::Borrowed(desired),
+        let mut desired = Cow::Borrowed(self.desired_by_policies());
+        let snapshot = self.compiler.snapshot();
+        if let Some(closed) = self.capacity.close_newcomers(&desired, snapshot) {
+            desired = Cow::Owned(closed);
         }
+        if let Some(closed) = self.departed.close_unseen(&desired, snapshot) {
+            desired = Cow::Owned(closed);
+        }
+        desired
     }
 
     /// What the policies in force ask of this node; no pod is closed for a held-back one.
@@ -300,6 +362,14 @@ impl Intent {
             | Change::Node(..) => {}
         }
         self.compiler.update(change);
+    }
+
+    /// Remembers a pod of this node that left the API before it was enforced.
+    fn record_departed(&mut self, name: &ObjectName, pod: Pod) {
+        let is_here = pod.node.as_ref() == Some(&self.node) && pod.is_subject();
+        if is_here && pod.deleted.is_none() && !self.capacity.was_enforced(name, &pod.uid) {
+            self.departed.record(name, pod, self.now);
+        }
     }
 
     /// Completes a pod with its hints once more; returns whether that changes the pod.

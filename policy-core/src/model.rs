@@ -12,6 +12,7 @@ mod field;
 mod kind;
 mod labels;
 mod name;
+mod namespace;
 mod node;
 mod pod;
 mod policy;
@@ -32,6 +33,7 @@ pub use field::{FieldPath, Segment, peers_field};
 pub use kind::Kind;
 pub use labels::Labels;
 pub use name::ObjectName;
+pub use namespace::{ANTI_SPOOFING, Namespace};
 pub use node::Node;
 pub(crate) use pod::named_ports;
 pub use pod::{ContainerPort, HostPort, Phase, Pod, Workload, is_usable};
@@ -46,8 +48,8 @@ pub use sorted::Sorted;
 /// The whole input of a compilation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Labels of each namespace (`metadata.labels`), by name.
-    pub namespaces: BTreeMap<String, Labels>,
+    /// Namespaces, by name.
+    pub namespaces: BTreeMap<String, Namespace>,
     /// Pods, by namespace and name.
     pub pods: BTreeMap<ObjectName, Pod>,
     /// `NetworkPolicies` (`networking.k8s.io/v1`).
@@ -70,7 +72,7 @@ impl Snapshot {
     /// adds it.
     #[must_use]
     pub fn namespace_labels(&self, namespace: &str) -> Cow<'_, Labels> {
-        match self.namespaces.get(namespace) {
+        match self.namespaces.get(namespace).map(|namespace| &namespace.labels) {
             Some(labels) if labels.get(NAMESPACE_NAME).is_some_and(|name| name == namespace) => {
                 Cow::Borrowed(labels)
             }

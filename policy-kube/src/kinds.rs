@@ -142,13 +142,13 @@ pub(crate) fn deletion(object: &ObjectRef) -> Option<Change> {
 
 #[cfg(test)]
 mod tests {
-    use policy_core::model::Labels;
+    use policy_core::model::Namespace;
 
     use super::*;
 
     #[test]
     fn what_a_list_lacks_is_deleted_and_other_kinds_stay() {
-        let namespaces = ["a", "b"].map(|name| (name.to_owned(), Labels::default()));
+        let namespaces = ["a", "b"].map(|name| (name.to_owned(), Namespace::default()));
         let snapshot = Snapshot { namespaces: namespaces.into(), ..Snapshot::default() };
         let listed = [ObjectRef::cluster_wide(Kind::Namespace, "a")].into();
         let gone = deletions(Kind::Namespace, &listed, &snapshot);

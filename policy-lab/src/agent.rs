@@ -13,7 +13,10 @@ use policy_agent::{
     node::{HeldBack, Node, NodeConfig, NodeError, NotAttached, Reconciled},
 };
 use policy_common::drops::{DropKey, DropRecord};
-use policy_core::model::{ObjectName, Snapshot};
+use policy_core::{
+    intent::IntentOptions,
+    model::{ObjectName, Snapshot},
+};
 use tokio::{
     runtime,
     sync::{mpsc, oneshot},
@@ -101,13 +104,13 @@ impl Agent {
     pub async fn start(
         node: &str,
         namespace: Namespace,
-        parts: ActiveParts,
+        (parts, intent): (ActiveParts, IntentOptions),
         pins: Option<PathBuf>,
         reports: mpsc::UnboundedSender<DropReport>,
     ) -> Result<Self, Error> {
         let (requests, inbox) = mpsc::channel(1);
         let (started, start) = oneshot::channel();
-        let config = NodeConfig { parts, pins, ..NodeConfig::new(node) };
+        let config = NodeConfig { intent, parts, pins, ..NodeConfig::new(node) };
         let thread = thread::Builder::new()
             .name(format!("agent {node}"))
             .spawn(move || run_thread(&namespace, config, started, inbox, &reports))

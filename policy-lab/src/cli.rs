@@ -20,7 +20,7 @@ use policy_core::model::PerDirection;
 use policy_manifest::{Expectations, Manifests, Source};
 use policy_probe::{
     Probe, exit, if_any, input,
-    options::{ProbeOptions, TableFormat},
+    options::{EnforcementOptions, ProbeOptions, TableFormat},
     terminal,
 };
 
@@ -94,6 +94,9 @@ pub struct Arguments {
     /// Self-check: leave out a part of the dataplane; the lab must notice and end with 1
     #[arg(long, value_name = "PART", value_enum)]
     without: Vec<Part>,
+
+    #[command(flatten)]
+    enforcement: EnforcementOptions,
 }
 
 /// A part of the dataplane that can be left out.
@@ -122,9 +125,15 @@ pub fn run(arguments: Arguments) -> u8 {
 
 /// Builds the lab, probes it, and keeps it for `--run` or `--hold`.
 async fn run_lab(arguments: Arguments) -> io::Result<u8> {
-    let Arguments { options, topology, output, run, hold, without } = arguments;
+    let Arguments { options, topology, output, run, hold, without, enforcement } = arguments;
     let stays = hold || run.is_some();
-    let (config, sources) = match read_config(&options, topology, parts(&without), stays) {
+    let lab = LabConfig {
+        topology,
+        parts: parts(&without),
+        intent: enforcement.into(),
+        ..LabConfig::default()
+    };
+    let (config, sources) = match read_config(&options, lab, stays) {
         Ok(read) => read,
         Err(error) => return Ok(error.report()),
     };
@@ -156,13 +165,12 @@ async fn run_lab(arguments: Arguments) -> io::Result<u8> {
     }
 }
 
-/// Reads the files and chooses the probes; returns the texts of the manifests too.
+/// Reads the files and chooses the probes of a lab; returns the texts of the manifests too.
 ///
 /// A lab that stays may have no probes.
 fn read_config(
     options: &ProbeOptions,
-    topology: Topology,
-    parts: ActiveParts,
+    lab: LabConfig,
     stays: bool,
 ) -> Result<(LabConfig, Vec<Source>), input::InputError> {
     let sources = policy_files::read(&options.files)?;
@@ -172,7 +180,7 @@ fn read_config(
     let choose = if stays { probes_if_any } else { input::probes };
     let probes = choose(options, &manifests, &expectations)?;
     terminal::notes(&input::notes(&manifests));
-    Ok((LabConfig { manifests, probes, expectations, topology, parts, drops: None }, sources))
+    Ok((LabConfig { manifests, probes, expectations, ..lab }, sources))
 }
 
 /// Chooses the probes, sorted; unlike [`input::probes`] it accepts that there are none.

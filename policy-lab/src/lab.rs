@@ -10,6 +10,7 @@ use policy_agent::dataplane::ActiveParts;
 use policy_common::drops::Reason;
 use policy_core::{
     compile::{Scope, compile},
+    intent::IntentOptions,
     model::Snapshot,
 };
 use policy_manifest::{Expectations, Manifests};
@@ -30,7 +31,7 @@ use crate::{
     nft,
     probe_plan::ProbePlan,
     proxy::{self, Proxy},
-    report::{self, Report},
+    report::{self, ExpectedCluster, Report},
     servers::{self, ServedPorts},
     topology::{self, Layout, Topology},
 };
@@ -40,6 +41,8 @@ use crate::{
 pub struct Lab {
     /// First, so that agents end before the network that they are attached to.
     agents: Vec<Agent>,
+    /// What the operator of the agents has decided.
+    intent: IntentOptions,
     /// The bpffs of each node's agent.
     pins: BTreeMap<String, Bpffs>,
     blueprint: Blueprint,
@@ -68,6 +71,7 @@ impl Lab {
         let network = Network::build(&layout, topology).await?;
         let mut lab = Self {
             agents: Vec::new(),
+            intent: IntentOptions::default(),
             pins: BTreeMap::new(),
             blueprint,
             probe_plan: ProbePlan::default(),
@@ -103,8 +107,10 @@ impl Lab {
     pub(crate) async fn start_agents(
         &mut self,
         parts: ActiveParts,
+        intent: IntentOptions,
         observer: Option<mpsc::UnboundedSender<DropReport>>,
     ) -> Result<(), Error> {
+        self.intent = intent;
         let (reports, mut inbox) = mpsc::unbounded_channel::<DropReport>();
         let drops = Arc::clone(&self.drops);
         tokio::spawn(async move {
@@ -124,7 +130,10 @@ impl Lab {
                 return None;
             };
             let pins = self.pins.get(node).map(Bpffs::path);
-            let start = Agent::start(node, namespace.clone(), parts, pins, reports.clone());
+            let start = {
+                let options = (parts, self.intent.clone());
+                Agent::start(node, namespace.clone(), options, pins, reports.clone())
+            };
             Some(async move { start.await.map_err(|source| failed(node, source)) })
         });
         self.agents = try_join_all(starts).await?;
@@ -186,8 +195,12 @@ impl Lab {
         let drops = self.count_policy_drops().await?.saturating_sub(before);
         let snapshot = &self.cluster.snapshot;
         let (desired, faults) = compile(snapshot, Scope::Cluster);
-        let mut report =
-            report::compare(&self.probe_plan, &results, snapshot, &desired, expectations);
+        let cluster = ExpectedCluster {
+            snapshot,
+            desired: &desired,
+            is_own_node_open: self.intent.own_node_egress,
+        };
+        let mut report = report::compare(&self.probe_plan, &results, &cluster, expectations);
         report.findings.extend(report::too_few_drops(&report.table, drops));
         report.findings.extend(self.test_anti_spoofing().await?);
         let left_out = self.probe_plan.left_out.iter();
@@ -245,9 +258,17 @@ impl Lab {
         let mut findings = Vec::new();
         for packet in anti_spoofing::choose(&self.blueprint) {
             let result = anti_spoofing::send(&packet, &self.network, &self.drops).await?;
-            findings.extend(report::forged_packet_finding(&packet, result));
+            let may_spoof = self.may_spoof(&packet.sender);
+            findings.extend(report::forged_packet_finding(&packet, result, may_spoof));
         }
         Ok(findings)
+    }
+
+    /// Whether the namespace of a pod disables anti-spoofing, and the agents honour that.
+    fn may_spoof(&self, sender: &Machine) -> bool {
+        let Machine::Pod(name) = sender else { return false };
+        let namespace = self.cluster.snapshot.namespaces.get(&name.namespace);
+        self.intent.spoofing_annotation && namespace.is_some_and(|namespace| namespace.may_spoof)
     }
 }
 

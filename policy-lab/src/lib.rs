@@ -52,6 +52,7 @@ use std::{
 };
 
 use policy_agent::dataplane::ActiveParts;
+use policy_core::intent::IntentOptions;
 use policy_manifest::{Expectations, Manifests};
 use policy_probe::{End, Probe};
 
@@ -75,6 +76,8 @@ pub struct LabConfig {
     pub topology: Topology,
     /// Parts of the dataplane that are in place; the lab must notice where one is missing.
     pub parts: ActiveParts,
+    /// What the operator of the agents has decided.
+    pub intent: IntentOptions,
     /// Receives a report of every drop.
     pub drops: Option<UnboundedSender<DropReport>>,
 }
@@ -98,7 +101,7 @@ pub async fn build_and_probe(
     config: LabConfig,
     progress: &dyn Progress,
 ) -> Result<(Lab, Report), Error> {
-    let LabConfig { mut manifests, probes, expectations, topology, parts, drops } = config;
+    let LabConfig { mut manifests, probes, expectations, topology, parts, intent, drops } = config;
     let hosts: BTreeMap<String, Vec<IpAddr>> =
         manifests.hosts.iter().map(|(name, host)| (name.clone(), host.addresses.clone())).collect();
     let blueprint = blueprint::plan(&mut manifests.snapshot, &hosts, &probed_addresses(&probes))?;
@@ -106,7 +109,7 @@ pub async fn build_and_probe(
     progress.start_stage("building the network", 0);
     let mut lab = Lab::build(blueprint, manifests, &probes, topology).await?;
     progress.start_stage("starting the agents", 0);
-    lab.start_agents(parts, drops).await?;
+    lab.start_agents(parts, intent, drops).await?;
 
     let early_findings = lab.check_without_policies(progress).await?;
     lab.enforce_policies().await?;

@@ -6,9 +6,14 @@
 //! whatever the compiler expects.
 
 use policy_common::drops::Reason;
-use policy_core::{desired::Desired, explain::explain, model::Snapshot};
+use policy_core::{
+    attribute::{Decision, Denial, DirectionVerdict},
+    desired::Desired,
+    explain::{Explanation, explain},
+    model::{Direction, Snapshot},
+};
 use policy_manifest::Expectations;
-use policy_probe::{Mismatch, Outcome, Probe, Row, Table, check};
+use policy_probe::{End, Mismatch, Outcome, Probe, Row, Table, check};
 
 use crate::{
     Error,
@@ -40,6 +45,38 @@ impl Report {
     }
 }
 
+/// The cluster, and what the compiler made of it.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpectedCluster<'a> {
+    /// The cluster.
+    pub snapshot: &'a Snapshot,
+    /// The result of compiling it as a whole.
+    pub desired: &'a Desired,
+    /// Whether egress to the own node needs no rule (S38), which the result does not contain: it
+    /// differs from node to node.
+    pub is_own_node_open: bool,
+}
+
+impl ExpectedCluster<'_> {
+    fn explain(&self, probe: &Probe) -> Option<Explanation> {
+        let mut explanation = explain(self.snapshot, self.desired, &probe.question())?;
+        let denial = Denial::of(Direction::Egress, explanation.egress.clone());
+        let is_without_rule = denial.is_some_and(|it| it.decision() == Decision::NoRuleAllows);
+        if self.is_own_node_open && is_without_rule && self.is_to_own_node(probe) {
+            explanation.egress = DirectionVerdict { allowed: true, by: [].into() };
+        }
+        Some(explanation)
+    }
+
+    /// Whether a probe goes from a pod to an address of its node.
+    fn is_to_own_node(&self, probe: &Probe) -> bool {
+        let End::Pod(name) = &probe.from else { return false };
+        let node = self.snapshot.pods.get(name).and_then(|pod| pod.node.as_ref());
+        let node = node.and_then(|node| self.snapshot.nodes.get(node));
+        node.is_some_and(|node| node.own_addresses().any(|own| own == probe.destination))
+    }
+}
+
 /// Requires that every probe was allowed.
 ///
 /// # Errors
@@ -61,15 +98,14 @@ pub fn require_all_allowed(plan: &ProbePlan, results: &[ConnectionResult]) -> Re
 pub fn compare(
     plan: &ProbePlan,
     results: &[ConnectionResult],
-    snapshot: &Snapshot,
-    desired: &Desired,
+    cluster: &ExpectedCluster<'_>,
     expectations: &Expectations,
 ) -> Report {
     let mut report = Report::default();
     for (planned, result) in plan.planned.iter().zip(results) {
         let probe = &planned.probe;
         let outcome = outcome(planned.refusing, result);
-        let Some(explanation) = explain(snapshot, desired, &probe.question()) else {
+        let Some(explanation) = cluster.explain(probe) else {
             let line = format!("{}: no policy applies; {}", title(probe), text(result));
             if outcome == Outcome::Allow {
                 report.notes.push(line);
@@ -111,16 +147,23 @@ pub fn too_few_drops(table: &Table, drops: u64) -> Option<String> {
     few.then(|| format!("{denied} probes were denied, but only {drops} drops were counted"))
 }
 
-/// A finding where a forged packet was not dropped as `spoofed-source`.
+/// A finding where a forged packet was not dropped as `spoofed-source`, or not received where its
+/// sender may spoof.
 #[must_use]
-pub fn forged_packet_finding(packet: &ForgedPacket, result: ForgedPacketResult) -> Option<String> {
+pub fn forged_packet_finding(
+    packet: &ForgedPacket,
+    result: ForgedPacketResult,
+    may_spoof: bool,
+) -> Option<String> {
     let what = match result {
-        ForgedPacketResult::Dropped(Reason::SpoofedSource) => return None,
+        ForgedPacketResult::Dropped(Reason::SpoofedSource) if !may_spoof => return None,
+        ForgedPacketResult::Received if may_spoof => return None,
         ForgedPacketResult::Dropped(other) => format!("was dropped as {}", other.name()),
         ForgedPacketResult::Received => "was received".to_owned(),
         ForgedPacketResult::Lost => "was lost without a drop record".to_owned(),
     };
-    Some(format!("a packet with a forged source address ({packet}) {what}"))
+    let free = if may_spoof { " of a pod without anti-spoofing" } else { "" };
+    Some(format!("a packet with a forged source address{free} ({packet}) {what}"))
 }
 
 fn title(probe: &Probe) -> String {
@@ -142,7 +185,7 @@ fn text(result: &ConnectionResult) -> String {
 #[cfg(test)]
 mod tests {
     use policy_core::model::{Family, Protocol};
-    use policy_probe::{DecidersByDirection, End, Verdict};
+    use policy_probe::{DecidersByDirection, Verdict};
 
     use super::*;
     use crate::blueprint::Machine;
@@ -181,7 +224,10 @@ mod tests {
             receiver: machine(),
             destination: address,
         };
-        let found = |result| forged_packet_finding(&packet, result).is_some();
+        let found = |result| forged_packet_finding(&packet, result, false).is_some();
+        let free = |result| forged_packet_finding(&packet, result, true).is_some();
+        assert!(!free(ForgedPacketResult::Received));
+        assert!(free(ForgedPacketResult::Dropped(Reason::SpoofedSource)));
         assert!(!found(ForgedPacketResult::Dropped(Reason::SpoofedSource)));
         assert!(found(ForgedPacketResult::Dropped(Reason::NoRule)));
         assert!(found(ForgedPacketResult::Received));

@@ -82,9 +82,9 @@ fn decode(object: &Json, source: &str) -> (Option<Object>, Vec<ManifestError>) {
 
 fn change(object: Object) -> Option<Change> {
     Some(match object {
-        Object::Namespace(name, labels) => {
-            let labels = with_its_name(&name, labels);
-            Change::Namespace(name, Some(labels))
+        Object::Namespace(name, mut namespace) => {
+            namespace.labels = with_its_name(&name, namespace.labels);
+            Change::Namespace(name, Some(namespace))
         }
         Object::Pod(name, pod) => Change::Pod(name, Some(pod)),
         Object::Policy(name, policy) => Change::Policy(name, Some(policy)),

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use policy_core::model::{Labels, NAMESPACE_NAME, ObjectName, ObjectRef};
+use policy_core::model::{Labels, NAMESPACE_NAME, Namespace, ObjectName, ObjectRef};
 
 use crate::{
     Ignored, ManifestError, Manifests, Place, ReadOptions, Source,
@@ -166,8 +166,8 @@ impl<'a> Cluster<'a> {
     fn insert(&mut self, object: Object, place: Place) {
         let Manifests { snapshot, hosts, ignored, left_out, .. } = &mut self.manifests;
         match object {
-            Object::Namespace(name, labels) => {
-                snapshot.namespaces.insert(name, labels);
+            Object::Namespace(name, namespace) => {
+                snapshot.namespaces.insert(name, namespace);
             }
             Object::Pod(name, pod) => {
                 snapshot.pods.insert(name, pod);

@@ -13,8 +13,8 @@ mod slice;
 mod template;
 
 use policy_core::model::{
-    ClusterNetworkPolicy, EndpointSlice, Kind, Labels, NetworkPolicy, Node as Machine, ObjectName,
-    ObjectRef, Pod,
+    ClusterNetworkPolicy, EndpointSlice, Kind, Namespace, NetworkPolicy, Node as Machine,
+    ObjectName, ObjectRef, Pod,
 };
 pub(crate) use service::{DecodedService, TargetPort};
 pub(crate) use template::Template;
@@ -30,7 +30,7 @@ use crate::{
 
 /// A decoded object of a kind that is read.
 pub(crate) enum Object {
-    Namespace(String, Labels),
+    Namespace(String, Namespace),
     Pod(ObjectName, Pod),
     Policy(ObjectName, NetworkPolicy),
     ClusterPolicy(String, ClusterNetworkPolicy),
@@ -240,7 +240,10 @@ fn dispatch(kind: Kind, object: &Map<'_>, log: &Log) -> Option<Object> {
     let cluster_name = |legal| metadata::cluster_name(kind, object, legal, log);
     Some(match kind {
         Kind::Namespace => {
-            Object::Namespace(cluster_name(syntax::is_label)?, metadata::labels(object))
+            let may_spoof = metadata::disables_anti_spoofing(object);
+            let labels = metadata::labels(object);
+            let namespace = Namespace { labels, may_spoof };
+            Object::Namespace(cluster_name(syntax::is_label)?, namespace)
         }
         Kind::Pod => Object::Pod(name(syntax::is_subdomain)?, pod::decode(object)),
         Kind::NetworkPolicy => Object::Policy(name(syntax::is_subdomain)?, policy::decode(object)),

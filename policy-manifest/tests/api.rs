@@ -3,7 +3,7 @@
 
 use policy_core::{
     compile::Change,
-    model::{Action, ClusterNetworkPolicy, ClusterPeer, Direction, NetworkPolicy},
+    model::{Action, ClusterNetworkPolicy, ClusterPeer, Direction, Namespace, NetworkPolicy},
 };
 use policy_manifest::{Received, receive};
 use serde_json::{Value, json};
@@ -76,7 +76,9 @@ fn s52_rules_of_the_cluster_that_cannot_be_read_accept_nothing_and_deny_everythi
 #[test]
 fn objects_become_what_manifests_of_them_would() {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
-    let Some(Change::Namespace(name, Some(labels))) = receive(&namespace, "").change else {
+    let Some(Change::Namespace(name, Some(Namespace { labels, .. }))) =
+        receive(&namespace, "").change
+    else {
         panic!("no namespace")
     };
     assert_eq!((name.as_str(), labels.get("kubernetes.io/metadata.name")), ("shop", Some(&name)));

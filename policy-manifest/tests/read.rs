@@ -36,7 +36,8 @@ fn a_namespace_that_is_only_used_exists_with_its_name_label() {
     for head in ["v1, kind: Pod", "networking.k8s.io/v1, kind: NetworkPolicy"] {
         let all =
             manifests(&format!("{{apiVersion: {head}, metadata: {{name: p, namespace: used}}}}"));
-        let Some(labels) = all.snapshot.namespaces.get("used") else { panic!("{head}") };
+        let Some(used) = all.snapshot.namespaces.get("used") else { panic!("{head}") };
+        let labels = &used.labels;
         assert_eq!(labels["kubernetes.io/metadata.name"], "used");
         assert_eq!(labels.len(), 1);
     }
@@ -45,9 +46,25 @@ fn a_namespace_that_is_only_used_exists_with_its_name_label() {
 #[test]
 fn s9_the_name_label_is_always_there() {
     let all = manifests("{apiVersion: v1, kind: Namespace, metadata: {name: a, labels: {x: y1}}}");
-    let labels = &all.snapshot.namespaces["a"];
+    let labels = &all.snapshot.namespaces["a"].labels;
     assert_eq!(labels["kubernetes.io/metadata.name"], "a");
     assert_eq!(labels["x"], "y1");
+}
+
+#[test]
+fn s46_only_the_value_disabled_of_the_annotation_disables_anti_spoofing() {
+    let cases = [
+        ("{policy-agent.io/anti-spoofing: disabled}", true),
+        ("{policy-agent.io/anti-spoofing: enabled}", false),
+        ("{policy-agent.io/anti-spoofing: Disabled}", false),
+        ("{anti-spoofing: disabled}", false),
+        ("{}", false),
+    ];
+    for (annotations, want) in cases {
+        let metadata = format!("{{name: a, annotations: {annotations}}}");
+        let all = manifests(&format!("{{apiVersion: v1, kind: Namespace, metadata: {metadata}}}"));
+        assert_eq!(all.snapshot.namespaces["a"].may_spoof, want, "{annotations}");
+    }
 }
 
 #[test]
@@ -243,7 +260,7 @@ fn s54_a_dump_is_read_as_it_comes() {
     assert_eq!(names(snapshot.pods.keys().map(ToString::to_string).collect()), "shop/web-0");
     assert_eq!(names(snapshot.policies.keys().map(ToString::to_string).collect()), "shop/web");
     assert_eq!(names(snapshot.nodes.keys().cloned().collect()), "worker");
-    assert_eq!(snapshot.namespaces["shop"]["team"], "true");
+    assert_eq!(snapshot.namespaces["shop"].labels["team"], "true");
     assert!(all.ignored.is_empty());
 }
 

@@ -115,13 +115,17 @@ impl CachedFiles {
         Self(found.collect())
     }
 
-    /// The newest sandbox of each pod.
+    /// The newest sandbox of each pod, by name and UID; the newest of all is last.
     fn sandboxes(&self) -> Vec<Sandbox> {
         let mut files: Vec<_> = self.0.iter().collect();
         files.sort_by_key(|(path, file)| (file.version.0, *path));
         let sandboxes = files.into_iter().filter_map(|(_, file)| file.sandbox.as_ref());
-        let newest: BTreeMap<_, _> = sandboxes.map(|sandbox| (&sandbox.pod, sandbox)).collect();
-        newest.into_values().cloned().collect()
+        let mut newest = Vec::<Sandbox>::new();
+        for sandbox in sandboxes {
+            newest.retain(|other| (&other.pod, &other.uid) != (&sandbox.pod, &sandbox.uid));
+            newest.push(sandbox.clone());
+        }
+        newest
     }
 }
 

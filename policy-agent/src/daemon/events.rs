@@ -68,7 +68,13 @@ impl EventWriter {
         let desired = node.desired();
         let mut warnings = of_faults(&reconciled.faults, desired);
         let without_interface = without_interface(reconciled, desired);
-        let refused = reconciled.not_attached.iter().map(|refused| of_refused(refused, desired));
+        // A pod that left the API has no object that an Event could be about.
+        let has_object = |refused: &&NotAttached| {
+            let pod = node.snapshot().pods.get(&refused.pod);
+            pod.is_some_and(|pod| pod.deleted.is_none())
+        };
+        let refused = reconciled.not_attached.iter().filter(has_object);
+        let refused = refused.map(|refused| of_refused(refused, desired));
         let of_pods = without_interface.into_iter().chain(refused).collect();
         warnings.extend(for_long(&mut self.open, of_pods, now));
         warnings.extend(reconciled.held_back.iter().map(of_held_back));

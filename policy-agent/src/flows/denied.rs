@@ -50,7 +50,8 @@ impl DroppedPacket<'_> {
     /// no policy denied it, or where its pod is not known.
     #[must_use]
     pub fn denied_connection(&self) -> Option<(DeniedConnection, &str)> {
-        let (name, pod) = self.local.pod?;
+        // An Event about a pod that left the API would have no object.
+        let (name, pod) = self.local.pod.filter(|(_, pod)| pod.deleted.is_none())?;
         let denial = self.denial.clone()?;
         let peer = self.peer()?;
         Some((DeniedConnection { pod: name.clone(), peer, denial }, &pod.uid))

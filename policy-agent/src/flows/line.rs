@@ -124,7 +124,7 @@ impl<'a> End<'a> {
             address,
             port,
             namespace: Some(&name.namespace),
-            pod: Some(&name.name),
+            pod: Some(pod.deleted.as_ref().unwrap_or(&name.name)),
             labels: Some(&pod.labels),
             workload: workload.map(|found| Workload { kind: &found.kind, name: &found.name }),
         }

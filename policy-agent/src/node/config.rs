@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use policy_core::intent::IntentOptions;
+
 use crate::dataplane::{ActiveParts, Capacities, Options, UnknownEndpoints};
 
 /// What a node is started with.
@@ -9,6 +11,8 @@ use crate::dataplane::{ActiveParts, Capacities, Options, UnknownEndpoints};
 pub struct NodeConfig {
     /// `metadata.name` of the Node: its pods are the endpoints.
     pub node: String,
+    /// What the operator has decided about enforcement.
+    pub intent: IntentOptions,
     /// An eBPF object in place of the one in this binary.
     pub object: Option<PathBuf>,
     /// Which parts of the enforcement are switched on.
@@ -32,14 +36,25 @@ impl NodeConfig {
     pub fn new(node: impl Into<String>) -> Self {
         let Options { object, parts, unknown_endpoints, capacities, record_interval, clsact } =
             Options::default();
-        let (node, pins) = (node.into(), None);
-        Self { node, object, parts, unknown_endpoints, capacities, record_interval, pins, clsact }
+        let (node, intent, pins) = (node.into(), IntentOptions::default(), None);
+        Self {
+            node,
+            intent,
+            object,
+            parts,
+            unknown_endpoints,
+            capacities,
+            record_interval,
+            pins,
+            clsact,
+        }
     }
 
     /// The dataplane's part of it.
     pub(super) fn options(&self) -> Options {
         let Self {
             node: _,
+            intent: _,
             object,
             parts,
             unknown_endpoints,

@@ -37,7 +37,7 @@ impl Size {
         let namespace = |n: usize| format!("namespace-{n:04}");
         let namespaces = (0..self.namespaces).map(|n| {
             let team = [("team", format!("team-{}", n % 50)), ("env", environment(n))];
-            (namespace(n), labels(team))
+            (namespace(n), labels(team).into())
         });
         let stride = (self.pods / LOCAL).max(1);
         let pods = (0..self.pods).map(|n| {

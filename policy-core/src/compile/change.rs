@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
-    ClusterNetworkPolicy, EndpointSlice, Labels, NetworkPolicy, Node, ObjectName, Pod, PolicyRef,
-    Service,
+    ClusterNetworkPolicy, EndpointSlice, Namespace, NetworkPolicy, Node, ObjectName, Pod,
+    PolicyRef, Service,
 };
 
 /// A change of one object; without a value the object is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Labels of a namespace.
-    Namespace(String, Option<Labels>),
+    /// A namespace.
+    Namespace(String, Option<Namespace>),
     /// A pod.
     Pod(ObjectName, Option<Pod>),
     /// A `NetworkPolicy`.

@@ -55,6 +55,8 @@ pub struct DesiredEndpoint {
     pub uid: String,
     /// `status.podIPs`.
     pub addresses: Vec<IpAddr>,
+    /// Whether it may send from any address (S46, opt-out of its namespace).
+    pub may_spoof: bool,
     /// Isolation per direction; `None` where no policy isolates the pod.
     pub isolation: PerDirection<Option<Isolation>>,
 }

@@ -111,6 +111,12 @@ impl CapacityGuard {
         self.enforced_pods = pods.filter(|pod| !is_closed(pod)).collect();
     }
 
+    /// Whether the policies of a pod were in force at the last success.
+    #[must_use]
+    pub fn was_enforced(&self, name: &ObjectName, uid: &str) -> bool {
+        self.enforced_pods.contains(&(name.clone(), uid.to_owned()))
+    }
+
     /// The namespaces that are held back, by name.
     #[must_use]
     pub fn held_back(&self) -> Vec<HeldBack> {

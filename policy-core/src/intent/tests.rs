@@ -1,7 +1,10 @@
 //! Tests of what a node holds back, closes and takes from the runtime.
 
+mod departed;
+mod options;
+
 use super::*;
-use crate::model::{Direction, Labels, NetworkPolicy, Pod, Rule, Selector};
+use crate::model::{Direction, Namespace, NetworkPolicy, Pod, Rule, Selector};
 
 const OWN: &str = "one";
 
@@ -34,9 +37,9 @@ fn endpoint(ifindex: u32, last: u8) -> Endpoint {
 
 /// A cluster with the namespace `shop` and these pods in it.
 fn cluster(pods: &[(&str, Pod)]) -> Intent {
-    let mut intent = Intent::new(OWN);
+    let mut intent = Intent::new(OWN, IntentOptions::default());
     intent.replace(Snapshot {
-        namespaces: BTreeMap::from([("shop".to_owned(), Labels::new())]),
+        namespaces: BTreeMap::from([("shop".to_owned(), Namespace::default())]),
         pods: pods.iter().map(|(of, pod)| (name(of), pod.clone())).collect(),
         ..Snapshot::default()
     });
@@ -147,7 +150,7 @@ fn s8_an_address_is_reassigned_when_another_pod_has_it_until_its_flows_are_gone(
 
 #[test]
 fn s40_the_own_node_has_the_addresses_of_its_interfaces_and_its_objects_other_fields() {
-    let mut intent = Intent::new(OWN);
+    let mut intent = Intent::new(OWN, IntentOptions::default());
     let object = Node { addresses: vec![at(200)], ..Node::default() };
     intent.apply(Change::Node(OWN.to_owned(), Some(object.clone())));
     intent.set_node_addresses([at(1)].into());

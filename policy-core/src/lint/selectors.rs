@@ -65,7 +65,7 @@ fn unmatched_selector<'a>(
     if let Some(selector) = namespaces
         && !context.snapshot.namespaces.keys().any(|name| is_meant(name))
     {
-        let labels = context.snapshot.namespaces.values();
+        let labels = context.snapshot.namespaces.values().map(|namespace| &namespace.labels);
         let message = format!("{selector} matches no namespace");
         let suggestion = suggest_labels(selector, labels);
         return Some(("namespaceSelector", Advice { message, suggestion }));

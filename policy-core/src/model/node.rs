@@ -21,6 +21,12 @@ pub struct Node {
     /// Addresses of its interfaces, bridges and tunnels included. Only for the agent's own node, which
     /// reads them by rtnetlink.
     pub interfaces: Vec<IpAddr>,
+    /// Addresses that are no interface's, with which a service mesh has kubelet's probes arrive (S37).
+    /// Only for the agent's own node.
+    pub probe_sources: Vec<IpAddr>,
+    /// Whether its own pods may send to its addresses without a rule (S38). Only for the agent's own
+    /// node.
+    pub is_open_to_pods: bool,
 }
 
 /// The label with the zone of a node, which topology hints name.
@@ -36,6 +42,12 @@ impl Node {
     /// Its addresses: those in the API, and those of its interfaces.
     pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.addresses.iter().chain(&self.interfaces).copied()
+    }
+
+    /// Its addresses, where its own pods may send to them without a rule; otherwise none.
+    #[must_use]
+    pub fn open_addresses(&self) -> BTreeSet<IpAddr> {
+        self.own_addresses().filter(|_| self.is_open_to_pods).collect()
     }
 
     /// The first two addresses of each block of its pods: usually the node's tunnel and bridge.

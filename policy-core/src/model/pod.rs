@@ -37,6 +37,9 @@ pub struct Pod {
     pub host_ports: Vec<HostPort>,
     /// The owner, from `metadata.ownerReferences`; no verdict depends on it.
     pub workload: Option<Arc<Workload>>,
+    /// `metadata.name` of a pod that left the API while the agent's node still runs it (S47), which has
+    /// another name in the snapshot; `None` for every pod of the API.
+    pub deleted: Option<String>,
 }
 
 /// The owner of a pod, as a person names it: the Deployment, not its `ReplicaSet`.

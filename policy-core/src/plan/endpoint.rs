@@ -261,7 +261,7 @@ fn endpoint(
         slot,
         ingress: 0,
         egress: 0,
-        flags: if options.may_spoof { flags::MAY_SPOOF } else { 0 },
+        flags: if options.may_spoof || desired.may_spoof { flags::MAY_SPOOF } else { 0 },
         bridge: interface.bridge,
         address4,
         address6,

@@ -53,7 +53,7 @@ pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {
         let team = |name: &str| label("team", name);
         let zone = |name: &str| label("topology.kubernetes.io/zone", name);
         let mut snapshot = Snapshot {
-            namespaces: ["x", "y"].map(|name| (name.to_owned(), team(name))).into(),
+            namespaces: ["x", "y"].map(|name| (name.to_owned(), team(name).into())).into(),
             nodes: BTreeMap::from([
                 (
                     "n1".to_owned(),

@@ -156,7 +156,7 @@ fn namespace_label(snapshot: &Snapshot, namespace: &str, key: &str) -> Option<St
     if key == "kubernetes.io/metadata.name" {
         return Some(namespace.to_owned());
     }
-    snapshot.namespaces.get(namespace)?.get(key).cloned()
+    snapshot.namespaces.get(namespace)?.labels.get(key).cloned()
 }
 
 fn selected(selector: &Selector, label: impl Fn(&str) -> Option<String>) -> bool {

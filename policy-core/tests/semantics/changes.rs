@@ -54,7 +54,8 @@ fn s09_a_change_of_labels_reaches_every_policy_that_refers_to_them() {
         pod.labels = labels(text);
         Change::Pod(name, Some(pod))
     };
-    let namespace = |name: &str, text: &str| Change::Namespace(name.to_owned(), Some(labels(text)));
+    let namespace =
+        |name: &str, text: &str| Change::Namespace(name.to_owned(), Some(labels(text).into()));
     #[rustfmt::skip]
     let cases = [
         ("a peer loses its label",              pod("x", "b", "app=z"),       [false, true, false]),

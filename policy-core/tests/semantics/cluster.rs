@@ -136,7 +136,7 @@ fn name(text: &str) -> ObjectName {
 
 impl Cluster {
     pub(crate) fn namespace(mut self, name: &str, with: &str) -> Self {
-        self.0.namespaces.insert(name.to_owned(), labels(with));
+        self.0.namespaces.insert(name.to_owned(), labels(with).into());
         self
     }
 

@@ -19,6 +19,8 @@ pub(super) fn node(object: &Map<'_>) -> Node {
         addresses: addresses(object),
         pod_cidrs: object.map("spec").map(|spec| pod_cidrs(&spec)).unwrap_or_default(),
         interfaces: Vec::new(),
+        probe_sources: Vec::new(),
+        is_open_to_pods: false,
     }
 }
 

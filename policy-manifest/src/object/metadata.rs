@@ -1,6 +1,8 @@
 //! `metadata` (`meta/v1` `ObjectMeta`).
 
-use policy_core::model::{Annotations, Kind, Labels, ObjectName, ObjectRef, Workload};
+use policy_core::model::{
+    ANTI_SPOOFING, Annotations, Kind, Labels, ObjectName, ObjectRef, Workload,
+};
 
 use crate::{
     ErrorSubject,
@@ -89,6 +91,11 @@ fn annotations(object: &Map<'_>) -> Annotations {
         key.zip(value)
     });
     entries.filter(|(key, _)| key != LAST_APPLIED).collect()
+}
+
+/// Whether a namespace frees its pods from the check of source addresses (S46).
+pub(super) fn disables_anti_spoofing(object: &Map<'_>) -> bool {
+    annotations(object).get(ANTI_SPOOFING).is_some_and(|value| value == "disabled")
 }
 
 /// The workload of a pod with these labels, from the controller among `metadata.ownerReferences`.

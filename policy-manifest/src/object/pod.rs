@@ -22,6 +22,7 @@ pub(super) fn decode(object: &Map<'_>) -> Pod {
     Pod {
         uid: text(&object.map("metadata"), "uid").unwrap_or_default(),
         workload: metadata::workload(object, &labels).map(Arc::new),
+        deleted: None,
         labels,
         node: text(&spec, "nodeName").filter(|node| !node.is_empty()),
         addresses: status.map(|status| addresses(&status)).unwrap_or_default(),

@@ -9,8 +9,8 @@ use policy_manifest::Manifests;
 pub(super) fn apply(cluster: &Manifests, change: Manifests) -> (Manifests, Vec<String>) {
     let mut after = cluster.clone();
     let (to, from) = (&mut after.snapshot, change.snapshot);
-    for (name, labels) in from.namespaces {
-        to.namespaces.entry(name).or_default().extend(labels);
+    for (name, namespace) in from.namespaces {
+        to.namespaces.entry(name).or_default().labels.extend(namespace.labels);
     }
     to.policies.extend(from.policies);
     to.cluster_policies.extend(from.cluster_policies);

@@ -5,6 +5,7 @@
 //! tries during the disturbance and how many had the wrong outcome. One wrong outcome fails the test.
 
 mod burst;
+mod deleted;
 mod field;
 mod growth;
 mod latency;
@@ -47,6 +48,9 @@ pub(crate) struct Options {
     /// Pods that are created at once and removed at once
     #[arg(long, value_name = "COUNT", default_value_t = 200)]
     burst: u32,
+    /// Pods of each kind that are deleted before an agent has attached to them
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    deleted: u32,
     /// Other pods on the cluster while changes are timed
     #[arg(long, value_name = "COUNT", default_value_t = 200)]
     pods: u32,
@@ -79,6 +83,8 @@ enum Scenario {
     Churn,
     /// Many pods are created at once and removed at once
     Burst,
+    /// Pods are deleted before an agent has attached to them; nobody may reach them
+    Deleted,
     /// Changes are timed
     Latency,
 }
@@ -143,7 +149,7 @@ impl Scenario {
         options: &Options,
         profile: Profile,
     ) -> Result<Line> {
-        let Options { kills, updates, away, churn, burst, pods, changes, .. } = *options;
+        let Options { kills, updates, away, churn, burst, deleted, pods, changes, .. } = *options;
         let kubectl = field.kubectl;
         match self {
             Self::Kills => during(&format!("{kills} kills under churn"), field, || {
@@ -166,6 +172,9 @@ impl Scenario {
             }),
             Self::Burst => during(&format!("{burst} pods at once, and none"), field, || {
                 burst::there_and_gone(layout, kubectl, burst)
+            }),
+            Self::Deleted => during(&format!("2 × {deleted} pods deleted early"), field, || {
+                deleted::count_reached(field, deleted)
             }),
             Self::Latency => during(&format!("changes beside {pods} pods"), field, || {
                 latency::measure(field, pods, changes)

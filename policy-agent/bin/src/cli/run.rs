@@ -21,7 +21,7 @@ use policy_agent::{
 };
 use policy_kube::Access;
 use policy_manifest::render;
-use policy_probe::{exit, terminal};
+use policy_probe::{exit, options::EnforcementOptions, terminal};
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -113,6 +113,9 @@ pub(crate) struct Arguments {
     /// changed is repaired and counted. 0 is never
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     verify_interval: u64,
+
+    #[command(flatten)]
+    enforcement: EnforcementOptions,
 
     #[command(flatten)]
     cni: CniOptions,
@@ -220,6 +223,7 @@ impl Arguments {
         };
         let records = self.max_drop_records;
         let node = NodeConfig {
+            intent: self.enforcement.into(),
             object: self.bpf_object,
             unknown_endpoints: match self.unknown_endpoints {
                 Unknown::Pass => UnknownEndpoints::Pass,

@@ -7,6 +7,7 @@ mod cluster;
 mod cni;
 mod cni_files;
 mod cni_socket;
+mod departed;
 mod detach;
 mod drift;
 mod enforcers;

@@ -8,6 +8,7 @@ mod examples;
 mod generated;
 mod hold;
 mod input;
+mod own_node;
 mod placement;
 mod program;
 mod remains;

@@ -16,8 +16,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use crate::{
     compile::change::{Change, Touched, TouchedPods},
     model::{
-        ClusterNetworkPolicy, ClusterPeer, Direction, EndpointSlice, Labels, NetworkPolicy, Node,
-        ObjectName, Pod, PolicyRef,
+        ClusterNetworkPolicy, ClusterPeer, Direction, EndpointSlice, Namespace, NetworkPolicy,
+        Node, ObjectName, Pod, PolicyRef,
     },
 };
 
@@ -27,7 +27,7 @@ impl Compiler {
     pub(super) fn apply(&mut self, change: Change) -> Touched {
         let mut touched = Touched::default();
         match change {
-            Change::Namespace(name, labels) => self.namespace(&name, labels, &mut touched),
+            Change::Namespace(name, namespace) => self.namespace(&name, namespace, &mut touched),
             Change::Pod(name, pod) => self.pod(&name, pod, &mut touched),
             Change::Policy(name, policy) => self.policy(name, policy, &mut touched),
             Change::ClusterPolicy(name, policy) => {
@@ -45,9 +45,13 @@ impl Compiler {
         touched
     }
 
-    fn namespace(&mut self, name: &str, labels: Option<Labels>, touched: &mut Touched) {
+    fn namespace(&mut self, name: &str, namespace: Option<Namespace>, touched: &mut Touched) {
         let before = self.snapshot.namespace_labels(name).into_owned();
-        put(&mut self.snapshot.namespaces, name.to_owned(), labels);
+        let may_spoof = namespace.as_ref().is_some_and(|new| new.may_spoof);
+        let old = put(&mut self.snapshot.namespaces, name.to_owned(), namespace);
+        if old.is_some_and(|old| old.may_spoof) != may_spoof {
+            touched.subjects.extend(self.stages.rules.subjects_in(name).cloned());
+        }
         if before == *self.snapshot.namespace_labels(name) {
             return;
         }
@@ -151,9 +155,15 @@ impl Compiler {
         let new = self.snapshot.nodes.get(name).unwrap_or(&gone);
         let at = |node: &Node| {
             let zone = node.zone().map(str::to_owned);
-            (node.addresses.clone(), node.pod_cidrs.clone(), node.interfaces.clone(), zone)
+            let Node { addresses, pod_cidrs, interfaces, probe_sources, .. } = node.clone();
+            (addresses, pod_cidrs, interfaces, probe_sources, zone)
         };
         touched.nodes = at(&old) != at(new);
+        if old.open_addresses() != new.open_addresses() {
+            let policies = self.snapshot.policies.iter();
+            let egress = policies.filter(|(_, policy)| policy.applies(Direction::Egress));
+            touched.policies.extend(egress.map(|(name, _)| name.clone().into()));
+        }
         // Peers that are nodes are compiled into the addresses of these nodes.
         if (&old.labels, &old.addresses) != (&new.labels, &new.addresses) {
             let policies = self.snapshot.cluster_policies.iter();

@@ -42,7 +42,7 @@ impl Stages {
                 }
                 written += 1;
                 if let Some(pod) = snapshot.pods.get(name) {
-                    let endpoint = self.endpoint(name, pod, subject);
+                    let endpoint = self.endpoint(snapshot, name, pod, subject);
                     self.desired.endpoints.insert(name.clone(), endpoint);
                 }
             }
@@ -50,7 +50,7 @@ impl Stages {
         for name in &rules.subjects {
             let before = match (self.rules.subjects().get(name), snapshot.pods.get(name)) {
                 (Some(subject), Some(pod)) => {
-                    let endpoint = self.endpoint(name, pod, subject);
+                    let endpoint = self.endpoint(snapshot, name, pod, subject);
                     self.desired.endpoints.insert(name.clone(), endpoint);
                     true
                 }
@@ -61,7 +61,13 @@ impl Stages {
         written
     }
 
-    fn endpoint(&self, name: &ObjectName, pod: &Pod, subject: &Subject) -> DesiredEndpoint {
+    fn endpoint(
+        &self,
+        snapshot: &Snapshot,
+        name: &ObjectName,
+        pod: &Pod,
+        subject: &Subject,
+    ) -> DesiredEndpoint {
         let maps = self.allow.subjects().get(name).copied().unwrap_or_default();
         let isolation = PerDirection::from_fn(|direction| {
             let allow_map = self.allow_map(direction, maps[direction]?, subject)?;
@@ -70,7 +76,9 @@ impl Stages {
             Some(Isolation { allow_map, policies })
         });
         let (uid, addresses) = (pod.uid.clone(), subject.addresses.clone());
-        DesiredEndpoint { uid, addresses, isolation }
+        let namespace = snapshot.namespaces.get(&name.namespace);
+        let may_spoof = namespace.is_some_and(|namespace| namespace.may_spoof);
+        DesiredEndpoint { uid, addresses, may_spoof, isolation }
     }
 
     fn allow_map(

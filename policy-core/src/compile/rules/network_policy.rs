@@ -1,6 +1,6 @@
 //! Rules of `NetworkPolicies` in working form; what cannot be expressed becomes a fault (S17).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use crate::{
     compile::{
@@ -33,8 +33,14 @@ struct RulePlace<'a> {
 }
 
 impl RuleCompiler {
-    /// The rules of a policy in the directions that it applies to.
-    pub(super) fn policy(&mut self, name: &ObjectName, policy: &NetworkPolicy) -> CompiledPolicy {
+    /// The rules of a policy in the directions that it applies to. `open` are addresses that every pod
+    /// may send to without a rule (S38).
+    pub(super) fn policy(
+        &mut self,
+        name: &ObjectName,
+        policy: &NetworkPolicy,
+        open: BTreeSet<IpAddr>,
+    ) -> CompiledPolicy {
         if policy.subject.is_none() {
             self.faults.push(Fault {
                 object: ObjectRef::namespaced(Kind::NetworkPolicy, name),
@@ -43,12 +49,16 @@ impl RuleCompiler {
                 effect: Effect::IsolatesNamespace,
             });
         }
-        let rules = PerDirection::from_fn(|direction| {
+        let mut rules = PerDirection::from_fn(|direction| {
             let rules = policy.rules(direction).iter().enumerate();
             let used = rules.filter(|_| policy.applies(direction));
             let place = |rule| RulePlace { policy: name, direction, rule };
-            used.map(|(rule, value)| self.rule(place(rule), value)).collect()
+            used.map(|(rule, value)| self.rule(place(rule), value)).collect::<Vec<_>>()
         });
+        if policy.applies(Direction::Egress) && !open.is_empty() {
+            // After the rules of the object, so that theirs keep their index.
+            rules.egress.push(allow_all_to(open));
+        }
         // Which pods the author wanted is unknown, so that the rules may open none (S17).
         match policy.subject {
             Some(_) => CompiledPolicy { stage: Stage::NetworkPolicy, rules },
@@ -144,6 +154,18 @@ impl RuleCompiler {
     fn fault(&mut self, place: RulePlace<'_>, field: FieldPath, problem: Problem, effect: Effect) {
         let object = ObjectRef::namespaced(Kind::NetworkPolicy, place.policy);
         self.faults.push(Fault { object, field, problem, effect });
+    }
+}
+
+/// A rule that allows everything to some addresses.
+fn allow_all_to(addresses: BTreeSet<IpAddr>) -> CompiledRule {
+    let block = |address: IpAddr| PeerKey::Block { cidr: address.into(), except: BTreeSet::new() };
+    let peers = PeerList::new(addresses.into_iter().map(block).collect(), false);
+    CompiledRule {
+        action: Action::Accept,
+        peers: Some(peers),
+        joined: None,
+        ports: RulePorts::everything(),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
         rules::{merge, network_policy::RuleCompiler, rule::CompiledPolicy},
     },
     fault::Fault,
-    model::{AnyPolicy, PerDirection, PolicyRef, Snapshot},
+    model::{AnyPolicy, Node, PerDirection, PolicyRef, Snapshot},
 };
 
 /// Id of a policy as it was compiled: the same policy with other rules gets another id.
@@ -113,7 +113,10 @@ pub(crate) fn compile_policy(
 ) -> (CompiledPolicy, Vec<Fault>) {
     let mut rules = RuleCompiler::default();
     let policy = match policy {
-        AnyPolicy::Namespaced(name, policy) => rules.policy(name, policy),
+        AnyPolicy::Namespaced(name, policy) => {
+            let open = snapshot.nodes.values().flat_map(Node::open_addresses);
+            rules.policy(name, policy, open.collect())
+        }
         AnyPolicy::ClusterWide(name, policy) => rules.cluster_policy(name, policy, snapshot),
     };
     (policy, rules.faults)

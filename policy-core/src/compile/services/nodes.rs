@@ -45,7 +45,10 @@ impl Nodes {
         let (own, others): (Vec<_>, Vec<_>) =
             self.with_ports.iter().partition(|(name, _)| is_own(name));
         let others = others.into_iter().flat_map(|(_, all)| all);
-        let own = own.into_iter().flat_map(|(_, all)| all);
+        // kube-proxy answers at none of the probe sources.
+        let probe_sources = snapshot.nodes.iter().filter(|(name, _)| is_own(name));
+        let probe_sources = probe_sources.flat_map(|(_, node)| &node.probe_sources);
+        let own = own.into_iter().flat_map(|(_, all)| all).chain(probe_sources);
         let others = others.map(|address| (*address, NodeKind::Other));
         others.chain(own.map(|address| (*address, NodeKind::Own))).collect()
     }

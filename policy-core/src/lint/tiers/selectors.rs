@@ -135,7 +135,10 @@ fn empty_set(context: &Context<'_>, set: &PodSet) -> Advice {
     if !has_namespace(context, set) {
         return Advice {
             message: format!("{namespaces} matches no namespace"),
-            suggestion: suggest_labels(namespaces, snapshot.namespaces.values()),
+            suggestion: suggest_labels(
+                namespaces,
+                snapshot.namespaces.values().map(|namespace| &namespace.labels),
+            ),
         };
     }
     let there = snapshot

@@ -125,7 +125,10 @@ impl<'a> Stage<'a> {
         let objects = own.map(|name| {
             let labels = self.example.manifests.snapshot.namespaces.get(name);
             let mut labels: BTreeMap<String, String> = labels
-                .map(|labels| labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
+                .map(|namespace| {
+                    let labels = namespace.labels.iter();
+                    labels.map(|(key, value)| (key.clone(), value.clone())).collect()
+                })
                 .unwrap_or_default();
             labels.insert(LABEL.to_owned(), self.example.name.clone());
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})

@@ -13,7 +13,7 @@ use policy_agent::{
 };
 use policy_common::drops::{DropKey, Reason};
 use policy_core::model::{
-    Direction, Labels, NetworkPolicy, ObjectName, Pod, Protocol, Selector, Service, ServicePort,
+    self, Direction, NetworkPolicy, ObjectName, Pod, Protocol, Selector, Service, ServicePort,
     Snapshot,
 };
 
@@ -50,7 +50,7 @@ fn pod(address: Ipv4Addr) -> Pod {
 /// The pod behind the veth, without a policy.
 fn open() -> Snapshot {
     Snapshot {
-        namespaces: BTreeMap::from([("default".to_owned(), Labels::new())]),
+        namespaces: BTreeMap::from([("default".to_owned(), model::Namespace::default())]),
         pods: BTreeMap::from([(name("pod"), pod(POD))]),
         ..Snapshot::default()
     }

@@ -1,0 +1,66 @@
+//! Tests of what the operator decides.
+
+use super::*;
+use crate::desired::NodeKind;
+
+#[test]
+fn s37_probe_sources_are_addresses_of_the_own_node_without_node_ports() {
+    let options = IntentOptions { probe_sources: vec![at(9)], ..IntentOptions::default() };
+    let mut intent = Intent::new(OWN, options);
+    intent.set_node_addresses([at(1)].into());
+    let own: Vec<_> = intent.desired().node_addresses.clone().into_iter().collect();
+    assert_eq!(own, [(at(1), NodeKind::Own), (at(9), NodeKind::Own)]);
+}
+
+#[test]
+fn s38_the_own_node_is_open_for_egress_where_the_operator_wants_it() {
+    for open in [false, true] {
+        let options = IntentOptions { own_node_egress: open, ..IntentOptions::default() };
+        let mut intent = Intent::new(OWN, options);
+        intent.replace(Snapshot {
+            pods: [(name("web"), pod("u1", &[2]))].into(),
+            policies: [(name("deny"), deny_egress())].into(),
+            nodes: [("two".to_owned(), vec![at(8)].into())].into(),
+            ..Snapshot::default()
+        });
+        for addresses in [&[at(1)][..], &[at(1), at(3)], &[at(3)]] {
+            intent.set_node_addresses(addresses.iter().copied().collect());
+            let desired = intent.desired().into_owned();
+            let egress = desired.endpoints[&name("web")].isolation.egress.as_ref();
+            let map = &egress.expect("it is isolated").allow_map.ports;
+            let reached =
+                |at: IpAddr| desired.blocks.get(&at.into()).is_some_and(|it| map.contains_key(it));
+            for address in [at(1), at(3), at(8)] {
+                assert_eq!(reached(address), open && addresses.contains(&address), "{address}");
+            }
+        }
+    }
+}
+
+fn deny_egress() -> NetworkPolicy {
+    NetworkPolicy {
+        subject: Some(Selector::default()),
+        policy_types: Some(vec![Direction::Egress]),
+        ..NetworkPolicy::default()
+    }
+}
+
+#[test]
+fn s57_the_annotation_of_a_namespace_counts_only_where_the_operator_enables_it() {
+    for enabled in [false, true] {
+        let options = IntentOptions { spoofing_annotation: enabled, ..IntentOptions::default() };
+        let mut intent = Intent::new(OWN, options);
+        let free = Namespace { may_spoof: true, ..Namespace::default() };
+        intent.replace(Snapshot {
+            namespaces: [("shop".to_owned(), free.clone())].into(),
+            pods: [(name("web"), pod("u1", &[2]))].into(),
+            ..Snapshot::default()
+        });
+        let may_spoof = |intent: &Intent| intent.desired().endpoints[&name("web")].may_spoof;
+        assert_eq!(may_spoof(&intent), enabled);
+        intent.apply(Change::Namespace("shop".to_owned(), Some(Namespace::default())));
+        assert!(!may_spoof(&intent), "the annotation is gone");
+        intent.apply(Change::Namespace("shop".to_owned(), Some(free)));
+        assert_eq!(may_spoof(&intent), enabled);
+    }
+}

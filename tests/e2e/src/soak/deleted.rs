@@ -1,0 +1,100 @@
+//! Pods that are deleted before an agent has attached to them (S47).
+//!
+//! Each pod calls another pod as soon as it runs; that one then sends datagrams until one is answered.
+//! A policy lets nobody reach the pods, so no datagram may be answered, although the API has no object
+//! of them any more when their containers start.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use testbed::kubectl::Kubectl;
+use xtask::image::POD_IMAGE;
+
+use super::field::{Field, NAMESPACE, pod, policy};
+use crate::NODES;
+
+/// Label of the pods that are deleted, and name of their policy.
+const APP: &str = "departing";
+/// Name and label of the pod that they call.
+const HAMMER: &str = "departing-hammer";
+/// Name of the `StatefulSet`.
+const SET: &str = "departing-set";
+/// The port that receives calls.
+const CALLS: &str = "9000";
+
+/// Creates pods and deletes each within two seconds, `count` times as pods of their own and as often
+/// as the pod of a `StatefulSet`, which gets the same name again.
+pub(super) fn count_reached(field: &Field<'_>, count: u32) -> Result<()> {
+    let kubectl = field.kubectl;
+    // An empty list would allow every peer.
+    let nobody = json!([{"podSelector": {"matchLabels": {"app": "nobody"}}}]);
+    let hammer = pod(HAMMER, NODES[0], HAMMER, &["hammer", "1", CALLS, "80"]);
+    kubectl.apply(&[policy(APP, APP, &nobody), hammer])?;
+    let addresses = field.addresses(&format!("app={HAMMER}"))?;
+    let hammer = format!("{}:{CALLS}", addresses.first().context("no address")?);
+    for number in 0..count {
+        let node = NODES[fastrand::usize(..NODES.len())];
+        let name = format!("{APP}-{number}");
+        kubectl.apply(&[pod(&name, node, APP, &["call", &hammer, "80/UDP"])])?;
+        thread::sleep(Duration::from_millis(fastrand::u64(..2000)));
+        delete(kubectl, &name)?;
+    }
+    kubectl.apply(&[set(&hammer)])?;
+    for _ in 0..count {
+        thread::sleep(Duration::from_millis(fastrand::u64(..2000)));
+        delete(kubectl, &format!("{SET}-0"))?;
+    }
+    // kubelet ends the last containers, and datagrams are sent until then.
+    thread::sleep(Duration::from_secs(10));
+    let log = kubectl.answer(&["logs", "-n", NAMESPACE, HAMMER, "--tail=-1"])?;
+    let of = |word: &str| log.lines().filter(|line| line.starts_with(word)).count();
+    let (heard, reached) = (of("heard "), of("answered "));
+    kubectl.answer(&["delete", "statefulset", "-n", NAMESPACE, SET])?;
+    delete(kubectl, HAMMER)?;
+    kubectl.answer(&["delete", "networkpolicy", "-n", NAMESPACE, APP])?;
+    println!("{heard} deleted pods ran, {reached} let through");
+    ensure!(heard > 0, "no container of a deleted pod ran, so the test would prove nothing");
+    ensure!(reached == 0, "{reached} deleted pods were reached");
+    Ok(())
+}
+
+fn delete(kubectl: &Kubectl, pod: &str) -> Result<()> {
+    let options = ["--grace-period=0", "--force", "--wait=false", "--ignore-not-found"];
+    let delete = [&["delete", "pod", "-n", NAMESPACE, pod][..], &options].concat();
+    kubectl.answer(&delete).map(drop)
+}
+
+/// A `StatefulSet` of one pod, which calls with its UID: each pod of it is heard once.
+fn set(hammer: &str) -> serde_json::Value {
+    let labels = json!({"app": APP});
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": SET, "namespace": NAMESPACE},
+        "spec": {
+            "replicas": 1,
+            "serviceName": SET,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "automountServiceAccountToken": false,
+                    "enableServiceLinks": false,
+                    "terminationGracePeriodSeconds": 1,
+                    "containers": [{
+                        "name": "pod",
+                        "image": POD_IMAGE,
+                        "imagePullPolicy": "IfNotPresent",
+                        "args": ["call", hammer, "80/UDP"],
+                        "env": [{
+                            "name": "POD_NAME",
+                            "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}},
+                        }],
+                    }],
+                },
+            },
+        },
+    })
+}
