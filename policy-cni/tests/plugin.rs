@@ -155,9 +155,9 @@ fn without_a_good_response_the_pod_fails_closed_or_open_as_configured() {
             let rig = Rig::new();
             let agent = act.map(|act| rig.agent(act));
             let more = format!(", \"fail\": \"{fail}\", \"timeout\": 1");
-            let begin = Instant::now();
+            let start = Instant::now();
             let output = run("ADD", &rig.configuration(&more));
-            assert!(begin.elapsed() < Duration::from_secs(4), "{claim}: {:?}", begin.elapsed());
+            assert!(start.elapsed() < Duration::from_secs(4), "{claim}: {:?}", start.elapsed());
             if fail == "open" {
                 passed(&output);
                 let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -184,9 +184,9 @@ fn a_full_socket_queue_does_not_delay_the_plugin_beyond_its_deadline() {
         })
         .collect();
     thread::sleep(Duration::from_millis(300));
-    let begin = Instant::now();
+    let start = Instant::now();
     assert_eq!(code(&run("ADD", &rig.configuration(", \"timeout\": 1"))), 11);
-    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     // The threads end with the process.
     drop(crowd);
 }
@@ -272,8 +272,8 @@ fn invalid_input_is_an_error_with_its_code() {
         ("of an old version",       alone.replace("1.0.0", "0.2.0"),                      1),
         ("of no version",           alone.replace("cniVersion", "version"),               1),
         ("not chained",             alone.to_owned(),                                     7),
-        ("a result that is none",   rig.configuration("").replace(PREVIOUS, "[1]"),       6),
-        ("addresses that are none", rig.configuration("").replace("\"10.0.0.2/24\"", "7"), 6),
+        ("another type of result",  rig.configuration("").replace(PREVIOUS, "[1]"),       6),
+        ("an address of a number",  rig.configuration("").replace("\"10.0.0.2/24\"", "7"), 6),
     ];
     for (claim, text, want) in cases {
         assert_eq!(code(&run("ADD", &text)), want, "{claim}");

@@ -1,8 +1,8 @@
 //! Whether an API server has a resource, by its own discovery (docs/adr/0015).
 //!
 //! A cluster need not have cluster-wide policies, and then a watch or a list of them is refused. But
-//! 404 is also what a proxy answers, and 403 what a role answers that is being replaced: to take
-//! either for "there are none" would open what those policies deny. So watch and list, when an
+//! 404 is also what a proxy answers, and 403 what a role answers that is being replaced: to read
+//! either as "there are none" would open what those policies deny. So watch and list, when an
 //! optional resource is refused, ask discovery:
 //!
 //! ```text

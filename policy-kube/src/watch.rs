@@ -39,7 +39,7 @@ use follower::{End, Follower};
 
 /// Events that wait for the receiver: a list is read no faster than it is taken.
 const QUEUE: usize = 1024;
-/// Time after which a resource that the server does not have is asked for again, with as much
+/// Time after which a resource that the server does not have is requested again, with as much
 /// jitter: all agents of a cluster ask.
 const ABSENT: Duration = Duration::from_secs(20);
 

@@ -90,7 +90,7 @@ async fn a_refused_event_is_written_later() -> Result<()> {
     let server = server()?;
     let writer = write_events(&client(&server).await?, "one");
     server.set(EVENTS, Answer::Json(500, status(500)));
-    let (mut requests, begin) = (Vec::new(), Instant::now());
+    let (mut requests, start) = (Vec::new(), Instant::now());
     writer.send_replace(active());
     soon(|| !events(&mut requests, &server).is_empty()).await?;
     // The same set, sent again, does not shorten the waits.
@@ -99,7 +99,7 @@ async fn a_refused_event_is_written_later() -> Result<()> {
         sleep(Duration::from_millis(50)).await;
     }
     let (count, most) =
-        (events(&mut requests, &server).len() as u64, 2 + begin.elapsed().as_secs());
+        (events(&mut requests, &server).len() as u64, 2 + start.elapsed().as_secs());
     assert!(count <= most, "{requests:#?}");
     server.unset(EVENTS);
     soon(|| !server.events().is_empty()).await?;

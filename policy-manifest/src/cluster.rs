@@ -223,10 +223,10 @@ fn complete_namespaces(manifests: &mut Manifests) {
     for namespace in used {
         if let Entry::Vacant(entry) = snapshot.namespaces.entry(namespace) {
             manifests.left_out.undefined_namespaces.push(entry.key().clone());
-            entry.insert(Labels::default());
+            entry.insert(Namespace::default());
         }
     }
-    for (name, labels) in &mut snapshot.namespaces {
+    for (name, Namespace { labels, .. }) in &mut snapshot.namespaces {
         *labels = with_its_name(name, std::mem::take(labels));
     }
 }

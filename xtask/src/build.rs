@@ -1,6 +1,6 @@
 //! Builds the programs of the product, all of them in one profile and one target folder.
 //!
-//! Cargo compiles a dependency once for each set of features that it is asked for, and that set
+//! Cargo compiles a dependency once for each set of features that a build needs, and that set
 //! depends on the packages that are selected. So every build here selects the same packages and
 //! names the programs that it wants: `demo`, `build` and `image` share all dependencies.
 

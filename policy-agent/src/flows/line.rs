@@ -174,7 +174,7 @@ fn wall_clock(then: u64) -> Timestamp {
     now.checked_sub(age).unwrap_or(now)
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands on references")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_zero(count: &u32) -> bool {
     *count == 0
 }

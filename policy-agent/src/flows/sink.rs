@@ -29,7 +29,7 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    /// Opens the target; `None` where there is none.
+    /// Opens the target; `None` for [`FlowLogTarget::Off`].
     pub(super) fn open(target: &FlowLogTarget) -> Result<Option<Self>, FlowLogError> {
         let end: Box<dyn Write + Send> = match target {
             FlowLogTarget::Off => return Ok(None),

@@ -27,7 +27,7 @@ const PAGE: u32 = 500;
 /// How long a granted watch must work before it counts as recovered.
 const SETTLED: Duration = Duration::from_secs(2);
 /// Longest time between two new objects of a streamed list. It is long: a server that many agents
-/// ask is slow, and would be slower if they all asked anew.
+/// ask is slow, and would be slower if they all asked again.
 const STALLED: Duration = Duration::from_mins(1);
 
 /// Why a run of the watcher ended.

@@ -240,9 +240,9 @@ async fn a_short_refusal_is_recovered_from_soon() -> Result<()> {
     };
     assert!(follower.first(Kind::NetworkPolicy, is_forbidden).await?);
     server.set(NETWORK_POLICIES, Answer::Objects(Vec::new()));
-    let begin = Instant::now();
+    let start = Instant::now();
     follower.listed(Kind::NetworkPolicy).await?;
-    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
     // A watch that resumes where it was has no events, and has recovered all the same.
     server.set(NETWORK_POLICIES, Answer::Json(403, status(403)));
     follower.broken(Kind::NetworkPolicy).await?;

@@ -183,7 +183,7 @@ impl Show<'_> {
         })?;
         let took = configuration.rewrite(configuration::over)?;
         println!("rewritten, the list has its entry again after {} ms", took.as_millis());
-        self.plain("the plugin, its list rewritten", "anew", Want::Closed)?;
+        self.plain("the plugin, its list rewritten", "rewritten", Want::Closed)?;
         let took = configuration.rewrite(configuration::in_place_of)?;
         println!("replaced, the list has its entry again after {} ms", took.as_millis());
         self.plain("the plugin, its list replaced", "other", Want::Closed)

@@ -1,4 +1,4 @@
-//! Connections from before a pod is isolated, of every kind.
+//! Connections of every kind that existed before a pod is isolated.
 
 use std::{fs, net::Ipv6Addr, os::fd::AsRawFd, thread, time::Duration};
 

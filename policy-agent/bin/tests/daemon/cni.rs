@@ -64,9 +64,9 @@ fn s47_the_first_packet_of_a_container_is_judged_with_the_plugin_and_passes_with
     machine.write("pod.yaml", &born())?;
     let _agent = chained(&runtime, &machine, &[])?;
     for port in 6000..6020 {
-        let begin = Instant::now();
+        let start = Instant::now();
         result = added(&runtime, &machine.pod)?;
-        let took = begin.elapsed();
+        let took = start.elapsed();
         ensure!(!arrives(&machine, port)?, "the first packet of a container passed");
         println!("with the plugin: ADD took {took:?}");
         let port = format!("\"port\":{port}");

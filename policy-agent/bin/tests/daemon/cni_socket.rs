@@ -66,10 +66,10 @@ fn only_root_may_connect_and_hostile_clients_delay_no_pod() -> Result<()> {
     // A client that never reads its response.
     let mut slow = UnixStream::connect(&socket)?;
     slow.write_all(b"{\"ask\":\"status\"}\n")?;
-    let begin = Instant::now();
+    let start = Instant::now();
     let result = added(&runtime, &machine.pod)?;
-    println!("among them an ADD took {:?}", begin.elapsed());
-    ensure!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    println!("among them an ADD took {:?}", start.elapsed());
+    ensure!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     runtime.delete(&machine.pod, Some(&result))?;
     drop((silent, endless, slow));
 
@@ -113,13 +113,13 @@ fn s47_an_additional_network_is_not_waited_for_and_gives_the_pod_no_address() ->
     machine.write("policy.yaml", DENY)?;
     let _agent = chained(&runtime, &machine, &[])?;
     let result = added(&runtime, &machine.pod)?;
-    let begin = Instant::now();
+    let start = Instant::now();
     let said = send(
         &runtime,
         "{\"ask\": \"enforce\", \"namespace\": \"default\", \"name\": \"pod\", \"container\": \"c1\", \
          \"netns\": \"/x\", \"interface\": \"net1\", \"addresses\": [\"192.0.2.1\"], \"patience\": 9000}\n",
     )?;
-    ensure!(said.contains("enforced") && begin.elapsed() < Duration::from_secs(3), "{said}");
+    ensure!(said.contains("enforced") && start.elapsed() < Duration::from_secs(3), "{said}");
     // Longer than changes are batched.
     thread::sleep(Duration::from_millis(300));
     ensure!(runtime.check(&machine.pod, &result)?.is_ok(), "eth0 has the pod's address");

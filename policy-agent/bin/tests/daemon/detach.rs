@@ -43,7 +43,7 @@ fn detach_refuses_a_folder_that_holds_nothing_of_an_agent() -> Result<()> {
     assert_eq!(there(&machine, &others, ["links", "programs"])?, [false; 2], "{said}");
     assert_eq!(refused.status.code(), Some(2), "{said}");
     assert!(said.contains("others holds no pins of an agent") && said.contains("tc"), "{said}");
-    // The folder above the agent's own is none of its own either.
+    // The folder above the agent's own is not the agent's either.
     let above = machine.pins().with_file_name("");
     assert_eq!(detach(&machine, &above)?.status.code(), Some(2));
     assert_eq!(there(&machine, &others, paths)?, [true; 3]);

@@ -43,15 +43,15 @@ fn s49_no_packet_meets_a_third_state_while_two_are_swapped() -> Result<()> {
         let mut node = Node::start(NodeConfig::new("one"))?;
         node.reconcile(&one).await?;
         let flood = Flood::start(&machine)?;
-        let begin = Instant::now();
+        let start = Instant::now();
         for swap in 0..count {
             let next = if swap % 2 == 0 { &other } else { &one };
             assert!(node.reconcile(next).await?.steps > 0);
             if swap % 500 == 499 {
-                println!("{} swaps, {} s", swap + 1, begin.elapsed().as_secs());
+                println!("{} swaps, {} s", swap + 1, start.elapsed().as_secs());
             }
         }
-        println!("{count} swaps in {:.1} s", begin.elapsed().as_secs_f64());
+        println!("{count} swaps in {:.1} s", start.elapsed().as_secs_f64());
         let denied = flood.finish()?;
         let dropped: u64 = node.dataplane().drop_counts()?.values().sum();
         assert_eq!(dropped, denied, "every drop is one of a denied datagram, and counted");

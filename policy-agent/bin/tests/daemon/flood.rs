@@ -101,8 +101,8 @@ impl Flood {
     pub(crate) fn finish(mut self) -> Result<u64> {
         self.quiet.store(true, Ordering::Relaxed);
         self.senders.drain(..).for_each(|sender| drop(sender.join()));
-        let begin = Instant::now();
-        while self.counts.iter().any(|counts| on_their_way(counts) > 0) && begin.elapsed() < LOST {
+        let start = Instant::now();
+        while self.counts.iter().any(|counts| on_their_way(counts) > 0) && start.elapsed() < LOST {
             thread::sleep(Duration::from_millis(10));
         }
         self.over.store(true, Ordering::Relaxed);

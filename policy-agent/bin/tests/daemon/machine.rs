@@ -252,12 +252,12 @@ pub(crate) fn until(
     limit: Duration,
     mut so: impl FnMut() -> Result<bool>,
 ) -> Result<Duration> {
-    let begin = Instant::now();
+    let start = Instant::now();
     while !so()? {
-        ensure!(begin.elapsed() < limit, "not within {limit:?}: {what}");
+        ensure!(start.elapsed() < limit, "not within {limit:?}: {what}");
         thread::sleep(Duration::from_millis(5));
     }
-    Ok(begin.elapsed())
+    Ok(start.elapsed())
 }
 
 /// Adds routes over link 2, each a destination and a gateway.

@@ -130,9 +130,9 @@ fn s48_agents_that_are_killed_while_they_begin_neither_open_nor_cut_anything() -
     let (machine, agent) = enforced(&[])?;
     let traffic = Traffic::start(&machine)?;
     agent.kill()?;
-    let begin = Instant::now();
+    let start = Instant::now();
     drop(taken_over(&machine, &["--max-flows", "32768"])?);
-    let whole = begin.elapsed();
+    let whole = start.elapsed();
     let said = || machine.said("stderr").matches("took over from an earlier agent").count();
     let before = said();
     for part in 0..24 {

@@ -117,7 +117,7 @@ fn what_the_plugin_needed_goes_wherever_the_nodes_links_lead() -> Result<()> {
     }
     ensure!(
         path.join("etc/cni/net.d/20-linked.conflist").is_symlink(),
-        "the link is none any more"
+        "the link was replaced by a file"
     );
     let left = names(LEFT);
     assert_eq!(all(path)?, left);
@@ -136,7 +136,7 @@ fn what_others_have_beside_the_socket_stays() -> Result<()> {
     drop(UnixListener::bind(root.path().join("run/policy-agent/cni.sock"))?);
     ensure!(detach(root.path())?.status.success());
     assert_eq!(all(root.path())?, names(&["run", "run/policy-agent", "run/policy-agent/theirs"]));
-    // What is no socket is nobody's of ours.
+    // A file that is no socket is not the agent's.
     fs::write(root.path().join("run/policy-agent/cni.sock"), "")?;
     ensure!(detach(root.path())?.status.success());
     ensure!(root.path().join("run/policy-agent/cni.sock").exists());

@@ -198,7 +198,7 @@ fn an_interrupt_reaches_the_command() -> Outcome {
     Ok(())
 }
 
-/// Starts a lab whose command starts a process in a pod's namespace; returns that process.
+/// Starts a lab with a command that starts a process in a pod's namespace; returns that process.
 fn with_grandchild(out: &Path) -> Result<(Child, Pid), Box<dyn Error>> {
     let file = out.join("pid");
     let command = format!(

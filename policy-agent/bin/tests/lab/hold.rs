@@ -52,7 +52,7 @@ ports: [{port: 80, protocol: TCP}]
 endpoints: [{addresses: [10.0.0.6], conditions: {ready: true}}]
 ";
 
-/// A held lab, whose output goes to files.
+/// A held lab; its output goes to files.
 struct Held {
     child: Child,
     folder: tempfile::TempDir,

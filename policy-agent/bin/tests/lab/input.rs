@@ -31,7 +31,7 @@ fn broken_input_exits_2_and_says_what_is_wrong() -> io::Result<()> {
         ("no object",           "",              &[],                     "no probe"),
         ("a shared address",    &same_address,   &[],                     "10.0.0.1"),
         ("an unknown pod",      &same_address,   &["--from", "ns/d"],     "ns/d"),
-        ("a port that is none", &same_address,   &["--port", "http/TCP"], "80/TCP"),
+        ("no port",             &same_address,   &["--port", "http/TCP"], "80/TCP"),
     ];
     for (claim, text, arguments, message) in cases {
         let output = lab_on(text, arguments)?;

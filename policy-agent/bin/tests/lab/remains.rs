@@ -1,6 +1,6 @@
 //! Nothing remains of a lab, however it ends.
 //!
-//! Namespaces without a name cannot be listed, so the test adds a veth to each of them, whose other
+//! Namespaces without a name cannot be listed, so the test adds a veth to each of them; the other
 //! end is in a namespace of the test. The kernel removes both ends with the lab's namespace.
 
 use std::{

@@ -49,9 +49,9 @@ spec:
 
 #[test]
 fn ten_pods_three_ports_two_protocols_take_seconds() -> io::Result<()> {
-    let begin = Instant::now();
+    let start = Instant::now();
     let output = lab_on(&cluster(10), &["-o", "json"])?;
-    let took = begin.elapsed();
+    let took = start.elapsed();
     assert_code(&output, 0);
     let table: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     assert_eq!(table["probes"].as_array().map(Vec::len), Some(10 * 9 * 3 * 2 * 2));
