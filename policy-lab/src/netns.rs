@@ -79,7 +79,7 @@ impl Namespace {
 
     /// Runs `task` on a thread inside the namespace, in the caller's tokio runtime if there is one.
     ///
-    /// A socket that `task` opens belongs to the namespace, whichever thread uses it later.
+    /// A socket that `task` opens belongs to the namespace, also when another thread uses it.
     ///
     /// # Errors
     ///

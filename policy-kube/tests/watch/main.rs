@@ -289,7 +289,7 @@ async fn a_server_that_streams_no_lists_is_asked_for_pages() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_watch_that_expired_is_listed_anew_and_not_broken() -> Result<()> {
+async fn a_watch_that_expired_is_listed_again_and_not_broken() -> Result<()> {
     let server = ApiServer::new()?;
     let mut follower = Follower::new(&server).await?;
     follower.listed(Kind::NetworkPolicy).await?;

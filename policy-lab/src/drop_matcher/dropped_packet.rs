@@ -30,7 +30,7 @@ impl DroppedPacket {
         Some(Self {
             protocol: record.protocol,
             family,
-            // A record names the pod's end `local`, whichever direction the packet had.
+            // A record names the pod's end `local` in both directions.
             source_port: u16::from_be_bytes(if record.direction == Direction::Egress as u8 {
                 record.local_port
             } else {

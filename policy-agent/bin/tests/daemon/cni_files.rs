@@ -47,7 +47,7 @@ fn s47_a_program_that_keeps_rewriting_is_logged_once_and_the_plugin_is_restored_
 }
 
 #[test]
-fn s47_a_gauge_says_whether_the_plugin_is_installed_where_it_shall_be() -> Result<()> {
+fn s47_a_gauge_says_whether_the_plugin_is_installed_where_it_is_meant_to_be() -> Result<()> {
     let machine = Machine::new()?;
     let runtime = Runtime::new(&machine)?;
     let listen = ["--listen", "127.0.0.1:9100"];

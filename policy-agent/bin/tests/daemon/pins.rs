@@ -250,7 +250,7 @@ fn s48_maps_of_another_shape_count_on() -> Result<()> {
 }
 
 #[test]
-fn s48_a_link_that_went_while_nobody_looked_is_attached_anew() -> Result<()> {
+fn s48_a_link_that_went_while_no_agent_ran_is_attached_again() -> Result<()> {
     let (machine, agent) = enforced(&[])?;
     agent.kill()?;
     machine.node.run(async || Ok(NetBuilder::open()?.delete(10).await?))?;
