@@ -195,8 +195,8 @@ impl Intent {
     /// Finds the pods that left the API before they were enforced, and that an interface still leads
     /// to (S47).
     pub fn match_departed(&mut self, interfaces: &Interfaces, endpoints: &BTreeMap<u32, Endpoint>) {
-        let snapshot = self.compiler.snapshot();
-        let changes = self.departed.update(&self.node, snapshot, interfaces, endpoints, self.now);
+        let cluster = (self.compiler.snapshot(), &self.owners);
+        let changes = self.departed.update(&self.node, cluster, interfaces, endpoints, self.now);
         for change in changes {
             self.apply_completed(change);
         }

@@ -68,6 +68,11 @@ impl Owners {
         Some(&self.0.get(&address)?.first()?.name)
     }
 
+    /// All pods that have an address.
+    pub fn all_of(&self, address: IpAddr) -> impl Iterator<Item = &ObjectName> {
+        self.0.get(&address).into_iter().flatten().map(|owner| &owner.name)
+    }
+
     fn changed(&self, address: &IpAddr, before: &BTreeSet<Owner>) -> bool {
         self.0.get(address).is_none_or(|owners| !owners.is_subset(before))
     }

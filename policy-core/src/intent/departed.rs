@@ -26,6 +26,7 @@ use crate::{
     compile::Change,
     desired::Desired,
     model::{Direction, ObjectName, Pod, Snapshot},
+    owner::Owners,
     plan::{Interface, Interfaces},
 };
 
@@ -101,7 +102,7 @@ impl DepartedPods {
     pub(super) fn update(
         &mut self,
         node: &str,
-        snapshot: &Snapshot,
+        (snapshot, owners): (&Snapshot, &Owners),
         interfaces: &Interfaces,
         endpoints: &BTreeMap<u32, Endpoint>,
         now: Duration,
