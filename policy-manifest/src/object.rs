@@ -240,10 +240,11 @@ fn dispatch(kind: Kind, object: &Map<'_>, log: &Log) -> Option<Object> {
     let cluster_name = |legal| metadata::cluster_name(kind, object, legal, log);
     Some(match kind {
         Kind::Namespace => {
-            let may_spoof = metadata::disables_anti_spoofing(object);
+            // The name first: errors of the labels name the object.
+            let name = cluster_name(syntax::is_label)?;
             let labels = metadata::labels(object);
-            let namespace = Namespace { labels, may_spoof };
-            Object::Namespace(cluster_name(syntax::is_label)?, namespace)
+            let may_spoof = metadata::disables_anti_spoofing(object);
+            Object::Namespace(name, Namespace { labels, may_spoof })
         }
         Kind::Pod => Object::Pod(name(syntax::is_subdomain)?, pod::decode(object)),
         Kind::NetworkPolicy => Object::Policy(name(syntax::is_subdomain)?, policy::decode(object)),

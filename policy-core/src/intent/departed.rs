@@ -108,14 +108,11 @@ impl DepartedPods {
         now: Duration,
     ) -> Vec<Change> {
         self.last.retain(|_, last| now.saturating_sub(last.deleted) < REMEMBERED);
-        let live: BTreeSet<IpAddr> = snapshot
-            .pods
-            .values()
-            .filter(|pod| pod.deleted.is_none())
-            .flat_map(Pod::usable_addresses)
-            .collect();
-        let is_live =
-            |interface: &Interface| interface.addresses.iter().any(|at| live.contains(at));
+        let departed: BTreeSet<_> = self.in_force.values().map(|it| it.name.clone()).collect();
+        let is_live = |interface: &Interface| {
+            let mut pods = interface.addresses.iter().flat_map(|at| owners.all_of(*at));
+            pods.any(|name| !departed.contains(name))
+        };
         let ended = self.in_force.extract_if(.., |ifindex, departed| {
             let interface = interfaces.get(ifindex);
             interface.is_none_or(|it| is_live(it) || !share(&it.addresses, &departed.pod.addresses))
