@@ -169,7 +169,7 @@ mod tests {
         "routes":[]}}"#;
 
     #[test]
-    fn the_newest_file_of_a_pod_counts_and_other_files_are_ignored() {
+    fn the_newest_file_of_each_uid_counts_and_other_files_are_ignored() {
         let folder = tempfile::tempdir().expect("a folder");
         let write = |name: &str, text: &str| {
             fs::write(folder.path().join(name), text).expect("a file");
@@ -177,6 +177,7 @@ mod tests {
             std::thread::sleep(Duration::from_millis(20));
         };
         write("net-9-eth0", &FILE.replace("u-1", "u-0"));
+        write("net-8-eth0", &FILE.replace("10.0.0.2", "10.0.0.9"));
         write("net-1-eth0", FILE);
         write("net-2-net1", &FILE.replace("\"ifName\":\"eth0\"", "\"ifName\":\"net1\""));
         write("net-3-eth0", &FILE.replace("K8S_POD_NAME\"", "OTHER\""));
@@ -192,7 +193,9 @@ mod tests {
             addresses: vec![[10, 0, 0, 2].into(), "fd00::2".parse().expect("an address")],
             host_interfaces: vec!["veth1".to_owned()],
         };
-        assert_eq!(seen.sandboxes(), [want]);
+        // A former pod of the name may still run.
+        let former = Sandbox { uid: Some("u-0".to_owned()), ..want.clone() };
+        assert_eq!(seen.sandboxes(), [former, want]);
         let seen = seen.read(&folder.path().join("nothing"));
         assert_eq!(seen.sandboxes(), []);
     }
