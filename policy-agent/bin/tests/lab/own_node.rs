@@ -95,8 +95,8 @@ fn s38_egress_to_the_own_node_is_judged_by_policy_unless_the_operator_allows_it(
     Ok(())
 }
 
-/// Translates the source of connections from both nodes to the closed pod, and tries them. The first
-/// word of the output is whether the own node reaches the pod, the second whether the other one does.
+/// Translates the source of connections from both nodes to the closed pod, tries them, and prints the
+/// exit code of each try.
 const PROBE: &str = r#"
     node() { grep '"netns"' "$LAB" | grep -o '/proc/[0-9]*/fd/[0-9]*' | sed -n "$1p"; }
     on() { nsenter --net="$(node "$1")" "${@:2}"; }

@@ -164,7 +164,7 @@ fn allow_all_to(addresses: BTreeSet<IpAddr>) -> CompiledRule {
     CompiledRule {
         action: Action::Accept,
         peers: Some(peers),
-        joined: None,
+        merged: None,
         ports: RulePorts::everything(),
     }
 }
