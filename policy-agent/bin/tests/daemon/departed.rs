@@ -50,7 +50,8 @@ fn s47_a_pod_deleted_before_its_interface_came_is_judged_by_its_last_object() ->
     until("its policy is in force", LIMIT, || Ok(!arrives(&machine, 5001)?))?;
     ensure!(arrives(&machine, 5000)?, "its policy allows this port");
     ensure!(!arrives(&machine, 5001)?);
-    assert_eq!(pods(&machine)?, ["pod (deleted, interface 3)"].map(str::to_owned));
+    let shown = pods(&machine)?;
+    ensure!(shown.len() == 1 && shown[0].starts_with("pod (deleted, interface "), "{shown:?}");
 
     runtime.delete(&machine.pod, Some(&result))?;
     until("it is forgotten with its link", LIMIT, || Ok(pods(&machine)?.is_empty()))?;
