@@ -147,8 +147,8 @@ pub fn too_few_drops(table: &Table, drops: u64) -> Option<String> {
     few.then(|| format!("{denied} probes were denied, but only {drops} drops were counted"))
 }
 
-/// A finding where a forged packet was not dropped as `spoofed-source`, or not received where its
-/// sender may spoof.
+/// A finding where a forged packet was not dropped as `spoofed-source`; where its sender may spoof,
+/// policies alone may drop it.
 #[must_use]
 pub fn forged_packet_finding(
     packet: &ForgedPacket,
@@ -158,6 +158,7 @@ pub fn forged_packet_finding(
     let what = match result {
         ForgedPacketResult::Dropped(Reason::SpoofedSource) if !may_spoof => return None,
         ForgedPacketResult::Received if may_spoof => return None,
+        ForgedPacketResult::Dropped(reason) if may_spoof && reason.is_policy() => return None,
         ForgedPacketResult::Dropped(other) => format!("was dropped as {}", other.name()),
         ForgedPacketResult::Received => "was received".to_owned(),
         ForgedPacketResult::Lost => "was lost without a drop record".to_owned(),
@@ -227,6 +228,7 @@ mod tests {
         let found = |result| forged_packet_finding(&packet, result, false).is_some();
         let free = |result| forged_packet_finding(&packet, result, true).is_some();
         assert!(!free(ForgedPacketResult::Received));
+        assert!(!free(ForgedPacketResult::Dropped(Reason::NoRule)));
         assert!(free(ForgedPacketResult::Dropped(Reason::SpoofedSource)));
         assert!(!found(ForgedPacketResult::Dropped(Reason::SpoofedSource)));
         assert!(found(ForgedPacketResult::Dropped(Reason::NoRule)));

@@ -99,7 +99,7 @@ fn s38_egress_to_the_own_node_is_judged_by_policy_unless_the_operator_allows_it(
 /// exit code of each try.
 const PROBE: &str = r#"
     node() { grep '"netns"' "$LAB" | grep -o '/proc/[0-9]*/fd/[0-9]*' | sed -n "$1p"; }
-    on() { nsenter --net="$(node "$1")" "${@:2}"; }
+    on() { netns=$(node "$1"); shift; nsenter --net="$netns" "$@"; }
     translate() {
         on "$1" nft "add table $2 mesh; add chain $2 mesh post { type nat hook postrouting priority 90; };
             add rule $2 mesh post $2 daddr $3 snat to $4" || exit 9
