@@ -75,7 +75,7 @@ fn cluster() -> impl Strategy<Value = Snapshot> {
     let addresses = vec(select(vec!["192.168.0.2", "203.0.113.1", "10.0.0.9", "fd00::9"]), 0..3);
     let labels = (select(vec!["x", "y"]), select(vec!["one", "two"]));
     let own = option::of(select(vec!["10.0.0.1", "192.168.0.9", "fd00::1"]));
-    let node = (blocks, addresses, labels, own, any::<bool>());
+    let node = (blocks, addresses, labels, own, proptest::bool::weighted(0.1));
     let node = node.prop_map(|(blocks, addresses, labels, own, is_open_to_pods)| Node {
         labels: [
             ("team".to_owned(), labels.0.to_owned()),
@@ -85,13 +85,14 @@ fn cluster() -> impl Strategy<Value = Snapshot> {
         addresses: addresses.into_iter().map(generate::ip).collect(),
         pod_cidrs: blocks.into_iter().map(|block| block.parse().expect("a block")).collect(),
         interfaces: own.into_iter().map(generate::ip).collect(),
-        probe_sources: own.into_iter().filter(|_| !is_open_to_pods).map(generate::ip).collect(),
+        probe_sources: own.into_iter().filter(|_| is_open_to_pods).map(generate::ip).collect(),
         is_open_to_pods,
     });
     let port = option::of(select(vec![443_u16, 30080]));
     let external = option::of(select(vec!["10.96.0.1", "203.0.113.1", "10.0.0.2"]));
     let nodes = (option::of(node.clone()), option::of(node));
-    let parts = (generate::snapshot(), nodes, port, external, any::<bool>());
+    let spoof = proptest::bool::weighted(0.1);
+    let parts = (generate::snapshot(), nodes, port, external, spoof);
     parts.prop_map(|(mut snapshot, (second, third), node_port, external, may_spoof)| {
         for (name, node) in [("n2", second), ("n3", third)] {
             snapshot.nodes.extend(node.map(|node| (name.to_owned(), node)));
