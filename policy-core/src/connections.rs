@@ -83,7 +83,7 @@ impl<'a> Connections<'a> {
         for family in [Family::Ipv4, Family::Ipv6] {
             let (sources, destinations) =
                 (self.classes.members(from, family), self.classes.members(to, family));
-            let mut sets = Sets::default();
+            let mut sets = PortBounds::default();
             for source in sources {
                 for destination in destinations {
                     // Within a group, a class of one pod is no pair.
@@ -115,7 +115,7 @@ impl<'a> Connections<'a> {
                 continue;
             }
             let ports = |identity: &_| {
-                let mut sets = Sets::default();
+                let mut sets = PortBounds::default();
                 for member in members {
                     sets.add(self.classes.outside(member.class, direction, identity));
                 }
@@ -127,13 +127,13 @@ impl<'a> Connections<'a> {
     }
 }
 
-/// The intersection and the union of sets.
+/// The intersection and the union of sets of ports.
 #[derive(Default)]
-struct Sets {
+struct PortBounds {
     both: Option<(Ports, Ports)>,
 }
 
-impl Sets {
+impl PortBounds {
     fn add(&mut self, ports: Ports) {
         self.both = Some(match self.both.take() {
             None => (ports.clone(), ports),

@@ -31,6 +31,7 @@ mod redundant;
 mod selectors;
 mod split_selectors;
 mod tiers;
+mod well_known;
 
 use std::fmt;
 
@@ -120,9 +121,11 @@ impl Report {
 }
 
 /// Runs every rule; findings are sorted by object and field, each once.
+///
+/// `undefined` are namespaces that objects name, and that the input does not define.
 #[must_use]
-pub fn lint(snapshot: &Snapshot) -> Vec<Finding> {
-    let context = Context::new(snapshot);
+pub fn lint(snapshot: &Snapshot, undefined: &[String]) -> Vec<Finding> {
+    let context = Context::new(snapshot, undefined);
     let mut findings = Vec::new();
     for rule in RULES {
         let mut report = Report { code: rule.code, findings: Vec::new() };

@@ -115,7 +115,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
         let note = "there are no pods: what selectors match is not checked";
         terminal::notes(&[note.to_owned()]);
     }
-    let mut findings = lint::lint(&manifests.snapshot);
+    let mut findings = lint::lint(&manifests.snapshot, &manifests.left_out.undefined_namespaces);
     findings.retain(|finding| scope.holds_object(&finding.object));
     let mut located: Vec<Located> =
         findings.iter().map(|finding| Located::new(finding, &origin)).collect();

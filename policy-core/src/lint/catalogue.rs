@@ -27,7 +27,8 @@ pub const RULES: &[Rule] = &[
         explanation: "A peer with selectors that match nothing allows nothing. \
             podSelector alone selects pods of the policy's own namespace; for other namespaces put a namespaceSelector into the same item. \
             A namespace has the label kubernetes.io/metadata.name with its name; other labels must be set. \
-            Pods are not checked where the manifests hold none.",
+            Pods are not checked where the manifests hold none, nor namespaces where the manifests define none. \
+            Namespaces that every cluster has, such as kube-system, need no manifest.",
         checks: &[selectors::peers, tiers::selectors::peers],
     },
     Rule {
@@ -139,7 +140,8 @@ pub const RULES: &[Rule] = &[
         name: "metadata-reachable",
         summary: "a metadata address of the cloud is reachable",
         explanation: "169.254.169.254 (fd00:ec2::254) hands out credentials of the node to every process that can reach it. \
-            Egress to everything includes it; except it, unless the pod needs it.",
+            Egress to everything includes it, and so does egress of a pod that no policy isolates: the finding names these too. \
+            Except it, unless the pod needs it; where it is the DNS server as well, allow it at port 53 by a rule of its own.",
         checks: &[metadata::check, tiers::networks::metadata],
     },
     Rule {

@@ -8,12 +8,12 @@ use crate::{
     compile::{Scope, compile},
     desired::{Desired, Isolation},
     model::{
-        Direction, FieldPath, IpBlock, Kind, NetworkPolicy, ObjectName, ObjectRef, Peer, Pod,
-        Protocol, Rule, Selector, Snapshot,
+        Direction, FieldPath, IpBlock, Kind, NetworkPolicy, ObjectName, ObjectRef, Operator, Peer,
+        Pod, Protocol, Rule, Selector, Snapshot,
     },
 };
 
-use super::FieldRef;
+use super::{FieldRef, well_known::NAMESPACES};
 
 /// How many names a message lists; the rest is counted.
 const LISTED: usize = 3;
@@ -24,6 +24,8 @@ pub(super) struct Context<'a> {
     pub(super) desired: Desired,
     /// Whether there are pods at all: without any, nobody can say what a selector should match.
     pub(super) has_pods: bool,
+    /// Whether the input defines namespaces: without any, it is a part of a cluster.
+    pub(super) has_namespaces: bool,
 }
 
 /// A rule of a network policy, and where it is.
@@ -37,10 +39,27 @@ pub(super) struct LocatedRule<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot) -> Self {
+    pub(super) fn new(snapshot: &'a Snapshot, undefined: &[String]) -> Self {
         let desired = compile(snapshot, Scope::Cluster).0;
         let has_pods = snapshot.pods.values().any(Pod::is_subject);
-        Self { snapshot, desired, has_pods }
+        let has_namespaces = snapshot.namespaces.keys().any(|name| !undefined.contains(name));
+        Self { snapshot, desired, has_pods, has_namespaces }
+    }
+
+    /// Whether a selector of namespaces can match one that the input does not define: the input
+    /// defines none, or the selector names one that every cluster has.
+    pub(super) fn may_match_elsewhere(&self, namespaces: &Selector) -> bool {
+        let names_one = namespaces.requirements.iter().any(|requirement| {
+            let Operator::In(values) = &requirement.operator else { return false };
+            values.iter().any(|value| NAMESPACES.contains(&value.as_str()))
+        });
+        !self.has_namespaces || names_one
+    }
+
+    /// Pods that no policy isolates for egress.
+    pub(super) fn open_for_egress(&self) -> impl Iterator<Item = &'a ObjectName> {
+        let pods = self.snapshot.pods.iter().filter(|(_, pod)| pod.is_subject());
+        pods.map(|(name, _)| name).filter(|name| self.isolation(name, Direction::Egress).is_none())
     }
 
     /// Every rule of every network policy that is in force, ingress first.

@@ -2,14 +2,17 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnetwork::IpNetwork;
+
 use crate::{
     desired::Isolation,
-    model::{Direction, FieldPath, NetworkPolicy, ObjectName, Pod, Port, PortSpec, Protocol},
+    model::{Direction, FieldPath, NetworkPolicy, ObjectName, Peer, Pod, Port, PortSpec, Protocol},
 };
 
 use super::{
     Level, Report,
     context::{Context, first_few, policy_field},
+    well_known::METADATA,
 };
 
 /// The port of DNS.
@@ -25,6 +28,10 @@ pub(super) fn unreachable(context: &Context<'_>, report: &mut Report) {
     if !servers.is_empty() && has_node_local_cache(context) {
         servers.push(NODE_LOCAL);
     }
+    // Some clouds serve names at the metadata address: a rule for it says so.
+    if !servers.is_empty() && serves_names(context, METADATA[0]) {
+        servers.push(METADATA[0]);
+    }
     for (name, policy) in egress_policies(context) {
         let message = if context.has_pods {
             let subjects = context.subjects(name, policy);
@@ -36,7 +43,7 @@ pub(super) fn unreachable(context: &Context<'_>, report: &mut Report) {
                 continue;
             }
             format!("egress of {} is isolated and reaches no DNS server", first_few(cut_off))
-        } else if another_allows_dns(context, name) {
+        } else if another_allows_dns(context, name, policy) {
             continue;
         } else {
             "egress is isolated, and no rule allows DNS".to_owned()
@@ -91,14 +98,16 @@ fn egress_policies<'a>(
     policies.filter(|(_, policy)| policy.applies(Direction::Egress) && !policy.egress.is_empty())
 }
 
-/// Whether a policy, or one of its namespace that selects every pod, has a rule for DNS: what can
-/// be checked where there are no pods.
-fn another_allows_dns(context: &Context<'_>, name: &ObjectName) -> bool {
+/// Whether a policy, or one of its namespace that selects every pod or the same ones, has a rule for
+/// DNS: what can be checked where there are no pods.
+fn another_allows_dns(context: &Context<'_>, name: &ObjectName, policy: &NetworkPolicy) -> bool {
     let policies = context.snapshot.policies_of(&name.namespace);
-    let mut together = policies.filter(|(other, policy)| {
-        *other == name || policy.subject.as_ref().is_some_and(|all| all.requirements.is_empty())
+    let mut together = policies.filter(|(other, found)| {
+        *other == name
+            || found.subject == policy.subject
+            || found.subject.as_ref().is_some_and(|all| all.requirements.is_empty())
     });
-    together.any(|(_, policy)| policy.egress.iter().any(|rule| hold_dns(&rule.ports)))
+    together.any(|(_, found)| found.egress.iter().any(|rule| hold_dns(&rule.ports)))
 }
 
 /// Whether nodes have a DNS cache: it runs as pods that share the network of their node.
@@ -146,6 +155,15 @@ fn reaches(
 ) -> bool {
     let allowed = |address| context.judge_egress(isolation, address, Protocol::Udp, DNS).is_ok();
     servers.into_iter().any(allowed)
+}
+
+/// Whether an egress rule is for this address alone, at the port of DNS: its author knows that it
+/// serves names.
+pub(super) fn serves_names(context: &Context<'_>, address: IpAddr) -> bool {
+    let mut rules = context.rules().filter(|located| located.direction == Direction::Egress);
+    let is_exact =
+        |peer: &Peer| matches!(peer, Peer::Block(block) if block.cidr == IpNetwork::from(address));
+    rules.any(|located| hold_dns(&located.rule.ports) && located.rule.peers.iter().any(is_exact))
 }
 
 /// Whether ports of a rule hold that of DNS; a named port may be it.

@@ -1,32 +1,30 @@
 //! NP015: the address where clouds hand out credentials.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use crate::model::{Direction, Peer, Port, PortSpec, Protocol};
 
 use super::{
     Level, Report,
-    context::{Context, LocatedRule, block_holds},
+    context::{Context, LocatedRule, block_holds, first_few},
+    dns::serves_names,
+    well_known::METADATA,
 };
-
-/// Where the metadata of a cloud instance are served over HTTP.
-pub(super) const ADDRESSES: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
-];
 
 /// The port of HTTP.
 pub(super) const HTTP: u16 = 80;
 
 /// Egress rules that allow a metadata address (S43).
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {
+    let others = others(context);
+    let message = |address: IpAddr| format!("the metadata address {address} is reachable{others}");
     let rules = context.rules().filter(|located| located.direction == Direction::Egress);
     for located in rules.filter(|located| hold_http(&located.rule.ports)) {
-        if located.rule.peers.is_empty() && !is_denied_to_all(context, &located, ADDRESSES[0]) {
+        if located.rule.peers.is_empty() && !is_denied_to_all(context, &located, METADATA[0]) {
             report.add(
                 located.at(located.path()),
-                Level::Warning,
-                format!("the metadata address {} is reachable", ADDRESSES[0]),
+                Level::Note,
+                message(METADATA[0]),
                 "name the peers; for addresses outside of the cluster use an ipBlock with the \
                  metadata address in except",
             );
@@ -36,17 +34,31 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
             let open = |address: &&IpAddr| {
                 block_holds(block, **address) && !is_denied_to_all(context, &located, **address)
             };
-            if let Some(address) = ADDRESSES.iter().find(open) {
-                let length = if address.is_ipv4() { 32 } else { 128 };
-                report.add(
-                    located.at(located.peer_path(index).field("ipBlock")),
-                    Level::Warning,
-                    format!("the metadata address {address} is reachable"),
-                    format!("add {address}/{length} to except"),
-                );
+            if let Some(address) = METADATA.iter().find(open) {
+                let at = located.at(located.peer_path(index).field("ipBlock"));
+                report.add(at, Level::Note, message(*address), advice(context, *address));
             }
         }
     }
+}
+
+/// What to do; where the address also serves names, these stay reachable.
+fn advice(context: &Context<'_>, address: IpAddr) -> String {
+    let length = if address.is_ipv4() { 32 } else { 128 };
+    let advice = format!("add {address}/{length} to except");
+    if serves_names(context, address) {
+        return format!("{advice}; the rule for DNS at this address keeps port 53 open");
+    }
+    format!("{advice}; if it is the DNS server too, allow it at port 53 by a rule of its own")
+}
+
+/// The pods that reach the address because nothing isolates them, as the end of a sentence.
+fn others(context: &Context<'_>) -> String {
+    let open: Vec<_> = context.open_for_egress().collect();
+    if open.is_empty() {
+        return String::new();
+    }
+    format!(", and from {} too, which no policy isolates for egress", first_few(open))
 }
 
 /// Whether each pod of the rule's policy is denied the address all the same, by a cluster-wide

@@ -62,9 +62,14 @@ fn unmatched_selector<'a>(
     }
     let own = &located.name.namespace;
     let is_meant = |name: &str| context.in_namespaces(own, namespaces.as_ref(), name);
+    let elsewhere =
+        namespaces.as_ref().is_some_and(|selector| context.may_match_elsewhere(selector));
     if let Some(selector) = namespaces
         && !context.snapshot.namespaces.keys().any(|name| is_meant(name))
     {
+        if elsewhere {
+            return None;
+        }
         let labels = context.snapshot.namespaces.values().map(|namespace| &namespace.labels);
         let message = format!("{selector} matches no namespace");
         let suggestion = suggest_labels(selector, labels);
@@ -78,6 +83,10 @@ fn unmatched_selector<'a>(
         Some(selector) => format!("namespaces {selector}"),
     };
     let all = context.snapshot.pods.iter().filter(|(name, _)| is_meant(&name.namespace));
+    // A namespace of which the input has no pod may have some in the cluster.
+    if elsewhere && all.clone().next().is_none() {
+        return None;
+    }
     let advice = no_pod(format!("{pods} matches no pod of {place}"), pods, all);
     Some(("podSelector", advice))
 }

@@ -33,8 +33,8 @@ pub(super) fn text(
         let (start, end) = (row.from.to_string(), row.to.to_string());
         writeln!(out, "{start:from$}  {end:to$}  {:families$}  {}", row.families(), row.ports())?;
     }
-    let word = if count == 1 { "set" } else { "sets" };
-    writeln!(out, "\n{count} {word} of connections, {} workloads", listing.workloads.len())?;
+    let sets = if count == 1 { "set" } else { "sets" };
+    writeln!(out, "\n{count} {sets} of connections, {} workloads", listing.workloads.len())?;
     for warning in warnings {
         writeln!(out, "warning: {warning}")?;
     }

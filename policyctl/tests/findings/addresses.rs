@@ -85,7 +85,7 @@ fn np009_an_except_outside_its_block() {
             ..NetworkPolicy::default()
         };
         let policies = [(ObjectName::new("web", "p"), policy)].into();
-        let findings = lint(&Snapshot { policies, ..Snapshot::default() });
+        let findings = lint(&Snapshot { policies, ..Snapshot::default() }, &[]);
         let count = findings.iter().filter(|finding| finding.code == "NP009").count();
         assert_eq!(count, want, "{claim}");
     }

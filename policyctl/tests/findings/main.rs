@@ -2,6 +2,7 @@
 
 mod addresses;
 mod cluster;
+mod repository;
 mod rules;
 mod selectors;
 mod tiers;
@@ -49,7 +50,7 @@ pub(crate) fn found(documents: &str) -> Vec<Finding> {
     let text = format!("{CLUSTER}---\n{documents}");
     let source = Source { name: "test".to_owned(), text };
     let manifests = read(&[source]).unwrap_or_else(|errors| panic!("{}", render(&errors, false)));
-    lint(&manifests.snapshot)
+    lint(&manifests.snapshot, &manifests.left_out.undefined_namespaces)
 }
 
 /// A policy of the namespace `web`.

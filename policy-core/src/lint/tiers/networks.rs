@@ -6,7 +6,8 @@ use super::{
     super::{
         Level, Report,
         context::{Context, first_few},
-        metadata::{ADDRESSES, HTTP},
+        metadata::HTTP,
+        well_known::METADATA,
     },
     LocatedTierRule, peer_pods, rules,
 };
@@ -51,7 +52,7 @@ pub(in super::super) fn metadata(context: &Context<'_>, report: &mut Report) {
     let accepts = |located: &LocatedTierRule<'_>| located.rule.action == Action::Accept;
     for located in rules(context).filter(accepts).filter(|located| is_for_http(located.rule)) {
         for (index, peer) in located.rule.peers.iter().enumerate() {
-            let open = ADDRESSES.iter().find(|address| {
+            let open = METADATA.iter().find(|address| {
                 let holds = |peer: &ClusterPeer| match peer {
                     ClusterPeer::Networks(networks) => {
                         networks.iter().any(|network| network.contains(**address))
@@ -68,7 +69,7 @@ pub(in super::super) fn metadata(context: &Context<'_>, report: &mut Report) {
                 let length = if address.is_ipv4() { 32 } else { 128 };
                 report.add(
                     located.at(located.peer_path(index)),
-                    Level::Warning,
+                    Level::Note,
                     format!("the metadata address {address} is reachable"),
                     format!("deny {address}/{length} in a rule before it"),
                 );

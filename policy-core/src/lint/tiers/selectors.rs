@@ -43,7 +43,8 @@ fn unmatched_peer(context: &Context<'_>, peer: &ClusterPeer) -> Option<Advice> {
             let matches_namespace = has_namespace(context, set);
             let found =
                 matches_namespace && (!context.has_pods || !pods_of(context, set).is_empty());
-            (!found).then(|| empty_set(context, set))
+            let elsewhere = context.may_match_elsewhere(&set.namespaces) && !has_pod(context, set);
+            (!found && !elsewhere).then(|| empty_set(context, set))
         }
         ClusterPeer::Nodes(selector) if !is_contradictory(selector) => {
             let labels = || context.snapshot.nodes.values().map(|node| &node.labels);
@@ -123,6 +124,12 @@ fn is_impossible(set: &PodSet) -> bool {
 }
 
 /// Whether a set is for a namespace of the cluster.
+/// Whether the input has a pod in one of the namespaces of a set.
+fn has_pod(context: &Context<'_>, set: &PodSet) -> bool {
+    let mut pods = context.snapshot.pods.keys();
+    pods.any(|name| context.in_namespaces("", Some(&set.namespaces), &name.namespace))
+}
+
 fn has_namespace(context: &Context<'_>, set: &PodSet) -> bool {
     let mut all = context.snapshot.namespaces.keys();
     all.any(|namespace| context.in_namespaces("", Some(&set.namespaces), namespace))
