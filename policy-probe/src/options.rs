@@ -33,7 +33,7 @@ pub struct ProbeOptions {
 /// What an agent enforces, as its operator decides: the same for `policy-agent run` and the lab.
 #[derive(Clone, Debug, Default, Args)]
 pub struct EnforcementOptions {
-    /// Whether egress of a pod to the addresses of its own node needs a rule of a NetworkPolicy
+    /// Whether egress of a pod to the addresses of its own node needs a rule
     #[arg(long, value_name = "MODE", value_enum, default_value_t)]
     own_node_egress: OwnNodeEgress,
 
@@ -54,7 +54,7 @@ enum OwnNodeEgress {
     /// It needs a rule, as egress to any other address
     #[default]
     Enforce,
-    /// It needs none; the tiers of ClusterNetworkPolicies still apply
+    /// It needs none; cluster-wide policies still apply
     Allow,
 }
 

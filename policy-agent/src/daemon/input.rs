@@ -25,7 +25,7 @@ pub(super) enum Source {
 /// An event of a source.
 pub(super) enum SourceEvent {
     /// All manifests, or what is wrong with them.
-    Files(Result<Manifests, FilesError>),
+    Files(Result<Box<Manifests>, FilesError>),
     /// A change of one object or watch.
     Kubernetes(WatchEvent),
 }
@@ -53,7 +53,9 @@ impl Source {
     /// The next event; `None` where no more can come.
     pub(super) async fn next(&mut self) -> Option<SourceEvent> {
         match self {
-            Self::Files(manifests) => manifests.recv().await.map(SourceEvent::Files),
+            Self::Files(manifests) => {
+                manifests.recv().await.map(|read| SourceEvent::Files(read.map(Box::new)))
+            }
             Self::Kubernetes(_, events) => events.recv().await.map(SourceEvent::Kubernetes),
         }
     }
