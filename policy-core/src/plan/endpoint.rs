@@ -129,8 +129,9 @@ pub(super) fn matching<'a>(
     interfaces: &'a Interfaces,
     options: PlanOptions,
 ) -> Matching<'a> {
-    let Pairs { pairs, found, mut interfaces_without_pod } = pair(actual, desired, interfaces);
-    let (matched, without_slot) = give_slots(actual, pairs, options);
+    let Pairs { at_interfaces, found, mut interfaces_without_pod } =
+        pair(actual, desired, interfaces);
+    let (matched, without_slot) = give_slots(actual, at_interfaces, options);
     interfaces_without_pod.extend(without_slot);
     let present: BTreeSet<u32> = matched.iter().map(|matched| matched.new.ifindex).collect();
     let (mut gone, mut orphans) = (Vec::new(), Vec::new());
@@ -147,7 +148,7 @@ pub(super) fn matching<'a>(
 
 /// Interfaces with their pods.
 struct Pairs<'a> {
-    pairs: Vec<(&'a Interface, &'a DesiredEndpoint)>,
+    at_interfaces: Vec<(&'a Interface, &'a DesiredEndpoint)>,
     /// Pods that have an interface.
     found: BTreeSet<&'a ObjectName>,
     interfaces_without_pod: Vec<u32>,
@@ -174,7 +175,7 @@ fn pair<'a>(actual: &Actual, desired: &'a Desired, interfaces: &'a Interfaces) -
         found.insert(name);
         pairs.push((interface, &desired.endpoints[name]));
     }
-    Pairs { pairs, found, interfaces_without_pod }
+    Pairs { at_interfaces: pairs, found, interfaces_without_pod }
 }
 
 /// Gives each pod at an interface its slot: the one of its endpoint, or a free one. Returns also the

@@ -160,8 +160,8 @@ impl<'a> Planner<'a> {
         let closing = closing.map(|orphan| orphan.closed.ifindex);
         let pending = self.actual.pending_bumps.iter().copied();
         let (desired, old, new, lookups) = (&self.desired, &self.old, &self.new, &self.lookups);
-        let changes = VerdictChanges { desired, old, new, lookups };
-        let changed = changes.interfaces(&self.matching.matched).into_iter();
+        let verdicts = VerdictChanges { desired, old, new, lookups };
+        let changed = verdicts.interfaces(&self.matching.matched).into_iter();
         let all = changed.chain(self.becoming_isolated()).chain(pending).chain(closing);
         all.filter(|ifindex| present.contains(ifindex)).collect()
     }

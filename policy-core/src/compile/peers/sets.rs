@@ -19,7 +19,7 @@ pub(crate) struct ListSetId(u32);
 /// The set without lists.
 pub(crate) const EMPTY: ListSetId = ListSetId(0);
 
-/// ListSets of peer lists. They are never removed: the compiler starts from scratch when there are
+/// Sets of peer lists. They are never removed: the compiler starts from scratch when there are
 /// too many.
 #[derive(Clone, Debug)]
 pub(crate) struct ListSets {

@@ -66,7 +66,7 @@ impl<'a> ServiceSlices<'a> {
     pub(super) fn distinct<'b>(&self, reach: Reach<'b>) -> Reach<'b> {
         match reach {
             Reach::Cluster(_) if !self.has_hints => Reach::Cluster(None),
-            reach => reach,
+            Reach::Cluster(_) | Reach::SameNode(_) => reach,
         }
     }
 
