@@ -216,7 +216,7 @@ impl Attributor {
     }
 }
 
-/// The identity that the classifiers find for the far end.
+/// The identity that the programs find for the far end.
 fn identity(actual: &Actual, drop: &PolicyDrop, direction: Direction) -> u32 {
     let protocol = Protocol::ALL.into_iter().find(|known| known.number() == drop.protocol);
     let frontend = protocol.filter(|_| direction == Direction::Egress).and_then(|protocol| {

@@ -31,8 +31,8 @@
 //!    bump.
 //! 7. Delete what nothing refers to any more.
 //!
-//! A classifier reads its endpoint first, then the tables, then the allow map. Before a step that
-//! writes or deletes an entry of a table or an allow map, the dataplane waits until no classifier
+//! A program reads its endpoint first, then the tables, then the allow map. Before a step that
+//! writes or deletes an entry of a table or an allow map, the dataplane waits until no program
 //! runs that started before the endpoints were last written.
 //!
 //! # Example

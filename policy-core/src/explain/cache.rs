@@ -37,7 +37,7 @@ pub(super) struct DecisionCache {
 }
 
 impl DecisionCache {
-    /// The number that a pod shares in a direction with all pods whose decisions are the same.
+    /// The number that a pod shares in a direction with all pods that get the same decisions.
     pub(super) fn number(
         &mut self,
         direction: Direction,

@@ -4,8 +4,8 @@
 //! connection from pod `x/web` to port 80 of `x/db`, of these three additions the second wins:
 //!
 //! ```text
-//! port 80 to a rule whose peers are 10.0.0.0/8    16,777,216 addresses x 1 port
-//! peer app=web to a rule whose ports are 80              2 pods x 1 port
+//! port 80 to a rule with the peer 10.0.0.0/8    16,777,216 addresses x 1 port
+//! peer app=web to a rule with the port 80              2 pods x 1 port
 //! a new rule for app=web at port 80                      2 pods x 1 port, later in the list
 //! ```
 

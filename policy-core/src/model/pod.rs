@@ -144,7 +144,7 @@ pub(crate) fn named_ports<'a>(
         .map(|port| port.port)
 }
 
-/// Whether a packet can carry an address: the classifiers drop IPv6 packets with an IPv4-mapped
+/// Whether a packet can carry an address: the programs drop IPv6 packets with an IPv4-mapped
 /// address.
 #[must_use]
 pub fn is_usable(address: IpAddr) -> bool {

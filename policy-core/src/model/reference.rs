@@ -1,4 +1,4 @@
-//! References to objects whose kind is not fixed.
+//! References to objects of any kind.
 
 use std::fmt;
 

@@ -38,7 +38,7 @@ pub struct Actual {
     pub(super) bitmaps: BTreeMap<u32, Bitmap>,
     pub(super) endpoints: BTreeMap<u32, Endpoint>,
     pub(super) node_addresses: BTreeMap<IpAddr, NodeKind>,
-    /// Interfaces at which a plan started to change verdicts, and whose epoch is not bumped yet.
+    /// Interfaces at which a plan started to change verdicts and did not bump the epoch yet.
     pub(super) pending_bumps: BTreeSet<u32>,
 }
 
@@ -136,7 +136,7 @@ impl Actual {
         self.frontends.get(frontend).copied()
     }
 
-    /// The identity that the classifiers find for an address: exact, else longest prefix, else 0.
+    /// The identity that the programs find for an address: exact, else longest prefix, else 0.
     #[must_use]
     pub fn identity_of(&self, address: IpAddr) -> u32 {
         let exact = self.addresses.get(&address).copied();

@@ -53,12 +53,12 @@ pub(super) struct Matching<'a> {
     pub(super) interfaces_without_pod: Vec<u32>,
     /// Endpoints of pods that are gone, with no other pod in their place.
     pub(super) gone: Vec<&'a Endpoint>,
-    /// Endpoints of pods that are gone, but whose interface is still there and was isolated. The pod
-    /// may still run although its API object is deleted; deleting the object must not open it.
+    /// Isolated endpoints of pods that are gone, at interfaces that are still there. The pod may still
+    /// run although its API object is deleted; deleting the object must not open it.
     pub(super) orphans: Vec<Orphan<'a>>,
 }
 
-/// An endpoint whose pod is gone, but not its interface.
+/// An endpoint of a pod that is gone, at an interface that is still there.
 pub(super) struct Orphan<'a> {
     old: &'a Endpoint,
     /// The endpoint that the plan gives it: nothing passes in a direction that was isolated.
@@ -209,7 +209,7 @@ fn give_slots<'a>(
     (matched, without_slot)
 }
 
-/// The pod of each endpoint of the kernel whose interface is still there, by interface.
+/// The pod of each endpoint of the kernel at an interface that is still there, by interface.
 fn known_pods<'a>(
     actual: &Actual,
     desired: &'a Desired,

@@ -149,7 +149,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Interfaces whose flows must be rejudged: a verdict changes there, or an abandoned plan
+    /// Interfaces with flows to rejudge: a verdict changes there, or an abandoned plan
     /// started to change one.
     pub(super) fn bumps(&self) -> BTreeSet<u32> {
         let orphans = || self.matching.orphans.iter();

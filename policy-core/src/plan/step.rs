@@ -50,9 +50,9 @@ pub enum Step {
         /// Whether it is the own node's.
         kind: NodeKind,
     },
-    /// Writes an endpoint, and `slots` for a new one. Then attaches the classifiers if needed.
+    /// Writes an endpoint, and `slots` for a new one. Then attaches the programs if needed.
     PutEndpoint(Endpoint),
-    /// Writes an endpoint over that of another pod, whose flows and counters are deleted.
+    /// Writes an endpoint over that of another pod, and deletes the flows and counters of that pod.
     ReplaceEndpoint {
         /// Slot of the old endpoint.
         slot: u32,

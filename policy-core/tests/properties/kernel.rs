@@ -1,4 +1,4 @@
-//! The classifiers' look-ups, written again over what the maps hold.
+//! The programs' look-ups, written a second time over what the maps hold.
 
 use std::net::IpAddr;
 

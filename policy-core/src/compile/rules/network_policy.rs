@@ -67,7 +67,7 @@ impl RuleCompiler {
     }
 
     fn rule(&mut self, place: RulePlace<'_>, rule: &Rule) -> CompiledRule {
-        // A rule whose peers are all invalid matches nobody; a rule without peers everybody.
+        // A rule with invalid peers only matches nobody; a rule without peers everybody.
         let peers = (!rule.peers.is_empty()).then(|| {
             let peers = rule.peers.iter().enumerate();
             let keys = peers.filter_map(|(index, peer)| self.peer(place, index, peer)).collect();
