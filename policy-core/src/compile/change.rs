@@ -52,7 +52,7 @@ pub(crate) enum TouchedPods {
     #[default]
     None,
     /// One, with its value before the change.
-    One(ObjectName, Option<Pod>),
+    One(ObjectName, Option<Box<Pod>>),
     /// All pods of the snapshot; none was there before.
     All,
 }

@@ -97,7 +97,7 @@ impl Compiler {
         // Whether a gateway's address is a node's depends on whether a pod has it.
         let is_gateway = |address: &IpAddr| self.stages.services.is_gateway(*address);
         touched.nodes = before != after && before.iter().chain(&after).any(is_gateway);
-        touched.pods = TouchedPods::One(name.clone(), old);
+        touched.pods = TouchedPods::One(name.clone(), old.map(Box::new));
     }
 
     fn policy(&mut self, name: ObjectName, policy: Option<NetworkPolicy>, touched: &mut Touched) {
