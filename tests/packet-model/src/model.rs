@@ -66,6 +66,13 @@ pub enum Answer {
     Open,
 }
 
+impl Answer {
+    /// A drop, or open while the programs do not hold the line.
+    fn drop_if_held(line: &str, why: &'static str) -> Self {
+        if is_held(line) { Self::Drop(why) } else { Self::Open }
+    }
+}
+
 /// The flows and the clock of a model.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
@@ -122,7 +129,17 @@ impl Model {
             return Answer::Open;
         }
         // No sender has a group's address (RFC 1122, 3.2.1.3): the node's kernel drops it.
-        if !sent && is_group(packet.source) {
+        if is_group(packet.source) && (!sent || pod.may_spoof) {
+            return Answer::Open;
+        }
+        // The programs take these for extension headers.
+        let number = packet.upper.as_ref().map(|upper| upper.protocol);
+        let unwalked = packet.source.is_ipv6()
+            && matches!(number, Some(50 | 135 | 139 | 140 | 253 | 254));
+        if unwalked && !is_held("S34") {
+            return Answer::Open;
+        }
+        if packet.upper.is_none() && !is_held("S34") {
             return Answer::Open;
         }
         let is_later = packet.fragment.is_some_and(|fragment| !fragment.is_first);
@@ -130,6 +147,9 @@ impl Model {
         if let (Some(kind), Some(upper)) = (message, &packet.upper)
             && (sent || pod.is_isolated())
         {
+            if packet.is_padded && !is_held("S34 padding") {
+                return Answer::Open;
+            }
             let own = pod_has(event.pod, packet.destination)
                 || is_group(packet.destination)
                 || is_link_local(packet.destination);
@@ -141,7 +161,7 @@ impl Model {
             {
                 Answer::Drop("S32: speaks for another")
             } else if !sent && !own {
-                Answer::Drop("S32: a frame for another")
+                Answer::drop_if_held("S32 flooding", "S32: a frame for another")
             } else {
                 Answer::Pass
             };
@@ -150,10 +170,17 @@ impl Model {
             if !pod.may_spoof
                 && let Some(answer) = may_not_send(event.pod, packet)
             {
+                if !is_held("S46 flows") && self.has_flow(event, packet) {
+                    return Answer::Open;
+                }
                 return answer;
             }
         } else if !pod_has(event.pod, packet.destination) && !is_group(packet.destination) {
-            return if pod.is_isolated() {
+            // A pod that routes has other addresses behind it, and nobody knows which.
+            let is_withdrawn = !is_held("S46 flows") && self.has_flow(event, packet);
+            return if pod.may_spoof || is_withdrawn {
+                Answer::Open
+            } else if pod.is_isolated() {
                 Answer::Drop("S32: a frame for another")
             } else {
                 Answer::Pass
@@ -225,6 +252,7 @@ impl Model {
         let revoked = Answer::Drop("S29: no longer allowed");
         let flow = &mut self.flows[place];
         flow.is_denied = true;
+        flow.dropped = self.now;
         let is_initiators = flow.is_initiators(event.direction);
         let silent = self.now - flow.initiator_sent;
         if is_initiators {
@@ -233,7 +261,7 @@ impl Model {
         if is_initiators || has_beginning(ends.protocol) {
             return revoked;
         }
-        if !is_held("S29") {
+        if !is_held("S29 other side") {
             return Answer::Open;
         }
         // A packet of the other side, of a protocol without a beginning: that side's connection.
@@ -293,7 +321,15 @@ impl Model {
     /// Judges an ICMP error by the packet that it quotes (S31); `None` where that belongs to no
     /// flow.
     fn judge_error(&self, world: &World, event: &Event, packet: &Packet) -> Option<Answer> {
-        let (source, destination, quoted) = frame::quoted(packet.upper.as_ref()?)?;
+        if packet.is_padded && !is_held("S34 padding") {
+            return Some(Answer::Open);
+        }
+        let quotation = frame::quoted(packet.upper.as_ref()?)?;
+        let unwalked = quotation.has_options && packet.source.is_ipv6() && !is_held("S34");
+        if unwalked || !quotation.is_echo && !is_held("S31 timestamps") {
+            return Some(Answer::Open);
+        }
+        let frame::Quotation { source, destination, transport: quoted, .. } = quotation;
         // The quoted packet went the other way.
         let other = match event.direction {
             Direction::Egress => Direction::Ingress,
@@ -313,6 +349,15 @@ impl Model {
         }
     }
 
+    /// Whether a packet that a pod sends has the ends of some flow.
+    fn has_flow(&self, event: &Event, packet: &Packet) -> bool {
+        let transport = packet.upper.as_ref().and_then(frame::transport);
+        transport.is_some_and(|transport| {
+            let ends = ends(event.direction, packet.source, packet.destination, &transport);
+            self.flows.iter().any(|flow| flow.pod == event.pod && flow.ends == ends)
+        })
+    }
+
     /// Records a flow, in place of an older one with the same ends.
     fn record(&mut self, pod: usize, ends: Ends, initiator: Initiator) {
         self.flows.retain(|flow| flow.pod != pod || flow.ends != ends);
@@ -322,6 +367,7 @@ impl Model {
             initiator,
             passed: self.now,
             initiator_sent: self.now,
+            dropped: 0,
             is_denied: false,
             replied: false,
             confirmed: false,
@@ -346,7 +392,7 @@ fn may_not_send(pod: usize, packet: &Packet) -> Option<Answer> {
     if !to_tunnel && !is_tunnel(upper.protocol) {
         return None;
     }
-    if !is_held("S46") {
+    if !is_held("S46 ports") {
         let listed = listed(OWN_NODE, packet.destination)
             || listed(OTHER_NODE, packet.destination)
             || is_group(packet.destination);
@@ -401,7 +447,7 @@ fn belongs(
         return Some(false);
     }
     if direction == Direction::Ingress && recorded != sender {
-        return is_held("S27").then_some(false);
+        return is_held("S27 sender").then_some(false);
     }
     Some(true)
 }

@@ -22,7 +22,10 @@ pub(super) fn mutate(random: &mut Rng, frame: &mut Vec<u8>) {
             3 => frame[at] = one_of(random, &[0, 1, 5, 6, 17, 44, 58, 0x40, 0x7f, 0x80, 0xff]),
             4 => frame[at] = random.u8(..),
             // Lengths and flags of IPv4, the next header of IPv6.
-            _ => frame[one_of(random, &[14, 16, 17, 18, 19, 20, 21, 23])] = random.u8(..),
+            _ => {
+                let at = one_of(random, &[14, 16, 17, 18, 19, 20, 21, 23]).min(end - 1);
+                frame[at] = random.u8(..);
+            }
         }
         frame.resize(frame.len().max(SHORTEST), 0);
     }

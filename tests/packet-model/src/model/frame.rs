@@ -29,6 +29,8 @@ pub(crate) struct Packet {
     pub(crate) hops: u8,
     /// IPv4 options, or IPv6 extension headers other than the fragment header.
     pub(crate) has_options: bool,
+    /// More bytes follow than the IP header states.
+    pub(crate) is_padded: bool,
     pub(crate) fragment: Option<Fragment>,
     /// The upper layer; `None` where the headers before it cannot be read.
     pub(crate) upper: Option<Upper>,
@@ -77,6 +79,16 @@ pub(crate) enum Kind {
     Datagram,
 }
 
+/// What an ICMP error quotes.
+pub(crate) struct Quotation {
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    pub(crate) has_options: bool,
+    /// It is no ICMP, or echo: no timestamp or other old pair of messages.
+    pub(crate) is_echo: bool,
+    pub(crate) transport: Transport,
+}
+
 /// Reads a frame.
 pub(crate) fn read(frame: &[u8]) -> Frame {
     let Some(ether_type) = number(frame, 12) else { return Frame::Other };
@@ -109,6 +121,7 @@ fn read4(body: &[u8], there: usize) -> Option<Packet> {
         destination: address4(&header[16..20]),
         hops: header[8],
         has_options: length > 20,
+        is_padded: total < there,
         fragment: (offset != 0 || more).then(|| Fragment {
             identification: u32::from(number(header, 4).unwrap_or_default()),
             is_first: offset == 0,
@@ -132,6 +145,7 @@ fn read6(body: &[u8], there: usize) -> Option<Packet> {
         destination,
         hops: header[7],
         has_options: false,
+        is_padded: total < there,
         fragment: None,
         upper: None,
     };
@@ -226,7 +240,7 @@ fn icmp(protocol: u8, bytes: &[u8]) -> Option<Transport> {
 
 /// The packet that an ICMP error quotes: its addresses and ports. Of the quoted packet only the
 /// start needs to be there (RFC 792; RFC 4443, 2.4).
-pub(crate) fn quoted(upper: &Upper) -> Option<(IpAddr, IpAddr, Transport)> {
+pub(crate) fn quoted(upper: &Upper) -> Option<Quotation> {
     let body = upper.bytes.get(8..)?;
     let packet =
         if upper.protocol == ICMP { read4(body, usize::MAX) } else { read6(body, usize::MAX) }?;
@@ -246,7 +260,9 @@ pub(crate) fn quoted(upper: &Upper) -> Option<(IpAddr, IpAddr, Transport)> {
     };
     let transport =
         Transport { protocol: inner.protocol, source_port, destination_port, kind: Kind::Datagram };
-    Some((packet.source, packet.destination, transport))
+    let Packet { source, destination, has_options, .. } = packet;
+    let is_echo = inner.protocol != ICMP || matches!(bytes[0], 0 | 8);
+    Some(Quotation { source, destination, has_options, is_echo, transport })
 }
 
 /// Two bytes in network byte order.
