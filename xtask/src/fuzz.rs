@@ -1,4 +1,5 @@
-//! `cargo xtask fuzz`: the property tests of `policy-core` with many more cases.
+//! `cargo xtask fuzz`: the property tests of `policy-core` with many more cases, and the programs
+//! beside their model with many more packets.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -6,8 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
-use xtask::command::{cargo, command};
+use xtask::bootstrap::{self, Purpose};
+use xtask::bpf;
+use xtask::command::{cargo, command, workspace};
 use xtask::progress::Progress;
+
+use crate::harness;
 
 /// The property to check.
 #[derive(Subcommand)]
@@ -16,6 +21,22 @@ pub(crate) enum Property {
     Compile(Options),
     /// Compare every step of a plan with the state before the plan and the state after it
     Plans(Options),
+    /// Compare the loaded programs with a model of the datapath, on generated packets; needs root
+    ///
+    /// A disagreement is printed as a test that replays it. The last line has packets, seconds,
+    /// seed and disagreements.
+    Packets(Packets),
+}
+
+/// How many packets to generate.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Packets {
+    /// Number of packets
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    count: u64,
+    /// Seed of the generator; the same seed gives the same packets
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 /// How many cases to generate.
@@ -53,6 +74,7 @@ pub(crate) fn run(property: &Property) -> Result<()> {
         Property::Plans(options) => {
             (Tests { modules: &["planned::"], unit: "plans", per_case: 9 }, options)
         }
+        Property::Packets(packets) => return compare_packets(*packets),
     };
     let program = build()?;
     let seed = options.seed.unwrap_or_else(seed_of_now);
@@ -72,6 +94,16 @@ pub(crate) fn run(property: &Property) -> Result<()> {
     }
     progress.end("no failure");
     Ok(())
+}
+
+/// Builds the object, and compares its programs with the model.
+fn compare_packets(packets: Packets) -> Result<()> {
+    bpf::build(bootstrap::run(Purpose::Test)?)?;
+    let seed = packets.seed.unwrap_or_else(seed_of_now);
+    let object = workspace().join("target/bpf/policy.o").into_os_string();
+    let (count, seed) = (packets.count.to_string().into(), seed.to_string().into());
+    let arguments = ["--count".into(), count, "--seed".into(), seed, "--object".into(), object];
+    harness::exec("packet-model", &arguments)
 }
 
 /// Builds the tests once, so that edits of the sources do not disturb a long run.

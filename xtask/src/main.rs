@@ -71,10 +71,11 @@ enum Verb {
         #[arg(last = true)]
         options: Vec<OsString>,
     },
-    /// Check properties of the compiler on many generated clusters; print the smallest that fails
+    /// Check the compiler or the programs on many generated cases; print the smallest that fails
     #[command(after_help = "Examples:
   cargo xtask fuzz compile --count 20000
-  cargo xtask fuzz plans --count 100000 --seed 7")]
+  cargo xtask fuzz plans --count 100000 --seed 7
+  cargo xtask fuzz packets --count 10000000")]
     Fuzz {
         #[command(subcommand)]
         property: fuzz::Property,

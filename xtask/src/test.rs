@@ -65,7 +65,8 @@ fn document() -> Result<()> {
 
 /// Runs the tests of one kind; `fast` leaves out the packages that have tests which need root.
 fn test(kind: &str, fast: bool) -> Result<()> {
-    let need_root = ["policy-agent", "policy-agent-bin", "policy-ebpf", "policy-lab"];
+    let need_root =
+        ["packet-model", "policy-agent", "policy-agent-bin", "policy-ebpf", "policy-lab"];
     let left_out: &[&str] = if fast { &need_root } else { &[] };
     let mut tests = cargo();
     tests.args(["test", kind, "--workspace", "--no-fail-fast"]);

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::world::{Service, protocol};
+use crate::protocol;
 
 /// Addresses of a pod.
 #[derive(Clone, Copy, Debug)]
@@ -92,12 +92,22 @@ pub const SERVICES: &[Service] = &[
         addresses: ["10.96.0.3", "fd00:10:96::3"],
         port: 53,
         protocol: protocol::UDP,
-        backends: &[
-            ("10.244.1.11", "fd00:10:244:1::11", 53),
-            ("192.0.2.7", "2001:db8::7", 53),
-        ],
+        backends: &[("10.244.1.11", "fd00:10:244:1::11", 53), ("192.0.2.7", "2001:db8::7", 53)],
     },
 ];
+
+/// A Service with one port.
+#[derive(Clone, Copy, Debug)]
+pub struct Service {
+    /// Its cluster IPs.
+    pub addresses: [&'static str; 2],
+    /// Its port.
+    pub port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Ready backends: IPv4 address, IPv6 address, port.
+    pub backends: &'static [(&'static str, &'static str, u16)],
+}
 
 /// A block of addresses that rules may name.
 #[derive(Clone, Copy, Debug)]

@@ -39,9 +39,10 @@ impl Display for Case {
             let rules: Vec<_> = policy
                 .iter()
                 .map(|rule| {
-                    let ports = rule.ports.as_ref().map_or("None".to_owned(), |list| {
-                        format!("Some(vec!{list:?})")
-                    });
+                    let ports = rule
+                        .ports
+                        .as_ref()
+                        .map_or("None".to_owned(), |list| format!("Some(vec!{list:?})"));
                     format!("Rule {{ peer: {}, ports: {ports} }}", peer(rule.peer))
                 })
                 .collect();

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::world::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
+use crate::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 
 /// TCP flags.
 pub mod tcp {
@@ -60,8 +60,7 @@ impl Ends {
 
 impl Shape {
     /// Nothing is unusual.
-    pub const PLAIN: Self =
-        Self { hops: 64, options: 0, extensions: Vec::new(), fragment: None };
+    pub const PLAIN: Self = Self { hops: 64, options: 0, extensions: Vec::new(), fragment: None };
 }
 
 /// A transport header and some data. `flags` are TCP's, the chunk type of SCTP, or the ICMP type.
@@ -92,7 +91,7 @@ pub fn ip(ends: &Ends, shape: &Shape, payload: &[u8]) -> Vec<u8> {
             let total = u16::try_from(length + payload.len()).unwrap_or(u16::MAX).to_be_bytes();
             let (identification, offset, more) = shape.fragment.unwrap_or_default();
             let [_, _, id0, id1] = identification.to_be_bytes();
-            let [high, low] = (offset / 8 | if more { 0x2000 } else { 0 }).to_be_bytes();
+            let [high, low] = ((offset / 8) | if more { 0x2000 } else { 0 }).to_be_bytes();
             let first = 0x45 + shape.options;
             let mut packet = vec![first, 0, total[0], total[1], id0, id1, high, low];
             packet.extend([shape.hops, ends.protocol, 0, 0]);
@@ -126,7 +125,7 @@ fn extensions(protocol: u8, shape: &Shape) -> (u8, Vec<u8>) {
         match pair[0] {
             44 => {
                 let (identification, offset, more) = shape.fragment.unwrap_or_default();
-                let [high, low] = (offset & 0xfff8 | u16::from(more)).to_be_bytes();
+                let [high, low] = ((offset & 0xfff8) | u16::from(more)).to_be_bytes();
                 bytes.extend([pair[1], 0, high, low]);
                 bytes.extend(identification.to_be_bytes());
             }

@@ -10,6 +10,8 @@ pub mod frames;
 pub mod generate;
 mod kernel;
 pub mod model;
+pub mod protocol;
+pub mod replay;
 pub mod rig;
 pub mod run;
 pub mod shrink;

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use clap::Parser;
-use packet_model::model::NOT_HELD;
+use packet_model::rig::Rig;
 use packet_model::run::{Limits, run};
 
 /// Compares the verdicts of the loaded programs with those of the model.
@@ -43,24 +43,13 @@ fn compare(options: &Options) -> Result<bool> {
     let seed = options.seed.unwrap_or(now);
     let limits = Limits { packets: options.count, disagreements: options.most };
     let mut shown = 0;
-    let report = run(&options.object, seed, limits, |packets| {
+    let mut rig = Rig::load(&options.object, true)?;
+    let report = run(&mut rig, seed, limits, |packets| {
         if packets >= shown + 1_000_000 {
             shown = packets;
             eprintln!("{packets} packets");
         }
     })?;
-    for (before, case, found) in &report.disagreements {
-        println!("after {before} packets, the last step: {found:?}\n{case}\n");
-    }
-    if !NOT_HELD.is_empty() {
-        println!("not compared, because the programs do not hold them yet: {}", NOT_HELD.join(", "));
-    }
-    println!("{} packets passed, {} were left open", report.passed, report.open);
-    println!(
-        "{} packets, {:.1} s, seed {seed}, {} disagreements",
-        report.packets,
-        report.seconds,
-        report.disagreements.len()
-    );
+    println!("{report}");
     Ok(report.disagreements.is_empty())
 }

@@ -24,9 +24,7 @@ use policy_common::frontend::{Frontend, FrontendKey};
 use policy_common::identity::Identity;
 use policy_common::limits;
 
-use crate::addresses::{
-    BLOCKS, BRIDGE, OTHER_NODE, OWN_NODE, PODS, SERVICES, interface, ip, slot,
-};
+use crate::addresses::{BLOCKS, BRIDGE, OTHER_NODE, OWN_NODE, PODS, SERVICES, interface, ip, slot};
 use crate::kernel::Hook;
 use crate::model::{Direction, Event};
 use crate::world::{Pod, Policy, World};
@@ -60,18 +58,21 @@ pub struct Verdict {
 }
 
 impl Rig {
-    /// Loads the programs of an object into a network namespace of their own.
+    /// Loads the programs of an object into a network namespace of their own; without IPv6 they
+    /// ignore that family, which a comparison must find.
     ///
     /// # Errors
     ///
     /// If the caller is not root, or the kernel refuses the object.
-    pub fn load(object: &Path) -> Result<Self> {
+    pub fn load(object: &Path, handle_ipv6: bool) -> Result<Self> {
         network::enter()?;
         let bytes = std::fs::read(object)
             .with_context(|| format!("{}: `cargo xtask bpf` builds it", object.display()))?;
         // One drop record an hour: nobody reads them.
+        let handle_ipv6 = u8::from(handle_ipv6);
         let mut ebpf = EbpfLoader::new()
             .override_global("RECORD_INTERVAL", &3_600_000_000_000_u64, true)
+            .override_global("HANDLE_IPV6", &handle_ipv6, true)
             .map_max_entries("flows4", FLOWS)
             .map_max_entries("flows6", FLOWS)
             .map_max_entries("new_flows4", FLOWS)
@@ -176,9 +177,9 @@ impl Rig {
             Direction::Egress => &self.from_pod,
             Direction::Ingress => &self.to_pod,
         };
-        let outcome =
-            hook.run(interface(event.pod), event.arrived_by, event.mark, &event.frame)
-                .with_context(|| format!("{event:?}"))?;
+        let outcome = hook
+            .run(interface(event.pod), event.arrived_by, event.mark, &event.frame)
+            .with_context(|| format!("{event:?}"))?;
         let passes = match outcome.action {
             TC_ACT_UNSPEC => true,
             TC_ACT_SHOT => false,

@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use crate::case::Case;
+use crate::replay::{Counts, Disagreement, replay};
 use crate::rig::Rig;
-use crate::run::{Disagreement, Report, replay};
 
 /// The smallest case found, and its disagreement; `None` if it does not repeat.
 ///
@@ -55,5 +55,5 @@ fn simpler_rules(case: &Case) -> Vec<(usize, usize)> {
 }
 
 fn check(rig: &mut Rig, case: &Case) -> Result<Option<Disagreement>> {
-    replay(rig, case, &mut Report::default())
+    replay(rig, case, &mut Counts::default())
 }

@@ -5,21 +5,8 @@
 
 use std::net::IpAddr;
 
-use crate::addresses::Block;
-
-/// IP protocol numbers that rules and the model name.
-pub mod protocol {
-    /// ICMP.
-    pub const ICMP: u8 = 1;
-    /// TCP.
-    pub const TCP: u8 = 6;
-    /// UDP.
-    pub const UDP: u8 = 17;
-    /// `ICMPv6`.
-    pub const ICMPV6: u8 = 58;
-    /// SCTP.
-    pub const SCTP: u8 = 132;
-}
+use crate::addresses::{Block, LOCAL_PODS, pod_has};
+use crate::protocol;
 
 /// Whom a rule names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,37 +60,19 @@ pub struct Pod {
     pub on_bridge: bool,
 }
 
-/// A Service with one port.
-#[derive(Clone, Copy, Debug)]
-pub struct Service {
-    /// Its cluster IPs.
-    pub addresses: [&'static str; 2],
-    /// Its port.
-    pub port: u16,
-    /// IP protocol number.
-    pub protocol: u8,
-    /// Ready backends: IPv4 address, IPv6 address, port.
-    pub backends: &'static [(&'static str, &'static str, u16)],
-}
-
 /// Everything that a verdict depends on, apart from flows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct World {
     /// The policies that pods refer to by number.
     pub policies: Vec<Policy>,
     /// The pods of this node, in the order of [`crate::addresses::PODS`].
-    pub pods: [Pod; crate::addresses::LOCAL_PODS],
+    pub pods: [Pod; LOCAL_PODS],
 }
 
 impl Pod {
     /// A pod that nothing selects.
-    pub const OPEN: Self = Self {
-        ingress: None,
-        egress: None,
-        tracking: false,
-        may_spoof: false,
-        on_bridge: false,
-    };
+    pub const OPEN: Self =
+        Self { ingress: None, egress: None, tracking: false, may_spoof: false, on_bridge: false };
 
     /// Whether a policy selects it in some direction.
     #[must_use]
@@ -136,7 +105,7 @@ pub fn allows_every_port(policy: &Policy, peer: IpAddr, protocol: u8) -> bool {
 pub fn names(peer: Peer, address: IpAddr) -> bool {
     match peer {
         Peer::Anybody => true,
-        Peer::Pod(pod) => crate::addresses::pod_has(pod, address),
+        Peer::Pod(pod) => pod_has(pod, address),
         Peer::Block { block, except } => {
             let contains = |number| Block::numbered(number).contains(address);
             contains(block) && !except.is_some_and(contains)

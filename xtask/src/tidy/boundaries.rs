@@ -9,7 +9,8 @@ struct Confined {
     to: &'static [&'static str],
 }
 
-const DATAPLANE: &[&str] = &["policy-agent/src/dataplane", "policy-common/src"];
+const DATAPLANE: &[&str] =
+    &["policy-agent/src/dataplane", "policy-common/src", "tests/packet-model/src"];
 const KUBERNETES: &[&str] = &["policy-kube/src", "tests/e2e", "tests/testbed"];
 const NET: &[&str] = &["policy-agent/src/net"];
 

@@ -31,14 +31,15 @@ const ROWS: &[Row] = &[
     Row { folder: "xtask",            may: &[] },
     Row { folder: "tests/testbed",    may: &["xtask"] },
     Row { folder: "tests/e2e",        may: &["policy-core", "policy-kube", "policy-manifest", "policy-probe", "testbed", "xtask"] },
+    Row { folder: "tests/packet-model", may: &["policy-common"] },
     Row { folder: "tests/pod",        may: &[] },
     Row { folder: "tests/fake-api-server", may: &[] },
 ];
 
 /// Crates of others that only some crates may depend on.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("aya", &["policy-agent", "policy-common"]),
-    ("aya-obj", &["policy-agent"]),
+    ("aya", &["policy-agent", "policy-common", "tests/packet-model"]),
+    ("aya-obj", &["policy-agent", "tests/packet-model"]),
     ("aya-ebpf", &["policy-ebpf"]),
     ("k8s-openapi", &["policy-kube", "tests/e2e", "tests/testbed"]),
     ("kube", &["policy-kube", "tests/e2e", "tests/testbed"]),

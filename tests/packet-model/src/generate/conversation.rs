@@ -6,12 +6,12 @@ use fastrand::Rng;
 
 use super::{chance, one_of};
 use crate::addresses::{
-    BRIDGE, GROUPS, ODD, OTHER_NODE, OUTSIDE, OWN_NODE, PODS, SERVICES, TUNNEL_PORTS, UNLISTED_NODE,
-    UPLINK, interface, ip, slot,
+    BRIDGE, GROUPS, ODD, OTHER_NODE, OUTSIDE, OWN_NODE, PODS, SERVICES, TUNNEL_PORTS,
+    UNLISTED_NODE, UPLINK, interface, ip, slot,
 };
 use crate::frames::{self, Ends, Shape, tcp};
 use crate::model::{Direction, Event};
-use crate::world::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
+use crate::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 
 /// Two ends that packets go between.
 #[derive(Clone, Debug)]
@@ -55,7 +55,9 @@ impl Conversation {
         let source = if chance(random, 3) { other_source(random, is_v6, own) } else { own };
         let ends = Ends { source, destination: far, source_port, destination_port, protocol };
         let ends = if matches!(protocol, ICMP | ICMPV6) {
-            Ends { source_port: 7, destination_port: 7, ..ends }
+            // Identifiers that type and code of an error would look like, too.
+            let identifier = one_of(random, &[7, 7, 0x0303, 0x0b00, 0x0100, 0]);
+            Ends { source_port: identifier, destination_port: identifier, ..ends }
         } else {
             ends
         };
@@ -110,9 +112,9 @@ impl Conversation {
             ),
             SCTP if self.sent == 1 => 1,
             SCTP => one_of(random, &[0, 1, 2, 3, 10, 11]),
-            ICMP if chance(random, 80) => if out { 8 } else { 0 },
+            ICMP if chance(random, 80) => u8::from(out) * 8,
             ICMP => one_of(random, &[0, 8, 3, 4, 5, 11, 12, 13, 14, 15, 16, 17, 18, 30]),
-            ICMPV6 if chance(random, 80) => if out { 128 } else { 129 },
+            ICMPV6 if chance(random, 80) => 129 - u8::from(out),
             ICMPV6 => one_of(random, &[1, 2, 3, 4, 128, 129, 127, 138, 144, 200]),
             _ => 0,
         }

@@ -4,7 +4,7 @@ use fastrand::Rng;
 
 use super::{chance, one_of};
 use crate::addresses::{BLOCKS, PODS};
-use crate::world::protocol::{SCTP, TCP, UDP};
+use crate::protocol::{SCTP, TCP, UDP};
 use crate::world::{Peer, Pod, Policy, Ports, Rule};
 
 /// A policy of up to four rules.

@@ -8,7 +8,7 @@ use super::{chance, mutate, one_of};
 use crate::addresses::{GROUPS, ODD, PODS, UPLINK, interface, ip};
 use crate::frames::{self, Ends, Shape};
 use crate::model::{Direction, Event};
-use crate::world::protocol::{ICMPV6, UDP};
+use crate::protocol::{ICMPV6, UDP};
 
 /// One such packet, at either hook.
 pub(super) fn special(random: &mut Rng) -> Event {
@@ -58,8 +58,7 @@ fn neighbour(random: &mut Rng) -> Vec<u8> {
     let target = address(random);
     let destination = if chance(random, 20) { target } else { address(random) };
     let (source, destination) = (address(random).into(), destination.into());
-    let ends =
-        Ends { source, destination, source_port: 0, destination_port: 0, protocol: ICMPV6 };
+    let ends = Ends { source, destination, source_port: 0, destination_port: 0, protocol: ICMPV6 };
     let hops = if chance(random, 90) { 255 } else { 64 };
     let extensions = if chance(random, 10) { vec![60] } else { Vec::new() };
     let shape = Shape { hops, extensions, ..Shape::PLAIN };

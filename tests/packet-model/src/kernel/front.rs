@@ -75,10 +75,15 @@ fn instructions(map: i32) -> Vec<u8> {
 
 /// One instruction (`struct bpf_insn`).
 fn instruction(code: u8, destination: u8, source: u8, offset: i16, value: i32) -> [u8; 8] {
-    let registers =
-        if cfg!(target_endian = "little") { source << 4 | destination } else { destination << 4 | source };
-    let ([a, b], [c, d, e, f]) = (offset.to_ne_bytes(), value.to_ne_bytes());
-    [code, registers, a, b, c, d, e, f]
+    let registers = if cfg!(target_endian = "little") {
+        source << 4 | destination
+    } else {
+        destination << 4 | source
+    };
+    let mut bytes = [code, registers, 0, 0, 0, 0, 0, 0];
+    bytes[2..4].copy_from_slice(&offset.to_ne_bytes());
+    bytes[4..8].copy_from_slice(&value.to_ne_bytes());
+    bytes
 }
 
 /// Loads the types of the functions: `int main()` and `int call()` (Documentation/bpf/btf.rst).
@@ -106,7 +111,8 @@ fn load_types() -> Result<OwnedFd> {
     let request = unsafe { &mut attr.__bindgen_anon_7 };
     request.btf = bytes.as_ptr() as u64;
     request.btf_size = u32::try_from(bytes.len())?;
-    let fd = call(bpf_cmd::BPF_BTF_LOAD, &mut attr).context("the kernel refuses type information")?;
+    let fd =
+        call(bpf_cmd::BPF_BTF_LOAD, &mut attr).context("the kernel refuses type information")?;
     // SAFETY: the command returns a new descriptor, which nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

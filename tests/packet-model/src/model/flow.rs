@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::Direction;
 use super::frame::{Kind, Transport};
 use super::held::is_held;
-use crate::world::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
+use crate::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 
 /// Who really sends packets to a pod, as far as it is proven (S27, S37).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,7 @@ pub(crate) enum Initiator {
 }
 
 /// A connection as one pod sees it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, not a state")]
 #[derive(Clone, Debug)]
 pub(crate) struct Flow {
     pub(crate) pod: usize,
@@ -101,7 +102,7 @@ impl Flow {
             };
         }
         let is_prolonged = self.is_denied && now - self.dropped <= life.most;
-        if silent > life.most && !(is_prolonged && !is_held("S27 drops")) {
+        if silent > life.most && (is_held("S27 drops") || !is_prolonged) {
             Age::Dead
         } else {
             Age::Unknown
@@ -121,7 +122,9 @@ impl Flow {
             TCP if self.replied && self.confirmed => between(86_400, 86_400),
             TCP if self.replied => between(60, 86_400),
             TCP => between(120, 120),
-            SCTP if self.replied => between(3, 86_400),
+            SCTP if self.replied || matches!(self.initiator, Initiator::Either(_)) => {
+                between(3, 86_400)
+            }
             SCTP => between(3, 30),
             UDP if self.replied && !is_held("S27 life") => between(30, 180),
             UDP if self.replied => between(30, 120),
@@ -132,8 +135,8 @@ impl Flow {
 
     /// Whether a packet in this direction is the initiator's.
     pub(crate) fn is_initiators(&self, direction: Direction) -> bool {
-        let local = self.initiator == Initiator::Local
-            || matches!(self.initiator, Initiator::Either(None));
+        let local =
+            self.initiator == Initiator::Local || matches!(self.initiator, Initiator::Either(None));
         local == (direction == Direction::Egress)
     }
 

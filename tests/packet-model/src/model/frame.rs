@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::world::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
+use crate::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 
 /// A frame, as far as it can be read.
 #[derive(Clone, Debug)]
@@ -58,6 +58,8 @@ pub(crate) struct Transport {
     /// ICMP echo has its identifier in both ports, a protocol without ports zeros.
     pub(crate) source_port: u16,
     pub(crate) destination_port: u16,
+    /// Type and code of ICMP; 0 for everything else.
+    pub(crate) message: u16,
     pub(crate) kind: Kind,
 }
 
@@ -67,7 +69,10 @@ pub(crate) enum Kind {
     /// TCP SYN without ACK, SCTP INIT.
     Opens,
     /// TCP or SCTP in the middle.
-    UnderWay { fin: bool, reset: bool },
+    UnderWay {
+        fin: bool,
+        reset: bool,
+    },
     /// ICMP echo and its like.
     Request,
     Reply,
@@ -94,34 +99,42 @@ pub(crate) fn read(frame: &[u8]) -> Frame {
     let Some(ether_type) = number(frame, 12) else { return Frame::Other };
     let body = frame.get(14..).unwrap_or_default();
     match ether_type {
-        0x0800 => read4(body, body.len()).map_or(Frame::NoAddresses, Frame::Ip),
-        0x86dd => read6(body, body.len()).map_or(Frame::NoAddresses, Frame::Ip),
+        0x0800 => read4(body, Part::Whole).map_or(Frame::NoAddresses, Frame::Ip),
+        0x86dd => read6(body, Part::Whole).map_or(Frame::NoAddresses, Frame::Ip),
         0x0806 => Frame::Arp(body.to_vec()),
         0x8100 | 0x88a8 => Frame::Tagged,
         _ => Frame::Other,
     }
 }
 
-/// Reads an IPv4 packet, of which at least `needed` of the stated bytes must be there.
-fn read4(body: &[u8], there: usize) -> Option<Packet> {
+/// How much of a packet must be there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// As many bytes as its header states.
+    Whole,
+    /// Whatever an ICMP error quotes, whatever the header states.
+    Start,
+}
+
+/// Reads an IPv4 packet.
+fn read4(body: &[u8], part: Part) -> Option<Packet> {
     let header = body.get(..20)?;
     let length = usize::from(header[0] & 0x0f) * 4;
     if header[0] >> 4 != 4 || length < 20 {
         return None;
     }
-    let total = usize::from(number(header, 2)?);
+    let stated = usize::from(number(header, 2)?);
+    let total = if part == Part::Whole { stated } else { body.len() };
     let flags = number(header, 6)?;
     let (offset, more) = (flags & 0x1fff, flags & 0x2000 != 0);
-    let upper = (length <= total && total <= there).then(|| Upper {
-        protocol: header[9],
-        bytes: body.get(length..total.min(body.len())).unwrap_or_default().to_vec(),
-    });
+    let bytes = body.get(..total).and_then(|packet| packet.get(length..));
+    let upper = bytes.map(|bytes| Upper { protocol: header[9], bytes: bytes.to_vec() });
     Some(Packet {
         source: address4(&header[12..16]),
         destination: address4(&header[16..20]),
         hops: header[8],
         has_options: length > 20,
-        is_padded: total < there,
+        is_padded: total < body.len(),
         fragment: (offset != 0 || more).then(|| Fragment {
             identification: u32::from(number(header, 4).unwrap_or_default()),
             is_first: offset == 0,
@@ -131,7 +144,7 @@ fn read4(body: &[u8], there: usize) -> Option<Packet> {
 }
 
 /// Reads an IPv6 packet.
-fn read6(body: &[u8], there: usize) -> Option<Packet> {
+fn read6(body: &[u8], part: Part) -> Option<Packet> {
     let header = body.get(..40)?;
     let (source, destination) = (address6(&header[8..24]), address6(&header[24..40]));
     // Such an address on the wire could be mistaken for one of the other family.
@@ -139,21 +152,21 @@ fn read6(body: &[u8], there: usize) -> Option<Packet> {
     if header[0] >> 4 != 6 || mapped(source) || mapped(destination) {
         return None;
     }
-    let total = usize::from(number(header, 4)?) + 40;
+    let stated = usize::from(number(header, 4)?) + 40;
+    let total = if part == Part::Whole { stated } else { body.len() };
     let mut packet = Packet {
         source,
         destination,
         hops: header[7],
         has_options: false,
-        is_padded: total < there,
+        is_padded: total < body.len(),
         fragment: None,
         upper: None,
     };
     // A length of zero stands for a jumbogram, which no frame of this length is.
-    if total == 40 || total > there {
+    let Some(bytes) = body.get(40..total).filter(|bytes| !bytes.is_empty()) else {
         return Some(packet);
-    }
-    let bytes = &body[40..total.min(body.len())];
+    };
     packet.upper = walk(header[6], bytes, &mut packet.has_options, &mut packet.fragment);
     Some(packet)
 }
@@ -199,6 +212,7 @@ pub(crate) fn transport(upper: &Upper) -> Option<Transport> {
             protocol: upper.protocol,
             source_port: number(bytes, 0)?,
             destination_port: number(bytes, 2)?,
+            message: 0,
             kind,
         })
     };
@@ -218,7 +232,14 @@ pub(crate) fn transport(upper: &Upper) -> Option<Transport> {
         },
         ICMP | ICMPV6 => icmp(upper.protocol, bytes),
         protocol => {
-            Some(Transport { protocol, source_port: 0, destination_port: 0, kind: Kind::Datagram })
+            let (port, kind) = (0, Kind::Datagram);
+            Some(Transport {
+                protocol,
+                source_port: port,
+                destination_port: port,
+                message: 0,
+                kind,
+            })
         }
     }
 }
@@ -231,19 +252,18 @@ fn icmp(protocol: u8, bytes: &[u8]) -> Option<Transport> {
         (ICMP, 3 | 11 | 12) | (ICMPV6, 1..=4) => Kind::Error,
         _ => Kind::Notice,
     };
-    let port = match kind {
-        Kind::Request | Kind::Reply => number(message, 4)?,
-        _ => 0,
-    };
-    Some(Transport { protocol, source_port: port, destination_port: port, kind })
+    let has_identifier = matches!(kind, Kind::Request | Kind::Reply);
+    let port = if has_identifier { number(message, 4)? } else { 0 };
+    let code = number(message, 0)?;
+    Some(Transport { protocol, source_port: port, destination_port: port, message: code, kind })
 }
 
 /// The packet that an ICMP error quotes: its addresses and ports. Of the quoted packet only the
 /// start needs to be there (RFC 792; RFC 4443, 2.4).
 pub(crate) fn quoted(upper: &Upper) -> Option<Quotation> {
     let body = upper.bytes.get(8..)?;
-    let packet =
-        if upper.protocol == ICMP { read4(body, usize::MAX) } else { read6(body, usize::MAX) }?;
+    let read = if upper.protocol == ICMP { read4 } else { read6 };
+    let packet = read(body, Part::Start)?;
     if packet.fragment.is_some_and(|fragment| !fragment.is_first) {
         return None;
     }
@@ -258,8 +278,8 @@ pub(crate) fn quoted(upper: &Upper) -> Option<Quotation> {
         }
         _ => return None,
     };
-    let transport =
-        Transport { protocol: inner.protocol, source_port, destination_port, kind: Kind::Datagram };
+    let (protocol, kind) = (inner.protocol, Kind::Datagram);
+    let transport = Transport { protocol, source_port, destination_port, message: 0, kind };
     let Packet { source, destination, has_options, .. } = packet;
     let is_echo = inner.protocol != ICMP || matches!(bytes[0], 0 | 8);
     Some(Quotation { source, destination, has_options, is_echo, transport })

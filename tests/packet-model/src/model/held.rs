@@ -9,6 +9,7 @@ pub const NOT_HELD: &[&str] = &[
     "S27 life",
     "S27 sender",
     "S29 other side",
+    "S31 identifiers",
     "S31 timestamps",
     "S32 flooding",
     "S33",

@@ -6,7 +6,8 @@ use super::frame::{Packet, Upper, address6};
 use crate::addresses::{
     OTHER_NODE, OWN_NODE, PODS, UNSPECIFIED, ip, is_group, is_link_group, is_link_local, listed,
 };
-use crate::world::{Pod, protocol::ICMPV6};
+use crate::protocol::ICMPV6;
+use crate::world::Pod;
 
 /// The message types that S32 names.
 const ROUTER_SOLICITATION: u8 = 133;
@@ -35,7 +36,7 @@ pub(crate) fn message(upper: &Upper) -> Option<u8> {
 /// Whether a message keeps to its standard: RFC 4861, RFC 2710, RFC 3810; RFC 6980 has no
 /// fragments of it.
 pub(crate) fn is_valid(packet: &Packet, upper: &Upper, kind: u8) -> bool {
-    if kind >= ROUTER_SOLICITATION && kind <= REDIRECT {
+    if (ROUTER_SOLICITATION..=REDIRECT).contains(&kind) {
         return packet.hops == 255 && upper.bytes.get(1) == Some(&0) && packet.fragment.is_none();
     }
     let source = is_link_local(packet.source) || packet.source == UNSPECIFIED;

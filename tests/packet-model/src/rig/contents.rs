@@ -16,7 +16,7 @@ use policy_common::drops::Reason;
 
 use crate::addresses::{BLOCKS, PODS, SERVICES, ip};
 use crate::model::Direction;
-use crate::world::protocol::{SCTP, TCP, UDP};
+use crate::protocol::{SCTP, TCP, UDP};
 use crate::world::{Peer, Policy, Ports, allows, names};
 
 /// Bitmaps that an allow map may have.

@@ -10,7 +10,8 @@ use crate::addresses::interface;
 
 /// Enters a network namespace of its own, which ends with this thread.
 pub(super) fn enter() -> Result<()> {
-    unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace; this needs root")?;
+    unshare(CloneFlags::CLONE_NEWNET)
+        .context("cannot make a network namespace; this needs root")?;
     let (first, second) = (interface(0).to_string(), interface(1).to_string());
     let status = Command::new("ip")
         .args(["link", "add", "name", "pod0", "index", &first, "type", "veth"])

@@ -1,0 +1,263 @@
+//! Connections: new ones, those of known flows, and ICMP errors about them (S27 to S31).
+
+use std::net::IpAddr;
+
+use super::flow::{Age, Ends, Flow, Initiator, Sender, has_beginning, unreplied_life};
+use super::frame::{self, Kind, Packet, Transport};
+use super::held::is_held;
+use super::source::{is_tunnel, sender};
+use super::{Answer, Direction, Event, Model, rules};
+use crate::addresses::is_group;
+use crate::world::World;
+
+impl Model {
+    /// Judges a packet that its pod may send or receive.
+    pub(crate) fn judge_connection(
+        &mut self,
+        world: &World,
+        event: &Event,
+        packet: &Packet,
+    ) -> Answer {
+        let pod = &world.pods[event.pod];
+        let sender = sender(world, event, packet.source);
+        if let Some(answer) = self.later_fragment(world, event, packet, sender) {
+            return answer;
+        }
+        let Some(transport) = packet.upper.as_ref().and_then(frame::transport) else {
+            return if pod.is_isolated() { Answer::Drop("S34: unreadable") } else { Answer::Pass };
+        };
+        let answer = self.judge_transport(world, event, packet, &transport, sender);
+        self.remember_fragment(event, packet, answer);
+        answer
+    }
+
+    fn judge_transport(
+        &mut self,
+        world: &World,
+        event: &Event,
+        packet: &Packet,
+        transport: &Transport,
+        sender: Sender,
+    ) -> Answer {
+        if transport.kind == Kind::Error
+            && let Some(answer) = self.judge_error(world, event, packet)
+        {
+            return answer;
+        }
+        let ends = ends(event.direction, packet.source, packet.destination, transport);
+        let place = self.flows.iter().position(|flow| flow.pod == event.pod && flow.ends == ends);
+        let alive = match place.map(|place| self.flows[place].age(self.now)) {
+            Some(Age::Unknown) => return Answer::Open,
+            Some(Age::Alive) => place,
+            Some(Age::Dead) | None => None,
+        };
+        // ICMP without an identifier belongs to no flow.
+        let has_identity = !matches!(transport.kind, Kind::Error | Kind::Notice);
+        if !has_identity
+            && !is_held("S31 identifiers")
+            && self.looks_like_echo(event, ends, transport)
+        {
+            return Answer::Open;
+        }
+        if let Some(place) = alive.filter(|_| has_identity) {
+            match belongs(&self.flows[place], event.direction, transport, sender) {
+                Some(true) => return self.judge_known(world, event, place, transport, sender),
+                Some(false) => {}
+                None => return Answer::Open,
+            }
+        }
+        self.judge_new(world, event, ends, transport, sender)
+    }
+
+    /// Judges a packet of a live flow: as a connection of the flow's initiator (S29).
+    fn judge_known(
+        &mut self,
+        world: &World,
+        event: &Event,
+        place: usize,
+        transport: &Transport,
+        sender: Sender,
+    ) -> Answer {
+        let flow = &self.flows[place];
+        let (ends, initiator) = (flow.ends, flow.initiator);
+        if rules::allow(world, event.pod, initiator, &ends) {
+            self.flows[place].pass(event.direction, transport, self.now);
+            return Answer::Pass;
+        }
+        let revoked = Answer::Drop("S29: no longer allowed");
+        let flow = &mut self.flows[place];
+        flow.is_denied = true;
+        flow.dropped = self.now;
+        let is_initiators = flow.is_initiators(event.direction);
+        let silent = self.now - flow.initiator_sent;
+        if is_initiators {
+            flow.initiator_sent = self.now;
+        }
+        if is_initiators || has_beginning(ends.protocol) {
+            return revoked;
+        }
+        if !is_held("S29 other side") {
+            return Answer::Open;
+        }
+        // A packet of the other side, of a protocol without a beginning: that side's connection.
+        let pod = &world.pods[event.pod];
+        let (isolated, turned) = match event.direction {
+            Direction::Egress => (pod.egress.is_some(), Initiator::Local),
+            Direction::Ingress => (pod.ingress.is_some(), Initiator::Remote(sender)),
+        };
+        if isolated && !rules::allow(world, event.pod, turned, &ends) {
+            return revoked;
+        }
+        let unreplied = unreplied_life(ends.protocol);
+        if !isolated && silent == unreplied {
+            return Answer::Open;
+        }
+        if isolated || silent > unreplied {
+            self.record(event.pod, ends, turned);
+        }
+        Answer::Pass
+    }
+
+    /// Judges a packet of no live flow, as a connection of the side that sends it.
+    fn judge_new(
+        &mut self,
+        world: &World,
+        event: &Event,
+        ends: Ends,
+        transport: &Transport,
+        sender: Sender,
+    ) -> Answer {
+        let pod = &world.pods[event.pod];
+        let under_way = matches!(transport.kind, Kind::UnderWay { .. });
+        let initiator = match event.direction {
+            Direction::Egress if under_way => Initiator::Either(None),
+            Direction::Egress => Initiator::Local,
+            Direction::Ingress if under_way && sender != Sender::Node => {
+                Initiator::Either(Some(sender))
+            }
+            Direction::Ingress => Initiator::Remote(sender),
+        };
+        if !rules::allow(world, event.pod, initiator, &ends) {
+            return Answer::Drop("S2: no rule allows it");
+        }
+        // Nothing could be recognised as the reply of a packet to a group, of ICMP without an
+        // identifier, or of a tunnel.
+        let has_replies = !is_group(ends.remote)
+            && !is_group(ends.local)
+            && !matches!(transport.kind, Kind::Error | Kind::Notice)
+            && !is_tunnel(ends.protocol);
+        let records = pod.is_isolated() || pod.tracking && !under_way;
+        if has_replies && records {
+            self.record(event.pod, ends, initiator);
+        }
+        Answer::Pass
+    }
+
+    /// Judges an ICMP error by the packet that it quotes (S31); `None` where that belongs to no
+    /// flow.
+    fn judge_error(&self, world: &World, event: &Event, packet: &Packet) -> Option<Answer> {
+        if packet.is_padded && !is_held("S34 padding") {
+            return Some(Answer::Open);
+        }
+        let quotation = frame::quoted(packet.upper.as_ref()?)?;
+        let unwalked = quotation.has_options && packet.source.is_ipv6() && !is_held("S34");
+        if unwalked || !quotation.is_echo && !is_held("S31 timestamps") {
+            return Some(Answer::Open);
+        }
+        let frame::Quotation { source, destination, transport: quoted, .. } = quotation;
+        // The quoted packet went the other way.
+        let other = match event.direction {
+            Direction::Egress => Direction::Ingress,
+            Direction::Ingress => Direction::Egress,
+        };
+        let ends = ends(other, source, destination, &quoted);
+        if event.direction == Direction::Egress && packet.destination != ends.remote {
+            return None;
+        }
+        let flow = self.flows.iter().find(|flow| flow.pod == event.pod && flow.ends == ends)?;
+        match flow.age(self.now) {
+            Age::Unknown => Some(Answer::Open),
+            Age::Dead => None,
+            Age::Alive => {
+                rules::allow(world, event.pod, flow.initiator, &ends).then_some(Answer::Pass)
+            }
+        }
+    }
+
+    /// Whether a packet that a pod sends has the ends of some flow.
+    pub(crate) fn has_flow(&self, event: &Event, packet: &Packet) -> bool {
+        let transport = packet.upper.as_ref().and_then(frame::transport);
+        transport.is_some_and(|transport| {
+            let ends = ends(event.direction, packet.source, packet.destination, &transport);
+            self.flows.iter().any(|flow| flow.pod == event.pod && flow.ends == ends)
+        })
+    }
+
+    /// Whether an echo flow has the type and code of a message as its identifier.
+    fn looks_like_echo(&self, event: &Event, ends: Ends, transport: &Transport) -> bool {
+        let port = transport.message;
+        let ends = Ends { local_port: port, remote_port: port, ..ends };
+        self.flows.iter().any(|flow| flow.pod == event.pod && flow.ends == ends)
+    }
+
+    /// Records a flow, in place of an older one with the same ends.
+    fn record(&mut self, pod: usize, ends: Ends, initiator: Initiator) {
+        self.flows.retain(|flow| flow.pod != pod || flow.ends != ends);
+        self.flows.push(Flow {
+            pod,
+            ends,
+            initiator,
+            passed: self.now,
+            initiator_sent: self.now,
+            dropped: 0,
+            is_denied: false,
+            replied: false,
+            confirmed: false,
+            fins: [false; 2],
+            reset: false,
+        });
+    }
+}
+
+/// Whether a packet belongs to a live flow with its ends (S27); `None` where that is open.
+fn belongs(
+    flow: &Flow,
+    direction: Direction,
+    transport: &Transport,
+    sender: Sender,
+) -> Option<bool> {
+    let requests = transport.kind == Kind::Request && !flow.is_initiators(direction);
+    let starts = transport.kind == Kind::Opens || requests;
+    let recorded = match flow.initiator {
+        Initiator::Remote(recorded) | Initiator::Either(Some(recorded)) => recorded,
+        Initiator::Local | Initiator::Either(None) => sender,
+    };
+    if starts {
+        return Some(false);
+    }
+    if direction == Direction::Ingress && recorded != sender {
+        return is_held("S27 sender").then_some(false);
+    }
+    Some(true)
+}
+
+/// The ends of a connection, as the pod sees them.
+fn ends(direction: Direction, source: IpAddr, destination: IpAddr, transport: &Transport) -> Ends {
+    let Transport { protocol, source_port, destination_port, .. } = *transport;
+    match direction {
+        Direction::Egress => Ends {
+            local: source,
+            remote: destination,
+            local_port: source_port,
+            remote_port: destination_port,
+            protocol,
+        },
+        Direction::Ingress => Ends {
+            local: destination,
+            remote: source,
+            local_port: destination_port,
+            remote_port: source_port,
+            protocol,
+        },
+    }
+}
