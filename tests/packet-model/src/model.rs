@@ -19,7 +19,7 @@ mod neighbour;
 mod rules;
 mod source;
 
-pub use held::NOT_HELD;
+pub use held::{NOT_HELD, compare};
 
 use crate::addresses::{is_group, is_link_local, pod_has};
 use crate::world::World;

@@ -15,7 +15,6 @@ use aya::maps::of_maps::ArrayOfMaps;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData};
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader, Pod as Plain};
-use nix::time::{ClockId, clock_gettime};
 use policy_common::address::{Address, MAPPED_BITS, mapped};
 use policy_common::allow::{PortChunk, PortChunkKey, PortSet};
 use policy_common::endpoint::{Endpoint, NodeKind, flags};
@@ -33,6 +32,11 @@ use crate::world::{Pod, Policy, World};
 const TC_ACT_UNSPEC: i32 = -1;
 const TC_ACT_SHOT: i32 = 2;
 
+const SECOND: u64 = 1_000_000_000;
+
+/// A hundred days, so that flows can be older than the machine is up.
+const CLOCK_OFFSET: u64 = 100 * 86_400 * SECOND;
+
 /// Flows of each family and table that the programs can hold.
 const FLOWS: u32 = 4096;
 
@@ -43,8 +47,6 @@ pub struct Rig {
     to_pod: Hook,
     /// The policies that the allow maps hold.
     policies: Vec<Policy>,
-    /// Seconds since boot when the programs were loaded.
-    uptime: u64,
     epoch: u32,
 }
 
@@ -73,24 +75,18 @@ impl Rig {
         let mut ebpf = EbpfLoader::new()
             .override_global("RECORD_INTERVAL", &3_600_000_000_000_u64, true)
             .override_global("HANDLE_IPV6", &handle_ipv6, true)
+            .override_global("CLOCK_OFFSET", &CLOCK_OFFSET, true)
             .map_max_entries("flows4", FLOWS)
             .map_max_entries("flows6", FLOWS)
             .map_max_entries("new_flows4", FLOWS)
             .map_max_entries("new_flows6", FLOWS)
             .load(&bytes)
             .context("the kernel refuses the maps; this needs root")?;
-        let uptime = u64::try_from(clock_gettime(ClockId::CLOCK_MONOTONIC)?.tv_sec())?;
         let from_pod = Hook::new(loaded(&mut ebpf, "from_pod")?)?;
         let to_pod = Hook::new(loaded(&mut ebpf, "to_pod")?)?;
-        let mut rig = Self { ebpf, from_pod, to_pod, policies: Vec::new(), uptime, epoch: 0 };
+        let mut rig = Self { ebpf, from_pod, to_pod, policies: Vec::new(), epoch: 0 };
         rig.write_constants()?;
         Ok(rig)
-    }
-
-    /// Seconds since boot: no flow can be made older.
-    #[must_use]
-    pub fn uptime(&self) -> u64 {
-        self.uptime
     }
 
     /// Writes a world, and forgets every flow.
@@ -291,14 +287,9 @@ impl Rig {
         let entries = map.iter().collect::<Result<Vec<_>, _>>()?;
         for (key, mut value) in entries {
             let state = state(&mut value);
-            match state.last_seen.checked_sub(seconds * 1_000_000_000) {
-                Some(last_seen) => {
-                    state.last_seen = last_seen;
-                    map.insert(key, value, 0)?;
-                }
-                // The clock starts at boot: older than that, a flow can only be gone.
-                None => map.remove(&key)?,
-            }
+            state.last_seen -= seconds * SECOND;
+            state.created -= u32::try_from(seconds)?;
+            map.insert(key, value, 0)?;
         }
         Ok(())
     }

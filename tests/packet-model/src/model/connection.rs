@@ -7,7 +7,7 @@ use super::frame::{self, Kind, Packet, Transport};
 use super::held::is_held;
 use super::source::{is_tunnel, sender};
 use super::{Answer, Direction, Event, Model, rules};
-use crate::addresses::is_group;
+use crate::addresses::{OTHER_NODE, OWN_NODE, is_group, listed};
 use crate::world::World;
 
 impl Model {
@@ -78,7 +78,10 @@ impl Model {
         transport: &Transport,
         sender: Sender,
     ) -> Answer {
-        let flow = &self.flows[place];
+        let flow = &mut self.flows[place];
+        if event.direction == Direction::Ingress {
+            flow.answered_by = flow.answered_by.or(Some(sender));
+        }
         let (ends, initiator) = (flow.ends, flow.initiator);
         if rules::allow(world, event.pod, initiator, &ends) {
             self.flows[place].pass(event.direction, transport, self.now);
@@ -87,7 +90,6 @@ impl Model {
         let revoked = Answer::Drop("S29: no longer allowed");
         let flow = &mut self.flows[place];
         flow.is_denied = true;
-        flow.dropped = self.now;
         let is_initiators = flow.is_initiators(event.direction);
         let silent = self.now - flow.initiator_sent;
         if is_initiators {
@@ -95,9 +97,6 @@ impl Model {
         }
         if is_initiators || has_beginning(ends.protocol) {
             return revoked;
-        }
-        if !is_held("S29 other side") {
-            return Answer::Open;
         }
         // A packet of the other side, of a protocol without a beginning: that side's connection.
         let pod = &world.pods[event.pod];
@@ -209,7 +208,7 @@ impl Model {
             initiator,
             passed: self.now,
             initiator_sent: self.now,
-            dropped: 0,
+            answered_by: None,
             is_denied: false,
             replied: false,
             confirmed: false,
@@ -228,17 +227,24 @@ fn belongs(
 ) -> Option<bool> {
     let requests = transport.kind == Kind::Request && !flow.is_initiators(direction);
     let starts = transport.kind == Kind::Opens || requests;
-    let recorded = match flow.initiator {
-        Initiator::Remote(recorded) | Initiator::Either(Some(recorded)) => recorded,
-        Initiator::Local | Initiator::Either(None) => sender,
-    };
     if starts {
         return Some(false);
     }
-    if direction == Direction::Ingress && recorded != sender {
-        return is_held("S27 sender").then_some(false);
+    if direction == Direction::Egress {
+        return Some(true);
     }
-    Some(true)
+    let is_node = listed(OWN_NODE, flow.ends.remote) || listed(OTHER_NODE, flow.ends.remote);
+    match (flow.initiator, flow.answered_by) {
+        (Initiator::Remote(recorded) | Initiator::Either(Some(recorded)), _) => {
+            Some(recorded == sender)
+        }
+        (Initiator::Either(None), _) if sender != Sender::Elsewhere => None,
+        (Initiator::Either(None), _) | (Initiator::Local, None) => Some(true),
+        (Initiator::Local, Some(first)) if first == sender => Some(true),
+        // Another backend may answer under a Service's address, but masqueraded senders share those
+        // of nodes.
+        (Initiator::Local, Some(_)) => is_node.then_some(false),
+    }
 }
 
 /// The ends of a connection, as the pod sees them.

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use super::Direction;
 use super::frame::{Kind, Transport};
-use super::held::is_held;
 use crate::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 
 /// Who really sends packets to a pod, as far as it is proven (S27, S37).
@@ -41,8 +40,8 @@ pub(crate) struct Flow {
     pub(crate) passed: u64,
     /// When the initiator last sent, passed or not.
     pub(crate) initiator_sent: u64,
-    /// When a packet of it was last dropped.
-    pub(crate) dropped: u64,
+    /// Who sent the first packet of the far end.
+    pub(crate) answered_by: Option<Sender>,
     /// A packet of it was dropped because it is no longer allowed.
     pub(crate) is_denied: bool,
     pub(crate) replied: bool,
@@ -91,9 +90,7 @@ impl Flow {
         if self.is_denied && !has_beginning(self.ends.protocol) {
             let silent = now - self.initiator_sent;
             let unreplied = unreplied_life(self.ends.protocol);
-            return if !is_held("S27 drops") {
-                Age::Unknown
-            } else if silent > unreplied && now - self.passed > life.most {
+            return if silent > unreplied && now - self.passed > life.most {
                 Age::Dead
             } else if silent < unreplied {
                 Age::Alive
@@ -101,12 +98,7 @@ impl Flow {
                 Age::Unknown
             };
         }
-        let is_prolonged = self.is_denied && now - self.dropped <= life.most;
-        if silent > life.most && (is_held("S27 drops") || !is_prolonged) {
-            Age::Dead
-        } else {
-            Age::Unknown
-        }
+        if silent > life.most { Age::Dead } else { Age::Unknown }
     }
 
     /// How long it lives when it is silent: the life that `nf_conntrack` gives it (S27), with
@@ -116,7 +108,6 @@ impl Flow {
         match self.ends.protocol {
             TCP if self.reset => between(10, 86_400),
             TCP if self.fins == [true; 2] => between(30, 120),
-            TCP if self.fins != [false; 2] && !is_held("S27 life") => between(60, 86_400),
             TCP if self.fins != [false; 2] => between(60, 3_600),
             TCP if matches!(self.initiator, Initiator::Either(_)) => between(60, 86_400),
             TCP if self.replied && self.confirmed => between(86_400, 86_400),
@@ -126,7 +117,6 @@ impl Flow {
                 between(3, 86_400)
             }
             SCTP => between(3, 30),
-            UDP if self.replied && !is_held("S27 life") => between(30, 180),
             UDP if self.replied => between(30, 120),
             UDP | ICMP | ICMPV6 => between(30, 30),
             _ => between(600, 600),
