@@ -39,26 +39,24 @@ impl Model {
         transport: &Transport,
         sender: Sender,
     ) -> Answer {
+        let ends = ends(event.direction, packet.source, packet.destination, transport);
+        // ICMP without an identifier belongs to no flow.
+        let has_identity = !matches!(transport.kind, Kind::Error | Kind::Notice);
+        let collides = !has_identity && self.looks_like_echo(event, ends, transport);
+        if collides && !is_held("S31 identifiers") {
+            return Answer::Open;
+        }
         if transport.kind == Kind::Error
             && let Some(answer) = self.judge_error(world, event, packet)
         {
             return answer;
         }
-        let ends = ends(event.direction, packet.source, packet.destination, transport);
         let place = self.flows.iter().position(|flow| flow.pod == event.pod && flow.ends == ends);
         let alive = match place.map(|place| self.flows[place].age(self.now)) {
             Some(Age::Unknown) => return Answer::Open,
             Some(Age::Alive) => place,
             Some(Age::Dead) | None => None,
         };
-        // ICMP without an identifier belongs to no flow.
-        let has_identity = !matches!(transport.kind, Kind::Error | Kind::Notice);
-        if !has_identity
-            && !is_held("S31 identifiers")
-            && self.looks_like_echo(event, ends, transport)
-        {
-            return Answer::Open;
-        }
         if let Some(place) = alive.filter(|_| has_identity) {
             match belongs(&self.flows[place], event.direction, transport, sender) {
                 Some(true) => return self.judge_known(world, event, place, transport, sender),
