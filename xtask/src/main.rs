@@ -6,6 +6,7 @@ mod demo;
 mod flap;
 mod fuzz;
 mod harness;
+mod kernels;
 mod manifests;
 mod test;
 mod tidy;
@@ -54,10 +55,13 @@ enum Verb {
     ///
     /// Needs root. Takes about 30 minutes on 2 cores, and as long again the first time on a machine,
     /// to compile a Kubernetes.
+    #[command(args_conflicts_with_subcommands = true)]
     Test {
         /// Run only the checks and tests that do not need root
         #[arg(long)]
         fast: bool,
+        #[command(subcommand)]
+        part: Option<TestPart>,
     },
     /// Run the lab on the three-tier example and print its truth table
     ///
@@ -110,6 +114,18 @@ The agent of the image has no lab. Dependencies are compiled once for this verb 
     Tidy,
 }
 
+/// A part of the tests that the verb does not run by itself.
+#[derive(Subcommand)]
+enum TestPart {
+    /// Boot other kernels in an emulator, run tests on each, and print a table
+    #[command(after_help = "Examples:
+  cargo xtask test kernels
+  cargo xtask test kernels 6.1 newest
+
+Needs root, network access to Debian's archive, and 5 to 15 minutes a kernel.")]
+    Kernels(kernels::Options),
+}
+
 /// A verb of another package's program, which has its own `--help`.
 #[derive(Args)]
 struct ForwardedArguments {
@@ -140,7 +156,8 @@ fn run(verb: Verb) -> Result<()> {
             let profile = if debug { Profile::Debug } else { Profile::Release };
             build::build(Purpose::Build, &[AGENT, CNI, CTL], profile).map(drop)
         }
-        Verb::Test { fast } => test::run_all(fast),
+        Verb::Test { part: Some(TestPart::Kernels(options)), .. } => kernels::run(&options),
+        Verb::Test { fast, part: None } => test::run_all(fast),
         Verb::Demo { options } => demo::run(options),
         Verb::Fuzz { property } => fuzz::run(&property),
         Verb::Flap(options) => {
