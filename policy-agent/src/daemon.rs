@@ -23,10 +23,10 @@ mod pending;
 mod report;
 mod retry;
 mod runtime;
+mod scrape;
 
 use std::{
     collections::BTreeMap,
-    error::Error,
     future::{self, Future},
     path::PathBuf,
     pin::pin,
@@ -53,7 +53,7 @@ use enforce::Verify;
 use events::EventWriter;
 use health::Health;
 use input::{Source, SourceEvent, SyncState};
-use metrics::{DropLabels, Metrics};
+use metrics::Metrics;
 use pending::PendingPods;
 use report::Reporter;
 use retry::Retry;
@@ -83,9 +83,11 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
     let source = Source::open(&config.source).await;
     let mut source = source.map_err(|source| DaemonError::Kubernetes(Box::new(source)))?;
     let log = FlowLog::open(&config.flow_log)?;
+    let mut metrics = Metrics::new();
     let mut questions = match config.listen {
         Some(address) => {
-            let listening = http::serve(address).await;
+            let scrape = metrics.scrape().clone();
+            let listening = http::serve(address, move || scrape.text());
             Some(listening.map_err(|source| DaemonError::Listen { address, source })?)
         }
         None => None,
@@ -97,11 +99,12 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
     };
     let pins = config.node.pins.clone();
     let mut node = Node::start(config.node)?;
-    let drops = node.dataplane().drops();
-    let mut drops = drops.map_err(|source| DaemonError::Drops(Box::new(source)))?;
+    let unreadable = |source| DaemonError::Drops(Box::new(source));
+    let mut drops = node.dataplane().drops().map_err(unreadable)?;
+    metrics.scrape().set_counters(node.dataplane().drop_counters().map_err(unreadable)?);
     let events = EventWriter::new(source.client(), node.name());
-    let mut daemon = Daemon::new(node, log, events, config.verify_interval, pins);
-    let mut runtime = RuntimeEvents::open(lock, config.cni, &mut daemon.metrics)?;
+    let mut runtime = RuntimeEvents::open(lock, config.cni, &mut metrics)?;
+    let mut daemon = Daemon::new(node, log, events, metrics, config.verify_interval, pins);
     loop {
         // In this order: stopping and enforcing come before events.
         tokio::select! {
@@ -109,6 +112,7 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
             () = &mut stop => return Ok(()),
             () = sleep_until(daemon.due), if daemon.sync.is_complete() => daemon.enforce().await,
             () = sleep_until(daemon.verify.next), if daemon.verifies() => daemon.verify().await,
+            found = daemon.verify.found() => daemon.repair(found),
             // In random order: a large cluster sends a hundred thousand events, a pod can cause any
             // number of drops, and neither may delay the others.
             event = async {
@@ -175,6 +179,7 @@ impl Daemon {
         node: Node,
         log: FlowLog,
         events: EventWriter,
+        metrics: Metrics,
         interval: Duration,
         pins: Option<PathBuf>,
     ) -> Self {
@@ -187,9 +192,9 @@ impl Daemon {
             events,
             new_links: BTreeMap::new(),
             log,
-            metrics: Metrics::new(),
+            metrics,
             pending: PendingPods::default(),
-            verify: Verify { interval, next: Instant::now() + interval },
+            verify: Verify::new(interval),
             pins,
             health: Health::default(),
         }
@@ -295,23 +300,7 @@ impl Daemon {
                 let not_ready = self.health.ready(&self.sync).err();
                 drop(answer.send(self.reporter.status(&self.node, not_ready)));
             }
-            Question::Metrics(answer) => match self.metrics() {
-                Ok(text) => drop(answer.send(text)),
-                Err(error) => report::metrics_failed(&*error),
-            },
         }
-    }
-
-    fn metrics(&mut self) -> Result<String, Box<dyn Error>> {
-        let counts = self.node.dataplane().drop_counts()?;
-        let attributor = self.node.attributor();
-        let drops = counts.into_iter().filter_map(|(key, count)| {
-            let pod = attributor.pod(key.ifindex);
-            let pod = pod.map(|name| (&*name.namespace, &*name.name));
-            Some((DropLabels::of(key, pod)?, count))
-        });
-        let drops = drops.collect();
-        Ok(self.metrics.text(drops)?)
     }
 
     /// Schedules a reconciliation within `delay`, and ends the backoff of earlier ones.

@@ -7,7 +7,7 @@
 //! Dataplane::adopt(folder)   open what an earlier agent pinned, or load and pin  → steps (Actual)
 //! apply(step) × n            write maps, attach programs
 //! commit()                   exchange the programs of the earlier agent, link by link
-//! mend(), found()            read back and repair (S50)
+//! mend(), reader(), found()  read back and repair (S50)
 //! ```
 //!
 //! Programs, maps and links live as long as the [`Dataplane`], or, if they are pinned, until
@@ -47,15 +47,16 @@ use aya::Ebpf;
 use policy_common::drops::DropKey;
 
 pub use detach::{Detached, detach};
-pub use drops::{Drops, DropsError};
+pub use drops::{DropCounters, Drops, DropsError};
 pub use error::DataplaneError;
 pub use hooks::{HookedProgram, Hooks, hooks};
-pub use mend::{Drift, Drifted};
+pub use mend::{Drift, Drifted, MapReader};
 pub use options::{ActiveParts, Capacities, Options, UnknownEndpoints};
 pub use pins::pinned_elsewhere;
 pub use step_text::StepText;
 
 use attach::{Attachment, Classifiers};
+use classifier::NAMES;
 use drops::Events;
 use filters::Filters;
 use maps::Maps;
@@ -126,6 +127,19 @@ impl Dataplane {
         })
     }
 
+    /// How many instructions the verifier walked through for each program; `None` before Linux 5.16,
+    /// which does not report it.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not describe its program.
+    pub fn verified_instructions(
+        &self,
+    ) -> Result<BTreeMap<&'static str, Option<u32>>, DataplaneError> {
+        let counts = NAMES.map(|name| Ok((name, self.classifiers.verified_instructions(name)?)));
+        counts.into_iter().collect()
+    }
+
     /// Interfaces with attached programs, in the order of their index.
     pub fn attached(&self) -> impl Iterator<Item = u32> + '_ {
         self.attachments.keys().copied()
@@ -161,5 +175,14 @@ impl Dataplane {
     /// When the counters cannot be read.
     pub fn drop_counts(&self) -> Result<BTreeMap<DropKey, u64>, DataplaneError> {
         drops::counts(&self.maps.drops)
+    }
+
+    /// The same counters, for another thread.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Descriptor`], [`DataplaneError::MapShape`].
+    pub fn drop_counters(&self) -> Result<DropCounters, DataplaneError> {
+        self.maps.drops.duplicate().map(DropCounters)
     }
 }

@@ -1,9 +1,10 @@
 //! The daemon's HTTP endpoints: `/healthz`, `/readyz`, `/status` and `/metrics`.
 //!
-//! Each request becomes a [`Question`] to the daemon's task, which owns the state and answers it
-//! between two reconciliations. No answer within five seconds is status 503.
+//! The server has a thread of its own. `/metrics` is answered there; every other request becomes a
+//! [`Question`] to the daemon's task, which owns the state and answers it between two reconciliations.
+//! No answer within five seconds is status 503.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use axum::{
     Json, Router,
@@ -14,6 +15,7 @@ use axum::{
 };
 use tokio::{
     net::TcpListener,
+    runtime,
     sync::{
         mpsc::{self, Receiver, Sender},
         oneshot,
@@ -39,30 +41,39 @@ pub enum Question {
     Ready(oneshot::Sender<Result<(), String>>),
     /// What is enforced at each pod, and of each policy (`/status`).
     Status(oneshot::Sender<Status>),
-    /// The text of `/metrics`.
-    Metrics(oneshot::Sender<String>),
 }
 
-/// Serves the endpoints until the receiver is dropped.
-///
-/// # Panics
-///
-/// Outside of a tokio runtime with I/O enabled.
+/// Collects the text of `/metrics`; `None` where it cannot.
+type Metrics = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
+/// Serves the endpoints on a thread of its own until the process ends.
 ///
 /// # Errors
 ///
-/// Where nothing can listen at the address.
-pub async fn serve(address: SocketAddr) -> io::Result<Receiver<Question>> {
-    let listener = TcpListener::bind(address).await?;
+/// Where nothing can listen at the address, or no thread can be started.
+pub fn serve(
+    address: SocketAddr,
+    metrics: impl Fn() -> Option<String> + Send + Sync + 'static,
+) -> io::Result<Receiver<Question>> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let (questions, inbox) = mpsc::channel(QUEUE);
-    let router = Router::new()
+    let router = router(questions, Arc::new(metrics));
+    let serve = async move { axum::serve(TcpListener::from_std(listener)?, router).await };
+    let thread = thread::Builder::new().name("http".to_owned());
+    // It accepts connections for ever.
+    thread.spawn(move || drop(runtime.block_on(serve)))?;
+    Ok(inbox)
+}
+
+fn router(questions: Sender<Question>, metrics: Metrics) -> Router {
+    Router::new()
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .route("/status", get(status))
-        .route("/metrics", get(metrics))
-        .with_state(questions);
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(inbox)
+        .with_state(questions)
+        .merge(Router::new().route("/metrics", get(answer_metrics)).with_state(metrics))
 }
 
 async fn alive(State(questions): State<Sender<Question>>) -> Response {
@@ -89,8 +100,8 @@ async fn status(State(questions): State<Sender<Question>>) -> Response {
     }
 }
 
-async fn metrics(State(questions): State<Sender<Question>>) -> Response {
-    match ask(&questions, Question::Metrics).await {
+async fn answer_metrics(State(metrics): State<Metrics>) -> Response {
+    match metrics() {
         Some(text) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         None => no_answer(),
     }

@@ -1,11 +1,17 @@
 //! Reconciles the node and verifies the kernel's state, and decides when to do either next.
 
-use std::time::Duration;
+use std::{future, time::Duration};
 
-use tokio::time::Instant;
+use policy_core::plan::Actual;
+use tokio::{task::JoinHandle, time::Instant};
 
 use super::{Daemon, report, retry::Retry};
-use crate::{chain::chain, dataplane::pinned_elsewhere, net::enforcers, node::Reconciled};
+use crate::{
+    chain::chain,
+    dataplane::{Drift, pinned_elsewhere},
+    net::enforcers,
+    node::{NodeError, Reconciled},
+};
 
 /// Longest time between two reconciliations: the kernel sends no notification when addresses inside a
 /// pod change.
@@ -17,27 +23,61 @@ const NEW_LINK_LIMIT: Duration = Duration::from_mins(10);
 /// When the kernel's state is verified.
 #[derive(Debug)]
 pub(super) struct Verify {
-    pub(super) interval: Duration,
+    interval: Duration,
     pub(super) next: Instant,
+    /// The thread that reads the maps, while it does.
+    reader: Option<JoinHandle<Result<Actual, NodeError>>>,
+}
+
+impl Verify {
+    /// The first one is due after `interval`.
+    pub(super) fn new(interval: Duration) -> Self {
+        Self { interval, next: Instant::now() + interval, reader: None }
+    }
+
+    /// What the reader found; never returns while none reads.
+    pub(super) async fn found(&mut self) -> Result<Actual, NodeError> {
+        let Some(reader) = &mut self.reader else { return future::pending().await };
+        let found = reader.await;
+        self.reader = None;
+        match found {
+            Ok(found) => found,
+            // It panicked, or the runtime ends.
+            Err(_) => future::pending().await,
+        }
+    }
 }
 
 impl Daemon {
     /// Whether the kernel's state is to be verified.
     pub(super) fn verifies(&self) -> bool {
-        self.health.is_enforced() && !self.verify.interval.is_zero()
+        self.health.is_enforced() && !self.verify.interval.is_zero() && self.verify.reader.is_none()
     }
 
-    /// Reads the kernel's state back and repairs it.
+    /// Repairs pins and attached programs, and starts to read the maps.
     pub(super) async fn verify(&mut self) {
         self.find_other_enforcers().await;
-        match self.node.verify() {
+        let drift = self.node.mend();
+        self.report_drift(drift);
+        self.verify.reader = self.node.reader().map(tokio::task::spawn_blocking);
+        self.verify.next = Instant::now() + self.verify.interval;
+    }
+
+    /// Repairs map entries that are not as the agent wrote them.
+    pub(super) fn repair(&mut self, found: Result<Actual, NodeError>) {
+        let drift = found.and_then(|found| self.node.repair(&found));
+        self.report_drift(drift);
+        self.verify.next = Instant::now() + self.verify.interval;
+    }
+
+    fn report_drift(&mut self, drift: Result<Drift, NodeError>) {
+        match drift {
             Ok(drift) => {
                 report::drift(&drift);
                 self.metrics.repaired(&drift);
             }
             Err(error) => report::verify_failed(&error, self.verify.interval),
         }
-        self.verify.next = Instant::now() + self.verify.interval;
     }
 
     /// Brings the kernel to what the cluster asks for.
@@ -58,6 +98,10 @@ impl Daemon {
             }
         };
         self.due = Instant::now() + delay;
+        let endpoints = self.node.actual().endpoints().keys();
+        let pods = endpoints
+            .filter_map(|ifindex| Some((*ifindex, self.node.attributor().pod(*ifindex)?.clone())));
+        self.metrics.scrape().set_pods(pods.collect());
     }
 
     /// Reports a successful reconciliation to everything that depends on it; how long until the next.

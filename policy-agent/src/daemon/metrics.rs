@@ -20,6 +20,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::scrape::{Scrape, lock};
 use crate::{
     cni::InstallState,
     dataplane::{Drift, Drifted},
@@ -29,7 +30,7 @@ use crate::{
 /// Counters and gauges of the daemon.
 #[derive(Debug)]
 pub(super) struct Metrics {
-    registry: Registry,
+    scrape: Scrape,
     enforce_duration: Histogram,
     interface_wait: Histogram,
     failures: Counter,
@@ -71,7 +72,7 @@ pub(super) struct DropLabels {
 impl Metrics {
     pub(super) fn new() -> Self {
         let metrics = Self {
-            registry: Registry::with_prefix("policy"),
+            scrape: Scrape::new(Registry::with_prefix("policy")),
             enforce_duration: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             interface_wait: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             failures: Counter::default(),
@@ -87,8 +88,9 @@ impl Metrics {
 
     /// Registers the metrics. Drift and watches have all their labels from the start, so that a
     /// query for what never happened gives 0 and not nothing.
-    fn registered(mut self) -> Self {
-        let registry = &mut self.registry;
+    fn registered(self) -> Self {
+        let mut guard = lock(&self.scrape.registry);
+        let registry = &mut *guard;
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of the agent", build);
         let help =
@@ -118,6 +120,7 @@ impl Metrics {
         for kind in RESOURCES.map(|resource| resource.plural) {
             drop(self.broken_watches.get_or_create(&WatchLabels { kind }));
         }
+        drop(guard);
         self
     }
 
@@ -174,25 +177,32 @@ impl Metrics {
     pub(super) fn plugin(&mut self) -> impl Fn(InstallState) + use<> {
         let (installed, written) = (Gauge::<i64>::default(), Counter::<u64>::default());
         let help = "Whether the node's CNI configuration names the plugin, and its program exists";
-        self.registry.register("cni_installed", help, installed.clone());
+        let mut registry = lock(&self.scrape.registry);
+        registry.register("cni_installed", help, installed.clone());
         let help = "Times that the agent wrote the plugin's entry into the CNI configuration";
-        self.registry.register("cni_entries_written", help, written.clone());
+        registry.register("cni_entries_written", help, written.clone());
+        drop(registry);
         move |state| {
             installed.set(i64::from(state != InstallState::Missing));
             written.inc_by(u64::from(state == InstallState::Restored));
         }
     }
 
-    /// The text of `/metrics`, with the kernel's drop counters.
-    pub(super) fn text(&mut self, drops: Vec<(DropLabels, u64)>) -> Result<String, fmt::Error> {
-        let mut registry = Registry::default();
-        registry.register_collector(Box::new(Drops(drops)));
-        let (mut text, mut of_kernel) = (String::new(), String::new());
-        encode(&mut of_kernel, &registry)?;
-        encode(&mut text, &self.registry)?;
-        let own = text.strip_suffix("# EOF\n").unwrap_or(&text);
-        Ok(format!("{own}{of_kernel}"))
+    /// What the HTTP server reads.
+    pub(super) fn scrape(&self) -> &Scrape {
+        &self.scrape
     }
+}
+
+/// The text of `/metrics`, with the kernel's drop counters.
+pub(super) fn text(own: &Registry, drops: Vec<(DropLabels, u64)>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Drops(drops)));
+    let (mut text, mut of_kernel) = (String::new(), String::new());
+    encode(&mut of_kernel, &registry)?;
+    encode(&mut text, own)?;
+    let own = text.strip_suffix("# EOF\n").unwrap_or(&text);
+    Ok(format!("{own}{of_kernel}"))
 }
 
 fn gauge_value(count: usize) -> i64 {

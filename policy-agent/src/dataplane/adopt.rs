@@ -5,15 +5,10 @@
 //! copies the flows again, and renames `new/` to `maps/`. An agent that is killed at any point
 //! leaves either `maps/` in use, or `new/` complete.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::path::Path;
 
-use aya::maps::MapData;
 use aya_obj::generated::BPF_NOEXIST;
 use nix::net::if_;
-use policy_common::allow::{PortSet, every};
 use policy_core::plan::Step;
 
 use super::{
@@ -25,7 +20,6 @@ use super::{
     filters::FilterLink,
     link,
     maps::Maps,
-    named::Hash,
     object,
     options::Options,
     pins::{self, Pins},
@@ -124,7 +118,10 @@ impl Dataplane {
         let folder = self.pins.as_ref().map(Pins::maps);
         let mut steps = read::tables(&self.maps)?;
         if let Some(folder) = folder {
-            steps.extend(contents(&self.maps.allow, &folder)?);
+            let written = read::written_slots(&self.maps, &folder)?;
+            let found = read::contents(&self.maps.allow, &folder, &written)?;
+            read::remove_stale_pins(&folder, &found)?;
+            steps.extend(found);
         }
         for step in read::endpoints(&self.maps)? {
             let Step::PutEndpoint(endpoint) = step else { continue };
@@ -146,7 +143,8 @@ impl Dataplane {
         let folder = self.pins.as_ref().and_then(Pins::maps_before);
         let mut steps = read::tables(before)?;
         if let Some(folder) = folder {
-            steps.extend(contents(&before.allow, &folder)?);
+            let written = read::written_slots(before, &folder)?;
+            steps.extend(read::contents(&before.allow, &folder, &written)?);
         }
         for step in steps {
             self.apply(&step)?;
@@ -207,36 +205,6 @@ impl Dataplane {
         }
         Ok(())
     }
-}
-
-/// The allow maps in use, with the entries that their pins show.
-///
-/// An allow map with another pin than its index says keeps its number, but counts as a content
-/// that the compiler never produces, so that no endpoint is switched to it.
-pub(super) fn contents(allow: &Hash<u32, u32>, folder: &Path) -> Result<Vec<Step>, DataplaneError> {
-    let mut places = BTreeMap::new();
-    for number in 1..allow.capacity {
-        if let Some(id) = allow.get(&number)? {
-            places.insert(number, id);
-        }
-    }
-    let pinned: BTreeSet<u32> = Pins::contents(folder)?.into_iter().collect();
-    let mut steps = Vec::new();
-    for (&number, &id) in &places {
-        let entries = match MapData::from_pin(pins::content(folder, number)) {
-            Ok(map) if map.info().is_ok_and(|info| info.id() == id) => content::entries(map),
-            _ => None,
-        };
-        let unknown = || {
-            vec![PortSet { identity: u32::MAX, protocols: every::PROTOCOL, ..PortSet::default() }]
-        };
-        let entries = entries.unwrap_or_else(unknown);
-        steps.push(Step::PutContent { content: number, entries });
-    }
-    for &stale in pinned.iter().filter(|&number| *number != 0 && !places.contains_key(number)) {
-        pins::remove(&pins::content(folder, stale))?;
-    }
-    Ok(steps)
 }
 
 impl Maps {

@@ -21,7 +21,7 @@ use std::{collections::BTreeMap, fmt};
 use aya::{
     Ebpf,
     programs::{
-        LinkOrder, ProgramError, SchedClassifier,
+        LinkOrder, ProgramError, ProgramInfo, SchedClassifier,
         tc::{SchedClassifierLink, TcAttachOptions},
     },
     util::KernelVersion,
@@ -171,12 +171,24 @@ impl Classifiers {
 
     /// The kernel id of a program.
     pub(super) fn program_id(&self, classifier: &'static str) -> Result<u32, DataplaneError> {
+        self.info(classifier).map(|info| info.id())
+    }
+
+    /// How many instructions the verifier walked through; `None` if the kernel does not report it.
+    pub(super) fn verified_instructions(
+        &self,
+        classifier: &'static str,
+    ) -> Result<Option<u32>, DataplaneError> {
+        self.info(classifier).map(|info| info.verified_instruction_count())
+    }
+
+    /// What the kernel reports about a program.
+    fn info(&self, classifier: &'static str) -> Result<ProgramInfo, DataplaneError> {
         let missing = || DataplaneError::ClassifierMissing { classifier };
         let program = self.ebpf.program(classifier).ok_or_else(missing)?;
         let program: Result<&SchedClassifier, _> = program.try_into();
         let info = program.and_then(SchedClassifier::info);
-        info.map(|info| info.id())
-            .map_err(|source| DataplaneError::Classifier { classifier, source: Box::new(source) })
+        info.map_err(|source| DataplaneError::Classifier { classifier, source: Box::new(source) })
     }
 
     /// Pins the programs, in place of those of an earlier agent.

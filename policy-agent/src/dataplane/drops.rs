@@ -38,6 +38,10 @@ pub struct Drops {
     events: AsyncFd<Events>,
 }
 
+/// The counters of dropped packets, independent of the dataplane that they came from.
+#[derive(Debug)]
+pub struct DropCounters(pub(super) Named<PerCpuHashMap<MapData, DropKey, u64>>);
+
 /// The ring buffer of the records.
 pub(super) struct Events(RingBuf<MapData>);
 
@@ -73,6 +77,17 @@ impl Drops {
     /// [`DropsError::Length`] for this record only; the next call returns the one after it.
     pub fn try_next(&mut self) -> Result<Option<DropRecord>, DropsError> {
         self.events.get_mut().0.next().as_deref().map(record).transpose()
+    }
+}
+
+impl DropCounters {
+    /// Dropped packets by endpoint, direction and reason.
+    ///
+    /// # Errors
+    ///
+    /// When the counters cannot be read.
+    pub fn read(&self) -> Result<BTreeMap<DropKey, u64>, DataplaneError> {
+        counts(&self.0)
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
 use aya::{
     Pod,
     maps::{
-        Array, HashMap, IterableMap, LpmTrie, MapData, MapError, PerCpuHashMap, PerCpuValues,
+        Array, HashMap, IterableMap, LpmTrie, Map, MapData, MapError, PerCpuHashMap, PerCpuValues,
         lpm_trie::Key,
     },
 };
@@ -202,6 +202,17 @@ impl<V: Pod> Named<Array<MapData, V>> {
 }
 
 impl<K: Pod + Debug> Named<PerCpuHashMap<MapData, K, u64>> {
+    /// The same map by a descriptor of its own.
+    pub(super) fn duplicate(&self) -> Result<Self, DataplaneError> {
+        let Self { name, id, capacity, ref fd, map: _ } = *self;
+        let copy =
+            || fd.try_clone().map_err(|source| DataplaneError::Descriptor { map: name, source });
+        let shape = |source| DataplaneError::MapShape { map: name, source };
+        let data = MapData::from_fd(copy()?).map_err(shape)?;
+        let map = PerCpuHashMap::try_from(Map::PerCpuHashMap(data)).map_err(shape)?;
+        Ok(Self { name, id, capacity, fd: copy()?, map })
+    }
+
     /// Adds the counts of another map. A count that a program raises between the read and the write of
     /// its entry is lost.
     pub(super) fn add(&mut self, from: &Self) -> Result<(), DataplaneError> {

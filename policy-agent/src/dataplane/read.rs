@@ -1,16 +1,31 @@
 //! Reads the maps back, as the steps that would write their content.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv6Addr},
+    path::Path,
+};
 
+use aya::maps::MapData;
 use ipnetwork::IpNetwork;
-use policy_common::address::{Address, MAPPED_BITS};
+use policy_common::{
+    address::{Address, MAPPED_BITS},
+    allow::{PortSet, every},
+};
 use policy_core::{
     desired::{Frontend, NodeKind},
     model::Protocol,
-    plan::{Actual, Step},
+    plan::Step,
 };
 
-use super::{error::DataplaneError, key, maps::Maps, named::Hash};
+use super::{
+    content,
+    error::DataplaneError,
+    key,
+    maps::Maps,
+    named::Hash,
+    pins::{self, Pins},
+};
 
 /// Every table except allow maps and endpoints, which need more than their entries.
 pub(super) fn tables(maps: &Maps) -> Result<Vec<Step>, DataplaneError> {
@@ -58,19 +73,57 @@ pub(super) fn endpoints(maps: &Maps) -> Result<Vec<Step>, DataplaneError> {
     Ok(endpoints.map(|(_, endpoint)| Step::PutEndpoint(endpoint)).collect())
 }
 
-/// The used indexes of `allow`, each as if it held what was written there.
-pub(super) fn places(
+/// The places of `allow` that hold an allow map, as far as the agent knows: those with a pin, and
+/// those that an endpoint refers to.
+///
+/// Before Linux 6.8 each look-up in `allow` waits for all running programs (15 ms), and it has
+/// thousands of places; the others are not read.
+pub(super) fn written_slots(maps: &Maps, folder: &Path) -> Result<BTreeSet<u32>, DataplaneError> {
+    let mut slots: BTreeSet<u32> = Pins::contents(folder)?.into_iter().collect();
+    for (_, endpoint) in maps.endpoints.entries()? {
+        slots.extend([endpoint.ingress, endpoint.egress]);
+    }
+    // No endpoint refers to this place; its pin shows the shape of allow maps.
+    slots.remove(&0);
+    slots.retain(|slot| *slot < maps.allow.capacity);
+    Ok(slots)
+}
+
+/// The allow maps in these places, with the entries that their pins show.
+///
+/// An allow map with another pin than its index says keeps its number, but counts as a content
+/// that the compiler never produces, so that no endpoint is switched to it.
+pub(super) fn contents(
     allow: &Hash<u32, u32>,
-    written: &Actual,
+    folder: &Path,
+    slots: &BTreeSet<u32>,
 ) -> Result<Vec<Step>, DataplaneError> {
     let mut steps = Vec::new();
-    for content in 1..allow.capacity {
-        if allow.get(&content)?.is_some() {
-            let entries = written.content(content).unwrap_or_default().to_vec();
-            steps.push(Step::PutContent { content, entries });
-        }
+    for &content in slots {
+        let Some(id) = allow.get(&content)? else { continue };
+        let entries = match MapData::from_pin(pins::content(folder, content)) {
+            Ok(map) if map.info().is_ok_and(|info| info.id() == id) => content::entries(map),
+            _ => None,
+        };
+        let unknown = || {
+            vec![PortSet { identity: u32::MAX, protocols: every::PROTOCOL, ..PortSet::default() }]
+        };
+        steps.push(Step::PutContent { content, entries: entries.unwrap_or_else(unknown) });
     }
     Ok(steps)
+}
+
+/// Removes the pins of allow maps that are not among those `found` in their places: an agent ended
+/// between the two writes.
+pub(super) fn remove_stale_pins(folder: &Path, found: &[Step]) -> Result<(), DataplaneError> {
+    for pinned in Pins::contents(folder)?.into_iter().filter(|content| *content != 0) {
+        let is_it =
+            |step: &_| matches!(step, Step::PutContent { content, .. } if *content == pinned);
+        if !found.iter().any(is_it) {
+            pins::remove(&pins::content(folder, pinned))?;
+        }
+    }
+    Ok(())
 }
 
 fn canonical(address: Address) -> IpAddr {

@@ -1,23 +1,55 @@
 //! Reads back what the kernel holds, and repairs what somebody else changed (S50).
+//!
+//! A verification has three parts, so that the daemon never waits for the kernel: [`Node::mend`], then
+//! [`Node::reader`] on another thread, then [`Node::repair`] with what the reader found.
 
-use policy_core::plan::{Step, repair};
+use std::collections::BTreeSet;
+
+use policy_core::plan::{Actual, Step, repair};
 
 use super::{Node, NodeError};
 use crate::dataplane::{DataplaneError, Drift, Drifted, StepText};
 
 impl Node {
-    /// Compares pins, attachments and map entries with what the agent wrote, and repairs differences;
-    /// how many of each kind there were.
-    ///
-    /// Flows and counters are left out: the programs write them.
+    /// Repairs pins and attached programs that are not as the agent wrote them; how many of each kind
+    /// there were.
     ///
     /// # Errors
     ///
     /// [`NodeError::Verify`]; what was repaired before it stays repaired.
-    pub fn verify(&mut self) -> Result<Drift, NodeError> {
-        let failed = |source: DataplaneError| NodeError::Verify(Box::new(source));
-        let mut drift = self.dataplane.mend(self.actual.endpoints()).map_err(failed)?;
-        let found = self.dataplane.found(&self.actual).map_err(failed)?;
+    pub fn mend(&mut self) -> Result<Drift, NodeError> {
+        self.dataplane.mend(self.actual.endpoints()).map_err(failed)
+    }
+
+    /// Reads the map entries that the agent wrote, on any thread; `None` without pins.
+    ///
+    /// Flows and counters are left out: the programs write them.
+    #[must_use]
+    pub fn reader(&self) -> Option<impl FnOnce() -> Result<Actual, NodeError> + Send + use<>> {
+        let reader = self.dataplane.reader()?;
+        let written: BTreeSet<u32> = self.actual.contents().collect();
+        Some(move || reader.read(&written).map_err(failed))
+    }
+
+    /// Compares what a reader found with what the agent wrote. A difference may come from writes of
+    /// the agent itself, so what differs is read once more before it is repaired.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::Verify`]; what was repaired before it stays repaired.
+    pub fn repair(&mut self, found: &Actual) -> Result<Drift, NodeError> {
+        let mut drift = Drift::default();
+        let suspects = repair(&self.actual, found);
+        if suspects.is_empty() {
+            return Ok(drift);
+        }
+        let contents = suspects.iter().filter_map(|step| {
+            let (Step::PutContent { content, .. } | Step::DeleteContent { content }) = step else {
+                return None;
+            };
+            Some(*content)
+        });
+        let found = self.dataplane.found(&self.actual, &contents.collect()).map_err(failed)?;
         for step in repair(&self.actual, &found) {
             self.dataplane.apply(&step).map_err(failed)?;
             if !matches!(step, Step::BumpEpoch { .. }) {
@@ -30,4 +62,8 @@ impl Node {
         }
         Ok(drift)
     }
+}
+
+fn failed(source: DataplaneError) -> NodeError {
+    NodeError::Verify(Box::new(source))
 }

@@ -130,6 +130,11 @@ impl Actual {
         self.contents.get(&content).map(Vec::as_slice)
     }
 
+    /// The ids of the allow maps.
+    pub fn contents(&self) -> impl Iterator<Item = u32> + '_ {
+        self.contents.keys().copied()
+    }
+
     /// The identity of a frontend; `None` where there is no such frontend.
     #[must_use]
     pub fn frontend(&self, frontend: &Frontend) -> Option<u32> {

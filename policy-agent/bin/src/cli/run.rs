@@ -9,7 +9,7 @@
 //!
 //! Later errors never end the daemon; it logs and retries.
 
-use std::{fs, io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fs, io, net::SocketAddr, path::PathBuf, process, thread, time::Duration};
 
 use clap::{Args, ValueEnum};
 use policy_agent::{
@@ -24,7 +24,9 @@ use policy_manifest::render;
 use policy_probe::{exit, options::EnforcementOptions, terminal};
 use tokio::{
     runtime,
-    signal::unix::{Signal, SignalKind, signal},
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+    time::sleep,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -56,6 +58,9 @@ The agent needs root, and Linux with BTF.";
 /// The default log filter. The Kubernetes client is off: it logs every failed request and the body
 /// of each response that it cannot parse, and the daemon logs each problem once.
 const LOG_FILTER: &str = "info,kube_client=off,kube_runtime=off";
+
+/// How long the daemon may take to end after a signal.
+const STOP_LIMIT: Duration = Duration::from_millis(1500);
 
 /// Options of `policy-agent run`.
 #[derive(Debug, Args)]
@@ -200,11 +205,8 @@ fn run(arguments: Arguments) -> Result<(), Error> {
     // One thread: the dataplane attaches to interfaces of its thread's network namespace.
     let runtime =
         runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
-    let ended = runtime.block_on(async {
-        let interrupt = signal(SignalKind::interrupt()).map_err(Error::Start)?;
-        let terminate = signal(SignalKind::terminate()).map_err(Error::Start)?;
-        Ok(daemon::run(config, ended(interrupt, terminate)).await?)
-    });
+    let stop = stop_signal().map_err(Error::Start)?;
+    let ended = runtime.block_on(async { Ok(daemon::run(config, stop).await?) });
     // Writes that a slow disk delays are not awaited: each file is complete at any time.
     runtime.shutdown_background();
     ended
@@ -262,12 +264,27 @@ fn existing(path: PathBuf) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Waits for SIGINT or SIGTERM.
-async fn ended(mut interrupt: Signal, mut terminate: Signal) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+/// Waits for SIGINT or SIGTERM on a thread of its own. If the daemon is busy and does not end soon
+/// after it, the thread ends the process: what is in force stays, as after any end.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _context = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    let (sender, stopped) = oneshot::channel();
+    let wait = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        // The daemon has ended by itself if nobody receives it.
+        let _ = sender.send(());
+        sleep(STOP_LIMIT).await;
+        process::exit(exit::FINE.into());
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(wait))?;
+    Ok(async move { drop(stopped.await) })
 }
 
 fn host_name() -> io::Result<String> {

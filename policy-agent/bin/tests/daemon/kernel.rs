@@ -2,6 +2,7 @@
 
 mod attach;
 mod bpftool;
+mod busy;
 mod clsact;
 mod contents;
 mod discovery;

@@ -58,6 +58,24 @@ fn an_endpoint_comes_with_both_classifiers_and_goes_with_them() -> Result<()> {
 }
 
 #[test]
+fn the_verifier_walks_through_few_enough_instructions() -> Result<()> {
+    // The kernel's limit is a million; a program near it fails on a kernel that prunes less.
+    const CEILING: u32 = 200_000;
+    crate::privilege::root()?;
+    let dataplane = Dataplane::load(&Options::default())?;
+    for (program, count) in dataplane.verified_instructions()? {
+        match count {
+            Some(count) => {
+                println!("@measured {program} {count}");
+                assert!(count > 0 && count < CEILING, "{program}: {count}");
+            }
+            None => println!("@measured {program} unknown"),
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn the_classifiers_go_with_the_dataplane() -> Result<()> {
     let (node, _pod) = node_with_pod()?;
     node.run(async || {
