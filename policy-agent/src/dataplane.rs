@@ -50,7 +50,7 @@ pub use detach::{Detached, detach};
 pub use drops::{DropCounters, Drops, DropsError};
 pub use error::DataplaneError;
 pub use hooks::{HookedProgram, Hooks, hooks};
-pub use mend::{Drift, Drifted, MapReader};
+pub use mend::{Bypass, Drift, Drifted, MapReader};
 pub use options::{ActiveParts, Capacities, Options, UnknownEndpoints};
 pub use pins::pinned_elsewhere;
 pub use step_text::StepText;
@@ -86,6 +86,10 @@ pub struct Dataplane {
     committed: bool,
     /// Whether an earlier agent's maps were found.
     took_over: bool,
+    /// To load the programs once more.
+    options: Options,
+    /// Hooks on which a program of another sees packets before the agent's.
+    bypasses: Vec<Bypass>,
 }
 
 impl Dataplane {
@@ -124,6 +128,8 @@ impl Dataplane {
             pins: None,
             committed: true,
             took_over: false,
+            options: options.clone(),
+            bypasses: Vec::new(),
         })
     }
 

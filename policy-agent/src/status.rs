@@ -148,12 +148,15 @@ impl Pod {
         let refused = last.not_attached.iter().find(|refused| refused.pod == *name);
         let interface = node.interface_of(&pod.addresses);
         let is_missing = interface.is_none() || last.pods_without_interface.contains(name);
+        let bypass = node.bypassed().find(|(pod, _)| *pod == name);
+        let bypass = bypass.map(|(_, bypass)| bypass.to_string());
         let (state, reason) = match (refused, failure) {
             (Some(refused), _) => (PodState::NotEnforced, Some(refused.reason.clone())),
             _ if pod.addresses.is_empty() => (PodState::WithoutAddress, None),
             _ if is_missing => {
                 (PodState::NotEnforced, Some("no interface of the node leads to it".to_owned()))
             }
+            _ if bypass.is_some() => (PodState::NotEnforced, bypass),
             // A failed reconciliation may concern any pod.
             (None, Some(why)) => {
                 (PodState::NotEnforced, Some(format!("the last change is not in force: {why}")))

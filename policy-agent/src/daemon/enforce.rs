@@ -59,6 +59,12 @@ impl Daemon {
         self.find_other_enforcers().await;
         let drift = self.node.mend();
         self.report_drift(drift);
+        let bypassed = self.node.bypassed();
+        let bypasses: Vec<String> =
+            bypassed.map(|(pod, bypass)| format!("pod {pod}: {bypass}")).collect();
+        self.metrics.bypassed(bypasses.len());
+        self.health.bypassed(bypasses.first().cloned());
+        self.reporter.bypassed(bypasses);
         self.verify.reader = self.node.reader().map(tokio::task::spawn_blocking);
         self.verify.next = Instant::now() + self.verify.interval;
     }

@@ -69,13 +69,16 @@ impl EventWriter {
         let mut warnings = of_faults(&reconciled.faults, desired);
         let without_interface = without_interface(reconciled, desired);
         // A pod that left the API has no object that an Event could be about.
-        let has_object = |refused: &&NotAttached| {
-            let pod = node.snapshot().pods.get(&refused.pod);
+        let has_object = |pod: &ObjectName| {
+            let pod = node.snapshot().pods.get(pod);
             pod.is_some_and(|pod| pod.deleted.is_none())
         };
-        let refused = reconciled.not_attached.iter().filter(has_object);
+        let refused = reconciled.not_attached.iter().filter(|refused| has_object(&refused.pod));
         let refused = refused.map(|refused| of_refused(refused, desired));
-        let of_pods = without_interface.into_iter().chain(refused).collect();
+        let bypassed = node.bypassed().filter(|(pod, _)| has_object(pod)).map(|(pod, bypass)| {
+            not_enforced(pod, format!("enforcement is bypassed: {bypass}"), desired)
+        });
+        let of_pods = without_interface.into_iter().chain(refused).chain(bypassed).collect();
         warnings.extend(for_long(&mut self.open, of_pods, now));
         warnings.extend(reconciled.held_back.iter().map(of_held_back));
         self.reconciled = ActiveWarnings { nodes: node.snapshot().nodes.len(), warnings };

@@ -20,6 +20,8 @@ pub(super) struct Health {
     is_enforced: bool,
     /// Since when they fail, and why the last one did.
     failing: Option<(Instant, String)>,
+    /// A program of another that is before the agent's, by the last verification.
+    bypass: Option<String>,
 }
 
 impl Health {
@@ -44,6 +46,11 @@ impl Health {
         self.failing = Some((since, why));
     }
 
+    /// The last verification found a program of another before the agent's, or none.
+    pub(super) fn bypassed(&mut self, bypass: Option<String>) {
+        self.bypass = bypass;
+    }
+
     /// Whether the agent has started: the cluster was read and enforced once, whatever fails since
     /// at single pods. The error says what is missing.
     pub(super) fn started(&self, sync: &SyncState) -> Result<(), String> {
@@ -60,6 +67,9 @@ impl Health {
     /// Whether the node enforces what the cluster asks for. The error says what is missing.
     pub(super) fn ready(&self, sync: &SyncState) -> Result<(), String> {
         self.started(sync)?;
+        if let Some(bypass) = &self.bypass {
+            return Err(format!("enforcement is bypassed: {bypass}"));
+        }
         match &self.failing {
             Some((since, why)) if since.elapsed() >= PATIENCE => Err(format!(
                 "not everything is enforced, since {} s: {why}",
@@ -92,6 +102,11 @@ mod tests {
         assert_eq!(health.ready(&sync), Err(want.to_owned()));
         assert_eq!(health.started(&sync), Ok(()), "one pod does not stop a node");
         health.recovered();
+        assert_eq!(health.ready(&sync), Ok(()));
+        health.bypassed(Some("shaper is first".to_owned()));
+        let want = "enforcement is bypassed: shaper is first";
+        assert_eq!(health.ready(&sync), Err(want.to_owned()));
+        health.bypassed(None);
         assert_eq!(health.ready(&sync), Ok(()));
     }
 }

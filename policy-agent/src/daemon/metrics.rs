@@ -37,6 +37,7 @@ pub(super) struct Metrics {
     steps: Counter,
     faults: Gauge,
     held_back: Gauge,
+    bypassed: Gauge,
     pods: Family<PodLabels, Gauge>,
     repaired: Family<DriftLabels, Counter>,
     broken_watches: Family<WatchLabels, Gauge>,
@@ -79,6 +80,7 @@ impl Metrics {
             steps: Counter::default(),
             faults: Gauge::default(),
             held_back: Gauge::default(),
+            bypassed: Gauge::default(),
             pods: Family::default(),
             repaired: Family::default(),
             broken_watches: Family::default(),
@@ -106,6 +108,9 @@ impl Metrics {
         registry.register("faults", help, self.faults.clone());
         let help = "Namespaces with policies that do not fit into the maps; the previous ones are enforced";
         registry.register("held_back_namespaces", help, self.held_back.clone());
+        let help = "Hooks on which a program of another sees packets before the agent's, and may let \
+                    them pass";
+        registry.register("bypassed_hooks", help, self.bypassed.clone());
         let help = "Pods of the node, by whether policies are enforced at them";
         registry.register("pods", help, self.pods.clone());
         let help = "Attachments, map entries and pins that another program changed and the agent \
@@ -143,6 +148,11 @@ impl Metrics {
     pub(super) fn watch_broken(&self, resource: Resource, is_broken: bool) {
         let kind = resource.plural;
         self.broken_watches.get_or_create(&WatchLabels { kind }).set(i64::from(is_broken));
+    }
+
+    /// The last verification found this many hooks with a program of another before the agent's.
+    pub(super) fn bypassed(&self, count: usize) {
+        self.bypassed.set(gauge_value(count));
     }
 
     /// A reconciliation failed.

@@ -28,6 +28,8 @@ const NODES: usize = 10;
 pub(super) struct Reporter {
     enforcers: Vec<Enforcer>,
     last: Reconciled,
+    /// Programs of others that were before the agent's.
+    bypasses: Vec<String>,
     /// Why the reconciliation after `last` failed.
     failure: Option<String>,
 }
@@ -75,6 +77,17 @@ impl Reporter {
         }
         self.last = reconciled;
         self.failure = None;
+    }
+
+    /// Logs where a program of another is before the agent's, each when it appears.
+    pub(super) fn bypassed(&mut self, bypasses: Vec<String>) {
+        for new in bypasses.iter().filter(|new| !self.bypasses.contains(new)) {
+            error!("enforcement is bypassed: {new}");
+        }
+        if bypasses.is_empty() && !self.bypasses.is_empty() {
+            info!("no program is before the agent's any more");
+        }
+        self.bypasses = bypasses;
     }
 
     /// Logs why a reconciliation failed.

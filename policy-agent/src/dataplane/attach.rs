@@ -15,6 +15,7 @@
 
 mod attached;
 mod mend;
+mod order;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -101,7 +102,7 @@ impl Classifiers {
     }
 
     /// The programs that are wanted on every interface.
-    fn wanted(&self) -> impl Iterator<Item = Classifier> + use<> {
+    pub(super) fn wanted(&self) -> impl Iterator<Item = Classifier> + use<> {
         let directions = self.parts.directions;
         CLASSIFIERS.into_iter().filter(move |classifier| directions[classifier.direction])
     }

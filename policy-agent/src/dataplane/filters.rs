@@ -90,9 +90,14 @@ impl Filters {
         listed.map_err(|source| DataplaneError::Filters { ifindex, source: Box::new(source) })
     }
 
+    /// Whether another agent pinned a program.
+    pub(super) fn is_foreign(&self, program: u32) -> bool {
+        self.foreign.contains(&program)
+    }
+
     /// Whether a filter is the agent's.
     pub(super) fn is_own(&self, filter: &Filter, classifier: &Classifier) -> bool {
-        let is_foreign = filter.program.is_some_and(|program| self.foreign.contains(&program));
+        let is_foreign = filter.program.is_some_and(|program| self.is_foreign(program));
         filter.kind == "bpf" && filter.name == classifier.name && !is_foreign
     }
 
@@ -116,6 +121,11 @@ impl Place {
     /// Where a filter is.
     pub(super) fn of(filter: &Filter) -> Self {
         Self { priority: filter.priority, handle: filter.handle }
+    }
+
+    /// Whether a new filter here sees packets before another one.
+    pub(super) fn is_before(self, other: &Filter) -> bool {
+        self.priority <= other.priority
     }
 
     /// The free place that sees packets first. A priority takes filters of one kind and protocol.

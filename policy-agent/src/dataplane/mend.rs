@@ -22,11 +22,14 @@ use std::{
 };
 
 use policy_common::endpoint::Endpoint;
-use policy_core::plan::{Actual, Step};
+use policy_core::{
+    model::Direction,
+    plan::{Actual, Step},
+};
 
 use super::{
-    Dataplane, classifier::NAMES, content, error::DataplaneError, maps::Maps, pins::Pins, read,
-    syscall,
+    Dataplane, classifier::NAMES, content, error::DataplaneError, maps::Maps, object, pins::Pins,
+    read, syscall,
 };
 
 /// What drifts.
@@ -38,6 +41,14 @@ pub enum Drifted {
     Entry,
     /// A pin, or a folder of them.
     Pin,
+}
+
+impl fmt::Display for Bypass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ifindex: _, direction, program } = self;
+        let direction = direction.name();
+        write!(f, "{program} sees packets before the agent and may let them pass ({direction})")
+    }
 }
 
 impl fmt::Display for Drifted {
@@ -56,6 +67,17 @@ impl Drifted {
             Self::Pin => "pin",
         }
     }
+}
+
+/// A hook on which a program of another sees packets before the agent's, and may end the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bypass {
+    /// Index of the interface.
+    pub ifindex: u32,
+    /// The direction that is not enforced, as the pod sees it.
+    pub direction: Direction,
+    /// The program that is first.
+    pub program: String,
 }
 
 /// What was repaired, and how often.
@@ -103,7 +125,7 @@ impl Dataplane {
         if let Some(count) = self.mend_pins()? {
             drift.insert(Drifted::Pin, count);
         }
-        let attachments = self.mend_attachments(endpoints)?;
+        let attachments = self.mend_attachments(endpoints)? + self.mend_order()?;
         if attachments > 0 {
             drift.insert(Drifted::Attachment, attachments);
         }
@@ -185,6 +207,54 @@ impl Dataplane {
             count += 1;
         }
         Ok((count > 0).then_some(count))
+    }
+
+    /// Puts the agent's programs before those of others, and remembers where that failed; how many
+    /// hooks were changed.
+    fn mend_order(&mut self) -> Result<usize, DataplaneError> {
+        let Some(pins) = self.pins.as_ref() else { return Ok(0) };
+        let (mut count, mut copy) = (0, None);
+        self.bypasses.clear();
+        for (&ifindex, attachment) in &mut self.attachments {
+            for classifier in self.classifiers.wanted() {
+                let Some(first) = self.classifiers.before(ifindex, &classifier)?.into_iter().next()
+                else {
+                    continue;
+                };
+                if copy.is_none() {
+                    let names = self.pinned.keys();
+                    copy = Some(object::load_pinned(&self.options, &pins.maps(), names)?);
+                }
+                let Some(copy) = &mut copy else { continue };
+                let moved =
+                    self.classifiers.put_first(ifindex, &classifier, attachment, pins, copy);
+                match moved {
+                    // The next discovery of interfaces shows it.
+                    Err(DataplaneError::InterfaceMissing { .. }) => continue,
+                    moved => moved?,
+                }
+                let direction = classifier.direction;
+                match self.classifiers.before(ifindex, &classifier)?.into_iter().next() {
+                    Some(program) => self.bypasses.push(Bypass { ifindex, direction, program }),
+                    None => {
+                        count += 1;
+                        tracing::warn!(
+                            ifindex,
+                            direction = direction.name(),
+                            "{first} was before the agent's program; the agent's is first now"
+                        );
+                    }
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    /// Hooks on which a program of another was before the agent's at the last verification, and could
+    /// not be put behind it.
+    #[must_use]
+    pub fn bypasses(&self) -> &[Bypass] {
+        &self.bypasses
     }
 
     /// Attaches missing programs; how many.

@@ -137,6 +137,20 @@ pub(super) fn programs_on(ifindex: u32, hook: bpf_attach_type) -> io::Result<Vec
     }
 }
 
+/// Detaches a link at once, whoever else holds it.
+///
+/// # Errors
+///
+/// What the kernel says (`BPF_LINK_DETACH`).
+pub(super) fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: zero is a value of every field of this union of plain structs.
+    let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
+    // SAFETY: `BPF_LINK_DETACH` reads this member, which is plain.
+    let request = unsafe { &mut attr.link_detach };
+    request.link_fd = link.as_raw_fd().cast_unsigned();
+    call(bpf_cmd::BPF_LINK_DETACH, &mut attr).map(drop)
+}
+
 /// The name of any program of the machine; only with `CAP_SYS_ADMIN`.
 ///
 /// # Errors

@@ -5,10 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use policy_core::plan::{Actual, Step, repair};
+use policy_core::{
+    model::ObjectName,
+    plan::{Actual, Step, repair},
+};
 
 use super::{Node, NodeError};
-use crate::dataplane::{DataplaneError, Drift, Drifted, StepText};
+use crate::dataplane::{Bypass, DataplaneError, Drift, Drifted, StepText};
 
 impl Node {
     /// Repairs pins and attached programs that are not as the agent wrote them; how many of each kind
@@ -19,6 +22,14 @@ impl Node {
     /// [`NodeError::Verify`]; what was repaired before it stays repaired.
     pub fn mend(&mut self) -> Result<Drift, NodeError> {
         self.dataplane.mend(self.actual.endpoints()).map_err(failed)
+    }
+
+    /// The pods at which a program of another sees packets before the agent's, and that program.
+    pub fn bypassed(&self) -> impl Iterator<Item = (&ObjectName, &Bypass)> {
+        self.dataplane
+            .bypasses()
+            .iter()
+            .filter_map(|bypass| Some((self.attributor.pod(bypass.ifindex)?, bypass)))
     }
 
     /// Reads the map entries that the agent wrote, on any thread; `None` without pins.

@@ -9,3 +9,4 @@ mod discovery;
 mod drops;
 mod maps;
 mod node;
+mod order;
