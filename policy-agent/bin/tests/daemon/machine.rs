@@ -22,8 +22,9 @@ use tempfile::TempDir;
 
 use crate::namespace::{Namespace, add_addresses, end};
 
-/// How long anything may take: a loaded machine starts a process and parses the kernel's types slowly.
-pub(crate) const LIMIT: Duration = Duration::from_mins(1);
+/// How long anything may take: a loaded or emulated machine starts a process and parses the kernel's types
+/// slowly.
+pub(crate) const LIMIT: Duration = Duration::from_mins(3);
 
 /// The pod's address.
 pub(crate) const POD: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
