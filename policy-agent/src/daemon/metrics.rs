@@ -3,15 +3,13 @@
 //! Input: the outcomes of reconciliations, watches and read-backs as they happen, and the kernel's
 //! drop counters at each scrape. Output: the text of `/metrics`. Names and labels are a contract; counters get the suffix `_total` when they are written.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::time::Duration;
 
-use policy_common::drops::{Direction, DropKey, Reason};
 use policy_kube::{RESOURCES, Resource};
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
+    encoding::EncodeLabelSet,
     metrics::{
-        counter::{ConstCounter, Counter},
+        counter::Counter,
         family::Family,
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
@@ -59,15 +57,6 @@ struct DriftLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WatchLabels {
     kind: &'static str,
-}
-
-/// Labels of `policy_drops`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct DropLabels {
-    pub(super) namespace: String,
-    pub(super) pod: String,
-    direction: &'static str,
-    reason: &'static str,
 }
 
 impl Metrics {
@@ -204,50 +193,6 @@ impl Metrics {
     }
 }
 
-/// The text of `/metrics`, with the kernel's drop counters.
-pub(super) fn text(own: &Registry, drops: Vec<(DropLabels, u64)>) -> Result<String, fmt::Error> {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(Drops(drops)));
-    let (mut text, mut of_kernel) = (String::new(), String::new());
-    encode(&mut of_kernel, &registry)?;
-    encode(&mut text, own)?;
-    let own = text.strip_suffix("# EOF\n").unwrap_or(&text);
-    Ok(format!("{own}{of_kernel}"))
-}
-
 fn gauge_value(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-impl DropLabels {
-    /// The labels of a counter of the kernel; `None` for a direction or reason that this agent does not
-    /// know.
-    pub(super) fn of(key: DropKey, pod: Option<(&str, &str)>) -> Option<Self> {
-        let direction = Direction::from_number(key.direction)?.name();
-        let reason = Reason::from_number(key.reason)?.name();
-        let (namespace, pod) = pod.unwrap_or_default();
-        Some(Self { namespace: namespace.to_owned(), pod: pod.to_owned(), direction, reason })
-    }
-}
-
-/// The kernel's drop counters at one scrape. Interfaces of one pod are added up.
-#[derive(Debug)]
-struct Drops(Vec<(DropLabels, u64)>);
-
-impl Collector for Drops {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let mut sums: BTreeMap<_, (&DropLabels, u64)> = BTreeMap::new();
-        for (labels, count) in &self.0 {
-            let DropLabels { namespace, pod, direction, reason } = labels;
-            let sum = sums.entry((namespace, pod, direction, reason)).or_insert((labels, 0));
-            sum.1 += count;
-        }
-        let help = "Dropped packets";
-        let kind = ConstCounter::new(0_u64).metric_type();
-        let mut metric = encoder.encode_descriptor("policy_drops", help, None, kind)?;
-        for (labels, count) in sums.into_values() {
-            ConstCounter::new(count).encode(metric.encode_family(labels)?)?;
-        }
-        Ok(())
-    }
 }

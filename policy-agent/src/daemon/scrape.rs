@@ -1,22 +1,26 @@
 //! The text of `/metrics`, collected on the thread of the HTTP server.
 //!
-//! Input: the registry of [`Metrics`](super::metrics::Metrics), the kernel's drop counters, and which
+//! Input: the registry of the daemon's metrics, the kernel's drop counters, and which
 //! pod is at which interface, which the daemon writes after each reconciliation. A scrape needs nothing
 //! else of the daemon, so that it is answered while a reconciliation or a takeover goes on.
 
 use std::{
     collections::BTreeMap,
     error::Error,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use policy_common::drops::{Direction, DropKey, Reason};
 use policy_core::model::ObjectName;
-use prometheus_client::registry::Registry;
-
-use super::{
-    metrics::{self, DropLabels},
-    report,
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
+    metrics::counter::ConstCounter,
+    registry::Registry,
 };
+
+use super::report;
 use crate::dataplane::DropCounters;
 
 /// What a scrape reads, shared by the daemon and the HTTP server.
@@ -26,12 +30,21 @@ pub(super) struct Scrape {
     kernel: Arc<Mutex<KernelState>>,
 }
 
-/// The drop counters, and whose they are.
+/// The drop counters, and which pods they belong to.
 #[derive(Debug, Default)]
 struct KernelState {
     /// `None` before the programs are loaded.
     counters: Option<DropCounters>,
     pods: BTreeMap<u32, ObjectName>,
+}
+
+/// Labels of `policy_drops`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DropLabels {
+    namespace: String,
+    pod: String,
+    direction: &'static str,
+    reason: &'static str,
 }
 
 impl Scrape {
@@ -66,11 +79,55 @@ impl Scrape {
             let pod = pod.map(|name| (&*name.namespace, &*name.name));
             Some((DropLabels::of(key, pod)?, count))
         });
-        Ok(metrics::text(&lock(&self.registry), drops.collect())?)
+        Ok(text(&lock(&self.registry), drops.collect())?)
     }
 }
 
 /// A lock; what a thread that panicked left in it is whole, because each write replaces a field.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The text of `/metrics`, with the kernel's drop counters.
+fn text(own: &Registry, drops: Vec<(DropLabels, u64)>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Drops(drops)));
+    let (mut text, mut of_kernel) = (String::new(), String::new());
+    encode(&mut of_kernel, &registry)?;
+    encode(&mut text, own)?;
+    let own = text.strip_suffix("# EOF\n").unwrap_or(&text);
+    Ok(format!("{own}{of_kernel}"))
+}
+
+impl DropLabels {
+    /// The labels of a counter of the kernel; `None` for a direction or reason that this agent does not
+    /// know.
+    fn of(key: DropKey, pod: Option<(&str, &str)>) -> Option<Self> {
+        let direction = Direction::from_number(key.direction)?.name();
+        let reason = Reason::from_number(key.reason)?.name();
+        let (namespace, pod) = pod.unwrap_or_default();
+        Some(Self { namespace: namespace.to_owned(), pod: pod.to_owned(), direction, reason })
+    }
+}
+
+/// The kernel's drop counters at one scrape. Interfaces of one pod are added up.
+#[derive(Debug)]
+struct Drops(Vec<(DropLabels, u64)>);
+
+impl Collector for Drops {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut sums: BTreeMap<_, (&DropLabels, u64)> = BTreeMap::new();
+        for (labels, count) in &self.0 {
+            let DropLabels { namespace, pod, direction, reason } = labels;
+            let sum = sums.entry((namespace, pod, direction, reason)).or_insert((labels, 0));
+            sum.1 += count;
+        }
+        let help = "Dropped packets";
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let mut metric = encoder.encode_descriptor("policy_drops", help, None, kind)?;
+        for (labels, count) in sums.into_values() {
+            ConstCounter::new(count).encode(metric.encode_family(labels)?)?;
+        }
+        Ok(())
+    }
 }

@@ -2,7 +2,7 @@
 //! no policy is enforced (S50).
 //!
 //! Example: somebody attached `shaper` with `BPF_F_BEFORE`. A program can be on a hook only once, so a
-//! second copy of it stands in while the agent's link is made anew:
+//! second copy of it stands in while the agent's link is replaced:
 //!
 //! ```text
 //! found                shaper, from_pod
