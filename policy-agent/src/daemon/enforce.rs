@@ -60,11 +60,11 @@ impl Daemon {
         let drift = self.node.mend();
         self.report_drift(drift);
         let bypassed = self.node.bypassed();
-        let bypasses: Vec<String> =
+        let messages: Vec<String> =
             bypassed.map(|(pod, bypass)| format!("pod {pod}: {bypass}")).collect();
-        self.metrics.bypassed(bypasses.len());
-        self.health.bypassed(bypasses.first().cloned());
-        self.reporter.bypassed(bypasses);
+        self.metrics.bypassed(messages.len());
+        self.health.bypassed(messages.first().cloned());
+        self.reporter.bypassed(messages);
         self.verify.reader = self.node.reader().map(tokio::task::spawn_blocking);
         self.verify.next = Instant::now() + self.verify.interval;
     }

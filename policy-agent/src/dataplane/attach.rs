@@ -120,12 +120,10 @@ impl Classifiers {
             // aya attaches by name, and the name may have passed to another interface meanwhile.
             let attached = attached.and_then(|attached| {
                 attachment.programs.insert(classifier.name, attached);
-                match name(ifindex)? == interface {
-                    true => Ok(()),
-                    false => Err(DataplaneError::InterfaceRenamed {
-                        ifindex,
-                        interface: interface.clone(),
-                    }),
+                if name(ifindex)? == interface {
+                    Ok(())
+                } else {
+                    Err(DataplaneError::InterfaceRenamed { ifindex, interface: interface.clone() })
                 }
             });
             if let Err(error) = attached {

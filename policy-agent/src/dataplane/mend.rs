@@ -234,16 +234,16 @@ impl Dataplane {
                     moved => moved?,
                 }
                 let direction = classifier.direction;
-                match self.classifiers.before(ifindex, &classifier)?.into_iter().next() {
-                    Some(program) => self.bypasses.push(Bypass { ifindex, direction, program }),
-                    None => {
-                        count += 1;
-                        tracing::warn!(
-                            ifindex,
-                            direction = direction.name(),
-                            "{first} was before the agent's program; the agent's is first now"
-                        );
-                    }
+                let before = self.classifiers.before(ifindex, &classifier)?;
+                if let Some(program) = before.into_iter().next() {
+                    self.bypasses.push(Bypass { ifindex, direction, program });
+                } else {
+                    count += 1;
+                    tracing::warn!(
+                        ifindex,
+                        direction = direction.name(),
+                        "{first} was before the agent's program; the agent's is first now"
+                    );
                 }
             }
         }

@@ -123,7 +123,9 @@ pub(super) fn programs_on(ifindex: u32, hook: bpf_attach_type) -> io::Result<Vec
         request.__bindgen_anon_2.prog_cnt = count(ids.len());
         let result = call(bpf_cmd::BPF_PROG_QUERY, &mut attr);
         // SAFETY: the kernel wrote the number of programs, or left the one from above.
-        let found = unsafe { attr.query.__bindgen_anon_2.prog_cnt } as usize;
+        let query = unsafe { &attr.query };
+        // SAFETY: both members of this union are the same number.
+        let found = unsafe { query.__bindgen_anon_2.prog_cnt } as usize;
         match result {
             Err(error) if error.raw_os_error() == Some(Errno::ENOSPC as i32) => {
                 ids.resize(found.max(2 * ids.len()), 0);

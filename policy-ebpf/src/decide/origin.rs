@@ -63,7 +63,7 @@ pub(crate) fn of(arrival: &Arrival<'_>) -> Origin {
 /// Whether a packet to the pod comes from the sender of its flow (S27).
 ///
 /// A tuple may be given to another sender by address translation. Example: a masqueraded question
-/// of `friend` and, when nf_conntrack has forgotten it, one of `stranger` both arrive from
+/// of `friend` and, when `nf_conntrack` has forgotten it, one of `stranger` both arrive from
 /// 172.30.9.11:40000, an address of this node; the flow belongs to `friend`.
 ///
 /// A packet that arrives as the last one did needs no look-up.

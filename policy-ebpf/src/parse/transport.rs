@@ -19,6 +19,7 @@ const SCTP_SHUTDOWN_ACK: u8 = 8;
 const SCTP_SHUTDOWN_COMPLETE: u8 = 14;
 
 /// The transport header of a packet.
+#[expect(clippy::struct_excessive_bools, reason = "one for each question that a flow asks")]
 #[derive(Clone, Copy)]
 pub(crate) struct Transport {
     pub(crate) protocol: u8,

@@ -1,4 +1,4 @@
-//! How long a silent flow lives: as long as nf_conntrack's entry, in every state.
+//! How long a silent flow lives: as long as `nf_conntrack`'s entry, in every state.
 
 use policy_common::{drops::Reason, endpoint::CLOSED, flow::Lifetimes};
 
@@ -59,8 +59,8 @@ fn cases(ends: Ends<'_>) -> Vec<Case> {
     let back = ends.back();
     let answer = || Back(udp(back));
     let (request, reply) = if ends.source.contains(':') { (128, 129) } else { (8, 0) };
-    let ping = icmp(ends.source, ends.destination, request, &[0, 7, 0, 1]);
-    let pong = icmp(ends.destination, ends.source, reply, &[0, 7, 0, 1]);
+    let question = icmp(ends.source, ends.destination, request, &[0, 7, 0, 1]);
+    let echo = icmp(ends.destination, ends.source, reply, &[0, 7, 0, 1]);
     let other = |ends: Ends<'_>| ip(ends.source, ends.destination, 64, 99, &[0; 8]);
     let data = tcp(back, Flags::Ack);
     #[rustfmt::skip]
@@ -81,7 +81,7 @@ fn cases(ends: Ends<'_>) -> Vec<Case> {
         ("SCTP, an INIT ACK",        vec![Out(sctp(ends, 1)), Back(sctp(back, 2))],      sctp(back, 0), LIVES.sctp_cookie_wait),
         ("SCTP, established",        vec![Out(sctp(ends, 1)), Back(sctp(back, 2)), Out(sctp(ends, 10))], sctp(back, 0), LIVES.sctp_established),
         ("SCTP, a SHUTDOWN",         vec![Out(sctp(ends, 1)), Back(sctp(back, 2)), Out(sctp(ends, 10)), Back(sctp(back, 7))], sctp(back, 0), LIVES.sctp_shutdown),
-        ("a ping",                   vec![Out(ping)],                                    pong, LIVES.icmp),
+        ("a ping",                   vec![Out(question)],                                echo, LIVES.icmp),
         ("another protocol",         vec![Out(other(ends))],                             other(back), LIVES.generic),
     ];
     cases
