@@ -25,7 +25,7 @@ pub(crate) enum Command {
     /// Remove what an agent has left in force on this node; from then on every packet passes
     Detach(detach::Arguments),
     /// Enforce the policies of a cluster, or of a folder of manifests, in this network namespace
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
     /// Show the state of every pod and policy of this node
     Status(status::Arguments),
 }
@@ -35,7 +35,7 @@ impl Command {
     pub(crate) fn run(self) -> u8 {
         match self {
             Self::Detach(arguments) => detach::main(&arguments),
-            Self::Run(arguments) => run::main(arguments),
+            Self::Run(arguments) => run::main(*arguments),
             Self::Status(arguments) => status::main(&arguments),
         }
     }

@@ -106,7 +106,8 @@ fn add_modules(kernel: &Kernel, root: &Path) -> Result<Vec<String>> {
         let name = path.rsplit('/').next().unwrap_or(path);
         let to = root.join("modules").join(name);
         copy(&modules.join(path), &to)?;
-        if name.ends_with(".xz") {
+        let compressed = path.strip_suffix(".xz").is_some();
+        if compressed {
             run(command("xz").arg("--decompress").arg(&to))?;
         }
         names.push(name.trim_end_matches(".xz").to_owned());

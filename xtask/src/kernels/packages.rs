@@ -80,7 +80,7 @@ fn newest(cache: &Path, version: &str) -> Result<String> {
     let found = search(cache, &format!("{pattern}.*{FLAVOUR}$"))?;
     let releases = found.iter().filter_map(|name| name.strip_prefix("linux-image-"));
     // Backports to an older Debian have the same kernel under another name.
-    let releases = releases.filter(|release| !release.contains("~") && !release.contains(".deb11"));
+    let releases = releases.filter(|release| !release.contains('~') && !release.contains(".deb11"));
     let newest = releases.max_by_key(|release| numbers(release));
     Ok(newest.with_context(|| format!("Debian has no cloud kernel {version}"))?.to_owned())
 }
