@@ -40,7 +40,7 @@ fn another_enforcer_is_named() -> Result<()> {
         let _agent = machine.agent(&[])?;
         until(name, LIMIT, || {
             let said = machine.said("stderr");
-            Ok(said.contains("another enforcer is at work") && said.contains(name))
+            Ok(said.contains("another policy enforcer runs on this node") && said.contains(name))
         })?;
     }
     Ok(())
@@ -55,7 +55,7 @@ fn one_that_comes_later_is_named_once_and_kube_proxy_is_none() -> Result<()> {
     make(&machine, "ip kube-proxy", &["filter-forward", "services"])?;
     make(&machine, "ip filter", &["KUBE-FORWARD", "KUBE-SERVICES", "FLANNEL-FWD"])?;
     let _agent = machine.agent(&["--verify-interval", "1"])?;
-    let named = || machine.said("stderr").matches("another enforcer is at work").count();
+    let named = || machine.said("stderr").matches("another policy enforcer runs on this node").count();
     until("it enforces", LIMIT, || Ok(machine.said("stderr").contains("enforced")))?;
     std::thread::sleep(Duration::from_millis(2500));
     assert_eq!(named(), 0, "{}", machine.said("stderr"));
