@@ -55,7 +55,8 @@ fn one_that_comes_later_is_named_once_and_kube_proxy_is_none() -> Result<()> {
     make(&machine, "ip kube-proxy", &["filter-forward", "services"])?;
     make(&machine, "ip filter", &["KUBE-FORWARD", "KUBE-SERVICES", "FLANNEL-FWD"])?;
     let _agent = machine.agent(&["--verify-interval", "1"])?;
-    let named = || machine.said("stderr").matches("another policy enforcer runs on this node").count();
+    let named =
+        || machine.said("stderr").matches("another policy enforcer runs on this node").count();
     until("it enforces", LIMIT, || Ok(machine.said("stderr").contains("enforced")))?;
     std::thread::sleep(Duration::from_millis(2500));
     assert_eq!(named(), 0, "{}", machine.said("stderr"));
