@@ -214,7 +214,7 @@ fn s30_connections_from_before_are_cut_off_where_the_first_policy_denies_them() 
         let reply = Flow::push(&server, &client)?;
         let (opener, far) = connect(&machine.pod, &machine.host, HOST, 7001)?;
         let download = Flow::push(&far, &opener)?;
-        // The host may not ask at port 6000, but the pod may send to port 7000 of the host: its answers
+        // No rule lets the host ask at port 6000, but the pod may send to port 7000 of the host: its answers
         // are a connection of its own from then on (S29).
         let (host, pod) = datagrams(machine)?;
         host.send_to(b"question", (POD_IP, 6000))?;
