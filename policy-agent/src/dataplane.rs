@@ -24,6 +24,7 @@ mod error;
 mod filters;
 mod flows;
 mod hooks;
+mod interface;
 mod key;
 mod lifetimes;
 mod link;

@@ -8,7 +8,6 @@
 use std::path::Path;
 
 use aya_obj::generated::BPF_NOEXIST;
-use nix::net::if_;
 use policy_core::plan::Step;
 
 use super::{
@@ -18,7 +17,7 @@ use super::{
     content,
     error::DataplaneError,
     filters::FilterLink,
-    link,
+    interface, link,
     maps::Maps,
     object,
     options::Options,
@@ -129,7 +128,7 @@ impl Dataplane {
             let whole = self.attachments.get(&ifindex).is_some_and(Attachment::is_whole);
             if whole {
                 steps.push(Step::PutEndpoint(endpoint));
-            } else if if_::if_indextoname(ifindex).map_or(true, |name| name.is_empty()) {
+            } else if interface::name(ifindex).is_err() {
                 self.apply(&Step::DeleteEndpoint { ifindex, slot: endpoint.slot })?;
             }
         }

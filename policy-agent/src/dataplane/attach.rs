@@ -19,6 +19,15 @@ mod order;
 
 use std::{collections::BTreeMap, fmt};
 
+pub(super) use self::attached::Attached;
+use super::{
+    classifier::{CLASSIFIERS, Classifier},
+    error::DataplaneError,
+    filters::{self, FilterLink, Filters, Found, Place},
+    interface, link,
+    options::{ActiveParts, Options},
+    pins::{self, Pins},
+};
 use aya::{
     Ebpf,
     programs::{
@@ -26,17 +35,6 @@ use aya::{
         tc::{SchedClassifierLink, TcAttachOptions},
     },
     util::KernelVersion,
-};
-use nix::{errno::Errno, net::if_};
-
-pub(super) use self::attached::Attached;
-use super::{
-    classifier::{CLASSIFIERS, Classifier},
-    error::DataplaneError,
-    filters::{self, FilterLink, Filters, Found, Place},
-    link,
-    options::{ActiveParts, Options},
-    pins::{self, Pins},
 };
 
 /// How programs are attached.
@@ -209,12 +207,7 @@ impl Classifiers {
         interface: &str,
         pins: Option<&Pins>,
     ) -> Result<Attached, DataplaneError> {
-        let refused = |source| DataplaneError::Attach {
-            classifier: classifier.name,
-            ifindex,
-            interface: interface.to_owned(),
-            source: Box::new(source),
-        };
+        let refused = |source| refused(classifier, ifindex, interface, source);
         if self.mechanism == Mechanism::Clsact {
             return self.attach_filter(classifier, (ifindex, interface), pins.is_some(), refused);
         }
@@ -270,8 +263,8 @@ impl Classifiers {
                 // Somebody removed it, or its interface is gone.
                 Err(error) if filters::is_gone(&error) => {
                     match self.attach_missing(ifindex, classifier, attachment, pins) {
-                        Ok(_) | Err(DataplaneError::InterfaceMissing { .. }) => Ok(()),
-                        Err(error) => Err(error),
+                        Err(DataplaneError::InterfaceMissing { .. }) => Ok(()),
+                        result => result,
                     }
                 }
                 result => result.map_err(refused),
@@ -336,6 +329,21 @@ pub(super) fn attach_with(
     program.take_link(id)
 }
 
+/// The error of a program that could not be attached.
+fn refused(
+    classifier: &Classifier,
+    ifindex: u32,
+    interface: &str,
+    source: ProgramError,
+) -> DataplaneError {
+    DataplaneError::Attach {
+        classifier: classifier.name,
+        ifindex,
+        interface: interface.to_owned(),
+        source: Box::new(source),
+    }
+}
+
 fn program<'a>(
     ebpf: &'a mut Ebpf,
     classifier: &'static str,
@@ -348,11 +356,5 @@ fn program<'a>(
 }
 
 fn name(ifindex: u32) -> Result<String, DataplaneError> {
-    let missing = |source| DataplaneError::InterfaceMissing { ifindex, source };
-    let name = if_::if_indextoname(ifindex).map_err(missing)?;
-    // libc returns a null pointer if there is none, which nix turns into an empty name.
-    if name.is_empty() {
-        return Err(missing(Errno::ENXIO));
-    }
-    Ok(name.to_string_lossy().into_owned())
+    interface::name(ifindex).map_err(|source| DataplaneError::InterfaceMissing { ifindex, source })
 }

@@ -20,14 +20,12 @@ use aya::programs::{
     links::Link as _,
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
 };
-use nix::{
-    libc,
-    net::if_::{self, if_nameindex},
-};
+use nix::{libc, net::if_::if_nameindex};
 
 use super::{
     classifier::{CLASSIFIERS, Classifier},
     error::DataplaneError,
+    interface,
 };
 use crate::net::{Filter, FilterHook, FilterReader};
 
@@ -206,12 +204,7 @@ impl FilterLink {
     /// The filter as aya's value, which removes it when it is dropped; `None` if the interface is gone.
     fn link(&self) -> io::Result<Option<SchedClassifierLink>> {
         let Self { ifindex, hook, place: Place { priority, handle }, .. } = *self;
-        let Ok(name) = if_::if_indextoname(ifindex) else { return Ok(None) };
-        let name = name.to_string_lossy();
-        // libc returns a null pointer if there is none, which nix turns into an empty name.
-        if name.is_empty() {
-            return Ok(None);
-        }
+        let Ok(name) = interface::name(ifindex) else { return Ok(None) };
         SchedClassifierLink::attached(&name, hook, priority, handle.into(), None).map(Some)
     }
 }

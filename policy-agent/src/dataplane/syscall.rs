@@ -31,8 +31,7 @@ const EXPECTED_PROGRAMS: usize = 16;
 /// What the kernel says of it (`BPF_OBJ_GET`).
 pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: zero is a value of every field of this union of plain structs.
-    let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
+    let mut attr = empty_request();
     // SAFETY: `BPF_OBJ_GET` reads this member, which is plain.
     let request = unsafe { &mut attr.__bindgen_anon_4 };
     request.pathname = path.as_ptr() as u64;
@@ -46,8 +45,7 @@ pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
 /// What the kernel says of it (`BPF_OBJ_PIN`).
 pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: zero is a value of every field of this union of plain structs.
-    let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
+    let mut attr = empty_request();
     // SAFETY: `BPF_OBJ_PIN` reads this member, which is plain.
     let request = unsafe { &mut attr.__bindgen_anon_4 };
     request.pathname = path.as_ptr() as u64;
@@ -70,8 +68,7 @@ pub(super) fn put_maps(
     maps: &[RawFd],
 ) -> Result<(), (usize, io::Error)> {
     debug_assert_eq!(places.len(), maps.len());
-    // SAFETY: zero is a value of every field of this union of plain structs.
-    let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
+    let mut attr = empty_request();
     // SAFETY: `BPF_MAP_UPDATE_BATCH` reads and writes this member, which is plain.
     let request = unsafe { &mut attr.batch };
     request.map_fd = array.as_raw_fd().cast_unsigned();
@@ -95,8 +92,7 @@ pub(super) fn put_maps(
 
 /// Puts one map in a place of an array of maps.
 fn put_map(array: BorrowedFd<'_>, place: u32, map: RawFd) -> io::Result<()> {
-    // SAFETY: zero is a value of every field of this union of plain structs.
-    let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
+    let mut attr = empty_request();
     // SAFETY: `BPF_MAP_UPDATE_ELEM` reads this member, which is plain.
     let request = unsafe { &mut attr.__bindgen_anon_2 };
     request.map_fd = array.as_raw_fd().cast_unsigned();
@@ -113,8 +109,7 @@ fn put_map(array: BorrowedFd<'_>, place: u32, map: RawFd) -> io::Result<()> {
 pub(super) fn programs_on(ifindex: u32, hook: bpf_attach_type) -> io::Result<Vec<u32>> {
     let mut ids = vec![0_u32; EXPECTED_PROGRAMS];
     loop {
-        // SAFETY: zero is a value of every field of this union of plain structs.
-        let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
+        let mut attr = empty_request();
         // SAFETY: `BPF_PROG_QUERY` reads and writes this member, which is plain.
         let request = unsafe { &mut attr.query };
         request.__bindgen_anon_1.target_ifindex = ifindex;
@@ -145,8 +140,7 @@ pub(super) fn programs_on(ifindex: u32, hook: bpf_attach_type) -> io::Result<Vec
 ///
 /// What the kernel says (`BPF_LINK_DETACH`).
 pub(super) fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: zero is a value of every field of this union of plain structs.
-    let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
+    let mut attr = empty_request();
     // SAFETY: `BPF_LINK_DETACH` reads this member, which is plain.
     let request = unsafe { &mut attr.link_detach };
     request.link_fd = link.as_raw_fd().cast_unsigned();
@@ -159,16 +153,14 @@ pub(super) fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
 ///
 /// What the kernel says (`BPF_PROG_GET_FD_BY_ID`, `BPF_OBJ_GET_INFO_BY_FD`).
 pub(super) fn program_name(id: u32) -> io::Result<String> {
-    // SAFETY: zero is a value of every field of this union of plain structs.
-    let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
+    let mut attr = empty_request();
     // SAFETY: `BPF_PROG_GET_FD_BY_ID` reads this member, which is plain.
     let request = unsafe { &mut attr.__bindgen_anon_6 };
     request.__bindgen_anon_1.prog_id = id;
     let program = bpf(bpf_cmd::BPF_PROG_GET_FD_BY_ID, &mut attr)?;
     // SAFETY: zero is a value of every field of this plain struct.
     let mut info = unsafe { mem::zeroed::<bpf_prog_info>() };
-    // SAFETY: zero is a value of every field of this union of plain structs.
-    let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
+    let mut attr = empty_request();
     // SAFETY: `BPF_OBJ_GET_INFO_BY_FD` reads this member, which is plain.
     let request = unsafe { &mut attr.info };
     request.bpf_fd = program.as_raw_fd().cast_unsigned();
@@ -177,6 +169,12 @@ pub(super) fn program_name(id: u32) -> io::Result<String> {
     call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
     let name = info.name.iter().map(|byte| byte.cast_unsigned()).take_while(|byte| *byte != 0);
     Ok(String::from_utf8_lossy(&name.collect::<Vec<u8>>()).into_owned())
+}
+
+/// A request of which nothing is filled in yet.
+pub(super) fn empty_request() -> bpf_attr {
+    // SAFETY: zero is a value of every field of this union of plain structs.
+    unsafe { mem::zeroed() }
 }
 
 /// A call of `bpf(2)` that returns a new file descriptor.
@@ -209,8 +207,7 @@ mod tests {
     /// A devmap takes single updates and no batch, as an array of maps does before Linux 5.19.
     #[test]
     fn s48_maps_are_put_one_by_one_where_the_kernel_takes_no_batch() -> io::Result<()> {
-        // SAFETY: zero is a value of every field of this union of plain structs.
-        let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
+        let mut attr = empty_request();
         // SAFETY: `BPF_MAP_CREATE` reads this member, which is plain.
         let request = unsafe { &mut attr.__bindgen_anon_1 };
         request.map_type = BPF_MAP_TYPE_DEVMAP as u32;

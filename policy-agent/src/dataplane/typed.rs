@@ -5,14 +5,17 @@
 
 use std::{
     io,
-    mem::{self, offset_of},
+    mem::offset_of,
     os::fd::{AsRawFd as _, OwnedFd},
 };
 
-use aya_obj::generated::{BPF_F_NO_PREALLOC, bpf_attr, bpf_cmd, bpf_map_type::BPF_MAP_TYPE_HASH};
+use aya_obj::generated::{BPF_F_NO_PREALLOC, bpf_cmd, bpf_map_type::BPF_MAP_TYPE_HASH};
 use policy_common::allow::{INLINE_RANGES, PortRange, PortSet};
 
-use super::{options::entries as count, syscall::bpf};
+use super::{
+    options::entries as count,
+    syscall::{bpf, empty_request},
+};
 
 /// `BTF_KIND_*`, where a type has it.
 const KIND_INT: u32 = 1 << 24;
@@ -41,8 +44,7 @@ impl ContentTypes {
         let key = types.int("u32", 4);
         let value = types.port_set(key);
         let bytes = types.to_bytes();
-        // SAFETY: zero is a value of every field of this union of plain structs.
-        let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
+        let mut attr = empty_request();
         // SAFETY: `BPF_BTF_LOAD` reads this member, which is plain.
         let request = unsafe { &mut attr.__bindgen_anon_7 };
         request.btf = bytes.as_ptr() as u64;
@@ -56,8 +58,7 @@ impl ContentTypes {
     ///
     /// What the kernel says of it (`BPF_MAP_CREATE`).
     pub(super) fn create(&self, name: &str, entries: u32) -> io::Result<OwnedFd> {
-        // SAFETY: zero is a value of every field of this union of plain structs.
-        let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
+        let mut attr = empty_request();
         // SAFETY: `BPF_MAP_CREATE` reads this member, which is plain.
         let request = unsafe { &mut attr.__bindgen_anon_1 };
         request.map_type = BPF_MAP_TYPE_HASH as u32;

@@ -62,7 +62,8 @@ impl Classifiers {
         // A program can be attached to a hook only once, so the rest of the old link goes first.
         pins::remove(&path)?;
         drop(attachment.programs.remove(classifier.name));
-        self.attach_missing(ifindex, classifier, attachment, pins)
+        self.attach_missing(ifindex, classifier, attachment, pins)?;
+        Ok(false)
     }
 
     /// Repairs one filter if necessary; returns whether it was intact.
@@ -78,11 +79,12 @@ impl Classifiers {
             Some(Attached::Filter(filter)) => Some(filter.place()),
             Some(Attached::Link { .. }) | None => None,
         };
-        let mut own = filters.into_iter().filter(|filter| self.filters.is_own(filter, classifier));
+        let own = filters.into_iter().filter(|filter| self.filters.is_own(filter, classifier));
+        let own: Vec<_> = own.collect();
         let at_place = |filter: &_| Some(Place::of(filter)) == place;
-        let own: Vec<_> = own.by_ref().collect();
         let Some(filter) = own.iter().find(|filter| at_place(filter)).or(own.first()) else {
-            return self.attach_missing(ifindex, classifier, attachment, pins);
+            self.attach_missing(ifindex, classifier, attachment, pins)?;
+            return Ok(false);
         };
         let is_at_place = at_place(filter);
         let is_whole = is_at_place && filter.program == Some(self.program_id(classifier.name)?);
@@ -97,17 +99,17 @@ impl Classifiers {
         Ok(is_whole)
     }
 
-    /// Attaches a program that is not attached; returns that it was not intact.
+    /// Attaches a program that is not attached.
     pub(super) fn attach_missing(
         &mut self,
         ifindex: u32,
         classifier: &Classifier,
         attachment: &mut Attachment,
         pins: &Pins,
-    ) -> Result<bool, DataplaneError> {
+    ) -> Result<(), DataplaneError> {
         let interface = name(ifindex)?;
         let attached = self.attach_one(classifier, ifindex, &interface, Some(pins))?;
         attachment.programs.insert(classifier.name, attached);
-        Ok(false)
+        Ok(())
     }
 }

@@ -19,7 +19,7 @@ use aya::{
 };
 use aya_obj::generated::bpf_attach_type::{self, BPF_TCX_EGRESS, BPF_TCX_INGRESS};
 
-use super::{Attached, Attachment, Classifiers, Mechanism, attach_with, name, program};
+use super::{Attached, Attachment, Classifiers, Mechanism, attach_with, name, program, refused};
 use crate::{
     dataplane::{
         classifier::Classifier,
@@ -76,12 +76,7 @@ impl Classifiers {
         copy: &mut Ebpf,
     ) -> Result<(), DataplaneError> {
         let interface = name(ifindex)?;
-        let refused = |source| DataplaneError::Attach {
-            classifier: classifier.name,
-            ifindex,
-            interface: interface.clone(),
-            source: Box::new(source),
-        };
+        let refused = |source| refused(classifier, ifindex, &interface, source);
         if self.mechanism == Mechanism::Clsact {
             let filters = self.filters.list(ifindex, classifier)?;
             let place = Place::first_free(&filters);
