@@ -5,7 +5,7 @@
 
 use kube::{
     ResourceExt,
-    core::{DynamicObject, TypeMeta},
+    core::{ApiResource, DynamicObject, TypeMeta},
 };
 use policy_core::model::{ObjectName, ObjectRef};
 use policy_manifest::{Received, receive};
@@ -28,10 +28,10 @@ pub(crate) fn reference(resource: &Resource, object: &DynamicObject) -> ObjectRe
 /// The object as JSON, with `apiVersion` and `kind`, which items of a list lack. `managedFields` is
 /// removed: it is half of the text, and no policy depends on it.
 pub(crate) fn json(
-    resource: &Resource,
+    resource: &ApiResource,
     mut object: DynamicObject,
 ) -> Result<Value, serde_json::Error> {
-    let (api_version, kind) = (resource.api_version(), resource.kind.name().to_owned());
+    let (api_version, kind) = (resource.api_version.clone(), resource.kind.clone());
     object.types = Some(TypeMeta { api_version, kind });
     object.metadata.managed_fields = None;
     serde_json::to_value(&object)
@@ -42,5 +42,5 @@ pub(crate) fn change(
     resource: &Resource,
     object: DynamicObject,
 ) -> Result<Received, serde_json::Error> {
-    Ok(receive(&json(resource, object)?, SOURCE))
+    Ok(receive(&json(&resource.api_resource(), object)?, SOURCE))
 }

@@ -72,9 +72,9 @@ pub enum Error {
         /// Path of the request.
         path: String,
         /// API group of the resource.
-        group: &'static str,
+        group: String,
         /// The resource.
-        plural: &'static str,
+        plural: String,
         /// The rights that are needed.
         verbs: &'static str,
         /// The server's message.

@@ -1,21 +1,26 @@
 //! Policies of kinds that this project does not watch, such as those of another enforcer.
 //!
 //! Input: a client and the table of `policy-manifest`. Output: the objects of each kind that the
-//! server's discovery lists, in the version that the server prefers. `policyctl` reads them with the
-//! rest of a cluster, so that a verdict never passes over a policy that denies.
+//! server's discovery lists. `policyctl` reads them with the rest of a cluster, so that a verdict
+//! never passes over a policy that denies.
+//!
+//! A group need not have a kind in every version. Each kind is read in the first version that has
+//! it, and the version that the server prefers comes first:
+//!
+//! ```text
+//! policy.networking.k8s.io/v1alpha2   preferred   has clusternetworkpolicies only
+//! policy.networking.k8s.io/v1alpha1               has adminnetworkpolicies: read here
+//! ```
 
-use kube::{
-    Api,
-    api::ListParams,
-    core::{ApiResource, DynamicObject, GroupVersionKind, TypeMeta},
-};
+use kube::core::{ApiResource, GroupVersionKind};
 use policy_manifest::{FOREIGN_KINDS, ForeignKind};
 use serde_json::Value;
 
-use crate::{Client, Error, presence::groups};
-
-/// Most objects that are read of one kind: that there are some is what matters.
-const MOST: u32 = 500;
+use crate::{
+    Client, Error,
+    list::complete,
+    presence::{groups, plurals},
+};
 
 /// The objects of one kind.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +29,7 @@ pub struct ForeignList {
     pub kind: ForeignKind,
     /// `apiVersion` of the objects.
     pub api_version: String,
-    /// The first of them.
+    /// All of them.
     pub items: Vec<Value>,
 }
 
@@ -36,47 +41,27 @@ pub struct ForeignList {
 pub async fn list_foreign(client: &Client) -> Result<Vec<ForeignList>, Error> {
     let mut found = Vec::new();
     for group in groups(client).await? {
-        let kinds = FOREIGN_KINDS.iter().filter(|kind| kind.group == group.name);
-        let kinds: Vec<&ForeignKind> = kinds.collect();
-        let versions = group.preferred_version.into_iter().chain(group.versions);
-        let Some(version) = versions.into_iter().next().filter(|_| !kinds.is_empty()) else {
-            continue;
-        };
-        let path = format!("/apis/{}", version.group_version);
-        let resources = client.kube.list_api_group_resources(&version.group_version).await;
-        let resources = resources.map_err(|error| client.failure(&path, error))?.resources;
-        for kind in kinds {
-            if resources.iter().any(|resource| resource.name == kind.plural) {
-                let items = list(client, kind, &version.version).await?;
-                let api_version = version.group_version.clone();
-                found.push(ForeignList { kind: *kind, api_version, items });
+        let of_group = FOREIGN_KINDS.iter().filter(|kind| kind.group == group.name);
+        let mut missing: Vec<&ForeignKind> = of_group.collect();
+        let mut versions = group.versions;
+        versions.sort_by_key(|version| Some(version) != group.preferred_version.as_ref());
+        for version in versions {
+            if missing.is_empty() {
+                break;
+            }
+            let plurals = plurals(client, &version.group_version).await?;
+            let is_served =
+                |kind: &&ForeignKind| plurals.iter().any(|plural| plural == kind.plural);
+            let (served, others): (Vec<&ForeignKind>, _) = missing.into_iter().partition(is_served);
+            missing = others;
+            for kind in served {
+                let named = GroupVersionKind::gvk(kind.group, &version.version, kind.kind);
+                let resource = ApiResource::from_gvk_with_plural(&named, kind.plural);
+                let items = complete(client, &resource).await?;
+                found.push(ForeignList { kind: *kind, api_version: resource.api_version, items });
             }
         }
     }
     found.retain(|list| !list.items.is_empty());
     Ok(found)
-}
-
-async fn list(client: &Client, kind: &ForeignKind, version: &str) -> Result<Vec<Value>, Error> {
-    let ForeignKind { group, kind, plural } = *kind;
-    let named = GroupVersionKind::gvk(group, version, kind);
-    let resource = ApiResource::from_gvk_with_plural(&named, plural);
-    let api: Api<DynamicObject> = Api::all_with(client.kube.clone(), &resource);
-    let path = format!("/apis/{group}/{version}/{plural}");
-    let listed = api.list(&ListParams::default().limit(MOST)).await;
-    let listed = listed.map_err(|error| {
-        let error = client.failure(&path, error);
-        if let Error::Refused { path, code: 403, message } = error {
-            return Error::Forbidden { path, group, plural, verbs: "list", message };
-        }
-        error
-    })?;
-    let json = |mut object: DynamicObject| {
-        let (api_version, kind) = (resource.api_version.clone(), kind.to_owned());
-        object.types = Some(TypeMeta { api_version, kind });
-        object.metadata.managed_fields = None;
-        serde_json::to_value(&object)
-    };
-    let items: Result<Vec<Value>, _> = listed.items.into_iter().map(json).collect();
-    items.map_err(|source| Error::NotAList { path, source })
 }

@@ -87,13 +87,18 @@ impl Resource {
 
     /// Path of the objects of all namespaces.
     pub(crate) fn path(&self) -> String {
-        DynamicObject::url_path(&self.api_resource(), None)
+        path(&self.api_resource())
     }
 
     pub(crate) fn api_resource(&self) -> ApiResource {
         let kind = GroupVersionKind::gvk(self.group, self.version, self.kind.name());
         ApiResource::from_gvk_with_plural(&kind, self.plural)
     }
+}
+
+/// Path of the objects of all namespaces.
+pub(crate) fn path(resource: &ApiResource) -> String {
+    DynamicObject::url_path(resource, None)
 }
 
 /// The plural.

@@ -35,10 +35,8 @@ pub(crate) async fn presence(client: &Client, resource: &Resource) -> Result<Pre
     let mut others = Vec::new();
     let versions = groups(client).await?.into_iter().filter(|group| group.name == resource.group);
     for version in versions.flat_map(|group| group.versions) {
-        let path = format!("/apis/{}", version.group_version);
-        let resources = client.kube.list_api_group_resources(&version.group_version).await;
-        let resources = resources.map_err(|error| client.failure(&path, error))?.resources;
-        if !resources.iter().any(|found| found.name == resource.plural) {
+        let plurals = plurals(client, &version.group_version).await?;
+        if !plurals.iter().any(|plural| plural == resource.plural) {
             continue;
         }
         if version.version == resource.version {
@@ -57,6 +55,14 @@ pub(crate) async fn groups(client: &Client) -> Result<Vec<APIGroup>, Error> {
         return Err(Error::NotAnApiServer { group: ALWAYS });
     }
     Ok(groups)
+}
+
+/// The plurals of the resources that a version of a group has, such as `apps/v1`.
+pub(crate) async fn plurals(client: &Client, group_version: &str) -> Result<Vec<String>, Error> {
+    let resources = client.kube.list_api_group_resources(group_version).await;
+    let path = format!("/apis/{group_version}");
+    let resources = resources.map_err(|error| client.failure(&path, error))?.resources;
+    Ok(resources.into_iter().map(|resource| resource.name).collect())
 }
 
 /// Whether a refused resource is absent; otherwise the error to report instead of `refusal`.

@@ -13,10 +13,11 @@ use kube::{
     Config,
     client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
+    core::ApiResource,
 };
 use tower::timeout::TimeoutLayer;
 
-use crate::{Error, Resource, error::shortened};
+use crate::{Error, error::shortened, kinds::path};
 
 /// How long a person waits for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -133,13 +134,13 @@ impl Client {
     /// Why a request for objects of a resource failed; `verbs` are the rights that it needs.
     pub(crate) fn request_failure(
         &self,
-        resource: &Resource,
+        resource: &ApiResource,
         verbs: &'static str,
         error: kube::Error,
     ) -> Error {
-        let error = self.failure(&resource.path(), error);
+        let error = self.failure(&path(resource), error);
         if let Error::Refused { path, code: 403, message } = error {
-            let Resource { group, plural, .. } = *resource;
+            let ApiResource { group, plural, .. } = resource.clone();
             return Error::Forbidden { path, group, plural, verbs, message };
         }
         error

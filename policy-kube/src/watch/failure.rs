@@ -72,7 +72,7 @@ impl Follower {
                 return Error::NoResourceVersion { path: self.resource.path() };
             }
         };
-        self.client.request_failure(&self.resource, "list, watch", error)
+        self.client.request_failure(&self.resource.api_resource(), "list, watch", error)
     }
 
     /// A streamed list does not end: requests pages from now on.
