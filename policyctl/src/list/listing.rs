@@ -33,11 +33,12 @@ impl Listing<'_> {
     /// blocks to it.
     pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         let workloads = self.workloads.iter().enumerate();
-        workloads.flat_map(move |(from, name)| {
+        let rows = workloads.flat_map(move |(from, name)| {
             self.to_workloads(from, name)
                 .chain(self.outside(from, name, Direction::Egress))
                 .chain(self.outside(from, name, Direction::Ingress))
-        })
+        });
+        rows.filter(|row| !row.is_empty())
     }
 
     fn to_workloads<'a>(
@@ -54,8 +55,8 @@ impl Listing<'_> {
                     from: Party::Workload(name),
                     to: Party::Workload(other),
                     families: one.families.clone(),
-                    ports: PortSet(one.every.clone()),
-                    some_pods_only: PortSet(one.some.clone()),
+                    ports: PortSet::new(one.every.clone()),
+                    some_pods_only: PortSet::new(one.some.clone()),
                 };
                 allowed.iter().map(row).collect::<Vec<_>>()
             },
@@ -78,7 +79,7 @@ impl Listing<'_> {
                 Direction::Egress => (own, far),
                 Direction::Ingress => (far, own),
             };
-            let (ports, some_pods_only) = (PortSet(every), PortSet(some));
+            let (ports, some_pods_only) = (PortSet::new(every), PortSet::new(some));
             Row { from, to, families, ports, some_pods_only }
         })
     }

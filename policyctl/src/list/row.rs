@@ -31,11 +31,27 @@ pub(super) enum Party<'a> {
     Block(Cow<'a, Region>),
 }
 
-/// A set of ports, with the words for it.
+/// A set of ports, with the words for it. Port 0 is not in it: nothing connects to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PortSet(pub(super) Ports);
+pub(super) struct PortSet(Ports);
+
+impl PortSet {
+    /// The set without port 0.
+    pub(super) fn new(mut ports: Ports) -> Self {
+        ports.ranges.retain(|(.., last)| *last > 0);
+        for (_, first, _) in &mut ports.ranges {
+            *first = (*first).max(1);
+        }
+        Self(ports)
+    }
+}
 
 impl Row<'_> {
+    /// Whether nothing is allowed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ports.0.is_empty() && self.some_pods_only.0.is_empty()
+    }
+
     /// The ports for people: those for some pods only in brackets.
     pub(super) fn ports(&self) -> String {
         match (self.ports.0.is_empty(), self.some_pods_only.0.is_empty()) {
@@ -85,16 +101,16 @@ impl fmt::Display for PortSet {
         }
         let of = |protocol: Protocol| {
             let ranges = self.0.ranges.iter().filter(|(one, ..)| *one == protocol);
-            let ranges: Vec<String> =
-                ranges.map(|(_, first, last)| range((*first).max(1), *last)).collect();
-            (!ranges.is_empty()).then(|| format!("{protocol} {}", ranges.join(", ")))
+            match ranges.collect::<Vec<_>>().as_slice() {
+                [] => None,
+                [(_, 1, u16::MAX)] => Some(protocol.to_string()),
+                ranges => {
+                    let words = ranges.iter().map(|(_, first, last)| range(*first, *last));
+                    Some(format!("{protocol} {}", words.collect::<Vec<_>>().join(", ")))
+                }
+            }
         };
         let mut parts: Vec<String> = Protocol::ALL.into_iter().filter_map(of).collect();
-        for part in &mut parts {
-            if let Some(protocol) = part.strip_suffix(&format!(" 1-{}", u16::MAX)) {
-                *part = protocol.to_owned();
-            }
-        }
         parts.extend(self.0.other_protocols.then(|| "other protocols".to_owned()));
         f.write_str(&if parts.is_empty() { "none".to_owned() } else { parts.join("; ") })
     }
@@ -115,7 +131,7 @@ impl Serialize for PortSet {
         }
         let range = |&(protocol, first, last): &(Protocol, u16, u16)| Range {
             protocol: protocol.name(),
-            first: first.max(1),
+            first,
             last,
         };
         let mut map = to.serialize_map(Some(3))?;
@@ -148,9 +164,11 @@ mod tests {
             (Ports::everything().without(&of(&[(Sctp, 0, 65535)])), "TCP; UDP; other protocols"),
             (of(&[(Tcp, 0, 9)]),                        "TCP 1-9"),
             (of(&[(Tcp, 1, 65535)]),                    "TCP"),
+            (of(&[(Tcp, 0, 0), (Udp, 0, 0)]),           "none"),
+            (of(&[(Tcp, 0, 0), (Tcp, 5, 5)]),           "TCP 5"),
         ];
         for (ports, want) in cases {
-            assert_eq!(PortSet(ports).to_string(), want);
+            assert_eq!(PortSet::new(ports).to_string(), want);
         }
     }
 }

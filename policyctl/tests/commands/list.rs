@@ -115,6 +115,22 @@ fn ports_of_some_pods_only_are_in_brackets() -> io::Result<()> {
 }
 
 #[test]
+fn port_0_is_no_port() -> io::Result<()> {
+    let text = MANIFESTS.to_owned()
+        + "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: tcp, namespace: shop}\n\
+           spec: {podSelector: {}, ingress: [{ports: [{protocol: TCP}]}]}\n---\n\
+           apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\nmetadata: {name: no-tcp}\n\
+           spec: {tier: Admin, priority: 1, subject: {namespaces: {}}, ingress: \
+           [{action: Deny, from: [{namespaces: {}}], protocols: [{tcp: {destinationPort: {range: {start: 1, end: 65535}}}}]}]}\n";
+    let output = policyctl_on(&text, &["list", "-n", "shop"])?;
+    assert_code(&output, 0);
+    assert_answers(&output, &["shop/web   shop/db    IPv4, IPv6  UDP\n"]);
+    // Between the pods of web, only TCP to port 0 is left.
+    assert!(!answer(&output).contains("shop/web   shop/web"), "{}", printed(&output));
+    Ok(())
+}
+
+#[test]
 fn a_namespace_is_listed_with_what_it_is_connected_to() -> io::Result<()> {
     let output = policyctl_on(MANIFESTS, &["list", "-n", "jobs"])?;
     assert_code(&output, 0);
