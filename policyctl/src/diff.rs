@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 use policy_core::compile::{Scope, compile};
-use policy_manifest::Manifests;
+use policy_manifest::{Ignored, Manifests};
 use policy_probe::{exit, terminal};
 
 use crate::{
@@ -93,9 +93,19 @@ fn sides(arguments: &Arguments) -> Result<(Manifests, Manifests), Error> {
     Ok((origin::of_files(&old, *reading)?, origin::of_files(&new, *reading)?))
 }
 
+/// Adds to the new side the policies of the old one that no verdict covers: a difference is about
+/// both.
+fn add_foreign_policies(old: &Manifests, new: &mut Manifests) {
+    let of_new = &mut new.left_out.foreign_policies;
+    let of_old = old.left_out.foreign_policies.iter().filter(|one| !of_new.contains(one));
+    let of_old: Vec<Ignored> = of_old.cloned().collect();
+    of_new.splice(..0, of_old);
+}
+
 /// Prints what changes; the exit code.
 pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
-    let (old, new) = sides(arguments)?;
+    let (old, mut new) = sides(arguments)?;
+    add_foreign_policies(&old, &mut new);
     terminal::notes(&ends::only_in_one(&old.snapshot, &new.snapshot));
     let diff = Diff::between(&old, &new)?;
     match arguments.output {

@@ -1,6 +1,7 @@
 //! The cluster as it would be after `kubectl apply` of some manifests.
 
-use policy_manifest::Manifests;
+use policy_core::model::Snapshot;
+use policy_manifest::{LeftOut, Manifests};
 
 /// The cluster with the namespaces and policies of `change` applied, and notes about what was left
 /// out.
@@ -8,12 +9,14 @@ use policy_manifest::Manifests;
 /// Pods and Services are not applied: the cluster assigns their addresses and backends.
 pub(super) fn apply(cluster: &Manifests, change: Manifests) -> (Manifests, Vec<String>) {
     let mut after = cluster.clone();
-    let (to, from) = (&mut after.snapshot, change.snapshot);
+    let from = change.snapshot;
+    after.ignored.extend(change.ignored);
+    carry(&mut after.left_out, change.left_out, &cluster.snapshot);
     for (name, namespace) in from.namespaces {
-        to.namespaces.entry(name).or_default().labels.extend(namespace.labels);
+        after.snapshot.namespaces.entry(name).or_default().labels.extend(namespace.labels);
     }
-    to.policies.extend(from.policies);
-    to.cluster_policies.extend(from.cluster_policies);
+    after.snapshot.policies.extend(from.policies);
+    after.snapshot.cluster_policies.extend(from.cluster_policies);
     let left_out = [
         ("Pods", from.pods.len()),
         ("Services", from.services.len()),
@@ -25,4 +28,15 @@ pub(super) fn apply(cluster: &Manifests, change: Manifests) -> (Manifests, Vec<S
         format!("{kind} of the manifests are ignored: those of the cluster are used")
     };
     (after, left_out.map(note).collect())
+}
+
+/// Adds what was left out of the change. A namespace that the cluster has needs no manifest.
+fn carry(to: &mut LeftOut, from: LeftOut, cluster: &Snapshot) {
+    to.foreign_policies.extend(from.foreign_policies);
+    to.templates.extend(from.templates);
+    to.other_files.extend(from.other_files);
+    to.broken_files.extend(from.broken_files);
+    let undefined = from.undefined_namespaces.into_iter();
+    let undefined = undefined.filter(|name| !cluster.namespaces.contains_key(name));
+    to.undefined_namespaces.extend(undefined);
 }

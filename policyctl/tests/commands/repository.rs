@@ -124,6 +124,25 @@ fn an_answer_that_ignores_a_policy_says_so_in_every_form() -> io::Result<()> {
 }
 
 #[test]
+fn a_comparison_says_which_policies_of_either_side_it_ignores() -> io::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(path("plain.yaml"), REPOSITORY)?;
+    fs::write(path("cilium.yaml"), format!("{REPOSITORY}{FOREIGN}"))?;
+    for form in ["text", "json"] {
+        for (old, new) in [("cilium", "plain"), ("plain", "cilium"), ("cilium", "cilium")] {
+            let sides = [path(&format!("{old}.yaml")), path(&format!("{new}.yaml"))];
+            let mut command = policyctl(&["diff", "--ignore-foreign", "-o", form]);
+            let output = command.args(["-f", &sides[0], "-f", &sides[1]]).output()?;
+            assert_code(&output, 0);
+            let found = answer(&output).matches("CiliumNetworkPolicy (").count();
+            assert_eq!(found, 1, "{old} {new}: {}", printed(&output));
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn folders_are_read_with_what_else_lies_there() -> io::Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().display().to_string();

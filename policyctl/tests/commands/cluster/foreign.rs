@@ -1,6 +1,6 @@
 //! Policies of other kinds in a cluster.
 
-use std::io;
+use std::{fs, io};
 
 use serde_json::{Value, json};
 
@@ -61,6 +61,13 @@ fn policies_that_no_verdict_covers_are_refused_in_a_cluster_too() -> io::Result<
     let output = cluster.run(&["simulate", "-A", "--ignore-foreign"])?;
     assert_code(&output, 0);
     assert_answers(&output, &["warning: the answer does not cover", "CiliumNetworkPolicy"]);
+    // A policy of the change is not covered either, and one of the cluster is named once.
+    let path = cluster.folder.path().join("new.yaml");
+    fs::write(&path, "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\n")?;
+    let output = cluster.run(&["diff", "--ignore-foreign", "-f", &path.display().to_string()])?;
+    assert_code(&output, 0);
+    assert_answers(&output, &["policies: CiliumNetworkPolicy (", ", GlobalNetworkPolicy ("]);
+    assert_eq!(answer(&output).matches("CiliumNetworkPolicy").count(), 1, "{}", printed(&output));
     let forbidden: Answers = |path| {
         if path.contains("/ciliumnetworkpolicies?") {
             return refusal(403);
