@@ -50,8 +50,10 @@ type Pair = (GroupClassId, GroupClassId, bool);
 pub struct Connections<'a> {
     desired: &'a Desired,
     classes: Classes<'a>,
-    /// The answers so far.
+    /// The answers of [`Self::between`] so far.
     pairs: RefCell<BTreeMap<Pair, Rc<[Allowed]>>>,
+    /// The answers of [`Self::outside`] so far.
+    regions: RefCell<BTreeMap<(GroupClassId, Direction), Rc<[Outside]>>>,
 }
 
 impl<'a> Connections<'a> {
@@ -59,7 +61,8 @@ impl<'a> Connections<'a> {
     /// that it does not have, such as those with hostNetwork, have no connections here.
     #[must_use]
     pub fn new(desired: &'a Desired, groups: &[Vec<ObjectName>]) -> Self {
-        Self { desired, classes: Classes::new(desired, groups), pairs: RefCell::default() }
+        let (pairs, regions) = (RefCell::default(), RefCell::default());
+        Self { desired, classes: Classes::new(desired, groups), pairs, regions }
     }
 
     /// What pods of the group `from` may reach at pods of the group `to`, by their indices. A group
@@ -106,8 +109,17 @@ impl<'a> Connections<'a> {
     /// What pods of a group may reach outside of the cluster (`Egress`), or who outside may reach
     /// them (`Ingress`), as blocks in the order of addresses.
     #[must_use]
-    pub fn outside(&self, group: usize, direction: Direction) -> Vec<Outside> {
-        let class = self.classes.of_group(group);
+    pub fn outside(&self, group: usize, direction: Direction) -> Rc<[Outside]> {
+        let key = (self.classes.of_group(group), direction);
+        if let Some(known) = self.regions.borrow().get(&key) {
+            return Rc::clone(known);
+        }
+        let found: Rc<[Outside]> = self.regions(key).into();
+        self.regions.borrow_mut().insert(key, Rc::clone(&found));
+        found
+    }
+
+    fn regions(&self, (class, direction): (GroupClassId, Direction)) -> Vec<Outside> {
         let mut found = Vec::new();
         for family in [Family::Ipv4, Family::Ipv6] {
             let members = self.classes.members(class, family);

@@ -1,6 +1,6 @@
 //! The list, row by row: a large cluster has millions of rows, so that none are kept.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use policy_core::{
     connections::{Connections, Outside},
@@ -68,20 +68,22 @@ impl Listing<'_> {
         group: usize,
         name: &'a ObjectName,
         direction: Direction,
-    ) -> impl Iterator<Item = Row<'a>> {
-        let is_in_scope = self.scope.holds(&name.namespace);
-        let found =
-            if is_in_scope { self.connections.outside(group, direction) } else { Vec::new() };
-        found.into_iter().map(move |Outside { region, every, some }| {
+    ) -> Vec<Row<'a>> {
+        if !self.scope.holds(&name.namespace) {
+            return Vec::new();
+        }
+        let row = |one: &Outside| {
+            let Outside { region, every, some } = one.clone();
             let families = vec![Family::of(region.block.ip())];
-            let (own, far) = (Party::Workload(name), Party::Block(Cow::Owned(region)));
+            let (own, far) = (Party::Workload(name), Party::Block(region));
             let (from, to) = match direction {
                 Direction::Egress => (own, far),
                 Direction::Ingress => (far, own),
             };
             let (ports, some_pods_only) = (PortSet::new(every), PortSet::new(some));
             Row { from, to, families, ports, some_pods_only }
-        })
+        };
+        self.connections.outside(group, direction).iter().map(row).collect()
     }
 }
 

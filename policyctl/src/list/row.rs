@@ -1,6 +1,6 @@
 //! A row of the list: who may open which connections to whom.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use policy_core::{
     connections::Region,
@@ -28,7 +28,7 @@ pub(super) enum Party<'a> {
     /// Its pods.
     Workload(&'a ObjectName),
     /// Addresses outside of the cluster.
-    Block(Cow<'a, Region>),
+    Block(Region),
 }
 
 /// A set of ports, with the words for it. Port 0 is not in it: nothing connects to it.
