@@ -31,7 +31,7 @@ pub struct Case {
 }
 
 impl Display for Case {
-    /// Prints a test of this crate: tests/replay.rs has the imports that it needs.
+    /// Prints a test for tests/packets.rs, which has the function `replay`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "#[test]\nfn a_case() {{")?;
         writeln!(f, "    replay(&Case {{\n        world: World {{\n            policies: vec![")?;
