@@ -10,7 +10,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
 use crate::progress::Progress;
 
@@ -115,6 +116,21 @@ pub fn quietly_in_parts(
     bail!("{} failed ({end})\n{output}", command.get_program().display())
 }
 
+/// Runs a build of cargo, and returns the name and the path of each program that it made; errors of
+/// the compiler go to the terminal.
+pub fn built(build: &mut Command) -> Result<Vec<(String, PathBuf)>> {
+    build.args(["--message-format", "json-render-diagnostics"]);
+    let output = build.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
+    ensure!(output.status.success(), "{} failed", words(build));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let programs = messages.filter_map(|message| {
+        let name = message["target"]["name"].as_str()?.to_owned();
+        Some((name, PathBuf::from(message["executable"].as_str()?)))
+    });
+    Ok(programs.collect())
+}
+
 /// A command as one would type it, variables first.
 pub fn line(command: &Command) -> String {
     let variables = command
@@ -131,7 +147,7 @@ fn words(command: &Command) -> String {
 /// Runs a command, and calls `observe` for each line of its output and several times a second.
 ///
 /// Returns its exit status; none if it was killed after `limit`.
-fn wait(
+pub fn wait(
     command: &mut Command,
     limit: Duration,
     mut observe: impl FnMut(Option<&str>),

@@ -2,14 +2,13 @@
 //! beside their model with many more packets.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use xtask::bootstrap::{self, Purpose};
 use xtask::bpf;
-use xtask::command::{cargo, command, workspace};
+use xtask::command::{built, cargo, command, workspace};
 use xtask::progress::Progress;
 
 use crate::harness;
@@ -110,13 +109,8 @@ fn compare_packets(packets: Packets) -> Result<()> {
 fn build() -> Result<PathBuf> {
     let mut build = cargo();
     build.args(["test", "--release", "--package", "policy-core", "--test", "properties"]);
-    build.args(["--no-run", "--message-format", "json-render-diagnostics"]);
-    let output = build.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let paths =
-        messages.split("\"executable\":\"").skip(1).filter_map(|rest| rest.split('"').next());
-    let tests = paths.last().filter(|_| output.status.success());
-    tests.map(PathBuf::from).context("the property tests do not build")
+    build.arg("--no-run");
+    built(&mut build)?.pop().map(|(_, path)| path).context("cargo built no property tests")
 }
 
 /// Runs one lot and returns the lines with its measurements.

@@ -103,7 +103,7 @@ pub fn build_pod_program() -> Result<PathBuf> {
 }
 
 /// The shared libraries that a program needs, with the dynamic loader.
-fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+pub fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let list = answer(command("ldd").arg(program)).context("ldd failed")?;
     Ok(list.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect())
 }

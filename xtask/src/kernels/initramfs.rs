@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use xtask::bootstrap::packages::find;
 use xtask::command::{answer, command, run, workspace};
+use xtask::image;
 
 use super::packages::Kernel;
 use super::steps::{self, Programs};
@@ -51,13 +52,12 @@ pub(super) fn build(kernel: &Kernel, programs: &Programs) -> Result<PathBuf> {
     for program in programs.paths() {
         add(&root, program)?;
     }
-    for folder in ["examples", "policy-agent/bin/tests", "policy-ebpf/tests"] {
+    for folder in ["examples", "target/bpf"] {
         copy_folder(&workspace().join(folder), &root)?;
     }
-    copy_folder(&workspace().join("target/bpf"), &root)?;
     let modules = add_modules(kernel, &root)?;
     let init = root.join("init");
-    fs::write(&init, steps::script(&kernel.release, programs, &modules))?;
+    fs::write(&init, steps::script(&kernel.release, programs, &modules)?)?;
     fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
     let image = root.with_extension("cpio.gz");
     let pack = "find . | cpio --quiet -o -H newc | gzip -1";
@@ -72,9 +72,9 @@ fn add(root: &Path, program: &Path) -> Result<()> {
     copy(program, &to)?;
     // A program that is stripped already stays as it is.
     let _ = answer(command("strip").arg(&to));
-    let list = answer(command("ldd").arg(program)).unwrap_or_default();
-    for library in list.split_whitespace().filter(|word| word.starts_with('/')) {
-        copy(Path::new(library), &inside(root, Path::new(library)))?;
+    // A static program has none.
+    for library in image::libraries(program).unwrap_or_default() {
+        copy(&library, &inside(root, &library))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use xtask::bootstrap::tools;
 use xtask::command::{answer, command, run};
 
 /// Suites with kernels: 5.10; 6.1 and 6.12; the newest.
@@ -59,8 +60,7 @@ pub(super) fn fetch(version: &str) -> Result<Kernel> {
 
 /// The folder of lists and kernels, with the lists up to date.
 fn folder() -> Result<PathBuf> {
-    let home = std::env::var_os("HOME").context("no HOME")?;
-    let cache = Path::new(&home).join(".cache/policy-xtask/kernels");
+    let cache = tools::folder()?.join("kernels");
     for folder in ["lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(cache.join(folder))?;
     }

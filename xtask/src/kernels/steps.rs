@@ -12,8 +12,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde_json::Value;
-use xtask::command::{answer, cargo};
+use xtask::command::{built, cargo, workspace};
 
 /// A step: its name, its test program, and the filter of its tests.
 struct Step {
@@ -67,21 +66,13 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 /// Builds the test programs.
 pub(super) fn build() -> Result<Programs> {
     let mut build = cargo();
-    build.args(["test", "--no-run", "--message-format", "json"]);
+    build.args(["test", "--no-run"]);
     build.args(["--package", "policy-agent-bin", "--package", "policy-ebpf"]);
     build.args(["--test", "daemon", "--test", "lab", "--test", "packet"]);
-    let messages = answer(&mut build).context("the test programs cannot be built")?;
-    let (mut agent, mut tests) = (None, Vec::new());
-    for message in messages.lines() {
-        let message: Value = serde_json::from_str(message)?;
-        let Some(path) = message["executable"].as_str().map(PathBuf::from) else { continue };
-        match message["target"]["name"].as_str() {
-            Some("policy-agent") => agent = Some(path),
-            Some(name) => tests.push((name.to_owned(), path)),
-            None => {}
-        }
-    }
-    Ok(Programs { agent: agent.context("cargo built no policy-agent")?, tests })
+    let mut tests = built(&mut build)?;
+    let agent = tests.iter().position(|(name, _)| name == "policy-agent");
+    let (_, agent) = tests.remove(agent.context("cargo built no policy-agent")?);
+    Ok(Programs { agent, tests })
 }
 
 impl Programs {
@@ -93,7 +84,7 @@ impl Programs {
 }
 
 /// The script that runs as process 1.
-pub(super) fn script(release: &str, programs: &Programs, modules: &[String]) -> String {
+pub(super) fn script(release: &str, programs: &Programs, modules: &[String]) -> Result<String> {
     let mut script = "#!/bin/sh\n\
         /bin/busybox --install -s /bin\n\
         export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp TMPDIR=/tmp RUST_BACKTRACE=0\n\
@@ -108,10 +99,10 @@ pub(super) fn script(release: &str, programs: &Programs, modules: &[String]) -> 
         let _ = writeln!(script, "insmod /modules/{module} 2>/dev/null");
     }
     script.push_str("ip link set lo up\nuname -a\n");
-    for step in STEPS.iter().filter(|step| !step.needs_tcx || has_tcx(release)) {
+    for step in of(release) {
         let program = programs.tests.iter().find(|(name, _)| name == step.program);
-        let Some((_, program)) = program else { continue };
-        let folder = program.ancestors().nth(4).unwrap_or(program);
+        let (_, program) =
+            program.with_context(|| format!("cargo built no test program {}", step.program))?;
         let package = match step.program {
             "packet" => "policy-ebpf",
             _ => "policy-agent/bin",
@@ -122,11 +113,23 @@ pub(super) fn script(release: &str, programs: &Programs, modules: &[String]) -> 
             "mkdir -p {0}/{package}; cd {0}/{package}; echo '@begin {name}'; start=$(date +%s)\n\
              {program} --test-threads 1 {tests}; code=$?\n\
              echo \"@end {name} $code $(($(date +%s) - start))\"",
-            folder.display()
+            workspace().display()
         );
     }
     script.push_str("poweroff -f\n");
-    script
+    Ok(script)
+}
+
+/// How many steps of a kernel failed or did not end.
+pub(super) fn failed(release: &str, outcomes: &[Outcome]) -> usize {
+    let passed = |step: &Step| outcomes.iter().any(|one| one.name == step.name && one.passed);
+    of(release).filter(|step| !passed(step)).count()
+}
+
+/// The steps that a kernel can run.
+fn of(release: &str) -> impl Iterator<Item = &'static Step> {
+    let has_tcx = has_tcx(release);
+    STEPS.iter().filter(move |step| has_tcx || !step.needs_tcx)
 }
 
 /// Whether a release has TCX links.
@@ -185,6 +188,19 @@ mod tests {
         }
         let texts: Vec<_> = reader.finish().iter().map(super::Outcome::text).collect();
         assert_eq!(texts, ["ok 7", "FAILED 3 s"]);
+    }
+
+    #[test]
+    fn a_step_that_did_not_end_failed() {
+        let mut reader = Reader::default();
+        for step in super::of("6.1.0") {
+            reader.read(&format!("@end {} 0 1", step.name));
+        }
+        let mut outcomes = reader.finish();
+        assert_eq!(super::failed("6.1.0", &outcomes), 0, "steps that need links are not run");
+        outcomes.pop();
+        assert_eq!(super::failed("6.1.0", &outcomes), 1);
+        assert_eq!(super::failed("6.1.0", &[]), super::of("6.1.0").count(), "it did not boot");
     }
 
     #[test]
