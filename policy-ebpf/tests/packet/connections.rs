@@ -1,4 +1,4 @@
-//! Connections: what is a reply, what begins anew, what a change does to the living.
+//! Connections: what is a reply, what starts a connection, what a change does to live ones.
 
 use policy_common::drops::Reason;
 
@@ -127,7 +127,7 @@ fn s28_a_flow_of_another_interface_is_none_of_this_pod() {
 }
 
 #[test]
-fn s29_a_living_connection_is_judged_anew_after_a_change() {
+fn s29_a_live_connection_is_judged_again_after_a_change() {
     for ends in [OUT, OUT_V6] {
         let mut rig = egress_80(Isolated::Both);
         rig.sent(&tcp(ends, Flags::Syn));
@@ -145,7 +145,7 @@ fn s29_a_living_connection_is_judged_anew_after_a_change() {
 }
 
 #[test]
-fn s29_a_connection_is_judged_anew_as_one_of_its_initiator() {
+fn s29_a_connection_is_judged_again_as_one_of_its_initiator() {
     for ends in [OUT, OUT_V6] {
         let mut rig = egress_80(Isolated::Both);
         rig.sent(&tcp(ends, Flags::Syn));
