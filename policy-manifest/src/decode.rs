@@ -157,19 +157,15 @@ impl<'a> Map<'a> {
         found.collect()
     }
 
-    /// The one field of `names` that is set. More or fewer than one is an error, which quotes
-    /// `listed`.
-    pub(crate) fn only_one(
-        &self,
-        names: &[&'static str],
-        listed: &'static str,
-    ) -> Option<(&'static str, Field<'a>)> {
+    /// The one field of `names` that is set. More or fewer than one is an error, which lists
+    /// them.
+    pub(crate) fn only_one(&self, names: &[&'static str]) -> Option<(&'static str, Field<'a>)> {
         self.check_only(names);
         let mut there = names.iter().filter_map(|name| Some((*name, self.get(name)?)));
         if let (Some(one), None) = (there.next(), there.next()) {
             return Some(one);
         }
-        self.field.reject(Problem::OnlyOne { names: listed });
+        self.field.reject(Problem::OnlyOne { names: names.join(", ") });
         None
     }
 

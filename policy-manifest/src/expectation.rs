@@ -73,7 +73,7 @@ fn decode(root: &Field<'_>, expectations: &mut Expectations) {
     let Some(map) = root.map() else { return };
     map.check_only(&["default", "expect"]);
     if let Some(default) = map.get("default") {
-        expectations.default = default.word(&VERDICTS, "allow, deny");
+        expectations.default = default.word(&VERDICTS);
     }
     expectations.listed.extend(map.list("expect").iter().filter_map(expectation));
 }
@@ -89,8 +89,8 @@ fn expectation(field: &Field<'_>) -> Option<Expectation> {
     }
     let to = map.require("to").and_then(|field| end(&field));
     let port = map.require("port").and_then(|field| port(&field));
-    let family = map.get("family").map(|field| field.word(&FAMILIES, "IPv4, IPv6"));
-    let verdict = map.require("verdict").and_then(|field| field.word(&VERDICTS, "allow, deny"));
+    let family = map.get("family").map(|field| field.word(&FAMILIES));
+    let verdict = map.require("verdict").and_then(|field| field.word(&VERDICTS));
     let (port, protocol) = port?;
     Some(Expectation {
         from: source?,

@@ -141,7 +141,7 @@ pub enum Problem {
         /// As written.
         found: String,
         /// The allowed words.
-        allowed: &'static str,
+        allowed: String,
         /// An allowed word that is spelled similarly.
         nearest: Option<String>,
     },
@@ -167,7 +167,7 @@ pub enum Problem {
     #[error("set exactly one of {names}")]
     OnlyOne {
         /// The fields.
-        names: &'static str,
+        names: String,
     },
     /// A number outside of its range.
     #[error("{found} is not a whole number from 0 to {most}")]

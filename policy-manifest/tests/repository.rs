@@ -230,6 +230,23 @@ fn s54_the_older_kinds_are_read_strictly() {
 }
 
 #[test]
+fn s54_an_error_of_an_older_kind_lists_what_its_place_takes() {
+    let peer = "from: [{namespaces: {}}]";
+    #[rustfmt::skip]
+    let cases = [
+        (BASELINE.replace("Deny", "Pass"),           "\"Pass\" is not one of Allow, Deny"),
+        (ADMIN.replace("Allow", "Accept"),           "\"Accept\" is not one of Allow, Deny, Pass"),
+        (BASELINE.replace(peer, "from: [{}]"),       "from[0]: set exactly one of namespaces, pods"),
+        (BASELINE.replace("ingress", "egress").replace(peer, "to: [{}]"),
+         "to[0]: set exactly one of namespaces, pods, nodes, networks, domainNames"),
+    ];
+    for (text, want) in cases {
+        let errors = try_filled(&text).expect_err(want);
+        assert!(errors[0].to_string().ends_with(want), "{want}: {}", errors[0]);
+    }
+}
+
+#[test]
 fn a_foreign_policy_is_refused_or_counted() {
     let cilium = "{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: p}}\n";
     assert!(error(cilium).contains("is not supported"));

@@ -62,13 +62,14 @@ impl Field<'_> {
         None
     }
 
-    /// One of a few words.
-    pub(crate) fn word<T: Copy>(&self, words: &[(&str, T)], allowed: &'static str) -> Option<T> {
+    /// One of a few words; an error lists them.
+    pub(crate) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
         let found = self.string()?;
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == found) {
             return Some(*value);
         }
         let nearest = nearest(&found, words.iter().map(|(word, _)| *word)).map(str::to_owned);
+        let allowed = words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
         self.reject(Problem::NotOneOf { found, allowed, nearest });
         None
     }
@@ -131,7 +132,7 @@ impl Field<'_> {
 
     /// A protocol.
     pub(crate) fn protocol(&self) -> Option<Protocol> {
-        self.word(&Protocol::ALL.map(|protocol| (protocol.name(), protocol)), "TCP, UDP, SCTP")
+        self.word(&Protocol::ALL.map(|protocol| (protocol.name(), protocol)))
     }
 
     /// A CIDR; host bits are masked off.

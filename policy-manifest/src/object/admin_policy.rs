@@ -9,12 +9,12 @@
 //! A converted policy has its kind in front of its name, which no `ClusterNetworkPolicy` can have.
 
 use policy_core::model::{
-    Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, Kind, ObjectRef, PodSet, Protocol,
-    ProtocolMatch, Tier,
+    Action, ClusterNetworkPolicy, ClusterRule, Kind, ObjectRef, PodSet, Protocol, ProtocolMatch,
+    Tier,
 };
 
 use super::{
-    cluster_policy::{PRIORITY, domain_names, items, namespaces, range},
+    cluster_policy::{self, EGRESS_PEERS, INGRESS_PEERS, PRIORITY, items, range},
     metadata, selector,
 };
 use crate::{
@@ -67,7 +67,11 @@ pub(super) fn decode(
     let name = field.checked(syntax::is_subdomain, |found| Problem::ObjectName { found })?;
     log.set_subject(ErrorSubject::Kind(format!("{kind} {name}")));
     if tier == Tier::Baseline && name != BASELINE_NAME {
-        field.reject(Problem::NotOneOf { found: name, allowed: BASELINE_NAME, nearest: None });
+        field.reject(Problem::NotOneOf {
+            found: name,
+            allowed: BASELINE_NAME.to_owned(),
+            nearest: None,
+        });
         return None;
     }
     object.check_only(&["apiVersion", "kind", "metadata", "spec", "status"]);
@@ -79,20 +83,18 @@ pub(super) fn decode(
         Tier::Admin => spec.require("priority").and_then(|field| field.whole_number(PRIORITY)),
         Tier::Baseline => Some(0),
     };
-    let subject = spec.require("subject").and_then(|field| pod_set(&field));
+    let subject = spec.require("subject").and_then(|field| cluster_policy::subject(&field, pods));
     let actions = if tier == Tier::Admin { &ACTIONS[..] } else { &ACTIONS[..2] };
     let policy = ClusterNetworkPolicy {
         tier,
         priority: priority?,
         subject: Some(subject?),
-        ingress: rules(&spec, ("ingress", "from"), actions, &["namespaces", "pods"]),
-        egress: rules(&spec, ("egress", "to"), actions, &EGRESS),
+        ingress: rules(&spec, ("ingress", "from"), actions, &INGRESS_PEERS),
+        egress: rules(&spec, ("egress", "to"), actions, &EGRESS_PEERS),
         annotations,
     };
     Some((format!("{kind}/{name}"), policy))
 }
-
-const EGRESS: [&str; 5] = ["namespaces", "pods", "nodes", "networks", "domainNames"];
 
 fn rules(
     spec: &Map<'_>,
@@ -104,22 +106,15 @@ fn rules(
     let rule = |field: &Field<'_>| {
         let map = field.map()?;
         map.check_only(&["name", "action", list, "ports"]);
-        let action =
-            map.require("action").and_then(|field| field.word(actions, "Allow, Deny, Pass"));
+        let action = map.require("action").and_then(|field| field.word(actions));
+        let peer = |field: &Field<'_>| cluster_policy::peer(field, peers, NETWORKS, pods);
         let found = map.require(list).map(|field| items(&field, 1, ENTRIES)).unwrap_or_default();
-        let found = found.iter().filter_map(|field| peer(field, peers)).collect();
+        let found = found.iter().filter_map(peer).collect();
         let ports = map.get("ports").map(|field| items(&field, 1, ENTRIES)).unwrap_or_default();
         let protocols = ports.iter().filter_map(port).collect();
         Some(ClusterRule { action: action?, peers: found, protocols })
     };
     items(&field, 0, ENTRIES).iter().filter_map(rule).collect()
-}
-
-fn pod_set(field: &Field<'_>) -> Option<PodSet> {
-    match field.map()?.only_one(&["namespaces", "pods"], "namespaces, pods")? {
-        ("pods", field) => pods(&field),
-        (_, field) => Some(namespaces(&field)),
-    }
 }
 
 /// `namespaceSelector` and `podSelector`: one that is absent selects everything, as examples of the
@@ -131,24 +126,9 @@ fn pods(field: &Field<'_>) -> Option<PodSet> {
     Some(PodSet { namespaces: selector("namespaceSelector"), pods: selector("podSelector") })
 }
 
-fn peer(field: &Field<'_>, allowed: &[&'static str]) -> Option<ClusterPeer> {
-    let (name, field) =
-        field.map()?.only_one(allowed, "namespaces, pods, nodes, networks, domainNames")?;
-    match name {
-        "namespaces" => Some(ClusterPeer::Pods(namespaces(&field))),
-        "nodes" => Some(ClusterPeer::Nodes(selector::decode(&field))),
-        "networks" => {
-            let networks = items(&field, 1, NETWORKS);
-            Some(ClusterPeer::Networks(networks.iter().filter_map(Field::block).collect()))
-        }
-        "domainNames" => Some(domain_names(&field)),
-        _ => pods(&field).map(ClusterPeer::Pods),
-    }
-}
-
 fn port(field: &Field<'_>) -> Option<ProtocolMatch> {
     const NAMES: [&str; 3] = ["portNumber", "portRange", "namedPort"];
-    let (name, field) = field.map()?.only_one(&NAMES, "portNumber, portRange, namedPort")?;
+    let (name, field) = field.map()?.only_one(&NAMES)?;
     if name == "namedPort" {
         return field.port_name().map(ProtocolMatch::Named);
     }

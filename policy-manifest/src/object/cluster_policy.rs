@@ -4,7 +4,7 @@ mod rule;
 
 use policy_core::model::{ClusterNetworkPolicy, PodSet, Selector, Tier};
 
-pub(super) use rule::{domain_names, range};
+pub(super) use rule::{EGRESS_PEERS, INGRESS_PEERS, peer, range};
 
 use super::{metadata, selector};
 use crate::{
@@ -24,11 +24,11 @@ pub(super) fn decode(object: &Map<'_>) -> Option<ClusterNetworkPolicy> {
     let annotations = metadata::check(object);
     let spec = object.require("spec")?.map()?;
     spec.check_only(&["tier", "priority", "subject", "ingress", "egress"]);
-    let tier = spec.require("tier").and_then(|field| {
-        field.word(&Tier::ALL.map(|tier| (tier.name(), tier)), "Admin, Baseline")
-    });
+    let tier = spec
+        .require("tier")
+        .and_then(|field| field.word(&Tier::ALL.map(|tier| (tier.name(), tier))));
     let priority = spec.require("priority").and_then(|field| field.whole_number(PRIORITY));
-    let subject = spec.require("subject").and_then(|field| subject(&field));
+    let subject = spec.require("subject").and_then(|field| subject(&field, pods));
     let rules = |name, list: fn(&Field<'_>) -> _| {
         let Some(field) = spec.get(name) else { return Vec::new() };
         items(&field, 0, ENTRIES).iter().filter_map(list).collect()
@@ -45,16 +45,19 @@ pub(super) fn decode(object: &Map<'_>) -> Option<ClusterNetworkPolicy> {
     })
 }
 
-fn subject(field: &Field<'_>) -> Option<PodSet> {
-    let map = field.map()?;
-    match map.only_one(&["namespaces", "pods"], "namespaces, pods")? {
+/// `namespaces` or `pods`, with a decoder of the latter.
+pub(super) fn subject(field: &Field<'_>, pods: PodsDecoder) -> Option<PodSet> {
+    match field.map()?.only_one(&["namespaces", "pods"])? {
         ("pods", field) => pods(&field),
         (_, field) => Some(namespaces(&field)),
     }
 }
 
+/// Decodes `pods` of a subject or a peer.
+pub(super) type PodsDecoder = fn(&Field<'_>) -> Option<PodSet>;
+
 /// Every pod of some namespaces.
-pub(super) fn namespaces(field: &Field<'_>) -> PodSet {
+fn namespaces(field: &Field<'_>) -> PodSet {
     PodSet { namespaces: selector::decode(field), pods: Selector::default() }
 }
 

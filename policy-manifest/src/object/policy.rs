@@ -45,8 +45,7 @@ fn policy_types(spec: &Map<'_>) -> Option<Vec<Direction>> {
     if items.len() > WORDS.len() {
         field.reject(Problem::TooMany { most: WORDS.len() });
     }
-    let types: Vec<_> =
-        items.iter().filter_map(|item| item.word(&WORDS, "Ingress, Egress")).collect();
+    let types: Vec<_> = items.iter().filter_map(|item| item.word(&WORDS)).collect();
     (!types.is_empty()).then_some(types)
 }
 

@@ -51,9 +51,7 @@ fn expression(map: &Map<'_>) -> Option<Requirement> {
     let key = map
         .require("key")
         .and_then(|field| field.checked(syntax::is_label_key, |found| Problem::LabelKey { found }));
-    let word = map
-        .require("operator")
-        .and_then(|field| field.word(&WORDS, "In, NotIn, Exists, DoesNotExist"));
+    let word = map.require("operator").and_then(|field| field.word(&WORDS));
     let values = map.get("values").map(|field| (field.list(), field));
     let strings: Sorted<String> = values
         .iter()

@@ -42,10 +42,9 @@ pub(super) fn decode(object: &Map<'_>) -> DecodedService {
     };
     let (ports, targets) = spec.list("ports").iter().filter_map(port).unzip();
     let cluster_ips = cluster_ips(&spec);
-    let external_name = spec.get("type").and_then(|field| field.word(&TYPES, TYPE_NAMES));
+    let external_name = spec.get("type").and_then(|field| field.word(&TYPES));
     let traffic_policy = spec.get("internalTrafficPolicy");
-    let traffic_policy =
-        traffic_policy.and_then(|field| field.word(&TRAFFIC_POLICIES, "Cluster, Local"));
+    let traffic_policy = traffic_policy.and_then(|field| field.word(&TRAFFIC_POLICIES));
     DecodedService {
         translated: cluster_ips.is_some()
             && external_name != Some(true)
@@ -65,8 +64,6 @@ const TRAFFIC_POLICIES: [(&str, bool); 2] = [("Cluster", false), ("Local", true)
 
 const TYPES: [(&str, bool); 4] =
     [("ClusterIP", false), ("NodePort", false), ("LoadBalancer", false), ("ExternalName", true)];
-
-const TYPE_NAMES: &str = "ClusterIP, NodePort, LoadBalancer, ExternalName";
 
 /// `clusterIPs`, or `clusterIP` where that is all there is; `None` for a headless Service.
 fn cluster_ips(spec: &Map<'_>) -> Option<Vec<IpAddr>> {

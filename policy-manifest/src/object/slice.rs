@@ -9,7 +9,7 @@ use crate::decode::{Field, Map};
 /// instead of addresses.
 pub(super) fn decode(object: &Map<'_>) -> Option<EndpointSlice> {
     const TYPES: [(&str, bool); 3] = [("IPv4", true), ("IPv6", true), ("FQDN", false)];
-    let addresses = object.require("addressType")?.word(&TYPES, "IPv4, IPv6, FQDN");
+    let addresses = object.require("addressType")?.word(&TYPES);
     let labels = metadata::labels(object);
     if !addresses? || metadata::is_of_another_proxy(&labels) {
         return None;

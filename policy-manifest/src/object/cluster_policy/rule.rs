@@ -2,7 +2,7 @@
 
 use policy_core::model::{Action, ClusterPeer, ClusterRule, Protocol, ProtocolMatch};
 
-use super::{ENTRIES, items, namespaces, pods};
+use super::{ENTRIES, PodsDecoder, items, namespaces, pods};
 use crate::{
     decode::{Field, Map},
     object::selector,
@@ -13,32 +13,41 @@ use crate::{
 /// Most characters of a rule's name.
 const NAME: usize = 100;
 
+/// The kinds of peers of `ingress`.
+pub(in crate::object) const INGRESS_PEERS: [&str; 2] = ["namespaces", "pods"];
+
+/// The kinds of peers of `egress`.
+pub(in crate::object) const EGRESS_PEERS: [&str; 5] =
+    ["namespaces", "pods", "nodes", "networks", "domainNames"];
+
 /// An entry of `ingress`.
 pub(super) fn ingress(field: &Field<'_>) -> Option<ClusterRule> {
-    rule(field, "from", |field| {
-        match field.map()?.only_one(&["namespaces", "pods"], "namespaces, pods")? {
-            ("pods", field) => pods(&field).map(ClusterPeer::Pods),
-            (_, field) => Some(ClusterPeer::Pods(namespaces(&field))),
-        }
-    })
+    rule(field, "from", |field| peer(field, &INGRESS_PEERS, ENTRIES, pods))
 }
 
 /// An entry of `egress`.
 pub(super) fn egress(field: &Field<'_>) -> Option<ClusterRule> {
-    const PEERS: [&str; 5] = ["namespaces", "pods", "nodes", "networks", "domainNames"];
-    rule(field, "to", |field| {
-        let listed = "namespaces, pods, nodes, networks, domainNames";
-        match field.map()?.only_one(&PEERS, listed)? {
-            ("namespaces", field) => Some(ClusterPeer::Pods(namespaces(&field))),
-            ("nodes", field) => Some(ClusterPeer::Nodes(selector::decode(&field))),
-            ("networks", field) => {
-                let networks = items(&field, 1, ENTRIES);
-                Some(ClusterPeer::Networks(networks.iter().filter_map(Field::block).collect()))
-            }
-            ("domainNames", field) => Some(domain_names(&field)),
-            (_, field) => pods(&field).map(ClusterPeer::Pods),
+    rule(field, "to", |field| peer(field, &EGRESS_PEERS, ENTRIES, pods))
+}
+
+/// A peer of one of some kinds, with at most so many networks, and a decoder of `pods`.
+pub(in crate::object) fn peer(
+    field: &Field<'_>,
+    kinds: &[&'static str],
+    most_networks: usize,
+    pods: PodsDecoder,
+) -> Option<ClusterPeer> {
+    let (kind, field) = field.map()?.only_one(kinds)?;
+    match kind {
+        "namespaces" => Some(ClusterPeer::Pods(namespaces(&field))),
+        "nodes" => Some(ClusterPeer::Nodes(selector::decode(&field))),
+        "networks" => {
+            let networks = items(&field, 1, most_networks);
+            Some(ClusterPeer::Networks(networks.iter().filter_map(Field::block).collect()))
         }
-    })
+        "domainNames" => Some(domain_names(&field)),
+        _ => pods(&field).map(ClusterPeer::Pods),
+    }
 }
 
 fn rule(
@@ -53,9 +62,9 @@ fn rule(
     {
         name.reject(Problem::TooLong { most: NAME });
     }
-    let action = map.require("action").and_then(|field| {
-        field.word(&Action::ALL.map(|action| (action.name(), action)), "Accept, Deny, Pass")
-    });
+    let action = map
+        .require("action")
+        .and_then(|field| field.word(&Action::ALL.map(|action| (action.name(), action))));
     let peers: Vec<_> = map
         .require(list)
         .map(|field| items(&field, 1, ENTRIES).iter().filter_map(peer).collect())
@@ -72,7 +81,7 @@ fn rule(
 
 /// Checks domain names. They cannot be enforced, as packets have addresses, so the compiler treats the
 /// rule as denying (S52).
-pub(in crate::object) fn domain_names(field: &Field<'_>) -> ClusterPeer {
+fn domain_names(field: &Field<'_>) -> ClusterPeer {
     for name in items(field, 1, ENTRIES) {
         name.checked(syntax::is_domain_pattern, |found| Problem::DomainName { found });
     }
@@ -81,8 +90,7 @@ pub(in crate::object) fn domain_names(field: &Field<'_>) -> ClusterPeer {
 
 fn protocol(field: &Field<'_>) -> Option<ProtocolMatch> {
     const NAMES: [&str; 4] = ["tcp", "udp", "sctp", "destinationNamedPort"];
-    let listed = "tcp, udp, sctp, destinationNamedPort";
-    let (name, field) = field.map()?.only_one(&NAMES, listed)?;
+    let (name, field) = field.map()?.only_one(&NAMES)?;
     let protocol = match name {
         "tcp" => Protocol::Tcp,
         "udp" => Protocol::Udp,
@@ -92,7 +100,7 @@ fn protocol(field: &Field<'_>) -> Option<ProtocolMatch> {
     let map = field.map()?;
     map.check_only(&["destinationPort"]);
     let port = map.require("destinationPort")?.map()?;
-    let (first, last) = match port.only_one(&["number", "range"], "number, range")? {
+    let (first, last) = match port.only_one(&["number", "range"])? {
         ("range", field) => range(&field.map()?, &["start", "end"])?,
         (_, field) => field.port().map(|port| (port, port))?,
     };
