@@ -46,14 +46,17 @@ pub struct Allowed {
 /// The classes of two groups, and whether both are the same group.
 type Pair = (GroupClassId, GroupClassId, bool);
 
+/// Answers to questions that were asked before.
+type Answers<Question, Entry> = RefCell<BTreeMap<Question, Rc<[Entry]>>>;
+
 /// The allowed connections of groups of pods.
 pub struct Connections<'a> {
     desired: &'a Desired,
     classes: Classes<'a>,
     /// The answers of [`Self::between`] so far.
-    pairs: RefCell<BTreeMap<Pair, Rc<[Allowed]>>>,
+    pairs: Answers<Pair, Allowed>,
     /// The answers of [`Self::outside`] so far.
-    regions: RefCell<BTreeMap<(GroupClassId, Direction), Rc<[Outside]>>>,
+    regions: Answers<(GroupClassId, Direction), Outside>,
 }
 
 impl<'a> Connections<'a> {
