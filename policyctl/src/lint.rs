@@ -53,7 +53,7 @@ pub(crate) struct Arguments {
     deny: Deny,
 
     /// Explain a code such as NP013, and do nothing else
-    #[arg(long, value_name = "CODE", conflicts_with = "files")]
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["files", "kustomizations", "charts"])]
     explain: Option<String>,
 }
 

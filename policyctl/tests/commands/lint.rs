@@ -110,6 +110,11 @@ fn a_code_is_explained() -> io::Result<()> {
     let output = policyctl(&["lint", "--explain", "np013"]).output()?;
     assert_code(&output, 0);
     assert_answers(&output, &["NP013 and-split-into-two-items", "one more dash"]);
+    for origin in [["-f", "-"], ["-k", "."], ["--helm", "."]] {
+        let output = policyctl(&["lint", "--explain", "NP013"]).args(origin).output()?;
+        assert_code(&output, 2);
+        assert!(printed(&output).contains("cannot be used with"), "{}", printed(&output));
+    }
     let output = policyctl(&["lint", "--explain", "NP999"]).output()?;
     assert_code(&output, 2);
     assert!(printed(&output).contains("NP001"), "{}", printed(&output));
