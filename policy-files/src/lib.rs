@@ -1,11 +1,13 @@
 //! Reads manifests from files, folders and standard input as text.
 //!
 //! Input: the paths that `-f` or `--manifests` name. Output: [`Source`]s, the text of each file with
-//! its name, which `policy_manifest::read` turns into a cluster. Both the command lines and
-//! the agent's file source call it; nothing here parses YAML.
+//! its name, which `policy_manifest::read` turns into a cluster. The agent's file source and
+//! `policy-lab` call [`read()`]; `policyctl` calls [`read_tree`], which can enter folders in folders
+//! and names charts and kustomizations. Nothing here parses YAML.
 //!
-//! A folder gives its `.yaml`, `.yml` and `.json` files in the order of their names. Folders in it
-//! are not entered, as by kubectl, and `*.expect.yaml` are expectations, not manifests:
+//! A folder gives its `.yaml`, `.yml` and `.json` files in the order of their names. [`read()`] does
+//! not enter the folders in it, as kubectl does not, and `*.expect.yaml` are expectations, not
+//! manifests:
 //!
 //! ```text
 //! policies/web.yaml          read

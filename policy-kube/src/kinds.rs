@@ -1,9 +1,9 @@
 //! The API resources that policy depends on.
 //!
 //! [`RESOURCES`] is the table that watch, list, presence and Events read; nothing else in this
-//! project names a group, a version or a plural of the API. A cluster must have all of them, except
-//! for [`Resource::CLUSTER_NETWORK_POLICIES`], a custom resource that an administrator may not have
-//! installed.
+//! project names a group, a version or a plural of the kinds that are watched. A cluster must have
+//! all of them, except for [`Resource::CLUSTER_NETWORK_POLICIES`], a custom resource that an
+//! administrator may not have installed.
 
 use std::{collections::BTreeSet, fmt};
 

@@ -115,11 +115,12 @@ pub fn read(sources: &[Source]) -> Result<Manifests, Vec<ManifestError>> {
     read_with(sources, &ReadOptions::default())
 }
 
-/// Reads `sources` as the manifests of one cluster, in the way that the options say.
+/// Reads `sources` as the manifests of one cluster, as the options say.
 ///
 /// # Errors
 ///
-/// As [`read`]; of an optional source only those about policies.
+/// As [`read`]. An optional source with errors is passed over instead, unless its text names a kind
+/// of policies.
 pub fn read_with(
     sources: &[Source],
     options: &ReadOptions,

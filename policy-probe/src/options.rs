@@ -37,8 +37,9 @@ pub struct EnforcementOptions {
     #[arg(long, value_name = "MODE", value_enum, default_value_t)]
     own_node_egress: OwnNodeEgress,
 
-    /// Addresses with which a service mesh has kubelet's probes arrive, separated by commas, or none;
-    /// from a process of the own node they reach every pod. The default is of Istio's ambient mode
+    /// Source addresses that a service mesh gives to kubelet's probes, separated by commas, or none;
+    /// from a process of the own node they reach every pod. The default is that of Istio's ambient
+    /// mode
     #[arg(long, value_name = "ADDRESSES", default_value_t)]
     probe_source: Addresses,
 

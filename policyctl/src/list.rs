@@ -29,10 +29,10 @@ Examples:
   policyctl list -f cluster.yaml -o dot | dot -Tsvg > cluster.svg
       a picture, by Graphviz
 
-Pods of one workload are one end; a workload and itself are its pods among each other. A set of ports
-is exact: nothing is probed. \"all\" is every protocol and port, and ICMP. Ports in brackets are
-allowed between some of the pods only. Networks outside of the cluster are listed as the blocks that
-policies name.
+Pods of one workload are one end; a row from a workload to itself is about its pods among each
+other. A set of ports is exact: nothing is probed. \"all\" is every protocol and port, and ICMP.
+Ports in brackets are allowed between some of the pods only. Networks outside of the cluster are
+listed as the blocks that policies name.
 
 Exit codes:
   0  listed
