@@ -217,25 +217,18 @@ impl Dataplane {
         self.bypasses.clear();
         for (&ifindex, attachment) in &mut self.attachments {
             for classifier in self.classifiers.wanted() {
-                let Some(first) = self.classifiers.before(ifindex, &classifier)?.into_iter().next()
-                else {
-                    continue;
-                };
-                if copy.is_none() {
-                    let names = self.pinned.keys();
-                    copy = Some(object::load_pinned(&self.options, &pins.maps(), names)?);
-                }
-                let Some(copy) = &mut copy else { continue };
+                let Some(first) = self.classifiers.before(ifindex, &classifier)? else { continue };
+                let load = || object::load_pinned(&self.options, &pins.maps(), self.pinned.keys());
+                let copy = &mut copy;
                 let moved =
-                    self.classifiers.put_first(ifindex, &classifier, attachment, pins, copy);
+                    self.classifiers.put_first(ifindex, &classifier, attachment, pins, copy, load);
                 match moved {
                     // The next discovery of interfaces shows it.
                     Err(DataplaneError::InterfaceMissing { .. }) => continue,
                     moved => moved?,
                 }
                 let direction = classifier.direction;
-                let before = self.classifiers.before(ifindex, &classifier)?;
-                if let Some(program) = before.into_iter().next() {
+                if let Some(program) = self.classifiers.before(ifindex, &classifier)? {
                     self.bypasses.push(Bypass { ifindex, direction, program });
                 } else {
                     count += 1;

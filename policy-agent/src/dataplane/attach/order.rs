@@ -32,66 +32,66 @@ use crate::{
 };
 
 impl Classifiers {
-    /// The programs of others that see packets of a hook before the agent's, by name. Those that
-    /// another agent pinned do not count: they end the chain only to drop.
+    /// The first program of another that sees packets of a hook before the agent's, in words. Those
+    /// that another agent pinned do not count: they end the chain only to drop.
     pub(in crate::dataplane) fn before(
         &self,
         ifindex: u32,
         classifier: &Classifier,
-    ) -> Result<Vec<String>, DataplaneError> {
+    ) -> Result<Option<String>, DataplaneError> {
         let own = self.program_id(classifier.name)?;
         // A kernel without TCX refuses the question.
         let on_tcx = syscall::programs_on(ifindex, tcx(classifier.hook)).unwrap_or_default();
-        let on_tcx = on_tcx.into_iter().take_while(|id| *id != own);
-        let on_tcx =
-            on_tcx.filter(|id| !self.filters.is_foreign(*id)).map(
-                |id| match syscall::program_name(id) {
-                    Ok(name) if !name.is_empty() => format!("TCX program `{name}` (id {id})"),
-                    _ => format!("TCX program with id {id}"),
-                },
-            );
-        let mut before: Vec<String> = on_tcx.collect();
-        if self.mechanism == Mechanism::Clsact {
-            let filters = self.filters.list(ifindex, classifier)?.into_iter();
-            let filters = filters.take_while(|filter| filter.program != Some(own));
-            let others = filters.filter(|filter| {
-                !filter.program.is_some_and(|program| self.filters.is_foreign(program))
-            });
-            before.extend(others.map(|filter| {
-                let Filter { kind, name, priority, .. } = filter;
-                format!("{kind} filter `{name}` of priority {priority}")
+        let mut on_tcx = on_tcx.into_iter().take_while(|id| *id != own);
+        if let Some(id) = on_tcx.find(|id| !self.filters.is_foreign(*id)) {
+            return Ok(Some(match syscall::program_name(id) {
+                Ok(name) if !name.is_empty() => format!("TCX program `{name}` (id {id})"),
+                _ => format!("TCX program with id {id}"),
             }));
         }
-        Ok(before)
+        if self.mechanism == Mechanism::Tcx {
+            return Ok(None);
+        }
+        let filters = self.filters.list(ifindex, classifier)?;
+        let other = self.others_before(&filters, own).next();
+        Ok(other.map(|filter| {
+            let Filter { kind, name, priority, .. } = filter;
+            format!("{kind} filter `{name}` of priority {priority}")
+        }))
+    }
+
+    /// The filters of a hook before the agent's, without those that another agent pinned.
+    fn others_before<'a>(
+        &self,
+        filters: &'a [Filter],
+        own: u32,
+    ) -> impl Iterator<Item = &'a Filter> {
+        let before = filters.iter().take_while(move |filter| filter.program != Some(own));
+        before.filter(|filter| !filter.program.is_some_and(|id| self.filters.is_foreign(id)))
     }
 
     /// Puts the agent's program before all others on a hook, as far as the kernel allows it; not one
-    /// packet passes without it meanwhile. `copy` is the same object, loaded once more.
+    /// packet passes without it meanwhile. `load` gives the same object once more; the result stays in
+    /// `copy` for other hooks.
     pub(in crate::dataplane) fn put_first(
         &mut self,
         ifindex: u32,
         classifier: &Classifier,
         attachment: &mut Attachment,
         pins: &Pins,
-        copy: &mut Ebpf,
+        copy: &mut Option<Ebpf>,
+        load: impl FnOnce() -> Result<Ebpf, DataplaneError>,
     ) -> Result<(), DataplaneError> {
+        if self.mechanism == Mechanism::Clsact {
+            return self.put_filter_first(ifindex, classifier, attachment);
+        }
         let interface = name(ifindex)?;
         let refused = |source| refused(classifier, ifindex, &interface, source);
-        if self.mechanism == Mechanism::Clsact {
-            let filters = self.filters.list(ifindex, classifier)?;
-            let place = Place::first_free(&filters);
-            if filters.first().is_some_and(|first| place.is_before(first)) {
-                let program = program(&mut self.ebpf, classifier.name)?;
-                let at = (ifindex, &*interface);
-                let own = FilterLink::attach(program, classifier, at, place, true);
-                let own = Attached::Filter(own.map_err(refused)?);
-                if let Some(old) = attachment.programs.insert(classifier.name, own) {
-                    old.detach(ifindex)?;
-                }
-            }
-            return Ok(());
-        }
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+        let copy = match copy {
+            Some(copy) => copy,
+            None => copy.insert(load()?),
+        };
         let copy = program(copy, classifier.name)?;
         if copy.fd().is_err() {
             copy.load().map_err(refused)?;
@@ -105,6 +105,33 @@ impl Classifiers {
         drop(attachment.programs.remove(classifier.name));
         let own = self.attach_one(classifier, ifindex, &interface, Some(pins))?;
         attachment.programs.insert(classifier.name, own);
+        Ok(())
+    }
+
+    /// The same by a filter, which can be added a second time; left alone if no filter is before it, or
+    /// none can be added before that one.
+    fn put_filter_first(
+        &mut self,
+        ifindex: u32,
+        classifier: &Classifier,
+        attachment: &mut Attachment,
+    ) -> Result<(), DataplaneError> {
+        let interface = name(ifindex)?;
+        let filters = self.filters.list(ifindex, classifier)?;
+        let place = Place::first_free(&filters);
+        let own = self.program_id(classifier.name)?;
+        let other = self.others_before(&filters, own).next();
+        if !other.is_some_and(|other| place.is_before(other)) {
+            return Ok(());
+        }
+        let program = program(&mut self.ebpf, classifier.name)?;
+        let attached = FilterLink::attach(program, classifier, (ifindex, &interface), place, true);
+        let attached =
+            attached.map_err(|source| refused(classifier, ifindex, &interface, source))?;
+        let attached = Attached::Filter(attached);
+        if let Some(old) = attachment.programs.insert(classifier.name, attached) {
+            old.detach(ifindex)?;
+        }
         Ok(())
     }
 }

@@ -43,7 +43,8 @@ fn names(machine: &Machine) -> Result<Vec<String>> {
     Ok(filters(machine)?.into_iter().map(|(_, name, _)| name).collect())
 }
 
-fn tc(machine: &Machine, command: &str) -> Result<String> {
+/// The output of `tc` on the machine.
+pub(crate) fn tc(machine: &Machine, command: &str) -> Result<String> {
     let words = command.split(' ');
     let output = machine.inside(|| Ok(Command::new("tc").args(words).output()?))?;
     ensure!(output.status.success(), "tc {command}: {output:?}");

@@ -7,6 +7,7 @@ use policy_agent::dataplane::{Dataplane, Hooks, Options, hooks};
 use policy_common::endpoint::Endpoint;
 use policy_core::plan::Step;
 
+use super::clsact::tc;
 use crate::{
     drift::{is_whole, mends_with},
     machine::{LIMIT, Machine, until},
@@ -70,6 +71,25 @@ fn s50_a_program_that_stays_before_the_agents_is_reported_everywhere() -> Result
     drop(others);
     until("it is ready again", LIMIT, || Ok(machine.is_ready()))?;
     ensure!(machine.ask("/metrics")?.contains("policy_bypassed_hooks 0"));
+    Ok(())
+}
+
+#[test]
+fn s50_filters_behind_a_program_that_stays_before_them_are_left_as_they_are() -> Result<()> {
+    let (machine, _agent) = enforced(&[&OPTIONS[..], &["--clsact"]].concat())?;
+    until("it is ready", LIMIT, || Ok(machine.is_ready()))?;
+    // With their handles.
+    let filters = || {
+        let show = |hook| tc(&machine, &format!("filter show dev veth0 {hook}"));
+        Ok::<_, anyhow::Error>([show("ingress")?, show("egress")?])
+    };
+    let before = filters()?;
+    ensure!(before.iter().all(|shown| shown.contains("handle 0x1 ")), "{before:?}");
+    let _others = attach_first(&machine)?;
+    until("it is not ready", LIMIT, || Ok(!machine.is_ready()))?;
+    // Two more verifications.
+    thread::sleep(Duration::from_millis(2500));
+    assert_eq!(filters()?, before);
     Ok(())
 }
 
