@@ -214,7 +214,8 @@ impl Dataplane {
     fn mend_order(&mut self) -> Result<usize, DataplaneError> {
         let Some(pins) = self.pins.as_ref() else { return Ok(0) };
         let (mut count, mut copy) = (0, None);
-        self.bypasses.clear();
+        // An error keeps what the last verification found.
+        let mut bypasses = Vec::new();
         for (&ifindex, attachment) in &mut self.attachments {
             for classifier in self.classifiers.wanted() {
                 let Some(first) = self.classifiers.before(ifindex, &classifier)? else { continue };
@@ -229,7 +230,7 @@ impl Dataplane {
                 }
                 let direction = classifier.direction;
                 if let Some(program) = self.classifiers.before(ifindex, &classifier)? {
-                    self.bypasses.push(Bypass { ifindex, direction, program });
+                    bypasses.push(Bypass { ifindex, direction, program });
                 } else {
                     count += 1;
                     tracing::warn!(
@@ -240,6 +241,7 @@ impl Dataplane {
                 }
             }
         }
+        self.bypasses = bypasses;
         Ok(count)
     }
 
