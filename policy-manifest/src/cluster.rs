@@ -15,7 +15,7 @@ use crate::{
     decode::{Field, Log},
     error::Origin,
     made_up, names,
-    object::{self, DecodedService, Inherited, Object, Template},
+    object::{self, Backends, DecodedService, Inherited, Object, Template},
     problem::Problem,
     yaml::{self, Node},
 };
@@ -27,7 +27,8 @@ const LISTED: usize = 3;
 pub(crate) struct Cluster<'a> {
     options: &'a ReadOptions,
     manifests: Manifests,
-    services: BTreeMap<ObjectName, DecodedService>,
+    /// From what the endpoints of each Service are derived.
+    backends: BTreeMap<ObjectName, Backends>,
     templates: Vec<Template>,
     /// Where each object is defined, to report a second one.
     defined: BTreeMap<ObjectRef, Place>,
@@ -47,7 +48,7 @@ impl<'a> Cluster<'a> {
         Self {
             options,
             manifests: Manifests::default(),
-            services: BTreeMap::new(),
+            backends: BTreeMap::new(),
             templates: Vec::new(),
             defined: BTreeMap::new(),
             workloads: BTreeMap::new(),
@@ -91,16 +92,10 @@ impl<'a> Cluster<'a> {
         }
         let Manifests { snapshot, hosts, made_up, .. } = &mut self.manifests;
         if self.options.fill_in {
-            let is_translated = |name: &ObjectName| self.services.contains_key(name);
-            *made_up = made_up::fill_in(snapshot, self.templates, hosts, is_translated);
-            for (name, decoded) in &mut self.services {
-                if let Some(service) = snapshot.services.get(name) {
-                    decoded.service.clone_from(service);
-                }
-            }
+            *made_up = made_up::fill_in(snapshot, self.templates, hosts);
         }
         complete_namespaces(&mut self.manifests);
-        backends::derive(&self.services, &mut self.manifests.snapshot);
+        backends::derive(&self.backends, &mut self.manifests.snapshot);
         Ok(self.manifests)
     }
 
@@ -183,9 +178,10 @@ impl<'a> Cluster<'a> {
                 snapshot.cluster_policies.insert(name, policy);
             }
             Object::Service(name, decoded) => {
-                if decoded.translated {
-                    snapshot.services.insert(name.clone(), decoded.service.clone());
-                    self.services.insert(name, *decoded);
+                let DecodedService { translated, service, backends } = *decoded;
+                if translated {
+                    snapshot.services.insert(name.clone(), service);
+                    self.backends.insert(name, backends);
                 }
             }
             Object::Slice(name, slice) => {

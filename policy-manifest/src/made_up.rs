@@ -39,8 +39,6 @@ pub struct MadeUp {
     pub pods: BTreeSet<ObjectName>,
     /// Second pods of a workload, and the first pod of the same workload.
     pub copies: BTreeMap<ObjectName, ObjectName>,
-    /// Services with made-up cluster IPs.
-    pub services: BTreeSet<ObjectName>,
 }
 
 impl MadeUp {
@@ -65,7 +63,6 @@ pub(crate) fn fill_in(
     snapshot: &mut Snapshot,
     templates: Vec<Template>,
     hosts: &BTreeMap<String, Host>,
-    is_translated: impl Fn(&ObjectName) -> bool,
 ) -> MadeUp {
     let mut made_up = MadeUp::default();
     add_pods(snapshot, templates, &mut made_up);
@@ -82,11 +79,9 @@ pub(crate) fn fill_in(
             made_up.pods.insert(name.clone());
         }
     }
-    for (name, service) in &mut snapshot.services {
-        let Service { cluster_ips, ports, .. } = service;
-        if cluster_ips.is_empty() && !ports.is_empty() && is_translated(name) {
+    for Service { cluster_ips, ports, .. } in snapshot.services.values_mut() {
+        if cluster_ips.is_empty() && !ports.is_empty() {
             *cluster_ips = next(&mut ranges);
-            made_up.services.insert(name.clone());
         }
     }
     made_up

@@ -16,7 +16,7 @@ use policy_core::model::{
     ClusterNetworkPolicy, EndpointSlice, Kind, Namespace, NetworkPolicy, Node as Machine,
     ObjectName, ObjectRef, Pod,
 };
-pub(crate) use service::{DecodedService, TargetPort};
+pub(crate) use service::{Backends, DecodedService, TargetPort};
 pub(crate) use template::Template;
 
 use crate::{

@@ -19,9 +19,16 @@ pub(crate) struct DecodedService {
     pub translated: bool,
     /// The part that the model has.
     pub service: Service,
+    /// From what its endpoints are derived.
+    pub backends: Backends,
+}
+
+/// The fields from which the endpoints of a Service are derived.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Backends {
     /// `spec.selector`; empty where its endpoints are managed by the user.
     pub selector: Labels,
-    /// `targetPort` of each of `service.ports`, in the same order.
+    /// `targetPort` of each of the Service's ports, in the same order.
     pub targets: Vec<TargetPort>,
 }
 
@@ -45,6 +52,7 @@ pub(super) fn decode(object: &Map<'_>) -> DecodedService {
     let external_name = spec.get("type").and_then(|field| field.word(&TYPES));
     let traffic_policy = spec.get("internalTrafficPolicy");
     let traffic_policy = traffic_policy.and_then(|field| field.word(&TRAFFIC_POLICIES));
+    let selector = spec.map("selector").map(|map| metadata::label_map(&map));
     DecodedService {
         translated: cluster_ips.is_some()
             && external_name != Some(true)
@@ -55,8 +63,7 @@ pub(super) fn decode(object: &Map<'_>) -> DecodedService {
             ports,
             internal_traffic_local: traffic_policy == Some(true),
         },
-        selector: spec.map("selector").map(|map| metadata::label_map(&map)).unwrap_or_default(),
-        targets,
+        backends: Backends { selector: selector.unwrap_or_default(), targets },
     }
 }
 
