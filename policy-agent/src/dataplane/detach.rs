@@ -39,16 +39,34 @@ pub struct Detached {
 ///
 /// # Errors
 ///
-/// [`DataplaneError::NoPins`] on another file system; [`DataplaneError::NotPins`] if the folder holds only files of
-/// others; [`DataplaneError::PinsBusy`] while an agent runs; or if a pin cannot be removed.
+/// [`DataplaneError::NoPins`] on another file system; [`DataplaneError::NotPins`] if the folder holds
+/// only files of others; [`DataplaneError::PinsBusy`] while an agent runs; or if a pin cannot be
+/// removed.
 pub fn detach(root: &Path) -> Result<Detached, DataplaneError> {
     // A folder that this user may not see is an error: its pins would stay in force.
-    if !root.try_exists().map_err(failed("inspect", root))? {
-        return Ok(Detached { filters: remove_filters(root)?, ..Detached::default() });
-    }
-    if !is_on_bpffs(root)? {
+    let is_there = root.try_exists().map_err(failed("inspect", root))?;
+    if is_there && !is_on_bpffs(root)? {
         return Err(DataplaneError::NoPins { path: root.to_owned() });
     }
+    let holds = if is_there { names(root)? } else { Vec::new() };
+    if holds.is_empty() {
+        return Ok(Detached { filters: remove_filters(root)?, ..Detached::default() });
+    }
+    let Some(own) = own_pins(root)? else {
+        return Err(DataplaneError::NotPins { path: root.to_owned(), holds: holds.join(", ") });
+    };
+    let _claim = lock(root)?;
+    let filters = remove_filters(root)?;
+    own.iter().try_for_each(|pin| remove(pin))?;
+    for folder in FOLDERS {
+        remove_if_empty(&root.join(folder))?;
+    }
+    remove_if_empty(root)?;
+    Ok(Detached { removed: own.len(), filters, left: left(root)? })
+}
+
+/// The agent's pins, in the order of removal; `None` if no subfolder is an agent's.
+fn own_pins(root: &Path) -> Result<Option<Vec<PathBuf>>, DataplaneError> {
     let maps = object::shapes(&Options::default())?;
     let is_own = |folder: &str, name: &str| match folder {
         "links" => is_numbered(name, &NAMES),
@@ -67,21 +85,7 @@ pub fn detach(root: &Path) -> Result<Detached, DataplaneError> {
         own.extend(names.iter().filter(|name| is_own(folder, name)).map(|name| path.join(name)));
         is_agents |= names.is_empty() || own.len() > before;
     }
-    let holds = names(root)?;
-    if holds.is_empty() {
-        return Ok(Detached { filters: remove_filters(root)?, ..Detached::default() });
-    }
-    if !is_agents {
-        return Err(DataplaneError::NotPins { path: root.to_owned(), holds: holds.join(", ") });
-    }
-    let _claim = lock(root)?;
-    let filters = remove_filters(root)?;
-    own.iter().try_for_each(|pin| remove(pin))?;
-    for folder in FOLDERS {
-        remove_if_empty(&root.join(folder))?;
-    }
-    remove_if_empty(root)?;
-    Ok(Detached { removed: own.len(), filters, left: left(root)? })
+    Ok(is_agents.then_some(own))
 }
 
 /// Removes the agent's filters, and returns how many there were; those of an agent with another

@@ -3,7 +3,10 @@
 //! Each part is tried even if an earlier one fails, except for the socket: it is what a running
 //! agent would need, so it goes last and only if everything else is removed.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use policy_agent::{
@@ -82,22 +85,7 @@ pub(super) fn main(arguments: &Arguments) -> u8 {
     }
     // Also after an error: enforcement must not continue because the plugin could not be removed.
     match dataplane::detach(&arguments.pin_dir) {
-        Ok(Detached { removed, filters, left }) => {
-            let folder = arguments.pin_dir.display();
-            terminal::line(&match removed {
-                0 => format!("nothing is pinned in {folder}: there was nothing to detach"),
-                _ => format!(
-                    "removed {removed} pins in {folder}: no policy is enforced by them any more"
-                ),
-            });
-            if filters > 0 {
-                terminal::line(&format!("removed {filters} filters of interfaces"));
-            }
-            let note = |path: &PathBuf| {
-                format!("{} was not removed: it is not a pin of the agent", path.display())
-            };
-            terminal::notes(&left.iter().map(note).collect::<Vec<_>>());
-        }
+        Ok(detached) => print(&detached, &arguments.pin_dir),
         Err(error) => {
             terminal::error(&error);
             let is_input = matches!(error, DataplaneError::NotPins { .. });
@@ -120,6 +108,26 @@ pub(super) fn main(arguments: &Arguments) -> u8 {
             exit::FAILED
         }
     }
+}
+
+/// Prints what was removed of the pins in a folder and of the filters, and what was left.
+fn print(detached: &Detached, folder: &Path) {
+    let (Detached { removed, filters, left }, folder) = (detached, folder.display());
+    terminal::line(&match (removed, filters) {
+        (0, 0) => format!("nothing is pinned in {folder}: there was nothing to detach"),
+        (0, _) => format!("removed {filters} filters of interfaces; nothing is pinned in {folder}"),
+        (_, 0) => {
+            format!("removed {removed} pins in {folder}: no policy is enforced by them any more")
+        }
+        _ => format!(
+            "removed {removed} pins in {folder} and {filters} filters of interfaces: no policy is \
+             enforced by them any more"
+        ),
+    });
+    let note = |path: &PathBuf| {
+        format!("{} was not removed: it is not a pin of the agent", path.display())
+    };
+    terminal::notes(&left.iter().map(note).collect::<Vec<_>>());
 }
 
 /// Waits for SIGTERM; the first process of a container does not receive it without a handler.

@@ -69,12 +69,12 @@ fn foreign(machine: &Machine, hook: &str) -> Result<usize> {
     Ok(shown.matches("bytecode").count())
 }
 
-fn detach(machine: &Machine) -> Result<()> {
+fn detach(machine: &Machine) -> Result<String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
     command.arg("detach").arg("--pin-dir").arg(machine.pins());
     let output = machine.inside(move || Ok(command.output()?))?;
     ensure!(output.status.success(), "{output:?}");
-    Ok(())
+    Ok(String::from_utf8(output.stderr)?)
 }
 
 /// The next policy is enforced: the agent is in charge.
@@ -186,7 +186,8 @@ fn s48_detach_removes_filters_whose_pins_somebody_removed() -> Result<()> {
     agent.kill()?;
     machine.inside(|| Ok(fs::remove_dir_all(machine.pins())?))?;
     ensure!(is_whole(&machine)?, "a filter needs no pin");
-    detach(&machine)?;
+    let said = detach(&machine)?;
+    ensure!(said.contains("removed 2 filters") && !said.contains("nothing to detach"), "{said}");
     assert_eq!(names(&machine)?, [""; 0]);
     Ok(())
 }
