@@ -16,7 +16,6 @@ use super::{
     classifier::NAMES,
     content,
     error::DataplaneError,
-    filters::FilterLink,
     interface, link,
     maps::Maps,
     object,
@@ -100,11 +99,9 @@ impl Dataplane {
 
     /// Finds the filters that an earlier agent left on clsact qdiscs.
     fn adopt_filters(&mut self) -> Result<(), DataplaneError> {
-        for found in self.classifiers.filters().find_all()? {
-            let attachment =
-                self.attachments.entry(found.ifindex).or_insert_with(Attachment::stale);
-            let filter = FilterLink::adopted(&found);
-            attachment.add(found.classifier.name, Attached::Filter(filter));
+        for (ifindex, classifier, filter) in self.classifiers.filters().find_all()? {
+            let attachment = self.attachments.entry(ifindex).or_insert_with(Attachment::stale);
+            attachment.add(classifier, Attached::Filter(filter));
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ pub(super) use self::attached::Attached;
 use super::{
     classifier::{CLASSIFIERS, Classifier},
     error::DataplaneError,
-    filters::{self, FilterLink, Filters, Found, Place},
+    filters::{self, FilterLink, Filters, Place},
     interface, link,
     options::{ActiveParts, Options},
     pins::{self, Pins},
@@ -235,8 +235,7 @@ impl Classifiers {
         let program = program(&mut self.ebpf, classifier.name)?;
         let own = there.iter().find(|filter| self.filters.is_own(filter, classifier));
         if outlives && let Some(filter) = own {
-            let found = Found { ifindex, classifier: *classifier, filter: filter.clone() };
-            let filter = FilterLink::adopted(&found);
+            let filter = FilterLink::adopted(ifindex, classifier, filter);
             filter.exchange(program).map_err(refused)?;
             return Ok(Attached::Filter(filter));
         }

@@ -8,9 +8,10 @@ use std::{
 use nix::errno::Errno;
 
 use super::{
+    attach::Attached,
     classifier::NAMES,
     error::DataplaneError,
-    filters::{FilterLink, Filters},
+    filters::Filters,
     object,
     options::Options,
     pins::{failed, is_numbered, is_on_bpffs, lock, names, programs_elsewhere, remove},
@@ -92,14 +93,11 @@ fn own_pins(root: &Path) -> Result<Option<Vec<PathBuf>>, DataplaneError> {
 /// folder of pins stay.
 fn remove_filters(root: &Path) -> Result<usize, DataplaneError> {
     let all = Filters::open(programs_elsewhere(root)?)?.find_all()?;
-    for found in &all {
-        let detached = FilterLink::adopted(found).detach();
-        detached.map_err(|source| DataplaneError::Detach {
-            ifindex: found.ifindex,
-            source: Box::new(source),
-        })?;
+    let count = all.len();
+    for (ifindex, _, filter) in all {
+        Attached::Filter(filter).detach(ifindex)?;
     }
-    Ok(all.len())
+    Ok(count)
 }
 
 /// Removes a folder, unless it is missing, not empty, not a folder, or a mount point.

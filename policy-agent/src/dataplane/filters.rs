@@ -55,13 +55,6 @@ pub(super) struct Place {
     handle: u32,
 }
 
-/// An own filter that was found on an interface.
-pub(super) struct Found {
-    pub(super) ifindex: u32,
-    pub(super) classifier: Classifier,
-    pub(super) filter: Filter,
-}
-
 impl Filters {
     /// Opens a socket in the calling thread's network namespace.
     pub(super) fn open(foreign: BTreeSet<u32>) -> Result<Self, DataplaneError> {
@@ -99,8 +92,9 @@ impl Filters {
         filter.kind == "bpf" && filter.name == classifier.name && !is_foreign
     }
 
-    /// The agent's filters on all interfaces of the namespace.
-    pub(super) fn find_all(&self) -> Result<Vec<Found>, DataplaneError> {
+    /// The agent's filters on all interfaces of the namespace, each with the index of its interface and
+    /// the name of its classifier.
+    pub(super) fn find_all(&self) -> Result<Vec<(u32, &'static str, FilterLink)>, DataplaneError> {
         let interfaces = if_nameindex().map_err(DataplaneError::ListInterfaces)?;
         let mut found = Vec::new();
         for interface in &interfaces {
@@ -108,7 +102,9 @@ impl Filters {
             for classifier in CLASSIFIERS {
                 let own = self.list(ifindex, &classifier)?.into_iter();
                 let own = own.filter(|filter| self.is_own(filter, &classifier));
-                found.extend(own.map(|filter| Found { ifindex, classifier, filter }));
+                found.extend(own.map(|filter| {
+                    (ifindex, classifier.name, FilterLink::adopted(ifindex, &classifier, &filter))
+                }));
             }
         }
         Ok(found)
@@ -147,11 +143,9 @@ impl Place {
 }
 
 impl FilterLink {
-    /// The filter that was found.
-    pub(super) fn adopted(found: &Found) -> Self {
-        let Found { ifindex, classifier, filter } = found;
-        let (hook, place) = (classifier.hook, Place::of(filter));
-        Self { ifindex: *ifindex, hook, place, outlives: true }
+    /// A filter that was found on an interface.
+    pub(super) fn adopted(ifindex: u32, classifier: &Classifier, filter: &Filter) -> Self {
+        Self { ifindex, hook: classifier.hook, place: Place::of(filter), outlives: true }
     }
 
     /// Adds a filter with a program.

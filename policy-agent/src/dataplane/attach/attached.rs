@@ -31,7 +31,7 @@ impl Attached {
     }
 
     /// Detaches the program; an interface that is gone has none any more.
-    pub(super) fn detach(self, ifindex: u32) -> Result<(), DataplaneError> {
+    pub(in crate::dataplane) fn detach(self, ifindex: u32) -> Result<(), DataplaneError> {
         let detached = match self {
             Self::Filter(filter) => filter.detach(),
             Self::Link { link, pin } => {

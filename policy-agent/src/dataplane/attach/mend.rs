@@ -4,7 +4,7 @@ use super::{Attached, Attachment, Classifiers, Mechanism, name};
 use crate::dataplane::{
     classifier::Classifier,
     error::DataplaneError,
-    filters::{FilterLink, Found, Place},
+    filters::{FilterLink, Place},
     link,
     pins::{self, Pins},
 };
@@ -86,14 +86,11 @@ impl Classifiers {
             self.attach_missing(ifindex, classifier, attachment, pins)?;
             return Ok(false);
         };
-        let is_at_place = at_place(filter);
-        let is_whole = is_at_place && filter.program == Some(self.program_id(classifier.name)?);
-        if !is_at_place {
-            let found = Found { ifindex, classifier: *classifier, filter: filter.clone() };
-            let adopted = Attached::Filter(FilterLink::adopted(&found));
-            attachment.programs.insert(classifier.name, adopted);
-        }
+        let is_whole =
+            at_place(filter) && filter.program == Some(self.program_id(classifier.name)?);
         if !is_whole {
+            let adopted = FilterLink::adopted(ifindex, classifier, filter);
+            attachment.programs.insert(classifier.name, Attached::Filter(adopted));
             self.exchange(ifindex, classifier, attachment, pins)?;
         }
         Ok(is_whole)
