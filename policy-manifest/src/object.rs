@@ -67,9 +67,7 @@ impl Object {
             }
         })
     }
-}
 
-impl Object {
     /// How an error names it; `None` for a kind that is not read.
     pub(crate) fn subject(&self) -> Option<ErrorSubject> {
         if let Self::Template(template) = self {
@@ -91,33 +89,20 @@ pub(crate) struct Inherited {
 
 /// The items of a list (`List`, `PodList`, …), if `node` is one.
 pub(crate) fn items(node: &Node) -> Option<(&[Node], Inherited)> {
-    let Value::Map(entries) = &node.value else {
-        return None;
+    let kind = node.text("kind")?.strip_suffix("List")?.to_owned();
+    let items = match &node.get("items")?.value {
+        Value::List(items) => items.as_slice(),
+        Value::Null => &[],
+        Value::Bool(..) | Value::Number(_) | Value::Text(_) | Value::Map(_) => return None,
     };
-    let text = |name: &str| {
-        entries.iter().find_map(|(key, value)| match (&key.value, &value.value) {
-            (Value::Text(key), Value::Text(text)) if key == name => Some(text.as_str()),
-            _ => None,
-        })
-    };
-    let kind = text("kind")?.strip_suffix("List")?.to_owned();
-    let items = entries.iter().find_map(|(key, value)| match (&key.value, &value.value) {
-        (Value::Text(key), Value::List(items)) if key == "items" => Some(items.as_slice()),
-        (Value::Text(key), Value::Null) if key == "items" => Some([].as_slice()),
-        _ => None,
-    })?;
-    let api_version = if kind.is_empty() { "" } else { text("apiVersion").unwrap_or_default() };
+    let api_version =
+        if kind.is_empty() { "" } else { node.text("apiVersion").unwrap_or_default() };
     Some((items, Inherited { api_version: api_version.to_owned(), kind }))
 }
 
 /// Whether a document has the two fields that every object has; a list without `items` too.
 pub(crate) fn is_object(node: &Node) -> bool {
-    let Value::Map(entries) = &node.value else { return false };
-    let has = |name: &str| {
-        let named = |key: &Node| matches!(&key.value, Value::Text(text) if text == name);
-        entries.iter().any(|(key, _)| named(key))
-    };
-    has("apiVersion") && has("kind")
+    node.get("apiVersion").is_some() && node.get("kind").is_some()
 }
 
 /// Decodes an object; `None` where it has no kind or no name. The log has the errors.

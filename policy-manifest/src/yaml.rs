@@ -23,6 +23,18 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// The value of the key `name`, if the node is a mapping that has it.
+    pub(crate) fn get(&self, name: &str) -> Option<&Self> {
+        let Value::Map(entries) = &self.value else { return None };
+        let is_named = |key: &Self| matches!(&key.value, Value::Text(text) if text == name);
+        entries.iter().find(|(key, _)| is_named(key)).map(|(_, value)| value)
+    }
+
+    /// The text of the key `name`, if the node is a mapping that has one there.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        if let Value::Text(text) = &self.get(name)?.value { Some(text) } else { None }
+    }
+
     /// The same node of a text that begins `by` bytes earlier.
     fn moved(self, by: usize) -> Self {
         let value = match self.value {

@@ -6,7 +6,7 @@ use super::{group, metadata, pod};
 use crate::{
     ErrorSubject,
     decode::{Field, Map},
-    yaml::{Node, Value},
+    yaml::Node,
 };
 
 /// Groups and kinds with a pod template that are read: those of Kubernetes, and one of `OpenShift`.
@@ -93,13 +93,7 @@ pub(super) fn is_in(node: &Node) -> bool {
     let path = ["spec", "template", "spec", "containers"];
     let mut here = Some(node);
     for name in path {
-        here = here.and_then(|node| child(node, name));
+        here = here.and_then(|node| node.get(name));
     }
     here.is_some()
-}
-
-fn child<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
-    let Value::Map(entries) = &node.value else { return None };
-    let is_named = |key: &Node| matches!(&key.value, Value::Text(text) if text == name);
-    entries.iter().find(|(key, _)| is_named(key)).map(|(_, value)| value)
 }
