@@ -111,7 +111,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     match arguments.output {
         Format::Text => {
             let text = diff.text(Paint::of_stdout());
-            output::print(&output::warned(text, output::WARNING, &new))?;
+            output::print_warned(&text, output::WARNING, &new.warnings())?;
         }
         Format::Json => output::print(&output::Document::new(&diff, &new).json()?)?,
     }

@@ -87,7 +87,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     match output {
         Format::Text => {
             let text = text::render(&answers, Paint::of_stdout());
-            output::print(&output::warned(text, output::WARNING, &origin.manifests))?;
+            output::print_warned(&text, output::WARNING, &origin.manifests.warnings())?;
         }
         Format::Json => {
             let answers = answer::Answers { answers: &answers };

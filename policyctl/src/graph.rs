@@ -75,10 +75,14 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     let picture = Picture::of(snapshot, &truth.table, &scope);
     match output {
         Format::Dot => {
-            output::print(&output::warned(dot::render(&picture), "// warning: ", manifests))?;
+            output::print_warned(&dot::render(&picture), "// warning: ", &manifests.warnings())?;
         }
         Format::Mermaid => {
-            output::print(&output::warned(mermaid::render(&picture), "%% warning: ", manifests))?;
+            output::print_warned(
+                &mermaid::render(&picture),
+                "%% warning: ",
+                &manifests.warnings(),
+            )?;
         }
         Format::Json => output::print(&output::Document::new(&picture, manifests).json()?)?,
     }

@@ -128,7 +128,7 @@ fn answer(arguments: &Arguments, located: &[Located], manifests: &Manifests) -> 
     match arguments.output {
         Format::Text => {
             let text = report::text(located, Paint::of_stdout());
-            output::print(&output::warned(text, output::WARNING, manifests))?;
+            output::print_warned(&text, output::WARNING, &manifests.warnings())?;
         }
         Format::Json => {
             let findings = report::Findings { findings: located };

@@ -5,14 +5,14 @@
 //! [`Origin`]. Every command reads through this module, so that each prints the same notes about
 //! what is left out, and each refuses policies that no verdict covers.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, io, path::PathBuf};
 
 use clap::Args;
 use policy_files::Tree;
 use policy_manifest::{Manifests, ReadOptions, Source};
 use policy_probe::{input::InputError, terminal};
 
-use crate::{error::Error, render};
+use crate::{error::Error, output, render};
 
 #[cfg(feature = "cluster")]
 pub(crate) use crate::cluster::Options as Cluster;
@@ -147,9 +147,8 @@ fn parse(
     let options = ReadOptions { fill_in: true, ignore_foreign: reading.ignore_foreign, optional };
     let manifests = policy_manifest::read_with(sources, &options).map_err(InputError::Manifests)?;
     terminal::notes(&manifests.notes());
-    for warning in manifests.warnings() {
-        terminal::line(&format!("warning: {warning}"));
-    }
+    // A failure to write is ignored, as for every message on standard error.
+    let _ = output::write_warnings(&mut io::stderr(), output::WARNING, &manifests.warnings());
     Ok(manifests)
 }
 

@@ -1,7 +1,7 @@
 //! Prints the answer of a command on standard output, and nothing else there.
 
 use std::{
-    fmt::{Display, Write as _},
+    fmt::Display,
     io::{self, BufWriter, StdoutLock, Write},
 };
 
@@ -54,16 +54,33 @@ pub(crate) const fn verdict_colour(outcome: Outcome) -> AnsiColor {
     }
 }
 
-/// Prints an answer. A reader that has closed its end is no error, and changes no exit code.
+/// Prints an answer.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
+    print_warned(text, "", &[])
 }
 
-/// Standard output for an answer that is too large to keep. A reader that has closed its end is no
+/// Prints a text with the warnings about it below, each after `prefix`.
+pub(crate) fn print_warned(text: &str, prefix: &str, warnings: &[String]) -> Result<(), Error> {
+    let mut out = stream();
+    out.write_all(text.as_bytes())?;
+    write_warnings(&mut out, prefix, warnings)?;
+    Ok(out.finish()?)
+}
+
+/// Writes each warning on a line of its own after `prefix`, which makes it a comment in the form of
+/// the answer.
+pub(crate) fn write_warnings(
+    out: &mut impl Write,
+    prefix: &str,
+    warnings: &[String],
+) -> io::Result<()> {
+    for warning in warnings {
+        writeln!(out, "{prefix}{warning}")?;
+    }
+    Ok(())
+}
+
+/// Standard output. A reader that has closed its end is no
 /// error, and changes no exit code.
 pub(crate) struct Stream {
     out: BufWriter<StdoutLock<'static>>,
@@ -140,14 +157,6 @@ impl<'a, T: Serialize> Document<'a, T> {
 /// A value as JSON, with a line break at its end.
 pub(crate) fn json<T: Serialize>(value: &T) -> Result<String, Error> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
-}
-
-/// A text with the warnings about it below, each after `prefix`: a comment in the text's form.
-pub(crate) fn warned(mut text: String, prefix: &str, manifests: &Manifests) -> String {
-    for warning in manifests.warnings() {
-        let _ = writeln!(text, "{prefix}{warning}");
-    }
-    text
 }
 
 /// Before a warning in text for people.

@@ -122,7 +122,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     match arguments.output {
         Format::Table => {
             let text = text(&table, &mismatches, terminal::style());
-            output::print(&output::warned(text, output::WARNING, manifests))?;
+            output::print_warned(&text, output::WARNING, &manifests.warnings())?;
         }
         Format::Json => output::print(&Document::new(&table, manifests).json()?)?,
         Format::Yaml => {
@@ -134,7 +134,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
         }
         Format::Markdown => {
             let text = markdown::render(&table, &mismatches);
-            output::print(&output::warned(text, output::MARKDOWN_WARNING, manifests))?;
+            output::print_warned(&text, output::MARKDOWN_WARNING, &manifests.warnings())?;
         }
     }
     terminal::notes(&notes);

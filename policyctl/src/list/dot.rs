@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::{listing::Listing, names::Names};
+use crate::output;
 
 /// A cluster for each namespace, a box for each workload, an ellipse for each block.
 pub(super) fn write(
@@ -26,8 +27,6 @@ pub(super) fn write(
         let (from, to) = (names.number(&row.from), names.number(&row.to));
         writeln!(out, "  n{from} -> n{to} [label=\"{}\"];", row.ports())?;
     }
-    for warning in warnings {
-        writeln!(out, "  // warning: {warning}")?;
-    }
+    output::write_warnings(out, "  // warning: ", warnings)?;
     writeln!(out, "}}")
 }

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::{listing::Listing, names::Names};
+use crate::output;
 
 /// A subgraph for each namespace, a box for each workload, a rounded box for each block.
 pub(super) fn write(
@@ -26,8 +27,5 @@ pub(super) fn write(
         let (from, to) = (names.number(&row.from), names.number(&row.to));
         writeln!(out, "  n{from} -->|\"{}\"| n{to}", row.ports())?;
     }
-    for warning in warnings {
-        writeln!(out, "  %% warning: {warning}")?;
-    }
-    Ok(())
+    output::write_warnings(out, "  %% warning: ", warnings)
 }

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::listing::Listing;
+use crate::output;
 
 const HEADER: [&str; 4] = ["FROM", "TO", "FAMILY", "PORTS"];
 
@@ -35,10 +36,7 @@ pub(super) fn text(
     }
     let sets = if count == 1 { "set" } else { "sets" };
     writeln!(out, "\n{count} {sets} of connections, {} workloads", listing.workloads.len())?;
-    for warning in warnings {
-        writeln!(out, "warning: {warning}")?;
-    }
-    Ok(())
+    output::write_warnings(out, output::WARNING, warnings)
 }
 
 /// A table of Markdown.
@@ -51,8 +49,5 @@ pub(super) fn markdown(
     for row in listing.rows() {
         writeln!(out, "| {} | {} | {} | {} |", row.from, row.to, row.families(), row.ports())?;
     }
-    for warning in warnings {
-        writeln!(out, "\n> **Warning:** {warning}")?;
-    }
-    Ok(())
+    output::write_warnings(out, output::MARKDOWN_WARNING, warnings)
 }
