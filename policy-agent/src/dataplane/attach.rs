@@ -150,12 +150,11 @@ impl Classifiers {
                 self.exchange(ifindex, &classifier, attachment, pins)?;
                 continue;
             }
-            let interface = match name(ifindex) {
+            let replaced = match self.attach_missing(ifindex, &classifier, attachment, pins) {
                 Err(DataplaneError::InterfaceMissing { .. }) => return Ok(()),
-                interface => interface?,
+                replaced => replaced?,
             };
-            let own = self.attach_one(&classifier, ifindex, &interface, Some(pins))?;
-            if let Some(other) = attachment.programs.insert(classifier.name, own) {
+            if let Some(other) = replaced {
                 other.detach(ifindex)?;
             }
         }
@@ -207,14 +206,13 @@ impl Classifiers {
         interface: &str,
         pins: Option<&Pins>,
     ) -> Result<Attached, DataplaneError> {
-        let refused = |source| refused(classifier, ifindex, interface, source);
         if self.mechanism == Mechanism::Clsact {
-            return self.attach_filter(classifier, (ifindex, interface), pins.is_some(), refused);
+            return self.attach_filter(classifier, (ifindex, interface), pins.is_some());
         }
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
         let link =
             attach_with(program(&mut self.ebpf, classifier.name)?, classifier, interface, options);
-        let link = link.map_err(refused)?;
+        let link = link.map_err(|source| refused(classifier, ifindex, interface, source))?;
         let Some(pins) = pins else { return Ok(Attached::Link { link, pin: None }) };
         let path = pins.link(classifier.name, ifindex);
         pins::remove(&path)?;
@@ -228,8 +226,8 @@ impl Classifiers {
         classifier: &Classifier,
         (ifindex, interface): (u32, &str),
         outlives: bool,
-        refused: impl Fn(ProgramError) -> DataplaneError,
     ) -> Result<Attached, DataplaneError> {
+        let refused = |source| refused(classifier, ifindex, interface, source);
         filters::add_clsact(interface).map_err(|error| refused(error.into()))?;
         let there = self.filters.list(ifindex, classifier)?;
         let program = program(&mut self.ebpf, classifier.name)?;
@@ -263,7 +261,7 @@ impl Classifiers {
                 Err(error) if filters::is_gone(&error) => {
                     match self.attach_missing(ifindex, classifier, attachment, pins) {
                         Err(DataplaneError::InterfaceMissing { .. }) => Ok(()),
-                        result => result,
+                        attached => attached.map(drop),
                     }
                 }
                 result => result.map_err(refused),

@@ -96,17 +96,16 @@ impl Classifiers {
         Ok(is_whole)
     }
 
-    /// Attaches a program that is not attached.
+    /// Attaches a program to an interface, and returns what this replaced in `attachment`.
     pub(super) fn attach_missing(
         &mut self,
         ifindex: u32,
         classifier: &Classifier,
         attachment: &mut Attachment,
         pins: &Pins,
-    ) -> Result<(), DataplaneError> {
+    ) -> Result<Option<Attached>, DataplaneError> {
         let interface = name(ifindex)?;
         let attached = self.attach_one(classifier, ifindex, &interface, Some(pins))?;
-        attachment.programs.insert(classifier.name, attached);
-        Ok(())
+        Ok(attachment.programs.insert(classifier.name, attached))
     }
 }

@@ -103,8 +103,7 @@ impl Classifiers {
         let detached = syscall::open_pin(&path).and_then(|link| syscall::detach_link(link.as_fd()));
         detached.map_err(|source| DataplaneError::Pins { act: "detach", path, source })?;
         drop(attachment.programs.remove(classifier.name));
-        let own = self.attach_one(classifier, ifindex, &interface, Some(pins))?;
-        attachment.programs.insert(classifier.name, own);
+        self.attach_missing(ifindex, classifier, attachment, pins)?;
         Ok(())
     }
 
