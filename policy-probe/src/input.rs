@@ -1,24 +1,8 @@
-//! Reads what the options of a command line name: manifests, expectations, probes.
+//! Reads what the options of a command line name: expectations and probes.
 
-use std::path::PathBuf;
-
-use policy_manifest::{
-    Expectations, ManifestError, Manifests, Source, read as read_manifests, read_expectations,
-    render,
-};
+use policy_manifest::{Expectations, ManifestError, Manifests, Source, read_expectations, render};
 
 use crate::{ChooseError, Probe, Selection, choose, exit, options::ProbeOptions, terminal};
-
-/// Everything that [`ProbeOptions`] name, read.
-#[derive(Clone, Debug, Default)]
-pub struct Input {
-    /// The cluster.
-    pub manifests: Manifests,
-    /// What is expected of the probes; empty where no option names a file.
-    pub expectations: Expectations,
-    /// The probes, sorted.
-    pub probes: Vec<Probe>,
-}
 
 /// Why a command cannot start. The user must change the options or the files.
 #[derive(Debug, thiserror::Error)]
@@ -47,18 +31,6 @@ impl InputError {
         }
         exit::INPUT
     }
-}
-
-/// Reads manifests and expectations, and chooses the probes.
-///
-/// # Errors
-///
-/// A file cannot be read, an object is not legal, or a probe cannot be run.
-pub fn read(options: &ProbeOptions) -> Result<Input, InputError> {
-    let manifests = manifests(&options.files)?;
-    let expectations = expectations(options)?;
-    let probes = probes(options, &manifests, &expectations)?;
-    Ok(Input { manifests, expectations, probes })
 }
 
 /// Reads the file of `--expect`; no expectations where the option is not given.
@@ -99,15 +71,6 @@ pub fn probes(
         to: options.to.clone(),
     };
     choose(manifests, &selection, Some(expectations)).map_err(InputError::Probes)
-}
-
-/// Reads manifests.
-///
-/// # Errors
-///
-/// A file cannot be read, or an object is not legal.
-pub fn manifests(files: &[PathBuf]) -> Result<Manifests, InputError> {
-    read_manifests(&policy_files::read(files)?).map_err(InputError::Manifests)
 }
 
 /// Notes for the user about objects of kinds that policy does not depend on.
