@@ -88,10 +88,7 @@ impl Node {
             None => Dataplane::load(&options).map(|dataplane| (dataplane, Vec::new())),
         };
         let (dataplane, found) = loaded.map_err(|source| NodeError::Load(Box::new(source)))?;
-        let mut actual = Actual::default();
-        for step in &found {
-            actual.apply(step);
-        }
+        let mut actual: Actual = found.iter().collect();
         actual.require_bumps();
         Ok(Self {
             intent: Intent::new(&config.node, config.intent),

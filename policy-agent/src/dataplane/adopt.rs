@@ -8,6 +8,7 @@
 use std::path::Path;
 
 use aya_obj::generated::BPF_NOEXIST;
+use policy_common::endpoint::Endpoint;
 use policy_core::plan::Step;
 
 use super::{
@@ -113,14 +114,14 @@ impl Dataplane {
     fn read_back(&mut self) -> Result<Vec<Step>, DataplaneError> {
         let folder = self.pins.as_ref().map(Pins::maps);
         let mut steps = read::tables(&self.maps)?;
+        let endpoints = read::endpoints(&self.maps)?;
         if let Some(folder) = folder {
-            let written = read::written_slots(&self.maps, &folder)?;
+            let written = read::written_slots(&self.maps.allow, &folder, &endpoints)?;
             let found = read::contents(&self.maps.allow, &folder, &written)?;
             read::remove_stale_pins(&folder, &found)?;
             steps.extend(found);
         }
-        for step in read::endpoints(&self.maps)? {
-            let Step::PutEndpoint(endpoint) = step else { continue };
+        for endpoint in endpoints {
             let ifindex = endpoint.ifindex;
             let whole = self.attachments.get(&ifindex).is_some_and(Attachment::is_whole);
             if whole {
@@ -138,18 +139,15 @@ impl Dataplane {
         self.newest_epoch = self.maps.epochs.values()?.into_iter().max().unwrap_or_default();
         let folder = self.pins.as_ref().and_then(Pins::maps_before);
         let mut steps = read::tables(before)?;
+        let endpoints = read::endpoints(before)?;
         if let Some(folder) = folder {
-            let written = read::written_slots(before, &folder)?;
+            let written = read::written_slots(&before.allow, &folder, &endpoints)?;
             steps.extend(read::contents(&before.allow, &folder, &written)?);
         }
+        let attached = |endpoint: &Endpoint| self.attachments.contains_key(&endpoint.ifindex);
+        steps.extend(endpoints.into_iter().filter(attached).map(Step::PutEndpoint));
         for step in steps {
             self.apply(&step)?;
-        }
-        for step in read::endpoints(before)? {
-            let Step::PutEndpoint(endpoint) = &step else { continue };
-            if self.attachments.contains_key(&endpoint.ifindex) {
-                self.apply(&step)?;
-            }
         }
         Ok(())
     }

@@ -99,15 +99,12 @@ impl MapReader {
     pub fn read(&self, written: &BTreeSet<u32>) -> Result<Actual, DataplaneError> {
         let maps = Maps::open(&self.folder)?;
         let mut steps = read::tables(&maps)?;
-        steps.extend(read::endpoints(&maps)?);
-        let slots = read::written_slots(&maps, &self.folder)?;
+        let endpoints = read::endpoints(&maps)?;
+        let slots = read::written_slots(&maps.allow, &self.folder, &endpoints)?;
         let slots = slots.union(written).copied().collect();
+        steps.extend(endpoints.into_iter().map(Step::PutEndpoint));
         steps.extend(read::contents(&maps.allow, &self.folder, &slots)?);
-        let mut found = Actual::default();
-        for step in &steps {
-            found.apply(step);
-        }
-        Ok(found)
+        Ok(steps.iter().collect())
     }
 }
 
@@ -167,9 +164,8 @@ impl Dataplane {
         written: &Actual,
         contents: &BTreeSet<u32>,
     ) -> Result<Actual, DataplaneError> {
-        let mut found = Actual::default();
         let mut steps = read::tables(&self.maps)?;
-        steps.extend(read::endpoints(&self.maps)?);
+        steps.extend(read::endpoints(&self.maps)?.into_iter().map(Step::PutEndpoint));
         let folder = self.pins.as_ref().map(Pins::maps);
         let is_read = |content: &u32| folder.is_some() && contents.contains(content);
         for content in written.contents().filter(|content| !is_read(content)) {
@@ -179,10 +175,7 @@ impl Dataplane {
         if let Some(folder) = folder {
             steps.extend(read::contents(&self.maps.allow, &folder, contents)?);
         }
-        for step in &steps {
-            found.apply(step);
-        }
-        Ok(found)
+        Ok(steps.iter().collect())
     }
 
     /// Creates missing folders and pins; how many, if any.

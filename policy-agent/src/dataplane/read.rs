@@ -11,6 +11,7 @@ use ipnetwork::IpNetwork;
 use policy_common::{
     address::{Address, MAPPED_BITS},
     allow::{PortSet, every},
+    endpoint::Endpoint,
 };
 use policy_core::{
     desired::{Frontend, NodeKind},
@@ -67,25 +68,27 @@ pub(super) fn tables(maps: &Maps) -> Result<Vec<Step>, DataplaneError> {
 }
 
 /// Every endpoint; a value that carries another key is ignored.
-pub(super) fn endpoints(maps: &Maps) -> Result<Vec<Step>, DataplaneError> {
+pub(super) fn endpoints(maps: &Maps) -> Result<Vec<Endpoint>, DataplaneError> {
     let endpoints = maps.endpoints.entries()?.into_iter();
     let endpoints = endpoints.filter(|(ifindex, endpoint)| *ifindex == endpoint.ifindex);
-    Ok(endpoints.map(|(_, endpoint)| Step::PutEndpoint(endpoint)).collect())
+    Ok(endpoints.map(|(_, endpoint)| endpoint).collect())
 }
 
 /// The places of `allow` that hold an allow map, as far as the agent knows: those with a pin, and
-/// those that an endpoint refers to.
+/// those that one of the endpoints refers to.
 ///
 /// Before Linux 6.8 each look-up in `allow` waits for all running programs (15 ms), and it has
 /// thousands of places; the others are not read.
-pub(super) fn written_slots(maps: &Maps, folder: &Path) -> Result<BTreeSet<u32>, DataplaneError> {
+pub(super) fn written_slots(
+    allow: &Hash<u32, u32>,
+    folder: &Path,
+    endpoints: &[Endpoint],
+) -> Result<BTreeSet<u32>, DataplaneError> {
     let mut slots: BTreeSet<u32> = Pins::contents(folder)?.into_iter().collect();
-    for (_, endpoint) in maps.endpoints.entries()? {
-        slots.extend([endpoint.ingress, endpoint.egress]);
-    }
+    slots.extend(endpoints.iter().flat_map(|endpoint| [endpoint.ingress, endpoint.egress]));
     // No endpoint refers to this place; its pin shows the shape of allow maps.
     slots.remove(&0);
-    slots.retain(|slot| *slot < maps.allow.capacity);
+    slots.retain(|slot| *slot < allow.capacity);
     Ok(slots)
 }
 

@@ -42,6 +42,17 @@ pub struct Actual {
     pub(super) pending_bumps: BTreeSet<u32>,
 }
 
+/// What the maps hold after these steps, if they were empty before.
+impl<'a> FromIterator<&'a Step> for Actual {
+    fn from_iter<I: IntoIterator<Item = &'a Step>>(steps: I) -> Self {
+        let mut actual = Self::default();
+        for step in steps {
+            actual.apply(step);
+        }
+        actual
+    }
+}
+
 impl Actual {
     /// Applies a step that the kernel has carried out.
     pub fn apply(&mut self, step: &Step) {
