@@ -74,14 +74,13 @@ impl Metrics {
             repaired: Family::default(),
             broken_watches: Family::default(),
         };
-        metrics.registered()
+        metrics.register(&mut lock(&metrics.scrape.registry));
+        metrics
     }
 
     /// Registers the metrics. Drift and watches have all their labels from the start, so that a
     /// query for what never happened gives 0 and not nothing.
-    fn registered(self) -> Self {
-        let mut guard = lock(&self.scrape.registry);
-        let registry = &mut *guard;
+    fn register(&self, registry: &mut Registry) {
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of the agent", build);
         let help =
@@ -114,8 +113,6 @@ impl Metrics {
         for kind in RESOURCES.map(|resource| resource.plural) {
             drop(self.broken_watches.get_or_create(&WatchLabels { kind }));
         }
-        drop(guard);
-        self
     }
 
     /// A reconciliation succeeded, except for the pods that it names.

@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     error::Error,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use policy_common::drops::{Direction, DropKey, Reason};
@@ -24,18 +24,13 @@ use super::report;
 use crate::dataplane::DropCounters;
 
 /// What a scrape reads, shared by the daemon and the HTTP server.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Scrape {
     pub(super) registry: Arc<Mutex<Registry>>,
-    kernel: Arc<Mutex<KernelState>>,
-}
-
-/// The drop counters, and which pods they belong to.
-#[derive(Debug, Default)]
-struct KernelState {
-    /// `None` before the programs are loaded.
-    counters: Option<DropCounters>,
-    pods: BTreeMap<u32, ObjectName>,
+    /// Empty before the programs are loaded.
+    counters: Arc<OnceLock<DropCounters>>,
+    /// The pod at each interface.
+    pods: Arc<Mutex<BTreeMap<u32, ObjectName>>>,
 }
 
 /// Labels of `policy_drops`.
@@ -50,17 +45,19 @@ struct DropLabels {
 impl Scrape {
     /// Starts with a registry.
     pub(super) fn new(registry: Registry) -> Self {
-        Self { registry: Arc::new(Mutex::new(registry)), kernel: Arc::default() }
+        let registry = Arc::new(Mutex::new(registry));
+        Self { registry, counters: Arc::default(), pods: Arc::default() }
     }
 
-    /// From now on the kernel's drop counters are part of the text.
+    /// From now on the kernel's drop counters are part of the text. Only the first call has an effect:
+    /// the daemon loads its programs once.
     pub(super) fn set_counters(&self, counters: DropCounters) {
-        lock(&self.kernel).counters = Some(counters);
+        let _ = self.counters.set(counters);
     }
 
     /// The pod at each interface, from now on.
     pub(super) fn set_pods(&self, pods: BTreeMap<u32, ObjectName>) {
-        lock(&self.kernel).pods = pods;
+        *lock(&self.pods) = pods;
     }
 
     /// The text; `None` where the counters cannot be read, which is logged.
@@ -69,21 +66,26 @@ impl Scrape {
     }
 
     fn collect(&self) -> Result<String, Box<dyn Error>> {
-        let kernel = lock(&self.kernel);
-        let counts = match &kernel.counters {
-            Some(counters) => counters.read()?,
-            None => BTreeMap::new(),
-        };
-        let drops = counts.into_iter().filter_map(|(key, count)| {
-            let pod = kernel.pods.get(&key.ifindex);
+        // Before the lock: the daemon waits for it, and must not wait for the kernel.
+        let counts = self.counters.get().map(DropCounters::read).transpose()?.unwrap_or_default();
+        let drops = self.labelled(counts);
+        Ok(text(&lock(&self.registry), drops)?)
+    }
+
+    /// The counters with their labels.
+    fn labelled(&self, counts: BTreeMap<DropKey, u64>) -> Vec<(DropLabels, u64)> {
+        let pods = lock(&self.pods);
+        let labelled = counts.into_iter().filter_map(|(key, count)| {
+            let pod = pods.get(&key.ifindex);
             let pod = pod.map(|name| (&*name.namespace, &*name.name));
             Some((DropLabels::of(key, pod)?, count))
         });
-        Ok(text(&lock(&self.registry), drops.collect())?)
+        labelled.collect()
     }
 }
 
-/// A lock; what a thread that panicked left in it is whole, because each write replaces a field.
+/// A lock; what a thread that panicked left in it is whole, because a write replaces a map or adds a
+/// metric.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
