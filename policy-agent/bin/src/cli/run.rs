@@ -20,8 +20,7 @@ use policy_agent::{
     source::files::FilesError,
 };
 use policy_kube::Access;
-use policy_manifest::render;
-use policy_probe::{exit, options::EnforcementOptions, terminal};
+use policy_probe::{exit, input::InputError, options::EnforcementOptions, terminal};
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
@@ -156,9 +155,7 @@ pub(super) fn main(arguments: Arguments) -> u8 {
     match run(arguments) {
         Ok(()) => exit::FINE,
         Err(Error::Daemon(DaemonError::Manifests(FilesError::Manifests(errors)))) => {
-            // Each of these has a heading of its own.
-            terminal::line(render(&errors, terminal::stderr_has_colour()).trim_end());
-            exit::INPUT
+            InputError::Manifests(errors).report()
         }
         Err(error) => {
             terminal::error(&error);
