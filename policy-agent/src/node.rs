@@ -82,8 +82,8 @@ impl Node {
     /// [`NodeError::Load`], [`NodeError::Discover`].
     pub fn start(config: NodeConfig) -> Result<Self, NodeError> {
         let network = Network::open()?;
-        let options = config.options();
-        let loaded = match &config.pins {
+        let NodeConfig { node: name, intent, pins, options } = config;
+        let loaded = match &pins {
             Some(folder) => Dataplane::adopt(&options, folder),
             None => Dataplane::load(&options).map(|dataplane| (dataplane, Vec::new())),
         };
@@ -91,14 +91,14 @@ impl Node {
         let mut actual: Actual = found.iter().collect();
         actual.require_bumps();
         Ok(Self {
-            intent: Intent::new(&config.node, config.intent),
-            name: config.node,
+            intent: Intent::new(&name, intent),
+            name,
             network,
             dataplane,
             actual,
             attributor: Attributor::default(),
-            options: PlanOptions { may_spoof: !config.parts.anti_spoofing },
-            guards_unknown: config.unknown_endpoints == UnknownEndpoints::Drop,
+            options: PlanOptions { may_spoof: !options.parts.anti_spoofing },
+            guards_unknown: options.unknown_endpoints == UnknownEndpoints::Drop,
             started: Instant::now(),
         })
     }

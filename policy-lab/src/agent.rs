@@ -5,18 +5,15 @@
 //! The code that runs is [`policy_agent::node::Node`], the same as in `policy-agent run`; only the
 //! daemon around it (sources, metrics, API) is missing.
 
-use std::{collections::BTreeMap, io, path::PathBuf, thread};
+use std::{collections::BTreeMap, io, thread};
 
 use policy_agent::{
-    dataplane::{ActiveParts, DataplaneError, Drops},
+    dataplane::{DataplaneError, Drops},
     flows::{self, DroppedPacket},
     node::{HeldBack, Node, NodeConfig, NodeError, NotAttached, Reconciled},
 };
 use policy_common::drops::{DropKey, DropRecord};
-use policy_core::{
-    intent::IntentOptions,
-    model::{ObjectName, Snapshot},
-};
+use policy_core::model::{ObjectName, Snapshot};
 use tokio::{
     runtime,
     sync::{mpsc, oneshot},
@@ -93,29 +90,25 @@ enum Request {
 }
 
 impl Agent {
-    /// Starts the agent of `node` in its namespace.
-    ///
-    /// It pins its maps and links in the folder `pins`, if one is given, and sends a report of
-    /// each drop to `reports`.
+    /// Starts the agent of a node in the node's namespace; it sends a report of each drop to
+    /// `reports`.
     ///
     /// # Errors
     ///
     /// Where no thread can be started, or the kernel rejects the programs.
     pub async fn start(
-        node: &str,
         namespace: Namespace,
-        (parts, intent): (ActiveParts, IntentOptions),
-        pins: Option<PathBuf>,
+        config: NodeConfig,
         reports: mpsc::UnboundedSender<DropReport>,
     ) -> Result<Self, Error> {
         let (requests, inbox) = mpsc::channel(1);
         let (started, start) = oneshot::channel();
-        let config = NodeConfig { intent, parts, pins, ..NodeConfig::new(node) };
+        let node = config.node.clone();
         let thread = thread::Builder::new()
             .name(format!("agent {node}"))
             .spawn(move || run_thread(&namespace, config, started, inbox, &reports))
             .map_err(Error::Thread)?;
-        let agent = Self { node: node.to_owned(), requests: Some(requests), thread: Some(thread) };
+        let agent = Self { node, requests: Some(requests), thread: Some(thread) };
         start.await.unwrap_or(Err(Error::Gone)).map(|()| agent)
     }
 

@@ -6,7 +6,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::future::try_join_all;
-use policy_agent::dataplane::ActiveParts;
+use policy_agent::{
+    dataplane::{ActiveParts, Options},
+    node::NodeConfig,
+};
 use policy_common::drops::Reason;
 use policy_core::{
     compile::{Scope, compile},
@@ -66,12 +69,13 @@ impl Lab {
         cluster: Manifests,
         probes: &[Probe],
         topology: Topology,
+        intent: IntentOptions,
     ) -> Result<Self, Error> {
         let layout = topology::lay_out(&blueprint, topology);
         let network = Network::build(&layout, topology).await?;
         let mut lab = Self {
             agents: Vec::new(),
-            intent: IntentOptions::default(),
+            intent,
             pins: BTreeMap::new(),
             blueprint,
             probe_plan: ProbePlan::default(),
@@ -107,10 +111,8 @@ impl Lab {
     pub(crate) async fn start_agents(
         &mut self,
         parts: ActiveParts,
-        intent: IntentOptions,
         observer: Option<mpsc::UnboundedSender<DropReport>>,
     ) -> Result<(), Error> {
-        self.intent = intent;
         let (reports, mut inbox) = mpsc::unbounded_channel::<DropReport>();
         let drops = Arc::clone(&self.drops);
         tokio::spawn(async move {
@@ -129,11 +131,13 @@ impl Lab {
             let Machine::Node(node) = machine else {
                 return None;
             };
-            let pins = self.pins.get(node).map(Bpffs::path);
-            let start = {
-                let options = (parts, self.intent.clone());
-                Agent::start(node, namespace.clone(), options, pins, reports.clone())
+            let config = NodeConfig {
+                node: node.clone(),
+                intent: self.intent.clone(),
+                pins: self.pins.get(node).map(Bpffs::path),
+                options: Options { parts, ..Options::default() },
             };
+            let start = Agent::start(namespace.clone(), config, reports.clone());
             Some(async move { start.await.map_err(|source| failed(node, source)) })
         });
         self.agents = try_join_all(starts).await?;

@@ -107,9 +107,9 @@ pub async fn build_and_probe(
     let blueprint = blueprint::plan(&mut manifests.snapshot, &hosts, &probed_addresses(&probes))?;
 
     progress.start_stage("building the network", 0);
-    let mut lab = Lab::build(blueprint, manifests, &probes, topology).await?;
+    let mut lab = Lab::build(blueprint, manifests, &probes, topology, intent).await?;
     progress.start_stage("starting the agents", 0);
-    lab.start_agents(parts, intent, drops).await?;
+    lab.start_agents(parts, drops).await?;
 
     let early_findings = lab.check_without_policies(progress).await?;
     lab.enforce_policies().await?;

@@ -14,7 +14,7 @@ use std::{fs, io, net::SocketAddr, path::PathBuf, process, thread, time::Duratio
 use clap::{Args, ValueEnum};
 use policy_agent::{
     daemon::{self, DaemonConfig, DaemonError, Origin},
-    dataplane::{Capacities, UnknownEndpoints},
+    dataplane::{ActiveParts, Capacities, Options, UnknownEndpoints},
     flows::{FlowLogError, FlowLogTarget},
     node::NodeConfig,
     source::files::FilesError,
@@ -222,17 +222,20 @@ impl Arguments {
         };
         let records = self.max_drop_records;
         let node = NodeConfig {
+            node,
             intent: self.enforcement.into(),
-            object: self.bpf_object,
-            unknown_endpoints: match self.unknown_endpoints {
-                Unknown::Pass => UnknownEndpoints::Pass,
-                Unknown::Drop => UnknownEndpoints::Drop,
-            },
-            capacities: Capacities { flows: self.max_flows, ..Capacities::default() },
-            record_interval: Duration::from_secs(1).checked_div(records).unwrap_or_default(),
             pins: Some(self.pin_dir),
-            clsact: self.clsact,
-            ..NodeConfig::new(node)
+            options: Options {
+                object: self.bpf_object,
+                parts: ActiveParts::default(),
+                unknown_endpoints: match self.unknown_endpoints {
+                    Unknown::Pass => UnknownEndpoints::Pass,
+                    Unknown::Drop => UnknownEndpoints::Drop,
+                },
+                capacities: Capacities { flows: self.max_flows, ..Capacities::default() },
+                record_interval: Duration::from_secs(1).checked_div(records).unwrap_or_default(),
+                clsact: self.clsact,
+            },
         };
         let flow_log = match self.flow_log.to_str() {
             Some("-") => FlowLogTarget::Stdout,

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Result, ensure};
 use policy_agent::{
-    dataplane::Capacities,
+    dataplane::{Capacities, Options},
     node::{Node, NodeConfig},
 };
 use policy_core::compile::Change;
@@ -50,6 +50,13 @@ fn cluster(default: &[String], tenant: &[String]) -> Result<policy_core::model::
     snapshot(&[POD, &pod("pod", TENANT), &policies[0], &policies[1]].join("---"))
 }
 
+/// A node that takes 16 blocks.
+fn few_blocks() -> NodeConfig {
+    let capacities = Capacities { blocks: 16, ..Capacities::default() };
+    let options = Options { capacities, ..Options::default() };
+    NodeConfig { options, ..NodeConfig::new("one") }
+}
+
 #[test]
 fn s26_policies_that_do_not_fit_hold_up_no_other_namespace() -> Result<()> {
     let machine = Machine::new()?;
@@ -57,8 +64,7 @@ fn s26_policies_that_do_not_fit_hold_up_no_other_namespace() -> Result<()> {
     let (tenant, later) = (Namespace::new()?, Namespace::new()?);
     machine.plug_another(&tenant, 1)?;
     machine.node.run(async || {
-        let capacities = Capacities { blocks: 16, ..Capacities::default() };
-        let mut node = Node::start(NodeConfig { capacities, ..NodeConfig::new("one") })?;
+        let mut node = Node::start(few_blocks())?;
         let host = [format!("{HOST}/32")];
         node.reconcile(&cluster(&host, &host)?).await?;
         let (client, server) = connect(&machine.host, &machine.pod, POD_IP, 7000)?;
@@ -108,8 +114,7 @@ fn s26_policies_that_do_not_fit_at_the_start_leave_pods_closed() -> Result<()> {
     let machine = Machine::new()?;
     machine.plug()?;
     machine.node.run(async || {
-        let capacities = Capacities { blocks: 16, ..Capacities::default() };
-        let mut node = Node::start(NodeConfig { capacities, ..NodeConfig::new("one") })?;
+        let mut node = Node::start(few_blocks())?;
         let many: Vec<String> = (0..100).map(|block| format!("10.1.{block}.0/24")).collect();
         let error =
             node.reconcile(&cluster(&many, &[])?).await.expect_err("nothing is known to be good");

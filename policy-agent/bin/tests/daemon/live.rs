@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use policy_agent::{
-    dataplane::{Capacities, UnknownEndpoints},
+    dataplane::{Capacities, Options, UnknownEndpoints},
     node::{Node, NodeConfig},
 };
 
@@ -316,8 +316,9 @@ fn s29_a_plan_that_fails_on_the_way_revokes_with_the_next() -> Result<()> {
         machine.plug()?;
         let start = || {
             let capacities = Capacities { addresses: 2, ..Capacities::default() };
+            let options = Options { capacities, ..Options::default() };
             let pins = restarts.then(|| machine.pins());
-            Node::start(NodeConfig { capacities, pins, ..NodeConfig::new("one") })
+            Node::start(NodeConfig { options, pins, ..NodeConfig::new("one") })
         };
         let cluster = |app: &str, others: u32| {
             let other =
@@ -355,8 +356,8 @@ fn s49_an_interface_that_is_cut_off_is_not_opened_on_its_way_to_its_policies() -
     let machine = &live.machine;
     machine.node.run(async || {
         let unknown_endpoints = UnknownEndpoints::Drop;
-        let config = NodeConfig { unknown_endpoints, ..NodeConfig::new("one") };
-        let mut node = Node::start(config)?;
+        let options = Options { unknown_endpoints, ..Options::default() };
+        let mut node = Node::start(NodeConfig { options, ..NodeConfig::new("one") })?;
         let at_node = UdpSocket::bind((NODE, 5000))?;
         let pod = machine.pod.run(async || Ok(UdpSocket::bind((POD_IP, 6000))?))?;
         let unknown = POD.replace("10.0.0.2", "10.0.0.99");

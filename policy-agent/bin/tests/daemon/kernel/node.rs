@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use policy_agent::{
-    dataplane::{ActiveParts, Hooks, hooks},
+    dataplane::{ActiveParts, Hooks, Options, hooks},
     net::build::NetBuilder,
     node::{Node, NodeConfig, Reconciled},
 };
@@ -171,7 +171,8 @@ fn s46_a_spoofed_source_passes_only_where_the_lab_leaves_the_check_out() -> Resu
     namespace.run(async || {
         for anti_spoofing in [true, false] {
             let parts = ActiveParts { anti_spoofing, ..ActiveParts::default() };
-            let mut node = Node::start(NodeConfig { parts, ..NodeConfig::new("one") })?;
+            let options = Options { parts, ..Options::default() };
+            let mut node = Node::start(NodeConfig { options, ..NodeConfig::new("one") })?;
             node.reconcile(&open()).await?;
             // Resolves the neighbour first: a spoofed ARP request would be dropped too.
             send(&mut node, &pod, POD).await?;
