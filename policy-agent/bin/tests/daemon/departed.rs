@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::{
     cni::{added, born},
+    http::ask,
     machine::{Agent, LIMIT, Machine, arrives, until},
     manifests::ALLOW_5000,
     runtime::Runtime,
@@ -23,9 +24,8 @@ fn agent(machine: &Machine, runtime: &Runtime<'_>) -> Result<Agent> {
 
 /// Names of the pods in `/status`.
 fn pods(machine: &Machine) -> Result<Vec<String>> {
-    let answer = machine.ask("/status")?;
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    let status: Value = serde_json::from_str(body)?;
+    let (_, status) = ask(machine, "/status")?;
+    let status: Value = serde_json::from_str(&status)?;
     let pods = status["pods"].as_array().into_iter().flatten();
     Ok(pods.filter_map(|pod| Some(pod["name"].as_str()?.to_owned())).collect())
 }

@@ -17,9 +17,10 @@ use crate::{
 
 const AWAY: Duration = Duration::from_millis(300);
 
-fn detach(machine: &Machine, folder: &Path) -> Result<Output> {
+/// Runs `policy-agent detach`.
+pub(crate) fn detach(machine: &Machine, folder: &Path, options: &[&str]) -> Result<Output> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
-    command.arg("detach").arg("--pin-dir").arg(folder);
+    command.arg("detach").arg("--pin-dir").arg(folder).args(options);
     machine.inside(move || Ok(command.output()?))
 }
 
@@ -37,7 +38,7 @@ fn detach_refuses_a_folder_that_holds_nothing_of_an_agent() -> Result<()> {
         paths.iter().try_for_each(|path| fs::create_dir_all(others.join(path)))?;
         Ok(())
     })?;
-    let refused = detach(&machine, &others)?;
+    let refused = detach(&machine, &others, &[])?;
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(there(&machine, &others, paths)?, [true; 3], "{said}");
     assert_eq!(there(&machine, &others, ["links", "programs"])?, [false; 2], "{said}");
@@ -45,7 +46,7 @@ fn detach_refuses_a_folder_that_holds_nothing_of_an_agent() -> Result<()> {
     assert!(said.contains("others holds no pins of an agent") && said.contains("tc"), "{said}");
     // The folder above the agent's own is not the agent's either.
     let above = machine.pins().with_file_name("");
-    assert_eq!(detach(&machine, &above)?.status.code(), Some(2));
+    assert_eq!(detach(&machine, &above, &[])?.status.code(), Some(2));
     assert_eq!(there(&machine, &others, paths)?, [true; 3]);
     Ok(())
 }
@@ -60,7 +61,7 @@ fn detach_takes_its_own_and_leaves_what_others_pinned_beside() -> Result<()> {
         theirs.iter().try_for_each(|path| fs::create_dir_all(pins.join(path)))?;
         Ok(())
     })?;
-    let done = detach(&machine, &pins)?;
+    let done = detach(&machine, &pins, &[])?;
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert_eq!(there(&machine, &pins, theirs)?, [true; 2], "{said}");
     assert_eq!(there(&machine, &pins, ["links", "programs", "maps/endpoints"])?, [false; 3]);
@@ -77,12 +78,10 @@ fn what_keeps_the_plugin_on_a_node_keeps_no_pins() -> Result<()> {
     assert!(agent.terminate()?.success());
     let conf_dir = tempfile::tempdir()?;
     fs::write(conf_dir.path().join("10-net.conflist"), "{\"plugins\": [{\"type\": \"policy-cni")?;
+    let cni = |option: &str| format!("--cni-{option}-dir={}", conf_dir.path().display());
+    let (conf, bin) = (cni("conf"), cni("bin"));
     let detach = |pins: &Path| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
-        command.arg("detach").arg("--pin-dir").arg(pins);
-        command.arg("--cni-conf-dir").arg(conf_dir.path());
-        command.arg("--cni-bin-dir").arg(conf_dir.path());
-        let output = machine.inside(move || Ok(command.output()?))?;
+        let output = detach(&machine, pins, &[&conf, &bin])?;
         Ok::<_, anyhow::Error>((output.status.code(), String::from_utf8(output.stderr)?))
     };
     let (code, said) = detach(&machine.pins())?;
@@ -106,7 +105,7 @@ fn what_keeps_the_plugin_on_a_node_keeps_no_pins() -> Result<()> {
 #[test]
 fn detach_leaves_nothing_and_only_when_nobody_runs() -> Result<()> {
     let (machine, agent) = enforced(&[])?;
-    let detach = || detach(&machine, &machine.pins());
+    let detach = || detach(&machine, &machine.pins(), &[]);
     let refused = detach()?;
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(refused.status.code() == Some(3) && said.contains("another agent"), "{refused:?}");

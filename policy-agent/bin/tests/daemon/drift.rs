@@ -1,13 +1,6 @@
 //! What somebody else did to maps, programs and pins, put right and counted (S50).
 
-use std::{
-    fs,
-    io::{Read as _, Write as _},
-    net::TcpStream,
-    process::Command,
-    thread,
-    time::Duration,
-};
+use std::{fs, process::Command, thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use policy_agent::dataplane::hooks;
@@ -15,21 +8,15 @@ use serde_json::Value;
 
 use crate::{
     machine::{Agent, LIMIT, Machine, arrives, until},
-    manifests::{ALLOW_5000, POD},
+    pins,
     traffic::Traffic,
 };
 
-const OPTIONS: [&str; 4] = ["--verify-interval", "1", "--listen", "127.0.0.1:9700"];
+const OPTIONS: [&str; 4] = ["--verify-interval", "1", "--listen", "127.0.0.1:9100"];
 
-/// A machine under `ALLOW_5000`, and an agent that looks every second.
+/// A machine under `ALLOW_5000`, and an agent that verifies every second.
 fn enforced(options: &[&str]) -> Result<(Machine, Agent)> {
-    let machine = Machine::new()?;
-    machine.plug()?;
-    machine.write("pod.yaml", POD)?;
-    machine.write("policy.yaml", ALLOW_5000)?;
-    let agent = machine.agent(&[&OPTIONS[..], options].concat())?;
-    until("the policy is in force", LIMIT, || is_whole(&machine))?;
-    Ok((machine, agent))
+    pins::enforced(&[&OPTIONS[..], options].concat())
 }
 
 /// Whether the policy is in force, neither more nor less.
@@ -39,13 +26,7 @@ pub(crate) fn is_whole(machine: &Machine) -> Result<bool> {
 
 /// What the agent counted of a kind of drift.
 fn repaired(machine: &Machine, what: &str) -> Result<u64> {
-    let text = machine.inside(|| {
-        let mut stream = TcpStream::connect("127.0.0.1:9700")?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        Ok(text)
-    })?;
+    let text = machine.ask("/metrics")?;
     let name = format!("policy_drift_repaired_total{{what=\"{what}\"}} ");
     let line = text.lines().find_map(|line| line.strip_prefix(&name));
     Ok(line.with_context(|| format!("no {name} in {text}"))?.parse()?)

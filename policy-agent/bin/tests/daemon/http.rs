@@ -11,8 +11,8 @@ use crate::{
     manifests::{ALLOW_5000, DENY, POD},
 };
 
-/// Status code and body.
-fn ask(machine: &Machine, path: &str) -> Result<(u16, String)> {
+/// Status code and body of the answer.
+pub(crate) fn ask(machine: &Machine, path: &str) -> Result<(u16, String)> {
     let answer = machine.ask(path)?;
     let (head, body) = answer.split_once("\r\n\r\n").context("no body")?;
     let status = head.split(' ').nth(1).context("no status")?;
@@ -174,9 +174,8 @@ fn s50_status_shows_that_a_change_is_not_in_force() -> Result<()> {
     machine.write("policy.yaml", &other)?;
     let message = "retrying until it succeeds";
     until("it fails", LIMIT, || Ok(machine.said("stderr").contains(message)))?;
-    let status = machine.ask("/status")?;
-    let (_, status) = status.split_once("\r\n\r\n").context("no body")?;
-    let status: Value = serde_json::from_str(status)?;
+    let (_, status) = ask(&machine, "/status")?;
+    let status: Value = serde_json::from_str(&status)?;
     let reason = status["pods"][0]["reason"].as_str().unwrap_or_default();
     ensure!(reason.starts_with("the last change is not in force: cannot create"), "{status:#}");
     let policy = &status["policies"][0];

@@ -114,7 +114,9 @@ fn without_tcx_the_classifiers_are_filters_of_a_clsact_qdisc() -> Result<()> {
         for _ in 0..2 {
             dataplane.apply(&endpoint(0))?;
             let want = [("clsact/ingress", "from_pod"), ("clsact/egress", "to_pod")];
-            assert_eq!(bpftool::filters()?, want.map(|(kind, name)| (kind.into(), name.into())));
+            let filters = bpftool::filters()?;
+            let filters = filters.iter().map(|(kind, name, _)| (kind.as_str(), name.as_str()));
+            assert_eq!(filters.collect::<Vec<_>>(), want);
             assert_eq!(hooks("veth0")?, Hooks::default());
             dataplane.apply(&GONE)?;
             assert_eq!(bpftool::filters()?, []);

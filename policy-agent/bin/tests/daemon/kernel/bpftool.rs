@@ -31,12 +31,17 @@ pub(crate) fn set_elements(dataplane: &Dataplane, map: &str) -> Result<Vec<(u64,
     Ok(elements.into_iter().filter(|(_, value)| *value != 0).collect())
 }
 
-/// Filters on the interfaces of the thread's namespace, as hook and classifier.
-pub(crate) fn filters() -> Result<Vec<(String, String)>> {
+/// Filters on the interfaces of the thread's namespace, ingress first: hook, name, and the id of the
+/// program, which is 0 for classic BPF.
+pub(crate) fn filters() -> Result<Vec<(String, String, u64)>> {
     let shown = run(&["net", "show"])?;
     let filters = shown[0]["tc"].as_array().context("no list of filters")?;
     let word = |filter: &Value, field: &str| filter[field].as_str().unwrap_or_default().to_owned();
-    Ok(filters.iter().map(|filter| (word(filter, "kind"), word(filter, "name"))).collect())
+    let filters = filters.iter().map(|filter| {
+        let id = filter["id"].as_u64().unwrap_or_default();
+        (word(filter, "kind"), word(filter, "name"), id)
+    });
+    Ok(filters.collect())
 }
 
 /// The answer of bpftool.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{
     machine::{LIMIT, Machine, arrives, until},
-    manifests::{ALLOW_5000, POD},
+    pins::enforced,
 };
 
 /// Policies of the burst, and pods that each of their peers is compared with.
@@ -58,14 +58,7 @@ fn answer(machine: &Machine, path: &str) -> Option<Duration> {
 
 #[test]
 fn s48_a_busy_agent_answers_metrics_within_a_second_and_ends_within_two() -> Result<()> {
-    let machine = Machine::new()?;
-    machine.plug()?;
-    machine.write("pod.yaml", POD)?;
-    machine.write("policy.yaml", ALLOW_5000)?;
-    let agent = machine.agent(&["--listen", "127.0.0.1:9100"])?;
-    until("the policy is in force", LIMIT, || {
-        Ok(arrives(&machine, 5000)? && !arrives(&machine, 5001)?)
-    })?;
+    let (machine, agent) = enforced(&["--listen", "127.0.0.1:9100"])?;
     machine.write("burst.yaml", &burst()?)?;
     let read = || machine.said("stderr").contains("policies=121");
     until("the burst is read", LIMIT, || Ok(read())).with_context(|| machine.said("stderr"))?;

@@ -2,14 +2,14 @@
 //! those of others stay (S48, S50). The kernel of the tests has TCX links too, so the agent is asked for
 //! filters.
 
-use std::{fs, process::Command, thread, time::Duration};
+use std::{fs, path::Path, process::Command, thread, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use policy_agent::dataplane::{Hooks, hooks};
-use serde_json::Value;
 
 use super::bpftool;
 use crate::{
+    detach::detach,
     drift::{is_whole, mends_with},
     machine::{Agent, LIMIT, Machine, arrives, until},
     manifests::{ALLOW_5000, DENY, POD},
@@ -20,17 +20,9 @@ use crate::{
 const CLSACT: &str = "--clsact";
 const AWAY: Duration = Duration::from_millis(300);
 
-/// The filters of the pod's interface, as hook and name, with the ids of their programs.
+/// The filters of the pod's interface, as [`bpftool::filters`] shows them.
 fn filters(machine: &Machine) -> Result<Vec<(String, String, u64)>> {
-    let shown = machine.inside(|| bpftool::run(&["net", "show"]))?;
-    let filters = shown[0]["tc"].as_array().context("no list of filters")?;
-    let word = |filter: &Value, field: &str| filter[field].as_str().unwrap_or_default().to_owned();
-    let filters = filters.iter().map(|filter| {
-        // Classic BPF has no id.
-        let id = filter["id"].as_u64().unwrap_or_default();
-        (word(filter, "kind"), word(filter, "name"), id)
-    });
-    Ok(filters.collect())
+    machine.inside(bpftool::filters)
 }
 
 /// The programs of TCX links; a kernel without them has none.
@@ -51,11 +43,10 @@ pub(crate) fn tc(machine: &Machine, command: &str) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Puts a filter of another program at the place that the agent takes on an empty hook. It ends the
-/// chain, so that every packet that sees it first passes.
-fn add_foreign(machine: &Machine, hook: &str) -> Result<()> {
-    tc(machine, "qdisc replace dev veth0 clsact")?;
-    let command = format!("filter add dev veth0 {hook} prio 1 handle 1 bpf bytecode");
+/// Puts a filter of another program at a handle of the priority that the agent takes on an empty hook.
+/// It ends the chain, so that every packet that sees it first passes.
+pub(crate) fn add_foreign(machine: &Machine, hook: &str, handle: u32) -> Result<()> {
+    let command = format!("filter add dev veth0 {hook} prio 1 handle {handle} bpf bytecode");
     let mut words: Vec<&str> = command.split(' ').collect();
     // Classic BPF: return -1, which matches every packet.
     words.extend(["1,6 0 0 4294967295", "flowid", "1:1"]);
@@ -69,10 +60,9 @@ fn foreign(machine: &Machine, hook: &str) -> Result<usize> {
     Ok(shown.matches("bytecode").count())
 }
 
-fn detach(machine: &Machine) -> Result<String> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
-    command.arg("detach").arg("--pin-dir").arg(machine.pins());
-    let output = machine.inside(move || Ok(command.output()?))?;
+/// Runs `policy-agent detach`, which must succeed; what it said.
+fn detached(machine: &Machine, folder: &Path, options: &[&str]) -> Result<String> {
+    let output = detach(machine, folder, options)?;
     ensure!(output.status.success(), "{output:?}");
     Ok(String::from_utf8(output.stderr)?)
 }
@@ -160,8 +150,9 @@ fn s48_a_filter_that_no_endpoint_needs_goes_with_the_next_agent() -> Result<()> 
 fn s48_detach_removes_filters_and_leaves_those_of_others() -> Result<()> {
     let machine = Machine::new()?;
     machine.plug()?;
+    tc(&machine, "qdisc add dev veth0 clsact")?;
     for hook in ["ingress", "egress"] {
-        add_foreign(&machine, hook)?;
+        add_foreign(&machine, hook, 1)?;
     }
     machine.write("pod.yaml", POD)?;
     machine.write("policy.yaml", ALLOW_5000)?;
@@ -172,7 +163,7 @@ fn s48_detach_removes_filters_and_leaves_those_of_others() -> Result<()> {
     ensure!(is_whole(&machine)?, "after a takeover");
     assert!(agent.terminate()?.success());
     ensure!(is_whole(&machine)?, "nobody runs");
-    detach(&machine)?;
+    detached(&machine, &machine.pins(), &[])?;
     assert!(!names(&machine)?.iter().any(|name| name.ends_with("_pod")), "{:?}", names(&machine)?);
     assert!(!machine.inside(|| Ok(machine.pins().exists()))?, "a folder is left");
     assert_eq!((foreign(&machine, "ingress")?, foreign(&machine, "egress")?), (1, 1));
@@ -186,7 +177,7 @@ fn s48_detach_removes_filters_whose_pins_somebody_removed() -> Result<()> {
     agent.kill()?;
     machine.inside(|| Ok(fs::remove_dir_all(machine.pins())?))?;
     ensure!(is_whole(&machine)?, "a filter needs no pin");
-    let said = detach(&machine)?;
+    let said = detached(&machine, &machine.pins(), &[])?;
     ensure!(said.contains("removed 2 filters") && !said.contains("nothing to detach"), "{said}");
     assert_eq!(names(&machine)?, [""; 0]);
     Ok(())
@@ -199,10 +190,7 @@ fn s48_filters_of_an_agent_with_other_pins_are_left_alone() -> Result<()> {
     let second: Agent = machine.agent_at(&other, &[CLSACT])?;
     until("both are attached", LIMIT, || Ok(names(&machine)?.len() == 4))?;
     assert!(second.terminate()?.success());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
-    command.args(["detach", "--pins-only", "--pin-dir"]).arg(&other);
-    let output = machine.inside(move || Ok(command.output()?))?;
-    ensure!(output.status.success(), "{output:?}");
+    detached(&machine, &other, &["--pins-only"])?;
     assert_eq!(names(&machine)?, ["from_pod", "to_pod"]);
     ensure!(is_whole(&machine)?, "the first one enforces");
     assert!(agent.terminate()?.success());
@@ -230,7 +218,7 @@ fn s50_filters_that_are_removed_or_given_another_program_come_back() -> Result<(
 fn s50_a_filter_that_another_program_took_over_is_added_before_it() -> Result<()> {
     let machine = mends_with(&[CLSACT], "attachment", |machine| {
         tc(machine, "filter del dev veth0 ingress prio 1 handle 1 bpf")?;
-        add_foreign(machine, "ingress")
+        add_foreign(machine, "ingress", 1)
     })?;
     assert_eq!(foreign(&machine, "ingress")?, 1, "it is left alone");
     Ok(())

@@ -1,13 +1,13 @@
 //! A program of another before the agent's on the hook: put behind it, or else reported (S50).
 
-use std::{process::Command, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use anyhow::{Result, ensure};
 use policy_agent::dataplane::{Dataplane, Hooks, Options, hooks};
 use policy_common::endpoint::Endpoint;
 use policy_core::plan::Step;
 
-use super::clsact::tc;
+use super::clsact::{add_foreign, tc};
 use crate::{
     drift::{is_whole, mends_with},
     machine::{LIMIT, Machine, until},
@@ -97,11 +97,7 @@ fn s50_filters_behind_a_program_that_stays_before_them_are_left_as_they_are() ->
 fn s50_a_filter_that_is_added_before_the_agents_and_ends_the_chain_is_put_behind_it() -> Result<()>
 {
     mends_with(&["--clsact"], "attachment", |machine| {
-        let command = "filter add dev veth0 ingress prio 1 handle 2 bpf bytecode";
-        let mut words: Vec<&str> = command.split(' ').collect();
-        words.extend(["1,6 0 0 4294967295", "flowid", "1:1"]);
-        let output = machine.inside(|| Ok(Command::new("tc").args(&words).output()?))?;
-        ensure!(output.status.success(), "{output:?}");
+        add_foreign(machine, "ingress", 2)?;
         ensure!(!is_whole(machine)?, "the pod should be open now");
         Ok(())
     })
