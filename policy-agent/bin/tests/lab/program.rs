@@ -6,6 +6,8 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use tempfile::NamedTempFile;
+
 /// The two ways to join a pod to its node.
 pub(crate) const TOPOLOGIES: [&str; 2] = ["ptp", "bridge"];
 
@@ -19,6 +21,22 @@ pub(crate) fn lab(arguments: &[&str]) -> Command {
 /// Runs the lab with `text` on its standard input.
 pub(crate) fn lab_on(text: &str, arguments: &[&str]) -> io::Result<Output> {
     feed(lab(arguments).args(["-f", "-"]), text)
+}
+
+/// Runs the lab on `text` with a file of expectations, once for each topology. All of them must hold;
+/// the output of each run.
+pub(crate) fn expect_on(text: &str, expectations: &str) -> io::Result<[String; 2]> {
+    let mut file = NamedTempFile::new()?;
+    file.write_all(expectations.as_bytes())?;
+    let path = file.path().display().to_string();
+    let run = |topology| {
+        let output = lab_on(text, &["--topology", topology, "--expect", &path])?;
+        println!("{topology}");
+        assert_code(&output, 0);
+        Ok::<_, io::Error>(all_output(&output))
+    };
+    let [ptp, bridge] = TOPOLOGIES;
+    Ok([run(ptp)?, run(bridge)?])
 }
 
 /// Runs a command with `text` on its standard input.

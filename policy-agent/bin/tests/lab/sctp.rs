@@ -1,8 +1,8 @@
 //! SCTP is probed and judged apart from TCP, even if the kernel has no SCTP sockets.
 
-use std::{fs, io};
+use std::io;
 
-use crate::program::{TOPOLOGIES, all_output, assert_code, lab_on};
+use crate::program::{all_output, assert_code, expect_on, lab_on};
 
 /// Two nodes, a dual-stack server with SCTP and TCP at the same ports, its Service, two clients.
 const CLUSTER: &str = r#"
@@ -81,14 +81,8 @@ expect:
 - {from: ns/friend, to: service/ns/server, port: 1234/SCTP, verdict: allow}
 - {from: ns/stranger, to: service/ns/server, port: 1234/SCTP, verdict: deny}
 ";
-    let file = tempfile::NamedTempFile::new()?;
-    fs::write(file.path(), expectations)?;
-    let path = file.path().display().to_string();
-    for topology in TOPOLOGIES {
-        let output = lab_on(CLUSTER, &["--topology", topology, "--expect", &path])?;
-        println!("{topology}");
-        assert_code(&output, 0);
-        assert!(!all_output(&output).contains("cannot be probed:"), "{}", all_output(&output));
+    for text in expect_on(CLUSTER, expectations)? {
+        assert!(!text.contains("cannot be probed:"), "{text}");
     }
     Ok(())
 }
