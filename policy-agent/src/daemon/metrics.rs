@@ -1,7 +1,8 @@
 //! The agent's metrics: prefix `policy_`, base units, in the `OpenMetrics` text format.
 //!
 //! Input: the outcomes of reconciliations, watches and read-backs as they happen, and the kernel's
-//! drop counters at each scrape. Output: the text of `/metrics`. Names and labels are a contract; counters get the suffix `_total` when they are written.
+//! drop counters at each scrape. Output: the text of `/metrics`. Names and labels are a contract;
+//! counters get the suffix `_total` when they are written.
 
 use std::time::Duration;
 

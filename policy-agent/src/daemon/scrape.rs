@@ -1,8 +1,8 @@
 //! The text of `/metrics`, collected on the thread of the HTTP server.
 //!
-//! Input: the registry of the daemon's metrics, the kernel's drop counters, and which
-//! pod is at which interface, which the daemon writes after each reconciliation. A scrape needs nothing
-//! else of the daemon, so that it is answered while a reconciliation or a takeover goes on.
+//! Input: the registry of the daemon's metrics, the kernel's drop counters, and which pod is at which
+//! interface, which the daemon writes after each reconciliation. A scrape needs nothing else of the
+//! daemon, so that it is answered while a reconciliation or a takeover goes on.
 
 use std::{
     collections::BTreeMap,

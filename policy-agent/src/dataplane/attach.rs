@@ -19,6 +19,15 @@ mod order;
 
 use std::{collections::BTreeMap, fmt};
 
+use aya::{
+    Ebpf,
+    programs::{
+        LinkOrder, ProgramError, ProgramInfo, SchedClassifier,
+        tc::{SchedClassifierLink, TcAttachOptions},
+    },
+    util::KernelVersion,
+};
+
 pub(super) use self::attached::Attached;
 use super::{
     classifier::{CLASSIFIERS, Classifier},
@@ -27,14 +36,6 @@ use super::{
     interface, link,
     options::{ActiveParts, Options},
     pins::{self, Pins},
-};
-use aya::{
-    Ebpf,
-    programs::{
-        LinkOrder, ProgramError, ProgramInfo, SchedClassifier,
-        tc::{SchedClassifierLink, TcAttachOptions},
-    },
-    util::KernelVersion,
 };
 
 /// How programs are attached.

@@ -43,14 +43,6 @@ pub enum Drifted {
     Pin,
 }
 
-impl fmt::Display for Bypass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ifindex: _, direction, program } = self;
-        let direction = direction.name();
-        write!(f, "{program} sees packets before the agent and may let them pass ({direction})")
-    }
-}
-
 impl fmt::Display for Drifted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -80,6 +72,14 @@ pub struct Bypass {
     pub program: String,
 }
 
+impl fmt::Display for Bypass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ifindex: _, direction, program } = self;
+        let direction = direction.name();
+        write!(f, "{program} sees packets before the agent and may let them pass ({direction})")
+    }
+}
+
 /// What was repaired, and how often.
 pub type Drift = BTreeMap<Drifted, usize>;
 
@@ -91,7 +91,7 @@ pub struct MapReader {
 
 impl MapReader {
     /// What the maps hold; of a map that is written meanwhile, the state before or after each write.
-    /// The places of `written` allow maps are read too, if their pins are missing.
+    /// The places in `written` are read too, even without a pin.
     ///
     /// # Errors
     ///
@@ -116,7 +116,7 @@ impl Dataplane {
     ///
     /// # Errors
     ///
-    /// The first failure; what was put right before it stays so.
+    /// The first failure; what was repaired before it stays repaired.
     pub fn mend(&mut self, endpoints: &BTreeMap<u32, Endpoint>) -> Result<Drift, DataplaneError> {
         let mut drift = Drift::new();
         if let Some(count) = self.mend_pins()? {
