@@ -117,25 +117,22 @@ pub struct AllowMap {
 }
 
 /// What happens to a new connection to a frontend.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FrontendOutcome {
     /// All backends are allowed.
     Pass,
-    /// Some backends are allowed: those with these identities and ports. The programs refuse the
-    /// connection as `ServicePartlyDenied`.
-    Partly(Arc<BTreeSet<(Identity, u16)>>),
-    /// No backend is allowed or ready: `ServiceDenied` or `ServiceNoBackend`.
+    /// Only some backends are allowed, none is, or none is ready: `ServicePartlyDenied`,
+    /// `ServiceDenied` or `ServiceNoBackend`.
     Refuse(Reason),
 }
 
 impl FrontendOutcome {
     /// The reason to drop the connection; `None` where it passes.
     #[must_use]
-    pub const fn refusal(&self) -> Option<Reason> {
+    pub const fn refusal(self) -> Option<Reason> {
         match self {
             Self::Pass => None,
-            Self::Partly(_) => Some(Reason::ServicePartlyDenied),
-            Self::Refuse(reason) => Some(*reason),
+            Self::Refuse(reason) => Some(reason),
         }
     }
 }

@@ -174,17 +174,15 @@ impl BackendSet {
     }
 
     /// What happens to a connection from a pod that the frontend does not lead back to.
-    pub(super) fn outcome(&self, map: &IdAllowMap, identities: &Identities) -> FrontendOutcome {
+    pub(super) fn outcome(&self, map: &IdAllowMap) -> FrontendOutcome {
         let is_allowed = |&(id, port): &IdentityPort| map.allows(id, self.protocol, port);
-        let allowed = || self.backends.iter().filter(|backend| is_allowed(backend));
-        let count = allowed().count();
+        let count = self.backends.iter().filter(|backend| is_allowed(backend)).count();
         if self.backends.is_empty() {
             FrontendOutcome::Refuse(Reason::ServiceNoBackend)
         } else if count == 0 || !self.frontend.as_ref().is_none_or(is_allowed) {
             FrontendOutcome::Refuse(Reason::ServiceDenied)
         } else if count < self.backends.len() {
-            let allowed = allowed().map(|&(id, port)| (identities.identity(id), port));
-            FrontendOutcome::Partly(Arc::new(allowed.collect()))
+            FrontendOutcome::Refuse(Reason::ServicePartlyDenied)
         } else {
             FrontendOutcome::Pass
         }

@@ -1,6 +1,7 @@
 //! Frontends: what each Service or pod has there, its backend set, and the outcomes in allow maps.
 //!
-//! A frontend is resolved when one of its inputs changes: the backends there, the identity of one of their addresses, or the pods that it leads back to. For example, when backend
+//! A frontend is resolved when one of its inputs changes: the backends there, the identity of one of
+//! their addresses, or the pods that it leads back to. For example, when backend
 //! 10.0.0.8 of 10.96.0.1:80 gets label `app=db`, and with it identity b in place of a:
 //!
 //! ```text
@@ -20,7 +21,7 @@ use crate::{
     compile::{
         allow::{Allow, AllowDelta, AllowMapId, IdAllowMap},
         desired::{AllowMap, Desired, Frontend, FrontendOutcome},
-        identities::{Identities, IdentitiesDelta},
+        identities::IdentitiesDelta,
         services::{
             EarlierStages, ServicesDelta,
             backend_set::{BackendSet, BackendSetId, BackendSets, BackendSetsDelta},
@@ -198,7 +199,7 @@ impl Frontends {
         let removed = sets.removed.iter().map(|gone| &gone.key.hairpins);
         let added = sets.added.iter().filter_map(|id| self.backend_sets.get(*id));
         delta.hairpins.extend(removed.chain(added.map(|set| &set.hairpins)).flatten());
-        delta.maps = self.write_outcomes(&sets, before.identities, (allow, maps));
+        delta.maps = self.write_outcomes(&sets, (allow, maps));
         delta
     }
 
@@ -266,7 +267,6 @@ impl Frontends {
     fn write_outcomes(
         &self,
         sets: &BackendSetsDelta,
-        identities: &Identities,
         (allow, maps): (&mut Allow, &AllowDelta),
     ) -> BTreeSet<AllowMapId> {
         let mut changed = BTreeSet::new();
@@ -287,7 +287,7 @@ impl Frontends {
                 edits.extend(sets.removed.iter().map(|gone| (&gone.value, None)));
             }
             for (set, key) in judged.iter().filter_map(|id| self.backend_sets.with_key(*id)) {
-                edits.push(outcomes::edit(key, set.outcome(map, identities), map));
+                edits.push(outcomes::edit(key, set.outcome(map), map));
             }
             if outcomes::apply(allow_map, &edits) {
                 changed.insert(id);
