@@ -18,6 +18,8 @@ pub(super) const HTTP: u16 = 80;
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {
     let others = others(context);
     let message = |address: IpAddr| format!("the metadata address {address} is reachable{others}");
+    // Once, because it looks at every rule.
+    let advised = METADATA.map(|address| (address, advice(context, address)));
     let rules = context.rules().filter(|located| located.direction == Direction::Egress);
     for located in rules.filter(|located| hold_http(&located.rule.ports)) {
         if located.rule.peers.is_empty() && !is_denied_to_all(context, &located, METADATA[0]) {
@@ -31,12 +33,12 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
         }
         for (index, peer) in located.rule.peers.iter().enumerate() {
             let Peer::Block(block) = peer else { continue };
-            let open = |address: &&IpAddr| {
-                block_holds(block, **address) && !is_denied_to_all(context, &located, **address)
+            let open = |address: IpAddr| {
+                block_holds(block, address) && !is_denied_to_all(context, &located, address)
             };
-            if let Some(address) = METADATA.iter().find(open) {
+            if let Some((address, advice)) = advised.iter().find(|(address, _)| open(*address)) {
                 let at = located.at(located.peer_path(index).field("ipBlock"));
-                report.add(at, Level::Note, message(*address), advice(context, *address));
+                report.add(at, Level::Note, message(*address), advice.clone());
             }
         }
     }
