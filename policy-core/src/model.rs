@@ -29,7 +29,7 @@ pub use cluster::{
     Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, PodSet, ProtocolMatch, Tier,
 };
 pub use direction::PerDirection;
-pub use field::{FieldPath, Segment, peers_field};
+pub use field::{FieldPath, Segment, peers_field, policy_type};
 pub use kind::Kind;
 pub use labels::Labels;
 pub use name::ObjectName;

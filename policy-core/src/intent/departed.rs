@@ -168,11 +168,11 @@ impl DepartedPods {
         let sandbox = self.sandboxes.iter().rev().find(|sandbox| has(&sandbox.addresses));
         let of_sandbox =
             |name: &ObjectName, uid: &str| sandbox.is_none_or(|sandbox| is_of(sandbox, name, uid));
-        let mut last: Vec<_> = self.last.iter().collect();
-        last.sort_by_key(|(_, last)| last.deleted);
-        let last = last
-            .into_iter()
-            .rfind(|((name, uid), last)| has(&last.pod.addresses) && of_sandbox(name, uid));
+        let last = self
+            .last
+            .iter()
+            .filter(|((name, uid), last)| has(&last.pod.addresses) && of_sandbox(name, uid))
+            .max_by_key(|(_, last)| last.deleted);
         if let Some(((name, _), last)) = last {
             return Some(Departed::new(name, last.pod.clone(), interface.ifindex, false));
         }
@@ -197,10 +197,9 @@ impl Departed {
     }
 }
 
-/// Whether a sandbox is that of a pod; neither the runtime nor a manifest need have the UID.
+/// Whether a sandbox is that of a pod.
 fn is_of(sandbox: &Sandbox, name: &ObjectName, uid: &str) -> bool {
-    let is_same = sandbox.uid.as_ref().is_none_or(|of| uid.is_empty() || of == uid);
-    sandbox.pod == *name && is_same
+    sandbox.pod == *name && sandbox.may_have_uid(uid)
 }
 
 /// Whether some policy can isolate pods of a namespace in a direction.

@@ -149,8 +149,7 @@ impl AddressHints {
 
 /// Whether a sandbox is that of this pod, and not of another pod that had its name.
 pub(super) fn is_sandbox_of(sandbox: &Sandbox, pod: &Pod) -> bool {
-    let is_same = sandbox.uid.as_ref().is_none_or(|uid| pod.uid.is_empty() || *uid == pod.uid);
-    is_same && pod.is_subject()
+    sandbox.may_have_uid(&pod.uid) && pod.is_subject()
 }
 
 /// Whether two lists have an address in common.

@@ -16,3 +16,11 @@ pub struct Sandbox {
     /// Interfaces of the node. If any is named, the host side of the pod's veth is among them.
     pub host_interfaces: Vec<String>,
 }
+
+impl Sandbox {
+    /// Whether it can be that of a pod with this UID; neither the runtime nor a manifest need have one.
+    #[must_use]
+    pub fn may_have_uid(&self, uid: &str) -> bool {
+        self.uid.as_ref().is_none_or(|own| uid.is_empty() || own == uid)
+    }
+}

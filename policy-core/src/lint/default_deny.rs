@@ -1,6 +1,6 @@
 //! NP014: namespaces where a new pod would not be isolated.
 
-use crate::model::{Action, ClusterPeer, Direction, FieldPath, Kind, ObjectRef};
+use crate::model::{Action, ClusterPeer, Direction, FieldPath, Kind, ObjectRef, policy_type};
 
 use super::{FieldRef, Level, Report, context::Context, tiers};
 
@@ -66,13 +66,5 @@ fn is_everyone(peer: &ClusterPeer) -> bool {
         }
         ClusterPeer::Networks(networks) => networks.iter().any(|network| network.prefix() == 0),
         ClusterPeer::Nodes(_) | ClusterPeer::Unknown { .. } => false,
-    }
-}
-
-/// The value of `policyTypes` for a direction.
-const fn policy_type(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Ingress => "Ingress",
-        Direction::Egress => "Egress",
     }
 }

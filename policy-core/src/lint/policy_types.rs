@@ -1,6 +1,6 @@
 //! NP012: `policyTypes` that contradict the rules.
 
-use crate::model::{Direction, FieldPath};
+use crate::model::{Direction, FieldPath, policy_type};
 
 use super::{
     Level, Report,
@@ -11,10 +11,7 @@ use super::{
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {
     for (name, policy) in &context.snapshot.policies {
         for direction in Direction::BOTH {
-            let policy_type = match direction {
-                Direction::Ingress => "Ingress",
-                Direction::Egress => "Egress",
-            };
+            let policy_type = policy_type(direction);
             if !policy.rules(direction).is_empty() && !policy.applies(direction) {
                 report.add(
                     policy_field(name, FieldPath::spec(direction.name())),

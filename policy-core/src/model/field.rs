@@ -101,6 +101,15 @@ pub const fn peers_field(direction: Direction) -> &'static str {
     }
 }
 
+/// The value of `policyTypes` for a direction.
+#[must_use]
+pub const fn policy_type(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ingress => "Ingress",
+        Direction::Egress => "Egress",
+    }
+}
+
 /// `spec.ingress[0].from[1]`; empty for the object itself.
 impl fmt::Display for FieldPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
