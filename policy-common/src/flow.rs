@@ -168,8 +168,9 @@ pub struct Judgement {
 pub struct FlowState {
     /// Verdict, epoch, initiator.
     pub judgement: Judgement,
-    /// `CLOCK_MONOTONIC` of the last packet that passed, in nanoseconds, at most a second old. While
-    /// UDP or another protocol without a visible start is denied: of the initiator's last packet.
+    /// `CLOCK_MONOTONIC` of the last packet that passed, in nanoseconds, at most a second old. Of a
+    /// denied flow of UDP, or of another protocol without a visible start: of its initiator's last
+    /// packet.
     pub last_seen: u64,
     /// How packets of the far end arrive: `ingress_ifindex`, in the upper half `tc_index`, and
     /// [`ARRIVED`]. A packet with the same word has the same sender (S27); 0 before the first one.

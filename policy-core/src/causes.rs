@@ -8,8 +8,8 @@ use std::error::Error;
 /// left out.
 #[must_use]
 pub fn causes(error: &dyn Error) -> Vec<String> {
-    let mut texts = vec![error.to_string()];
     let mut before = error.to_string();
+    let mut texts = vec![before.clone()];
     let mut next = error.source();
     while let Some(cause) = next {
         let text = cause.to_string();

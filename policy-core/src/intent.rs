@@ -154,6 +154,7 @@ impl Intent {
     }
 
     /// Replaces all hints of the runtime's result cache.
+    ///
     /// A pod may have several sandboxes, the newest last.
     pub fn replace_cached_hints(&mut self, sandboxes: Vec<Sandbox>) {
         self.departed.replace_sandboxes(sandboxes.clone());

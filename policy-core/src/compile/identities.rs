@@ -283,7 +283,7 @@ fn resolve_names(
     let mut resolved = ResolvedPorts::new();
     // On a pod without named ports no name resolves, and a name must resolve on all pods that
     // have the address.
-    if !lists.ask_for_names() || peers.named_ports(address).any(<[_]>::is_empty) {
+    if !lists.has_named_rules() || peers.named_ports(address).any(<[_]>::is_empty) {
         return resolved;
     }
     for name in lists.names_at(peers.sets().get(set)) {

@@ -60,7 +60,7 @@ pub(crate) struct ServicesDelta {
     pub(crate) resolved: usize,
 }
 
-/// The earlier stages, which resolve frontends.
+/// The earlier stages, from which frontends are resolved.
 #[derive(Clone, Copy)]
 pub(crate) struct EarlierStages<'a> {
     pub(crate) rules: &'a Rules,

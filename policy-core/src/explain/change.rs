@@ -6,7 +6,7 @@
 //! ```text
 //! port 80 to a rule with the peer 10.0.0.0/8    16,777,216 addresses x 1 port
 //! peer app=web to a rule with the port 80              2 pods x 1 port
-//! a new rule for app=web at port 80                      2 pods x 1 port, later in the list
+//! a new rule for app=web at port 80                    2 pods x 1 port, later in the list
 //! ```
 
 mod tier;

@@ -1,7 +1,8 @@
 //! The rules of the linter: code, name, and what `policyctl lint --explain CODE` prints.
 //!
 //! A new rule gets the next free code, an entry here, and a `check` function in the module of its
-//! subject, another one in `tiers` if it is for cluster-wide policies too; its tests are in `policyctl/tests/findings`.
+//! subject, another one in `tiers` if it is for cluster-wide policies too; its tests are in
+//! `policyctl/tests/findings`.
 
 use super::{
     Rule, default_deny, dns, ip_blocks, metadata, named_ports, never_matches, node_addresses,

@@ -21,7 +21,7 @@ pub struct Node {
     /// Addresses of its interfaces, bridges and tunnels included. Only for the agent's own node, which
     /// reads them by rtnetlink.
     pub interfaces: Vec<IpAddr>,
-    /// Addresses that are no interface's, with which a service mesh has kubelet's probes arrive (S37).
+    /// Sources of kubelet's probes that no interface has: a service mesh rewrites them (S37).
     /// Only for the agent's own node.
     pub probe_sources: Vec<IpAddr>,
     /// Whether its own pods may send to its addresses without a rule (S38). Only for the agent's own

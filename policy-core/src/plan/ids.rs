@@ -34,7 +34,7 @@ pub(super) struct ContentChange<'a> {
     pub(super) old: &'a Entries,
     /// Entries by [`IdentityIndex`], which stands for the new ids.
     pub(super) new: &'a Entries,
-    /// Frontends are looked up for egress only.
+    /// Its direction; frontends are looked up for egress only.
     pub(super) direction: Direction,
 }
 

@@ -1,4 +1,5 @@
-//! The distinct peer lists of the rules in use, and the named ports that rules resolve at their addresses.
+//! The distinct peer lists of the rules in use, and the named ports that rules resolve at their
+//! addresses.
 //!
 //! A named port of an egress rule resolves on the destination (S23): two pods that the same lists
 //! match but that give `http` different numbers need different identities. Therefore each list
@@ -166,7 +167,7 @@ impl PeerLists {
     }
 
     /// Whether some egress rule names a port.
-    pub(crate) fn ask_for_names(&self) -> bool {
+    pub(crate) fn has_named_rules(&self) -> bool {
         self.named_rules > 0
     }
 

@@ -41,7 +41,7 @@ const APART: usize = 32;
 /// A rule: its policy, and its index there.
 type At = (usize, usize);
 
-/// A rule that can be merged to others.
+/// A rule that can be merged with others.
 type Found<'a> = (At, &'a PeerList, &'a RulePorts);
 
 /// What rules must have in common to be merged: the subjects, and the ports where some are named.

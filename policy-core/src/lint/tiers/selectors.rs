@@ -123,13 +123,13 @@ fn is_impossible(set: &PodSet) -> bool {
     is_contradictory(&set.namespaces) || is_contradictory(&set.pods)
 }
 
-/// Whether a set is for a namespace of the cluster.
 /// Whether the input has a pod in one of the namespaces of a set.
 fn has_pod(context: &Context<'_>, set: &PodSet) -> bool {
     let mut pods = context.snapshot.pods.keys();
     pods.any(|name| context.in_namespaces("", Some(&set.namespaces), &name.namespace))
 }
 
+/// Whether a set is for a namespace of the cluster.
 fn has_namespace(context: &Context<'_>, set: &PodSet) -> bool {
     let mut all = context.snapshot.namespaces.keys();
     all.any(|namespace| context.in_namespaces("", Some(&set.namespaces), namespace))
