@@ -148,27 +148,51 @@ impl Attributor {
         }
     }
 
-    /// By the plan that gave the endpoint its allow map. While a plan is carried out the endpoint
-    /// has allow maps that are neither plan's; each packet gets the verdict of one of the two (S49),
-    /// so that one that was denied is denied by the newer or else by the older.
+    /// By the plan that gave the endpoint its allow map, in the direction of that map. The hook's own
+    /// direction goes before the other: both may have the same allow map.
     ///
-    /// The hook's own direction goes before the other: both may have the same allow map.
+    /// While a plan is carried out the endpoint has allow maps that are neither plan's, or the allow
+    /// map of one plan and identities of the other. Each packet gets the verdict of one of the two
+    /// (S49), so that one that was denied is denied by the newer or else by the older. Where neither
+    /// knows the identity, it is a denial of all policies that the allow map was made of:
+    ///
+    /// ```text
+    /// plan 1: identity 1 stands for pod a      plan 2: no identity 1, egress allow map 3 of [p, q]
+    /// a drop between two steps of plan 2, allow map 3, identity 1  -> denied by p and q
+    /// ```
     fn by_allow_map(&mut self, drop: &PolicyDrop) -> Option<Denial> {
         let directions = [drop.direction, drop.direction.opposite()];
-        let mut candidates: Vec<(usize, Direction)> = Vec::new();
-        for direction in directions {
-            let gave =
-                |plan: &InForce| plan.allow_map(drop.ifindex, direction) == Some(drop.allow_map);
-            let plans = self.plans_until(drop.time).filter(|(_, plan)| gave(plan));
-            candidates.extend(plans.map(|(index, _)| (index, direction)));
-        }
-        for direction in directions {
-            let both = self.plans_until(drop.time).take(2);
-            candidates.extend(both.map(|(index, _)| (index, direction)));
-        }
-        candidates
+        let of_allow_map: Vec<(usize, Direction)> = directions
             .into_iter()
-            .find_map(|(plan, direction)| self.decide(plan, direction, drop.identity, drop))
+            .flat_map(|direction| {
+                let gave = move |plan: &InForce| {
+                    plan.allow_map(drop.ifindex, direction) == Some(drop.allow_map)
+                };
+                let plans = self.plans_until(drop.time).filter(move |(_, plan)| gave(plan));
+                plans.map(move |(index, _)| (index, direction))
+            })
+            .collect();
+        let of_direction = |direction| {
+            let both = self.plans_until(drop.time).take(2);
+            both.map(move |(index, _)| (index, direction)).collect::<Vec<_>>()
+        };
+        let [own, other] = directions.map(of_direction);
+        self.first_denial(of_allow_map.iter().chain(&own), drop)
+            .or_else(|| {
+                let &(plan, direction) = of_allow_map.first()?;
+                Denial::of_isolation(direction, self.plans[plan].isolating(drop.ifindex, direction))
+            })
+            .or_else(|| self.first_denial(&other, drop))
+    }
+
+    /// The denial of the first plan, with a direction, that denies a packet.
+    fn first_denial<'a>(
+        &mut self,
+        candidates: impl IntoIterator<Item = &'a (usize, Direction)>,
+        drop: &PolicyDrop,
+    ) -> Option<Denial> {
+        let mut candidates = candidates.into_iter();
+        candidates.find_map(|(plan, direction)| self.decide(*plan, *direction, drop.identity, drop))
     }
 
     /// A packet of a connection that is no longer allowed: the kernel looked into no allow map for

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::model::{Direction, FieldPath};
+use crate::model::{Direction, FieldPath, PolicyRef};
 
 use super::{DecidingPolicy, DirectionVerdict};
 
@@ -40,6 +40,14 @@ impl Denial {
     pub fn of(direction: Direction, verdict: DirectionVerdict) -> Option<Self> {
         let DirectionVerdict { allowed, by } = verdict;
         (!allowed && !by.is_empty()).then_some(Self { direction, by })
+    }
+
+    /// A denial of all policies that isolate a pod; `None` where there is none.
+    pub(super) fn of_isolation(direction: Direction, policies: &[PolicyRef]) -> Option<Self> {
+        let by =
+            policies.iter().map(|policy| DecidingPolicy { policy: policy.clone(), rule: None });
+        let by: Arc<[_]> = by.collect();
+        (!by.is_empty()).then_some(Self { direction, by })
     }
 
     /// How it is denied.

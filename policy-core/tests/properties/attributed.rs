@@ -160,10 +160,15 @@ impl Node {
                 // Allow maps and identities do not change in one step: in between, the policies of one
                 // state are named by what they say of an identity of the other.
                 let clusters = old.into_iter().chain([&*new]);
-                // The pod there, by the addresses of one state or of the other.
-                let pods = clusters
-                    .clone()
-                    .filter_map(|cluster| pod_at(&self.actual, &cluster.desired, probe.ifindex));
+                // The pods there in both states: where one takes the place of another, a packet of the
+                // one that leaves may be denied by the policies of the one that comes.
+                let own = &interfaces[&probe.ifindex].addresses;
+                let pods = clusters.clone().flat_map(|cluster| {
+                    let pods = cluster.desired.endpoints.iter();
+                    let here =
+                        pods.filter(|(_, pod)| pod.addresses.iter().any(|a| own.contains(a)));
+                    here.map(|(name, _)| name)
+                });
                 let pods: Vec<&ObjectName> = pods.collect();
                 let has_all = |cluster: &Cluster<'_>| {
                     let has = |by| pods.iter().any(|pod| cluster.has_all(pod, &probe, by));
