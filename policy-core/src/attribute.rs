@@ -154,7 +154,7 @@ impl Attributor {
     /// While a plan is carried out the endpoint has allow maps that are neither plan's, or the allow
     /// map of one plan and identities of the other. Each packet gets the verdict of one of the two
     /// (S49), so that one that was denied is denied by the newer or else by the older. Where neither
-    /// knows the identity, it is a denial of all policies that the allow map was made of:
+    /// denies what it knows as that identity, it is a denial of all policies that isolate the pod:
     ///
     /// ```text
     /// plan 1: identity 1 stands for pod a      plan 2: no identity 1, egress allow map 3 of [p, q]
@@ -179,8 +179,10 @@ impl Attributor {
         let [own, other] = directions.map(of_direction);
         self.first_denial(of_allow_map.iter().chain(&own), drop)
             .or_else(|| {
-                let &(plan, direction) = of_allow_map.first()?;
-                Denial::of_isolation(direction, self.plans[plan].isolating(drop.ifindex, direction))
+                of_allow_map.iter().chain(&own).find_map(|&(plan, direction)| {
+                    let policies = self.plans[plan].isolating(drop.ifindex, direction);
+                    Denial::of_isolation(direction, policies)
+                })
             })
             .or_else(|| self.first_denial(&other, drop))
     }

@@ -1,6 +1,7 @@
 //! Debian's cloud kernels, from a package list of their own: the sources of this machine stay as they
-//! are.
+//! are. The list has the servers that the machine's own sources name.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,11 +10,11 @@ use anyhow::{Context, Result};
 use xtask::bootstrap::tools;
 use xtask::command::{answer, command, run};
 
-/// Suites with kernels: 5.10; 6.1 and 6.12; the newest.
-const SOURCES: [&str; 3] = [
-    "http://deb.debian.org/debian-security bullseye-security main",
-    "http://deb.debian.org/debian-security bookworm-security main",
-    "http://deb.debian.org/debian sid main",
+/// Suites with kernels, and the archive that has each: 5.10; 6.1 and 6.12; the newest.
+const SUITES: [(&str, &str); 3] = [
+    ("debian-security", "bullseye-security"),
+    ("debian-security", "bookworm-security"),
+    ("debian", "sid"),
 ];
 
 /// The key that signs them.
@@ -64,11 +65,26 @@ fn folder() -> Result<PathBuf> {
     for folder in ["lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(cache.join(folder))?;
     }
-    let sources = SOURCES.map(|source| format!("deb [signed-by={KEYRING}] {source}\n"));
-    fs::write(cache.join("sources.list"), sources.concat())?;
+    let mut sources = String::new();
+    for (archive, suite) in SUITES {
+        let server = server(archive)?;
+        writeln!(sources, "deb [signed-by={KEYRING}] {server} {suite} main")?;
+    }
+    fs::write(cache.join("sources.list"), sources)?;
     fs::write(cache.join("status"), "")?;
     run(apt("apt-get", &cache).args(["--quiet", "--quiet", "update"]))?;
     Ok(cache)
+}
+
+/// The address of one of Debian's archives, as this machine's own sources have it.
+fn server(archive: &str) -> Result<String> {
+    let mut targets = command("apt-get");
+    let targets = answer(targets.args(["indextargets", "--format", "$(REPO_URI)"]));
+    let targets = targets.context("apt-get lists no sources; this needs a Debian machine")?;
+    let mut servers = targets.lines().map(|line| line.trim_end_matches('/'));
+    let server = servers.find(|server| server.rsplit('/').next() == Some(archive));
+    let server = server.with_context(|| format!("the sources of apt name no archive {archive}"))?;
+    Ok(server.to_owned())
 }
 
 /// The newest release of a version.
