@@ -11,9 +11,9 @@
 //! services     the backends of each frontend, and what happens to a connection to it
 //! ```
 //!
-//! A stage imports only earlier ones and what all of them share: `registry`, `index`, `prefix`,
-//! `change`, `identity_key`, and the result, `desired`. [`Compiler`] keeps the stages for the next change;
-//! [`compile`] runs them once. The ids that stages give out depend on the order of changes and do
+//! A stage imports only earlier ones and what all of them share: `scope`, `registry`, `index`,
+//! `prefix`, `change`, `identity_key`, and the result, `desired`. [`Compiler`] keeps the stages for the
+//! next change; [`compile`] runs them once. The ids that stages give out depend on the order of changes and do
 //! not leave the compiler: the result names everything by value.
 
 mod allow;
@@ -27,12 +27,14 @@ mod peers;
 mod prefix;
 mod registry;
 mod rules;
+mod scope;
 mod services;
 
 pub use change::Change;
 pub use compiler::{Compiler, Reuse, ReuseCount};
 pub use identity_key::{Identity, IdentityKey};
 pub use rules::rule::CompiledPolicy;
+pub use scope::Scope;
 
 pub(crate) use identity_key::{AddressKey, FrontendKey, IdentityKind};
 pub(crate) use prefix::{contains, longest_containing, longest_match, masked};
@@ -43,15 +45,6 @@ use crate::{fault::Fault, model::Snapshot};
 
 use compiler::Stages;
 use desired::Desired;
-
-/// For which pods to compile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope<'a> {
-    /// The pods of one node.
-    Node(&'a str),
-    /// Every pod, for questions about the whole cluster.
-    Cluster,
-}
 
 /// Compiles a snapshot. Pure and total: what cannot be expressed becomes a fault.
 ///

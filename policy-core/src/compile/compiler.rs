@@ -19,13 +19,13 @@ mod endpoints;
 
 use crate::{
     compile::{
-        Scope,
         allow::Allow,
         change::{Change, Touched, TouchedPods},
         desired::Desired,
         identities::Identities,
         peers::Peers,
         rules::Rules,
+        scope::Scope,
         services::{EarlierStages, Services},
     },
     fault::Fault,

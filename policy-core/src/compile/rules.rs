@@ -28,7 +28,7 @@ use std::{
 };
 
 use crate::{
-    compile::{Scope, change::Touched, registry::Delta, rules::rule::CompiledPolicy},
+    compile::{change::Touched, registry::Delta, rules::rule::CompiledPolicy, scope::Scope},
     fault::Fault,
     model::{ObjectName, Pod, PolicyRef, Snapshot},
 };

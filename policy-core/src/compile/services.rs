@@ -13,6 +13,7 @@
 //! ```
 
 mod backend_set;
+mod boundary;
 mod endpoints;
 mod frontends;
 mod nodes;
@@ -30,8 +31,7 @@ use crate::{
         allow::{Allow, AllowDelta, AllowMapId},
         change::{Touched, TouchedPods},
         desired::{AllowMap, Desired},
-        identities::{Identities, IdentitiesDelta},
-        peers::Peers,
+        identities::IdentitiesDelta,
         rules::{Rules, RulesDelta},
     },
     model::{ObjectName, Snapshot},
@@ -40,6 +40,7 @@ use crate::{
 use frontends::{FrontendOwner, Frontends};
 use nodes::Nodes;
 
+pub(crate) use boundary::{EarlierStages, ServicesDelta};
 pub(crate) use resolve::{ServiceBackends, service_backends};
 
 /// Frontends of Services and addresses of nodes.
@@ -47,25 +48,6 @@ pub(crate) use resolve::{ServiceBackends, service_backends};
 pub(crate) struct Services {
     nodes: Nodes,
     frontends: Frontends,
-}
-
-/// What a change did to the frontends.
-#[derive(Debug, Default)]
-pub(crate) struct ServicesDelta {
-    /// Addresses of pods that a frontend leads back to, or no longer.
-    pub(crate) hairpins: BTreeSet<IpAddr>,
-    /// Allow maps with other outcomes.
-    pub(crate) maps: BTreeSet<AllowMapId>,
-    /// How many frontends were resolved.
-    pub(crate) resolved: usize,
-}
-
-/// The earlier stages, from which frontends are resolved.
-#[derive(Clone, Copy)]
-pub(crate) struct EarlierStages<'a> {
-    pub(crate) rules: &'a Rules,
-    pub(crate) peers: &'a Peers,
-    pub(crate) identities: &'a Identities,
 }
 
 impl Services {

@@ -7,7 +7,11 @@
 //! ```text
 //! compile/peers/selectors.rs    use crate::compile::rules::Rule;    edge peers -> rules
 //! compile/rules.rs              use super::peers::Peers;            edge rules -> peers: a circle
+//! compile/rules.rs              use super::Scope;                   edge rules -> the parent, compile.rs
 //! ```
+//!
+//! A child may use what its parent defines, as is usual in Rust. Only a stage may not: the parent
+//! uses every stage, so that each would depend on all of them.
 //!
 //! Tests inside the files may import anything.
 
@@ -33,11 +37,19 @@ type Place = (String, usize);
 /// The modules that each module of one folder imports, each with its first import.
 type Graph = BTreeMap<String, BTreeMap<String, Place>>;
 
+/// What stands in a [`Graph`] for items of the folder's own module.
+const PARENT: &str = "";
+
+/// Every module that has a file: the folder of its crate's sources, and its path there.
+type Modules = BTreeSet<(String, Vec<String>)>;
+
 /// Finds circles in every folder of modules, and imports against the order of stages.
 pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
+    let rust = || sources.iter().filter(|source| source.has_extension("rs"));
+    let modules: Modules = rust().filter_map(|source| module_of(&source.path)).collect();
     let mut graphs = BTreeMap::<String, Graph>::new();
-    for source in sources.iter().filter(|source| source.has_extension("rs")) {
-        add_imports(source, &mut graphs);
+    for source in rust() {
+        add_imports(source, &modules, &mut graphs);
     }
     let mut findings = Vec::new();
     for (folder, graph) in &graphs {
@@ -48,17 +60,23 @@ pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
 }
 
 /// Adds the imports of a file to the graph of every folder above it.
-fn add_imports(source: &Source, graphs: &mut BTreeMap<String, Graph>) {
+fn add_imports(source: &Source, modules: &Modules, graphs: &mut BTreeMap<String, Graph>) {
     let Some((root, module)) = module_of(&source.path) else { return };
+    let is_module = |path: &[String]| modules.contains(&(root.clone(), path.to_vec()));
     let Ok(file) = syn::parse_file(&source.text) else { return };
     for path in paths::collect_without_tests(&file) {
-        let Some(imported) = resolve(&module, &path.segments) else { continue };
+        let Some(mut imported) = resolve(&module, &path.segments) else { continue };
+        // The last names may be those of functions.
+        while !imported.is_empty() && !is_module(&imported) {
+            imported.pop();
+        }
         // The first part in which the two differ names the modules that the edge joins.
         let common = module.iter().zip(&imported).take_while(|(one, other)| one == other).count();
-        let (Some(from), Some(to)) = (module.get(common), imported.get(common)) else { continue };
+        let Some(from) = module.get(common) else { continue };
+        let to = imported.get(common).map_or(PARENT, String::as_str);
         let folder = [std::slice::from_ref(&root), &module[..common]].concat().join("/");
-        let modules = graphs.entry(folder).or_default().entry(from.clone()).or_default();
-        modules.entry(to.clone()).or_insert((source.path.clone(), path.line));
+        let imports = graphs.entry(folder).or_default().entry(from.clone()).or_default();
+        imports.entry(to.to_owned()).or_insert((source.path.clone(), path.line));
     }
 }
 
@@ -140,12 +158,15 @@ fn against_order(folder: &str, graph: &Graph) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (from, imports) in graph {
         for (to, (path, line)) in imports {
-            if let (Some(own), Some(imported)) = (stage(from), stage(to))
-                && imported > own
-            {
-                let message = format!("stage {from} imports the later stage {to}");
-                findings.push(Finding { path: path.clone(), line: *line, message });
-            }
+            let Some(own) = stage(from) else { continue };
+            let message = if to == PARENT {
+                format!("stage {from} imports an item of its parent module")
+            } else if stage(to).is_some_and(|imported| imported > own) {
+                format!("stage {from} imports the later stage {to}")
+            } else {
+                continue;
+            };
+            findings.push(Finding { path: path.clone(), line: *line, message });
         }
     }
     findings
@@ -198,10 +219,37 @@ mod tests {
     fn a_stage_imports_only_earlier_stages() {
         let early = [("policy-core/src/compile/peers.rs", "use super::rules::Rule;")];
         assert_eq!(findings(&early), [""; 0]);
-        let late = [("policy-core/src/compile/rules/read.rs", "use crate::compile::allow::Map;")];
+        let late = [
+            ("policy-core/src/compile/allow.rs", ""),
+            ("policy-core/src/compile/rules/read.rs", "use crate::compile::allow::Map;"),
+        ];
         assert_eq!(
             findings(&late),
             ["policy-core/src/compile/rules/read.rs:1: stage rules imports the later stage allow"]
+        );
+    }
+
+    #[test]
+    fn a_stage_imports_no_item_of_its_parent() {
+        let stages = |rules, read| {
+            findings(&[
+                ("policy-core/src/compile.rs", "mod scope; pub use scope::Scope;"),
+                ("policy-core/src/compile/scope.rs", "pub enum Scope {}"),
+                ("policy-core/src/compile/rules.rs", rules),
+                ("policy-core/src/compile/rules/read.rs", read),
+            ])
+        };
+        let of = |file, line| {
+            let place = format!("policy-core/src/compile/{file}:{line}");
+            vec![format!("{place}: stage rules imports an item of its parent module")]
+        };
+        assert_eq!(stages("use super::Scope;", ""), of("rules.rs", 1));
+        assert_eq!(stages("", "\nuse crate::compile::{Scope};"), of("rules/read.rs", 2));
+        assert_eq!(stages("fn f() { super::compile() }", ""), of("rules.rs", 1));
+        // A leaf beside the stage, and what the stage itself defines.
+        assert_eq!(
+            stages("use super::scope::Scope; pub(super) fn f() {}", "use super::Rules;"),
+            [""; 0]
         );
     }
 }

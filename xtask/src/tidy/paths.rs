@@ -117,6 +117,9 @@ impl<'ast> Visit<'ast> for Collector {
         self.add(item.ident.span(), vec![item.ident.to_string()]);
     }
 
+    // `pub(super)` names a module and imports nothing from it.
+    fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         if let Some(first) = path.segments.first() {
             let segments = path.segments.iter().map(|segment| segment.ident.to_string());

@@ -23,8 +23,8 @@ use crate::{
         desired::{AllowMap, Desired, Frontend, FrontendOutcome},
         identities::IdentitiesDelta,
         services::{
-            EarlierStages, ServicesDelta,
             backend_set::{BackendSet, BackendSetId, BackendSets, BackendSetsDelta},
+            boundary::{EarlierStages, ServicesDelta},
             outcomes::{self, Edit},
             resolve::{self, NodeAddresses, ServiceBackends},
         },
