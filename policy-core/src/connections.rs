@@ -44,7 +44,7 @@ pub struct Allowed {
 }
 
 /// The classes of two groups, and whether both are the same group.
-type Pair = (GroupClassId, GroupClassId, bool);
+type GroupPair = (GroupClassId, GroupClassId, bool);
 
 /// Answers to questions that were asked before.
 type Answers<Question, Entry> = RefCell<BTreeMap<Question, Rc<[Entry]>>>;
@@ -54,7 +54,7 @@ pub struct Connections<'a> {
     desired: &'a Desired,
     classes: Classes<'a>,
     /// The answers of [`Self::between`] so far.
-    pairs: Answers<Pair, Allowed>,
+    pairs: Answers<GroupPair, Allowed>,
     /// The answers of [`Self::outside`] so far.
     regions: Answers<(GroupClassId, Direction), Outside>,
 }
@@ -84,7 +84,7 @@ impl<'a> Connections<'a> {
         found
     }
 
-    fn pair(&self, (from, to, is_same): Pair) -> Vec<Allowed> {
+    fn pair(&self, (from, to, is_same): GroupPair) -> Vec<Allowed> {
         let mut answers: Vec<Allowed> = Vec::new();
         for family in [Family::Ipv4, Family::Ipv6] {
             let (sources, destinations) =

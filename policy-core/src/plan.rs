@@ -14,7 +14,7 @@
 //! - An identity keeps its id only while no verdict under that id changes for an address that comes
 //!   or goes; otherwise it gets a *fresh* id that no entry has ever used (`plan/ids.rs`).
 //! - An endpoint passes through *transition* allow maps, which give the old verdict for every old id
-//!   and the new verdict for every fresh id (`plan/contents.rs`). Then each address can move on its own:
+//!   and the new verdict for every fresh id (`plan/allow_maps.rs`). Then each address can move on its own:
 //!   before its entry is written it has the old verdict, afterwards the new one.
 //!
 //! # The order
@@ -56,11 +56,12 @@
 //! not in allow map 1, and id 1 is not in allow map 3.
 
 mod actual;
-mod contents;
+mod allow_maps;
 mod endpoint;
 mod entry;
 mod ids;
 mod indexed;
+mod input;
 mod lookups;
 mod planner;
 mod repair;
@@ -69,51 +70,16 @@ mod tables;
 mod verdict;
 mod writes;
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 pub use actual::Actual;
+pub use input::{Interface, Interfaces, PlanOptions};
 pub use repair::repair;
-pub use step::Step;
+pub use step::{Plan, Step};
 
-use crate::{desired::Desired, model::ObjectName};
+use crate::desired::Desired;
 
 use planner::Planner;
-
-/// A host-side interface, as discovery found it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interface {
-    /// Index of the host side, in the node's network namespace.
-    pub ifindex: u32,
-    /// Its name, for messages.
-    pub name: String,
-    /// Interface index of the bridge it is a port of; 0 for none.
-    pub bridge: u32,
-    /// Addresses of its peer, in the pod; link-local ones left out.
-    pub addresses: Vec<IpAddr>,
-    /// Whether it passes nothing until its pod is known: then there are no connections to keep.
-    pub guarded: bool,
-}
-
-/// Interfaces of the node, by index.
-pub type Interfaces = BTreeMap<u32, Interface>;
-
-/// Options of a plan.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PlanOptions {
-    /// Pods may send from any address (S46, opt-out).
-    pub may_spoof: bool,
-}
-
-/// The steps to the desired state, and what they cannot reach.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// Writes, in order. Empty where the kernel already has what is desired.
-    pub steps: Vec<Step>,
-    /// Pods of the node for which no interface was found.
-    pub pods_without_interface: Vec<ObjectName>,
-    /// Interfaces that belong to no pod of the node, or for which no slot is free.
-    pub interfaces_without_pod: Vec<u32>,
-}
 
 /// Plans the steps from `actual` to `desired`.
 ///

@@ -4,7 +4,7 @@
 //! isolates the endpoint at interface 12.
 //!
 //! ```text
-//! PutContent 5       a new inner map, filled, pinned as allow_5, put at index 5 of `allow`
+//! PutAllowMap 5      a new inner map, filled, pinned as allow_5, put at index 5 of `allow`
 //! PutIdentity        wait for programs that may have read an older endpoint, then write `identities`
 //! PutEndpoint 12     epochs[12] = 41 (it was 0), endpoints[12] = …, slots[3] = 12; attach if new
 //! BumpEpoch 12       epochs[12] = 42: flows of epoch 41 are judged again
@@ -43,7 +43,7 @@ impl Dataplane {
                 self.settled = false;
             }
             // Nothing refers to a new chunk or allow map yet.
-            Step::BumpEpoch { .. } | Step::PutPortChunk(_) | Step::PutContent { .. } => {}
+            Step::BumpEpoch { .. } | Step::PutPortChunk(_) | Step::PutAllowMap { .. } => {}
             Step::PutIdentity { .. }
             | Step::PutBlock { .. }
             | Step::PutFrontend { .. }
@@ -53,14 +53,14 @@ impl Dataplane {
             | Step::DeleteBlock(_)
             | Step::DeleteIdentity(_)
             | Step::DeleteNodeAddress(_)
-            | Step::DeleteContent { .. }
+            | Step::DeleteAllowMap { .. }
             | Step::DeletePortBitmap { .. } => self.settle()?,
         }
         let folder = self.pins.as_ref().map(Pins::maps);
         let maps = &mut self.maps;
         match step {
             Step::PutPortChunk(chunk) => maps.port_chunks.put(&chunk.key, chunk),
-            Step::PutContent { content, entries } => {
+            Step::PutAllowMap { allow_map: content, entries } => {
                 self.put_contents([(*content, entries.as_slice())].into_iter())
             }
             Step::PutIdentity { address, identity } => {
@@ -82,7 +82,7 @@ impl Dataplane {
             Step::DeleteBlock(block) => maps.delete_block(*block),
             Step::DeleteIdentity(address) => maps.identities.delete(&key::address(*address)),
             Step::DeleteNodeAddress(address) => maps.node_addresses.delete(&key::address(*address)),
-            Step::DeleteContent { content } => {
+            Step::DeleteAllowMap { allow_map: content } => {
                 content::delete(&mut maps.allow, *content, folder.as_deref())
             }
             Step::DeletePortBitmap { bitmap } => {

@@ -168,9 +168,9 @@ impl Dataplane {
         steps.extend(read::endpoints(&self.maps)?.into_iter().map(Step::PutEndpoint));
         let folder = self.pins.as_ref().map(Pins::maps);
         let is_read = |content: &u32| folder.is_some() && contents.contains(content);
-        for content in written.contents().filter(|content| !is_read(content)) {
-            let entries = written.content(content).unwrap_or_default().to_vec();
-            steps.push(Step::PutContent { content, entries });
+        for content in written.allow_maps().filter(|content| !is_read(content)) {
+            let entries = written.allow_map(content).unwrap_or_default().to_vec();
+            steps.push(Step::PutAllowMap { allow_map: content, entries });
         }
         if let Some(folder) = folder {
             steps.extend(read::contents(&self.maps.allow, &folder, contents)?);

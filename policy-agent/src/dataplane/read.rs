@@ -111,7 +111,10 @@ pub(super) fn contents(
         let unknown = || {
             vec![PortSet { identity: u32::MAX, protocols: every::PROTOCOL, ..PortSet::default() }]
         };
-        steps.push(Step::PutContent { content, entries: entries.unwrap_or_else(unknown) });
+        steps.push(Step::PutAllowMap {
+            allow_map: content,
+            entries: entries.unwrap_or_else(unknown),
+        });
     }
     Ok(steps)
 }
@@ -120,8 +123,7 @@ pub(super) fn contents(
 /// between the two writes.
 pub(super) fn remove_stale_pins(folder: &Path, found: &[Step]) -> Result<(), DataplaneError> {
     for pinned in Pins::contents(folder)?.into_iter().filter(|content| *content != 0) {
-        let is_it =
-            |step: &_| matches!(step, Step::PutContent { content, .. } if *content == pinned);
+        let is_it = |step: &_| matches!(step, Step::PutAllowMap { allow_map: content, .. } if *content == pinned);
         if !found.iter().any(is_it) {
             pins::remove(&pins::content(folder, pinned))?;
         }

@@ -16,7 +16,7 @@ impl fmt::Display for StepText<'_> {
                 "write chunk {} of protocol {} of port bitmap {}",
                 chunk.key.chunk, chunk.key.protocol, chunk.key.bitmap
             ),
-            Step::PutContent { content, entries } => {
+            Step::PutAllowMap { allow_map: content, entries } => {
                 write!(f, "create allow map {content} with {} entries", entries.len())
             }
             Step::PutIdentity { address, identity } => {
@@ -56,7 +56,7 @@ impl fmt::Display for StepText<'_> {
             Step::DeleteBlock(block) => write!(f, "delete block {block}"),
             Step::DeleteIdentity(address) => write!(f, "delete address {address}"),
             Step::DeleteNodeAddress(address) => write!(f, "delete node address {address}"),
-            Step::DeleteContent { content } => write!(f, "delete allow map {content}"),
+            Step::DeleteAllowMap { allow_map: content } => write!(f, "delete allow map {content}"),
             Step::DeletePortBitmap { bitmap } => write!(f, "delete port bitmap {bitmap}"),
         }
     }

@@ -21,9 +21,9 @@ impl Node {
         steps: &[Step],
     ) -> Result<Vec<(Endpoint, NodeError)>, NodeError> {
         let mut refused = Vec::new();
-        let is_content = |step: &Step| matches!(step, Step::PutContent { .. });
+        let is_content = |step: &Step| matches!(step, Step::PutAllowMap { .. });
         for steps in steps.chunk_by(|one, next| is_content(one) && is_content(next)) {
-            if let [Step::PutContent { .. }, _, ..] = steps {
+            if let [Step::PutAllowMap { .. }, _, ..] = steps {
                 self.put_contents(steps)?;
                 continue;
             }
@@ -51,7 +51,7 @@ impl Node {
     /// Creates several allow maps together, which costs the kernel one grace period for all.
     fn put_contents(&mut self, steps: &[Step]) -> Result<(), NodeError> {
         let contents = steps.iter().filter_map(|step| {
-            let Step::PutContent { content, entries } = step else { return None };
+            let Step::PutAllowMap { allow_map: content, entries } = step else { return None };
             Some((*content, entries.as_slice()))
         });
         let put = self.dataplane.put_contents(contents);

@@ -38,7 +38,7 @@ impl Node {
     #[must_use]
     pub fn reader(&self) -> Option<impl FnOnce() -> Result<Actual, NodeError> + Send + use<>> {
         let reader = self.dataplane.reader()?;
-        let written: BTreeSet<u32> = self.actual.contents().collect();
+        let written: BTreeSet<u32> = self.actual.allow_maps().collect();
         Some(move || reader.read(&written).map_err(failed))
     }
 
@@ -55,7 +55,9 @@ impl Node {
             return Ok(drift);
         }
         let contents = suspects.iter().filter_map(|step| {
-            let (Step::PutContent { content, .. } | Step::DeleteContent { content }) = step else {
+            let (Step::PutAllowMap { allow_map: content, .. }
+            | Step::DeleteAllowMap { allow_map: content }) = step
+            else {
                 return None;
             };
             Some(*content)

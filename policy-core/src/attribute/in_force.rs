@@ -34,19 +34,19 @@ pub(super) struct InForce {
     identities: Arc<BTreeMap<u32, IdentityKey>>,
     policies: Arc<BTreeMap<PolicyRef, Arc<CompiledPolicy>>>,
     /// By interface.
-    pods: BTreeMap<u32, Pod>,
+    pods: BTreeMap<u32, EnforcedPod>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Pod {
+struct EnforcedPod {
     name: ObjectName,
     /// Where named ports of ingress rules resolve; empty where nothing isolates ingress.
     container_ports: Vec<ContainerPort>,
-    isolation: PerDirection<Option<Isolated>>,
+    isolation: PerDirection<Option<EnforcedIsolation>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Isolated {
+struct EnforcedIsolation {
     /// Number of its allow map.
     allow_map: u32,
     policies: Arc<[PolicyRef]>,
@@ -73,7 +73,7 @@ impl InForce {
             let addresses = [IpAddr::from(endpoint.address4), IpAddr::from(endpoint.address6)];
             let (name, desired) = addresses.iter().find_map(|address| owners.get(address))?;
             let before = before.and_then(|before| before.pods.get(&endpoint.ifindex));
-            Some((endpoint.ifindex, Pod::new(name, desired, endpoint, snapshot, before)))
+            Some((endpoint.ifindex, EnforcedPod::new(name, desired, endpoint, snapshot, before)))
         };
         Self {
             number,
@@ -141,12 +141,12 @@ impl InForce {
         Some(DirectionVerdict::join(allowed, decisions, &*isolated.policies))
     }
 
-    fn isolated(&self, ifindex: u32, direction: Direction) -> Option<&Isolated> {
+    fn isolated(&self, ifindex: u32, direction: Direction) -> Option<&EnforcedIsolation> {
         self.pods.get(&ifindex)?.isolation.get(direction).as_ref()
     }
 }
 
-impl Pod {
+impl EnforcedPod {
     fn new(
         name: &ObjectName,
         desired: &DesiredEndpoint,
@@ -161,7 +161,7 @@ impl Pod {
             let same = same.filter(|same| *same.policies == **policies);
             let policies =
                 same.map_or_else(|| policies.as_slice().into(), |same| Arc::clone(&same.policies));
-            Some(Isolated { allow_map: *numbers.get(direction), policies })
+            Some(EnforcedIsolation { allow_map: *numbers.get(direction), policies })
         };
         let ports = snapshot.pods.get(name).filter(|_| desired.isolation.ingress.is_some());
         Self {

@@ -31,11 +31,11 @@ use crate::compile::{
 };
 
 /// Id of an identity of addresses; without one, an address has `DEFAULT_IDENTITY`.
-pub(crate) type IdentityId = Id<Matched>;
+pub(crate) type IdentityId = Id<AddressMatch>;
 
 /// What identifies addresses: the lists that match them, and what named ports resolve to there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Matched {
+pub(crate) struct AddressMatch {
     set: ListSetId,
     names: ResolvedPorts,
 }
@@ -51,7 +51,7 @@ pub(crate) struct AddressIdentity {
 /// The addresses and blocks of the cluster by identity.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Identities {
-    registry: Registry<Matched, AddressIdentity>,
+    registry: Registry<AddressMatch, AddressIdentity>,
     by_list: Index<ListId, IdentityId>,
     /// Addresses of pods.
     addresses: BTreeMap<IpAddr, Option<IdentityId>>,
@@ -65,7 +65,7 @@ pub(crate) struct IdentitiesDelta {
     /// Identities that came into use.
     pub(crate) added: Vec<IdentityId>,
     /// Identities that fell out of use.
-    pub(crate) removed: Vec<Removed<Matched, AddressIdentity>>,
+    pub(crate) removed: Vec<Removed<AddressMatch, AddressIdentity>>,
     /// Pods' addresses that have another identity, or that several pods share now or no longer.
     pub(crate) moved: BTreeSet<IpAddr>,
     /// Whether addresses that no pod has may have another identity.
@@ -204,7 +204,7 @@ impl Identities {
         if set == EMPTY && names.is_empty() {
             return None;
         }
-        let matched = Matched { set, names };
+        let matched = AddressMatch { set, names };
         Some(self.registry.acquire(&matched).unwrap_or_else(|| {
             // By value the lists are sorted by what they contain, since ids depend on the order of
             // changes.

@@ -46,7 +46,7 @@ pub(super) struct Classes<'a> {
 
 impl<'a> Classes<'a> {
     pub(super) fn new(desired: &'a Desired, groups: &[Vec<ObjectName>]) -> Self {
-        let mut numbers = Numbers::default();
+        let mut numbers = AllowMapNumbers::default();
         let mut classes: BTreeMap<Class<'a>, ClassId> = BTreeMap::new();
         let mut group_classes: BTreeMap<[Vec<Member>; 2], GroupClassId> = BTreeMap::new();
         let mut of_group = Vec::with_capacity(groups.len());
@@ -113,14 +113,14 @@ impl<'a> Classes<'a> {
     }
 }
 
-/// Numbers of allow maps. Equal maps have one number; most are found by where they are in memory.
+/// AllowMapNumbers of allow maps. Equal maps have one number; most are found by where they are in memory.
 #[derive(Default)]
-struct Numbers<'a> {
+struct AllowMapNumbers<'a> {
     by_place: BTreeMap<*const AllowMap, usize>,
     maps: BTreeMap<&'a AllowMap, usize>,
 }
 
-impl<'a> Numbers<'a> {
+impl<'a> AllowMapNumbers<'a> {
     fn number(&mut self, map: &'a AllowMap) -> usize {
         let Self { by_place, maps } = self;
         *by_place.entry(std::ptr::from_ref(map)).or_insert_with(|| {
@@ -135,7 +135,7 @@ fn class<'a>(
     desired: &'a Desired,
     endpoint: &'a DesiredEndpoint,
     family: Family,
-    numbers: &mut Numbers<'a>,
+    numbers: &mut AllowMapNumbers<'a>,
 ) -> Option<Class<'a>> {
     let mut addresses = endpoint.addresses.iter().copied();
     let address = addresses.find(|address| Family::of(*address) == family)?;

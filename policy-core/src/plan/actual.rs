@@ -21,8 +21,8 @@ use crate::{
 };
 
 use super::{
-    Step,
     entry::{self, Bitmap, Entries},
+    step::Step,
 };
 
 /// The content of the maps. Empty where the agent has just loaded its programs.
@@ -34,7 +34,7 @@ pub struct Actual {
     pub(super) addresses: BTreeMap<IpAddr, u32>,
     pub(super) blocks: BTreeMap<IpNetwork, u32>,
     pub(super) frontends: BTreeMap<Frontend, u32>,
-    pub(super) contents: BTreeMap<u32, Vec<PortSet>>,
+    pub(super) allow_maps: BTreeMap<u32, Vec<PortSet>>,
     pub(super) bitmaps: BTreeMap<u32, Bitmap>,
     pub(super) endpoints: BTreeMap<u32, Endpoint>,
     pub(super) node_addresses: BTreeMap<IpAddr, NodeKind>,
@@ -61,8 +61,8 @@ impl Actual {
                 let bitmap = self.bitmaps.entry(key.bitmap).or_default();
                 bitmap.insert((key.protocol, key.chunk), *bits);
             }
-            Step::PutContent { content, entries } => {
-                self.contents.insert(*content, entries.clone());
+            Step::PutAllowMap { allow_map, entries } => {
+                self.allow_maps.insert(*allow_map, entries.clone());
             }
             Step::PutIdentity { address, identity } => {
                 self.addresses.insert(*address, *identity);
@@ -103,8 +103,8 @@ impl Actual {
             Step::DeleteNodeAddress(address) => {
                 self.node_addresses.remove(address);
             }
-            Step::DeleteContent { content } => {
-                self.contents.remove(content);
+            Step::DeleteAllowMap { allow_map } => {
+                self.allow_maps.remove(allow_map);
             }
             Step::DeletePortBitmap { bitmap } => {
                 self.bitmaps.remove(bitmap);
@@ -137,13 +137,13 @@ impl Actual {
 
     /// Entries of an allow map.
     #[must_use]
-    pub fn content(&self, content: u32) -> Option<&[PortSet]> {
-        self.contents.get(&content).map(Vec::as_slice)
+    pub fn allow_map(&self, allow_map: u32) -> Option<&[PortSet]> {
+        self.allow_maps.get(&allow_map).map(Vec::as_slice)
     }
 
     /// The ids of the allow maps.
-    pub fn contents(&self) -> impl Iterator<Item = u32> + '_ {
-        self.contents.keys().copied()
+    pub fn allow_maps(&self) -> impl Iterator<Item = u32> + '_ {
+        self.allow_maps.keys().copied()
     }
 
     /// The identity of a frontend; `None` where there is no such frontend.
@@ -169,8 +169,8 @@ impl Actual {
     }
 
     /// The entries of an allow map, decoded; one that is missing passes nothing.
-    pub(super) fn entries(&self, content: u32) -> Entries {
-        let sets = self.contents.get(&content).into_iter().flatten();
+    pub(super) fn entries(&self, allow_map: u32) -> Entries {
+        let sets = self.allow_maps.get(&allow_map).into_iter().flatten();
         sets.map(|set| (set.identity, entry::decode(set, &self.bitmaps))).collect()
     }
 
@@ -178,7 +178,7 @@ impl Actual {
     pub(super) fn used_ids(&self) -> BTreeSet<u32> {
         let tables = self.addresses.values().chain(self.blocks.values());
         let tables = tables.chain(self.frontends.values()).copied();
-        let contents = self.contents.values().flatten().map(|set| set.identity);
-        tables.chain(contents).collect()
+        let allow_maps = self.allow_maps.values().flatten().map(|set| set.identity);
+        tables.chain(allow_maps).collect()
     }
 }

@@ -1,14 +1,14 @@
-//! Contents of allow maps under their kernel ids: those that exist, and those that a plan adds.
+//! Allow maps under their kernel ids: those that exist, and those that a plan adds.
 //!
-//! The planner asks [`ContentIds`] for the id of each content that it needs; a content that the
-//! kernel does not have yet becomes a `PutContent` step. Endpoints with equal contents share one
-//! allow map. A plan needs up to three contents for each endpoint and direction:
+//! The planner asks [`AllowMapIds`] for the id of each allow map that it needs; an allow map that the
+//! kernel does not have yet becomes a `PutAllowMap` step. Endpoints with equal entries share one
+//! allow map. A plan needs up to three allow maps for each endpoint and direction:
 //!
 //! ```text
-//! old content             {1: 80}          10.0.0.2 is 1
+//! old allow map           {1: 80}          10.0.0.2 is 1
 //! before_tables()         {1: 80, 2: 80}   old verdicts of old ids, new verdicts of fresh ids
 //! before_removals()       {2: 80}          new verdicts, and old refusals of removed frontends
-//! new content             {2: 80}          10.0.0.3 is 2
+//! new allow map           {2: 80}          10.0.0.3 is 2
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,17 +16,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use policy_common::allow::{DEFAULT_IDENTITY, PortSet};
 
 use super::{
-    Actual, Step,
+    actual::Actual,
     entry::{self, AllowEntry, Bitmap, Entries, ports_of, refusal_of},
     ids::IdentityIds,
+    step::Step,
 };
 
-/// The entries of a compiled content, which has them by index, by id.
+/// The entries of a compiled allow map, which has them by index, by id.
 pub(super) fn by_id(entries: &Entries, ids: &IdentityIds) -> Entries {
     entries.iter().map(|(&index, entry)| (ids.of(index), entry.clone())).collect()
 }
 
-/// The transition content before the tables change: old outcomes of old ids, new ones of fresh ids.
+/// The transition allow map before the tables change: old outcomes of old ids, new ones of fresh ids.
 ///
 /// `fresh` has the fresh ids, and for each whether it is one of frontends.
 pub(super) fn before_tables(old: &Entries, new: &Entries, fresh: &BTreeMap<u32, bool>) -> Entries {
@@ -43,7 +44,7 @@ pub(super) fn before_tables(old: &Entries, new: &Entries, fresh: &BTreeMap<u32, 
     entries
 }
 
-/// The transition content before frontends are deleted: new outcomes, and old ones of the ids in
+/// The transition allow map before frontends are deleted: new outcomes, and old ones of the ids in
 /// `removed`.
 pub(super) fn before_removals(old: &Entries, new: &Entries, removed: &BTreeSet<u32>) -> Entries {
     let mut entries = new.clone();
@@ -60,21 +61,21 @@ fn put_refusal(entries: &mut Entries, id: u32, from: &Entries) {
     }
 }
 
-/// Kernel ids of contents and bitmaps, old and new.
-pub(super) struct ContentIds<'a> {
+/// Kernel ids of allow maps and bitmaps, old and new.
+pub(super) struct AllowMapIds<'a> {
     actual: &'a Actual,
     ids: BTreeMap<Entries, u32>,
     bitmaps: BTreeMap<Bitmap, u32>,
-    /// Bitmaps of each content.
+    /// Bitmaps of each allow map.
     bitmaps_of: BTreeMap<u32, BTreeSet<u32>>,
-    next_content: u32,
+    next_allow_map: u32,
     next_bitmap: u32,
-    /// Writes of new contents since [`Self::take_steps`].
+    /// Writes of new allow maps since [`Self::take_steps`].
     steps: Vec<Step>,
 }
 
-impl<'a> ContentIds<'a> {
-    /// Starts with the kernel's contents, which `decoded` has by id.
+impl<'a> AllowMapIds<'a> {
+    /// Starts with the kernel's allow maps, which `decoded` has by id.
     pub(super) fn new(actual: &'a Actual, decoded: &BTreeMap<u32, Entries>) -> Self {
         let bitmaps_of = |sets: &[PortSet]| {
             let bitmaps = sets.iter().map(|set| set.bitmap);
@@ -84,30 +85,34 @@ impl<'a> ContentIds<'a> {
             actual,
             ids: decoded.iter().map(|(id, entries)| (entries.clone(), *id)).collect(),
             bitmaps: actual.bitmaps.iter().map(|(id, bits)| (bits.clone(), *id)).collect(),
-            bitmaps_of: actual.contents.iter().map(|(&id, sets)| (id, bitmaps_of(sets))).collect(),
-            next_content: 1,
+            bitmaps_of: actual
+                .allow_maps
+                .iter()
+                .map(|(&id, sets)| (id, bitmaps_of(sets)))
+                .collect(),
+            next_allow_map: 1,
             next_bitmap: 1,
             steps: Vec::new(),
         }
     }
 
-    /// The id of a content. A new one must be written before an endpoint uses it.
+    /// The id of an allow map. A new one must be written before an endpoint uses it.
     pub(super) fn id(&mut self, entries: Entries) -> u32 {
         if let Some(&id) = self.ids.get(&entries) {
             return id;
         }
-        while self.actual.contents.contains_key(&self.next_content) {
-            self.next_content += 1;
+        while self.actual.allow_maps.contains_key(&self.next_allow_map) {
+            self.next_allow_map += 1;
         }
-        let content = self.next_content;
-        self.next_content += 1;
+        let allow_map = self.next_allow_map;
+        self.next_allow_map += 1;
         let sets: Vec<PortSet> =
             entries.iter().map(|(&id, entry)| self.encode(id, entry)).collect();
         let bitmaps = sets.iter().map(|set| set.bitmap).filter(|bitmap| *bitmap != 0);
-        self.bitmaps_of.insert(content, bitmaps.collect());
-        self.ids.insert(entries, content);
-        self.steps.push(Step::PutContent { content, entries: sets });
-        content
+        self.bitmaps_of.insert(allow_map, bitmaps.collect());
+        self.ids.insert(entries, allow_map);
+        self.steps.push(Step::PutAllowMap { allow_map, entries: sets });
+        allow_map
     }
 
     /// The kernel's form of an entry, with the id of its bitmap if it needs one.
@@ -128,23 +133,24 @@ impl<'a> ContentIds<'a> {
         set
     }
 
-    /// The writes that are due: chunks of bitmaps first, as contents refer to them; then contents in
+    /// The writes that are due: chunks of bitmaps first, as allow maps refer to them; then allow maps in
     /// a row, which the dataplane can create in one batch.
     pub(super) fn take_steps(&mut self) -> Vec<Step> {
-        self.steps.sort_by_key(|step| matches!(step, Step::PutContent { .. }));
+        self.steps.sort_by_key(|step| matches!(step, Step::PutAllowMap { .. }));
         std::mem::take(&mut self.steps)
     }
 
-    /// Deletions of everything that is not used once the endpoints use only the contents in `used`.
+    /// Deletions of everything that is not used once the endpoints use only the allow maps in `used`.
     pub(super) fn delete_unused(&self, used: &BTreeSet<u32>) -> Vec<Step> {
-        let contents: BTreeSet<u32> =
-            self.ids.values().chain(self.actual.contents.keys()).copied().collect();
-        let contents = contents.difference(used).map(|&content| Step::DeleteContent { content });
-        let kept = used.iter().filter_map(|content| self.bitmaps_of.get(content));
+        let allow_maps: BTreeSet<u32> =
+            self.ids.values().chain(self.actual.allow_maps.keys()).copied().collect();
+        let allow_maps =
+            allow_maps.difference(used).map(|&allow_map| Step::DeleteAllowMap { allow_map });
+        let kept = used.iter().filter_map(|allow_map| self.bitmaps_of.get(allow_map));
         let kept: BTreeSet<u32> = kept.flatten().copied().collect();
         let bitmaps: BTreeSet<u32> =
             self.bitmaps.values().chain(self.actual.bitmaps.keys()).copied().collect();
         let bitmaps = bitmaps.difference(&kept).map(|&bitmap| Step::DeletePortBitmap { bitmap });
-        contents.chain(bitmaps).collect()
+        allow_maps.chain(bitmaps).collect()
     }
 }

@@ -31,10 +31,13 @@ use crate::{
     model::{Direction, ObjectName},
 };
 
-use super::{Actual, Interface, Interfaces, PlanOptions};
+use super::{
+    actual::Actual,
+    input::{Interface, Interfaces, PlanOptions},
+};
 
 /// A pod at its interface.
-pub(super) struct Matched<'a> {
+pub(super) struct MatchedPod<'a> {
     pub(super) desired: &'a DesiredEndpoint,
     /// The kernel's endpoint there, if it is that of the same pod.
     pub(super) old: Option<&'a Endpoint>,
@@ -42,13 +45,13 @@ pub(super) struct Matched<'a> {
     pub(super) replaced: Option<&'a Endpoint>,
     /// Whether the interface passed nothing so far, so that there are no connections to keep.
     guarded: bool,
-    /// The endpoint that the plan gives it, without contents.
+    /// The endpoint that the plan gives it, without allow maps.
     pub(super) new: Endpoint,
 }
 
 /// Pods, interfaces and endpoints, each in one group.
 pub(super) struct Matching<'a> {
-    pub(super) matched: Vec<Matched<'a>>,
+    pub(super) matched: Vec<MatchedPod<'a>>,
     pub(super) pods_without_interface: Vec<ObjectName>,
     pub(super) interfaces_without_pod: Vec<u32>,
     /// Endpoints of pods that are gone, with no other pod in their place.
@@ -68,7 +71,7 @@ pub(super) struct Orphan<'a> {
 impl<'a> Orphan<'a> {
     /// `None` where nothing isolated it.
     fn of(old: &'a Endpoint) -> Option<Self> {
-        let of = |content: u32| if content == 0 { 0 } else { CLOSED };
+        let of = |allow_map: u32| if allow_map == 0 { 0 } else { CLOSED };
         let (ingress, egress) = (of(old.ingress), of(old.egress));
         let closed = Endpoint { ingress, egress, ..*old };
         (ingress | egress != 0).then_some(Self { old, closed })
@@ -80,7 +83,7 @@ impl<'a> Orphan<'a> {
     }
 }
 
-impl<'a> Matched<'a> {
+impl<'a> MatchedPod<'a> {
     /// Whether the pod becomes isolated, in place of being open: connections that exist must be
     /// recorded first (S30).
     pub(super) fn becomes_isolated(&self) -> bool {
@@ -93,14 +96,14 @@ impl<'a> Matched<'a> {
         self.old.is_none_or(|old| old.flags & flags::TRACKING != 0)
     }
 
-    /// The content that the endpoint has in a direction, and the isolation that it gets; `None`
+    /// The allow map that the endpoint has in a direction, and the isolation that it gets; `None`
     /// where it is not isolated.
     pub(super) fn isolation(&self, direction: Direction) -> (Option<u32>, Option<&'a Isolation>) {
         let old = self.old.map(|old| match direction {
             Direction::Ingress => old.ingress,
             Direction::Egress => old.egress,
         });
-        (old.filter(|content| *content != 0), self.desired.isolation[direction].as_ref())
+        (old.filter(|allow_map| *allow_map != 0), self.desired.isolation[direction].as_ref())
     }
 
     /// Whether some policy isolates the pod.
@@ -184,7 +187,7 @@ fn give_slots<'a>(
     actual: &'a Actual,
     pairs: Vec<(&'a Interface, &'a DesiredEndpoint)>,
     options: PlanOptions,
-) -> (Vec<Matched<'a>>, BTreeSet<u32>) {
+) -> (Vec<MatchedPod<'a>>, BTreeSet<u32>) {
     let same = |interface: &Interface, desired: &DesiredEndpoint| {
         let old = actual.endpoints.get(&interface.ifindex)?;
         is_same_pod(old, &desired.addresses).then_some(old)
@@ -204,7 +207,7 @@ fn give_slots<'a>(
         let there = actual.endpoints.get(&interface.ifindex);
         let replaced = if old.is_some() { None } else { there };
         let guarded = interface.guarded && there.is_none();
-        matched.push(Matched { desired, old, replaced, guarded, new });
+        matched.push(MatchedPod { desired, old, replaced, guarded, new });
     }
     (matched, without_slot)
 }
@@ -249,7 +252,7 @@ fn is_same_pod(old: &Endpoint, addresses: &[IpAddr]) -> bool {
     agree4 && agree6
 }
 
-/// The endpoint of a pod, without contents.
+/// The endpoint of a pod, without allow maps.
 fn endpoint(
     interface: &Interface,
     desired: &DesiredEndpoint,

@@ -36,10 +36,10 @@ pub(super) fn ports_of(entries: &Entries, identity: u32) -> &Ports {
     entry.map_or(&NOTHING, |entry| &entry.ports)
 }
 
-/// The entries of a content of the kernel; one that is missing passes nothing.
-pub(super) fn of_content(contents: &BTreeMap<u32, Entries>, content: u32) -> &Entries {
+/// The entries of an allow map of the kernel; one that is missing passes nothing.
+pub(super) fn of_allow_map(allow_maps: &BTreeMap<u32, Entries>, allow_map: u32) -> &Entries {
     static EMPTY: Entries = Entries::new();
-    contents.get(&content).unwrap_or(&EMPTY)
+    allow_maps.get(&allow_map).unwrap_or(&EMPTY)
 }
 
 /// The reason to refuse frontends of an identity. Without an entry they pass only if the default

@@ -22,14 +22,14 @@ use policy_common::allow::DEFAULT_IDENTITY;
 use crate::{desired::IdentityKey, model::Direction};
 
 use super::{
-    Actual,
+    actual::Actual,
     entry::{Entries, ports_of, refusal_of},
     indexed::{IdentityIndex, Indexed},
     tables::TableChanges,
 };
 
 /// The allow map of an isolated endpoint in one direction, before and after.
-pub(super) struct ContentChange<'a> {
+pub(super) struct AllowMapChange<'a> {
     /// Entries by the old ids.
     pub(super) old: &'a Entries,
     /// Entries by [`IdentityIndex`], which stands for the new ids.
@@ -55,7 +55,7 @@ impl IdentityIds {
         actual: &Actual,
         desired: &Indexed<'_>,
         tables: &TableChanges,
-        contents: &[ContentChange<'_>],
+        allow_maps: &[AllowMapChange<'_>],
     ) -> Self {
         let used = actual.used_ids();
         let known = actual.identity_keys.iter().filter(|(id, _)| used.contains(id));
@@ -64,13 +64,14 @@ impl IdentityIds {
             desired.identities.iter().map(|key| known.get(*key).copied()).collect();
         let moved = MovedIds::of(tables, &kept);
         for (index, id) in (1..).zip(&mut kept) {
-            let changes = |id| contents.iter().any(|content| content.differs(id, index));
+            let changes = |id| allow_maps.iter().any(|allow_map| allow_map.differs(id, index));
             if id.is_some_and(|id| moved.ids.contains(&id) && changes(id)) {
                 *id = None;
             }
         }
-        let default_changes =
-            contents.iter().any(|content| content.differs(DEFAULT_IDENTITY, DEFAULT_IDENTITY));
+        let default_changes = allow_maps
+            .iter()
+            .any(|allow_map| allow_map.differs(DEFAULT_IDENTITY, DEFAULT_IDENTITY));
         let mut free = (1..).filter(|id| !used.contains(id));
         let mut fresh = BTreeSet::new();
         let mut next = || {
@@ -104,7 +105,7 @@ impl IdentityIds {
     }
 }
 
-impl ContentChange<'_> {
+impl AllowMapChange<'_> {
     /// Whether an id, if the identity keeps it, gets other ports or another refusal.
     fn differs(&self, id: u32, index: IdentityIndex) -> bool {
         ports_of(self.old, id) != ports_of(self.new, index)

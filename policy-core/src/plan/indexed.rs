@@ -1,4 +1,4 @@
-//! The desired state with small indexes in place of identities and contents.
+//! The desired state with small indexes in place of identities and allow maps.
 //!
 //! An identity of the compiler is a large value that names what it matches. The planner compares
 //! many of them, so each distinct one gets an [`IdentityIndex`] here, once. [`super::ids`] later
@@ -23,8 +23,8 @@ use super::entry::{AllowEntry, Entries};
 /// Index of an identity, from 1, in the order of first use; 0 is `DEFAULT_IDENTITY`.
 pub(super) type IdentityIndex = u32;
 
-/// Index of a content, in the order of first use.
-pub(super) type ContentIndex = usize;
+/// Index of an allow map, in the order of first use.
+pub(super) type AllowMapIndex = usize;
 
 /// The desired state by indexes.
 pub(super) struct Indexed<'a> {
@@ -33,10 +33,10 @@ pub(super) struct Indexed<'a> {
     pub(super) addresses: BTreeMap<IpAddr, IdentityIndex>,
     pub(super) blocks: BTreeMap<IpNetwork, IdentityIndex>,
     pub(super) frontends: BTreeMap<Frontend, IdentityIndex>,
-    pub(super) contents: Vec<Entries>,
+    pub(super) allow_maps: Vec<Entries>,
     pub(super) node_addresses: &'a BTreeMap<IpAddr, NodeKind>,
-    /// By address in memory: endpoints with equal contents mostly share one `Arc`.
-    content_index: HashMap<usize, ContentIndex>,
+    /// By address in memory: endpoints with equal allow maps mostly share one `Arc`.
+    allow_map_index: HashMap<usize, AllowMapIndex>,
 }
 
 impl<'a> Indexed<'a> {
@@ -47,20 +47,28 @@ impl<'a> Indexed<'a> {
         let addresses = desired.addresses.iter().map(|(key, of)| (*key, indexer.of(of))).collect();
         let frontends = desired.frontends.iter().map(|(key, of)| (*key, indexer.of(of))).collect();
         let node_addresses = &desired.node_addresses;
-        let (mut contents, mut content_index) = (Vec::new(), HashMap::new());
-        let mut known: BTreeMap<&AllowMap, ContentIndex> = BTreeMap::new();
+        let (mut allow_maps, mut allow_map_index) = (Vec::new(), HashMap::new());
+        let mut known: BTreeMap<&AllowMap, AllowMapIndex> = BTreeMap::new();
         let endpoints = desired.endpoints.values();
         let isolations = endpoints.flat_map(|endpoint| endpoint.isolation.values());
         for isolation in isolations.flatten() {
-            content_index.entry(memory_address(isolation)).or_insert_with(|| {
+            allow_map_index.entry(memory_address(isolation)).or_insert_with(|| {
                 *known.entry(&isolation.allow_map).or_insert_with(|| {
-                    contents.push(indexer.entries(&isolation.allow_map));
-                    contents.len() - 1
+                    allow_maps.push(indexer.entries(&isolation.allow_map));
+                    allow_maps.len() - 1
                 })
             });
         }
         let identities = indexer.all;
-        Self { identities, addresses, blocks, frontends, contents, node_addresses, content_index }
+        Self {
+            identities,
+            addresses,
+            blocks,
+            frontends,
+            allow_maps,
+            node_addresses,
+            allow_map_index,
+        }
     }
 
     /// The identity of an address.
@@ -69,9 +77,9 @@ impl<'a> Indexed<'a> {
         found.copied().unwrap_or(DEFAULT_IDENTITY)
     }
 
-    /// The content that an isolation has.
-    pub(super) fn content(&self, isolation: &Isolation) -> ContentIndex {
-        self.content_index.get(&memory_address(isolation)).copied().unwrap_or_default()
+    /// The allow map that an isolation has.
+    pub(super) fn allow_map(&self, isolation: &Isolation) -> AllowMapIndex {
+        self.allow_map_index.get(&memory_address(isolation)).copied().unwrap_or_default()
     }
 }
 
@@ -102,13 +110,13 @@ impl<'a> Indexer<'a> {
         })
     }
 
-    /// The entries of a compiled content by [`IdentityIndex`].
-    fn entries(&mut self, content: &'a AllowMap) -> Entries {
+    /// The entries of a compiled allow map by [`IdentityIndex`].
+    fn entries(&mut self, allow_map: &'a AllowMap) -> Entries {
         let mut entries = Entries::new();
-        for (identity, ports) in &content.ports {
+        for (identity, ports) in &allow_map.ports {
             entries.insert(self.of(identity), AllowEntry { ports: ports.clone(), refusal: None });
         }
-        for (identity, outcome) in &content.frontends {
+        for (identity, outcome) in &allow_map.frontends {
             let refusal = outcome.refusal();
             entries.insert(self.of(identity), AllowEntry { refusal, ..AllowEntry::default() });
         }

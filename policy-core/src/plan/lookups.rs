@@ -16,7 +16,7 @@ use policy_common::allow::DEFAULT_IDENTITY;
 
 use crate::model::Protocol;
 
-use super::{Actual, ids::IdentityIds, indexed::Indexed, tables::TableChanges};
+use super::{actual::Actual, ids::IdentityIds, indexed::Indexed, tables::TableChanges};
 
 /// The result of a look-up, as far as the allow map needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

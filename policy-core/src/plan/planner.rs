@@ -10,13 +10,15 @@ use crate::{
 };
 
 use super::{
-    Actual, Interfaces, Plan, PlanOptions, Step,
-    contents::{self, ContentIds},
-    endpoint::{self, Matched, Matching},
+    actual::Actual,
+    allow_maps::{self, AllowMapIds},
+    endpoint::{self, MatchedPod, Matching},
     entry::{self, Entries},
-    ids::{ContentChange, IdentityIds},
-    indexed::{ContentIndex, Indexed},
+    ids::{AllowMapChange, IdentityIds},
+    indexed::{AllowMapIndex, Indexed},
+    input::{Interfaces, PlanOptions},
     lookups::{self, Lookup},
+    step::{Plan, Step},
     tables::TableChanges,
     verdict::VerdictChanges,
     writes,
@@ -27,9 +29,9 @@ pub(super) struct Planner<'a> {
     actual: &'a Actual,
     desired: Indexed<'a>,
     matching: Matching<'a>,
-    /// Contents of the kernel, decoded, by id.
+    /// Allow maps of the kernel, decoded, by id.
     old: BTreeMap<u32, Entries>,
-    /// Desired contents, by [`ContentIndex`]; their entries by id.
+    /// Desired allow maps, by [`AllowMapIndex`]; their entries by id.
     new: Vec<Entries>,
     tables: TableChanges,
     ids: IdentityIds,
@@ -37,7 +39,7 @@ pub(super) struct Planner<'a> {
     lookups: BTreeSet<(Lookup, Lookup)>,
 }
 
-/// Ids of the contents that an endpoint uses in one direction during the plan; 0 where it is not
+/// Ids of the allow maps that an endpoint uses in one direction during the plan; 0 where it is not
 /// isolated.
 #[derive(Clone, Copy, Default)]
 struct Versions {
@@ -81,23 +83,24 @@ impl<'a> Planner<'a> {
         options: PlanOptions,
     ) -> Self {
         let matching = endpoint::matching(actual, desired, interfaces, options);
-        let ids = actual.contents.keys();
-        let old: BTreeMap<_, _> = ids.map(|&content| (content, actual.entries(content))).collect();
+        let ids = actual.allow_maps.keys();
+        let old: BTreeMap<_, _> =
+            ids.map(|&allow_map| (allow_map, actual.entries(allow_map))).collect();
         let desired = Indexed::of(desired);
         let tables = TableChanges::between(actual, &desired);
         let changes = distinct_changes(&matching, &desired);
         let changes: Vec<_> = changes
             .iter()
-            .map(|&(old_content, new_content, direction)| ContentChange {
-                old: entry::of_content(&old, old_content),
-                new: &desired.contents[new_content],
+            .map(|&(old_map, new_map, direction)| AllowMapChange {
+                old: entry::of_allow_map(&old, old_map),
+                new: &desired.allow_maps[new_map],
                 direction,
             })
             .collect();
         let ids = IdentityIds::assign(actual, &desired, &tables, &changes);
         let lookups = lookups::distinct(&tables, actual, &desired, &ids);
-        let contents = desired.contents.iter();
-        let new = contents.map(|entries| contents::by_id(entries, &ids)).collect();
+        let allow_maps = desired.allow_maps.iter();
+        let new = allow_maps.map(|entries| allow_maps::by_id(entries, &ids)).collect();
         Self { actual, desired, matching, old, new, tables, ids, lookups }
     }
 
@@ -120,14 +123,14 @@ impl<'a> Planner<'a> {
             steps.put(orphan.closed);
         }
 
-        let mut contents = ContentIds::new(actual, &self.old);
-        let mut versions = self.versions_before_tables(&mut contents);
-        steps.extend(contents.take_steps());
+        let mut allow_maps = AllowMapIds::new(actual, &self.old);
+        let mut versions = self.versions_before_tables(&mut allow_maps);
+        steps.extend(allow_maps.take_steps());
         self.replace(&mut steps);
         self.switch(&mut steps, &versions, |version| version.before_tables);
 
-        self.add_later_versions(&mut contents, &mut versions);
-        steps.extend(contents.take_steps());
+        self.add_later_versions(&mut allow_maps, &mut versions);
+        steps.extend(allow_maps.take_steps());
         steps.extend(writes::in_transition(&self.tables, actual, desired, &self.ids));
         self.switch(&mut steps, &versions, |version| version.before_removals);
         steps.extend(writes::after_switch(&self.tables, desired, &self.ids));
@@ -141,7 +144,7 @@ impl<'a> Planner<'a> {
         used.extend(self.finish(&mut steps, &versions, &bumps, true));
 
         steps.extend(self.old_node_addresses());
-        steps.extend(contents.delete_unused(&used));
+        steps.extend(allow_maps.delete_unused(&used));
         Plan {
             steps: steps.steps,
             pods_without_interface: self.matching.pods_without_interface.clone(),
@@ -216,7 +219,7 @@ impl<'a> Planner<'a> {
         matched.map(|matched| matched.new.ifindex)
     }
 
-    /// Switches endpoints that exist to a version of their contents. Other fields change only with
+    /// Switches endpoints that exist to a version of their allow maps. Other fields change only with
     /// the last write, as some change verdicts too.
     fn switch(
         &self,
@@ -232,7 +235,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Writes the final endpoints, of those that become isolated or of all others, and bumps their
-    /// epochs; returns the contents that they use.
+    /// epochs; returns the allow maps that they use.
     fn finish(
         &self,
         steps: &mut Steps,
@@ -255,22 +258,25 @@ impl<'a> Planner<'a> {
         used
     }
 
-    /// The contents of each matched endpoint while the tables change.
-    fn versions_before_tables(&self, contents: &mut ContentIds<'_>) -> Vec<PerDirection<Versions>> {
+    /// The allow maps of each matched endpoint while the tables change.
+    fn versions_before_tables(
+        &self,
+        allow_maps: &mut AllowMapIds<'_>,
+    ) -> Vec<PerDirection<Versions>> {
         let fresh = self.fresh_ids();
         let mut known = BTreeMap::new();
-        let mut version = |matched: &Matched<'_>, direction| {
+        let mut version = |matched: &MatchedPod<'_>, direction| {
             let (Some(old), Some(new)) = matched.isolation(direction) else { return 0 };
             let egress = direction == Direction::Egress;
-            let content = self.desired.content(new);
-            *known.entry((old, content, egress)).or_insert_with(|| {
+            let allow_map = self.desired.allow_map(new);
+            *known.entry((old, allow_map, egress)).or_insert_with(|| {
                 let fresh = fresh.iter().filter(|(_, is_frontend)| egress || !**is_frontend);
                 let fresh = fresh.map(|(id, is_frontend)| (*id, *is_frontend)).collect();
-                let (old, new) = (entry::of_content(&self.old, old), &self.new[content]);
-                contents.id(contents::before_tables(old, new, &fresh))
+                let (old, new) = (entry::of_allow_map(&self.old, old), &self.new[allow_map]);
+                allow_maps.id(allow_maps::before_tables(old, new, &fresh))
             })
         };
-        let versions = |matched: &Matched<'_>| {
+        let versions = |matched: &MatchedPod<'_>| {
             PerDirection::from_fn(|direction| Versions {
                 before_tables: version(matched, direction),
                 ..Versions::default()
@@ -279,10 +285,10 @@ impl<'a> Planner<'a> {
         self.matching.matched.iter().map(versions).collect()
     }
 
-    /// Adds the contents for the time after the tables have changed.
+    /// Adds the allow maps for the time after the tables have changed.
     fn add_later_versions(
         &self,
-        contents: &mut ContentIds<'_>,
+        allow_maps: &mut AllowMapIds<'_>,
         versions: &mut [PerDirection<Versions>],
     ) {
         let all = self.ids.all();
@@ -293,12 +299,12 @@ impl<'a> Planner<'a> {
             for (direction, versions) in versions.iter_mut() {
                 let (old, new) = matched.isolation(direction);
                 let Some(new) = new else { continue };
-                let new = &self.new[self.desired.content(new)];
-                versions.compiled = contents.id(new.clone());
+                let new = &self.new[self.desired.allow_map(new)];
+                versions.compiled = allow_maps.id(new.clone());
                 versions.before_removals = match old {
                     Some(old) if direction == Direction::Egress && !removed.is_empty() => {
-                        let old = entry::of_content(&self.old, old);
-                        contents.id(contents::before_removals(old, new, &removed))
+                        let old = entry::of_allow_map(&self.old, old);
+                        allow_maps.id(allow_maps::before_removals(old, new, &removed))
                     }
                     Some(_) => versions.compiled,
                     None => 0,
@@ -315,16 +321,16 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Contents before and after, where an endpoint is isolated in both states; and the direction.
+/// Allow maps before and after, where an endpoint is isolated in both states; and the direction.
 fn distinct_changes(
     matching: &Matching<'_>,
     desired: &Indexed<'_>,
-) -> BTreeSet<(u32, ContentIndex, Direction)> {
+) -> BTreeSet<(u32, AllowMapIndex, Direction)> {
     let mut changes = BTreeSet::new();
     for matched in &matching.matched {
         for direction in Direction::BOTH {
             if let (Some(old), Some(new)) = matched.isolation(direction) {
-                changes.insert((old, desired.content(new), direction));
+                changes.insert((old, desired.allow_map(new), direction));
             }
         }
     }

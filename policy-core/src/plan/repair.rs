@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use ipnetwork::IpNetwork;
 use policy_common::allow::{PortChunk, PortChunkKey, PortSet};
 
-use super::{Actual, Step, entry::Bitmap};
+use super::{actual::Actual, entry::Bitmap, step::Step};
 
 /// The steps from `found`, which was read from the maps, back to `written`, which the agent wrote.
 /// Empty where they are equal.
@@ -20,10 +20,10 @@ pub fn repair(written: &Actual, found: &Actual) -> Vec<Step> {
     let sorted = |sets: &[PortSet]| {
         sets.iter().map(|set| (set.identity, *set)).collect::<BTreeMap<u32, PortSet>>()
     };
-    for (content, entries) in &written.contents {
-        if found.contents.get(content).map(|found| sorted(found)) != Some(sorted(entries)) {
-            let (content, entries) = (*content, entries.clone());
-            steps.push(Step::PutContent { content, entries });
+    for (allow_map, entries) in &written.allow_maps {
+        if found.allow_maps.get(allow_map).map(|found| sorted(found)) != Some(sorted(entries)) {
+            let (allow_map, entries) = (*allow_map, entries.clone());
+            steps.push(Step::PutAllowMap { allow_map, entries });
         }
     }
     let (puts, deletes) = differences(&written.addresses, &found.addresses);
@@ -48,8 +48,8 @@ pub fn repair(written: &Actual, found: &Actual) -> Vec<Step> {
     );
     let (puts, _) = differences(&written.endpoints, &found.endpoints);
     steps.extend(puts.map(|(_, endpoint)| Step::PutEndpoint(endpoint)));
-    let unexpected = found.contents.keys().filter(|id| !written.contents.contains_key(id));
-    steps.extend(unexpected.map(|content| Step::DeleteContent { content: *content }));
+    let unexpected = found.allow_maps.keys().filter(|id| !written.allow_maps.contains_key(id));
+    steps.extend(unexpected.map(|allow_map| Step::DeleteAllowMap { allow_map: *allow_map }));
     if !steps.is_empty() {
         steps.extend(written.endpoints.keys().map(|ifindex| Step::BumpEpoch { ifindex: *ifindex }));
     }

@@ -1,4 +1,4 @@
-//! A step of a plan: one write that the kernel does atomically.
+//! A plan, and its steps: each is one write that the kernel does atomically.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -8,7 +8,21 @@ use policy_common::{
     endpoint::Endpoint,
 };
 
-use crate::desired::{Frontend, NodeKind};
+use crate::{
+    desired::{Frontend, NodeKind},
+    model::ObjectName,
+};
+
+/// The steps to the desired state, and what they cannot reach.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Writes, in order. Empty where the kernel already has what is desired.
+    pub steps: Vec<Step>,
+    /// Pods of the node for which no interface was found.
+    pub pods_without_interface: Vec<ObjectName>,
+    /// Interfaces that belong to no pod of the node, or for which no slot is free.
+    pub interfaces_without_pod: Vec<u32>,
+}
 
 /// One write. The dataplane carries them out in the order of the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,9 +30,9 @@ pub enum Step {
     /// Writes a chunk of a port bitmap that nothing refers to yet.
     PutPortChunk(PortChunk),
     /// Creates an inner map with these entries and puts it under a free id of `allow`.
-    PutContent {
+    PutAllowMap {
         /// Id, from 1.
-        content: u32,
+        allow_map: u32,
         /// Entries; the key is `PortSet::identity`.
         entries: Vec<PortSet>,
     },
@@ -86,11 +100,11 @@ pub enum Step {
     /// Deletes an entry of `node_addresses`.
     DeleteNodeAddress(IpAddr),
     /// Deletes an inner map that no endpoint refers to.
-    DeleteContent {
+    DeleteAllowMap {
         /// Its id.
-        content: u32,
+        allow_map: u32,
     },
-    /// Deletes every chunk of a bitmap that no content refers to.
+    /// Deletes every chunk of a bitmap that no allow map refers to.
     DeletePortBitmap {
         /// Its id.
         bitmap: u32,

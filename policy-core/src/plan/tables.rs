@@ -21,7 +21,7 @@ use policy_common::allow::DEFAULT_IDENTITY;
 use crate::{compile::longest_containing, desired::Frontend};
 
 use super::{
-    Actual,
+    actual::Actual,
     indexed::{IdentityIndex, Indexed},
 };
 

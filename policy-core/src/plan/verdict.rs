@@ -16,9 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{model::Direction, ports::Ports};
 
 use super::{
-    endpoint::Matched,
+    endpoint::MatchedPod,
     entry::{self, Entries, ports_of, refusal_of},
-    indexed::{ContentIndex, Indexed},
+    indexed::{AllowMapIndex, Indexed},
     lookups::Lookup,
 };
 
@@ -26,9 +26,9 @@ use super::{
 #[derive(Clone, Copy)]
 pub(super) struct VerdictChanges<'a> {
     pub(super) desired: &'a Indexed<'a>,
-    /// Contents of the kernel, by id.
+    /// Allow maps of the kernel, by id.
     pub(super) old: &'a BTreeMap<u32, Entries>,
-    /// Desired contents, by [`ContentIndex`].
+    /// Desired allow maps, by [`AllowMapIndex`].
     pub(super) new: &'a [Entries],
     /// Each distinct pair of results, before and after.
     pub(super) lookups: &'a BTreeSet<(Lookup, Lookup)>,
@@ -36,12 +36,12 @@ pub(super) struct VerdictChanges<'a> {
 
 impl VerdictChanges<'_> {
     /// Interfaces of endpoints at which some address, port or frontend gets another verdict.
-    pub(super) fn interfaces(&self, matched: &[Matched<'_>]) -> Vec<u32> {
-        // Endpoints with the same contents before and after change together.
+    pub(super) fn interfaces(&self, matched: &[MatchedPod<'_>]) -> Vec<u32> {
+        // Endpoints with the same allow maps before and after change together.
         let mut compared = BTreeMap::new();
-        let mut differs = |matched: &Matched<'_>, direction| {
+        let mut differs = |matched: &MatchedPod<'_>, direction| {
             let (old, new) = matched.isolation(direction);
-            let new = new.map(|isolation| self.desired.content(isolation));
+            let new = new.map(|isolation| self.desired.allow_map(isolation));
             *compared
                 .entry((old, new, direction))
                 .or_insert_with(|| self.differ(old, new, direction))
@@ -52,10 +52,10 @@ impl VerdictChanges<'_> {
         changed.map(|matched| matched.new.ifindex).collect()
     }
 
-    /// Whether two contents give some look-up result another verdict; `None` is no isolation.
-    fn differ(&self, old: Option<u32>, new: Option<ContentIndex>, direction: Direction) -> bool {
-        let old = old.map(|content| entry::of_content(self.old, content));
-        let new = new.map(|content| &self.new[content]);
+    /// Whether two allow maps give some look-up result another verdict; `None` is no isolation.
+    fn differ(&self, old: Option<u32>, new: Option<AllowMapIndex>, direction: Direction) -> bool {
+        let old = old.map(|allow_map| entry::of_allow_map(self.old, allow_map));
+        let new = new.map(|allow_map| &self.new[allow_map]);
         if old.is_none() && new.is_none() {
             return false;
         }

@@ -15,9 +15,10 @@ use ipnetwork::IpNetwork;
 use policy_common::allow::DEFAULT_IDENTITY;
 
 use super::{
-    Actual, Step,
+    actual::Actual,
     ids::IdentityIds,
     indexed::{IdentityIndex, Indexed},
+    step::Step,
     tables::{KeyChange, TableChanges},
 };
 

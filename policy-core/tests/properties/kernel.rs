@@ -51,7 +51,7 @@ pub(crate) fn verdict(actual: &Actual, probe: &Probe) -> Option<Result<(), Refus
         .frontend(&Frontend { address, protocol, port })
         .filter(|_| probe.direction == Direction::Egress);
     let identity = frontend.unwrap_or_else(|| actual.identity_of(address));
-    let Some(entries) = actual.content(allow_map) else {
+    let Some(entries) = actual.allow_map(allow_map) else {
         return Some(Err(refuse(Reason::MissingContent, identity)));
     };
     let entry = |number| entries.iter().find(|entry| entry.identity == number);

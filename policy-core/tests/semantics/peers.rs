@@ -203,7 +203,7 @@ fn identities_without_more_than_everybody_take_no_entry() {
     let cluster = mk_cluster().policy("x/p", mk_ingress("app=a", rules));
     let desired = compile(&cluster.0, Scope::Cluster).0;
     assert_eq!(
-        desired.allow_maps().first().expect("a content").ports.keys().collect::<Vec<_>>(),
+        desired.allow_maps().first().expect("an allow map").ports.keys().collect::<Vec<_>>(),
         [&None]
     );
 }

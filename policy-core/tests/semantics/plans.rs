@@ -47,7 +47,7 @@ fn go(actual: &mut Actual, cluster: &Cluster) -> Plan {
     plan
 }
 
-fn content(number: u32) -> String {
+fn allow_map(number: u32) -> String {
     if number == CLOSED { "closed".to_owned() } else { number.to_string() }
 }
 
@@ -55,7 +55,7 @@ fn content(number: u32) -> String {
 fn words(plan: &Plan) -> Vec<String> {
     let word = |step: &Step| match step {
         Step::PutPortChunk(chunk) => format!("chunk {}", chunk.key.bitmap),
-        Step::PutContent { content, .. } => format!("content {content}"),
+        Step::PutAllowMap { allow_map, .. } => format!("allow map {allow_map}"),
         Step::PutIdentity { address, identity } => format!("{address} is {identity}"),
         Step::PutBlock { block, identity } => format!("{block} is {identity}"),
         Step::PutFrontend { frontend, identity } => format!("{} is {identity}", frontend.address),
@@ -63,10 +63,15 @@ fn words(plan: &Plan) -> Vec<String> {
         Step::PutEndpoint(e) if e.flags & flags::TRACKING != 0 => format!("track {}", e.ifindex),
         Step::AdoptFlows { interfaces } => format!("adopt {interfaces:?}"),
         Step::ReplaceEndpoint { endpoint: e, .. } => {
-            format!("another endpoint {} {} {}", e.ifindex, content(e.ingress), content(e.egress))
+            format!(
+                "another endpoint {} {} {}",
+                e.ifindex,
+                allow_map(e.ingress),
+                allow_map(e.egress)
+            )
         }
         Step::PutEndpoint(e) => {
-            format!("endpoint {} {} {}", e.ifindex, content(e.ingress), content(e.egress))
+            format!("endpoint {} {} {}", e.ifindex, allow_map(e.ingress), allow_map(e.egress))
         }
         Step::BumpEpoch { ifindex } => format!("bump {ifindex}"),
         Step::DeleteEndpoint { ifindex, .. } => format!("no endpoint {ifindex}"),
@@ -74,7 +79,7 @@ fn words(plan: &Plan) -> Vec<String> {
         Step::DeleteBlock(block) => format!("no {block}"),
         Step::DeleteIdentity(address) => format!("no {address}"),
         Step::DeleteNodeAddress(address) => format!("no node {address}"),
-        Step::DeleteContent { content } => format!("no content {content}"),
+        Step::DeleteAllowMap { allow_map } => format!("no allow map {allow_map}"),
         Step::DeletePortBitmap { bitmap } => format!("no bitmap {bitmap}"),
     };
     plan.steps.iter().map(word).collect()
@@ -91,7 +96,7 @@ fn s30_first_isolation_waits_until_the_connections_are_known() {
     let isolated = mk_cluster().policy("x/p", mk_ingress("app=a", vec![from("b", 80)]));
     let plan = go(&mut actual, &isolated);
     let last = ["track 11", "adopt {11}", "endpoint 11 1 0", "bump 11"];
-    assert_eq!(words(&plan), [&["content 1", "10.0.0.2 is 1"], &last[..]].concat());
+    assert_eq!(words(&plan), [&["allow map 1", "10.0.0.2 is 1"], &last[..]].concat());
 }
 
 #[test]
@@ -99,7 +104,7 @@ fn s10_the_last_policy_gone_opens_the_endpoint_and_cuts_nothing() {
     let mut actual = Actual::default();
     go(&mut actual, &mk_cluster().policy("x/p", mk_ingress("app=a", vec![from("b", 80)])));
     let plan = go(&mut actual, &mk_cluster());
-    assert_eq!(words(&plan), ["endpoint 11 0 0", "no 10.0.0.2", "bump 11", "no content 1"]);
+    assert_eq!(words(&plan), ["endpoint 11 0 0", "no 10.0.0.2", "bump 11", "no allow map 1"]);
 }
 
 #[test]
@@ -110,10 +115,10 @@ fn s29_only_endpoints_with_another_verdict_are_bumped() {
     let more = cluster.clone().policy("x/q", mk_ingress("app=b", vec![from("c", 80)]));
     let plan = go(&mut actual, &more);
     let last = ["track 12", "adopt {12}", "endpoint 12 2 0", "bump 12"];
-    assert_eq!(words(&plan), [&["content 2", "10.0.0.3 is 2"], &last[..]].concat());
+    assert_eq!(words(&plan), [&["allow map 2", "10.0.0.3 is 2"], &last[..]].concat());
     let other_port = more.policy("x/p", mk_ingress("app=a", vec![from("b", 81)]));
     let plan = go(&mut actual, &other_port);
-    assert_eq!(words(&plan), ["content 3", "endpoint 11 3 0", "bump 11", "no content 1"]);
+    assert_eq!(words(&plan), ["allow map 3", "endpoint 11 3 0", "bump 11", "no allow map 1"]);
 }
 
 #[test]
@@ -123,15 +128,15 @@ fn s49_the_steps_are_those_of_the_documented_example() {
     let plan =
         go(&mut actual, &mk_cluster().policy("x/p", mk_ingress("app=a", vec![from("b|c", 80)])));
     let want = [
-        "content 2",
+        "allow map 2",
         "endpoint 11 2 0",
-        "content 3",
+        "allow map 3",
         "10.0.0.2 is 2",
         "10.0.0.3 is 2",
         "endpoint 11 3 0",
         "bump 11",
-        "no content 1",
-        "no content 2",
+        "no allow map 1",
+        "no allow map 2",
     ];
     assert_eq!(words(&plan), want);
 }
@@ -144,13 +149,13 @@ fn s29_new_numbers_alone_bump_nothing() {
     let rule = mk_rule(vec![mk_pods("app=b|nobody")], vec![tcp(80)]);
     let plan = go(&mut actual, &mk_cluster().policy("x/p", mk_ingress("app=a", vec![rule])));
     let want = [
-        "content 2",
+        "allow map 2",
         "endpoint 11 2 0",
-        "content 3",
+        "allow map 3",
         "10.0.0.2 is 2",
         "endpoint 11 3 0",
-        "no content 1",
-        "no content 2",
+        "no allow map 1",
+        "no allow map 2",
     ];
     assert_eq!(words(&plan), want);
 }
@@ -189,7 +194,7 @@ fn s42_a_service_comes_and_goes() {
     go(&mut actual, &cluster);
     let (service, slice) = (mk_service("10.96.0.1", 80), mk_slice("s", 8080, &["10.0.0.2"]));
     let plan = go(&mut actual, &cluster.clone().service("x/s", service, slice));
-    let want = ["content 2", "endpoint 11 0 2", "10.96.0.1 is 2", "bump 11", "no content 1"];
+    let want = ["allow map 2", "endpoint 11 0 2", "10.96.0.1 is 2", "bump 11", "no allow map 1"];
     assert_eq!(words(&plan), want);
     let plan = go(&mut actual, &cluster);
     assert!(words(&plan).contains(&"no frontend 10.96.0.1".to_owned()), "{plan:?}");

@@ -48,7 +48,7 @@ fn s21_a_protocol_without_port_is_all_its_ports() {
     );
     let desired = compile(&cluster.0, Scope::Cluster).0;
     assert_eq!(
-        desired.allow_maps().first().expect("a content").ports[&None].ranges,
+        desired.allow_maps().first().expect("an allow map").ports[&None].ranges,
         [(Tcp, 0, 65535)]
     );
 }
@@ -57,7 +57,7 @@ fn s21_a_protocol_without_port_is_all_its_ports() {
 fn s21_no_ports_is_every_protocol() {
     let cluster = admits(Vec::new());
     let desired = compile(&cluster.0, Scope::Cluster).0;
-    assert!(desired.allow_maps().first().expect("a content").ports[&None].every_protocol);
+    assert!(desired.allow_maps().first().expect("an allow map").ports[&None].every_protocol);
     hold(&cluster, &[("x/b", "x/a", Sctp, 1, true), ("x/b", "x/a", Udp, 1, true)]);
 }
 

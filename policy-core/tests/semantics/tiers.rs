@@ -121,7 +121,7 @@ fn s51_what_has_no_ports_follows_the_rules_without_protocols() {
         let ports = desired
             .allow_maps()
             .first()
-            .expect("a content")
+            .expect("an allow map")
             .ports_of(&None)
             .expect("a default entry")
             .clone();
@@ -134,10 +134,10 @@ fn s51_what_has_no_ports_follows_the_rules_without_protocols() {
             .0,
         Scope::Cluster,
     );
-    let contents = desired.0.allow_maps();
-    let content = contents.first().expect("a content");
+    let maps = desired.0.allow_maps();
+    let map = maps.first().expect("an allow map");
     let outside = desired.0.identity_of("203.0.113.1".parse().expect("an address"));
-    assert!(content.ports_of(outside).is_some_and(policy_core::ports::Ports::is_empty));
+    assert!(map.ports_of(outside).is_some_and(policy_core::ports::Ports::is_empty));
 }
 
 #[test]

@@ -61,13 +61,13 @@ struct Group {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Groups {
     registry: Registry<GroupKey, Group>,
-    namespaces: BTreeMap<Arc<str>, Namespace>,
+    namespaces: BTreeMap<Arc<str>, GroupedNamespace>,
     /// Namespaces with other labels.
     relabelled: BTreeSet<Arc<str>>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Namespace {
+struct GroupedNamespace {
     labels: Labels,
     groups: BTreeSet<GroupId>,
 }
@@ -84,7 +84,7 @@ impl Groups {
         if !self.namespaces.contains_key(namespace) {
             let labels = snapshot.namespace_labels(namespace).into_owned();
             let groups = BTreeSet::new();
-            self.namespaces.insert(namespace.into(), Namespace { labels, groups });
+            self.namespaces.insert(namespace.into(), GroupedNamespace { labels, groups });
         }
         let key = self.key(namespace, pod);
         let id = self.registry.acquire(&key).unwrap_or_else(|| {

@@ -160,14 +160,14 @@ fn join(rules: &[Found<'_>]) -> Vec<MergedRule> {
 }
 
 /// A block, without the blocks in it that have other ports.
-struct Region {
+struct PortRegion {
     cidr: IpNetwork,
     except: BTreeSet<IpNetwork>,
     ports: Ports,
 }
 
 /// The regions of addresses in which the same rules match, sorted out by ports.
-fn regions_of(rules: &[Found<'_>]) -> Vec<Region> {
+fn regions_of(rules: &[Found<'_>]) -> Vec<PortRegion> {
     let mut sweep = Sweep::default();
     let mut rule_of = Vec::new();
     for (rule, (_, list, _)) in rules.iter().enumerate() {
@@ -195,8 +195,8 @@ struct Regions {
     cover: Cover,
     /// For each prefix around this place, the region that starts there; `None` where a prefix has
     /// the ports of the one around it.
-    open: Vec<Option<Region>>,
-    done: Vec<Region>,
+    open: Vec<Option<PortRegion>>,
+    done: Vec<PortRegion>,
 }
 
 impl SweepVisitor for Regions {
@@ -222,7 +222,7 @@ impl SweepVisitor for Regions {
                 if let Some(around) = around {
                     around.except.insert(prefix);
                 }
-                Some(Region { cidr: prefix, except: BTreeSet::new(), ports })
+                Some(PortRegion { cidr: prefix, except: BTreeSet::new(), ports })
             }
         };
         self.open.push(region);

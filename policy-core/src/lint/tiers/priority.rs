@@ -27,12 +27,15 @@ use crate::{
 };
 
 use super::{
-    super::{Level, Report, context::Context},
+    super::{
+        context::Context,
+        finding::{Level, Report},
+    },
     policies, policy_field, subjects,
 };
 
 /// Two policies of one tier and priority.
-struct Pair<'a> {
+struct EqualPriorities<'a> {
     first: (&'a str, &'a ClusterNetworkPolicy),
     second: (&'a str, &'a ClusterNetworkPolicy),
 }
@@ -46,7 +49,7 @@ pub(in super::super) fn check(context: &Context<'_>, report: &mut Report) {
     for (index, &second) in all.iter().enumerate() {
         let rank = |(_, policy): (&str, &ClusterNetworkPolicy)| (policy.tier, policy.priority);
         for &first in all[..index].iter().filter(|first| rank(**first) == rank(second)) {
-            let pair = Pair { first, second };
+            let pair = EqualPriorities { first, second };
             if !pair.has_different_actions() {
                 continue;
             }
@@ -62,7 +65,7 @@ pub(in super::super) fn check(context: &Context<'_>, report: &mut Report) {
     }
 }
 
-impl Pair<'_> {
+impl EqualPriorities<'_> {
     /// Whether both have rules in some direction, and these have more than one action.
     fn has_different_actions(&self) -> bool {
         Direction::BOTH.into_iter().any(|direction| {

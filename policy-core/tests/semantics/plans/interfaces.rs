@@ -11,7 +11,7 @@ fn s08_a_pod_that_goes_takes_its_endpoint_along() {
     let (desired, _) = compile(&without.0, Scope::Node("n1"));
     let left = interfaces_with(&[(11, &["10.0.0.1"]), (13, &["10.0.0.3"])]);
     let plan = plan(&mut actual, &desired, &left, PlanOptions::default());
-    assert_eq!(words(&plan), ["no endpoint 12", "no content 1"]);
+    assert_eq!(words(&plan), ["no endpoint 12", "no allow map 1"]);
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn s07_a_pod_whose_interface_outlives_it_is_closed_where_it_was_isolated() {
         without.0.pods.remove(&ObjectName::new("x", gone));
     }
     let closed =
-        ["no endpoint 13", "endpoint 12 closed 0", "no 10.0.0.1", "bump 12", "no content 1"];
+        ["no endpoint 13", "endpoint 12 closed 0", "no 10.0.0.1", "bump 12", "no allow map 1"];
     assert_eq!(words(&go(&mut actual, &without)), closed);
     assert_eq!(words(&go(&mut actual, &without)), [""; 0], "it stays so");
     go(&mut actual, &cluster);

@@ -41,7 +41,7 @@ fn an_allow_map_has_its_entries_and_a_name() -> Result<()> {
     let mut entries = sets([0, 7, 8]);
     entries[1].protocols = every::UDP;
     entries[2].ranges[0] = PortRange { protocol: 6, pad: 0, first: 80, last: 0x1234 };
-    dataplane.apply(&Step::PutContent { content: 5, entries })?;
+    dataplane.apply(&Step::PutAllowMap { allow_map: 5, entries })?;
     let map = inner(&dataplane, 5)?.context("no allow map at 5")?;
     let shown = show(map)?;
     assert_eq!((&shown["name"], &shown["max_entries"]), (&json!("allow_5"), &json!(4)));
@@ -86,11 +86,11 @@ fn s49_tables_are_written_only_when_no_classifier_knows_an_older_endpoint() -> R
 #[test]
 fn a_deleted_allow_map_is_gone_and_its_place_free() -> Result<()> {
     let mut dataplane = privilege::load(&Options::default())?;
-    dataplane.apply(&Step::PutContent { content: 5, entries: Vec::new() })?;
+    dataplane.apply(&Step::PutAllowMap { allow_map: 5, entries: Vec::new() })?;
     let map = inner(&dataplane, 5)?.context("no allow map at 5")?;
     for _ in 0..2 {
         // The second time there is nothing to delete.
-        dataplane.apply(&Step::DeleteContent { content: 5 })?;
+        dataplane.apply(&Step::DeleteAllowMap { allow_map: 5 })?;
         assert_eq!(inner(&dataplane, 5)?, None);
     }
     for _ in 0..200 {
@@ -106,22 +106,22 @@ fn a_deleted_allow_map_is_gone_and_its_place_free() -> Result<()> {
 fn s26_an_allow_map_of_any_legal_size_fits_and_no_other_is_put() -> Result<()> {
     let mut dataplane = privilege::load(&Options::default())?;
     let most = u32::try_from(CONTENT_ENTRIES)?;
-    dataplane.apply(&Step::PutContent { content: 5, entries: sets(0..most) })?;
+    dataplane.apply(&Step::PutAllowMap { allow_map: 5, entries: sets(0..most) })?;
     let before = inner(&dataplane, 5)?;
     assert!(before.is_some());
-    match dataplane.apply(&Step::PutContent { content: 5, entries: sets(0..=most) }) {
+    match dataplane.apply(&Step::PutAllowMap { allow_map: 5, entries: sets(0..=most) }) {
         Err(DataplaneError::ContentTooLarge { content: 5, entries, capacity }) => {
             assert_eq!((entries, capacity), (CONTENT_ENTRIES + 1, CONTENT_ENTRIES));
         }
         other => bail!("one entry too many: {other:?}"),
     }
-    match dataplane.apply(&Step::PutContent { content: 5, entries: sets([3, 3]) }) {
+    match dataplane.apply(&Step::PutAllowMap { allow_map: 5, entries: sets([3, 3]) }) {
         Err(DataplaneError::FillContent { content: 5, identity: 3, .. }) => {}
         other => bail!("an identity twice: {other:?}"),
     }
     assert_eq!(inner(&dataplane, 5)?, before);
     let outside = u32::try_from(CONTENTS)?;
-    match dataplane.apply(&Step::PutContent { content: outside, entries: Vec::new() }) {
+    match dataplane.apply(&Step::PutAllowMap { allow_map: outside, entries: Vec::new() }) {
         Err(DataplaneError::Full { map: "allow", capacity }) => assert_eq!(capacity, outside),
         other => bail!("a place outside of the array: {other:?}"),
     }

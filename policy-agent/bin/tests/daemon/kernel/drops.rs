@@ -34,7 +34,7 @@ fn node_and_pod() -> Result<(Namespace, Namespace)> {
 
 /// Puts the pod under a content for egress.
 fn isolate(dataplane: &mut Dataplane, entries: Vec<PortSet>) -> Result<()> {
-    dataplane.apply(&Step::PutContent { content: 1, entries })?;
+    dataplane.apply(&Step::PutAllowMap { allow_map: 1, entries })?;
     let endpoint =
         Endpoint { ifindex: 10, slot: 1, egress: 1, address4: POD, ..Endpoint::default() };
     Ok(dataplane.apply(&Step::PutEndpoint(endpoint))?)
