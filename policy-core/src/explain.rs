@@ -11,51 +11,24 @@ mod candidate;
 mod change;
 mod ends;
 mod miss;
+mod question;
 pub(crate) mod tier;
 mod trial;
 mod verdict;
 
-use std::{cell::RefCell, net::IpAddr};
+use std::cell::RefCell;
 
 pub use crate::attribute::{DecidingPolicy, DirectionVerdict};
 pub use candidate::{Candidate, Side, WrongDirection, sides};
 pub use change::{Addition, PolicyChange};
 pub use miss::Miss;
+pub use question::{ConnectionEnd, Question};
 pub use tier::{RuleOutcome, TierRule, denies};
 
 use cache::DecisionCache;
 use verdict::Judge;
 
-use crate::{
-    desired::Desired,
-    model::{Family, ObjectName, Protocol, Snapshot},
-};
-
-/// An end of a connection, as a person names it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ConnectionEnd {
-    /// A pod; one with `hostNetwork` is a process of its node.
-    Pod(ObjectName),
-    /// An address; it may be that of a pod.
-    Address(IpAddr),
-    /// A Service, at its cluster IP; only as the destination.
-    Service(ObjectName),
-}
-
-/// The first packet of a connection.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Question {
-    /// The end that opens it.
-    pub from: ConnectionEnd,
-    /// The end that it is opened to.
-    pub to: ConnectionEnd,
-    /// Address family.
-    pub family: Family,
-    /// Protocol.
-    pub protocol: Protocol,
-    /// Destination port, as the initiator sees it.
-    pub port: u16,
-}
+use crate::{desired::Desired, model::Snapshot};
 
 /// The verdict on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ mod sarif;
 use std::fmt::Write;
 
 use clap::{Args, ValueEnum};
-use policy_core::lint::{self, Level, RULES, Rule};
+use policy_core::lint::{self, Level, LintRule, RULES};
 use policy_core::model::Pod;
 use policy_manifest::Manifests;
 use policy_probe::{exit, input::InputError, terminal};
@@ -145,7 +145,7 @@ fn answer(arguments: &Arguments, located: &[Located], manifests: &Manifests) -> 
 /// The explanation of a code.
 fn explain(code: &str) -> Result<String, Error> {
     let rule = RULES.iter().find(|rule| rule.code.eq_ignore_ascii_case(code));
-    let Some(Rule { code, name, summary, explanation, .. }) = rule else {
+    let Some(LintRule { code, name, summary, explanation, .. }) = rule else {
         let known = RULES.iter().fold(String::new(), |mut known, rule| {
             let _ = writeln!(known, "  {}  {}", rule.code, rule.summary);
             known

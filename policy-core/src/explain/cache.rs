@@ -15,11 +15,10 @@ use std::{
 };
 
 use crate::{
+    attribute::DirectionVerdict,
     desired::Isolation,
     model::{ContainerPort, Direction, ObjectName, Pod, PolicyRef, Protocol},
 };
-
-use super::DirectionVerdict;
 
 /// Everything that a decision about an isolated pod depends on except the far end: the policies, and
 /// for ingress the ports of the containers, since rules may name them.

@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use crate::model::{Direction, NetworkPolicy, ObjectName, Pod, Protocol, Rule, Snapshot};
 
 use super::{
-    Question,
     ends::{self, Destination, ResolvedEnd},
     miss::{self, Miss},
+    question::Question,
     tier::{self, RuleOutcome, TierRule},
     trial::{Trial, first_hit},
 };

@@ -13,7 +13,7 @@ use crate::{
     model::{Family, ObjectName, Pod, Snapshot, is_usable},
 };
 
-use super::{ConnectionEnd, Question};
+use super::question::{ConnectionEnd, Question};
 
 /// One end, as the datapath sees it.
 #[derive(Clone, Copy)]

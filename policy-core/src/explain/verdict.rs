@@ -14,14 +14,13 @@
 use std::{borrow::Cow, cell::RefCell, iter, net::IpAddr};
 
 use crate::{
-    attribute::{DirectedSubject, FarEnd},
+    attribute::{DirectedSubject, DirectionVerdict, FarEnd},
     compile::AddressKey,
     desired::{Desired, Isolation},
     model::{Direction, ObjectName, Pod, Protocol, Snapshot},
 };
 
 use super::{
-    DirectionVerdict,
     cache::DecisionCache,
     ends::{self, Destination, ResolvedEnd},
 };
@@ -35,7 +34,7 @@ pub(super) struct Judge<'a> {
 }
 
 /// An isolated pod, seen in the isolated direction.
-struct Isolated<'a> {
+struct IsolatedEnd<'a> {
     name: &'a ObjectName,
     pod: &'a Pod,
     direction: Direction,
@@ -110,16 +109,20 @@ impl Judge<'_> {
         DirectionVerdict::join(verdict.is_ok(), [decision], &isolation.policies)
     }
 
-    fn isolated<'b>(&'b self, end: &ResolvedEnd<'_>, direction: Direction) -> Option<Isolated<'b>> {
+    fn isolated<'b>(
+        &'b self,
+        end: &ResolvedEnd<'_>,
+        direction: Direction,
+    ) -> Option<IsolatedEnd<'b>> {
         let (name, pod) = self.snapshot.pods.get_key_value(end.pod()?.0)?;
         let endpoint = self.desired.endpoints.get(name)?;
         let isolation = endpoint.isolation.get(direction).as_ref()?;
-        Some(Isolated { name, pod, direction, isolation })
+        Some(IsolatedEnd { name, pod, direction, isolation })
     }
 
     /// Who decides about an address at a port.
-    fn decision(&self, isolated: &Isolated<'_>, remote: IpAddr, port: u16) -> DirectionVerdict {
-        let Isolated { name, pod, direction, isolation } = isolated;
+    fn decision(&self, isolated: &IsolatedEnd<'_>, remote: IpAddr, port: u16) -> DirectionVerdict {
+        let IsolatedEnd { name, pod, direction, isolation } = isolated;
         let number = self.cache.borrow_mut().number(*direction, (name, pod), isolation);
         let case = (number, remote, self.protocol, port);
         if let Some(verdict) = self.cache.borrow().get(&case) {
@@ -130,7 +133,7 @@ impl Judge<'_> {
         verdict
     }
 
-    fn decide(&self, isolated: &Isolated<'_>, remote: IpAddr, port: u16) -> DirectionVerdict {
+    fn decide(&self, isolated: &IsolatedEnd<'_>, remote: IpAddr, port: u16) -> DirectionVerdict {
         let find = |name| self.desired.policies.get(name).map(|policy| (name, &**policy));
         let subject = DirectedSubject {
             direction: isolated.direction,

@@ -5,13 +5,29 @@
 //! `policyctl/tests/findings`.
 
 use super::{
-    Rule, default_deny, dns, ip_blocks, metadata, named_ports, never_matches, node_addresses,
-    partial_services, policy_types, redundant, selectors, split_selectors, tiers,
+    context::Context, default_deny, dns, finding::Report, ip_blocks, metadata, named_ports,
+    never_matches, node_addresses, partial_services, policy_types, redundant, selectors,
+    split_selectors, tiers,
 };
 
+/// A rule of the linter.
+#[derive(Clone, Copy)]
+pub struct LintRule {
+    /// Stable code, as `NP001`; never given to another rule.
+    pub code: &'static str,
+    /// What it finds, in a few words with dashes.
+    pub name: &'static str,
+    /// What it finds, in one line.
+    pub summary: &'static str,
+    /// Why that matters and what to do, for a reader who has the finding before them.
+    pub explanation: &'static str,
+    /// For network policies, and for cluster-wide ones.
+    pub(super) checks: &'static [fn(&Context<'_>, &mut Report)],
+}
+
 /// Every rule, by code.
-pub const RULES: &[Rule] = &[
-    Rule {
+pub const RULES: &[LintRule] = &[
+    LintRule {
         code: "NP001",
         name: "subject-selects-no-pod",
         summary: "podSelector of a policy selects no pod",
@@ -21,7 +37,7 @@ pub const RULES: &[Rule] = &[
             Not checked where the manifests hold no pods.",
         checks: &[selectors::subject, tiers::selectors::subject],
     },
-    Rule {
+    LintRule {
         code: "NP002",
         name: "peer-matches-nothing",
         summary: "selector of a peer matches no namespace or no pod",
@@ -32,7 +48,7 @@ pub const RULES: &[Rule] = &[
             Namespaces that every cluster has, such as kube-system, need no manifest.",
         checks: &[selectors::peers, tiers::selectors::peers],
     },
-    Rule {
+    LintRule {
         code: "NP003",
         name: "can-never-match",
         summary: "a selector, block or port that can never match",
@@ -40,7 +56,7 @@ pub const RULES: &[Rule] = &[
             its excepts together leave nothing of the block, or the API server would refuse the entry.",
         checks: &[never_matches::check, tiers::selectors::never],
     },
-    Rule {
+    LintRule {
         code: "NP004",
         name: "shadowed-peer",
         summary: "a peer that adds nothing to another one of the same policy",
@@ -49,7 +65,7 @@ pub const RULES: &[Rule] = &[
             Compared is the form of selectors, blocks and ports, entry by entry.",
         checks: &[redundant::peers],
     },
-    Rule {
+    LintRule {
         code: "NP005",
         name: "egress-without-dns",
         summary: "egress is isolated and reaches no DNS server",
@@ -58,7 +74,7 @@ pub const RULES: &[Rule] = &[
             A policy without any egress rule denies everything on purpose and is not reported.",
         checks: &[dns::unreachable],
     },
-    Rule {
+    LintRule {
         code: "NP006",
         name: "node-local-dns-not-matched",
         summary: "the DNS pods are allowed, but not the node-local DNS cache that answers",
@@ -67,7 +83,7 @@ pub const RULES: &[Rule] = &[
             Checked where the manifests hold a pod with the label k8s-app=node-local-dns.",
         checks: &[dns::node_local],
     },
-    Rule {
+    LintRule {
         code: "NP007",
         name: "unresolved-named-port",
         summary: "a named port that resolves nowhere",
@@ -75,7 +91,7 @@ pub const RULES: &[Rule] = &[
             Name and protocol must both match. A name that no such pod has allows nothing, and addresses outside of the cluster have no named ports.",
         checks: &[named_ports::check, tiers::selectors::named_ports],
     },
-    Rule {
+    LintRule {
         code: "NP008",
         name: "block-covers-cluster",
         summary: "an ipBlock that covers addresses of pods or Services",
@@ -86,7 +102,7 @@ pub const RULES: &[Rule] = &[
             A block of a whole family is only a note: 0.0.0.0/0 includes all pods.",
         checks: &[ip_blocks::check, tiers::networks::pods],
     },
-    Rule {
+    LintRule {
         code: "NP009",
         name: "except-outside-block",
         summary: "an except outside of its block",
@@ -94,7 +110,7 @@ pub const RULES: &[Rule] = &[
             The API server refuses an except outside of the block, so nothing else of such manifests is checked.",
         checks: &[never_matches::excepts],
     },
-    Rule {
+    LintRule {
         code: "NP010",
         name: "nodes-partly-excepted",
         summary: "the node network is excepted, but other addresses of the nodes stay open",
@@ -103,7 +119,7 @@ pub const RULES: &[Rule] = &[
             To keep pods away from the nodes, except all of these addresses, or allow what is needed instead of everything but the nodes.",
         checks: &[node_addresses::check],
     },
-    Rule {
+    LintRule {
         code: "NP011",
         name: "service-partly-allowed",
         summary: "a Service with both allowed and denied backends",
@@ -111,7 +127,7 @@ pub const RULES: &[Rule] = &[
             The backend of a connection is chosen only later, so a Service with an allowed and a denied backend is denied to that pod.",
         checks: &[partial_services::check],
     },
-    Rule {
+    LintRule {
         code: "NP012",
         name: "policy-types-contradict-rules",
         summary: "policyTypes contradict the rules",
@@ -120,7 +136,7 @@ pub const RULES: &[Rule] = &[
             a policy with egress rules alone then isolates ingress too.",
         checks: &[policy_types::check],
     },
-    Rule {
+    LintRule {
         code: "NP013",
         name: "and-split-into-two-items",
         summary: "two list items where one with both selectors was probably meant",
@@ -128,7 +144,7 @@ pub const RULES: &[Rule] = &[
             every pod of those namespaces, and those pods of the policy's own namespace.",
         checks: &[split_selectors::check],
     },
-    Rule {
+    LintRule {
         code: "NP014",
         name: "no-default-deny",
         summary: "a namespace without default deny",
@@ -136,7 +152,7 @@ pub const RULES: &[Rule] = &[
             including one that is created tomorrow with labels that no other policy selects.",
         checks: &[default_deny::check],
     },
-    Rule {
+    LintRule {
         code: "NP015",
         name: "metadata-reachable",
         summary: "a metadata address of the cloud is reachable",
@@ -145,7 +161,7 @@ pub const RULES: &[Rule] = &[
             Except it, unless the pod needs it; where it is the DNS server as well, allow it at port 53 by a rule of its own.",
         checks: &[metadata::check, tiers::networks::metadata],
     },
-    Rule {
+    LintRule {
         code: "NP016",
         name: "equal-policies",
         summary: "a policy that means the same as another one",
@@ -153,7 +169,7 @@ pub const RULES: &[Rule] = &[
             Whoever edits one of them later finds that the other one still allows the connection.",
         checks: &[redundant::policies],
     },
-    Rule {
+    LintRule {
         code: "NP017",
         name: "closed-rule",
         summary: "a rule of a cluster-wide policy that cannot be enforced as written, and is treated as denying",
@@ -162,7 +178,7 @@ pub const RULES: &[Rule] = &[
             This applies to the other peers of the rule too, so put the entry at least into a rule of its own.",
         checks: &[tiers::closed::check],
     },
-    Rule {
+    LintRule {
         code: "NP018",
         name: "rule-behind-another",
         summary: "a rule of a cluster-wide policy that never decides, because an earlier one matches all of it",
@@ -172,7 +188,7 @@ pub const RULES: &[Rule] = &[
             Compared is the form of selectors, networks and ports, rule by rule.",
         checks: &[tiers::order::hidden],
     },
-    Rule {
+    LintRule {
         code: "NP019",
         name: "equal-priorities-contradict",
         summary: "two cluster-wide policies of one priority that contradict each other",
@@ -181,7 +197,7 @@ pub const RULES: &[Rule] = &[
             Checked where the manifests hold pods that both select.",
         checks: &[tiers::priority::check],
     },
-    Rule {
+    LintRule {
         code: "NP020",
         name: "baseline-overridden",
         summary: "a Baseline policy that network policies always override",

@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-use super::{FieldRef, well_known::NAMESPACES};
+use super::{finding::FieldRef, well_known::NAMESPACES};
 
 /// How many names a message lists; the rest is counted.
 const LISTED: usize = 3;

@@ -2,7 +2,11 @@
 
 use crate::model::{Action, ClusterPeer, Direction, FieldPath, Kind, ObjectRef, policy_type};
 
-use super::{FieldRef, Level, Report, context::Context, tiers};
+use super::{
+    context::Context,
+    finding::{FieldRef, Level, Report},
+    tiers,
+};
 
 /// Namespaces with pods or policies in which no policy isolates every pod, whatever its labels.
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {

@@ -10,8 +10,8 @@ use crate::{
 };
 
 use super::{
-    Level, Report,
     context::{Context, first_few, policy_field},
+    finding::{Level, Report},
     well_known::METADATA,
 };
 

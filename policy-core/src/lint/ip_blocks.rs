@@ -10,8 +10,8 @@ use crate::{
 };
 
 use super::{
-    Level, Report,
     context::{Context, LocatedRule, block_holds, first_few},
+    finding::{Level, Report},
 };
 
 /// An `ipBlock` that covers addresses of pods or of Services.

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use crate::model::{Direction, Peer, Port, PortSpec, Protocol};
 
 use super::{
-    Level, Report,
     context::{Context, LocatedRule, block_holds, first_few},
     dns::serves_names,
+    finding::{Level, Report},
     well_known::METADATA,
 };
 

@@ -3,8 +3,8 @@
 use crate::model::{Direction, IpBlock, Peer, Pod, PortSpec};
 
 use super::{
-    Level, Report,
     context::{Context, LocatedRule, first_few},
+    finding::{Level, Report},
 };
 
 /// Names of ports that no possible destination has (S24).

@@ -10,8 +10,8 @@ use crate::{
 };
 
 use super::{
-    Level, Report,
     context::{Context, policy_field},
+    finding::{Level, Report},
 };
 
 /// The message for a selector that no labels can match.

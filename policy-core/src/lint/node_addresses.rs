@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, net::IpAddr};
 use crate::model::{Direction, IpBlock, Node, Peer};
 
 use super::{
-    Level, Report,
     context::{Context, LocatedRule, block_holds, first_few, rules_of},
+    finding::{Level, Report},
 };
 
 /// Addresses of nodes that stay open although the policy excepts some of them (S38).

@@ -10,8 +10,8 @@ use crate::{
 };
 
 use super::{
-    FieldRef, Level, Report,
     context::{Context, first_few},
+    finding::{FieldRef, Level, Report},
 };
 
 /// Services with both allowed and denied backends: connections to them are dropped (S40).

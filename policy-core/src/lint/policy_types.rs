@@ -3,8 +3,8 @@
 use crate::model::{Direction, FieldPath, policy_type};
 
 use super::{
-    Level, Report,
     context::{Context, policy_field},
+    finding::{Level, Report},
 };
 
 /// Rules that are not in force, and isolation that the author did not write.

@@ -31,8 +31,8 @@ use crate::{
 };
 
 use super::{
-    Level, Report,
     context::{Context, LocatedRule, policy_field, rules_of},
+    finding::{Level, Report},
 };
 
 /// NP004: peers that another entry of the same policy already allows, at the same ports.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::model::{FieldPath, Labels, ObjectName, Peer, Phase, Pod, Selector};
 
 use super::{
-    Level, Report,
     context::{Context, LocatedRule, first_few, policy_field},
+    finding::{Level, Report},
     never_matches::is_contradictory,
 };
 

@@ -15,8 +15,8 @@ use std::collections::BTreeSet;
 use crate::model::{Peer, Selector};
 
 use super::{
-    Level, Report,
     context::{Context, LocatedRule},
+    finding::{Level, Report},
 };
 
 /// A `namespaceSelector` and a `podSelector` of one list, each in an item of its own (S14).

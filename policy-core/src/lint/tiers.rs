@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-use super::{FieldRef, context::Context};
+use super::{context::Context, finding::FieldRef};
 
 /// A rule of a cluster-wide policy, and where it is.
 #[derive(Clone, Copy)]

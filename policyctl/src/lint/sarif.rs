@@ -1,7 +1,7 @@
 //! Findings as SARIF 2.1.0 (OASIS).
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use policy_core::lint::{RULES, Rule};
+use policy_core::lint::{LintRule, RULES};
 use policy_files::STDIN;
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ pub(super) fn log(findings: &[Located], warnings: &[String]) -> Value {
     })
 }
 
-fn rule(rule: &Rule) -> Value {
+fn rule(rule: &LintRule) -> Value {
     json!({
         "id": rule.code,
         "name": rule.name,

@@ -1,15 +1,15 @@
 //! The smallest change of a tier that lets a connection pass: an earlier rule gets another port or
 //! peer, or a new rule is inserted before the one that denies.
 
-use ipnetwork::IpNetwork;
-
-use crate::model::{
-    Action, ClusterPeer, ClusterRule, Direction, PodSet, PolicyRef, ProtocolMatch, Snapshot, Tier,
-};
+use crate::model::{Action, ClusterPeer, ClusterRule, PolicyRef, ProtocolMatch, Snapshot, Tier};
 
 use super::{
-    super::{RuleOutcome, Side, TierRule},
-    Addition, PolicyChange, far_pod, of_namespace, selector, width,
+    super::{
+        candidate::Side,
+        tier::{RuleOutcome, TierRule},
+    },
+    addition::{Addition, PolicyChange},
+    narrow, width,
 };
 
 /// Longest list that the CRD allows.
@@ -66,7 +66,7 @@ fn extend(
             Addition::Protocol(near.rule, entry.clone())
         }
         (Err(_), Ok(Some(_))) if rule.peers.len() < ENTRIES => {
-            let peer = peer(snapshot, side)?;
+            let peer = narrow::cluster_peer(snapshot, side)?;
             let by_name = |entry: &ProtocolMatch| matches!(entry, ProtocolMatch::Named(_));
             let of_pods = matches!(peer, ClusterPeer::Pods(_));
             // The API accepts named ports only with peers that are pods.
@@ -97,7 +97,7 @@ fn insert(
     }
     let passes = tier == Tier::Admin && later_allow(side);
     let action = if passes { Action::Pass } else { Action::Accept };
-    let (peers, protocols) = (vec![peer(snapshot, side)?], vec![entry]);
+    let (peers, protocols) = (vec![narrow::cluster_peer(snapshot, side)?], vec![entry]);
     Some(PolicyChange {
         policy: PolicyRef::ClusterWide(name.to_owned()),
         direction: side.direction,
@@ -113,18 +113,4 @@ fn later_allow(side: &Side) -> bool {
     let mut baseline = side.tiers.iter().filter(|rule| rule.tier == Tier::Baseline);
     let first = baseline.find(|rule| rule.outcome != RuleOutcome::NoMatch);
     first.is_none_or(|rule| rule.effective_action() != Action::Deny)
-}
-
-/// The narrowest peer that matches the far end and the pods that are like it; for ingress a peer can
-/// only be pods.
-fn peer(snapshot: &Snapshot, side: &Side) -> Option<ClusterPeer> {
-    if let Some((name, pod)) = far_pod(snapshot, side) {
-        let namespaces = of_namespace(&name.namespace);
-        return Some(ClusterPeer::Pods(PodSet {
-            namespaces,
-            pods: selector(&pod.lasting_labels()),
-        }));
-    }
-    let network = || ClusterPeer::Networks(vec![IpNetwork::from(side.remote)]);
-    (side.direction == Direction::Egress).then(network)
 }

@@ -7,7 +7,7 @@ use crate::model::{
     PodSet, Port, PortSpec, ProtocolMatch, Rule, Selector, Snapshot,
 };
 
-use super::{Addition, PolicyChange};
+use super::addition::{Addition, PolicyChange};
 
 /// Number of ports of a protocol.
 const PORTS: u128 = 1 << 16;

@@ -7,7 +7,7 @@ use crate::model::{
     peers_field,
 };
 
-use super::Addition;
+use super::addition::Addition;
 
 /// The addition as an item of its list.
 pub(super) fn item(direction: Direction, addition: &Addition) -> String {

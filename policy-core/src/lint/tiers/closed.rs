@@ -7,7 +7,10 @@ use crate::{
 };
 
 use super::{
-    super::{Level, Report, context::Context},
+    super::{
+        context::Context,
+        finding::{Level, Report},
+    },
     rules,
 };
 

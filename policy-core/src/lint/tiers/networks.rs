@@ -4,8 +4,8 @@ use crate::model::{Action, ClusterPeer, ClusterRule, ObjectName, Pod, Protocol, 
 
 use super::{
     super::{
-        Level, Report,
         context::{Context, first_few},
+        finding::{Level, Report},
         metadata::HTTP,
         well_known::METADATA,
     },

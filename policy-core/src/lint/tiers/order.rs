@@ -25,7 +25,11 @@ use crate::{
 };
 
 use super::{
-    super::{Level, Report, context::Context, redundant::covers},
+    super::{
+        context::Context,
+        finding::{Level, Report},
+        redundant::covers,
+    },
     LocatedTierRule, policies, policy_field, rules, subjects,
 };
 

@@ -4,8 +4,8 @@ use crate::model::{ClusterPeer, Direction, FieldPath, Pod, PodSet, Protocol, Pro
 
 use super::{
     super::{
-        Level, Report,
         context::Context,
+        finding::{Level, Report},
         named_ports::suggest_ports,
         never_matches::{CONTRADICTION, FIX_ENTRY, is_contradictory},
         selectors::{Advice, no_pod, suggest_labels},
