@@ -54,7 +54,7 @@ pub struct Snapshot {
     pub pods: BTreeMap<ObjectName, Pod>,
     /// `NetworkPolicies` (`networking.k8s.io/v1`).
     pub policies: BTreeMap<ObjectName, NetworkPolicy>,
-    /// `ClusterNetworkPolicies` (`policy.networking.k8s.io/v1alpha2`), by name.
+    /// `ClusterNetworkPolicies` (`policy.networking.k8s.io`), by name.
     pub cluster_policies: BTreeMap<String, ClusterNetworkPolicy>,
     /// Services (`v1`).
     pub services: BTreeMap<ObjectName, Service>,

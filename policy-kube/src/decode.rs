@@ -39,8 +39,8 @@ pub(crate) fn json(
 
 /// The change that an object means, and which parts of it cannot be read.
 pub(crate) fn change(
-    resource: &Resource,
+    resource: &ApiResource,
     object: DynamicObject,
 ) -> Result<Received, serde_json::Error> {
-    Ok(receive(&json(&resource.api_resource(), object)?, SOURCE))
+    Ok(receive(&json(resource, object)?, SOURCE))
 }

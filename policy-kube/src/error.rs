@@ -119,16 +119,17 @@ pub enum Error {
         /// Time without a new object.
         idle: Duration,
     },
-    /// The server has the resource, but not in the version that is read.
+    /// The server has the resource, but in no version that is read.
     #[error(
-        "the API server has {plural} in version {} only; this program reads {read}",
-        versions.join(", ")
+        "the API server has {plural} in version {} only, and this program reads {}: none of them is \
+         evaluated; serve one of these versions, or install a release that reads the other",
+        versions.join(", "), read.join(", ")
     )]
     UnsupportedVersions {
         /// The resource.
         plural: &'static str,
-        /// The version that is read.
-        read: &'static str,
+        /// The versions that are read.
+        read: &'static [&'static str],
         /// Versions of the server.
         versions: Vec<String>,
     },

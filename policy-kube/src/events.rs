@@ -135,14 +135,21 @@ async fn write(client: &Client, node: &str, warning: &Warning) -> Result<(), kub
 /// The uid of an object, from the server's cache. The agent may list, but not get.
 async fn uid(client: &Client, object: &ObjectRef) -> Result<Option<String>, kube::Error> {
     let Some(resource) = Resource::of(object.kind()) else { return Ok(None) };
-    let (client, resource) = (client.kube.clone(), resource.api_resource());
-    let api: Api<DynamicObject> = match object.namespace() {
-        None => Api::all_with(client, &resource),
-        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
-    };
     let by_name = format!("metadata.name={}", object.name());
-    let found = api.list_metadata(&ListParams::default().fields(&by_name).match_any()).await?;
-    Ok(found.items.into_iter().find_map(|found| found.metadata.uid))
+    let by_name = ListParams::default().fields(&by_name).match_any();
+    for version in resource.versions {
+        let (client, resource) = (client.kube.clone(), resource.api_resource(version));
+        let api: Api<DynamicObject> = match object.namespace() {
+            None => Api::all_with(client, &resource),
+            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+        };
+        match api.list_metadata(&by_name).await {
+            // The server has the resource in an older version only.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            found => return Ok(found?.items.into_iter().find_map(|found| found.metadata.uid)),
+        }
+    }
+    Ok(None)
 }
 
 /// Time since 1970, which all nodes of a cluster share.

@@ -20,8 +20,8 @@ pub struct Resource {
     pub kind: Kind,
     /// API group; empty for the core.
     pub group: &'static str,
-    /// Version in the group.
-    pub version: &'static str,
+    /// Versions in the group that are read, the newest first.
+    pub versions: &'static [&'static str],
     /// The plural, as URLs, RBAC and metric labels have it.
     pub plural: &'static str,
     /// Whether a cluster can be without it.
@@ -60,17 +60,17 @@ impl Resource {
     /// `networking.k8s.io/v1` `networkpolicies`.
     pub const NETWORK_POLICIES: Self =
         Self { group: "networking.k8s.io", ..Self::core(Kind::NetworkPolicy, "networkpolicies") };
-    /// `policy.networking.k8s.io/v1alpha2` `clusternetworkpolicies`, where they are installed.
+    /// `policy.networking.k8s.io` `clusternetworkpolicies`, where they are installed.
     pub const CLUSTER_NETWORK_POLICIES: Self = Self {
         group: "policy.networking.k8s.io",
-        version: "v1alpha2",
+        versions: &["v1beta1", "v1alpha2"],
         is_optional: true,
         ..Self::core(Kind::ClusterNetworkPolicy, "clusternetworkpolicies")
     };
 
     const fn core(kind: Kind, plural: &'static str) -> Self {
-        let (group, version) = ("", "v1");
-        Self { kind, group, version, plural, is_optional: false, watch_selector: None }
+        let (group, versions) = ("", &["v1"]);
+        Self { kind, group, versions, plural, is_optional: false, watch_selector: None }
     }
 
     /// The resource of a kind; `None` for a kind that no API server has.
@@ -79,19 +79,19 @@ impl Resource {
         RESOURCES.into_iter().find(|resource| resource.kind == kind)
     }
 
-    /// `apiVersion` of the objects.
+    /// The newest `apiVersion` that is read.
     #[must_use]
     pub fn api_version(&self) -> String {
-        self.api_resource().api_version
+        self.api_resource(self.newest()).api_version
     }
 
-    /// Path of the objects of all namespaces.
-    pub(crate) fn path(&self) -> String {
-        path(&self.api_resource())
+    /// The newest version that is read.
+    pub(crate) const fn newest(&self) -> &'static str {
+        self.versions[0]
     }
 
-    pub(crate) fn api_resource(&self) -> ApiResource {
-        let kind = GroupVersionKind::gvk(self.group, self.version, self.kind.name());
+    pub(crate) fn api_resource(&self, version: &str) -> ApiResource {
+        let kind = GroupVersionKind::gvk(self.group, version, self.kind.name());
         ApiResource::from_gvk_with_plural(&kind, self.plural)
     }
 }
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_resource_has_the_path_of_its_group() {
-        let paths = RESOURCES.map(|resource| resource.path());
+        let paths = RESOURCES.map(|resource| path(&resource.api_resource(resource.newest())));
         assert_eq!(paths[0], "/api/v1/namespaces");
         assert_eq!(paths[5], "/apis/networking.k8s.io/v1/networkpolicies");
         let optional = RESOURCES.iter().filter(|resource| resource.is_optional);

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     Client, Error, Resource, decode,
     kinds::path,
-    presence::{is_absent, presence},
+    presence::{Remedy, presence, remedy},
 };
 
 /// Objects of one page.
@@ -25,10 +25,14 @@ const PAGE: u32 = 500;
 ///
 /// Where the server cannot be reached, or does not give the list.
 pub async fn list(client: &Client, resource: &Resource) -> Result<Vec<Value>, Error> {
-    match complete(client, &resource.api_resource()).await {
+    let newest = resource.newest();
+    match complete(client, &resource.api_resource(newest)).await {
         Err(refusal) if resource.is_optional && matches!(refusal.code(), Some(403 | 404)) => {
             let presence = presence(client, resource).await;
-            is_absent(resource, presence, refusal).map(|()| Vec::new())
+            match remedy(resource, newest, presence, refusal)? {
+                Remedy::Absent => Ok(Vec::new()),
+                Remedy::Version(version) => complete(client, &resource.api_resource(version)).await,
+            }
         }
         listed => listed,
     }

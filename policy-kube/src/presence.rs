@@ -7,8 +7,9 @@
 //!
 //! ```text
 //! GET /apis                                     lists policy.networking.k8s.io?  no  -> Absent
-//! GET /apis/policy.networking.k8s.io/v1alpha2   lists clusternetworkpolicies?    yes -> Present
-//! GET /apis/policy.networking.k8s.io/v1         lists clusternetworkpolicies?    yes -> OtherVersions
+//! GET /apis/policy.networking.k8s.io/v1beta1    lists clusternetworkpolicies?    yes -> Present in v1beta1
+//! GET /apis/policy.networking.k8s.io/v1alpha2   lists clusternetworkpolicies?    yes -> Present in v1alpha2
+//! GET /apis/policy.networking.k8s.io/v2         lists clusternetworkpolicies?    yes -> OtherVersions
 //! no such list, or one without networking.k8s.io                                 -> an error
 //! ```
 
@@ -22,8 +23,8 @@ const ALWAYS: &str = "networking.k8s.io";
 /// What discovery reports about a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
-    /// The server has the resource in the version that is read.
-    Present,
+    /// The server has the resource in this version, the newest of those that are read (S55).
+    Present(&'static str),
     /// The server has the resource in these versions only.
     OtherVersions(Vec<String>),
     /// The server does not have the resource.
@@ -32,19 +33,20 @@ pub(crate) enum Presence {
 
 /// Asks discovery about a resource.
 pub(crate) async fn presence(client: &Client, resource: &Resource) -> Result<Presence, Error> {
-    let mut others = Vec::new();
+    let mut served = Vec::new();
     let versions = groups(client).await?.into_iter().filter(|group| group.name == resource.group);
     for version in versions.flat_map(|group| group.versions) {
         let plurals = plurals(client, &version.group_version).await?;
-        if !plurals.iter().any(|plural| plural == resource.plural) {
-            continue;
+        if plurals.iter().any(|plural| plural == resource.plural) {
+            served.push(version.version);
         }
-        if version.version == resource.version {
-            return Ok(Presence::Present);
-        }
-        others.push(version.version);
     }
-    Ok(if others.is_empty() { Presence::Absent } else { Presence::OtherVersions(others) })
+    let is_served = |version: &&&str| served.iter().any(|served| served == **version);
+    Ok(match resource.versions.iter().find(is_served) {
+        Some(version) => Presence::Present(version),
+        None if served.is_empty() => Presence::Absent,
+        None => Presence::OtherVersions(served),
+    })
 }
 
 /// Every API group that the server has.
@@ -65,17 +67,28 @@ pub(crate) async fn plurals(client: &Client, group_version: &str) -> Result<Vec<
     Ok(resources.into_iter().map(|resource| resource.name).collect())
 }
 
-/// Whether a refused resource is absent; otherwise the error to report instead of `refusal`.
-pub(crate) fn is_absent(
+/// What to do about a resource that was refused in a version.
+pub(crate) enum Remedy {
+    /// Request it in another version.
+    Version(&'static str),
+    /// Its list is empty.
+    Absent,
+}
+
+/// What to do about a resource that was refused in `version`; otherwise the error to report instead
+/// of `refusal`.
+pub(crate) fn remedy(
     resource: &Resource,
+    version: &str,
     presence: Result<Presence, Error>,
     refusal: Error,
-) -> Result<(), Error> {
+) -> Result<Remedy, Error> {
     match presence {
-        Ok(Presence::Absent) => Ok(()),
-        Ok(Presence::Present) => Err(refusal),
+        Ok(Presence::Absent) => Ok(Remedy::Absent),
+        Ok(Presence::Present(served)) if served != version => Ok(Remedy::Version(served)),
+        Ok(Presence::Present(_)) => Err(refusal),
         Ok(Presence::OtherVersions(versions)) => {
-            let (plural, read) = (resource.plural, resource.version);
+            let (plural, read) = (resource.plural, resource.versions);
             Err(Error::UnsupportedVersions { plural, read, versions })
         }
         Err(error) => Err(Error::presence_unknown(resource, error)),

@@ -206,7 +206,7 @@ fn classify(name: &str, api_version: &str) -> Class {
     let kind = Kind::from_name(name).filter(|kind| group(kind.api_version()) == group(api_version));
     let (found, owned) = (api_version.to_owned(), name.to_owned());
     match kind {
-        Some(kind) if kind.api_version() == api_version => Class::Read(kind),
+        Some(kind) if kind.api_versions().contains(&api_version) => Class::Read(kind),
         Some(kind) => Class::Refused(Problem::Version { kind, found }),
         None if foreign::is_foreign(group(api_version), name) => {
             Class::Refused(Problem::UnsupportedPolicy { api_version: found, kind: owned })

@@ -30,7 +30,7 @@ pub enum Problem {
     #[error("an object must be a mapping with apiVersion, kind and metadata")]
     NotAnObject,
     /// A version of a kind that is not supported.
-    #[error("{kind} of {found} is not supported; use apiVersion {}", .kind.api_version())]
+    #[error("{kind} of {found} is not supported; use apiVersion {}", .kind.api_versions().join(" or "))]
     Version {
         /// The object's kind.
         kind: Kind,

@@ -36,6 +36,14 @@ fn with_egress(rule: &str) -> String {
 }
 
 #[test]
+fn s55_both_versions_mean_the_same() {
+    let old = object("{tier: Admin, priority: 1, subject: {namespaces: {}}}");
+    let new = old.replace("v1alpha2", "v1beta1");
+    assert_ne!(old, new);
+    assert_eq!(snapshot(&old), snapshot(&new));
+}
+
+#[test]
 fn s51_every_field_is_read() {
     let all = policy(
         "{tier: Baseline, priority: 1000, subject: {pods: {namespaceSelector: {matchLabels: {team: x}}, podSelector: {}}}, \

@@ -4,7 +4,7 @@ use ipnetwork::IpNetwork;
 
 use super::{Annotations, Direction, Protocol, Selector};
 
-/// A `ClusterNetworkPolicy` (`policy.networking.k8s.io/v1alpha2`).
+/// A `ClusterNetworkPolicy` (`policy.networking.k8s.io`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterNetworkPolicy {
     /// `spec.tier`.

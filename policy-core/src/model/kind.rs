@@ -5,7 +5,8 @@ use std::fmt;
 /// A kind of the Kubernetes API, or of the lab. Ordered by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// `policy.networking.k8s.io/v1alpha2`; the whole cluster.
+    /// `policy.networking.k8s.io/v1beta1`, or its predecessor `v1alpha2`, which has the same fields;
+    /// the whole cluster.
     ClusterNetworkPolicy,
     /// `discovery.k8s.io/v1`.
     EndpointSlice,
@@ -51,16 +52,24 @@ impl Kind {
         }
     }
 
-    /// The only `apiVersion` that the project reads.
+    /// Every `apiVersion` that the project reads, the newest first (S55).
+    #[must_use]
+    pub const fn api_versions(self) -> &'static [&'static str] {
+        match self {
+            Self::ClusterNetworkPolicy => {
+                &["policy.networking.k8s.io/v1beta1", "policy.networking.k8s.io/v1alpha2"]
+            }
+            Self::EndpointSlice => &["discovery.k8s.io/v1"],
+            Self::Host => &["policy.lab/v1alpha1"],
+            Self::NetworkPolicy => &["networking.k8s.io/v1"],
+            Self::Namespace | Self::Node | Self::Pod | Self::Service => &["v1"],
+        }
+    }
+
+    /// The newest `apiVersion` that the project reads.
     #[must_use]
     pub const fn api_version(self) -> &'static str {
-        match self {
-            Self::ClusterNetworkPolicy => "policy.networking.k8s.io/v1alpha2",
-            Self::EndpointSlice => "discovery.k8s.io/v1",
-            Self::Host => "policy.lab/v1alpha1",
-            Self::NetworkPolicy => "networking.k8s.io/v1",
-            Self::Namespace | Self::Node | Self::Pod | Self::Service => "v1",
-        }
+        self.api_versions()[0]
     }
 
     /// The kind of this name; `None` for one that the project does not read.

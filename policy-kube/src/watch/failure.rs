@@ -5,7 +5,10 @@
 //! ```text
 //! 410, after a complete list          list again; not a failure
 //! 400, 405, 422 to a streamed list    list in pages; not a failure
-//! 403, 404 to an optional resource    ask discovery; if absent, its list is empty
+//! 403, 404 to an optional resource    ask discovery:
+//! ... served in another known version request that version; not a failure
+//! ... absent                          its list is empty
+//! ... served in unknown versions      Broken, and its first list is empty
 //! anything else                       Broken; the watcher retries
 //! ... while a list was streamed       and list in pages
 //! ```
@@ -15,13 +18,10 @@ use std::{collections::BTreeSet, mem, pin::pin, time::Duration};
 use kube::runtime::watcher;
 use tokio::time::timeout;
 
-use super::{
-    WatchEvent,
-    follower::{End, Follower},
-};
+use super::follower::{End, Follower};
 use crate::{
     Error,
-    presence::{Presence, is_absent, presence},
+    presence::{Presence, Remedy, presence, remedy},
 };
 
 /// Time after which a discovery without a response is reported.
@@ -51,8 +51,15 @@ impl Follower {
             Some(404) if self.is_absent => return Err(End::Absent),
             Some(403 | 404) if self.resource.is_optional => {
                 let presence = self.presence().await?;
-                match is_absent(&self.resource, presence, error) {
-                    Ok(()) => return Err(self.absent().await),
+                match remedy(&self.resource, self.version, presence, error) {
+                    Ok(Remedy::Absent) => return Err(self.absent().await),
+                    Ok(Remedy::Version(version)) => {
+                        self.version = version;
+                        return Err(End::Restart);
+                    }
+                    Err(error @ Error::UnsupportedVersions { .. }) => {
+                        return Err(self.unsupported(error).await);
+                    }
                     Err(error) => error,
                 }
             }
@@ -69,10 +76,10 @@ impl Follower {
             | watcher::Error::WatchFailed(error) => error,
             watcher::Error::WatchError(status) => kube::Error::Api(status),
             watcher::Error::NoResourceVersion => {
-                return Error::NoResourceVersion { path: self.resource.path() };
+                return Error::NoResourceVersion { path: self.path() };
             }
         };
-        self.client.request_failure(&self.resource.api_resource(), "list, watch", error)
+        self.client.request_failure(&self.api_resource(), "list, watch", error)
     }
 
     /// A streamed list does not end: requests pages from now on.
@@ -101,9 +108,19 @@ impl Follower {
         let sent = async {
             self.recovered().await?;
             if !mem::replace(&mut self.is_absent, true) {
-                self.send(WatchEvent::Listed(self.resource, BTreeSet::new())).await?;
+                self.listed(BTreeSet::new()).await?;
             }
             Ok(())
+        };
+        sent.await.err().unwrap_or(End::Absent)
+    }
+
+    /// The server has the resource in versions that are not known. That is reported for as long as
+    /// it lasts, and holds up no other resource: without a list, the first one counts as empty (S55).
+    async fn unsupported(&mut self, error: Error) -> End {
+        let sent = async {
+            self.broken(error).await?;
+            self.listed_if_first().await
         };
         sent.await.err().unwrap_or(End::Absent)
     }

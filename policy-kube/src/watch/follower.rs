@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, future::pending, mem, pin::pin, time::Duration}
 use futures::StreamExt;
 use kube::{
     Api,
-    core::DynamicObject,
+    core::{ApiResource, DynamicObject},
     runtime::{WatchStreamExt, watcher},
 };
 use policy_core::model::ObjectRef;
@@ -20,7 +20,10 @@ use tokio::{
 };
 
 use super::{WatchEvent, requests::observed, streaming::Streaming};
-use crate::{Client, Error, Resource, decode, kinds::deletion};
+use crate::{
+    Client, Error, Resource, decode,
+    kinds::{deletion, path},
+};
 
 /// Objects of one page, where the server does not stream lists.
 const PAGE: u32 = 500;
@@ -44,6 +47,8 @@ pub(super) enum End {
 pub(super) struct Follower {
     pub(super) client: Client,
     pub(super) resource: Resource,
+    /// The version of the resource that is requested.
+    pub(super) version: &'static str,
     events: Sender<WatchEvent>,
     /// The client of the watcher; discovery uses `client`, for it is not paced.
     observed: kube::Client,
@@ -53,6 +58,8 @@ pub(super) struct Follower {
     pub(super) list: Option<PartialList>,
     /// A list was complete, and has not expired since.
     pub(super) was_listed: bool,
+    /// `Listed` was sent.
+    has_listed: bool,
     /// `Broken` was sent, and no `Recovered` since.
     is_broken: bool,
     /// An empty list was sent because the server does not have the resource.
@@ -78,12 +85,14 @@ impl Follower {
         Self {
             client: client.clone(),
             resource,
+            version: resource.newest(),
             events,
             observed,
             grants,
             streaming: Streaming::default(),
             list: None,
             was_listed: false,
+            has_listed: false,
             is_broken: false,
             is_absent: false,
         }
@@ -91,8 +100,7 @@ impl Follower {
 
     /// Watches until one of the [`End`]s.
     pub(super) async fn run(&mut self) -> End {
-        let api: Api<DynamicObject> =
-            Api::all_with(self.observed.clone(), &self.resource.api_resource());
+        let api: Api<DynamicObject> = Api::all_with(self.observed.clone(), &self.api_resource());
         let mut stream = pin!(watcher::watcher(api, self.config()).default_backoff());
         self.list = None;
         loop {
@@ -109,7 +117,7 @@ impl Follower {
                 },
                 () = settled(may_recover, &mut self.grants) => self.recovered().await,
                 () = stalled(progress) => {
-                    let path = self.resource.path();
+                    let path = self.path();
                     self.fall_back_to_pages(Error::Stalled { path, idle: STALLED }).await
                 }
             };
@@ -137,7 +145,7 @@ impl Follower {
                 }
                 match self.list.replace(PartialList::new()) {
                     Some(_) => {
-                        let path = self.resource.path();
+                        let path = self.path();
                         self.fall_back_to_pages(Error::Truncated { path }).await
                     }
                     None => Ok(()),
@@ -158,7 +166,7 @@ impl Follower {
                 self.recovered().await?;
                 (self.was_listed, self.is_absent) = (true, false);
                 let names = self.list.take().map(|list| list.names).unwrap_or_default();
-                self.send(WatchEvent::Listed(self.resource, names)).await
+                self.listed(names).await
             }
             watcher::Event::Apply(object) => {
                 self.recovered().await?;
@@ -172,6 +180,16 @@ impl Follower {
                 }
             }
         }
+    }
+
+    /// The resource in the version that is requested.
+    pub(super) fn api_resource(&self) -> ApiResource {
+        self.resource.api_resource(self.version)
+    }
+
+    /// Path of the objects of all namespaces.
+    pub(super) fn path(&self) -> String {
+        path(&self.api_resource())
     }
 
     /// When the last new object of a streamed list came; `None` where no list is streamed.
@@ -192,8 +210,19 @@ impl Follower {
         Ok(())
     }
 
+    /// Sends a complete list.
+    pub(super) async fn listed(&mut self, names: BTreeSet<ObjectRef>) -> Result<(), End> {
+        self.has_listed = true;
+        self.send(WatchEvent::Listed(self.resource, names)).await
+    }
+
+    /// Sends an empty list, if no list was sent so far.
+    pub(super) async fn listed_if_first(&mut self) -> Result<(), End> {
+        if self.has_listed { Ok(()) } else { self.listed(BTreeSet::new()).await }
+    }
+
     async fn change(&self, object: DynamicObject) -> Result<(), End> {
-        let Ok(Received { change, errors }) = decode::change(&self.resource, object) else {
+        let Ok(Received { change, errors }) = decode::change(&self.api_resource(), object) else {
             return Ok(());
         };
         if !errors.is_empty() {

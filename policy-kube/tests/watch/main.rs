@@ -6,7 +6,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Result, bail, ensure};
 use fake_api_server::{
-    Answer, ApiServer, CLUSTER_POLICIES, Streams, denies_all, groups, resources, status,
+    Answer, ApiServer, CLUSTER_POLICIES, Streams, denies_all, groups, groups_with, resources,
+    status,
 };
 use policy_core::{compile::Change, model::Kind};
 use policy_kube::{Access, Error, Server, WatchEvent, watch};
@@ -21,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(40);
 /// Time in which an event that must not come would come, several times over.
 const QUIET: Duration = Duration::from_secs(4);
 const NETWORK_POLICIES: &str = "/apis/networking.k8s.io/v1/networkpolicies";
-const VERSION: &str = "/apis/policy.networking.k8s.io/v1alpha2";
+const VERSION: &str = "/apis/policy.networking.k8s.io/v1beta1";
 
 /// Receives what the watches of a server report.
 struct Follower {
@@ -124,7 +125,7 @@ fn of(event: &WatchEvent) -> Option<Kind> {
 fn with_cluster_policies() -> Result<ApiServer> {
     let server = ApiServer::new()?;
     server.set("/apis", groups(true));
-    server.set(VERSION, resources("v1alpha2"));
+    server.set(VERSION, resources("v1beta1"));
     server.set(CLUSTER_POLICIES, Answer::Objects(vec![denies_all()]));
     Ok(server)
 }
@@ -193,21 +194,74 @@ async fn policies_that_may_not_be_read_are_not_absent() -> Result<()> {
     Ok(())
 }
 
+/// Serves cluster-wide policies in some versions, each with a policy of the version's name.
+fn serve_versions(server: &ApiServer, versions: &[&str]) {
+    server.set("/apis", groups_with(versions));
+    for version in versions {
+        let path = format!("/apis/policy.networking.k8s.io/{version}");
+        server.set(&path, resources(version));
+        let mut policy = denies_all();
+        policy["metadata"]["name"] = json!(version);
+        policy["apiVersion"] = json!(format!("policy.networking.k8s.io/{version}"));
+        let path = format!("{path}/clusternetworkpolicies");
+        server.set(&path, Answer::Objects(vec![policy]));
+    }
+}
+
 #[tokio::test]
-async fn policies_in_an_unsupported_version_are_not_absent() -> Result<()> {
+async fn s55_the_newest_known_version_that_is_served_is_read() -> Result<()> {
+    for (served, read) in [
+        (&["v1alpha2"][..], "v1alpha2"),
+        (&["v1beta1"], "v1beta1"),
+        (&["v1alpha2", "v1beta1"], "v1beta1"),
+        (&["v2", "v1alpha2"], "v1alpha2"),
+    ] {
+        let server = ApiServer::new()?;
+        serve_versions(&server, served);
+        let mut follower = Follower::new(&server).await?;
+        let listed = follower.listed(Kind::ClusterNetworkPolicy).await?;
+        assert_eq!(listed, [read.to_owned()].into(), "of {served:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn s55_a_version_that_ends_is_left_for_another() -> Result<()> {
     let server = ApiServer::new()?;
-    let version = json!({"groupVersion": "policy.networking.k8s.io/v2", "version": "v2"});
-    let network = json!({"groupVersion": "networking.k8s.io/v1", "version": "v1"});
-    let groups = json!([
-        {"name": "networking.k8s.io", "versions": [network]},
-        {"name": "policy.networking.k8s.io", "versions": [version]},
-    ]);
-    let groups = json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups});
-    server.set("/apis", Answer::Json(200, groups));
-    server.set("/apis/policy.networking.k8s.io/v2", resources("v2"));
+    serve_versions(&server, &["v1beta1"]);
+    let mut follower = Follower::new(&server).await?;
+    assert_eq!(follower.listed(Kind::ClusterNetworkPolicy).await?, ["v1beta1".to_owned()].into());
+    serve_versions(&server, &["v1alpha2"]);
+    server.set(CLUSTER_POLICIES, Answer::Json(404, status(404)));
+    assert_eq!(follower.listed(Kind::ClusterNetworkPolicy).await?, ["v1alpha2".to_owned()].into());
+    Ok(())
+}
+
+#[tokio::test]
+async fn s55_an_unknown_version_is_reported_and_holds_up_nothing() -> Result<()> {
+    let server = ApiServer::new()?;
+    serve_versions(&server, &["v2"]);
     let mut follower = Follower::new(&server).await?;
     let error = follower.broken(Kind::ClusterNetworkPolicy).await?;
-    assert!(error.contains("clusternetworkpolicies in version v2 only"), "{error}");
+    assert!(
+        error.contains("in version v2 only, and this program reads v1beta1, v1alpha2"),
+        "{error}"
+    );
+    assert!(follower.listed(Kind::ClusterNetworkPolicy).await?.is_empty(), "others go on");
+    follower
+        .has_no(Kind::ClusterNetworkPolicy, |event| matches!(event, WatchEvent::Recovered(_)))
+        .await
+}
+
+#[tokio::test]
+async fn s55_policies_that_were_read_stay_when_only_an_unknown_version_is_served() -> Result<()> {
+    let server = ApiServer::new()?;
+    serve_versions(&server, &["v1beta1"]);
+    let mut follower = Follower::new(&server).await?;
+    assert_eq!(follower.listed(Kind::ClusterNetworkPolicy).await?, ["v1beta1".to_owned()].into());
+    serve_versions(&server, &["v2"]);
+    server.set(CLUSTER_POLICIES, Answer::Json(404, status(404)));
+    follower.broken(Kind::ClusterNetworkPolicy).await?;
     follower.is_not_listed(Kind::ClusterNetworkPolicy).await
 }
 

@@ -1,4 +1,5 @@
-//! `ClusterNetworkPolicy` (`policy.networking.k8s.io/v1alpha2`), strictly, with the rules of its CRD.
+//! `ClusterNetworkPolicy` (`policy.networking.k8s.io`), strictly, with the rules of its CRD; `v1beta1`
+//! and `v1alpha2` have the same fields.
 
 mod rule;
 

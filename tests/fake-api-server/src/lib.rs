@@ -19,8 +19,8 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-/// Path of the cluster-wide policies.
-pub const CLUSTER_POLICIES: &str = "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies";
+/// Path of the cluster-wide policies, in the newest version.
+pub const CLUSTER_POLICIES: &str = "/apis/policy.networking.k8s.io/v1beta1/clusternetworkpolicies";
 
 /// How a path is answered.
 #[derive(Clone, Debug)]
@@ -262,13 +262,20 @@ impl ApiServer {
 /// The list of groups, with or without that of cluster-wide policies.
 #[must_use]
 pub fn groups(has_cluster_policies: bool) -> Answer {
-    let group = |name: &str, version: &str| {
-        let version = json!({"groupVersion": format!("{name}/{version}"), "version": version});
-        json!({"name": name, "versions": [version], "preferredVersion": version})
+    groups_with(if has_cluster_policies { &["v1beta1"] } else { &[] })
+}
+
+/// The list of groups, with that of cluster-wide policies in some versions.
+#[must_use]
+pub fn groups_with(versions: &[&str]) -> Answer {
+    let group = |name: &str, versions: &[&str]| {
+        let version = |version: &&str| json!({"groupVersion": format!("{name}/{version}"), "version": version});
+        let versions: Vec<Value> = versions.iter().map(version).collect();
+        json!({"name": name, "versions": versions, "preferredVersion": versions[0]})
     };
-    let mut groups = vec![group("networking.k8s.io", "v1")];
-    if has_cluster_policies {
-        groups.push(group("policy.networking.k8s.io", "v1alpha2"));
+    let mut groups = vec![group("networking.k8s.io", &["v1"])];
+    if !versions.is_empty() {
+        groups.push(group("policy.networking.k8s.io", versions));
     }
     Answer::Json(200, json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}))
 }
@@ -293,7 +300,7 @@ pub fn resources(version: &str) -> Answer {
 #[must_use]
 pub fn denies_all() -> Value {
     json!({
-        "apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy",
+        "apiVersion": "policy.networking.k8s.io/v1beta1", "kind": "ClusterNetworkPolicy",
         "metadata": {"name": "deny", "resourceVersion": "1"},
         "spec": {
             "tier": "Admin", "priority": 1, "subject": {"namespaces": {}},

@@ -20,7 +20,7 @@ fn an_agent_that_may_not_read_cluster_wide_policies_changes_nothing_and_says_so(
     let server = ApiServer::at(listener)?;
     server.set("/api/v1/pods", Answer::Objects(vec![pod()]));
     server.set("/apis", groups(true));
-    server.set("/apis/policy.networking.k8s.io/v1alpha2", resources("v1alpha2"));
+    server.set("/apis/policy.networking.k8s.io/v1beta1", resources("v1beta1"));
     server.set(CLUSTER_POLICIES, Answer::Objects(vec![denies_all()]));
     let kubeconfig = server.kubeconfig(&machine.manifests())?;
     let options = ["--listen", "127.0.0.1:9100"];
@@ -75,7 +75,7 @@ fn s58_denied_connections_are_one_event_of_the_pod_that_names_the_rule() -> Resu
     let server = ApiServer::at(listener)?;
     server.set("/api/v1/pods", Answer::Objects(vec![pod()]));
     server.set("/apis", groups(true));
-    server.set("/apis/policy.networking.k8s.io/v1alpha2", resources("v1alpha2"));
+    server.set("/apis/policy.networking.k8s.io/v1beta1", resources("v1beta1"));
     server.set(CLUSTER_POLICIES, Answer::Objects(vec![denies_all()]));
     let kubeconfig = server.kubeconfig(&machine.manifests())?;
     let agent = machine.agent_of(&kubeconfig, &[])?;
