@@ -23,7 +23,7 @@ pub use candidate::{Candidate, Side, WrongDirection, sides};
 pub use change::{Addition, PolicyChange};
 pub use miss::Miss;
 pub use question::{ConnectionEnd, Question};
-pub use tier::{RuleOutcome, TierRule, denies};
+pub use tier::{ClosedReason, RuleOutcome, TierRule, denies};
 
 use cache::DecisionCache;
 use verdict::Judge;

@@ -13,7 +13,7 @@ use std::{fmt, net::IpAddr};
 
 use ipnetwork::IpNetwork;
 
-use crate::model::{FieldPath, ObjectName, ObjectRef};
+use crate::model::{FieldPath, ObjectName, ObjectRef, UnknownPeer};
 
 /// A part of an object that is not enforced as it is written. The rest of the object is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,9 +33,8 @@ pub struct Fault {
 pub enum Problem {
     /// The selector of the policy's pods cannot be read.
     UnreadableSubject,
-    /// A peer, port or protocol that the API server would refuse, or that is not known here; the
-    /// source of the object says why.
-    Invalid(String),
+    /// A peer that is not known or cannot be enforced.
+    UnknownPeer(UnknownPeer),
     /// `endPort` is below `port`.
     EndPortBelow {
         /// `port`.
@@ -95,7 +94,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnreadableSubject => f.write_str("the selector cannot be read"),
-            Self::Invalid(reason) => f.write_str(reason),
+            Self::UnknownPeer(reason) => reason.fmt(f),
             Self::EndPortBelow { first, last } => {
                 write!(f, "endPort {last} is below port {first}")
             }

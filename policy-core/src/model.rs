@@ -1,9 +1,9 @@
 //! The cluster as the compiler sees it: only what policy depends on, and only legal values.
 //!
 //! Manifests and API objects are converted into these types once, by `policy-manifest`. From there
-//! on no code reads Kubernetes objects. A part of a policy that is not legal is represented as such
-//! (`Peer::Invalid`, `ClusterPeer::Unknown`, a subject of `None`), so that the compiler can close it
-//! and report a fault.
+//! on no code reads Kubernetes objects. A part of a policy that may be legal and that the reader does
+//! not understand is represented as such (`ClusterPeer::Unknown`, a subject of `None`), so that the
+//! compiler can close it and report a fault.
 
 mod any_policy;
 mod cluster;
@@ -27,6 +27,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 pub use any_policy::AnyPolicy;
 pub use cluster::{
     Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, PodSet, ProtocolMatch, Tier,
+    UnknownPeer,
 };
 pub use direction::PerDirection;
 pub use field::{FieldPath, Segment, peers_field, policy_type};

@@ -27,7 +27,10 @@
 
 use policy_core::{
     compile::Change,
-    model::{Action, ClusterPeer, ClusterRule, Direction, FieldPath, Kind, PerDirection, Segment},
+    model::{
+        Action, ClusterPeer, ClusterRule, Direction, FieldPath, Kind, PerDirection, Segment,
+        UnknownPeer,
+    },
 };
 use serde_json::{Value as Json, json};
 
@@ -185,8 +188,8 @@ impl Denying {
 
 /// A rule with an unknown peer, for which the compiler reports a fault and denies everything.
 fn unreadable_rule(action: Action) -> ClusterRule {
-    let reason = "a rule that cannot be read".to_owned();
-    ClusterRule { action, peers: vec![ClusterPeer::Unknown { reason }], protocols: Vec::new() }
+    let peers = vec![ClusterPeer::Unknown(UnknownPeer::UnreadableRule)];
+    ClusterRule { action, peers, protocols: Vec::new() }
 }
 
 /// Whether a field is neither in the metadata nor one of the `known` fields of the spec.

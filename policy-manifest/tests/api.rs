@@ -3,7 +3,7 @@
 
 use policy_core::{
     compile::Change,
-    model::{Action, ClusterNetworkPolicy, ClusterPeer, Direction, Namespace, NetworkPolicy},
+    model::{Action, ClusterNetworkPolicy, ClusterPeer, Direction, Namespace, NetworkPolicy, Peer},
 };
 use policy_manifest::{Received, receive};
 use serde_json::{Value, json};
@@ -57,6 +57,22 @@ fn s17_what_cannot_be_read_of_a_policy_is_closed_and_the_rest_is_in_force() {
 }
 
 #[test]
+fn s15_a_rule_with_an_invalid_peer_allows_nothing_and_is_reported() {
+    let good = json!({"from": [{"podSelector": {}}]});
+    let block = json!({"cidr": "10.0.0.0/8"});
+    for invalid in [json!({}), json!({"ipBlock": block, "podSelector": {}})] {
+        for peers in [json!([invalid]), json!([{"podSelector": {}}, invalid])] {
+            let (policy, errors) =
+                policy(&json!({"podSelector": {}, "ingress": [{"from": peers}, good]}));
+            assert_eq!(errors, 1, "{peers}");
+            assert!(policy.applies(Direction::Ingress), "it still isolates: {peers}");
+            let [rule] = &policy.ingress[..] else { panic!("the other rule is kept: {peers}") };
+            assert!(matches!(rule.peers[..], [Peer::Pods { .. }]), "{peers}");
+        }
+    }
+}
+
+#[test]
 fn s52_rules_of_the_cluster_that_cannot_be_read_accept_nothing_and_deny_everything() {
     let every = json!({"namespaces": {}});
     let rule = |action: &str, peer: &Value| json!({"action": action, "from": [peer]});
@@ -65,7 +81,7 @@ fn s52_rules_of_the_cluster_that_cannot_be_read_accept_nothing_and_deny_everythi
         "tier": "Admin", "priority": 1, "subject": every,
         "ingress": [rule("Accept", &odd), rule("Deny", &odd), rule("Accept", &every), rule("Pass", &odd)],
     }));
-    let unknown = |peer: &ClusterPeer| matches!(peer, ClusterPeer::Unknown { .. });
+    let unknown = |peer: &ClusterPeer| matches!(peer, ClusterPeer::Unknown(_));
     let rules = policy.ingress.iter().map(|rule| (rule.action, unknown(&rule.peers[0])));
     let want = [(Action::Deny, true), (Action::Accept, false), (Action::Pass, true)];
     assert_eq!(rules.collect::<Vec<_>>(), want);

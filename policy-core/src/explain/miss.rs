@@ -17,7 +17,7 @@ use ipnetwork::IpNetwork;
 
 use crate::model::{
     ClusterPeer, Labels, ObjectName, Peer, Pod, PodSet, Port, PortSpec, Protocol, ProtocolMatch,
-    Requirement, Selector, Snapshot,
+    Requirement, Selector, Snapshot, UnknownPeer,
 };
 
 use super::ends::ResolvedEnd;
@@ -81,8 +81,8 @@ pub enum Miss {
     NameUnknown(String),
     /// The name belongs to other ports of the destination.
     NameElsewhere(String, Vec<u16>),
-    /// The API server would reject it.
-    Invalid(String),
+    /// It is not known, or cannot be enforced.
+    Unknown(UnknownPeer),
 }
 
 impl fmt::Display for Miss {
@@ -123,7 +123,7 @@ impl fmt::Display for Miss {
                 let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
                 write!(f, "port {name:?} of the destination is {}", numbers.join(", "))
             }
-            Self::Invalid(reason) => write!(f, "is not valid: {reason}"),
+            Self::Unknown(reason) => write!(f, "is not valid: {reason}"),
         }
     }
 }
@@ -147,7 +147,6 @@ pub(super) fn of_peer(
     far: &ResolvedEnd<'_>,
 ) -> Vec<Miss> {
     match peer {
-        Peer::Invalid { reason } => vec![Miss::Invalid(reason.clone())],
         Peer::Block(block) if block.cidr.is_ipv4() != far.address.is_ipv4() => {
             vec![Miss::OtherFamily(block.cidr)]
         }
@@ -184,7 +183,7 @@ pub(super) fn of_cluster_peer(
 ) -> Vec<Miss> {
     let address = far.address;
     match peer {
-        ClusterPeer::Unknown { reason } => vec![Miss::Invalid(reason.clone())],
+        ClusterPeer::Unknown(reason) => vec![Miss::Unknown(*reason)],
         ClusterPeer::Pods(PodSet { namespaces, pods }) => {
             let Some((name, pod)) = far.pod() else { return vec![Miss::NotAPod(address)] };
             let mut misses = of_namespace(snapshot, namespaces, &name.namespace);
@@ -257,7 +256,6 @@ pub(super) fn of_port(
         PortSpec::Every => None,
         PortSpec::Range { first, last } if (*first..=*last).contains(&port) => None,
         PortSpec::Range { first, last } => Some(Miss::OtherPort(*first, *last)),
-        PortSpec::Invalid { reason } => Some(Miss::Invalid(reason.clone())),
         PortSpec::Named(name) => {
             let Some(pod) = destination else {
                 return Some(Miss::NameWithoutPod(name.clone()));
@@ -285,9 +283,6 @@ pub(super) fn of_protocol(
             Port { protocol, port: PortSpec::Range { first, last } }
         }
         ProtocolMatch::Named(name) => Port { protocol, port: PortSpec::Named(name.clone()) },
-        ProtocolMatch::Unknown { reason } => {
-            Port { protocol, port: PortSpec::Invalid { reason: reason.clone() } }
-        }
     };
     of_port(&entry, destination, protocol, port)
 }

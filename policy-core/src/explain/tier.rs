@@ -8,9 +8,11 @@
 //! Baseline  0  closed[0]      Deny    decides; not evaluated where a network policy isolates the pod
 //! ```
 
+use std::fmt;
+
 use crate::model::{
     Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, Direction, ObjectName, Pod, PodSet,
-    ProtocolMatch, Snapshot, Tier,
+    Snapshot, Tier, UnknownPeer,
 };
 
 use super::{
@@ -35,13 +37,31 @@ pub struct TierRule {
     pub action: Action,
     /// Why it cannot be expressed as written. It is treated as denying: an `Accept` matches nothing, a
     /// `Deny` or `Pass` denies everything (S52).
-    pub closed: Option<String>,
+    pub closed: Option<ClosedReason>,
     /// Index of the entry of `from` or `to` that matches the far end, or why no entry does.
     pub peer: Result<Option<usize>, Vec<(usize, Vec<Miss>)>>,
     /// The same for the port and `protocols`; `Ok(None)` where it has no such list.
     pub port: Result<Option<usize>, Vec<(usize, Miss)>>,
     /// What it does to the connection.
     pub outcome: RuleOutcome,
+}
+
+/// Why a rule of a tier cannot be expressed as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosedReason {
+    /// The subject of its policy cannot be read.
+    UnreadableSubject,
+    /// One of its peers is not known or cannot be enforced.
+    UnknownPeer(UnknownPeer),
+}
+
+impl fmt::Display for ClosedReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnreadableSubject => f.write_str("the subject cannot be read"),
+            Self::UnknownPeer(reason) => reason.fmt(f),
+        }
+    }
 }
 
 /// What a rule of a tier does to the connection.
@@ -102,19 +122,14 @@ pub(crate) fn holds(snapshot: &Snapshot, set: &PodSet, name: &ObjectName, pod: &
 }
 
 /// Why a rule cannot be expressed; `None` where it is enforced as written.
-pub(crate) fn closed(policy: &ClusterNetworkPolicy, rule: &ClusterRule) -> Option<String> {
+pub(crate) fn closed(policy: &ClusterNetworkPolicy, rule: &ClusterRule) -> Option<ClosedReason> {
     if policy.subject.is_none() {
-        return Some("the subject cannot be read".to_owned());
+        return Some(ClosedReason::UnreadableSubject);
     }
-    let peers = rule.peers.iter().filter_map(|peer| match peer {
-        ClusterPeer::Unknown { reason } => Some(reason),
+    rule.peers.iter().find_map(|peer| match peer {
+        ClusterPeer::Unknown(reason) => Some(ClosedReason::UnknownPeer(*reason)),
         ClusterPeer::Pods(_) | ClusterPeer::Nodes(_) | ClusterPeer::Networks(_) => None,
-    });
-    let protocols = rule.protocols.iter().filter_map(|protocol| match protocol {
-        ProtocolMatch::Unknown { reason } => Some(reason),
-        ProtocolMatch::Range { .. } | ProtocolMatch::Named(_) => None,
-    });
-    peers.chain(protocols).next().cloned()
+    })
 }
 
 /// Whether a tier denies a pod anything in a direction, also by a rule that cannot be expressed.

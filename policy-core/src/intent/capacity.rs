@@ -243,7 +243,7 @@ fn size(policy: &NetworkPolicy) -> usize {
         .map(|rule| {
             let peers = rule.peers.iter().map(|peer| match peer {
                 Peer::Block(block) => 1 + block.except.len(),
-                Peer::Pods { .. } | Peer::Invalid { .. } => 1,
+                Peer::Pods { .. } => 1,
             });
             1 + rule.ports.len() + peers.sum::<usize>()
         })

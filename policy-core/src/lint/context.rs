@@ -98,7 +98,6 @@ impl<'a> Context<'a> {
                     pod.usable_addresses().any(|address| block_holds(block, address))
                 })
                 .collect(),
-            Peer::Invalid { .. } => Vec::new(),
         }
     }
 

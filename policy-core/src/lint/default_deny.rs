@@ -69,6 +69,6 @@ fn is_everyone(peer: &ClusterPeer) -> bool {
             set.namespaces.requirements.is_empty() && set.pods.requirements.is_empty()
         }
         ClusterPeer::Networks(networks) => networks.iter().any(|network| network.prefix() == 0),
-        ClusterPeer::Nodes(_) | ClusterPeer::Unknown { .. } => false,
+        ClusterPeer::Nodes(_) | ClusterPeer::Unknown(_) => false,
     }
 }

@@ -174,7 +174,6 @@ fn hold_dns(ports: &[Port]) -> bool {
                 && match &port.port {
                     PortSpec::Every | PortSpec::Named(_) => true,
                     PortSpec::Range { first, last } => (*first..=*last).contains(&DNS),
-                    PortSpec::Invalid { .. } => false,
                 }
         })
 }

@@ -109,7 +109,7 @@ fn is_for_port(rule: &Rule, wanted: &ServicePort) -> bool {
     let holds = |spec: &PortSpec| match spec {
         PortSpec::Every => true,
         PortSpec::Range { first, last } => (*first..=*last).contains(&wanted.port),
-        PortSpec::Named(_) | PortSpec::Invalid { .. } => false,
+        PortSpec::Named(_) => false,
     };
     rule.ports.is_empty()
         || rule.ports.iter().any(|one| one.protocol == wanted.protocol && holds(&one.port))

@@ -83,7 +83,7 @@ fn hold_http(ports: &[Port]) -> bool {
                 && match &port.port {
                     PortSpec::Every => true,
                     PortSpec::Range { first, last } => (*first..=*last).contains(&HTTP),
-                    PortSpec::Named(_) | PortSpec::Invalid { .. } => false,
+                    PortSpec::Named(_) => false,
                 }
         })
 }

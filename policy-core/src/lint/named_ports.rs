@@ -48,7 +48,7 @@ fn block_without_pods<'a>(context: &Context<'_>, located: &LocatedRule<'a>) -> O
         Peer::Block(block) if context.peer_pods(&located.name.namespace, peer).is_empty() => {
             Some(block)
         }
-        Peer::Pods { .. } | Peer::Block(_) | Peer::Invalid { .. } => None,
+        Peer::Pods { .. } | Peer::Block(_) => None,
     })
 }
 

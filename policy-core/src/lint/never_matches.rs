@@ -51,13 +51,11 @@ fn why_peer_never_matches(peer: &Peer) -> Option<String> {
         }
         Peer::Block(block) => is_covered(block.cidr, &block.except)
             .then(|| format!("the excepts leave nothing of {}", block.cidr)),
-        Peer::Invalid { reason } => Some(reason.clone()),
     }
 }
 
 fn why_port_never_matches(port: &PortSpec) -> Option<String> {
     match port {
-        PortSpec::Invalid { reason } => Some(reason.clone()),
         PortSpec::Range { first, last } if first > last => {
             Some(format!("endPort {last} is below port {first}"))
         }

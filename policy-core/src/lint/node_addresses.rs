@@ -54,7 +54,7 @@ fn blocks<'a>(located: &'a LocatedRule<'a>) -> Vec<(&'a LocatedRule<'a>, usize, 
     peers
         .filter_map(|(index, peer)| match peer {
             Peer::Block(block) => Some((located, index, block)),
-            Peer::Pods { .. } | Peer::Invalid { .. } => None,
+            Peer::Pods { .. } => None,
         })
         .collect()
 }

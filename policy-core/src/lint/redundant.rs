@@ -81,7 +81,7 @@ impl<'a> PeerEntry<'a> {
     fn block(&self) -> Option<&'a IpBlock> {
         match self.peer {
             Some((_, Peer::Block(block))) => Some(block),
-            Some((_, Peer::Pods { .. } | Peer::Invalid { .. })) | None => None,
+            Some((_, Peer::Pods { .. })) | None => None,
         }
     }
 

@@ -46,7 +46,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
 fn only_namespace_selector(peer: &Peer) -> Option<&Selector> {
     match peer {
         Peer::Pods { namespaces, pods } if pods.requirements.is_empty() => namespaces.as_ref(),
-        Peer::Pods { .. } | Peer::Block(_) | Peer::Invalid { .. } => None,
+        Peer::Pods { .. } | Peer::Block(_) => None,
     }
 }
 
@@ -56,7 +56,7 @@ fn only_pod_selector(peer: &Peer) -> Option<&Selector> {
         Peer::Pods { namespaces: None, pods } => {
             Some(pods).filter(|pods| !pods.requirements.is_empty())
         }
-        Peer::Pods { .. } | Peer::Block(_) | Peer::Invalid { .. } => None,
+        Peer::Pods { .. } | Peer::Block(_) => None,
     }
 }
 

@@ -68,9 +68,7 @@ pub(super) fn peer_pods<'a>(
 ) -> Vec<(&'a ObjectName, &'a Pod)> {
     match peer {
         ClusterPeer::Pods(set) => pods_of(context, set),
-        ClusterPeer::Nodes(_) | ClusterPeer::Networks(_) | ClusterPeer::Unknown { .. } => {
-            Vec::new()
-        }
+        ClusterPeer::Nodes(_) | ClusterPeer::Networks(_) | ClusterPeer::Unknown(_) => Vec::new(),
     }
 }
 

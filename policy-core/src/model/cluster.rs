@@ -1,5 +1,7 @@
 //! `ClusterNetworkPolicies`.
 
+use std::fmt;
+
 use ipnetwork::IpNetwork;
 
 use super::{Annotations, Direction, Protocol, Selector};
@@ -100,11 +102,26 @@ pub enum ClusterPeer {
     Nodes(Selector),
     /// `networks`; egress only. Host bits are masked off.
     Networks(Vec<IpNetwork>),
-    /// One that is not known or cannot be enforced, such as `domainNames` (S52).
-    Unknown {
-        /// The problem that the fault reports.
-        reason: String,
-    },
+    /// One that is not known or cannot be enforced (S52).
+    Unknown(UnknownPeer),
+}
+
+/// Why a peer is not known or cannot be enforced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UnknownPeer {
+    /// `domainNames`: packets have addresses.
+    DomainNames,
+    /// It stands for a whole rule that the reader does not understand.
+    UnreadableRule,
+}
+
+impl fmt::Display for UnknownPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DomainNames => "domainNames cannot be enforced",
+            Self::UnreadableRule => "a rule that cannot be read",
+        })
+    }
 }
 
 /// An entry of `protocols`.
@@ -121,11 +138,6 @@ pub enum ProtocolMatch {
     },
     /// `destinationNamedPort`: the container ports of this name, of any protocol.
     Named(String),
-    /// One that is not known (S52).
-    Unknown {
-        /// The problem that the fault reports.
-        reason: String,
-    },
 }
 
 impl ClusterNetworkPolicy {

@@ -93,11 +93,6 @@ pub enum Peer {
     },
     /// `ipBlock`.
     Block(IpBlock),
-    /// One that the API server refuses; matches nothing (S15, S17).
-    Invalid {
-        /// The problem that the fault reports.
-        reason: String,
-    },
 }
 
 /// `ipBlock`. Host bits are masked off (S18).
@@ -132,9 +127,4 @@ pub enum PortSpec {
     },
     /// A name, resolved on the pod that is the destination (S23).
     Named(String),
-    /// One that the API server refuses; allows nothing (S22).
-    Invalid {
-        /// The problem that the fault reports.
-        reason: String,
-    },
 }

@@ -51,6 +51,10 @@ pub(super) struct IdentityIds {
 
 impl IdentityIds {
     /// Gives every identity an id: its old one where that is safe.
+    ///
+    /// # Panics
+    ///
+    /// When 2^32 ids are in use: an id of two identities could open a port.
     pub(super) fn assign(
         actual: &Actual,
         desired: &Indexed<'_>,
@@ -72,10 +76,10 @@ impl IdentityIds {
         let default_changes = allow_maps
             .iter()
             .any(|allow_map| allow_map.differs(DEFAULT_IDENTITY, DEFAULT_IDENTITY));
-        let mut free = (1..).filter(|id| !used.contains(id));
+        let mut free = (1..=u32::MAX).filter(|id| !used.contains(id));
         let mut fresh = BTreeSet::new();
         let mut next = || {
-            let id = free.next().unwrap_or(u32::MAX);
+            let Some(id) = free.next() else { panic!("the ids of identities are spent") };
             fresh.insert(id);
             id
         };

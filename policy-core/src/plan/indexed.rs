@@ -99,13 +99,21 @@ struct Indexer<'a> {
 }
 
 impl<'a> Indexer<'a> {
+    /// The index of an identity.
+    ///
+    /// # Panics
+    ///
+    /// When 2^32 indexes are given out: an index of two identities could open a port.
     fn of(&mut self, identity: &'a Identity) -> IdentityIndex {
         let Some(key) = identity else { return DEFAULT_IDENTITY };
         let (all, by_value) = (&mut self.all, &mut self.by_value);
         *self.by_place.entry(key.pointer()).or_insert_with(|| {
             *by_value.entry(key).or_insert_with(|| {
                 all.push(key);
-                IdentityIndex::try_from(all.len()).unwrap_or(IdentityIndex::MAX)
+                let Ok(index) = IdentityIndex::try_from(all.len()) else {
+                    panic!("the indexes of identities are spent")
+                };
+                index
             })
         })
     }

@@ -184,7 +184,6 @@ fn peer() -> impl Strategy<Value = Peer> {
             let except = except.into_iter().map(block).collect();
             Peer::Block(IpBlock { cidr: block(cidr), except })
         }),
-        1 => Just(Peer::Invalid { reason: "generated so".to_owned() }),
     ]
 }
 
@@ -194,7 +193,6 @@ fn port() -> impl Strategy<Value = Port> {
         6 => (select(PORTS.to_vec()), select(vec![0_u16, 0, 1, 400, 60000]))
             .prop_map(|(first, more)| PortSpec::Range { first, last: first.saturating_add(more) }),
         3 => select(vec!["http", "dns", "none"]).prop_map(|name| PortSpec::Named(name.to_owned())),
-        1 => Just(PortSpec::Invalid { reason: "generated so".to_owned() }),
     ];
     (protocol(), spec).prop_map(|(protocol, port)| Port { protocol, port })
 }

@@ -133,7 +133,7 @@ fn peers_match(snapshot: &Snapshot, namespace: &str, rule: &Rule, far: &End<'_>)
     // A selector must match each pod that has the address; a block matches the address itself.
     let by_block = rule.peers.iter().any(|peer| match peer {
         Peer::Block(block) => in_block(block, far.address),
-        Peer::Pods { .. } | Peer::Invalid { .. } => false,
+        Peer::Pods { .. } => false,
     });
     let by_selector = |(name, pod): &(&ObjectName, &Pod)| {
         rule.peers.iter().any(|peer| match peer {
@@ -146,7 +146,7 @@ fn peers_match(snapshot: &Snapshot, namespace: &str, rule: &Rule, far: &End<'_>)
                 };
                 there && selected(pods, |key| pod.labels.get(key).cloned())
             }
-            Peer::Block(_) | Peer::Invalid { .. } => false,
+            Peer::Block(_) => false,
         })
     };
     by_block || (!far.owners.is_empty() && far.owners.iter().all(by_selector))
@@ -225,7 +225,6 @@ fn port_matches(
             };
             !destination.is_empty() && destination.iter().all(|(_, pod)| has(pod))
         }
-        PortSpec::Invalid { .. } => false,
     };
     entry.protocol == protocol && number
 }

@@ -63,16 +63,6 @@ fn s14_one_item_is_and_two_are_or() {
 }
 
 #[test]
-fn s15_invalid_peers_match_nothing() {
-    let invalid = || Peer::Invalid { reason: "neither selector nor block".to_owned() };
-    let alone = admits(vec![invalid()]);
-    assert_eq!(admitted(&alone), [false; 5]);
-    assert_eq!(alone.faults()[0].field.to_string(), "spec.ingress[0].from[0]");
-    let beside = admits(vec![mk_pods("app=web"), invalid()]);
-    assert_eq!(admitted(&beside), [true, false, false, false, false]);
-}
-
-#[test]
 fn s16_operators() {
     #[rustfmt::skip]
     let cases = [

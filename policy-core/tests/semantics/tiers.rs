@@ -6,7 +6,7 @@ use policy_core::{
     fault::Effect,
     model::{
         Action, Annotations, ClusterNetworkPolicy, ClusterPeer, ClusterRule, Kind, ObjectName,
-        PodSet, PolicyRef, Protocol, ProtocolMatch, Tier,
+        PodSet, PolicyRef, Protocol, ProtocolMatch, Tier, UnknownPeer,
     },
 };
 
@@ -45,7 +45,7 @@ fn networks(blocks: &[&str]) -> ClusterPeer {
 }
 
 fn unknown() -> ClusterPeer {
-    ClusterPeer::Unknown { reason: "domainNames".to_owned() }
+    ClusterPeer::Unknown(UnknownPeer::DomainNames)
 }
 
 fn rule(action: Action, peer: ClusterPeer, ports: &[u16]) -> ClusterRule {

@@ -78,7 +78,7 @@ fn blocks(snapshot: &Snapshot) -> impl Iterator<Item = &IpBlock> {
     let rules = policies.flat_map(|policy| policy.ingress.iter().chain(&policy.egress));
     rules.flat_map(|rule| &rule.peers).filter_map(|peer| match peer {
         Peer::Block(block) => Some(block),
-        Peer::Pods { .. } | Peer::Invalid { .. } => None,
+        Peer::Pods { .. } => None,
     })
 }
 
@@ -87,7 +87,7 @@ fn networks(snapshot: &Snapshot) -> impl Iterator<Item = &IpNetwork> {
     let rules = policies.flat_map(|policy| policy.ingress.iter().chain(&policy.egress));
     let networks = rules.flat_map(|rule| &rule.peers).filter_map(|peer| match peer {
         ClusterPeer::Networks(networks) => Some(networks),
-        ClusterPeer::Pods(_) | ClusterPeer::Nodes(_) | ClusterPeer::Unknown { .. } => None,
+        ClusterPeer::Pods(_) | ClusterPeer::Nodes(_) | ClusterPeer::Unknown(_) => None,
     });
     networks.flatten()
 }

@@ -129,7 +129,7 @@ fn range(port: Option<PortSpec>, end: &Field<'_>) -> Option<PortSpec> {
             end.reject(Problem::EndPortBelow { first, last: last? });
             None
         }
-        PortSpec::Every | PortSpec::Named(_) | PortSpec::Invalid { .. } => {
+        PortSpec::Every | PortSpec::Named(_) => {
             end.reject(Problem::EndPortAlone);
             None
         }

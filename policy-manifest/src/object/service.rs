@@ -113,7 +113,7 @@ fn port(field: &Field<'_>) -> Option<(ServicePort, TargetPort)> {
         Some(target) => match target? {
             PortSpec::Named(name) => TargetPort::Name(name),
             PortSpec::Range { first, .. } => TargetPort::Number(first),
-            PortSpec::Every | PortSpec::Invalid { .. } => return None,
+            PortSpec::Every => return None,
         },
     };
     let port = ServicePort {

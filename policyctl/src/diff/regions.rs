@@ -112,11 +112,11 @@ fn blocks(side: &Snapshot) -> impl Iterator<Item = IpNetwork> {
             all.push(block.cidr);
             all
         }
-        Peer::Pods { .. } | Peer::Invalid { .. } => Vec::new(),
+        Peer::Pods { .. } => Vec::new(),
     });
     let networks = cluster_rules(side).flat_map(|rule| &rule.peers).flat_map(|peer| match peer {
         ClusterPeer::Networks(networks) => networks.clone(),
-        ClusterPeer::Pods(_) | ClusterPeer::Nodes(_) | ClusterPeer::Unknown { .. } => Vec::new(),
+        ClusterPeer::Pods(_) | ClusterPeer::Nodes(_) | ClusterPeer::Unknown(_) => Vec::new(),
     });
     named.chain(networks).map(|block| around(block.ip(), block.prefix()))
 }
@@ -150,12 +150,12 @@ pub(super) fn ports(sides: [&Snapshot; 2]) -> Vec<(u16, Protocol)> {
 fn ranges(side: &Snapshot) -> impl Iterator<Item = (Protocol, u16, u16)> {
     let named = rules(side).flat_map(|rule| &rule.ports).filter_map(|port| match &port.port {
         PortSpec::Range { first, last } => Some((port.protocol, *first, *last)),
-        PortSpec::Every | PortSpec::Named(_) | PortSpec::Invalid { .. } => None,
+        PortSpec::Every | PortSpec::Named(_) => None,
     });
     let of_tiers = cluster_rules(side).flat_map(|rule| &rule.protocols);
     named.chain(of_tiers.filter_map(|entry| match entry {
         ProtocolMatch::Range { protocol, first, last } => Some((*protocol, *first, *last)),
-        ProtocolMatch::Named(_) | ProtocolMatch::Unknown { .. } => None,
+        ProtocolMatch::Named(_) => None,
     }))
 }
 

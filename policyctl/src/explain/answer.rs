@@ -185,7 +185,7 @@ impl TierAnswer {
             action: rule.action,
             part: rule.outcome,
             behind: words::shadowing_rule(side, rule),
-            closed: rule.closed.clone(),
+            closed: rule.closed.as_ref().map(ToString::to_string),
             failed: failures(rule.direction, &rule.peer, ("protocols", &rule.port)),
         }
     }

@@ -1,8 +1,10 @@
 //! Rules of the tiers: what happens to each, what each lacks, and what would change the verdict.
 
 use policy_core::{
-    explain::{ConnectionEnd, Miss, PolicyChange, Question, RuleOutcome, TierRule, sides},
-    model::{Direction, Snapshot},
+    explain::{
+        ClosedReason, ConnectionEnd, Miss, PolicyChange, Question, RuleOutcome, TierRule, sides,
+    },
+    model::{Direction, Snapshot, UnknownPeer},
 };
 
 use crate::{CLUSTER, question, snapshot};
@@ -164,6 +166,7 @@ fn s52_a_rule_that_is_closed_says_why() {
         let sides = sides(&snapshot(&text), &question(80));
         assert_eq!(sides[0].tiers[0].outcome, part, "{claim}");
         assert_eq!(sides[0].allowed(), passes, "{claim}");
-        assert_eq!(sides[0].tiers[0].closed.as_deref(), Some("domainNames cannot be enforced"));
+        let names = ClosedReason::UnknownPeer(UnknownPeer::DomainNames);
+        assert_eq!(sides[0].tiers[0].closed, Some(names), "{claim}");
     }
 }

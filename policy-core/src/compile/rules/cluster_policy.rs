@@ -56,26 +56,16 @@ impl RuleCompiler {
         unread: bool,
     ) -> CompiledRule {
         let unknown_peers = rule.peers.iter().enumerate().filter_map(|(at, peer)| match peer {
-            ClusterPeer::Unknown { reason } => {
-                Some((FieldPath::peer(direction, index, at), reason))
-            }
+            ClusterPeer::Unknown(reason) => Some((FieldPath::peer(direction, index, at), reason)),
             ClusterPeer::Pods(_) | ClusterPeer::Nodes(_) | ClusterPeer::Networks(_) => None,
-        });
-        let protocols = rule.protocols.iter().enumerate();
-        let unknown_protocols = protocols.filter_map(|(at, protocol)| match protocol {
-            ProtocolMatch::Unknown { reason } => {
-                let field = FieldPath::rule(direction, index).field("protocols").index(at);
-                Some((field, reason))
-            }
-            ProtocolMatch::Range { .. } | ProtocolMatch::Named(_) => None,
         });
         let effect = match rule.action {
             Action::Accept => Effect::RuleMatchesNothing,
             Action::Deny | Action::Pass => Effect::RuleDeniesEverything,
         };
         let mut understood = !unread;
-        for (field, reason) in unknown_peers.chain(unknown_protocols) {
-            self.faults.push(fault(name, field, Problem::Invalid(reason.clone()), effect));
+        for (field, reason) in unknown_peers {
+            self.faults.push(fault(name, field, Problem::UnknownPeer(*reason), effect));
             understood = false;
         }
         match (understood, rule.action) {
@@ -113,7 +103,7 @@ fn keys(peer: &ClusterPeer, snapshot: &Snapshot) -> Vec<PeerKey> {
             let networks = networks.iter().map(|network| masked(*network));
             networks.filter(|network| !is_mapped(*network)).map(block).collect()
         }
-        ClusterPeer::Unknown { .. } => Vec::new(),
+        ClusterPeer::Unknown(_) => Vec::new(),
     }
 }
 
@@ -139,7 +129,6 @@ fn ports(protocols: &[ProtocolMatch]) -> RulePorts {
             }
             ProtocolMatch::Named(name) => names
                 .extend(Protocol::ALL.map(|protocol| NamedPort { name: name.clone(), protocol })),
-            ProtocolMatch::Unknown { .. } => {}
         }
     }
     RulePorts { numbers: Ports::from_ranges(ranges), names }

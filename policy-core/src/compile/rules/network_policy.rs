@@ -87,11 +87,6 @@ impl RuleCompiler {
                 Some(PeerKey::Pods { namespaces, pods: pods.clone() })
             }
             Peer::Block(block) => self.block(place, index, block),
-            Peer::Invalid { reason } => {
-                let problem = Problem::Invalid(reason.clone());
-                self.fault(place, place.peer(index), problem, Effect::MatchesNothing);
-                None
-            }
         }
     }
 
@@ -143,7 +138,6 @@ impl RuleCompiler {
                 PortSpec::Range { first, last } => {
                     Problem::EndPortBelow { first: *first, last: *last }
                 }
-                PortSpec::Invalid { reason } => Problem::Invalid(reason.clone()),
             };
             let field = FieldPath::rule(place.direction, place.rule).field("ports").index(index);
             self.fault(place, field, problem, Effect::AllowsNothing);

@@ -85,7 +85,6 @@ fn of_peer(snapshot: &Snapshot, own: &str, peer: &Peer) -> u128 {
             let left_out = except.iter().map(|block| of_block(*block));
             left_out.fold(of_block(*cidr), u128::saturating_sub)
         }
-        Peer::Invalid { .. } => 0,
     }
 }
 
@@ -94,7 +93,7 @@ fn of_cluster_peer(snapshot: &Snapshot, peer: &ClusterPeer) -> u128 {
         ClusterPeer::Pods(set) => of_set(snapshot, set),
         ClusterPeer::Nodes(selector) => of_nodes(snapshot, selector),
         ClusterPeer::Networks(networks) => sum(networks, |network| of_block(*network)),
-        ClusterPeer::Unknown { .. } => 0,
+        ClusterPeer::Unknown(_) => 0,
     }
 }
 
@@ -119,7 +118,6 @@ fn of_port(port: &Port) -> u128 {
         PortSpec::Every => PORTS,
         PortSpec::Range { first, last } => u128::from(last.saturating_sub(*first)) + 1,
         PortSpec::Named(_) => 1,
-        PortSpec::Invalid { .. } => 0,
     }
 }
 
@@ -127,7 +125,6 @@ fn of_protocol(entry: &ProtocolMatch) -> u128 {
     match entry {
         ProtocolMatch::Range { first, last, .. } => u128::from(last.saturating_sub(*first)) + 1,
         ProtocolMatch::Named(_) => 1,
-        ProtocolMatch::Unknown { .. } => 0,
     }
 }
 

@@ -47,7 +47,7 @@ fn cluster_peer_yaml(peer: &ClusterPeer) -> String {
                 networks.iter().map(|network| format!("\"{network}\"")).collect();
             format!("{{networks: [{}]}}", networks.join(", "))
         }
-        ClusterPeer::Unknown { .. } => "{}".to_owned(),
+        ClusterPeer::Unknown(_) => "{}".to_owned(),
     }
 }
 
@@ -58,7 +58,6 @@ fn protocol_yaml(entry: &ProtocolMatch) -> String {
             format!("{{{protocol}: {{destinationPort: {{number: {first}}}}}}}")
         }
         ProtocolMatch::Named(name) => format!("{{destinationNamedPort: {name}}}"),
-        ProtocolMatch::Unknown { .. } => "{}".to_owned(),
     }
 }
 
@@ -73,7 +72,6 @@ fn peer_yaml(peer: &Peer) -> String {
             out
         }
         Peer::Block(block) => format!("{{ipBlock: {{cidr: \"{}\"}}}}", block.cidr),
-        Peer::Invalid { .. } => "{}".to_owned(),
     }
 }
 
@@ -103,7 +101,7 @@ fn port_yaml(port: &Port) -> String {
     let number = match &port.port {
         PortSpec::Range { first, .. } => format!(", port: {first}"),
         PortSpec::Named(name) => format!(", port: {name}"),
-        PortSpec::Every | PortSpec::Invalid { .. } => String::new(),
+        PortSpec::Every => String::new(),
     };
     format!("{{protocol: {}{number}}}", port.protocol)
 }

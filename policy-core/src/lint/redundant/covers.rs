@@ -24,7 +24,7 @@ pub(in super::super) fn peer(own: &Labels, wide: &Peer, narrow: &Peer) -> bool {
             namespaces && selector(wide, narrow)
         }
         (Peer::Block(wide), Peer::Block(narrow)) => block(wide, narrow),
-        (Peer::Pods { .. } | Peer::Block(_) | Peer::Invalid { .. }, _) => false,
+        (Peer::Pods { .. } | Peer::Block(_), _) => false,
     }
 }
 

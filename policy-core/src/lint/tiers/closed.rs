@@ -3,7 +3,7 @@
 
 use crate::{
     explain::tier,
-    model::{Action, ClusterPeer, ProtocolMatch},
+    model::{Action, ClusterPeer},
 };
 
 use super::{
@@ -14,17 +14,13 @@ use super::{
     rules,
 };
 
-/// Rules with a peer or a protocol that cannot be enforced, or of a policy with such a subject.
+/// Rules with a peer that cannot be enforced, or of a policy with such a subject.
 pub(in super::super) fn check(context: &Context<'_>, report: &mut Report) {
     for located in rules(context) {
         let Some(reason) = tier::closed(located.policy, located.rule) else { continue };
-        let unknown_peer = |peer: &ClusterPeer| matches!(peer, ClusterPeer::Unknown { .. });
-        let unknown_protocol =
-            |entry: &ProtocolMatch| matches!(entry, ProtocolMatch::Unknown { .. });
+        let unknown_peer = |peer: &ClusterPeer| matches!(peer, ClusterPeer::Unknown(_));
         let path = if let Some(index) = located.rule.peers.iter().position(unknown_peer) {
             located.peer_path(index)
-        } else if let Some(index) = located.rule.protocols.iter().position(unknown_protocol) {
-            located.protocol_path(index)
         } else {
             located.path()
         };

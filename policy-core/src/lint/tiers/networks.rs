@@ -57,9 +57,7 @@ pub(in super::super) fn metadata(context: &Context<'_>, report: &mut Report) {
                     ClusterPeer::Networks(networks) => {
                         networks.iter().any(|network| network.contains(**address))
                     }
-                    ClusterPeer::Pods(_) | ClusterPeer::Nodes(_) | ClusterPeer::Unknown { .. } => {
-                        false
-                    }
+                    ClusterPeer::Pods(_) | ClusterPeer::Nodes(_) | ClusterPeer::Unknown(_) => false,
                 };
                 let decided_before = earlier_rules(&located)
                     .any(|rule| is_for_http(rule) && rule.peers.iter().any(holds));
@@ -92,6 +90,6 @@ fn is_for_http(rule: &ClusterRule) -> bool {
             ProtocolMatch::Range { protocol, first, last } => {
                 *protocol == Protocol::Tcp && (*first..=*last).contains(&HTTP)
             }
-            ProtocolMatch::Named(_) | ProtocolMatch::Unknown { .. } => false,
+            ProtocolMatch::Named(_) => false,
         })
 }

@@ -153,7 +153,6 @@ impl EqualPriorities<'_> {
                     let named = all.filter(|port| port.name.as_ref() == Some(name));
                     ports.extend(named.map(|port| (port.protocol, port.port)));
                 }
-                ProtocolMatch::Unknown { .. } => {}
             }
         }
         for protocol in Protocol::ALL {
@@ -169,7 +168,7 @@ impl EqualPriorities<'_> {
         let peers = rules.flat_map(|rule| &rule.peers);
         let networks = peers.filter_map(|peer| match peer {
             ClusterPeer::Networks(networks) => Some(networks),
-            ClusterPeer::Pods(_) | ClusterPeer::Nodes(_) | ClusterPeer::Unknown { .. } => None,
+            ClusterPeer::Pods(_) | ClusterPeer::Nodes(_) | ClusterPeer::Unknown(_) => None,
         });
         let nodes = context.snapshot.nodes.values().flat_map(|node| &node.addresses).copied();
         let first = networks.flatten().map(IpNetwork::network);

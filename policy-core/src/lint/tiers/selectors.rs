@@ -57,7 +57,7 @@ fn unmatched_peer(context: &Context<'_>, peer: &ClusterPeer) -> Option<Advice> {
         ClusterPeer::Pods(_)
         | ClusterPeer::Nodes(_)
         | ClusterPeer::Networks(_)
-        | ClusterPeer::Unknown { .. } => None,
+        | ClusterPeer::Unknown(_) => None,
     }
 }
 
@@ -74,7 +74,7 @@ pub(in super::super) fn never(context: &Context<'_>, report: &mut Report) {
             let never = match peer {
                 ClusterPeer::Pods(set) => is_impossible(set),
                 ClusterPeer::Nodes(selector) => is_contradictory(selector),
-                ClusterPeer::Networks(_) | ClusterPeer::Unknown { .. } => false,
+                ClusterPeer::Networks(_) | ClusterPeer::Unknown(_) => false,
             };
             if never {
                 let at = located.at(located.peer_path(index));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use policy_core::model::{
     Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, Direction, PodSet, ProtocolMatch, Tier,
+    UnknownPeer,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -50,7 +51,7 @@ fn rule(direction: Direction) -> impl Strategy<Value = ClusterRule> {
         .prop_map(move |blocks| ClusterPeer::Networks(blocks.into_iter().map(block).collect()));
     let nodes =
         namespace_selector().prop_map(|selector| ClusterPeer::Nodes(selector.unwrap_or_default()));
-    let unknown = Just(ClusterPeer::Unknown { reason: "generated so".to_owned() });
+    let unknown = Just(ClusterPeer::Unknown(UnknownPeer::DomainNames));
     let pods = || pod_set().prop_map(ClusterPeer::Pods);
     let peer = match direction {
         Direction::Ingress => prop_oneof![20 => pods(), 1 => unknown].boxed(),
@@ -70,6 +71,5 @@ fn protocol_match() -> impl Strategy<Value = ProtocolMatch> {
         }),
         8 => select(vec!["http", "dns", "none"])
             .prop_map(|name| ProtocolMatch::Named(name.to_owned())),
-        1 => Just(ProtocolMatch::Unknown { reason: "generated so".to_owned() }),
     ]
 }

@@ -72,14 +72,12 @@ impl Packet<'_> {
                 let label = |key: &str| node.labels.get(key).cloned();
                 node.addresses.contains(&self.far.address) && selected(selector, label)
             }),
-            ClusterPeer::Pods(_) | ClusterPeer::Unknown { .. } => false,
+            ClusterPeer::Pods(_) | ClusterPeer::Unknown(_) => false,
         });
         let by_selector = |owner: &(&ObjectName, &Pod)| {
             rule.peers.iter().any(|peer| match peer {
                 ClusterPeer::Pods(set) => self.is_in(set, *owner),
-                ClusterPeer::Networks(_) | ClusterPeer::Nodes(_) | ClusterPeer::Unknown { .. } => {
-                    false
-                }
+                ClusterPeer::Networks(_) | ClusterPeer::Nodes(_) | ClusterPeer::Unknown(_) => false,
             })
         };
         // A reused address: accepted where each of its owners is, denied where one of them is.
@@ -112,13 +110,11 @@ impl Packet<'_> {
             ProtocolMatch::Named(name) => {
                 !destination.is_empty() && destination.iter().all(|(_, pod)| declares(name, pod))
             }
-            ProtocolMatch::Unknown { .. } => false,
         };
         rule.protocols.is_empty() || rule.protocols.iter().any(matches)
     }
 }
 
 fn has_unknown(rule: &ClusterRule) -> bool {
-    rule.peers.iter().any(|peer| matches!(peer, ClusterPeer::Unknown { .. }))
-        || rule.protocols.iter().any(|entry| matches!(entry, ProtocolMatch::Unknown { .. }))
+    rule.peers.iter().any(|peer| matches!(peer, ClusterPeer::Unknown(_)))
 }

@@ -1,6 +1,6 @@
 //! Rules of a `ClusterNetworkPolicy`.
 
-use policy_core::model::{Action, ClusterPeer, ClusterRule, Protocol, ProtocolMatch};
+use policy_core::model::{Action, ClusterPeer, ClusterRule, Protocol, ProtocolMatch, UnknownPeer};
 
 use super::{ENTRIES, PodsDecoder, items, namespaces, pods};
 use crate::{
@@ -85,7 +85,7 @@ fn domain_names(field: &Field<'_>) -> ClusterPeer {
     for name in items(field, 1, ENTRIES) {
         name.checked(syntax::is_domain_pattern, |found| Problem::DomainName { found });
     }
-    ClusterPeer::Unknown { reason: "domainNames cannot be enforced".to_owned() }
+    ClusterPeer::Unknown(UnknownPeer::DomainNames)
 }
 
 fn protocol(field: &Field<'_>) -> Option<ProtocolMatch> {
