@@ -25,7 +25,7 @@ use std::{mem, net::IpAddr};
 
 pub use atomic_file::InstallError;
 pub use conflist::ConflistError;
-pub use installer::{FailMode, Installation, Written};
+pub use installer::{Installation, Written};
 pub use keep_installed::{InstallState, keep_installed};
 pub use result_cache::follow_cache;
 pub use server::{PendingPod, PluginRequest, serve};

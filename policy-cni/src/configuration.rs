@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{VERSIONS, error::PluginError, protocol};
@@ -45,10 +45,10 @@ pub(crate) struct Configuration {
     timeout: u64,
 }
 
-/// What happens to a pod that the agent does not enforce policies for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+/// What happens to a pod that the agent does not enforce policies for in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum FailMode {
+pub enum FailMode {
     /// It does not start; the runtime tries again.
     #[default]
     Closed,

@@ -2,7 +2,7 @@
 //!
 //! The runtime runs the plugin last in its list, with a command in `CNI_COMMAND`, the pod in other
 //! variables, and a configuration on standard input that holds the result of the plugins before.
-//! [`run`] is the whole plugin; [`protocol`] and [`result`] are also used by the agent.
+//! [`run`] is the whole plugin; [`protocol`], [`result`] and [`FailMode`] are also used by the agent.
 //!
 //! Example; the runtime starts the pod `shop/web-1`, checks it and removes it:
 //!
@@ -27,6 +27,7 @@ pub mod protocol;
 pub mod result;
 
 pub use commands::{Output, run};
+pub use configuration::FailMode;
 
 /// Name of the program, and `type` of its entry in a CNI configuration.
 pub const PLUGIN: &str = "policy-cni";

@@ -11,7 +11,7 @@
 //! record: TCP 10.0.0.2:80 -> 10.0.0.1:1024, NoRule    a response was dropped: ignored
 //! ```
 
-mod dropped_packet;
+mod drop_header;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -23,7 +23,7 @@ use policy_common::drops::{DropRecord, Reason};
 use policy_core::model::{Family, Protocol};
 use tokio::sync::watch;
 
-use dropped_packet::DroppedPacket;
+use drop_header::DropHeader;
 
 /// The lowest port that a probe may use: servers prefer those below.
 const FIRST_PORT: u16 = 1024;
@@ -104,14 +104,14 @@ impl DropMatcher {
     ///
     /// The drop of a response belongs to no probe: its source port is the server's.
     pub fn assign(&self, record: &DropRecord) -> bool {
-        let packet = DroppedPacket::from_record(record);
-        let (Some(packet), Some(reason)) = (packet, Reason::from_number(record.reason)) else {
+        let header = DropHeader::from_record(record);
+        let (Some(header), Some(reason)) = (header, Reason::from_number(record.reason)) else {
             return false;
         };
         let leased = lock(&self.leased);
-        let port = ((packet.protocol, packet.family), packet.source_port);
+        let port = ((header.protocol, header.family), header.source_port);
         let Some(lease) = leased.get(&port) else { return false };
-        if !packet.addresses.iter().any(|address| lease.addresses.contains(address)) {
+        if !header.addresses.iter().any(|address| lease.addresses.contains(address)) {
             return false;
         }
         lease.first_drop.send_if_modified(|first| {

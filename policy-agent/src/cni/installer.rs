@@ -2,23 +2,13 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
-use policy_cni::PLUGIN;
+use policy_cni::{FailMode, PLUGIN};
 use serde_json::json;
 
 use super::{
     atomic_file::{self, InstallError, configurations, edit, failed},
     conflist,
 };
-
-/// What happens to pods that the agent does not enforce policies for in time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FailMode {
-    /// They do not start.
-    #[default]
-    Closed,
-    /// They start without their policies.
-    Open,
-}
 
 /// What to install, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,10 +98,6 @@ impl Installation {
 
     /// The plugin's entry in the list.
     fn entry(&self) -> String {
-        let fail = match self.fail {
-            FailMode::Closed => "closed",
-            FailMode::Open => "open",
-        };
-        json!({"type": PLUGIN, "socket": self.socket, "fail": fail}).to_string()
+        json!({"type": PLUGIN, "socket": self.socket, "fail": self.fail}).to_string()
     }
 }

@@ -16,7 +16,9 @@ use std::process;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use policy_probe::{Style, Table, check, text};
+use testbed::client::Client;
 use testbed::kubectl::Kubectl;
 use testbed::layout::{CLUSTERS, Layout};
 use xtask::build::Profile;
@@ -51,9 +53,19 @@ pub(crate) struct Options {
 
 /// The cluster that the tests use.
 pub(crate) struct TestCluster {
+    pub(super) client: Client,
+    /// For what an operator types; tests of anything else use the client.
     pub(super) kubectl: Kubectl,
     /// Its files, if it is a cluster of this machine; then hosts outside of it can be added.
     pub(super) local: Option<Layout>,
+}
+
+impl TestCluster {
+    /// A cluster of this machine.
+    pub(super) fn local(layout: &Layout) -> Result<Self> {
+        let (client, kubectl) = (Client::local(layout)?, Kubectl::local(layout)?);
+        Ok(Self { client, kubectl, local: Some(layout.clone()) })
+    }
 }
 
 /// The result of an example, for the table at the end.
@@ -79,8 +91,9 @@ pub(super) fn run(options: &Options) -> Result<()> {
                 );
             }
         }
+        let client = Client::of(kubeconfig.clone())?;
         let kubectl = Kubectl::of(Some(kubeconfig.clone()));
-        return all(&TestCluster { kubectl, local: None }, &examples);
+        return all(&TestCluster { client, kubectl, local: None }, &examples);
     }
     let profile = if options.debug { Profile::Debug } else { Profile::Release };
     on_own("e2e", &options.shape, options.keep, profile, |cluster| all(cluster, &examples))
@@ -122,8 +135,7 @@ pub(super) fn on_own(
     testbed::up(&layout, shape)?;
     let outcome = (|| {
         testbed::load(&layout, &agent)?;
-        let kubectl = Kubectl::local(&layout)?;
-        act(&TestCluster { kubectl, local: Some(layout.clone()) })
+        act(&TestCluster::local(&layout)?)
     })();
     if !keep {
         testbed::down(&layout)?;
@@ -132,12 +144,12 @@ pub(super) fn on_own(
 }
 
 fn all(cluster: &TestCluster, examples: &[Example]) -> Result<()> {
-    if cluster.kubectl.succeeds(&["get", "namespace", install::NAMESPACE]) {
+    if install::exists(cluster)? {
         bail!("the agent is installed already; the first probes must run without it");
     }
-    if !cluster.kubectl.succeeds(&["get", "crd", "clusternetworkpolicies.policy.networking.k8s.io"])
-    {
-        define_cluster_policies(&cluster.kubectl)?;
+    let definitions = cluster.client.cluster_wide::<CustomResourceDefinition>();
+    if !definitions.exists("clusternetworkpolicies.policy.networking.k8s.io")? {
+        define_cluster_policies(&cluster.client)?;
     }
     let mut results = Vec::new();
     for example in examples {
@@ -156,7 +168,7 @@ fn all(cluster: &TestCluster, examples: &[Example]) -> Result<()> {
     }
     let Some(layout) = &cluster.local else { return Ok(()) };
     println!("== the chained plugin comes and goes");
-    install::plugin_comes_and_goes(&cluster.kubectl, layout)
+    install::plugin_comes_and_goes(cluster, layout)
 }
 
 fn one(cluster: &TestCluster, example: &Example) -> Result<ExampleResult> {
@@ -169,10 +181,10 @@ fn one(cluster: &TestCluster, example: &Example) -> Result<ExampleResult> {
             )
         };
         let denied_without = denied()?;
-        let took = install::agent(&cluster.kubectl)?;
+        let took = install::agent(cluster)?;
         println!("agent ready after {:.1} s", took.as_secs_f64());
         let table = Table { probes: probes::judged(&stage)? };
-        install::remove(&cluster.kubectl)?;
+        install::remove(cluster)?;
         if let Some(layout) = &cluster.local {
             install::left_nothing(layout)?;
         }

@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 
 mod agents;
-mod api;
 mod capabilities;
 mod examples;
 mod install;

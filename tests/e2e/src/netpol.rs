@@ -11,13 +11,13 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use testbed::images;
-use testbed::kubectl::Kubectl;
 use testbed::layout::Layout;
 use testbed::network;
 use testbed::programs::{self, Suite};
 use xtask::build::Profile;
 use xtask::command::{answer, command, workspace};
 
+use super::examples::TestCluster;
 use super::install;
 
 /// Tests that are left out: a kernel may lack SCTP sockets, and the IPv6 tests need a cluster with
@@ -58,7 +58,7 @@ fn on(layout: &Layout, suite: &Suite, options: &Options) -> Result<()> {
     }
     if !options.without_agent {
         install::load(layout, Profile::Release)?;
-        let took = install::agent(&Kubectl::local(layout)?)?;
+        let took = install::agent(&TestCluster::local(layout)?)?;
         println!("agent ready after {:.1} s", took.as_secs_f64());
     }
     println!("{}, {:?}, {:?}", versions()?, options.cluster.proxy, options.cluster.cni);

@@ -5,22 +5,22 @@
 //! not.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::events::v1::Event;
 use serde_json::{Value, json};
-use testbed::kubectl::Kubectl;
+use testbed::client::{LogParams, is_pod_ready};
 use testbed::layout::Layout;
 use testbed::{control_plane, until};
 use xtask::build::Profile;
-use xtask::command::workspace;
 use xtask::image::POD_IMAGE;
 
-use super::examples::{define_cluster_policies, on_own};
-use super::install::{self, AGENT, NAMESPACE};
+use super::examples::{TestCluster, define_cluster_policies, on_own};
+use super::install::{self, AGENTS, NAMESPACE};
 
 /// How long an agent may take to log that it lacks a right.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -56,22 +56,22 @@ pub(super) fn run(options: &Options) -> Result<()> {
     let shape = testbed::Shape { nodes: 1, ..testbed::Shape::default() };
     on_own("permissions", &shape, options.keep, profile, |cluster| {
         let layout = cluster.local.as_ref().context("the API server is on this machine")?;
-        all(layout, &cluster.kubectl)
+        all(layout, cluster)
     })
 }
 
-fn all(layout: &Layout, kubectl: &Kubectl) -> Result<()> {
+fn all(layout: &Layout, cluster: &TestCluster) -> Result<()> {
     let role = role()?;
     let rights = rights(&role);
-    define_cluster_policies(kubectl)?;
-    kubectl.apply(&[subject()])?;
-    install::agent(kubectl)?;
+    define_cluster_policies(&cluster.client)?;
+    cluster.client.apply(&[subject()])?;
+    install::agent(cluster)?;
     let (events, reads): (Vec<_>, Vec<_>) =
         rights.iter().partition(|right| right.resource == "events");
-    let streaming = noticed(kubectl, &role, &rights, &reads)?;
+    let streaming = noticed(cluster, &role, &rights, &reads)?;
     control_plane::api_server(layout)?.end()?;
     control_plane::start_api_server_with(layout, &[NO_STREAMS])?;
-    let listing = noticed(kubectl, &role, &rights, &reads)?;
+    let listing = noticed(cluster, &role, &rights, &reads)?;
     println!("{:8} {:24} {:24} WITHOUT STREAMED LISTS", "VERB", "RESOURCE", "STREAMED LISTS");
     for ((right, streaming), listing) in reads.iter().zip(&streaming).zip(&listing) {
         let Right { resource, verb, .. } = right;
@@ -79,13 +79,13 @@ fn all(layout: &Layout, kubectl: &Kubectl) -> Result<()> {
         println!("{verb:8} {resource:24} {:24} {}", of(streaming), of(listing));
         ensure!(streaming.is_some() || listing.is_some(), "the agent does not need {right:?}");
     }
-    give(kubectl, &role, &rights, None)?;
-    let with_all = events_of(kubectl)?;
+    give(cluster, &role, &rights, None)?;
+    let with_all = events_of(cluster)?;
     println!("with all rights: {with_all} Events");
     ensure!(with_all > 0, "no Event with all rights");
     for right in events {
-        give(kubectl, &role, &rights, Some(right))?;
-        let without = events_of(kubectl)?;
+        give(cluster, &role, &rights, Some(right))?;
+        let without = events_of(cluster)?;
         println!("without {} of {}: {without} Events", right.verb, right.resource);
         ensure!(without < with_all, "the agent does not need {right:?}");
     }
@@ -94,28 +94,28 @@ fn all(layout: &Layout, kubectl: &Kubectl) -> Result<()> {
 
 /// For each right in `reads`: what the agent logs without it, if it logs anything.
 fn noticed(
-    kubectl: &Kubectl,
+    cluster: &TestCluster,
     role: &Value,
     rights: &[Right],
     reads: &[&Right],
 ) -> Result<Vec<Option<String>>> {
-    give(kubectl, role, rights, None)?;
-    restart(kubectl)?;
-    install::rolled_out(kubectl)?;
-    ensure!(complaint(kubectl, None)?.is_none(), "a complaint with all rights");
+    give(cluster, role, rights, None)?;
+    restart(cluster)?;
+    install::rolled_out(cluster)?;
+    ensure!(complaint(cluster, None)?.is_none(), "a complaint with all rights");
     let one = |right: &&Right| {
-        give(kubectl, role, rights, Some(right))?;
-        restart(kubectl)?;
+        give(cluster, role, rights, Some(right))?;
+        restart(cluster)?;
         let (end, mut seen) = (Instant::now() + PATIENCE, None);
         while seen.is_none() && Instant::now() < end {
             thread::sleep(Duration::from_millis(500));
-            seen = complaint(kubectl, Some(&right.resource))?;
+            seen = complaint(cluster, Some(&right.resource))?;
             // A ready agent has made all its requests.
-            if seen.is_none() && is_ready(kubectl)? {
+            if seen.is_none() && is_ready(cluster)? {
                 break;
             }
         }
-        let state = if is_ready(kubectl)? { "ready" } else { "not ready" };
+        let state = if is_ready(cluster)? { "ready" } else { "not ready" };
         let said = seen.as_deref().unwrap_or("nothing is logged");
         println!("without {} of {}: {state}: {said}", right.verb, right.resource);
         ensure!(seen.is_some() || state == "ready", "the agent does not log why it is not ready");
@@ -125,11 +125,17 @@ fn noticed(
 }
 
 /// The message in the agent's log about a broken watch of a kind, or of any kind.
-fn complaint(kubectl: &Kubectl, kind: Option<&str>) -> Result<Option<String>> {
-    let label = format!("app.kubernetes.io/name={AGENT}");
-    // A container that is being created has no log.
-    let logs = ["logs", "-n", NAMESPACE, "-l", &label, "--tail=-1", "--ignore-errors"];
-    let log = kubectl.answer(&logs)?;
+fn complaint(cluster: &TestCluster, kind: Option<&str>) -> Result<Option<String>> {
+    let pods = cluster.client.namespaced::<Pod>(NAMESPACE);
+    let mut log = String::new();
+    for name in agents(cluster)?.keys() {
+        match pods.log(name, LogParams::default()) {
+            Ok(lines) => log += &lines,
+            // A container that is being created has no log, and a pod may have ended meanwhile.
+            Err(error) if matches!(error.code(), Some(400 | 404)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut broken = lines.filter(|line| line["level"] == "ERROR").filter_map(|line| {
         // Of the errors, only that of a broken watch has the field `kind`.
@@ -141,54 +147,48 @@ fn complaint(kubectl: &Kubectl, kind: Option<&str>) -> Result<Option<String>> {
 }
 
 /// Whether there is exactly one agent, and it is ready.
-fn is_ready(kubectl: &Kubectl) -> Result<bool> {
-    Ok(agents(kubectl)?.values().eq(&[true]))
+fn is_ready(cluster: &TestCluster) -> Result<bool> {
+    Ok(agents(cluster)?.values().eq(&[true]))
 }
 
 /// Names of the agents' pods, and whether they are ready.
-fn agents(kubectl: &Kubectl) -> Result<BTreeMap<String, bool>> {
-    let label = format!("app.kubernetes.io/name={AGENT}");
-    let pods = kubectl.json(&["get", "pods", "-n", NAMESPACE, "-l", &label])?;
-    let pods = pods["items"].as_array().into_iter().flatten();
-    let is_ready = |pod: &Value| {
-        let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-        conditions.filter(|one| one["type"] == "Ready").any(|one| one["status"] == "True")
-    };
-    Ok(pods
-        .filter_map(|pod| Some((pod["metadata"]["name"].as_str()?.to_owned(), is_ready(pod))))
-        .collect())
+fn agents(cluster: &TestCluster) -> Result<BTreeMap<String, bool>> {
+    let pods = cluster.client.namespaced::<Pod>(NAMESPACE).list(AGENTS)?;
+    let named = |pod: Pod| Some((pod.metadata.name.clone()?, is_pod_ready(&pod)));
+    Ok(pods.into_iter().filter_map(named).collect())
 }
 
 /// Replaces the agent's pod, so that the new one starts with the present rights.
-fn restart(kubectl: &Kubectl) -> Result<()> {
-    let before = agents(kubectl)?;
+fn restart(cluster: &TestCluster) -> Result<()> {
+    let before = agents(cluster)?;
     for name in before.keys() {
-        kubectl.answer(&["delete", "pod", "-n", NAMESPACE, name, "--grace-period=0", "--force"])?;
+        cluster.client.namespaced::<Pod>(NAMESPACE).delete(name)?;
     }
     until("another agent", || {
-        agents(kubectl)
+        agents(cluster)
             .is_ok_and(|now| !now.is_empty() && now.keys().all(|name| !before.contains_key(name)))
     })
 }
 
 /// How many Events the agent writes about a policy that cannot be expressed.
-fn events_of(kubectl: &Kubectl) -> Result<usize> {
-    restart(kubectl)?;
-    install::rolled_out(kubectl)?;
-    let here = ["events.events.k8s.io", "--namespace=default"];
-    kubectl.answer(&[&["delete", "--all"], &here[..]].concat())?;
-    kubectl.apply(&[inexpressible()])?;
+fn events_of(cluster: &TestCluster) -> Result<usize> {
+    restart(cluster)?;
+    install::rolled_out(cluster)?;
+    let events = cluster.client.namespaced::<Event>("default");
+    events.delete_all("")?;
+    let policy = [inexpressible()];
+    cluster.client.apply(&policy)?;
     thread::sleep(WRITTEN);
-    let events = kubectl.json(&[&["get"], &here[..]].concat())?;
-    kubectl.answer(&["delete", "clusternetworkpolicy", "names"])?;
-    let events = events["items"].as_array().into_iter().flatten();
-    Ok(events.filter(|event| event["reason"] == "NotExpressible").count())
+    let written = events.list("")?;
+    cluster.client.delete(&policy)?;
+    let about = written.iter().filter(|event| event.reason.as_deref() == Some("NotExpressible"));
+    Ok(about.count())
 }
 
 fn role() -> Result<Value> {
-    let text = fs::read_to_string(workspace().join(install::MANIFEST))?;
-    let objects = serde_saphyr::from_multiple::<Value>(&text)?;
-    let role = objects.into_iter().find(|object| object["kind"] == "ClusterRole");
+    let role = install::objects(install::MANIFEST)?
+        .into_iter()
+        .find(|object| object["kind"] == "ClusterRole");
     role.context("the manifest has no ClusterRole")
 }
 
@@ -213,14 +213,14 @@ fn rights(role: &Value) -> Vec<Right> {
 }
 
 /// Grants the agents all rights except one.
-fn give(kubectl: &Kubectl, role: &Value, rights: &[Right], but: Option<&Right>) -> Result<()> {
+fn give(cluster: &TestCluster, role: &Value, rights: &[Right], but: Option<&Right>) -> Result<()> {
     let rest = rights.iter().filter(|right| Some(*right) != but);
     let rules = rest.map(|Right { group, resource, verb }| {
         json!({"apiGroups": [group], "resources": [resource], "verbs": [verb]})
     });
     let mut role = role.clone();
     role["rules"] = rules.collect();
-    kubectl.apply(&[role])
+    Ok(cluster.client.apply(&[role])?)
 }
 
 /// A pod that cluster-wide policies isolate.

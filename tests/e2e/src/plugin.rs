@@ -8,25 +8,28 @@ mod configuration;
 mod outcome;
 mod stage;
 
+use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
-use std::{fmt, fs};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use k8s_openapi::api::apps::v1::DaemonSet;
 use nix::sys::signal::Signal;
-use testbed::kubectl::Kubectl;
+use serde_json::Value;
 use testbed::layout::Layout;
 use testbed::until;
 use xtask::build::Profile;
-use xtask::command::workspace;
 
-use super::examples::on_own;
+use super::examples::{TestCluster, on_own};
 use super::metrics::{self, Times};
 use super::{NODES, agents, install};
 use configuration::Configuration;
 use outcome::Outcome;
 use stage::Stage;
+
+/// Where a DaemonSet has the arguments of its container.
+const ARGUMENTS: &str = "/spec/template/spec/containers/0/args";
 
 /// How long to watch pods that must not start.
 const HELD: Duration = Duration::from_secs(10);
@@ -80,7 +83,7 @@ struct Round<'a> {
 }
 
 struct Show<'a> {
-    kubectl: &'a Kubectl,
+    cluster: &'a TestCluster,
     layout: &'a Layout,
     stage: Stage<'a>,
     pods: usize,
@@ -92,9 +95,8 @@ pub(super) fn run(options: &Options) -> Result<()> {
     let profile = if options.debug { Profile::Debug } else { Profile::Release };
     on_own("plugin", &options.shape, options.keep, profile, |cluster| {
         let layout = cluster.local.as_ref().context("the agents' processes are on this machine")?;
-        let kubectl = &cluster.kubectl;
-        let stage = Stage::set(kubectl)?;
-        let mut show = Show { kubectl, layout, stage, pods: options.pods, lines: Vec::new() };
+        let stage = Stage::set(&cluster.client)?;
+        let mut show = Show { cluster, layout, stage, pods: options.pods, lines: Vec::new() };
         show.all()
     })
 }
@@ -104,11 +106,11 @@ impl Show<'_> {
         self.plain("no agent", "none", Want::Open)?;
         self.without()?;
         let configuration = Configuration::read(self.layout)?;
-        let took = install::agent_with(self.kubectl, install::WITH_PLUGIN)?;
+        let took = install::agent_with(self.cluster, install::WITH_PLUGIN)?;
         println!("agent and plugin ready after {:.1} s", took.as_secs_f64());
         configuration.has_plugin()?;
         self.with(&configuration)?;
-        install::remove(self.kubectl)?;
+        install::remove(self.cluster)?;
         install::left_nothing(self.layout)?;
         configuration.is_back()?;
         self.plain("all of it uninstalled", "after", Want::Open)?;
@@ -121,7 +123,7 @@ impl Show<'_> {
 
     /// The agent without the plugin: paused, as installed, and without libcni's cache.
     fn without(&mut self) -> Result<()> {
-        install::agent(self.kubectl)?;
+        install::agent(self.cluster)?;
         self.round(&Round {
             what: "the agent alone, paused until all have tried",
             name: "late",
@@ -134,14 +136,16 @@ impl Show<'_> {
             is_timed: false,
         })?;
         self.plain("the agent alone", "alone", Want::NothingLost)?;
-        let manifest = fs::read_to_string(workspace().join(install::MANIFEST))?;
-        let blind = manifest.lines().filter(|line| !line.contains("--cni-cache="));
-        let blind = blind.collect::<Vec<_>>().join("\n");
-        ensure!(blind.lines().count() < manifest.lines().count(), "the cache is not named");
-        self.kubectl.feed(&["apply", "-f", "-"], &blind)?;
-        install::rolled_out(self.kubectl)?;
+        let mut blind = install::objects(install::MANIFEST)?;
+        let arguments = blind.iter_mut().find_map(|object| object.pointer_mut(ARGUMENTS));
+        let arguments = arguments.and_then(Value::as_array_mut).context("no arguments")?;
+        let count = arguments.len();
+        arguments.retain(|one| !one.as_str().is_some_and(|one| one.starts_with("--cni-cache=")));
+        ensure!(arguments.len() < count, "the cache is not named");
+        self.cluster.client.apply(&blind)?;
+        install::rolled_out(self.cluster)?;
         self.plain("the agent alone, without libcni's cache", "status", Want::NothingLost)?;
-        install::remove(self.kubectl)
+        install::remove(self.cluster)
     }
 
     /// With the plugin, while agents are paused, killed or absent and the configuration is rewritten.
@@ -171,13 +175,13 @@ impl Show<'_> {
             name: "gone",
             want: Want::Closed,
             before: &|show| {
-                let set = format!("daemonset/{}", install::AGENT);
-                show.kubectl.answer(&["-n", install::NAMESPACE, "delete", &set])?;
+                let sets = show.cluster.client.namespaced::<DaemonSet>(install::NAMESPACE);
+                sets.delete(install::AGENT)?;
                 until("the end of the agents", || agents::are_gone(show.layout, &NODES))
             },
             meanwhile: &|show| {
                 show.none_starts()?;
-                install::agent_with(show.kubectl, install::WITH_PLUGIN).map(drop)
+                install::agent_with(show.cluster, install::WITH_PLUGIN).map(drop)
             },
             is_timed: false,
         })?;
@@ -192,7 +196,7 @@ impl Show<'_> {
     /// A round in which pods start and nothing else happens.
     fn plain(&mut self, what: &'static str, name: &'static str, want: Want) -> Result<()> {
         let (before, meanwhile) = (&|_: &Show<'_>| Ok(()), &|_: &Show<'_>| Ok(()));
-        let is_timed = self.kubectl.succeeds(&["get", "namespace", install::NAMESPACE]);
+        let is_timed = install::exists(self.cluster)?;
         self.round(&Round { what, name, want, before, meanwhile, is_timed })
     }
 

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use serde_json::{Value, json};
 use testbed::layout::Layout;
 use testbed::until;
@@ -16,7 +18,6 @@ use xtask::build::Profile;
 
 use super::NODES;
 use super::agents::{self, Held};
-use super::api::Api;
 use super::examples::{TestCluster, on_own};
 use super::install;
 
@@ -58,36 +59,31 @@ pub(super) fn run(options: &Options) -> Result<()> {
 
 fn measure(cluster: &TestCluster, pods: u32) -> Result<()> {
     let layout = cluster.local.as_ref().context("the agents' processes are on this machine")?;
-    let kubectl = &cluster.kubectl;
+    let client = &cluster.client;
     let namespace =
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-    kubectl.apply(&[namespace, isolation()])?;
-    until("the namespace's account", || {
-        kubectl.succeeds(&["get", "serviceaccount", "-n", NAMESPACE, "default"])
-    })?;
-    install::agent(kubectl)?;
-    let api = Api::open(kubectl)?;
-    let path = format!("/api/v1/namespaces/{NAMESPACE}/pods");
+    client.apply(&[namespace, isolation()])?;
+    let accounts = client.namespaced::<ServiceAccount>(NAMESPACE);
+    until("the namespace's account", || accounts.exists("default").is_ok_and(|exists| exists))?;
+    install::agent(cluster)?;
+    let pods_there = client.namespaced::<Pod>(NAMESPACE);
     let none = at_rest(layout)?;
     each(pods, |number| {
-        api.create(&path, &pod(number))?;
-        let status = json!({"status": status(number)});
-        let path = format!("{path}/{}/status", name(number));
-        api.patch(&path, "application/merge-patch+json", &status).map(drop)
+        pods_there.create(&pod(number))?;
+        Ok(pods_there.patch_status(&name(number), &status(number))?)
     })?;
     let made = at_rest(layout)?;
     print("made and given their status (2 events each)", pods, none, made);
     each(pods, |number| {
         let change = json!({"metadata": {"labels": {"generation": "2"}}});
-        let path = format!("{path}/{}", name(number));
-        api.patch(&path, "application/merge-patch+json", &change).map(drop)
+        Ok(pods_there.patch(&name(number), &change)?)
     })?;
     let changed = at_rest(layout)?;
     print("a label that no policy names changes (1 event each)", pods, made, changed);
     let start = Instant::now();
-    let set = format!("daemonset/{}", install::AGENT);
-    kubectl.answer(&["-n", install::NAMESPACE, "rollout", "restart", &set])?;
-    install::rolled_out(kubectl)?;
+    let sets = client.namespaced::<DaemonSet>(install::NAMESPACE);
+    sets.patch(install::AGENT, &install::annotated("restarted"))?;
+    install::rolled_out(cluster)?;
     println!(
         "restarted, and enforcing again on all nodes after {:.1} s",
         start.elapsed().as_secs_f64()

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use k8s_openapi::api::apps::v1::DaemonSet;
 use testbed::control_plane;
 use testbed::layout::Layout;
 use testbed::until;
@@ -104,14 +104,14 @@ pub(super) fn run(options: &Options) -> Result<()> {
 
 fn soak(cluster: &TestCluster, options: &Options, profile: Profile) -> Result<()> {
     let layout = cluster.local.as_ref().context("the agents' processes are on this machine")?;
-    let mut field = Field::set(&cluster.kubectl)?;
+    let mut field = Field::set(cluster)?;
     field.start("client", &["allow", "keep"])?;
     field.start("stranger", &["deny"])?;
     if field.settled()?.let_through == 0 {
         bail!("without the agent nothing is let through, so the test would prove nothing");
     }
     let mut first = during("first installed under live connections", &field, || {
-        install::agent(&cluster.kubectl).map(drop)
+        install::agent(cluster).map(drop)
     })?;
     // Before the agent was ready everything passed; this line is about the connections.
     first.counts.let_through = 0;
@@ -150,7 +150,7 @@ impl Scenario {
         profile: Profile,
     ) -> Result<Line> {
         let Options { kills, updates, away, churn, burst, deleted, pods, changes, .. } = *options;
-        let kubectl = field.kubectl;
+        let cluster = field.cluster;
         match self {
             Self::Kills => during(&format!("{kills} kills under churn"), field, || {
                 self::kills(layout, field, kills)
@@ -161,17 +161,17 @@ impl Scenario {
             Self::Upgrade => {
                 testbed::load(layout, &image::build_other(profile)?)?;
                 during("another build, and back", field, || {
-                    upgrade::there_and_back(layout, kubectl)
+                    upgrade::there_and_back(layout, cluster)
                 })
             }
             Self::Away => during(&format!("API server down for {away} s"), field, || {
                 self::away(layout, field, away)
             }),
             Self::Churn => during(&format!("{churn} pods created and removed"), field, || {
-                growth::churn(layout, kubectl, churn)
+                growth::churn(layout, &cluster.client, churn)
             }),
             Self::Burst => during(&format!("{burst} pods at once, and none"), field, || {
-                burst::there_and_gone(layout, kubectl, burst)
+                burst::there_and_gone(layout, &cluster.client, burst)
             }),
             Self::Deleted => during(&format!("2 × {deleted} pods deleted early"), field, || {
                 deleted::count_reached(field, deleted)
@@ -201,23 +201,14 @@ fn kills(layout: &Layout, field: &Field<'_>, count: u32) -> Result<()> {
             done += 1;
         }
     }
-    until("the agents' readiness", || install::rolled_out(field.kubectl).is_ok())
+    until("the agents' readiness", || install::rolled_out(field.cluster).is_ok())
 }
 
 fn updates(field: &Field<'_>, count: u32) -> Result<()> {
+    let sets = field.cluster.client.namespaced::<DaemonSet>(install::NAMESPACE);
     for number in 0..count {
-        let change = json!({"spec": {"template": {"metadata": {"annotations": {"soak": number.to_string()}}}}});
-        let set = [
-            "-n",
-            install::NAMESPACE,
-            "patch",
-            "daemonset",
-            "policy-agent",
-            "-p",
-            &change.to_string(),
-        ];
-        field.kubectl.answer(&set)?;
-        install::rolled_out(field.kubectl)?;
+        sets.patch(install::AGENT, &install::annotated(&number.to_string()))?;
+        install::rolled_out(field.cluster)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::kubectl::Kubectl;
+use super::client::Client;
 use super::layout::{CONTROL_PLANE, Layout, SERVICES};
 use super::network::{self, CONTROL};
 use super::process::Service;
@@ -64,8 +64,8 @@ pub fn start_api_server_with(layout: &Layout, more: &[&str]) -> Result<()> {
         server.args(["--kubelet-preferred-address-types", "InternalIP", "--allow-privileged"]);
         Service::start(layout, API_SERVER, server.args(more))?;
     }
-    let kubectl = Kubectl::local(layout)?;
-    until("the API server", || kubectl.succeeds(&["get", "--raw", "/readyz"]))
+    let client = Client::local(layout)?;
+    until("the API server", || client.is_ready())
 }
 
 fn program(layout: &Layout, name: &str) -> Result<Command> {

@@ -1,14 +1,12 @@
-//! kubectl, for a cluster of this machine or for another one.
+//! kubectl, for a cluster of this machine or for another one: for what an operator types.
 //!
-//! The API server of a cluster of this machine is reachable only from the cluster's own network
+//! Tests of anything else use the [`client`](super::client). The API server of a cluster of this machine is reachable only from the cluster's own network
 //! namespace, so kubectl is started there.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 use xtask::command::{command, line, run};
 
 use super::layout::Layout;
@@ -58,44 +56,15 @@ impl Kubectl {
         run(self.command().args(arguments))
     }
 
-    /// Whether kubectl succeeds; its output is discarded.
-    pub fn succeeds(&self, arguments: &[&str]) -> bool {
-        let mut kubectl = self.command();
-        kubectl.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        kubectl.status().is_ok_and(|status| status.success())
-    }
-
     /// The output of kubectl; the error has its standard error.
     pub fn answer(&self, arguments: &[&str]) -> Result<String> {
-        self.feed(arguments, "")
-    }
-
-    /// The output of kubectl as JSON.
-    pub fn json(&self, arguments: &[&str]) -> Result<Value> {
-        let text = self.answer(&[arguments, &["-o", "json"]].concat())?;
-        serde_json::from_str(&text).context("kubectl gave no JSON")
-    }
-
-    /// As [`Kubectl::answer`], with standard input.
-    pub fn feed(&self, arguments: &[&str], input: &str) -> Result<String> {
         let mut kubectl = self.command();
-        kubectl.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = kubectl.spawn().context("cannot start kubectl")?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // kubectl may exit before it has read everything; its standard error has the reason.
-            let _ = stdin.write_all(input.as_bytes());
-        }
-        let output = child.wait_with_output()?;
+        let output = kubectl.args(arguments).stdin(Stdio::null()).output();
+        let output = output.context("cannot start kubectl")?;
         if !output.status.success() {
             let why = String::from_utf8_lossy(&output.stderr);
             bail!("{} failed ({})\n{}", line(&kubectl), output.status, why.trim());
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
-    /// Applies objects, in one call.
-    pub fn apply(&self, objects: &[Value]) -> Result<()> {
-        let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
-        self.feed(&["apply", "-f", "-"], &list.to_string()).map(drop)
     }
 }

@@ -10,6 +10,7 @@
 #![expect(clippy::missing_errors_doc, reason = "every error is shown to the user and ends the run")]
 #![expect(clippy::must_use_candidate, reason = "the callers are two programs of this repository")]
 
+pub mod client;
 pub mod control_plane;
 pub mod images;
 pub mod kubectl;
@@ -27,11 +28,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use xtask::bootstrap::{self, packages};
 
-use kubectl::Kubectl;
+use client::Client;
 use layout::Layout;
 use process::Service;
+
+/// How long a node may take to become ready.
+const START: Duration = Duration::from_mins(2);
 
 /// How the cluster is made.
 #[derive(Args, Clone, Debug)]
@@ -101,12 +106,18 @@ fn start_all(layout: &Layout, options: &Shape, pod_image: &Path) -> Result<()> {
     for node in &names {
         node::import(layout, &node.name, pod_image)?;
     }
-    let kubectl = Kubectl::local(layout)?;
+    let client = Client::local(layout)?;
     for node in &names {
-        until("the node's object", || kubectl.succeeds(&["get", "node", &node.name]))?;
+        client.cluster_wide().wait(&node.name, START, "ready", is_node_ready)?;
     }
-    kubectl.run(&["wait", "--for=condition=Ready", "node", "--all", "--timeout=120s"])?;
-    until("the default service account", || kubectl.succeeds(&["get", "serviceaccount", "default"]))
+    let has_account = |account: Option<&ServiceAccount>| account.is_some();
+    Ok(client.namespaced("default").wait("default", START, "there", has_account)?)
+}
+
+fn is_node_ready(node: Option<&Node>) -> bool {
+    let status = node.and_then(|node| node.status.as_ref());
+    let conditions = status.and_then(|status| status.conditions.as_ref());
+    conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
 }
 
 /// Stops everything and removes its files, from any state; does nothing if there is no cluster.

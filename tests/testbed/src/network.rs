@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -88,8 +89,13 @@ pub fn remove_host(layout: &Layout, name: &str) -> Result<()> {
 /// A command that will run in one of the namespaces.
 pub fn inside(layout: &Layout, name: &str) -> Command {
     let mut nsenter = command("nsenter");
-    nsenter.arg(format!("--net=/run/netns/{}", layout.prefixed(name)));
+    nsenter.arg(format!("--net={}", path(layout, name).display()));
     nsenter
+}
+
+/// The file of one of the namespaces.
+pub(super) fn path(layout: &Layout, name: &str) -> PathBuf {
+    Path::new("/run/netns").join(layout.prefixed(name))
 }
 
 fn lines_of(name: &str, host: Host, count: u8, fabric: &str) -> Vec<String> {

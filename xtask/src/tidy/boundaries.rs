@@ -11,7 +11,7 @@ struct Confined {
 
 const DATAPLANE: &[&str] =
     &["policy-agent/src/dataplane", "policy-common/src", "tests/packet-model/src"];
-const KUBERNETES: &[&str] = &["policy-kube/src"];
+const KUBERNETES: &[&str] = &["policy-kube/src", "tests/e2e/src", "tests/testbed/src"];
 const NET: &[&str] = &["policy-agent/src/net"];
 
 const CONFINED: &[Confined] = &[

@@ -41,8 +41,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("aya", &["policy-agent", "policy-common", "tests/packet-model"]),
     ("aya-obj", &["policy-agent", "tests/packet-model"]),
     ("aya-ebpf", &["policy-ebpf"]),
-    ("k8s-openapi", &["policy-kube"]),
-    ("kube", &["policy-kube"]),
+    ("k8s-openapi", &["policy-kube", "tests/e2e", "tests/testbed"]),
+    ("kube", &["policy-kube", "tests/testbed"]),
 ];
 
 /// A crate that may have only listed dependencies, and those of them that must be optional.

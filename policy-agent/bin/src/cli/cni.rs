@@ -3,11 +3,8 @@
 use std::{env, io, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use policy_agent::{
-    cni::{FailMode, Installation},
-    daemon::CniConfig,
-};
-use policy_cni::{PLUGIN, protocol::DEFAULT_SOCKET};
+use policy_agent::{cni::Installation, daemon::CniConfig};
+use policy_cni::{FailMode, PLUGIN, protocol::DEFAULT_SOCKET};
 
 /// The CNI options of `policy-agent run`.
 #[derive(Debug, Args)]

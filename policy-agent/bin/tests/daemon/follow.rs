@@ -9,7 +9,7 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    machine::{LIMIT, Machine, POD as POD_IP, arrives, until},
+    machine::{ARRIVAL, LIMIT, Machine, POD as POD_IP, arrives, until},
     manifests::{ALLOW_5000, DENY, POD},
 };
 
@@ -144,7 +144,7 @@ fn an_interface_of_no_known_pod_is_cut_off_where_that_is_asked_for() -> Result<(
     // The host outside is behind a veth too, and no pod: only the node itself can be reached.
     let reached = || -> Result<bool> {
         let at_node = machine.node.run(async || Ok(UdpSocket::bind((NODE, 5000))?))?;
-        at_node.set_read_timeout(Some(Duration::from_millis(50)))?;
+        at_node.set_read_timeout(Some(ARRIVAL))?;
         machine
             .pod
             .run(async || Ok(UdpSocket::bind((POD_IP, 0))?.send_to(b"hello", (NODE, 5000))?))?;

@@ -26,6 +26,11 @@ use crate::namespace::{Namespace, add_addresses, end};
 /// slowly.
 pub(crate) const LIMIT: Duration = Duration::from_mins(3);
 
+/// How long a datagram may take to arrive; a packet that is dropped costs a test this time.
+///
+/// A loaded machine runs the receiving side of a veth late: 50 ms were too few.
+pub(crate) const ARRIVAL: Duration = Duration::from_millis(500);
+
 /// The pod's address.
 pub(crate) const POD: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 /// The host outside.
@@ -239,7 +244,7 @@ impl Drop for Agent {
 /// Whether a datagram from the pod arrives at a port of the host.
 pub(crate) fn arrives(machine: &Machine, port: u16) -> Result<bool> {
     let at_host = machine.host.run(async || Ok(UdpSocket::bind((HOST, port))?))?;
-    at_host.set_read_timeout(Some(Duration::from_millis(50)))?;
+    at_host.set_read_timeout(Some(ARRIVAL))?;
     machine.pod.run(async || {
         UdpSocket::bind((POD, 0))?.send_to(b"hello", (HOST, port))?;
         Ok(())

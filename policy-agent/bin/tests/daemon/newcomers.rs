@@ -17,7 +17,7 @@ use policy_agent::net::build::NetBuilder;
 use serde_json::json;
 
 use crate::{
-    machine::{LIMIT, Machine, arrives, until},
+    machine::{ARRIVAL, LIMIT, Machine, arrives, until},
     manifests::{ALLOW_5000, DENY, POD},
     namespace::{Namespace, add_addresses, end},
 };
@@ -115,7 +115,7 @@ fn s45_a_pod_with_an_interface_for_each_family_is_under_its_policies_at_both() -
     })?;
     let arrives_by_six = || -> Result<bool> {
         let host = machine.host.run(async || Ok(UdpSocket::bind("[fd00:1::2]:5001")?))?;
-        host.set_read_timeout(Some(Duration::from_millis(50)))?;
+        host.set_read_timeout(Some(ARRIVAL))?;
         pod.run(async || {
             let socket = UdpSocket::bind("[fd00:0:1::2]:0")?;
             Ok(socket.send_to(b"hello", "[fd00:1::2]:5001").map(drop)?)

@@ -11,6 +11,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use procfs::process::Process;
 use serde_json::Value;
 
 use crate::{
@@ -215,8 +216,8 @@ fn with_grandchild(out: &Path) -> Result<(Child, Pid), Box<dyn Error>> {
 
 /// Whether a process runs, and is not a zombie.
 fn runs(pid: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
-    stat.is_ok_and(|text| !text.contains(") Z ") && !text.contains(") X "))
+    let stat = Process::new(pid.as_raw()).and_then(|process| process.stat());
+    stat.is_ok_and(|stat| !matches!(stat.state, 'Z' | 'X'))
 }
 
 #[test]

@@ -20,6 +20,7 @@ use nix::{
 };
 use policy_agent::net::build::{End, NetBuilder};
 use policy_lab::netns::{self, Namespace};
+use procfs::process::Process;
 
 use crate::{
     program::{assert_code, lab, lab_on},
@@ -38,20 +39,21 @@ struct Holdings {
     namespaces: Vec<File>,
 }
 
-/// Starts a lab on a file, and stops it as soon as its classifiers are attached.
+/// Starts a lab on a file, and stops it as soon as its programs are attached.
 fn stopped_lab() -> Result<(Child, Pid), Box<dyn Error>> {
     let file = tempfile::NamedTempFile::new()?;
     fs::write(file.path(), cluster(24))?;
     let mut command = lab(&["-f"]);
     let mut child = command.arg(file.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let pid = Pid::from_raw(i32::try_from(child.id())?);
-    until("the classifiers are attached", || match child.try_wait()? {
+    until("the programs are attached", || match child.try_wait()? {
         Some(status) => Err(io::Error::other(format!("it ended early: {status}"))),
         None => Ok(ids(pid, "link_id")?.len() >= 24),
     })?;
     kill(pid, Signal::SIGSTOP)?;
     until("the lab is stopped", || {
-        Ok(fs::read_to_string(format!("/proc/{pid}/stat"))?.contains(") T "))
+        let stat = Process::new(pid.as_raw()).and_then(|process| process.stat());
+        Ok(stat.map_err(io::Error::other)?.state == 'T')
     })?;
     Ok((child, pid))
 }

@@ -1,6 +1,6 @@
 //! Reads the agents' flow logs: which probes have a dropped packet.
 //!
-//! Input are the JSON lines of `kubectl logs`; output are those of the given probes that a line
+//! Input are the JSON lines of the agents' logs; output are those of the given probes that a line
 //! matches by protocol, addresses and port.
 
 use std::collections::BTreeSet;
@@ -8,41 +8,34 @@ use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use policy_manifest::End;
 use policy_probe::Probe;
 use serde_json::Value;
-use xtask::command::{answer, command};
+use testbed::client::LogParams;
 
 use super::stage::Stage;
-use crate::install::NAMESPACE;
+use crate::install::{AGENTS, NAMESPACE};
 
 /// How long a drop may take to be logged.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The time, as the API server writes it.
-pub(super) fn now() -> Result<String> {
-    answer(command("date").args(["--utc", "+%Y-%m-%dT%H:%M:%SZ"])).context("date does not answer")
-}
-
 /// The probes for which an agent logged a dropped packet.
 pub(super) fn of<'a>(
     stage: &Stage<'_>,
-    since: &str,
+    since: Timestamp,
     probes: &[&'a Probe],
 ) -> Result<Vec<&'a Probe>> {
     let end = Instant::now() + PATIENCE;
-    let since = format!("--since-time={since}");
+    let agents = stage.cluster.client.namespaced::<Pod>(NAMESPACE);
     loop {
-        let log = stage.cluster.kubectl.answer(&[
-            "logs",
-            "-n",
-            NAMESPACE,
-            "-l",
-            "app.kubernetes.io/name=policy-agent",
-            "--tail=-1",
-            &since,
-        ])?;
+        let mut log = String::new();
+        for agent in agents.list(AGENTS)? {
+            let lines = LogParams { since_time: Some(since), ..LogParams::default() };
+            log += &agents.log(&agent.metadata.name.unwrap_or_default(), lines)?;
+        }
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let lines: Vec<_> = lines.filter(|line| line["verdict"] == "drop").collect();
         let counted: Vec<_> = probes

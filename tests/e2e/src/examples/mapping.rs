@@ -11,9 +11,11 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context, Result, ensure};
 use ipnetwork::IpNetwork;
+use k8s_openapi::api::core::v1::Node as KubeNode;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use policy_manifest::{End, Manifests};
 use serde_json::Value;
-use testbed::kubectl::Kubectl;
+use testbed::client::Client;
 
 /// A node of the cluster.
 #[derive(Clone, Debug)]
@@ -33,22 +35,16 @@ pub(super) struct Mapping {
 
 impl Mapping {
     /// Assigns a node of the cluster to each node of the example, in the order of their names.
-    pub(super) fn new(kubectl: &Kubectl, manifests: &Manifests) -> Result<Self> {
-        let listed = kubectl.json(&["get", "nodes"])?;
-        let mut there: Vec<_> = items(&listed).iter().filter_map(node).collect();
+    pub(super) fn new(client: &Client, manifests: &Manifests) -> Result<Self> {
+        let listed = client.cluster_wide::<KubeNode>().list("")?;
+        let mut there: Vec<_> = listed.into_iter().filter_map(node).collect();
         there.sort_by(|one, other| one.name.cmp(&other.name));
         let wanted = manifests.snapshot.nodes.keys();
         ensure!(there.len() >= wanted.len(), "the example has {} nodes", wanted.len());
-        let slices = kubectl.json(&[
-            "get",
-            "endpointslices",
-            "-n",
-            "default",
-            "-l",
-            "kubernetes.io/service-name=kubernetes",
-        ])?;
-        let api_server = items(&slices).iter().flat_map(|slice| items_of(&slice["endpoints"]));
-        let api_server = api_server.flat_map(|endpoint| addresses(&endpoint["addresses"], None));
+        let slices = client.namespaced::<EndpointSlice>("default");
+        let slices = slices.list("kubernetes.io/service-name=kubernetes")?;
+        let api_server = slices.into_iter().filter_map(|slice| slice.endpoints).flatten();
+        let api_server = api_server.flat_map(|endpoint| parsed(endpoint.addresses));
         let all = there.iter().flat_map(|node| node.addresses.clone()).chain(api_server);
         let block = covering(all.filter_map(|address| match address {
             IpAddr::V4(address) => Some(address),
@@ -116,29 +112,21 @@ impl Pods {
     }
 }
 
-/// The entries of a list of the API.
-pub(super) fn items(list: &Value) -> &[Value] {
-    items_of(&list["items"])
-}
-
 /// The entries of a field.
 pub(super) fn items_of(field: &Value) -> &[Value] {
     field.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// The addresses of a list of texts, or of objects that hold one under a key.
-pub(super) fn addresses(list: &Value, key: Option<&str>) -> Vec<IpAddr> {
-    let texts =
-        items_of(list).iter().filter_map(|item| key.map_or(item, |key| &item[key]).as_str());
-    texts.filter_map(|text| text.parse().ok()).collect()
+/// The addresses among texts; a headless Service has the text `None`.
+pub(super) fn parsed(texts: impl IntoIterator<Item = String>) -> Vec<IpAddr> {
+    texts.into_iter().filter_map(|text| text.parse().ok()).collect()
 }
 
-fn node(object: &Value) -> Option<Node> {
-    let name = object["metadata"]["name"].as_str()?.to_owned();
-    let own = items_of(&object["status"]["addresses"]);
-    let own = own.iter().filter(|address| address["type"] == "InternalIP");
-    let own = own.filter_map(|address| address["address"].as_str()?.parse().ok());
-    Some(Node { name, addresses: own.collect() })
+fn node(object: KubeNode) -> Option<Node> {
+    let own = object.status.unwrap_or_default().addresses.unwrap_or_default();
+    let own = own.into_iter().filter(|address| address.type_ == "InternalIP");
+    let addresses = parsed(own.map(|address| address.address));
+    Some(Node { name: object.metadata.name?, addresses })
 }
 
 fn covering(addresses: impl Iterator<Item = Ipv4Addr>) -> Option<IpNetwork> {

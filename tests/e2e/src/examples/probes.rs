@@ -8,6 +8,8 @@ use std::process::Stdio;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use policy_manifest::End;
 use policy_probe::{Outcome, Probe, Row};
 use testbed::network;
@@ -62,12 +64,13 @@ pub(super) fn run(stage: &Stage<'_>) -> Result<Vec<Observation>> {
 
 /// Runs the probes with the agent installed: each denial must have a logged drop.
 pub(super) fn judged(stage: &Stage<'_>) -> Result<Vec<Row>> {
-    let since = drops::now()?;
+    // The API server takes whole seconds.
+    let since = Timestamp::from_second(Timestamp::now().as_second())?;
     let seen = run(stage)?;
     let silent =
         seen.iter().zip(&stage.example.probes).filter(|(seen, _)| **seen == Observation::Silent);
     let silent: Vec<_> = silent.map(|(_, (probe, _))| probe).collect();
-    let dropped = drops::of(stage, &since, &silent)?;
+    let dropped = drops::of(stage, since, &silent)?;
     let rows = stage.example.probes.iter().zip(seen).map(|((probe, explanation), seen)| {
         let outcome = match seen {
             Observation::Answered => Outcome::Allow,
@@ -99,10 +102,10 @@ fn run_from(stage: &Stage<'_>, from: &End, probes: &[(usize, &Probe)]) -> Result
     }
     let program = format!("/{POD}");
     match from {
-        End::Pod(pod) => stage.cluster.kubectl.feed(
-            &["exec", "-i", "-n", &pod.namespace, &pod.name, "--", &program, "probe", PATIENCE],
-            &lines,
-        ),
+        End::Pod(pod) => {
+            let pods = stage.cluster.client.namespaced::<Pod>(&pod.namespace);
+            Ok(pods.run(&pod.name, &[&program, "probe", PATIENCE], &lines)?)
+        }
         End::Host(name) => of_host(stage, name, &lines),
         End::Service(_) | End::Address(_) => Err(anyhow!("{from} cannot send")),
     }

@@ -5,26 +5,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service as KubeService};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use policy_core::model::{ObjectName, Protocol};
 use policy_manifest::End;
 use policy_probe::Probe;
 use serde_json::{Value, json};
-use testbed::kubectl::Kubectl;
+use testbed::client::Client;
 use testbed::process::Service;
 use testbed::{network, until};
 use xtask::image::POD_IMAGE;
 
 use super::TestCluster;
 use super::example::Example;
-use super::mapping::{Mapping, Pods, addresses, items, items_of};
+use super::mapping::{Mapping, Pods, items_of, parsed};
 
 /// The label of every object that a test creates.
 const LABEL: &str = "policy-e2e";
 
 /// Namespaces that exist in every cluster.
 const STANDING: [&str; 3] = ["default", "kube-system", "kube-public"];
+
+/// How long pods may take to become ready, and a definition to be served.
+const START: Duration = Duration::from_mins(2);
 
 /// An example on a cluster.
 pub(super) struct Stage<'a> {
@@ -38,7 +45,7 @@ pub(super) struct Stage<'a> {
 impl<'a> Stage<'a> {
     /// Creates everything, and waits until the pods are ready.
     pub(super) fn set(cluster: &'a TestCluster, example: &'a Example) -> Result<Self> {
-        let mapping = Mapping::new(&cluster.kubectl, &example.manifests)?;
+        let mapping = Mapping::new(&cluster.client, &example.manifests)?;
         let named =
             example.objects.iter().filter_map(|object| object["metadata"]["namespace"].as_str());
         let namespaces = named.map(ToOwned::to_owned).collect();
@@ -50,36 +57,34 @@ impl<'a> Stage<'a> {
         // A namespace accepts pods only once its service account exists.
         let mut failure = None;
         until("the pods' objects", || {
-            failure = cluster.kubectl.apply(&pods).err();
+            failure = cluster.client.apply(&pods).err();
             failure.is_none()
         })
-        .map_err(|late| failure.take().unwrap_or(late))?;
-        cluster.kubectl.answer(&[
-            "wait",
-            "pods",
-            "--all-namespaces",
-            "-l",
-            LABEL,
-            "--for=condition=Ready",
-            "--timeout=120s",
-        ])?;
+        .map_err(|late| failure.take().map_or(late, Into::into))?;
+        for namespace in &stage.namespaces {
+            let pods = cluster.client.namespaced::<Pod>(namespace);
+            if !pods.list(LABEL)?.is_empty() {
+                pods.ready(LABEL, START)?;
+            }
+        }
         stage.read_addresses()?;
         let policies = example.objects.iter().filter(|object| is_policy(object));
         let policies: Vec<_> = policies.map(|policy| stage.policy(policy)).collect();
-        cluster.kubectl.apply(&policies)?;
+        cluster.client.apply(&policies)?;
         Ok(stage)
     }
 
     /// Removes everything.
     pub(super) fn strike(self) -> Result<()> {
-        let kubectl = &self.cluster.kubectl;
+        let client = &self.cluster.client;
         let policies = self.example.objects.iter().filter(|object| is_policy(object));
-        for policy in policies.filter(|policy| policy["metadata"]["namespace"].is_null()) {
-            kubectl.feed(&["delete", "--ignore-not-found", "-f", "-"], &policy.to_string())?;
+        // The others end with their namespaces.
+        let cluster_wide = policies.filter(|policy| policy["metadata"]["namespace"].is_null());
+        client.delete(&cluster_wide.cloned().collect::<Vec<_>>())?;
+        for namespace in &self.namespaces {
+            client.namespaced::<Pod>(namespace).delete_all(LABEL)?;
         }
-        let here = [&format!("-l={LABEL}"), "--wait=true", "--grace-period=0", "--force"];
-        kubectl.answer(&[&["delete", "pods", "--all-namespaces"][..], &here].concat())?;
-        kubectl.answer(&["delete", "namespaces", &format!("-l={LABEL}"), "--wait=true"])?;
+        client.cluster_wide::<Namespace>().delete_all(LABEL)?;
         let Some(layout) = &self.cluster.local else { return Ok(()) };
         for name in self.example.manifests.hosts.keys() {
             Service::find(layout, &network::host(name))?.end()?;
@@ -135,8 +140,7 @@ impl<'a> Stage<'a> {
         });
         let objects: Vec<_> = objects.collect();
         // `create`, not `apply`: a namespace that exists already does not belong to the test.
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-        self.cluster.kubectl.feed(&["create", "-f", "-"], &list.to_string()).map(drop)
+        Ok(self.cluster.client.create(&objects)?)
     }
 
     fn pod_or_service(&self, object: &Value) -> Option<Value> {
@@ -174,12 +178,11 @@ impl<'a> Stage<'a> {
         let node = spec["nodeName"].as_str().and_then(|node| self.mapping.nodes.get(node));
         let mut arguments = vec!["serve".to_owned()];
         arguments.extend(self.served(&End::Pod(name.clone()), &ports));
-        json!({
+        let mut pod = json!({
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": name.name, "namespace": name.namespace, "labels": labels},
             "spec": {
-                "nodeName": node.map(|node| &node.name),
                 "hostNetwork": spec["hostNetwork"].as_bool().unwrap_or(false),
                 "automountServiceAccountToken": false,
                 "terminationGracePeriodSeconds": 1,
@@ -194,7 +197,11 @@ impl<'a> Stage<'a> {
                     "ports": if spec["hostNetwork"] == true { Vec::new() } else { ports },
                 }],
             },
-        })
+        });
+        if let Some(node) = node {
+            pod["spec"]["nodeName"] = node.name.as_str().into();
+        }
+        pod
     }
 
     /// Ports that the pod declares or that are probed, so that only a policy can deny a probe.
@@ -212,24 +219,22 @@ impl<'a> Stage<'a> {
 
     /// Reads the addresses that pods and Services received.
     fn read_addresses(&mut self) -> Result<()> {
-        let kubectl = &self.cluster.kubectl;
-        let pods = kubectl.json(&["get", "pods", "--all-namespaces", "-l", LABEL])?;
-        for pod in items(&pods) {
-            let name = name_of(pod).context("a pod without a name")?;
-            let own = addresses(&pod["status"]["podIPs"], Some("ip"));
-            if pod["spec"]["hostNetwork"] != true
-                && let (Some(node), Some(first)) = (pod["spec"]["nodeName"].as_str(), own.first())
+        let client = &self.cluster.client;
+        for pod in client.everywhere::<Pod>().list(LABEL)? {
+            let name = name_of(&pod.metadata).context("a pod without a name")?;
+            let (spec, status) = (pod.spec.unwrap_or_default(), pod.status.unwrap_or_default());
+            let own = parsed(status.pod_ips.unwrap_or_default().into_iter().map(|own| own.ip));
+            if spec.host_network != Some(true)
+                && let (Some(node), Some(first)) = (spec.node_name, own.first())
             {
-                self.pods.by_node.insert(node.to_owned(), *first);
+                self.pods.by_node.insert(node, *first);
             }
             self.pods.addresses.insert(End::Pod(name), own);
         }
-        let services = kubectl.json(&["get", "services", "--all-namespaces"])?;
-        for service in items(&services) {
-            let name = name_of(service).context("a Service without a name")?;
-            self.pods
-                .addresses
-                .insert(End::Service(name), addresses(&service["spec"]["clusterIPs"], None));
+        for service in client.everywhere::<KubeService>().list("")? {
+            let name = name_of(&service.metadata).context("a Service without a name")?;
+            let own = service.spec.unwrap_or_default().cluster_ips.unwrap_or_default();
+            self.pods.addresses.insert(End::Service(name), parsed(own));
         }
         Ok(())
     }
@@ -266,7 +271,7 @@ impl<'a> Stage<'a> {
 }
 
 /// Creates the definition of cluster-wide policies, so that they can be applied.
-pub(crate) fn define_cluster_policies(kubectl: &Kubectl) -> Result<()> {
+pub(crate) fn define_cluster_policies(client: &Client) -> Result<()> {
     let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let version = json!({
         "name": "v1alpha2", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema},
@@ -274,7 +279,7 @@ pub(crate) fn define_cluster_policies(kubectl: &Kubectl) -> Result<()> {
     let group = "policy.networking.k8s.io";
     let plural = "clusternetworkpolicies";
     let name = [plural, group].join(".");
-    kubectl.apply(&[json!({
+    client.apply(&[json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {
@@ -289,16 +294,20 @@ pub(crate) fn define_cluster_policies(kubectl: &Kubectl) -> Result<()> {
             "versions": [version],
         },
     })])?;
-    kubectl
-        .answer(&["wait", "--for=condition=Established", "crd", &name, "--timeout=60s"])
-        .map(drop)
+    let is_established = |definition: Option<&CustomResourceDefinition>| {
+        let status = definition.and_then(|definition| definition.status.as_ref());
+        let conditions = status.and_then(|status| status.conditions.as_ref());
+        conditions.is_some_and(|all| {
+            all.iter().any(|one| one.type_ == "Established" && one.status == "True")
+        })
+    };
+    Ok(client.cluster_wide().wait(&name, START, "established", is_established)?)
 }
 
 fn is_policy(object: &Value) -> bool {
     matches!(object["kind"].as_str(), Some("NetworkPolicy" | "ClusterNetworkPolicy"))
 }
 
-fn name_of(object: &Value) -> Option<ObjectName> {
-    let metadata = &object["metadata"];
-    Some(ObjectName::new(metadata["namespace"].as_str()?, metadata["name"].as_str()?))
+fn name_of(metadata: &ObjectMeta) -> Option<ObjectName> {
+    Some(ObjectName::new(metadata.namespace.as_deref()?, metadata.name.as_deref()?))
 }

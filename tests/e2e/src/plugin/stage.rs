@@ -8,8 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use serde_json::{Value, json};
-use testbed::kubectl::Kubectl;
+use testbed::client::{Client, LogParams, Objects};
 use testbed::until;
 use xtask::image::POD_IMAGE;
 
@@ -28,9 +29,13 @@ const CALLS: &str = "9000";
 /// Containers of a pod that tries; each tries before it does anything else.
 const CONTAINERS: usize = 2;
 
+/// How long pods may take to become ready.
+const START: Duration = Duration::from_mins(5);
+
 /// The pods that stay from one round to the next.
 pub(super) struct Stage<'a> {
-    kubectl: &'a Kubectl,
+    client: &'a Client,
+    pods: Objects<Pod>,
     /// What every container tries, as `policy-pod first` takes it.
     targets: Vec<String>,
     /// Address of the pod that only `first` may reach.
@@ -41,26 +46,27 @@ pub(super) struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     /// Creates the policies and the servers.
-    pub(super) fn set(kubectl: &'a Kubectl) -> Result<Self> {
-        kubectl.apply(&[
+    pub(super) fn set(client: &'a Client) -> Result<Self> {
+        client.apply(&[
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
         ])?;
-        kubectl.apply(&policies())?;
+        client.apply(&policies())?;
         let serve = ["serve", "80/TCP", "80/UDP"];
         let server = |role: &str| pod(role, NODES[0], role, &container("main", role, &serve));
         let hammer = container("main", "hammer", &["hammer", "1", CALLS, "80"]);
-        let pods = [
+        let objects = [
             server("open"),
             server("secret"),
             server("guarded"),
             pod("hammer", NODES[0], "hammer", &hammer),
         ];
-        until("the servers' objects", || kubectl.apply(&pods).is_ok())?;
-        ready(kubectl, "role in (open,secret,guarded,hammer)")?;
+        until("the servers' objects", || client.apply(&objects).is_ok())?;
+        let pods = client.namespaced::<Pod>(NAMESPACE);
+        pods.ready("role in (open,secret,guarded,hammer)", START)?;
         let address = |name: &str, family: usize| {
-            let pod = kubectl.json(&["get", "pod", "-n", NAMESPACE, name])?;
-            let address = pod["status"]["podIPs"][family]["ip"].as_str();
-            Ok::<_, anyhow::Error>(address.context("no address")?.to_owned())
+            let own = pods.get(name)?.status.unwrap_or_default().pod_ips.unwrap_or_default();
+            let own = own.into_iter().nth(family).context("no address")?;
+            Ok::<_, anyhow::Error>(own.ip)
         };
         let mut targets = Vec::new();
         for (id, server) in [("allow", "open"), ("deny", "secret")] {
@@ -71,7 +77,7 @@ impl<'a> Stage<'a> {
         }
         let guarded = address("guarded", 0)?;
         let hammer = format!("{}:{CALLS}", address("hammer", 0)?);
-        Ok(Self { kubectl, targets, guarded, hammer })
+        Ok(Self { client, pods, targets, guarded, hammer })
     }
 
     /// Creates pods that try, and half as many servers that no pod may reach.
@@ -100,23 +106,27 @@ impl<'a> Stage<'a> {
             let main = container("main", &name, &["call", &self.hammer, "80/UDP"]);
             pods.push(pod(&name, node(number), "listener", &main));
         }
-        self.kubectl.apply(&pods)
+        Ok(self.client.apply(&pods)?)
     }
 
     /// How many pods of the round have started a container.
     pub(super) fn started(&self) -> Result<usize> {
-        let pods = self.kubectl.json(&["get", "pods", "-n", NAMESPACE, "-l", PASSING])?;
-        let has_started = |pod: &&Value| {
-            let of = |kind: &str| pod["status"][kind].as_array().cloned().unwrap_or_default();
-            let all = [of("initContainerStatuses"), of("containerStatuses")].concat();
-            all.iter().any(|one| one["state"]["waiting"].is_null() || one["started"] == true)
+        let is_started = |one: &ContainerStatus| {
+            let is_waiting = one.state.as_ref().is_some_and(|state| state.waiting.is_some());
+            !is_waiting || one.started == Some(true)
         };
-        Ok(pods["items"].as_array().into_iter().flatten().filter(has_started).count())
+        let has_started = |pod: &Pod| {
+            let status = pod.status.as_ref();
+            let first = status.and_then(|status| status.init_container_statuses.as_ref());
+            let main = status.and_then(|status| status.container_statuses.as_ref());
+            first.into_iter().chain(main).flatten().any(is_started)
+        };
+        Ok(self.pods.list(PASSING)?.iter().filter(|pod| has_started(pod)).count())
     }
 
     /// Waits until all containers of a round have made their tries.
     pub(super) fn tried(&self, round: &str, count: usize) -> Result<Outcome> {
-        ready(self.kubectl, PASSING)?;
+        self.pods.ready(PASSING, START)?;
         let lines = count * CONTAINERS * (self.targets.len() + 1);
         let mut outcome = Outcome::default();
         until("the tries", || {
@@ -133,23 +143,26 @@ impl<'a> Stage<'a> {
 
     /// Removes the pods of all rounds.
     pub(super) fn clear(&self) -> Result<()> {
-        let gone = ["delete", "pods", "--grace-period=0", "--force", "--wait=true"];
-        self.kubectl.answer(&[&gone[..], &["-n", NAMESPACE, "-l", PASSING]].concat()).map(drop)
+        Ok(self.pods.delete_all(PASSING)?)
     }
 
     /// Names of the pods of the rounds.
     pub(super) fn names(&self) -> Result<BTreeSet<String>> {
-        let pods = self.kubectl.json(&["get", "pods", "-n", NAMESPACE, "-l", PASSING])?;
-        let pods = pods["items"].as_array().into_iter().flatten();
-        Ok(pods.filter_map(|pod| Some(pod["metadata"]["name"].as_str()?.to_owned())).collect())
+        let pods = self.pods.list(PASSING)?;
+        Ok(pods.into_iter().filter_map(|pod| pod.metadata.name).collect())
     }
 
     fn read(&self, round: &str) -> Result<Outcome> {
-        let logs = ["logs", "-n", NAMESPACE, "-l", "role=first", "--all-containers", "--tail=-1"];
-        let logs = self.kubectl.answer(&[&logs[..], &["--max-log-requests=1000"]].concat())?;
         let mut outcome = Outcome::default();
-        logs.lines().for_each(|line| outcome.take(line));
-        let calls = self.kubectl.answer(&["logs", "-n", NAMESPACE, "hammer", "--tail=-1"])?;
+        for pod in self.pods.list("role=first")? {
+            let name = pod.metadata.name.unwrap_or_default();
+            for container in ["init", "main"] {
+                let of =
+                    LogParams { container: Some(container.to_owned()), ..LogParams::default() };
+                self.pods.log(&name, of)?.lines().for_each(|line| outcome.take(line));
+            }
+        }
+        let calls = self.pods.log("hammer", LogParams::default())?;
         let prefix = format!("listener-{round}-");
         let of = |word: &str| {
             let names = calls.lines().filter_map(|line| line.strip_prefix(word));
@@ -162,11 +175,6 @@ impl<'a> Stage<'a> {
 
 /// Pods of one round.
 const PASSING: &str = "role in (first,listener)";
-
-fn ready(kubectl: &Kubectl, label: &str) -> Result<()> {
-    let wait = ["wait", "pods", "--for=condition=Ready", "--timeout=300s"];
-    kubectl.answer(&[&wait[..], &["-n", NAMESPACE, "-l", label]].concat()).map(drop)
-}
 
 fn pod(name: &str, node: &str, role: &str, main: &Value) -> Value {
     json!({

@@ -7,12 +7,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::json;
-use testbed::kubectl::Kubectl;
+use testbed::client::{Client, Objects};
 use testbed::layout::Layout;
 use xtask::image::POD;
 
-use super::field::{NAMESPACE, pod, policy};
+use super::field::{NAMESPACE, START, pod, policy, template};
 use super::growth;
 use crate::NODES;
 use crate::metrics::{self, Samples, Times};
@@ -30,36 +33,33 @@ const PROBER: &str = "burst-prober";
 
 /// Scales a `Deployment` under a policy from 0 to `count` pods and back: every pod must be enforced,
 /// and afterwards nothing may be left of them.
-pub(super) fn there_and_gone(layout: &Layout, kubectl: &Kubectl, count: u32) -> Result<()> {
-    kubectl.apply(&[
+pub(super) fn there_and_gone(layout: &Layout, client: &Client, count: u32) -> Result<()> {
+    let (pods, deployments) = (client.namespaced::<Pod>(NAMESPACE), client.namespaced(NAMESPACE));
+    let scale = |count| deployments.patch(NAME, &json!({"spec": {"replicas": count}}));
+    client.apply(&[
         // An empty list would allow every peer.
         policy(NAME, NAME, &json!([{"podSelector": {"matchLabels": {"app": "nobody"}}}])),
         deployment(),
         pod(PROBER, NODES[0], PROBER, &["pause"]),
     ])?;
-    kubectl.answer(&[
-        "wait",
-        "pod",
-        "-n",
-        NAMESPACE,
-        PROBER,
-        "--for=condition=Ready",
-        "--timeout=120s",
-    ])?;
+    pods.ready(&format!("app={PROBER}"), START)?;
     let alone = enforced(layout)?;
-    scale(kubectl, FEW)?;
+    scale(FEW)?;
     reaches(layout, alone + f64::from(FEW))?;
-    scale(kubectl, 0)?;
+    scale(0)?;
     reaches(layout, alone)?;
     let before = growth::levels(layout)?;
     let waited = waited(layout)?;
 
     let start = Instant::now();
-    scale(kubectl, count)?;
+    scale(count)?;
     let took = reaches(layout, alone + f64::from(count))?;
-    let all = format!("--for=jsonpath={{.status.readyReplicas}}={count}");
-    let deployment = format!("deployment/{NAME}");
-    kubectl.answer(&["wait", "-n", NAMESPACE, &deployment, &all, "--timeout=600s"])?;
+    let all_ready = move |deployment: Option<&Deployment>| {
+        let status = deployment.and_then(|deployment| deployment.status.as_ref());
+        let ready = status.and_then(|status| status.ready_replicas);
+        ready.is_some_and(|ready| i64::from(ready) == i64::from(count))
+    };
+    deployments.wait(NAME, PATIENCE, "ready", all_ready)?;
     println!(
         "{count} pods: all under their policies after {:.1} s, all ready after {:.1} s",
         took.as_secs_f64(),
@@ -67,19 +67,15 @@ pub(super) fn there_and_gone(layout: &Layout, kubectl: &Kubectl, count: u32) -> 
     );
     let waited = self::waited(layout)?.since(&waited);
     println!("from interface to enforcement: {}", metrics::text(&waited));
-    none_answers(layout, kubectl, count)?;
+    none_answers(layout, &pods, count)?;
 
-    scale(kubectl, 0)?;
+    scale(0)?;
     let took = reaches(layout, alone)?;
     println!("{count} pods: nothing enforced for them any more after {:.1} s", took.as_secs_f64());
     growth::is_back_at(layout, &before)?;
-    let gone = ["delete", "-n", NAMESPACE, &deployment, "networkpolicy/burst", "pod/burst-prober"];
-    kubectl.answer(&[&gone[..], &["--grace-period=0", "--force"]].concat()).map(drop)
-}
-
-fn scale(kubectl: &Kubectl, count: u32) -> Result<()> {
-    let (deployment, replicas) = (format!("deployment/{NAME}"), format!("--replicas={count}"));
-    kubectl.answer(&["scale", "-n", NAMESPACE, &deployment, &replicas]).map(drop)
+    deployments.delete(NAME)?;
+    client.namespaced::<NetworkPolicy>(NAMESPACE).delete(NAME)?;
+    Ok(pods.delete(PROBER)?)
 }
 
 /// Waits until exactly `count` pods are enforced and no pod waits; returns how long that took.
@@ -114,24 +110,19 @@ fn reaches(layout: &Layout, count: f64) -> Result<Duration> {
 }
 
 /// Fails if a pod answers although no peer is allowed, or if no dropped packet was counted for it.
-fn none_answers(layout: &Layout, kubectl: &Kubectl, count: u32) -> Result<()> {
-    let pods = kubectl.json(&["get", "pods", "-n", NAMESPACE, "-l", "app=burst"])?;
-    let pods = pods["items"].as_array().into_iter().flatten();
-    let pods: BTreeMap<_, _> = pods
-        .filter_map(|pod| {
-            Some((pod["metadata"]["name"].as_str()?, pod["status"]["podIP"].as_str()?))
-        })
-        .collect();
-    ensure!(pods.len() == usize::try_from(count)?, "{} pods", pods.len());
+fn none_answers(layout: &Layout, pods: &Objects<Pod>, count: u32) -> Result<()> {
+    let all = pods.list(&format!("app={NAME}"))?.into_iter();
+    let all: BTreeMap<_, _> =
+        all.filter_map(|pod| Some((pod.metadata.name?, pod.status?.pod_ip?))).collect();
+    ensure!(all.len() == usize::try_from(count)?, "{} pods", all.len());
     let lines: Vec<_> =
-        pods.iter().map(|(name, address)| format!("{name} TCP {address}:80")).collect();
+        all.iter().map(|(name, address)| format!("{name} TCP {address}:80")).collect();
     let program = format!("/{POD}");
-    let probe = ["exec", "-i", "-n", NAMESPACE, PROBER, "--", &program, "probe", "2500"];
-    let seen = kubectl.feed(&probe, &lines.join("\n"))?;
+    let seen = pods.run(PROBER, &[&program, "probe", "2500"], &lines.join("\n"))?;
     let silent = seen.lines().filter(|line| line.ends_with(" silent")).count();
-    ensure!(silent == pods.len(), "{silent} of {} pods are silent", pods.len());
+    ensure!(silent == all.len(), "{silent} of {} pods are silent", all.len());
     let samples = samples(layout)?;
-    for name in pods.keys() {
+    for name in all.keys() {
         let label = format!("pod=\"{name}\"");
         let drops: f64 = samples.iter().map(|node| node.sum("policy_drops_total", &[&label])).sum();
         ensure!(drops > 0.0, "no dropped packet of {name} was counted");
@@ -156,20 +147,14 @@ fn waited(layout: &Layout) -> Result<Times> {
 }
 
 fn deployment() -> serde_json::Value {
-    let template = pod(NAME, "", NAME, &["serve", "80/TCP"]);
-    let (labels, mut spec) = (template["metadata"]["labels"].clone(), template["spec"].clone());
-    // The scheduler chooses the node.
-    if let Some(spec) = spec.as_object_mut() {
-        spec.remove("nodeName");
-    }
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": NAME, "namespace": NAMESPACE},
         "spec": {
             "replicas": 0,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": spec},
+            "selector": {"matchLabels": {"app": NAME}},
+            "template": template(NAME, &["serve", "80/TCP"]),
         },
     })
 }

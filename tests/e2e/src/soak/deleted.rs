@@ -8,11 +8,12 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::json;
-use testbed::kubectl::Kubectl;
-use xtask::image::POD_IMAGE;
+use testbed::client::LogParams;
 
-use super::field::{Field, NAMESPACE, pod, policy};
+use super::field::{Field, NAMESPACE, pod, policy, template};
 use crate::NODES;
 
 /// Label of the pods that are deleted, and name of their policy.
@@ -27,48 +28,41 @@ const CALLS: &str = "9000";
 /// Creates pods and deletes each within two seconds, `count` times as pods of their own and as often
 /// as the pod of a `StatefulSet`, which gets the same name again.
 pub(super) fn count_reached(field: &Field<'_>, count: u32) -> Result<()> {
-    let kubectl = field.kubectl;
+    let client = &field.cluster.client;
     // An empty list would allow every peer.
     let nobody = json!([{"podSelector": {"matchLabels": {"app": "nobody"}}}]);
     let hammer = pod(HAMMER, NODES[0], HAMMER, &["hammer", "1", CALLS, "80"]);
-    kubectl.apply(&[policy(APP, APP, &nobody), hammer])?;
+    client.apply(&[policy(APP, APP, &nobody), hammer])?;
     let addresses = field.addresses(&format!("app={HAMMER}"))?;
     let hammer = format!("{}:{CALLS}", addresses.first().context("no address")?);
     for number in 0..count {
         let node = NODES[fastrand::usize(..NODES.len())];
         let name = format!("{APP}-{number}");
-        kubectl.apply(&[pod(&name, node, APP, &["call", &hammer, "80/UDP"])])?;
+        client.apply(&[pod(&name, node, APP, &["call", &hammer, "80/UDP"])])?;
         thread::sleep(Duration::from_millis(fastrand::u64(..2000)));
-        delete(kubectl, &name)?;
+        field.pods.delete(&name)?;
     }
-    kubectl.apply(&[set(&hammer)])?;
+    client.apply(&[set(&hammer)])?;
     for _ in 0..count {
         thread::sleep(Duration::from_millis(fastrand::u64(..2000)));
-        delete(kubectl, &format!("{SET}-0"))?;
+        field.pods.delete(&format!("{SET}-0"))?;
     }
     // kubelet ends the last containers, and datagrams are sent until then.
     thread::sleep(Duration::from_secs(10));
-    let log = kubectl.answer(&["logs", "-n", NAMESPACE, HAMMER, "--tail=-1"])?;
+    let log = field.pods.log(HAMMER, LogParams::default())?;
     let of = |word: &str| log.lines().filter(|line| line.starts_with(word)).count();
     let (heard, reached) = (of("heard "), of("answered "));
-    kubectl.answer(&["delete", "statefulset", "-n", NAMESPACE, SET])?;
-    delete(kubectl, HAMMER)?;
-    kubectl.answer(&["delete", "networkpolicy", "-n", NAMESPACE, APP])?;
+    client.namespaced::<StatefulSet>(NAMESPACE).delete(SET)?;
+    field.pods.delete(HAMMER)?;
+    client.namespaced::<NetworkPolicy>(NAMESPACE).delete(APP)?;
     println!("{heard} deleted pods ran, {reached} let through");
     ensure!(heard > 0, "no container of a deleted pod ran, so the test would prove nothing");
     ensure!(reached == 0, "{reached} deleted pods were reached");
     Ok(())
 }
 
-fn delete(kubectl: &Kubectl, pod: &str) -> Result<()> {
-    let options = ["--grace-period=0", "--force", "--wait=false", "--ignore-not-found"];
-    let delete = [&["delete", "pod", "-n", NAMESPACE, pod][..], &options].concat();
-    kubectl.answer(&delete).map(drop)
-}
-
 /// A `StatefulSet` of one pod, which calls with its UID: each pod of it is heard once.
 fn set(hammer: &str) -> serde_json::Value {
-    let labels = json!({"app": APP});
     json!({
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -76,25 +70,8 @@ fn set(hammer: &str) -> serde_json::Value {
         "spec": {
             "replicas": 1,
             "serviceName": SET,
-            "selector": {"matchLabels": labels},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {
-                    "automountServiceAccountToken": false,
-                    "enableServiceLinks": false,
-                    "terminationGracePeriodSeconds": 1,
-                    "containers": [{
-                        "name": "pod",
-                        "image": POD_IMAGE,
-                        "imagePullPolicy": "IfNotPresent",
-                        "args": ["call", hammer, "80/UDP"],
-                        "env": [{
-                            "name": "POD_NAME",
-                            "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}},
-                        }],
-                    }],
-                },
-            },
+            "selector": {"matchLabels": {"app": APP}},
+            "template": template(APP, &["call", hammer, "80/UDP"]),
         },
     })
 }

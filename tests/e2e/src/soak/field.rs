@@ -8,15 +8,20 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
-use testbed::kubectl::Kubectl;
+use testbed::client::{LogParams, Objects};
 use testbed::until;
 use xtask::image::POD_IMAGE;
 
 use crate::NODES;
+use crate::examples::TestCluster;
 
 /// The namespace of all pods of the test.
 pub(super) const NAMESPACE: &str = "soak";
+
+/// How long pods may take to become ready.
+pub(super) const START: Duration = Duration::from_mins(5);
 
 /// Milliseconds between tries.
 const PAUSE: &str = "50";
@@ -57,17 +62,19 @@ impl fmt::Display for Count {
 
 /// The pods and their policies.
 pub(super) struct Field<'a> {
-    pub(super) kubectl: &'a Kubectl,
+    pub(super) cluster: &'a TestCluster,
+    pub(super) pods: Objects<Pod>,
     servers: Vec<String>,
     talkers: Vec<String>,
 }
 
 impl<'a> Field<'a> {
     /// Makes servers, victims, and the policies that decide who reaches them.
-    pub(super) fn set(kubectl: &'a Kubectl) -> Result<Self> {
+    pub(super) fn set(cluster: &'a TestCluster) -> Result<Self> {
+        let client = &cluster.client;
         let namespace =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-        kubectl.apply(&[namespace])?;
+        client.apply(&[namespace])?;
         let mut pods = Vec::new();
         for node in NODES {
             pods.push(pod(
@@ -85,13 +92,14 @@ impl<'a> Field<'a> {
                 ));
             }
         }
-        until("the servers' objects", || kubectl.apply(&pods).is_ok())?;
-        kubectl.apply(&[policy(
+        until("the servers' objects", || client.apply(&pods).is_ok())?;
+        client.apply(&[policy(
             "servers",
             "server",
             &json!([{"podSelector": {"matchLabels": {"app": "client"}}}]),
         )])?;
-        let mut field = Self { kubectl, servers: Vec::new(), talkers: Vec::new() };
+        let pods = client.namespaced(NAMESPACE);
+        let mut field = Self { cluster, pods, servers: Vec::new(), talkers: Vec::new() };
         field.servers = field.addresses("app=server")?;
         Ok(field)
     }
@@ -111,7 +119,7 @@ impl<'a> Field<'a> {
         arguments.extend(targets.iter().map(String::as_str));
         let pods: Vec<_> =
             NODES.iter().map(|node| pod(&format!("{app}-{node}"), node, app, &arguments)).collect();
-        self.kubectl.apply(&pods)?;
+        self.cluster.client.apply(&pods)?;
         self.addresses(&format!("app={app}"))?;
         self.talkers.extend(NODES.iter().map(|node| format!("{app}-{node}")));
         Ok(())
@@ -122,7 +130,8 @@ impl<'a> Field<'a> {
         thread::sleep(Duration::from_secs(5));
         let mut sum = Count::default();
         for talker in &self.talkers {
-            let log = self.kubectl.answer(&["logs", "-n", NAMESPACE, talker, "--tail=100"])?;
+            let end = LogParams { tail_lines: Some(100), ..LogParams::default() };
+            let log = self.pods.log(talker, end)?;
             let total = log.lines().rev().find_map(|line| line.strip_prefix("total "));
             let total = total.with_context(|| format!("{talker} prints no counts"))?;
             let words: Vec<_> = total.split_whitespace().collect();
@@ -147,37 +156,22 @@ impl<'a> Field<'a> {
         }]);
         let from = if number.is_multiple_of(2) { by_set } else { by_label };
         let other = json!([{"ipBlock": {"cidr": format!("192.0.2.{}/32", number % 256)}}]);
-        self.kubectl
-            .apply(&[policy("servers", "server", &from), policy("victims", "victim", &other)])
+        let policies = [policy("servers", "server", &from), policy("victims", "victim", &other)];
+        Ok(self.cluster.client.apply(&policies)?)
     }
 
     /// UIDs of the pods that may be killed.
     pub(super) fn victims(&self) -> Result<Vec<String>> {
-        let pods = self.kubectl.json(&["get", "pods", "-n", NAMESPACE, "-l", "app=victim"])?;
-        let pods = pods["items"].as_array().into_iter().flatten();
-        Ok(pods.filter_map(|pod| Some(pod["metadata"]["uid"].as_str()?.to_owned())).collect())
+        let pods = self.pods.list("app=victim")?;
+        Ok(pods.into_iter().filter_map(|pod| pod.metadata.uid).collect())
     }
 
     /// An address of each pod of a kind, once all of them serve.
     pub(super) fn addresses(&self, label: &str) -> Result<Vec<String>> {
-        let ready = [
-            "wait",
-            "pods",
-            "-n",
-            NAMESPACE,
-            "-l",
-            label,
-            "--for=condition=Ready",
-            "--timeout=300s",
-        ];
-        self.kubectl.answer(&ready)?;
-        let pods = self.kubectl.json(&["get", "pods", "-n", NAMESPACE, "-l", label])?;
-        let pods = pods["items"].as_array().into_iter().flatten();
+        let pods = self.pods.ready(label, START)?;
         let by_name: BTreeMap<_, _> = pods
-            .filter_map(|pod| {
-                let name = pod["metadata"]["name"].as_str()?.to_owned();
-                Some((name, pod["status"]["podIP"].as_str()?.to_owned()))
-            })
+            .into_iter()
+            .filter_map(|pod| Some((pod.metadata.name?, pod.status?.pod_ip?)))
             .collect();
         ensure!(!by_name.is_empty(), "no pod with {label}");
         Ok(by_name.into_values().collect())
@@ -186,23 +180,36 @@ impl<'a> Field<'a> {
 
 /// A pod of the soak.
 pub(super) fn pod(name: &str, node: &str, app: &str, arguments: &[&str]) -> Value {
+    let mut spec = spec(arguments, json!({"value": name}));
+    spec["nodeName"] = node.into();
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"app": app}},
-        "spec": {
-            "nodeName": node,
-            "automountServiceAccountToken": false,
-            "enableServiceLinks": false,
-            "terminationGracePeriodSeconds": 1,
-            "containers": [{
-                "name": "pod",
-                "image": POD_IMAGE,
-                "imagePullPolicy": "IfNotPresent",
-                "args": arguments,
-                "env": [{"name": "POD_NAME", "value": name}],
-            }],
-        },
+        "spec": spec,
+    })
+}
+
+/// The template of a controller's pods, which have their UIDs as names.
+pub(super) fn template(app: &str, arguments: &[&str]) -> Value {
+    let own_uid = json!({"valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}});
+    json!({"metadata": {"labels": {"app": app}}, "spec": spec(arguments, own_uid)})
+}
+
+/// What every pod of the soak has; `name` is what it calls itself.
+fn spec(arguments: &[&str], mut name: Value) -> Value {
+    name["name"] = "POD_NAME".into();
+    json!({
+        "automountServiceAccountToken": false,
+        "enableServiceLinks": false,
+        "terminationGracePeriodSeconds": 1,
+        "containers": [{
+            "name": "pod",
+            "image": POD_IMAGE,
+            "imagePullPolicy": "IfNotPresent",
+            "args": arguments,
+            "env": [name],
+        }],
     })
 }
 

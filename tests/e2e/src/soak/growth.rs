@@ -3,12 +3,14 @@
 //! Counted on each node are pins, maps, and the agent's memory and descriptors, before and after.
 
 use anyhow::{Context, Result, ensure};
-use testbed::kubectl::Kubectl;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use testbed::client::Client;
 use testbed::layout::Layout;
 use testbed::{node, until};
 use xtask::command::answer;
 
-use super::field::{NAMESPACE, pod, policy};
+use super::field::{NAMESPACE, START, pod, policy};
 use crate::NODES;
 use crate::agents::{self, Held};
 
@@ -27,16 +29,16 @@ pub(super) struct Level {
 }
 
 /// Creates and removes `count` pods under a policy, in batches; fails if something has grown.
-pub(super) fn churn(layout: &Layout, kubectl: &Kubectl, count: u32) -> Result<()> {
-    kubectl.apply(&[policy("passers", "passer", &serde_json::json!([]))])?;
+pub(super) fn churn(layout: &Layout, client: &Client, count: u32) -> Result<()> {
+    client.apply(&[policy("passers", "passer", &serde_json::json!([]))])?;
     // The first batch fills caches that the next ones reuse.
-    batch(kubectl)?;
+    batch(client)?;
     let before = levels(layout)?;
     for _ in 0..count.div_ceil(2 * BATCH) {
-        batch(kubectl)?;
+        batch(client)?;
     }
     is_back_at(layout, &before)?;
-    kubectl.answer(&["delete", "networkpolicy", "-n", NAMESPACE, "passers"]).map(drop)
+    Ok(client.namespaced::<NetworkPolicy>(NAMESPACE).delete("passers")?)
 }
 
 /// Fails if something has grown.
@@ -62,19 +64,16 @@ pub(super) fn is_back_at(layout: &Layout, before: &[Level]) -> Result<()> {
     Ok(())
 }
 
-fn batch(kubectl: &Kubectl) -> Result<()> {
+fn batch(client: &Client) -> Result<()> {
     let pods = (0..BATCH).flat_map(|number| {
         NODES.map(|node| {
             pod(&format!("passer-{node}-{number}"), node, "passer", &["serve", "80/TCP"])
         })
     });
-    kubectl.apply(&pods.collect::<Vec<_>>())?;
-    let here = ["-n", NAMESPACE, "-l", "app=passer"];
-    kubectl.answer(
-        &[&["wait", "pods", "--for=condition=Ready", "--timeout=300s"], &here[..]].concat(),
-    )?;
-    let gone = ["delete", "pods", "--grace-period=0", "--force", "--wait=true"];
-    kubectl.answer(&[&gone[..], &here[..]].concat()).map(drop)
+    client.apply(&pods.collect::<Vec<_>>())?;
+    let pods = client.namespaced::<Pod>(NAMESPACE);
+    pods.ready("app=passer", START)?;
+    Ok(pods.delete_all("app=passer")?)
 }
 
 /// What is held on each node.

@@ -6,13 +6,14 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
-use testbed::kubectl::Kubectl;
+use k8s_openapi::api::apps::v1::DaemonSet;
+use serde_json::json;
 use testbed::layout::Layout;
 use testbed::{node, running_nodes};
 use xtask::command::answer;
 use xtask::image::{OTHER_NAME, OTHER_OBJECT};
 
+use crate::examples::TestCluster;
 use crate::install;
 
 const PINS: &str = "/sys/fs/bpf/policy";
@@ -30,43 +31,38 @@ struct Running {
 }
 
 /// First other programs, then other maps too, then the first build: each time all must be exchanged.
-pub(super) fn there_and_back(layout: &Layout, kubectl: &Kubectl) -> Result<()> {
-    let set = ["-n", install::NAMESPACE, "get", "daemonset", install::AGENT];
-    let container = kubectl.json(&set)?["spec"]["template"]["spec"]["containers"][0].clone();
-    let arguments = container["args"].as_array().context("the agent has no arguments")?;
-    let with = |more: &[String]| {
-        let more = more.iter().map(|argument| json!(argument));
-        Value::Array(arguments.iter().cloned().chain(more).collect())
+pub(super) fn there_and_back(layout: &Layout, cluster: &TestCluster) -> Result<()> {
+    let sets = cluster.client.namespaced::<DaemonSet>(install::NAMESPACE);
+    let template = sets.get(install::AGENT)?.spec.template.spec;
+    let container = template.and_then(|template| template.containers.into_iter().next());
+    let container = container.context("the agent has no container")?;
+    let (image, arguments) =
+        container.image.zip(container.args).context("the agent has no image or arguments")?;
+    let roll = |image: &str, more: &[String]| {
+        let arguments = [&arguments, more].concat();
+        let container = json!({"name": container.name, "image": image, "args": arguments});
+        let change = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+        sets.patch(install::AGENT, &change)?;
+        install::rolled_out(cluster)
     };
     let (object, flows) = (format!("--bpf-object={OTHER_OBJECT}"), format!("--max-flows={FLOWS}"));
     let before = running(layout)?;
-    roll(kubectl, &json!(OTHER_NAME), &with(std::slice::from_ref(&object)))?;
+    roll(OTHER_NAME, std::slice::from_ref(&object))?;
     let others = running(layout)?;
     for (before, other) in before.iter().zip(&others) {
         ensure!(before.programs.is_disjoint(&other.programs), "{before:?} became {other:?}");
         ensure!(before.flows == other.flows, "{before:?} became {other:?}");
     }
-    roll(kubectl, &json!(OTHER_NAME), &with(&[object, flows]))?;
+    roll(OTHER_NAME, &[object, flows])?;
     for (now, other) in running(layout)?.iter().zip(&others) {
         ensure!(now.programs == other.programs, "{other:?} became {now:?}");
         ensure!(now.flows == u64::from(FLOWS), "{other:?} became {now:?}");
     }
-    roll(kubectl, &container["image"], &container["args"])?;
+    roll(&image, &[])?;
     let after = running(layout)?;
     ensure!(after == before, "{before:?} became {after:?}");
     println!("attached: {before:?}, meanwhile {others:?}");
     Ok(())
-}
-
-fn roll(kubectl: &Kubectl, image: &Value, arguments: &Value) -> Result<()> {
-    let container = "/spec/template/spec/containers/0";
-    let change = json!([
-        {"op": "replace", "path": format!("{container}/image"), "value": image},
-        {"op": "replace", "path": format!("{container}/args"), "value": arguments},
-    ]);
-    let patch = ["-n", install::NAMESPACE, "patch", "daemonset", install::AGENT, "--type=json"];
-    kubectl.answer(&[&patch[..], &["-p", &change.to_string()]].concat())?;
-    install::rolled_out(kubectl)
 }
 
 fn running(layout: &Layout) -> Result<Vec<Running>> {
@@ -78,7 +74,7 @@ fn of_node(layout: &Layout, name: &str) -> Result<Running> {
         let mut tool = node::inside(layout, name)?;
         let text = answer(tool.arg("bpftool").arg("--json").args(arguments));
         let text = text.with_context(|| format!("bpftool does not show {arguments:?}"))?;
-        Ok::<Value, anyhow::Error>(serde_json::from_str(&text)?)
+        Ok::<serde_json::Value, anyhow::Error>(serde_json::from_str(&text)?)
     };
     let mut list = node::inside(layout, name)?;
     let links = answer(list.args(["find", &format!("{PINS}/links"), "-type", "f"]));

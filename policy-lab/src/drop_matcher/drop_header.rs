@@ -11,7 +11,7 @@ use policy_core::model::Family;
 
 /// The fields that identify the probe of a dropped packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DroppedPacket {
+pub(super) struct DropHeader {
     pub(super) protocol: u8,
     pub(super) family: Family,
     /// Source port of the packet: the probe's own port in its packets, the server's in responses.
@@ -19,7 +19,7 @@ pub(super) struct DroppedPacket {
     pub(super) addresses: [IpAddr; 2],
 }
 
-impl DroppedPacket {
+impl DropHeader {
     /// Returns `None` for a record that is neither of IPv4 nor of IPv6.
     pub(super) fn from_record(record: &DropRecord) -> Option<Self> {
         let family = match record.ether_type {
