@@ -16,7 +16,6 @@
 mod adopt;
 mod apply;
 mod attach;
-mod classifier;
 mod content;
 mod detach;
 mod drops;
@@ -34,6 +33,7 @@ mod named;
 mod object;
 mod options;
 mod pins;
+mod pod_program;
 mod read;
 mod step_text;
 mod syscall;
@@ -56,12 +56,12 @@ pub use options::{ActiveParts, Capacities, Options, UnknownEndpoints};
 pub use pins::pinned_elsewhere;
 pub use step_text::StepText;
 
-use attach::{Attachment, Classifiers};
-use classifier::NAMES;
+use attach::{Attachment, Programs};
 use drops::Events;
 use filters::Filters;
 use maps::Maps;
 use pins::Pins;
+use pod_program::NAMES;
 use typed::ContentTypes;
 
 /// The loaded programs, their maps, and the interfaces they are attached to.
@@ -71,7 +71,7 @@ use typed::ContentTypes;
 pub struct Dataplane {
     /// Declared before the programs, so that links are dropped first.
     attachments: BTreeMap<u32, Attachment>,
-    classifiers: Classifiers,
+    programs: Programs,
     maps: Maps,
     content_types: ContentTypes,
     events: Option<Events>,
@@ -115,11 +115,11 @@ impl Dataplane {
             maps.part_families()?;
         }
         let events = maps::take_events(&mut ebpf)?;
-        let classifiers = Classifiers::load(ebpf, options, Filters::open(foreign)?)?;
+        let programs = Programs::load(ebpf, options, Filters::open(foreign)?)?;
         let newest_epoch = maps.epochs.values()?.into_iter().max().unwrap_or_default();
         Ok(Self {
             attachments: BTreeMap::new(),
-            classifiers,
+            programs,
             maps,
             content_types: ContentTypes::load().map_err(DataplaneError::ContentTypes)?,
             events: Some(events),
@@ -143,7 +143,7 @@ impl Dataplane {
     pub fn verified_instructions(
         &self,
     ) -> Result<BTreeMap<&'static str, Option<u32>>, DataplaneError> {
-        let counts = NAMES.map(|name| Ok((name, self.classifiers.verified_instructions(name)?)));
+        let counts = NAMES.map(|name| Ok((name, self.programs.verified_instructions(name)?)));
         counts.into_iter().collect()
     }
 

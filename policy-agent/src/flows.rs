@@ -13,51 +13,13 @@ mod line;
 mod packet;
 mod sink;
 
-use std::{io, path::PathBuf};
-
-use thiserror::Error;
-
 pub use active::{ActiveDenials, DenialWarning};
 pub use denied::DeniedConnection;
 pub use packet::DroppedPacket;
+pub use sink::{FlowLogError, FlowLogTarget};
 
 use line::Line;
 use sink::Sink;
-
-/// Where the flow log is written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum FlowLogTarget {
-    /// Nowhere.
-    Off,
-    /// Standard output.
-    #[default]
-    Stdout,
-    /// The end of a file.
-    File(PathBuf),
-}
-
-/// Why the flow log cannot be opened.
-#[derive(Debug, Error)]
-pub enum FlowLogError {
-    /// The file.
-    #[error("cannot open the flow log {}", path.display())]
-    Open {
-        /// Its path.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A FIFO that no process has open for reading.
-    #[error("no process reads the flow log {}: it is a FIFO; start its reader first", path.display())]
-    NoReader {
-        /// Its path.
-        path: PathBuf,
-    },
-    /// The thread that writes.
-    #[error("cannot start the thread that writes the flow log")]
-    Thread(#[source] io::Error),
-}
 
 /// An open flow log.
 #[derive(Debug)]

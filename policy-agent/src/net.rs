@@ -24,6 +24,7 @@ pub mod build;
 mod conntrack;
 mod dump;
 mod enforcers;
+mod error;
 mod filters;
 mod link;
 mod monitor;
@@ -31,56 +32,24 @@ mod netfilter;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
     net::IpAddr,
 };
 
 use crate::chain::chain;
 use policy_core::plan::{Interface, Interfaces};
 use rtnetlink::Handle;
-use thiserror::Error;
 use tokio::task::JoinHandle;
 
 use link::{Link, Peer};
 
 pub use conntrack::{TrackedConnections, tracked_connections};
 pub use enforcers::{Enforcer, enforcers};
+pub use error::NetError;
 pub use filters::{Filter, FilterHook, FilterReader};
 pub use monitor::LinkMonitor;
 
 /// How many times a link without a known peer is read again.
 const PEER_ATTEMPTS: usize = 3;
-
-/// Why links or addresses cannot be read.
-#[derive(Debug, Error)]
-pub enum NetError {
-    /// The kernel gives no socket, or none with strict checking (before 4.20).
-    #[error("cannot open a netlink socket")]
-    Open(#[source] io::Error),
-    /// The socket's task has ended.
-    #[error("the netlink socket closed while listing {what}")]
-    Closed {
-        /// What was requested.
-        what: &'static str,
-    },
-    /// The kernel refused a request.
-    #[error("cannot list {what}")]
-    Refused {
-        /// What was requested.
-        what: &'static str,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The list changed every time while it was read; a later attempt may succeed.
-    #[error("the list of {what} changed during each of {attempts} reads")]
-    Inconsistent {
-        /// What was requested.
-        what: &'static str,
-        /// How many times it was read.
-        attempts: usize,
-    },
-}
 
 /// Interfaces and addresses of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -16,11 +16,9 @@
 
 mod object;
 mod schedule;
+mod warning;
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use k8s_openapi::api::events::v1::Event;
 use kube::{
@@ -37,30 +35,10 @@ use tokio::{
 use crate::{Client, Resource};
 use schedule::{Due, Schedule};
 
+pub use warning::{ActiveWarnings, Warning};
+
 /// Shortest time between two Events.
 const PACE: Duration = Duration::from_millis(100);
-
-/// A warning about an object.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Warning {
-    /// `regarding`.
-    pub about: ObjectRef,
-    /// `regarding.uid`; the API server is asked where it is `None`.
-    pub uid: Option<String>,
-    /// `reason`, one word in `UpperCamelCase`.
-    pub reason: &'static str,
-    /// `note`; cut to what the API server accepts, and the name of the node is added.
-    pub note: String,
-}
-
-/// The warnings that hold now.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ActiveWarnings {
-    /// Number of nodes of the cluster, each of which may have the same warnings.
-    pub nodes: usize,
-    /// Each is written at once, and again in each slot while it is here.
-    pub warnings: BTreeSet<Warning>,
-}
 
 /// Writes Events in the name of a node's agent until the sender is dropped.
 ///

@@ -19,44 +19,30 @@
 //! ?watch=true&resourceVersion=9         200, stays open        Recovered, after 2 s
 //! ```
 
+mod event;
 mod failure;
 mod follower;
 mod requests;
 mod streaming;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use backon::{BackoffBuilder, ConstantBuilder};
-use policy_core::{compile::Change, model::ObjectRef};
-use policy_manifest::ManifestError;
 use tokio::{
     sync::mpsc::{self, Receiver},
     time::sleep,
 };
 
-use crate::{Client, Error, RESOURCES, Resource};
+use crate::{Client, RESOURCES};
 use follower::{End, Follower};
+
+pub use event::WatchEvent;
 
 /// Events that wait for the receiver: a list is read no faster than it is taken.
 const QUEUE: usize = 1024;
 /// Time after which a resource that the server does not have is requested again, with as much
 /// jitter: all agents of a cluster ask.
 const ABSENT: Duration = Duration::from_secs(20);
-
-/// What the watches report.
-#[derive(Debug)]
-pub enum WatchEvent {
-    /// An object was added, changed or deleted.
-    Changed(Change),
-    /// A list is complete; objects of the resource that are not in it are deleted.
-    Listed(Resource, BTreeSet<ObjectRef>),
-    /// Parts of an object cannot be read; its change denies where they might allow.
-    Unreadable(Vec<ManifestError>),
-    /// A watch does not work, and is retried. What was read before stays good.
-    Broken(Resource, Error),
-    /// A watch that was broken works.
-    Recovered(Resource),
-}
 
 /// Watches every resource until the receiver is dropped.
 ///

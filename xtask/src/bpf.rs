@@ -22,7 +22,7 @@ pub fn build(compiler: Compiler) -> Result<PathBuf> {
 }
 
 /// Builds the object for version 2 of the instruction set, and leaves it in
-/// `target/bpf/policy-v2.o`: the same classifiers with other instructions, for tests of an upgrade.
+/// `target/bpf/policy-v2.o`: the same programs with other instructions, for tests of an upgrade.
 pub fn build_other(compiler: Compiler) -> Result<PathBuf> {
     build_as(compiler, &["-Ctarget-cpu=v2"], "policy-v2.o")
 }

@@ -55,7 +55,7 @@ pub fn build(profile: Profile) -> Result<PathBuf> {
     build_with(profile, &[], NAME, file)
 }
 
-/// Builds an image of another name, which also has the same classifiers as other programs.
+/// Builds an image of another name, which also has an object with other instructions.
 pub fn build_other(profile: Profile) -> Result<PathBuf> {
     let object = bpf::build_other(bootstrap::run(Purpose::Build)?)?;
     build_with(profile, &[object], OTHER_NAME, "target/other-image.tar")

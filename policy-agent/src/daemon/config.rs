@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use policy_kube::Access;
 
-use super::CniConfig;
+use super::runtime::CniConfig;
 use crate::{
     cni::SocketError,
     dataplane::DataplaneError,

@@ -10,7 +10,7 @@ use policy_kube::{Client, Error, RESOURCES, Resource, Server, WatchEvent, watch}
 use policy_manifest::Manifests;
 use tokio::sync::mpsc::Receiver;
 
-use super::{Origin, report};
+use super::{config::Origin, report};
 use crate::{
     chain::chain,
     source::files::{self, FilesError},

@@ -14,7 +14,6 @@ use policy_core::plan::Step;
 use super::{
     Dataplane,
     attach::{Attached, Attachment, Mechanism},
-    classifier::NAMES,
     content,
     error::DataplaneError,
     interface, link,
@@ -22,6 +21,7 @@ use super::{
     object,
     options::Options,
     pins::{self, Pins},
+    pod_program::NAMES,
     read, syscall,
 };
 
@@ -55,7 +55,7 @@ impl Dataplane {
             dataplane.pinned.insert(name.clone(), open?);
         }
         // An interface that has both keeps what was added last.
-        match dataplane.classifiers.mechanism() {
+        match dataplane.programs.mechanism() {
             Mechanism::Tcx => {
                 dataplane.adopt_filters()?;
                 dataplane.adopt_links(&pins)?;
@@ -81,15 +81,15 @@ impl Dataplane {
 
     /// Opens the pinned links, and removes those of interfaces that are gone.
     fn adopt_links(&mut self, pins: &Pins) -> Result<(), DataplaneError> {
-        for classifier in NAMES {
-            for ifindex in pins.linked(classifier)? {
-                let path = pins.link(classifier, ifindex);
+        for pod_program in NAMES {
+            for ifindex in pins.linked(pod_program)? {
+                let path = pins.link(pod_program, ifindex);
                 match link::open(&path, ifindex)? {
                     Some(open) => {
                         let attachment =
                             self.attachments.entry(ifindex).or_insert_with(Attachment::stale);
                         let link = Attached::Link { link: open, pin: Some(path) };
-                        attachment.add(classifier, link);
+                        attachment.add(pod_program, link);
                     }
                     None => pins::remove(&path)?,
                 }
@@ -100,9 +100,9 @@ impl Dataplane {
 
     /// Finds the filters that an earlier agent left on clsact qdiscs.
     fn adopt_filters(&mut self) -> Result<(), DataplaneError> {
-        for (ifindex, classifier, filter) in self.classifiers.filters().find_all()? {
+        for (ifindex, pod_program, filter) in self.programs.filters().find_all()? {
             let attachment = self.attachments.entry(ifindex).or_insert_with(Attachment::stale);
-            attachment.add(classifier, Attached::Filter(filter));
+            attachment.add(pod_program, Attached::Filter(filter));
         }
         Ok(())
     }
@@ -174,7 +174,7 @@ impl Dataplane {
             if self.maps.endpoints.get(&ifindex)?.is_none() {
                 orphans.push(ifindex);
             } else {
-                self.classifiers.renew(ifindex, attachment, pins)?;
+                self.programs.renew(ifindex, attachment, pins)?;
             }
         }
         if let Some(before) = &before {
@@ -187,7 +187,7 @@ impl Dataplane {
                 attachment.detach(ifindex)?;
             }
         }
-        self.classifiers.pin(pins)?;
+        self.programs.pin(pins)?;
         let moved = before.is_some();
         pins.unstage()?;
         self.committed = true;

@@ -128,7 +128,7 @@ impl Dataplane {
             if self.attachments.contains_key(&ifindex) {
                 continue;
             }
-            match self.classifiers.attach(ifindex, self.pins.as_ref()) {
+            match self.programs.attach(ifindex, self.pins.as_ref()) {
                 Ok(attachment) => drop(self.attachments.insert(ifindex, attachment)),
                 Err(DataplaneError::InterfaceMissing { .. }) => {}
                 Err(error) => return Err(error),
@@ -176,7 +176,7 @@ impl Dataplane {
             .maps
             .slots
             .set(endpoint.slot, &ifindex)
-            .and_then(|()| self.classifiers.attach(ifindex, self.pins.as_ref()));
+            .and_then(|()| self.programs.attach(ifindex, self.pins.as_ref()));
         match attached {
             Ok(attachment) => {
                 self.attachments.insert(ifindex, attachment);

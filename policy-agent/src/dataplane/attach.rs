@@ -14,76 +14,50 @@
 //! An agent that finds the other kind attaches its own first, and then detaches the other.
 
 mod attached;
+mod attachment;
 mod mend;
+mod operations;
 mod order;
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use aya::{
     Ebpf,
-    programs::{
-        LinkOrder, ProgramError, ProgramInfo, SchedClassifier,
-        tc::{SchedClassifierLink, TcAttachOptions},
-    },
-    util::KernelVersion,
+    programs::{LinkOrder, ProgramInfo, SchedClassifier, tc::TcAttachOptions},
 };
 
-pub(super) use self::attached::Attached;
+use self::operations::{attach_with, name, program, refused};
+pub(super) use self::{
+    attached::{Attached, Mechanism},
+    attachment::Attachment,
+};
 use super::{
-    classifier::{CLASSIFIERS, Classifier},
     error::DataplaneError,
     filters::{self, FilterLink, Filters, Place},
-    interface, link,
+    link,
     options::{ActiveParts, Options},
     pins::{self, Pins},
+    pod_program::{POD_PROGRAMS, PodProgram},
 };
 
-/// How programs are attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mechanism {
-    /// By TCX links.
-    Tcx,
-    /// By filters of a clsact qdisc.
-    Clsact,
-}
-
 /// The loaded programs.
-pub(super) struct Classifiers {
+pub(super) struct Programs {
     ebpf: Ebpf,
     parts: ActiveParts,
     mechanism: Mechanism,
     filters: Filters,
 }
 
-/// The programs on one interface; dropping it detaches those that do not outlive the agent.
-#[derive(Debug, Default)]
-pub(super) struct Attachment {
-    programs: BTreeMap<&'static str, Attached>,
-    /// What an interrupted change of the mechanism left, to be detached.
-    left: Vec<Attached>,
-    /// Whether an earlier agent's programs may still be attached.
-    stale: bool,
-}
-
-impl Mechanism {
-    /// The mechanism of this kernel, or the one that the options ask for.
-    pub(super) fn of(options: &Options) -> Self {
-        let has_tcx =
-            KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0));
-        if has_tcx && !options.clsact { Self::Tcx } else { Self::Clsact }
-    }
-}
-
-impl Classifiers {
+impl Programs {
     /// Loads both programs; the kernel verifies them.
     pub(super) fn load(
         mut ebpf: Ebpf,
         options: &Options,
         filters: Filters,
     ) -> Result<Self, DataplaneError> {
-        for Classifier { name, .. } in CLASSIFIERS {
-            program(&mut ebpf, name)?.load().map_err(|source| DataplaneError::Classifier {
-                classifier: name,
+        for PodProgram { name, .. } in POD_PROGRAMS {
+            program(&mut ebpf, name)?.load().map_err(|source| DataplaneError::Rejected {
+                program: name,
                 source: Box::new(source),
             })?;
         }
@@ -101,9 +75,9 @@ impl Classifiers {
     }
 
     /// The programs that are wanted on every interface.
-    pub(super) fn wanted(&self) -> impl Iterator<Item = Classifier> + use<> {
+    pub(super) fn wanted(&self) -> impl Iterator<Item = PodProgram> + use<> {
         let directions = self.parts.directions;
-        CLASSIFIERS.into_iter().filter(move |classifier| directions[classifier.direction])
+        POD_PROGRAMS.into_iter().filter(move |pod_program| directions[pod_program.direction])
     }
 
     /// Attaches both programs to an interface, or neither.
@@ -114,11 +88,11 @@ impl Classifiers {
     ) -> Result<Attachment, DataplaneError> {
         let interface = name(ifindex)?;
         let mut attachment = Attachment::default();
-        for classifier in self.wanted() {
-            let attached = self.attach_one(&classifier, ifindex, &interface, pins);
+        for pod_program in self.wanted() {
+            let attached = self.attach_one(&pod_program, ifindex, &interface, pins);
             // aya attaches by name, and the name may have passed to another interface meanwhile.
             let attached = attached.and_then(|attached| {
-                attachment.programs.insert(classifier.name, attached);
+                attachment.programs.insert(pod_program.name, attached);
                 if name(ifindex)? == interface {
                     Ok(())
                 } else {
@@ -145,13 +119,13 @@ impl Classifiers {
         if !attachment.stale {
             return Ok(());
         }
-        for classifier in CLASSIFIERS {
-            let Some(attached) = attachment.programs.get(classifier.name) else { continue };
+        for pod_program in POD_PROGRAMS {
+            let Some(attached) = attachment.programs.get(pod_program.name) else { continue };
             if attached.mechanism() == self.mechanism {
-                self.exchange(ifindex, &classifier, attachment, pins)?;
+                self.exchange(ifindex, &pod_program, attachment, pins)?;
                 continue;
             }
-            let replaced = match self.attach_missing(ifindex, &classifier, attachment, pins) {
+            let replaced = match self.attach_missing(ifindex, &pod_program, attachment, pins) {
                 Err(DataplaneError::InterfaceMissing { .. }) => return Ok(()),
                 replaced => replaced?,
             };
@@ -167,30 +141,30 @@ impl Classifiers {
     }
 
     /// The kernel id of a program.
-    pub(super) fn program_id(&self, classifier: &'static str) -> Result<u32, DataplaneError> {
-        self.info(classifier).map(|info| info.id())
+    pub(super) fn program_id(&self, name: &'static str) -> Result<u32, DataplaneError> {
+        self.info(name).map(|info| info.id())
     }
 
     /// How many instructions the verifier walked through; `None` if the kernel does not report it.
     pub(super) fn verified_instructions(
         &self,
-        classifier: &'static str,
+        name: &'static str,
     ) -> Result<Option<u32>, DataplaneError> {
-        self.info(classifier).map(|info| info.verified_instruction_count())
+        self.info(name).map(|info| info.verified_instruction_count())
     }
 
     /// What the kernel reports about a program.
-    fn info(&self, classifier: &'static str) -> Result<ProgramInfo, DataplaneError> {
-        let missing = || DataplaneError::ClassifierMissing { classifier };
-        let program = self.ebpf.program(classifier).ok_or_else(missing)?;
+    fn info(&self, name: &'static str) -> Result<ProgramInfo, DataplaneError> {
+        let missing = || DataplaneError::ProgramMissing { program: name };
+        let program = self.ebpf.program(name).ok_or_else(missing)?;
         let program: Result<&SchedClassifier, _> = program.try_into();
         let info = program.and_then(SchedClassifier::info);
-        info.map_err(|source| DataplaneError::Classifier { classifier, source: Box::new(source) })
+        info.map_err(|source| DataplaneError::Rejected { program: name, source: Box::new(source) })
     }
 
     /// Pins the programs, in place of those of an earlier agent.
     pub(super) fn pin(&mut self, pins: &Pins) -> Result<(), DataplaneError> {
-        for Classifier { name, .. } in CLASSIFIERS {
+        for PodProgram { name, .. } in POD_PROGRAMS {
             let path = pins.program(name);
             pins::remove(&path)?;
             let pinned = program(&mut self.ebpf, name)?.pin(&path);
@@ -202,20 +176,24 @@ impl Classifiers {
     /// Attaches a program; with pins it outlives the agent.
     fn attach_one(
         &mut self,
-        classifier: &Classifier,
+        pod_program: &PodProgram,
         ifindex: u32,
         interface: &str,
         pins: Option<&Pins>,
     ) -> Result<Attached, DataplaneError> {
         if self.mechanism == Mechanism::Clsact {
-            return self.attach_filter(classifier, (ifindex, interface), pins.is_some());
+            return self.attach_filter(pod_program, (ifindex, interface), pins.is_some());
         }
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-        let link =
-            attach_with(program(&mut self.ebpf, classifier.name)?, classifier, interface, options);
-        let link = link.map_err(|source| refused(classifier, ifindex, interface, source))?;
+        let link = attach_with(
+            program(&mut self.ebpf, pod_program.name)?,
+            pod_program,
+            interface,
+            options,
+        );
+        let link = link.map_err(|source| refused(pod_program, ifindex, interface, source))?;
         let Some(pins) = pins else { return Ok(Attached::Link { link, pin: None }) };
-        let path = pins.link(classifier.name, ifindex);
+        let path = pins.link(pod_program.name, ifindex);
         pins::remove(&path)?;
         Ok(Attached::Link { link: link::pin(link, &path)?, pin: Some(path) })
     }
@@ -224,22 +202,22 @@ impl Classifiers {
     /// agent left it.
     fn attach_filter(
         &mut self,
-        classifier: &Classifier,
+        pod_program: &PodProgram,
         (ifindex, interface): (u32, &str),
         outlives: bool,
     ) -> Result<Attached, DataplaneError> {
-        let refused = |source| refused(classifier, ifindex, interface, source);
+        let refused = |source| refused(pod_program, ifindex, interface, source);
         filters::add_clsact(interface).map_err(|error| refused(error.into()))?;
-        let there = self.filters.list(ifindex, classifier)?;
-        let program = program(&mut self.ebpf, classifier.name)?;
-        let own = there.iter().find(|filter| self.filters.is_own(filter, classifier));
+        let there = self.filters.list(ifindex, pod_program)?;
+        let program = program(&mut self.ebpf, pod_program.name)?;
+        let own = there.iter().find(|filter| self.filters.is_own(filter, pod_program));
         if outlives && let Some(filter) = own {
-            let filter = FilterLink::adopted(ifindex, classifier, filter);
+            let filter = FilterLink::adopted(ifindex, pod_program, filter);
             filter.exchange(program).map_err(refused)?;
             return Ok(Attached::Filter(filter));
         }
         let place = Place::first_free(&there);
-        FilterLink::attach(program, classifier, (ifindex, interface), place, outlives)
+        FilterLink::attach(program, pod_program, (ifindex, interface), place, outlives)
             .map(Attached::Filter)
             .map_err(refused)
     }
@@ -248,19 +226,19 @@ impl Classifiers {
     fn exchange(
         &mut self,
         ifindex: u32,
-        classifier: &Classifier,
+        pod_program: &PodProgram,
         attachment: &mut Attachment,
         pins: &Pins,
     ) -> Result<(), DataplaneError> {
-        let name = classifier.name;
+        let name = pod_program.name;
         let refused =
-            |source| DataplaneError::Renew { classifier: name, ifindex, source: Box::new(source) };
+            |source| DataplaneError::Renew { program: name, ifindex, source: Box::new(source) };
         let program = program(&mut self.ebpf, name)?;
         match attachment.programs.get_mut(name) {
             Some(Attached::Filter(filter)) => match filter.exchange(program) {
                 // Somebody removed it, or its interface is gone.
                 Err(error) if filters::is_gone(&error) => {
-                    match self.attach_missing(ifindex, classifier, attachment, pins) {
+                    match self.attach_missing(ifindex, pod_program, attachment, pins) {
                         Err(DataplaneError::InterfaceMissing { .. }) => Ok(()),
                         attached => attached.map(drop),
                     }
@@ -280,79 +258,13 @@ impl Classifiers {
     }
 }
 
-impl fmt::Debug for Classifiers {
+impl fmt::Debug for Programs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { ebpf: _, parts, mechanism, filters } = self;
-        f.debug_struct("Classifiers")
+        f.debug_struct("Programs")
             .field("parts", parts)
             .field("mechanism", mechanism)
             .field("filters", filters)
             .finish_non_exhaustive()
     }
-}
-
-impl Attachment {
-    /// An attachment of an earlier agent, to which its programs are added.
-    pub(super) fn stale() -> Self {
-        Self { stale: true, ..Self::default() }
-    }
-
-    /// Adds a program that an earlier agent attached.
-    pub(super) fn add(&mut self, classifier: &'static str, attached: Attached) {
-        self.left.extend(self.programs.insert(classifier, attached));
-    }
-
-    /// Whether no wanted program is missing.
-    pub(super) fn is_whole(&self) -> bool {
-        !self.stale || self.programs.len() == CLASSIFIERS.len()
-    }
-
-    /// Detaches the programs; an interface that is gone has none any more.
-    pub(super) fn detach(self, ifindex: u32) -> Result<(), DataplaneError> {
-        // All of them, even if one fails.
-        let all = self.programs.into_values().chain(self.left);
-        let results: Vec<_> = all.map(|attached| attached.detach(ifindex)).collect();
-        results.into_iter().collect()
-    }
-}
-
-/// Attaches a loaded program.
-pub(super) fn attach_with(
-    program: &mut SchedClassifier,
-    classifier: &Classifier,
-    interface: &str,
-    options: TcAttachOptions,
-) -> Result<SchedClassifierLink, ProgramError> {
-    let id = program.attach_with_options(interface, classifier.hook, options)?;
-    program.take_link(id)
-}
-
-/// The error of a program that could not be attached.
-fn refused(
-    classifier: &Classifier,
-    ifindex: u32,
-    interface: &str,
-    source: ProgramError,
-) -> DataplaneError {
-    DataplaneError::Attach {
-        classifier: classifier.name,
-        ifindex,
-        interface: interface.to_owned(),
-        source: Box::new(source),
-    }
-}
-
-fn program<'a>(
-    ebpf: &'a mut Ebpf,
-    classifier: &'static str,
-) -> Result<&'a mut SchedClassifier, DataplaneError> {
-    let program =
-        ebpf.program_mut(classifier).ok_or(DataplaneError::ClassifierMissing { classifier })?;
-    program
-        .try_into()
-        .map_err(|source| DataplaneError::Classifier { classifier, source: Box::new(source) })
-}
-
-fn name(ifindex: u32) -> Result<String, DataplaneError> {
-    interface::name(ifindex).map_err(|source| DataplaneError::InterfaceMissing { ifindex, source })
 }

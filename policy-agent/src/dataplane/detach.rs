@@ -9,12 +9,12 @@ use nix::errno::Errno;
 
 use super::{
     attach::Attached,
-    classifier::NAMES,
     error::DataplaneError,
     filters::Filters,
     object,
     options::Options,
     pins::{failed, is_numbered, is_on_bpffs, lock, names, programs_elsewhere, remove},
+    pod_program::NAMES,
 };
 
 /// Folders of the agent, in the order of removal: links first, so that no program runs while its

@@ -75,17 +75,17 @@ pub enum DataplaneError {
     },
     /// The object and this binary were not built from the same sources.
     #[error(
-        "the eBPF object has no program `{classifier}`: it was not built from this agent's sources"
+        "the eBPF object has no program `{program}`: it was not built from this agent's sources"
     )]
-    ClassifierMissing {
+    ProgramMissing {
         /// Name of the program.
-        classifier: &'static str,
+        program: &'static str,
     },
     /// The verifier rejected a program.
-    #[error("the kernel's verifier rejects program `{classifier}`")]
-    Classifier {
+    #[error("the kernel's verifier rejects program `{program}`")]
+    Rejected {
         /// Name of the program.
-        classifier: &'static str,
+        program: &'static str,
         /// The verifier's log.
         #[source]
         source: Box<ProgramError>,
@@ -257,10 +257,10 @@ pub enum DataplaneError {
         interface: String,
     },
     /// A program was not attached; neither is the one of the other direction.
-    #[error("cannot attach program `{classifier}` to interface `{interface}` ({ifindex})")]
+    #[error("cannot attach program `{program}` to interface `{interface}` ({ifindex})")]
     Attach {
         /// Name of the program.
-        classifier: &'static str,
+        program: &'static str,
         /// Index of the interface.
         ifindex: u32,
         /// Its name.
@@ -279,10 +279,10 @@ pub enum DataplaneError {
         source: Box<ProgramError>,
     },
     /// A link kept its earlier program.
-    #[error("cannot exchange program `{classifier}` on interface {ifindex}")]
+    #[error("cannot exchange program `{program}` on interface {ifindex}")]
     Renew {
         /// Name of the program.
-        classifier: &'static str,
+        program: &'static str,
         /// Index of the interface.
         ifindex: u32,
         /// The kernel's reason.

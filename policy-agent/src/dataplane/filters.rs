@@ -1,7 +1,7 @@
 //! The agent's filters on clsact qdiscs, where the kernel has no TCX links (before 6.6).
 //!
 //! A filter needs no pin: the qdisc holds it, and it goes with the interface. It belongs to the agent
-//! if it has a classifier's name, and no folder of another agent's pins holds its program. Filters of
+//! if it has a program's name, and no folder of another agent's pins holds its program. Filters of
 //! others are left alone, whatever their priority.
 //!
 //! Example: another program holds priority 1 at handle 1. The agent takes handle 2 of the same
@@ -23,9 +23,9 @@ use aya::programs::{
 use nix::{libc, net::if_::if_nameindex};
 
 use super::{
-    classifier::{CLASSIFIERS, Classifier},
     error::DataplaneError,
     interface,
+    pod_program::{POD_PROGRAMS, PodProgram},
 };
 use crate::net::{Filter, FilterHook, FilterReader};
 
@@ -67,13 +67,13 @@ impl Filters {
         self.foreign = foreign;
     }
 
-    /// The filters on the hook of a classifier, first the one that sees a packet first.
+    /// The filters on the hook of a program, first the one that sees a packet first.
     pub(super) fn list(
         &self,
         ifindex: u32,
-        classifier: &Classifier,
+        pod_program: &PodProgram,
     ) -> Result<Vec<Filter>, DataplaneError> {
-        let hook = match classifier.hook {
+        let hook = match pod_program.hook {
             TcAttachType::Ingress => FilterHook::Ingress,
             TcAttachType::Egress | TcAttachType::Custom(_) => FilterHook::Egress,
         };
@@ -87,23 +87,23 @@ impl Filters {
     }
 
     /// Whether a filter is the agent's.
-    pub(super) fn is_own(&self, filter: &Filter, classifier: &Classifier) -> bool {
+    pub(super) fn is_own(&self, filter: &Filter, pod_program: &PodProgram) -> bool {
         let is_foreign = filter.program.is_some_and(|program| self.is_foreign(program));
-        filter.kind == "bpf" && filter.name == classifier.name && !is_foreign
+        filter.kind == "bpf" && filter.name == pod_program.name && !is_foreign
     }
 
     /// The agent's filters on all interfaces of the namespace, each with the index of its interface and
-    /// the name of its classifier.
+    /// the name of its program.
     pub(super) fn find_all(&self) -> Result<Vec<(u32, &'static str, FilterLink)>, DataplaneError> {
         let interfaces = if_nameindex().map_err(DataplaneError::ListInterfaces)?;
         let mut found = Vec::new();
         for interface in &interfaces {
             let ifindex = interface.index();
-            for classifier in CLASSIFIERS {
-                let own = self.list(ifindex, &classifier)?.into_iter();
-                let own = own.filter(|filter| self.is_own(filter, &classifier));
+            for pod_program in POD_PROGRAMS {
+                let own = self.list(ifindex, &pod_program)?.into_iter();
+                let own = own.filter(|filter| self.is_own(filter, &pod_program));
                 found.extend(own.map(|filter| {
-                    (ifindex, classifier.name, FilterLink::adopted(ifindex, &classifier, &filter))
+                    (ifindex, pod_program.name, FilterLink::adopted(ifindex, &pod_program, &filter))
                 }));
             }
         }
@@ -144,14 +144,14 @@ impl Place {
 
 impl FilterLink {
     /// A filter that was found on an interface.
-    pub(super) fn adopted(ifindex: u32, classifier: &Classifier, filter: &Filter) -> Self {
-        Self { ifindex, hook: classifier.hook, place: Place::of(filter), outlives: true }
+    pub(super) fn adopted(ifindex: u32, pod_program: &PodProgram, filter: &Filter) -> Self {
+        Self { ifindex, hook: pod_program.hook, place: Place::of(filter), outlives: true }
     }
 
     /// Adds a filter with a program.
     pub(super) fn attach(
         program: &mut SchedClassifier,
-        classifier: &Classifier,
+        pod_program: &PodProgram,
         (ifindex, interface): (u32, &str),
         place: Place,
         outlives: bool,
@@ -161,7 +161,7 @@ impl FilterLink {
             handle: TcHandle::from(place.handle),
             classid: None,
         };
-        let hook = classifier.hook;
+        let hook = pod_program.hook;
         let id = program.attach_with_options(interface, hook, TcAttachOptions::Netlink(options))?;
         // The qdisc holds the filter; aya's value would remove it when it is dropped.
         std::mem::forget(program.take_link(id)?);
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn a_filter_is_own_by_its_name_unless_another_agent_pinned_its_program() {
         let Ok(filters) = Filters::open(BTreeSet::from([9])) else { panic!("no netlink socket") };
-        let [to_pod, _] = CLASSIFIERS;
+        let [to_pod, _] = POD_PROGRAMS;
         let named = |name: &str, program| Filter {
             name: name.to_owned(),
             program: Some(program),

@@ -28,14 +28,14 @@ use policy_core::{
 };
 
 use super::{
-    Dataplane, classifier::NAMES, content, error::DataplaneError, maps::Maps, object, pins::Pins,
+    Dataplane, content, error::DataplaneError, maps::Maps, object, pins::Pins, pod_program::NAMES,
     read, syscall,
 };
 
 /// What drifts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Drifted {
-    /// A classifier on an interface.
+    /// A program on an interface.
     Attachment,
     /// An entry of a map.
     Entry,
@@ -195,8 +195,8 @@ impl Dataplane {
             content::pin_pattern(&self.content_types, &folder)?;
             count += 1;
         }
-        if NAMES.iter().any(|classifier| !pins.program(classifier).exists()) {
-            self.classifiers.pin(pins)?;
+        if NAMES.iter().any(|pod_program| !pins.program(pod_program).exists()) {
+            self.programs.pin(pins)?;
             count += 1;
         }
         Ok((count > 0).then_some(count))
@@ -210,19 +210,19 @@ impl Dataplane {
         // An error keeps what the last verification found.
         let mut bypasses = Vec::new();
         for (&ifindex, attachment) in &mut self.attachments {
-            for classifier in self.classifiers.wanted() {
-                let Some(first) = self.classifiers.before(ifindex, &classifier)? else { continue };
+            for pod_program in self.programs.wanted() {
+                let Some(first) = self.programs.before(ifindex, &pod_program)? else { continue };
                 let load = || object::load_pinned(&self.options, &pins.maps(), self.pinned.keys());
                 let copy = &mut copy;
                 let moved =
-                    self.classifiers.put_first(ifindex, &classifier, attachment, pins, copy, load);
+                    self.programs.put_first(ifindex, &pod_program, attachment, pins, copy, load);
                 match moved {
                     // The next discovery of interfaces shows it.
                     Err(DataplaneError::InterfaceMissing { .. }) => continue,
                     moved => moved?,
                 }
-                let direction = classifier.direction;
-                if let Some(program) = self.classifiers.before(ifindex, &classifier)? {
+                let direction = pod_program.direction;
+                if let Some(program) = self.programs.before(ifindex, &pod_program)? {
                     bypasses.push(Bypass { ifindex, direction, program });
                 } else {
                     count += 1;
@@ -251,12 +251,12 @@ impl Dataplane {
         endpoints: &BTreeMap<u32, Endpoint>,
     ) -> Result<usize, DataplaneError> {
         let Some(pins) = self.pins.as_ref() else { return Ok(0) };
-        self.classifiers.filters().set_foreign(pins.programs_elsewhere()?);
+        self.programs.filters().set_foreign(pins.programs_elsewhere()?);
         let mut count = 0;
         let all: BTreeSet<u32> = self.attachments.keys().chain(endpoints.keys()).copied().collect();
         for ifindex in all {
             let attachment = self.attachments.entry(ifindex).or_default();
-            match self.classifiers.mend(ifindex, attachment, pins) {
+            match self.programs.mend(ifindex, attachment, pins) {
                 Ok(mended) => count += mended,
                 // The next discovery of interfaces shows it.
                 Err(DataplaneError::InterfaceMissing { .. }) => {}

@@ -125,19 +125,19 @@ impl Pins {
     }
 
     /// The pin of a program's link to an interface.
-    pub(super) fn link(&self, classifier: &str, ifindex: u32) -> PathBuf {
-        self.root.join("links").join(format!("{classifier}_{ifindex}"))
+    pub(super) fn link(&self, program: &str, ifindex: u32) -> PathBuf {
+        self.root.join("links").join(format!("{program}_{ifindex}"))
     }
 
     /// The pin of a program.
-    pub(super) fn program(&self, classifier: &str) -> PathBuf {
-        self.root.join("programs").join(classifier)
+    pub(super) fn program(&self, program: &str) -> PathBuf {
+        self.root.join("programs").join(program)
     }
 
     /// Interfaces to which a program has a pinned link.
-    pub(super) fn linked(&self, classifier: &str) -> Result<Vec<u32>, DataplaneError> {
+    pub(super) fn linked(&self, program: &str) -> Result<Vec<u32>, DataplaneError> {
         let names = names(&self.root.join("links"))?;
-        let number = |name: &String| name.strip_prefix(classifier)?.strip_prefix('_')?.parse().ok();
+        let number = |name: &String| name.strip_prefix(program)?.strip_prefix('_')?.parse().ok();
         Ok(names.iter().filter_map(number).collect())
     }
 

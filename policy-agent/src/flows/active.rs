@@ -8,7 +8,7 @@ use std::{
 
 use policy_core::model::ObjectName;
 
-use super::{DeniedConnection, DroppedPacket};
+use super::{denied::DeniedConnection, packet::DroppedPacket};
 
 /// How long a denied connection is kept after its last dropped packet.
 const KEPT: Duration = Duration::from_mins(10);

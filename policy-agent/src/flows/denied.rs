@@ -16,7 +16,7 @@ use policy_core::{
     model::{Direction, ObjectName, Pod},
 };
 
-use super::{DroppedPacket, packet::PacketEnd};
+use super::packet::{DroppedPacket, PacketEnd};
 
 /// Prefix length of the block that stands for an IPv4 address outside of the cluster.
 const IPV4_BLOCK: u8 = 24;

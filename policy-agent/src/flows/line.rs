@@ -14,10 +14,7 @@ use policy_core::{
 };
 use serde::Serialize;
 
-use super::{
-    DroppedPacket,
-    packet::{self, PacketEnd},
-};
+use super::packet::{self, DroppedPacket, PacketEnd};
 
 /// A dropped packet; `docs/flow-log.md` describes each field. What is not known is left out.
 #[derive(Debug, Serialize)]

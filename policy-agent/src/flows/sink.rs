@@ -6,7 +6,7 @@ use std::{
     fs::File,
     io::{self, Write},
     os::unix::fs::{FileTypeExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     thread,
 };
@@ -15,11 +15,45 @@ use nix::{
     errno::Errno,
     fcntl::{FcntlArg, OFlag, fcntl},
 };
-
-use super::{FlowLogError, FlowLogTarget};
+use thiserror::Error;
 
 /// Lines that wait for the reader; further lines are not written.
 const QUEUE: usize = 4096;
+
+/// Where the flow log is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum FlowLogTarget {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// The end of a file.
+    File(PathBuf),
+}
+
+/// Why the flow log cannot be opened.
+#[derive(Debug, Error)]
+pub enum FlowLogError {
+    /// The file.
+    #[error("cannot open the flow log {}", path.display())]
+    Open {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A FIFO that no process has open for reading.
+    #[error("no process reads the flow log {}: it is a FIFO; start its reader first", path.display())]
+    NoReader {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// The thread that writes.
+    #[error("cannot start the thread that writes the flow log")]
+    Thread(#[source] io::Error),
+}
 
 /// A queue of lines, and how many lines did not fit into it.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use netlink_packet_route::{
 };
 use rtnetlink::Handle;
 
-use super::{NetError, dump};
+use super::{dump, error::NetError};
 
 /// Requested one by one: `AF_UNSPEC` includes families that refuse `IFA_TARGET_NETNSID`.
 const FAMILIES: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];

@@ -15,7 +15,7 @@ use policy_core::adopt::{Connection, Tuple};
 use rtnetlink::packet_core::{DefaultNla, Nla};
 use tokio::time::{Instant, timeout_at};
 
-use super::{NetError, netfilter::NetfilterList};
+use super::{error::NetError, netfilter::NetfilterList};
 
 /// `TCP_CONNTRACK_LAST_ACK`: in this state and later ones a TCP connection is closing
 /// (`nf_conntrack_tcp.h`).

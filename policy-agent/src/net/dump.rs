@@ -14,7 +14,7 @@ use rtnetlink::{
     },
 };
 
-use super::NetError;
+use super::error::NetError;
 
 /// How many times a list is read that changes meanwhile.
 const ATTEMPTS: usize = 16;

@@ -13,7 +13,7 @@ use netlink_packet_netfilter::{
 };
 use nix::net::if_;
 
-use super::{NetError, netfilter::NetfilterList};
+use super::{error::NetError, netfilter::NetfilterList};
 
 /// Names of nftables tables that only one enforcer uses, and that enforcer.
 const TABLES: [(&str, &str); 3] = [

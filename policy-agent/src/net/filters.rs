@@ -28,7 +28,7 @@ use rtnetlink::{
     sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE},
 };
 
-use super::NetError;
+use super::error::NetError;
 
 /// What is listed, for errors.
 const WHAT: &str = "filters of an interface";

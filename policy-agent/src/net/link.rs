@@ -12,7 +12,7 @@ use netlink_packet_route::{
 };
 use rtnetlink::Handle;
 
-use super::{NetError, dump};
+use super::{dump, error::NetError};
 
 /// What discovery needs of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use rtnetlink::{
 };
 use tokio::task::JoinHandle;
 
-use super::NetError;
+use super::error::NetError;
 
 /// A socket that receives every change of a link or an address in one network namespace.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use rtnetlink::packet_core::{
 };
 use tokio::task::JoinHandle;
 
-use super::{NetError, dump};
+use super::{dump, error::NetError};
 
 /// A list that is being read; its socket is closed when it is dropped.
 pub(super) struct NetfilterList {

@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use policy_core::model::{Kind, ObjectRef};
 
-use super::Warning;
+use super::warning::Warning;
 use crate::Resource;
 
 /// `reportingController`.

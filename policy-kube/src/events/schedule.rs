@@ -18,7 +18,7 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use policy_core::model::Kind;
 use tokio::time::Instant;
 
-use super::{ActiveWarnings, Warning};
+use super::warning::{ActiveWarnings, Warning};
 
 /// Length of a slot; API servers keep Events for an hour.
 const SLOT: Duration = Duration::from_mins(30);

@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{WatchEvent, requests::observed, streaming::Streaming};
+use super::{event::WatchEvent, requests::observed, streaming::Streaming};
 use crate::{
     Client, Error, Resource, decode,
     kinds::{deletion, path},

@@ -6,7 +6,10 @@
 
 use std::net::IpAddr;
 
-use super::{Layout, Piece, UPLINK, gateway::Subnets};
+use super::{
+    gateway::Subnets,
+    layout::{Layout, Piece, UPLINK},
+};
 use crate::blueprint::{Blueprint, Machine};
 
 /// The most pairs of pods on a link that resolve each other's hardware address themselves.

@@ -9,8 +9,8 @@ use ipnetwork::IpNetwork;
 use policy_agent::net::build::End;
 
 use super::{
-    BRIDGE, FIRST, Layout, Piece, Topology, UPLINK, default_destination,
     gateway::{Subnet, Subnets},
+    layout::{BRIDGE, FIRST, Layout, Piece, Topology, UPLINK, default_destination},
     neighbours,
 };
 use crate::blueprint::{Blueprint, Machine, PodPlan};

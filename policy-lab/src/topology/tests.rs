@@ -2,7 +2,7 @@
 
 use policy_core::model::ObjectName;
 
-use super::*;
+use super::{layout::BRIDGE, *};
 use crate::blueprint::PodPlan;
 
 fn ip(text: &str) -> IpAddr {

@@ -68,7 +68,7 @@ fn detach_takes_its_own_and_leaves_what_others_pinned_beside() -> Result<()> {
     assert_eq!(done.status.code(), Some(0), "{said}");
     assert!(said.contains("pins in") && said.contains("maps/theirs was not removed"), "{said}");
     assert!(said.contains("policy/tc was not removed"), "{said}");
-    until("no classifier is left", AWAY, || Ok(programs(&machine)? == Hooks::default()))?;
+    until("no program is left", AWAY, || Ok(programs(&machine)? == Hooks::default()))?;
     Ok(())
 }
 
@@ -116,7 +116,7 @@ fn detach_leaves_nothing_and_only_when_nobody_runs() -> Result<()> {
     assert_eq!(done.status.code(), Some(0), "{said}");
     assert!(said.starts_with("removed ") && !said.starts_with("removed 0 "), "{said}");
     // The kernel lets a link go a moment after its last pin.
-    until("no classifier is left", AWAY, || Ok(programs(&machine)? == Hooks::default()))?;
+    until("no program is left", AWAY, || Ok(programs(&machine)? == Hooks::default()))?;
     assert!(!machine.inside(|| Ok(machine.pins().exists()))?, "a folder is left");
     assert!(arrives(&machine, 5001)?, "everything passes");
     // Nothing is left: a folder that is missing, and one that is empty and stays.

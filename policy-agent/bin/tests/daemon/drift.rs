@@ -140,7 +140,7 @@ fn s50_entries_that_are_added_or_changed_go() -> Result<()> {
 }
 
 #[test]
-fn s50_classifiers_that_are_detached_are_attached_again() -> Result<()> {
+fn s50_programs_that_are_detached_are_attached_again() -> Result<()> {
     let machine = mends("attachment", |machine| {
         bpftool(machine, &["link", "detach", "pinned", &pin(machine, "links/from_pod_10")])?;
         ensure!(arrives(machine, 5001)?, "the pod should be open now");

@@ -8,12 +8,12 @@ use policy_agent::dataplane::{Dataplane, Options};
 pub(crate) fn root() -> Result<()> {
     ensure!(
         geteuid().is_root(),
-        "this test creates network and mount namespaces and loads classifiers: run it as root"
+        "this test creates network and mount namespaces and loads programs: run it as root"
     );
     Ok(())
 }
 
-/// Loads the classifiers, as root.
+/// Loads the programs, as root.
 pub(crate) fn load(options: &Options) -> Result<Dataplane> {
     root()?;
     Ok(Dataplane::load(options)?)

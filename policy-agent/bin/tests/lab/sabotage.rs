@@ -30,7 +30,7 @@ fn egress_left_out_is_noticed() -> io::Result<()> {
     is_noticed("egress", "Wire and compiler disagree")
 }
 
-/// The egress classifier drops the responses to packets that should not have reached the pod: such
+/// The egress program drops the responses to packets that should not have reached the pod: such
 /// a drop does not count as a deny.
 #[test]
 fn ingress_left_out_is_noticed_at_a_pod_whose_responses_are_dropped() -> io::Result<()> {

@@ -2,10 +2,21 @@
 
 use std::path::PathBuf;
 
-use aya::programs::{links::Link as _, tc::SchedClassifierLink};
+use aya::{
+    programs::{links::Link as _, tc::SchedClassifierLink},
+    util::KernelVersion,
+};
 
-use super::Mechanism;
-use crate::dataplane::{error::DataplaneError, filters::FilterLink, pins};
+use crate::dataplane::{error::DataplaneError, filters::FilterLink, options::Options, pins};
+
+/// How programs are attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dataplane) enum Mechanism {
+    /// By TCX links.
+    Tcx,
+    /// By filters of a clsact qdisc.
+    Clsact,
+}
 
 /// An attached program.
 #[derive(Debug)]
@@ -19,6 +30,15 @@ pub(in crate::dataplane) enum Attached {
     },
     /// By a filter of a clsact qdisc.
     Filter(FilterLink),
+}
+
+impl Mechanism {
+    /// The mechanism of this kernel, or the one that the options ask for.
+    pub(in crate::dataplane) fn of(options: &Options) -> Self {
+        let has_tcx =
+            KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0));
+        if has_tcx && !options.clsact { Self::Tcx } else { Self::Clsact }
+    }
 }
 
 impl Attached {

@@ -1,15 +1,20 @@
 //! Repairs links and filters that another process detached, gave another program, or unpinned.
 
-use super::{Attached, Attachment, Classifiers, Mechanism, name};
+use super::{
+    Programs,
+    attached::{Attached, Mechanism},
+    attachment::Attachment,
+    operations::name,
+};
 use crate::dataplane::{
-    classifier::Classifier,
     error::DataplaneError,
     filters::{FilterLink, Place},
     link,
     pins::{self, Pins},
+    pod_program::PodProgram,
 };
 
-impl Classifiers {
+impl Programs {
     /// Repairs both programs of an interface; returns how many needed it.
     pub(in crate::dataplane) fn mend(
         &mut self,
@@ -18,10 +23,10 @@ impl Classifiers {
         pins: &Pins,
     ) -> Result<usize, DataplaneError> {
         let mut count = 0;
-        for classifier in self.wanted() {
+        for pod_program in self.wanted() {
             let was_intact = match self.mechanism {
-                Mechanism::Tcx => self.repair_link(ifindex, &classifier, attachment, pins)?,
-                Mechanism::Clsact => self.repair_filter(ifindex, &classifier, attachment, pins)?,
+                Mechanism::Tcx => self.repair_link(ifindex, &pod_program, attachment, pins)?,
+                Mechanism::Clsact => self.repair_filter(ifindex, &pod_program, attachment, pins)?,
             };
             count += usize::from(!was_intact);
         }
@@ -32,17 +37,17 @@ impl Classifiers {
     fn repair_link(
         &mut self,
         ifindex: u32,
-        classifier: &Classifier,
+        pod_program: &PodProgram,
         attachment: &mut Attachment,
         pins: &Pins,
     ) -> Result<bool, DataplaneError> {
-        let path = pins.link(classifier.name, ifindex);
+        let path = pins.link(pod_program.name, ifindex);
         let was_pinned = path.exists();
         if !was_pinned
-            && let Some(Attached::Link { link, .. }) = attachment.programs.remove(classifier.name)
+            && let Some(Attached::Link { link, .. }) = attachment.programs.remove(pod_program.name)
         {
             let link = link::pin(link, &path)?;
-            attachment.add(classifier.name, Attached::Link { link, pin: Some(path.clone()) });
+            attachment.add(pod_program.name, Attached::Link { link, pin: Some(path.clone()) });
         }
         if path.exists() {
             let state = link::state(&path);
@@ -52,17 +57,17 @@ impl Classifiers {
                 source,
             })?;
             if state.ifindex == Some(ifindex) {
-                let is_own = state.program == Some(self.program_id(classifier.name)?);
+                let is_own = state.program == Some(self.program_id(pod_program.name)?);
                 if !is_own {
-                    self.exchange(ifindex, classifier, attachment, pins)?;
+                    self.exchange(ifindex, pod_program, attachment, pins)?;
                 }
                 return Ok(was_pinned && is_own);
             }
         }
         // A program can be attached to a hook only once, so the rest of the old link goes first.
         pins::remove(&path)?;
-        drop(attachment.programs.remove(classifier.name));
-        self.attach_missing(ifindex, classifier, attachment, pins)?;
+        drop(attachment.programs.remove(pod_program.name));
+        self.attach_missing(ifindex, pod_program, attachment, pins)?;
         Ok(false)
     }
 
@@ -70,28 +75,28 @@ impl Classifiers {
     fn repair_filter(
         &mut self,
         ifindex: u32,
-        classifier: &Classifier,
+        pod_program: &PodProgram,
         attachment: &mut Attachment,
         pins: &Pins,
     ) -> Result<bool, DataplaneError> {
-        let filters = self.filters.list(ifindex, classifier)?;
-        let place = match attachment.programs.get(classifier.name) {
+        let filters = self.filters.list(ifindex, pod_program)?;
+        let place = match attachment.programs.get(pod_program.name) {
             Some(Attached::Filter(filter)) => Some(filter.place()),
             Some(Attached::Link { .. }) | None => None,
         };
-        let own = filters.into_iter().filter(|filter| self.filters.is_own(filter, classifier));
+        let own = filters.into_iter().filter(|filter| self.filters.is_own(filter, pod_program));
         let own: Vec<_> = own.collect();
         let at_place = |filter: &_| Some(Place::of(filter)) == place;
         let Some(filter) = own.iter().find(|filter| at_place(filter)).or(own.first()) else {
-            self.attach_missing(ifindex, classifier, attachment, pins)?;
+            self.attach_missing(ifindex, pod_program, attachment, pins)?;
             return Ok(false);
         };
         let is_whole =
-            at_place(filter) && filter.program == Some(self.program_id(classifier.name)?);
+            at_place(filter) && filter.program == Some(self.program_id(pod_program.name)?);
         if !is_whole {
-            let adopted = FilterLink::adopted(ifindex, classifier, filter);
-            attachment.programs.insert(classifier.name, Attached::Filter(adopted));
-            self.exchange(ifindex, classifier, attachment, pins)?;
+            let adopted = FilterLink::adopted(ifindex, pod_program, filter);
+            attachment.programs.insert(pod_program.name, Attached::Filter(adopted));
+            self.exchange(ifindex, pod_program, attachment, pins)?;
         }
         Ok(is_whole)
     }
@@ -100,12 +105,12 @@ impl Classifiers {
     pub(super) fn attach_missing(
         &mut self,
         ifindex: u32,
-        classifier: &Classifier,
+        pod_program: &PodProgram,
         attachment: &mut Attachment,
         pins: &Pins,
     ) -> Result<Option<Attached>, DataplaneError> {
         let interface = name(ifindex)?;
-        let attached = self.attach_one(classifier, ifindex, &interface, Some(pins))?;
-        Ok(attachment.programs.insert(classifier.name, attached))
+        let attached = self.attach_one(pod_program, ifindex, &interface, Some(pins))?;
+        Ok(attachment.programs.insert(pod_program.name, attached))
     }
 }

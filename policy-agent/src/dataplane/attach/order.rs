@@ -19,29 +19,34 @@ use aya::{
 };
 use aya_obj::generated::bpf_attach_type::{self, BPF_TCX_EGRESS, BPF_TCX_INGRESS};
 
-use super::{Attached, Attachment, Classifiers, Mechanism, attach_with, name, program, refused};
+use super::{
+    Programs,
+    attached::{Attached, Mechanism},
+    attachment::Attachment,
+    operations::{attach_with, name, program, refused},
+};
 use crate::{
     dataplane::{
-        classifier::Classifier,
         error::DataplaneError,
         filters::{FilterLink, Place},
         pins::Pins,
+        pod_program::PodProgram,
         syscall,
     },
     net::Filter,
 };
 
-impl Classifiers {
+impl Programs {
     /// The first program of another that sees packets of a hook before the agent's, in words. Those
     /// that another agent pinned do not count: they end the chain only to drop.
     pub(in crate::dataplane) fn before(
         &self,
         ifindex: u32,
-        classifier: &Classifier,
+        pod_program: &PodProgram,
     ) -> Result<Option<String>, DataplaneError> {
-        let own = self.program_id(classifier.name)?;
+        let own = self.program_id(pod_program.name)?;
         // A kernel without TCX refuses the question.
-        let on_tcx = syscall::programs_on(ifindex, tcx(classifier.hook)).unwrap_or_default();
+        let on_tcx = syscall::programs_on(ifindex, tcx(pod_program.hook)).unwrap_or_default();
         let mut on_tcx = on_tcx.into_iter().take_while(|id| *id != own);
         if let Some(id) = on_tcx.find(|id| !self.filters.is_foreign(*id)) {
             return Ok(Some(match syscall::program_name(id) {
@@ -52,7 +57,7 @@ impl Classifiers {
         if self.mechanism == Mechanism::Tcx {
             return Ok(None);
         }
-        let filters = self.filters.list(ifindex, classifier)?;
+        let filters = self.filters.list(ifindex, pod_program)?;
         let other = self.others_before(&filters, own).next();
         Ok(other.map(|filter| {
             let Filter { kind, name, priority, .. } = filter;
@@ -76,34 +81,34 @@ impl Classifiers {
     pub(in crate::dataplane) fn put_first(
         &mut self,
         ifindex: u32,
-        classifier: &Classifier,
+        pod_program: &PodProgram,
         attachment: &mut Attachment,
         pins: &Pins,
         copy: &mut Option<Ebpf>,
         load: impl FnOnce() -> Result<Ebpf, DataplaneError>,
     ) -> Result<(), DataplaneError> {
         if self.mechanism == Mechanism::Clsact {
-            return self.put_filter_first(ifindex, classifier, attachment);
+            return self.put_filter_first(ifindex, pod_program, attachment);
         }
         let interface = name(ifindex)?;
-        let refused = |source| refused(classifier, ifindex, &interface, source);
+        let refused = |source| refused(pod_program, ifindex, &interface, source);
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
         let copy = match copy {
             Some(copy) => copy,
             None => copy.insert(load()?),
         };
-        let copy = program(copy, classifier.name)?;
+        let copy = program(copy, pod_program.name)?;
         if copy.fd().is_err() {
             copy.load().map_err(refused)?;
         }
         // It goes at the end of this function, when the agent's link is first again.
-        let _stand_in = attach_with(copy, classifier, &interface, options).map_err(refused)?;
+        let _stand_in = attach_with(copy, pod_program, &interface, options).map_err(refused)?;
         // Dropping the link and its pin would leave the program on the hook for a moment.
-        let path = pins.link(classifier.name, ifindex);
+        let path = pins.link(pod_program.name, ifindex);
         let detached = syscall::open_pin(&path).and_then(|link| syscall::detach_link(link.as_fd()));
         detached.map_err(|source| DataplaneError::Pins { act: "detach", path, source })?;
-        drop(attachment.programs.remove(classifier.name));
-        self.attach_missing(ifindex, classifier, attachment, pins)?;
+        drop(attachment.programs.remove(pod_program.name));
+        self.attach_missing(ifindex, pod_program, attachment, pins)?;
         Ok(())
     }
 
@@ -112,23 +117,23 @@ impl Classifiers {
     fn put_filter_first(
         &mut self,
         ifindex: u32,
-        classifier: &Classifier,
+        pod_program: &PodProgram,
         attachment: &mut Attachment,
     ) -> Result<(), DataplaneError> {
         let interface = name(ifindex)?;
-        let filters = self.filters.list(ifindex, classifier)?;
+        let filters = self.filters.list(ifindex, pod_program)?;
         let place = Place::first_free(&filters);
-        let own = self.program_id(classifier.name)?;
+        let own = self.program_id(pod_program.name)?;
         let other = self.others_before(&filters, own).next();
         if !other.is_some_and(|other| place.is_before(other)) {
             return Ok(());
         }
-        let program = program(&mut self.ebpf, classifier.name)?;
-        let attached = FilterLink::attach(program, classifier, (ifindex, &interface), place, true);
+        let program = program(&mut self.ebpf, pod_program.name)?;
+        let attached = FilterLink::attach(program, pod_program, (ifindex, &interface), place, true);
         let attached =
-            attached.map_err(|source| refused(classifier, ifindex, &interface, source))?;
+            attached.map_err(|source| refused(pod_program, ifindex, &interface, source))?;
         let attached = Attached::Filter(attached);
-        if let Some(old) = attachment.programs.insert(classifier.name, attached) {
+        if let Some(old) = attachment.programs.insert(pod_program.name, attached) {
             old.detach(ifindex)?;
         }
         Ok(())

@@ -10,7 +10,7 @@ use std::{
 use aya::programs::ProgramInfo;
 
 use super::{is_numbered, is_on_bpffs, names};
-use crate::dataplane::{classifier::NAMES, error::DataplaneError};
+use crate::dataplane::{error::DataplaneError, pod_program::NAMES};
 
 /// How many levels below the root of the bpffs are searched.
 const DEPTH: usize = 4;

@@ -1,4 +1,4 @@
-//! Endpoints: entries and classifiers come and go together.
+//! Endpoints: entries and programs come and go together.
 
 use anyhow::{Result, bail};
 use policy_agent::dataplane::{
@@ -29,7 +29,7 @@ fn names(programs: &[HookedProgram]) -> Vec<&str> {
 }
 
 #[test]
-fn an_endpoint_comes_with_both_classifiers_and_goes_with_them() -> Result<()> {
+fn an_endpoint_comes_with_both_programs_and_goes_with_them() -> Result<()> {
     let (node, _pod) = node_with_pod()?;
     node.run(async || {
         let mut dataplane = Dataplane::load(&Options::default())?;
@@ -76,7 +76,7 @@ fn the_verifier_walks_through_few_enough_instructions() -> Result<()> {
 }
 
 #[test]
-fn the_classifiers_go_with_the_dataplane() -> Result<()> {
+fn the_programs_go_with_the_dataplane() -> Result<()> {
     let (node, _pod) = node_with_pod()?;
     node.run(async || {
         let mut dataplane = Dataplane::load(&Options::default())?;
@@ -88,7 +88,7 @@ fn the_classifiers_go_with_the_dataplane() -> Result<()> {
 }
 
 #[test]
-fn the_classifiers_come_first_on_their_hooks() -> Result<()> {
+fn the_programs_come_first_on_their_hooks() -> Result<()> {
     let (node, _pod) = node_with_pod()?;
     node.run(async || {
         let mut others = Dataplane::load(&Options::default())?;
@@ -106,7 +106,7 @@ fn the_classifiers_come_first_on_their_hooks() -> Result<()> {
 }
 
 #[test]
-fn without_tcx_the_classifiers_are_filters_of_a_clsact_qdisc() -> Result<()> {
+fn without_tcx_the_programs_are_filters_of_a_clsact_qdisc() -> Result<()> {
     let (node, _pod) = node_with_pod()?;
     node.run(async || {
         let mut dataplane = Dataplane::load(&Options { clsact: true, ..Options::default() })?;

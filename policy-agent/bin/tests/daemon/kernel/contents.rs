@@ -63,11 +63,11 @@ fn an_allow_map_has_its_entries_and_a_name() -> Result<()> {
 }
 
 #[test]
-fn s49_tables_are_written_only_when_no_classifier_knows_an_older_endpoint() -> Result<()> {
+fn s49_tables_are_written_only_when_no_program_knows_an_older_endpoint() -> Result<()> {
     let mut dataplane = privilege::load(&Options::default())?;
     let identity = Step::PutIdentity { address: "10.0.0.1".parse()?, identity: 7 };
     let endpoint = Step::DeleteEndpoint { ifindex: 10, slot: 1 };
-    // The kernel waits for the classifiers when the array is written; place 0 is for just that.
+    // The kernel waits for the programs when the array is written; place 0 is for just that.
     dataplane.apply(&identity)?;
     assert_eq!(inner(&dataplane, 0)?, None, "nobody to wait for");
     for round in 0..2 {

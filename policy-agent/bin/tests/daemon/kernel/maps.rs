@@ -152,9 +152,9 @@ fn s26_the_error_of_a_full_map_has_its_name_and_capacity() -> Result<()> {
 }
 
 #[test]
-fn s30_what_the_classifiers_saw_begin_stays_and_all_else_is_corrected() -> Result<()> {
+fn s30_what_the_programs_saw_begin_stays_and_all_else_is_corrected() -> Result<()> {
     let mut dataplane = privilege::load(&small())?;
-    // What a classifier recorded is as if the first had written it.
+    // What a program recorded is as if the first had written it.
     for initiator in [Initiator::Local as u8, Initiator::Remote as u8] {
         let flow = |protocol| {
             let key = FlowKey4 { ifindex: 1, protocol, ..FlowKey4::default() };
@@ -180,7 +180,7 @@ fn s30_what_the_classifiers_saw_begin_stays_and_all_else_is_corrected() -> Resul
 }
 
 #[test]
-fn maps_and_classifiers_have_readable_names() -> Result<()> {
+fn maps_and_programs_have_readable_names() -> Result<()> {
     let dataplane = privilege::load(&small())?;
     for (map, id) in dataplane.map_ids() {
         let shown = bpftool::run(&["map", "show", "id", &id.to_string()])?;

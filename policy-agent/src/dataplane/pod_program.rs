@@ -8,7 +8,7 @@ use policy_core::model::Direction;
 /// What comes in at the host side of a veth leaves the pod, so `from_pod`, which judges the pod's
 /// egress, is at the ingress hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Classifier {
+pub(super) struct PodProgram {
     /// Its name in the object, and the stem of its pins.
     pub(super) name: &'static str,
     /// The hook, as the interface sees it.
@@ -17,13 +17,13 @@ pub(super) struct Classifier {
     pub(super) direction: Direction,
 }
 
-const FROM_POD: Classifier =
-    Classifier { name: "from_pod", hook: TcAttachType::Ingress, direction: Direction::Egress };
-const TO_POD: Classifier =
-    Classifier { name: "to_pod", hook: TcAttachType::Egress, direction: Direction::Ingress };
+const FROM_POD: PodProgram =
+    PodProgram { name: "from_pod", hook: TcAttachType::Ingress, direction: Direction::Egress };
+const TO_POD: PodProgram =
+    PodProgram { name: "to_pod", hook: TcAttachType::Egress, direction: Direction::Ingress };
 
 /// The programs, in the order in which they are attached.
-pub(super) const CLASSIFIERS: [Classifier; 2] = [TO_POD, FROM_POD];
+pub(super) const POD_PROGRAMS: [PodProgram; 2] = [TO_POD, FROM_POD];
 
 /// Their names, in the same order.
 pub(super) const NAMES: [&str; 2] = [TO_POD.name, FROM_POD.name];
