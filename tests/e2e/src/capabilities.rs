@@ -10,7 +10,7 @@ use serde_json::Value;
 use testbed::client::ClientError;
 use xtask::build::Profile;
 
-use super::examples::{TestCluster, on_own};
+use super::cluster::{TestCluster, on_own};
 use super::install::{self, AGENT, NAMESPACE};
 
 /// Where a DaemonSet has the capabilities that its container adds.

@@ -18,11 +18,10 @@ use anyhow::{Result, bail};
 use clap::Args;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use policy_probe::{Style, Table, check, text};
-use testbed::client::Client;
-use testbed::kubectl::Kubectl;
 use testbed::layout::{CLUSTERS, Layout};
 use xtask::build::Profile;
 
+use super::cluster::{TestCluster, on_own};
 use super::install;
 use example::Example;
 use probes::Observation;
@@ -51,23 +50,6 @@ pub(crate) struct Options {
     examples: Vec<String>,
 }
 
-/// The cluster that the tests use.
-pub(crate) struct TestCluster {
-    pub(super) client: Client,
-    /// For what an operator types; tests of anything else use the client.
-    pub(super) kubectl: Kubectl,
-    /// Its files, if it is a cluster of this machine; then hosts outside of it can be added.
-    pub(super) local: Option<Layout>,
-}
-
-impl TestCluster {
-    /// A cluster of this machine.
-    pub(super) fn local(layout: &Layout) -> Result<Self> {
-        let (client, kubectl) = (Client::local(layout)?, Kubectl::local(layout)?);
-        Ok(Self { client, kubectl, local: Some(layout.clone()) })
-    }
-}
-
 /// The result of an example, for the table at the end.
 struct ExampleResult {
     name: String,
@@ -91,9 +73,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
                 );
             }
         }
-        let client = Client::of(kubeconfig.clone())?;
-        let kubectl = Kubectl::of(Some(kubeconfig.clone()));
-        return all(&TestCluster { client, kubectl, local: None }, &examples);
+        return all(&TestCluster::of(kubeconfig)?, &examples);
     }
     let profile = if options.debug { Profile::Debug } else { Profile::Release };
     on_own("e2e", &options.shape, options.keep, profile, |cluster| all(cluster, &examples))
@@ -120,27 +100,6 @@ fn remove_forgotten() -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Starts a cluster with both images, runs `act`, and removes the cluster also if `act` fails.
-pub(super) fn on_own(
-    name: &str,
-    shape: &testbed::Shape,
-    keep: bool,
-    profile: Profile,
-    act: impl FnOnce(&TestCluster) -> Result<()>,
-) -> Result<()> {
-    let layout = Layout::of(name);
-    let agent = xtask::image::build(profile)?;
-    testbed::up(&layout, shape)?;
-    let outcome = (|| {
-        testbed::load(&layout, &agent)?;
-        act(&TestCluster::local(&layout)?)
-    })();
-    if !keep {
-        testbed::down(&layout)?;
-    }
-    outcome
 }
 
 fn all(cluster: &TestCluster, examples: &[Example]) -> Result<()> {

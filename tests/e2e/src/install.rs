@@ -15,7 +15,7 @@ use xtask::build::Profile;
 use xtask::command::{answer, workspace};
 use xtask::image::{self, POD_IMAGE};
 
-use super::examples::TestCluster;
+use super::cluster::TestCluster;
 
 /// Name of namespace, `DaemonSet` and label.
 pub(crate) const NAMESPACE: &str = "policy-system";

@@ -6,6 +6,7 @@
 
 mod agents;
 mod capabilities;
+mod cluster;
 mod examples;
 mod install;
 mod metrics;

@@ -17,7 +17,7 @@ use testbed::programs::{self, Suite};
 use xtask::build::Profile;
 use xtask::command::{answer, command, workspace};
 
-use super::examples::TestCluster;
+use super::cluster::TestCluster;
 use super::install;
 
 /// Tests that are left out: a kernel may lack SCTP sockets, and the IPv6 tests need a cluster with

@@ -19,7 +19,8 @@ use testbed::{control_plane, until};
 use xtask::build::Profile;
 use xtask::image::POD_IMAGE;
 
-use super::examples::{TestCluster, define_cluster_policies, on_own};
+use super::cluster::{TestCluster, on_own};
+use super::examples::define_cluster_policies;
 use super::install::{self, AGENTS, NAMESPACE};
 
 /// How long an agent may take to log that it lacks a right.

@@ -21,7 +21,7 @@ use testbed::layout::Layout;
 use testbed::until;
 use xtask::build::Profile;
 
-use super::examples::{TestCluster, on_own};
+use super::cluster::{TestCluster, on_own};
 use super::metrics::{self, Times};
 use super::{NODES, agents, install};
 use configuration::Configuration;

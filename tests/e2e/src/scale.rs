@@ -18,7 +18,7 @@ use xtask::build::Profile;
 
 use super::NODES;
 use super::agents::{self, Held};
-use super::examples::{TestCluster, on_own};
+use super::cluster::{TestCluster, on_own};
 use super::install;
 
 const NAMESPACE: &str = "scale";

@@ -24,7 +24,7 @@ use testbed::until;
 use xtask::build::Profile;
 use xtask::image;
 
-use super::examples::{TestCluster, on_own};
+use super::cluster::{TestCluster, on_own};
 use super::{NODES, agents, install};
 use field::{Count, Field};
 

@@ -20,9 +20,9 @@ use testbed::process::Service;
 use testbed::{network, until};
 use xtask::image::POD_IMAGE;
 
-use super::TestCluster;
 use super::example::Example;
 use super::mapping::{Mapping, Pods, items_of, parsed};
+use crate::cluster::TestCluster;
 
 /// The label of every object that a test creates.
 const LABEL: &str = "policy-e2e";

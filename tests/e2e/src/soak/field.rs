@@ -15,7 +15,7 @@ use testbed::until;
 use xtask::image::POD_IMAGE;
 
 use crate::NODES;
-use crate::examples::TestCluster;
+use crate::cluster::TestCluster;
 
 /// The namespace of all pods of the test.
 pub(super) const NAMESPACE: &str = "soak";

@@ -13,7 +13,7 @@ use testbed::{node, running_nodes};
 use xtask::command::answer;
 use xtask::image::{OTHER_NAME, OTHER_OBJECT};
 
-use crate::examples::TestCluster;
+use crate::cluster::TestCluster;
 use crate::install;
 
 const PINS: &str = "/sys/fs/bpf/policy";
