@@ -2,6 +2,9 @@
 //!
 //! Counted on each node are pins, maps, and the agent's memory and descriptors, before and after.
 
+use std::thread;
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -33,7 +36,7 @@ pub(super) fn churn(layout: &Layout, client: &Client, count: u32) -> Result<()> 
     client.apply(&[policy("passers", "passer", &serde_json::json!([]))])?;
     // The first batch fills caches that the next ones reuse.
     batch(client)?;
-    let before = levels(layout)?;
+    let before = settled(layout)?;
     for _ in 0..count.div_ceil(2 * BATCH) {
         batch(client)?;
     }
@@ -44,16 +47,10 @@ pub(super) fn churn(layout: &Layout, client: &Client, count: u32) -> Result<()> 
 /// Fails if something has grown.
 pub(super) fn is_back_at(layout: &Layout, before: &[Level]) -> Result<()> {
     let mut after = levels(layout)?;
-    let is_level = |after: &[Level]| {
-        before
-            .iter()
-            .zip(after)
-            .all(|(before, after)| (before.pins, before.maps) == (after.pins, after.maps))
-    };
     // The agent removes the last pods' maps a moment after the pods.
     until("the removal of the pods' pins and maps", || {
         after = levels(layout).unwrap_or_default();
-        after.len() == before.len() && is_level(&after)
+        has_same_pins(before, &after)
     })
     .with_context(|| format!("before {before:?}, after {after:?}"))?;
     for (before, after) in before.iter().zip(&after) {
@@ -74,6 +71,23 @@ fn batch(client: &Client) -> Result<()> {
     let pods = client.namespaced::<Pod>(NAMESPACE);
     pods.ready("app=passer", START)?;
     Ok(pods.delete_all("app=passer")?)
+}
+
+/// What is held on each node, once the agents have removed what belonged to deleted pods.
+fn settled(layout: &Layout) -> Result<Vec<Level>> {
+    let mut last = Vec::new();
+    until("the same pins and maps for a second", || {
+        let before = std::mem::replace(&mut last, levels(layout).unwrap_or_default());
+        let is_settled = !last.is_empty() && has_same_pins(&before, &last);
+        thread::sleep(Duration::from_secs(1));
+        is_settled
+    })?;
+    levels(layout)
+}
+
+fn has_same_pins(before: &[Level], after: &[Level]) -> bool {
+    let pins = |level: &Level| (level.pins, level.maps);
+    before.iter().map(pins).eq(after.iter().map(pins))
 }
 
 /// What is held on each node.
