@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use policy_common::drops::Reason;
 use policy_core::{
-    attribute::{Attributor, DecidingPolicy, PolicyDrop},
+    attribute::{Attributor, DecidingPolicy, Denial, PolicyDrop},
     compile::{Scope, compile},
     desired::{Desired, Frontend},
     explain::{ConnectionEnd, Explainer, Question},
@@ -80,9 +80,9 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Whether all policies of a denial select a pod.
-    fn has_all(&self, pod: &ObjectName, probe: &Probe, by: &DecidingPolicies) -> bool {
-        let isolation = || self.desired.endpoints.get(pod)?.isolation.get(probe.direction).as_ref();
+    /// Whether all policies of a denial isolate a pod in a direction.
+    fn has_all(&self, pod: &ObjectName, direction: Direction, by: &[DecidingPolicy]) -> bool {
+        let isolation = || self.desired.endpoints.get(pod)?.isolation.get(direction).as_ref();
         let has = |one: &DecidingPolicy, policies: &[PolicyRef]| policies.contains(&one.policy);
         isolation().is_some_and(|isolation| by.iter().all(|one| has(one, &isolation.policies)))
     }
@@ -171,8 +171,11 @@ impl Node {
                 });
                 let pods: Vec<&ObjectName> = pods.collect();
                 let has_all = |cluster: &Cluster<'_>| {
-                    let has = |by| pods.iter().any(|pod| cluster.has_all(pod, &probe, by));
-                    by.as_ref().is_some_and(has)
+                    let has = |denial: &Denial| {
+                        let has = |pod| cluster.has_all(pod, denial.direction, denial.by());
+                        pods.iter().copied().any(has)
+                    };
+                    found.as_ref().is_some_and(has)
                 };
                 let is_known = known.contains(&by.as_ref()) || clusters.into_iter().any(has_all);
                 prop_assert!(
