@@ -13,10 +13,12 @@ pub mod allow;
 pub mod drops;
 pub mod endpoint;
 pub mod flow;
+pub mod fragment;
 pub mod frontend;
 pub mod identity;
 pub mod limits;
 pub mod protocol;
+pub mod tunnel;
 
 /// Allows aya to copy a type to and from a map.
 macro_rules! plain {

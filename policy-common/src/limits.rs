@@ -49,3 +49,9 @@ pub const RECORD_BURST: u32 = 100;
 
 /// Bytes of the ring buffer for drop records.
 pub const RING_BYTES: usize = 1 << 20;
+
+/// Datagrams of which the first fragment passed, of all endpoints; memory is taken as they come.
+pub const FRAGMENTS: usize = ENDPOINTS * crate::fragment::PLACES as usize;
+
+/// UDP ports of tunnels.
+pub const TUNNEL_PORTS: usize = 1024;

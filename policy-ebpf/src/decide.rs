@@ -5,6 +5,7 @@
 pub(crate) mod arrival;
 mod connection;
 pub(crate) mod endpoint;
+mod fragment;
 mod known;
 mod neighbour;
 mod origin;

@@ -1,7 +1,7 @@
 //! The maps, with the names that bpftool shows, and the globals that the loader sets.
 //!
 //! The agent writes `endpoints`, `slots`, `epochs`, `identities`, `blocks`, `frontends`,
-//! `node_addresses`, `allow` and `port_chunks`; the programs write the others.
+//! `node_addresses`, `tunnel_ports`, `allow` and `port_chunks`; the programs write the others.
 
 use aya_ebpf::{
     Global,
@@ -15,6 +15,7 @@ use policy_common::{
     drops::{DropKey, DropRecord, RecordBudget, RecordCharge},
     endpoint::Endpoint,
     flow::{Flow4, Flow6, FlowKey4, FlowKey6, Lifetimes},
+    fragment::Fragment,
     frontend::{Frontend, FrontendKey},
     identity::Identity,
     limits,
@@ -50,6 +51,16 @@ pub(crate) static FRONTENDS: HashMap<FrontendKey, Frontend, { limits::FRONTENDS 
 /// `NodeKind::Own` or `NodeKind::Other` of `policy_common::endpoint`.
 #[btf_map(name = "node_addresses")]
 pub(crate) static NODE_ADDRESSES: HashMap<Address, u32, { limits::NODE_ADDRESSES }, ON_DEMAND> =
+    HashMap::new();
+
+/// UDP ports at which nodes accept tunnel packets (S46), host byte order; each value is 1.
+#[btf_map(name = "tunnel_ports")]
+pub(crate) static TUNNEL_PORTS: HashMap<u32, u32, { limits::TUNNEL_PORTS }, ON_DEMAND> =
+    HashMap::new();
+
+/// Datagrams of which the first fragment passed, by place.
+#[btf_map(name = "fragments")]
+pub(crate) static FRAGMENTS: HashMap<u32, Fragment, { limits::FRAGMENTS }, ON_DEMAND> =
     HashMap::new();
 
 #[btf_map(name = "allow")]

@@ -3,9 +3,12 @@
 //!
 //! They read through [`Bytes`] alone, look nothing up, and decide nothing.
 
+pub(crate) mod headers;
 pub(crate) mod ip;
 pub(crate) mod quote;
 pub(crate) mod transport;
+
+use headers::Upper;
 
 /// Bytes of an Ethernet header.
 pub(crate) const ETHER_LENGTH: usize = 14;
@@ -17,4 +20,10 @@ pub(crate) trait Bytes {
 
     /// Bytes of the frame.
     fn length(&self) -> u32;
+
+    /// [`headers::walk4`], which a program calls as a subprogram.
+    fn walk4(&self, header_length: u32, protocol: u8) -> Upper;
+
+    /// [`headers::walk6`], which a program calls as a subprogram.
+    fn walk6(&self, offset: u32, protocol: u8) -> Upper;
 }

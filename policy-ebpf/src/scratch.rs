@@ -2,7 +2,7 @@
 //!
 //! | Field | Written by | Valid until |
 //! |---|---|---|
-//! | `packet` | `decide::packet`, at the start of each packet | the program returns |
+//! | `packet` | `classify`, at the start of each packet | the program returns |
 //! | `endpoint` | `decide::endpoint::find` | the program returns |
 //! | `sender` | `decide::endpoint::of_slot` | the next call of it |
 //! | `quotation` | `decide::quotation` | the program returns |

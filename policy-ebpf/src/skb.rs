@@ -5,7 +5,10 @@
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use policy_common::{drops::Direction, flow::ARRIVED};
 
-use crate::parse::Bytes;
+use crate::parse::{
+    Bytes,
+    headers::{self, Upper},
+};
 
 /// No EtherType: stands for a frame from which the kernel has already taken a VLAN tag.
 pub(crate) const TAGGED: u16 = 0;
@@ -48,6 +51,17 @@ impl Skb {
         unsafe { (*self.0).tc_index }
     }
 
+    /// Whether the packet still belongs to a socket of the node: a process of the node sent it.
+    ///
+    /// The socket stays on the fragments that the node makes of a packet (`ip_frag_next` and
+    /// `ip6_frag_next`), and is taken off where a packet leaves a network namespace.
+    #[inline(always)]
+    pub(crate) fn has_socket(self) -> bool {
+        // SAFETY: the kernel passes a valid context to the program; every variant of the union is
+        // this pointer, which is only compared.
+        !unsafe { (*self.0).__bindgen_anon_2.sk }.is_null()
+    }
+
     /// How the packet arrived, as flows remember it (`FlowState::arrival`).
     #[inline(always)]
     pub(crate) fn arrival(self) -> u64 {
@@ -88,4 +102,28 @@ impl Bytes for Skb {
         // SAFETY: the kernel passes a valid context to the program.
         unsafe { (*self.0).len }
     }
+
+    #[inline(always)]
+    fn walk4(&self, header_length: u32, protocol: u8) -> Upper {
+        Upper::unpack(skb_walk4(self.0, header_length, protocol.into()))
+    }
+
+    #[inline(always)]
+    fn walk6(&self, offset: u32, protocol: u8) -> Upper {
+        Upper::unpack(skb_walk6(self.0, offset, protocol.into()))
+    }
+}
+
+/// `headers::walk4`, packed. A subprogram, because few packets need it.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn skb_walk4(skb: *mut __sk_buff, header_length: u32, protocol: u32) -> u64 {
+    headers::walk4(&Skb::new(skb), header_length, protocol as u8).pack()
+}
+
+/// `headers::walk6`, packed.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn skb_walk6(skb: *mut __sk_buff, offset: u32, protocol: u32) -> u64 {
+    headers::walk6(&Skb::new(skb), offset, protocol as u8).pack()
 }

@@ -7,9 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::{Ebpf, EbpfLoader, maps::MapInfo};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{HashMap, MapInfo},
+};
 use aya_obj::Object;
-use policy_common::allow::PortSet;
+use policy_common::{allow::PortSet, tunnel::DEFAULT_PORTS};
 
 use super::{
     error::DataplaneError,
@@ -107,9 +110,22 @@ fn load_with(options: &Options, pins: Vec<(&str, PathBuf)>) -> Result<Ebpf, Data
     for (name, path) in pins {
         loader.map_pin_path(name, path);
     }
-    loader
-        .load(&bytes(options)?)
-        .map_err(|source| DataplaneError::Load { source: Box::new(source) })
+    let ebpf = loader.load(&bytes(options)?);
+    let mut ebpf = ebpf.map_err(|source| DataplaneError::Load { source: Box::new(source) })?;
+    enter_tunnel_ports(&mut ebpf)?;
+    Ok(ebpf)
+}
+
+/// Enters the usual ports of tunnels (S46), beside those that are there already.
+fn enter_tunnel_ports(ebpf: &mut Ebpf) -> Result<(), DataplaneError> {
+    let map = "tunnel_ports";
+    let failed = |source| DataplaneError::MapShape { map, source };
+    let found = ebpf.map_mut(map).ok_or(DataplaneError::MapMissing { map })?;
+    let mut ports: HashMap<_, u32, u32> = found.try_into().map_err(failed)?;
+    for port in DEFAULT_PORTS {
+        ports.insert(u32::from(port), 1, 0).map_err(failed)?;
+    }
+    Ok(())
 }
 
 fn bytes(options: &Options) -> Result<Cow<'static, [u8]>, DataplaneError> {

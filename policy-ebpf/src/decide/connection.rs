@@ -12,7 +12,7 @@ use policy_common::{
 
 use super::{
     arrival::Arrival,
-    endpoint, neighbour,
+    endpoint, fragment, neighbour,
     origin::{self, Origin},
     rules::{self, Peer},
     tunnel::{is_tunnel, tunnels},
@@ -71,13 +71,18 @@ pub(crate) fn to_pod<F: Family>(
         {
             return verdict;
         }
-        if !endpoint::owns(endpoint, packet.destination) && !packet.destination.is_group() {
-            return Verdict::drop(Reason::NotForPod);
-        }
     } else if !endpoint::is_tracked(endpoint) || !endpoint::owns(endpoint, packet.destination) {
         return Verdict::Pass;
     }
-    judge_connection::<F>(arrival, endpoint, &origin::of(arrival), flow, in_replied)
+    let from = origin::of(arrival);
+    let is_own = endpoint::owns(endpoint, packet.destination)
+        || packet.destination.is_group()
+        // The node also reaches the pod under its link-local address (S37), which nobody lists.
+        || (packet.destination.is_link_local6() && matches!(from.initiator, Initiator::Node));
+    if !is_own {
+        return Verdict::drop(Reason::NotForPod);
+    }
+    judge_connection::<F>(arrival, endpoint, &from, flow, in_replied)
 }
 
 /// Judges a connection, and records its flow if it passes. At an endpoint that is tracking
@@ -94,6 +99,7 @@ fn judge_connection<F: Family>(
     let transport = match arrival.packet.transport() {
         Ok(transport) => transport,
         Err(_) if tracked => return Verdict::Pass,
+        Err(Reason::Fragment) => return fragment::judge(arrival, endpoint, from),
         Err(reason) => return Verdict::drop(reason),
     };
     if transport.is_error() && !arrival.quotation_checked {
@@ -111,6 +117,7 @@ fn judge_connection<F: Family>(
     if let Verdict::Drop(refusal) = decide(endpoint, from, &arrival.ends(transport)) {
         return Verdict::Drop(refusal);
     }
+    fragment::remember(arrival, endpoint.slot);
     if has_no_replies(arrival.packet, transport) || tracked && transport.is_under_way() {
         return Verdict::Pass;
     }

@@ -9,7 +9,7 @@ use policy_common::{
 use super::{
     arrival::Arrival,
     connection::decide,
-    endpoint,
+    endpoint, fragment,
     origin::{self, Origin},
     verdict::Verdict,
 };
@@ -56,6 +56,7 @@ pub(crate) fn judge<F: Family>(
     match Reason::from_number(entry.judgement.denied) {
         None => {
             table::touch::<F>(entry, flow, transport, arrival.sent());
+            fragment::remember(arrival, u32::from(entry.slot));
             arrival.skb.store_sender_slot(arrival.direction, u32::from(entry.slot));
             Some(Verdict::Pass)
         }

@@ -9,7 +9,7 @@ use super::verdict::Verdict;
 use crate::{
     address::{Ip, UNSPECIFIED},
     maps::NODE_ADDRESSES,
-    parse::{Bytes, ETHER_LENGTH, ip::Packet},
+    parse::{Bytes, ETHER_LENGTH, headers::Fragment, ip::Packet},
 };
 
 const ROUTER_ADVERTISEMENT: u8 = 134;
@@ -49,15 +49,15 @@ pub(crate) fn icmpv6(
     endpoint: &Endpoint,
     packet: &Packet,
 ) -> Option<Verdict> {
-    if packet.icmpv6 == 0 {
+    if !packet.is_icmpv6 {
         return None;
     }
-    let Some([kind, code]) = bytes.load::<[u8; 2]>(usize::from(packet.icmpv6)) else {
+    let Some([kind, code]) = bytes.load::<[u8; 2]>(usize::from(packet.upper)) else {
         return Some(Verdict::drop(Reason::Malformed));
     };
     let valid = match kind {
-        // RFC 4861: hop limit 255 proves that no router forwarded it; code 0.
-        133..=137 => packet.hops == 255 && code == 0,
+        // RFC 4861: hop limit 255 proves that no router forwarded it; code 0. RFC 6980: no fragments.
+        133..=137 => packet.hops == 255 && code == 0 && packet.fragment == Fragment::WHOLE,
         // RFC 2710, RFC 3810: link scope only.
         130..=132 | 143 => {
             packet.hops == 1
@@ -101,7 +101,7 @@ fn from_pod(bytes: &impl Bytes, endpoint: &Endpoint, packet: &Packet, kind: u8) 
     if !(solicits || advertises) {
         return None;
     }
-    let Some(target) = bytes.load::<Ip>(usize::from(packet.icmpv6) + 8) else {
+    let Some(target) = bytes.load::<Ip>(usize::from(packet.upper) + 8) else {
         return Some(Reason::Malformed);
     };
     if solicits && !packet.destination.is_multicast6() && target != packet.destination {

@@ -10,6 +10,7 @@ use crate::{
     address::Ip,
     flow::table::{self, FlowEntry},
     maps::NODE_ADDRESSES,
+    parse::headers::Fragment,
 };
 
 /// The end that opens a connection, as far as it is proven.
@@ -32,7 +33,9 @@ const NODE: u32 = 1 << 31;
 #[unsafe(no_mangle)]
 extern "C" fn origin_prove(high: u64, low: u64, tc_index: u32, ingress_ifindex: u32) -> u32 {
     let source = Ip { high, low };
-    if ingress_ifindex == 0 && kind(source) == NodeKind::Own as u32 {
+    // A link-local address without an interface is the node's own: such packets are not forwarded.
+    let is_own = source.is_link_local6() || kind(source) == NodeKind::Own as u32;
+    if ingress_ifindex == 0 && is_own {
         return NODE;
     }
     endpoint::sender(tc_index, ingress_ifindex).map_or(0, |sender| sender.slot)
@@ -40,16 +43,28 @@ extern "C" fn origin_prove(high: u64, low: u64, tc_index: u32, ingress_ifindex: 
 
 /// The sender of a packet that arrived so.
 #[inline(always)]
-fn prove(source: Ip, arrival: u64) -> u32 {
-    let tc_index = (arrival & !ARRIVED) >> 32;
-    origin_prove(source.high, source.low, tc_index as u32, arrival as u32)
+fn prove(arrival: &Arrival<'_>, how: u64) -> u32 {
+    let source = arrival.packet.source;
+    let tc_index = (how & !ARRIVED) >> 32;
+    let sender = origin_prove(source.high, source.low, tc_index as u32, how as u32);
+    if sender == NODE && lost_its_way(arrival) { 0 } else { sender }
+}
+
+/// Whether a packet may have been forwarded although it shows no interface: a router that takes a
+/// datagram apart again drops that from the fragments (`ip6_copy_metadata`). A process of the node
+/// leaves its socket on its own fragments.
+#[inline(always)]
+fn lost_its_way(arrival: &Arrival<'_>) -> bool {
+    arrival.packet.fragment != Fragment::WHOLE
+        && arrival.skb.ingress_ifindex() == 0
+        && !arrival.skb.has_socket()
 }
 
 /// The origin of a packet to a pod: a process of the node, a pod of this node, or another machine.
 #[inline(always)]
 pub(crate) fn of(arrival: &Arrival<'_>) -> Origin {
     let source = arrival.packet.source;
-    match prove(source, arrival.skb.arrival()) {
+    match prove(arrival, arrival.skb.arrival()) {
         NODE => Origin { initiator: Initiator::Node, sender: 0, address: source },
         slot => Origin {
             initiator: Initiator::Remote,
@@ -70,21 +85,21 @@ pub(crate) fn of(arrival: &Arrival<'_>) -> Origin {
 #[inline(always)]
 pub(crate) fn is_flows_sender(arrival: &Arrival<'_>, entry: &mut FlowEntry) -> bool {
     let how = arrival.skb.arrival();
-    if entry.arrival == how {
+    if entry.arrival == how && !lost_its_way(arrival) {
         return true;
     }
     let source = arrival.packet.source;
     let same = match Initiator::from_number(entry.judgement.initiator) {
-        Initiator::Node => prove(source, how) == NODE,
+        Initiator::Node => prove(arrival, how) == NODE,
         Initiator::Remote | Initiator::Either => {
-            prove(source, how) == u32::from(entry.judgement.sender)
+            prove(arrival, how) == u32::from(entry.judgement.sender)
         }
         // The pod opened the connection, so the first reply shows who answers. After that another
         // sender can take over, such as another backend of a Service; but not under an address of a
         // node, which masqueraded senders share.
         Initiator::Local => {
             entry.arrival == 0 || kind(source) == 0 || {
-                prove(source, how) == prove(source, entry.arrival)
+                prove(arrival, how) == prove(arrival, entry.arrival)
             }
         }
     };

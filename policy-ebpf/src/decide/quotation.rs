@@ -33,7 +33,7 @@ pub(crate) extern "C" fn quote_known6(skb: *mut __sk_buff, direction: u32) -> u3
 fn of_family<F: Family>(
     skb: Skb,
     direction: u32,
-    read: impl Fn(&Skb, &mut Quotation) -> Option<()>,
+    read: impl Fn(&Skb, usize, &mut Quotation) -> Option<()>,
 ) -> Option<bool> {
     let scratch = scratch::get()?;
     // SAFETY: the map has one element for each CPU, and no other program runs on this one.
@@ -44,7 +44,7 @@ fn of_family<F: Family>(
     let endpoint = unsafe { &(*scratch).endpoint };
     // SAFETY: as above; the caller writes the flow again after this call.
     let flow = unsafe { &mut *F::scratch_flow(scratch) };
-    read(&skb, quotation)?;
+    read(&skb, usize::from(outer.upper), quotation)?;
     Some(is_known::<F>(skb, direction, outer.destination, quotation, endpoint, flow))
 }
 

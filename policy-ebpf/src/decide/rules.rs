@@ -58,6 +58,14 @@ pub(crate) fn ingress(content: u32, peer: &Peer) -> Verdict {
     verdict(reason, content, identity)
 }
 
+/// Judges a packet with an unknown port: it passes if the port does not matter.
+#[inline(always)]
+pub(crate) fn any_port(content: u32, peer: &Peer) -> Verdict {
+    let Ip { high, low } = peer.address;
+    let identity = rules_identity(high, low);
+    verdict(rules_grant_any(content, identity, peer.protocol), content, identity)
+}
+
 #[inline(always)]
 fn verdict(reason: u32, content: u32, identity: u32) -> Verdict {
     match Reason::from_number(reason as u8) {
@@ -113,6 +121,30 @@ extern "C" fn rules_grant(content: u32, identity: u32, port: u16, protocol: u8) 
     if granted { 0 } else { Reason::NoRule as u32 }
 }
 
+/// Whether an allow map has an identity with every port of a protocol: 0, or the number of a `Reason`,
+/// which is `Fragment` if some port is allowed.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn rules_grant_any(content: u32, identity: u32, protocol: u8) -> u32 {
+    let Some(allow) = ALLOW.get(content) else {
+        return Reason::MissingContent as u32;
+    };
+    let (set, owner) = match entry(allow, identity) {
+        Some(set) => (set, identity),
+        None => match entry(allow, DEFAULT_IDENTITY) {
+            Some(set) => (set, DEFAULT_IDENTITY),
+            None => return Reason::NoRule as u32,
+        },
+    };
+    let every = set.protocols & every_port(protocol) != 0;
+    let some = set.bitmap != 0 || set.ranges.iter().any(|range| range.protocol == protocol);
+    match (is_of(set, owner), every, some) {
+        (true, true, _) => 0,
+        (true, false, true) => Reason::Fragment as u32,
+        (true, false, false) | (false, _, _) => Reason::NoRule as u32,
+    }
+}
+
 /// Whether an allow map passes a frontend, by the identity of its backends (S40, S42): 0, or the
 /// number of a `Reason`.
 #[inline(never)]
@@ -148,14 +180,11 @@ fn is_of(set: &PortSet, identity: u32) -> bool {
 /// Whether a port set contains the protocol and port of a connection.
 #[inline(always)]
 fn contains(set: &PortSet, port: u16, protocol: u8) -> bool {
-    let every = match protocol {
-        TCP => every::PROTOCOL | every::TCP,
-        UDP => every::PROTOCOL | every::UDP,
-        SCTP => every::PROTOCOL | every::SCTP,
-        _ => return set.protocols & (every::PROTOCOL | every::OTHER) != 0,
-    };
-    if set.protocols & every != 0 {
+    if set.protocols & every_port(protocol) != 0 {
         return true;
+    }
+    if !matches!(protocol, TCP | UDP | SCTP) {
+        return false;
     }
     for range in &set.ranges {
         if range.protocol == protocol && range.first <= port && port <= range.last {
@@ -163,6 +192,18 @@ fn contains(set: &PortSet, port: u16, protocol: u8) -> bool {
         }
     }
     set.bitmap != 0 && in_bitmap(set.bitmap, protocol, port)
+}
+
+/// The bits of `PortSet::protocols` that allow every port of a protocol.
+#[inline(always)]
+fn every_port(protocol: u8) -> u8 {
+    let every = match protocol {
+        TCP => every::TCP,
+        UDP => every::UDP,
+        SCTP => every::SCTP,
+        _ => every::OTHER,
+    };
+    every | every::PROTOCOL
 }
 
 #[inline(always)]

@@ -1,25 +1,27 @@
 //! Packets that could carry an inner packet, with a source that no program checks (S46).
+//!
+//! A node takes such packets apart at any of its addresses, also those that no Node object lists. So
+//! they may go to pods alone: the far pod's own programs check what comes out of them.
 
 use policy_common::protocol::UDP;
 
-use crate::{address::Ip, maps::NODE_ADDRESSES, parse::ip::Packet};
+use crate::{
+    address::Ip,
+    maps::{IDENTITIES, TUNNEL_PORTS},
+    parse::ip::Packet,
+};
 
-/// UDP ports of tunnels, network byte order: VXLAN (RFC 7348, and Linux' default) and Geneve.
-const TUNNEL_PORTS: [[u8; 2]; 3] =
-    [4789_u16.to_be_bytes(), 8472_u16.to_be_bytes(), 6081_u16.to_be_bytes()];
-
-/// Whether a packet could carry an inner packet to a node.
+/// Whether a packet that a pod sends could carry an inner packet to a node.
+///
+/// Fragments and options hide no port: the first fragment has it, and without that one nothing is
+/// taken apart.
 #[inline(always)]
 pub(crate) fn tunnels(packet: &Packet) -> bool {
-    if is_tunnel(packet.protocol) {
-        return true;
-    }
-    let to_tunnel = match packet.transport() {
-        Ok(transport) => TUNNEL_PORTS.contains(&transport.destination),
-        // Fragments and options hide the port.
-        Err(_) => true,
-    };
-    packet.protocol == UDP && to_tunnel && reaches_node(packet.destination)
+    let to_tunnel = is_tunnel(packet.protocol)
+        || packet.transport().is_ok_and(|transport| {
+            transport.protocol == UDP && is_tunnel_port(transport.destination)
+        });
+    to_tunnel && !is_pods(packet.destination)
 }
 
 /// Whether a protocol is IP in IP, IPv6 in IP, or GRE.
@@ -28,8 +30,13 @@ pub(crate) fn is_tunnel(protocol: u8) -> bool {
     matches!(protocol, 4 | 41 | 47)
 }
 
-/// Whether a node accepts packets to this address as its own.
 #[inline(always)]
-fn reaches_node(address: Ip) -> bool {
-    address.is_group() || NODE_ADDRESSES.get_ptr(address.bytes()).is_some()
+fn is_tunnel_port(port: [u8; 2]) -> bool {
+    TUNNEL_PORTS.get_ptr(u32::from(u16::from_be_bytes(port))).is_some()
+}
+
+/// Whether an address is known as a pod's.
+#[inline(always)]
+fn is_pods(address: Ip) -> bool {
+    IDENTITIES.get_ptr(address.bytes()).is_some()
 }

@@ -1,9 +1,10 @@
-//! Parses the IP headers, extension headers of IPv6 included.
+//! Parses the IP headers, options and extension headers included.
 
 use policy_common::{drops::Reason, protocol::ICMPV6};
 
 use super::{
     Bytes, ETHER_LENGTH,
+    headers::{Fragment, Upper, is_plain4, is_walked6},
     transport::{self, Transport},
 };
 use crate::address::Ip;
@@ -14,22 +15,29 @@ pub(crate) struct Packet {
     pub(crate) source: Ip,
     pub(crate) destination: Ip,
     pub(crate) transport: Transport,
+    /// What all fragments of a datagram have in common beside the addresses: the identification, and
+    /// for IPv4 the protocol in the upper half (RFC 791, 3.2; RFC 8200, 4.5).
+    pub(crate) id: u32,
+    /// Offset of the upper-layer header.
+    pub(crate) upper: u16,
     /// Number of the `Reason` for which the transport header was not parsed; 0 where it was.
     pub(crate) problem: u8,
     /// TTL or hop limit.
     pub(crate) hops: u8,
     /// The protocol number after all IP headers.
     pub(crate) protocol: u8,
-    /// More extension headers than are walked: the upper-layer header was not found.
+    pub(crate) fragment: Fragment,
+    /// The upper-layer header was not found.
     pub(crate) hidden: bool,
-    /// Offset of the ICMPv6 header, also after extension headers; 0 where there is none.
-    pub(crate) icmpv6: u16,
+    /// The upper-layer header is there, and it is ICMPv6.
+    pub(crate) is_icmpv6: bool,
     /// Whether the addresses could be parsed.
     pub(crate) has_addresses: bool,
 }
 
 impl Packet {
-    /// The transport header, or the reason for which it was not parsed.
+    /// The transport header, or the reason for which it was not parsed: `Fragment` for a later
+    /// fragment.
     #[inline(always)]
     pub(crate) fn transport(&self) -> Result<&Transport, Reason> {
         Reason::from_number(self.problem).map_or(Ok(&self.transport), Err)
@@ -45,6 +53,13 @@ impl Packet {
             Err(reason) => self.problem = reason as u8,
         }
     }
+
+    #[inline(always)]
+    fn set_upper(&mut self, upper: &Upper) {
+        self.protocol = upper.protocol;
+        self.upper = upper.offset;
+        self.hidden = upper.hidden;
+    }
 }
 
 /// Parses an IPv4 packet (RFC 791); an error where not even the addresses can be parsed.
@@ -58,19 +73,31 @@ pub(crate) fn read4(bytes: &impl Bytes, packet: &mut Packet) -> Result<(), Reaso
     packet.destination = Ip::mapped([header[16], header[17], header[18], header[19]]);
     packet.hops = header[8];
     packet.protocol = header[9];
-    packet.icmpv6 = 0;
+    packet.is_icmpv6 = false;
     packet.hidden = false;
+    packet.id = u32::from_be_bytes([0, header[9], header[4], header[5]]);
+    let place = u16::from_be_bytes([header[6], header[7]]);
+    packet.fragment = match place & 0x3fff {
+        0 => Fragment::WHOLE,
+        0x2000 => Fragment::FIRST,
+        _ => Fragment::LATER,
+    };
     let total = u32::from(u16::from_be_bytes([header[2], header[3]]));
-    packet.set_transport(if header[0] & 0x0f != 5 {
-        Err(Reason::IpOptions)
-    } else if u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0 {
-        Err(Reason::Fragment)
-    } else {
-        match payload(bytes, total, 20) {
-            Ok(length) => transport::read(bytes, ETHER_LENGTH + 20, header[9], length),
-            Err(reason) => Err(reason),
+    let header_length = u32::from(header[0] & 0x0f) * 4;
+    packet.upper = ETHER_LENGTH as u16 + header_length as u16;
+    let transport = match payload(bytes, total, header_length) {
+        Err(reason) => Err(reason),
+        Ok(_) if packet.fragment == Fragment::LATER => Err(Reason::Fragment),
+        Ok(length) if is_plain4(header_length, header[9]) => {
+            transport::read(bytes, ETHER_LENGTH + 20, header[9], length)
         }
-    });
+        Ok(length) => {
+            let upper = bytes.walk4(header_length, header[9]);
+            packet.set_upper(&upper);
+            upper_layer(bytes, &upper, header_length, length, Reason::IpOptions)
+        }
+    };
+    packet.set_transport(transport);
     Ok(())
 }
 
@@ -84,79 +111,60 @@ pub(crate) fn read6(bytes: &impl Bytes, packet: &mut Packet) -> Result<(), Reaso
         return Err(Reason::Malformed);
     }
     packet.hops = first[7];
-    let upper = upper6(bytes, first[6]);
-    packet.protocol = upper.protocol;
-    packet.hidden = upper.offset == 0 && !upper.later_fragment;
-    packet.icmpv6 = if upper.protocol == ICMPV6 { upper.offset } else { 0 };
+    packet.protocol = first[6];
+    packet.upper = (ETHER_LENGTH + 40) as u16;
+    packet.hidden = false;
+    packet.fragment = Fragment::WHOLE;
     let stated = u32::from(u16::from_be_bytes([first[4], first[5]]));
     let total = if stated == 0 { 0 } else { stated + 40 };
-    packet.set_transport(match payload(bytes, total, 40) {
-        Err(reason) => Err(reason),
-        Ok(_) if upper.fragment => Err(Reason::Fragment),
-        Ok(_) if is_extension(first[6]) => Err(Reason::ExtensionHeader),
-        Ok(length) => transport::read(bytes, ETHER_LENGTH + 40, first[6], length),
-    });
+    let length = payload(bytes, total, 40);
+    packet.is_icmpv6 = first[6] == ICMPV6;
+    let transport = if is_walked6(first[6]) {
+        let upper = bytes.walk6((ETHER_LENGTH + 40) as u32, first[6]);
+        packet.set_upper(&upper);
+        (packet.fragment, packet.id) = (upper.fragment, upper.id);
+        let is_there = !upper.hidden && upper.fragment != Fragment::LATER;
+        packet.is_icmpv6 = is_there && upper.protocol == ICMPV6;
+        match length {
+            Err(reason) => Err(reason),
+            Ok(_) if upper.fragment == Fragment::LATER => Err(Reason::Fragment),
+            Ok(length) => upper_layer(bytes, &upper, 40, length, Reason::ExtensionHeader),
+        }
+    } else {
+        match length {
+            Err(reason) => Err(reason),
+            Ok(length) => transport::read(bytes, ETHER_LENGTH + 40, first[6], length),
+        }
+    };
+    packet.set_transport(transport);
     Ok(())
 }
 
-/// The upper-layer header of an IPv6 packet, after the extension headers.
-struct Upper {
-    protocol: u8,
-    /// Offset of the header; 0 where this packet does not have it, or it was not found.
-    offset: u16,
-    fragment: bool,
-    later_fragment: bool,
-}
-
-/// Extension headers that are walked; a packet with more is `hidden`.
-const WALKED: usize = 4;
-
-/// Whether a protocol number is an extension header (RFC 7045, 1.1).
+/// Parses the upper-layer header that a walk found; `length` bytes follow the IP header.
 #[inline(always)]
-fn is_extension(protocol: u8) -> bool {
-    matches!(protocol, 0 | 43 | 44 | 50 | 51 | 60 | 135 | 139 | 140 | 253 | 254)
-}
-
-/// Walks the extension headers that Linux also walks (RFC 8200, 4).
-///
-/// Example: `hop-by-hop (0) → fragment (44), offset 0 → UDP (17)` gives protocol 17, its offset,
-/// and `fragment`; a later fragment ends the walk, because it has no upper-layer header.
-#[inline(always)]
-fn upper6(bytes: &impl Bytes, first: u8) -> Upper {
-    let mut upper = Upper { protocol: first, offset: 0, fragment: false, later_fragment: false };
-    let mut offset = (ETHER_LENGTH + 40) as u16;
-    for _ in 0..WALKED {
-        if !matches!(upper.protocol, 0 | 43 | 44 | 51 | 60) {
-            upper.offset = offset;
-            return upper;
-        }
-        let Some([next, length, high, low]) = bytes.load::<[u8; 4]>(usize::from(offset)) else {
-            return upper;
-        };
-        offset += match upper.protocol {
-            44 => 8,
-            51 => 8 + u16::from(length) * 4,
-            _ => 8 + u16::from(length) * 8,
-        };
-        if upper.protocol == 44 {
-            upper.fragment = true;
-            upper.later_fragment = u16::from_be_bytes([high, low]) & 0xfff8 != 0;
-        }
-        upper.protocol = next;
-        if upper.later_fragment {
-            return upper;
-        }
+fn upper_layer(
+    bytes: &impl Bytes,
+    upper: &Upper,
+    header_length: u32,
+    length: u32,
+    unwalked: Reason,
+) -> Result<Transport, Reason> {
+    // Rules are about the last destination, which a source route hides (RFC 5095; RFC 7126, 4.3).
+    if upper.hidden || upper.routed {
+        return Err(unwalked);
     }
-    if !matches!(upper.protocol, 0 | 43 | 44 | 51 | 60) {
-        upper.offset = offset;
+    let walked = u32::from(upper.offset).wrapping_sub(ETHER_LENGTH as u32 + header_length);
+    if walked > length {
+        return Err(Reason::Malformed);
     }
-    upper
+    transport::read(bytes, usize::from(upper.offset), upper.protocol, length - walked)
 }
 
 /// Bytes after an IP header of `header` bytes, by the total length that it states.
 ///
 /// A total of zero is legal for a packet above 64 KiB that the kernel has not yet segmented (BIG
-/// TCP).
+/// TCP); in IPv6 it has a hop-by-hop header with the jumbo payload option (RFC 2675), which is
+/// walked as any other.
 #[inline(always)]
 fn payload(bytes: &impl Bytes, total: u32, header: u32) -> Result<u32, Reason> {
     let frame = bytes.length();

@@ -2,7 +2,7 @@
 
 use policy_common::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 
-use super::{Bytes, ETHER_LENGTH};
+use super::{Bytes, headers::Fragment};
 use crate::address::Ip;
 
 /// Bytes of an ICMP header; the quoted packet follows it.
@@ -17,10 +17,11 @@ pub(crate) struct Quotation {
     pub(crate) destination_port: [u8; 2],
 }
 
-/// Reads an IPv4 quotation; `None` if it is cut short or is a later fragment.
+/// Reads the IPv4 packet that the ICMP message at `offset` quotes; `None` if it is cut short or is a
+/// later fragment.
 #[inline(always)]
-pub(crate) fn read4(bytes: &impl Bytes, quotation: &mut Quotation) -> Option<()> {
-    let start = ETHER_LENGTH + 20 + ICMP_LENGTH;
+pub(crate) fn read4(bytes: &impl Bytes, offset: usize, quotation: &mut Quotation) -> Option<()> {
+    let start = offset + ICMP_LENGTH;
     let header: [u8; 20] = bytes.load(start)?;
     let length = usize::from(header[0] & 0x0f) * 4;
     let later_fragment = u16::from_be_bytes([header[6], header[7]]) & 0x1fff != 0;
@@ -33,18 +34,23 @@ pub(crate) fn read4(bytes: &impl Bytes, quotation: &mut Quotation) -> Option<()>
     ports(bytes, start + length, quotation)
 }
 
-/// Reads an IPv6 quotation; `None` if it is cut short.
+/// Reads the IPv6 packet that the ICMPv6 message at `offset` quotes; `None` if it is cut short or is
+/// a later fragment.
 #[inline(always)]
-pub(crate) fn read6(bytes: &impl Bytes, quotation: &mut Quotation) -> Option<()> {
-    let start = ETHER_LENGTH + 40 + ICMP_LENGTH;
+pub(crate) fn read6(bytes: &impl Bytes, offset: usize, quotation: &mut Quotation) -> Option<()> {
+    let start = offset + ICMP_LENGTH;
     let first: [u8; 8] = bytes.load(start)?;
     if first[0] >> 4 != 6 {
         return None;
     }
     quotation.source = bytes.load(start + 8)?;
     quotation.destination = bytes.load(start + 24)?;
-    quotation.protocol = first[6];
-    ports(bytes, start + 40, quotation)
+    let upper = bytes.walk6(start as u32 + 40, first[6]);
+    if upper.hidden || upper.fragment == Fragment::LATER {
+        return None;
+    }
+    quotation.protocol = upper.protocol;
+    ports(bytes, usize::from(upper.offset), quotation)
 }
 
 /// Reads the ports of the quoted header, of which eight bytes are there (RFC 792).

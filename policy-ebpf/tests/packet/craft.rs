@@ -159,16 +159,72 @@ pub(crate) fn tagged(frame: &[u8]) -> Vec<u8> {
 
 /// The same IPv4 packet with four bytes of options.
 pub(crate) fn with_options(frame: &[u8]) -> Vec<u8> {
-    let mut frame = frame.to_vec();
-    frame[14] = 0x46;
-    frame.splice(34..34, [1, 1, 1, 0]);
-    frame[17] += 4;
+    with_these_options(frame, &[1, 1, 1, 0])
+}
+
+/// The fragments of the same packet, of either family, each with this identification: the first
+/// `first` bytes after the IP header, and the rest. `first` is a multiple of eight.
+pub(crate) fn fragments(frame: &[u8], id: u16, first: usize) -> [Vec<u8>; 2] {
+    let part = |from: usize, to: usize, more: bool| {
+        let offset = u16::try_from(from).unwrap();
+        if frame[12..14] == ETH_P_IP.to_be_bytes() {
+            let mut part = [&frame[..34], &frame[34 + from..34 + to]].concat();
+            let length = u16::try_from(part.len() - 14).unwrap();
+            part[16..18].copy_from_slice(&length.to_be_bytes());
+            part[18..20].copy_from_slice(&id.to_be_bytes());
+            let place = offset / 8 | u16::from(more) << 13;
+            part[20..22].copy_from_slice(&place.to_be_bytes());
+            part
+        } else {
+            let mut header = [frame[20], 0, 0, 0, 0, 0, 0, 0];
+            header[2..4].copy_from_slice(&(offset | u16::from(more)).to_be_bytes());
+            header[6..8].copy_from_slice(&id.to_be_bytes());
+            let mut part = [&frame[..54], &header, &frame[54 + from..54 + to]].concat();
+            let length = u16::try_from(part.len() - 54).unwrap();
+            part[18..20].copy_from_slice(&length.to_be_bytes());
+            part[20] = 44;
+            part
+        }
+    };
+    let payload = frame.len() - if frame[12..14] == ETH_P_IP.to_be_bytes() { 34 } else { 54 };
+    [part(0, first, true), part(first, payload, false)]
+}
+
+/// A first fragment of the same packet, with all of its payload.
+pub(crate) fn fragment(frame: &[u8]) -> Vec<u8> {
+    let payload = frame.len() - if frame[12..14] == ETH_P_IP.to_be_bytes() { 34 } else { 54 };
+    let [first, _] = fragments(frame, 1, payload);
+    first
+}
+
+/// A UDP datagram with a payload of this many bytes.
+pub(crate) fn long_udp(ends: Ends<'_>, bytes: usize) -> Vec<u8> {
+    let header =
+        UdpHeader::without_ipv4_checksum(ends.source_port, ends.destination_port, bytes).unwrap();
+    let payload = [&header.to_bytes()[..], &vec![0; bytes]].concat();
+    ip(ends.source, ends.destination, 64, UDP, &payload)
+}
+
+/// The same IPv6 packet behind extension headers, given as their numbers.
+pub(crate) fn behind(frame: &[u8], headers: &[u8]) -> Vec<u8> {
+    let mut next = frame[20];
+    let mut chain = Vec::new();
+    for number in headers.iter().rev() {
+        chain = [extension(next, 0), chain].concat();
+        next = *number;
+    }
+    let mut frame = [&frame[..54], &chain, &frame[54..]].concat();
+    let length = u16::try_from(frame.len() - 54).unwrap();
+    frame[18..20].copy_from_slice(&length.to_be_bytes());
+    frame[20] = next;
     frame
 }
 
-/// A first fragment of the same IPv4 packet.
-pub(crate) fn fragment(frame: &[u8]) -> Vec<u8> {
-    let mut frame = frame.to_vec();
-    frame[20] = 0x20;
+/// The same IPv4 packet with these options, a multiple of four bytes.
+pub(crate) fn with_these_options(frame: &[u8], options: &[u8]) -> Vec<u8> {
+    let mut frame = [&frame[..34], options, &frame[34..]].concat();
+    frame[14] = 0x45 + u8::try_from(options.len() / 4).unwrap();
+    let length = u16::try_from(frame.len() - 14).unwrap();
+    frame[16..18].copy_from_slice(&length.to_be_bytes());
     frame
 }

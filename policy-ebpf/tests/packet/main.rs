@@ -11,6 +11,8 @@ mod connections;
 mod denials;
 mod errors;
 mod families;
+mod fragments;
+mod headers;
 mod lifetimes;
 mod neighbours;
 mod oddities;

@@ -3,7 +3,7 @@
 use policy_common::drops::Reason;
 
 use crate::{
-    craft::{Flags, OUT, OUT_V6, frame, ip, tcp, udp, with_options},
+    craft::{Flags, OUT, OUT_V6, behind, frame, ip, tcp, udp, with_these_options},
     rig::{Isolated, Rig, everything},
 };
 
@@ -13,23 +13,15 @@ fn with(mut frame: Vec<u8>, offset: usize, byte: u8) -> Vec<u8> {
     frame
 }
 
-/// Behind an extension header of eight bytes.
-fn behind(header: u8) -> Vec<u8> {
-    let rest = [17, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 9, 0, 8, 0, 0];
-    ip(OUT_V6.source, OUT_V6.destination, 64, header, &rest)
-}
-
 #[rustfmt::skip]
 fn oddities() -> Vec<(&'static str, Vec<u8>, Reason)> {
+    let routed = behind(&udp(OUT_V6), &[43]);
     vec![
-        ("a first fragment",             with(udp(OUT), 20, 0x20),               Reason::Fragment),
-        ("a later fragment",             with(udp(OUT), 21, 0x08),               Reason::Fragment),
-        ("an IPv6 fragment",             behind(44),                             Reason::Fragment),
-        ("IPv4 options",                 with_options(&udp(OUT)),                Reason::IpOptions),
-        ("hop-by-hop options",           behind(0),                              Reason::ExtensionHeader),
-        ("a routing header",             behind(43),                             Reason::ExtensionHeader),
-        ("destination options",          behind(60),                             Reason::ExtensionHeader),
-        ("an authentication header",     behind(51),                             Reason::ExtensionHeader),
+        ("a loose source route",         with_these_options(&udp(OUT), &[131, 7, 4, 10, 9, 9, 9, 0]), Reason::IpOptions),
+        ("a strict source route",        with_these_options(&udp(OUT), &[1, 137, 7, 4, 10, 9, 9, 9]), Reason::IpOptions),
+        ("an option without a length",   with_these_options(&udp(OUT), &[68, 0, 0, 0]),  Reason::IpOptions),
+        ("an option beyond the header",  with_these_options(&udp(OUT), &[68, 12, 5, 0]), Reason::IpOptions),
+        ("segments left to visit",       with(routed, 57, 1),                            Reason::ExtensionHeader),
         ("a TCP header cut short",       ip(OUT.source, OUT.destination, 64, 6, &[0; 19]), Reason::Malformed),
         ("a UDP header cut short",       ip(OUT.source, OUT.destination, 64, 17, &[0; 7]), Reason::Malformed),
         ("a TCP header that ends early", with(tcp(OUT, Flags::Syn), 46, 0x40),   Reason::Malformed),

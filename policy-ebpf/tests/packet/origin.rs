@@ -32,12 +32,17 @@ fn s37_a_local_process_must_have_an_address_of_this_node() {
 }
 
 #[test]
-fn s37_a_fragment_is_not_from_a_local_process() {
+fn s37_the_nodes_link_local_address_is_its_own() {
     let mut rig = Rig::new(Isolated::Both);
-    rig.node_address("10.244.0.1", NodeKind::Own);
-    let mut fragment = udp(Ends { source: "10.244.0.1", ..OUT.back() });
-    fragment[14 + 6] = 0x20;
-    assert_eq!(rig.received_from_node(&fragment), Some(Reason::Fragment));
+    for destination in [OUT_V6.source, "fe80::10"] {
+        let probe = udp(Ends { source: "fe80::1", destination, ..OUT_V6.back() });
+        assert_eq!(rig.received_from_node(&probe), None, "to {destination}");
+    }
+    rig.forget_flows();
+    let forwarded = udp(Ends { source: "fe80::1", ..OUT_V6.back() });
+    assert_eq!(rig.received(&forwarded), DENIED, "of another pod on the bridge");
+    let flooded = udp(Ends { source: "fe80::1", destination: "fe80::10", ..OUT_V6.back() });
+    assert_eq!(rig.received(&flooded), Some(Reason::NotForPod));
 }
 
 #[test]

@@ -18,8 +18,10 @@ use policy_common::{
     allow::{PortChunk, PortRange, PortSet, every},
     drops::{Direction, DropKey, DropRecord, Reason},
     endpoint::{Endpoint, NodeKind, flags},
+    fragment::Fragment,
     frontend::{Frontend, FrontendKey},
     identity::Identity,
+    tunnel::DEFAULT_PORTS,
 };
 
 /// The loopback interface: a test run without a context comes by it.
@@ -90,6 +92,9 @@ impl Rig {
             program.load().expect("the verifier takes the program");
         }
         let mut rig = Self { ebpf };
+        for port in DEFAULT_PORTS {
+            rig.put("tunnel_ports", u32::from(port), 1_u32);
+        }
         rig.isolate(isolated);
         rig.content(&[]);
         rig
@@ -314,6 +319,11 @@ impl Rig {
         let mut outer: ArrayOfMaps<&mut MapData, HashMap<MapData, u32, PortSet>> =
             self.ebpf.map_mut("allow").unwrap().try_into().unwrap();
         outer.set(CONTENT, &inner, 0).unwrap();
+    }
+
+    /// Elements of the map of fragments.
+    pub(crate) fn fragments(&self) -> usize {
+        self.read::<u32, Fragment>("fragments").len()
     }
 }
 

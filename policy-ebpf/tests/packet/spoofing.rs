@@ -7,8 +7,8 @@ use policy_common::{
 
 use crate::{
     craft::{
-        Ends, Flags, OUT, OUT_V6, PEER, extension, fragment, frame, ip, tagged, tcp, udp,
-        with_options,
+        Ends, Flags, OUT, OUT_V6, PEER, PEER_V6, behind, fragment, fragments, frame, ip, long_udp,
+        tagged, tcp, udp, with_options, with_these_options,
     },
     rig::{IFINDEX, Isolated, POD4, Rig, SLOT, everything},
 };
@@ -46,24 +46,56 @@ fn s46_a_pod_of_one_family_has_no_address_of_the_other() {
 
 #[test]
 fn s46_tunnels_that_could_carry_any_source_are_dropped() {
-    let mut rig = Rig::new(Isolated::Neither);
-    rig.node_address("192.168.111.10", NodeKind::Own);
-    rig.node_address("192.168.111.11", NodeKind::Other);
-    for destination in ["192.168.111.10", "192.168.111.11"] {
-        for port in [4789, 8472, 6081] {
-            let ends = Ends { destination, ..OUT };
-            assert_eq!(rig.sent(&udp(ends.at(port))), Some(Reason::Tunnel), "{port}");
-            assert_eq!(rig.sent(&tcp(ends.at(port), Flags::Syn)), None, "TCP is no tunnel");
+    for isolated in [Isolated::Neither, Isolated::Both] {
+        let mut rig = Rig::new(isolated);
+        rig.content(&[everything(0)]);
+        rig.node_address("192.168.111.10", NodeKind::Own);
+        rig.identity(PEER, 6);
+        rig.identity(PEER_V6, 6);
+        for (ends, to) in [
+            (OUT, ["192.168.111.10", "192.0.2.7", "224.0.0.1", "255.255.255.255"]),
+            (OUT_V6, ["fd00::11", "2001:db8::7", "ff02::1", "fe80::1"]),
+        ] {
+            for destination in to {
+                for port in [4789, 8472, 6081, 6784] {
+                    let ends = Ends { destination, ..ends };
+                    assert_eq!(rig.sent(&udp(ends.at(port))), Some(Reason::Tunnel), "{port}");
+                    assert_eq!(rig.sent(&tcp(ends.at(port), Flags::Syn)), None, "TCP is none");
+                }
+                for protocol in [4, 41, 47] {
+                    let frame = ip(ends.source, destination, 64, protocol, &[0x60; 40]);
+                    assert_eq!(rig.sent(&frame), Some(Reason::Tunnel), "protocol {protocol}");
+                }
+            }
+            assert_eq!(rig.sent(&udp(ends.at(8472))), None, "to a pod");
+            let inner = ip(ends.source, ends.destination, 64, 4, &[0x60; 40]);
+            assert_eq!(rig.sent(&inner), None, "to a pod");
         }
     }
-    assert_eq!(rig.sent(&udp(OUT.at(8472))), None, "no node, no end of a tunnel");
-    for protocol in [4, 41, 47] {
-        let inner = ip("10.244.9.9", PEER, 64, 17, &[0; 8]);
-        let frame = ip(OUT.source, OUT.destination, 64, protocol, &inner[14..]);
-        assert_eq!(rig.sent(&frame), Some(Reason::Tunnel), "protocol {protocol}");
-        let frame = ip(OUT_V6.source, OUT_V6.destination, 64, protocol, &inner[14..]);
-        assert_eq!(rig.sent(&frame), Some(Reason::Tunnel), "protocol {protocol}");
+}
+
+#[test]
+fn s46_the_node_says_which_ports_are_tunnels() {
+    let mut rig = Rig::new(Isolated::Neither);
+    let node = Ends { destination: "192.0.2.7", ..OUT }.at(51_000);
+    assert_eq!(rig.sent(&udp(node)), None);
+    rig.put("tunnel_ports", 51_000_u32, 1_u32);
+    assert_eq!(rig.sent(&udp(node)), Some(Reason::Tunnel));
+}
+
+#[test]
+fn s46_nothing_is_dropped_on_suspicion() {
+    let mut rig = Rig::new(Isolated::Neither);
+    for (ends, to) in [(OUT, ["192.0.2.7", "239.1.2.3"]), (OUT_V6, ["2001:db8::7", "ff05::3"])] {
+        for destination in to {
+            let long = long_udp(Ends { destination, ..ends }, 2000);
+            for part in fragments(&long, 9, 1000) {
+                assert_eq!(rig.sent(&part), None, "a fragment to {destination}");
+            }
+        }
     }
+    let alert = with_these_options(&udp(Ends { destination: "192.0.2.7", ..OUT }), &[148, 4, 0, 0]);
+    assert_eq!(rig.sent(&alert), None);
 }
 
 #[test]
@@ -98,40 +130,27 @@ fn s46_fragments_options_and_tags_do_not_hide_a_source() {
 #[test]
 fn s46_a_tunnel_is_found_behind_whatever_hides_it() {
     let mut rig = Rig::new(Isolated::Neither);
-    rig.node_address("192.168.111.11", NodeKind::Other);
-    rig.node_address("fd00::11", NodeKind::Other);
-    let vxlan = udp(Ends { destination: "192.168.111.11", ..OUT }.at(8472));
+    let vxlan = long_udp(Ends { destination: "192.168.111.11", ..OUT }.at(8472), 1000);
     assert_eq!(rig.sent(&with_options(&vxlan)), Some(Reason::Tunnel));
-    assert_eq!(rig.sent(&fragment(&vxlan)), Some(Reason::Tunnel));
-    for group in ["255.255.255.255", "224.0.0.1"] {
-        let to_all = udp(Ends { destination: group, ..OUT }.at(8472));
-        assert_eq!(rig.sent(&to_all), Some(Reason::Tunnel), "{group}: nodes listen there too");
-    }
-    let inner = [0x60; 40];
-    for protocol in [4, 41, 47] {
-        for first in [0, 43, 60] {
-            let behind = [&extension(protocol, 0)[..], &inner].concat();
-            let hidden = ip(OUT_V6.source, OUT_V6.destination, 64, first, &behind);
-            assert_eq!(rig.sent(&hidden), Some(Reason::Tunnel), "{protocol} behind {first}");
+    assert_eq!(rig.sent(&fragments(&vxlan, 1, 8)[0]), Some(Reason::Tunnel));
+    let vxlan = long_udp(Ends { destination: "fd00::11", ..OUT_V6 }.at(8472), 1000);
+    assert_eq!(rig.sent(&fragments(&vxlan, 1, 8)[0]), Some(Reason::Tunnel));
+    let inner = |protocol| ip(OUT_V6.source, OUT_V6.destination, 64, protocol, &[0x60; 40]);
+    for headers in [&[0][..], &[43], &[60], &[51], &[44], &[60, 44, 51, 60], &[0, 60, 43, 60, 51]] {
+        let vxlan = udp(Ends { destination: "fd00::11", ..OUT_V6 }.at(8472));
+        assert_eq!(rig.sent(&behind(&vxlan, headers)), Some(Reason::Tunnel), "{headers:?}");
+        for protocol in [4, 41, 47] {
+            let hidden = behind(&inner(protocol), headers);
+            assert_eq!(rig.sent(&hidden), Some(Reason::Tunnel), "{protocol} in {headers:?}");
         }
-        let deep = [&extension(44, 1)[..], &extension(51, 0), &[60, 2, 0, 0], &[0; 12]].concat();
-        let deep = [&deep[..], &extension(protocol, 0), &inner].concat();
-        let hidden = ip(OUT_V6.source, OUT_V6.destination, 64, 60, &deep);
-        assert_eq!(rig.sent(&hidden), Some(Reason::Tunnel), "{protocol} behind four headers");
     }
-    let vxlan = udp(Ends { destination: "fd00::11", ..OUT_V6 }.at(8472));
-    let behind = [&extension(17, 0)[..], &vxlan[54..]].concat();
-    let hidden = ip(OUT_V6.source, "fd00::11", 64, 60, &behind);
-    assert_eq!(rig.sent(&hidden), Some(Reason::Tunnel));
 }
 
 #[test]
 fn s46_more_extension_headers_than_are_walked_hide_too_much() {
     let mut rig = Rig::new(Isolated::Neither);
-    let many = [extension(60, 0), extension(60, 0), extension(60, 0), extension(60, 0)].concat();
-    let many = [&many[..], &extension(17, 0), &[0; 8]].concat();
-    let packet = ip(OUT_V6.source, OUT_V6.destination, 64, 60, &many);
-    assert_eq!(rig.sent(&packet), Some(Reason::ExtensionHeader));
+    assert_eq!(rig.sent(&behind(&udp(OUT_V6), &[60; 8])), None, "eight are walked");
+    assert_eq!(rig.sent(&behind(&udp(OUT_V6), &[60; 9])), Some(Reason::ExtensionHeader));
     let cut = ip(OUT_V6.source, OUT_V6.destination, 64, 60, &[41, 0]);
     assert_eq!(rig.sent(&cut), Some(Reason::ExtensionHeader), "a header cut short");
 }

@@ -73,7 +73,7 @@ impl Rig {
         }
     }
 
-    fn read<K: Pod, V: Pod>(&self, name: &str) -> Vec<V> {
+    pub(super) fn read<K: Pod, V: Pod>(&self, name: &str) -> Vec<V> {
         let map: HashMap<&MapData, K, V> = self.ebpf.map(name).unwrap().try_into().unwrap();
         map.iter().map(|entry| entry.unwrap().1).collect()
     }
