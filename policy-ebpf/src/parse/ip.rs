@@ -94,6 +94,8 @@ pub(crate) fn read4(bytes: &impl Bytes, packet: &mut Packet) -> Result<(), Reaso
         Ok(length) => {
             let upper = bytes.walk4(header_length, header[9]);
             packet.set_upper(&upper);
+            // The header states where the options end, whatever they are.
+            packet.hidden = false;
             upper_layer(bytes, &upper, header_length, length, Reason::IpOptions)
         }
     };
