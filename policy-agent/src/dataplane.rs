@@ -37,6 +37,7 @@ mod pod_program;
 mod read;
 mod step_text;
 mod syscall;
+mod tunnels;
 mod typed;
 
 use std::{
@@ -62,6 +63,7 @@ use filters::Filters;
 use maps::Maps;
 use pins::Pins;
 use pod_program::NAMES;
+use tunnels::Tunnels;
 use typed::ContentTypes;
 
 /// The loaded programs, their maps, and the interfaces they are attached to.
@@ -89,6 +91,8 @@ pub struct Dataplane {
     took_over: bool,
     /// To load the programs once more.
     options: Options,
+    /// What `pods` and `tunnel_ports` hold.
+    tunnels: Tunnels,
     /// Hooks on which a program of another sees packets before the agent's.
     bypasses: Vec<Bypass>,
 }
@@ -116,8 +120,9 @@ impl Dataplane {
         }
         let events = maps::take_events(&mut ebpf)?;
         let programs = Programs::load(ebpf, options, Filters::open(foreign)?)?;
+        let tunnels = Tunnels::read(&maps)?;
         let newest_epoch = maps.epochs.values()?.into_iter().max().unwrap_or_default();
-        Ok(Self {
+        let mut dataplane = Self {
             attachments: BTreeMap::new(),
             programs,
             maps,
@@ -130,8 +135,13 @@ impl Dataplane {
             committed: true,
             took_over: false,
             options: options.clone(),
+            tunnels,
             bypasses: Vec::new(),
-        })
+        };
+        if dataplane.tunnels.is_new() {
+            dataplane.put_tunnel_ports(&BTreeSet::new())?;
+        }
+        Ok(dataplane)
     }
 
     /// How many instructions the verifier walked through for each program; `None` before Linux 5.16,

@@ -61,6 +61,8 @@ pub struct Discovered {
     /// addresses are left out because they never reach a pod, and IPv6 link-local addresses because
     /// a node has one per pod and none of them identifies it.
     pub node_addresses: BTreeSet<IpAddr>,
+    /// UDP ports at which VXLAN and Geneve devices of the node unpack packets (S46).
+    pub tunnel_ports: BTreeSet<u16>,
 }
 
 /// An rtnetlink socket in one network namespace.
@@ -127,7 +129,8 @@ impl Network {
             );
         }
         let node_addresses = address::of_node(&self.handle).await?;
-        Ok(Discovered { interfaces, node_addresses })
+        let tunnel_ports = links.values().filter_map(|link| link.tunnel_port).collect();
+        Ok(Discovered { interfaces, node_addresses, tunnel_ports })
     }
 
     /// Where the far end of a veth is; `None` where it is in this namespace, so belongs to no pod.

@@ -42,7 +42,7 @@ pub use policy_core::intent::HeldBack;
 pub use reconciled::{NotAttached, Reconciled};
 
 use crate::{
-    dataplane::{Dataplane, UnknownEndpoints},
+    dataplane::{Dataplane, DataplaneError, UnknownEndpoints},
     net::{Discovered, Network},
 };
 
@@ -183,7 +183,9 @@ impl Node {
     /// Reads the node's interfaces and addresses; the addresses go to the intent.
     async fn discover(&mut self) -> Result<Interfaces, NodeError> {
         let pods = self.intent.addresses();
-        let Discovered { mut interfaces, node_addresses } = self.network.discover(&pods).await?;
+        let discovered = self.network.discover(&pods).await?;
+        let Discovered { mut interfaces, node_addresses, tunnel_ports } = discovered;
+        self.put_tunnels(&tunnel_ports).map_err(|source| NodeError::Tunnels(Box::new(source)))?;
         if self.guards_unknown {
             for ifindex in self.dataplane.attached() {
                 if let Some(interface) = interfaces.get_mut(&ifindex) {
@@ -194,6 +196,12 @@ impl Node {
         self.intent.set_node_addresses(node_addresses);
         self.intent.match_departed(&interfaces, self.actual.endpoints());
         Ok(interfaces)
+    }
+
+    /// Writes which UDP ports are tunnels', and which addresses tunnels may lead to (S46).
+    fn put_tunnels(&mut self, ports: &BTreeSet<u16>) -> Result<(), DataplaneError> {
+        self.dataplane.put_tunnel_ports(ports)?;
+        self.dataplane.put_pods(&self.intent.owners().addresses().collect())
     }
 
     /// Deletes the flows of addresses that belong to another pod now (S8).

@@ -62,6 +62,11 @@ impl Owners {
         changed.map(|(address, _)| address).collect()
     }
 
+    /// Every address that a pod has, in order.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.0.keys().copied()
+    }
+
     /// The pod that has an address; of two, the first by name.
     #[must_use]
     pub fn of(&self, address: IpAddr) -> Option<&ObjectName> {

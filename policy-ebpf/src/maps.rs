@@ -1,7 +1,7 @@
 //! The maps, with the names that bpftool shows, and the globals that the loader sets.
 //!
 //! The agent writes `endpoints`, `slots`, `epochs`, `identities`, `blocks`, `frontends`,
-//! `node_addresses`, `tunnel_ports`, `allow` and `port_chunks`; the programs write the others.
+//! `node_addresses`, `pods`, `tunnel_ports`, `allow` and `port_chunks`; the programs write the others.
 
 use aya_ebpf::{
     Global,
@@ -52,6 +52,10 @@ pub(crate) static FRONTENDS: HashMap<FrontendKey, Frontend, { limits::FRONTENDS 
 #[btf_map(name = "node_addresses")]
 pub(crate) static NODE_ADDRESSES: HashMap<Address, u32, { limits::NODE_ADDRESSES }, ON_DEMAND> =
     HashMap::new();
+
+/// Addresses of the cluster's pods, to which tunnels may go (S46); each value is 1.
+#[btf_map(name = "pods")]
+pub(crate) static PODS: HashMap<Address, u32, { limits::PODS }, ON_DEMAND> = HashMap::new();
 
 /// UDP ports at which nodes accept tunnel packets (S46), host byte order; each value is 1.
 #[btf_map(name = "tunnel_ports")]

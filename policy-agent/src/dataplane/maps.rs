@@ -39,6 +39,8 @@ pub(super) struct Maps {
     pub(super) blocks: Named<LpmTrie<MapData, Address, u32>>,
     pub(super) frontends: Hash<FrontendKey, Frontend>,
     pub(super) node_addresses: Hash<Address, u32>,
+    pub(super) pods: Hash<Address, u32>,
+    pub(super) tunnel_ports: Hash<u32, u32>,
     pub(super) allow: Hash<u32, u32>,
     pub(super) port_chunks: Hash<PortChunkKey, PortChunk>,
     pub(super) flows4: Hash<FlowKey4, Flow4>,
@@ -74,6 +76,8 @@ impl Maps {
             blocks: named(source, "blocks")?,
             frontends: named(source, "frontends")?,
             node_addresses: named(source, "node_addresses")?,
+            pods: named(source, "pods")?,
+            tunnel_ports: named(source, "tunnel_ports")?,
             allow: named(source, "allow")?,
             port_chunks: named(source, "port_chunks")?,
             flows4: named(source, "flows4")?,
@@ -89,8 +93,8 @@ impl Maps {
         macro_rules! ids {
             ($($map:ident)+) => { BTreeMap::from([$((self.$map.name, self.$map.id)),+]) };
         }
-        ids!(endpoints slots epochs identities blocks frontends node_addresses allow port_chunks
-            flows4 flows6 new_flows4 new_flows6 drops)
+        ids!(endpoints slots epochs identities blocks frontends node_addresses pods
+            tunnel_ports allow port_chunks flows4 flows6 new_flows4 new_flows6 drops)
     }
 }
 

@@ -131,6 +131,7 @@ impl Dataplane {
             self.maps.part_families()?;
             entries += 1;
         }
+        entries += self.mend_tunnels()?;
         for endpoint in endpoints.values() {
             if self.maps.slots.get(endpoint.slot)? != endpoint.ifindex {
                 self.maps.slots.set(endpoint.slot, &endpoint.ifindex)?;

@@ -7,12 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::{
-    Ebpf, EbpfLoader,
-    maps::{HashMap, MapInfo},
-};
+use aya::{Ebpf, EbpfLoader, maps::MapInfo};
 use aya_obj::Object;
-use policy_common::{allow::PortSet, tunnel::DEFAULT_PORTS};
+use policy_common::allow::PortSet;
 
 use super::{
     error::DataplaneError,
@@ -110,22 +107,9 @@ fn load_with(options: &Options, pins: Vec<(&str, PathBuf)>) -> Result<Ebpf, Data
     for (name, path) in pins {
         loader.map_pin_path(name, path);
     }
-    let ebpf = loader.load(&bytes(options)?);
-    let mut ebpf = ebpf.map_err(|source| DataplaneError::Load { source: Box::new(source) })?;
-    enter_tunnel_ports(&mut ebpf)?;
-    Ok(ebpf)
-}
-
-/// Enters the usual ports of tunnels (S46), beside those that are there already.
-fn enter_tunnel_ports(ebpf: &mut Ebpf) -> Result<(), DataplaneError> {
-    let map = "tunnel_ports";
-    let failed = |source| DataplaneError::MapShape { map, source };
-    let found = ebpf.map_mut(map).ok_or(DataplaneError::MapMissing { map })?;
-    let mut ports: HashMap<_, u32, u32> = found.try_into().map_err(failed)?;
-    for port in DEFAULT_PORTS {
-        ports.insert(u32::from(port), 1, 0).map_err(failed)?;
-    }
-    Ok(())
+    loader
+        .load(&bytes(options)?)
+        .map_err(|source| DataplaneError::Load { source: Box::new(source) })
 }
 
 fn bytes(options: &Options) -> Result<Cow<'static, [u8]>, DataplaneError> {
@@ -137,9 +121,10 @@ fn bytes(options: &Options) -> Result<Cow<'static, [u8]>, DataplaneError> {
 }
 
 /// Capacities that are chosen at load.
-fn capacities(chosen: &Capacities) -> [(&'static str, u32); 7] {
+fn capacities(chosen: &Capacities) -> [(&'static str, u32); 8] {
     [
         ("identities", chosen.addresses),
+        ("pods", chosen.addresses),
         // One more, which stands between the families.
         ("blocks", chosen.blocks + 1),
         ("frontends", chosen.frontends),

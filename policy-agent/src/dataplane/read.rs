@@ -131,7 +131,7 @@ pub(super) fn remove_stale_pins(folder: &Path, found: &[Step]) -> Result<(), Dat
     Ok(())
 }
 
-fn canonical(address: Address) -> IpAddr {
+pub(super) fn canonical(address: Address) -> IpAddr {
     Ipv6Addr::from(address).to_canonical()
 }
 

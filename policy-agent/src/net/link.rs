@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage},
+    link::{
+        InfoData, InfoGeneve, InfoKind, InfoVxlan, LinkAttribute, LinkExtentMask, LinkInfo,
+        LinkMessage,
+    },
 };
 use rtnetlink::Handle;
 
@@ -27,6 +30,8 @@ pub(super) struct Link {
     pub(super) is_veth: bool,
     /// Whether `IFLA_INFO_KIND` is `bridge`.
     pub(super) is_bridge: bool,
+    /// UDP port at which a VXLAN or Geneve device unpacks packets.
+    pub(super) tunnel_port: Option<u16>,
     /// The far end.
     pub(super) peer: Peer,
 }
@@ -84,6 +89,7 @@ fn link(message: &LinkMessage) -> Link {
         controller: 0,
         is_veth: false,
         is_bridge: false,
+        tunnel_port: None,
         peer: Peer::Unknown,
     };
     let (mut peer, mut netns) = (None, None);
@@ -96,6 +102,7 @@ fn link(message: &LinkMessage) -> Link {
             LinkAttribute::LinkInfo(infos) => {
                 link.is_veth |= infos.contains(&LinkInfo::Kind(InfoKind::Veth));
                 link.is_bridge |= infos.contains(&LinkInfo::Kind(InfoKind::Bridge));
+                link.tunnel_port = infos.iter().find_map(tunnel_port);
             }
             _ => {}
         }
@@ -109,6 +116,22 @@ fn link(message: &LinkMessage) -> Link {
     link
 }
 
+/// The UDP port of a tunnel device (`IFLA_VXLAN_PORT`, `IFLA_GENEVE_PORT`).
+fn tunnel_port(info: &LinkInfo) -> Option<u16> {
+    let LinkInfo::Data(data) = info else { return None };
+    if let InfoData::Vxlan(attributes) = data {
+        attributes
+            .iter()
+            .find_map(|one| if let InfoVxlan::Port(port) = one { Some(*port) } else { None })
+    } else if let InfoData::Geneve(attributes) = data {
+        attributes
+            .iter()
+            .find_map(|one| if let InfoGeneve::Port(port) = one { Some(*port) } else { None })
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +140,18 @@ mod tests {
         let mut message = LinkMessage::default();
         message.attributes = attributes;
         message
+    }
+
+    #[test]
+    fn s46_a_tunnel_device_has_the_port_at_which_it_unpacks() {
+        let vxlan = LinkInfo::Data(InfoData::Vxlan(vec![InfoVxlan::Id(1), InfoVxlan::Port(4000)]));
+        let geneve = LinkInfo::Data(InfoData::Geneve(vec![InfoGeneve::Port(5000)]));
+        for (info, want) in
+            [(vxlan, Some(4000)), (geneve, Some(5000)), (LinkInfo::Kind(InfoKind::Veth), None)]
+        {
+            let found = link(&message(vec![LinkAttribute::LinkInfo(vec![info])]));
+            assert_eq!(found.tunnel_port, want);
+        }
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub enum NodeError {
     /// Flows of addresses that belong to another pod now still exist.
     #[error("cannot delete the flows of addresses that belong to another pod now")]
     Forget(#[source] Box<DataplaneError>),
+    /// The maps that decide about tunnel packets are not up to date.
+    #[error("cannot write the addresses of pods or the ports of tunnels")]
+    Tunnels(#[source] Box<DataplaneError>),
     /// Interfaces still run the programs of an earlier agent.
     #[error("cannot replace the programs of an earlier agent")]
     Commit(#[source] Box<DataplaneError>),

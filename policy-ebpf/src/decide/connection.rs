@@ -7,7 +7,6 @@ use policy_common::{
     drops::Reason,
     endpoint::{Endpoint, flags},
     flow::{Flow, Initiator, Judgement},
-    protocol::{ICMP, ICMPV6},
 };
 
 use super::{
@@ -15,7 +14,7 @@ use super::{
     endpoint, fragment, neighbour,
     origin::{self, Origin},
     rules::{self, Peer},
-    tunnel::{is_tunnel, tunnels},
+    tunnel::{self, is_tunnel, tunnels},
     verdict::Verdict,
 };
 use crate::{
@@ -23,7 +22,7 @@ use crate::{
         family::{Ends, Family, write_key},
         table::{self, NewFlow},
     },
-    parse::{ip::Packet, transport::Transport},
+    parse::transport::Transport,
 };
 
 /// Judges a packet that a pod sends and that belongs to no known flow.
@@ -46,7 +45,7 @@ pub(crate) fn from_pod<F: Family>(
         if packet.hidden {
             return Verdict::drop(Reason::ExtensionHeader);
         }
-        if tunnels(packet) {
+        if tunnels(&arrival.skb, packet) {
             return Verdict::drop(Reason::Tunnel);
         }
     }
@@ -75,7 +74,9 @@ pub(crate) fn to_pod<F: Family>(
         return Verdict::Pass;
     }
     let from = origin::of(arrival);
-    let is_own = endpoint::owns(endpoint, packet.destination)
+    // A pod that routes has other addresses behind it.
+    let is_own = endpoint.flags & flags::MAY_SPOOF != 0
+        || endpoint::owns(endpoint, packet.destination)
         || packet.destination.is_group()
         // The node also reaches the pod under its link-local address (S37), which nobody lists.
         || (packet.destination.is_link_local6() && matches!(from.initiator, Initiator::Node));
@@ -118,7 +119,7 @@ fn judge_connection<F: Family>(
         return Verdict::Drop(refusal);
     }
     fragment::remember(arrival, endpoint.slot);
-    if has_no_replies(arrival.packet, transport) || tracked && transport.is_under_way() {
+    if has_no_replies(arrival, transport) || tracked && transport.is_under_way() {
         return Verdict::Pass;
     }
     let judgement = Judgement {
@@ -158,12 +159,13 @@ pub(crate) fn decide(endpoint: &Endpoint, from: &Origin, ends: &Ends) -> Verdict
     Verdict::Pass
 }
 
-/// Whether a packet needs no flow, because no packet could be recognised as its reply: replies
-/// never come from a group address, ICMP without an identifier has none, and the source of a
-/// tunnel packet is checked at every packet.
+/// Whether a packet needs no flow, because no packet could be recognised as its reply, or its replies
+/// must be judged one by one: replies never come from a group address, and each packet into a tunnel
+/// is checked (S46).
 #[inline(always)]
-fn has_no_replies(packet: &Packet, transport: &Transport) -> bool {
-    packet.destination.is_group()
+fn has_no_replies(arrival: &Arrival<'_>, transport: &Transport) -> bool {
+    arrival.packet.destination.is_group()
+        || transport.is_flowless()
         || is_tunnel(transport.protocol)
-        || (matches!(transport.protocol, ICMP | ICMPV6) && !transport.echoes)
+        || (!arrival.sent() && tunnel::leads_into(&arrival.ends(transport)))
 }

@@ -2,7 +2,7 @@
 
 use policy_common::{
     drops::Reason,
-    endpoint::Endpoint,
+    endpoint::{Endpoint, flags},
     flow::{Flow, Initiator, Judgement},
 };
 
@@ -11,6 +11,7 @@ use super::{
     connection::decide,
     endpoint, fragment,
     origin::{self, Origin},
+    tunnel,
     verdict::Verdict,
 };
 use crate::{
@@ -39,7 +40,8 @@ pub(crate) fn is_of_flow(
 /// Judges a packet of a known flow; if its epoch is old, the flow is judged again first (S29).
 ///
 /// `None` for a packet that must be judged as a new connection: the flow is denied, and the end that
-/// did not open it sends.
+/// did not open it sends; or the pod opened it while it might send from any address, and no longer
+/// may (S46).
 #[inline(always)]
 pub(crate) fn judge<F: Family>(
     arrival: &Arrival<'_>,
@@ -51,7 +53,11 @@ pub(crate) fn judge<F: Family>(
         let Some(endpoint) = endpoint::find(arrival.ifindex) else {
             return Some(Verdict::drop(Reason::UnknownEndpoint));
         };
-        rejudge(endpoint, entry, arrival.epoch, &arrival.ends(transport));
+        let ends = arrival.ends(transport);
+        if !may_have(endpoint, &ends) {
+            return None;
+        }
+        rejudge(endpoint, entry, arrival.epoch, &ends);
     }
     match Reason::from_number(entry.judgement.denied) {
         None => {
@@ -62,6 +68,13 @@ pub(crate) fn judge<F: Family>(
         }
         Some(reason) => judge_denied(arrival, entry, transport, reason),
     }
+}
+
+/// Whether the pod may have a connection with these ends at all (S46).
+#[inline(always)]
+pub(crate) fn may_have(endpoint: &Endpoint, ends: &Ends) -> bool {
+    endpoint.flags & flags::MAY_SPOOF != 0
+        || (endpoint::may_send(endpoint, ends.local, ends.remote) && !tunnel::leads_into(ends))
 }
 
 /// Judges a packet of a flow that is denied (S29).

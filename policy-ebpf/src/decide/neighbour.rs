@@ -3,6 +3,7 @@
 use policy_common::{
     drops::{Direction, Reason},
     endpoint::{Endpoint, flags},
+    protocol::ICMPV6,
 };
 
 use super::verdict::Verdict;
@@ -49,12 +50,11 @@ pub(crate) fn icmpv6(
     endpoint: &Endpoint,
     packet: &Packet,
 ) -> Option<Verdict> {
-    if !packet.is_icmpv6 {
+    let Ok(transport) = packet.transport() else { return None };
+    if transport.protocol != ICMPV6 || transport.echoes {
         return None;
     }
-    let Some([kind, code]) = bytes.load::<[u8; 2]>(usize::from(packet.upper)) else {
-        return Some(Verdict::drop(Reason::Malformed));
-    };
+    let [kind, code] = transport.source;
     let valid = match kind {
         // RFC 4861: hop limit 255 proves that no router forwarded it; code 0. RFC 6980: no fragments.
         133..=137 => packet.hops == 255 && code == 0 && packet.fragment == Fragment::WHOLE,
@@ -69,8 +69,13 @@ pub(crate) fn icmpv6(
     if !valid {
         return Some(Verdict::drop(Reason::InvalidNeighbour));
     }
-    if matches!(direction, Direction::Ingress) || endpoint.flags & flags::MAY_SPOOF != 0 {
+    if endpoint.flags & flags::MAY_SPOOF != 0 {
         return Some(Verdict::Pass);
+    }
+    if matches!(direction, Direction::Ingress) {
+        // A bridge floods frames for addresses that it does not know yet.
+        let is_for_pod = own(endpoint, packet.destination) || packet.destination.is_multicast6();
+        return Some(if is_for_pod { Verdict::Pass } else { Verdict::drop(Reason::NotForPod) });
     }
     Some(match from_pod(bytes, endpoint, packet, kind) {
         None => Verdict::Pass,
@@ -101,7 +106,9 @@ fn from_pod(bytes: &impl Bytes, endpoint: &Endpoint, packet: &Packet, kind: u8) 
     if !(solicits || advertises) {
         return None;
     }
-    let Some(target) = bytes.load::<Ip>(usize::from(packet.upper) + 8) else {
+    let target = usize::from(packet.upper) + 8;
+    let is_whole = target + size_of::<Ip>() <= packet.end as usize;
+    let Some(target) = bytes.load::<Ip>(target).filter(|_| is_whole) else {
         return Some(Reason::Malformed);
     };
     if solicits && !packet.destination.is_multicast6() && target != packet.destination {

@@ -25,7 +25,9 @@ use crate::{
 #[inline(always)]
 pub(crate) fn ip<F: Family>(arrival: &Arrival<'_>, flow: &mut Flow<F::Address>) -> Verdict {
     let mut in_replied = false;
-    if let (Ok(transport), true) = (arrival.packet.transport(), arrival.epoch != 0) {
+    if let (Ok(transport), true) = (arrival.packet.transport(), arrival.epoch != 0)
+        && !transport.is_flowless()
+    {
         write_key::<F>(flow, &arrival.ends(transport));
         match table::find::<F>(&flow.key, transport.protocol) {
             Lookup::Found(mut entry) => {

@@ -3,7 +3,10 @@
 use aya_ebpf::bindings::__sk_buff;
 use policy_common::{drops::Direction, endpoint::Endpoint, flow::Flow};
 
-use super::{endpoint, known::rejudge};
+use super::{
+    endpoint,
+    known::{may_have, rejudge},
+};
 use crate::{
     address::Ip,
     flow::{
@@ -33,7 +36,7 @@ pub(crate) extern "C" fn quote_known6(skb: *mut __sk_buff, direction: u32) -> u3
 fn of_family<F: Family>(
     skb: Skb,
     direction: u32,
-    read: impl Fn(&Skb, usize, &mut Quotation) -> Option<()>,
+    read: impl Fn(&Skb, (usize, u32), &mut Quotation) -> Option<()>,
 ) -> Option<bool> {
     let scratch = scratch::get()?;
     // SAFETY: the map has one element for each CPU, and no other program runs on this one.
@@ -44,7 +47,7 @@ fn of_family<F: Family>(
     let endpoint = unsafe { &(*scratch).endpoint };
     // SAFETY: as above; the caller writes the flow again after this call.
     let flow = unsafe { &mut *F::scratch_flow(scratch) };
-    read(&skb, usize::from(outer.upper), quotation)?;
+    read(&skb, (usize::from(outer.upper), outer.end), quotation)?;
     Some(is_known::<F>(skb, direction, outer.destination, quotation, endpoint, flow))
 }
 
@@ -86,6 +89,9 @@ fn is_known<F: Family>(
         return false;
     };
     if entry.judgement.epoch != epoch {
+        if !may_have(endpoint, &ends) {
+            return false;
+        }
         rejudge(endpoint, &mut entry, epoch, &ends);
     }
     entry.judgement.denied == 0

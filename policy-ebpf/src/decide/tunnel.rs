@@ -7,21 +7,32 @@ use policy_common::protocol::UDP;
 
 use crate::{
     address::Ip,
-    maps::{IDENTITIES, TUNNEL_PORTS},
-    parse::ip::Packet,
+    flow::family::Ends,
+    maps::{PODS, TUNNEL_PORTS},
+    parse::{Bytes, ip::Packet},
 };
 
 /// Whether a packet that a pod sends could carry an inner packet to a node.
 ///
 /// Fragments and options hide no port: the first fragment has it, and without that one nothing is
-/// taken apart.
+/// unpacked. The last destination of a source route is not looked for.
 #[inline(always)]
-pub(crate) fn tunnels(packet: &Packet) -> bool {
-    let to_tunnel = is_tunnel(packet.protocol)
-        || packet.transport().is_ok_and(|transport| {
-            transport.protocol == UDP && is_tunnel_port(transport.destination)
-        });
-    to_tunnel && !is_pods(packet.destination)
+pub(crate) fn tunnels(bytes: &impl Bytes, packet: &Packet) -> bool {
+    let port = match packet.transport() {
+        Ok(transport) if transport.protocol == UDP => Some(transport.destination),
+        Err(_) if packet.routed && packet.protocol == UDP => {
+            bytes.load(usize::from(packet.upper) + 2)
+        }
+        Ok(_) | Err(_) => None,
+    };
+    (is_tunnel(packet.protocol) || port.is_some_and(is_tunnel_port))
+        && (packet.routed || !is_pods(packet.destination))
+}
+
+/// Whether packets of a flow that the pod sends go into a tunnel to a node.
+#[inline(always)]
+pub(crate) fn leads_into(ends: &Ends) -> bool {
+    ends.protocol == UDP && is_tunnel_port(ends.ports.remote) && !is_pods(ends.remote)
 }
 
 /// Whether a protocol is IP in IP, IPv6 in IP, or GRE.
@@ -35,8 +46,8 @@ fn is_tunnel_port(port: [u8; 2]) -> bool {
     TUNNEL_PORTS.get_ptr(u32::from(u16::from_be_bytes(port))).is_some()
 }
 
-/// Whether an address is known as a pod's.
+/// Whether an address is a pod's.
 #[inline(always)]
 fn is_pods(address: Ip) -> bool {
-    IDENTITIES.get_ptr(address.bytes()).is_some()
+    PODS.get_ptr(address.bytes()).is_some()
 }

@@ -1,6 +1,6 @@
 //! Parses the IP headers, options and extension headers included.
 
-use policy_common::{drops::Reason, protocol::ICMPV6};
+use policy_common::drops::Reason;
 
 use super::{
     Bytes, ETHER_LENGTH,
@@ -18,6 +18,9 @@ pub(crate) struct Packet {
     /// What all fragments of a datagram have in common beside the addresses: the identification, and
     /// for IPv4 the protocol in the upper half (RFC 791, 3.2; RFC 8200, 4.5).
     pub(crate) id: u32,
+    /// Offset of the byte after the packet, as far as its header states it. The frame may be longer
+    /// (padding).
+    pub(crate) end: u32,
     /// Offset of the upper-layer header.
     pub(crate) upper: u16,
     /// Number of the `Reason` for which the transport header was not parsed; 0 where it was.
@@ -29,8 +32,8 @@ pub(crate) struct Packet {
     pub(crate) fragment: Fragment,
     /// The upper-layer header was not found.
     pub(crate) hidden: bool,
-    /// The upper-layer header is there, and it is ICMPv6.
-    pub(crate) is_icmpv6: bool,
+    /// The destination in the IP header is not the last one.
+    pub(crate) routed: bool,
     /// Whether the addresses could be parsed.
     pub(crate) has_addresses: bool,
 }
@@ -54,11 +57,18 @@ impl Packet {
         }
     }
 
+    /// `length` bytes follow an IP header of `header` bytes.
+    #[inline(always)]
+    fn set_end(&mut self, header: u32, length: Result<u32, Reason>) {
+        self.end = ETHER_LENGTH as u32 + header + length.unwrap_or(0);
+    }
+
     #[inline(always)]
     fn set_upper(&mut self, upper: &Upper) {
         self.protocol = upper.protocol;
         self.upper = upper.offset;
         self.hidden = upper.hidden;
+        self.routed = upper.routed;
     }
 }
 
@@ -73,8 +83,8 @@ pub(crate) fn read4(bytes: &impl Bytes, packet: &mut Packet) -> Result<(), Reaso
     packet.destination = Ip::mapped([header[16], header[17], header[18], header[19]]);
     packet.hops = header[8];
     packet.protocol = header[9];
-    packet.is_icmpv6 = false;
     packet.hidden = false;
+    packet.routed = false;
     packet.id = u32::from_be_bytes([0, header[9], header[4], header[5]]);
     let place = u16::from_be_bytes([header[6], header[7]]);
     packet.fragment = match place & 0x3fff {
@@ -85,7 +95,9 @@ pub(crate) fn read4(bytes: &impl Bytes, packet: &mut Packet) -> Result<(), Reaso
     let total = u32::from(u16::from_be_bytes([header[2], header[3]]));
     let header_length = u32::from(header[0] & 0x0f) * 4;
     packet.upper = ETHER_LENGTH as u16 + header_length as u16;
-    let transport = match payload(bytes, total, header_length) {
+    let length = payload(bytes, total, header_length);
+    packet.set_end(header_length, length);
+    let transport = match length {
         Err(reason) => Err(reason),
         Ok(_) if packet.fragment == Fragment::LATER => Err(Reason::Fragment),
         Ok(length) if is_plain4(header_length, header[9]) => {
@@ -116,17 +128,16 @@ pub(crate) fn read6(bytes: &impl Bytes, packet: &mut Packet) -> Result<(), Reaso
     packet.protocol = first[6];
     packet.upper = (ETHER_LENGTH + 40) as u16;
     packet.hidden = false;
+    packet.routed = false;
     packet.fragment = Fragment::WHOLE;
     let stated = u32::from(u16::from_be_bytes([first[4], first[5]]));
     let total = if stated == 0 { 0 } else { stated + 40 };
     let length = payload(bytes, total, 40);
-    packet.is_icmpv6 = first[6] == ICMPV6;
+    packet.set_end(40, length);
     let transport = if is_walked6(first[6]) {
         let upper = bytes.walk6((ETHER_LENGTH + 40) as u32, first[6]);
         packet.set_upper(&upper);
         (packet.fragment, packet.id) = (upper.fragment, upper.id);
-        let is_there = !upper.hidden && upper.fragment != Fragment::LATER;
-        packet.is_icmpv6 = is_there && upper.protocol == ICMPV6;
         match length {
             Err(reason) => Err(reason),
             Ok(_) if upper.fragment == Fragment::LATER => Err(Reason::Fragment),

@@ -2,11 +2,46 @@
 
 use policy_common::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 
-use super::{Bytes, headers::Fragment};
+use super::{
+    Bytes,
+    headers::{AUTHENTICATION, Fragment, Upper},
+};
 use crate::address::Ip;
 
 /// Bytes of an ICMP header; the quoted packet follows it.
 const ICMP_LENGTH: usize = 8;
+
+/// The bytes of a frame up to the end of its packet: what follows is padding, not quoted.
+struct Packet<'a, B> {
+    bytes: &'a B,
+    end: u32,
+}
+
+impl<B: Bytes> Bytes for Packet<'_, B> {
+    #[inline(always)]
+    fn load<T>(&self, offset: usize) -> Option<T> {
+        if offset + size_of::<T>() > self.end as usize {
+            return None;
+        }
+        self.bytes.load(offset)
+    }
+
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        self.end
+    }
+
+    #[inline(always)]
+    fn walk4(&self, header_length: u32, protocol: u8) -> Upper {
+        self.bytes.walk4(header_length, protocol)
+    }
+
+    /// The headers end before `Upper::offset`, so that a load there shows whether they are quoted.
+    #[inline(always)]
+    fn walk6(&self, offset: u32, protocol: u8) -> Upper {
+        self.bytes.walk6(offset, protocol)
+    }
+}
 
 /// The packet that an error quotes.
 pub(crate) struct Quotation {
@@ -17,10 +52,15 @@ pub(crate) struct Quotation {
     pub(crate) destination_port: [u8; 2],
 }
 
-/// Reads the IPv4 packet that the ICMP message at `offset` quotes; `None` if it is cut short or is a
+/// Reads the IPv4 packet that the ICMP message from `offset` to `end` quotes; `None` if it is cut short or is a
 /// later fragment.
 #[inline(always)]
-pub(crate) fn read4(bytes: &impl Bytes, offset: usize, quotation: &mut Quotation) -> Option<()> {
+pub(crate) fn read4(
+    bytes: &impl Bytes,
+    (offset, end): (usize, u32),
+    quotation: &mut Quotation,
+) -> Option<()> {
+    let bytes = &Packet { bytes, end };
     let start = offset + ICMP_LENGTH;
     let header: [u8; 20] = bytes.load(start)?;
     let length = usize::from(header[0] & 0x0f) * 4;
@@ -31,13 +71,24 @@ pub(crate) fn read4(bytes: &impl Bytes, offset: usize, quotation: &mut Quotation
     quotation.source = Ip::mapped([header[12], header[13], header[14], header[15]]);
     quotation.destination = Ip::mapped([header[16], header[17], header[18], header[19]]);
     quotation.protocol = header[9];
-    ports(bytes, start + length, quotation)
+    let mut upper = start + length;
+    if quotation.protocol == AUTHENTICATION {
+        let [next, words]: [u8; 2] = bytes.load(upper)?;
+        quotation.protocol = next;
+        upper += 8 + usize::from(words) * 4;
+    }
+    ports(bytes, upper, quotation)
 }
 
-/// Reads the IPv6 packet that the ICMPv6 message at `offset` quotes; `None` if it is cut short or is
+/// Reads the IPv6 packet that the ICMPv6 message from `offset` to `end` quotes; `None` if it is cut short or is
 /// a later fragment.
 #[inline(always)]
-pub(crate) fn read6(bytes: &impl Bytes, offset: usize, quotation: &mut Quotation) -> Option<()> {
+pub(crate) fn read6(
+    bytes: &impl Bytes,
+    (offset, end): (usize, u32),
+    quotation: &mut Quotation,
+) -> Option<()> {
+    let bytes = &Packet { bytes, end };
     let start = offset + ICMP_LENGTH;
     let first: [u8; 8] = bytes.load(start)?;
     if first[0] >> 4 != 6 {
@@ -60,7 +111,7 @@ fn ports(bytes: &impl Bytes, offset: usize, quotation: &mut Quotation) -> Option
     let identifier = [header[4], header[5]];
     (quotation.source_port, quotation.destination_port) = match quotation.protocol {
         TCP | UDP | SCTP => ([header[0], header[1]], [header[2], header[3]]),
-        ICMP if matches!(header[0], 0 | 8) => (identifier, identifier),
+        ICMP if matches!(header[0], 0 | 8 | 13..=18) => (identifier, identifier),
         ICMPV6 if matches!(header[0], 128 | 129) => (identifier, identifier),
         _ => return None,
     };

@@ -81,6 +81,13 @@ impl Transport {
             }
     }
 
+    /// Whether no flow can have the packet: ICMP without an identifier, of which nothing shows which
+    /// messages belong together (S31).
+    #[inline(always)]
+    pub(crate) fn is_flowless(&self) -> bool {
+        matches!(self.protocol, ICMP | ICMPV6) && !self.echoes
+    }
+
     /// Whether the packet cannot be the first of a connection: TCP or SCTP without SYN or INIT.
     #[inline(always)]
     pub(crate) fn is_under_way(&self) -> bool {

@@ -173,6 +173,11 @@ impl Rig {
         self.put("identities", address, Identity { address, identity });
     }
 
+    /// Makes an address one of a pod of the cluster.
+    pub(crate) fn pod(&mut self, address: &str) {
+        self.put("pods", bytes(address), 1_u32);
+    }
+
     pub(crate) fn block(&mut self, address: &str, bits: u32, identity: u32) {
         let bits = if address.contains(':') { bits } else { bits + MAPPED_BITS };
         let mut map: LpmTrie<&mut MapData, Address, u32> =

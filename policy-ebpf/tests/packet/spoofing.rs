@@ -50,8 +50,8 @@ fn s46_tunnels_that_could_carry_any_source_are_dropped() {
         let mut rig = Rig::new(isolated);
         rig.content(&[everything(0)]);
         rig.node_address("192.168.111.10", NodeKind::Own);
-        rig.identity(PEER, 6);
-        rig.identity(PEER_V6, 6);
+        rig.pod(PEER);
+        rig.pod(PEER_V6);
         for (ends, to) in [
             (OUT, ["192.168.111.10", "192.0.2.7", "224.0.0.1", "255.255.255.255"]),
             (OUT_V6, ["fd00::11", "2001:db8::7", "ff02::1", "fe80::1"]),

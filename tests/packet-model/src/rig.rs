@@ -19,11 +19,14 @@ use policy_common::address::{Address, MAPPED_BITS, mapped};
 use policy_common::allow::{PortChunk, PortChunkKey, PortSet};
 use policy_common::endpoint::{Endpoint, NodeKind, flags};
 use policy_common::flow::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState};
+use policy_common::fragment::Fragment;
 use policy_common::frontend::{Frontend, FrontendKey};
 use policy_common::identity::Identity;
 use policy_common::limits;
 
-use crate::addresses::{BLOCKS, BRIDGE, OTHER_NODE, OWN_NODE, PODS, SERVICES, interface, ip, slot};
+use crate::addresses::{
+    BLOCKS, BRIDGE, OTHER_NODE, OWN_NODE, PODS, SERVICES, TUNNEL_PORTS, interface, ip, slot,
+};
 use crate::kernel::Hook;
 use crate::model::{Direction, Event};
 use crate::world::{Pod, Policy, World};
@@ -99,6 +102,7 @@ impl Rig {
         self.clear::<FlowKey4, Flow4>("new_flows4")?;
         self.clear::<FlowKey6, Flow6>("flows6")?;
         self.clear::<FlowKey6, Flow6>("new_flows6")?;
+        self.clear::<u32, Fragment>("fragments")?;
         if self.policies != world.policies {
             self.write_policies(&world.policies)?;
         }
@@ -195,8 +199,12 @@ impl Rig {
             for address in [ip(pod.v4), ip(pod.v6)] {
                 let identity = contents::of_pod(number, address)?;
                 let address = bytes(address);
+                self.put("pods", address, 1_u32)?;
                 self.put("identities", address, Identity { address, identity })?;
             }
+        }
+        for port in TUNNEL_PORTS {
+            self.put("tunnel_ports", u32::from(*port), 1_u32)?;
         }
         for (number, block) in BLOCKS.iter().enumerate() {
             let first = ip(block.first);

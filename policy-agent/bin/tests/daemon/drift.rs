@@ -100,7 +100,7 @@ fn allow_map(machine: &Machine) -> Result<String> {
 
 #[test]
 fn s50_entries_that_are_deleted_come_back() -> Result<()> {
-    for map in ["blocks", "endpoints", "node_addresses"] {
+    for map in ["blocks", "endpoints", "node_addresses", "pods", "tunnel_ports"] {
         println!("{map}");
         mends("entry", |machine| delete_first(machine, map))?;
     }

@@ -1,11 +1,12 @@
 //! One node, from a snapshot to packets on the wire.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, UdpSocket},
+    process::Command,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use policy_agent::{
     dataplane::{ActiveParts, Hooks, Options, hooks},
     net::build::NetBuilder,
@@ -142,6 +143,40 @@ fn s37_the_nodes_own_addresses_are_those_of_its_interfaces() -> Result<()> {
         let written = bpftool::dump(node.dataplane(), "node_addresses")?;
         let address = NODE.to_ipv6_mapped().octets();
         assert_eq!(written, [(serde_json::json!(address), serde_json::json!(1))]);
+        Ok(())
+    })
+}
+
+#[test]
+fn s46_tunnels_may_lead_to_pods_and_the_nodes_devices_show_their_ports() -> Result<()> {
+    let (namespace, _pod) = node_and_pod()?;
+    namespace.run(async || {
+        let ip = |arguments: &str| -> Result<()> {
+            let status = Command::new("ip").args(arguments.split(' ')).status()?;
+            ensure!(status.success(), "ip {arguments}: {status}");
+            Ok(())
+        };
+        ip("link add vx type vxlan id 1 dstport 4321 local 10.0.0.1")?;
+        let mut node = Node::start(NodeConfig::new("one"))?;
+        let numbers = |node: &mut Node| -> Result<BTreeSet<u64>> {
+            let entries = bpftool::dump(node.dataplane(), "tunnel_ports")?;
+            Ok(entries.iter().filter_map(|(port, _)| port.as_u64()).collect())
+        };
+        let usual = BTreeSet::from([4789, 6081, 6784, 8472]);
+        assert_eq!(numbers(&mut node)?, usual, "before anything is known of the node");
+        node.reconcile(&open()).await?;
+        let mut with_device = usual.clone();
+        with_device.insert(4321);
+        assert_eq!(numbers(&mut node)?, with_device);
+        let pods = bpftool::dump(node.dataplane(), "pods")?;
+        let address = POD.to_ipv6_mapped().octets();
+        assert_eq!(pods, [(serde_json::json!(address), serde_json::json!(1))]);
+        ip("link delete vx")?;
+        let mut without = open();
+        without.pods.clear();
+        node.reconcile(&without).await?;
+        assert_eq!(numbers(&mut node)?, usual);
+        assert_eq!(bpftool::dump(node.dataplane(), "pods")?, []);
         Ok(())
     })
 }
