@@ -11,10 +11,12 @@ use policy_common::{
 
 use super::{
     arrival::Arrival,
-    endpoint, fragment, neighbour,
+    endpoint, fragment,
+    known::may_have,
+    neighbour,
     origin::{self, Origin},
     rules::{self, Peer},
-    tunnel::{self, is_tunnel, tunnels},
+    tunnel::{is_tunnel, tunnels},
     verdict::Verdict,
 };
 use crate::{
@@ -119,7 +121,7 @@ fn judge_connection<F: Family>(
         return Verdict::Drop(refusal);
     }
     fragment::remember(arrival, endpoint.slot);
-    if has_no_replies(arrival, transport) || tracked && transport.is_under_way() {
+    if has_no_replies(arrival, endpoint, transport) || tracked && transport.is_under_way() {
         return Verdict::Pass;
     }
     let judgement = Judgement {
@@ -159,13 +161,12 @@ pub(crate) fn decide(endpoint: &Endpoint, from: &Origin, ends: &Ends) -> Verdict
     Verdict::Pass
 }
 
-/// Whether a packet needs no flow, because no packet could be recognised as its reply, or its replies
-/// must be judged one by one: replies never come from a group address, and each packet into a tunnel
-/// is checked (S46).
+/// Whether a packet needs no flow, because no packet could be recognised as its reply, or the pod may
+/// not send one: replies never come from a group address, and none go into a tunnel (S46).
 #[inline(always)]
-fn has_no_replies(arrival: &Arrival<'_>, transport: &Transport) -> bool {
+fn has_no_replies(arrival: &Arrival<'_>, endpoint: &Endpoint, transport: &Transport) -> bool {
     arrival.packet.destination.is_group()
         || transport.is_flowless()
         || is_tunnel(transport.protocol)
-        || (!arrival.sent() && tunnel::leads_into(&arrival.ends(transport)))
+        || (!arrival.sent() && !may_have(endpoint, &arrival.ends(transport)))
 }

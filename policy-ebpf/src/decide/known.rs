@@ -109,6 +109,7 @@ fn judge_denied(
     if endpoint::allow_map(endpoint, arrival.direction) != 0 {
         return None;
     }
+    fragment::remember(arrival, endpoint.slot);
     arrival.skb.store_sender_slot(arrival.direction, endpoint.slot);
     Some(Verdict::Pass)
 }

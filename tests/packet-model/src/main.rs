@@ -6,7 +6,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use clap::Parser;
-use packet_model::model;
 use packet_model::rig::Rig;
 use packet_model::run::{Limits, run};
 
@@ -22,9 +21,6 @@ struct Options {
     /// Disagreements after which to stop
     #[arg(long, default_value_t = 5)]
     most: usize,
-    /// Compare a line, such as "S33", although it is listed as not held yet
-    #[arg(long, value_name = "LINE")]
-    compare: Vec<String>,
     /// The object with the programs
     #[arg(long, default_value = "target/bpf/policy.o")]
     object: PathBuf,
@@ -43,7 +39,6 @@ fn main() -> ExitCode {
 
 /// Whether model and programs agree.
 fn compare(options: &Options) -> Result<bool> {
-    model::compare(options.compare.clone());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let seed = options.seed.unwrap_or(now);
     let limits = Limits { packets: options.count, disagreements: options.most };

@@ -14,19 +14,15 @@ mod connection;
 mod flow;
 mod fragments;
 mod frame;
-mod held;
 mod neighbour;
 mod rules;
 mod source;
 
-pub use held::{NOT_HELD, compare};
-
 use crate::addresses::{is_group, is_link_local, pod_has};
 use crate::world::World;
-use flow::Flow;
-use fragments::FragmentVerdict;
+use flow::{Flow, Sender};
+use fragments::FirstFragment;
 use frame::{Frame, Packet};
-use held::is_held;
 use source::may_not_send;
 
 /// The direction of a packet, as the pod sees it.
@@ -60,22 +56,15 @@ pub enum Answer {
     Pass,
     /// It is dropped, on account of a line of the contract.
     Drop(&'static str),
-    /// The contract does not say, or the line is listed in [`NOT_HELD`]: nothing is compared.
+    /// The contract does not say: nothing is compared.
     Open,
-}
-
-impl Answer {
-    /// A drop, or open while the programs do not hold the line.
-    fn drop_if_held(line: &str, why: &'static str) -> Self {
-        if is_held(line) { Self::Drop(why) } else { Self::Open }
-    }
 }
 
 /// The flows and the clock of a model.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     flows: Vec<Flow>,
-    fragments: Vec<FragmentVerdict>,
+    fragments: Vec<FirstFragment>,
     /// Seconds since the start.
     now: u64,
 }
@@ -121,21 +110,8 @@ impl Model {
     fn judge_packet(&mut self, world: &World, event: &Event, packet: &Packet) -> Answer {
         let pod = &world.pods[event.pod];
         let sent = event.direction == Direction::Egress;
-        if packet.fragment.is_some() && !is_held("S33") || packet.has_options && !is_held("S34") {
-            return Answer::Open;
-        }
         // No sender has a group's address (RFC 1122, 3.2.1.3): the node's kernel drops it.
         if is_group(packet.source) && (!sent || pod.may_spoof) {
-            return Answer::Open;
-        }
-        // The programs take these for extension headers.
-        let number = packet.upper.as_ref().map(|upper| upper.protocol);
-        let unwalked =
-            packet.source.is_ipv6() && matches!(number, Some(50 | 135 | 139 | 140 | 253 | 254));
-        if unwalked && !is_held("S34") {
-            return Answer::Open;
-        }
-        if packet.upper.is_none() && !is_held("S34") {
             return Answer::Open;
         }
         let is_later = packet.fragment.is_some_and(|fragment| !fragment.is_first);
@@ -143,9 +119,6 @@ impl Model {
         if let (Some(kind), Some(upper)) = (message, &packet.upper)
             && (sent || pod.is_isolated())
         {
-            if packet.is_padded && !is_held("S34 padding") {
-                return Answer::Open;
-            }
             let own = pod_has(event.pod, packet.destination)
                 || is_group(packet.destination)
                 || is_link_local(packet.destination);
@@ -156,8 +129,8 @@ impl Model {
                 && !neighbour::pod_may_send(event.pod, packet, upper, kind)
             {
                 Answer::Drop("S32: speaks for another")
-            } else if !sent && !own {
-                Answer::drop_if_held("S32 flooding", "S32: a frame for another")
+            } else if !sent && !own && !pod.may_spoof {
+                Answer::Drop("S32: a frame for another")
             } else {
                 Answer::Pass
             };
@@ -166,15 +139,15 @@ impl Model {
             if !pod.may_spoof
                 && let Some(answer) = may_not_send(event.pod, packet)
             {
-                if !is_held("S46 flows") && self.has_flow(event, packet) {
-                    return Answer::Open;
-                }
                 return answer;
             }
-        } else if !pod_has(event.pod, packet.destination) && !is_group(packet.destination) {
+        } else if !pod_has(event.pod, packet.destination)
+            && !is_group(packet.destination)
+            && !(is_link_local(packet.destination)
+                && source::sender(world, event, packet.source) == Sender::Node)
+        {
             // A pod that routes has other addresses behind it, and nobody knows which.
-            let is_withdrawn = !is_held("S46 flows") && self.has_flow(event, packet);
-            return if pod.may_spoof || is_withdrawn {
+            return if pod.may_spoof {
                 Answer::Open
             } else if pod.is_isolated() {
                 Answer::Drop("S32: a frame for another")

@@ -8,7 +8,6 @@ use fastrand::Rng;
 
 use crate::case::Case;
 use crate::generate;
-use crate::model::NOT_HELD;
 use crate::replay::{Counts, Disagreement, replay};
 use crate::rig::Rig;
 use crate::shrink::shrink;
@@ -36,9 +35,6 @@ impl Display for Report {
             let did = if program.passes { "passes it" } else { "drops it" };
             writeln!(f, "after {before} packets, in step {step}: model {model:?}, program {did}")?;
             writeln!(f, "{case}\n")?;
-        }
-        if !NOT_HELD.is_empty() {
-            writeln!(f, "not compared, because not held yet: {}", NOT_HELD.join(", "))?;
         }
         let Counts { packets, passed, open } = self.counts;
         writeln!(f, "{passed} packets passed, {open} were left open")?;

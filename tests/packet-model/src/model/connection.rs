@@ -4,8 +4,7 @@ use std::net::IpAddr;
 
 use super::flow::{Age, Ends, Flow, Initiator, Sender, has_beginning, unreplied_life};
 use super::frame::{self, Kind, Packet, Transport};
-use super::held::is_held;
-use super::source::{is_tunnel, sender};
+use super::source::{is_tunnel, may_have, sender};
 use super::{Answer, Direction, Event, Model, rules};
 use crate::addresses::{OTHER_NODE, OWN_NODE, is_group, listed};
 use crate::world::World;
@@ -26,8 +25,16 @@ impl Model {
         let Some(transport) = packet.upper.as_ref().and_then(frame::transport) else {
             return if pod.is_isolated() { Answer::Drop("S34: unreadable") } else { Answer::Pass };
         };
+        // Rules are about the last destination, which a source route hides.
+        if packet.is_routed {
+            return if pod.is_isolated() {
+                Answer::Drop("S34: a source route")
+            } else {
+                Answer::Pass
+            };
+        }
         let answer = self.judge_transport(world, event, packet, &transport, sender);
-        self.remember_fragment(event, packet, answer);
+        self.remember_fragment(world, event, packet, answer);
         answer
     }
 
@@ -42,22 +49,19 @@ impl Model {
         let ends = ends(event.direction, packet.source, packet.destination, transport);
         // ICMP without an identifier belongs to no flow.
         let has_identity = !matches!(transport.kind, Kind::Error | Kind::Notice);
-        let collides = !has_identity && self.looks_like_echo(event, ends, transport);
-        if collides && !is_held("S31 identifiers") {
-            return Answer::Open;
-        }
         if transport.kind == Kind::Error
             && let Some(answer) = self.judge_error(world, event, packet)
         {
             return answer;
         }
+        let may_have = may_have(world, event.pod, &ends);
         let place = self.flows.iter().position(|flow| flow.pod == event.pod && flow.ends == ends);
         let alive = match place.map(|place| self.flows[place].age(self.now)) {
             Some(Age::Unknown) => return Answer::Open,
             Some(Age::Alive) => place,
             Some(Age::Dead) | None => None,
         };
-        if let Some(place) = alive.filter(|_| has_identity) {
+        if let Some(place) = alive.filter(|_| has_identity && may_have) {
             match belongs(&self.flows[place], event.direction, transport, sender) {
                 Some(true) => return self.judge_known(world, event, place, transport, sender),
                 Some(false) => {}
@@ -138,11 +142,12 @@ impl Model {
             return Answer::Drop("S2: no rule allows it");
         }
         // Nothing could be recognised as the reply of a packet to a group, of ICMP without an
-        // identifier, or of a tunnel.
+        // identifier, or of a tunnel; other replies the pod may not send.
         let has_replies = !is_group(ends.remote)
             && !is_group(ends.local)
             && !matches!(transport.kind, Kind::Error | Kind::Notice)
-            && !is_tunnel(ends.protocol);
+            && !is_tunnel(ends.protocol)
+            && may_have(world, event.pod, &ends);
         let records = pod.is_isolated() || pod.tracking && !under_way;
         if has_replies && records {
             self.record(event.pod, ends, initiator);
@@ -153,15 +158,8 @@ impl Model {
     /// Judges an ICMP error by the packet that it quotes (S31); `None` where that belongs to no
     /// flow.
     fn judge_error(&self, world: &World, event: &Event, packet: &Packet) -> Option<Answer> {
-        if packet.is_padded && !is_held("S34 padding") {
-            return Some(Answer::Open);
-        }
         let quotation = frame::quoted(packet.upper.as_ref()?)?;
-        let unwalked = quotation.has_options && packet.source.is_ipv6() && !is_held("S34");
-        if unwalked || !quotation.is_echo && !is_held("S31 timestamps") {
-            return Some(Answer::Open);
-        }
-        let frame::Quotation { source, destination, transport: quoted, .. } = quotation;
+        let frame::Quotation { source, destination, transport: quoted } = quotation;
         // The quoted packet went the other way.
         let other = match event.direction {
             Direction::Egress => Direction::Ingress,
@@ -169,6 +167,9 @@ impl Model {
         };
         let ends = ends(other, source, destination, &quoted);
         if event.direction == Direction::Egress && packet.destination != ends.remote {
+            return None;
+        }
+        if !may_have(world, event.pod, &ends) {
             return None;
         }
         let flow = self.flows.iter().find(|flow| flow.pod == event.pod && flow.ends == ends)?;
@@ -179,22 +180,6 @@ impl Model {
                 rules::allow(world, event.pod, flow.initiator, &ends).then_some(Answer::Pass)
             }
         }
-    }
-
-    /// Whether a packet that a pod sends has the ends of some flow.
-    pub(crate) fn has_flow(&self, event: &Event, packet: &Packet) -> bool {
-        let transport = packet.upper.as_ref().and_then(frame::transport);
-        transport.is_some_and(|transport| {
-            let ends = ends(event.direction, packet.source, packet.destination, &transport);
-            self.flows.iter().any(|flow| flow.pod == event.pod && flow.ends == ends)
-        })
-    }
-
-    /// Whether an echo flow has the type and code of a message as its identifier.
-    fn looks_like_echo(&self, event: &Event, ends: Ends, transport: &Transport) -> bool {
-        let port = transport.message;
-        let ends = Ends { local_port: port, remote_port: port, ..ends };
-        self.flows.iter().any(|flow| flow.pod == event.pod && flow.ends == ends)
     }
 
     /// Records a flow, in place of an older one with the same ends.

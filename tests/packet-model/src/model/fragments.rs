@@ -6,14 +6,17 @@ use super::flow::Sender;
 use super::frame::{Fragment, Packet};
 use super::rules::own_address;
 use super::{Answer, Direction, Event, Model};
-use crate::addresses::{OWN_NODE, SERVICES, ip, listed};
+use crate::addresses::{SERVICES, ip};
 use crate::world::{World, allows_every_port};
 
-/// The verdict on a first fragment.
+/// A datagram of which the first fragment passed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct FragmentVerdict {
+pub(crate) struct FirstFragment {
     datagram: Datagram,
-    answer: Answer,
+    /// When it passed, seconds.
+    passed: u64,
+    /// It is the last one of its pod, for which there is surely space.
+    is_last: bool,
 }
 
 /// What the fragments of one datagram share.
@@ -24,7 +27,6 @@ struct Datagram {
     source: IpAddr,
     destination: IpAddr,
     identification: u32,
-    /// Zero in IPv6, where the upper layer is not part of the key (RFC 8200, 4.5).
     protocol: u8,
 }
 
@@ -37,8 +39,8 @@ impl Model {
         packet: &Packet,
         sender: Sender,
     ) -> Option<Answer> {
-        let fragment = packet.fragment?;
-        if event.arrived_by == 0 && listed(OWN_NODE, packet.source) {
+        let (fragment, upper) = (packet.fragment?, packet.upper.as_ref()?);
+        if event.arrived_by == 0 && sender == Sender::Node {
             // Whether a fragment with a node's address is the node's own is not for one packet to
             // prove (S33, S37).
             return Some(Answer::Open);
@@ -47,8 +49,11 @@ impl Model {
             return None;
         }
         let datagram = datagram(event, packet, fragment);
-        if let Some(first) = self.fragments.iter().find(|first| first.datagram == datagram) {
-            return Some(first.answer);
+        let first = self.fragments.iter().find(|first| first.datagram == datagram);
+        if let Some(first) = first {
+            // How long it is remembered, and how many are, is not the contract's matter.
+            let is_sure = first.is_last && first.passed == self.now;
+            return Some(if is_sure { Answer::Pass } else { Answer::Open });
         }
         let pod = &world.pods[event.pod];
         let policy = match event.direction {
@@ -56,7 +61,6 @@ impl Model {
             Direction::Ingress => pod.ingress,
         };
         let Some(policy) = policy else { return Some(Answer::Pass) };
-        let Some(upper) = &packet.upper else { return Some(Answer::Drop("S34: unreadable")) };
         let peer = match event.direction {
             Direction::Egress => packet.destination,
             Direction::Ingress => own_address(Some(sender), packet.source),
@@ -73,23 +77,39 @@ impl Model {
         })
     }
 
-    /// Remembers the verdict on a first fragment.
-    pub(crate) fn remember_fragment(&mut self, event: &Event, packet: &Packet, answer: Answer) {
+    /// Remembers a datagram of which the first fragment passed at a pod that is under control.
+    pub(crate) fn remember_fragment(
+        &mut self,
+        world: &World,
+        event: &Event,
+        packet: &Packet,
+        answer: Answer,
+    ) {
         let Some(fragment) = packet.fragment else { return };
+        let pod = &world.pods[event.pod];
+        let is_under_control = pod.is_isolated() || pod.tracking;
         let datagram = datagram(event, packet, fragment);
+        if answer != Answer::Pass || !is_under_control {
+            // It is open whether one that passed earlier still counts.
+            let same = self.fragments.iter_mut().filter(|first| first.datagram == datagram);
+            same.for_each(|first| first.is_last = false);
+            return;
+        }
+        for first in self.fragments.iter_mut().filter(|one| one.datagram.pod == event.pod) {
+            first.is_last = false;
+        }
         self.fragments.retain(|first| first.datagram != datagram);
-        self.fragments.push(FragmentVerdict { datagram, answer });
+        self.fragments.push(FirstFragment { datagram, passed: self.now, is_last: true });
     }
 }
 
 fn datagram(event: &Event, packet: &Packet, fragment: Fragment) -> Datagram {
-    let protocol = packet.upper.as_ref().map_or(0, |upper| upper.protocol);
     Datagram {
         pod: event.pod,
         direction: event.direction,
         source: packet.source,
         destination: packet.destination,
         identification: fragment.identification,
-        protocol: if packet.source.is_ipv4() { protocol } else { 0 },
+        protocol: fragment.protocol,
     }
 }

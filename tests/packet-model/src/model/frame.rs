@@ -27,10 +27,9 @@ pub(crate) struct Packet {
     pub(crate) destination: IpAddr,
     /// TTL or hop limit.
     pub(crate) hops: u8,
-    /// IPv4 options, or IPv6 extension headers other than the fragment header.
-    pub(crate) has_options: bool,
-    /// More bytes follow than the IP header states.
-    pub(crate) is_padded: bool,
+    /// The destination is not the last one: a source route of IPv4, or a routing header of IPv6 with
+    /// segments left.
+    pub(crate) is_routed: bool,
     pub(crate) fragment: Option<Fragment>,
     /// The upper layer; `None` where the headers before it cannot be read.
     pub(crate) upper: Option<Upper>,
@@ -40,6 +39,8 @@ pub(crate) struct Packet {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fragment {
     pub(crate) identification: u32,
+    /// Of the IPv4 header, which is part of the key of a datagram; 0 in IPv6 (RFC 8200, 4.5).
+    pub(crate) protocol: u8,
     pub(crate) is_first: bool,
 }
 
@@ -58,8 +59,6 @@ pub(crate) struct Transport {
     /// ICMP echo has its identifier in both ports, a protocol without ports zeros.
     pub(crate) source_port: u16,
     pub(crate) destination_port: u16,
-    /// Type and code of ICMP; 0 for everything else.
-    pub(crate) message: u16,
     pub(crate) kind: Kind,
 }
 
@@ -88,9 +87,6 @@ pub(crate) enum Kind {
 pub(crate) struct Quotation {
     pub(crate) source: IpAddr,
     pub(crate) destination: IpAddr,
-    pub(crate) has_options: bool,
-    /// It is no ICMP, or echo: no timestamp or other old pair of messages.
-    pub(crate) is_echo: bool,
     pub(crate) transport: Transport,
 }
 
@@ -128,19 +124,55 @@ fn read4(body: &[u8], part: Part) -> Option<Packet> {
     let flags = number(header, 6)?;
     let (offset, more) = (flags & 0x1fff, flags & 0x2000 != 0);
     let bytes = body.get(..total).and_then(|packet| packet.get(length..));
-    let upper = bytes.map(|bytes| Upper { protocol: header[9], bytes: bytes.to_vec() });
+    let is_first = offset == 0;
+    let options = options(&body.get(20..length.min(total)).unwrap_or_default());
+    let upper = bytes.filter(|_| !is_first || options.is_some()).and_then(|bytes| {
+        let upper = Upper { protocol: header[9], bytes: bytes.to_vec() };
+        if is_first { behind_authentication(upper) } else { Some(upper) }
+    });
     Some(Packet {
         source: address4(&header[12..16]),
         destination: address4(&header[16..20]),
         hops: header[8],
-        has_options: length > 20,
-        is_padded: total < body.len(),
+        is_routed: options == Some(true),
         fragment: (offset != 0 || more).then(|| Fragment {
             identification: u32::from(number(header, 4).unwrap_or_default()),
-            is_first: offset == 0,
+            protocol: header[9],
+            is_first,
         }),
         upper,
     })
+}
+
+/// Whether the options of an IPv4 header contain a source route (RFC 791, 3.1); `None` where they
+/// are malformed.
+fn options(mut bytes: &[u8]) -> Option<bool> {
+    let mut is_routed = false;
+    while let Some((&kind, rest)) = bytes.split_first() {
+        match kind {
+            0 => break,
+            1 => bytes = rest,
+            _ => {
+                let length = usize::from(*rest.first()?);
+                if length < 2 {
+                    return None;
+                }
+                is_routed |= matches!(kind, 131 | 137);
+                bytes = bytes.get(length..)?;
+            }
+        }
+    }
+    Some(is_routed)
+}
+
+/// The upper layer behind an authentication header of IPv4 (RFC 4302), of which there is at most one.
+fn behind_authentication(upper: Upper) -> Option<Upper> {
+    if upper.protocol != 51 {
+        return Some(upper);
+    }
+    let (protocol, words) = (*upper.bytes.first()?, usize::from(*upper.bytes.get(1)?));
+    let bytes = upper.bytes.get((words + 2) * 4..)?.to_vec();
+    (protocol != 51).then_some(Upper { protocol, bytes })
 }
 
 /// Reads an IPv6 packet.
@@ -158,8 +190,7 @@ fn read6(body: &[u8], part: Part) -> Option<Packet> {
         source,
         destination,
         hops: header[7],
-        has_options: false,
-        is_padded: total < body.len(),
+        is_routed: false,
         fragment: None,
         upper: None,
     };
@@ -167,7 +198,7 @@ fn read6(body: &[u8], part: Part) -> Option<Packet> {
     let Some(bytes) = body.get(40..total).filter(|bytes| !bytes.is_empty()) else {
         return Some(packet);
     };
-    packet.upper = walk(header[6], bytes, &mut packet.has_options, &mut packet.fragment);
+    packet.upper = walk(header[6], bytes, &mut packet.is_routed, &mut packet.fragment);
     Some(packet)
 }
 
@@ -175,7 +206,7 @@ fn read6(body: &[u8], part: Part) -> Option<Packet> {
 fn walk(
     mut next: u8,
     mut bytes: &[u8],
-    has_options: &mut bool,
+    is_routed: &mut bool,
     fragment: &mut Option<Fragment>,
 ) -> Option<Upper> {
     while matches!(next, 0 | 43 | 44 | 51 | 60) {
@@ -190,14 +221,13 @@ fn walk(
             let more = number(bytes, 2)? & 1 != 0;
             let identification = u32::from_be_bytes(bytes.get(4..8)?.try_into().ok()?);
             if offset != 0 || more {
-                *fragment = Some(Fragment { identification, is_first: offset == 0 });
+                *fragment = Some(Fragment { identification, protocol: 0, is_first: offset == 0 });
             }
             if offset != 0 {
                 return Some(Upper { protocol: following, bytes: bytes.get(8..)?.to_vec() });
             }
         }
-        // A fragment header on a whole datagram (RFC 6946) is an option like any other.
-        *has_options |= next != 44 || fragment.is_none();
+        *is_routed |= next == 43 && *bytes.get(3)? != 0;
         next = following;
         bytes = bytes.get(length..)?;
     }
@@ -212,7 +242,6 @@ pub(crate) fn transport(upper: &Upper) -> Option<Transport> {
             protocol: upper.protocol,
             source_port: number(bytes, 0)?,
             destination_port: number(bytes, 2)?,
-            message: 0,
             kind,
         })
     };
@@ -233,13 +262,7 @@ pub(crate) fn transport(upper: &Upper) -> Option<Transport> {
         ICMP | ICMPV6 => icmp(upper.protocol, bytes),
         protocol => {
             let (port, kind) = (0, Kind::Datagram);
-            Some(Transport {
-                protocol,
-                source_port: port,
-                destination_port: port,
-                message: 0,
-                kind,
-            })
+            Some(Transport { protocol, source_port: port, destination_port: port, kind })
         }
     }
 }
@@ -254,8 +277,7 @@ fn icmp(protocol: u8, bytes: &[u8]) -> Option<Transport> {
     };
     let has_identifier = matches!(kind, Kind::Request | Kind::Reply);
     let port = if has_identifier { number(message, 4)? } else { 0 };
-    let code = number(message, 0)?;
-    Some(Transport { protocol, source_port: port, destination_port: port, message: code, kind })
+    Some(Transport { protocol, source_port: port, destination_port: port, kind })
 }
 
 /// The packet that an ICMP error quotes: its addresses and ports. Of the quoted packet only the
@@ -279,10 +301,9 @@ pub(crate) fn quoted(upper: &Upper) -> Option<Quotation> {
         _ => return None,
     };
     let (protocol, kind) = (inner.protocol, Kind::Datagram);
-    let transport = Transport { protocol, source_port, destination_port, message: 0, kind };
-    let Packet { source, destination, has_options, .. } = packet;
-    let is_echo = inner.protocol != ICMP || matches!(bytes[0], 0 | 8);
-    Some(Quotation { source, destination, has_options, is_echo, transport })
+    let transport = Transport { protocol, source_port, destination_port, kind };
+    let Packet { source, destination, .. } = packet;
+    Some(Quotation { source, destination, transport })
 }
 
 /// Two bytes in network byte order.

@@ -29,7 +29,7 @@ pub(crate) fn pod_may_send_arp(number: usize, pod: &Pod, body: &[u8]) -> bool {
 
 /// The type of a message of neighbour discovery or MLD; `None` for any other packet.
 pub(crate) fn message(upper: &Upper) -> Option<u8> {
-    let kind = *upper.bytes.first()?;
+    let kind = upper.bytes.get(..8)?[0];
     (upper.protocol == ICMPV6 && matches!(kind, 130..=137 | 143)).then_some(kind)
 }
 

@@ -2,13 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::flow::Sender;
+use super::flow::{Ends, Sender};
 use super::frame::{self, Packet};
-use super::held::is_held;
 use super::{Answer, Event};
 use crate::addresses::{
-    BRIDGE, OTHER_NODE, OWN_NODE, TUNNEL_PORTS, interface, is_group, is_link_group, is_link_local,
-    is_pod, listed, pod_has, slot,
+    BRIDGE, OWN_NODE, TUNNEL_PORTS, interface, is_link_group, is_link_local, is_pod, listed,
+    pod_has, slot,
 };
 use crate::protocol;
 use crate::world::World;
@@ -20,33 +19,29 @@ pub(crate) fn may_not_send(pod: usize, packet: &Packet) -> Option<Answer> {
         return Some(Answer::Drop("S46: a source that is not the pod's own"));
     }
     let Some(upper) = &packet.upper else { return Some(Answer::Open) };
-    if packet.fragment.is_some_and(|fragment| !fragment.is_first) {
-        return None;
-    }
-    let to_tunnel = upper.protocol == protocol::UDP
+    // Later fragments have no ports.
+    let is_later = packet.fragment.is_some_and(|fragment| !fragment.is_first);
+    let to_tunnel = !is_later
+        && upper.protocol == protocol::UDP
         && frame::transport(upper).is_some_and(|it| TUNNEL_PORTS.contains(&it.destination_port));
-    let is_suspect = upper.protocol == protocol::UDP && frame::transport(upper).is_none();
-    if is_suspect && !is_held("S46 ports") {
-        return Some(Answer::Open);
-    }
     if !to_tunnel && !is_tunnel(upper.protocol) {
         return None;
     }
-    if !is_held("S46 ports") {
-        let listed = listed(OWN_NODE, packet.destination)
-            || listed(OTHER_NODE, packet.destination)
-            || is_group(packet.destination);
-        let six = frame::transport(upper).is_some_and(|it| it.destination_port == 6784);
-        let differs = if to_tunnel {
-            six || !listed && !is_pod(packet.destination)
-        } else {
-            is_pod(packet.destination)
-        };
-        if differs {
-            return Some(Answer::Open);
-        }
-    }
-    (!is_pod(packet.destination)).then_some(Answer::Drop("S46: a tunnel"))
+    (packet.is_routed || !is_pod(packet.destination)).then_some(Answer::Drop("S46: a tunnel"))
+}
+
+/// Whether a pod may have a flow with these ends: it may no longer have those that it opened while
+/// it might send anything (S46).
+pub(crate) fn may_have(world: &World, pod: usize, ends: &Ends) -> bool {
+    let on_link = is_link_local(ends.local) && is_link_local(ends.remote);
+    world.pods[pod].may_spoof || (pod_has(pod, ends.local) || on_link) && !leads_into_tunnel(ends)
+}
+
+/// Whether what the pod sends on a flow goes into a UDP tunnel to a node.
+pub(crate) fn leads_into_tunnel(ends: &Ends) -> bool {
+    ends.protocol == protocol::UDP
+        && TUNNEL_PORTS.contains(&ends.remote_port)
+        && !is_pod(ends.remote)
 }
 
 /// IP in IP, IPv6 in IP, GRE.
@@ -56,7 +51,8 @@ pub(crate) fn is_tunnel(protocol: u8) -> bool {
 
 /// Who sends a packet to a pod (S27, S37, S39).
 pub(crate) fn sender(world: &World, event: &Event, source: IpAddr) -> Sender {
-    if event.arrived_by == 0 && listed(OWN_NODE, source) {
+    // No router forwards a packet of a link-local source (RFC 4291, 2.5.6).
+    if event.arrived_by == 0 && (listed(OWN_NODE, source) || is_link_local(source)) {
         return Sender::Node;
     }
     let proven = |pod: &usize| {
