@@ -112,7 +112,7 @@ pub enum Error {
         path: String,
     },
     /// A streamed list that neither continues nor ends.
-    #[error("GET {path}: the list is not complete, and sends nothing new for {} s", idle.as_secs())]
+    #[error("GET {path}: the list is not complete, and nothing new has arrived for {} s", idle.as_secs())]
     Stalled {
         /// Path of the request.
         path: String,
@@ -149,7 +149,7 @@ pub enum Error {
         group: &'static str,
     },
     /// No response to discovery in time.
-    #[error("discovery (GET /apis) has no response for {} s", waited.as_secs())]
+    #[error("the API server has not answered GET /apis (discovery) for {} s", waited.as_secs())]
     DiscoveryTimeout {
         /// How long the agent has waited.
         waited: Duration,

@@ -48,7 +48,7 @@ Examples:
 Exit codes:
   0  no findings
   1  findings: an expectation is not met, wire and compiler disagree, or a probe is lost
-  2  bad input or usage
+  2  wrong input or usage
   3  the environment or the lab failed; also when a probe fails before any policy is in force
   130, 143  ended by SIGINT or SIGTERM
   with --run, the exit code of the command, once it has run

@@ -22,7 +22,7 @@ pub enum Error {
     #[error(transparent)]
     Namespace(#[from] netns::Error),
     /// The kernel refused a link, an address or a route.
-    #[error("in the namespace of {machine}")]
+    #[error("cannot set up the network namespace of {machine}")]
     Wire {
         /// The machine; `fabric` for the switch.
         machine: String,

@@ -33,13 +33,13 @@ pub struct ProbeOptions {
 /// What an agent enforces, as its operator decides: the same for `policy-agent run` and the lab.
 #[derive(Clone, Debug, Default, Args)]
 pub struct EnforcementOptions {
-    /// Whether egress of a pod to the addresses of its own node needs a rule
+    /// Whether egress of a pod to the addresses of its own node needs a rule of a NetworkPolicy
     #[arg(long, value_name = "MODE", value_enum, default_value_t)]
     own_node_egress: OwnNodeEgress,
 
-    /// Source addresses that a service mesh gives to kubelet's probes, separated by commas, or none;
-    /// from a process of the own node they reach every pod. The default is that of Istio's ambient
-    /// mode
+    /// Source addresses that a service mesh gives to kubelet's probes, separated by commas, or `none`;
+    /// packets with such a source from a process of the own node reach every pod. The default is that
+    /// of Istio's ambient mode
     #[arg(long, value_name = "ADDRESSES", default_value_t)]
     probe_source: Addresses,
 
@@ -55,7 +55,7 @@ enum OwnNodeEgress {
     /// It needs a rule, as egress to any other address
     #[default]
     Enforce,
-    /// It needs none; cluster-wide policies still apply
+    /// It needs none; rules of ClusterNetworkPolicies still apply
     Allow,
 }
 

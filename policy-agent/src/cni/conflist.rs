@@ -31,7 +31,7 @@ pub enum ConflistError {
     #[error("its list of plugins is empty")]
     Empty,
     /// Its version has no chaining, or is newer than the plugin.
-    #[error("it has CNI version {0:?}, and the plugin supports {VERSIONS:?}")]
+    #[error("it has CNI version {version:?}, and the plugin supports {}", VERSIONS.join(", "), version = .0)]
     Version(String),
 }
 

@@ -35,8 +35,8 @@ pub enum SocketError {
     },
     /// Another agent serves the socket.
     #[error(
-        "another agent has {path}: a node has one agent, as two would enforce side by side; stop the \
-         other one, or give --cni-socket another folder"
+        "another agent has {path}: only one agent may run on a node; stop the other one, or choose a \
+         socket in another folder with --cni-socket"
     )]
     Taken {
         /// Path of the socket.

@@ -85,7 +85,7 @@ impl Reporter {
             error!("enforcement is bypassed: {new}");
         }
         if bypasses.is_empty() && !self.bypasses.is_empty() {
-            info!("no program is before the agent's any more");
+            info!("no other program sees packets before the agent's any more");
         }
         self.bypasses = bypasses;
     }

@@ -204,7 +204,10 @@ pub enum DataplaneError {
         holds: String,
     },
     /// Another agent uses the folder; two would overwrite each other's pins.
-    #[error("another agent is using {}", path.display())]
+    #[error(
+        "another agent uses the pins in {}: stop it first, or choose another folder with --pin-dir",
+        path.display()
+    )]
     PinsBusy {
         /// The folder.
         path: PathBuf,

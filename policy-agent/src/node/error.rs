@@ -48,7 +48,7 @@ pub enum NodeError {
     #[error("cannot verify what the kernel holds")]
     Verify(#[source] Box<DataplaneError>),
     /// `--unknown-endpoints=drop` is not in force at every interface without a known pod.
-    #[error("cannot guard the interfaces that lead to no known pod")]
+    #[error("cannot write the verdict for interfaces that lead to no known pod")]
     Guard(#[source] Box<DataplaneError>),
 }
 

@@ -27,8 +27,8 @@ pub(super) struct CniOptions {
     #[command(flatten)]
     folders: Folders,
 
-    /// Program of the chained plugin, which is copied to the folder of the CNI plugins [default: the
-    /// program policy-cni beside this program]
+    /// Program of the chained plugin, to be copied to the folder of the CNI plugins [default:
+    /// policy-cni beside this program]
     #[arg(long, value_name = "FILE", requires = "install_cni")]
     cni_plugin: Option<PathBuf>,
 

@@ -36,7 +36,7 @@ Where an agent still responds at the socket, only the pins are removed, and the 
 
 Exit codes:
   0  everything is removed
-  2  bad usage, or the folder does not hold pins of the agent
+  2  wrong usage, or the folder does not hold pins of the agent
   3  something could not be removed";
 
 /// Options of `policy-agent detach`.
@@ -62,7 +62,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
 
-    /// Wait for SIGTERM afterwards, as the pods of a DaemonSet must not end
+    /// Wait for SIGTERM afterwards, because the pods of a DaemonSet must not end
     #[arg(long)]
     stay: bool,
 }

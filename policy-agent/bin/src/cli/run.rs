@@ -39,6 +39,8 @@ Examples:
       enforce the policies of a cluster; inside a pod, the service account replaces the kubeconfig
   policy-agent run --manifests cluster.yaml --node worker-1 --log-format json
       enforce the policies for the pods of one node, from a dump of the whole cluster
+  policy-agent run --node worker-1 --listen 127.0.0.1:9470 --flow-log /var/log/drops.json
+      serve health, metrics and `policy-agent status`, and write dropped packets to a file
 
 Enforcement continues after the agent ends, however it ends, and the next agent takes it over;
 `policy-agent detach` removes it. If the manifests have an error at the start, the agent ends; if
@@ -49,10 +51,17 @@ Environment:
 
 Exit codes:
   0  ended by SIGINT or SIGTERM
-  2  bad usage, manifests that are missing or wrong at the start, or a flow log that cannot be opened
+  2  wrong usage, missing or wrong manifests at the start, or a flow log that cannot be opened
   3  the environment or the agent failed
 
-The agent needs root, and Linux with BTF.";
+The agent needs root, Linux 5.10 or newer with BTF, and a bpffs.";
+
+/// Headings of the options.
+const CLUSTER: &str = "Where the cluster comes from";
+const ENFORCED: &str = "What is enforced";
+const KERNEL: &str = "What the kernel holds";
+const REPORTS: &str = "What is reported";
+const RUNTIME: &str = "The container runtime";
 
 /// The default log filter. The Kubernetes client is off: it logs every failed request and the body
 /// of each response that it cannot parse, and the daemon logs each problem once.
@@ -65,68 +74,69 @@ const STOP_LIMIT: Duration = Duration::from_millis(1500);
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct Arguments {
-    /// Folder or file of Kubernetes manifests, which is watched for changes [default: the cluster's
-    /// API server]
-    #[arg(long, value_name = "PATH", conflicts_with = "kubeconfig")]
+    /// Follow this folder or file of Kubernetes manifests [default: the cluster's API server]
+    #[arg(long, value_name = "PATH", conflicts_with = "kubeconfig", help_heading = CLUSTER)]
     manifests: Option<PathBuf>,
 
     /// Kubeconfig for the API server [default: $KUBECONFIG, or the service account of the pod]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = CLUSTER)]
     kubeconfig: Option<PathBuf>,
 
     /// Name of this machine's Node object [default: the host name]
-    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    #[arg(long, value_name = "NAME", env = "NODE_NAME", help_heading = CLUSTER)]
     node: Option<String>,
 
+    #[command(flatten, next_help_heading = ENFORCED)]
+    enforcement: EnforcementOptions,
+
     /// Verdict for packets at interfaces that belong to no known pod
-    #[arg(long, value_name = "VERDICT", value_enum, default_value_t)]
+    #[arg(long, value_name = "VERDICT", value_enum, default_value_t, help_heading = ENFORCED)]
     unknown_endpoints: Unknown,
 
     /// Folder on a bpffs for the pinned maps and links, which keep enforcing while no agent runs
-    #[arg(long, value_name = "DIR", default_value = PIN_DIR)]
+    #[arg(long, value_name = "DIR", default_value = PIN_DIR, help_heading = KERNEL)]
     pin_dir: PathBuf,
 
-    /// Attach by filters of a clsact qdisc, as on kernels before 6.6, even if this kernel has TCX links
-    #[arg(long)]
-    clsact: bool,
-
-    /// Entries of the flow tables, per address family; changing it replaces the pinned maps
+    /// Capacity of the flow tables, per address family; a change replaces the pinned maps
     #[arg(long, value_name = "COUNT", default_value_t = Capacities::default().flows,
-        value_parser = clap::value_parser!(u32).range(1024..))]
+        value_parser = clap::value_parser!(u32).range(1024..), help_heading = KERNEL)]
     max_flows: u32,
 
-    /// Write one JSON object per dropped packet to a file or to a FIFO that has a reader; `-` is
-    /// standard output, `off` is none
-    #[arg(long, value_name = "FILE", default_value = "-")]
-    flow_log: PathBuf,
-
-    /// eBPF object with other programs for the same maps [default: the object in this program]
-    #[arg(long, value_name = "FILE")]
-    bpf_object: Option<PathBuf>,
-
-    /// Dropped packets per pod and second that are written to the flow log, after a burst of 100; 0
-    /// is no limit. The metrics count all of them
-    #[arg(long, value_name = "COUNT", default_value_t = 20)]
-    max_drop_records: u32,
-
-    /// Serve /healthz, /readyz, /metrics and /status at this address [default: no server]
-    #[arg(long, value_name = "ADDRESS:PORT", value_parser = super::socket_address)]
-    listen: Option<SocketAddr>,
-
     /// Seconds between checks of the attached programs and the maps; what another program has
-    /// changed is repaired and counted. 0 is never
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    /// changed is repaired and counted. 0 disables the checks
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, help_heading = KERNEL)]
     verify_interval: u64,
 
-    #[command(flatten)]
-    enforcement: EnforcementOptions,
+    /// Attach by filters of a clsact qdisc even if this kernel has TCX links; before Linux 6.6 the
+    /// agent always does
+    #[arg(long, help_heading = KERNEL)]
+    clsact: bool,
 
-    #[command(flatten)]
-    cni: CniOptions,
+    /// eBPF object with other programs for the same maps [default: the object in this program]
+    #[arg(long, value_name = "FILE", help_heading = KERNEL)]
+    bpf_object: Option<PathBuf>,
+
+    /// Serve /healthz, /readyz, /metrics and /status at this address [default: no server]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = super::socket_address,
+        help_heading = REPORTS)]
+    listen: Option<SocketAddr>,
+
+    /// File for the flow log, or a FIFO that has a reader: one JSON object per dropped packet; `-` is
+    /// standard output, `off` disables the log
+    #[arg(long, value_name = "FILE", default_value = "-", help_heading = REPORTS)]
+    flow_log: PathBuf,
+
+    /// Lines of the flow log per pod and second, after a burst of 100; 0 disables the limit. The
+    /// metrics count every dropped packet
+    #[arg(long, value_name = "COUNT", default_value_t = 20, help_heading = REPORTS)]
+    max_drop_records: u32,
 
     /// Format of the log on standard error
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, help_heading = REPORTS)]
     log_format: LogFormat,
+
+    #[command(flatten, next_help_heading = RUNTIME)]
+    cni: CniOptions,
 }
 
 /// Verdict for packets at interfaces of no known pod.

@@ -32,8 +32,8 @@ Examples:
 Exit codes:
   0  all policies are enforced for all pods of the node
   1  a policy is not enforced, or only in part; the table shows which
-  2  bad usage
-  3  no agent responds";
+  2  wrong usage
+  3  no agent responds, or it has no state yet";
 
 /// How long to wait for the agent's response.
 const TIMEOUT: Duration = Duration::from_secs(10);
