@@ -18,7 +18,7 @@ use std::{collections::BTreeSet, mem, pin::pin, time::Duration};
 use kube::runtime::watcher;
 use tokio::time::timeout;
 
-use super::follower::{End, Follower};
+use super::follower::{End, Follower, SentList};
 use crate::{
     Error,
     presence::{Presence, Remedy, presence, remedy},
@@ -48,7 +48,7 @@ impl Follower {
             return Err(End::Restart);
         }
         let error = match code {
-            Some(404) if self.is_absent => return Err(End::Absent),
+            Some(404) if self.sent == SentList::Absent => return Err(End::Absent),
             Some(403 | 404) if self.resource.is_optional => {
                 let presence = self.presence().await?;
                 match remedy(&self.resource, self.version, presence, error) {
@@ -107,8 +107,9 @@ impl Follower {
     async fn absent(&mut self) -> End {
         let sent = async {
             self.recovered().await?;
-            if !mem::replace(&mut self.is_absent, true) {
+            if self.sent != SentList::Absent {
                 self.listed(BTreeSet::new()).await?;
+                self.sent = SentList::Absent;
             }
             Ok(())
         };

@@ -58,12 +58,21 @@ pub(super) struct Follower {
     pub(super) list: Option<PartialList>,
     /// A list was complete, and has not expired since.
     pub(super) was_listed: bool,
-    /// `Listed` was sent.
-    has_listed: bool,
     /// `Broken` was sent, and no `Recovered` since.
     is_broken: bool,
-    /// An empty list was sent because the server does not have the resource.
-    pub(super) is_absent: bool,
+    /// Which list was sent last.
+    pub(super) sent: SentList,
+}
+
+/// The last list that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SentList {
+    /// None yet.
+    None,
+    /// That of the server's objects.
+    Objects,
+    /// An empty one, because the server does not have the resource.
+    Absent,
 }
 
 /// A list that is not complete.
@@ -92,9 +101,8 @@ impl Follower {
             streaming: Streaming::default(),
             list: None,
             was_listed: false,
-            has_listed: false,
             is_broken: false,
-            is_absent: false,
+            sent: SentList::None,
         }
     }
 
@@ -164,7 +172,7 @@ impl Follower {
             }
             watcher::Event::InitDone => {
                 self.recovered().await?;
-                (self.was_listed, self.is_absent) = (true, false);
+                self.was_listed = true;
                 let names = self.list.take().map(|list| list.names).unwrap_or_default();
                 self.listed(names).await
             }
@@ -212,13 +220,13 @@ impl Follower {
 
     /// Sends a complete list.
     pub(super) async fn listed(&mut self, names: BTreeSet<ObjectRef>) -> Result<(), End> {
-        self.has_listed = true;
+        self.sent = SentList::Objects;
         self.send(WatchEvent::Listed(self.resource, names)).await
     }
 
     /// Sends an empty list, if no list was sent so far.
     pub(super) async fn listed_if_first(&mut self) -> Result<(), End> {
-        if self.has_listed { Ok(()) } else { self.listed(BTreeSet::new()).await }
+        if self.sent == SentList::None { self.listed(BTreeSet::new()).await } else { Ok(()) }
     }
 
     async fn change(&self, object: DynamicObject) -> Result<(), End> {

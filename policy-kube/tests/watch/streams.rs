@@ -22,7 +22,7 @@ async fn a_streamed_list_without_an_end_is_reported_and_requested_in_pages() -> 
     let server = ApiServer::new()?;
     server.set(NETWORK_POLICIES, Answer::Objects(vec![policy("deny")]));
     for (how, words) in [
-        (Streams::Endless, "the list is not complete, and sends nothing new for 60 s"),
+        (Streams::Endless, "the list is not complete, and nothing new has arrived for 60 s"),
         (Streams::Cut, "the list ends before it is complete"),
         (Streams::Failed, "is answered by 500: fake refusal 500"),
     ] {
