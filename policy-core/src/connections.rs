@@ -86,7 +86,7 @@ impl<'a> Connections<'a> {
 
     fn pair(&self, (from, to, is_same): GroupPair) -> Vec<Allowed> {
         let mut answers: Vec<Allowed> = Vec::new();
-        for family in [Family::Ipv4, Family::Ipv6] {
+        for family in Family::BOTH {
             let (sources, destinations) =
                 (self.classes.members(from, family), self.classes.members(to, family));
             let mut sets = PortBounds::default();
@@ -124,7 +124,7 @@ impl<'a> Connections<'a> {
 
     fn regions(&self, (class, direction): (GroupClassId, Direction)) -> Vec<Outside> {
         let mut found = Vec::new();
-        for family in [Family::Ipv4, Family::Ipv6] {
+        for family in Family::BOTH {
             let members = self.classes.members(class, family);
             if members.is_empty() {
                 continue;

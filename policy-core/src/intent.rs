@@ -93,11 +93,10 @@ impl Intent {
     pub fn replace(&mut self, mut snapshot: Snapshot) {
         self.hints.complete_snapshot(&mut snapshot);
         let before = self.compiler.snapshot().pods.iter();
-        let gone = before
-            .filter(|(name, pod)| snapshot.pods.get(name).is_none_or(|new| new.uid != pod.uid))
-            .map(|(name, pod)| (name.clone(), pod.clone()));
-        for (name, pod) in gone.collect::<Vec<_>>() {
-            self.record_departed(&name, pod);
+        let gone = before.filter(|(name, old)| self.departs(name, old, snapshot.pods.get(name)));
+        let gone: Vec<_> = gone.map(|(name, pod)| (name.clone(), pod.clone())).collect();
+        for (name, pod) in gone {
+            self.departed.record(&name, pod, self.now);
         }
         snapshot.pods.extend(self.departed.pods());
         for namespace in snapshot.namespaces.values_mut() {
@@ -117,9 +116,8 @@ impl Intent {
                 return;
             }
             let old = self.compiler.snapshot().pods.get(name);
-            let is_gone = |old: &&Pod| pod.as_ref().is_none_or(|new| new.uid != old.uid);
-            if let Some(old) = old.filter(is_gone).cloned() {
-                self.record_departed(name, old);
+            if let Some(old) = old.filter(|old| self.departs(name, old, pod.as_ref())) {
+                self.departed.record(name, old.clone(), self.now);
             }
             self.hints.complete_change(name, pod.as_mut());
         }
@@ -365,12 +363,14 @@ impl Intent {
         self.compiler.update(change);
     }
 
-    /// Remembers a pod of this node that left the API before it was enforced.
-    fn record_departed(&mut self, name: &ObjectName, pod: Pod) {
-        let is_here = pod.node.as_ref() == Some(&self.node) && pod.is_subject();
-        if is_here && pod.deleted.is_none() && !self.capacity.was_enforced(name, &pod.uid) {
-            self.departed.record(name, pod, self.now);
-        }
+    /// Whether a pod of this node leaves the API before it was enforced: nothing has its name now, or
+    /// another pod has.
+    fn departs(&self, name: &ObjectName, old: &Pod, new: Option<&Pod>) -> bool {
+        let is_here = old.node.as_ref() == Some(&self.node) && old.is_subject();
+        is_here
+            && new.is_none_or(|new| new.uid != old.uid)
+            && old.deleted.is_none()
+            && !self.capacity.was_enforced(name, &old.uid)
     }
 
     /// Completes a pod with its hints once more; returns whether that changes the pod.

@@ -123,6 +123,38 @@ pub(crate) fn contains(outer: IpNetwork, inner: IpNetwork) -> bool {
     outer.prefix() <= inner.prefix() && outer.contains(inner.network())
 }
 
+/// Whether excepts together hold all of a block.
+///
+/// A block that no single except holds is split into its halves, and each must be covered:
+///
+/// ```text
+/// 10.0.0.0/24 except 10.0.0.0/25, 10.0.0.128/26, 10.0.0.192/26
+///   10.0.0.0/25                  an except: covered
+///   10.0.0.128/25                none holds it: split
+///     10.0.0.128/26              an except: covered
+///     10.0.0.192/26              an except: covered       so nothing is left of the block
+/// ```
+///
+/// A half that holds at most one except is not split further: one smaller block never fills it.
+pub(crate) fn is_covered(block: IpNetwork, excepts: &[IpNetwork]) -> bool {
+    if excepts.iter().any(|except| contains(*except, block)) {
+        return true;
+    }
+    let inside: Vec<IpNetwork> =
+        excepts.iter().copied().filter(|except| contains(block, *except)).collect();
+    inside.len() > 1
+        && halves(block)
+            .is_some_and(|halves| halves.into_iter().all(|half| is_covered(half, &inside)))
+}
+
+/// The lower and the upper half of a block; `None` for a single address.
+fn halves(block: IpNetwork) -> Option<[IpNetwork; 2]> {
+    let prefix = block.prefix().checked_add(1)?;
+    let low = IpNetwork::new(block.network(), prefix).ok()?;
+    let high = IpNetwork::new(block.broadcast(), prefix).ok()?;
+    Some([low, masked(high)])
+}
+
 /// Whether all of a block is IPv4 written as IPv6: no packet carries such an address.
 pub(crate) fn is_mapped(block: IpNetwork) -> bool {
     block.prefix() >= 96 && !is_usable(block.network())

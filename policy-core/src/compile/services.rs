@@ -102,9 +102,6 @@ impl Services {
         touched: &Touched,
         was_active: bool,
     ) -> BTreeSet<FrontendOwner> {
-        let services = |names: &mut dyn Iterator<Item = &ObjectName>| -> Vec<FrontendOwner> {
-            names.cloned().map(FrontendOwner::Service).collect()
-        };
         let with_host_ports = || {
             let pods = snapshot.pods.iter().filter(|(_, pod)| !pod.host_ports.is_empty());
             pods.map(|(name, _)| FrontendOwner::Pod(name.clone()))
@@ -112,15 +109,18 @@ impl Services {
         match (was_active, self.frontends.is_active()) {
             (false, false) => BTreeSet::new(),
             (false, true) => {
-                let all = services(&mut snapshot.services.keys());
-                all.into_iter().chain(with_host_ports()).collect()
+                let services = snapshot.services.keys().cloned().map(FrontendOwner::Service);
+                services.chain(with_host_ports()).collect()
             }
             (true, false) => self.frontends.owners().cloned().collect(),
             (true, true) => {
-                let mut owners: BTreeSet<_> =
-                    services(&mut touched.services.iter()).into_iter().collect();
+                let mut services = touched.services.clone();
                 if touched.nodes {
-                    owners.extend(services(&mut depending_on_nodes(snapshot).iter()));
+                    services.extend(depending_on_nodes(snapshot));
+                }
+                let mut owners: BTreeSet<_> =
+                    services.into_iter().map(FrontendOwner::Service).collect();
+                if touched.nodes {
                     owners.extend(with_host_ports());
                 }
                 if let TouchedPods::One(name, _) = &touched.pods {
@@ -164,12 +164,12 @@ impl Services {
 }
 
 /// Services with frontends at nodes, or with backends that depend on the node that translates.
-fn depending_on_nodes(snapshot: &Snapshot) -> BTreeSet<ObjectName> {
+fn depending_on_nodes(snapshot: &Snapshot) -> impl Iterator<Item = ObjectName> {
     let services = snapshot.services.iter();
     let with_node_port =
         services.filter(|(_, service)| service.ports.iter().any(|port| port.node_port.is_some()));
     let slices = snapshot.endpoint_slices.iter();
     let hinted = slices.filter(|(_, slice)| endpoints::has_hints(slice));
     let hinted = hinted.map(|(name, slice)| ObjectName::new(&*name.namespace, &*slice.service));
-    with_node_port.map(|(name, _)| name.clone()).chain(hinted).collect()
+    with_node_port.map(|(name, _)| name.clone()).chain(hinted)
 }

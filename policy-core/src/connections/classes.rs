@@ -52,7 +52,7 @@ impl<'a> Classes<'a> {
         let mut of_group = Vec::with_capacity(groups.len());
         for group in groups {
             let endpoints = || group.iter().filter_map(|name| desired.endpoints.get(name));
-            let members = [Family::Ipv4, Family::Ipv6].map(|family| {
+            let members = Family::BOTH.map(|family| {
                 let mut found: BTreeMap<ClassId, bool> = BTreeMap::new();
                 for class in endpoints().filter_map(|one| class(desired, one, family, &mut numbers))
                 {

@@ -20,7 +20,7 @@ use std::{
 use ipnetwork::IpNetwork;
 
 use crate::{
-    compile::contains,
+    compile::{contains, is_covered},
     desired::{Desired, Identity, Ports},
     model::Family,
 };
@@ -103,21 +103,7 @@ pub(super) fn outside(
         }
         open.push(Open { block: *block, entry: of });
     }
-    entries.retain(|one| !one.region.is_empty());
+    entries.retain(|one| !is_covered(one.region.block, &one.region.except));
     entries.retain(|one| !one.every.is_empty() || !one.some.is_empty());
     entries
-}
-
-impl Region {
-    /// Whether the exceptions together are the whole block.
-    fn is_empty(&self) -> bool {
-        let width: u32 = if self.block.is_ipv4() { 32 } else { 128 };
-        // 2^128 and a sum of 2^128 are both 0 here; the exceptions are disjoint and inside, so that
-        // no smaller sum wraps.
-        let size = |block: &IpNetwork| {
-            1_u128.checked_shl(width - u32::from(block.prefix())).unwrap_or_default()
-        };
-        let sum = self.except.iter().map(size).fold(0_u128, u128::wrapping_add);
-        !self.except.is_empty() && sum == size(&self.block)
-    }
 }

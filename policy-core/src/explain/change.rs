@@ -15,11 +15,11 @@ mod tier;
 mod width;
 mod yaml;
 
-use std::{fmt, net::IpAddr};
+use std::fmt;
 
 use crate::model::{ObjectName, Port, PortSpec, Rule, Snapshot};
 
-use super::candidate::Side;
+use super::{candidate::Side, ends};
 
 pub use addition::{Addition, PolicyChange};
 
@@ -31,7 +31,8 @@ impl PolicyChange {
     /// where several pods have the far end's address, so that no peer matches it.
     #[must_use]
     pub fn smallest(snapshot: &Snapshot, side: &Side) -> Option<Self> {
-        if side.allowed() || is_shared(snapshot, side.remote) {
+        // A selector matches a shared address only if it matches every pod that has it (S8).
+        if side.allowed() || ends::is_shared(snapshot, side.remote) {
             return None;
         }
         if let Some(decider) = side.decider() {
@@ -86,10 +87,4 @@ impl fmt::Display for PolicyChange {
         }
         write!(f, ": {}", self.yaml())
     }
-}
-
-/// Whether several pods have an address: a selector matches it only if it matches all of them (S8).
-fn is_shared(snapshot: &Snapshot, address: IpAddr) -> bool {
-    let pods = snapshot.pods.values().filter(|pod| pod.is_subject());
-    pods.filter(|pod| pod.addresses.contains(&address)).nth(1).is_some()
 }

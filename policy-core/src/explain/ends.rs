@@ -152,11 +152,20 @@ pub(super) fn at(snapshot: &Snapshot, address: IpAddr) -> ResolvedEnd<'_> {
     ResolvedEnd { address, kind }
 }
 
-/// The pod that has an address.
+/// The pod that has an address; of several, the first by name.
 fn owner(snapshot: &Snapshot, address: IpAddr) -> Option<EndKind<'_>> {
-    let mut pods = snapshot.pods.iter().filter(|(_, pod)| pod.is_subject());
-    let (name, pod) = pods.find(|(_, pod)| pod.addresses.contains(&address))?;
-    Some(EndKind::Pod(name, pod))
+    owners(snapshot, address).next().map(|(name, pod)| EndKind::Pod(name, pod))
+}
+
+/// Whether several pods have an address: which of them answers is unknown (S8).
+pub(super) fn is_shared(snapshot: &Snapshot, address: IpAddr) -> bool {
+    owners(snapshot, address).nth(1).is_some()
+}
+
+/// The pods that have an address.
+fn owners(snapshot: &Snapshot, address: IpAddr) -> impl Iterator<Item = (&ObjectName, &Pod)> {
+    let pods = snapshot.pods.iter().filter(|(_, pod)| pod.is_subject());
+    pods.filter(move |(_, pod)| pod.addresses.contains(&address))
 }
 
 fn in_family(address: IpAddr, family: Family) -> Option<IpAddr> {
@@ -167,9 +176,7 @@ impl<'a> ResolvedEnd<'a> {
     /// Whether it is the pod `other`, and no other pod has its address: then it is known to be the one
     /// that answers (S39).
     pub(super) fn is_certainly(&self, other: &Self, snapshot: &Snapshot) -> bool {
-        let owners = snapshot.pods.values().filter(|pod| pod.is_subject());
-        self.is_same_pod(other)
-            && owners.filter(|pod| pod.addresses.contains(&self.address)).nth(1).is_none()
+        self.is_same_pod(other) && !is_shared(snapshot, self.address)
     }
 
     /// Whether both are the same pod (S39).

@@ -54,6 +54,9 @@ pub enum Family {
 }
 
 impl Family {
+    /// Both families, IPv4 first.
+    pub const BOTH: [Self; 2] = [Self::Ipv4, Self::Ipv6];
+
     /// The family of an address.
     #[must_use]
     pub const fn of(address: IpAddr) -> Self {

@@ -187,25 +187,21 @@ fn give_slots<'a>(
     actual: &'a Actual,
     pairs: Vec<(&'a Interface, &'a DesiredEndpoint)>,
     options: PlanOptions,
-) -> (Vec<MatchedPod<'a>>, BTreeSet<u32>) {
-    let same = |interface: &Interface, desired: &DesiredEndpoint| {
-        let old = actual.endpoints.get(&interface.ifindex)?;
-        is_same_pod(old, &desired.addresses).then_some(old)
-    };
+) -> (Vec<MatchedPod<'a>>, Vec<u32>) {
     // A slot that this plan frees is not reused in the same plan: flows still carry it.
     let taken: BTreeSet<u32> = actual.endpoints.values().map(|old| old.slot).collect();
     let slots = u32::try_from(limits::ENDPOINTS).unwrap_or(u32::MAX);
     let mut free = (1..slots).filter(|slot| !taken.contains(slot));
-    let (mut matched, mut without_slot) = (Vec::new(), BTreeSet::new());
+    let (mut matched, mut without_slot) = (Vec::new(), Vec::new());
     for (interface, desired) in pairs {
-        let old = same(interface, desired);
+        let there = actual.endpoints.get(&interface.ifindex);
+        let old = there.filter(|there| is_same_pod(there, &desired.addresses));
+        let replaced = there.filter(|_| old.is_none());
         let Some(slot) = old.map(|old| old.slot).or_else(|| free.next()) else {
-            without_slot.insert(interface.ifindex);
+            without_slot.push(interface.ifindex);
             continue;
         };
         let new = endpoint(interface, desired, slot, options);
-        let there = actual.endpoints.get(&interface.ifindex);
-        let replaced = if old.is_some() { None } else { there };
         let guarded = interface.guarded && there.is_none();
         matched.push(MatchedPod { desired, old, replaced, guarded, new });
     }

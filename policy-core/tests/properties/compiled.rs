@@ -52,7 +52,7 @@ fn check_deciding(answer: &Explanation, question: &Question) -> Result<(), TestC
 fn pods_to_pods(snapshot: &Snapshot, desired: &Desired) -> Result<(), TestCaseError> {
     for (from, source) in &snapshot.pods {
         for (to, target) in &snapshot.pods {
-            for family in [Family::Ipv4, Family::Ipv6] {
+            for family in Family::BOTH {
                 let ends = (
                     live_end(snapshot, (from, source), family),
                     live_end(snapshot, (to, target), family),

@@ -50,7 +50,7 @@ fn check(snapshot: &Snapshot) -> Result<(), TestCaseError> {
     let connections = Connections::new(&desired, &groups);
     let ports = PORTS.into_iter().flat_map(|port| Protocol::ALL.map(|protocol| (protocol, port)));
     let ports: Vec<(Protocol, u16)> = ports.collect();
-    for family in [Family::Ipv4, Family::Ipv6] {
+    for family in Family::BOTH {
         for (from, sources) in groups.iter().enumerate() {
             let sources = members(snapshot, sources, family);
             for (to, destinations) in groups.iter().enumerate() {

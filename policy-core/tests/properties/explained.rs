@@ -34,8 +34,7 @@ fn check(snapshot: &Snapshot) -> Result<(), TestCaseError> {
     to.extend(snapshot.services.keys().map(|name| ConnectionEnd::Service(name.clone())));
     for from in &from {
         for to in &to {
-            for (family, port) in
-                [Family::Ipv4, Family::Ipv6].into_iter().flat_map(|f| PORTS.map(|port| (f, port)))
+            for (family, port) in Family::BOTH.into_iter().flat_map(|f| PORTS.map(|port| (f, port)))
             {
                 let (from, to, protocol) = (from.clone(), to.clone(), Protocol::Tcp);
                 let question = Question { from, to, family, protocol, port };

@@ -70,15 +70,9 @@ impl Compiler {
         let old = put(&mut self.snapshot.pods, name.clone(), pod);
         let old = old.filter(Pod::is_subject);
         let new = self.snapshot.pods.get(name).filter(|pod| pod.is_subject());
-        // What policies and frontends see of a pod.
-        let seen = |pod: &Pod| {
-            let forwarding = (!pod.host_ports.is_empty()).then_some(&pod.node);
-            let (ports, host_ports) = (pod.ports.clone(), pod.host_ports.clone());
-            (pod.labels.clone(), pod.addresses.clone(), ports, host_ports, forwarding.cloned())
-        };
         let is_same = match (&old, new) {
             (None, None) => return,
-            (Some(old), Some(new)) => seen(old) == seen(new),
+            (Some(old), Some(new)) => seen_of_pod(old) == seen_of_pod(new),
             (Some(_), None) | (None, Some(_)) => false,
         };
         let local = |pod: Option<&Pod>| pod.is_some_and(|pod| self.stages.rules.is_local(pod));
@@ -91,12 +85,11 @@ impl Compiler {
         if is_same {
             return;
         }
-        let addresses = |pod: Option<&Pod>| pod.map(|pod| pod.addresses.clone());
-        let before = addresses(old.as_ref()).unwrap_or_default();
-        let after = addresses(new).unwrap_or_default();
+        let before = old.as_ref().map(|pod| &*pod.addresses).unwrap_or_default();
+        let after = new.map(|pod| &*pod.addresses).unwrap_or_default();
         // Whether a gateway's address is a node's depends on whether a pod has it.
         let is_gateway = |address: &IpAddr| self.stages.services.is_gateway(*address);
-        touched.nodes = before != after && before.iter().chain(&after).any(is_gateway);
+        touched.nodes = before != after && before.iter().chain(after).any(is_gateway);
         touched.pods = TouchedPods::One(name.clone(), old.map(Box::new));
     }
 
@@ -153,12 +146,7 @@ impl Compiler {
         let old = put(&mut self.snapshot.nodes, name.to_owned(), node).unwrap_or_default();
         let gone = Node::default();
         let new = self.snapshot.nodes.get(name).unwrap_or(&gone);
-        let at = |node: &Node| {
-            let zone = node.zone().map(str::to_owned);
-            let Node { addresses, pod_cidrs, interfaces, probe_sources, .. } = node.clone();
-            (addresses, pod_cidrs, interfaces, probe_sources, zone)
-        };
-        touched.nodes = at(&old) != at(new);
+        touched.nodes = seen_of_node(&old) != seen_of_node(new);
         if old.open_addresses() != new.open_addresses() {
             let policies = self.snapshot.policies.iter();
             let egress = policies.filter(|(_, policy)| policy.applies(Direction::Egress));
@@ -182,6 +170,19 @@ fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) -> Option<
         Some(value) => map.insert(key, value),
         None => map.remove(&key),
     }
+}
+
+/// What any verdict may depend on of a pod. Its node counts only where the node forwards a port to
+/// the pod.
+fn seen_of_pod(pod: &Pod) -> impl PartialEq {
+    let Pod { labels, addresses, ports, host_ports, node, .. } = pod;
+    (labels, addresses, ports, host_ports, (!host_ports.is_empty()).then_some(node))
+}
+
+/// What translation and the kinds of addresses depend on of a node.
+fn seen_of_node(node: &Node) -> impl PartialEq {
+    let Node { addresses, pod_cidrs, interfaces, probe_sources, .. } = node;
+    (addresses, pod_cidrs, interfaces, probe_sources, node.zone())
 }
 
 /// Whether a policy has peers that are nodes.

@@ -74,7 +74,21 @@ pub(super) fn is_needed(policies: &[&CompiledPolicy]) -> bool {
     Direction::BOTH.into_iter().any(|direction| {
         let mut rules = policies.iter().flat_map(|policy| policy.rules(direction));
         rules.any(|rule| rule.merged.is_some())
-            || policies.iter().flat_map(|policy| lists(policy, direction)).nth(APART).is_some()
+            || has_many_lists(policies.iter().copied(), direction)
+    })
+}
+
+/// Whether there are so many distinct lists in a direction that some may have to be merged.
+///
+/// In a usual cluster, hundreds of policies have the same few lists: 0.0.0.0/0 except the cluster.
+fn has_many_lists<'a>(
+    policies: impl Iterator<Item = &'a CompiledPolicy>,
+    direction: Direction,
+) -> bool {
+    let mut distinct = BTreeSet::new();
+    policies.flat_map(|policy| lists(policy, direction)).any(|(_, list, _)| {
+        distinct.insert(list);
+        distinct.len() > APART
     })
 }
 
@@ -96,15 +110,14 @@ fn merged(
     subjects: &[PerDirection<Vec<usize>>],
     direction: Direction,
 ) -> Vec<(Vec<MergedRule>, Vec<At>)> {
-    let lists = |policy: usize| lists(&policies[policy], direction);
-    if (0..policies.len()).flat_map(lists).nth(APART).is_none() {
+    if !has_many_lists(policies.iter(), direction) {
         return Vec::new();
     }
     // Only rules with the same subjects give a result that holds for all of these.
     let selected = selected(policies.len(), subjects, direction);
     let mut groups: BTreeMap<Common<'_>, Vec<Found<'_>>> = BTreeMap::new();
     for (policy, subjects) in selected.iter().enumerate() {
-        for (rule, list, ports) in lists(policy) {
+        for (rule, list, ports) in lists(&policies[policy], direction) {
             let named = (!ports.names.is_empty()).then_some(ports);
             groups.entry((subjects, named)).or_default().push(((policy, rule), list, ports));
         }

@@ -33,8 +33,8 @@ struct RulePlace<'a> {
 }
 
 impl RuleCompiler {
-    /// The rules of a policy in the directions that it applies to. `open` are addresses that every pod
-    /// may send to without a rule (S38).
+    /// The rules of a policy in the directions that it applies to. `open` are addresses that the pods
+    /// may send to without a rule (S38); none where the policy does not isolate egress.
     pub(super) fn policy(
         &mut self,
         name: &ObjectName,
@@ -55,7 +55,7 @@ impl RuleCompiler {
             let place = |rule| RulePlace { policy: name, direction, rule };
             used.map(|(rule, value)| self.rule(place(rule), value)).collect::<Vec<_>>()
         });
-        if policy.applies(Direction::Egress) && !open.is_empty() {
+        if !open.is_empty() {
             // After the rules of the object, so that theirs keep their index.
             rules.egress.push(allow_all_to(open));
         }

@@ -8,7 +8,7 @@ use crate::{
         rules::{merge, network_policy::RuleCompiler, rule::CompiledPolicy},
     },
     fault::Fault,
-    model::{AnyPolicy, Node, PerDirection, PolicyRef, Snapshot},
+    model::{AnyPolicy, Direction, Node, PerDirection, PolicyRef, Snapshot},
 };
 
 /// Id of a policy as it was compiled: the same policy with other rules gets another id.
@@ -114,8 +114,10 @@ pub(crate) fn compile_policy(
     let mut rules = RuleCompiler::default();
     let policy = match policy {
         AnyPolicy::Namespaced(name, policy) => {
-            let open = snapshot.nodes.values().flat_map(Node::open_addresses);
-            rules.policy(name, policy, open.collect())
+            let nodes = snapshot.nodes.values();
+            let open = nodes.filter(|node| node.is_open_to_pods).flat_map(Node::own_addresses);
+            let open = open.filter(|_| policy.applies(Direction::Egress)).collect();
+            rules.policy(name, policy, open)
         }
         AnyPolicy::ClusterWide(name, policy) => rules.cluster_policy(name, policy, snapshot),
     };

@@ -115,17 +115,21 @@ fn hinted<'a>(
     ready: &[(&'a SliceEndpoint, u16)],
     translator: Translator<'_>,
 ) -> Option<Vec<(&'a SliceEndpoint, u16)>> {
-    let places = [
-        (Some(translator.node), (|hints| &hints.nodes) as fn(&TopologyHints) -> &Vec<String>),
-        (translator.zone, |hints| &hints.zones),
-    ];
-    places.into_iter().find_map(|(own, hints)| {
-        let own = own?;
-        if ready.iter().any(|(endpoint, _)| hints(&endpoint.hints).is_empty()) {
-            return None;
-        }
-        let is_for = |endpoint: &SliceEndpoint| hints(&endpoint.hints).iter().any(|one| one == own);
-        let chosen: Vec<_> = ready.iter().copied().filter(|(one, _)| is_for(one)).collect();
-        (!chosen.is_empty()).then_some(chosen)
-    })
+    let by_node = hinted_for(ready, translator.node, |hints| &hints.nodes);
+    by_node.or_else(|| hinted_for(ready, translator.zone?, |hints| &hints.zones))
+}
+
+/// The ready endpoints with a name among their hints of one kind; `None` where some endpoint has no
+/// such hint, or none has the name.
+fn hinted_for<'a>(
+    ready: &[(&'a SliceEndpoint, u16)],
+    name: &str,
+    names: fn(&TopologyHints) -> &Vec<String>,
+) -> Option<Vec<(&'a SliceEndpoint, u16)>> {
+    if ready.iter().any(|(endpoint, _)| names(&endpoint.hints).is_empty()) {
+        return None;
+    }
+    let is_for = |endpoint: &SliceEndpoint| names(&endpoint.hints).iter().any(|one| one == name);
+    let chosen: Vec<_> = ready.iter().copied().filter(|(one, _)| is_for(one)).collect();
+    (!chosen.is_empty()).then_some(chosen)
 }

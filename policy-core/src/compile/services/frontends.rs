@@ -157,17 +157,14 @@ impl Frontends {
         self.dirty.insert(frontend);
         let others = parts.iter().filter(|(one, _)| one != owner).cloned();
         let parts: Box<[_]> = others.chain(part.map(|part| (Arc::clone(owner), part))).collect();
-        let joined = parts.iter().map(|(_, part)| part.clone()).reduce(|mut all, part| {
-            all.join(&part);
-            all
-        });
+        // A frontend that no owner has any longer is kept until it is resolved.
+        let service = ServiceBackends::union(parts.iter().map(|(_, part)| part.clone()));
+        let service = service.unwrap_or_default();
         if let Some(before) = before {
             for address in depends_on(&frontend, &before.service) {
                 self.by_address.remove(&(address, frontend));
             }
         }
-        // A frontend that no owner has any longer is kept until it is resolved.
-        let service = joined.unwrap_or_default();
         let depends_on = depends_on(&frontend, &service);
         self.by_address.extend(depends_on.map(|address| (address, frontend)));
         let set = before.and_then(|before| before.set);

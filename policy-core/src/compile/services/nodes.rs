@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     compile::{desired::NodeKind, peers::Peers, services::resolve::NodeAddresses},
-    model::{Node, Snapshot},
+    model::Snapshot,
 };
 
 /// What the compiler keeps of the nodes.
@@ -27,30 +27,28 @@ impl Nodes {
         own: Option<&str>,
         peers: &Peers,
     ) -> BTreeMap<IpAddr, NodeKind> {
-        let is_own = |name: &str| Some(name) == own;
-        let others = snapshot.nodes.iter().filter(|(name, _)| !is_own(name));
-        self.gateways = others.flat_map(|(_, node)| node.gateways()).collect();
-        let addresses = |(name, node): (&String, &Node)| {
-            let all: BTreeSet<IpAddr> = if is_own(name) {
-                node.own_addresses().collect()
-            } else {
-                // A gateway is a guess from the node's pod network; a pod with the address is certain.
-                let free = node.gateways().filter(|address| !peers.is_pods(*address));
-                node.addresses.iter().copied().chain(free).collect()
-            };
-            (name.clone(), all)
-        };
-        self.with_ports = snapshot.nodes.iter().map(addresses).collect();
-        // The own node's come last: an address that another node has too is its own.
-        let (own, others): (Vec<_>, Vec<_>) =
-            self.with_ports.iter().partition(|(name, _)| is_own(name));
-        let others = others.into_iter().flat_map(|(_, all)| all);
-        // kube-proxy answers at none of the probe sources.
-        let probe_sources = snapshot.nodes.iter().filter(|(name, _)| is_own(name));
-        let probe_sources = probe_sources.flat_map(|(_, node)| &node.probe_sources);
-        let own = own.into_iter().flat_map(|(_, all)| all).chain(probe_sources);
-        let others = others.map(|address| (*address, NodeKind::Other));
-        others.chain(own.map(|address| (*address, NodeKind::Own))).collect()
+        let own = own.and_then(|own| snapshot.nodes.get_key_value(own));
+        let others =
+            || snapshot.nodes.iter().filter(|(name, _)| own.is_none_or(|(own, _)| own != *name));
+        self.gateways = others().flat_map(|(_, node)| node.gateways()).collect();
+        self.with_ports.clear();
+        for (name, node) in others() {
+            // A gateway is a guess from the node's pod network; a pod with the address is certain.
+            let free = node.gateways().filter(|address| !peers.is_pods(*address));
+            let all = node.addresses.iter().copied().chain(free).collect();
+            self.with_ports.insert(name.clone(), all);
+        }
+        let others = self.with_ports.values().flatten();
+        let mut kinds: BTreeMap<IpAddr, NodeKind> =
+            others.map(|address| (*address, NodeKind::Other)).collect();
+        if let Some((name, node)) = own {
+            // Last, because an address that another node has too is its own.
+            let own = node.own_addresses().chain(node.probe_sources.iter().copied());
+            kinds.extend(own.map(|address| (address, NodeKind::Own)));
+            // kube-proxy answers at none of the probe sources.
+            self.with_ports.insert(name.clone(), node.own_addresses().collect());
+        }
+        kinds
     }
 
     /// Addresses that have node ports and host ports, by node.

@@ -47,17 +47,6 @@ struct Place<'a> {
     reach: Reach<'a>,
 }
 
-/// The addresses of all nodes of a snapshot, of their bridges and of their tunnels.
-fn node_addresses(snapshot: &Snapshot) -> NodeAddresses {
-    let free = snapshot.gateways();
-    let addresses = |node: &Node| {
-        node.own_addresses()
-            .chain(node.gateways().filter(|gateway| free.contains(gateway)))
-            .collect()
-    };
-    snapshot.nodes.iter().map(|(name, node)| (name.clone(), addresses(node))).collect()
-}
-
 /// The frontends of a Service, in any order; one of them may come twice. `own` is the node of the
 /// senders; without one, every endpoint that some node may use is a backend.
 pub(super) fn of_service(
@@ -112,13 +101,9 @@ pub(crate) fn service_backends(
     own: Option<&str>,
     frontend: Frontend,
 ) -> Option<ServiceBackends> {
-    let nodes = node_addresses(snapshot);
     let Frontend { address, protocol, port: number } = frontend;
-    let mut all: Option<ServiceBackends> = None;
-    let mut add = |found: ServiceBackends| match &mut all {
-        Some(before) => before.join(&found),
-        None => all = Some(found),
-    };
+    let nodes = nodes_at(address, snapshot);
+    let mut found = Vec::new();
     for (name, service) in &snapshot.services {
         for port in service.ports.iter().filter(|port| port.protocol == protocol) {
             let mut places = places(service, port, snapshot, own, &nodes);
@@ -126,15 +111,28 @@ pub(crate) fn service_backends(
             if let Some(Place { checks_frontend, reach, .. }) = here {
                 let slices = ServiceSlices::of(name, snapshot);
                 let backends = Arc::new(slices.backends(port, Family::of(address), reach));
-                add(ServiceBackends { backends, checks_frontend });
+                found.push(ServiceBackends { backends, checks_frontend });
             }
         }
     }
     for pod in snapshot.pods.values().filter(|pod| !pod.host_ports.is_empty()) {
-        let found = of_host_ports(pod, &nodes).into_iter();
-        found.filter(|(at, _)| *at == frontend).for_each(|(_, service)| add(service));
+        let of_pod = of_host_ports(pod, &nodes).into_iter();
+        found.extend(of_pod.filter(|(at, _)| *at == frontend).map(|(_, service)| service));
     }
-    all
+    ServiceBackends::union(found)
+}
+
+/// The nodes that answer at one address. A gateway is a guess from the node's pod network; a pod with
+/// the address is certain.
+fn nodes_at(address: IpAddr, snapshot: &Snapshot) -> NodeAddresses {
+    let has_pod =
+        || snapshot.pods.values().any(|pod| pod.is_subject() && pod.addresses.contains(&address));
+    let answers = |node: &Node| {
+        node.own_addresses().any(|own| own == address)
+            || node.gateways().any(|gateway| gateway == address) && !has_pod()
+    };
+    let nodes = snapshot.nodes.iter().filter(|(_, node)| answers(node));
+    nodes.map(|(name, _)| (name.clone(), [address].into())).collect()
 }
 
 /// Where a port of a Service can be reached.
@@ -151,31 +149,32 @@ fn places<'a>(
         Some(node) if service.internal_traffic_local => Reach::SameNode(node.node),
         own => Reach::Cluster(own),
     };
-    let at = move |address, reach, checks_frontend| Place {
-        address,
-        port: port.port,
-        checks_frontend,
-        reach,
-    };
-    let cluster = service.cluster_ips.iter().map(move |&ip| at(ip, of_cluster_ip, false));
-    let external = service.external_ips.iter().map(move |&ip| at(ip, Reach::Cluster(own), true));
+    let place =
+        |address, port, reach, checks_frontend| Place { address, port, checks_frontend, reach };
+    let cluster =
+        service.cluster_ips.iter().map(move |&ip| place(ip, port.port, of_cluster_ip, false));
+    let everywhere = Reach::Cluster(own);
+    let external =
+        service.external_ips.iter().map(move |&ip| place(ip, port.port, everywhere, true));
     // The node with the address translates, whichever node the sender is on.
     let nodes = port.node_port.into_iter().flat_map(move |number| {
         nodes.iter().flat_map(move |(node, addresses)| {
             let reach = Reach::Cluster(Some(translator(node)));
-            let checks_frontend = true;
-            addresses.iter().map(move |&address| Place {
-                address,
-                port: number,
-                checks_frontend,
-                reach,
-            })
+            addresses.iter().map(move |&address| place(address, number, reach, true))
         })
     });
     cluster.chain(external).chain(nodes)
 }
 
 impl ServiceBackends {
+    /// What several Services and pods have together at one frontend; `None` without any.
+    pub(crate) fn union(parts: impl IntoIterator<Item = Self>) -> Option<Self> {
+        parts.into_iter().reduce(|mut all, part| {
+            all.join(&part);
+            all
+        })
+    }
+
     /// Adds the backends that another Service or pod has at the same frontend. Both count: which of
     /// them a node takes is not defined.
     pub(crate) fn join(&mut self, other: &Self) {

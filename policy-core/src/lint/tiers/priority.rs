@@ -97,7 +97,7 @@ impl EqualPriorities<'_> {
                 Direction::Egress => (&subject, remote),
             };
             for &(protocol, port) in &ports {
-                for family in [Family::Ipv4, Family::Ipv6] {
+                for family in Family::BOTH {
                     let (from, to) = (from.clone(), to.clone());
                     let question = Question { from, to, family, protocol, port };
                     let sides = sides(tiers, &question);
