@@ -27,14 +27,14 @@ use tokio::io::{Interest, unix::AsyncFd};
 /// The events of one folder or file, until it is moved or deleted.
 #[derive(Debug)]
 pub(crate) struct FolderWatch {
-    events: AsyncFd<Events>,
+    events: AsyncFd<FileEvents>,
     unfinished: BTreeSet<OsString>,
 }
 
 #[derive(Debug)]
-struct Events(Inotify);
+struct FileEvents(Inotify);
 
-impl AsRawFd for Events {
+impl AsRawFd for FileEvents {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_fd().as_raw_fd()
     }
@@ -55,7 +55,7 @@ impl FolderWatch {
         // SAFETY: the events own their file descriptor, never exchange it, and close it only when
         // they are dropped, with the registration that owns them.
         let events =
-            unsafe { AsyncFd::register_with_interest(Events(inotify), Interest::READABLE) }?;
+            unsafe { AsyncFd::register_with_interest(FileEvents(inotify), Interest::READABLE) }?;
         Ok(Self { events, unfinished: BTreeSet::new() })
     }
 

@@ -40,7 +40,7 @@ use policy_core::plan::{Interface, Interfaces};
 use rtnetlink::Handle;
 use tokio::task::JoinHandle;
 
-use link::{Link, Peer};
+use link::{Link, VethPeer};
 
 pub use conntrack::{TrackedConnections, tracked_connections};
 pub use enforcers::{Enforcer, enforcers};
@@ -103,7 +103,7 @@ impl Network {
                 continue;
             };
             let addresses = match peer {
-                Peer::OtherNamespace { ifindex, netns } => {
+                VethPeer::OtherNamespace { ifindex, netns } => {
                     match address::of_peer(&self.handle, ifindex, netns, pods).await {
                         // One interface that cannot be read must not stop discovery of the others.
                         Err(error @ NetError::Refused { .. }) => {
@@ -114,7 +114,7 @@ impl Network {
                         addresses => addresses?,
                     }
                 }
-                Peer::SameNamespace { .. } | Peer::Unknown => Vec::new(),
+                VethPeer::SameNamespace { .. } | VethPeer::Unknown => Vec::new(),
             };
             let bridge = links.get(&link.controller).filter(|controller| controller.is_bridge);
             interfaces.insert(
@@ -140,19 +140,19 @@ impl Network {
         &self,
         link: &Link,
         links: &BTreeMap<u32, Link>,
-    ) -> Result<Option<Peer>, NetError> {
+    ) -> Result<Option<VethPeer>, NetError> {
         let mut peer = link.peer;
         for _ in 0..PEER_ATTEMPTS {
             match peer {
-                Peer::OtherNamespace { .. } => return Ok(Some(peer)),
-                Peer::SameNamespace { ifindex } => {
+                VethPeer::OtherNamespace { .. } => return Ok(Some(peer)),
+                VethPeer::SameNamespace { ifindex } => {
                     let other = links.get(&ifindex).filter(|other| other.is_veth);
-                    let back = Peer::SameNamespace { ifindex: link.ifindex };
+                    let back = VethPeer::SameNamespace { ifindex: link.ifindex };
                     if other.is_some_and(|other| other.peer == back) {
                         return Ok(None);
                     }
                 }
-                Peer::Unknown => {}
+                VethPeer::Unknown => {}
             }
             match link::one(&self.handle, link.ifindex).await? {
                 Some(link) => peer = link.peer,

@@ -93,7 +93,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The text of `/metrics`, with the kernel's drop counters.
 fn text(own: &Registry, drops: Vec<(DropLabels, u64)>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Drops(drops)));
+    registry.register_collector(Box::new(DropTotals(drops)));
     let (mut text, mut of_kernel) = (String::new(), String::new());
     encode(&mut of_kernel, &registry)?;
     encode(&mut text, own)?;
@@ -114,9 +114,9 @@ impl DropLabels {
 
 /// The kernel's drop counters at one scrape. Interfaces of one pod are added up.
 #[derive(Debug)]
-struct Drops(Vec<(DropLabels, u64)>);
+struct DropTotals(Vec<(DropLabels, u64)>);
 
-impl Collector for Drops {
+impl Collector for DropTotals {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let mut sums: BTreeMap<_, (&DropLabels, u64)> = BTreeMap::new();
         for (labels, count) in &self.0 {

@@ -29,8 +29,8 @@ pub(super) struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<&'static str>,
     direction: &'static str,
-    source: End<'a>,
-    destination: End<'a>,
+    source: JsonEnd<'a>,
+    destination: JsonEnd<'a>,
     /// The API's word, `ICMP`, `ICMPv6`, or a number.
     #[serde(skip_serializing_if = "Option::is_none")]
     protocol: Option<String>,
@@ -39,14 +39,14 @@ pub(super) struct Line<'a> {
     length: u32,
     interface: u32,
     /// The policy with the rule that denies, or the policies that isolate the pod.
-    policies: Vec<Policy<'a>>,
+    policies: Vec<JsonPolicy<'a>>,
     /// Dropped packets of this pod since its last line that have none.
     #[serde(skip_serializing_if = "is_zero")]
     left_out: u32,
 }
 
 #[derive(Debug, Default, Serialize)]
-struct End<'a> {
+struct JsonEnd<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +69,7 @@ struct Workload<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Policy<'a> {
+struct JsonPolicy<'a> {
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<&'a str>,
@@ -98,21 +98,21 @@ impl<'a> Line<'a> {
             reason: reason(record.reason, decision),
             decision: decision.map(Decision::name),
             direction: direction.name(),
-            source: End::of(source),
-            destination: End::of(destination),
+            source: JsonEnd::of(source),
+            destination: JsonEnd::of(destination),
             protocol: packet::is_ip(record).then(|| protocol(record.protocol)),
             ether_type: format!("0x{:04x}", record.ether_type),
             length: record.length,
             interface: record.ifindex,
             policies: policies
-                .map(|(name, rule)| Policy::of(name, rule, annotations(name)))
+                .map(|(name, rule)| JsonPolicy::of(name, rule, annotations(name)))
                 .collect(),
             left_out: record.withheld,
         }
     }
 }
 
-impl<'a> End<'a> {
+impl<'a> JsonEnd<'a> {
     fn of(end: &PacketEnd<'a>) -> Self {
         let &PacketEnd { address, port, pod } = end;
         let Some((name, pod)) = pod else { return Self { address, port, ..Self::default() } };
@@ -128,7 +128,7 @@ impl<'a> End<'a> {
     }
 }
 
-impl<'a> Policy<'a> {
+impl<'a> JsonPolicy<'a> {
     fn of(
         policy: &'a PolicyRef,
         rule: Option<usize>,

@@ -33,12 +33,12 @@ pub(super) struct Link {
     /// UDP port at which a VXLAN or Geneve device unpacks packets.
     pub(super) tunnel_port: Option<u16>,
     /// The far end.
-    pub(super) peer: Peer,
+    pub(super) peer: VethPeer,
 }
 
 /// The far end of a veth, as the kernel reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Peer {
+pub(super) enum VethPeer {
     /// In another network namespace.
     OtherNamespace {
         /// `IFLA_LINK`: its index there.
@@ -90,7 +90,7 @@ fn link(message: &LinkMessage) -> Link {
         is_veth: false,
         is_bridge: false,
         tunnel_port: None,
-        peer: Peer::Unknown,
+        peer: VethPeer::Unknown,
     };
     let (mut peer, mut netns) = (None, None);
     for attribute in &message.attributes {
@@ -108,10 +108,10 @@ fn link(message: &LinkMessage) -> Link {
         }
     }
     link.peer = match (peer, netns) {
-        (Some(ifindex), Some(netns)) if netns >= 0 => Peer::OtherNamespace { ifindex, netns },
-        (Some(ifindex), None) => Peer::SameNamespace { ifindex },
+        (Some(ifindex), Some(netns)) if netns >= 0 => VethPeer::OtherNamespace { ifindex, netns },
+        (Some(ifindex), None) => VethPeer::SameNamespace { ifindex },
         // -1 (NETNSA_NSID_NOT_ASSIGNED): the kernel could not give the namespace a number.
-        _ => Peer::Unknown,
+        _ => VethPeer::Unknown,
     };
     link
 }
@@ -157,12 +157,12 @@ mod tests {
     #[test]
     fn a_peer_is_in_another_namespace_only_with_a_number_for_it() {
         use LinkAttribute::{Link as Peered, LinkNetNsId};
-        let other = Peer::OtherNamespace { ifindex: 2, netns: 0 };
+        let other = VethPeer::OtherNamespace { ifindex: 2, netns: 0 };
         let cases = [
             ("index and number", vec![Peered(2), LinkNetNsId(0)], other),
-            ("no number", vec![Peered(2)], Peer::SameNamespace { ifindex: 2 }),
-            ("a number that was not assigned", vec![Peered(2), LinkNetNsId(-1)], Peer::Unknown),
-            ("no index", vec![LinkNetNsId(0)], Peer::Unknown),
+            ("no number", vec![Peered(2)], VethPeer::SameNamespace { ifindex: 2 }),
+            ("a number that was not assigned", vec![Peered(2), LinkNetNsId(-1)], VethPeer::Unknown),
+            ("no index", vec![LinkNetNsId(0)], VethPeer::Unknown),
         ];
         for (claim, attributes, want) in cases {
             assert_eq!(link(&message(attributes)).peer, want, "{claim}");
