@@ -55,7 +55,7 @@ enum OwnNodeEgress {
     /// It needs a rule, as egress to any other address
     #[default]
     Enforce,
-    /// It needs none; rules of ClusterNetworkPolicies still apply
+    /// It needs none; cluster-wide policies still apply
     Allow,
 }
 

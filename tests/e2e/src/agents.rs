@@ -17,7 +17,7 @@ use xtask::command::answer;
 
 /// Memory and descriptors of an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Held {
+pub(super) struct ResourceUse {
     /// Resident memory in kibibytes.
     pub(super) memory: u64,
     pub(super) descriptors: u64,
@@ -62,10 +62,10 @@ pub(super) fn spent(layout: &Layout, node: &str) -> Result<(u64, u64)> {
 }
 
 /// Memory and descriptors of the agent of a node.
-pub(super) fn held(layout: &Layout, node: &str) -> Result<Held> {
+pub(super) fn resource_use(layout: &Layout, node: &str) -> Result<ResourceUse> {
     let agent = agent(layout, node)?;
     let memory = agent.status()?.vmrss.context("no VmRSS")?;
-    Ok(Held { memory, descriptors: agent.fd_count()? as u64 })
+    Ok(ResourceUse { memory, descriptors: agent.fd_count()? as u64 })
 }
 
 /// Kills every process of a pod, also the one that keeps its namespaces.

@@ -4,11 +4,11 @@
 //! For each example the probes of `policy_probe` are run from inside of the pods. The result is the
 //! table of the lab, with the wire's verdict beside the compiler's.
 
+mod deployed;
 mod drops;
 mod example;
 mod mapping;
 mod probes;
-mod stage;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,11 +23,11 @@ use xtask::build::Profile;
 
 use super::cluster::{TestCluster, on_own};
 use super::install;
+use deployed::DeployedExample;
 use example::Example;
 use probes::Observation;
-use stage::Stage;
 
-pub(super) use stage::define_cluster_policies;
+pub(super) use deployed::define_cluster_policies;
 
 /// Start of the names of short runs' clusters; the number of the process follows.
 const SHORT: &str = "test-";
@@ -132,17 +132,20 @@ fn all(cluster: &TestCluster, examples: &[Example]) -> Result<()> {
 
 fn one(cluster: &TestCluster, example: &Example) -> Result<ExampleResult> {
     println!("== {}", example.name);
-    let stage = Stage::set(cluster, example)?;
+    let deployed = DeployedExample::deploy(cluster, example)?;
     let outcome = (|| {
         let denied = || {
             Ok::<_, anyhow::Error>(
-                probes::run(&stage)?.iter().filter(|seen| **seen != Observation::Answered).count(),
+                probes::run(&deployed)?
+                    .iter()
+                    .filter(|seen| **seen != Observation::Answered)
+                    .count(),
             )
         };
         let denied_without = denied()?;
         let took = install::agent(cluster)?;
         println!("agent ready after {:.1} s", took.as_secs_f64());
-        let table = Table { probes: probes::judged(&stage)? };
+        let table = Table { probes: probes::judged(&deployed)? };
         install::remove(cluster)?;
         if let Some(layout) = &cluster.local {
             install::left_nothing(layout)?;
@@ -161,7 +164,7 @@ fn one(cluster: &TestCluster, example: &Example) -> Result<ExampleResult> {
             is_fine: denied_without + denied_after == 0 && mismatches.is_empty() && !disagree,
         })
     })();
-    stage.strike()?;
+    deployed.remove()?;
     outcome
 }
 

@@ -5,8 +5,8 @@
 //! what happens meanwhile: no agent, a paused agent, killed agents, a rewritten CNI configuration.
 
 mod configuration;
+mod first_pods;
 mod outcome;
-mod stage;
 
 use std::fmt;
 use std::thread;
@@ -25,8 +25,8 @@ use super::cluster::{TestCluster, on_own};
 use super::metrics::{self, Times};
 use super::{NODES, agents, install};
 use configuration::Configuration;
+use first_pods::FirstPods;
 use outcome::Outcome;
-use stage::Stage;
 
 /// Where a DaemonSet has the arguments of its container.
 const ARGUMENTS: &str = "/spec/template/spec/containers/0/args";
@@ -50,9 +50,9 @@ pub(crate) struct Options {
     keep: bool,
 }
 
-/// What a round must show.
+/// What a round must test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Want {
+enum ExpectedOutcome {
     /// Every try passes: otherwise a later round without passes would prove nothing.
     Open,
     /// Every try has the outcome that the policies demand.
@@ -75,35 +75,36 @@ struct Round<'a> {
     what: &'static str,
     /// Part of the names of its pods.
     name: &'static str,
-    want: Want,
-    before: &'a dyn Fn(&Show<'_>) -> Result<()>,
-    meanwhile: &'a dyn Fn(&Show<'_>) -> Result<()>,
+    want: ExpectedOutcome,
+    before: &'a dyn Fn(&PluginTest<'_>) -> Result<()>,
+    meanwhile: &'a dyn Fn(&PluginTest<'_>) -> Result<()>,
     /// Whether the same agents run before and after it.
     is_timed: bool,
 }
 
-struct Show<'a> {
+struct PluginTest<'a> {
     cluster: &'a TestCluster,
     layout: &'a Layout,
-    stage: Stage<'a>,
+    first_pods: FirstPods<'a>,
     pods: usize,
     lines: Vec<Line>,
 }
 
-/// Shows it on a cluster of its own.
+/// Runs all rounds on a cluster of their own.
 pub(super) fn run(options: &Options) -> Result<()> {
     let profile = if options.debug { Profile::Debug } else { Profile::Release };
     on_own("plugin", &options.shape, options.keep, profile, |cluster| {
         let layout = cluster.local.as_ref().context("the agents' processes are on this machine")?;
-        let stage = Stage::set(&cluster.client)?;
-        let mut show = Show { cluster, layout, stage, pods: options.pods, lines: Vec::new() };
-        show.all()
+        let first_pods = FirstPods::create(&cluster.client)?;
+        let mut test =
+            PluginTest { cluster, layout, first_pods, pods: options.pods, lines: Vec::new() };
+        test.all()
     })
 }
 
-impl Show<'_> {
+impl PluginTest<'_> {
     fn all(&mut self) -> Result<()> {
-        self.plain("no agent", "none", Want::Open)?;
+        self.plain("no agent", "none", ExpectedOutcome::Open)?;
         self.without()?;
         let configuration = Configuration::read(self.layout)?;
         let took = install::agent_with(self.cluster, install::WITH_PLUGIN)?;
@@ -113,7 +114,7 @@ impl Show<'_> {
         install::remove(self.cluster)?;
         install::left_nothing(self.layout)?;
         configuration.is_back()?;
-        self.plain("all of it uninstalled", "after", Want::Open)?;
+        self.plain("all of it uninstalled", "after", ExpectedOutcome::Open)?;
         println!();
         for line in &self.lines {
             println!("{line}");
@@ -127,15 +128,15 @@ impl Show<'_> {
         self.round(&Round {
             what: "the agent alone, paused until all have tried",
             name: "late",
-            want: Want::Open,
-            before: &|show| show.signal(Signal::SIGSTOP),
-            meanwhile: &|show| {
-                show.stage.tried("late", show.pods)?;
-                show.signal(Signal::SIGCONT)
+            want: ExpectedOutcome::Open,
+            before: &|test| test.signal(Signal::SIGSTOP),
+            meanwhile: &|test| {
+                test.first_pods.tried("late", test.pods)?;
+                test.signal(Signal::SIGCONT)
             },
             is_timed: false,
         })?;
-        self.plain("the agent alone", "alone", Want::NothingLost)?;
+        self.plain("the agent alone", "alone", ExpectedOutcome::NothingLost)?;
         let mut blind = install::objects(install::MANIFEST)?;
         let arguments = blind.iter_mut().find_map(|object| object.pointer_mut(ARGUMENTS));
         let arguments = arguments.and_then(Value::as_array_mut).context("no arguments")?;
@@ -144,58 +145,67 @@ impl Show<'_> {
         ensure!(arguments.len() < count, "the cache is not named");
         self.cluster.client.apply(&blind)?;
         install::rolled_out(self.cluster)?;
-        self.plain("the agent alone, without libcni's cache", "status", Want::NothingLost)?;
+        self.plain(
+            "the agent alone, without libcni's cache",
+            "status",
+            ExpectedOutcome::NothingLost,
+        )?;
         install::remove(self.cluster)
     }
 
     /// With the plugin, while agents are paused, killed or absent and the configuration is rewritten.
     fn with(&mut self, configuration: &Configuration) -> Result<()> {
-        self.plain("the plugin", "with", Want::Closed)?;
+        self.plain("the plugin", "with", ExpectedOutcome::Closed)?;
         self.round(&Round {
             what: "the plugin, agents paused for 10 s",
             name: "paused",
-            want: Want::Closed,
-            before: &|show| show.signal(Signal::SIGSTOP),
-            meanwhile: &|show| {
-                show.none_starts()?;
-                show.signal(Signal::SIGCONT)
+            want: ExpectedOutcome::Closed,
+            before: &|test| test.signal(Signal::SIGSTOP),
+            meanwhile: &|test| {
+                test.none_starts()?;
+                test.signal(Signal::SIGCONT)
             },
             is_timed: false,
         })?;
         self.round(&Round {
             what: "the plugin, agents killed all the time",
             name: "killed",
-            want: Want::Closed,
+            want: ExpectedOutcome::Closed,
             before: &|_| Ok(()),
-            meanwhile: &|show| show.kill(),
+            meanwhile: &|test| test.kill(),
             is_timed: false,
         })?;
         self.round(&Round {
             what: "the plugin, no agent for 10 s",
             name: "gone",
-            want: Want::Closed,
-            before: &|show| {
-                let sets = show.cluster.client.namespaced::<DaemonSet>(install::NAMESPACE);
+            want: ExpectedOutcome::Closed,
+            before: &|test| {
+                let sets = test.cluster.client.namespaced::<DaemonSet>(install::NAMESPACE);
                 sets.delete(install::AGENT)?;
-                until("the end of the agents", || agents::are_gone(show.layout, &NODES))
+                until("the end of the agents", || agents::are_gone(test.layout, &NODES))
             },
-            meanwhile: &|show| {
-                show.none_starts()?;
-                install::agent_with(show.cluster, install::WITH_PLUGIN).map(drop)
+            meanwhile: &|test| {
+                test.none_starts()?;
+                install::agent_with(test.cluster, install::WITH_PLUGIN).map(drop)
             },
             is_timed: false,
         })?;
         let took = configuration.rewrite(configuration::over)?;
         println!("rewritten, the list has its entry again after {} ms", took.as_millis());
-        self.plain("the plugin, its list rewritten", "rewritten", Want::Closed)?;
+        self.plain("the plugin, its list rewritten", "rewritten", ExpectedOutcome::Closed)?;
         let took = configuration.rewrite(configuration::in_place_of)?;
         println!("replaced, the list has its entry again after {} ms", took.as_millis());
-        self.plain("the plugin, its list replaced", "other", Want::Closed)
+        self.plain("the plugin, its list replaced", "other", ExpectedOutcome::Closed)
     }
 
     /// A round in which pods start and nothing else happens.
-    fn plain(&mut self, what: &'static str, name: &'static str, want: Want) -> Result<()> {
-        let (before, meanwhile) = (&|_: &Show<'_>| Ok(()), &|_: &Show<'_>| Ok(()));
+    fn plain(
+        &mut self,
+        what: &'static str,
+        name: &'static str,
+        want: ExpectedOutcome,
+    ) -> Result<()> {
+        let (before, meanwhile) = (&|_: &PluginTest<'_>| Ok(()), &|_: &PluginTest<'_>| Ok(()));
         let is_timed = install::exists(self.cluster)?;
         self.round(&Round { what, name, want, before, meanwhile, is_timed })
     }
@@ -205,23 +215,23 @@ impl Show<'_> {
         (round.before)(self)?;
         let before = if round.is_timed { self.waited()? } else { Times::default() };
         let start = Instant::now();
-        self.stage.start(round.name, self.pods)?;
+        self.first_pods.start(round.name, self.pods)?;
         (round.meanwhile)(self)?;
-        let outcome = self.stage.tried(round.name, self.pods)?;
+        let outcome = self.first_pods.tried(round.name, self.pods)?;
         let took = start.elapsed();
         let waited = if round.is_timed { Some(self.waited()?.since(&before)) } else { None };
         let line = Line { what: round.what, took, outcome, waited };
         println!("{line}");
         match round.want {
-            Want::Open => ensure!(outcome.is_open(), "something was denied"),
-            Want::Closed => {
+            ExpectedOutcome::Open => ensure!(outcome.is_open(), "something was denied"),
+            ExpectedOutcome::Closed => {
                 ensure!(outcome.is_clean(), "a try had another outcome than the policies demand");
                 self.counted()?;
             }
-            Want::NothingLost => ensure!(outcome.lost == 0, "something was lost"),
+            ExpectedOutcome::NothingLost => ensure!(outcome.lost == 0, "something was lost"),
         }
         self.lines.push(line);
-        self.stage.clear()
+        self.first_pods.clear()
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
@@ -241,7 +251,7 @@ impl Show<'_> {
     /// Fails if a container starts although no agent enforces its policies.
     fn none_starts(&self) -> Result<()> {
         thread::sleep(HELD);
-        let started = self.stage.started()?;
+        let started = self.first_pods.started()?;
         ensure!(started == 0, "{started} pods have started");
         Ok(())
     }
@@ -257,7 +267,7 @@ impl Show<'_> {
     fn counted(&self) -> Result<()> {
         let samples: Vec<_> =
             NODES.iter().map(|node| metrics::of(self.layout, node)).collect::<Result<_>>()?;
-        for name in self.stage.names()? {
+        for name in self.first_pods.names()? {
             let direction = if name.starts_with("first-") { "egress" } else { "ingress" };
             let labels = [format!("pod=\"{name}\""), format!("direction=\"{direction}\"")];
             let labels = labels.each_ref().map(String::as_str);

@@ -17,7 +17,7 @@ use testbed::until;
 use xtask::build::Profile;
 
 use super::NODES;
-use super::agents::{self, Held};
+use super::agents::{self, ResourceUse};
 use super::cluster::{TestCluster, on_own};
 use super::install;
 
@@ -46,7 +46,7 @@ pub(crate) struct Options {
 /// Memory, CPU time and traffic of an agent at one moment.
 #[derive(Clone, Copy, Debug)]
 struct Level {
-    held: Held,
+    held: ResourceUse,
     ticks: u64,
     received: u64,
 }
@@ -88,7 +88,7 @@ fn measure(cluster: &TestCluster, pods: u32) -> Result<()> {
         "restarted, and enforcing again on all nodes after {:.1} s",
         start.elapsed().as_secs_f64()
     );
-    let zero = Level { held: Held { memory: 0, descriptors: 0 }, ticks: 0, received: 0 };
+    let zero = Level { held: ResourceUse { memory: 0, descriptors: 0 }, ticks: 0, received: 0 };
     print("a list of all, at the start", pods, zero, at_rest(layout)?);
     Ok(())
 }
@@ -115,7 +115,11 @@ fn at_rest(layout: &Layout) -> Result<Level> {
         thread::sleep(REST);
         let now = agents::spent(layout, NODE)?;
         if now.0 - last.0 < TICKS / 10 && now.1 - last.1 < 100_000 {
-            return Ok(Level { held: agents::held(layout, NODE)?, ticks: now.0, received: now.1 });
+            return Ok(Level {
+                held: agents::resource_use(layout, NODE)?,
+                ticks: now.0,
+                received: now.1,
+            });
         }
         last = now;
     }

@@ -1,14 +1,14 @@
 //! `cargo xtask e2e soak`: counts packets that are lost or let through while agents, the API server
 //! and pods restart.
 //!
-//! Traffic runs during the whole test (`field`). Each scenario is a disturbance; its line has the
+//! Traffic runs during the whole test (`traffic`). Each scenario is a disturbance; its line has the
 //! tries during the disturbance and how many had the wrong outcome. One wrong outcome fails the test.
 
 mod burst;
 mod deleted;
-mod field;
 mod growth;
 mod latency;
+mod traffic;
 mod upgrade;
 
 use std::fmt;
@@ -26,7 +26,7 @@ use xtask::image;
 
 use super::cluster::{TestCluster, on_own};
 use super::{NODES, agents, install};
-use field::{Count, Field};
+use traffic::{Count, Traffic};
 
 /// Which scenarios to run, and for how long.
 #[derive(Args, Clone, Debug)]
@@ -104,13 +104,13 @@ pub(super) fn run(options: &Options) -> Result<()> {
 
 fn soak(cluster: &TestCluster, options: &Options, profile: Profile) -> Result<()> {
     let layout = cluster.local.as_ref().context("the agents' processes are on this machine")?;
-    let mut field = Field::set(cluster)?;
-    field.start("client", &["allow", "keep"])?;
-    field.start("stranger", &["deny"])?;
-    if field.settled()?.let_through == 0 {
+    let mut traffic = Traffic::create(cluster)?;
+    traffic.start("client", &["allow", "keep"])?;
+    traffic.start("stranger", &["deny"])?;
+    if traffic.settled()?.let_through == 0 {
         bail!("without the agent nothing is let through, so the test would prove nothing");
     }
-    let mut first = during("first installed under live connections", &field, || {
+    let mut first = during("first installed under live connections", &traffic, || {
         install::agent(cluster).map(drop)
     })?;
     // Before the agent was ready everything passed; this line is about the connections.
@@ -118,7 +118,7 @@ fn soak(cluster: &TestCluster, options: &Options, profile: Profile) -> Result<()
     let mut lines = vec![first];
     for scenario in Scenario::value_variants() {
         if options.only.is_empty() || options.only.contains(scenario) {
-            lines.push(scenario.run(layout, &field, options, profile)?);
+            lines.push(scenario.run(layout, &traffic, options, profile)?);
         }
     }
     println!();
@@ -132,10 +132,10 @@ fn soak(cluster: &TestCluster, options: &Options, profile: Profile) -> Result<()
 }
 
 /// Counts the tries and their wrong outcomes while `act` runs.
-fn during(what: &str, field: &Field<'_>, act: impl FnOnce() -> Result<()>) -> Result<Line> {
-    let (start, before) = (Instant::now(), field.settled()?);
+fn during(what: &str, traffic: &Traffic<'_>, act: impl FnOnce() -> Result<()>) -> Result<Line> {
+    let (start, before) = (Instant::now(), traffic.settled()?);
     act()?;
-    let counts = field.settled()?.since(before);
+    let counts = traffic.settled()?.since(before);
     let line = Line { what: what.to_owned(), took: start.elapsed(), counts };
     println!("{line}");
     Ok(line)
@@ -145,39 +145,39 @@ impl Scenario {
     fn run(
         self,
         layout: &Layout,
-        field: &Field<'_>,
+        traffic: &Traffic<'_>,
         options: &Options,
         profile: Profile,
     ) -> Result<Line> {
         let Options { kills, updates, away, churn, burst, deleted, pods, changes, .. } = *options;
-        let cluster = field.cluster;
+        let cluster = traffic.cluster;
         match self {
-            Self::Kills => during(&format!("{kills} kills under churn"), field, || {
-                self::kills(layout, field, kills)
+            Self::Kills => during(&format!("{kills} kills under churn"), traffic, || {
+                self::kills(layout, traffic, kills)
             }),
-            Self::Update => during(&format!("{updates} rolling updates"), field, || {
-                self::updates(field, updates)
+            Self::Update => during(&format!("{updates} rolling updates"), traffic, || {
+                self::updates(traffic, updates)
             }),
             Self::Upgrade => {
                 testbed::load(layout, &image::build_other(profile)?)?;
-                during("another build, and back", field, || {
+                during("another build, and back", traffic, || {
                     upgrade::there_and_back(layout, cluster)
                 })
             }
-            Self::Away => during(&format!("API server down for {away} s"), field, || {
-                self::away(layout, field, away)
+            Self::Away => during(&format!("API server down for {away} s"), traffic, || {
+                self::away(layout, traffic, away)
             }),
-            Self::Churn => during(&format!("{churn} pods created and removed"), field, || {
+            Self::Churn => during(&format!("{churn} pods created and removed"), traffic, || {
                 growth::churn(layout, &cluster.client, churn)
             }),
-            Self::Burst => during(&format!("{burst} pods at once, and none"), field, || {
+            Self::Burst => during(&format!("{burst} pods at once, and none"), traffic, || {
                 burst::there_and_gone(layout, &cluster.client, burst)
             }),
-            Self::Deleted => during(&format!("2 × {deleted} pods deleted early"), field, || {
-                deleted::count_reached(field, deleted)
+            Self::Deleted => during(&format!("2 × {deleted} pods deleted early"), traffic, || {
+                deleted::count_reached(traffic, deleted)
             }),
-            Self::Latency => during(&format!("changes beside {pods} pods"), field, || {
-                latency::measure(field, pods, changes)
+            Self::Latency => during(&format!("changes beside {pods} pods"), traffic, || {
+                latency::measure(traffic, pods, changes)
             }),
         }
     }
@@ -191,31 +191,31 @@ impl fmt::Display for Line {
 }
 
 /// Kills agents at random intervals, without waiting until the last one is ready again.
-fn kills(layout: &Layout, field: &Field<'_>, count: u32) -> Result<()> {
+fn kills(layout: &Layout, traffic: &Traffic<'_>, count: u32) -> Result<()> {
     let mut done = 0;
     while done < count {
-        field.churn_policies(done)?;
+        traffic.churn_policies(done)?;
         thread::sleep(Duration::from_millis(fastrand::u64(..1500)));
         let node = NODES[fastrand::usize(..NODES.len())];
         if agents::kill(layout, node)? {
             done += 1;
         }
     }
-    until("the agents' readiness", || install::rolled_out(field.cluster).is_ok())
+    until("the agents' readiness", || install::rolled_out(traffic.cluster).is_ok())
 }
 
-fn updates(field: &Field<'_>, count: u32) -> Result<()> {
-    let sets = field.cluster.client.namespaced::<DaemonSet>(install::NAMESPACE);
+fn updates(traffic: &Traffic<'_>, count: u32) -> Result<()> {
+    let sets = traffic.cluster.client.namespaced::<DaemonSet>(install::NAMESPACE);
     for number in 0..count {
         sets.patch(install::AGENT, &install::annotated(&number.to_string()))?;
-        install::rolled_out(field.cluster)?;
+        install::rolled_out(traffic.cluster)?;
     }
     Ok(())
 }
 
 /// Kills pods while the API server is down: the kubelet starts them again with other addresses.
-fn away(layout: &Layout, field: &Field<'_>, seconds: u64) -> Result<()> {
-    let victims = field.victims()?;
+fn away(layout: &Layout, traffic: &Traffic<'_>, seconds: u64) -> Result<()> {
+    let victims = traffic.victims()?;
     control_plane::api_server(layout)?.end()?;
     let end = Instant::now() + Duration::from_secs(seconds);
     let each = Duration::from_secs(seconds) / u32::try_from(victims.len() + 1)?;

@@ -112,27 +112,28 @@ impl Client {
 
     /// Creates objects, or changes them to what is given (server-side apply).
     pub fn apply(&self, objects: &[Value]) -> Result<(), ClientError> {
-        self.each(Act::Apply, objects)
+        self.each(ObjectVerb::Apply, objects)
     }
 
     /// Creates objects; fails where one exists.
     pub fn create(&self, objects: &[Value]) -> Result<(), ClientError> {
-        self.each(Act::Create, objects)
+        self.each(ObjectVerb::Create, objects)
     }
 
     /// Deletes objects, without waiting for their end; one that does not exist is no failure.
     pub fn delete(&self, objects: &[Value]) -> Result<(), ClientError> {
-        self.each(Act::Delete, objects)
+        self.each(ObjectVerb::Delete, objects)
     }
 
-    fn each(&self, act: Act, objects: &[Value]) -> Result<(), ClientError> {
+    fn each(&self, verb: ObjectVerb, objects: &[Value]) -> Result<(), ClientError> {
         let (kube, objects) = (self.kube.clone(), objects.to_vec());
         self.run(async move {
             let mut kinds = Kinds { kube, kinds: BTreeMap::new() };
             for object in objects {
                 let (api, object) = kinds.locate(object).await?;
-                let failed = |source| ClientError::failed(act.verb(), description(&object), source);
-                act.on(&api, &object).await.map_err(failed)?;
+                let failed =
+                    |source| ClientError::failed(verb.name(), description(&object), source);
+                verb.run(&api, &object).await.map_err(failed)?;
             }
             Ok(())
         })
@@ -148,14 +149,14 @@ impl Client {
 
 /// What is done to each of several objects.
 #[derive(Clone, Copy)]
-enum Act {
+enum ObjectVerb {
     Apply,
     Create,
     Delete,
 }
 
-impl Act {
-    fn verb(self) -> &'static str {
+impl ObjectVerb {
+    fn name(self) -> &'static str {
         match self {
             Self::Apply => "apply",
             Self::Create => "create",
@@ -163,7 +164,7 @@ impl Act {
         }
     }
 
-    async fn on(self, api: &Api<DynamicObject>, object: &DynamicObject) -> kube::Result<()> {
+    async fn run(self, api: &Api<DynamicObject>, object: &DynamicObject) -> kube::Result<()> {
         let name = object.name_any();
         match self {
             Self::Apply => {

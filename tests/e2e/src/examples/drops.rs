@@ -16,7 +16,7 @@ use policy_probe::Probe;
 use serde_json::Value;
 use testbed::client::LogParams;
 
-use super::stage::Stage;
+use super::deployed::DeployedExample;
 use crate::install::{AGENTS, NAMESPACE};
 
 /// How long a drop may take to be logged.
@@ -24,12 +24,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The probes for which an agent logged a dropped packet.
 pub(super) fn of<'a>(
-    stage: &Stage<'_>,
+    deployed: &DeployedExample<'_>,
     since: Timestamp,
     probes: &[&'a Probe],
 ) -> Result<Vec<&'a Probe>> {
     let end = Instant::now() + PATIENCE;
-    let agents = stage.cluster.client.namespaced::<Pod>(NAMESPACE);
+    let agents = deployed.cluster.client.namespaced::<Pod>(NAMESPACE);
     loop {
         let mut log = String::new();
         for agent in agents.list(AGENTS)? {
@@ -41,7 +41,7 @@ pub(super) fn of<'a>(
         let counted: Vec<_> = probes
             .iter()
             .copied()
-            .filter(|probe| lines.iter().any(|line| is_drop_of(stage, probe, line)))
+            .filter(|probe| lines.iter().any(|line| is_drop_of(deployed, probe, line)))
             .collect();
         if counted.len() == probes.len() || Instant::now() > end {
             return Ok(counted);
@@ -54,21 +54,21 @@ pub(super) fn of<'a>(
 ///
 /// On its way through a Service or a node's port a packet may change its destination, and its
 /// source to that of a node.
-fn is_drop_of(stage: &Stage<'_>, probe: &Probe, line: &Value) -> bool {
+fn is_drop_of(deployed: &DeployedExample<'_>, probe: &Probe, line: &Value) -> bool {
     if line["protocol"] != probe.protocol.name() {
         return false;
     }
     let address =
         |end: &Value| end["address"].as_str().and_then(|text| text.parse::<IpAddr>().ok());
     let (source, destination) = (address(&line["source"]), address(&line["destination"]));
-    let Ok(target) = stage.destination(probe) else { return false };
+    let Ok(target) = deployed.destination(probe) else { return false };
     let is_direct = destination == Some(target.ip())
         && line["destination"]["port"] == target.port()
-        && source == stage.source(probe);
+        && source == deployed.source(probe);
     if is_direct || !matches!(probe.to, End::Service(_) | End::Address(_)) {
         return is_direct;
     }
-    let mut sources: BTreeSet<_> = stage.node_addresses().collect();
-    sources.extend(stage.source(probe));
+    let mut sources: BTreeSet<_> = deployed.node_addresses().collect();
+    sources.extend(deployed.source(probe));
     source.is_some_and(|source| sources.contains(&source)) && line["destination"]["pod"].is_string()
 }

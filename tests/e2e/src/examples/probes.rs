@@ -15,8 +15,8 @@ use policy_probe::{Outcome, Probe, Row};
 use testbed::network;
 use xtask::image::POD;
 
+use super::deployed::DeployedExample;
 use super::drops;
-use super::stage::Stage;
 
 /// Milliseconds that an answer may take; the kernel repeats a lost SYN after one second.
 const PATIENCE: &str = "2500";
@@ -33,15 +33,15 @@ pub(super) enum Observation {
 }
 
 /// Runs all probes of the example; sources run at the same time.
-pub(super) fn run(stage: &Stage<'_>) -> Result<Vec<Observation>> {
+pub(super) fn run(deployed: &DeployedExample<'_>) -> Result<Vec<Observation>> {
     let mut by_source = BTreeMap::<&End, Vec<(usize, &Probe)>>::new();
-    for (number, (probe, _)) in stage.example.probes.iter().enumerate() {
+    for (number, (probe, _)) in deployed.example.probes.iter().enumerate() {
         by_source.entry(&probe.from).or_default().push((number, probe));
     }
-    let mut seen = vec![Observation::Silent; stage.example.probes.len()];
+    let mut seen = vec![Observation::Silent; deployed.example.probes.len()];
     let answers = thread::scope(|scope| {
         let each =
-            by_source.iter().map(|(from, probes)| scope.spawn(|| run_from(stage, from, probes)));
+            by_source.iter().map(|(from, probes)| scope.spawn(|| run_from(deployed, from, probes)));
         let started: Vec<_> = each.collect();
         let ended = started
             .into_iter()
@@ -51,7 +51,7 @@ pub(super) fn run(stage: &Stage<'_>) -> Result<Vec<Observation>> {
     for line in answers.iter().flat_map(|answer| answer.lines()) {
         let mut words = line.split_whitespace();
         let number: usize = words.next().context("an empty line")?.parse()?;
-        let (probe, _) = stage.example.probes.get(number).context("an unknown probe")?;
+        let (probe, _) = deployed.example.probes.get(number).context("an unknown probe")?;
         seen[number] = match (words.next(), words.next()) {
             (Some("silent"), _) => Observation::Silent,
             (Some("answered"), None) => Observation::Answered,
@@ -63,15 +63,15 @@ pub(super) fn run(stage: &Stage<'_>) -> Result<Vec<Observation>> {
 }
 
 /// Runs the probes with the agent installed: each denial must have a logged drop.
-pub(super) fn judged(stage: &Stage<'_>) -> Result<Vec<Row>> {
+pub(super) fn judged(deployed: &DeployedExample<'_>) -> Result<Vec<Row>> {
     // The API server takes whole seconds.
     let since = Timestamp::from_second(Timestamp::now().as_second())?;
-    let seen = run(stage)?;
+    let seen = run(deployed)?;
     let silent =
-        seen.iter().zip(&stage.example.probes).filter(|(seen, _)| **seen == Observation::Silent);
+        seen.iter().zip(&deployed.example.probes).filter(|(seen, _)| **seen == Observation::Silent);
     let silent: Vec<_> = silent.map(|(_, (probe, _))| probe).collect();
-    let dropped = drops::of(stage, since, &silent)?;
-    let rows = stage.example.probes.iter().zip(seen).map(|((probe, explanation), seen)| {
+    let dropped = drops::of(deployed, since, &silent)?;
+    let rows = deployed.example.probes.iter().zip(seen).map(|((probe, explanation), seen)| {
         let outcome = match seen {
             Observation::Answered => Outcome::Allow,
             Observation::Silent if dropped.contains(&probe) => Outcome::Deny,
@@ -92,10 +92,14 @@ fn is_meant(to: &End, name: &str) -> bool {
 }
 
 /// Runs the probes of one source, and returns the lines that `policy-pod probe` prints.
-fn run_from(stage: &Stage<'_>, from: &End, probes: &[(usize, &Probe)]) -> Result<String> {
+fn run_from(
+    deployed: &DeployedExample<'_>,
+    from: &End,
+    probes: &[(usize, &Probe)],
+) -> Result<String> {
     let mut lines = String::new();
     for (number, probe) in probes {
-        let target = stage.destination(probe)?;
+        let target = deployed.destination(probe)?;
         lines +=
             &[number.to_string(), probe.protocol.name().to_owned(), target.to_string()].join(" ");
         lines.push('\n');
@@ -103,16 +107,17 @@ fn run_from(stage: &Stage<'_>, from: &End, probes: &[(usize, &Probe)]) -> Result
     let program = format!("/{POD}");
     match from {
         End::Pod(pod) => {
-            let pods = stage.cluster.client.namespaced::<Pod>(&pod.namespace);
+            let pods = deployed.cluster.client.namespaced::<Pod>(&pod.namespace);
             Ok(pods.run(&pod.name, &[&program, "probe", PATIENCE], &lines)?)
         }
-        End::Host(name) => of_host(stage, name, &lines),
+        End::Host(name) => of_host(deployed, name, &lines),
         End::Service(_) | End::Address(_) => Err(anyhow!("{from} cannot send")),
     }
 }
 
-fn of_host(stage: &Stage<'_>, name: &str, lines: &str) -> Result<String> {
-    let layout = stage.cluster.local.as_ref().context("hosts are beside our own cluster only")?;
+fn of_host(deployed: &DeployedExample<'_>, name: &str, lines: &str) -> Result<String> {
+    let layout =
+        deployed.cluster.local.as_ref().context("hosts are beside our own cluster only")?;
     let mut probe = network::inside(layout, &network::host(name));
     probe.arg(super::pod_program()?).args(["probe", PATIENCE]);
     let mut child = probe.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;

@@ -15,8 +15,8 @@ use testbed::client::{Client, Objects};
 use testbed::layout::Layout;
 use xtask::image::POD;
 
-use super::field::{NAMESPACE, START, pod, policy, template};
 use super::growth;
+use super::traffic::{NAMESPACE, START, pod, policy, template};
 use crate::NODES;
 use crate::metrics::{self, Samples, Times};
 

@@ -13,7 +13,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::json;
 use testbed::client::LogParams;
 
-use super::field::{Field, NAMESPACE, pod, policy, template};
+use super::traffic::{NAMESPACE, Traffic, pod, policy, template};
 use crate::NODES;
 
 /// Label of the pods that are deleted, and name of their policy.
@@ -27,33 +27,33 @@ const CALLS: &str = "9000";
 
 /// Creates pods and deletes each within two seconds, `count` times as pods of their own and as often
 /// as the pod of a `StatefulSet`, which gets the same name again.
-pub(super) fn count_reached(field: &Field<'_>, count: u32) -> Result<()> {
-    let client = &field.cluster.client;
+pub(super) fn count_reached(traffic: &Traffic<'_>, count: u32) -> Result<()> {
+    let client = &traffic.cluster.client;
     // An empty list would allow every peer.
     let nobody = json!([{"podSelector": {"matchLabels": {"app": "nobody"}}}]);
     let hammer = pod(HAMMER, NODES[0], HAMMER, &["hammer", "1", CALLS, "80"]);
     client.apply(&[policy(APP, APP, &nobody), hammer])?;
-    let addresses = field.addresses(&format!("app={HAMMER}"))?;
+    let addresses = traffic.addresses(&format!("app={HAMMER}"))?;
     let hammer = format!("{}:{CALLS}", addresses.first().context("no address")?);
     for number in 0..count {
         let node = NODES[fastrand::usize(..NODES.len())];
         let name = format!("{APP}-{number}");
         client.apply(&[pod(&name, node, APP, &["call", &hammer, "80/UDP"])])?;
         thread::sleep(Duration::from_millis(fastrand::u64(..2000)));
-        field.pods.delete(&name)?;
+        traffic.pods.delete(&name)?;
     }
     client.apply(&[set(&hammer)])?;
     for _ in 0..count {
         thread::sleep(Duration::from_millis(fastrand::u64(..2000)));
-        field.pods.delete(&format!("{SET}-0"))?;
+        traffic.pods.delete(&format!("{SET}-0"))?;
     }
     // kubelet ends the last containers, and datagrams are sent until then.
     thread::sleep(Duration::from_secs(10));
-    let log = field.pods.log(HAMMER, LogParams::default())?;
+    let log = traffic.pods.log(HAMMER, LogParams::default())?;
     let of = |word: &str| log.lines().filter(|line| line.starts_with(word)).count();
     let (heard, reached) = (of("heard "), of("answered "));
     client.namespaced::<StatefulSet>(NAMESPACE).delete(SET)?;
-    field.pods.delete(HAMMER)?;
+    traffic.pods.delete(HAMMER)?;
     client.namespaced::<NetworkPolicy>(NAMESPACE).delete(APP)?;
     println!("{heard} deleted pods ran, {reached} let through");
     ensure!(heard > 0, "no container of a deleted pod ran, so the test would prove nothing");

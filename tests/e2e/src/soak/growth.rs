@@ -13,9 +13,9 @@ use testbed::layout::Layout;
 use testbed::{node, until};
 use xtask::command::answer;
 
-use super::field::{NAMESPACE, START, pod, policy};
+use super::traffic::{NAMESPACE, START, pod, policy};
 use crate::NODES;
-use crate::agents::{self, Held};
+use crate::agents::{self, ResourceUse};
 
 /// Pods that are there at once, on each node.
 const BATCH: u32 = 20;
@@ -28,7 +28,7 @@ const SLACK: u64 = 16 * 1024;
 pub(super) struct Level {
     pins: usize,
     maps: usize,
-    agent: Held,
+    agent: ResourceUse,
 }
 
 /// Creates and removes `count` pods under a policy, in batches; fails if something has grown.
@@ -101,5 +101,5 @@ fn level(layout: &Layout, name: &str) -> Result<Level> {
     let pins = pins.context("no pins")?;
     // Every map of the agent is pinned, inner maps too, so counting pins counts maps.
     let maps = pins.lines().filter(|pin| !pin.contains("/links/")).count();
-    Ok(Level { pins: pins.lines().count(), maps, agent: agents::held(layout, name)? })
+    Ok(Level { pins: pins.lines().count(), maps, agent: agents::resource_use(layout, name)? })
 }

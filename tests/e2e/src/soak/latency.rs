@@ -10,27 +10,27 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::{Value, json};
 use xtask::image::POD;
 
-use super::field::{Field, NAMESPACE, pod, policy};
+use super::traffic::{NAMESPACE, Traffic, pod, policy};
 use crate::NODES;
 
 /// How long a change may take at all.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Times changes of a policy and of a pod's label, beside `pods` other pods.
-pub(super) fn measure(field: &Field<'_>, pods: u32, changes: u32) -> Result<()> {
-    let address = place(field, pods)?;
+pub(super) fn measure(traffic: &Traffic<'_>, pods: u32, changes: u32) -> Result<()> {
+    let address = place(traffic, pods)?;
     let (everybody, nobody) = (json!({}), json!({"matchLabels": {"app": "nobody"}}));
-    field.cluster.client.apply(&[watched(&everybody)])?;
-    let watch = Watch::start(field, &address)?;
+    traffic.cluster.client.apply(&[watched(&everybody)])?;
+    let watch = Watch::start(traffic, &address)?;
     watch.expect(true)?;
     let mut of_policy = Vec::new();
     for number in 0..changes {
         let open = number % 2 == 1;
-        let start = admit(field, if open { &everybody } else { &nobody })?;
+        let start = admit(traffic, if open { &everybody } else { &nobody })?;
         of_policy.push(watch.expect(open)?.saturating_sub(start));
     }
     print("change of a policy", of_policy)?;
-    admit(field, &json!({"matchLabels": {"may": "yes"}}))?;
+    admit(traffic, &json!({"matchLabels": {"may": "yes"}}))?;
     if changes.is_multiple_of(2) {
         // It was open last, and no pod has the label yet.
         watch.expect(false)?;
@@ -38,18 +38,18 @@ pub(super) fn measure(field: &Field<'_>, pods: u32, changes: u32) -> Result<()> 
     let mut of_label = Vec::new();
     for number in 0..changes {
         let open = number % 2 == 0;
-        let start = label(field, "watcher", if open { "yes" } else { "no" })?;
+        let start = label(traffic, "watcher", if open { "yes" } else { "no" })?;
         of_label.push(watch.expect(open)?.saturating_sub(start));
     }
     print("change of a pod's label", of_label)?;
     let kinds = "app in (crowd,watched,watcher)";
-    Ok(field.pods.delete_all(kinds)?)
+    Ok(traffic.pods.delete_all(kinds)?)
 }
 
 /// Allows only the pods of a selector to reach the watched pods; returns the time of the write.
-fn admit(field: &Field<'_>, selector: &Value) -> Result<u128> {
+fn admit(traffic: &Traffic<'_>, selector: &Value) -> Result<u128> {
     let policy = watched(selector);
-    let policies = field.cluster.client.namespaced::<NetworkPolicy>(NAMESPACE);
+    let policies = traffic.cluster.client.namespaced::<NetworkPolicy>(NAMESPACE);
     let start = now()?;
     policies.patch("watched", &json!({"spec": policy["spec"]}))?;
     Ok(start)
@@ -61,9 +61,9 @@ fn watched(selector: &Value) -> Value {
 }
 
 /// Sets the label `may` of a pod; returns the time of the write.
-fn label(field: &Field<'_>, pod: &str, may: &str) -> Result<u128> {
+fn label(traffic: &Traffic<'_>, pod: &str, may: &str) -> Result<u128> {
     let start = now()?;
-    field.pods.patch(pod, &json!({"metadata": {"labels": {"may": may}}}))?;
+    traffic.pods.patch(pod, &json!({"metadata": {"labels": {"may": may}}}))?;
     Ok(start)
 }
 
@@ -73,21 +73,21 @@ fn now() -> Result<u128> {
 }
 
 /// Creates the pods; returns the address of the watched one.
-fn place(field: &Field<'_>, pods: u32) -> Result<String> {
+fn place(traffic: &Traffic<'_>, pods: u32) -> Result<String> {
     let crowd = (0..pods).map(|number| {
         let node = if number % 2 == 0 { NODES[0] } else { NODES[1] };
         pod(&format!("crowd-{number}"), node, "crowd", &["pause"])
     });
     let crowd: Vec<_> = crowd.collect();
     if !crowd.is_empty() {
-        field.cluster.client.apply(&crowd)?;
-        field.addresses("app=crowd")?;
+        traffic.cluster.client.apply(&crowd)?;
+        traffic.addresses("app=crowd")?;
     }
     let server = pod("watched", NODES[0], "watched", &["serve", "80/UDP"]);
     let watcher = pod("watcher", NODES[1], "watcher", &["pause"]);
-    field.cluster.client.apply(&[server, watcher])?;
-    field.addresses("app=watcher")?;
-    Ok(field.addresses("app=watched")?.remove(0))
+    traffic.cluster.client.apply(&[server, watcher])?;
+    traffic.addresses("app=watcher")?;
+    Ok(traffic.addresses("app=watched")?.remove(0))
 }
 
 /// A pod that prints when another becomes reachable, and when it is no longer reachable.
@@ -96,9 +96,9 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(field: &Field<'_>, address: &str) -> Result<Self> {
+    fn start(traffic: &Traffic<'_>, address: &str) -> Result<Self> {
         let (program, target) = (format!("/{POD}"), format!("{address}:80"));
-        let lines = field.pods.lines("watcher", &[&program, "watch", "1", &target])?;
+        let lines = traffic.pods.lines("watcher", &[&program, "watch", "1", &target])?;
         Ok(Self { lines })
     }
 

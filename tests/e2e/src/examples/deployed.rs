@@ -34,7 +34,7 @@ const STANDING: [&str; 3] = ["default", "kube-system", "kube-public"];
 const START: Duration = Duration::from_mins(2);
 
 /// An example on a cluster.
-pub(super) struct Stage<'a> {
+pub(super) struct DeployedExample<'a> {
     pub(super) cluster: &'a TestCluster,
     pub(super) example: &'a Example,
     mapping: Mapping,
@@ -42,18 +42,18 @@ pub(super) struct Stage<'a> {
     namespaces: BTreeSet<String>,
 }
 
-impl<'a> Stage<'a> {
+impl<'a> DeployedExample<'a> {
     /// Creates everything, and waits until the pods are ready.
-    pub(super) fn set(cluster: &'a TestCluster, example: &'a Example) -> Result<Self> {
+    pub(super) fn deploy(cluster: &'a TestCluster, example: &'a Example) -> Result<Self> {
         let mapping = Mapping::new(&cluster.client, &example.manifests)?;
         let named =
             example.objects.iter().filter_map(|object| object["metadata"]["namespace"].as_str());
         let namespaces = named.map(ToOwned::to_owned).collect();
-        let mut stage = Self { cluster, example, mapping, pods: Pods::default(), namespaces };
-        stage.hosts()?;
-        stage.make_namespaces()?;
+        let mut deployed = Self { cluster, example, mapping, pods: Pods::default(), namespaces };
+        deployed.hosts()?;
+        deployed.make_namespaces()?;
         let objects = example.objects.iter();
-        let pods: Vec<_> = objects.filter_map(|object| stage.pod_or_service(object)).collect();
+        let pods: Vec<_> = objects.filter_map(|object| deployed.pod_or_service(object)).collect();
         // A namespace accepts pods only once its service account exists.
         let mut failure = None;
         until("the pods' objects", || {
@@ -61,21 +61,21 @@ impl<'a> Stage<'a> {
             failure.is_none()
         })
         .map_err(|late| failure.take().map_or(late, Into::into))?;
-        for namespace in &stage.namespaces {
+        for namespace in &deployed.namespaces {
             let pods = cluster.client.namespaced::<Pod>(namespace);
             if !pods.list(LABEL)?.is_empty() {
                 pods.ready(LABEL, START)?;
             }
         }
-        stage.read_addresses()?;
+        deployed.read_addresses()?;
         let policies = example.objects.iter().filter(|object| is_policy(object));
-        let policies: Vec<_> = policies.map(|policy| stage.policy(policy)).collect();
+        let policies: Vec<_> = policies.map(|policy| deployed.policy(policy)).collect();
         cluster.client.apply(&policies)?;
-        Ok(stage)
+        Ok(deployed)
     }
 
     /// Removes everything.
-    pub(super) fn strike(self) -> Result<()> {
+    pub(super) fn remove(self) -> Result<()> {
         let client = &self.cluster.client;
         let policies = self.example.objects.iter().filter(|object| is_policy(object));
         // The others end with their namespaces.

@@ -33,7 +33,7 @@ const CONTAINERS: usize = 2;
 const START: Duration = Duration::from_mins(5);
 
 /// The pods that stay from one round to the next.
-pub(super) struct Stage<'a> {
+pub(super) struct FirstPods<'a> {
     client: &'a Client,
     pods: Objects<Pod>,
     /// What every container tries, as `policy-pod first` takes it.
@@ -44,9 +44,9 @@ pub(super) struct Stage<'a> {
     hammer: String,
 }
 
-impl<'a> Stage<'a> {
+impl<'a> FirstPods<'a> {
     /// Creates the policies and the servers.
-    pub(super) fn set(client: &'a Client) -> Result<Self> {
+    pub(super) fn create(client: &'a Client) -> Result<Self> {
         client.apply(&[
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
         ])?;

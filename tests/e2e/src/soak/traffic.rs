@@ -61,16 +61,16 @@ impl fmt::Display for Count {
 }
 
 /// The pods and their policies.
-pub(super) struct Field<'a> {
+pub(super) struct Traffic<'a> {
     pub(super) cluster: &'a TestCluster,
     pub(super) pods: Objects<Pod>,
     servers: Vec<String>,
     talkers: Vec<String>,
 }
 
-impl<'a> Field<'a> {
+impl<'a> Traffic<'a> {
     /// Makes servers, victims, and the policies that decide who reaches them.
-    pub(super) fn set(cluster: &'a TestCluster) -> Result<Self> {
+    pub(super) fn create(cluster: &'a TestCluster) -> Result<Self> {
         let client = &cluster.client;
         let namespace =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
@@ -99,9 +99,9 @@ impl<'a> Field<'a> {
             &json!([{"podSelector": {"matchLabels": {"app": "client"}}}]),
         )])?;
         let pods = client.namespaced(NAMESPACE);
-        let mut field = Self { cluster, pods, servers: Vec::new(), talkers: Vec::new() };
-        field.servers = field.addresses("app=server")?;
-        Ok(field)
+        let mut traffic = Self { cluster, pods, servers: Vec::new(), talkers: Vec::new() };
+        traffic.servers = traffic.addresses("app=server")?;
+        Ok(traffic)
     }
 
     /// Starts pods that try, on each node one.
