@@ -195,6 +195,7 @@ impl Peers {
             }
         };
         // A block matches an address whether or not a pod has it (S18).
+        // The set of the smallest block has the lists of the blocks around it too.
         let around = prefix::longest_match(&self.blocks, address).copied().unwrap_or(EMPTY);
         Some(self.sets.union(selected, around))
     }

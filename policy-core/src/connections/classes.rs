@@ -113,7 +113,8 @@ impl<'a> Classes<'a> {
     }
 }
 
-/// AllowMapNumbers of allow maps. Equal maps have one number; most are found by where they are in memory.
+/// The allow maps of all pods, numbered in the order of first use, so that classes compare numbers in
+/// place of maps. Equal maps have one number; most are found by where they are in memory.
 #[derive(Default)]
 struct AllowMapNumbers<'a> {
     by_place: BTreeMap<*const AllowMap, usize>,

@@ -153,6 +153,7 @@ pub(super) fn of_peer(
         Peer::Block(block) if !block.cidr.contains(far.address) => {
             vec![Miss::OutsideBlock(block.cidr)]
         }
+        // Every except that holds the address is listed: to remove one of two would not help.
         Peer::Block(block) => {
             let around = block.except.iter().filter(|inner| inner.contains(far.address));
             around.map(|inner| Miss::Excepted(*inner)).collect()
@@ -169,6 +170,7 @@ pub(super) fn of_peer(
                 }],
                 None => Vec::new(),
             };
+            // Both selectors must match (S14), so that what is wrong with each is listed.
             misses.extend(of_labels(pods, name, pod));
             misses
         }
@@ -191,6 +193,7 @@ pub(super) fn of_cluster_peer(
             misses
         }
         ClusterPeer::Nodes(selector) => {
+            // A gateway address is no node's here: `nodes` matches what `status.addresses` lists.
             let mut nodes = snapshot.nodes.iter();
             let Some((name, node)) = nodes.find(|(_, node)| node.addresses.contains(&address))
             else {
@@ -260,6 +263,7 @@ pub(super) fn of_port(
             let Some(pod) = destination else {
                 return Some(Miss::NameWithoutPod(name.clone()));
             };
+            // Several containers of a pod may give one name to different ports: all of them match.
             let numbers: Vec<u16> = pod.named_ports(name, protocol).collect();
             match numbers.as_slice() {
                 [] => Some(Miss::NameUnknown(name.clone())),

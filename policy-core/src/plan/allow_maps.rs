@@ -101,6 +101,8 @@ impl<'a> AllowMapIds<'a> {
         if let Some(&id) = self.ids.get(&entries) {
             return id;
         }
+        // Never the id of an allow map that exists, though this plan deletes it: endpoints may still use
+        // it when the new one is written.
         while self.actual.allow_maps.contains_key(&self.next_allow_map) {
             self.next_allow_map += 1;
         }
@@ -142,6 +144,7 @@ impl<'a> AllowMapIds<'a> {
 
     /// Deletions of everything that is not used once the endpoints use only the allow maps in `used`.
     pub(super) fn delete_unused(&self, used: &BTreeSet<u32>) -> Vec<Step> {
+        // Also those of `actual` without an entry in `ids`: of several with equal entries, one is used.
         let allow_maps: BTreeSet<u32> =
             self.ids.values().chain(self.actual.allow_maps.keys()).copied().collect();
         let allow_maps =

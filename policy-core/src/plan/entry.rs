@@ -2,7 +2,12 @@
 //! back.
 //!
 //! A `PortSet` has bits for whole protocols and room for `INLINE_RANGES` ranges of ports. An entry
-//! with more ranges has its ports in a bitmap instead, in chunks of 256 ports.
+//! with more ranges has its ports in a bitmap instead, in chunks of 256 ports:
+//!
+//! ```text
+//! all UDP, TCP 80, TCP 443     protocols = UDP, ranges = [TCP 80, TCP 443], no bitmap
+//! TCP 80, 100, 200, 300, 400   bitmap: (TCP, chunk 0) has bits 80, 100, 200; (TCP, chunk 1) has 44, 144
+//! ```
 
 use std::collections::BTreeMap;
 
@@ -69,12 +74,14 @@ pub(super) fn encode(identity: u32, entry: &AllowEntry) -> (PortSet, Option<Bitm
     }
     let mut rest = Vec::new();
     for &(protocol, first, last) in &entry.ports.ranges {
+        // A whole protocol is one bit, and leaves the ranges to others.
         let whole = (first, last) == (0, u16::MAX);
         match WHOLE.iter().find(|(known, _)| whole && *known == protocol) {
             Some((_, bit)) => set.protocols |= bit,
             None => rest.push(PortRange { protocol: protocol.number(), pad: 0, first, last }),
         }
     }
+    // All or none, so that equal entries have one form.
     if rest.len() > INLINE_RANGES {
         return (set, Some(bitmap(&rest)));
     }

@@ -61,11 +61,14 @@ impl IdentityIds {
         tables: &TableChanges,
         allow_maps: &[AllowMapChange<'_>],
     ) -> Self {
+        // A key without any use in a map has no id to keep: its number may be given out again.
         let used = actual.used_ids();
         let known = actual.identity_keys.iter().filter(|(id, _)| used.contains(id));
         let known: BTreeMap<&IdentityKey, u32> = known.map(|(id, key)| (key, *id)).collect();
         let mut kept: Vec<Option<u32>> =
             desired.identities.iter().map(|key| known.get(*key).copied()).collect();
+        // An id that nothing moves to or from may change its ports: every address has it before and
+        // after. One that changes no ports may be moved to. Only both together are not safe.
         let moved = MovedIds::of(tables, &kept);
         for (index, id) in (1..).zip(&mut kept) {
             let changes = |id| allow_maps.iter().any(|allow_map| allow_map.differs(id, index));
@@ -119,6 +122,13 @@ impl AllowMapChange<'_> {
 }
 
 /// Ids that gain or lose an address or frontend, if every known identity keeps its id.
+///
+/// ```text
+/// 10.0.0.2: 1 -> a, which keeps 1      nothing moves
+/// 10.0.0.3: 1 -> b, which keeps 2      1 loses an address, 2 gains one
+/// 10.0.0.4: 1 -> c, which is new       1 loses an address
+/// 10.0.0.5: 1 -> nothing matches it    1 loses an address, and one moves to identity 0
+/// ```
 #[derive(Default)]
 struct MovedIds {
     ids: BTreeSet<u32>,

@@ -116,6 +116,7 @@ impl<'a> Planner<'a> {
     /// Puts the steps in order.
     pub(super) fn plan(&self) -> Plan {
         let (actual, desired) = (self.actual, &self.desired);
+        // The numbers are those of the order in the documentation of `plan`. 1: what is gone.
         let mut steps = Steps { steps: Vec::new(), endpoints: actual.endpoints.clone() };
         self.delete_gone(&mut steps);
         steps.extend(self.new_node_addresses());
@@ -123,26 +124,30 @@ impl<'a> Planner<'a> {
             steps.put(orphan.closed);
         }
 
+        // 2: allow maps that are right before and while the tables change.
         let mut allow_maps = AllowMapIds::new(actual, &self.old);
         let mut versions = self.versions_before_tables(&mut allow_maps);
         steps.extend(allow_maps.take_steps());
         self.replace(&mut steps);
         self.switch(&mut steps, &versions, |version| version.before_tables);
 
+        // 3 and 4: the tables, then the switch to the allow maps as compiled, which are written first.
         self.add_later_versions(&mut allow_maps, &mut versions);
         steps.extend(allow_maps.take_steps());
         steps.extend(writes::in_transition(&self.tables, actual, desired, &self.ids));
         self.switch(&mut steps, &versions, |version| version.before_removals);
         steps.extend(writes::after_switch(&self.tables, desired, &self.ids));
 
+        // 5: every look-up gives the new verdict from here on, so that a flow judged now stays right.
         let bumps = self.bumps();
         let orphans = self.matching.orphans.iter().map(|orphan| orphan.closed.ifindex);
         steps.bump(orphans.filter(|ifindex| bumps.contains(ifindex)));
         let mut used = self.finish(&mut steps, &versions, &bumps, false);
-        // Reading conntrack takes time, so these come last: no other endpoint waits for them.
+        // 6: reading conntrack takes time, so these come last: no other endpoint waits for them.
         self.track(&mut steps);
         used.extend(self.finish(&mut steps, &versions, &bumps, true));
 
+        // 7: what nothing refers to any more.
         steps.extend(self.old_node_addresses());
         steps.extend(allow_maps.delete_unused(&used));
         Plan {
@@ -266,9 +271,12 @@ impl<'a> Planner<'a> {
         let fresh = self.fresh_ids();
         let mut known = BTreeMap::new();
         let mut version = |matched: &MatchedPod<'_>, direction| {
+            // Where one of the two states does not isolate, there are no two sets of verdicts to hold
+            // apart: the endpoint is open until it is switched, or from then on.
             let (Some(old), Some(new)) = matched.isolation(direction) else { return 0 };
             let egress = direction == Direction::Egress;
             let allow_map = self.desired.allow_map(new);
+            // The endpoints of a node have few pairs of allow maps, and one transition for each pair.
             *known.entry((old, allow_map, egress)).or_insert_with(|| {
                 let fresh = fresh.iter().filter(|(_, is_frontend)| egress || !**is_frontend);
                 let fresh = fresh.map(|(id, is_frontend)| (*id, *is_frontend)).collect();
@@ -293,7 +301,8 @@ impl<'a> Planner<'a> {
     ) {
         let all = self.ids.all();
         let removed = self.tables.removed_frontends();
-        // An id that other frontends keep has its new outcome.
+        // An id that other frontends keep has its new outcome: of the removed frontends' ids 4 and 5, of
+        // which a frontend that stays has 5, only 4 keeps its old outcome until it is deleted.
         let removed: BTreeSet<u32> = removed.difference(&all).copied().collect();
         for (matched, versions) in self.matching.matched.iter().zip(versions) {
             for (direction, versions) in versions.iter_mut() {

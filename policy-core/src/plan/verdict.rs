@@ -59,6 +59,7 @@ impl VerdictChanges<'_> {
         if old.is_none() && new.is_none() {
             return false;
         }
+        // One of the two may be open: then every look-up that the other one refuses differs.
         let egress = direction == Direction::Egress;
         // Frontends are only looked up for egress.
         let applies = |lookup: &Lookup| egress || matches!(lookup, Lookup::Address(_));

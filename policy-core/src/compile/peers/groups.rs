@@ -184,7 +184,8 @@ impl Groups {
         delta: &ListsDelta,
         sets: &mut ListSets,
     ) -> BTreeSet<GroupId> {
-        // Of a group that several changed lists match, the set is made once.
+        // Of a group that several changed lists match, the set is made once: a policy with ten new rules
+        // would otherwise intern ten sets, nine of which no group ever has.
         let mut edits: BTreeMap<GroupId, Vec<ListId>> = BTreeMap::new();
         let added = delta.added.iter().filter_map(|id| Some((*id, lists.get(*id)?)));
         let removed = delta.removed.iter().map(|(id, list)| (*id, list));

@@ -75,6 +75,7 @@ impl ListSets {
         if a == EMPTY {
             return b;
         }
+        // A cluster has many addresses and few pairs: 1,000 pods of a group inside one block are one.
         if let Some(&id) = self.unions.get(&(a, b)) {
             return id;
         }
@@ -83,7 +84,7 @@ impl ListSets {
         id
     }
 
-    /// The lists that are in both sets.
+    /// The lists that are in both sets. Not remembered: only addresses of several pods need it.
     pub(super) fn intersection(&mut self, a: ListSetId, b: ListSetId) -> ListSetId {
         let other = self.get(b);
         let both = self.get(a).iter().copied().filter(|id| other.binary_search(id).is_ok());

@@ -127,6 +127,8 @@ fn merged(
         distinct.len() > APART
     });
     many.map(|((_, named), rules)| {
+        // With the policies p and q at the pods 1 and 2, and r at pod 1 alone, the groups are {p, q} and
+        // {r}: what p and q allow together holds at both pods, and what r allows does not.
         let result = match named {
             // Names resolve on each destination: rules can be merged only where they name the same
             // ports, and then all their peers together have these ports.
@@ -179,7 +181,18 @@ struct PortRegion {
     ports: Ports,
 }
 
-/// The regions of addresses in which the same rules match, sorted out by ports.
+/// The regions of addresses in which the rules allow the same ports together.
+///
+/// ```text
+/// rule 0   10.0.0.0/8 except 10.1.0.0/16     tcp 80
+/// rule 1   10.1.2.0/24, 10.1.3.0/24          tcp 80
+/// enter 10.0.0.0/8      {0}: tcp 80          a region starts
+/// enter 10.1.0.0/16     {}: nothing          another one, and an except of the first
+/// enter 10.1.2.0/24     {1}: tcp 80          another one, and an except of the second
+/// enter 10.1.3.0/24     {1}: tcp 80          the same
+/// ```
+///
+/// Three of the four regions become one peer list for TCP 80; the one without ports is dropped.
 fn regions_of(rules: &[Found<'_>]) -> Vec<PortRegion> {
     let mut sweep = Sweep::default();
     let mut rule_of = Vec::new();
@@ -214,6 +227,7 @@ struct Regions {
 
 impl SweepVisitor for Regions {
     fn turn(&mut self, block: usize, matches: bool) {
+        // Blocks of one rule may overlap: the rule matches until the last of them ends.
         let rule = self.rule_of[block];
         let count = &mut self.counts[rule];
         *count = if matches { *count + 1 } else { *count - 1 };

@@ -63,6 +63,7 @@ pub(super) fn of_service(
         for place in places(service, port, snapshot, own, nodes) {
             let Place { address, port: number, checks_frontend, reach } = place;
             let family = Family::of(address);
+            // A node port has an address at each node: without hints, 5,000 nodes share one set.
             let reach = slices.distinct(reach);
             let backends = shared
                 .entry((family, reach))
@@ -83,6 +84,7 @@ pub(super) fn of_host_ports(pod: &Pod, nodes: &NodeAddresses) -> Vec<(Frontend, 
     for host_port in &pod.host_ports {
         let own = nodes.get(node).into_iter().flatten().filter(|_| host_port.address.is_none());
         for &address in own.chain(&host_port.address).filter(|address| !address.is_loopback()) {
+            // The node translates within a family; a pod without an address there has no host port.
             let same_family = |one: &IpAddr| Family::of(*one) == Family::of(address);
             let Some(backend) = pod.usable_addresses().find(same_family) else { continue };
             let (protocol, port) = (host_port.protocol, host_port.port);
@@ -178,6 +180,7 @@ impl ServiceBackends {
     /// Adds the backends that another Service or pod has at the same frontend. Both count: which of
     /// them a node takes is not defined.
     pub(crate) fn join(&mut self, other: &Self) {
+        // Stricter than either: all backends of both must be allowed.
         self.checks_frontend |= other.checks_frontend;
         if self.backends != other.backends {
             self.backends = Arc::new(&*self.backends | &*other.backends);

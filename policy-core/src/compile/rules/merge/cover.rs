@@ -28,7 +28,7 @@ pub(super) struct Cover {
     nodes: Vec<(u32, bool)>,
 }
 
-/// The place of a port in the row of all protocols.
+/// The place of a port in the row of all protocols: TCP 80 is 80, UDP 80 is 65,616.
 fn flat(protocol: Protocol, port: u16) -> u32 {
     let row = match protocol {
         Protocol::Tcp => 0,
@@ -83,6 +83,10 @@ impl Cover {
         }
     }
 
+    /// Counts a range once more or once less below a node, which spans the places `here`.
+    ///
+    /// Of the places 0 to 3, the range 1 to 3 is marked at two nodes: the leaf 1, and the node above 2 and
+    /// 3. A range is always split in the same way, so that removing it finds every count.
     fn mark(&mut self, node: usize, here: (usize, usize), range: (usize, usize), more: bool) {
         if range.1 <= here.0 || here.1 <= range.0 {
             return;
@@ -97,6 +101,7 @@ impl Cover {
             self.mark(2 * node, (here.0, middle), range, more);
             self.mark(2 * node + 1, (middle, here.1), range, more);
         }
+        // From the marked nodes up to the root, so that `collect` passes over what has no chosen place.
         let below = !leaf && (self.nodes[2 * node].1 || self.nodes[2 * node + 1].1);
         self.nodes[node].1 = self.nodes[node].0 > 0 || below;
     }
