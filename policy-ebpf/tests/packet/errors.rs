@@ -3,7 +3,7 @@
 use policy_common::drops::Reason;
 
 use crate::{
-    craft::{Ends, Flags, OUT, OUT_V6, TCP, icmp, tcp, udp},
+    craft::{Ends, Flags, OUT, OUT_V6, TCP, icmp, ip, tcp, udp, with_these_options},
     rig::{Isolated, Rig, ports},
 };
 
@@ -97,5 +97,48 @@ fn s31_a_quotation_cut_short_or_of_a_later_fragment_is_none() {
     fragment[14 + 7] = 1;
     for error in errors(router(OUT), OUT.source, &fragment) {
         assert_eq!(rig.received(&error), DENIED);
+    }
+}
+
+#[test]
+fn s31_an_error_may_quote_a_timestamp_an_information_request_or_an_address_mask() {
+    let identifier = [0, 9, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    for kind in [13, 15, 17] {
+        let mut rig = Rig::new(Isolated::Ingress);
+        let quoted = icmp(OUT.source, OUT.destination, kind, &identifier);
+        for error in errors(router(OUT), OUT.source, &quoted) {
+            assert_eq!(rig.received(&error), DENIED, "about {kind}, never sent");
+        }
+        assert_eq!(rig.sent(&quoted), None);
+        for error in errors(router(OUT), OUT.source, &quoted) {
+            assert_eq!(rig.received(&error), None, "about {kind}");
+        }
+    }
+}
+
+#[test]
+fn s31_an_error_may_quote_a_packet_with_ipv4_options_or_an_authentication_header() {
+    let mut rig = connected(OUT);
+    let segment = tcp(OUT, Flags::Ack);
+    let header = [&[6, 4, 0, 0][..], &[0; 20], &segment[34..]].concat();
+    let authenticated = ip(OUT.source, OUT.destination, 64, 51, &header);
+    for quoted in [with_these_options(&segment, &[7, 7, 4, 0, 0, 0, 0, 0]), authenticated] {
+        for error in errors(router(OUT), OUT.source, &quoted) {
+            assert_eq!(rig.received(&error), None);
+        }
+    }
+}
+
+#[test]
+fn s34_what_follows_the_end_of_a_packet_is_not_quoted() {
+    for ends in [OUT, OUT_V6] {
+        let mut rig = connected(ends);
+        for mut error in errors(router(ends), ends.source, &tcp(ends, Flags::Ack)) {
+            // The IP header states that the message ends within the quoted IP header.
+            let (at, kept) =
+                if ends.source.contains(':') { (18, 8 + 40) } else { (16, 20 + 8 + 20) };
+            error[at..at + 2].copy_from_slice(&u16::to_be_bytes(kept));
+            assert_eq!(rig.received(&error), DENIED);
+        }
     }
 }

@@ -40,6 +40,44 @@ fn s33_later_fragments_follow_the_first_in_both_directions() {
 }
 
 #[test]
+fn s33_a_datagram_that_a_router_fragmented_arrives_where_it_is_admitted() {
+    for (ends, client) in [(OUT, "192.0.2.7"), (OUT_V6, "2001:db8::7")] {
+        let inbound = Ends { source: client, source_port: 5000, ..ends.back() };
+        for (port, first, later) in [(80, None, None), (81, DENIED, UNKNOWN)] {
+            let mut rig = port_80();
+            let long = long_udp(inbound.at(port), 3000);
+            // The router splits at its own MTU, and may split the first part once more.
+            let [head, tail] = fragments(&long, 7, 1432);
+            let parts = split(&head, 576);
+            assert_eq!(rig.received(&parts[0]), first, "port {port}");
+            for part in [&parts[1], &tail] {
+                assert_eq!(rig.received(part), later, "port {port}");
+            }
+        }
+    }
+}
+
+/// A first fragment, split once more after its first `bytes`.
+fn split(head: &[u8], bytes: usize) -> [Vec<u8>; 2] {
+    let is_v6 = head[12..14] == [0x86, 0xdd];
+    let start = if is_v6 { 62 } else { 34 };
+    let mut parts =
+        [head[..start + bytes].to_vec(), [&head[..start], &head[start + bytes..]].concat()];
+    for (part, offset) in parts.iter_mut().zip([0, bytes]) {
+        let offset = u16::try_from(offset).unwrap();
+        let length = u16::try_from(part.len()).unwrap();
+        if is_v6 {
+            part[18..20].copy_from_slice(&(length - 54).to_be_bytes());
+            part[56..58].copy_from_slice(&(offset | 1).to_be_bytes());
+        } else {
+            part[16..18].copy_from_slice(&(length - 14).to_be_bytes());
+            part[20..22].copy_from_slice(&(offset / 8 | 0x2000).to_be_bytes());
+        }
+    }
+    parts
+}
+
+#[test]
 fn s33_a_reply_in_fragments_passes() {
     for ends in [OUT, OUT_V6] {
         let mut rig = port_80();

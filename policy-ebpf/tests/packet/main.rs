@@ -11,6 +11,7 @@ mod connections;
 mod denials;
 mod errors;
 mod families;
+mod flowless;
 mod fragments;
 mod headers;
 mod lifetimes;

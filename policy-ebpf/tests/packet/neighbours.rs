@@ -117,3 +117,37 @@ fn s32_a_link_local_source_stays_on_the_link() {
     assert_eq!(rig.sent(&to("fd00:10:244:1::10")), Some(Reason::SpoofedSource));
     assert_eq!(rig.sent(&to("ff05::fb")), Some(Reason::SpoofedSource));
 }
+
+#[test]
+fn s32_an_isolated_pod_gets_no_neighbour_message_for_another() {
+    for isolated in [Isolated::Ingress, Isolated::Egress, Isolated::Both] {
+        let mut rig = Rig::new(isolated);
+        for kind in [133, 135, 136, 137] {
+            let to = |destination| neighbour("fe80::1", destination, kind, &[0; 36]);
+            let flooded = rig.received(&to("2001:db8::7"));
+            assert_eq!(flooded, Some(Reason::NotForPod), "type {kind} of a bridge that floods");
+            for own in [POD_V6, LINK_LOCAL, "ff02::1", "ff02::1:ff00:10"] {
+                assert_eq!(rig.received(&to(own)), None, "type {kind} to {own}");
+            }
+        }
+    }
+    let flooded = neighbour("fe80::1", "2001:db8::7", 137, &[0; 36]);
+    assert_eq!(Rig::new(Isolated::Neither).received(&flooded), None, "nothing isolates it");
+}
+
+/// The same IPv6 packet with another length in its header.
+fn stating(mut frame: Vec<u8>, length: u16) -> Vec<u8> {
+    frame[18..20].copy_from_slice(&length.to_be_bytes());
+    frame
+}
+
+#[test]
+fn s34_a_neighbour_message_is_as_long_as_its_header_states() {
+    let mut rig = Rig::new(Isolated::Both);
+    let solicited = neighbour("fd00:10:244::1", POD_V6, 135, &[&[0; 4][..], &POD6].concat());
+    assert_eq!(rig.received(&stating(solicited, 242)), Some(Reason::Malformed), "beyond the frame");
+    let own = advertise(POD6);
+    assert_eq!(rig.sent(&stating(own.clone(), 242)), Some(Reason::Malformed));
+    // The target lies in the padding of the frame.
+    assert_eq!(rig.sent(&stating(own, 8)), Some(Reason::Malformed));
+}

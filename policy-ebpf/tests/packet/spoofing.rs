@@ -96,6 +96,11 @@ fn s46_nothing_is_dropped_on_suspicion() {
     }
     let alert = with_these_options(&udp(Ends { destination: "192.0.2.7", ..OUT }), &[148, 4, 0, 0]);
     assert_eq!(rig.sent(&alert), None);
+    for (ends, node) in [(OUT, "192.168.111.11"), (OUT_V6, "fd00::11")] {
+        rig.node_address(node, NodeKind::Other);
+        let cut = ip(ends.source, node, 64, 17, &[0x9c, 0x40, 0x21]);
+        assert_eq!(rig.sent(&cut), None, "a UDP header cut short");
+    }
 }
 
 #[test]
@@ -144,6 +149,21 @@ fn s46_a_tunnel_is_found_behind_whatever_hides_it() {
             assert_eq!(rig.sent(&hidden), Some(Reason::Tunnel), "{protocol} in {headers:?}");
         }
     }
+}
+
+#[test]
+fn s46_a_source_route_hides_no_tunnel() {
+    let mut rig = Rig::new(Isolated::Neither);
+    rig.pod(PEER);
+    rig.pod(PEER_V6);
+    // Whom the route leads to in the end is not looked for.
+    let route = [131, 7, 4, 192, 168, 111, 11, 0];
+    assert_eq!(rig.sent(&with_these_options(&udp(OUT.at(8472)), &route)), Some(Reason::Tunnel));
+    assert_eq!(rig.sent(&with_these_options(&udp(OUT), &route)), None, "another port");
+    let mut routed = behind(&udp(OUT_V6.at(8472)), &[43]);
+    assert_eq!(rig.sent(&routed), None, "no segments left: it goes to a pod");
+    routed[57] = 1;
+    assert_eq!(rig.sent(&routed), Some(Reason::Tunnel));
 }
 
 #[test]
