@@ -94,15 +94,15 @@ reasons! {
     RouterMessage = 5, "router-message";
     /// Neighbour discovery or MLD outside its standard: hop limit or destination (S32).
     InvalidNeighbour = 6, "invalid-neighbour";
-    /// VXLAN, Geneve or IP in IP from a pod (S46).
+    /// VXLAN, Geneve, GRE or IP in IP from a pod to an address that is no pod's (S46).
     Tunnel = 7, "tunnel";
     /// A unicast frame for an address that is not the pod's own (S32).
     NotForPod = 8, "not-for-pod";
-    /// A fragment (S33).
+    /// A fragment without its first one, where ports matter (S33).
     Fragment = 9, "fragment";
-    /// IPv4 options (S34).
+    /// Malformed IPv4 options, or a source route (S34).
     IpOptions = 10, "ip-options";
-    /// IPv6 extension headers (S34).
+    /// IPv6 extension headers that cannot be walked, or segments left (S34).
     ExtensionHeader = 11, "extension-header";
     /// A packet that ends too early or contradicts itself (S34).
     Malformed = 12, "malformed";

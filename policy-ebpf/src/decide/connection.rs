@@ -11,9 +11,7 @@ use policy_common::{
 
 use super::{
     arrival::Arrival,
-    endpoint, fragment,
-    known::may_have,
-    neighbour,
+    endpoint, fragment, neighbour,
     origin::{self, Origin},
     rules::{self, Peer},
     tunnel::{is_tunnel, tunnels},
@@ -168,5 +166,5 @@ fn has_no_replies(arrival: &Arrival<'_>, endpoint: &Endpoint, transport: &Transp
     arrival.packet.destination.is_group()
         || transport.is_flowless()
         || is_tunnel(transport.protocol)
-        || (!arrival.sent() && !may_have(endpoint, &arrival.ends(transport)))
+        || (!arrival.sent() && !endpoint::may_have(endpoint, &arrival.ends(transport)))
 }

@@ -6,8 +6,10 @@ use policy_common::{
     limits,
 };
 
+use super::tunnel;
 use crate::{
     address::{Ip, UNSPECIFIED},
+    flow::family::Ends,
     maps::{ENDPOINTS, EPOCHS, SLOTS},
     scratch,
 };
@@ -107,6 +109,14 @@ pub(crate) fn may_send(endpoint: &Endpoint, source: Ip, destination: Ip) -> bool
     owns(endpoint, source)
         || (source.is_link_local6()
             && (destination.is_link_local6() || destination.is_link_multicast6()))
+}
+
+/// Whether the pod may have a connection with these ends: it may not keep one that it opened while it
+/// might send anything (S46).
+#[inline(always)]
+pub(crate) fn may_have(endpoint: &Endpoint, ends: &Ends) -> bool {
+    endpoint.flags & flags::MAY_SPOOF != 0
+        || (may_send(endpoint, ends.local, ends.remote) && !tunnel::leads_into(ends))
 }
 
 /// The pod's address of the same family as `like`.

@@ -2,7 +2,7 @@
 
 use policy_common::{
     drops::Reason,
-    endpoint::{Endpoint, flags},
+    endpoint::Endpoint,
     flow::{Flow, Initiator, Judgement},
 };
 
@@ -11,7 +11,6 @@ use super::{
     connection::decide,
     endpoint, fragment,
     origin::{self, Origin},
-    tunnel,
     verdict::Verdict,
 };
 use crate::{
@@ -54,7 +53,7 @@ pub(crate) fn judge<F: Family>(
             return Some(Verdict::drop(Reason::UnknownEndpoint));
         };
         let ends = arrival.ends(transport);
-        if !may_have(endpoint, &ends) {
+        if !endpoint::may_have(endpoint, &ends) {
             return None;
         }
         rejudge(endpoint, entry, arrival.epoch, &ends);
@@ -68,13 +67,6 @@ pub(crate) fn judge<F: Family>(
         }
         Some(reason) => judge_denied(arrival, entry, transport, reason),
     }
-}
-
-/// Whether the pod may have a connection with these ends at all (S46).
-#[inline(always)]
-pub(crate) fn may_have(endpoint: &Endpoint, ends: &Ends) -> bool {
-    endpoint.flags & flags::MAY_SPOOF != 0
-        || (endpoint::may_send(endpoint, ends.local, ends.remote) && !tunnel::leads_into(ends))
 }
 
 /// Judges a packet of a flow that is denied (S29).

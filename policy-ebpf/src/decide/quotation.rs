@@ -3,10 +3,7 @@
 use aya_ebpf::bindings::__sk_buff;
 use policy_common::{drops::Direction, endpoint::Endpoint, flow::Flow};
 
-use super::{
-    endpoint,
-    known::{may_have, rejudge},
-};
+use super::{endpoint, known::rejudge};
 use crate::{
     address::Ip,
     flow::{
@@ -89,7 +86,7 @@ fn is_known<F: Family>(
         return false;
     };
     if entry.judgement.epoch != epoch {
-        if !may_have(endpoint, &ends) {
+        if !endpoint::may_have(endpoint, &ends) {
             return false;
         }
         rejudge(endpoint, &mut entry, epoch, &ends);
