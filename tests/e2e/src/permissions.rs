@@ -163,7 +163,8 @@ fn agents(cluster: &TestCluster) -> Result<BTreeMap<String, bool>> {
 fn restart(cluster: &TestCluster) -> Result<()> {
     let before = agents(cluster)?;
     for name in before.keys() {
-        cluster.client.namespaced::<Pod>(NAMESPACE).delete(name)?;
+        // The host's port answers for the new pod as long as the old agent runs.
+        cluster.client.namespaced::<Pod>(NAMESPACE).end(name)?;
     }
     until("another agent", || {
         agents(cluster)

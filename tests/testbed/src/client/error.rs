@@ -122,3 +122,24 @@ fn code(error: &kube::Error) -> Option<u16> {
     let kube::Error::Api(status) = error else { return None };
     Some(status.code)
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn refusal(code: u16) -> kube::Error {
+        kube::Error::Api(Box::new(Status { code, ..Status::default() }))
+    }
+
+    #[test]
+    fn only_404_means_that_an_object_is_absent() {
+        assert_eq!(unless_absent(Ok(1)).ok(), Some(Some(1)));
+        assert_eq!(unless_absent::<u8>(Err(refusal(404))).ok(), Some(None));
+        for other in [403, 409, 500] {
+            let error = unless_absent::<u8>(Err(refusal(other))).expect_err("a refusal");
+            assert_eq!(ClientError::failed("get", "Pod a", error).code(), Some(other));
+        }
+    }
+}

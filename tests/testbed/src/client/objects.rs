@@ -97,6 +97,15 @@ impl<K: Kind> Objects<K> {
         })
     }
 
+    /// Deletes an object, and waits until it is gone: a pod once its containers have ended.
+    pub fn end(&self, name: &str) -> Result<(), ClientError> {
+        let Some(uid) = self.get(name)?.uid() else { return Ok(()) };
+        self.request("delete", name, move |api, name| async move {
+            unless_absent(api.delete(&name, &DeleteParams::default()).await).map(drop)
+        })?;
+        self.wait_for_end(name, uid)
+    }
+
     /// Deletes the objects with these labels at once, and waits until they are gone.
     pub fn delete_all(&self, labels: &str) -> Result<(), ClientError> {
         let objects = self.list(labels)?;
@@ -104,12 +113,15 @@ impl<K: Kind> Objects<K> {
             self.delete(&object.name_any())?;
         }
         for object in objects {
-            let uid = object.uid().unwrap_or_default();
-            self.wait(&object.name_any(), GONE, "gone", move |found: Option<&K>| {
-                conditions::is_deleted(&uid).matches_object(found)
-            })?;
+            self.wait_for_end(&object.name_any(), object.uid().unwrap_or_default())?;
         }
         Ok(())
+    }
+
+    fn wait_for_end(&self, name: &str, uid: String) -> Result<(), ClientError> {
+        self.wait(name, GONE, "gone", move |found: Option<&K>| {
+            conditions::is_deleted(&uid).matches_object(found)
+        })
     }
 
     /// Waits until an object has a state; the condition receives none where it does not exist.

@@ -98,3 +98,26 @@ impl Objects<Pod> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_is_ready_where_its_condition_is_true() -> Result<(), serde_json::Error> {
+        let condition = |kind: &str, status: &str| json!([{"type": kind, "status": status}]);
+        for (conditions, ready) in [
+            (condition("Ready", "True"), true),
+            (condition("Ready", "False"), false),
+            (condition("ContainersReady", "True"), false),
+            (json!([]), false),
+        ] {
+            let pod = serde_json::from_value(json!({"status": {"conditions": conditions}}))?;
+            assert_eq!(is_pod_ready(&pod), ready, "{conditions}");
+        }
+        assert!(!is_pod_ready(&Pod::default()), "no status yet");
+        Ok(())
+    }
+}
