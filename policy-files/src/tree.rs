@@ -8,7 +8,7 @@
 //! ```
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -34,6 +34,10 @@ pub struct Tree {
     pub kustomizations: Vec<PathBuf>,
     /// Folders that are Helm charts.
     pub charts: Vec<PathBuf>,
+    /// Names of the folders in each folder that were not entered, as `recursive` was not set.
+    pub unread: BTreeMap<PathBuf, Vec<String>>,
+    /// The same of symbolic links to folders: they can lead back to a folder above.
+    pub links: BTreeMap<PathBuf, Vec<String>>,
 }
 
 /// Reads files, the files of folders in the order of their names, and standard input for `-`; with
@@ -63,21 +67,36 @@ pub fn read_tree(paths: &[PathBuf], recursive: bool) -> Result<Tree, Error> {
 }
 
 impl Tree {
+    /// Notes for the user about folders that were not entered: one for each folder that has such.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let note = |text: &'static str, (folder, names): (&PathBuf, &Vec<String>)| {
+            format!("{}: {text}: {}", folder.display(), names.join(", "))
+        };
+        let unread = self.unread.iter().map(|one| note("folders in it are not read", one));
+        let links = self.links.iter().map(|one| {
+            note("symbolic links to folders are not followed; name their folders with -f", one)
+        });
+        unread.chain(links).collect()
+    }
+
     /// Reads a folder; whether it has folders in it.
     fn enter(&mut self, folder: &Path, recursive: bool) -> Result<bool, Error> {
         if folder.join(CHART).is_file() {
             self.charts.push(folder.to_owned());
             return Ok(false);
         }
-        let (mut files, mut folders) = (Vec::new(), Vec::new());
+        let (mut files, mut folders, mut links) = (Vec::new(), Vec::new(), Vec::new());
         let unreadable = |source| Error::Read { path: folder.to_owned(), source };
         for entry in fs::read_dir(folder).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
             let (path, name) = (entry.path(), entry.file_name());
             let name = name.to_string_lossy();
-            // A symbolic link to a folder can lead back to this one.
-            if entry.file_type().map_err(unreadable)?.is_dir() {
-                folders.extend((!name.starts_with('.')).then_some(path));
+            // A link that leads to nothing is reported as a manifest that cannot be read.
+            if path.is_dir() {
+                let is_link = entry.file_type().map_err(unreadable)?.is_symlink();
+                let list = if is_link { &mut links } else { &mut folders };
+                list.extend((!name.starts_with('.')).then(|| name.into_owned()));
             } else if KUSTOMIZATIONS.contains(&&*name) {
                 self.kustomizations.push(folder.to_owned());
             } else if is_manifest(&path)? {
@@ -86,15 +105,24 @@ impl Tree {
         }
         files.sort();
         folders.sort();
+        links.sort();
         for file in files {
             let source = read_file(&file)?;
             self.found.insert(source.name.clone());
             self.sources.push(source);
         }
-        for inner in folders.iter().filter(|_| recursive) {
-            self.enter(inner, recursive)?;
+        let has_folders = !folders.is_empty();
+        if !links.is_empty() {
+            self.links.insert(folder.to_owned(), links);
         }
-        Ok(!folders.is_empty())
+        if recursive {
+            for inner in folders {
+                self.enter(&folder.join(inner), recursive)?;
+            }
+        } else if has_folders {
+            self.unread.insert(folder.to_owned(), folders);
+        }
+        Ok(has_folders)
     }
 }
 
@@ -157,6 +185,22 @@ mod tests {
         let empty = tempfile::tempdir()?;
         let found = read_tree(&[empty.path().to_owned()], true);
         assert!(matches!(found, Err(Error::Empty { .. })), "{found:?}");
+        Ok(())
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_a_folder_is_named_and_not_followed() -> io::Result<()> {
+        let folder = folder(&["a/b.yaml", "c.yaml"])?;
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("again"))?;
+        for recursive in [false, true] {
+            let tree =
+                read_tree(&[folder.path().to_owned()], recursive).map_err(io::Error::other)?;
+            assert_eq!(tree.sources.len(), if recursive { 2 } else { 1 });
+            let notes = tree.notes().join("\n");
+            assert!(notes.ends_with("name their folders with -f: again"), "{notes}");
+            assert_eq!(notes.contains("folders in it are not read: a\n"), !recursive, "{notes}");
+        }
         Ok(())
     }
 }
