@@ -10,6 +10,7 @@
 //! ```
 
 mod addition;
+mod dialect;
 mod narrow;
 mod tier;
 mod width;
@@ -70,10 +71,11 @@ impl PolicyChange {
         all.min_by_key(|change| width::opened(snapshot, change))
     }
 
-    /// What to add, as an item of a YAML list.
+    /// What to add, as an item of a YAML list, in the words of the API that the policy is written
+    /// for.
     #[must_use]
     pub fn yaml(&self) -> String {
-        yaml::item(self.direction, &self.addition)
+        yaml::item(self.dialect(), self.direction, &self.addition)
     }
 }
 

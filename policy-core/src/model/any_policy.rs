@@ -3,7 +3,7 @@
 use super::{Annotations, ClusterNetworkPolicy, NetworkPolicy, ObjectName, PolicyRef, Snapshot};
 
 /// A policy of either kind, with its name.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnyPolicy<'a> {
     /// A `ClusterNetworkPolicy`.
     ClusterWide(&'a str, &'a ClusterNetworkPolicy),

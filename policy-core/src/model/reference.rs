@@ -36,6 +36,17 @@ impl PolicyRef {
         }
     }
 
+    /// Kind and `metadata.name` of the object that the policy was converted from, if it was: an
+    /// `AdminNetworkPolicy` or `BaselineAdminNetworkPolicy`, which has its kind in front of its name
+    /// here (no `ClusterNetworkPolicy` can have such a name).
+    #[must_use]
+    pub fn converted_from(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::ClusterWide(name) => name.split_once('/'),
+            Self::Namespaced(_) => None,
+        }
+    }
+
     /// `metadata.namespace`; `None` for a cluster-wide policy.
     #[must_use]
     pub fn namespace(&self) -> Option<&str> {

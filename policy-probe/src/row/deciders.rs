@@ -13,6 +13,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deciders(Arc<[DecidingPolicy]>);
 
+/// Kinds of the older API that the reader of manifests converts.
+const OLDER_KINDS: [&str; 2] = ["AdminNetworkPolicy", "BaselineAdminNetworkPolicy"];
+
 /// One of them in the form that programs read.
 #[derive(Serialize, Deserialize)]
 struct Decider<'a> {
@@ -43,9 +46,9 @@ impl Deref for Deciders {
 impl Serialize for Deciders {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(self.iter().map(|by| Decider {
-            kind: by.policy.kind().name().into(),
+            kind: kind_and_name(&by.policy).0.into(),
             namespace: by.policy.namespace().unwrap_or_default().into(),
-            name: by.policy.name().into(),
+            name: kind_and_name(&by.policy).1.into(),
             rule: by.rule,
         }))
     }
@@ -56,7 +59,14 @@ impl<'de> Deserialize<'de> for Deciders {
         let all = Vec::<Decider<'_>>::deserialize(from)?.into_iter().map(|by| {
             let kind = Kind::from_name(&by.kind);
             let namespace = Some(&*by.namespace).filter(|namespace| !namespace.is_empty());
-            let policy = kind.and_then(|kind| PolicyRef::new(kind, namespace, &by.name));
+            let policy = match kind {
+                Some(kind) => PolicyRef::new(kind, namespace, &by.name),
+                // Of the older API; the reader of manifests gives it this name.
+                None if OLDER_KINDS.contains(&&*by.kind) => {
+                    Some(PolicyRef::ClusterWide(format!("{}/{}", by.kind, by.name)))
+                }
+                None => None,
+            };
             let unknown = || {
                 let Decider { kind, namespace, name, .. } = &by;
                 D::Error::custom(format!("{kind} {namespace}/{name} is not the name of a policy"))
@@ -67,16 +77,24 @@ impl<'de> Deserialize<'de> for Deciders {
     }
 }
 
+/// Kind and `metadata.name`, as the manifest of the policy has them.
+fn kind_and_name(policy: &PolicyRef) -> (&str, &str) {
+    policy.converted_from().unwrap_or((policy.kind().name(), policy.name()))
+}
+
 /// A deciding policy in words: `shop/web rule 0`, or `no rule of shop/web` on a default deny.
 pub(super) fn describe(by: &DecidingPolicy, verdict: Verdict) -> String {
     let DecidingPolicy { policy, rule } = by;
-    let kind = match policy {
-        PolicyRef::Namespaced(_) => String::new(),
-        PolicyRef::ClusterWide(_) => format!("{} ", policy.kind()),
+    let policy = match policy {
+        PolicyRef::Namespaced(name) => name.to_string(),
+        PolicyRef::ClusterWide(_) => {
+            let (kind, name) = kind_and_name(policy);
+            format!("{kind} {name}")
+        }
     };
     match (rule, verdict) {
-        (Some(rule), _) => format!("{kind}{policy} rule {rule}"),
-        (None, Verdict::Deny) => format!("no rule of {kind}{policy}"),
-        (None, Verdict::Allow) => format!("{kind}{policy}"),
+        (Some(rule), _) => format!("{policy} rule {rule}"),
+        (None, Verdict::Deny) => format!("no rule of {policy}"),
+        (None, Verdict::Allow) => format!("{policy}"),
     }
 }

@@ -5,6 +5,8 @@ use crate::model::{
     Snapshot, peers_field,
 };
 
+use super::dialect::Dialect;
+
 /// A change of one policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyChange {
@@ -75,12 +77,17 @@ impl PolicyChange {
         let rule = |index: &usize| FieldPath::rule(self.direction, *index);
         match &self.addition {
             Addition::Port(index, _) => rule(index).field("ports"),
-            Addition::Protocol(index, _) => rule(index).field("protocols"),
+            Addition::Protocol(index, _) => rule(index).field(self.dialect().protocols_field()),
             Addition::Peer(index, _) | Addition::ClusterPeer(index, _) => {
                 rule(index).field(peers_field(self.direction))
             }
             Addition::Rule(_) | Addition::ClusterRule(..) => FieldPath::spec(self.direction.name()),
         }
+    }
+
+    /// The API that the policy is written for.
+    pub(super) fn dialect(&self) -> Dialect {
+        if self.policy.converted_from().is_some() { Dialect::V1alpha1 } else { Dialect::V1alpha2 }
     }
 
     /// Index of the entry before which the addition must be inserted; `None` where order does not

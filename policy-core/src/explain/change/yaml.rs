@@ -3,14 +3,14 @@
 use std::{borrow::Cow, fmt::Write};
 
 use crate::model::{
-    ClusterPeer, ClusterRule, Direction, Operator, Peer, Port, PortSpec, ProtocolMatch, Selector,
-    peers_field,
+    ClusterPeer, ClusterRule, Direction, Operator, Peer, Port, PortSpec, ProtocolMatch,
+    Selector, peers_field,
 };
 
-use super::addition::Addition;
+use super::{addition::Addition, dialect::Dialect};
 
 /// The addition as an item of its list.
-pub(super) fn item(direction: Direction, addition: &Addition) -> String {
+pub(super) fn item(dialect: Dialect, direction: Direction, addition: &Addition) -> String {
     let list = peers_field(direction);
     match addition {
         Addition::Port(_, port) => port_yaml(port),
@@ -19,18 +19,18 @@ pub(super) fn item(direction: Direction, addition: &Addition) -> String {
             let (peers, ports) = (all(&rule.peers, peer_yaml), all(&rule.ports, port_yaml));
             format!("{{{list}: [{peers}], ports: [{ports}]}}")
         }
-        Addition::Protocol(_, entry) => protocol_yaml(entry),
+        Addition::Protocol(_, entry) => protocol_yaml(dialect, entry),
         Addition::ClusterPeer(_, peer) => cluster_peer_yaml(peer),
         Addition::ClusterRule(_, ClusterRule { action, peers, protocols }) => {
-            let action = action.name();
+            let (action, field) = (dialect.action(*action), dialect.protocols_field());
             let peers = all(peers, cluster_peer_yaml);
-            let protocols = all(protocols, protocol_yaml);
-            format!("{{action: {action}, {list}: [{peers}], protocols: [{protocols}]}}")
+            let protocols = all(protocols, |entry| protocol_yaml(dialect, entry));
+            format!("{{action: {action}, {list}: [{peers}], {field}: [{protocols}]}}")
         }
     }
 }
 
-fn all<T>(entries: &[T], yaml: fn(&T) -> String) -> String {
+fn all<T>(entries: &[T], yaml: impl Fn(&T) -> String) -> String {
     entries.iter().map(yaml).collect::<Vec<_>>().join(", ")
 }
 
@@ -51,13 +51,19 @@ fn cluster_peer_yaml(peer: &ClusterPeer) -> String {
     }
 }
 
-fn protocol_yaml(entry: &ProtocolMatch) -> String {
-    match entry {
-        ProtocolMatch::Range { protocol, first, .. } => {
+fn protocol_yaml(dialect: Dialect, entry: &ProtocolMatch) -> String {
+    match (entry, dialect) {
+        (ProtocolMatch::Range { protocol, first, .. }, Dialect::V1alpha1) => {
+            format!("{{portNumber: {{protocol: {protocol}, port: {first}}}}}")
+        }
+        (ProtocolMatch::Range { protocol, first, .. }, Dialect::V1alpha2) => {
             let protocol = protocol.name().to_lowercase();
             format!("{{{protocol}: {{destinationPort: {{number: {first}}}}}}}")
         }
-        ProtocolMatch::Named(name) => format!("{{destinationNamedPort: {name}}}"),
+        (ProtocolMatch::Named(name), Dialect::V1alpha1) => format!("{{namedPort: {name}}}"),
+        (ProtocolMatch::Named(name), Dialect::V1alpha2) => {
+            format!("{{destinationNamedPort: {name}}}")
+        }
     }
 }
 
