@@ -176,7 +176,7 @@ fn read_config(
     let sources = policy_files::read(&options.files)?;
     terminal::notes(&policy_files::notes(&options.files));
     let manifests = policy_manifest::read(&sources).map_err(input::InputError::Manifests)?;
-    let expectations = input::expectations(options)?;
+    let expectations = input::expectations(options.expect.as_deref())?;
     let choose = if stays { probes_if_any } else { input::probes };
     let probes = choose(options, &manifests, &expectations)?;
     terminal::notes(&input::notes(&manifests));

@@ -1,5 +1,7 @@
 //! Reads what the options of a command line name: expectations and probes.
 
+use std::path::Path;
+
 use policy_manifest::{Expectations, ManifestError, Manifests, Source, read_expectations, render};
 
 use crate::{ChooseError, Probe, Selection, choose, exit, options::ProbeOptions, terminal};
@@ -38,8 +40,8 @@ impl InputError {
 /// # Errors
 ///
 /// The file cannot be read, or an entry is not legal.
-pub fn expectations(options: &ProbeOptions) -> Result<Expectations, InputError> {
-    let source = options.expect.as_deref().map(policy_files::read_file).transpose()?;
+pub fn expectations(file: Option<&Path>) -> Result<Expectations, InputError> {
+    let source = file.map(policy_files::read_file).transpose()?;
     expectations_of(source.as_slice())
 }
 

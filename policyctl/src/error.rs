@@ -2,10 +2,11 @@
 
 use std::io;
 
+use policy_core::model::ObjectName;
 use policy_manifest::{End, ManifestError, Problem};
 use policy_probe::{exit, input::InputError, terminal};
 
-use crate::render::RenderError;
+use crate::{explain::FixError, render::RenderError};
 
 /// What a comparison needs.
 const TWO_SIDES: &str = if cfg!(feature = "cluster") {
@@ -41,10 +42,24 @@ pub(crate) enum Error {
     NothingToCompare,
     #[error("{end} always reaches itself, whatever policies say; name two ends")]
     SameEnd { end: End },
+    #[error(
+        "--flow is not a line of the flow log; write a JSON object with source, destination and \
+         protocol, as policy-agent run writes it"
+    )]
+    NotAFlow {
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("the flow is of protocol {protocol}; connections of TCP, UDP and SCTP are explained")]
+    OtherProtocol { protocol: String },
+    #[error(transparent)]
+    Fix(#[from] FixError),
     #[error("there is no command {name}")]
     UnknownCommand { name: String },
-    #[error("there is no namespace {name}{}", nearest.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
+    #[error("there is no namespace {name}{}", did_you_mean(nearest))]
     UnknownNamespace { name: String, nearest: Option<String> },
+    #[error("there is no pod of {kind} {name}{}", did_you_mean(nearest))]
+    UnknownWorkload { kind: &'static str, name: ObjectName, nearest: Option<String> },
     #[error("there is no rule {code}; the rules are:\n{known}")]
     UnknownRule { code: String, known: String },
     #[error("cannot write the result as JSON")]
@@ -87,6 +102,10 @@ impl Error {
             | Self::SameEnd { .. }
             | Self::UnknownCommand { .. }
             | Self::UnknownNamespace { .. }
+            | Self::UnknownWorkload { .. }
+            | Self::NotAFlow { .. }
+            | Self::OtherProtocol { .. }
+            | Self::Fix(_)
             | Self::UnknownRule { .. } => {
                 terminal::error(self);
                 exit::INPUT
@@ -97,6 +116,11 @@ impl Error {
             }
         }
     }
+}
+
+#[expect(clippy::ref_option, reason = "it is a field of an error")]
+fn did_you_mean(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default()
 }
 
 /// Whether an error is about a policy of a kind that is not evaluated.

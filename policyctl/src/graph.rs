@@ -7,7 +7,7 @@ mod picture;
 use clap::{Args, ValueEnum};
 use policy_core::model::Protocol;
 use policy_manifest::Expectations;
-use policy_probe::{exit, input, options, options::ProbeOptions, terminal};
+use policy_probe::{Selection, choose, exit, input::InputError, options, terminal};
 
 use crate::{error::Error, origin, output, scope, truth};
 use picture::Picture;
@@ -65,11 +65,10 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     let Arguments { origin, scope, ports, output } = arguments;
     let origin = origin.read()?;
     let manifests = &origin.manifests;
-    let options = ProbeOptions { ports: ports.clone(), ..ProbeOptions::default() };
-    let expectations = Expectations::default();
+    let selection = Selection { ports: ports.clone(), ..Selection::default() };
     let scope = scope.of(&origin)?;
-    let mut probes = input::probes(&options, manifests, &expectations)?;
-    scope.narrow(&mut probes, &expectations);
+    let mut probes = choose(manifests, &selection, None).map_err(InputError::Probes)?;
+    scope.narrow(&mut probes, &Expectations::default());
     let snapshot = &manifests.snapshot;
     let truth = truth::of(snapshot, &probes);
     let picture = Picture::of(snapshot, &truth.table, &scope);

@@ -117,11 +117,9 @@ pub(crate) fn of_files(files: &[PathBuf], reading: Reading) -> Result<Manifests,
 }
 
 fn read(files: &[PathBuf], rendered: Vec<Source>, reading: Reading) -> Result<Manifests, Error> {
-    let Tree { mut sources, found, kustomizations, charts } =
-        policy_files::read_tree(files, reading.recursive).map_err(InputError::Files)?;
-    if !reading.recursive {
-        terminal::notes(&policy_files::notes(files));
-    }
+    let tree = policy_files::read_tree(files, reading.recursive).map_err(InputError::Files)?;
+    terminal::notes(&tree.notes());
+    let Tree { mut sources, found, kustomizations, charts, .. } = tree;
     for folder in kustomizations {
         let folder = folder.display();
         terminal::notes(&[format!(

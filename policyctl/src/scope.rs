@@ -1,10 +1,8 @@
 //! Options `-n` and `-A`: which namespaces an answer is about.
 
-use std::str::FromStr;
-
 use clap::Args;
-use policy_core::model::{Kind, ObjectName, ObjectRef};
-use policy_manifest::{End, EndError, Expectations, nearest};
+use policy_core::model::{Kind, ObjectRef};
+use policy_manifest::{End, Expectations, nearest};
 use policy_probe::{Probe, terminal};
 
 use crate::{error::Error, origin::Origin};
@@ -87,37 +85,6 @@ impl Scope {
         if let Some(namespace) = self.namespace.as_ref().filter(|_| probes.is_empty()) {
             let note = format!("namespace {namespace} has no pod to report on; -A reports on all");
             terminal::notes(&[note]);
-        }
-    }
-}
-
-/// An end of a connection; a pod may be named without its namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Named {
-    /// As it is.
-    End(End),
-    /// A pod of the namespace in question.
-    Pod(String),
-}
-
-impl Named {
-    /// The end, where `own` is the namespace in question.
-    pub(crate) fn end(&self, own: &str) -> End {
-        match self {
-            Self::End(end) => end.clone(),
-            Self::Pod(name) => End::Pod(ObjectName::new(own, name)),
-        }
-    }
-}
-
-impl FromStr for Named {
-    type Err = EndError;
-
-    fn from_str(text: &str) -> Result<Self, EndError> {
-        match text.parse() {
-            Ok(end) => Ok(Self::End(end)),
-            Err(_) if !text.is_empty() && !text.contains('/') => Ok(Self::Pod(text.to_owned())),
-            Err(error) => Err(error),
         }
     }
 }

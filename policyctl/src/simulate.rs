@@ -8,17 +8,18 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use policy_core::model::Protocol;
 use policy_probe::{
-    check, exit, input,
-    options::{self, ProbeOptions},
-    terminal, text,
+    Selection, check, choose, exit,
+    input::{self, InputError},
+    options, terminal, text,
 };
 
 use crate::{
     copies,
     error::Error,
+    named::Named,
     origin::{self, Origin},
     output::{self, Document},
-    scope::{self, Named},
+    scope,
     truth::{self, Truth},
 };
 
@@ -58,11 +59,12 @@ pub(crate) struct Arguments {
     #[arg(long = "port", value_name = "PORT[/PROTOCOL]", value_parser = options::port)]
     ports: Vec<(u16, Protocol)>,
 
-    /// Probe from here instead of from every pod: POD, NAMESPACE/POD, host/NAME or an address
+    /// Probe from here instead of from every pod: POD, NAMESPACE/POD, deploy/NAME, host/NAME or an
+    /// address
     #[arg(long, value_name = "END")]
     from: Vec<Named>,
 
-    /// Probe to here: POD, NAMESPACE/POD, host/NAME, service/NAMESPACE/NAME or an address
+    /// Probe to here: POD, NAMESPACE/POD, deploy/NAME, svc/NAME, host/NAME or an address
     #[arg(long, value_name = "END")]
     to: Vec<Named>,
 
@@ -90,16 +92,15 @@ enum Format {
 impl Arguments {
     /// What to probe; a pod without a namespace is of the one that the options or the kubeconfig
     /// name.
-    fn probes(&self, origin: &Origin) -> ProbeOptions {
+    fn selection(&self, origin: &Origin) -> Result<Selection, Error> {
         let own = self.scope.own(origin);
-        let ends = |named: &[Named]| named.iter().map(|end| end.end(own)).collect();
-        ProbeOptions {
-            expect: self.expect.clone(),
-            ports: self.ports.clone(),
-            from: ends(&self.from),
-            to: ends(&self.to),
-            ..ProbeOptions::default()
-        }
+        let ends = |named: &[Named]| {
+            let ends = named.iter().map(|one| one.ends(&origin.manifests, own));
+            let ends = ends.collect::<Result<Vec<_>, _>>()?;
+            Ok::<_, Error>(ends.concat())
+        };
+        let (from, to) = (ends(&self.from)?, ends(&self.to)?);
+        Ok(Selection { ports: self.ports.clone(), from, to })
     }
 }
 
@@ -108,17 +109,19 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     let origin = arguments.origin.read()?;
     let manifests = &origin.manifests;
     let scope = arguments.scope.of(&origin)?;
-    let options = arguments.probes(&origin);
-    let expectations = input::expectations(&options)?;
-    let mut probes = input::probes(&options, manifests, &expectations)?;
-    if options.from.is_empty() && options.to.is_empty() {
+    let selection = arguments.selection(&origin)?;
+    let expectations = input::expectations(arguments.expect.as_deref())?;
+    let chosen = choose(manifests, &selection, Some(&expectations));
+    let mut probes = chosen.map_err(InputError::Probes)?;
+    let asked = [&selection.from[..], &selection.to[..]].concat();
+    if asked.is_empty() {
         scope.narrow(&mut probes, &expectations);
     }
-    copies::retain(&mut probes, &manifests.made_up);
+    copies::retain(&mut probes, &manifests.made_up, &asked);
     let Truth { mut table, notes } = truth::of(&manifests.snapshot, &probes);
-    copies::rename(&mut table, &manifests.made_up);
+    copies::rename(&mut table, &manifests.made_up, &asked);
     let mismatches = check(&table.probes, &expectations);
-    let expected = options.expect.is_some().then_some(&expectations);
+    let expected = arguments.expect.is_some().then_some(&expectations);
     match arguments.output {
         Format::Table => {
             let text = text(&table, &mismatches, terminal::style());

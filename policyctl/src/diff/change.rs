@@ -91,9 +91,9 @@ fn rows(side: &Manifests, selections: &[Selection]) -> Result<Vec<Row>, Error> {
     }
     probes.sort();
     probes.dedup();
-    copies::retain(&mut probes, &side.made_up);
+    copies::retain(&mut probes, &side.made_up, &[]);
     let mut table = truth::of(&side.snapshot, &probes).table;
-    copies::rename(&mut table, &side.made_up);
+    copies::rename(&mut table, &side.made_up, &[]);
     Ok(table.probes)
 }
 

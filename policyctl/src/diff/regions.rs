@@ -21,9 +21,9 @@ use std::{
 };
 
 use ipnetwork::IpNetwork;
-use policy_core::model::{
-    ClusterPeer, ClusterRule, Direction, Peer, PortSpec, Protocol, ProtocolMatch, Rule, Snapshot,
-};
+use policy_core::model::{ClusterPeer, Peer, Protocol, Snapshot};
+
+use crate::segments::{cluster_rules, ranges, rules};
 
 /// Preferred addresses outside of the cluster: those for documentation (RFC 5737, RFC 3849), as
 /// policies hardly name them.
@@ -144,28 +144,4 @@ pub(super) fn ports(sides: [&Snapshot; 2]) -> Vec<(u16, Protocol)> {
     }
     ports.retain(|(number, _)| *number > 0);
     ports.into_iter().collect()
-}
-
-/// Ranges of ports that policies name.
-fn ranges(side: &Snapshot) -> impl Iterator<Item = (Protocol, u16, u16)> {
-    let named = rules(side).flat_map(|rule| &rule.ports).filter_map(|port| match &port.port {
-        PortSpec::Range { first, last } => Some((port.protocol, *first, *last)),
-        PortSpec::Every | PortSpec::Named(_) => None,
-    });
-    let of_tiers = cluster_rules(side).flat_map(|rule| &rule.protocols);
-    named.chain(of_tiers.filter_map(|entry| match entry {
-        ProtocolMatch::Range { protocol, first, last } => Some((*protocol, *first, *last)),
-        ProtocolMatch::Named(_) => None,
-    }))
-}
-
-fn rules(side: &Snapshot) -> impl Iterator<Item = &Rule> {
-    side.policies.values().flat_map(|policy| policy.ingress.iter().chain(&policy.egress))
-}
-
-fn cluster_rules(side: &Snapshot) -> impl Iterator<Item = &ClusterRule> {
-    let policies = side.cluster_policies.values();
-    policies.flat_map(|policy| {
-        Direction::BOTH.into_iter().flat_map(|direction| policy.rules(direction))
-    })
 }

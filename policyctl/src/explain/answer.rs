@@ -9,18 +9,19 @@ use std::net::IpAddr;
 use policy_core::{
     desired::Desired,
     explain::{self, Candidate, Miss, PolicyChange, RuleOutcome, Side, TierRule, WrongDirection},
-    model::{Action, Direction, FieldPath, Snapshot, Tier, peers_field},
+    model::{Direction, FieldPath, PolicyRef, Snapshot, Tier, peers_field},
 };
 use policy_manifest::Verdict;
 use policy_probe::Probe;
 use serde::Serialize;
 
-use super::words;
+use super::{patch, words};
+use crate::policy_name;
 
 /// All that is printed.
 #[derive(Debug, Serialize)]
-pub(super) struct Answers<'a> {
-    pub(super) answers: &'a [Answer],
+pub(super) struct Answers<'a, T> {
+    pub(super) answers: &'a [T],
 }
 
 /// The verdict in one family, and its reasons.
@@ -81,17 +82,22 @@ pub(super) struct TierAnswer {
     #[serde(serialize_with = "words::serialize_tier")]
     pub(super) tier: Tier,
     pub(super) priority: u16,
+    /// `ClusterNetworkPolicy`, or the older kind that the policy has.
+    pub(super) kind: String,
     pub(super) policy: String,
     /// As `spec.ingress[0]`.
     pub(super) rule: String,
-    #[serde(serialize_with = "words::serialize_action")]
-    pub(super) action: Action,
+    /// The word that the policy's API has for it.
+    pub(super) action: &'static str,
     #[serde(serialize_with = "words::serialize_outcome")]
     pub(super) part: RuleOutcome,
     /// The earlier rule that a shadowed rule comes after.
     pub(super) behind: Option<String>,
     /// Why it accepts nothing, or denies everything, whatever else it says.
     pub(super) closed: Option<String>,
+    /// What it does then, in words for people.
+    #[serde(skip)]
+    pub(super) effect: Option<&'static str>,
     /// What failed; as `from[0]: …`.
     pub(super) failed: Vec<String>,
 }
@@ -99,12 +105,16 @@ pub(super) struct TierAnswer {
 /// An addition to a list of a policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct ChangeAnswer {
-    pub(super) kind: &'static str,
+    pub(super) kind: String,
     pub(super) policy: String,
     pub(super) add_to: String,
     /// Index of the entry before which it must be, where that matters.
     pub(super) before: Option<usize>,
     pub(super) item: String,
+    /// The same as a JSON Patch.
+    pub(super) patch: serde_json::Value,
+    /// The command that applies it to a cluster.
+    pub(super) command: String,
 }
 
 impl Answer {
@@ -147,7 +157,8 @@ impl SideAnswer {
             isolated_by: names(&side.isolating),
             not_in_this_direction: names(&side.other_direction),
             rules: rules.map(RuleAnswer::of).collect(),
-            change: PolicyChange::smallest(snapshot, side).as_ref().map(ChangeAnswer::of),
+            change: PolicyChange::smallest(snapshot, side)
+                .map(|change| ChangeAnswer::of(snapshot, &change)),
         }
     }
 }
@@ -177,28 +188,38 @@ impl RuleAnswer {
 
 impl TierAnswer {
     fn of(side: &Side, rule: &TierRule) -> Self {
+        let policy = PolicyRef::ClusterWide(rule.policy.clone());
+        let is_converted = policy.converted_from().is_some();
+        let (kind, policy) = policy_name::kind_and_name(&policy);
+        let ports = if is_converted { "ports" } else { "protocols" };
+        let effect = rule.closed.as_ref().map(|_| words::closed_effect(rule.action));
         Self {
             tier: rule.tier,
             priority: rule.priority,
-            policy: rule.policy.clone(),
+            kind,
+            policy,
             rule: words::tier_rule_path(rule).to_string(),
-            action: rule.action,
+            action: words::action(rule.action, is_converted),
+            effect,
             part: rule.outcome,
             behind: words::shadowing_rule(side, rule),
             closed: rule.closed.as_ref().map(ToString::to_string),
-            failed: failures(rule.direction, &rule.peer, ("protocols", &rule.port)),
+            failed: failures(rule.direction, &rule.peer, (ports, &rule.port)),
         }
     }
 }
 
 impl ChangeAnswer {
-    fn of(change: &PolicyChange) -> Self {
+    fn of(snapshot: &Snapshot, change: &PolicyChange) -> Self {
+        let (kind, policy) = policy_name::kind_and_name(&change.policy);
         Self {
-            kind: change.policy.kind().name(),
-            policy: change.policy.to_string(),
+            kind,
+            policy,
             add_to: change.field().to_string(),
             before: change.before(),
             item: change.yaml(),
+            patch: patch::of(change, snapshot),
+            command: patch::command(change, snapshot),
         }
     }
 }

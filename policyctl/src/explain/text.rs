@@ -10,6 +10,7 @@
 //!       from[0]: namespace other is not kubernetes.io/metadata.name=frontend
 //!     to allow it, add to spec.ingress[0].from of NetworkPolicy backend/backend:
 //!       - {namespaceSelector: …, podSelector: …}
+//!     or run: kubectl patch networkpolicy backend -n backend --type=json -p '[…]'
 //! ```
 
 use std::fmt::Write;
@@ -86,10 +87,11 @@ fn one_side(out: &mut String, side: &SideAnswer, paint: Paint) {
     network_policies(out, side);
     one_tier(out, side, Tier::Baseline);
     match (&side.change, side.verdict) {
-        (Some(ChangeAnswer { kind, policy, add_to, before, item }), _) => {
+        (Some(ChangeAnswer { kind, policy, add_to, before, item, command, .. }), _) => {
             let before = before.map(|index| format!(", before [{index}]")).unwrap_or_default();
             let _ = writeln!(out, "    to allow it, add to {add_to} of {kind} {policy}{before}:");
             let _ = writeln!(out, "      - {item}");
+            let _ = writeln!(out, "    or run: {command}");
         }
         (None, Verdict::Deny) => {
             let _ = writeln!(out, "    no single addition to these policies would allow it");
@@ -105,16 +107,15 @@ fn one_tier(out: &mut String, side: &SideAnswer, tier: Tier) {
         if !matches && side.verdict == Verdict::Allow {
             continue;
         }
-        let TierAnswer { priority, policy, rule: path, action, part, behind, .. } = rule;
+        let TierAnswer { priority, kind, policy, rule: path, action, part, behind, .. } = rule;
         let _ = writeln!(
             out,
-            "    {} {priority}: {path} of ClusterNetworkPolicy {policy}: {}, {}",
+            "    {} {priority}: {path} of {kind} {policy}: {action}, {}",
             tier.name(),
-            action.name(),
             words::outcome_for_people(*part, behind.as_deref())
         );
-        if let Some(reason) = &rule.closed {
-            let _ = writeln!(out, "      {reason}, so it {}", words::closed_effect(*action));
+        if let Some((reason, effect)) = rule.closed.as_ref().zip(rule.effect) {
+            let _ = writeln!(out, "      {reason}, so it {effect}");
         }
         for failed in rule.failed.iter().filter(|_| !matches) {
             let _ = writeln!(out, "      {failed}");
@@ -163,7 +164,7 @@ fn network_policies(out: &mut String, side: &SideAnswer) {
 }
 
 /// A verdict in its colour; `None` where no policy applies.
-fn painted(verdict: Option<Verdict>, paint: Paint) -> String {
+pub(super) fn painted(verdict: Option<Verdict>, paint: Paint) -> String {
     match verdict.map(Outcome::from) {
         Some(outcome) => paint.text(verdict_colour(outcome), outcome),
         None => paint.text(anstyle::AnsiColor::Yellow, "no policy applies"),

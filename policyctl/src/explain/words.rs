@@ -7,6 +7,8 @@ use policy_core::{
 };
 use serde::Serializer;
 
+use crate::policy_name;
+
 /// What a rule of a tier does to the connection, as programs read it.
 pub(super) const fn outcome(outcome: RuleOutcome) -> &'static str {
     match outcome {
@@ -39,9 +41,17 @@ pub(super) const fn closed_effect(action: Action) -> &'static str {
     }
 }
 
+/// What a rule of a tier does; the older API says `Allow` for `Accept`.
+pub(super) const fn action(action: Action, is_converted: bool) -> &'static str {
+    match (action, is_converted) {
+        (Action::Accept, true) => "Allow",
+        _ => action.name(),
+    }
+}
+
 /// A rule of a tier: `spec.ingress[0] of ClusterNetworkPolicy NAME`.
 pub(super) fn tier_rule(rule: &TierRule) -> String {
-    format!("{} of ClusterNetworkPolicy {}", tier_rule_path(rule), rule.policy)
+    format!("{} of {}", tier_rule_path(rule), policy_name::cluster_policy(&rule.policy))
 }
 
 /// Where a rule of a tier is in its policy: `spec.ingress[0]`.
@@ -80,12 +90,6 @@ pub(super) fn serialize_direction<S: Serializer>(
 /// Serialises a tier by its word.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 pub(super) fn serialize_tier<S: Serializer>(value: &Tier, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(value.name())
-}
-
-/// Serialises an action by its word.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-pub(super) fn serialize_action<S: Serializer>(value: &Action, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(value.name())
 }
 

@@ -10,7 +10,7 @@ use policy_core::{
 use policy_manifest::{ErrorSubject, ManifestError, Place, Problem};
 use serde::Serialize;
 
-use crate::{origin::Origin, output::Paint};
+use crate::{origin::Origin, output::Paint, policy_name};
 
 /// Code of the rule that the reader of manifests checks too.
 const EXCEPT_OUTSIDE: &str = "NP009";
@@ -29,7 +29,7 @@ pub(super) struct Located {
     /// `error`, `warning` or `note`.
     #[serde(serialize_with = "word")]
     pub(super) level: Level,
-    pub(super) kind: &'static str,
+    pub(super) kind: String,
     pub(super) object: String,
     pub(super) field: String,
     pub(super) message: String,
@@ -47,12 +47,13 @@ impl Located {
     pub(super) fn new(finding: &Finding, origin: &Origin) -> Self {
         let Finding { object, field, code, level, message, suggestion } = finding;
         let rule = RULES.iter().find(|rule| rule.code == *code);
+        let (kind, name) = policy_name::kind_and_name_of(object);
         Self {
             code,
             name: rule.map(|rule| rule.name).unwrap_or_default(),
             level: *level,
-            kind: object.kind().name(),
-            object: object.to_string(),
+            kind,
+            object: name,
             field: field.to_string(),
             message: message.clone(),
             suggestion: suggestion.clone(),
@@ -76,7 +77,7 @@ impl Located {
             code: EXCEPT_OUTSIDE,
             name: rule.map(|rule| rule.name).unwrap_or_default(),
             level: Level::Error,
-            kind: Kind::NetworkPolicy.name(),
+            kind: Kind::NetworkPolicy.to_string(),
             object,
             field: error.field.to_string(),
             message: error.problem.to_string(),

@@ -8,8 +8,8 @@ use policy_core::{
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::row::{Party, PortSet, Row};
-use crate::{scope::Scope, workload};
+use super::row::{Party, Row};
+use crate::{port_set::PortSet, scope::Scope, workload};
 
 /// What is listed.
 pub(super) struct Listing<'a> {

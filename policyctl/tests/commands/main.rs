@@ -3,7 +3,9 @@
 #[cfg(feature = "cluster")]
 mod cluster;
 mod diff;
+mod ends;
 mod explain;
+mod fix;
 mod graph;
 mod lint;
 mod list;

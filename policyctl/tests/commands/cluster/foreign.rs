@@ -97,7 +97,7 @@ fn with_admin_policy(path: &str) -> (u16, Value) {
 fn s51_an_older_kind_of_tiers_decides_in_a_cluster() -> io::Result<()> {
     let output = Fake::serve(with_admin_policy)?.run(&["simulate", "-A"])?;
     assert_code(&output, 0);
-    assert_answers(&output, &["6 probes, 0 allowed, 6 denied", "AdminNetworkPolicy/p"]);
+    assert_answers(&output, &["6 probes, 0 allowed, 6 denied", "AdminNetworkPolicy p"]);
     Ok(())
 }
 
@@ -115,7 +115,7 @@ fn policies_of_every_page_decide() -> io::Result<()> {
     for answers in [second_page, forgetful] {
         let output = Fake::serve(answers)?.run(&["simulate", "-A"])?;
         assert_code(&output, 0);
-        assert_answers(&output, &["6 probes, 0 allowed, 6 denied", "AdminNetworkPolicy/p"]);
+        assert_answers(&output, &["6 probes, 0 allowed, 6 denied", "AdminNetworkPolicy p"]);
     }
     Ok(())
 }
