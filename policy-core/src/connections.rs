@@ -19,17 +19,19 @@
 //! same classes share their answers: the work grows with the number of different policies, not with
 //! the number of pods.
 
+mod changes;
 mod classes;
 mod regions;
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use crate::{
-    desired::{Desired, Ports},
+    desired::{Desired, Identity, Ports},
     model::{Direction, Family, ObjectName},
 };
 
-use classes::{Classes, GroupClassId};
+pub use changes::{Changed, ChangedOutside, Changes, Part};
+use classes::{Classes, GroupClassId, Member};
 pub use regions::{Outside, Region};
 
 /// The connections that one group may open to another, in one family or in both.
@@ -66,6 +68,11 @@ impl<'a> Connections<'a> {
     pub fn new(desired: &'a Desired, groups: &[Vec<ObjectName>]) -> Self {
         let (pairs, regions) = (RefCell::default(), RefCell::default());
         Self { desired, classes: Classes::new(desired, groups), pairs, regions }
+    }
+
+    /// A number that groups share if their answers are equal.
+    fn class_of(&self, group: usize) -> usize {
+        self.classes.of_group(group)
     }
 
     /// What pods of the group `from` may reach at pods of the group `to`, by their indices. A group
@@ -129,16 +136,24 @@ impl<'a> Connections<'a> {
             if members.is_empty() {
                 continue;
             }
-            let ports = |identity: &_| {
-                let mut sets = PortBounds::default();
-                for member in members {
-                    sets.add(self.classes.outside(member.class, direction, identity));
-                }
-                sets.finish().unwrap_or_default()
-            };
+            let ports = |identity: &_| self.ports_at(members, direction, identity);
             found.extend(regions::outside(self.desired, family, ports));
         }
         found
+    }
+
+    /// The ports of an identity for every pod of some classes, and for some of them only.
+    fn ports_at(
+        &self,
+        members: &[Member],
+        direction: Direction,
+        identity: &Identity,
+    ) -> (Ports, Ports) {
+        let mut sets = PortBounds::default();
+        for member in members {
+            sets.add(self.classes.outside(member.class, direction, identity));
+        }
+        sets.finish().unwrap_or_default()
     }
 }
 

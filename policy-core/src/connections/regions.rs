@@ -13,6 +13,7 @@
 //! ```
 
 use std::{
+    collections::BTreeSet,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
@@ -65,45 +66,87 @@ struct Open {
     entry: usize,
 }
 
+/// The block of all addresses of a family.
+pub(super) fn everything(family: Family) -> IpNetwork {
+    let first = match family {
+        Family::Ipv4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        Family::Ipv6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    // Every family has blocks of length 0.
+    IpNetwork::new(first, 0).unwrap_or(first.into())
+}
+
 /// The entries of a family, where `ports` gives the ports for every pod and for some.
 pub(super) fn outside(
     desired: &Desired,
     family: Family,
     ports: impl Fn(&Identity) -> (Ports, Ports),
 ) -> Vec<Outside> {
-    let first = match family {
-        Family::Ipv4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        Family::Ipv6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    let Ok(everything) = IpNetwork::new(first, 0) else { return Vec::new() };
-    let entry = |block, (every, some)| Outside {
-        region: Region { block, except: Vec::new() },
-        every,
-        some,
-    };
-    let of_everything = desired.blocks.get(&everything).unwrap_or(&None);
-    let mut entries = vec![entry(everything, ports(of_everything))];
-    let mut open = vec![Open { block: everything, entry: 0 }];
-    // Sorted prefixes come outer before inner.
+    let whole = everything(family);
     let blocks = desired.blocks.iter();
-    for (block, identity) in blocks.filter(|(block, _)| block.is_ipv4() == everything.is_ipv4()) {
-        if *block == everything {
+    let blocks = blocks.filter(|(block, _)| block.is_ipv4() == whole.is_ipv4());
+    let blocks = blocks.map(|(block, identity)| (*block, ports(identity)));
+    let entries = split(whole, ports(&None), blocks);
+    let entries =
+        entries.into_iter().map(|(region, (every, some))| Outside { region, every, some });
+    entries.filter(|one| !one.every.is_empty() || !one.some.is_empty()).collect()
+}
+
+/// Splits a block into regions with different values: `blocks` are inside of it, sorted, so that an
+/// outer block comes before the inner ones.
+pub(super) fn split<V: PartialEq>(
+    whole: IpNetwork,
+    value: V,
+    blocks: impl Iterator<Item = (IpNetwork, V)>,
+) -> Vec<(Region, V)> {
+    let entry = |block, value| (Region { block, except: Vec::new() }, value);
+    let mut entries = vec![entry(whole, value)];
+    let mut open = vec![Open { block: whole, entry: 0 }];
+    for (block, found) in blocks {
+        if block == whole {
+            entries[0].1 = found;
             continue;
         }
-        while open.last().is_some_and(|outer| !contains(outer.block, *block)) {
+        while open.last().is_some_and(|outer| !contains(outer.block, block)) {
             open.pop();
         }
         let Some(outer) = open.last().map(|outer| outer.entry) else { continue };
-        let found = ports(identity);
-        let same = entries[outer].every == found.0 && entries[outer].some == found.1;
+        let same = entries[outer].1 == found;
         let of = if same { outer } else { entries.len() };
         if !same {
-            entries[outer].region.except.push(*block);
-            entries.push(entry(*block, found));
+            entries[outer].0.except.push(block);
+            entries.push(entry(block, found));
         }
-        open.push(Open { block: *block, entry: of });
+        open.push(Open { block, entry: of });
     }
-    entries.retain(|one| !is_covered(one.region.block, &one.region.except));
-    entries.retain(|one| !one.every.is_empty() || !one.some.is_empty());
+    entries.retain(|(region, _)| !is_covered(region.block, &region.except));
     entries
+}
+
+impl Region {
+    /// The first address that is in the region and in none of `taken`.
+    #[must_use]
+    pub fn first_address(&self, taken: &BTreeSet<IpAddr>) -> Option<IpAddr> {
+        let mut address = self.block.network();
+        let mut except = self.except.iter().peekable();
+        loop {
+            while except.peek().is_some_and(|block| block.broadcast() < address) {
+                except.next();
+            }
+            address = match except.peek() {
+                Some(block) if block.contains(address) => next(block.broadcast())?,
+                _ if taken.contains(&address) => next(address)?,
+                _ => break,
+            };
+        }
+        self.block.contains(address).then_some(address)
+    }
+}
+
+/// The address after one.
+fn next(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(v4) => Some(Ipv4Addr::from(u32::from(v4).checked_add(1)?).into()),
+        IpAddr::V6(v6) => Some(Ipv6Addr::from(u128::from(v6).checked_add(1)?).into()),
+    }
 }
