@@ -2,39 +2,53 @@
 
 mod change;
 mod ends;
+mod group;
 mod overlay;
 mod regions;
+mod sarif;
+mod text;
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args};
-use policy_core::compile::{Scope, compile};
+use clap::{ArgGroup, Args, ValueEnum};
+use policy_core::{
+    compile::{Scope, compile},
+    desired::Desired,
+    explain::Explainer,
+};
 use policy_manifest::{Ignored, Manifests};
 use policy_probe::{exit, terminal};
 
+use serde::Serialize;
+
 use crate::{
     error::Error,
-    origin, output,
-    output::{Format, Paint},
+    git::{self, Range},
+    origin,
+    output::{self, Paint},
 };
 use change::Diff;
+use group::Group;
 
 const EXAMPLES: &str = "\
 Examples:
   policyctl diff -f old.yaml -f new.yaml
       which connections open and close, and by which policies
-  git worktree add /tmp/base origin/main
-  policyctl diff --old /tmp/base/manifests --new manifests
+  policyctl diff --git origin/main..HEAD -R deploy/
       check of a pull request: exits with 1 if a connection opens
+  policyctl diff --git main -R deploy/ -o markdown
+      the files as they are now beside a branch, for a comment
   policyctl diff --old pods.yaml --old policies/ --new pods.yaml --new changed/ -o json
       several files on each side, for another program
   policyctl diff -f policy.yaml
       what would open and close in the cluster if these policies and namespaces were applied
 
-Compares pods, hosts, and one address inside and one outside of each block that policies name, at
-every port that a pod declares or a policy names, and at one that neither names, over TCP, UDP and
-SCTP; and Services at their own ports. Only pods that run and have an address on both sides are
-compared, so each side needs the pods too, for example from a dump of the cluster.
+Compares what the pods of each workload may reach at those of each other and outside of the
+cluster, as whole sets of ports and blocks, ICMP included; and Services at their own ports.
+Workloads with equal changes share a line. With -o json, \"changes\" has these sets, and \"opened\"
+and \"closed\" have a connection of each pair of pods at each port that a pod declares or a policy
+names. Only pods that run and have an address on both sides are compared, so each side needs the
+pods too: as workloads, or from a dump of the cluster.
 
 Exit codes:
   0  no connection opened
@@ -45,7 +59,7 @@ Exit codes:
 #[derive(Debug, Args)]
 #[command(
     after_long_help = EXAMPLES,
-    group = ArgGroup::new("sides").required(true).multiple(true).args(["files", "old"])
+    group = ArgGroup::new("sides").required(true).multiple(true).args(["files", "old", "git"])
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -66,14 +80,65 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", requires = "old")]
     new: Vec<PathBuf>,
 
+    /// Compare two Git revisions, or one with the files as they are
+    #[arg(long, value_name = "OLD[..NEW]", value_parser = git::range, conflicts_with_all = ["old", "new"])]
+    git: Option<Range>,
+
+    /// Files and folders to compare with --git
+    #[arg(value_name = "PATH", requires = "git")]
+    paths: Vec<PathBuf>,
+
     /// What to print on standard output
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }
 
+/// Form of the difference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    #[value(alias = "table")]
+    Text,
+    /// For programs
+    Json,
+    /// For a comment on a pull request
+    Markdown,
+    /// For code scanning (SARIF 2.1.0)
+    Sarif,
+}
+
+/// A compiled side.
+struct Side<'a> {
+    manifests: &'a Manifests,
+    desired: &'a Desired,
+    explainer: Explainer<'a>,
+}
+
+impl<'a> Side<'a> {
+    fn new(manifests: &'a Manifests, desired: &'a Desired) -> Self {
+        Self { manifests, desired, explainer: Explainer::new(&manifests.snapshot, desired) }
+    }
+}
+
+/// The difference for programs.
+#[derive(Serialize)]
+struct Difference<'a> {
+    #[serde(flatten)]
+    rows: Diff,
+    /// The same by workload, set of ports and block.
+    changes: &'a [Group],
+}
+
 /// Reads the two sides to compare: old and new.
 fn sides(arguments: &Arguments) -> Result<(Manifests, Manifests), Error> {
-    let Arguments { reading, cluster, files, old, new, .. } = arguments;
+    let Arguments { reading, cluster, files, old, new, git, paths, .. } = arguments;
+    if let Some(range) = git {
+        if cluster.are_given() {
+            return Err(Error::FilesAndCluster);
+        }
+        return of_range(range, &[&files[..], &paths[..]].concat(), *reading);
+    }
     let one = cfg!(feature = "cluster") && files.len() == 1;
     if !one && cluster.are_given() {
         return Err(Error::FilesAndCluster);
@@ -93,6 +158,22 @@ fn sides(arguments: &Arguments) -> Result<(Manifests, Manifests), Error> {
     Ok((origin::of_files(&old, *reading)?, origin::of_files(&new, *reading)?))
 }
 
+/// Reads the two sides of `--git`; without paths, this folder.
+fn of_range(
+    range: &Range,
+    paths: &[PathBuf],
+    reading: origin::Reading,
+) -> Result<(Manifests, Manifests), Error> {
+    let here = [PathBuf::from(".")];
+    let paths = if paths.is_empty() { &here } else { paths };
+    let old = origin::of_revision(&range.old, paths, reading)?;
+    let new = match &range.new {
+        Some(revision) => origin::of_revision(revision, paths, reading)?,
+        None => origin::of_files(paths, reading)?,
+    };
+    Ok((old, new))
+}
+
 /// Adds to the new side the policies of the old one that no verdict covers: a difference is about
 /// both.
 fn add_foreign_policies(old: &Manifests, new: &mut Manifests) {
@@ -107,16 +188,25 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     let (old, mut new) = sides(arguments)?;
     add_foreign_policies(&old, &mut new);
     terminal::notes(&ends::only_in_one(&old.snapshot, &new.snapshot));
-    let diff = Diff::between(&old, &new)?;
+    let before = compile(&old.snapshot, Scope::Cluster).0;
+    let (after, faults) = compile(&new.snapshot, Scope::Cluster);
+    let groups = group::groups(&Side::new(&old, &before), &Side::new(&new, &after))?;
     match arguments.output {
         Format::Text => {
-            let text = diff.text(Paint::of_stdout());
+            let text = text::text(&groups, Paint::of_stdout());
             output::print_warned(&text, output::WARNING, &new.warnings())?;
         }
-        Format::Json => output::print(&output::Document::new(&diff, &new).json()?)?,
+        Format::Json => {
+            let difference = Difference { rows: Diff::between(&old, &new)?, changes: &groups };
+            output::print(&output::Document::new(&difference, &new).json()?)?;
+        }
+        Format::Markdown => {
+            let text = text::markdown(&groups);
+            output::print_warned(&text, output::MARKDOWN_WARNING, &new.warnings())?;
+        }
+        Format::Sarif => output::print(&output::json(&sarif::log(&groups, &new))?)?,
     }
-    let faults = compile(&new.snapshot, Scope::Cluster).1;
     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
     terminal::notes(&faults);
-    Ok(if diff.opened() { exit::FINDINGS } else { exit::FINE })
+    Ok(if groups.iter().any(Group::opens) { exit::FINDINGS } else { exit::FINE })
 }

@@ -6,7 +6,7 @@ use policy_core::model::ObjectName;
 use policy_manifest::{End, ManifestError, Problem};
 use policy_probe::{exit, input::InputError, terminal};
 
-use crate::{explain::FixError, render::RenderError};
+use crate::{fix_error::FixError, git::GitError, render::RenderError};
 
 /// What a comparison needs.
 const TWO_SIDES: &str = if cfg!(feature = "cluster") {
@@ -54,6 +54,8 @@ pub(crate) enum Error {
     OtherProtocol { protocol: String },
     #[error(transparent)]
     Fix(#[from] FixError),
+    #[error(transparent)]
+    Git(#[from] GitError),
     #[error("there is no command {name}")]
     UnknownCommand { name: String },
     #[error("there is no namespace {name}{}", did_you_mean(nearest))]
@@ -106,6 +108,7 @@ impl Error {
             | Self::NotAFlow { .. }
             | Self::OtherProtocol { .. }
             | Self::Fix(_)
+            | Self::Git(_)
             | Self::UnknownRule { .. } => {
                 terminal::error(self);
                 exit::INPUT

@@ -18,10 +18,9 @@ use policy_core::{
 use policy_manifest::{End, Manifests};
 use policy_probe::{Probe, Selection, choose, exit, input::InputError, options, terminal};
 
-pub(crate) use fix::FixError;
-
 use crate::{
     error::Error,
+    fix_error::FixError,
     named::Named,
     origin::{self, Origin},
     output::{self, Format, Paint},

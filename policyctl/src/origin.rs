@@ -12,7 +12,7 @@ use policy_files::Tree;
 use policy_manifest::{Manifests, ReadOptions, Source};
 use policy_probe::{input::InputError, terminal};
 
-use crate::{error::Error, output, render};
+use crate::{error::Error, git, output, render};
 
 #[cfg(feature = "cluster")]
 pub(crate) use crate::cluster::Options as Cluster;
@@ -116,8 +116,21 @@ pub(crate) fn of_files(files: &[PathBuf], reading: Reading) -> Result<Manifests,
     read(files, Vec::new(), reading)
 }
 
+/// Reads the files of a Git revision, and prints notes about what is left out.
+pub(crate) fn of_revision(
+    revision: &str,
+    files: &[PathBuf],
+    reading: Reading,
+) -> Result<Manifests, Error> {
+    from_tree(git::read(revision, files, reading.recursive)?, Vec::new(), reading)
+}
+
 fn read(files: &[PathBuf], rendered: Vec<Source>, reading: Reading) -> Result<Manifests, Error> {
     let tree = policy_files::read_tree(files, reading.recursive).map_err(InputError::Files)?;
+    from_tree(tree, rendered, reading)
+}
+
+fn from_tree(tree: Tree, rendered: Vec<Source>, reading: Reading) -> Result<Manifests, Error> {
     terminal::notes(&tree.notes());
     let Tree { mut sources, found, kustomizations, charts, .. } = tree;
     for folder in kustomizations {

@@ -1,4 +1,5 @@
-//! Splits the ports of a protocol into ranges that no policy, pod or Service tells apart.
+//! Splits the ports of a protocol into ranges within which no policy, pod or Service distinguishes
+//! two ports.
 //!
 //! ```text
 //! policies name 80 and 8000-8999, a pod declares 443

@@ -1,15 +1,14 @@
-//! What changes between two sets of manifests.
+//! What changes between two sets of manifests, connection by connection: the rows of `-o json`.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::collections::BTreeMap;
 
-use anstyle::AnsiColor;
 use policy_core::model::{Direction, Snapshot};
 use policy_manifest::{End, Manifests};
 use policy_probe::{Outcome, Probe, Row, Selection, choose, if_any, input::InputError};
 use serde::Serialize;
 
 use super::{ends, regions};
-use crate::{copies, error::Error, output::Paint, truth};
+use crate::{copies, error::Error, truth};
 
 /// Connections that change, sorted by their ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -55,30 +54,6 @@ impl Diff {
             }
         }
         Ok(diff)
-    }
-
-    /// Whether a connection is allowed that was denied before.
-    pub(super) fn opened(&self) -> bool {
-        !self.opened.is_empty()
-    }
-
-    /// For people: what opened, what closed, and how many stayed as they were.
-    pub(super) fn text(&self, paint: Paint) -> String {
-        let mut out = String::new();
-        let parts =
-            [(AnsiColor::Red, "opened", &self.opened), (AnsiColor::Green, "closed", &self.closed)];
-        for (colour, word, changes) in parts {
-            for Change { old, new } in changes {
-                let word = paint.text(colour, word);
-                let Row { from, to, port, protocol, family, .. } = new;
-                let _ = writeln!(out, "{word} {from} -> {to} {port}/{protocol} {}", family.name());
-                let _ = writeln!(out, "    was {} by {}", old.verdict, old.decided_by());
-                let _ = writeln!(out, "    now {} by {}", new.verdict, new.decided_by());
-            }
-        }
-        let (opened, closed) = (self.opened.len(), self.closed.len());
-        let _ = writeln!(out, "{opened} opened, {closed} closed, {} unchanged", self.unchanged);
-        out
     }
 }
 

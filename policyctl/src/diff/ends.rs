@@ -25,7 +25,7 @@ pub(super) fn only_in_one(old: &Snapshot, new: &Snapshot) -> Vec<String> {
 }
 
 /// Whether a pod runs and has an address.
-fn is_live(side: &Snapshot, name: &ObjectName) -> bool {
+pub(super) fn is_live(side: &Snapshot, name: &ObjectName) -> bool {
     let pod = side.pods.get(name);
     pod.is_some_and(|pod| pod.phase == Phase::Live && !pod.addresses.is_empty())
 }

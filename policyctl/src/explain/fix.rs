@@ -13,82 +13,27 @@
 //!                                          - podSelector: {matchLabels: {app: web}}
 //! ```
 
-use std::{fs, io, ops::Range, path::PathBuf};
+use std::{fs, ops::Range, path::PathBuf};
 
 use policy_core::{
     compile::{Scope, compile},
     explain::{Explainer, PolicyChange, sides},
     model::{FieldPath, ObjectRef, Segment, Snapshot},
 };
-use policy_manifest::{Manifests, Place, ReadOptions, Source, read_with};
+use policy_manifest::{Manifests, ReadOptions, Source, read_with};
 use policy_probe::Probe;
-use thiserror::Error;
 use yaml_serde::Value;
 use yamlpatch::{Op, Patch, Style, apply_yaml_patches, serialize_flow};
 use yamlpath::{Component, Document, Feature, Route};
 
 use super::patch;
-use crate::policy_name;
+use crate::{
+    fix_error::{EditError, FixError},
+    policy_name,
+};
 
 /// Changes that are tried at most: two sides, and a tier before network policies at each.
 const CHANGES: usize = 8;
-
-/// Why a fix cannot be written.
-#[derive(Debug, Error)]
-pub(crate) enum FixError {
-    /// The question has no port, so that there is no connection to allow.
-    #[error("--fix needs --port: it allows one connection")]
-    NoPort,
-    /// No additions to the policies allow the connection.
-    #[error("no additions to the policies allow this connection")]
-    NoFix,
-    /// The policy is not in a file that can be changed.
-    #[error("{policy} is not in a file; this command makes the change:\n  {command}")]
-    NotInFile {
-        /// Kind and name.
-        policy: String,
-        /// The command of kubectl.
-        command: String,
-    },
-    /// The file cannot be read or written.
-    #[error("cannot change {}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    /// The form of the text does not allow the change.
-    #[error("cannot change {place} in its place; this command makes the change:\n  {command}")]
-    Form {
-        /// Where the policy is.
-        place: Place,
-        /// The command of kubectl.
-        command: String,
-        #[source]
-        source: EditError,
-    },
-}
-
-/// Why the text of a document cannot be changed.
-#[derive(Debug, Error)]
-pub(crate) enum EditError {
-    /// The patch does not fit.
-    #[error("the field cannot be added to")]
-    Patch(#[from] yamlpatch::Error),
-    /// The document cannot be parsed.
-    #[error("the document cannot be searched")]
-    Query(#[from] yamlpath::QueryError),
-    /// A value cannot be parsed.
-    #[error("the document cannot be parsed")]
-    Yaml(#[from] yaml_serde::Error),
-    /// The field is not a list.
-    #[error("the list is not in this document")]
-    NoList,
-    /// What was read back is another policy.
-    #[error("the changed text has another meaning than the change")]
-    OtherMeaning,
-}
 
 /// Additions that together allow every probe, proven on the changed cluster; empty where the probes
 /// are allowed.

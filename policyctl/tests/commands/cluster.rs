@@ -230,8 +230,8 @@ spec: {containers: [{name: c, image: c}]}
     #[rustfmt::skip]
     let cases = [
         // claim                        name   app    rules                  exit  printed
-        ("one that is there, wider",    "db",  "db",  "{ports: [{port: 80}]}", 1, "opened a/web -> a/db 80/TCP IPv4"),
-        ("one beside",                  "web", "web", "",                      0, "closed b/batch -> a/web 80/TCP IPv4"),
+        ("one that is there, wider",    "db",  "db",  "{ports: [{port: 80}]}", 1, "opened 0.0.0.0/0, a/web, b/batch -> a/db IPv4: TCP 80\n"),
+        ("one beside",                  "web", "web", "",                      0, " b/batch -> a/web IPv4: all\n"),
         ("one that changes nothing",    "two", "db",  "",                      0, "0 opened, 0 closed"),
     ];
     for (claim, name, app, rules, code, part) in cases {

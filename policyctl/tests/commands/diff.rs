@@ -56,16 +56,16 @@ fn what_opens_and_closes_is_printed_and_sets_the_exit_code() -> io::Result<()> {
     let cases = [
         // claim                             old  new     exit  printed
         ("nothing changes",                  A80, A80,    0, "0 opened, 0 closed"),
-        ("a pair opens",                     "",  A80,    1, "opened ns/a -> ns/b 80/TCP IPv4"),
-        ("a pair closes",                    A80, "",     0, "closed ns/a -> ns/b 80/TCP IPv4"),
-        ("a port that nobody declares",      "",  A8080,  1, "opened ns/a -> ns/b 8080/TCP IPv4"),
-        ("one opens while another closes",   A80, A8080,  1, "closed ns/a -> ns/b 80/TCP IPv4"),
-        ("addresses outside",                "",  WORLD,  1, "opened 203.0.113.0 -> ns/b 80/TCP IPv4"),
-        ("every port",                       A80, "{}",   1, "opened ns/a -> ns/b 65535/TCP IPv4"),
-        ("what excepts leave of a block",    "",  MIDDLE, 1, "opened 203.0.113.64 -> ns/b 80/TCP IPv4"),
-        ("around a block",                   WORLD, "{}", 1, "opened 198.51.100.254 -> ns/b 80/TCP IPv4"),
-        ("ports below a range to the end",   HIGH, "{}",  1, "opened ns/a -> ns/b 999/TCP IPv4"),
-        ("every protocol",                   TWO, "{}",   1, "opened ns/a -> ns/b 65535/SCTP IPv4"),
+        ("a pair opens",                     "",  A80,    1, "opened ns/a -> ns/b IPv4: TCP 80\n"),
+        ("a pair closes",                    A80, "",     0, "closed ns/a -> ns/b IPv4: TCP 80\n"),
+        ("a port that nobody declares",      "",  A8080,  1, "opened ns/a -> ns/b IPv4: TCP 8080\n"),
+        ("one opens while another closes",   A80, A8080,  1, "closed ns/a -> ns/b IPv4: TCP 80\n"),
+        ("addresses outside",                "",  WORLD,  1, "opened 203.0.113.0/24 -> ns/b IPv4: TCP 80\n"),
+        ("every port",                       A80, "{}",   1, "ns/a -> ns/b IPv4: TCP 1-79, 81-65535; UDP; SCTP; other protocols\n"),
+        ("what excepts leave of a block",    "",  MIDDLE, 1, "opened 203.0.113.0/24 except 203.0.113.0/26, 203.0.113.192/26 -> ns/b IPv4: all\n"),
+        ("around a block",                   WORLD, "{}", 1, "any other IPv4 address, ns/a -> ns/b IPv4: all\n"),
+        ("ports below a range to the end",   HIGH, "{}",  1, "ns/a -> ns/b IPv4: TCP 1-999; UDP; SCTP; other protocols\n"),
+        ("every protocol",                   TWO, "{}",   1, "ns/a -> ns/b IPv4: SCTP; other protocols\n"),
     ];
     for (claim, old, new, code, part) in cases {
         println!("{claim}");
@@ -102,7 +102,10 @@ fn two_sets_are_needed() -> io::Result<()> {
     // Beside the policy that it adds, the second file is the first one.
     let output = policyctl(&one).args(["-f", "examples/deny-nodes-allow-api.yaml"]).output()?;
     assert_code(&output, 1);
-    assert_answers(&output, &["opened netpol-test/alpine -> kube-system/kube-apiserver 6443/TCP"]);
+    assert_answers(
+        &output,
+        &["opened netpol-test/alpine -> service/default/kubernetes IPv4: TCP 443\n"],
+    );
     assert!(!answer(&output).contains("10250"), "{}", printed(&output));
     Ok(())
 }
@@ -156,7 +159,7 @@ fn s37_a_pod_of_the_host_does_not_stand_for_its_node() -> io::Result<()> {
         written(&with(""), &with("{from: [{ipBlock: {cidr: 192.0.2.1/32}}]}"))?;
     let output = policyctl(&["diff", "-f", &old, "-f", &new]).output()?;
     assert_code(&output, 1);
-    assert_answers(&output, &["opened 192.0.2.1 -> ns/b 80/TCP IPv4"]);
+    assert_answers(&output, &["opened 192.0.2.1/32 -> ns/b IPv4: all\n"]);
     Ok(())
 }
 
@@ -169,9 +172,9 @@ fn services_are_compared_at_their_ports() -> io::Result<()> {
         |rules: &str, to: &str| PODS.replace("RULES", rules) + SERVICE + &EGRESS.replace("TO", to);
     #[rustfmt::skip]
     let cases = [
-        ("by ingress of a backend",  all("", OPEN),    all("{}", OPEN),    "opened ns/a -> service/ns/s 8000/TCP IPv4"),
-        ("by egress to it",          all("{}", ""),    all("{}", OPEN),    "opened ns/a -> service/ns/s 8000/TCP IPv4"),
-        ("shut again",               all("{}", OPEN),  all("{}", ""),      "closed ns/a -> service/ns/s 8000/TCP IPv4"),
+        ("by ingress of a backend",  all("", OPEN),    all("{}", OPEN),    "opened ns/a -> service/ns/s IPv4: TCP 8000\n"),
+        ("by egress to it",          all("{}", ""),    all("{}", OPEN),    "opened ns/a -> service/ns/s IPv4: TCP 8000\n"),
+        ("shut again",               all("{}", OPEN),  all("{}", ""),      "closed ns/a -> service/ns/s IPv4: TCP 8000\n"),
     ];
     for (claim, old, new, part) in cases {
         println!("{claim}");
@@ -201,10 +204,10 @@ fn what_tiers_and_nodes_name_is_compared_too() -> io::Result<()> {
     let api = |rule: &str| TO_NODE.replace("TO", rule);
     #[rustfmt::skip]
     let cases = [
-        ("a port of a tier",      port,    String::new(), "opened ns/a -> ns/b 9999/TCP IPv4"),
-        ("a network of a tier",   network, String::new(), "opened ns/a -> 203.0.113.0 80/TCP IPv4"),
-        ("nodes of a tier",       nodes,   String::new(), "opened ns/a -> 192.0.2.1 80/TCP IPv4"),
-        ("a node by its address", api(""), api("{to: [{ipBlock: {cidr: 192.0.2.1/32}}]}"), "opened ns/a -> 192.0.2.1 80/TCP IPv4"),
+        ("a port of a tier",      port,    String::new(), "opened ns/a -> ns/b IPv4: TCP 9999\n"),
+        ("a network of a tier",   network, String::new(), "ns/a, ns/b -> 203.0.113.0/24 IPv4: all\n"),
+        ("nodes of a tier",       nodes,   String::new(), "ns/a, ns/b -> 192.0.2.1/32 IPv4: all\n"),
+        ("a node by its address", api(""), api("{to: [{ipBlock: {cidr: 192.0.2.1/32}}]}"), "ns/a, ns/b -> 192.0.2.1/32 IPv4: all\n"),
     ];
     for (claim, old, new, part) in cases {
         println!("{claim}");
@@ -213,6 +216,105 @@ fn what_tiers_and_nodes_name_is_compared_too() -> io::Result<()> {
         let output = policyctl(&["diff", "-f", &old, "-f", &new]).output()?;
         assert_code(&output, 1);
         assert_answers(&output, &[part]);
+    }
+    Ok(())
+}
+
+#[test]
+fn every_form_has_the_same_changes() -> io::Result<()> {
+    let output = diff("", "{ports: [{port: 80}]}", &["-o", "markdown"])?;
+    assert_code(&output, 1);
+    #[rustfmt::skip]
+    assert_answers(&output, &[
+        "**2 opened, 0 closed**\n",
+        "| **opened** | 0.0.0.0/0, ns/a | ns/b | IPv4 | TCP 80 | ingress: no rule of ns/p | ingress: ns/p rule 0 |\n",
+    ]);
+    let output = diff("", "{ports: [{port: 80}]}", &["-o", "sarif"])?;
+    let log: Value = serde_json::from_slice(&output.stdout)?;
+    let results = &log["runs"][0]["results"];
+    assert_eq!(results[0]["ruleId"], "connection-opened", "{}", printed(&output));
+    // The rule that allows it.
+    let place = &results[0]["locations"][0]["physicalLocation"]["region"];
+    assert_eq!((&place["startLine"], &place["startColumn"]), (&16.into(), &80.into()));
+    let output = diff("", "{ports: [{port: 80}]}", &["-o", "json"])?;
+    let found: Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(found["changes"][1]["ports"]["ranges"][0]["last"], 80, "{}", printed(&output));
+    Ok(())
+}
+
+#[test]
+fn pods_of_a_workload_that_differ_do_not_hide_one_another() -> io::Result<()> {
+    const TWO: &str = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: c, namespace: ns, labels: {app: a, role: second}, ownerReferences: [OWNER]}\nspec: {containers: [{name: c, image: c}]}\nstatus: {podIPs: [{ip: 10.0.0.3}]}\n";
+    const OWNER: &str =
+        "{apiVersion: apps/v1, kind: StatefulSet, name: set, uid: u, controller: true}";
+    let with = |role: &str| {
+        let rule = format!(
+            "{{from: [{{podSelector: {{matchLabels: {{role: {role}}}}}}}], ports: [{{port: 80}}]}}"
+        );
+        let first = "name: a, namespace: ns, labels: {app: a}";
+        let owned = format!(
+            "name: a, namespace: ns, labels: {{app: a, role: first}}, ownerReferences: [{OWNER}]"
+        );
+        PODS.replace("RULES", &rule).replace(first, &owned) + &TWO.replace("OWNER", OWNER)
+    };
+    let (_folder, [old, new]) = written(&with("first"), &with("second"))?;
+    let output = policyctl(&["diff", "-f", &old, "-f", &new]).output()?;
+    assert_code(&output, 1);
+    #[rustfmt::skip]
+    assert_answers(&output, &[
+        "opened ns/set -> ns/b IPv4: TCP 80 [some pods only]\n",
+        "closed ns/set -> ns/b IPv4: TCP 80 [some pods only]\n",
+        "1 opened, 1 closed\n",
+    ]);
+    Ok(())
+}
+
+#[test]
+fn revisions_of_a_repository_are_compared() -> io::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let deploy = folder.path().join("deploy/policies");
+    fs::create_dir_all(&deploy)?;
+    let git = |arguments: &[&str]| {
+        let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"];
+        let mut command = std::process::Command::new("git");
+        let output = command.args(identity).args(arguments).current_dir(folder.path()).output()?;
+        assert!(output.status.success(), "{}", printed(&output));
+        Ok::<_, io::Error>(())
+    };
+    let write = |rules: &str| fs::write(deploy.join("all.yaml"), PODS.replace("RULES", rules));
+    git(&["init", "-q", "-b", "main"])?;
+    write("")?;
+    git(&["add", "."])?;
+    git(&["commit", "-qm", "one"])?;
+    write("{ports: [{port: 80}]}")?;
+    git(&["commit", "-qam", "two"])?;
+    write("{ports: [{port: 80}, {port: 81}]}")?;
+    let diff = |arguments: &[&str]| {
+        let mut command = policyctl(&["diff", "-R"]);
+        command.args(arguments).current_dir(folder.path()).output()
+    };
+    #[rustfmt::skip]
+    let cases = [
+        ("two revisions",                 vec!["--git", "main~1..main", "deploy/"],      1, "ns/a -> ns/b IPv4: TCP 80\n"),
+        ("a revision and the files",      vec!["--git", "main", "deploy/"],              1, "ns/a -> ns/b IPv4: TCP 81\n"),
+        ("files by -f",                   vec!["--git", "main", "-f", "deploy/"],        1, "ns/a -> ns/b IPv4: TCP 81\n"),
+        ("a revision and itself",         vec!["--git", "main..main", "deploy/"],        0, "0 opened, 0 closed"),
+        ("the way back",                  vec!["--git", "main..main~1", "deploy/"],      0, "ns/a -> ns/b IPv4: TCP 80\n"),
+        ("this folder, without a path",   vec!["--git", "main~1..main"],                 1, "ns/a -> ns/b IPv4: TCP 80\n"),
+    ];
+    for (claim, arguments, code, part) in cases {
+        println!("{claim}");
+        let output = diff(&arguments)?;
+        assert_code(&output, code);
+        assert_answers(&output, &[part]);
+    }
+    for (arguments, message) in [
+        (["--git", "nowhere..main", "deploy/"], "there is no revision nowhere here"),
+        (["--git", "a...b", "deploy/"], "write OLD..NEW"),
+    ] {
+        let output = diff(&arguments)?;
+        assert_code(&output, 2);
+        assert!(printed(&output).contains(message), "{}", printed(&output));
     }
     Ok(())
 }

@@ -228,7 +228,7 @@ fn pods_that_only_a_template_describes_are_compared() -> io::Result<()> {
     )?;
     let output = policyctl(&["diff", "-f", &path("old.yaml"), "-f", &path("new.yaml")]).output()?;
     assert_code(&output, 1);
-    assert_answers(&output, &["opened shop/db -> shop/web 80/TCP IPv4"]);
+    assert_answers(&output, &["opened shop/db -> shop/web IPv4, IPv6: all\n"]);
     assert!(!answer(&output).contains("web-2"), "{}", printed(&output));
     Ok(())
 }

@@ -3,8 +3,8 @@
 use std::{borrow::Cow, fmt::Write};
 
 use crate::model::{
-    ClusterPeer, ClusterRule, Direction, Operator, Peer, Port, PortSpec, ProtocolMatch,
-    Selector, peers_field,
+    ClusterPeer, ClusterRule, Direction, Operator, Peer, Port, PortSpec, ProtocolMatch, Selector,
+    peers_field,
 };
 
 use super::{addition::Addition, dialect::Dialect};

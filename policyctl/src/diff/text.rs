@@ -1,0 +1,117 @@
+//! Changes for people, and for a comment on a pull request.
+//!
+//! Workloads with equal changes share a line, so that one change of a policy that concerns a hundred
+//! callers is one line:
+//!
+//! ```text
+//! opened shop/api, shop/web and 12 more -> shop/db IPv4, IPv6: TCP 5432
+//!     was deny by ingress: no rule of shop/db
+//!     now allow by ingress: shop/db rule 1
+//! ```
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use anstyle::AnsiColor;
+
+use super::group::Group;
+use crate::output::Paint;
+
+/// Names that a line lists; more are counted.
+const NAMES: usize = 5;
+
+/// What lines have in common apart from their ends.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Change {
+    /// What opens is printed first.
+    is_closed: bool,
+    ports: String,
+    families: String,
+    was: Option<String>,
+    now: Option<String>,
+}
+
+/// Equal changes of several ends.
+struct Line {
+    change: Change,
+    from: Vec<String>,
+    to: Vec<String>,
+}
+
+/// Each line with the policies that decide, and a summary.
+pub(super) fn text(groups: &[Group], paint: Paint) -> String {
+    let mut out = String::new();
+    for line in lines(groups) {
+        let Change { is_closed, ports, families, was, now } = &line.change;
+        let word = match is_closed {
+            false => paint.text(AnsiColor::Red, "opened"),
+            true => paint.text(AnsiColor::Green, "closed"),
+        };
+        let (from, to) = (few(&line.from), few(&line.to));
+        let _ = writeln!(out, "{word} {from} -> {to} {families}: {ports}");
+        let verdicts = if *is_closed { ["allow", "deny"] } else { ["deny", "allow"] };
+        for (time, verdict, by) in [("was", verdicts[0], was), ("now", verdicts[1], now)] {
+            if let Some(by) = by {
+                let _ = writeln!(out, "    {time} {verdict} by {by}");
+            }
+        }
+    }
+    let _ = writeln!(out, "{}", summary(groups));
+    out
+}
+
+/// A table, with the summary above it.
+pub(super) fn markdown(groups: &[Group]) -> String {
+    let mut out = format!("**{}**\n", summary(groups));
+    let lines = lines(groups);
+    if lines.is_empty() {
+        return out;
+    }
+    out.push_str(
+        "\n| | From | To | Family | Ports | Was by | Now by |\n|---|---|---|---|---|---|---|\n",
+    );
+    for line in lines {
+        let Change { is_closed, ports, families, was, now } = &line.change;
+        let word = if *is_closed { "closed" } else { "**opened**" };
+        let (from, to) = (few(&line.from), few(&line.to));
+        let by = |by: &Option<String>| by.clone().unwrap_or_default();
+        let (was, now) = (by(was), by(now));
+        let _ = writeln!(out, "| {word} | {from} | {to} | {families} | {ports} | {was} | {now} |");
+    }
+    out
+}
+
+/// `2 opened, 1 closed`: sets of connections between two ends.
+fn summary(groups: &[Group]) -> String {
+    let opened = groups.iter().filter(|group| group.opens()).count();
+    format!("{opened} opened, {} closed", groups.len() - opened)
+}
+
+/// Joins groups that differ in one end only: first the sources, then the destinations.
+fn lines(groups: &[Group]) -> Vec<Line> {
+    let mut by_destination: BTreeMap<(Change, &str), Vec<String>> = BTreeMap::new();
+    for group in groups {
+        let some = if group.some_pods_only { " [some pods only]" } else { "" };
+        let change = Change {
+            is_closed: !group.opens(),
+            ports: format!("{}{some}", group.ports),
+            families: group.families.join(", "),
+            was: group.was_by.clone(),
+            now: group.now_by.clone(),
+        };
+        by_destination.entry((change, &group.to)).or_default().push(group.from.clone());
+    }
+    let mut by_sources: BTreeMap<(Change, Vec<String>), Vec<String>> = BTreeMap::new();
+    for ((change, to), from) in by_destination {
+        by_sources.entry((change, from)).or_default().push(to.to_owned());
+    }
+    by_sources.into_iter().map(|((change, from), to)| Line { change, from, to }).collect()
+}
+
+/// The first names, and how many more there are.
+fn few(names: &[String]) -> String {
+    let listed = names.iter().take(NAMES).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMES) {
+        0 => listed,
+        more => format!("{listed} and {more} more"),
+    }
+}
