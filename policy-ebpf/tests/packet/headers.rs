@@ -50,6 +50,19 @@ fn s34_ipv6_extension_headers_are_walked() {
 }
 
 #[test]
+fn s34_an_ipv6_authentication_header_counts_in_words_of_four_bytes() {
+    let authenticated = |frame: &[u8]| {
+        let header = [&[frame[20], 4, 0, 0][..], &[0; 20]].concat();
+        let mut whole = [&frame[..54], &header, &frame[54..]].concat();
+        let length = u16::try_from(whole.len() - 54).unwrap();
+        whole[18..20].copy_from_slice(&length.to_be_bytes());
+        whole[20] = 51;
+        whole
+    };
+    judged_as_plain(OUT_V6, authenticated, "an authentication header of 24 bytes");
+}
+
+#[test]
 fn s34_an_ipv4_authentication_header_is_walked() {
     let authenticated = |frame: &[u8]| {
         let mut payload = vec![frame[23], 4, 0, 0];
