@@ -21,6 +21,7 @@ mod detach;
 mod drops;
 mod error;
 mod filters;
+mod flow_table;
 mod flows;
 mod hooks;
 mod interface;
@@ -51,6 +52,7 @@ use policy_common::drops::DropKey;
 pub use detach::{Detached, detach};
 pub use drops::{DropCounters, Drops, DropsError};
 pub use error::DataplaneError;
+pub use flows::POD_FLOWS;
 pub use hooks::{HookedProgram, Hooks, hooks};
 pub use mend::{Bypass, Drift, Drifted, MapReader};
 pub use options::{ActiveParts, Capacities, Options, UnknownEndpoints};
@@ -60,11 +62,12 @@ pub use step_text::StepText;
 use attach::{Attachment, Programs};
 use drops::Events;
 use filters::Filters;
+use flows::{FlowShare, FlowTables};
 use maps::Maps;
 use pins::Pins;
 use pod_program::NAMES;
 use tunnels::Tunnels;
-use typed::ContentTypes;
+use typed::InnerTypes;
 
 /// The loaded programs, their maps, and the interfaces they are attached to.
 ///
@@ -75,7 +78,8 @@ pub struct Dataplane {
     attachments: BTreeMap<u32, Attachment>,
     programs: Programs,
     maps: Maps,
-    content_types: ContentTypes,
+    flows: FlowTables,
+    inner_types: InnerTypes,
     events: Option<Events>,
     /// The highest number in `epochs`; no two words ever hold the same number.
     newest_epoch: u32,
@@ -118,6 +122,9 @@ impl Dataplane {
         if !maps.are_parted()? {
             maps.part_families()?;
         }
+        let Capacities { pod_flows, pods, .. } = options.capacities;
+        let share = FlowShare::of_node(pod_flows, pods);
+        let flows = FlowTables::take(&mut ebpf, &maps, share)?;
         let events = maps::take_events(&mut ebpf)?;
         let programs = Programs::load(ebpf, options, Filters::open(foreign)?)?;
         let tunnels = Tunnels::read(&maps)?;
@@ -126,7 +133,8 @@ impl Dataplane {
             attachments: BTreeMap::new(),
             programs,
             maps,
-            content_types: ContentTypes::load().map_err(DataplaneError::ContentTypes)?,
+            flows,
+            inner_types: InnerTypes::load().map_err(DataplaneError::InnerTypes)?,
             events: Some(events),
             newest_epoch,
             settled: true,
@@ -164,8 +172,9 @@ impl Dataplane {
 
     /// The kernel ids of the maps, by name.
     #[must_use]
-    pub fn map_ids(&self) -> BTreeMap<&'static str, u32> {
-        self.maps.ids()
+    pub fn map_ids(&self) -> BTreeMap<String, u32> {
+        let maps = self.maps.ids().into_iter().map(|(name, id)| (name.to_owned(), id));
+        maps.chain(self.flows.ids()).collect()
     }
 
     /// The records of packets that are dropped from now on. There is one reader: only the first call

@@ -112,6 +112,54 @@ impl Lifetimes {
     };
 }
 
+/// Places of flow tables in `pod_flows4` and `pod_flows6`, by the interface of the pod.
+///
+/// Every interface has a word, as in `epochs`, and every word has two places, so that one pod's flows
+/// take no other pod's room (S60). A place is empty until a pod at such an interface is isolated.
+/// Example, with 4096 words:
+///
+/// ```text
+/// interface 12, and 4108   word 12   flows with a reply: 12   without: 4108
+/// a word without tables of its own   flows with a reply: 8192 without: 8193
+/// ```
+pub mod place {
+    use crate::limits::EPOCHS;
+
+    /// Words, and the distance between the two places of one.
+    #[expect(clippy::cast_possible_truncation, reason = "asserted inside")]
+    pub const WORDS: u32 = {
+        assert!(EPOCHS <= 1 << 16, "places must fit into 32 bits");
+        EPOCHS as u32
+    };
+
+    /// The table `flows4` or `flows6`, of flows with a reply at words without a table of their own.
+    pub const SHARED: u32 = 2 * WORDS;
+
+    /// The table `new_flows4` or `new_flows6`, of flows without a reply at such words.
+    pub const SHARED_NEW: u32 = SHARED + 1;
+
+    /// An interface's word.
+    #[must_use]
+    #[inline]
+    pub const fn word(ifindex: u32) -> u32 {
+        ifindex & (WORDS - 1)
+    }
+
+    /// The place of an interface's flows with a reply.
+    #[must_use]
+    #[inline]
+    pub const fn replied(ifindex: u32) -> u32 {
+        word(ifindex)
+    }
+
+    /// The place of an interface's flows without a reply.
+    #[must_use]
+    #[inline]
+    pub const fn new(ifindex: u32) -> u32 {
+        WORDS + word(ifindex)
+    }
+}
+
 /// Bit of [`FlowState::arrival`] that is set once the far end has sent a packet.
 pub const ARRIVED: u64 = 1 << 63;
 
@@ -139,10 +187,10 @@ pub struct FlowKey<Address> {
     pub pad: [u8; 3],
 }
 
-/// Key of `flows4` and `new_flows4`.
+/// Key of the flow tables of IPv4.
 pub type FlowKey4 = FlowKey<[u8; 4]>;
 
-/// Key of `flows6` and `new_flows6`.
+/// Key of the flow tables of IPv6.
 pub type FlowKey6 = FlowKey<[u8; 16]>;
 
 /// The verdict on a flow and the epoch it belongs to: one word, so that no reader sees half of it.
@@ -199,10 +247,10 @@ pub struct Flow<Address> {
     pub pad: [u8; 4],
 }
 
-/// Value of `flows4` and `new_flows4`.
+/// Value of the flow tables of IPv4.
 pub type Flow4 = Flow<[u8; 4]>;
 
-/// Value of `flows6` and `new_flows6`.
+/// Value of the flow tables of IPv6.
 pub type Flow6 = Flow<[u8; 16]>;
 
 plain!(FlowKey4, FlowKey6, Judgement, FlowState, Flow4, Flow6, Lifetimes);

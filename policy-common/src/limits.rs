@@ -6,7 +6,7 @@ pub const ENDPOINTS: usize = 2048;
 /// Words of the epoch array; a power of two, indexed by `ifindex & (EPOCHS - 1)`.
 ///
 /// The flows of two interfaces that share a word are judged again together, which costs a few
-/// look-ups and changes no verdict.
+/// look-ups and changes no verdict. They also share their flow tables.
 pub const EPOCHS: usize = 4096;
 
 /// Addresses of pods that match a peer of some policy in force (set at load).
@@ -35,11 +35,14 @@ pub const FRONTENDS: usize = 1 << 16;
 /// Addresses of the cluster's nodes.
 pub const NODE_ADDRESSES: usize = 1 << 16;
 
-/// Flows with a reply, per family (set at load).
-pub const FLOWS: usize = 1 << 17;
+/// Flows with a reply of pods without flow tables of their own, per family (set at load).
+pub const FLOWS: usize = 1 << 14;
 
-/// Flows without a reply yet, per family (set at load).
-pub const NEW_FLOWS: usize = 1 << 15;
+/// Flows without a reply yet of such pods, per family (set at load).
+pub const NEW_FLOWS: usize = 1 << 13;
+
+/// Places of `pod_flows4` and `pod_flows6`; see [`crate::flow::place`].
+pub const FLOW_TABLES: usize = 2 * EPOCHS + 2;
 
 /// Drop counters: endpoints × directions × reasons, created when they are first needed.
 pub const DROPS: usize = 1 << 17;

@@ -1,7 +1,8 @@
 //! The maps, with the names that bpftool shows, and the globals that the loader sets.
 //!
 //! The agent writes `endpoints`, `slots`, `epochs`, `identities`, `blocks`, `frontends`,
-//! `node_addresses`, `pods`, `tunnel_ports`, `allow` and `port_chunks`; the programs write the others.
+//! `node_addresses`, `pods`, `tunnel_ports`, `allow`, `port_chunks`, and the places of `pod_flows4`
+//! and `pod_flows6`; the programs write the others.
 
 use aya_ebpf::{
     Global,
@@ -14,7 +15,7 @@ use policy_common::{
     allow::{PortChunk, PortChunkKey, PortSet},
     drops::{DropKey, DropRecord, RecordBudget, RecordCharge},
     endpoint::Endpoint,
-    flow::{Flow4, Flow6, FlowKey4, FlowKey6, Lifetimes},
+    flow::{Flow, Flow4, Flow6, FlowKey, FlowKey4, FlowKey6, Lifetimes},
     fragment::Fragment,
     frontend::{Frontend, FrontendKey},
     identity::Identity,
@@ -25,6 +26,10 @@ const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
 
 /// One allow map.
 pub(crate) type Allow = HashMap<u32, PortSet, { limits::CONTENT_ENTRIES }, ON_DEMAND>;
+
+/// A flow table, of whatever capacity: the kernel compares an inner map with this one in type, key,
+/// value and flags (`bpf_map_meta_equal` in `kernel/bpf/map_in_map.c`).
+pub(crate) type FlowTable<A> = LruHashMap<FlowKey<A>, Flow<A>, { limits::FLOWS }>;
 
 #[btf_map(name = "endpoints")]
 pub(crate) static ENDPOINTS: HashMap<u32, Endpoint, { limits::ENDPOINTS }> = HashMap::new();
@@ -78,19 +83,31 @@ pub(crate) static PORT_CHUNKS: HashMap<
     ON_DEMAND,
 > = HashMap::new();
 
+/// Flow tables of IPv4, at their places (`policy_common::flow::place`): those of single pods, and the
+/// shared ones `flows4` and `new_flows4`.
+#[btf_map(name = "pod_flows4")]
+pub(crate) static POD_FLOWS4: ArrayOfMaps<FlowTable<[u8; 4]>, { limits::FLOW_TABLES }> =
+    ArrayOfMaps::new();
+
+/// As `pod_flows4`, of IPv6.
+#[btf_map(name = "pod_flows6")]
+pub(crate) static POD_FLOWS6: ArrayOfMaps<FlowTable<[u8; 16]>, { limits::FLOW_TABLES }> =
+    ArrayOfMaps::new();
+
+// The programs reach the shared tables through their places alone; they are declared here so that
+// the loader creates them.
+
 #[btf_map(name = "flows4")]
-pub(crate) static FLOWS4: LruHashMap<FlowKey4, Flow4, { limits::FLOWS }> = LruHashMap::new();
+static FLOWS4: LruHashMap<FlowKey4, Flow4, { limits::FLOWS }> = LruHashMap::new();
 
 #[btf_map(name = "flows6")]
-pub(crate) static FLOWS6: LruHashMap<FlowKey6, Flow6, { limits::FLOWS }> = LruHashMap::new();
+static FLOWS6: LruHashMap<FlowKey6, Flow6, { limits::FLOWS }> = LruHashMap::new();
 
 #[btf_map(name = "new_flows4")]
-pub(crate) static NEW_FLOWS4: LruHashMap<FlowKey4, Flow4, { limits::NEW_FLOWS }> =
-    LruHashMap::new();
+static NEW_FLOWS4: LruHashMap<FlowKey4, Flow4, { limits::NEW_FLOWS }> = LruHashMap::new();
 
 #[btf_map(name = "new_flows6")]
-pub(crate) static NEW_FLOWS6: LruHashMap<FlowKey6, Flow6, { limits::NEW_FLOWS }> =
-    LruHashMap::new();
+static NEW_FLOWS6: LruHashMap<FlowKey6, Flow6, { limits::NEW_FLOWS }> = LruHashMap::new();
 
 #[btf_map(name = "drops")]
 pub(crate) static DROPS: PerCpuHashMap<DropKey, u64, { limits::DROPS }, ON_DEMAND> =

@@ -93,6 +93,7 @@ impl Daemon {
             Ok(reconciled) => {
                 self.metrics.enforced(start.elapsed(), &reconciled);
                 self.metrics.pods(self.node.desired().endpoints.len(), &reconciled);
+                self.metrics.sharing(self.node.sharing_flow_tables().count());
                 self.finish(reconciled).await
             }
             Err(error) => {

@@ -1,13 +1,14 @@
 //! Which warnings the agent writes as Kubernetes Events.
 //!
 //! Input: the result of each reconciliation and each dropped packet. Output: the warnings that hold
-//! now, which `policy-kube` writes. There are four:
+//! now, which `policy-kube` writes. There are five:
 //!
 //! | Reason | About | Says |
 //! |---|---|---|
 //! | `NotExpressible` | a policy | a part cannot be enforced as it is written |
 //! | `NotEnforced` | a pod | no policy is enforced at it for ten seconds |
 //! | `NoRoom` | a namespace | a change of its policies does not fit into the maps |
+//! | `SharedFlowTables` | a pod | there is no memory for flow tables of its own |
 //! | `PolicyDenied` | a pod | policies deny connections from or to it ([`ActiveDenials`]) |
 
 use std::{
@@ -81,6 +82,8 @@ impl EventWriter {
         let of_pods = without_interface.into_iter().chain(refused).chain(bypassed).collect();
         warnings.extend(for_long(&mut self.open, of_pods, now));
         warnings.extend(reconciled.held_back.iter().map(of_held_back));
+        let sharing = node.sharing_flow_tables().filter(|(pod, _)| has_object(pod));
+        warnings.extend(sharing.map(|(pod, reason)| of_sharing(pod, reason, desired)));
         self.reconciled = ActiveWarnings { nodes: node.snapshot().nodes.len(), warnings };
         self.denials.expire(now.into_std());
         self.write();
@@ -144,6 +147,18 @@ fn not_enforced(pod: &ObjectName, note: String, desired: &Desired) -> (ObjectNam
         note,
     };
     (pod.clone(), warning)
+}
+
+fn of_sharing(pod: &ObjectName, reason: &str, desired: &Desired) -> Warning {
+    Warning {
+        about: ObjectRef::namespaced(Kind::Pod, pod),
+        uid: desired.endpoints.get(pod).map(|endpoint| endpoint.uid.clone()),
+        reason: "SharedFlowTables",
+        note: format!(
+            "the pod shares the flow tables `flows4`, `flows6`, `new_flows4` and `new_flows6` with \
+             other pods, which may evict its connections: {reason}"
+        ),
+    }
 }
 
 fn of_denied(DenialWarning { pod, uid, note }: &DenialWarning) -> Warning {

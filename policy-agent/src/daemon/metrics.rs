@@ -37,6 +37,7 @@ pub(super) struct Metrics {
     faults: Gauge,
     held_back: Gauge,
     bypassed: Gauge,
+    sharing: Gauge,
     pods: Family<PodLabels, Gauge>,
     repaired: Family<DriftLabels, Counter>,
     broken_watches: Family<WatchLabels, Gauge>,
@@ -71,6 +72,7 @@ impl Metrics {
             faults: Gauge::default(),
             held_back: Gauge::default(),
             bypassed: Gauge::default(),
+            sharing: Gauge::default(),
             pods: Family::default(),
             repaired: Family::default(),
             broken_watches: Family::default(),
@@ -100,6 +102,8 @@ impl Metrics {
         let help = "Hooks on which a program of another sees packets before the agent's, and may let \
                     them pass";
         registry.register("bypassed_hooks", help, self.bypassed.clone());
+        let help = "Isolated pods that share flow tables with others";
+        registry.register("pods_sharing_flow_tables", help, self.sharing.clone());
         let help = "Pods of the node, by whether policies are enforced at them";
         registry.register("pods", help, self.pods.clone());
         let help = "Attachments, map entries and pins that another program changed and the agent \
@@ -140,6 +144,11 @@ impl Metrics {
     /// The last verification found this many hooks with a program of another before the agent's.
     pub(super) fn bypassed(&self, count: usize) {
         self.bypassed.set(gauge_value(count));
+    }
+
+    /// So many pods share flow tables with others.
+    pub(super) fn sharing(&self, count: usize) {
+        self.sharing.set(gauge_value(count));
     }
 
     /// A reconciliation failed.

@@ -7,7 +7,6 @@
 
 use std::path::Path;
 
-use aya_obj::generated::BPF_NOEXIST;
 use policy_common::endpoint::Endpoint;
 use policy_core::plan::Step;
 
@@ -46,7 +45,7 @@ impl Dataplane {
         let ebpf = object::load_pinned(options, &pins.maps(), expected.keys())?;
         let mut dataplane = Self::assemble(ebpf, options, pins.programs_elsewhere()?)?;
         if !content::pattern(&pins.maps()).exists() {
-            content::pin_pattern(&dataplane.content_types, &pins.maps())?;
+            content::pin_pattern(&dataplane.inner_types, &pins.maps())?;
         }
         for name in expected.keys() {
             let path = pins.maps().join(name);
@@ -66,6 +65,9 @@ impl Dataplane {
             }
         }
         let before = pins.maps_before();
+        if before.is_none() {
+            dataplane.flows.adopt(&pins.maps())?;
+        }
         dataplane.pins = Some(pins);
         dataplane.committed = false;
         dataplane.took_over = took_over;
@@ -115,12 +117,15 @@ impl Dataplane {
         let folder = self.pins.as_ref().map(Pins::maps);
         let mut steps = read::tables(&self.maps)?;
         let endpoints = read::endpoints(&self.maps)?;
-        if let Some(folder) = folder {
-            let written = read::written_slots(&self.maps.allow, &folder, &endpoints)?;
-            let found = read::contents(&self.maps.allow, &folder, &written)?;
-            read::remove_stale_pins(&folder, &found)?;
+        if let Some(folder) = &folder {
+            let written = read::written_slots(&self.maps.allow, folder, &endpoints)?;
+            let found = read::contents(&self.maps.allow, folder, &written)?;
+            read::remove_stale_pins(folder, &found)?;
             steps.extend(found);
         }
+        self.own_flow_tables(&endpoints)?;
+        let maps = &self.maps;
+        self.flows.delete_stale(&endpoints, maps, folder.as_deref())?;
         for endpoint in endpoints {
             let ifindex = endpoint.ifindex;
             let whole = self.attachments.get(&ifindex).is_some_and(Attachment::is_whole);
@@ -145,7 +150,9 @@ impl Dataplane {
             steps.extend(read::contents(&before.allow, &folder, &written)?);
         }
         let attached = |endpoint: &Endpoint| self.attachments.contains_key(&endpoint.ifindex);
-        steps.extend(endpoints.into_iter().filter(attached).map(Step::PutEndpoint));
+        let endpoints: Vec<Endpoint> = endpoints.into_iter().filter(attached).collect();
+        self.own_flow_tables(&endpoints)?;
+        steps.extend(endpoints.into_iter().map(Step::PutEndpoint));
         for step in steps {
             self.apply(&step)?;
         }
@@ -165,9 +172,10 @@ impl Dataplane {
             return Ok(());
         }
         let Some(pins) = &mut self.pins else { return Ok(()) };
-        let before = pins.maps_before().and_then(|folder| Maps::open(&folder).ok());
-        if let Some(before) = &before {
-            self.maps.copy_flows(before)?;
+        let before = pins.maps_before();
+        let before = before.and_then(|folder| Some((Maps::open(&folder).ok()?, folder)));
+        if let Some((before, folder)) = &before {
+            self.flows.copy(&mut self.maps, before, folder)?;
         }
         let mut orphans = Vec::new();
         for (&ifindex, attachment) in &mut self.attachments {
@@ -177,8 +185,8 @@ impl Dataplane {
                 self.programs.renew(ifindex, attachment, pins)?;
             }
         }
-        if let Some(before) = &before {
-            self.maps.copy_flows(before)?;
+        if let Some((before, folder)) = &before {
+            self.flows.copy(&mut self.maps, before, folder)?;
             // Only now does no program count there any more.
             self.maps.drops.add(&before.drops)?;
         }
@@ -191,6 +199,7 @@ impl Dataplane {
         let moved = before.is_some();
         pins.unstage()?;
         self.committed = true;
+        self.flows.log_size();
         let interfaces = self.attachments.len();
         if self.took_over {
             tracing::info!(interfaces, moved, "took over from an earlier agent");
@@ -202,15 +211,6 @@ impl Dataplane {
 }
 
 impl Maps {
-    /// Copies the flows that these maps do not have yet.
-    fn copy_flows(&mut self, before: &Self) -> Result<(), DataplaneError> {
-        let only_new = BPF_NOEXIST.into();
-        self.flows4.copy(&before.flows4, only_new)?;
-        self.flows6.copy(&before.flows6, only_new)?;
-        self.new_flows4.copy(&before.new_flows4, only_new)?;
-        self.new_flows6.copy(&before.new_flows6, only_new)
-    }
-
     /// Copies slots and epochs.
     fn copy_words(&mut self, before: &Self) -> Result<(), DataplaneError> {
         self.slots.copy(&before.slots)?;

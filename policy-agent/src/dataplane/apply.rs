@@ -15,9 +15,9 @@ use std::collections::BTreeSet;
 use policy_common::{
     allow::PortSet,
     endpoint::{Endpoint, flags},
+    flow::place,
     frontend::Frontend,
     identity::Identity,
-    limits,
 };
 use policy_core::{desired, plan::Step};
 
@@ -101,7 +101,7 @@ impl Dataplane {
         contents: impl Iterator<Item = (u32, &'a [PortSet])>,
     ) -> Result<(), DataplaneError> {
         let folder = self.pins.as_ref().map(Pins::maps);
-        let (allow, types) = (&mut self.maps.allow, &self.content_types);
+        let (allow, types) = (&mut self.maps.allow, &self.inner_types);
         content::put(allow, types, contents, folder.as_deref())?;
         // The kernel has waited for every running program.
         self.settled = true;
@@ -140,7 +140,7 @@ impl Dataplane {
     /// Waits for the running programs, if an endpoint was written since the last wait.
     fn settle(&mut self) -> Result<(), DataplaneError> {
         if !self.settled {
-            content::wait_for_readers(&mut self.maps.allow, &self.content_types)?;
+            content::wait_for_readers(&mut self.maps.allow, &self.inner_types)?;
             self.settled = true;
         }
         Ok(())
@@ -161,12 +161,14 @@ impl Dataplane {
         let tracks = endpoint.flags & flags::TRACKING != 0;
         if tracks && self.maps.endpoints.get(&ifindex)?.is_some() {
             // Flows recorded when it was last isolated may belong to connections that ended since.
-            flows::delete_of_interface(&mut self.maps, ifindex)?;
+            self.flows.delete_of_interface(&mut self.maps, ifindex)?;
         }
-        let reads_flows = tracks || endpoint.ingress | endpoint.egress != 0;
-        if reads_flows && self.epoch(ifindex)? == 0 {
-            // From now on the programs look up flows of this interface.
-            self.bump_epoch(ifindex)?;
+        if flows::reads_flows(&endpoint) {
+            self.own_flow_tables(&[endpoint])?;
+            if self.epoch(ifindex)? == 0 {
+                // From now on the programs look up flows of this interface.
+                self.bump_epoch(ifindex)?;
+            }
         }
         self.maps.endpoints.put(&ifindex, &endpoint)?;
         if self.attachments.get(&ifindex).is_some_and(Attachment::is_whole) {
@@ -209,12 +211,19 @@ impl Dataplane {
             attachment.detach(ifindex)?;
         }
         self.forget_endpoint(ifindex, slot)?;
-        self.forget_counts(ifindex)
+        self.forget_counts(ifindex)?;
+        let word = place::word(ifindex);
+        let endpoints = self.maps.endpoints.entries()?;
+        if endpoints.iter().any(|(other, _)| place::word(*other) == word) {
+            return Ok(());
+        }
+        let folder = self.pins.as_ref().map(Pins::maps);
+        self.flows.delete(word, &self.maps, folder.as_deref())
     }
 
     /// Deletes flows and counters of an interface.
     fn forget_counts(&mut self, ifindex: u32) -> Result<(), DataplaneError> {
-        flows::delete_of_interface(&mut self.maps, ifindex)?;
+        self.flows.delete_of_interface(&mut self.maps, ifindex)?;
         self.maps.drops.delete_where(|key| key.ifindex == ifindex)
     }
 
@@ -228,20 +237,14 @@ impl Dataplane {
     }
 
     pub(super) fn epoch(&self, ifindex: u32) -> Result<u32, DataplaneError> {
-        self.maps.epochs.get(epoch_word(ifindex))
+        self.maps.epochs.get(place::word(ifindex))
     }
 
     /// Gives the word a number that no word ever had. Only this agent writes the words.
     pub(super) fn bump_epoch(&mut self, ifindex: u32) -> Result<(), DataplaneError> {
         self.newest_epoch = epoch_after(self.newest_epoch);
-        self.maps.epochs.set(epoch_word(ifindex), &self.newest_epoch)
+        self.maps.epochs.set(place::word(ifindex), &self.newest_epoch)
     }
-}
-
-/// Index of an interface's epoch word.
-fn epoch_word(ifindex: u32) -> u32 {
-    const MASK: u32 = super::options::entries(limits::EPOCHS) - 1;
-    ifindex & MASK
 }
 
 /// The next epoch; never 0, which means that the endpoint was never isolated.

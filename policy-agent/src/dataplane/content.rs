@@ -17,8 +17,12 @@ use aya_obj::generated::BPF_NOEXIST;
 use policy_common::{allow::PortSet, limits};
 
 use super::{
-    error::DataplaneError, maps::Content, named::Hash, options::entries as count, pins, syscall,
-    typed::ContentTypes,
+    error::DataplaneError,
+    maps::Content,
+    named::Hash,
+    options::entries as count,
+    pins, syscall,
+    typed::{InnerMap, InnerTypes},
 };
 
 /// The index that no endpoint refers to, so that no program reads it.
@@ -33,7 +37,7 @@ type Allow = Hash<u32, u32>;
 /// `kernel/bpf/syscall.c`), however many maps it has; that wait takes longer than everything else.
 pub(super) fn put<'a>(
     allow: &mut Allow,
-    types: &ContentTypes,
+    types: &InnerTypes,
     contents: impl Iterator<Item = (u32, &'a [PortSet])>,
     folder: Option<&Path>,
 ) -> Result<(), DataplaneError> {
@@ -52,7 +56,7 @@ pub(super) fn put<'a>(
 
 /// Creates and fills one allow map, and pins it if there is a folder.
 fn filled(
-    types: &ContentTypes,
+    types: &InnerTypes,
     content: u32,
     entries: &[PortSet],
     folder: Option<&Path>,
@@ -97,7 +101,7 @@ pub(super) fn pattern(folder: &Path) -> PathBuf {
 }
 
 /// Pins an empty allow map.
-pub(super) fn pin_pattern(types: &ContentTypes, folder: &Path) -> Result<(), DataplaneError> {
+pub(super) fn pin_pattern(types: &InnerTypes, folder: &Path) -> Result<(), DataplaneError> {
     let map = create(types, NOWHERE, 0).map_err(|source| DataplaneError::CreateContent {
         content: NOWHERE,
         entries: 0,
@@ -124,16 +128,16 @@ fn pin(map: &MapData, path: &Path) -> Result<(), DataplaneError> {
 /// An update of `allow` makes the kernel wait for them; index 0 is used because no program reads it.
 pub(super) fn wait_for_readers(
     allow: &mut Allow,
-    types: &ContentTypes,
+    types: &InnerTypes,
 ) -> Result<(), DataplaneError> {
     put(allow, types, [(NOWHERE, &[][..])].into_iter(), None)
 }
 
 /// An empty map that the array accepts: type, sizes and flags of its template, but any capacity.
-fn create(types: &ContentTypes, content: u32, entries: usize) -> Result<MapData, MapError> {
+fn create(types: &InnerTypes, content: u32, entries: usize) -> Result<MapData, MapError> {
     let capacity = count(entries.max(1).next_power_of_two());
     let name = format!("allow_{content}");
-    let fd = match types.create(&name, capacity) {
+    let fd = match types.create(InnerMap::Allow, &name, capacity) {
         Ok(fd) => fd,
         Err(io_error) => return Err(MapError::CreateError { name, io_error }),
     };

@@ -21,6 +21,20 @@ use super::{
 /// maps are being removed.
 const FOLDERS: [&str; 5] = ["links", "programs", "maps", "new", "old"];
 
+/// Names of pinned maps and folders with a number behind them.
+const NUMBERED: [&str; 10] = [
+    "allow",
+    "version",
+    "flows4",
+    "flows6",
+    "new_flows4",
+    "new_flows6",
+    "next_flows4",
+    "next_flows6",
+    "next_new_flows4",
+    "next_new_flows6",
+];
+
 /// What [`detach`] removed, and what it left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Detached {
@@ -72,7 +86,7 @@ fn own_pins(root: &Path) -> Result<Option<Vec<PathBuf>>, DataplaneError> {
     let is_own = |folder: &str, name: &str| match folder {
         "links" => is_numbered(name, &NAMES),
         "programs" => NAMES.contains(&name),
-        _ => maps.contains_key(name) || is_numbered(name, &["allow", "version"]),
+        _ => maps.contains_key(name) || is_numbered(name, &NUMBERED),
     };
     let mut own = Vec::new();
     let mut is_agents = false;

@@ -141,9 +141,9 @@ pub enum DataplaneError {
         /// Entries that it may have.
         capacity: usize,
     },
-    /// The kernel refused the BTF of allow maps.
-    #[error("the kernel refuses the type information (BTF) of allow maps")]
-    ContentTypes(#[source] std::io::Error),
+    /// The kernel refused the BTF of inner maps.
+    #[error("the kernel refuses the type information (BTF) of allow maps and flow tables")]
+    InnerTypes(#[source] std::io::Error),
     /// An allow map was not created.
     #[error("cannot create allow map {content} for {entries} entries")]
     CreateContent {
@@ -154,6 +154,30 @@ pub enum DataplaneError {
         /// The kernel's reason.
         #[source]
         source: MapError,
+    },
+    /// A flow table was not created.
+    #[error("cannot create flow table {table} for {entries} entries")]
+    CreateFlowTable {
+        /// Its name.
+        table: String,
+        /// Its capacity.
+        entries: u32,
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The flow tables of pods take the memory that they may take.
+    #[error(
+        "the flow tables of pods take {used} bytes, and with {needed} more they would take more \
+         than the {limit} that they may: lower --flows-per-pod, or raise the agent's memory limit"
+    )]
+    FlowMemory {
+        /// Bytes that they take.
+        used: u64,
+        /// Bytes of the tables that were to be created.
+        needed: u64,
+        /// Bytes that they may take.
+        limit: u64,
     },
     /// An allow map was not filled.
     #[error("cannot write identity {identity} to allow map {content}")]

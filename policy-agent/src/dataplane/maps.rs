@@ -14,7 +14,6 @@ use policy_common::{
     allow::{DEFAULT_IDENTITY, PortChunk, PortChunkKey, PortSet},
     drops::DropKey,
     endpoint::Endpoint,
-    flow::{Flow4, Flow6, FlowKey4, FlowKey6},
     frontend::{Frontend, FrontendKey},
     identity::Identity,
 };
@@ -22,6 +21,7 @@ use policy_common::{
 use super::{
     drops::Events,
     error::DataplaneError,
+    flow_table::{FlowFamily, Pair, V4, V6},
     key,
     named::{Hash, Named},
 };
@@ -43,10 +43,10 @@ pub(super) struct Maps {
     pub(super) tunnel_ports: Hash<u32, u32>,
     pub(super) allow: Hash<u32, u32>,
     pub(super) port_chunks: Hash<PortChunkKey, PortChunk>,
-    pub(super) flows4: Hash<FlowKey4, Flow4>,
-    pub(super) flows6: Hash<FlowKey6, Flow6>,
-    pub(super) new_flows4: Hash<FlowKey4, Flow4>,
-    pub(super) new_flows6: Hash<FlowKey6, Flow6>,
+    /// Flows of IPv4 of pods without flow tables of their own.
+    pub(super) flows4: Pair<V4>,
+    /// Flows of IPv6 of such pods.
+    pub(super) flows6: Pair<V6>,
     pub(super) drops: Named<PerCpuHashMap<MapData, DropKey, u64>>,
 }
 
@@ -80,10 +80,8 @@ impl Maps {
             tunnel_ports: named(source, "tunnel_ports")?,
             allow: named(source, "allow")?,
             port_chunks: named(source, "port_chunks")?,
-            flows4: named(source, "flows4")?,
-            flows6: named(source, "flows6")?,
-            new_flows4: named(source, "new_flows4")?,
-            new_flows6: named(source, "new_flows6")?,
+            flows4: pair(source)?,
+            flows6: pair(source)?,
             drops: named(source, "drops")?,
         })
     }
@@ -93,8 +91,11 @@ impl Maps {
         macro_rules! ids {
             ($($map:ident)+) => { BTreeMap::from([$((self.$map.name, self.$map.id)),+]) };
         }
-        ids!(endpoints slots epochs identities blocks frontends node_addresses pods
-            tunnel_ports allow port_chunks flows4 flows6 new_flows4 new_flows6 drops)
+        let mut ids = ids!(endpoints slots epochs identities blocks frontends node_addresses pods
+            tunnel_ports allow port_chunks drops);
+        ids.extend(self.flows4.tables().map(|table| (table.name, table.id)));
+        ids.extend(self.flows6.tables().map(|table| (table.name, table.id)));
+        ids
     }
 }
 
@@ -146,10 +147,17 @@ fn is_mapped(block: IpNetwork) -> bool {
     }
 }
 
+/// Takes a map out of a loaded object.
+pub(super) fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<Named<M>, DataplaneError>
+where
+    M: TryFrom<Map, Error = MapError>,
+{
+    of_map(name, ebpf.take_map(name).ok_or(DataplaneError::MapMissing { map: name })?)
+}
+
 /// Takes the ring buffer of drop records.
 pub(super) fn take_events(ebpf: &mut Ebpf) -> Result<Events, DataplaneError> {
-    let mut source = |name| ebpf.take_map(name).ok_or(DataplaneError::MapMissing { map: name });
-    let events: Named<RingBuf<MapData>> = named(&mut source, "events")?;
+    let events: Named<RingBuf<MapData>> = take(ebpf, "events")?;
     Ok(events.map.into())
 }
 
@@ -160,8 +168,22 @@ fn named<M>(
 where
     M: TryFrom<Map, Error = MapError>,
 {
+    of_map(name, source(name)?)
+}
+
+/// The shared flow tables of one family.
+fn pair<F: FlowFamily>(
+    source: &mut impl FnMut(&'static str) -> Result<Map, DataplaneError>,
+) -> Result<Pair<F>, DataplaneError> {
+    Ok(Pair { replied: named(source, F::REPLIED)?, new: named(source, F::NEW)? })
+}
+
+/// A map with its name.
+pub(super) fn of_map<M>(name: &'static str, map: Map) -> Result<Named<M>, DataplaneError>
+where
+    M: TryFrom<Map, Error = MapError>,
+{
     let shape = |source| DataplaneError::MapShape { map: name, source };
-    let map = source(name)?;
     // aya's array of maps takes maps of its own making only, and cannot delete; to the kernel it is
     // a map like any other, whose values are descriptors when written and numbers when read.
     let map = if let Map::ArrayOfMaps(map) = map { Map::HashMap(map) } else { map };

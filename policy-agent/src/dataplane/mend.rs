@@ -122,6 +122,9 @@ impl Dataplane {
         if let Some(count) = self.mend_pins()? {
             drift.insert(Drifted::Pin, count);
         }
+        // Memory may be free again for pods that share flow tables.
+        let all: Vec<Endpoint> = endpoints.values().copied().collect();
+        self.own_flow_tables(&all)?;
         let attachments = self.mend_attachments(endpoints)? + self.mend_order()?;
         if attachments > 0 {
             drift.insert(Drifted::Attachment, attachments);
@@ -192,8 +195,9 @@ impl Dataplane {
                 count += 1;
             }
         }
+        count += self.flows.mend(&folder)?;
         if !content::pattern(&folder).exists() {
-            content::pin_pattern(&self.content_types, &folder)?;
+            content::pin_pattern(&self.inner_types, &folder)?;
             count += 1;
         }
         if NAMES.iter().any(|pod_program| !pins.program(pod_program).exists()) {

@@ -99,12 +99,6 @@ impl<K: Pod + Debug, V: Pod> Hash<K, V> {
             .map_err(|source| self.unreadable(source))
     }
 
-    /// Copies entries; with `BPF_NOEXIST` in `flags` existing ones stay.
-    pub(super) fn copy(&mut self, from: &Self, flags: u64) -> Result<(), DataplaneError> {
-        let mut entries = from.entries()?.into_iter();
-        entries.try_for_each(|(key, value)| self.put_with(&key, &value, flags))
-    }
-
     /// Writes an entry; with `BPF_NOEXIST` in `flags` an existing one stays.
     pub(super) fn put_with(
         &mut self,

@@ -42,11 +42,18 @@ pub struct Capacities {
     pub blocks: u32,
     /// Frontends of Services.
     pub frontends: u32,
-    /// Flows with a reply, per family; at least 1024 per CPU.
+    /// Flows with a reply of pods without tables of their own, per family; at least 1024 per CPU.
     pub flows: u32,
-    /// Flows without a reply yet, per family; at least 1024 per CPU.
+    /// Flows without a reply yet of such pods, per family; at least 1024 per CPU.
     pub new_flows: u32,
+    /// Flows with a reply of one pod, per family; `None` for as many as the node's memory allows.
+    pub pod_flows: Option<u32>,
+    /// Pods that the node may have; the memory for flow tables is divided by it.
+    pub pods: u32,
 }
+
+/// How many pods a node may have, unless kubelet is configured otherwise (`maxPods`).
+const PODS: u32 = 110;
 
 impl Default for Capacities {
     fn default() -> Self {
@@ -56,6 +63,8 @@ impl Default for Capacities {
             frontends: entries(limits::FRONTENDS),
             flows: entries(limits::FLOWS),
             new_flows: entries(limits::NEW_FLOWS),
+            pod_flows: None,
+            pods: PODS,
         }
     }
 }

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `maps/NAME` | a map of the object |
 //! | `maps/allow_ID` | the allow map at index ID of `allow`; `allow_0` is an empty one that shows the shape |
+//! | `maps/flows4_WORD`, `maps/new_flows4_WORD` | the flow tables of a pod, by its interface's word; `flows6` likewise |
+//! | `maps/next_flows4_WORD` | a flow table that may not be at its place yet |
 //! | `maps/version_N` | an empty folder: the version of the maps' meaning |
 //! | `programs/NAME` | a loaded program |
 //! | `links/NAME_IFINDEX` | the link of a program to an interface |

@@ -41,6 +41,9 @@ pub enum NodeError {
     /// The maps that decide about tunnel packets are not up to date.
     #[error("cannot write the addresses of pods or the ports of tunnels")]
     Tunnels(#[source] Box<DataplaneError>),
+    /// Flow tables of pods cannot be put at their places.
+    #[error("cannot create the flow tables of the pods that are isolated")]
+    FlowTables(#[source] Box<DataplaneError>),
     /// Interfaces still run the programs of an earlier agent.
     #[error("cannot replace the programs of an earlier agent")]
     Commit(#[source] Box<DataplaneError>),

@@ -20,6 +20,7 @@ impl Node {
         &mut self,
         steps: &[Step],
     ) -> Result<Vec<(Endpoint, NodeError)>, NodeError> {
+        self.create_flow_tables(steps)?;
         let mut refused = Vec::new();
         let is_content = |step: &Step| matches!(step, Step::PutAllowMap { .. });
         for steps in steps.chunk_by(|one, next| is_content(one) && is_content(next)) {
@@ -46,6 +47,12 @@ impl Node {
             }
         }
         Ok(refused)
+    }
+
+    /// Creates the flow tables of pods that are first isolated.
+    fn create_flow_tables(&mut self, steps: &[Step]) -> Result<(), NodeError> {
+        let created = self.dataplane.create_flow_tables(steps);
+        created.map_err(|source| NodeError::FlowTables(Box::new(source)))
     }
 
     /// Creates several allow maps together, which costs the kernel one grace period for all.

@@ -32,6 +32,12 @@ impl Node {
             .filter_map(|bypass| Some((self.attributor.pod(bypass.ifindex)?, bypass)))
     }
 
+    /// The pods that share flow tables with others, and why.
+    pub fn sharing_flow_tables(&self) -> impl Iterator<Item = (&ObjectName, &str)> {
+        let sharing = self.dataplane.sharing_flow_tables();
+        sharing.filter_map(|(ifindex, reason)| Some((self.attributor.pod(ifindex)?, reason)))
+    }
+
     /// Reads the map entries that the agent wrote, on any thread; `None` without pins.
     ///
     /// Flows and counters are left out: the programs write them.

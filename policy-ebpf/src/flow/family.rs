@@ -1,37 +1,40 @@
 //! The difference between the address families: the form of an address and the flow tables.
+//!
+//! An interface has a table of each kind of its own, so that the flows of one pod evict no flow of
+//! another (S60); until the agent has created it, it uses a table that all such interfaces share.
 
-use aya_ebpf::btf_maps::LruHashMap;
-use policy_common::{
-    flow::{Flow, FlowKey},
-    limits,
-};
+use policy_common::flow::{Flow, place};
 
 use crate::{
     address::Ip,
-    maps::{FLOWS4, FLOWS6, NEW_FLOWS4, NEW_FLOWS6},
+    maps::{FlowTable, POD_FLOWS4, POD_FLOWS6},
     parse::transport::Transport,
     scratch::Scratch,
 };
-
-/// Flows with a reply, of one family.
-type Replied<A> = LruHashMap<FlowKey<A>, Flow<A>, { limits::FLOWS }>;
-
-/// Flows without a reply yet, of one family.
-type New<A> = LruHashMap<FlowKey<A>, Flow<A>, { limits::NEW_FLOWS }>;
 
 /// An address family of the flow tables.
 pub(crate) trait Family: Sized {
     /// An address in a flow's key.
     type Address: Copy + 'static;
 
-    /// The table of flows with a reply.
-    fn flows() -> &'static Replied<Self::Address>;
-    /// The table of flows without a reply.
-    fn new_flows() -> &'static New<Self::Address>;
+    /// The flow table at a place.
+    fn table(place: u32) -> Option<&'static FlowTable<Self::Address>>;
     /// The flow of this family in the scratch map.
     fn scratch_flow(scratch: *mut Scratch) -> *mut Flow<Self::Address>;
     /// An address in the form of a flow's key.
     fn address(ip: Ip) -> Self::Address;
+}
+
+/// The table of an interface's flows with a reply; the kernel inlines both look-ups of a place.
+#[inline(always)]
+pub(crate) fn flows<F: Family>(ifindex: u32) -> Option<&'static FlowTable<F::Address>> {
+    F::table(place::replied(ifindex)).or_else(|| F::table(place::SHARED))
+}
+
+/// The table of an interface's flows without a reply.
+#[inline(always)]
+pub(crate) fn new_flows<F: Family>(ifindex: u32) -> Option<&'static FlowTable<F::Address>> {
+    F::table(place::new(ifindex)).or_else(|| F::table(place::SHARED_NEW))
 }
 
 /// Ports of a flow, network byte order.
@@ -87,13 +90,8 @@ impl Family for V4 {
     type Address = [u8; 4];
 
     #[inline(always)]
-    fn flows() -> &'static Replied<[u8; 4]> {
-        &FLOWS4
-    }
-
-    #[inline(always)]
-    fn new_flows() -> &'static New<[u8; 4]> {
-        &NEW_FLOWS4
+    fn table(place: u32) -> Option<&'static FlowTable<[u8; 4]>> {
+        POD_FLOWS4.get(place)
     }
 
     #[inline(always)]
@@ -115,13 +113,8 @@ impl Family for V6 {
     type Address = [u8; 16];
 
     #[inline(always)]
-    fn flows() -> &'static Replied<[u8; 16]> {
-        &FLOWS6
-    }
-
-    #[inline(always)]
-    fn new_flows() -> &'static New<[u8; 16]> {
-        &NEW_FLOWS6
+    fn table(place: u32) -> Option<&'static FlowTable<[u8; 16]>> {
+        POD_FLOWS6.get(place)
     }
 
     #[inline(always)]

@@ -1,13 +1,13 @@
 //! The flow tables: the verdict on each connection.
 //!
 //! Input is the key of a packet's flow; output is its [`FlowEntry`], or none.
-//! A flow is created in the table of flows without a reply (`new_flows4`, `new_flows6`) and moves
-//! to the large table at its first reply, so that a port scan cannot evict live connections:
+//! A flow is created in its pod's table of flows without a reply and moves to the large table at its
+//! first reply, so that a port scan cannot evict live connections. At interface 12:
 //!
 //! ```text
-//! SYN       →  record:  new_flows4 += (web → api:80), seen = 0
-//! SYN ACK   →  touch:   seen = REPLY: flows4 += …, new_flows4 -= …
-//! data      →  find:    one look-up, in flows4
+//! SYN       →  record:  new_flows4_12 += (web → api:80), seen = 0
+//! SYN ACK   →  touch:   seen = REPLY: flows4_12 += …, new_flows4_12 -= …
+//! data      →  find:    one look-up, in flows4_12
 //! ```
 
 use core::ptr;
@@ -16,12 +16,12 @@ use aya_ebpf::{bindings::BPF_ANY, helpers::bpf_ktime_get_ns};
 use policy_common::flow::{Flow, FlowKey, FlowState, Initiator, Judgement, seen};
 
 use super::{
-    family::Family,
+    family::{Family, flows, new_flows},
     state::{self, Passage, SECOND, lifetime, pack, unpack},
 };
 use crate::{
     element::{is_still, read_once},
-    maps::{CLOCK_OFFSET, LIFETIMES},
+    maps::{CLOCK_OFFSET, FlowTable, LIFETIMES},
     parse::transport::Transport,
 };
 
@@ -76,9 +76,10 @@ fn seconds(time: u64) -> u32 {
 /// Looks up a flow: one look-up if it has a reply.
 #[inline(always)]
 pub(crate) fn find<F: Family>(key: &FlowKey<F::Address>, protocol: u8) -> Lookup {
-    let (pointer, is_new) = match F::flows().get_ptr_mut(key) {
+    let ifindex = key.ifindex;
+    let (pointer, is_new) = match flows::<F>(ifindex).and_then(|table| table.get_ptr_mut(key)) {
         Some(pointer) => (pointer, false),
-        None => match F::new_flows().get_ptr_mut(key) {
+        None => match new_flows::<F>(ifindex).and_then(|table| table.get_ptr_mut(key)) {
             Some(pointer) => (pointer, true),
             None => return Lookup::Missing { in_replied: false },
         },
@@ -206,8 +207,10 @@ fn promote<F: Family>(entry: &FlowEntry, flow: &mut Flow<F::Address>, seen: u8) 
     };
     let flow: &Flow<_> = flow;
     let key = &flow.key;
-    if F::flows().insert(key, flow, u64::from(BPF_ANY)).is_ok() {
-        let _ = F::new_flows().remove(key);
+    if insert(flows::<F>(key.ifindex), flow)
+        && let Some(table) = new_flows::<F>(key.ifindex)
+    {
+        let _ = table.remove(key);
     }
 }
 
@@ -244,10 +247,17 @@ pub(crate) fn record<F: Family>(
     let flow: &Flow<_> = flow;
     let key = &flow.key;
     if new.in_replied {
-        F::flows().insert(key, flow, u64::from(BPF_ANY)).is_ok()
+        insert(flows::<F>(key.ifindex), flow)
     } else {
-        F::new_flows().insert(key, flow, u64::from(BPF_ANY)).is_ok()
+        insert(new_flows::<F>(key.ifindex), flow)
     }
+}
+
+/// Writes a flow to a table; `false` where there is no table, or it accepts no new entry.
+#[inline(always)]
+fn insert<A: Copy>(table: Option<&FlowTable<A>>, flow: &Flow<A>) -> bool {
+    let key = &flow.key;
+    table.is_some_and(|table| table.insert(key, flow, u64::from(BPF_ANY)).is_ok())
 }
 
 /// A judgement seen as one word.

@@ -22,5 +22,6 @@ mod ports;
 mod recycled;
 mod senders;
 mod services;
+mod shares;
 mod spoofing;
 mod tracking;

@@ -1,6 +1,7 @@
 //! A loaded object with one endpoint, whose maps a test fills by hand.
 
 mod flows;
+mod neighbour;
 
 use std::{env, fs, net::IpAddr, path::PathBuf};
 
@@ -35,6 +36,9 @@ pub(crate) const POD6: [u8; 16] = [0xfd, 0, 0, 0x10, 2, 0x44, 0, 0, 0, 0, 0, 0, 
 pub(crate) const CONTENT: u32 = 3;
 
 const SECOND: u64 = 1_000_000_000;
+
+/// Entries of each flow table.
+pub(crate) const FLOWS: u32 = 4096;
 
 /// Two days, so that a flow can be older than the machine is up.
 const CLOCK_OFFSET: u64 = 2 * 86_400 * SECOND;
@@ -81,10 +85,10 @@ impl Rig {
             .override_global("DROP_UNKNOWN", &drop_unknown, true)
             .override_global("RECORD_INTERVAL", &record_interval, true)
             .override_global("CLOCK_OFFSET", &CLOCK_OFFSET, true)
-            .map_max_entries("flows4", 4096)
-            .map_max_entries("flows6", 4096)
-            .map_max_entries("new_flows4", 4096)
-            .map_max_entries("new_flows6", 4096)
+            .map_max_entries("flows4", FLOWS)
+            .map_max_entries("flows6", FLOWS)
+            .map_max_entries("new_flows4", FLOWS)
+            .map_max_entries("new_flows6", FLOWS)
             .load(&object())
             .expect("the kernel takes the maps; this needs root");
         for name in ["from_pod", "to_pod"] {
@@ -95,6 +99,7 @@ impl Rig {
         for port in DEFAULT_PORTS {
             rig.put("tunnel_ports", u32::from(port), 1_u32);
         }
+        rig.share_flow_tables();
         rig.isolate(isolated);
         rig.content(&[]);
         rig
@@ -146,9 +151,13 @@ impl Rig {
 
     /// Writes the epoch of the endpoint.
     pub(crate) fn epoch(&mut self, epoch: u32) {
+        self.epoch_of(IFINDEX, epoch);
+    }
+
+    fn epoch_of(&mut self, ifindex: u32, epoch: u32) {
         let mut map: Array<&mut MapData, u32> =
             self.ebpf.map_mut("epochs").unwrap().try_into().unwrap();
-        map.set(IFINDEX, epoch, 0).unwrap();
+        map.set(ifindex, epoch, 0).unwrap();
     }
 
     /// Replaces the allow map.
@@ -264,10 +273,15 @@ impl Rig {
 
     /// Runs a program; what it returns.
     fn act(&mut self, name: &str, frame: &[u8], from: u32) -> i32 {
+        self.act_at(IFINDEX, name, frame, from)
+    }
+
+    /// As `act`, at any interface that exists.
+    fn act_at(&mut self, ifindex: u32, name: &str, frame: &[u8], from: u32) -> i32 {
         // `struct __sk_buff`: ingress_ifindex is the tenth word, ifindex the eleventh.
         let mut context = [0_u8; 192];
         context[36..40].copy_from_slice(&from.to_ne_bytes());
-        context[40..44].copy_from_slice(&IFINDEX.to_ne_bytes());
+        context[40..44].copy_from_slice(&ifindex.to_ne_bytes());
         let program: &SchedClassifier = self.ebpf.program(name).unwrap().try_into().unwrap();
         let options = TestRunOptions {
             data_in: Some(frame),

@@ -7,6 +7,7 @@ mod contents;
 mod network;
 
 use std::net::IpAddr;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -18,7 +19,7 @@ use aya::{Ebpf, EbpfLoader, Pod as Plain};
 use policy_common::address::{Address, MAPPED_BITS, mapped};
 use policy_common::allow::{PortChunk, PortChunkKey, PortSet};
 use policy_common::endpoint::{Endpoint, NodeKind, flags};
-use policy_common::flow::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState};
+use policy_common::flow::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState, place};
 use policy_common::fragment::Fragment;
 use policy_common::frontend::{Frontend, FrontendKey};
 use policy_common::identity::Identity;
@@ -88,6 +89,7 @@ impl Rig {
         let from_pod = Hook::new(loaded(&mut ebpf, "from_pod")?)?;
         let to_pod = Hook::new(loaded(&mut ebpf, "to_pod")?)?;
         let mut rig = Self { ebpf, from_pod, to_pod, policies: Vec::new(), epoch: 0 };
+        rig.place_flow_tables()?;
         rig.write_constants()?;
         Ok(rig)
     }
@@ -186,6 +188,21 @@ impl Rig {
             other => bail!("a program returned {other}"),
         };
         Ok(Verdict { passes, mark: outcome.mark })
+    }
+
+    /// Puts the shared flow tables at their places: no pod of a case has tables of its own.
+    fn place_flow_tables(&mut self) -> Result<()> {
+        for (index, tables) in
+            [("pod_flows4", ["flows4", "new_flows4"]), ("pod_flows6", ["flows6", "new_flows6"])]
+        {
+            for (place, name) in [place::SHARED, place::SHARED_NEW].into_iter().zip(tables) {
+                let Map::LruHashMap(table) = self.map(name)? else { bail!("no table {name}") };
+                let table = MapData::from_fd(table.fd().as_fd().try_clone_to_owned()?)?;
+                let mut outer = ArrayOfMaps::<_, MapData>::try_from(self.map(index)?)?;
+                outer.set(place, &table, 0)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes what no case changes: addresses, blocks, frontends, slots.

@@ -14,7 +14,7 @@ use std::{fs, io, net::SocketAddr, path::PathBuf, process, thread, time::Duratio
 use clap::{Args, ValueEnum};
 use policy_agent::{
     daemon::{self, DaemonConfig, DaemonError, Origin},
-    dataplane::{ActiveParts, Capacities, Options, UnknownEndpoints},
+    dataplane::{ActiveParts, Capacities, Options, POD_FLOWS, UnknownEndpoints},
     flows::{FlowLogError, FlowLogTarget},
     node::NodeConfig,
     source::files::FilesError,
@@ -97,7 +97,18 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR", default_value = PIN_DIR, help_heading = KERNEL)]
     pin_dir: PathBuf,
 
-    /// Capacity of the flow tables, per address family; a change replaces the pinned maps
+    /// Flows that each isolated pod has room for, per address family [default: as the node's memory
+    /// allows, 2048 to 65536]
+    #[arg(long, value_name = "COUNT", value_parser = flows_per_pod(), help_heading = KERNEL)]
+    flows_per_pod: Option<u32>,
+
+    /// Pods that the node may have (kubelet's maxPods); the memory for flow tables is divided by it
+    #[arg(long, value_name = "COUNT", default_value_t = Capacities::default().pods,
+        value_parser = clap::value_parser!(u32).range(1..=2047), help_heading = KERNEL)]
+    max_pods: u32,
+
+    /// Capacity of the flow tables that pods without tables of their own share, per address family; a
+    /// change replaces the pinned maps
     #[arg(long, value_name = "COUNT", default_value_t = Capacities::default().flows,
         value_parser = clap::value_parser!(u32).range(1024..), help_heading = KERNEL)]
     max_flows: u32,
@@ -242,7 +253,12 @@ impl Arguments {
                     Unknown::Pass => UnknownEndpoints::Pass,
                     Unknown::Drop => UnknownEndpoints::Drop,
                 },
-                capacities: Capacities { flows: self.max_flows, ..Capacities::default() },
+                capacities: Capacities {
+                    flows: self.max_flows,
+                    pod_flows: self.flows_per_pod,
+                    pods: self.max_pods,
+                    ..Capacities::default()
+                },
                 record_interval: Duration::from_secs(1).checked_div(records).unwrap_or_default(),
                 clsact: self.clsact,
             },
@@ -261,6 +277,12 @@ impl Arguments {
             cni: self.cni.config().map_err(Error::Program)?,
         })
     }
+}
+
+/// How many flows a pod may have room for.
+fn flows_per_pod() -> clap::builder::RangedI64ValueParser<u32> {
+    let (least, most) = (i64::from(*POD_FLOWS.start()), i64::from(*POD_FLOWS.end()));
+    clap::value_parser!(u32).range(least..=most)
 }
 
 /// Checks that the folder or file of manifests exists, and warns of folders in it that are not read.

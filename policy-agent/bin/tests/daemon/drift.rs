@@ -59,7 +59,7 @@ pub(crate) fn mends_with(
     Ok(machine)
 }
 
-fn bpftool(machine: &Machine, arguments: &[&str]) -> Result<String> {
+pub(crate) fn bpftool(machine: &Machine, arguments: &[&str]) -> Result<String> {
     let output = machine.inside(|| Ok(Command::new("bpftool").args(arguments).output()?))?;
     ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?)
@@ -81,7 +81,7 @@ fn delete_first(machine: &Machine, map: &str) -> Result<()> {
     Ok(())
 }
 
-fn pin(machine: &Machine, name: &str) -> String {
+pub(crate) fn pin(machine: &Machine, name: &str) -> String {
     machine.pins().join(name).to_string_lossy().into_owned()
 }
 

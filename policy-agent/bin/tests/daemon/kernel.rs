@@ -7,6 +7,7 @@ mod clsact;
 mod contents;
 mod discovery;
 mod drops;
+pub(crate) mod flow_tables;
 mod maps;
 mod node;
 mod order;

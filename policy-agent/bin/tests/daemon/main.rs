@@ -14,6 +14,7 @@ mod enforcers;
 mod flap;
 mod flood;
 mod flow_log;
+mod flow_tables;
 mod follow;
 mod http;
 mod kernel;

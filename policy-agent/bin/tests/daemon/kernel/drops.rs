@@ -21,11 +21,11 @@ use policy_core::plan::Step;
 use super::bpftool;
 use crate::namespace::{Namespace, add_addresses, end};
 
-const NODE: [u8; 4] = [10, 0, 0, 1];
-const POD: [u8; 4] = [10, 0, 0, 2];
+pub(super) const NODE: [u8; 4] = [10, 0, 0, 1];
+pub(super) const POD: [u8; 4] = [10, 0, 0, 2];
 
 /// A pod with one address and a node with one, joined by a veth.
-fn node_and_pod() -> Result<(Namespace, Namespace)> {
+pub(super) fn node_and_pod() -> Result<(Namespace, Namespace)> {
     let (node, pod) = (Namespace::new()?, Namespace::new()?);
     node.join(&end(10, "veth0"), &pod, &end(2, "eth0"), &["10.0.0.2/24", "10.0.0.66/24"])?;
     node.run(async || add_addresses(&NetBuilder::open()?, 10, &["10.0.0.1/24"]).await)?;
@@ -41,7 +41,7 @@ fn isolate(dataplane: &mut Dataplane, entries: Vec<PortSet>) -> Result<()> {
 }
 
 /// Sends a datagram from a port of the pod to port 9 of the node.
-fn send(pod: &Namespace, from: [u8; 4], port: u16) -> Result<()> {
+pub(super) fn send(pod: &Namespace, from: [u8; 4], port: u16) -> Result<()> {
     pod.run(async || {
         let socket = UdpSocket::bind((std::net::Ipv4Addr::from(from), port))?;
         socket.send_to(b"hello", (std::net::Ipv4Addr::from(NODE), 9))?;
@@ -157,10 +157,12 @@ fn s8_a_deleted_endpoint_leaves_no_flow_and_no_counter() -> Result<()> {
         isolate(&mut dataplane, vec![everything])?;
         send(&pod, POD, 5001)?;
         send(&pod, [10, 0, 0, 66], 5001)?;
-        let flows = bpftool::dump(&dataplane, "new_flows4")?;
+        let flows = bpftool::dump(&dataplane, "new_flows4_10")?;
         assert!(flows.iter().any(|(key, _)| key["ifindex"] == 10), "{flows:?}");
         assert!(dataplane.drop_counts()?.contains_key(&egress(Reason::SpoofedSource)));
         dataplane.apply(&Step::DeleteEndpoint { ifindex: 10, slot: 1 })?;
+        let ids = dataplane.map_ids();
+        assert!(!ids.keys().any(|name| name.ends_with("_10")), "{ids:?}");
         for map in ["flows4", "flows6", "new_flows4", "new_flows6"] {
             assert_eq!(bpftool::dump(&dataplane, map)?, [], "{map}");
         }
