@@ -262,7 +262,7 @@ fn is_at<F: FlowFamily>(word: u32) -> impl Fn(&F::Key) -> bool {
     move |key| place::word(F::ifindex(key)) == word
 }
 
-/// Names of the tables of a word: of flows with a reply, and without.
+/// Names of a pod's tables: of flows with a reply, and without.
 fn table_names<F: FlowFamily>(word: u32) -> [String; 2] {
     [F::REPLIED, F::NEW].map(|name| format!("{name}_{word}"))
 }
