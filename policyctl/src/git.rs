@@ -67,7 +67,7 @@ pub(crate) fn read(revision: &str, paths: &[PathBuf], recursive: bool) -> Result
         GitError::Refused { program, .. } => {
             GitError::Refused { program, message: format!("there is no revision {revision} here") }
         }
-        other => other,
+        other @ (GitError::Start { .. } | GitError::Folder(_) | GitError::Files(_)) => other,
     })?;
     let exists = |path: &&PathBuf| {
         let object = format!("{revision}:./{}", path.display());

@@ -11,7 +11,7 @@
 //!
 //! A workload stands for its pods, so that one name can give several ends.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use policy_core::model::{ObjectName, Phase, Snapshot};
 use policy_manifest::{End, EndError, Manifests, nearest};
@@ -110,13 +110,13 @@ fn live(snapshot: &Snapshot, is_meant: impl Fn(&ObjectName) -> bool) -> Vec<End>
 /// The error for a workload that no pod belongs to, with a similar name if there is one.
 fn unknown(snapshot: &Snapshot, kind: &'static str, name: &ObjectName) -> Error {
     let pods = snapshot.pods.iter();
-    let known: BTreeMap<String, ()> = pods
+    let known: BTreeSet<String> = pods
         .filter_map(|(pod, found)| {
             let workload = found.workload.as_ref().filter(|one| one.kind == kind)?;
-            Some((ObjectName::new(&pod.namespace, &workload.name).to_string(), ()))
+            Some(ObjectName::new(&pod.namespace, &workload.name).to_string())
         })
         .collect();
-    let near = nearest(&name.to_string(), known.keys().map(String::as_str)).map(str::to_owned);
+    let near = nearest(&name.to_string(), known.iter().map(String::as_str)).map(str::to_owned);
     Error::UnknownWorkload { kind, name: name.clone(), nearest: near }
 }
 

@@ -10,7 +10,7 @@ const OUTSIDE_PATHS: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A log with one run; warnings are notifications of the tool.
-pub(crate) fn log(rules: Vec<Value>, results: Vec<Value>, warnings: &[String]) -> Value {
+pub(crate) fn log(rules: &[Value], results: &[Value], warnings: &[String]) -> Value {
     let notification = |warning: &String| json!({"level": "warning", "message": {"text": warning}});
     let notifications: Vec<Value> = warnings.iter().map(notification).collect();
     json!({

@@ -95,6 +95,6 @@ pub(super) fn describe(by: &DecidingPolicy, verdict: Verdict) -> String {
     match (rule, verdict) {
         (Some(rule), _) => format!("{policy} rule {rule}"),
         (None, Verdict::Deny) => format!("no rule of {policy}"),
-        (None, Verdict::Allow) => format!("{policy}"),
+        (None, Verdict::Allow) => policy,
     }
 }

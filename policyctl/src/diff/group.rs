@@ -92,7 +92,9 @@ pub(super) fn groups(old: &Side<'_>, new: &Side<'_>) -> Result<Vec<Group>, Error
         }
     }
     let rows = to_services(old, new, changes.parts())?;
-    rows.into_iter().for_each(|(part, before, after)| all.add_service(part, &before, after));
+    for (part, before, after) in rows {
+        all.add_service(part, &before, after);
+    }
     Ok(all.finish(old, new))
 }
 
@@ -213,7 +215,7 @@ impl Collected<'_> {
         &mut self,
         key: Key,
         family: Family,
-        parts: (usize, usize),
+        between: (usize, usize),
         ports: &Ports,
         question: Option<&Question>,
     ) {
@@ -222,7 +224,7 @@ impl Collected<'_> {
         }
         let found = self.groups.entry(key).or_default().entry(family).or_default();
         found.ports = Ports::union([&found.ports, ports]);
-        found.parts.insert(parts);
+        found.parts.insert(between);
         found.question = found.question.take().or_else(|| question.cloned());
     }
 

@@ -12,8 +12,8 @@ pub(super) fn log(groups: &[Group], new: &Manifests) -> Value {
     let rules =
         [("connection-opened", "a connection opens"), ("connection-closed", "a connection closes")];
     let rules = rules.map(|(id, text)| json!({"id": id, "shortDescription": {"text": text}}));
-    let results = groups.iter().map(|group| result(group, new)).collect();
-    sarif::log(rules.to_vec(), results, &new.warnings())
+    let results: Vec<Value> = groups.iter().map(|group| result(group, new)).collect();
+    sarif::log(&rules, &results, &new.warnings())
 }
 
 fn result(group: &Group, new: &Manifests) -> Value {

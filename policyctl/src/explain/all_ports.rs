@@ -47,6 +47,9 @@ struct PortsVerdict {
     decided_by: String,
 }
 
+/// A verdict, the first probe that has it, and the ranges that have it.
+type Judged = (Option<Explanation>, Probe, Vec<(Protocol, u16, u16)>);
+
 impl AllPorts {
     /// The verdicts on a probe, at every port instead of its own.
     pub(super) fn of(
@@ -55,7 +58,7 @@ impl AllPorts {
         explainer: &Explainer<'_>,
         probe: &Probe,
     ) -> Self {
-        let mut groups: Vec<(Option<Explanation>, Probe, Vec<(Protocol, u16, u16)>)> = Vec::new();
+        let mut groups: Vec<Judged> = Vec::new();
         for protocol in Protocol::ALL {
             for (first, last) in segments::of(snapshot, protocol) {
                 let probe = Probe { port: first, protocol, ..probe.clone() };

@@ -79,13 +79,10 @@ pub(super) fn write(
         let path = PathBuf::from(&place.source);
         let failed = |source| FixError::File { path: path.clone(), source };
         let known = files.iter().position(|(known, _)| *known == path);
-        let at = match known {
-            Some(at) => at,
-            None => {
-                files.push((path.clone(), fs::read_to_string(&path).map_err(failed)?));
-                files.len() - 1
-            }
-        };
+        let at = known.unwrap_or(files.len());
+        if known.is_none() {
+            files.push((path.clone(), fs::read_to_string(&path).map_err(failed)?));
+        }
         // The last change of a policy gives the text that `after` has.
         let is_last = !changes.iter().skip(index + 1).any(|later| later.policy == change.policy);
         let text = edit(&files[at].1, place.line, change, is_last.then_some(after));
@@ -169,7 +166,14 @@ fn add(text: &str, change: &PolicyChange) -> Result<String, EditError> {
             let items = serialize_flow(&Value::Sequence(items))?;
             Ok(format!("{}{items}{}", &text[..start], &text[end..]))
         }
-        _ => Err(EditError::NoList),
+        Style::BlockMapping
+        | Style::FlowMapping
+        | Style::MultilineFlowMapping
+        | Style::MultilineLiteralScalar
+        | Style::MultilineFoldedScalar
+        | Style::DoubleQuoted
+        | Style::SingleQuoted
+        | Style::PlainScalar => Err(EditError::NoList),
     }
 }
 
@@ -203,7 +207,11 @@ fn items(document: Value, field: &FieldPath) -> Option<Vec<Value>> {
     match here {
         Value::Sequence(items) => Some(items),
         Value::Null => Some(Vec::new()),
-        _ => None,
+        Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Mapping(_)
+        | Value::Tagged(_) => None,
     }
 }
 

@@ -52,5 +52,5 @@ fn pointer(field: &FieldPath) -> String {
         Segment::Key(name) => name.replace('~', "~0").replace('/', "~1"),
         Segment::Index(index) => index.to_string(),
     });
-    parts.map(|part| format!("/{part}")).collect()
+    parts.fold(String::new(), |pointer, part| pointer + "/" + &part)
 }

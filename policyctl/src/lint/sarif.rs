@@ -8,7 +8,9 @@ use crate::sarif;
 
 /// A log with one run; warnings are notifications of the tool.
 pub(super) fn log(findings: &[Located], warnings: &[String]) -> Value {
-    sarif::log(RULES.iter().map(rule).collect(), findings.iter().map(result).collect(), warnings)
+    let rules: Vec<Value> = RULES.iter().map(rule).collect();
+    let results: Vec<Value> = findings.iter().map(result).collect();
+    sarif::log(&rules, &results, warnings)
 }
 
 fn rule(rule: &LintRule) -> Value {
