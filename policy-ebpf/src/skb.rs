@@ -57,9 +57,10 @@ impl Skb {
     /// `ip6_frag_next`), and is taken off where a packet leaves a network namespace.
     #[inline(always)]
     pub(crate) fn has_socket(self) -> bool {
-        // SAFETY: the kernel passes a valid context to the program; every variant of the union is
-        // this pointer, which is only compared.
-        !unsafe { (*self.0).__bindgen_anon_2.sk }.is_null()
+        // SAFETY: the kernel passes a valid context to the program.
+        let context = unsafe { &*self.0 };
+        // SAFETY: every variant of the union is this pointer, which is only compared.
+        !unsafe { context.__bindgen_anon_2.sk }.is_null()
     }
 
     /// How the packet arrived, as flows remember it (`FlowState::arrival`).

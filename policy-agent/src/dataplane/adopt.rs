@@ -73,7 +73,7 @@ impl Dataplane {
         dataplane.took_over = took_over;
         if let Some(before) = before {
             // Maps of an unknown layout are not read: the new ones start without flows.
-            if let Ok(before) = Maps::open(&before) {
+            if let Ok(before) = Maps::open_earlier(&before, &dataplane.maps) {
                 dataplane.copy(&before)?;
             }
         }
@@ -173,7 +173,8 @@ impl Dataplane {
         }
         let Some(pins) = &mut self.pins else { return Ok(()) };
         let before = pins.maps_before();
-        let before = before.and_then(|folder| Some((Maps::open(&folder).ok()?, folder)));
+        let before =
+            before.and_then(|folder| Some((Maps::open_earlier(&folder, &self.maps).ok()?, folder)));
         if let Some((before, folder)) = &before {
             self.flows.copy(&mut self.maps, before, folder)?;
         }

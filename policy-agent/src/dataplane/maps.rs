@@ -64,6 +64,21 @@ impl Maps {
         })
     }
 
+    /// Opens the maps that an earlier agent pinned in a folder. It may have had fewer of them: in the
+    /// place of those that it did not have yet are this agent's own.
+    pub(super) fn open_earlier(folder: &Path, own: &Self) -> Result<Self, DataplaneError> {
+        let added = [(own.pods.name, own.pods.id), (own.tunnel_ports.name, own.tunnel_ports.id)];
+        Self::gather(|name| {
+            let added = added.iter().find(|(added, _)| *added == name);
+            let map = match added {
+                Some((_, id)) if !folder.join(name).exists() => MapData::from_id(*id),
+                _ => MapData::from_pin(folder.join(name)),
+            };
+            let map = map.and_then(Map::from_map_data);
+            map.map_err(|source| DataplaneError::MapShape { map: name, source })
+        })
+    }
+
     fn gather(
         mut source: impl FnMut(&'static str) -> Result<Map, DataplaneError>,
     ) -> Result<Self, DataplaneError> {

@@ -172,7 +172,7 @@ pub(crate) fn fragments(frame: &[u8], id: u16, first: usize) -> [Vec<u8>; 2] {
             let length = u16::try_from(part.len() - 14).unwrap();
             part[16..18].copy_from_slice(&length.to_be_bytes());
             part[18..20].copy_from_slice(&id.to_be_bytes());
-            let place = offset / 8 | u16::from(more) << 13;
+            let place = (offset / 8) | (u16::from(more) << 13);
             part[20..22].copy_from_slice(&place.to_be_bytes());
             part
         } else {

@@ -71,7 +71,7 @@ fn split(head: &[u8], bytes: usize) -> [Vec<u8>; 2] {
             part[56..58].copy_from_slice(&(offset | 1).to_be_bytes());
         } else {
             part[16..18].copy_from_slice(&(length - 14).to_be_bytes());
-            part[20..22].copy_from_slice(&(offset / 8 | 0x2000).to_be_bytes());
+            part[20..22].copy_from_slice(&((offset / 8) | 0x2000).to_be_bytes());
         }
     }
     parts

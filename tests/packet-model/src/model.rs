@@ -141,9 +141,9 @@ impl Model {
             {
                 return answer;
             }
-        } else if !pod_has(event.pod, packet.destination)
-            && !is_group(packet.destination)
-            && !(is_link_local(packet.destination)
+        } else if !(pod_has(event.pod, packet.destination)
+            || is_group(packet.destination)
+            || is_link_local(packet.destination)
                 && source::sender(world, event, packet.source) == Sender::Node)
         {
             // A pod that routes has other addresses behind it, and nobody knows which.

@@ -33,7 +33,7 @@ impl Model {
                 Answer::Pass
             };
         }
-        let answer = self.judge_transport(world, event, packet, &transport, sender);
+        let answer = self.judge_transport(world, event, packet, transport, sender);
         self.remember_fragment(world, event, packet, answer);
         answer
     }
@@ -43,7 +43,7 @@ impl Model {
         world: &World,
         event: &Event,
         packet: &Packet,
-        transport: &Transport,
+        transport: Transport,
         sender: Sender,
     ) -> Answer {
         let ends = ends(event.direction, packet.source, packet.destination, transport);
@@ -77,7 +77,7 @@ impl Model {
         world: &World,
         event: &Event,
         place: usize,
-        transport: &Transport,
+        transport: Transport,
         sender: Sender,
     ) -> Answer {
         let flow = &mut self.flows[place];
@@ -125,7 +125,7 @@ impl Model {
         world: &World,
         event: &Event,
         ends: Ends,
-        transport: &Transport,
+        transport: Transport,
         sender: Sender,
     ) -> Answer {
         let pod = &world.pods[event.pod];
@@ -165,7 +165,7 @@ impl Model {
             Direction::Egress => Direction::Ingress,
             Direction::Ingress => Direction::Egress,
         };
-        let ends = ends(other, source, destination, &quoted);
+        let ends = ends(other, source, destination, quoted);
         if event.direction == Direction::Egress && packet.destination != ends.remote {
             return None;
         }
@@ -205,7 +205,7 @@ impl Model {
 fn belongs(
     flow: &Flow,
     direction: Direction,
-    transport: &Transport,
+    transport: Transport,
     sender: Sender,
 ) -> Option<bool> {
     let requests = transport.kind == Kind::Request && !flow.is_initiators(direction);
@@ -231,8 +231,8 @@ fn belongs(
 }
 
 /// The ends of a connection, as the pod sees them.
-fn ends(direction: Direction, source: IpAddr, destination: IpAddr, transport: &Transport) -> Ends {
-    let Transport { protocol, source_port, destination_port, .. } = *transport;
+fn ends(direction: Direction, source: IpAddr, destination: IpAddr, transport: Transport) -> Ends {
+    let Transport { protocol, source_port, destination_port, .. } = transport;
     match direction {
         Direction::Egress => Ends {
             local: source,

@@ -131,7 +131,7 @@ impl Flow {
     }
 
     /// Updates the flow after a packet of it that passes.
-    pub(crate) fn pass(&mut self, direction: Direction, transport: &Transport, now: u64) {
+    pub(crate) fn pass(&mut self, direction: Direction, transport: Transport, now: u64) {
         self.passed = now;
         self.is_denied = false;
         if self.is_initiators(direction) {

@@ -125,7 +125,7 @@ fn read4(body: &[u8], part: Part) -> Option<Packet> {
     let (offset, more) = (flags & 0x1fff, flags & 0x2000 != 0);
     let bytes = body.get(..total).and_then(|packet| packet.get(length..));
     let is_first = offset == 0;
-    let options = options(&body.get(20..length.min(total)).unwrap_or_default());
+    let options = options(body.get(20..length.min(total)).unwrap_or_default());
     let upper = bytes.filter(|_| !is_first || options.is_some()).and_then(|bytes| {
         let upper = Upper { protocol: header[9], bytes: bytes.to_vec() };
         if is_first { behind_authentication(upper) } else { Some(upper) }
