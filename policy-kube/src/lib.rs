@@ -1,4 +1,4 @@
-//! Talks to a Kubernetes API server: the only crate that names `kube` and `k8s-openapi`.
+//! Talks to a Kubernetes API server: the only crate of the product that names `kube` and `k8s-openapi`.
 //!
 //! Input: a kubeconfig and the [`RESOURCES`] that policy depends on. Output: changes of the model
 //! ([`watch()`], used by the agent) or whole lists of JSON objects ([`list()`], used by `policyctl`).

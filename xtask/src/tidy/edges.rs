@@ -56,15 +56,7 @@ const PURE: &[Pure] = &[
     Pure { folder: "policy-common", dependencies: &["aya"], optional: &["aya"] },
     Pure {
         folder: "policy-core",
-        dependencies: &[
-            "fixedbitset",
-            "ipnetwork",
-            "policy-common",
-            "prefix-trie",
-            "roaring",
-            "rustc-hash",
-            "thiserror",
-        ],
+        dependencies: &["ipnetwork", "policy-common"],
         optional: &[],
     },
 ];
