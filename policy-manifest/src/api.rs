@@ -38,8 +38,8 @@ use crate::{
     ManifestError, ReadOptions, Source,
     cluster::with_its_name,
     decode::Log,
-    error::Origin,
     object::{self, Inherited, Object},
+    place::Origin,
     yaml::{Node, Value},
 };
 

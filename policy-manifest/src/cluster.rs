@@ -13,9 +13,9 @@ use policy_core::model::{Labels, NAMESPACE_NAME, Namespace, ObjectName, ObjectRe
 use crate::{
     Ignored, ManifestError, Manifests, Place, ReadOptions, Source,
     decode::{Field, Log},
-    error::Origin,
     made_up, names,
     object::{self, Backends, DecodedService, Inherited, Object, Template},
+    place::Origin,
     problem::Problem,
     yaml::{self, Node},
 };

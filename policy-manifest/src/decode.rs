@@ -13,7 +13,7 @@ use policy_core::model::FieldPath;
 
 use crate::{
     ErrorSubject, ManifestError, Place,
-    error::Origin,
+    place::Origin,
     problem::Problem,
     yaml::{Node, Value},
 };

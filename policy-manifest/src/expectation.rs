@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     End, ManifestError, Place, Source,
     decode::{Field, Log},
-    error::Origin,
+    place::Origin,
     problem::Problem,
     yaml,
 };

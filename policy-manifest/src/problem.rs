@@ -8,7 +8,7 @@ use std::fmt;
 use policy_core::model::Kind;
 use thiserror::Error;
 
-use crate::Place;
+use crate::place::Place;
 
 /// A problem at one place of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
