@@ -14,6 +14,7 @@ pub mod intent;
 pub mod lint;
 mod lookup;
 pub mod model;
+pub mod names;
 pub mod owner;
 pub mod plan;
 pub mod ports;

@@ -236,13 +236,13 @@ fn shorten(errors: Vec<ManifestError>) -> Vec<ManifestError> {
         |error: &ManifestError| matches!(error.problem, Problem::UnsupportedPolicy { .. });
     let (second, errors): (Vec<_>, Vec<_>) = errors.into_iter().partition(is_second);
     let (unsupported, mut short): (Vec<_>, Vec<_>) = errors.into_iter().partition(is_unsupported);
-    short.extend(first_few(unsupported, |more| Problem::ManyUnsupported { more }));
-    short.extend(first_few(second, |more| Problem::ManyDuplicates { more }));
+    short.extend(first_errors(unsupported, |more| Problem::ManyUnsupported { more }));
+    short.extend(first_errors(second, |more| Problem::ManyDuplicates { more }));
     short
 }
 
 /// The first errors of one sort, and one error for all others.
-fn first_few(
+fn first_errors(
     mut errors: Vec<ManifestError>,
     others: impl Fn(usize) -> Problem,
 ) -> Vec<ManifestError> {

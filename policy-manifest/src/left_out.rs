@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use policy_core::model::{ObjectName, Phase, Snapshot};
+use policy_core::{
+    model::{ObjectName, Phase, Snapshot},
+    names::first_few,
+};
 use serde::Serialize;
 
 use crate::{Ignored, ManifestError, Manifests};
@@ -62,7 +65,8 @@ impl Manifests {
     pub fn warnings(&self) -> Vec<String> {
         let foreign = &self.left_out.foreign_policies;
         let named = foreign.iter().map(|one| format!("{} ({})", one.kind, one.place));
-        let warning = || format!("the answer does not cover these policies: {}", few(named));
+        let warning =
+            || format!("the answer does not cover these policies: {}", first_few(named, LISTED));
         (!foreign.is_empty()).then(warning).into_iter().collect()
     }
 
@@ -83,7 +87,10 @@ impl Manifests {
             ));
         }
         if !other_files.is_empty() {
-            notes.push(format!("files without a Kubernetes object: {}", few(other_files.iter())));
+            notes.push(format!(
+                "files without a Kubernetes object: {}",
+                first_few(other_files, LISTED)
+            ));
         }
         for error in broken_files {
             notes.push(format!(
@@ -93,12 +100,15 @@ impl Manifests {
         }
         let missing: Vec<&ObjectName> = without_address(&self.snapshot).collect();
         if !missing.is_empty() {
-            notes.push(format!("pods without an address are left out: {}", few(missing.iter())));
+            notes.push(format!(
+                "pods without an address are left out: {}",
+                first_few(missing, LISTED)
+            ));
         }
         if !undefined_namespaces.is_empty() {
             notes.push(format!(
                 "no manifest defines these namespaces, so they have no label but their name: {}",
-                few(undefined_namespaces.iter())
+                first_few(undefined_namespaces, LISTED)
             ));
         }
         notes.extend(self.made_up.note());
@@ -121,14 +131,4 @@ fn kinds(objects: &[Ignored]) -> String {
     }
     let counted = counts.iter().map(|(kind, count)| format!("{count} {kind}"));
     counted.collect::<Vec<_>>().join(", ")
-}
-
-/// The first names, and how many more there are.
-fn few<T: ToString>(names: impl Iterator<Item = T>) -> String {
-    let names: Vec<String> = names.map(|name| name.to_string()).collect();
-    let listed = names.iter().take(LISTED).cloned().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(LISTED) {
-        0 => listed,
-        more => format!("{listed} and {more} more"),
-    }
 }

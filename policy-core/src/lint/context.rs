@@ -16,7 +16,7 @@ use crate::{
 use super::{finding::FieldRef, well_known::NAMESPACES};
 
 /// How many names a message lists; the rest is counted.
-const LISTED: usize = 3;
+pub(super) const LISTED: usize = 3;
 
 /// The cluster, and what the compiler makes of it.
 pub(super) struct Context<'a> {
@@ -172,14 +172,4 @@ pub(super) fn policy_field(name: &ObjectName, field: FieldPath) -> FieldRef {
 /// Whether an address is in a block and in none of its excepts.
 pub(super) fn block_holds(block: &IpBlock, address: IpAddr) -> bool {
     block.cidr.contains(address) && !block.except.iter().any(|inner| inner.contains(address))
-}
-
-/// The first few names, and how many more there are: `a, b, c and 4 more`.
-pub(super) fn first_few<T: ToString>(names: impl IntoIterator<Item = T>) -> String {
-    let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
-    let listed = names.iter().take(LISTED).cloned().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(LISTED) {
-        0 => listed,
-        more => format!("{listed} and {more} more"),
-    }
 }

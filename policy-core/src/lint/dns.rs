@@ -7,10 +7,11 @@ use ipnetwork::IpNetwork;
 use crate::{
     desired::Isolation,
     model::{Direction, FieldPath, NetworkPolicy, ObjectName, Peer, Pod, Port, PortSpec, Protocol},
+    names::first_few,
 };
 
 use super::{
-    context::{Context, first_few, policy_field},
+    context::{Context, LISTED, policy_field},
     finding::{Level, Report},
     well_known::METADATA,
 };
@@ -42,7 +43,10 @@ pub(super) fn unreachable(context: &Context<'_>, report: &mut Report) {
             if cut_off.is_empty() {
                 continue;
             }
-            format!("egress of {} is isolated and reaches no DNS server", first_few(cut_off))
+            format!(
+                "egress of {} is isolated and reaches no DNS server",
+                first_few(cut_off, LISTED)
+            )
         } else if another_allows_dns(context, name, policy) {
             continue;
         } else {
@@ -82,7 +86,7 @@ pub(super) fn node_local(context: &Context<'_>, report: &mut Report) {
                 Level::Warning,
                 format!(
                     "{} may reach the DNS pods, but not the DNS cache on the node at {NODE_LOCAL}",
-                    first_few(cut_off)
+                    first_few(cut_off, LISTED)
                 ),
                 format!("allow ipBlock {NODE_LOCAL}/32 at port 53 over UDP and TCP"),
             );

@@ -7,10 +7,11 @@ use policy_common::drops::Reason;
 use crate::{
     desired::Isolation,
     model::{Direction, IpBlock, Peer, PortSpec, Rule, Service, ServicePort},
+    names::first_few,
 };
 
 use super::{
-    context::{Context, LocatedRule, block_holds, first_few},
+    context::{Context, LISTED, LocatedRule, block_holds},
     finding::{Level, Report},
 };
 
@@ -37,10 +38,10 @@ fn check_block<'a>(
     let services = services(context, located, block);
     let mut covered = Vec::new();
     if !pods.is_empty() {
-        covered.push(format!("pods ({})", first_few(pods.iter().map(|(name, _)| name))));
+        covered.push(format!("pods ({})", first_few(pods.iter().map(|(name, _)| name), LISTED)));
     }
     if !services.is_empty() {
-        covered.push(format!("Services ({})", first_few(&services)));
+        covered.push(format!("Services ({})", first_few(&services, LISTED)));
     }
     if covered.is_empty() {
         return;

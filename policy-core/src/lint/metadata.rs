@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 
-use crate::model::{Direction, Peer, Port, PortSpec, Protocol};
+use crate::{
+    model::{Direction, Peer, Port, PortSpec, Protocol},
+    names::first_few,
+};
 
 use super::{
-    context::{Context, LocatedRule, block_holds, first_few},
+    context::{Context, LISTED, LocatedRule, block_holds},
     dns::serves_names,
     finding::{Level, Report},
     well_known::METADATA,
@@ -60,7 +63,7 @@ fn others(context: &Context<'_>) -> String {
     if open.is_empty() {
         return String::new();
     }
-    format!(", and from {} too, which no policy isolates for egress", first_few(open))
+    format!(", and from {} too, which no policy isolates for egress", first_few(open, LISTED))
 }
 
 /// Whether each pod of the rule's policy is denied the address all the same, by a cluster-wide

@@ -1,9 +1,12 @@
 //! NP007: named ports that resolve nowhere.
 
-use crate::model::{Direction, IpBlock, Peer, Pod, PortSpec};
+use crate::{
+    model::{Direction, IpBlock, Peer, Pod, PortSpec},
+    names::first_few,
+};
 
 use super::{
-    context::{Context, LocatedRule, first_few},
+    context::{Context, LISTED, LocatedRule},
     finding::{Level, Report},
 };
 
@@ -65,7 +68,7 @@ pub(super) fn suggest_ports(pods: &[&Pod]) -> String {
     if known.is_empty() {
         return "give the port as a number".to_owned();
     }
-    format!("the pods have {}", first_few(known))
+    format!("the pods have {}", first_few(known, LISTED))
 }
 
 /// The pods that can be the destination of a connection that a rule is for.

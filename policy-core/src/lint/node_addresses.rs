@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use crate::model::{Direction, IpBlock, Node, Peer};
+use crate::{
+    model::{Direction, IpBlock, Node, Peer},
+    names::first_few,
+};
 
 use super::{
-    context::{Context, LocatedRule, block_holds, first_few, rules_of},
+    context::{Context, LISTED, LocatedRule, block_holds, rules_of},
     finding::{Level, Report},
 };
 
@@ -41,7 +44,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
             report.add(
                 located.at(located.peer_path(*index).field("ipBlock")),
                 Level::Warning,
-                format!("nodes are excepted, but stay reachable at {}", first_few(open)),
+                format!("nodes are excepted, but stay reachable at {}", first_few(open, LISTED)),
                 "add these addresses to except, and those of the nodes' bridges and tunnels",
             );
         }

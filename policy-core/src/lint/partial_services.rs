@@ -7,10 +7,11 @@ use policy_common::drops::Reason;
 use crate::{
     desired::{AllowMap, Isolation},
     model::{Direction, FieldPath, Kind, ObjectName, ObjectRef, Service},
+    names::first_few,
 };
 
 use super::{
-    context::{Context, first_few},
+    context::{Context, LISTED},
     finding::{FieldRef, Level, Report},
 };
 
@@ -38,7 +39,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
                 format!(
                     "some backends are allowed to {} and some are not, so connections to the \
                      Service are dropped",
-                    first_few(denied)
+                    first_few(denied, LISTED)
                 ),
                 "allow all backends, at the port of the backend and not of the Service",
             );

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{FieldPath, Labels, ObjectName, Peer, Phase, Pod, Selector};
+use crate::{
+    model::{FieldPath, Labels, ObjectName, Peer, Phase, Pod, Selector},
+    names::first_few,
+};
 
 use super::{
-    context::{Context, LocatedRule, first_few, policy_field},
+    context::{Context, LISTED, LocatedRule, policy_field},
     finding::{Level, Report},
     never_matches::is_contradictory,
 };
@@ -110,7 +113,7 @@ pub(super) fn no_pod<'a>(
     Advice {
         message: format!(
             "{message} except {} with hostNetwork, which no selector matches",
-            first_few(on_host)
+            first_few(on_host, LISTED)
         ),
         suggestion: "a pod with hostNetwork has the addresses of its node: no policy isolates it, \
                      and a peer needs an ipBlock for it"
@@ -130,5 +133,5 @@ pub(super) fn suggest_labels<'a>(
     if found.is_empty() {
         return "check the labels for misspellings; nothing there has these keys".to_owned();
     }
-    format!("the labels there are {}", first_few(found))
+    format!("the labels there are {}", first_few(found, LISTED))
 }

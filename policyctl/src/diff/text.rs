@@ -12,12 +12,13 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use anstyle::AnsiColor;
+use policy_core::names::first_few;
 
 use super::group::Group;
 use crate::output::Paint;
 
 /// Names that a line lists; more are counted.
-const NAMES: usize = 5;
+const LISTED: usize = 5;
 
 /// What lines have in common apart from their ends.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +47,7 @@ pub(super) fn text(groups: &[Group], paint: Paint) -> String {
             false => paint.text(AnsiColor::Red, "opened"),
             true => paint.text(AnsiColor::Green, "closed"),
         };
-        let (from, to) = (few(&line.from), few(&line.to));
+        let (from, to) = (first_few(&line.from, LISTED), first_few(&line.to, LISTED));
         let _ = writeln!(out, "{word} {from} -> {to} {families}: {ports}");
         let verdicts = if *is_closed { ["allow", "deny"] } else { ["deny", "allow"] };
         for (time, verdict, by) in [("was", verdicts[0], was), ("now", verdicts[1], now)] {
@@ -72,7 +73,7 @@ pub(super) fn markdown(groups: &[Group]) -> String {
     for line in lines {
         let Change { is_closed, ports, families, was, now } = &line.change;
         let word = if *is_closed { "closed" } else { "**opened**" };
-        let (from, to) = (few(&line.from), few(&line.to));
+        let (from, to) = (first_few(&line.from, LISTED), first_few(&line.to, LISTED));
         let by = |by: &Option<String>| by.clone().unwrap_or_default();
         let (was, now) = (by(was), by(now));
         let _ = writeln!(out, "| {word} | {from} | {to} | {families} | {ports} | {was} | {now} |");
@@ -105,13 +106,4 @@ fn lines(groups: &[Group]) -> Vec<Line> {
         by_sources.entry((change, from)).or_default().push(to.to_owned());
     }
     by_sources.into_iter().map(|((change, from), to)| Line { change, from, to }).collect()
-}
-
-/// The first names, and how many more there are.
-fn few(names: &[String]) -> String {
-    let listed = names.iter().take(NAMES).cloned().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(NAMES) {
-        0 => listed,
-        more => format!("{listed} and {more} more"),
-    }
 }

@@ -1,10 +1,13 @@
 //! NP008 and NP015 for cluster-wide policies: networks that hold pods, or a metadata address.
 
-use crate::model::{Action, ClusterPeer, ClusterRule, ObjectName, Pod, Protocol, ProtocolMatch};
+use crate::{
+    model::{Action, ClusterPeer, ClusterRule, ObjectName, Pod, Protocol, ProtocolMatch},
+    names::first_few,
+};
 
 use super::{
     super::{
-        context::{Context, first_few},
+        context::{Context, LISTED},
         finding::{Level, Report},
         metadata::HTTP,
         well_known::METADATA,
@@ -40,7 +43,7 @@ pub(in super::super) fn pods(context: &Context<'_>, report: &mut Report) {
             report.add(
                 located.at(located.peer_path(index)),
                 if whole_family { Level::Note } else { Level::Warning },
-                format!("the networks cover addresses of pods ({})", first_few(covered)),
+                format!("the networks cover addresses of pods ({})", first_few(covered, LISTED)),
                 "put a rule for pods before it, as {action: Pass, to: [{namespaces: {}}]}",
             );
         }
