@@ -45,6 +45,9 @@ pub(crate) enum FixError {
 /// Why the text of a document cannot be changed.
 #[derive(Debug, Error)]
 pub(crate) enum EditError {
+    /// The document is JSON, and the change would be written as YAML.
+    #[error("the document is JSON; --fix edits YAML only")]
+    Json,
     /// The patch does not fit.
     #[error("the field cannot be added to")]
     Patch(#[from] yamlpatch::Error),

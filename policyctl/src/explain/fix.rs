@@ -2,8 +2,8 @@
 //!
 //! Input: the cluster and the probes that are denied. Output: changes of policies ([`find`]) that
 //! together allow every probe: the changed cluster is compiled and judged again before anything is
-//! printed. [`write`] puts them into the files that hold the policies, and leaves all other text,
-//! comments included, as it is.
+//! printed. [`write()`] puts them into the files that hold the policies, and leaves all other text,
+//! comments included, as it is. A policy in JSON is not edited: its error has the command of kubectl.
 //!
 //! ```text
 //! spec:                                spec:
@@ -108,6 +108,9 @@ fn edit(
     after: Option<&Snapshot>,
 ) -> Result<String, EditError> {
     let (before, document, behind) = document_around(text, line);
+    if is_json(document) {
+        return Err(EditError::Json);
+    }
     let changed = add(document, change)?;
     if let Some(after) = after {
         let source = Source { name: String::new(), text: changed.clone() };
@@ -134,6 +137,11 @@ fn document_around(text: &str, line: usize) -> (&str, &str, &str) {
         offset += content.len();
     }
     (&text[..start], &text[start..end], &text[end..])
+}
+
+/// Whether a document is JSON, or YAML that is written like it.
+fn is_json(document: &str) -> bool {
+    document.trim_start().starts_with(['{', '['])
 }
 
 /// A document with an addition.

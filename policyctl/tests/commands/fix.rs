@@ -47,6 +47,15 @@ spec:
   ingress: [{action: Deny, from: [{namespaces: {}}]}]
 ";
 
+/// Nobody leaves a.
+const JSON: &str = r#"{
+  "apiVersion": "networking.k8s.io/v1",
+  "kind": "NetworkPolicy",
+  "metadata": {"name": "e", "namespace": "ns"},
+  "spec": {"podSelector": {"matchLabels": {"app": "a"}}, "policyTypes": ["Egress"]}
+}
+"#;
+
 fn explain(arguments: &[&str]) -> io::Result<Output> {
     let question = ["explain", "--from", "ns/a", "--to", "ns/b", "--port", "80"];
     policyctl(&question).args(arguments).output()
@@ -102,6 +111,38 @@ fn what_cannot_be_written_is_a_command() -> io::Result<()> {
     let output = policyctl_on(&PODS.replace("RULES", ""), &question)?;
     assert_code(&output, 2);
     assert!(printed(&output).contains("--fix needs --port"), "{}", printed(&output));
+    Ok(())
+}
+
+#[test]
+fn a_policy_in_json_stays_as_it_is_and_gets_a_command() -> io::Result<()> {
+    let pods: String = PODS.split_inclusive("---\n").take(2).collect();
+    let pods = pods.trim_end_matches("---\n");
+    let list = r#"{"apiVersion": "v1", "kind": "List", "items": [ITEM]}"#;
+    #[rustfmt::skip]
+    let cases = [
+        // claim                      file           text
+        ("a file of one line",        "policy.json", JSON.replace('\n', "")),
+        ("a file of several lines",   "policy.json", format!("\n  {JSON}")),
+        ("a list",                    "policy.json", list.replace("ITEM", JSON)),
+        ("a document behind another", "all.yaml",    format!("{pods}---\n{JSON}")),
+    ];
+    for (claim, name, text) in cases {
+        println!("{claim}");
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join(name);
+        fs::write(&path, &text)?;
+        if name == "policy.json" {
+            fs::write(folder.path().join("pods.yaml"), pods)?;
+        }
+        let output = explain(&["-f", &folder.path().display().to_string(), "--fix"])?;
+        assert_code(&output, 2);
+        let command = "kubectl patch networkpolicy e -n ns --type=json -p '[{\"op\":\"add\"";
+        for part in [command, "the document is JSON"] {
+            assert!(printed(&output).contains(part), "{part:?} is not in\n{}", printed(&output));
+        }
+        assert_eq!(fs::read_to_string(&path)?, text);
+    }
     Ok(())
 }
 
