@@ -15,7 +15,7 @@ use serde_json::json;
 /// Which cluster to read.
 #[derive(Clone, Debug, Default, Args)]
 #[group(skip)]
-pub(crate) struct Options {
+pub(crate) struct ClusterOptions {
     /// The kubeconfig, instead of those of KUBECONFIG or ~/.kube/config
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -25,7 +25,7 @@ pub(crate) struct Options {
     context: Option<String>,
 }
 
-impl Options {
+impl ClusterOptions {
     /// Whether an option names a cluster.
     pub(crate) fn are_given(&self) -> bool {
         self.kubeconfig.is_some() || self.context.is_some()
@@ -45,7 +45,7 @@ pub(crate) struct Cluster {
 
 /// Why a cluster could not be read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub(crate) enum ClusterError {
     #[error(
         "cannot choose a cluster; correct the options or the kubeconfig, or name manifests with -f"
     )]
@@ -56,7 +56,7 @@ pub(crate) enum Error {
     Runtime(#[source] io::Error),
 }
 
-impl Error {
+impl ClusterError {
     /// The exit code: a kubeconfig or option that must be corrected is bad input; everything else is
     /// a failure of the environment.
     pub(crate) fn code(&self) -> u8 {
@@ -68,10 +68,10 @@ impl Error {
 }
 
 /// Reads every object that policy depends on.
-pub(crate) fn read(options: &Options) -> Result<Cluster, Error> {
+pub(crate) fn read(options: &ClusterOptions) -> Result<Cluster, ClusterError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let Options { kubeconfig, context } = options.clone();
-    runtime.map_err(Error::Runtime)?.block_on(async {
+    let ClusterOptions { kubeconfig, context } = options.clone();
+    runtime.map_err(ClusterError::Runtime)?.block_on(async {
         let server = Server::find(&Access { kubeconfig, context }).await?;
         let title = match server.context() {
             Some(context) => format!("cluster {context}"),
@@ -85,7 +85,7 @@ pub(crate) fn read(options: &Options) -> Result<Cluster, Error> {
 
 /// The objects of all resources, a document for each; and those of policies that no verdict covers,
 /// which the reader of manifests refuses or reports.
-async fn everything(client: &Client) -> Result<String, Error> {
+async fn everything(client: &Client) -> Result<String, ClusterError> {
     let mut text = String::new();
     for resource in &RESOURCES {
         let items = list(client, resource).await?;
@@ -103,7 +103,7 @@ async fn everything(client: &Client) -> Result<String, Error> {
     Ok(text)
 }
 
-impl From<policy_kube::Error> for Error {
+impl From<policy_kube::Error> for ClusterError {
     fn from(error: policy_kube::Error) -> Self {
         if error.is_configuration() { Self::Choose(error) } else { Self::Read(error) }
     }

@@ -66,7 +66,7 @@ pub(crate) struct Arguments {
     reading: origin::Reading,
 
     #[command(flatten)]
-    cluster: origin::Cluster,
+    cluster: origin::ClusterOptions,
 
     /// Manifests: given twice, old and new; given once, applied to the cluster of the kubeconfig
     #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with_all = ["old", "new"])]

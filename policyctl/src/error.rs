@@ -27,7 +27,7 @@ pub(crate) enum Error {
     Render(#[from] RenderError),
     #[cfg(feature = "cluster")]
     #[error(transparent)]
-    Cluster(#[from] crate::cluster::Error),
+    Cluster(#[from] crate::cluster::ClusterError),
     #[cfg(not(feature = "cluster"))]
     #[error("name manifests with -f; this program was built without support for clusters")]
     NoFiles,

@@ -22,7 +22,7 @@ use crate::{
     error::Error,
     fix_error::FixError,
     named::Named,
-    origin::{self, Origin},
+    origin::{Origin, OriginOptions},
     output::{self, Format, Paint},
     scope,
 };
@@ -57,7 +57,7 @@ Exit codes:
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    origin: origin::Options,
+    origin: OriginOptions,
 
     /// Namespace of pods that are named without one; by default that of the kubeconfig's context
     #[arg(short, long, value_name = "NAME")]

@@ -9,7 +9,7 @@ use policy_core::model::Protocol;
 use policy_manifest::Expectations;
 use policy_probe::{Selection, choose, exit, input::InputError, options, terminal};
 
-use crate::{error::Error, origin, output, scope, truth};
+use crate::{error::Error, origin::OriginOptions, output, scope::ScopeOptions, truth};
 use picture::Picture;
 
 const EXAMPLES: &str = "\
@@ -35,10 +35,10 @@ Exit codes:
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    origin: origin::Options,
+    origin: OriginOptions,
 
     #[command(flatten)]
-    scope: scope::Options,
+    scope: ScopeOptions,
 
     /// Draw this port instead of the declared ones, as in 80/TCP or 53/UDP
     #[arg(long = "port", value_name = "PORT[/PROTOCOL]", value_parser = options::port)]

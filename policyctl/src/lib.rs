@@ -2,7 +2,8 @@
 //!
 //! Each command has a module, which reads manifests or a cluster (`origin`), compiles them
 //! (`truth`, or `policy_core` itself), and prints the answer (`output`): `simulate`, `explain`,
-//! `lint`, `graph` and `diff`. `manual` prints pages of the manual and completions of a shell.
+//! `lint`, `list`, `graph` and `diff`. `manual` prints pages of the manual and completions for a
+//! shell.
 #![forbid(unsafe_code)]
 
 mod cli;

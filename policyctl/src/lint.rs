@@ -11,7 +11,7 @@ use policy_core::model::Pod;
 use policy_manifest::Manifests;
 use policy_probe::{exit, input::InputError, terminal};
 
-use crate::{error::Error, origin, output, output::Paint, scope};
+use crate::{error::Error, origin::OriginOptions, output, output::Paint, scope::ScopeOptions};
 use report::Located;
 
 const EXAMPLES: &str = "\
@@ -39,10 +39,10 @@ Exit codes:
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    origin: origin::Options,
+    origin: OriginOptions,
 
     #[command(flatten)]
-    scope: scope::Options,
+    scope: ScopeOptions,
 
     /// What to print on standard output
     #[arg(short, long, value_enum, default_value_t)]

@@ -15,7 +15,7 @@ use policy_core::{
 };
 use policy_probe::{exit, terminal};
 
-use crate::{error::Error, origin, output, scope};
+use crate::{error::Error, origin::OriginOptions, output, scope::ScopeOptions};
 use listing::Listing;
 
 const EXAMPLES: &str = "\
@@ -43,10 +43,10 @@ Exit codes:
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    origin: origin::Options,
+    origin: OriginOptions,
 
     #[command(flatten)]
-    scope: scope::Options,
+    scope: ScopeOptions,
 
     /// What to print on standard output
     #[arg(short, long, value_enum, default_value_t)]

@@ -15,16 +15,16 @@ use policy_probe::{input::InputError, terminal};
 use crate::{error::Error, git, output, render};
 
 #[cfg(feature = "cluster")]
-pub(crate) use crate::cluster::Options as Cluster;
+pub(crate) use crate::cluster::ClusterOptions;
 
 /// Built without the feature `cluster`: there is no cluster to choose.
 #[cfg(not(feature = "cluster"))]
 #[derive(Clone, Debug, Default, Args)]
 #[group(skip)]
-pub(crate) struct Cluster {}
+pub(crate) struct ClusterOptions {}
 
 #[cfg(not(feature = "cluster"))]
-impl Cluster {
+impl ClusterOptions {
     /// Whether an option names a cluster.
     #[expect(clippy::unused_self, reason = "as with the feature")]
     pub(crate) fn are_given(&self) -> bool {
@@ -43,7 +43,7 @@ const FILES: &str = if cfg!(feature = "cluster") {
 /// Options of each command that reads one set of manifests or a cluster.
 #[derive(Clone, Debug, Default, Args)]
 #[group(skip)]
-pub(crate) struct Options {
+pub(crate) struct OriginOptions {
     #[arg(short = 'f', long = "filename", value_name = "FILE", help = FILES)]
     files: Vec<PathBuf>,
 
@@ -63,7 +63,7 @@ pub(crate) struct Options {
     reading: Reading,
 
     #[command(flatten)]
-    cluster: Cluster,
+    cluster: ClusterOptions,
 }
 
 /// How folders and policies of other projects are read.
@@ -90,7 +90,7 @@ pub(crate) struct Origin {
     pub(crate) namespace: Option<String>,
 }
 
-impl Options {
+impl OriginOptions {
     /// Reads the files or the cluster, and prints notes about what is left out.
     pub(crate) fn read(&self) -> Result<Origin, Error> {
         let Self { files, kustomizations, charts, values, reading, cluster } = self;
@@ -164,13 +164,13 @@ fn parse(
 }
 
 #[cfg(feature = "cluster")]
-pub(crate) fn of_cluster(options: &Cluster, reading: Reading) -> Result<Origin, Error> {
+pub(crate) fn of_cluster(options: &ClusterOptions, reading: Reading) -> Result<Origin, Error> {
     let crate::cluster::Cluster { title, namespace, source } = crate::cluster::read(options)?;
     let manifests = parse(&[source], BTreeSet::new(), reading)?;
     Ok(Origin { manifests, cluster: Some(title), namespace: Some(namespace) })
 }
 
 #[cfg(not(feature = "cluster"))]
-pub(crate) fn of_cluster(_: &Cluster, _: Reading) -> Result<Origin, Error> {
+pub(crate) fn of_cluster(_: &ClusterOptions, _: Reading) -> Result<Origin, Error> {
     Err(Error::NoFiles)
 }

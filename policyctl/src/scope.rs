@@ -13,7 +13,7 @@ const DEFAULT: &str = "default";
 /// Options that say which namespaces an answer is about.
 #[derive(Clone, Debug, Default, Args)]
 #[group(skip)]
-pub(crate) struct Options {
+pub(crate) struct ScopeOptions {
     /// Report on pods and policies of this namespace only; all others still take effect
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
@@ -29,7 +29,7 @@ pub(crate) struct Scope {
     namespace: Option<String>,
 }
 
-impl Options {
+impl ScopeOptions {
     /// The namespace of pods that are named without one.
     pub(crate) fn own<'a>(&'a self, origin: &'a Origin) -> &'a str {
         own(self.namespace.as_deref(), origin)

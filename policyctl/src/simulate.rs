@@ -17,9 +17,9 @@ use crate::{
     copies,
     error::Error,
     named::Named,
-    origin::{self, Origin},
+    origin::{Origin, OriginOptions},
     output::{self, Document},
-    scope,
+    scope::ScopeOptions,
     truth::{self, Truth},
 };
 
@@ -46,10 +46,10 @@ Exit codes:
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    origin: origin::Options,
+    origin: OriginOptions,
 
     #[command(flatten)]
-    scope: scope::Options,
+    scope: ScopeOptions,
 
     /// File of expectations that the table must meet
     #[arg(long, value_name = "FILE")]
