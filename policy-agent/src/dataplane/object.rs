@@ -86,7 +86,7 @@ pub(super) fn load_pinned<'a>(
     load_with(options, names.map(|name| (name.as_str(), folder.join(name))).collect())
 }
 
-/// Creates the maps; the classifiers are not loaded yet.
+/// Creates the maps; the programs are not loaded yet.
 pub(super) fn load(options: &Options) -> Result<Ebpf, DataplaneError> {
     load_with(options, Vec::new())
 }

@@ -1,7 +1,7 @@
-//! Runs a classifier on one packet, with the `tc_index` that the packet arrives with.
+//! Runs `from_pod` or `to_pod` on one packet, with the `tc_index` that the packet arrives with.
 //!
 //! `BPF_PROG_TEST_RUN` accepts no `tc_index`, so a small program in front takes it from `mark`,
-//! calls the classifier, and leaves the `tc_index` that it wrote in `cb[0]`:
+//! calls the program, and leaves the `tc_index` that it wrote in `cb[0]`:
 //!
 //! ```text
 //! test run, mark 2 ──> program in front: tc_index = 2, mark = 0 ──tail call──> to_pod
@@ -33,7 +33,7 @@ const CONTEXT: usize = 192;
 /// What the program in front returns where the kernel did not follow the tail call.
 const NOT_CALLED: i32 = -77;
 
-/// A classifier behind a program that sets `tc_index`.
+/// `from_pod` or `to_pod`, behind the program that sets `tc_index`.
 pub(crate) struct Hook {
     front: OwnedFd,
     /// The kernel drops the tail call with the last descriptor of this map.
@@ -50,18 +50,18 @@ pub(crate) struct Outcome {
 }
 
 impl Hook {
-    /// Puts a program in front of a loaded classifier.
-    pub(crate) fn new(classifier: &SchedClassifier) -> Result<Self> {
+    /// Puts the program that sets `tc_index` in front of a loaded one.
+    pub(crate) fn new(program: &SchedClassifier) -> Result<Self> {
         let kind = bpf_map_type::BPF_MAP_TYPE_PROG_ARRAY as u32;
         let map = aya_obj::Map::new_from_params(kind, 4, 4, 1, 0);
-        let map = MapData::create(map, "classifier", None)?;
+        let map = MapData::create(map, "program", None)?;
         let front = front::load(map.fd().as_fd().as_raw_fd())?;
         let mut programs = ProgramArray::try_from(Map::ProgramArray(map))?;
-        programs.set(0, classifier.fd()?, 0).context("the kernel refuses the tail call")?;
+        programs.set(0, program.fd()?, 0).context("the kernel refuses the tail call")?;
         Ok(Self { front, _programs: programs })
     }
 
-    /// Runs the classifier on a frame at an interface.
+    /// Runs the program on a frame at an interface.
     pub(crate) fn run(
         &self,
         interface: u32,
@@ -90,7 +90,7 @@ impl Hook {
         call(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr).context("the kernel refuses the frame")?;
         // SAFETY: as above.
         let action = unsafe { attr.test.retval }.cast_signed();
-        ensure!(action != NOT_CALLED, "the kernel did not call the classifier");
+        ensure!(action != NOT_CALLED, "the kernel did not call the program");
         let at = usize::from(CB.unsigned_abs());
         let mark = [after[at], after[at + 1], after[at + 2], after[at + 3]];
         Ok(Outcome { action, mark: u32::from_ne_bytes(mark) })

@@ -1,5 +1,5 @@
-//! The program in front of a classifier: its instructions and the type information that the kernel
-//! demands of a function with a tail call.
+//! The program in front of `from_pod` or `to_pod`: its instructions, and the type information that
+//! the kernel demands of a function with a tail call.
 
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -16,7 +16,7 @@ const FUNCTION: u32 = 8;
 const MAIN_TYPE: u32 = 3;
 const FUNCTION_TYPE: u32 = 4;
 
-/// Loads the program; `map` holds the classifier.
+/// Loads the program; `map` holds the program behind it.
 pub(super) fn load(map: i32) -> Result<OwnedFd> {
     let (instructions, types) = (instructions(map), load_types()?);
     // Each entry: first instruction, number of the type.
@@ -35,7 +35,7 @@ pub(super) fn load(map: i32) -> Result<OwnedFd> {
     program.func_info_rec_size = 8;
     program.func_info_cnt = 2;
     let fd = call(bpf_cmd::BPF_PROG_LOAD, &mut attr)
-        .context("the kernel refuses the program in front of the classifiers")?;
+        .context("the kernel refuses the program in front of `from_pod` or `to_pod`")?;
     // SAFETY: the command returns a new descriptor, which nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
