@@ -14,9 +14,9 @@
 //! `policy-agent detach`.
 
 mod adopt;
+mod allow_map;
 mod apply;
 mod attach;
-mod content;
 mod detach;
 mod drops;
 mod error;

@@ -11,9 +11,8 @@ use policy_common::endpoint::Endpoint;
 use policy_core::plan::Step;
 
 use super::{
-    Dataplane,
+    Dataplane, allow_map,
     attach::{Attached, Attachment, Mechanism},
-    content,
     error::DataplaneError,
     interface, link,
     maps::Maps,
@@ -44,8 +43,8 @@ impl Dataplane {
         }
         let ebpf = object::load_pinned(options, &pins.maps(), expected.keys())?;
         let mut dataplane = Self::assemble(ebpf, options, pins.programs_elsewhere()?)?;
-        if !content::pattern(&pins.maps()).exists() {
-            content::pin_pattern(&dataplane.inner_types, &pins.maps())?;
+        if !allow_map::pattern(&pins.maps()).exists() {
+            allow_map::pin_pattern(&dataplane.inner_types, &pins.maps())?;
         }
         for name in expected.keys() {
             let path = pins.maps().join(name);
@@ -118,8 +117,8 @@ impl Dataplane {
         let mut steps = read::tables(&self.maps)?;
         let endpoints = read::endpoints(&self.maps)?;
         if let Some(folder) = &folder {
-            let written = read::written_slots(&self.maps.allow, folder, &endpoints)?;
-            let found = read::contents(&self.maps.allow, folder, &written)?;
+            let indexes = read::used_indexes(&self.maps.allow, folder, &endpoints)?;
+            let found = read::allow_maps(&self.maps.allow, folder, &indexes)?;
             read::remove_stale_pins(folder, &found)?;
             steps.extend(found);
         }
@@ -146,8 +145,8 @@ impl Dataplane {
         let mut steps = read::tables(before)?;
         let endpoints = read::endpoints(before)?;
         if let Some(folder) = folder {
-            let written = read::written_slots(&before.allow, &folder, &endpoints)?;
-            steps.extend(read::contents(&before.allow, &folder, &written)?);
+            let indexes = read::used_indexes(&before.allow, &folder, &endpoints)?;
+            steps.extend(read::allow_maps(&before.allow, &folder, &indexes)?);
         }
         let attached = |endpoint: &Endpoint| self.attachments.contains_key(&endpoint.ifindex);
         let endpoints: Vec<Endpoint> = endpoints.into_iter().filter(attached).collect();

@@ -22,7 +22,7 @@ use policy_common::{
 use policy_core::{desired, plan::Step};
 
 use super::{
-    Dataplane, attach::Attachment, content, error::DataplaneError, flows, key, pins::Pins,
+    Dataplane, allow_map, attach::Attachment, error::DataplaneError, flows, key, pins::Pins,
 };
 
 impl Dataplane {
@@ -60,8 +60,8 @@ impl Dataplane {
         let maps = &mut self.maps;
         match step {
             Step::PutPortChunk(chunk) => maps.port_chunks.put(&chunk.key, chunk),
-            Step::PutAllowMap { allow_map: content, entries } => {
-                self.put_contents([(*content, entries.as_slice())].into_iter())
+            Step::PutAllowMap { allow_map, entries } => {
+                self.put_allow_maps([(*allow_map, entries.as_slice())].into_iter())
             }
             Step::PutIdentity { address, identity } => {
                 let address = key::address(*address);
@@ -82,8 +82,8 @@ impl Dataplane {
             Step::DeleteBlock(block) => maps.delete_block(*block),
             Step::DeleteIdentity(address) => maps.identities.delete(&key::address(*address)),
             Step::DeleteNodeAddress(address) => maps.node_addresses.delete(&key::address(*address)),
-            Step::DeleteAllowMap { allow_map: content } => {
-                content::delete(&mut maps.allow, *content, folder.as_deref())
+            Step::DeleteAllowMap { allow_map } => {
+                allow_map::delete(&mut maps.allow, *allow_map, folder.as_deref())
             }
             Step::DeletePortBitmap { bitmap } => {
                 maps.port_chunks.delete_where(|key| key.bitmap == *bitmap)
@@ -96,13 +96,13 @@ impl Dataplane {
     /// # Errors
     ///
     /// As [`apply`](Self::apply), for the first that fails; some of the others may be in use then.
-    pub fn put_contents<'a>(
+    pub fn put_allow_maps<'a>(
         &mut self,
-        contents: impl Iterator<Item = (u32, &'a [PortSet])>,
+        allow_maps: impl Iterator<Item = (u32, &'a [PortSet])>,
     ) -> Result<(), DataplaneError> {
         let folder = self.pins.as_ref().map(Pins::maps);
         let (allow, types) = (&mut self.maps.allow, &self.inner_types);
-        content::put(allow, types, contents, folder.as_deref())?;
+        allow_map::put(allow, types, allow_maps, folder.as_deref())?;
         // The kernel has waited for every running program.
         self.settled = true;
         Ok(())
@@ -140,7 +140,7 @@ impl Dataplane {
     /// Waits for the running programs, if an endpoint was written since the last wait.
     fn settle(&mut self) -> Result<(), DataplaneError> {
         if !self.settled {
-            content::wait_for_readers(&mut self.maps.allow, &self.inner_types)?;
+            allow_map::wait_for_readers(&mut self.maps.allow, &self.inner_types)?;
             self.settled = true;
         }
         Ok(())

@@ -131,11 +131,11 @@ pub enum DataplaneError {
     },
     /// An allow map would need more entries than it may have (S26).
     #[error(
-        "allow map {content} needs {entries} entries, more than the {capacity} that it may have"
+        "allow map {allow_map} needs {entries} entries, more than the {capacity} that it may have"
     )]
-    ContentTooLarge {
-        /// Id of the allow map.
-        content: u32,
+    AllowMapTooLarge {
+        /// Number of the allow map.
+        allow_map: u32,
         /// Entries that it needs.
         entries: usize,
         /// Entries that it may have.
@@ -145,10 +145,10 @@ pub enum DataplaneError {
     #[error("the kernel refuses the type information (BTF) of allow maps and flow tables")]
     InnerTypes(#[source] std::io::Error),
     /// An allow map was not created.
-    #[error("cannot create allow map {content} for {entries} entries")]
-    CreateContent {
-        /// Id of the allow map.
-        content: u32,
+    #[error("cannot create allow map {allow_map} for {entries} entries")]
+    CreateAllowMap {
+        /// Number of the allow map.
+        allow_map: u32,
         /// Entries that it needs.
         entries: usize,
         /// The kernel's reason.
@@ -180,10 +180,10 @@ pub enum DataplaneError {
         limit: u64,
     },
     /// An allow map was not filled.
-    #[error("cannot write identity {identity} to allow map {content}")]
-    FillContent {
-        /// Id of the allow map.
-        content: u32,
+    #[error("cannot write identity {identity} to allow map {allow_map}")]
+    FillAllowMap {
+        /// Number of the allow map.
+        allow_map: u32,
         /// Identity of the entry.
         identity: u32,
         /// The kernel's reason; `EEXIST` if the identity appeared twice.
@@ -354,10 +354,10 @@ impl DataplaneError {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the others are not about capacity")]
     pub fn is_out_of_capacity(&self) -> bool {
         match self {
-            Self::Full { .. } | Self::ContentTooLarge { .. } => true,
+            Self::Full { .. } | Self::AllowMapTooLarge { .. } => true,
             Self::Write { source, .. }
-            | Self::CreateContent { source, .. }
-            | Self::FillContent { source, .. } => {
+            | Self::CreateAllowMap { source, .. }
+            | Self::FillAllowMap { source, .. } => {
                 matches!(errno(source), Some(libc::ENOMEM | libc::E2BIG | libc::ENOSPC))
             }
             _ => false,
@@ -383,8 +383,8 @@ mod tests {
 
     #[test]
     fn a_map_without_memory_is_out_of_capacity() {
-        let refused = |errno| DataplaneError::CreateContent {
-            content: 1,
+        let refused = |errno| DataplaneError::CreateAllowMap {
+            allow_map: 1,
             entries: 1,
             source: MapError::CreateError {
                 name: "allow_1".to_owned(),

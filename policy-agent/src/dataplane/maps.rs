@@ -27,7 +27,7 @@ use super::{
 };
 
 /// An allow map.
-pub(super) type Content = HashMap<MapData, u32, PortSet>;
+pub(super) type AllowMap = HashMap<MapData, u32, PortSet>;
 
 /// The maps that the agent writes.
 #[derive(Debug)]

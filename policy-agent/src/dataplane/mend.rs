@@ -28,8 +28,8 @@ use policy_core::{
 };
 
 use super::{
-    Dataplane, content, error::DataplaneError, maps::Maps, object, pins::Pins, pod_program::NAMES,
-    read, syscall,
+    Dataplane, allow_map, error::DataplaneError, maps::Maps, object, pins::Pins,
+    pod_program::NAMES, read, syscall,
 };
 
 /// What drifts.
@@ -100,10 +100,10 @@ impl MapReader {
         let maps = Maps::open(&self.folder)?;
         let mut steps = read::tables(&maps)?;
         let endpoints = read::endpoints(&maps)?;
-        let slots = read::written_slots(&maps.allow, &self.folder, &endpoints)?;
-        let slots = slots.union(written).copied().collect();
+        let indexes = read::used_indexes(&maps.allow, &self.folder, &endpoints)?;
+        let indexes = indexes.union(written).copied().collect();
         steps.extend(endpoints.into_iter().map(Step::PutEndpoint));
-        steps.extend(read::contents(&maps.allow, &self.folder, &slots)?);
+        steps.extend(read::allow_maps(&maps.allow, &self.folder, &indexes)?);
         Ok(steps.iter().collect())
     }
 }
@@ -166,18 +166,18 @@ impl Dataplane {
     pub fn found(
         &self,
         written: &Actual,
-        contents: &BTreeSet<u32>,
+        allow_maps: &BTreeSet<u32>,
     ) -> Result<Actual, DataplaneError> {
         let mut steps = read::tables(&self.maps)?;
         steps.extend(read::endpoints(&self.maps)?.into_iter().map(Step::PutEndpoint));
         let folder = self.pins.as_ref().map(Pins::maps);
-        let is_read = |content: &u32| folder.is_some() && contents.contains(content);
-        for content in written.allow_maps().filter(|content| !is_read(content)) {
-            let entries = written.allow_map(content).unwrap_or_default().to_vec();
-            steps.push(Step::PutAllowMap { allow_map: content, entries });
+        let is_read = |number: &u32| folder.is_some() && allow_maps.contains(number);
+        for allow_map in written.allow_maps().filter(|number| !is_read(number)) {
+            let entries = written.allow_map(allow_map).unwrap_or_default().to_vec();
+            steps.push(Step::PutAllowMap { allow_map, entries });
         }
         if let Some(folder) = folder {
-            steps.extend(read::contents(&self.maps.allow, &folder, contents)?);
+            steps.extend(read::allow_maps(&self.maps.allow, &folder, allow_maps)?);
         }
         Ok(steps.iter().collect())
     }
@@ -196,8 +196,8 @@ impl Dataplane {
             }
         }
         count += self.flows.mend(&folder)?;
-        if !content::pattern(&folder).exists() {
-            content::pin_pattern(&self.inner_types, &folder)?;
+        if !allow_map::pattern(&folder).exists() {
+            allow_map::pin_pattern(&self.inner_types, &folder)?;
             count += 1;
         }
         if NAMES.iter().any(|pod_program| !pins.program(pod_program).exists()) {

@@ -144,7 +144,7 @@ impl Pins {
     }
 
     /// Indexes of the pinned allow maps.
-    pub(super) fn contents(folder: &Path) -> Result<Vec<u32>, DataplaneError> {
+    pub(super) fn allow_maps(folder: &Path) -> Result<Vec<u32>, DataplaneError> {
         let number = |name: &String| name.strip_prefix("allow_")?.parse().ok();
         Ok(names(folder)?.iter().filter_map(number).collect())
     }
@@ -170,8 +170,8 @@ pub(super) fn is_numbered(name: &str, stems: &[&str]) -> bool {
 }
 
 /// The pin of an allow map.
-pub(super) fn content(folder: &Path, content: u32) -> PathBuf {
-    folder.join(format!("allow_{content}"))
+pub(super) fn allow_map(folder: &Path, number: u32) -> PathBuf {
+    folder.join(format!("allow_{number}"))
 }
 
 /// Removes a file, or a folder with its content, if it exists.

@@ -20,7 +20,7 @@ use policy_core::{
 };
 
 use super::{
-    content,
+    allow_map,
     error::DataplaneError,
     key,
     maps::Maps,
@@ -74,58 +74,56 @@ pub(super) fn endpoints(maps: &Maps) -> Result<Vec<Endpoint>, DataplaneError> {
     Ok(endpoints.map(|(_, endpoint)| endpoint).collect())
 }
 
-/// The places of `allow` that hold an allow map, as far as the agent knows: those with a pin, and
+/// The indexes of `allow` that hold an allow map, as far as the agent knows: those with a pin, and
 /// those that one of the endpoints refers to.
 ///
 /// Before Linux 6.8 each look-up in `allow` waits for all running programs (15 ms), and it has
-/// thousands of places; the others are not read.
-pub(super) fn written_slots(
+/// thousands of indexes; the others are not read.
+pub(super) fn used_indexes(
     allow: &Hash<u32, u32>,
     folder: &Path,
     endpoints: &[Endpoint],
 ) -> Result<BTreeSet<u32>, DataplaneError> {
-    let mut slots: BTreeSet<u32> = Pins::contents(folder)?.into_iter().collect();
-    slots.extend(endpoints.iter().flat_map(|endpoint| [endpoint.ingress, endpoint.egress]));
-    // No endpoint refers to this place; its pin shows the shape of allow maps.
-    slots.remove(&0);
-    slots.retain(|slot| *slot < allow.capacity);
-    Ok(slots)
+    let mut indexes: BTreeSet<u32> = Pins::allow_maps(folder)?.into_iter().collect();
+    indexes.extend(endpoints.iter().flat_map(|endpoint| [endpoint.ingress, endpoint.egress]));
+    // No endpoint refers to this index; its pin shows the shape of allow maps.
+    indexes.remove(&0);
+    indexes.retain(|index| *index < allow.capacity);
+    Ok(indexes)
 }
 
-/// The allow maps in these places, with the entries that their pins show.
+/// The allow maps at these indexes, with the entries that their pins show.
 ///
-/// An allow map with another pin than its index says keeps its number, but counts as a content
-/// that the compiler never produces, so that no endpoint is switched to it.
-pub(super) fn contents(
+/// An allow map with another pin than its index says keeps its number, but counts as one that the
+/// compiler never produces, so that no endpoint is switched to it.
+pub(super) fn allow_maps(
     allow: &Hash<u32, u32>,
     folder: &Path,
-    slots: &BTreeSet<u32>,
+    indexes: &BTreeSet<u32>,
 ) -> Result<Vec<Step>, DataplaneError> {
     let mut steps = Vec::new();
-    for &content in slots {
-        let Some(id) = allow.get(&content)? else { continue };
-        let entries = match MapData::from_pin(pins::content(folder, content)) {
-            Ok(map) if map.info().is_ok_and(|info| info.id() == id) => content::entries(map),
+    for &allow_map in indexes {
+        let Some(id) = allow.get(&allow_map)? else { continue };
+        let entries = match MapData::from_pin(pins::allow_map(folder, allow_map)) {
+            Ok(map) if map.info().is_ok_and(|info| info.id() == id) => allow_map::entries(map),
             _ => None,
         };
         let unknown = || {
             vec![PortSet { identity: u32::MAX, protocols: every::PROTOCOL, ..PortSet::default() }]
         };
-        steps.push(Step::PutAllowMap {
-            allow_map: content,
-            entries: entries.unwrap_or_else(unknown),
-        });
+        steps.push(Step::PutAllowMap { allow_map, entries: entries.unwrap_or_else(unknown) });
     }
     Ok(steps)
 }
 
-/// Removes the pins of allow maps that are not among those `found` in their places: an agent ended
+/// Removes the pins of allow maps that are not among those `found` at their indexes: an agent ended
 /// between the two writes.
 pub(super) fn remove_stale_pins(folder: &Path, found: &[Step]) -> Result<(), DataplaneError> {
-    for pinned in Pins::contents(folder)?.into_iter().filter(|content| *content != 0) {
-        let is_it = |step: &_| matches!(step, Step::PutAllowMap { allow_map: content, .. } if *content == pinned);
+    for pinned in Pins::allow_maps(folder)?.into_iter().filter(|number| *number != 0) {
+        let is_it =
+            |step: &_| matches!(step, Step::PutAllowMap { allow_map, .. } if *allow_map == pinned);
         if !found.iter().any(is_it) {
-            pins::remove(&pins::content(folder, pinned))?;
+            pins::remove(&pins::allow_map(folder, pinned))?;
         }
     }
     Ok(())

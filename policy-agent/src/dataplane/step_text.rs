@@ -16,8 +16,8 @@ impl fmt::Display for StepText<'_> {
                 "write chunk {} of protocol {} of port bitmap {}",
                 chunk.key.chunk, chunk.key.protocol, chunk.key.bitmap
             ),
-            Step::PutAllowMap { allow_map: content, entries } => {
-                write!(f, "create allow map {content} with {} entries", entries.len())
+            Step::PutAllowMap { allow_map, entries } => {
+                write!(f, "create allow map {allow_map} with {} entries", entries.len())
             }
             Step::PutIdentity { address, identity } => {
                 write!(f, "give address {address} identity {identity}")
@@ -56,7 +56,7 @@ impl fmt::Display for StepText<'_> {
             Step::DeleteBlock(block) => write!(f, "delete block {block}"),
             Step::DeleteIdentity(address) => write!(f, "delete address {address}"),
             Step::DeleteNodeAddress(address) => write!(f, "delete node address {address}"),
-            Step::DeleteAllowMap { allow_map: content } => write!(f, "delete allow map {content}"),
+            Step::DeleteAllowMap { allow_map } => write!(f, "delete allow map {allow_map}"),
             Step::DeletePortBitmap { bitmap } => write!(f, "delete port bitmap {bitmap}"),
         }
     }

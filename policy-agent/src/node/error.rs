@@ -28,7 +28,7 @@ pub enum NodeError {
     },
     /// The same for allow maps, which are created together.
     #[error("cannot create {count} allow maps")]
-    Contents {
+    AllowMaps {
         /// How many.
         count: usize,
         /// Why it failed, with the map that the kernel refused.
@@ -58,7 +58,9 @@ pub enum NodeError {
 impl NodeError {
     /// The cause, where it is that a map or the kernel's memory is full.
     pub(super) fn full(&self) -> Option<&DataplaneError> {
-        let (Self::Step { source, .. } | Self::Contents { source, .. }) = self else { return None };
+        let (Self::Step { source, .. } | Self::AllowMaps { source, .. }) = self else {
+            return None;
+        };
         source.is_out_of_capacity().then_some(&**source)
     }
 }

@@ -22,10 +22,10 @@ impl Node {
     ) -> Result<Vec<(Endpoint, NodeError)>, NodeError> {
         self.create_flow_tables(steps)?;
         let mut refused = Vec::new();
-        let is_content = |step: &Step| matches!(step, Step::PutAllowMap { .. });
-        for steps in steps.chunk_by(|one, next| is_content(one) && is_content(next)) {
+        let is_allow_map = |step: &Step| matches!(step, Step::PutAllowMap { .. });
+        for steps in steps.chunk_by(|one, next| is_allow_map(one) && is_allow_map(next)) {
             if let [Step::PutAllowMap { .. }, _, ..] = steps {
-                self.put_contents(steps)?;
+                self.put_allow_maps(steps)?;
                 continue;
             }
             let [step] = steps else { continue };
@@ -56,14 +56,14 @@ impl Node {
     }
 
     /// Creates several allow maps together, which costs the kernel one grace period for all.
-    fn put_contents(&mut self, steps: &[Step]) -> Result<(), NodeError> {
-        let contents = steps.iter().filter_map(|step| {
-            let Step::PutAllowMap { allow_map: content, entries } = step else { return None };
-            Some((*content, entries.as_slice()))
+    fn put_allow_maps(&mut self, steps: &[Step]) -> Result<(), NodeError> {
+        let allow_maps = steps.iter().filter_map(|step| {
+            let Step::PutAllowMap { allow_map, entries } = step else { return None };
+            Some((*allow_map, entries.as_slice()))
         });
-        let put = self.dataplane.put_contents(contents);
+        let put = self.dataplane.put_allow_maps(allow_maps);
         let count = steps.len();
-        put.map_err(|source| NodeError::Contents { count, source: Box::new(source) })?;
+        put.map_err(|source| NodeError::AllowMaps { count, source: Box::new(source) })?;
         for step in steps {
             self.actual.apply(step);
         }

@@ -60,15 +60,14 @@ impl Node {
         if suspects.is_empty() {
             return Ok(drift);
         }
-        let contents = suspects.iter().filter_map(|step| {
-            let (Step::PutAllowMap { allow_map: content, .. }
-            | Step::DeleteAllowMap { allow_map: content }) = step
+        let allow_maps = suspects.iter().filter_map(|step| {
+            let (Step::PutAllowMap { allow_map, .. } | Step::DeleteAllowMap { allow_map }) = step
             else {
                 return None;
             };
-            Some(*content)
+            Some(*allow_map)
         });
-        let found = self.dataplane.found(&self.actual, &contents.collect()).map_err(failed)?;
+        let found = self.dataplane.found(&self.actual, &allow_maps.collect()).map_err(failed)?;
         for step in repair(&self.actual, &found) {
             self.dataplane.apply(&step).map_err(failed)?;
             if !matches!(step, Step::BumpEpoch { .. }) {

@@ -1,10 +1,10 @@
 //! The agent's library on the real kernel, without the program: dataplane, discovery, one node.
 
+mod allow_maps;
 mod attach;
 mod bpftool;
 mod busy;
 mod clsact;
-mod contents;
 mod discovery;
 mod drops;
 pub(crate) mod flow_tables;

@@ -17,9 +17,9 @@ fn sets(identities: impl IntoIterator<Item = u32>) -> Vec<PortSet> {
 }
 
 /// The inner map at a place of the array; `None` where there is none.
-fn inner(dataplane: &Dataplane, content: u8) -> Result<Option<u64>> {
+fn inner(dataplane: &Dataplane, number: u8) -> Result<Option<u64>> {
     let array = dataplane.map_ids().get("allow").copied().context("no allow")?.to_string();
-    let key = content.to_string();
+    let key = number.to_string();
     let found = bpftool::run(&["map", "lookup", "id", &array, "key", &key, "0", "0", "0"]);
     let Ok(found) = found else { return Ok(None) };
     let bytes = found["value"].as_array().context("no value")?;
@@ -110,13 +110,13 @@ fn s26_an_allow_map_of_any_legal_size_fits_and_no_other_is_put() -> Result<()> {
     let before = inner(&dataplane, 5)?;
     assert!(before.is_some());
     match dataplane.apply(&Step::PutAllowMap { allow_map: 5, entries: sets(0..=most) }) {
-        Err(DataplaneError::ContentTooLarge { content: 5, entries, capacity }) => {
+        Err(DataplaneError::AllowMapTooLarge { allow_map: 5, entries, capacity }) => {
             assert_eq!((entries, capacity), (CONTENT_ENTRIES + 1, CONTENT_ENTRIES));
         }
         other => bail!("one entry too many: {other:?}"),
     }
     match dataplane.apply(&Step::PutAllowMap { allow_map: 5, entries: sets([3, 3]) }) {
-        Err(DataplaneError::FillContent { content: 5, identity: 3, .. }) => {}
+        Err(DataplaneError::FillAllowMap { allow_map: 5, identity: 3, .. }) => {}
         other => bail!("an identity twice: {other:?}"),
     }
     assert_eq!(inner(&dataplane, 5)?, before);

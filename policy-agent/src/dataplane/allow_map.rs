@@ -10,7 +10,7 @@ use std::{
 };
 
 use aya::{
-    maps::{HashMap, Map, MapData, MapError},
+    maps::{Map, MapData, MapError},
     sys::SyscallError,
 };
 use aya_obj::generated::BPF_NOEXIST;
@@ -18,7 +18,7 @@ use policy_common::{allow::PortSet, limits};
 
 use super::{
     error::DataplaneError,
-    maps::Content,
+    maps::AllowMap,
     named::Hash,
     options::entries as count,
     pins, syscall,
@@ -38,49 +38,48 @@ type Allow = Hash<u32, u32>;
 pub(super) fn put<'a>(
     allow: &mut Allow,
     types: &InnerTypes,
-    contents: impl Iterator<Item = (u32, &'a [PortSet])>,
+    allow_maps: impl Iterator<Item = (u32, &'a [PortSet])>,
     folder: Option<&Path>,
 ) -> Result<(), DataplaneError> {
-    let (mut places, mut maps) = (Vec::new(), Vec::new());
-    for (content, entries) in contents {
-        places.push(content);
-        maps.push(filled(types, content, entries, folder)?);
+    let (mut indexes, mut maps) = (Vec::new(), Vec::new());
+    for (allow_map, entries) in allow_maps {
+        indexes.push(allow_map);
+        maps.push(filled(types, allow_map, entries, folder)?);
     }
     let fds: Vec<_> = maps.iter().map(AsRawFd::as_raw_fd).collect();
-    syscall::put_maps(allow.fd.as_fd(), &places, &fds).map_err(|(index, io_error)| {
-        let content = places.get(index).copied().unwrap_or_default();
+    syscall::put_maps(allow.fd.as_fd(), &indexes, &fds).map_err(|(index, io_error)| {
+        let allow_map = indexes.get(index).copied().unwrap_or_default();
         let call = "bpf_map_update_batch";
-        allow.refused(content, SyscallError { call, io_error }.into())
+        allow.refused(allow_map, SyscallError { call, io_error }.into())
     })
 }
 
 /// Creates and fills one allow map, and pins it if there is a folder.
 fn filled(
     types: &InnerTypes,
-    content: u32,
+    allow_map: u32,
     entries: &[PortSet],
     folder: Option<&Path>,
 ) -> Result<OwnedFd, DataplaneError> {
     let capacity = limits::CONTENT_ENTRIES;
     if entries.len() > capacity {
         let entries = entries.len();
-        return Err(DataplaneError::ContentTooLarge { content, entries, capacity });
+        return Err(DataplaneError::AllowMapTooLarge { allow_map, entries, capacity });
     }
     let refused =
-        |source| DataplaneError::CreateContent { content, entries: entries.len(), source };
-    let data = create(types, content, entries.len()).map_err(refused)?;
+        |source| DataplaneError::CreateAllowMap { allow_map, entries: entries.len(), source };
+    let data = create(types, allow_map, entries.len()).map_err(refused)?;
     let fd = data.fd().as_fd().try_clone_to_owned();
     let fd = fd.map_err(|source| DataplaneError::Descriptor { map: "allow", source })?;
     if let Some(folder) = folder {
         // Before it is in use, so that at every instant the pin shows what the index holds.
-        pin(&data, &pins::content(folder, content))?;
+        pin(&data, &pins::allow_map(folder, allow_map))?;
     }
-    let mut map: HashMap<_, u32, PortSet> =
-        HashMap::try_from(Map::HashMap(data)).map_err(refused)?;
+    let mut map = AllowMap::try_from(Map::HashMap(data)).map_err(refused)?;
     for entry in entries {
         let identity = entry.identity;
         map.insert(identity, entry, BPF_NOEXIST.into())
-            .map_err(|source| DataplaneError::FillContent { content, identity, source })?;
+            .map_err(|source| DataplaneError::FillAllowMap { allow_map, identity, source })?;
     }
     Ok(fd)
 }
@@ -88,22 +87,22 @@ fn filled(
 /// Removes an allow map from its index; the kernel frees it after its last reader.
 pub(super) fn delete(
     allow: &mut Allow,
-    content: u32,
+    allow_map: u32,
     folder: Option<&Path>,
 ) -> Result<(), DataplaneError> {
-    allow.delete(&content)?;
-    folder.map_or(Ok(()), |folder| pins::remove(&pins::content(folder, content)))
+    allow.delete(&allow_map)?;
+    folder.map_or(Ok(()), |folder| pins::remove(&pins::allow_map(folder, allow_map)))
 }
 
 /// The pin of an empty allow map, from which the next agent reads the shape of allow maps.
 pub(super) fn pattern(folder: &Path) -> PathBuf {
-    pins::content(folder, NOWHERE)
+    pins::allow_map(folder, NOWHERE)
 }
 
 /// Pins an empty allow map.
 pub(super) fn pin_pattern(types: &InnerTypes, folder: &Path) -> Result<(), DataplaneError> {
-    let map = create(types, NOWHERE, 0).map_err(|source| DataplaneError::CreateContent {
-        content: NOWHERE,
+    let map = create(types, NOWHERE, 0).map_err(|source| DataplaneError::CreateAllowMap {
+        allow_map: NOWHERE,
         entries: 0,
         source,
     })?;
@@ -112,7 +111,7 @@ pub(super) fn pin_pattern(types: &InnerTypes, folder: &Path) -> Result<(), Datap
 
 /// Every entry of a pinned allow map; `None` if it cannot be read as one.
 pub(super) fn entries(map: MapData) -> Option<Vec<PortSet>> {
-    let map = Content::try_from(Map::HashMap(map)).ok()?;
+    let map = AllowMap::try_from(Map::HashMap(map)).ok()?;
     let entries: Result<BTreeMap<u32, PortSet>, MapError> = map.iter().collect();
     Some(entries.ok()?.into_values().collect())
 }
@@ -134,9 +133,9 @@ pub(super) fn wait_for_readers(
 }
 
 /// An empty map that the array accepts: type, sizes and flags of its template, but any capacity.
-fn create(types: &InnerTypes, content: u32, entries: usize) -> Result<MapData, MapError> {
+fn create(types: &InnerTypes, allow_map: u32, entries: usize) -> Result<MapData, MapError> {
     let capacity = count(entries.max(1).next_power_of_two());
-    let name = format!("allow_{content}");
+    let name = format!("allow_{allow_map}");
     let fd = match types.create(InnerMap::Allow, &name, capacity) {
         Ok(fd) => fd,
         Err(io_error) => return Err(MapError::CreateError { name, io_error }),
