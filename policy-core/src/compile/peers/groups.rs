@@ -104,7 +104,9 @@ impl Groups {
         pod: &Pod,
         addresses: &[IpAddr],
     ) -> Option<GroupId> {
-        let id = self.registry.id(&self.key(namespace, pod))?;
+        let id = self.registry.id(&self.key(namespace, pod));
+        debug_assert!(id.is_some(), "a pod of {namespace} leaves a group that does not exist");
+        let id = id?;
         let group = self.registry.get_mut(id)?;
         for address in addresses {
             if let Some(at) = group.addresses.iter().position(|one| one == address) {

@@ -100,7 +100,9 @@ impl PeerLists {
         }
         let rules = Direction::BOTH.into_iter().flat_map(|direction| policy.rules(direction));
         for list in rules.flat_map(CompiledRule::grants).filter_map(|(list, _)| list) {
-            if let Some(id) = self.lists.id(list) {
+            let id = self.lists.id(list);
+            debug_assert!(id.is_some(), "a peer list is released that is not in use: {list:?}");
+            if let Some(id) = id {
                 self.lists.release(id);
             }
         }
@@ -120,6 +122,10 @@ impl PeerLists {
                     None => &mut self.names_for_all,
                 };
                 let before = names.get(name).copied().unwrap_or(0);
+                debug_assert!(
+                    change > 0 || before > 0,
+                    "{name:?} is released, and nothing uses it"
+                );
                 let after = before.saturating_add_signed(change);
                 if after == 0 {
                     names.remove(name);
