@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{Ipv4Addr, TcpStream, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -243,13 +243,27 @@ impl Drop for Agent {
 
 /// Whether a datagram from the pod arrives at a port of the host.
 pub(crate) fn arrives(machine: &Machine, port: u16) -> Result<bool> {
-    let at_host = machine.host.run(async || Ok(UdpSocket::bind((HOST, port))?))?;
+    let at_host = machine.host.run(async || bound(port))?;
     at_host.set_read_timeout(Some(ARRIVAL))?;
     machine.pod.run(async || {
         UdpSocket::bind((POD, 0))?.send_to(b"hello", (HOST, port))?;
         Ok(())
     })?;
     Ok(at_host.recv(&mut [0; 8]).is_ok())
+}
+
+/// A socket at a port of the host. A process that another test starts at the moment holds a copy of an
+/// earlier socket until it executes its program, so the port may still be in use.
+fn bound(port: u16) -> Result<UdpSocket> {
+    let mut bound = None;
+    until("the port is free", LIMIT, || match UdpSocket::bind((HOST, port)) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(false),
+        socket => {
+            bound = Some(socket?);
+            Ok(true)
+        }
+    })?;
+    bound.context("no socket")
 }
 
 /// Waits until something is so; how long it took.
