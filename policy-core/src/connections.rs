@@ -32,7 +32,7 @@ use crate::{
 
 pub use changes::{Changed, ChangedOutside, Changes, Part};
 use classes::{Classes, GroupClassId, Member};
-pub use regions::{Outside, Region};
+pub use regions::{Outside, Region, regions};
 
 /// The connections that one group may open to another, in one family or in both.
 #[derive(Clone, Debug, PartialEq, Eq)]

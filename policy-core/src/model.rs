@@ -5,6 +5,7 @@
 //! not understand is represented as such (`ClusterPeer::Unknown`, a subject of `None`), so that the
 //! compiler can close it and report a fault.
 
+mod address;
 mod any_policy;
 mod cluster;
 mod direction;
@@ -24,6 +25,7 @@ mod sorted;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+pub(crate) use address::address_after;
 pub use any_policy::AnyPolicy;
 pub use cluster::{
     Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, PodSet, ProtocolMatch, Tier,

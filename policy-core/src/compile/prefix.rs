@@ -18,7 +18,7 @@ use std::{
 
 use ipnetwork::{IpNetwork, Ipv4Network};
 
-use crate::model::is_usable;
+use crate::model::{address_after, is_usable};
 
 /// A longest-prefix table: a value holds for the addresses of which its prefix is the longest one.
 pub(crate) type Prefixes<T> = BTreeMap<IpNetwork, T>;
@@ -91,7 +91,7 @@ pub(crate) fn changed_ranges<T: PartialEq>(
             if let Some(first) = next.filter(|first| *first < hole.network()) {
                 ranges.extend(before(hole.network()).map(|last| (first, last)));
             }
-            next = after(hole.broadcast());
+            next = address_after(hole.broadcast());
         }
         let last = key.broadcast();
         ranges.extend(next.filter(|first| *first <= last).map(|first| (first, last)));
@@ -103,13 +103,6 @@ fn before(address: IpAddr) -> Option<IpAddr> {
     Some(match address {
         IpAddr::V4(address) => Ipv4Addr::from(u32::from(address).checked_sub(1)?).into(),
         IpAddr::V6(address) => Ipv6Addr::from(u128::from(address).checked_sub(1)?).into(),
-    })
-}
-
-fn after(address: IpAddr) -> Option<IpAddr> {
-    Some(match address {
-        IpAddr::V4(address) => Ipv4Addr::from(u32::from(address).checked_add(1)?).into(),
-        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address).checked_add(1)?).into(),
     })
 }
 

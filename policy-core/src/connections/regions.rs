@@ -21,9 +21,9 @@ use std::{
 use ipnetwork::IpNetwork;
 
 use crate::{
-    compile::{contains, is_covered},
+    compile::{contains, is_covered, masked},
     desired::{Desired, Identity, Ports},
-    model::Family,
+    model::{Family, address_after},
 };
 
 /// A block, without blocks inside of it.
@@ -64,6 +64,20 @@ struct Open {
     block: IpNetwork,
     /// Index of the entry that its addresses belong to.
     entry: usize,
+}
+
+/// The regions into which blocks split the addresses of both families: each block, and each whole
+/// family, without the blocks inside of it. Host bits of the blocks are ignored (S18).
+#[must_use]
+pub fn regions(blocks: impl IntoIterator<Item = IpNetwork>) -> Vec<Region> {
+    let blocks: BTreeSet<IpNetwork> = blocks.into_iter().map(masked).collect();
+    let of_family = |family| {
+        let whole = everything(family);
+        let inside = blocks.iter().filter(move |block| block.is_ipv4() == whole.is_ipv4());
+        // Every block has a value of its own, so that none counts as a part of the one around it.
+        split(whole, whole, inside.map(|block| (*block, *block)))
+    };
+    Family::BOTH.into_iter().flat_map(of_family).map(|(region, _)| region).collect()
 }
 
 /// The block of all addresses of a family.
@@ -124,6 +138,12 @@ pub(super) fn split<V: PartialEq>(
 }
 
 impl Region {
+    /// Whether an address is in the region.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.block.contains(address) && !self.except.iter().any(|inner| inner.contains(address))
+    }
+
     /// The first address that is in the region and in none of `taken`.
     #[must_use]
     pub fn first_address(&self, taken: &BTreeSet<IpAddr>) -> Option<IpAddr> {
@@ -134,19 +154,11 @@ impl Region {
                 except.next();
             }
             address = match except.peek() {
-                Some(block) if block.contains(address) => next(block.broadcast())?,
-                _ if taken.contains(&address) => next(address)?,
+                Some(block) if block.contains(address) => address_after(block.broadcast())?,
+                _ if taken.contains(&address) => address_after(address)?,
                 _ => break,
             };
         }
         self.block.contains(address).then_some(address)
-    }
-}
-
-/// The address after one.
-fn next(address: IpAddr) -> Option<IpAddr> {
-    match address {
-        IpAddr::V4(v4) => Some(Ipv4Addr::from(u32::from(v4).checked_add(1)?).into()),
-        IpAddr::V6(v6) => Some(Ipv6Addr::from(u128::from(v6).checked_add(1)?).into()),
     }
 }

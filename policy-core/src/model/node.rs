@@ -1,13 +1,10 @@
 //! Nodes.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnetwork::IpNetwork;
 
-use super::{Labels, Snapshot};
+use super::{Labels, Snapshot, address_after};
 
 /// A Node (`core/v1`): the fields that policy depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,14 +52,7 @@ impl Node {
     /// No API field has them. host-local IPAM and the CNIs that use it assign them in this order.
     pub fn gateways(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.pod_cidrs.iter().flat_map(|block| {
-            let second = match block.network() {
-                IpAddr::V4(first) => {
-                    u32::from(first).checked_add(1).map(Ipv4Addr::from).map(IpAddr::V4)
-                }
-                IpAddr::V6(first) => {
-                    u128::from(first).checked_add(1).map(Ipv6Addr::from).map(IpAddr::V6)
-                }
-            };
+            let second = address_after(block.network());
             let second = second.filter(|second| block.contains(*second));
             [block.network()].into_iter().chain(second)
         })

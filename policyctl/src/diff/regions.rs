@@ -21,7 +21,10 @@ use std::{
 };
 
 use ipnetwork::IpNetwork;
-use policy_core::model::{ClusterPeer, Peer, Protocol, Snapshot};
+use policy_core::{
+    connections::regions,
+    model::{ClusterPeer, Peer, Protocol, Snapshot},
+};
 
 use crate::segments::{cluster_rules, ranges, rules};
 
@@ -37,14 +40,10 @@ const OUTSIDE: [IpAddr; 2] = [
 /// A region is a block that policies name, without the smaller blocks inside of it; the whole
 /// family is the outermost one.
 pub(super) fn addresses(sides: [&Snapshot; 2], taken: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
-    let mut blocks: BTreeSet<IpNetwork> = sides.into_iter().flat_map(blocks).collect();
-    blocks.extend(OUTSIDE.map(|address| around(address, 0)));
-    let usual = OUTSIDE.map(|address| (innermost(&blocks, address), address));
     let mut addresses: BTreeSet<IpAddr> = BTreeSet::new();
-    for block in &blocks {
-        let preferred = usual.iter().find(|(around, at)| around == block && !taken.contains(at));
-        let preferred = preferred.map(|(_, address)| *address);
-        addresses.extend(preferred.or_else(|| first_of(*block, &blocks, taken)));
+    for region in regions(sides.into_iter().flat_map(blocks)) {
+        let usual = OUTSIDE.into_iter().find(|at| region.contains(*at) && !taken.contains(at));
+        addresses.extend(usual.or_else(|| region.first_address(taken)));
     }
     // A rule for nodes splits regions further: it matches single addresses, in whatever block they
     // are.
@@ -55,53 +54,6 @@ pub(super) fn addresses(sides: [&Snapshot; 2], taken: &BTreeSet<IpAddr>) -> BTre
     }
     addresses.retain(|address| !taken.contains(address));
     addresses
-}
-
-/// The block of some length around an address.
-fn around(address: IpAddr, length: u8) -> IpNetwork {
-    let block = IpNetwork::new(address, length).unwrap_or(address.into());
-    IpNetwork::new(block.network(), block.prefix()).unwrap_or(block)
-}
-
-/// The smallest block around an address.
-fn innermost(blocks: &BTreeSet<IpNetwork>, address: IpAddr) -> IpNetwork {
-    let longest = IpNetwork::from(address).prefix();
-    let mut all = (0..=longest).rev().map(|length| around(address, length));
-    all.find(|block| blocks.contains(block)).unwrap_or(around(address, 0))
-}
-
-/// The first address of a block that is in none of the blocks inside of it, and not taken: of
-/// 10.0.0.0/24 with 10.0.0.0/25 inside it is 10.0.0.128.
-fn first_of(
-    block: IpNetwork,
-    blocks: &BTreeSet<IpNetwork>,
-    taken: &BTreeSet<IpAddr>,
-) -> Option<IpAddr> {
-    let mut address = block.network();
-    // In a sorted set each block comes after those that contain it, and inner blocks by address.
-    let inner = blocks.range(block..).skip(1).take_while(|inner| block.contains(inner.network()));
-    for inner in inner {
-        while taken.contains(&address) && address < inner.network() {
-            address = next(address)?;
-        }
-        if address < inner.network() {
-            return Some(address);
-        }
-        if inner.contains(address) {
-            address = next(inner.broadcast())?;
-        }
-    }
-    while taken.contains(&address) {
-        address = next(address)?;
-    }
-    block.contains(address).then_some(address)
-}
-
-fn next(address: IpAddr) -> Option<IpAddr> {
-    match address {
-        IpAddr::V4(v4) => Some(Ipv4Addr::from(u32::from(v4).checked_add(1)?).into()),
-        IpAddr::V6(v6) => Some(Ipv6Addr::from(u128::from(v6).checked_add(1)?).into()),
-    }
 }
 
 /// Blocks, excepts and networks that policies name.
@@ -118,7 +70,7 @@ fn blocks(side: &Snapshot) -> impl Iterator<Item = IpNetwork> {
         ClusterPeer::Networks(networks) => networks.clone(),
         ClusterPeer::Pods(_) | ClusterPeer::Nodes(_) | ClusterPeer::Unknown(_) => Vec::new(),
     });
-    named.chain(networks).map(|block| around(block.ip(), block.prefix()))
+    named.chain(networks)
 }
 
 /// The ports that pods declare, those at the ends of the ranges that policies name, and for each
