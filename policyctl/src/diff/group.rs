@@ -10,7 +10,10 @@
 //! closed shop/web -> any other IPv4 address all       what no block holds
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use policy_core::{
     connections::{Changes, Part, Region},
@@ -22,17 +25,26 @@ use policy_manifest::{End, Manifests};
 use policy_probe::{Outcome, Probe, Row, Selection, choose, if_any, input::InputError};
 use serde::Serialize;
 
+use Effect::{Closed, Opened};
+
 use super::{Side, ends};
 use crate::{error::Error, port_set::PortSet, workload};
 
 /// Exceptions of a block that are listed; more are counted.
 const EXCEPTIONS: usize = 3;
 
+/// What happens to connections; what opens comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Effect {
+    Opened,
+    Closed,
+}
+
 /// Ports that open or close between two ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Group {
-    /// `opened` or `closed`.
-    pub(super) change: &'static str,
+    pub(super) change: Effect,
     pub(super) from: String,
     pub(super) to: String,
     pub(super) families: Vec<&'static str>,
@@ -47,8 +59,8 @@ pub(super) struct Group {
     pub(super) rows: Option<(Row, Row)>,
 }
 
-/// Whether it closes, and the ends as text: what makes one group in each family.
-type Key = (bool, String, String);
+/// The effect, and the ends as text: what makes one group in each family.
+type Key = (Effect, String, String);
 
 /// The changes of some parts of workloads.
 #[derive(Default)]
@@ -78,15 +90,15 @@ pub(super) fn groups(old: &Side<'_>, new: &Side<'_>) -> Result<Vec<Group>, Error
     for from in 0..changes.parts().len() {
         for to in 0..changes.parts().len() {
             for one in changes.between(from, to).iter() {
-                for (opens, ports) in [(true, &one.opened), (false, &one.closed)] {
-                    all.add_pair((from, to), &one.families, opens, ports);
+                for (effect, ports) in [(Opened, &one.opened), (Closed, &one.closed)] {
+                    all.add_pair((from, to), &one.families, effect, ports);
                 }
             }
         }
         for direction in Direction::BOTH {
             for one in changes.outside(from, direction).iter() {
-                for (opens, ports) in [(true, &one.opened), (false, &one.closed)] {
-                    all.add_region(from, direction, &one.region, &taken, (opens, ports));
+                for (effect, ports) in [(Opened, &one.opened), (Closed, &one.closed)] {
+                    all.add_region(from, direction, &one.region, &taken, (effect, ports));
                 }
             }
         }
@@ -158,7 +170,7 @@ impl Collected<'_> {
         &mut self,
         (from, to): (usize, usize),
         families: &[Family],
-        opens: bool,
+        effect: Effect,
         ports: &Ports,
     ) {
         let pod = |part: usize, at: usize| self.parts[part].pods.get(at);
@@ -170,7 +182,7 @@ impl Collected<'_> {
         });
         let (from_name, to_name) = (self.name(from), self.name(to));
         for family in families {
-            let key = (!opens, from_name.clone(), to_name.clone());
+            let key = (effect, from_name.clone(), to_name.clone());
             self.add(key, *family, (from, to), ports, question.as_ref());
         }
     }
@@ -181,7 +193,7 @@ impl Collected<'_> {
         direction: Direction,
         region: &Region,
         taken: &BTreeSet<std::net::IpAddr>,
-        (opens, ports): (bool, &Ports),
+        (effect, ports): (Effect, &Ports),
     ) {
         let family = Family::of(region.block.ip());
         let pod = self.parts[part].pods.first().map(|name| ConnectionEnd::Pod(name.clone()));
@@ -192,11 +204,11 @@ impl Collected<'_> {
             Direction::Ingress => (far.zip(pod), far_name, own_name),
         };
         let question = ends.and_then(|(from, to)| question(from, to, family, ports));
-        self.add((!opens, from, to), family, (part, part), ports, question.as_ref());
+        self.add((effect, from, to), family, (part, part), ports, question.as_ref());
     }
 
     fn add_service(&mut self, part: usize, before: &Row, after: Row) {
-        let opens = after.verdict == Outcome::Allow;
+        let effect = if after.verdict == Outcome::Allow { Opened } else { Closed };
         let ports = Ports::from_ranges([(after.protocol, after.port, after.port)]);
         let Row { from, to, family, protocol, port, .. } = after;
         let (End::Pod(pod), End::Service(service)) = (from, to) else { return };
@@ -207,7 +219,7 @@ impl Collected<'_> {
             protocol,
             port,
         };
-        let key = (!opens, self.name(part), before.to.to_string());
+        let key = (effect, self.name(part), before.to.to_string());
         self.add(key, family, (part, part), &ports, Some(&question));
     }
 
@@ -240,7 +252,7 @@ impl Collected<'_> {
             *parts.entry(self.name(part)).or_default() += 1;
         }
         let mut groups: Vec<Group> = Vec::new();
-        for ((closes, from, to), by_family) in self.groups {
+        for ((change, from, to), by_family) in self.groups {
             // A workload and a block, or a Service, have as many pairs as the workload has parts.
             let pairs = match (parts.get(&from), parts.get(&to)) {
                 (Some(one), Some(other)) => one * other,
@@ -261,7 +273,7 @@ impl Collected<'_> {
                 let by = rows.as_ref().map(|(was, now)| (was.decided_by(), now.decided_by()));
                 let (was_by, now_by) = by.unzip();
                 groups.push(Group {
-                    change: if closes { "closed" } else { "opened" },
+                    change,
                     from: from.clone(),
                     to: to.clone(),
                     families: names(&families),
@@ -282,7 +294,17 @@ impl Collected<'_> {
 impl Group {
     /// Whether ports open.
     pub(super) fn opens(&self) -> bool {
-        self.change == "opened"
+        self.change == Opened
+    }
+}
+
+/// As in the output of every format.
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Opened => "opened",
+            Closed => "closed",
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, fmt::Write};
 use anstyle::AnsiColor;
 use policy_core::names::first_few;
 
-use super::group::Group;
+use super::group::{Effect, Group};
 use crate::output::Paint;
 
 /// Names that a line lists; more are counted.
@@ -23,8 +23,7 @@ const LISTED: usize = 5;
 /// What lines have in common apart from their ends.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Change {
-    /// What opens is printed first.
-    is_closed: bool,
+    effect: Effect,
     ports: String,
     families: String,
     was: Option<String>,
@@ -42,14 +41,14 @@ struct Line {
 pub(super) fn text(groups: &[Group], paint: Paint) -> String {
     let mut out = String::new();
     for line in lines(groups) {
-        let Change { is_closed, ports, families, was, now } = &line.change;
-        let word = match is_closed {
-            false => paint.text(AnsiColor::Red, "opened"),
-            true => paint.text(AnsiColor::Green, "closed"),
+        let Change { effect, ports, families, was, now } = &line.change;
+        let (color, verdicts) = match effect {
+            Effect::Opened => (AnsiColor::Red, ["deny", "allow"]),
+            Effect::Closed => (AnsiColor::Green, ["allow", "deny"]),
         };
+        let word = paint.text(color, effect.to_string());
         let (from, to) = (first_few(&line.from, LISTED), first_few(&line.to, LISTED));
         let _ = writeln!(out, "{word} {from} -> {to} {families}: {ports}");
-        let verdicts = if *is_closed { ["allow", "deny"] } else { ["deny", "allow"] };
         for (time, verdict, by) in [("was", verdicts[0], was), ("now", verdicts[1], now)] {
             if let Some(by) = by {
                 let _ = writeln!(out, "    {time} {verdict} by {by}");
@@ -71,8 +70,11 @@ pub(super) fn markdown(groups: &[Group]) -> String {
         "\n| | From | To | Family | Ports | Was by | Now by |\n|---|---|---|---|---|---|---|\n",
     );
     for line in lines {
-        let Change { is_closed, ports, families, was, now } = &line.change;
-        let word = if *is_closed { "closed" } else { "**opened**" };
+        let Change { effect, ports, families, was, now } = &line.change;
+        let word = match effect {
+            Effect::Opened => "**opened**",
+            Effect::Closed => "closed",
+        };
         let (from, to) = (first_few(&line.from, LISTED), first_few(&line.to, LISTED));
         let by = |by: &Option<String>| by.clone().unwrap_or_default();
         let (was, now) = (by(was), by(now));
@@ -93,7 +95,7 @@ fn lines(groups: &[Group]) -> Vec<Line> {
     for group in groups {
         let some = if group.some_pods_only { " [some pods only]" } else { "" };
         let change = Change {
-            is_closed: !group.opens(),
+            effect: group.change,
             ports: format!("{}{some}", group.ports),
             families: group.families.join(", "),
             was: group.was_by.clone(),
