@@ -57,6 +57,8 @@ pub struct Node {
     intent: Intent,
     /// What the kernel holds, by the steps that were carried out.
     actual: Actual,
+    /// The [version](Owners::version) of the pods' addresses that are written; `None` before that.
+    pods_version: Option<u64>,
     /// What the last plans put in force, to attribute drops by.
     attributor: Attributor,
     options: PlanOptions,
@@ -96,6 +98,7 @@ impl Node {
             network,
             dataplane,
             actual,
+            pods_version: None,
             attributor: Attributor::default(),
             options: PlanOptions { may_spoof: !options.parts.anti_spoofing },
             guards_unknown: options.unknown_endpoints == UnknownEndpoints::Drop,
@@ -201,7 +204,14 @@ impl Node {
     /// Writes which UDP ports are tunnels', and which addresses tunnels may lead to (S46).
     fn put_tunnels(&mut self, ports: &BTreeSet<u16>) -> Result<(), DataplaneError> {
         self.dataplane.put_tunnel_ports(ports)?;
-        self.dataplane.put_pods(&self.intent.owners().addresses().collect())
+        // Most changes are of something else, and a cluster may have 100,000 addresses.
+        let owners = self.intent.owners();
+        let version = Some(owners.version());
+        if self.pods_version != version {
+            self.dataplane.put_pods(&owners.addresses().collect())?;
+            self.pods_version = version;
+        }
+        Ok(())
     }
 
     /// Deletes the flows of addresses that belong to another pod now (S8).

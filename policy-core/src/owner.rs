@@ -13,8 +13,11 @@ use crate::model::{ObjectName, Pod, Snapshot};
 
 /// The pods that have each address: one, or two for a moment, while the API server still has the
 /// pod that had the address before.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Owners(BTreeMap<IpAddr, BTreeSet<Owner>>);
+#[derive(Clone, Debug, Default)]
+pub struct Owners {
+    pods: BTreeMap<IpAddr, BTreeSet<Owner>>,
+    version: u64,
+}
 
 /// A pod: its name, and a hash of its UID.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +36,8 @@ impl Owners {
         for (name, pod) in &snapshot.pods {
             owners.insert(name, pod);
         }
-        let before = std::mem::replace(self, owners).0;
+        owners.version = self.version + 1;
+        let before = std::mem::replace(self, owners).pods;
         let changed = before.into_iter().filter(|(address, before)| self.changed(address, before));
         changed.map(|(address, _)| address).collect()
     }
@@ -48,7 +52,8 @@ impl Owners {
         let pods = old.iter().chain(&new);
         let addresses: BTreeSet<IpAddr> = pods.flat_map(|pod| pod.usable_addresses()).collect();
         let of = |owners: &Self| -> Vec<_> {
-            let owners = addresses.iter().map(|address| (*address, owners.0.get(address).cloned()));
+            let owners =
+                addresses.iter().map(|address| (*address, owners.pods.get(address).cloned()));
             owners.filter_map(|(address, owners)| Some((address, owners?))).collect()
         };
         let before = of(self);
@@ -58,42 +63,51 @@ impl Owners {
         if let Some(new) = new {
             self.insert(name, new);
         }
+        let had = before.iter().map(|(address, _)| address);
+        let has = addresses.iter().filter(|address| self.pods.contains_key(*address));
+        self.version += u64::from(!had.eq(has));
         let changed = before.into_iter().filter(|(address, before)| self.changed(address, before));
         changed.map(|(address, _)| address).collect()
     }
 
+    /// A number that is another one after [`addresses`](Self::addresses) changed.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
     /// Every address that a pod has, in order.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.0.keys().copied()
+        self.pods.keys().copied()
     }
 
     /// The pod that has an address; of two, the first by name.
     #[must_use]
     pub fn of(&self, address: IpAddr) -> Option<&ObjectName> {
-        Some(&self.0.get(&address)?.first()?.name)
+        Some(&self.pods.get(&address)?.first()?.name)
     }
 
     /// All pods that have an address.
     pub fn all_of(&self, address: IpAddr) -> impl Iterator<Item = &ObjectName> {
-        self.0.get(&address).into_iter().flatten().map(|owner| &owner.name)
+        self.pods.get(&address).into_iter().flatten().map(|owner| &owner.name)
     }
 
     fn changed(&self, address: &IpAddr, before: &BTreeSet<Owner>) -> bool {
-        self.0.get(address).is_none_or(|owners| !owners.is_subset(before))
+        self.pods.get(address).is_none_or(|owners| !owners.is_subset(before))
     }
 
     fn insert(&mut self, name: &ObjectName, pod: &Pod) {
         for address in addresses(pod) {
-            self.0.entry(address).or_default().insert(Owner::of(name, pod));
+            self.pods.entry(address).or_default().insert(Owner::of(name, pod));
         }
     }
 
     fn remove(&mut self, name: &ObjectName, pod: &Pod) {
         for address in addresses(pod) {
-            if let Some(owners) = self.0.get_mut(&address) {
+            if let Some(owners) = self.pods.get_mut(&address) {
                 owners.remove(&Owner::of(name, pod));
                 if owners.is_empty() {
-                    self.0.remove(&address);
+                    self.pods.remove(&address);
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! Which pod has an address.
 
+use std::net::IpAddr;
+
 use policy_core::{model::ObjectName, owner::Owners};
 
 use crate::cluster::{Cluster, ip, mk_pod};
@@ -43,4 +45,32 @@ fn s08_an_address_changes_its_owner_by_uid_and_not_by_labels() {
         [ip("fd00::1")].into(),
         "the late delete of the old pod leaves the new one alone"
     );
+}
+
+#[test]
+fn s46_a_change_of_addresses_is_another_version_and_a_change_of_labels_is_none() {
+    let name = ObjectName::new("x", "a");
+    let other = ObjectName::new("x", "b");
+    let (one, two) = (pod("1", &["10.0.0.1"]), pod("1", &["10.0.0.1", "fd00::1"]));
+    let relabelled =
+        policy_core::model::Pod { labels: policy_core::model::Labels::new(), ..one.clone() };
+    #[rustfmt::skip]
+    let steps = [
+        ("a pod starts",                     &name,  None,              Some(&one),        true),
+        ("its labels change",                &name,  Some(&one),        Some(&relabelled), false),
+        ("it gets another address",          &name,  Some(&relabelled), Some(&two),        true),
+        ("another pod has one of them too",  &other, None,              Some(&one),        false),
+        ("the first pod goes",               &name,  Some(&two),        None,              true),
+        ("the other one goes",               &other, Some(&one),        None,              true),
+    ];
+    let mut owners = Owners::default();
+    for (claim, name, old, new, is_other) in steps {
+        let (version, addresses) = (owners.version(), owners.addresses().collect::<Vec<IpAddr>>());
+        owners.change(name, old, new);
+        assert_eq!(owners.version() != version, is_other, "{claim}");
+        assert_eq!(owners.addresses().collect::<Vec<_>>() != addresses, is_other, "{claim}");
+    }
+    let version = owners.version();
+    owners.update(&Cluster::default().pod("x/a", one).0);
+    assert_ne!(owners.version(), version, "a whole cluster may have others");
 }
