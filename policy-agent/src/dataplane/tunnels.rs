@@ -6,7 +6,7 @@
 //! object has all of them.
 //!
 //! ```text
-//! pods           10.244.1.10       tunnel_ports   4789 8472 6081 6784, and 51820 of a device
+//! pods           10.244.1.10       tunnel_ports   4789 8472 6081 6784, and 9999 of a VXLAN device
 //! 10.244.0.10 → 10.244.1.10:8472   passes: the programs at that pod judge what comes out
 //! 10.244.0.10 → 192.168.77.12:8472 is dropped: a node may unpack it
 //! ```

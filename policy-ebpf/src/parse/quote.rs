@@ -52,8 +52,8 @@ pub(crate) struct Quotation {
     pub(crate) destination_port: [u8; 2],
 }
 
-/// Reads the IPv4 packet that the ICMP message from `offset` to `end` quotes; `None` if it is cut short or is a
-/// later fragment.
+/// Reads the IPv4 packet that the ICMP message from `offset` to `end` quotes; `None` if it is cut
+/// short or is a later fragment.
 #[inline(always)]
 pub(crate) fn read4(
     bytes: &impl Bytes,
@@ -80,8 +80,8 @@ pub(crate) fn read4(
     ports(bytes, upper, quotation)
 }
 
-/// Reads the IPv6 packet that the ICMPv6 message from `offset` to `end` quotes; `None` if it is cut short or is
-/// a later fragment.
+/// Reads the IPv6 packet that the ICMPv6 message from `offset` to `end` quotes; `None` if it is cut
+/// short or is a later fragment.
 #[inline(always)]
 pub(crate) fn read6(
     bytes: &impl Bytes,

@@ -12,6 +12,8 @@
 
 use std::{fs, ops::RangeInclusive};
 
+use nix::sys::sysinfo::sysinfo;
+
 use crate::dataplane::{options::entries as count, typed::InnerMap};
 
 /// Least and most flows with a reply that a pod may have, per address family.
@@ -117,11 +119,9 @@ pub(super) fn bytes(kind: InnerMap, capacity: u32) -> u64 {
     u64::from(capacity) * element as u64 + u64::from(capacity.next_power_of_two()) * 16
 }
 
-/// Bytes of the machine's memory (`MemTotal` in `/proc/meminfo`).
+/// Bytes of the machine's memory (`totalram` of sysinfo(2)).
 fn memory() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    Some(total.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+    sysinfo().ok().map(|info| info.ram_total())
 }
 
 /// The agent's own memory limit, if its container has one (cgroup v2, then v1).
