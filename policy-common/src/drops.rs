@@ -119,7 +119,7 @@ reasons! {
     /// The interface belongs to no known pod, and `--unknown-endpoints drop` is set.
     UnknownEndpoint = 18, "unknown-endpoint";
     /// The pod is isolated, but its allow map is missing.
-    MissingContent = 19, "missing-content";
+    MissingAllowMap = 19, "missing-content";
 }
 
 impl Reason {
@@ -145,7 +145,7 @@ impl Reason {
             | Self::EtherType
             | Self::FlowTableFull
             | Self::UnknownEndpoint
-            | Self::MissingContent => false,
+            | Self::MissingAllowMap => false,
         }
     }
 }
@@ -176,7 +176,7 @@ pub struct DropRecord {
     /// Host-side interface of the pod.
     pub ifindex: u32,
     /// Allow map that was looked up; 0 where none was.
-    pub content: u32,
+    pub allow_map: u32,
     /// Identity of the far end; 0 where it was not looked up.
     pub identity: u32,
     /// Length of the frame in bytes.

@@ -21,10 +21,10 @@ pub const BLOCKS: usize = 1 << 17;
 
 /// Distinct allow maps of one node; number 0 stays unused. Enough for two per endpoint, and for
 /// twice as many while they change.
-pub const CONTENTS: usize = 8 * ENDPOINTS;
+pub const ALLOW_MAPS: usize = 8 * ENDPOINTS;
 
 /// Entries of one allow map: as many as there can be addresses and blocks at the usual sizes.
-pub const CONTENT_ENTRIES: usize = 1 << 18;
+pub const ALLOW_MAP_ENTRIES: usize = 1 << 18;
 
 /// Chunks of 256 ports of all port bitmaps.
 pub const PORT_CHUNKS: usize = 1 << 16;

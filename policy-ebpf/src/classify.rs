@@ -145,8 +145,8 @@ fn conclude(skb: Skb, direction: Direction, verdict: Verdict) -> u32 {
     match verdict {
         Verdict::Pass => Outcome::Pass as u32,
         Verdict::CheckQuotation => Outcome::CheckQuotation as u32,
-        Verdict::Drop(Refusal { reason, content, identity }) => {
-            drops_report(skb.context(), direction as u32, reason as u32, content, identity);
+        Verdict::Drop(Refusal { reason, allow_map, identity }) => {
+            drops_report(skb.context(), direction as u32, reason as u32, allow_map, identity);
             Outcome::Drop as u32
         }
     }

@@ -25,7 +25,7 @@ use policy_common::{
 const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
 
 /// One allow map.
-pub(crate) type Allow = HashMap<u32, PortSet, { limits::CONTENT_ENTRIES }, ON_DEMAND>;
+pub(crate) type Allow = HashMap<u32, PortSet, { limits::ALLOW_MAP_ENTRIES }, ON_DEMAND>;
 
 /// A flow table, of whatever capacity: the kernel compares an inner map with this one in type, key,
 /// value and flags (`bpf_map_meta_equal` in `kernel/bpf/map_in_map.c`).
@@ -73,7 +73,7 @@ pub(crate) static FRAGMENTS: HashMap<u32, Fragment, { limits::FRAGMENTS }, ON_DE
     HashMap::new();
 
 #[btf_map(name = "allow")]
-pub(crate) static ALLOW: ArrayOfMaps<Allow, { limits::CONTENTS }> = ArrayOfMaps::new();
+pub(crate) static ALLOW: ArrayOfMaps<Allow, { limits::ALLOW_MAPS }> = ArrayOfMaps::new();
 
 #[btf_map(name = "port_chunks")]
 pub(crate) static PORT_CHUNKS: HashMap<

@@ -61,7 +61,7 @@ fn filled(
     entries: &[PortSet],
     folder: Option<&Path>,
 ) -> Result<OwnedFd, DataplaneError> {
-    let capacity = limits::CONTENT_ENTRIES;
+    let capacity = limits::ALLOW_MAP_ENTRIES;
     if entries.len() > capacity {
         let entries = entries.len();
         return Err(DataplaneError::AllowMapTooLarge { allow_map, entries, capacity });

@@ -104,7 +104,7 @@ fn policy_drop(record: &DropRecord, direction: Direction) -> Option<PolicyDrop> 
         ifindex: record.ifindex,
         direction,
         reason: Reason::from_number(record.reason)?,
-        allow_map: record.content,
+        allow_map: record.allow_map,
         identity: record.identity,
         remote: address(record, record.remote)?,
         protocol: record.protocol,

@@ -114,7 +114,7 @@ impl Node {
             IpAddr::V4(_) => endpoint.address4 != [0; 4],
             IpAddr::V6(_) => endpoint.address6 != [0; 16],
         };
-        if reason == Reason::MissingContent || !has_family || endpoint.has(probe.remote) {
+        if reason == Reason::MissingAllowMap || !has_family || endpoint.has(probe.remote) {
             return None;
         }
         let &Probe { ifindex, direction, remote, protocol, port } = probe;

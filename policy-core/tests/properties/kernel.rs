@@ -52,7 +52,7 @@ pub(crate) fn verdict(actual: &Actual, probe: &Probe) -> Option<Result<(), Refus
         .filter(|_| probe.direction == Direction::Egress);
     let identity = frontend.unwrap_or_else(|| actual.identity_of(address));
     let Some(entries) = actual.allow_map(allow_map) else {
-        return Some(Err(refuse(Reason::MissingContent, identity)));
+        return Some(Err(refuse(Reason::MissingAllowMap, identity)));
     };
     let entry = |number| entries.iter().find(|entry| entry.identity == number);
     if frontend.is_some() {

@@ -48,15 +48,15 @@ pub(crate) fn remember(arrival: &Arrival<'_>, slot: u32) {
 /// Judges a later fragment.
 #[inline(always)]
 pub(crate) fn judge(arrival: &Arrival<'_>, endpoint: &Endpoint, from: &Origin) -> Verdict {
-    let content = endpoint::allow_map(endpoint, arrival.direction);
-    let is_free = content == 0
+    let allow_map = endpoint::allow_map(endpoint, arrival.direction);
+    let is_free = allow_map == 0
         || matches!(from.initiator, Initiator::Node)
         || (matches!(arrival.direction, Direction::Ingress) && from.sender == endpoint.slot);
     if is_free || fragment_is_remembered(arrival.ifindex, endpoint.slot) != 0 {
         return Verdict::Pass;
     }
     let (address, protocol) = (from.address, arrival.packet.protocol);
-    rules::any_port(content, &Peer { address, protocol, port: [0; 2] })
+    rules::any_port(allow_map, &Peer { address, protocol, port: [0; 2] })
 }
 
 /// Remembers the packet of the scratch map. A subprogram, because few packets need it.

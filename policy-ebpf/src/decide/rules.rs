@@ -41,36 +41,36 @@ pub(crate) struct Peer {
 /// Judges a connection that the pod opens: by the backends if the address is a Service's, else by
 /// the address.
 #[inline(always)]
-pub(crate) fn egress(content: u32, peer: &Peer) -> Verdict {
+pub(crate) fn egress(allow_map: u32, peer: &Peer) -> Verdict {
     let Ip { high, low } = peer.address;
     match rules_frontend(high, low, u16::from_be_bytes(peer.port), peer.protocol) {
-        DEFAULT_IDENTITY => ingress(content, peer),
-        identity => verdict(rules_serve(content, identity), content, identity),
+        DEFAULT_IDENTITY => ingress(allow_map, peer),
+        identity => verdict(rules_serve(allow_map, identity), allow_map, identity),
     }
 }
 
 /// Judges a connection to the pod.
 #[inline(always)]
-pub(crate) fn ingress(content: u32, peer: &Peer) -> Verdict {
+pub(crate) fn ingress(allow_map: u32, peer: &Peer) -> Verdict {
     let Ip { high, low } = peer.address;
     let identity = rules_identity(high, low);
-    let reason = rules_grant(content, identity, u16::from_be_bytes(peer.port), peer.protocol);
-    verdict(reason, content, identity)
+    let reason = rules_grant(allow_map, identity, u16::from_be_bytes(peer.port), peer.protocol);
+    verdict(reason, allow_map, identity)
 }
 
 /// Judges a packet with an unknown port: it passes if the port does not matter.
 #[inline(always)]
-pub(crate) fn any_port(content: u32, peer: &Peer) -> Verdict {
+pub(crate) fn any_port(allow_map: u32, peer: &Peer) -> Verdict {
     let Ip { high, low } = peer.address;
     let identity = rules_identity(high, low);
-    verdict(rules_grant_any(content, identity, peer.protocol), content, identity)
+    verdict(rules_grant_any(allow_map, identity, peer.protocol), allow_map, identity)
 }
 
 #[inline(always)]
-fn verdict(reason: u32, content: u32, identity: u32) -> Verdict {
+fn verdict(reason: u32, allow_map: u32, identity: u32) -> Verdict {
     match Reason::from_number(reason as u8) {
         None => Verdict::Pass,
-        Some(reason) => Verdict::Drop(Refusal { reason, content, identity }),
+        Some(reason) => Verdict::Drop(Refusal { reason, allow_map, identity }),
     }
 }
 
@@ -109,9 +109,9 @@ extern "C" fn rules_frontend(high: u64, low: u64, port: u16, protocol: u8) -> u3
 /// Whether an allow map has an identity and port: 0, or the number of a `Reason`.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn rules_grant(content: u32, identity: u32, port: u16, protocol: u8) -> u32 {
-    let Some(allow) = ALLOW.get(content) else {
-        return Reason::MissingContent as u32;
+extern "C" fn rules_grant(allow_map: u32, identity: u32, port: u16, protocol: u8) -> u32 {
+    let Some(allow) = ALLOW.get(allow_map) else {
+        return Reason::MissingAllowMap as u32;
     };
     let granted = match entry(allow, identity) {
         Some(set) => contains(set, port, protocol) && is_of(set, identity),
@@ -125,9 +125,9 @@ extern "C" fn rules_grant(content: u32, identity: u32, port: u16, protocol: u8) 
 /// which is `Fragment` if some port is allowed.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn rules_grant_any(content: u32, identity: u32, protocol: u8) -> u32 {
-    let Some(allow) = ALLOW.get(content) else {
-        return Reason::MissingContent as u32;
+extern "C" fn rules_grant_any(allow_map: u32, identity: u32, protocol: u8) -> u32 {
+    let Some(allow) = ALLOW.get(allow_map) else {
+        return Reason::MissingAllowMap as u32;
     };
     let (set, owner) = match entry(allow, identity) {
         Some(set) => (set, identity),
@@ -149,9 +149,9 @@ extern "C" fn rules_grant_any(content: u32, identity: u32, protocol: u8) -> u32 
 /// number of a `Reason`.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn rules_serve(content: u32, identity: u32) -> u32 {
-    let Some(allow) = ALLOW.get(content) else {
-        return Reason::MissingContent as u32;
+extern "C" fn rules_serve(allow_map: u32, identity: u32) -> u32 {
+    let Some(allow) = ALLOW.get(allow_map) else {
+        return Reason::MissingAllowMap as u32;
     };
     if let Some(set) = entry(allow, identity) {
         let refusal = u32::from(set.refusal);

@@ -16,7 +16,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Refusal {
     pub(crate) reason: Reason,
     /// Allow map that was looked up; 0 where none was.
-    pub(crate) content: u32,
+    pub(crate) allow_map: u32,
     /// Identity of the far end; 0 where it was not looked up.
     pub(crate) identity: u32,
 }
@@ -25,6 +25,6 @@ impl Verdict {
     /// A drop that no allow map decided.
     #[inline(always)]
     pub(crate) const fn drop(reason: Reason) -> Self {
-        Self::Drop(Refusal { reason, content: 0, identity: 0 })
+        Self::Drop(Refusal { reason, allow_map: 0, identity: 0 })
     }
 }

@@ -25,7 +25,7 @@ pub(crate) extern "C" fn drops_report(
     skb: *mut __sk_buff,
     direction: u32,
     reason: u32,
-    content: u32,
+    allow_map: u32,
     identity: u32,
 ) -> u32 {
     let skb = Skb::new(skb);
@@ -50,7 +50,7 @@ pub(crate) extern "C" fn drops_report(
     record.time = time;
     record.withheld = withheld;
     record.ifindex = ifindex;
-    record.content = content;
+    record.allow_map = allow_map;
     record.identity = identity;
     record.length = skb.length();
     record.ether_type = skb.ether_type();
@@ -98,7 +98,7 @@ fn describe(record: &mut DropRecord, sent: bool, packet: &Packet) {
 #[inline(always)]
 fn count(key: &DropKey) {
     if let Some(counter) = DROPS.get_ptr_mut(*key) {
-        // SAFETY: the element is this CPU's own, and classifiers of one CPU do not interrupt
+        // SAFETY: the element is this CPU's own, and programs of one CPU do not interrupt
         // one another at the same hook.
         unsafe { *counter += 1 };
         return;

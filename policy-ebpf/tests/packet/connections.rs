@@ -12,7 +12,7 @@ const DENIED: Option<Reason> = Some(Reason::NoRule);
 /// A rig where the pod may open TCP and UDP connections to port 80 of anybody.
 fn egress_80(isolated: Isolated) -> Rig {
     let mut rig = Rig::new(isolated);
-    rig.content(&[ports(0, &[(TCP, 80, 80), (UDP, 80, 80), (132, 80, 80)])]);
+    rig.allow(&[ports(0, &[(TCP, 80, 80), (UDP, 80, 80), (132, 80, 80)])]);
     rig
 }
 
@@ -132,13 +132,13 @@ fn s29_a_live_connection_is_judged_again_after_a_change() {
         let mut rig = egress_80(Isolated::Both);
         rig.sent(&tcp(ends, Flags::Syn));
         rig.received(&tcp(ends.back(), Flags::SynAck));
-        rig.content(&[ports(0, &[(TCP, 443, 443)])]);
+        rig.allow(&[ports(0, &[(TCP, 443, 443)])]);
         assert_eq!(rig.received(&tcp(ends.back(), Flags::Ack)), None, "no epoch, no change yet");
         rig.epoch(2);
         let revoked = Some(Reason::Revoked);
         assert_eq!(rig.received(&tcp(ends.back(), Flags::Ack)), revoked, "the server pushes on");
         assert_eq!(rig.sent(&tcp(ends, Flags::Ack)), revoked, "nor does the pod get through");
-        rig.content(&[ports(0, &[(TCP, 80, 80)])]);
+        rig.allow(&[ports(0, &[(TCP, 80, 80)])]);
         rig.epoch(3);
         assert_eq!(rig.sent(&tcp(ends, Flags::Ack)), None, "allowed again");
     }
@@ -161,7 +161,7 @@ fn s29_a_denied_flow_does_not_turn_around() {
     let inbound = Ends { source: PEER, destination: POD, source_port: 5000, destination_port: 80 };
     assert_eq!(rig.received(&tcp(inbound, Flags::Syn)), None);
     assert_eq!(rig.sent(&tcp(inbound.back(), Flags::SynAck)), None);
-    rig.content(&[]);
+    rig.allow(&[]);
     rig.epoch(2);
     for _ in 0..3 {
         let push = tcp(inbound.back(), Flags::Ack);
@@ -176,11 +176,11 @@ fn s31_ping_passes_by_a_rule_without_ports_and_its_reply_without_one() {
         let answer = icmp(ends.destination, ends.source, reply, &[0x12, 0x34, 0, 1]);
         let ask_back = icmp(ends.destination, ends.source, request, &[0x12, 0x34, 0, 1]);
         let mut rig = Rig::new(Isolated::Both);
-        rig.content(&[ports(0, &[(TCP, 0, 65535), (UDP, 0, 65535)])]);
+        rig.allow(&[ports(0, &[(TCP, 0, 65535), (UDP, 0, 65535)])]);
         assert_eq!(rig.sent(&ask), DENIED, "ports are not ICMP");
-        rig.content(&[everything(0)]);
+        rig.allow(&[everything(0)]);
         assert_eq!(rig.sent(&ask), None);
-        rig.content(&[]);
+        rig.allow(&[]);
         assert_eq!(rig.received(&answer), None, "the reply is one of a known flow");
         assert_eq!(rig.received(&ask_back), DENIED, "a request never is a reply");
     }
@@ -218,7 +218,7 @@ fn s29_a_reset_that_is_dropped_itself_ends_nothing() {
         assert_eq!(rig.sent(&tcp(ends, Flags::Syn)), None);
         assert_eq!(rig.received(&tcp(ends.back(), Flags::SynAck)), None);
         assert_eq!(rig.sent(&tcp(ends, Flags::Ack)), None);
-        rig.content(&[]);
+        rig.allow(&[]);
         rig.epoch(2);
         let revoked = Some(Reason::Revoked);
         assert_eq!(rig.sent(&tcp(ends, Flags::Ack)), revoked);
@@ -236,15 +236,15 @@ fn s27_who_sends_in_the_middle_does_not_choose_who_opened() {
         let answer = tcp(ends.back(), Flags::Ack);
         let mut rig = Rig::new(Isolated::Both);
         // To port 80 of the far end the pod may open a connection; the far end none to the pod.
-        rig.content(&[ports(0, &[(TCP, 80, 80)])]);
+        rig.allow(&[ports(0, &[(TCP, 80, 80)])]);
         assert_eq!(rig.sent(&packet), DENIED);
         assert_eq!(rig.received(&answer), DENIED);
         // Both might have opened it.
-        rig.content(&[everything(0)]);
+        rig.allow(&[everything(0)]);
         assert_eq!(rig.sent(&packet), None);
         assert_eq!(rig.received(&answer), None);
         // One of them no longer: which it was, nobody knows.
-        rig.content(&[ports(0, &[(TCP, 80, 80)])]);
+        rig.allow(&[ports(0, &[(TCP, 80, 80)])]);
         rig.epoch(2);
         assert_eq!(rig.sent(&packet), Some(Reason::Revoked));
     }

@@ -4,7 +4,7 @@ use policy_common::{drops::Reason, endpoint::CLOSED};
 
 use crate::{
     craft::{Ends, OUT, OUT_V6, UDP, udp},
-    rig::{CONTENT, Isolated, Rig, Verdict, ports},
+    rig::{ALLOW_MAP, Isolated, Rig, Verdict, ports},
 };
 
 const REVOKED: Option<Reason> = Some(Reason::Revoked);
@@ -27,7 +27,7 @@ struct Gossip {
 impl Gossip {
     fn new(ends: Ends<'_>, pod_starts: bool) -> Self {
         let mut rig = Rig::new(Isolated::Both);
-        rig.content(&[ports(0, &[(UDP, PORT, PORT)])]);
+        rig.allow(&[ports(0, &[(UDP, PORT, PORT)])]);
         let (out, back) = (udp(gossip(ends)), udp(gossip(ends).back()));
         let mut gossip = Self { rig, out, back, pod_starts };
         assert_eq!((gossip.first(), gossip.second()), (None, None));
@@ -62,7 +62,7 @@ fn all() -> impl Iterator<Item = Gossip> {
 #[test]
 fn s29_the_other_end_takes_the_flow_over_where_a_rule_allows_its_own_connection() {
     for mut gossip in all() {
-        gossip.deny_first(CONTENT);
+        gossip.deny_first(ALLOW_MAP);
         assert_eq!(gossip.first(), REVOKED);
         assert_eq!(gossip.second(), None, "a connection of its own");
         for _ in 0..3 {
@@ -92,13 +92,13 @@ fn s29_where_nothing_isolates_the_other_end_it_passes_and_the_first_stays_denied
 #[test]
 fn s29_without_a_rule_the_other_end_is_denied_too_and_prolongs_nothing() {
     for mut gossip in all() {
-        gossip.rig.content(&[]);
-        gossip.deny_first(CONTENT);
+        gossip.rig.allow(&[]);
+        gossip.deny_first(ALLOW_MAP);
         assert_eq!(gossip.first(), REVOKED);
         gossip.rig.age(20);
         assert_eq!(gossip.second(), Some(Reason::NoRule), "judged on its own");
         gossip.rig.age(20);
-        assert_eq!(gossip.first(), Some(Reason::MissingContent), "the flow is gone");
+        assert_eq!(gossip.first(), Some(Reason::MissingAllowMap), "the flow is gone");
     }
 }
 

@@ -25,7 +25,7 @@ fn errors(source: &str, destination: &str, quoted: &[u8]) -> Vec<Vec<u8>> {
 /// A pod with a TCP connection to port 80 of the far end, and nothing else allowed.
 fn connected(ends: Ends<'_>) -> Rig {
     let mut rig = Rig::new(Isolated::Both);
-    rig.content(&[ports(0, &[(TCP, 80, 80)])]);
+    rig.allow(&[ports(0, &[(TCP, 80, 80)])]);
     assert_eq!(rig.sent(&tcp(ends, Flags::Syn)), None);
     assert_eq!(rig.received(&tcp(ends.back(), Flags::SynAck)), None);
     rig
@@ -68,7 +68,7 @@ fn s31_an_error_about_a_packet_that_the_pod_got_passes_to_its_sender() {
 fn s31_an_error_about_a_revoked_flow_does_not_pass() {
     for ends in [OUT, OUT_V6] {
         let mut rig = connected(ends);
-        rig.content(&[]);
+        rig.allow(&[]);
         rig.epoch(2);
         for error in errors(router(ends), ends.source, &tcp(ends, Flags::Ack)) {
             assert_eq!(rig.received(&error), DENIED);

@@ -26,7 +26,7 @@ fn s18_a_pod_has_its_own_identity_and_others_that_of_the_smallest_block() {
         ("outside of all",                 4,       "192.0.2.1",  DENIED),
     ];
     for (claim, allowed, destination, verdict) in cases {
-        rig.content(&[everything(allowed)]);
+        rig.allow(&[everything(allowed)]);
         assert_eq!(rig.sent(&udp(Ends { destination, ..OUT })), verdict, "{claim}");
         rig.forget_flows();
     }
@@ -37,10 +37,10 @@ fn s11_the_default_entry_is_for_all_that_have_none() {
     let mut rig = Rig::new(Isolated::Egress);
     rig.identity(PEER, 6);
     rig.identity(PEER_V6, 6);
-    rig.content(&[everything(0)]);
+    rig.allow(&[everything(0)]);
     assert_eq!(rig.sent(&udp(OUT)), None, "an identity without an entry");
     rig.forget_flows();
-    rig.content(&[everything(0), crate::rig::ports(6, &[])]);
+    rig.allow(&[everything(0), crate::rig::ports(6, &[])]);
     assert_eq!(rig.sent(&udp(OUT)), DENIED, "an entry of its own says all there is");
     assert_eq!(rig.sent(&udp(OUT_V6)), DENIED);
     assert_eq!(rig.sent(&udp(Ends { destination: "192.0.2.1", ..OUT })), None);
@@ -50,14 +50,14 @@ fn s11_the_default_entry_is_for_all_that_have_none() {
 fn s20_a_block_matches_no_address_of_the_other_family() {
     let mut rig = Rig::new(Isolated::Egress);
     rig.block("0.0.0.0", 0, 4);
-    rig.content(&[everything(4)]);
+    rig.allow(&[everything(4)]);
     assert_eq!(rig.sent(&udp(OUT)), None);
     assert_eq!(rig.sent(&udp(OUT_V6)), DENIED);
     let mut rig = Rig::new(Isolated::Egress);
     rig.block("::", 0, 4);
     // Stands between the families, as the agent always writes it.
     rig.block("0.0.0.0", 0, 0);
-    rig.content(&[everything(4)]);
+    rig.allow(&[everything(4)]);
     assert_eq!(rig.sent(&udp(OUT_V6)), None);
     assert_eq!(rig.sent(&udp(OUT)), DENIED);
 }
@@ -65,7 +65,7 @@ fn s20_a_block_matches_no_address_of_the_other_family() {
 #[test]
 fn s20_an_ipv6_packet_with_an_ipv4_address_in_it_is_none_of_either_family() {
     let mut rig = Rig::new(Isolated::Both);
-    rig.content(&[everything(0)]);
+    rig.allow(&[everything(0)]);
     for ends in [
         Ends { destination: "::ffff:10.244.1.10", ..OUT_V6 },
         Ends { source: "::ffff:10.244.0.10", ..OUT_V6 },

@@ -7,7 +7,7 @@ use policy_common::{
 
 use crate::{
     craft::{Ends, OUT, OUT_V6, PEER, PEER_V6, icmp, udp},
-    rig::{CONTENT, IFINDEX, Isolated, POD4, POD6, Rig, SLOT, everything},
+    rig::{ALLOW_MAP, IFINDEX, Isolated, POD4, POD6, Rig, SLOT, everything},
 };
 
 const DENIED: Option<Reason> = Some(Reason::NoRule);
@@ -40,15 +40,15 @@ fn s31_a_message_without_an_identifier_belongs_to_no_echo_flow() {
     for ends in [OUT, OUT_V6] {
         for message in notices(ends) {
             let mut rig = Rig::new(Isolated::Both);
-            rig.content(&[everything(0)]);
+            rig.allow(&[everything(0)]);
             assert_eq!(rig.sent(&echo(ends, *message)), None);
-            rig.content(&[]);
+            rig.allow(&[]);
             assert_eq!(rig.received(&notice(ends.back(), *message)), DENIED, "{message:?} in");
             assert_eq!(rig.sent(&notice(ends, *message)), DENIED, "{message:?} out");
             let mut rig = Rig::new(Isolated::Both);
-            rig.content(&[everything(0)]);
+            rig.allow(&[everything(0)]);
             assert_eq!(rig.received(&echo(ends.back(), *message)), None);
-            rig.content(&[]);
+            rig.allow(&[]);
             assert_eq!(
                 rig.sent(&notice(ends, *message)),
                 DENIED,
@@ -63,7 +63,7 @@ fn s31_a_message_without_an_identifier_passes_by_a_rule_each_time_and_leaves_no_
     for ends in [OUT, OUT_V6] {
         for message in notices(ends) {
             let mut rig = Rig::new(Isolated::Both);
-            rig.content(&[everything(0)]);
+            rig.allow(&[everything(0)]);
             assert_eq!(rig.sent(&notice(ends, *message)), None);
             assert_eq!(rig.received(&notice(ends.back(), *message)), None);
             assert_eq!(rig.flows(), Default::default());
@@ -82,7 +82,7 @@ fn s46_a_pod_does_not_answer_into_a_tunnel() {
                 destination_port: 443,
             };
             let mut rig = Rig::new(Isolated::Both);
-            rig.content(&[everything(0)]);
+            rig.allow(&[everything(0)]);
             for _ in 0..2 {
                 assert_eq!(rig.received(&udp(inbound)), None, "by a rule, each time");
             }
@@ -96,10 +96,10 @@ fn s27_a_pod_answers_another_pods_tunnel_without_a_rule() {
     for (ends, peer) in [(OUT, PEER), (OUT_V6, PEER_V6)] {
         let mut rig = Rig::new(Isolated::Ingress);
         rig.pod(peer);
-        rig.content(&[everything(0)]);
+        rig.allow(&[everything(0)]);
         let inbound = Ends { source_port: 8472, ..ends.back() }.at(443);
         assert_eq!(rig.received(&udp(inbound)), None);
-        rig.isolate_by(CONTENT, policy_common::endpoint::CLOSED);
+        rig.isolate_by(ALLOW_MAP, policy_common::endpoint::CLOSED);
         assert_eq!(rig.sent(&udp(inbound.back())), None, "a reply");
     }
 }
@@ -109,7 +109,7 @@ fn with_flags(rig: &mut Rig, flags: u32) {
     rig.endpoint(Endpoint {
         ifindex: IFINDEX,
         slot: SLOT,
-        egress: CONTENT,
+        egress: ALLOW_MAP,
         flags,
         address4: POD4,
         address6: POD6,
@@ -122,7 +122,7 @@ fn s46_flows_of_a_foreign_source_end_with_the_opt_out() {
     for (ends, source) in [(OUT, "10.244.0.99"), (OUT_V6, "fd00:10:244::99")] {
         let foreign = Ends { source, ..ends };
         let mut rig = Rig::new(Isolated::Egress);
-        rig.content(&[everything(0)]);
+        rig.allow(&[everything(0)]);
         with_flags(&mut rig, flags::MAY_SPOOF);
         assert_eq!(rig.sent(&udp(foreign)), None);
         assert_eq!(rig.received(&udp(foreign.back())), None, "and its answer");
@@ -140,7 +140,7 @@ fn s46_flows_into_a_tunnel_end_with_the_opt_out() {
     for (ends, node) in [(OUT, "192.0.2.9"), (OUT_V6, "2001:db8::9")] {
         let tunnel = Ends { destination: node, ..ends }.at(4789);
         let mut rig = Rig::new(Isolated::Egress);
-        rig.content(&[everything(0)]);
+        rig.allow(&[everything(0)]);
         with_flags(&mut rig, flags::MAY_SPOOF);
         assert_eq!(rig.sent(&udp(tunnel)), None);
         with_flags(&mut rig, 0);
@@ -154,19 +154,19 @@ fn s46_a_pod_that_routes_gets_what_is_for_addresses_behind_it_by_its_rules() {
     for (ends, behind) in [(OUT, "10.9.0.7"), (OUT_V6, "fd00:9::7")] {
         let inbound = Ends { destination: behind, ..ends.back() };
         let mut rig = Rig::new(Isolated::Both);
-        rig.content(&[everything(0)]);
+        rig.allow(&[everything(0)]);
         assert_eq!(rig.received(&udp(inbound)), Some(Reason::NotForPod));
         rig.endpoint(Endpoint {
             ifindex: IFINDEX,
             slot: SLOT,
-            ingress: CONTENT,
+            ingress: ALLOW_MAP,
             flags: flags::MAY_SPOOF,
             address4: POD4,
             address6: POD6,
             ..Endpoint::default()
         });
         assert_eq!(rig.received(&udp(inbound)), None);
-        rig.content(&[]);
+        rig.allow(&[]);
         rig.epoch(2);
         assert_eq!(rig.received(&udp(inbound.at(81))), DENIED);
     }

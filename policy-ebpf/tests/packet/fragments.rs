@@ -4,7 +4,7 @@ use policy_common::{drops::Reason, endpoint::NodeKind, fragment::PLACES};
 
 use crate::{
     craft::{Ends, OUT, OUT_V6, UDP, fragments, icmp, long_udp},
-    rig::{CONTENT, Isolated, Rig, everything, ports},
+    rig::{ALLOW_MAP, Isolated, Rig, everything, ports},
 };
 
 const DENIED: Option<Reason> = Some(Reason::NoRule);
@@ -18,7 +18,7 @@ fn datagram(ends: Ends<'_>, id: u16) -> [Vec<u8>; 2] {
 /// A pod that may use UDP port 80 alone, in both directions.
 fn port_80() -> Rig {
     let mut rig = Rig::new(Isolated::Both);
-    rig.content(&[ports(0, &[(UDP, 80, 80)])]);
+    rig.allow(&[ports(0, &[(UDP, 80, 80)])]);
     rig
 }
 
@@ -121,9 +121,9 @@ fn s33_an_unknown_fragment_is_judged_by_address_where_ports_do_not_matter() {
         let [_, later] = datagram(ends, 7);
         let [_, back] = datagram(ends.back(), 7);
         assert_eq!((rig.sent(&later), rig.received(&back)), (DENIED, DENIED), "no rule at all");
-        rig.content(&[everything(0)]);
+        rig.allow(&[everything(0)]);
         assert_eq!((rig.sent(&later), rig.received(&back)), (None, None), "every port");
-        rig.content(&[everything(0), ports(6, &[(UDP, 80, 80)])]);
+        rig.allow(&[everything(0), ports(6, &[(UDP, 80, 80)])]);
         rig.identity(ends.destination, 6);
         assert_eq!((rig.sent(&later), rig.received(&back)), (UNKNOWN, UNKNOWN), "some ports");
     }
@@ -165,8 +165,8 @@ fn s33_fragments_of_the_own_node_pass() {
 fn s33_a_large_ping_passes_by_an_allow_all_rule() {
     for (ends, kind) in [(OUT, 8), (OUT_V6, 128)] {
         let mut rig = Rig::new(Isolated::Both);
-        rig.content(&[everything(0)]);
-        rig.isolate_by(policy_common::endpoint::CLOSED, CONTENT);
+        rig.allow(&[everything(0)]);
+        rig.isolate_by(policy_common::endpoint::CLOSED, ALLOW_MAP);
         let body = [&[0, 7, 0, 1][..], &[0; 2000]].concat();
         for part in fragments(&icmp(ends.source, ends.destination, kind, &body), 7, 1000) {
             assert_eq!(rig.sent(&part), None);

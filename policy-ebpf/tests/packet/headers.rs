@@ -25,7 +25,7 @@ const HEADERS: [&[u8]; 7] = [&[0], &[43], &[44], &[51], &[60], &[0, 60], &[0, 43
 /// Both directions of a pod, which may use TCP port 80 alone, and a change to each packet.
 fn judged_as_plain(ends: Ends<'_>, change: impl Fn(&[u8]) -> Vec<u8>, claim: &str) {
     let mut rig = Rig::new(Isolated::Both);
-    rig.content(&[ports(0, &[(TCP, 80, 80)])]);
+    rig.allow(&[ports(0, &[(TCP, 80, 80)])]);
     assert_eq!(rig.sent(&change(&tcp(ends, Flags::Syn))), None, "{claim}");
     assert_eq!(rig.received(&change(&tcp(ends.back(), Flags::SynAck))), None, "{claim}: its reply");
     assert_eq!(rig.sent(&change(&tcp(ends.at(22), Flags::Syn))), DENIED, "{claim}");
@@ -82,9 +82,9 @@ fn s35_a_membership_report_passes_where_all_is_allowed_or_nothing_isolates() {
     let report = with_these_options(&report, &[148, 4, 0, 0]);
     let mut rig = Rig::new(Isolated::Both);
     assert_eq!(rig.sent(&report), DENIED);
-    rig.content(&[ports(0, &[(TCP, 0, 65535)])]);
+    rig.allow(&[ports(0, &[(TCP, 0, 65535)])]);
     assert_eq!(rig.sent(&report), DENIED);
-    rig.content(&[everything(0)]);
+    rig.allow(&[everything(0)]);
     assert_eq!(rig.sent(&report), None);
     assert_eq!(Rig::new(Isolated::Ingress).sent(&report), None);
 }
@@ -92,7 +92,7 @@ fn s35_a_membership_report_passes_where_all_is_allowed_or_nothing_isolates() {
 #[test]
 fn s31_an_error_behind_or_about_extension_headers_is_understood() {
     let mut rig = Rig::new(Isolated::Both);
-    rig.content(&[ports(0, &[(TCP, 80, 80)])]);
+    rig.allow(&[ports(0, &[(TCP, 80, 80)])]);
     assert_eq!(rig.sent(&tcp(OUT_V6, Flags::Syn)), None);
     for headers in HEADERS {
         let quoted = behind(&tcp(OUT_V6, Flags::Syn), headers);

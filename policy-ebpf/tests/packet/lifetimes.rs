@@ -4,7 +4,7 @@ use policy_common::{drops::Reason, endpoint::CLOSED, flow::Lifetimes};
 
 use crate::{
     craft::{Ends, Flags, OUT, OUT_V6, SCTP, TCP, UDP, icmp, ip, sctp, tcp, tcp_at, udp},
-    rig::{CONTENT, Isolated, Rig, everything, ports},
+    rig::{ALLOW_MAP, Isolated, Rig, everything, ports},
 };
 
 const DENIED: Option<Reason> = Some(Reason::NoRule);
@@ -35,8 +35,8 @@ fn then(ends: Ends<'_>, last: impl IntoIterator<Item = Event>) -> Vec<Event> {
 /// A rig whose pod may send everything and receive nothing but replies.
 fn rig() -> Rig {
     let mut rig = Rig::new(Isolated::Both);
-    rig.content(&[everything(0)]);
-    rig.isolate_by(CLOSED, CONTENT);
+    rig.allow(&[everything(0)]);
+    rig.isolate_by(CLOSED, ALLOW_MAP);
     rig
 }
 
@@ -97,7 +97,7 @@ fn s27_a_silent_flow_lives_as_long_as_in_nf_conntrack() {
             assert_eq!(rig.received(&probe), None, "{claim}: {life} s are not over");
             play(&mut rig, &events);
             rig.age(u64::from(life) + 1);
-            assert_eq!(rig.received(&probe), Some(Reason::MissingContent), "{claim}: {life} s");
+            assert_eq!(rig.received(&probe), Some(Reason::MissingAllowMap), "{claim}: {life} s");
         }
     }
 }
@@ -121,7 +121,7 @@ fn s27_a_dropped_packet_prolongs_no_flow() {
     for ends in [OUT, OUT_V6] {
         let mut rig = rig();
         play(&mut rig, &established(ends));
-        rig.content(&[]);
+        rig.allow(&[]);
         rig.epoch(2);
         let life = u64::from(LIVES.tcp_established);
         rig.age(life / 2);
@@ -172,7 +172,7 @@ fn s27_the_window_follows_the_connection() {
         ] {
             play(&mut rig, &events.into_iter().chain([reset]).collect::<Vec<_>>());
             rig.age(u64::from(LIVES.tcp_close) + 1);
-            assert_eq!(rig.received(&probe), Some(Reason::MissingContent), "the number of now");
+            assert_eq!(rig.received(&probe), Some(Reason::MissingAllowMap), "the number of now");
         }
     }
 }
@@ -181,7 +181,7 @@ fn s27_the_window_follows_the_connection() {
 fn s27_a_packet_after_its_flow_has_expired_needs_a_rule() {
     for ends in [OUT, OUT_V6] {
         let mut rig = Rig::new(Isolated::Both);
-        rig.content(&[ports(0, &[(TCP, 80, 80), (UDP, 80, 80), (SCTP, 80, 80)])]);
+        rig.allow(&[ports(0, &[(TCP, 80, 80), (UDP, 80, 80), (SCTP, 80, 80)])]);
         rig.sent(&udp(ends));
         rig.received(&udp(ends.back()));
         rig.age(31);

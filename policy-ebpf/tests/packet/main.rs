@@ -1,4 +1,4 @@
-//! Crafted packets through the classifiers as the kernel runs them (`BPF_PROG_TEST_RUN`).
+//! Crafted packets through the programs as the kernel runs them (`BPF_PROG_TEST_RUN`).
 //!
 //! Needs root and the object that `cargo xtask bpf` builds; without either every test fails.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]

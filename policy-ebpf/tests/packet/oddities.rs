@@ -38,7 +38,7 @@ fn oddities() -> Vec<(&'static str, Vec<u8>, Reason)> {
 fn s34_what_is_not_understood_is_dropped_for_an_isolated_pod() {
     for isolated in [Isolated::Ingress, Isolated::Egress, Isolated::Both] {
         let mut rig = Rig::new(isolated);
-        rig.content(&[everything(0)]);
+        rig.allow(&[everything(0)]);
         for (claim, frame, reason) in oddities() {
             assert_eq!(rig.sent(&frame), Some(reason), "{claim}");
         }
@@ -48,7 +48,7 @@ fn s34_what_is_not_understood_is_dropped_for_an_isolated_pod() {
 #[test]
 fn s33_s34_towards_an_isolated_pod_too() {
     let mut rig = Rig::new(Isolated::Ingress);
-    rig.content(&[everything(0)]);
+    rig.allow(&[everything(0)]);
     let turned = |frame: Vec<u8>| {
         let mut back = frame.clone();
         back[26..30].copy_from_slice(&frame[30..34]);

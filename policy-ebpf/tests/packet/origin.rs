@@ -67,7 +67,7 @@ fn s38_the_pod_reaches_its_node_only_by_a_rule() {
 fn s32_an_isolated_pod_gets_no_unicast_frame_of_another() {
     let flooded = udp(Ends { destination: "10.244.0.99", ..OUT.back() });
     let mut rig = Rig::new(Isolated::Ingress);
-    rig.content(&[everything(0)]);
+    rig.allow(&[everything(0)]);
     assert_eq!(rig.received(&flooded), Some(Reason::NotForPod));
     let mut rig = Rig::new(Isolated::Neither);
     assert_eq!(rig.received(&flooded), None);
@@ -81,7 +81,7 @@ fn s35_multicast_needs_a_rule_by_address_and_makes_no_flow() {
         let mut rig = Rig::new(Isolated::Both);
         assert_eq!(rig.received(&to_pod), DENIED);
         assert_eq!(rig.sent(&from_pod), DENIED);
-        rig.content(&[everything(0)]);
+        rig.allow(&[everything(0)]);
         assert_eq!(rig.received(&to_pod), None);
         assert_eq!(rig.sent(&from_pod), None);
         assert_eq!(rig.flows(), Default::default());

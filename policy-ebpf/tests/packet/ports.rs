@@ -15,7 +15,7 @@ const DENIED: Option<Reason> = Some(Reason::NoRule);
 #[test]
 fn s22_a_range_includes_both_its_ends() {
     let mut rig = Rig::new(Isolated::Both);
-    rig.content(&[ports(0, &[(TCP, 8000, 8999), (UDP, 53, 53), (TCP, 0, 0), (TCP, 65535, 65535)])]);
+    rig.allow(&[ports(0, &[(TCP, 8000, 8999), (UDP, 53, 53), (TCP, 0, 0), (TCP, 65535, 65535)])]);
     #[rustfmt::skip]
     let cases = [
         // claim                          port   verdict
@@ -39,7 +39,7 @@ fn s25_tcp_udp_and_sctp_are_distinct() {
             [ports(0, &[(protocol, 80, 80)]), PortSet { protocols: bit, ..PortSet::default() }]
         {
             let mut rig = Rig::new(Isolated::Both);
-            rig.content(&[set]);
+            rig.allow(&[set]);
             let verdict = |own| if own == protocol { None } else { DENIED };
             assert_eq!(rig.sent(&tcp(OUT, Flags::Syn)), verdict(TCP));
             assert_eq!(rig.sent(&udp(OUT)), verdict(UDP));
@@ -52,12 +52,12 @@ fn s25_tcp_udp_and_sctp_are_distinct() {
 fn s21_a_rule_without_ports_allows_every_protocol() {
     let gre_like = ip(OUT.source, OUT.destination, 64, 99, &[0; 8]);
     let mut rig = Rig::new(Isolated::Both);
-    rig.content(&[PortSet {
+    rig.allow(&[PortSet {
         protocols: every::TCP | every::UDP | every::SCTP,
         ..PortSet::default()
     }]);
     assert_eq!(rig.sent(&gre_like), DENIED, "every port of three protocols is not every protocol");
-    rig.content(&[everything(0)]);
+    rig.allow(&[everything(0)]);
     assert_eq!(rig.sent(&gre_like), None);
     assert_eq!(rig.sent(&tcp(OUT, Flags::Syn)), None);
 }
@@ -68,7 +68,7 @@ fn s51_what_has_no_ports_passes_beside_a_denied_port() {
     let mut rig = Rig::new(Isolated::Both);
     let but_http =
         PortSet { protocols: every::OTHER | every::UDP, ..ports(0, &[(TCP, 81, 65535)]) };
-    rig.content(&[but_http]);
+    rig.allow(&[but_http]);
     assert_eq!(rig.sent(&gre_like), None);
     assert_eq!(rig.sent(&tcp(OUT.at(81), Flags::Syn)), None);
     assert_eq!(rig.sent(&tcp(OUT.at(80), Flags::Syn)), DENIED);
@@ -81,7 +81,7 @@ fn s26_a_bitmap_holds_any_number_of_ports() {
     let key = PortChunkKey { bitmap: 5, protocol: TCP, chunk: 0x1f, pad: [0; 2] };
     // Ports 0x1f00, 0x1f40 and 0x1fff.
     rig.port_chunk(PortChunk { key, bits: [1, 1, 0, 1 << 63] });
-    rig.content(&[PortSet { bitmap: 5, ..ports(0, &[(TCP, 22, 22)]) }]);
+    rig.allow(&[PortSet { bitmap: 5, ..ports(0, &[(TCP, 22, 22)]) }]);
     for (port, verdict) in [
         (0x1f00, None),
         (0x1f40, None),
@@ -99,5 +99,5 @@ fn s26_a_bitmap_holds_any_number_of_ports() {
 fn s26_a_missing_allow_map_drops() {
     let mut rig = Rig::new(Isolated::Both);
     rig.no_content();
-    assert_eq!(rig.sent(&udp(OUT)), Some(Reason::MissingContent));
+    assert_eq!(rig.sent(&udp(OUT)), Some(Reason::MissingAllowMap));
 }

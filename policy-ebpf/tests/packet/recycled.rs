@@ -19,7 +19,7 @@ const DENIED: Option<Reason> = Some(Reason::NoRule);
 fn a_flow_of_another_key_is_none() {
     for ends in [OUT, OUT_V6] {
         let mut rig = Rig::new(Isolated::Both);
-        rig.content(&[ports(0, &[(17, 80, 80)])]);
+        rig.allow(&[ports(0, &[(17, 80, 80)])]);
         rig.sent(&udp(ends));
         rig.recycle_flows();
         assert_eq!(rig.received(&udp(ends.back())), DENIED);
@@ -38,7 +38,7 @@ fn an_endpoint_of_another_interface_is_none() {
 #[test]
 fn an_identity_of_another_address_is_none() {
     let mut rig = Rig::new(Isolated::Egress);
-    rig.content(&[everything(6)]);
+    rig.allow(&[everything(6)]);
     rig.put("identities", bytes(PEER), Identity { address: bytes("10.244.1.11"), identity: 6 });
     assert_eq!(rig.sent(&udp(OUT)), DENIED);
 }
@@ -63,7 +63,7 @@ fn a_frontend_of_another_key_is_none_and_its_entry_of_another_identity_refuses()
         FrontendKey { protocol: 17, ..key },
     ] {
         let mut rig = Rig::new(Isolated::Egress);
-        rig.content(&[PortSet { identity: 9, ..PortSet::default() }]);
+        rig.allow(&[PortSet { identity: 9, ..PortSet::default() }]);
         rig.put("frontends", key, Frontend { key: other, identity: 9 });
         assert_eq!(rig.sent(&tcp(service, Flags::Syn)), DENIED, "judged by its address");
     }
@@ -84,7 +84,7 @@ fn a_port_chunk_of_another_key_is_none() {
         PortChunkKey { chunk: 1, ..key },
     ] {
         let mut rig = Rig::new(Isolated::Egress);
-        rig.content(&[PortSet { bitmap: 5, ..PortSet::default() }]);
+        rig.allow(&[PortSet { bitmap: 5, ..PortSet::default() }]);
         rig.put("port_chunks", key, PortChunk { key: other, bits: [u64::MAX; 4] });
         assert_eq!(rig.sent(&tcp(OUT, Flags::Syn)), DENIED);
     }

@@ -32,8 +32,8 @@ pub(crate) const SLOT: u32 = 7;
 /// The pod's addresses.
 pub(crate) const POD4: [u8; 4] = [10, 244, 0, 10];
 pub(crate) const POD6: [u8; 16] = [0xfd, 0, 0, 0x10, 2, 0x44, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10];
-/// Content that the endpoint's isolated directions refer to.
-pub(crate) const CONTENT: u32 = 3;
+/// The allow map that the endpoint's isolated directions refer to.
+pub(crate) const ALLOW_MAP: u32 = 3;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -101,7 +101,7 @@ impl Rig {
         }
         rig.share_flow_tables();
         rig.isolate(isolated);
-        rig.content(&[]);
+        rig.allow(&[]);
         rig
     }
 
@@ -109,9 +109,9 @@ impl Rig {
     pub(crate) fn isolate(&mut self, isolated: Isolated) {
         let (ingress, egress) = match isolated {
             Isolated::Neither | Isolated::NotYet => (0, 0),
-            Isolated::Ingress => (CONTENT, 0),
-            Isolated::Egress => (0, CONTENT),
-            Isolated::Both => (CONTENT, CONTENT),
+            Isolated::Ingress => (ALLOW_MAP, 0),
+            Isolated::Egress => (0, ALLOW_MAP),
+            Isolated::Both => (ALLOW_MAP, ALLOW_MAP),
         };
         self.endpoint(Endpoint {
             ifindex: IFINDEX,
@@ -161,7 +161,7 @@ impl Rig {
     }
 
     /// Replaces the allow map.
-    pub(crate) fn content(&mut self, sets: &[PortSet]) {
+    pub(crate) fn allow(&mut self, sets: &[PortSet]) {
         self.content_of(sets.iter().map(|set| (set.identity, *set)));
     }
 
@@ -174,7 +174,7 @@ impl Rig {
         let map = Map::HashOfMaps(map);
         let mut outer: HashOfMaps<MapData, u32, HashMap<MapData, u32, PortSet>> =
             map.try_into().unwrap();
-        outer.remove(&CONTENT).unwrap();
+        outer.remove(&ALLOW_MAP).unwrap();
     }
 
     pub(crate) fn identity(&mut self, address: &str, identity: u32) {
@@ -337,7 +337,7 @@ impl Rig {
         }
         let mut outer: ArrayOfMaps<&mut MapData, HashMap<MapData, u32, PortSet>> =
             self.ebpf.map_mut("allow").unwrap().try_into().unwrap();
-        outer.set(CONTENT, &inner, 0).unwrap();
+        outer.set(ALLOW_MAP, &inner, 0).unwrap();
     }
 
     /// Elements of the map of fragments.

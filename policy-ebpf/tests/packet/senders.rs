@@ -52,11 +52,11 @@ fn s27_a_sender_that_a_rule_allows_gets_a_flow_of_its_own() {
     for (ends, node) in NODES {
         let mut rig = Rig::new(Isolated::Both);
         rig.node_address(node, NodeKind::Own);
-        rig.content(&[everything(0)]);
+        rig.allow(&[everything(0)]);
         let packet = udp(Ends { source: node, ..ends.back() });
         assert_eq!(rig.received_from_node(&packet), None);
         assert_eq!(rig.received(&packet), None, "by the rule");
-        rig.content(&[]);
+        rig.allow(&[]);
         rig.epoch(2);
         assert_eq!(rig.received(&packet), Some(Reason::Revoked), "it is not the node's flow now");
         assert_eq!(rig.received_from_node(&packet), None);
@@ -67,11 +67,11 @@ fn s27_a_sender_that_a_rule_allows_gets_a_flow_of_its_own() {
 fn s27_another_machine_stays_the_same_by_whatever_interface_it_comes() {
     for ends in [OUT, OUT_V6] {
         let mut rig = Rig::new(Isolated::Both);
-        rig.content(&[everything(0)]);
+        rig.allow(&[everything(0)]);
         assert_eq!(rig.received(&tcp(ends.back(), Flags::Syn)), None);
         assert_eq!(rig.sent(&tcp(ends, Flags::SynAck)), None);
         // Without a rule for it, so that only the flow can let it pass.
-        rig.content(&[]);
+        rig.allow(&[]);
         let later = tcp(ends.back(), Flags::Ack);
         for uplink in [SECOND_UPLINK, IFINDEX, SECOND_UPLINK] {
             assert_eq!(rig.received_by(uplink, &later), None);
@@ -85,9 +85,9 @@ fn s27_the_first_reply_shows_who_answers_under_an_address_of_a_node() {
         let out = Ends { destination: node, ..ends };
         let mut rig = Rig::new(Isolated::Both);
         rig.node_address(node, NodeKind::Own);
-        rig.content(&[everything(0)]);
+        rig.allow(&[everything(0)]);
         assert_eq!(rig.sent(&udp(out)), None);
-        rig.content(&[]);
+        rig.allow(&[]);
         assert_eq!(rig.received(&udp(out.back())), None, "a backend of a node port");
         assert_eq!(rig.received_by(SECOND_UPLINK, &udp(out.back())), None, "by another way");
         // A process of the node passes as such; its packet is not the reply.
@@ -100,9 +100,9 @@ fn s27_the_first_reply_shows_who_answers_under_an_address_of_a_node() {
 fn s27_the_answering_end_may_change_where_no_node_has_its_address() {
     for ends in [OUT, OUT_V6] {
         let mut rig = Rig::new(Isolated::Both);
-        rig.content(&[everything(0)]);
+        rig.allow(&[everything(0)]);
         assert_eq!(rig.sent(&udp(ends)), None);
-        rig.content(&[]);
+        rig.allow(&[]);
         assert_eq!(rig.received(&udp(ends.back())), None);
         // A backend on the node itself, such as a DNS cache.
         assert_eq!(rig.received_from_node(&udp(ends.back())), None);

@@ -4,7 +4,7 @@ use policy_common::{drops::Reason, endpoint::CLOSED};
 
 use crate::{
     craft::{Ends, Flags, OUT, OUT_V6, tcp, udp},
-    rig::{CONTENT, FLOWS, Rig},
+    rig::{ALLOW_MAP, FLOWS, Rig},
 };
 
 /// More flows than a table holds, so that the kernel evicts.
@@ -57,7 +57,7 @@ fn s60_a_flood_of_flows_evicts_only_flows_of_its_own_pod() {
 #[test]
 fn s60_a_pod_without_any_flow_table_opens_no_connection() {
     let mut rig = Rig::with_neighbour(false);
-    rig.isolate_by(CLOSED, CONTENT);
+    rig.isolate_by(CLOSED, ALLOW_MAP);
     rig.no_flow_tables();
     for ends in [OUT, OUT_V6] {
         assert_eq!(rig.sent(&tcp(ends, Flags::Syn)), Some(Reason::FlowTableFull));

@@ -17,7 +17,7 @@ use crate::{
 fn s46_a_foreign_source_is_dropped_isolated_or_not() {
     for isolated in [Isolated::Neither, Isolated::Ingress, Isolated::Egress, Isolated::Both] {
         let mut rig = Rig::new(isolated);
-        rig.content(&[everything(0)]);
+        rig.allow(&[everything(0)]);
         for ends in [
             Ends { source: "10.244.0.11", ..OUT },
             Ends { source: "0.0.0.0", ..OUT },
@@ -48,7 +48,7 @@ fn s46_a_pod_of_one_family_has_no_address_of_the_other() {
 fn s46_tunnels_that_could_carry_any_source_are_dropped() {
     for isolated in [Isolated::Neither, Isolated::Both] {
         let mut rig = Rig::new(isolated);
-        rig.content(&[everything(0)]);
+        rig.allow(&[everything(0)]);
         rig.node_address("192.168.111.10", NodeKind::Own);
         rig.pod(PEER);
         rig.pod(PEER_V6);

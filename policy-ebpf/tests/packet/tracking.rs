@@ -12,7 +12,7 @@ const DENIED: Option<Reason> = Some(Reason::NoRule);
 /// A rig where nothing isolates the pod yet, and where it may reach port 80 once something does.
 fn soon_isolated() -> Rig {
     let mut rig = Rig::new(Isolated::NotYet);
-    rig.content(&[ports(0, &[(TCP, 80, 80), (UDP, 80, 80)])]);
+    rig.allow(&[ports(0, &[(TCP, 80, 80), (UDP, 80, 80)])]);
     rig
 }
 

@@ -3,7 +3,7 @@
 //! The runner calls [`Rig::load`] once, [`Rig::reset`] at the start of each case, and the other
 //! methods once for each step.
 
-mod contents;
+mod allow_maps;
 mod network;
 
 use std::net::IpAddr;
@@ -128,8 +128,8 @@ impl Rig {
         let endpoint = Endpoint {
             ifindex: interface(number),
             slot: slot(number),
-            ingress: contents::number(pod.ingress, Direction::Ingress)?,
-            egress: contents::number(pod.egress, Direction::Egress)?,
+            ingress: allow_maps::number(pod.ingress, Direction::Ingress)?,
+            egress: allow_maps::number(pod.egress, Direction::Egress)?,
             flags: flag(pod.may_spoof, flags::MAY_SPOOF) | flag(pod.tracking, flags::TRACKING),
             bridge: if pod.on_bridge { BRIDGE } else { 0 },
             address4: v4,
@@ -214,7 +214,7 @@ impl Rig {
         }
         for (number, pod) in PODS.iter().enumerate() {
             for address in [ip(pod.v4), ip(pod.v6)] {
-                let identity = contents::of_pod(number, address)?;
+                let identity = allow_maps::of_pod(number, address)?;
                 let address = bytes(address);
                 self.put("pods", address, 1_u32)?;
                 self.put("identities", address, Identity { address, identity })?;
@@ -226,13 +226,13 @@ impl Rig {
         for (number, block) in BLOCKS.iter().enumerate() {
             let first = ip(block.first);
             let bits = block.bits + if first.is_ipv4() { MAPPED_BITS } else { 0 };
-            let identity = contents::of_block(number)?;
+            let identity = allow_maps::of_block(number)?;
             let mut blocks = LpmTrie::<_, Address, u32>::try_from(self.map("blocks")?)?;
             blocks.insert(&Key::new(bits, bytes(first)), identity, 0)?;
         }
         for (number, service) in SERVICES.iter().enumerate() {
             for address in service.addresses.map(ip) {
-                let identity = contents::of_service(number, address)?;
+                let identity = allow_maps::of_service(number, address)?;
                 let (address, port) = (bytes(address), service.port.to_be_bytes());
                 let key = FrontendKey { address, port, protocol: service.protocol, pad: 0 };
                 self.put("frontends", key, Frontend { key, identity })?;
@@ -253,9 +253,9 @@ impl Rig {
                 continue;
             }
             for direction in [Direction::Ingress, Direction::Egress] {
-                let content = contents::number(Some(number), direction)?;
-                let (sets, chunks) = contents::compile(policy, direction, content)?;
-                self.clear_chunks(content)?;
+                let allow_map = allow_maps::number(Some(number), direction)?;
+                let (sets, chunks) = allow_maps::compile(policy, direction, allow_map)?;
+                self.clear_chunks(allow_map)?;
                 for chunk in chunks {
                     self.put("port_chunks", chunk.key, chunk)?;
                 }
@@ -266,7 +266,7 @@ impl Rig {
                 }
                 let mut outer: ArrayOfMaps<_, HashMap<MapData, u32, PortSet>> =
                     self.map("allow")?.try_into()?;
-                outer.set(content, &inner, 0)?;
+                outer.set(allow_map, &inner, 0)?;
             }
         }
         self.policies = policies.to_vec();
@@ -292,10 +292,10 @@ impl Rig {
     }
 
     /// Removes the port chunks of an allow map.
-    fn clear_chunks(&mut self, content: u32) -> Result<()> {
+    fn clear_chunks(&mut self, allow_map: u32) -> Result<()> {
         let mut map = HashMap::<_, PortChunkKey, PortChunk>::try_from(self.map("port_chunks")?)?;
         for key in map.keys().collect::<Result<Vec<_>, _>>()? {
-            if contents::of_bitmap(key.bitmap) == content {
+            if allow_maps::of_bitmap(key.bitmap) == allow_map {
                 map.remove(&key)?;
             }
         }

@@ -5,7 +5,7 @@ use std::process::Command;
 use nix::sched::{CloneFlags, unshare};
 use policy_common::endpoint::{CLOSED, Endpoint};
 
-use super::{CONTENT, IFINDEX, Isolated, Rig, SLOT, TC_ACT_UNSPEC, everything};
+use super::{ALLOW_MAP, IFINDEX, Isolated, Rig, SLOT, TC_ACT_UNSPEC, everything};
 
 /// Its interface; a new namespace may have some of the kernel's own at low indexes.
 const NEIGHBOUR: u32 = 77;
@@ -22,13 +22,13 @@ impl Rig {
         let status = Command::new("ip").args(link.split(' ')).status().expect("ip starts");
         assert!(status.success(), "ip cannot make an interface");
         let mut rig = Self::new(Isolated::Both);
-        rig.content(&[everything(0)]);
-        rig.isolate_by(CLOSED, CONTENT);
+        rig.allow(&[everything(0)]);
+        rig.isolate_by(CLOSED, ALLOW_MAP);
         let neighbour = Endpoint {
             ifindex: NEIGHBOUR,
             slot: SLOT + 1,
             ingress: CLOSED,
-            egress: CONTENT,
+            egress: ALLOW_MAP,
             address4: NEIGHBOUR4,
             address6: NEIGHBOUR6,
             ..Endpoint::default()

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use policy_agent::dataplane::{Dataplane, DataplaneError, Options};
 use policy_common::{
     allow::{PortRange, PortSet, every},
-    limits::{CONTENT_ENTRIES, CONTENTS},
+    limits::{ALLOW_MAP_ENTRIES, ALLOW_MAPS},
 };
 use policy_core::plan::Step;
 use serde_json::{Value, json};
@@ -105,13 +105,13 @@ fn a_deleted_allow_map_is_gone_and_its_place_free() -> Result<()> {
 #[test]
 fn s26_an_allow_map_of_any_legal_size_fits_and_no_other_is_put() -> Result<()> {
     let mut dataplane = privilege::load(&Options::default())?;
-    let most = u32::try_from(CONTENT_ENTRIES)?;
+    let most = u32::try_from(ALLOW_MAP_ENTRIES)?;
     dataplane.apply(&Step::PutAllowMap { allow_map: 5, entries: sets(0..most) })?;
     let before = inner(&dataplane, 5)?;
     assert!(before.is_some());
     match dataplane.apply(&Step::PutAllowMap { allow_map: 5, entries: sets(0..=most) }) {
         Err(DataplaneError::AllowMapTooLarge { allow_map: 5, entries, capacity }) => {
-            assert_eq!((entries, capacity), (CONTENT_ENTRIES + 1, CONTENT_ENTRIES));
+            assert_eq!((entries, capacity), (ALLOW_MAP_ENTRIES + 1, ALLOW_MAP_ENTRIES));
         }
         other => bail!("one entry too many: {other:?}"),
     }
@@ -120,7 +120,7 @@ fn s26_an_allow_map_of_any_legal_size_fits_and_no_other_is_put() -> Result<()> {
         other => bail!("an identity twice: {other:?}"),
     }
     assert_eq!(inner(&dataplane, 5)?, before);
-    let outside = u32::try_from(CONTENTS)?;
+    let outside = u32::try_from(ALLOW_MAPS)?;
     match dataplane.apply(&Step::PutAllowMap { allow_map: outside, entries: Vec::new() }) {
         Err(DataplaneError::Full { map: "allow", capacity }) => assert_eq!(capacity, outside),
         other => bail!("a place outside of the array: {other:?}"),

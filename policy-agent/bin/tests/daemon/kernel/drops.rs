@@ -32,7 +32,7 @@ pub(super) fn node_and_pod() -> Result<(Namespace, Namespace)> {
     Ok((node, pod))
 }
 
-/// Puts the pod under a content for egress.
+/// Puts the pod under an allow map for egress.
 fn isolate(dataplane: &mut Dataplane, entries: Vec<PortSet>) -> Result<()> {
     dataplane.apply(&Step::PutAllowMap { allow_map: 1, entries })?;
     let endpoint =
@@ -82,7 +82,7 @@ fn s36_each_dropped_packet_is_counted_and_recorded() -> Result<()> {
             let record = record.context("no record within five seconds")??;
             let want = DropRecord {
                 ifindex: 10,
-                content: 1,
+                allow_map: 1,
                 ether_type: 0x0800,
                 direction: Direction::Egress as u8,
                 reason: Reason::NoRule as u8,

@@ -52,10 +52,10 @@ pub(super) fn of_bitmap(bitmap: u32) -> u32 {
 pub(super) fn compile(
     policy: &Policy,
     direction: Direction,
-    content: u32,
+    allow_map: u32,
 ) -> Result<(Vec<PortSet>, Vec<PortChunk>)> {
     let mut chunks = Vec::new();
-    let mut bitmap = content * BITMAPS;
+    let mut bitmap = allow_map * BITMAPS;
     let mut set = |identity, address: Option<IpAddr>| {
         let ports: Vec<_> = policy
             .iter()
