@@ -10,6 +10,7 @@ mod names;
 mod paths;
 mod pending;
 mod rust;
+mod types;
 mod words;
 
 use std::fmt;
@@ -96,6 +97,7 @@ fn check(sources: &[Source]) -> Vec<(&'static str, Finding)> {
     let of_all = [
         ("rust", rust::unsafe_crates(sources)),
         ("imports", imports::check(sources)),
+        ("types", types::check(sources)),
         ("comments", comments::check(sources)),
     ];
     for (name, found) in of_all {
