@@ -44,7 +44,7 @@ pub enum Question {
 }
 
 /// Collects the text of `/metrics`; `None` where it cannot.
-type Metrics = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+type MetricsText = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// Serves the endpoints on a thread of its own until the process ends.
 ///
@@ -67,7 +67,7 @@ pub fn serve(
     Ok(inbox)
 }
 
-fn router(questions: Sender<Question>, metrics: Metrics) -> Router {
+fn router(questions: Sender<Question>, metrics: MetricsText) -> Router {
     Router::new()
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
@@ -100,7 +100,7 @@ async fn status(State(questions): State<Sender<Question>>) -> Response {
     }
 }
 
-async fn answer_metrics(State(metrics): State<Metrics>) -> Response {
+async fn answer_metrics(State(metrics): State<MetricsText>) -> Response {
     match metrics() {
         Some(text) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         None => no_answer(),

@@ -23,13 +23,13 @@ use crate::netns::{self, Namespace};
 
 /// Why an agent cannot enforce.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum AgentError {
     /// The agent's thread or its async runtime could not be started.
     #[error("cannot start a thread for the agent")]
     Thread(#[source] io::Error),
     /// The agent's thread could not enter the node's network namespace.
     #[error(transparent)]
-    Namespace(#[from] netns::Error),
+    Namespace(#[from] netns::NetnsError),
     /// The node failed to start or to reconcile.
     #[error(transparent)]
     Node(#[from] Box<NodeError>),
@@ -85,8 +85,8 @@ pub struct Agent {
 
 /// A request to the agent's thread, with the channel for the response.
 enum Request {
-    Reconcile(Box<Snapshot>, oneshot::Sender<Result<Reconciled, Error>>),
-    DropCounts(oneshot::Sender<Result<BTreeMap<DropKey, u64>, Error>>),
+    Reconcile(Box<Snapshot>, oneshot::Sender<Result<Reconciled, AgentError>>),
+    DropCounts(oneshot::Sender<Result<BTreeMap<DropKey, u64>, AgentError>>),
 }
 
 impl Agent {
@@ -100,16 +100,16 @@ impl Agent {
         namespace: Namespace,
         config: NodeConfig,
         reports: mpsc::UnboundedSender<DropReport>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, AgentError> {
         let (requests, inbox) = mpsc::channel(1);
         let (started, start) = oneshot::channel();
         let node = config.node.clone();
         let thread = thread::Builder::new()
             .name(format!("agent {node}"))
             .spawn(move || run_thread(&namespace, config, started, inbox, &reports))
-            .map_err(Error::Thread)?;
+            .map_err(AgentError::Thread)?;
         let agent = Self { node, requests: Some(requests), thread: Some(thread) };
-        start.await.unwrap_or(Err(Error::Gone)).map(|()| agent)
+        start.await.unwrap_or(Err(AgentError::Gone)).map(|()| agent)
     }
 
     /// Enforces a snapshot, completely: a pod that is not enforced is an error.
@@ -118,18 +118,18 @@ impl Agent {
     ///
     /// Where the node cannot reconcile, a pod has no interface or no programs, or a namespace
     /// is held back.
-    pub async fn reconcile(&self, snapshot: &Snapshot) -> Result<Reconciled, Error> {
+    pub async fn reconcile(&self, snapshot: &Snapshot) -> Result<Reconciled, AgentError> {
         let snapshot = Box::new(snapshot.clone());
         let reconciled = self.request(|done| Request::Reconcile(snapshot, done)).await?;
         if !reconciled.pods_without_interface.is_empty() {
-            return Err(Error::NoInterface { pods: reconciled.pods_without_interface });
+            return Err(AgentError::NoInterface { pods: reconciled.pods_without_interface });
         }
         if let Some(NotAttached { pod, reason }) = reconciled.not_attached.first().cloned() {
-            return Err(Error::NotAttached { pod, reason });
+            return Err(AgentError::NotAttached { pod, reason });
         }
         match reconciled.held_back.first().cloned() {
             None => Ok(reconciled),
-            Some(HeldBack { namespace, reason }) => Err(Error::HeldBack { namespace, reason }),
+            Some(HeldBack { namespace, reason }) => Err(AgentError::HeldBack { namespace, reason }),
         }
     }
 
@@ -138,18 +138,18 @@ impl Agent {
     /// # Errors
     ///
     /// Where the map cannot be read.
-    pub async fn drop_counts(&self) -> Result<BTreeMap<DropKey, u64>, Error> {
+    pub async fn drop_counts(&self) -> Result<BTreeMap<DropKey, u64>, AgentError> {
         self.request(Request::DropCounts).await
     }
 
     async fn request<T>(
         &self,
-        request: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Request,
-    ) -> Result<T, Error> {
+        request: impl FnOnce(oneshot::Sender<Result<T, AgentError>>) -> Request,
+    ) -> Result<T, AgentError> {
         let (done, response) = oneshot::channel();
-        let requests = self.requests.as_ref().ok_or(Error::Gone)?;
-        requests.send(request(done)).await.map_err(|_closed| Error::Gone)?;
-        response.await.unwrap_or(Err(Error::Gone))
+        let requests = self.requests.as_ref().ok_or(AgentError::Gone)?;
+        requests.send(request(done)).await.map_err(|_closed| AgentError::Gone)?;
+        response.await.unwrap_or(Err(AgentError::Gone))
     }
 }
 
@@ -171,13 +171,13 @@ impl Drop for Agent {
 fn run_thread(
     namespace: &Namespace,
     config: NodeConfig,
-    started: oneshot::Sender<Result<(), Error>>,
+    started: oneshot::Sender<Result<(), AgentError>>,
     inbox: mpsc::Receiver<Request>,
     reports: &mpsc::UnboundedSender<DropReport>,
 ) {
     let enter = || {
         namespace.enter()?;
-        runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)
+        runtime::Builder::new_current_thread().enable_all().build().map_err(AgentError::Thread)
     };
     match enter() {
         Ok(runtime) => runtime.block_on(serve(config, started, inbox, reports)),
@@ -187,7 +187,7 @@ fn run_thread(
 
 async fn serve(
     config: NodeConfig,
-    started: oneshot::Sender<Result<(), Error>>,
+    started: oneshot::Sender<Result<(), AgentError>>,
     mut inbox: mpsc::Receiver<Request>,
     reports: &mpsc::UnboundedSender<DropReport>,
 ) {
@@ -230,18 +230,18 @@ async fn respond(node: &mut Node, request: Request) {
     match request {
         Request::Reconcile(snapshot, done) => {
             let outcome = node.reconcile(&snapshot).await;
-            let _ = done.send(outcome.map_err(|error| Error::Node(Box::new(error))));
+            let _ = done.send(outcome.map_err(|error| AgentError::Node(Box::new(error))));
         }
         Request::DropCounts(done) => {
             let counts = node.dataplane().drop_counts();
-            let _ = done.send(counts.map_err(|error| Error::Drops(Box::new(error))));
+            let _ = done.send(counts.map_err(|error| AgentError::Drops(Box::new(error))));
         }
     }
 }
 
-fn open(config: NodeConfig) -> Result<(Node, Drops), Error> {
-    let mut node = Node::start(config).map_err(|error| Error::Node(Box::new(error)))?;
-    let drops = node.dataplane().drops().map_err(|error| Error::Drops(Box::new(error)))?;
+fn open(config: NodeConfig) -> Result<(Node, Drops), AgentError> {
+    let mut node = Node::start(config).map_err(|error| AgentError::Node(Box::new(error)))?;
+    let drops = node.dataplane().drops().map_err(|error| AgentError::Drops(Box::new(error)))?;
     Ok((node, drops))
 }
 

@@ -41,10 +41,10 @@ const HOP_LIMIT: u8 = 64;
 
 /// Why no forged packet could be sent.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum AntiSpoofingError {
     /// A namespace could not be entered.
     #[error(transparent)]
-    Namespace(#[from] netns::Error),
+    Namespace(#[from] netns::NetnsError),
     /// A socket failed.
     #[error("cannot send a packet with a forged source address")]
     Socket(#[from] io::Error),
@@ -120,7 +120,7 @@ pub async fn send(
     packet: &ForgedPacket,
     network: &Network,
     drops: &Arc<DropMatcher>,
-) -> Result<ForgedPacketResult, Error> {
+) -> Result<ForgedPacketResult, AntiSpoofingError> {
     let machines = &network.machines;
     let ends = (machines.get(&packet.sender), machines.get(&packet.receiver));
     let (Some(sender), Some(receiver)) = ends else {
@@ -134,7 +134,7 @@ pub async fn send(
     // No server has a leased port, so it is free at the receiver too.
     let destination = SocketAddr::new(packet.destination, lease.port);
     let source = SocketAddr::new(packet.source, lease.port);
-    let listener = receiver.run(|| socket::udp(destination).map_err(Error::from))?;
+    let listener = receiver.run(|| socket::udp(destination).map_err(AntiSpoofingError::from))?;
     send_raw(sender, source, destination)?;
     Ok(wait(&listener, source, &lease).await)
 }
@@ -161,7 +161,11 @@ async fn wait(listener: &UdpSocket, source: SocketAddr, lease: &PortLease) -> Fo
 }
 
 /// Sends a UDP packet through a raw socket, which leaves the IP header to its user.
-fn send_raw(sender: &Namespace, source: SocketAddr, to: SocketAddr) -> Result<(), Error> {
+fn send_raw(
+    sender: &Namespace,
+    source: SocketAddr,
+    to: SocketAddr,
+) -> Result<(), AntiSpoofingError> {
     /// `IPPROTO_RAW`: the buffer holds the IP header, in both families.
     const RAW: i32 = 255;
     let packet = udp_packet(source, to, b"forged")?;

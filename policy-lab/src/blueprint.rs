@@ -23,7 +23,7 @@ pub const DEFAULT_NODE: &str = "lab-node";
 
 /// Why no network can be built from the manifests. Each of these is an error of the input.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum BlueprintError {
     /// No pod has an address.
     #[error("there is no pod with an address (status.podIPs)")]
     NoPod,
@@ -113,7 +113,7 @@ pub fn plan(
     snapshot: &mut Snapshot,
     hosts: &BTreeMap<String, Vec<IpAddr>>,
     probed: &BTreeSet<IpAddr>,
-) -> Result<Blueprint, Error> {
+) -> Result<Blueprint, BlueprintError> {
     let frontends = snapshot
         .services
         .values()
@@ -121,7 +121,7 @@ pub fn plan(
     let mut plan = Blueprint { frontends: frontends.copied().collect(), ..Blueprint::default() };
     place_pods(&mut plan, snapshot);
     if snapshot.pods.values().all(|pod| pod.addresses.is_empty()) {
-        return Err(Error::NoPod);
+        return Err(BlueprintError::NoPod);
     }
     let named = snapshot.nodes.iter();
     plan.nodes.extend(named.map(|(name, node)| (name.clone(), node.addresses.clone())));
@@ -180,18 +180,22 @@ fn place_host_network(plan: &mut Blueprint, snapshot: &Snapshot) {
 }
 
 /// Records the owner of every address.
-fn assign_owners(plan: &mut Blueprint) -> Result<(), Error> {
+fn assign_owners(plan: &mut Blueprint) -> Result<(), BlueprintError> {
     let nodes = plan.nodes.iter().map(|(name, at)| (Machine::Node(name.clone()), at));
     let pods = plan.pods.iter().map(|pod| (Machine::Pod(pod.name.clone()), &pod.addresses));
     let hosts = plan.hosts.iter().map(|(name, at)| (Machine::Host(name.clone()), at));
     for (machine, addresses) in nodes.chain(pods).chain(hosts) {
         for address in addresses {
             if !is_routable_unicast(*address) {
-                return Err(Error::ImpossibleAddress { machine, address: *address });
+                return Err(BlueprintError::ImpossibleAddress { machine, address: *address });
             }
             match plan.owners.insert(*address, machine.clone()) {
                 Some(first) if first != machine => {
-                    return Err(Error::SharedAddress { address: *address, first, second: machine });
+                    return Err(BlueprintError::SharedAddress {
+                        address: *address,
+                        first,
+                        second: machine,
+                    });
                 }
                 Some(_) | None => {}
             }

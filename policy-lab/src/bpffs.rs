@@ -14,7 +14,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 /// Why no bpffs could be created.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot create a bpffs")]
-pub struct Error(#[source] io::Error);
+pub struct BpffsError(#[source] io::Error);
 
 /// A detached bpffs; dropping it removes what is pinned there.
 #[derive(Debug)]
@@ -26,13 +26,13 @@ impl Bpffs {
     /// # Errors
     ///
     /// Without the privilege, or on a kernel before 5.2.
-    pub fn create() -> Result<Self, Error> {
+    pub fn create() -> Result<Self, BpffsError> {
         let create = || {
             let context = fsopen("bpf", FsOpenFlags::FSOPEN_CLOEXEC)?;
             fsconfig_create(&context)?;
             fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
         };
-        create().map(Self).map_err(|errno| Error(errno.into()))
+        create().map(Self).map_err(|errno| BpffsError(errno.into()))
     }
 
     /// The path of its root folder, valid as long as this value lives.

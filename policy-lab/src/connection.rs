@@ -131,7 +131,7 @@ fn conclude(
 #[derive(Debug, thiserror::Error)]
 enum OpenError {
     #[error(transparent)]
-    Namespace(#[from] netns::Error),
+    Namespace(#[from] netns::NetnsError),
     #[error("cannot open a socket")]
     Socket(#[from] io::Error),
 }

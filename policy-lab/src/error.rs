@@ -7,22 +7,22 @@ use crate::{agent, anti_spoofing, blueprint, bpffs, netns, network, nft, servers
 pub enum Error {
     /// No bpffs could be created for an agent's pins.
     #[error(transparent)]
-    Bpffs(#[from] bpffs::Error),
+    Bpffs(#[from] bpffs::BpffsError),
     /// The manifests describe no network that can be built.
     #[error(transparent)]
-    Blueprint(#[from] blueprint::Error),
+    Blueprint(#[from] blueprint::BlueprintError),
     /// The process is not privileged.
     #[error("the lab creates network namespaces and loads eBPF programs: run it as root")]
     NotPermitted,
     /// The network could not be built.
     #[error("cannot build the network")]
-    Network(#[source] Box<network::Error>),
+    Network(#[source] Box<network::NetworkError>),
     /// The rules that translate Services could not be loaded.
     #[error(transparent)]
-    Nft(#[from] nft::Error),
+    Nft(#[from] nft::NftError),
     /// A server could not be started.
     #[error(transparent)]
-    Servers(#[from] servers::Error),
+    Servers(#[from] servers::ServersError),
     /// An agent failed.
     #[error("the agent of node {node} failed")]
     Agent {
@@ -30,11 +30,11 @@ pub enum Error {
         node: String,
         /// How it failed.
         #[source]
-        source: Box<agent::Error>,
+        source: Box<agent::AgentError>,
     },
     /// No packet with a forged source address could be sent.
     #[error("cannot test a forged source address")]
-    AntiSpoofing(#[from] anti_spoofing::Error),
+    AntiSpoofing(#[from] anti_spoofing::AntiSpoofingError),
     /// Probes failed although no policy was in force: the network is broken, so that a failed probe
     /// would not prove a deny.
     #[error(
@@ -58,10 +58,12 @@ impl Error {
     }
 }
 
-impl From<network::Error> for Error {
+impl From<network::NetworkError> for Error {
     /// Separates a missing privilege from other failures.
-    fn from(error: network::Error) -> Self {
-        if let network::Error::Namespace(netns::Error::Create(nix::Error::EPERM)) = error {
+    fn from(error: network::NetworkError) -> Self {
+        if let network::NetworkError::Namespace(netns::NetnsError::Create(nix::Error::EPERM)) =
+            error
+        {
             Self::NotPermitted
         } else {
             Self::Network(Box::new(error))

@@ -276,6 +276,6 @@ impl Lab {
     }
 }
 
-fn failed(node: &str, source: agent::Error) -> Error {
+fn failed(node: &str, source: agent::AgentError) -> Error {
     Error::Agent { node: node.to_owned(), source: Box::new(source) }
 }

@@ -21,7 +21,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 /// Why a namespace could not be created or used.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum NetnsError {
     /// `unshare` failed.
     #[error("cannot create a network namespace")]
     Create(#[source] nix::Error),
@@ -59,11 +59,11 @@ impl Namespace {
     ///
     /// # Errors
     ///
-    /// [`Error::Create`] without the privilege.
-    pub fn create() -> Result<Self, Error> {
+    /// [`NetnsError::Create`] without the privilege.
+    pub fn create() -> Result<Self, NetnsError> {
         on_own_thread(|| {
-            unshare(CloneFlags::CLONE_NEWNET).map_err(Error::Create)?;
-            let file = File::open("/proc/thread-self/ns/net").map_err(Error::Open)?;
+            unshare(CloneFlags::CLONE_NEWNET).map_err(NetnsError::Create)?;
+            let file = File::open("/proc/thread-self/ns/net").map_err(NetnsError::Open)?;
             Ok(Self { file: Arc::new(file) })
         })
     }
@@ -72,9 +72,9 @@ impl Namespace {
     ///
     /// # Errors
     ///
-    /// [`Error::Enter`] where the kernel refuses.
-    pub fn enter(&self) -> Result<(), Error> {
-        setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(Error::Enter)
+    /// [`NetnsError::Enter`] where the kernel refuses.
+    pub fn enter(&self) -> Result<(), NetnsError> {
+        setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(NetnsError::Enter)
     }
 
     /// Runs `task` on a thread inside the namespace, in the caller's tokio runtime if there is one.
@@ -84,7 +84,7 @@ impl Namespace {
     /// # Errors
     ///
     /// Where the namespace cannot be entered, and the errors of `task`.
-    pub fn run<T: Send, E: Send + From<Error>>(
+    pub fn run<T: Send, E: Send + From<NetnsError>>(
         &self,
         task: impl FnOnce() -> Result<T, E> + Send,
     ) -> Result<T, E> {
@@ -100,8 +100,8 @@ impl Namespace {
     ///
     /// # Errors
     ///
-    /// [`Error::Sysctl`] where one cannot be written; an optional one may be missing.
-    pub fn set_sysctls(&self, sysctls: &[Sysctl]) -> Result<(), Error> {
+    /// [`NetnsError::Sysctl`] where one cannot be written; an optional one may be missing.
+    pub fn set_sysctls(&self, sysctls: &[Sysctl]) -> Result<(), NetnsError> {
         self.run(|| sysctls.iter().try_for_each(Sysctl::write))
     }
 
@@ -144,28 +144,28 @@ pub struct Sysctl {
 
 impl Sysctl {
     /// Writes the sysctl of the calling thread's namespace.
-    fn write(&self) -> Result<(), Error> {
+    fn write(&self) -> Result<(), NetnsError> {
         let path = PathBuf::from("/proc/sys/net").join(self.path);
         match fs::write(&path, self.value) {
             Err(source) if self.optional && source.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(Error::Sysctl { path, source }),
+            Err(source) => Err(NetnsError::Sysctl { path, source }),
             Ok(()) => Ok(()),
         }
     }
 }
 
 /// Runs `task` on a thread that ends with it, so that no other work runs in its namespace.
-fn on_own_thread<T: Send, E: Send + From<Error>>(
+fn on_own_thread<T: Send, E: Send + From<NetnsError>>(
     task: impl FnOnce() -> Result<T, E> + Send,
 ) -> Result<T, E> {
     thread::scope(|scope| {
         let thread = thread::Builder::new()
             .name("in-namespace".to_owned())
             .spawn_scoped(scope, task)
-            .map_err(Error::Thread)?;
+            .map_err(NetnsError::Thread)?;
         match thread.join() {
             Ok(outcome) => outcome,
-            Err(_panic) => Err(Error::Panicked.into()),
+            Err(_panic) => Err(NetnsError::Panicked.into()),
         }
     })
 }
@@ -174,12 +174,12 @@ fn on_own_thread<T: Send, E: Send + From<Error>>(
 mod tests {
     use super::*;
 
-    fn inode() -> Result<PathBuf, Error> {
-        fs::read_link("/proc/thread-self/ns/net").map_err(Error::Open)
+    fn inode() -> Result<PathBuf, NetnsError> {
+        fs::read_link("/proc/thread-self/ns/net").map_err(NetnsError::Open)
     }
 
     #[test]
-    fn a_namespace_is_another_one_and_the_caller_stays_outside() -> Result<(), Error> {
+    fn a_namespace_is_another_one_and_the_caller_stays_outside() -> Result<(), NetnsError> {
         let before = inode()?;
         let namespace = Namespace::create()?;
         let within = namespace.run(inode)?;
@@ -189,10 +189,10 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_inside_is_an_error_outside() -> Result<(), Error> {
+    fn a_panic_inside_is_an_error_outside() -> Result<(), NetnsError> {
         let namespace = Namespace::create()?;
-        let outcome: Result<(), Error> = namespace.run(|| panic!("as the test wants it"));
-        assert!(matches!(outcome, Err(Error::Panicked)));
+        let outcome: Result<(), NetnsError> = namespace.run(|| panic!("as the test wants it"));
+        assert!(matches!(outcome, Err(NetnsError::Panicked)));
         Ok(())
     }
 }

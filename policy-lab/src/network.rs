@@ -17,10 +17,10 @@ use crate::{
 
 /// Why the network of a lab could not be built.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum NetworkError {
     /// A namespace could not be created or configured.
     #[error(transparent)]
-    Namespace(#[from] netns::Error),
+    Namespace(#[from] netns::NetnsError),
     /// The kernel refused a link, an address or a route.
     #[error("cannot set up the network namespace of {machine}")]
     Wire {
@@ -53,7 +53,7 @@ impl Network {
     /// # Errors
     ///
     /// Where the kernel refuses a piece; what was built until then is removed.
-    pub async fn build(layout: &Layout, topology: Topology) -> Result<Self, Error> {
+    pub async fn build(layout: &Layout, topology: Topology) -> Result<Self, NetworkError> {
         let mut network =
             Self { machines: BTreeMap::new(), fabric: new_namespace(FABRIC, topology)? };
         for machine in layout.machines.keys() {
@@ -81,14 +81,18 @@ struct NamespaceBuilder<'a> {
 }
 
 impl<'a> NamespaceBuilder<'a> {
-    fn open(machine: &str, namespace: &Namespace, pieces: &'a [Piece]) -> Result<Self, Error> {
-        let builder = namespace.run(|| NetBuilder::open().map_err(Error::from))?;
+    fn open(
+        machine: &str,
+        namespace: &Namespace,
+        pieces: &'a [Piece],
+    ) -> Result<Self, NetworkError> {
+        let builder = namespace.run(|| NetBuilder::open().map_err(NetworkError::from))?;
         Ok(Self { machine: machine.to_owned(), builder, pieces })
     }
 
     /// Creates veth pairs and bridges; the far end of a pair is configured by another builder, so
     /// all pairs exist before [`Self::add_rest`].
-    async fn add_links(&self, machines: &BTreeMap<Machine, Namespace>) -> Result<(), Error> {
+    async fn add_links(&self, machines: &BTreeMap<Machine, Namespace>) -> Result<(), NetworkError> {
         for piece in self.pieces {
             let added = match piece {
                 Piece::Veth { near, far, to } => match machines.get(to) {
@@ -111,7 +115,7 @@ impl<'a> NamespaceBuilder<'a> {
     }
 
     /// Creates everything else, in the order of the layout.
-    async fn add_rest(&self) -> Result<(), Error> {
+    async fn add_rest(&self) -> Result<(), NetworkError> {
         for piece in self.pieces {
             let added = match piece {
                 Piece::Veth { .. } | Piece::Bridge { .. } => Ok(()),
@@ -135,21 +139,21 @@ impl<'a> NamespaceBuilder<'a> {
         Ok(())
     }
 
-    fn in_machine(&self, outcome: Result<(), wire::Error>) -> Result<(), Error> {
-        outcome.map_err(|source| Error::Wire { machine: self.machine.clone(), source })
+    fn in_machine(&self, outcome: Result<(), wire::Error>) -> Result<(), NetworkError> {
+        outcome.map_err(|source| NetworkError::Wire { machine: self.machine.clone(), source })
     }
 }
 
 /// Creates a namespace and writes its sysctls, before it has interfaces: those inherit them.
-fn new_namespace(sysctls: &[Sysctl], topology: Topology) -> Result<Namespace, Error> {
+fn new_namespace(sysctls: &[Sysctl], topology: Topology) -> Result<Namespace, NetworkError> {
     let namespace = Namespace::create()?;
     namespace.set_sysctls(EVERY)?;
     if topology == Topology::Bridge {
         match namespace.set_sysctls(BRIDGE) {
-            Err(netns::Error::Sysctl { source, .. })
+            Err(netns::NetnsError::Sysctl { source, .. })
                 if source.kind() == io::ErrorKind::NotFound =>
             {
-                return Err(Error::NoBridgeFilter);
+                return Err(NetworkError::NoBridgeFilter);
             }
             outcome => outcome?,
         }

@@ -10,7 +10,7 @@ use crate::netns::Namespace;
 
 /// Why a ruleset could not be loaded.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum NftError {
     /// The program is not installed.
     #[error(
         "nft is not installed, and the lab cannot translate Services without it: \
@@ -33,7 +33,7 @@ pub enum Error {
 /// # Errors
 ///
 /// Where `nft` is missing or rejects the ruleset.
-pub fn load(namespace: &Namespace, ruleset: &str) -> Result<(), Error> {
+pub fn load(namespace: &Namespace, ruleset: &str) -> Result<(), NftError> {
     let mut command = Command::new("nft");
     command.args(["-f", "-"]);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -41,14 +41,18 @@ pub fn load(namespace: &Namespace, ruleset: &str) -> Result<(), Error> {
     command.process_group(0);
     namespace.place(&mut command);
     let mut child = command.spawn().map_err(|error| {
-        if error.kind() == io::ErrorKind::NotFound { Error::Missing } else { Error::Run(error) }
+        if error.kind() == io::ErrorKind::NotFound {
+            NftError::Missing
+        } else {
+            NftError::Run(error)
+        }
     })?;
     // The pipe is closed before the wait: nft reads to the end of its input.
     let written = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(ruleset.as_bytes()));
-    let output = child.wait_with_output().map_err(Error::Run)?;
+    let output = child.wait_with_output().map_err(NftError::Run)?;
     if !output.status.success() {
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(Error::Rejected { message });
+        return Err(NftError::Rejected { message });
     }
-    written.map_err(Error::Run)
+    written.map_err(NftError::Run)
 }

@@ -33,10 +33,10 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a server could not be started.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ServersError {
     /// The machine's namespace could not be entered.
     #[error(transparent)]
-    Namespace(#[from] netns::Error),
+    Namespace(#[from] netns::NetnsError),
     /// The socket could not be opened.
     #[error("cannot serve {protocol} {address} at {machine}")]
     Listen {
@@ -70,7 +70,7 @@ pub fn start(
     network: &Network,
     plan: &Blueprint,
     ports: &ServedPorts,
-) -> Result<JoinSet<()>, Error> {
+) -> Result<JoinSet<()>, ServersError> {
     let mut by_machine = BTreeMap::<&Machine, Vec<(SocketAddr, Protocol)>>::new();
     for (address, protocol) in ports {
         if let Some(machine) = plan.owners.get(&address.ip()) {
@@ -101,12 +101,15 @@ enum Socket {
     Sctp(UdpSocket, BTreeMap<u16, String>),
 }
 
-fn listen(machine: &Machine, ports: &[(SocketAddr, Protocol)]) -> Result<Vec<Socket>, Error> {
+fn listen(
+    machine: &Machine,
+    ports: &[(SocketAddr, Protocol)],
+) -> Result<Vec<Socket>, ServersError> {
     let mut sockets = Vec::new();
     let mut by_sctp_address = BTreeMap::<IpAddr, BTreeMap<u16, String>>::new();
     let opened = |address: SocketAddr, protocol, socket: io::Result<Socket>| {
         let machine = machine.clone();
-        socket.map_err(|source| Error::Listen { machine, address, protocol, source })
+        socket.map_err(|source| ServersError::Listen { machine, address, protocol, source })
     };
     for (address, protocol) in ports {
         let name = name_of(machine, *address);

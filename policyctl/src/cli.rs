@@ -12,7 +12,7 @@ const PLUGIN: &str = "kubectl-policy";
 
 #[derive(Debug, Parser)]
 #[command(name = "policyctl", version, about, propagate_version = true)]
-pub(crate) struct Arguments {
+pub(crate) struct CommandLine {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -20,17 +20,17 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Print which pods may connect to which, as a truth table
-    Simulate(simulate::Arguments),
+    Simulate(simulate::SimulateArguments),
     /// Explain why a connection is allowed or denied, and what would allow it
-    Explain(explain::Arguments),
+    Explain(explain::ExplainArguments),
     /// Find policies that are legal, and probably do not do what their author means
-    Lint(lint::Arguments),
+    Lint(lint::LintArguments),
     /// List every connection between workloads, with the whole set of ports
-    List(list::Arguments),
+    List(list::ListArguments),
     /// Draw which workloads may connect to which
-    Graph(graph::Arguments),
+    Graph(graph::GraphArguments),
     /// List the connections that open or close between two sets of manifests
-    Diff(diff::Arguments),
+    Diff(diff::DiffArguments),
     /// Print a script that completes commands and options in a shell
     Completion(manual::CompletionArguments),
     /// Print a page of the manual
@@ -42,8 +42,8 @@ enum Verb {
 pub fn main() -> ExitCode {
     // clap ends the process with 2 on bad usage, and with 0 after --help.
     let matches = command(env::args_os().next().as_deref().map(Path::new)).get_matches();
-    let Arguments { verb } =
-        Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let CommandLine { verb } =
+        CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let run = || match verb {
         Verb::Simulate(arguments) => simulate::main(&arguments),
         Verb::Explain(arguments) => explain::main(&arguments),
@@ -51,8 +51,8 @@ pub fn main() -> ExitCode {
         Verb::List(arguments) => list::main(&arguments),
         Verb::Graph(arguments) => graph::main(&arguments),
         Verb::Diff(arguments) => diff::main(&arguments),
-        Verb::Completion(arguments) => manual::completion(&arguments, Arguments::command()),
-        Verb::Man(arguments) => manual::man(&arguments, Arguments::command()),
+        Verb::Completion(arguments) => manual::completion(&arguments, CommandLine::command()),
+        Verb::Man(arguments) => manual::man(&arguments, CommandLine::command()),
     };
     // The panic has printed its message; a bug of the tool is a failure, not bad input.
     let code = match panic::catch_unwind(panic::AssertUnwindSafe(run)) {
@@ -65,7 +65,7 @@ pub fn main() -> ExitCode {
 
 /// The command line, with the name that the user called it by in its messages.
 fn command(program: Option<&Path>) -> Command {
-    let command = Arguments::command();
+    let command = CommandLine::command();
     let plugin = program.and_then(Path::file_stem).is_some_and(|stem| stem == PLUGIN);
     if plugin { command.bin_name("kubectl policy") } else { command }
 }
@@ -74,10 +74,10 @@ fn command(program: Option<&Path>) -> Command {
 mod tests {
     use clap::CommandFactory;
 
-    use super::Arguments;
+    use super::CommandLine;
 
     #[test]
     fn options_do_not_contradict_one_another() {
-        Arguments::command().debug_assert();
+        CommandLine::command().debug_assert();
     }
 }

@@ -23,12 +23,12 @@ use serde::Serialize;
 
 use crate::{
     error::Error,
-    git::{self, Range},
+    git::{self, RevisionRange},
     origin,
     output::{self, Paint},
 };
 use change::Diff;
-use group::Group;
+use group::ChangedPorts;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,7 +61,7 @@ Exit codes:
     after_long_help = EXAMPLES,
     group = ArgGroup::new("sides").required(true).multiple(true).args(["files", "old", "git"])
 )]
-pub(crate) struct Arguments {
+pub(crate) struct DiffArguments {
     #[command(flatten)]
     reading: origin::Reading,
 
@@ -82,7 +82,7 @@ pub(crate) struct Arguments {
 
     /// Compare two Git revisions, or one with the files as they are
     #[arg(long, value_name = "OLD[..NEW]", value_parser = git::range, conflicts_with_all = ["old", "new"])]
-    git: Option<Range>,
+    git: Option<RevisionRange>,
 
     /// Files and folders to compare with --git
     #[arg(value_name = "PATH", requires = "git")]
@@ -90,12 +90,12 @@ pub(crate) struct Arguments {
 
     /// What to print on standard output
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: DiffFormat,
 }
 
 /// Form of the difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum DiffFormat {
     /// For people
     #[default]
     #[value(alias = "table")]
@@ -127,12 +127,12 @@ struct Difference<'a> {
     #[serde(flatten)]
     rows: Diff,
     /// The same by workload, set of ports and block.
-    changes: &'a [Group],
+    changes: &'a [ChangedPorts],
 }
 
 /// Reads the two sides to compare: old and new.
-fn sides(arguments: &Arguments) -> Result<(Manifests, Manifests), Error> {
-    let Arguments { reading, cluster, files, old, new, git, paths, .. } = arguments;
+fn sides(arguments: &DiffArguments) -> Result<(Manifests, Manifests), Error> {
+    let DiffArguments { reading, cluster, files, old, new, git, paths, .. } = arguments;
     if let Some(range) = git {
         if cluster.are_given() {
             return Err(Error::FilesAndCluster);
@@ -160,7 +160,7 @@ fn sides(arguments: &Arguments) -> Result<(Manifests, Manifests), Error> {
 
 /// Reads the two sides of `--git`; without paths, this folder.
 fn of_range(
-    range: &Range,
+    range: &RevisionRange,
     paths: &[PathBuf],
     reading: origin::Reading,
 ) -> Result<(Manifests, Manifests), Error> {
@@ -184,7 +184,7 @@ fn add_foreign_policies(old: &Manifests, new: &mut Manifests) {
 }
 
 /// Prints what changes; the exit code.
-pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
+pub(crate) fn main(arguments: &DiffArguments) -> Result<u8, Error> {
     let (old, mut new) = sides(arguments)?;
     add_foreign_policies(&old, &mut new);
     terminal::notes(&ends::only_in_one(&old.snapshot, &new.snapshot));
@@ -192,21 +192,21 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     let (after, faults) = compile(&new.snapshot, Scope::Cluster);
     let groups = group::groups(&Side::new(&old, &before), &Side::new(&new, &after))?;
     match arguments.output {
-        Format::Text => {
+        DiffFormat::Text => {
             let text = text::text(&groups, Paint::of_stdout());
             output::print_warned(&text, output::WARNING, &new.warnings())?;
         }
-        Format::Json => {
+        DiffFormat::Json => {
             let difference = Difference { rows: Diff::between(&old, &new)?, changes: &groups };
             output::print(&output::Document::new(&difference, &new).json()?)?;
         }
-        Format::Markdown => {
+        DiffFormat::Markdown => {
             let text = text::markdown(&groups);
             output::print_warned(&text, output::MARKDOWN_WARNING, &new.warnings())?;
         }
-        Format::Sarif => output::print(&output::json(&sarif::log(&groups, &new))?)?,
+        DiffFormat::Sarif => output::print(&output::json(&sarif::log(&groups, &new))?)?,
     }
     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
     terminal::notes(&faults);
-    Ok(if groups.iter().any(Group::opens) { exit::FINDINGS } else { exit::FINE })
+    Ok(if groups.iter().any(ChangedPorts::opens) { exit::FINDINGS } else { exit::FINE })
 }

@@ -23,7 +23,7 @@ use crate::{
     fix_error::FixError,
     named::Named,
     origin::{Origin, OriginOptions},
-    output::{self, Format, Paint},
+    output::{self, Paint, TextOrJson},
     scope,
 };
 use all_ports::AllPorts;
@@ -55,7 +55,7 @@ Exit codes:
 
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
-pub(crate) struct Arguments {
+pub(crate) struct ExplainArguments {
     #[command(flatten)]
     origin: OriginOptions,
 
@@ -86,7 +86,7 @@ pub(crate) struct Arguments {
 
     /// What to print on standard output
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: TextOrJson,
 }
 
 /// A question: who connects to whom, and at which port.
@@ -97,7 +97,7 @@ struct Asked {
 }
 
 /// Prints the explanation; the exit code.
-pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
+pub(crate) fn main(arguments: &ExplainArguments) -> Result<u8, Error> {
     let origin = arguments.origin.read()?;
     let asked = arguments.asked(&origin)?;
     let manifests = &origin.manifests;
@@ -123,7 +123,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     Ok(exit::FINE)
 }
 
-impl Arguments {
+impl ExplainArguments {
     fn asked(&self, origin: &Origin) -> Result<Asked, Error> {
         let manifests = &origin.manifests;
         if let Some(line) = &self.flow {
@@ -185,7 +185,7 @@ fn different(explainer: &Explainer<'_>, probes: Vec<Probe>) -> (Vec<Probe>, usiz
 
 /// Explains one port, and writes the fix if that is wanted.
 fn one_port(
-    arguments: &Arguments,
+    arguments: &ExplainArguments,
     manifests: &Manifests,
     desired: &Desired,
     probes: &[Probe],
@@ -194,11 +194,11 @@ fn one_port(
     let answers: Vec<Answer> =
         probes.iter().map(|probe| Answer::of(snapshot, desired, probe)).collect();
     match arguments.output {
-        Format::Text => {
+        TextOrJson::Text => {
             let text = text::render(&answers, Paint::of_stdout());
             output::print_warned(&text, output::WARNING, &manifests.warnings())?;
         }
-        Format::Json => {
+        TextOrJson::Json => {
             let answers = answer::Answers { answers: &answers };
             output::print(&output::Document::new(&answers, manifests).json()?)?;
         }
@@ -215,17 +215,17 @@ fn one_port(
 }
 
 fn print_all_ports(
-    arguments: &Arguments,
+    arguments: &ExplainArguments,
     manifests: &Manifests,
     answers: &[AllPorts],
 ) -> Result<(), Error> {
     match arguments.output {
-        Format::Text => {
+        TextOrJson::Text => {
             let paint = Paint::of_stdout();
             let blocks: Vec<String> = answers.iter().map(|answer| answer.text(paint)).collect();
             output::print_warned(&blocks.join("\n"), output::WARNING, &manifests.warnings())
         }
-        Format::Json => {
+        TextOrJson::Json => {
             let answers = answer::Answers { answers };
             output::print(&output::Document::new(&answers, manifests).json()?)
         }

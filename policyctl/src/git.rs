@@ -19,7 +19,7 @@ use thiserror::Error;
 
 /// Two sides of a comparison: `OLD..NEW`, or `OLD` and the files as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Range {
+pub(crate) struct RevisionRange {
     pub(crate) old: String,
     /// `None` for the files as they are.
     pub(crate) new: Option<String>,
@@ -47,13 +47,16 @@ pub(crate) enum GitError {
 }
 
 /// Reads `OLD`, `OLD..` or `OLD..NEW`.
-pub(crate) fn range(text: &str) -> Result<Range, String> {
+pub(crate) fn range(text: &str) -> Result<RevisionRange, String> {
     let (old, new) = text.split_once("..").unwrap_or((text, ""));
     let wrong = || "write OLD..NEW, or OLD to compare with the files as they are".to_owned();
     if old.is_empty() || new.starts_with('.') || old.starts_with('-') || new.starts_with('-') {
         return Err(wrong());
     }
-    Ok(Range { old: old.to_owned(), new: Some(new.to_owned()).filter(|new| !new.is_empty()) })
+    Ok(RevisionRange {
+        old: old.to_owned(),
+        new: Some(new.to_owned()).filter(|new| !new.is_empty()),
+    })
 }
 
 /// The files of a revision. A path that the revision does not have holds nothing there.
@@ -138,7 +141,7 @@ mod tests {
     #[test]
     fn a_range_has_one_or_two_revisions() {
         let of = |old: &str, new: Option<&str>| {
-            Some(Range { old: old.to_owned(), new: new.map(str::to_owned) })
+            Some(RevisionRange { old: old.to_owned(), new: new.map(str::to_owned) })
         };
         #[rustfmt::skip]
         let cases = [

@@ -33,7 +33,7 @@ Exit codes:
 
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
-pub(crate) struct Arguments {
+pub(crate) struct GraphArguments {
     #[command(flatten)]
     origin: OriginOptions,
 
@@ -46,11 +46,11 @@ pub(crate) struct Arguments {
 
     /// What to print on standard output
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: GraphFormat,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum GraphFormat {
     /// For Graphviz
     #[default]
     Dot,
@@ -61,8 +61,8 @@ enum Format {
 }
 
 /// Prints the picture; the exit code.
-pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
-    let Arguments { origin, scope, ports, output } = arguments;
+pub(crate) fn main(arguments: &GraphArguments) -> Result<u8, Error> {
+    let GraphArguments { origin, scope, ports, output } = arguments;
     let origin = origin.read()?;
     let manifests = &origin.manifests;
     let selection = Selection { ports: ports.clone(), ..Selection::default() };
@@ -73,17 +73,17 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     let truth = truth::of(snapshot, &probes);
     let picture = Picture::of(snapshot, &truth.table, &scope);
     match output {
-        Format::Dot => {
+        GraphFormat::Dot => {
             output::print_warned(&dot::render(&picture), "// warning: ", &manifests.warnings())?;
         }
-        Format::Mermaid => {
+        GraphFormat::Mermaid => {
             output::print_warned(
                 &mermaid::render(&picture),
                 "%% warning: ",
                 &manifests.warnings(),
             )?;
         }
-        Format::Json => output::print(&output::Document::new(&picture, manifests).json()?)?,
+        GraphFormat::Json => output::print(&output::Document::new(&picture, manifests).json()?)?,
     }
     terminal::notes(&truth.notes);
     Ok(exit::FINE)

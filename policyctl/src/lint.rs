@@ -37,7 +37,7 @@ Exit codes:
 
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
-pub(crate) struct Arguments {
+pub(crate) struct LintArguments {
     #[command(flatten)]
     origin: OriginOptions,
 
@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
 
     /// What to print on standard output
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: LintFormat,
 
     /// Exit with 1 on findings of this level and above
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
@@ -58,7 +58,7 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum LintFormat {
     /// For people
     #[default]
     Text,
@@ -94,7 +94,7 @@ impl Deny {
 }
 
 /// Prints findings, or the explanation of a code; returns the exit code.
-pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
+pub(crate) fn main(arguments: &LintArguments) -> Result<u8, Error> {
     if let Some(code) = &arguments.explain {
         output::print(&explain(code)?)?;
         return Ok(exit::FINE);
@@ -124,17 +124,21 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
 }
 
 /// Prints findings in their places; the exit code.
-fn answer(arguments: &Arguments, located: &[Located], manifests: &Manifests) -> Result<u8, Error> {
+fn answer(
+    arguments: &LintArguments,
+    located: &[Located],
+    manifests: &Manifests,
+) -> Result<u8, Error> {
     match arguments.output {
-        Format::Text => {
+        LintFormat::Text => {
             let text = report::text(located, Paint::of_stdout());
             output::print_warned(&text, output::WARNING, &manifests.warnings())?;
         }
-        Format::Json => {
+        LintFormat::Json => {
             let findings = report::Findings { findings: located };
             output::print(&output::Document::new(&findings, manifests).json()?)?;
         }
-        Format::Sarif => {
+        LintFormat::Sarif => {
             output::print(&output::json(&sarif::log(located, &manifests.warnings()))?)?;
         }
     }

@@ -41,7 +41,7 @@ Exit codes:
 
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
-pub(crate) struct Arguments {
+pub(crate) struct ListArguments {
     #[command(flatten)]
     origin: OriginOptions,
 
@@ -50,11 +50,11 @@ pub(crate) struct Arguments {
 
     /// What to print on standard output
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: ListFormat,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum ListFormat {
     /// For people
     #[default]
     Table,
@@ -71,7 +71,7 @@ enum Format {
 }
 
 /// Prints the list; the exit code.
-pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
+pub(crate) fn main(arguments: &ListArguments) -> Result<u8, Error> {
     let origin = arguments.origin.read()?;
     let scope = arguments.scope.of(&origin)?;
     let manifests = &origin.manifests;
@@ -81,14 +81,14 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     let warnings = manifests.warnings();
     let mut out = output::stream();
     match arguments.output {
-        Format::Table => table::text(&listing, &warnings, &mut out)?,
-        Format::Json => {
+        ListFormat::Table => table::text(&listing, &warnings, &mut out)?,
+        ListFormat::Json => {
             output::Document::new(&listing, manifests).write(&mut out)?;
         }
-        Format::Csv => csv::write(&listing, &mut out)?,
-        Format::Markdown => table::markdown(&listing, &warnings, &mut out)?,
-        Format::Dot => dot::write(&listing, &warnings, &mut out)?,
-        Format::Mermaid => mermaid::write(&listing, &warnings, &mut out)?,
+        ListFormat::Csv => csv::write(&listing, &mut out)?,
+        ListFormat::Markdown => table::markdown(&listing, &warnings, &mut out)?,
+        ListFormat::Dot => dot::write(&listing, &warnings, &mut out)?,
+        ListFormat::Mermaid => mermaid::write(&listing, &warnings, &mut out)?,
     }
     out.finish()?;
     let notes: Vec<String> = faults.iter().map(ToString::to_string).collect();

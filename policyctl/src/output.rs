@@ -15,7 +15,7 @@ use crate::error::Error;
 
 /// Form of an answer for which a command has no other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum TextOrJson {
     /// For people
     #[default]
     Text,

@@ -56,12 +56,12 @@ fn range(first: u16, last: u16) -> String {
 impl Serialize for PortSet {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Range {
+        struct PortRange {
             protocol: &'static str,
             first: u16,
             last: u16,
         }
-        let range = |&(protocol, first, last): &(Protocol, u16, u16)| Range {
+        let range = |&(protocol, first, last): &(Protocol, u16, u16)| PortRange {
             protocol: protocol.name(),
             first,
             last,

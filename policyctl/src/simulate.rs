@@ -44,7 +44,7 @@ Exit codes:
 
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
-pub(crate) struct Arguments {
+pub(crate) struct SimulateArguments {
     #[command(flatten)]
     origin: OriginOptions,
 
@@ -70,12 +70,12 @@ pub(crate) struct Arguments {
 
     /// What to print on standard output
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: SimulateFormat,
 }
 
 /// Form of the truth table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum SimulateFormat {
     /// For people
     #[default]
     Table,
@@ -89,7 +89,7 @@ enum Format {
     Markdown,
 }
 
-impl Arguments {
+impl SimulateArguments {
     /// What to probe; a pod without a namespace is of the one that the options or the kubeconfig
     /// name.
     fn selection(&self, origin: &Origin) -> Result<Selection, Error> {
@@ -105,7 +105,7 @@ impl Arguments {
 }
 
 /// Prints the table; the exit code.
-pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
+pub(crate) fn main(arguments: &SimulateArguments) -> Result<u8, Error> {
     let origin = arguments.origin.read()?;
     let manifests = &origin.manifests;
     let scope = arguments.scope.of(&origin)?;
@@ -123,26 +123,26 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8, Error> {
     let mismatches = check(&table.probes, &expectations);
     let expected = arguments.expect.is_some().then_some(&expectations);
     match arguments.output {
-        Format::Table => {
+        SimulateFormat::Table => {
             let text = text(&table, &mismatches, terminal::style());
             output::print_warned(&text, output::WARNING, &manifests.warnings())?;
         }
-        Format::Json => output::print(&Document::new(&table, manifests).json()?)?,
-        Format::Yaml => {
+        SimulateFormat::Json => output::print(&Document::new(&table, manifests).json()?)?,
+        SimulateFormat::Yaml => {
             output::print(&serde_saphyr::to_string(&Document::new(&table, manifests))?)?;
         }
-        Format::Junit => {
+        SimulateFormat::Junit => {
             let warnings = manifests.warnings();
             output::print(&junit::render(&table, expected, &mismatches, &warnings)?)?;
         }
-        Format::Markdown => {
+        SimulateFormat::Markdown => {
             let text = markdown::render(&table, &mismatches);
             output::print_warned(&text, output::MARKDOWN_WARNING, &manifests.warnings())?;
         }
     }
     terminal::notes(&notes);
     // The other forms have them on standard output.
-    if matches!(arguments.output, Format::Json | Format::Yaml) {
+    if matches!(arguments.output, SimulateFormat::Json | SimulateFormat::Yaml) {
         for mismatch in &mismatches {
             terminal::line(&mismatch.to_string());
         }

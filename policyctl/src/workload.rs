@@ -27,7 +27,7 @@ enum SharedBy<'a> {
 }
 
 /// Namespace, what its pods have in common, and the pod's name where they have nothing in common.
-type Group<'a> = (&'a str, SharedBy<'a>, Option<&'a str>);
+type CopiesOf<'a> = (&'a str, SharedBy<'a>, Option<&'a str>);
 
 impl SharedBy<'_> {
     fn is_nothing(&self) -> bool {
@@ -47,7 +47,7 @@ impl SharedBy<'_> {
 
 /// The workload of each pod, as `namespace/name`.
 pub(crate) fn of_pods(snapshot: &Snapshot) -> BTreeMap<ObjectName, ObjectName> {
-    let mut groups: BTreeMap<Group<'_>, Vec<&ObjectName>> = BTreeMap::new();
+    let mut groups: BTreeMap<CopiesOf<'_>, Vec<&ObjectName>> = BTreeMap::new();
     for (name, pod) in &snapshot.pods {
         let shared = match &pod.workload {
             Some(workload) => SharedBy::Controller(workload),

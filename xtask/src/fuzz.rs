@@ -17,9 +17,9 @@ use crate::harness;
 #[derive(Subcommand)]
 pub(crate) enum Property {
     /// Compare the compiler with a naive evaluator, on every pair, protocol and port of a cluster
-    Compile(Options),
+    Compile(FuzzOptions),
     /// Compare every step of a plan with the state before the plan and the state after it
-    Plans(Options),
+    Plans(FuzzOptions),
     /// Compare the loaded programs with a model of the datapath, on generated packets; needs root
     ///
     /// A disagreement is printed as a test that replays it. The last line has packets, seconds,
@@ -40,7 +40,7 @@ pub(crate) struct Packets {
 
 /// How many cases to generate.
 #[derive(Args, Clone, Copy)]
-pub(crate) struct Options {
+pub(crate) struct FuzzOptions {
     /// Number of clusters, or of plans
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,

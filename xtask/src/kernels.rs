@@ -37,13 +37,13 @@ const PROGRAMS: [Program; 5] = [
 
 /// Which kernels to test.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct KernelsOptions {
     /// Versions of Debian's cloud kernels, or `newest` [default: 5.10 6.1 6.12 newest]
     versions: Vec<String>,
 }
 
 /// Tests the kernels one after the other, and prints the table.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &KernelsOptions) -> Result<()> {
     ensure(&PROGRAMS)?;
     let compiler = bootstrap::run(Purpose::Test)?;
     bpf::build_other(compiler)?;

@@ -89,7 +89,7 @@ enum Verb {
   cargo xtask flap --count 10000
 
 Takes about 15 minutes on 2 cores and uses both completely.")]
-    Flap(flap::Options),
+    Flap(flap::FlapOptions),
     /// Run a benchmark and print its table
     Bench {
         #[command(subcommand)]
@@ -123,7 +123,7 @@ enum TestPart {
   cargo xtask test kernels 6.1 newest
 
 Needs root, network access to Debian's archive, and 5 to 15 minutes a kernel.")]
-    Kernels(kernels::Options),
+    Kernels(kernels::KernelsOptions),
 }
 
 /// A verb of another package's program, which has its own `--help`.

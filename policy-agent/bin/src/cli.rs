@@ -21,16 +21,16 @@ const PIN_DIR: &str = "/sys/fs/bpf/policy";
 
 /// A command and its options.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum AgentCommand {
     /// Remove what an agent has left in force on this node; from then on every packet passes
-    Detach(detach::Arguments),
+    Detach(detach::DetachArguments),
     /// Enforce the policies of a cluster, or of a folder of manifests, in this network namespace
-    Run(Box<run::Arguments>),
+    Run(Box<run::RunArguments>),
     /// Show the state of every pod and policy of this node
-    Status(status::Arguments),
+    Status(status::StatusArguments),
 }
 
-impl Command {
+impl AgentCommand {
     /// Runs the command and returns its exit code.
     pub(crate) fn run(self) -> u8 {
         match self {

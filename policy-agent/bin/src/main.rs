@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "policy-agent", version, about, propagate_version = true)]
 #[command(next_display_order = None)]
-struct Arguments {
+struct CommandLine {
     #[command(subcommand)]
     command: Command,
 }
@@ -19,7 +19,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     #[command(flatten)]
-    Agent(cli::Command),
+    Agent(cli::AgentCommand),
     /// Build a cluster of network namespaces, and probe its policies through the real dataplane
     #[cfg(feature = "lab")]
     Lab(policy_lab::cli::Arguments),
@@ -27,7 +27,7 @@ enum Command {
 
 fn main() -> ExitCode {
     // clap exits with 2 on bad usage and with 0 after --help.
-    let Arguments { command } = Arguments::parse();
+    let CommandLine { command } = CommandLine::parse();
     cli::exit_code(|| match command {
         Command::Agent(command) => command.run(),
         #[cfg(feature = "lab")]

@@ -42,12 +42,12 @@ const LISTS: [&str; 2] = ["plugins", "delegates"];
 type Fields<'a> = BTreeMap<&'a str, &'a RawValue>;
 
 /// An entry of a list, and where it is in the text.
-struct Entry<'a> {
+struct PluginEntry<'a> {
     range: Range<usize>,
     fields: Fields<'a>,
 }
 
-impl Entry<'_> {
+impl PluginEntry<'_> {
     fn is_own(&self) -> bool {
         is_own(&self.fields)
     }
@@ -67,7 +67,7 @@ pub(super) fn with(text: &str, entry: &str) -> Result<String, ConflistError> {
     }
     let entries = entries(text, object.get("plugins").ok_or(ConflistError::NoList)?)?;
     let mut own = entries.iter().filter(|entry| entry.is_own());
-    if let Some(Entry { range, .. }) = own.next() {
+    if let Some(PluginEntry { range, .. }) = own.next() {
         return Ok([&text[..range.start], entry, &text[range.end..]].concat());
     }
     let last = entries.last().ok_or(ConflistError::Empty)?.range.end;
@@ -133,14 +133,14 @@ fn is_own(fields: &Fields) -> bool {
     matches!(kind, Some(Ok(kind)) if kind == PLUGIN)
 }
 
-fn entries<'a>(text: &str, list: &&'a RawValue) -> Result<Vec<Entry<'a>>, ConflistError> {
+fn entries<'a>(text: &str, list: &&'a RawValue) -> Result<Vec<PluginEntry<'a>>, ConflistError> {
     let plugins: Vec<&RawValue> = serde_json::from_str(list.get()).map_err(ConflistError::Json)?;
     plugins.into_iter().map(|plugin| entry(text, plugin.get())).collect()
 }
 
-fn entry<'a>(text: &str, plugin: &'a str) -> Result<Entry<'a>, ConflistError> {
+fn entry<'a>(text: &str, plugin: &'a str) -> Result<PluginEntry<'a>, ConflistError> {
     let start = plugin.as_ptr().addr() - text.as_ptr().addr();
-    Ok(Entry { range: start..start + plugin.len(), fields: object(plugin)? })
+    Ok(PluginEntry { range: start..start + plugin.len(), fields: object(plugin)? })
 }
 
 #[cfg(test)]

@@ -57,14 +57,14 @@ impl InnerMap {
 #[derive(Debug)]
 pub(super) struct InnerTypes {
     btf: OwnedFd,
-    allow: Entry,
-    flows4: Entry,
-    flows6: Entry,
+    allow: EntryTypes,
+    flows4: EntryTypes,
+    flows6: EntryTypes,
 }
 
 /// Type ids of a map's key and value.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct EntryTypes {
     key: u32,
     value: u32,
 }
@@ -78,7 +78,7 @@ impl InnerTypes {
     pub(super) fn load() -> io::Result<Self> {
         let mut types = Types::default();
         let integers = Integers::add(&mut types);
-        let allow = Entry { key: integers.u32, value: types.port_set(&integers) };
+        let allow = EntryTypes { key: integers.u32, value: types.port_set(&integers) };
         let state = types.flow_state(&integers);
         let flows4 = types.flow::<[u8; 4]>(&integers, state, ["FlowKey4", "Flow4"]);
         let flows6 = types.flow::<[u8; 16]>(&integers, state, ["FlowKey6", "Flow6"]);
@@ -200,7 +200,7 @@ impl Types {
         &Integers { u8, u16: _, u32, u64: _ }: &Integers,
         state: u32,
         [key_name, flow_name]: [&str; 2],
-    ) -> Entry {
+    ) -> EntryTypes {
         let address = self.array(u8, u32, size_of::<A>());
         let (port, pad3, pad4) =
             (self.array(u8, u32, 2), self.array(u8, u32, 3), self.array(u8, u32, 4));
@@ -220,7 +220,7 @@ impl Types {
             ("key",   key,   offset_of!(Flow<A>, key)),
             ("pad",   pad4,  offset_of!(Flow<A>, pad)),
         ]);
-        Entry { key, value }
+        EntryTypes { key, value }
     }
 
     fn int(&mut self, name: &str, size: u32) -> u32 {

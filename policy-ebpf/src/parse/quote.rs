@@ -12,12 +12,12 @@ use crate::address::Ip;
 const ICMP_LENGTH: usize = 8;
 
 /// The bytes of a frame up to the end of its packet: what follows is padding, not quoted.
-struct Packet<'a, B> {
+struct Unpadded<'a, B> {
     bytes: &'a B,
     end: u32,
 }
 
-impl<B: Bytes> Bytes for Packet<'_, B> {
+impl<B: Bytes> Bytes for Unpadded<'_, B> {
     #[inline(always)]
     fn load<T>(&self, offset: usize) -> Option<T> {
         if offset + size_of::<T>() > self.end as usize {
@@ -60,7 +60,7 @@ pub(crate) fn read4(
     (offset, end): (usize, u32),
     quotation: &mut Quotation,
 ) -> Option<()> {
-    let bytes = &Packet { bytes, end };
+    let bytes = &Unpadded { bytes, end };
     let start = offset + ICMP_LENGTH;
     let header: [u8; 20] = bytes.load(start)?;
     let length = usize::from(header[0] & 0x0f) * 4;
@@ -88,7 +88,7 @@ pub(crate) fn read6(
     (offset, end): (usize, u32),
     quotation: &mut Quotation,
 ) -> Option<()> {
-    let bytes = &Packet { bytes, end };
+    let bytes = &Unpadded { bytes, end };
     let start = offset + ICMP_LENGTH;
     let first: [u8; 8] = bytes.load(start)?;
     if first[0] >> 4 != 6 {

@@ -27,12 +27,12 @@ fn cluster(pods: &[(&str, Pod)]) -> Snapshot {
     snapshot
 }
 
-fn planned(snapshot: &mut Snapshot) -> Result<Blueprint, Error> {
+fn planned(snapshot: &mut Snapshot) -> Result<Blueprint, BlueprintError> {
     plan(snapshot, &BTreeMap::new(), &BTreeSet::new())
 }
 
 #[test]
-fn a_node_gets_an_address_in_each_family_in_use() -> Result<(), Error> {
+fn a_node_gets_an_address_in_each_family_in_use() -> Result<(), BlueprintError> {
     let mut snapshot = cluster(&[("x", pod(Some("a"), &["10.0.0.1", "fd00::1"]))]);
     let plan = planned(&mut snapshot)?;
     assert_eq!(plan.nodes["a"], [ip("192.168.1.1"), ip("2001:2::1")]);
@@ -41,14 +41,14 @@ fn a_node_gets_an_address_in_each_family_in_use() -> Result<(), Error> {
 }
 
 #[test]
-fn no_node_gets_an_address_of_a_family_that_is_not_in_use() -> Result<(), Error> {
+fn no_node_gets_an_address_of_a_family_that_is_not_in_use() -> Result<(), BlueprintError> {
     let plan = planned(&mut cluster(&[("x", pod(Some("a"), &["10.0.0.1"]))]))?;
     assert_eq!(plan.nodes["a"], [ip("192.168.1.1")]);
     Ok(())
 }
 
 #[test]
-fn a_pod_without_node_is_put_on_the_default_one() -> Result<(), Error> {
+fn a_pod_without_node_is_put_on_the_default_one() -> Result<(), BlueprintError> {
     let mut snapshot = cluster(&[("x", pod(None, &["10.0.0.1"]))]);
     let plan = planned(&mut snapshot)?;
     assert_eq!(plan.pods[0].node, DEFAULT_NODE);
@@ -58,7 +58,7 @@ fn a_pod_without_node_is_put_on_the_default_one() -> Result<(), Error> {
 }
 
 #[test]
-fn an_undeclared_node_is_added_and_noted() -> Result<(), Error> {
+fn an_undeclared_node_is_added_and_noted() -> Result<(), BlueprintError> {
     let plan = planned(&mut cluster(&[("x", pod(Some("b"), &["10.0.0.1"]))]))?;
     assert!(plan.nodes.contains_key("b"));
     assert!(plan.notes.iter().any(|note| note.contains("node b is not declared")));
@@ -66,7 +66,8 @@ fn an_undeclared_node_is_added_and_noted() -> Result<(), Error> {
 }
 
 #[test]
-fn host_network_pods_have_no_namespace_and_their_addresses_are_their_nodes() -> Result<(), Error> {
+fn host_network_pods_have_no_namespace_and_their_addresses_are_their_nodes()
+-> Result<(), BlueprintError> {
     let mut kubelet = pod(Some("a"), &["192.168.1.9"]);
     kubelet.host_network = true;
     let plan = planned(&mut cluster(&[("kubelet", kubelet)]))?;
@@ -79,11 +80,11 @@ fn host_network_pods_have_no_namespace_and_their_addresses_are_their_nodes() -> 
 fn two_pods_at_one_address_are_refused() {
     let mut snapshot =
         cluster(&[("x", pod(Some("a"), &["10.0.0.1"])), ("y", pod(Some("a"), &["10.0.0.1"]))]);
-    assert!(matches!(planned(&mut snapshot), Err(Error::SharedAddress { .. })));
+    assert!(matches!(planned(&mut snapshot), Err(BlueprintError::SharedAddress { .. })));
 }
 
 #[test]
-fn a_finished_pod_leaves_its_address_to_another() -> Result<(), Error> {
+fn a_finished_pod_leaves_its_address_to_another() -> Result<(), BlueprintError> {
     let mut done = pod(Some("a"), &["10.0.0.1"]);
     done.phase = Phase::Finished;
     let plan = planned(&mut cluster(&[("done", done), ("live", pod(Some("a"), &["10.0.0.1"]))]))?;
@@ -92,7 +93,7 @@ fn a_finished_pod_leaves_its_address_to_another() -> Result<(), Error> {
 }
 
 #[test]
-fn addresses_without_an_owner_become_hosts() -> Result<(), Error> {
+fn addresses_without_an_owner_become_hosts() -> Result<(), BlueprintError> {
     let mut snapshot = cluster(&[("x", pod(Some("a"), &["10.0.0.1"]))]);
     let probed = BTreeSet::from([ip("8.8.8.8"), ip("10.0.0.1")]);
     let plan = plan(&mut snapshot, &BTreeMap::new(), &probed)?;
@@ -101,7 +102,7 @@ fn addresses_without_an_owner_become_hosts() -> Result<(), Error> {
 }
 
 #[test]
-fn the_first_address_of_a_nodes_pods_is_its_gateway() -> Result<(), Error> {
+fn the_first_address_of_a_nodes_pods_is_its_gateway() -> Result<(), BlueprintError> {
     let pods = [("x", pod(Some("a"), &["10.0.0.5"])), ("y", pod(Some("b"), &["10.0.1.5"]))];
     let probed = BTreeSet::from([ip("10.0.0.1"), ip("10.0.2.1")]);
     let plan = plan(&mut cluster(&pods), &BTreeMap::new(), &probed)?;
@@ -113,7 +114,7 @@ fn the_first_address_of_a_nodes_pods_is_its_gateway() -> Result<(), Error> {
 }
 
 #[test]
-fn a_subnet_that_nodes_share_has_no_gateway_of_one_node() -> Result<(), Error> {
+fn a_subnet_that_nodes_share_has_no_gateway_of_one_node() -> Result<(), BlueprintError> {
     let pods = [("x", pod(Some("a"), &["10.0.0.5"])), ("y", pod(Some("b"), &["10.0.0.6"]))];
     let probed = BTreeSet::from([ip("10.0.0.1")]);
     let plan = plan(&mut cluster(&pods), &BTreeMap::new(), &probed)?;
@@ -123,6 +124,6 @@ fn a_subnet_that_nodes_share_has_no_gateway_of_one_node() -> Result<(), Error> {
 
 #[test]
 fn no_pod_with_an_address_is_an_error() {
-    assert_eq!(planned(&mut Snapshot::default()), Err(Error::NoPod));
-    assert_eq!(planned(&mut cluster(&[("x", pod(Some("a"), &[]))])), Err(Error::NoPod));
+    assert_eq!(planned(&mut Snapshot::default()), Err(BlueprintError::NoPod));
+    assert_eq!(planned(&mut cluster(&[("x", pod(Some("a"), &[]))])), Err(BlueprintError::NoPod));
 }

@@ -32,14 +32,14 @@ pub(super) struct RunningLab {
 
 /// Why a change of the files is not in force.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+enum HoldError {
     #[error(transparent)]
     Input(#[from] InputError),
     #[error("the change is not in force on every node")]
     Lab(#[from] crate::Error),
 }
 
-impl Error {
+impl HoldError {
     fn print(&self) {
         match self {
             Self::Input(error) => drop(error.report()),
@@ -94,7 +94,7 @@ impl RunningLab {
                 let expectations = apply(&mut lab, &options, changed).await?;
                 Ok(lab.probe(&expectations, &line).await?)
             };
-            let outcome: Result<_, Error> = tokio::select! {
+            let outcome: Result<_, HoldError> = tokio::select! {
                 biased;
                 signal = signals.next() => return code_after(signal, code),
                 outcome = report => outcome,
@@ -113,7 +113,7 @@ async fn apply(
     lab: &mut Lab,
     options: &ProbeOptions,
     changed: Changed,
-) -> Result<Expectations, Error> {
+) -> Result<Expectations, HoldError> {
     let (manifests, expectations) = changed?;
     let (manifests, notes) = lab.applicable(manifests);
     terminal::notes(&notes);

@@ -8,7 +8,7 @@ use crate::Report;
 
 /// Why a report could not be printed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(super) enum OutputError {
     #[error("cannot write the table as JSON")]
     Json(#[from] serde_json::Error),
     #[error("cannot write to standard output")]
@@ -16,7 +16,7 @@ pub(super) enum Error {
 }
 
 /// Prints a report.
-pub(super) fn print(report: &Report, format: TableFormat) -> Result<(), Error> {
+pub(super) fn print(report: &Report, format: TableFormat) -> Result<(), OutputError> {
     let mut stdout = io::stdout().lock();
     match format {
         TableFormat::Json => {

@@ -13,21 +13,21 @@ use crate::{copies, error::Error, truth};
 /// Connections that change, sorted by their ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Diff {
-    pub(super) opened: Vec<Change>,
-    pub(super) closed: Vec<Change>,
+    pub(super) opened: Vec<ProbeChange>,
+    pub(super) closed: Vec<ProbeChange>,
     /// How many connections were compared and did not change.
     pub(super) unchanged: usize,
 }
 
 /// A connection, before and after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Change {
+pub(super) struct ProbeChange {
     pub(super) old: Row,
     pub(super) new: Row,
 }
 
 /// From, to, port, protocol and family of a row.
-type Key = (String, String, u16, &'static str, &'static str);
+type ProbeKey = (String, String, u16, &'static str, &'static str);
 
 impl Diff {
     /// Compares two sides.
@@ -42,11 +42,12 @@ impl Diff {
         }
         let selections = selections(&old.snapshot, &new.snapshot, &ends);
         let (before, after) = (rows(old, &selections)?, rows(new, &selections)?);
-        let before: BTreeMap<Key, Row> = before.into_iter().map(|row| (key(&row), row)).collect();
+        let before: BTreeMap<ProbeKey, Row> =
+            before.into_iter().map(|row| (key(&row), row)).collect();
         let mut diff = Self::default();
         for row in after {
             let Some(old) = before.get(&key(&row)) else { continue };
-            let change = || Change { old: old.clone(), new: row.clone() };
+            let change = || ProbeChange { old: old.clone(), new: row.clone() };
             match (old.verdict, row.verdict) {
                 (before, after) if before == after => diff.unchanged += 1,
                 (_, Outcome::Allow) => diff.opened.push(change()),
@@ -100,7 +101,7 @@ fn selections(old: &Snapshot, new: &Snapshot, ends: &[End]) -> Vec<Selection> {
     selections.into_iter().filter(|one| !one.from.is_empty() && !one.to.is_empty()).collect()
 }
 
-fn key(row: &Row) -> Key {
+fn key(row: &Row) -> ProbeKey {
     let (protocol, family) = (row.protocol.name(), row.family.name());
     (row.from.to_string(), row.to.to_string(), row.port, protocol, family)
 }

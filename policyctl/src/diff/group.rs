@@ -1,6 +1,6 @@
 //! What changes, by workload, set of ports and block.
 //!
-//! Input: two compiled sides. Output: a [`Group`] for each pair of workloads, each workload and
+//! Input: two compiled sides. Output: a [`ChangedPorts`] for each pair of workloads, each workload and
 //! block, and each workload and Service, between which ports open or close. Sets of ports are those
 //! of the allow maps, so that nothing is probed but Services, at their own ports:
 //!
@@ -43,7 +43,7 @@ pub(super) enum Effect {
 
 /// Ports that open or close between two ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Group {
+pub(super) struct ChangedPorts {
     pub(super) change: Effect,
     pub(super) from: String,
     pub(super) to: String,
@@ -60,7 +60,7 @@ pub(super) struct Group {
 }
 
 /// The effect, and the ends as text: what makes one group in each family.
-type Key = (Effect, String, String);
+type EffectBetween = (Effect, String, String);
 
 /// The changes of some parts of workloads.
 #[derive(Default)]
@@ -73,7 +73,7 @@ struct Found {
 }
 
 /// Every group, those that open first.
-pub(super) fn groups(old: &Side<'_>, new: &Side<'_>) -> Result<Vec<Group>, Error> {
+pub(super) fn groups(old: &Side<'_>, new: &Side<'_>) -> Result<Vec<ChangedPorts>, Error> {
     let (workloads, pods) = common_workloads(old.manifests, new.manifests);
     if pods.is_empty() {
         return Err(Error::NothingToCompare);
@@ -160,7 +160,7 @@ fn to_services(
 
 /// Groups as they are found.
 struct Collected<'a> {
-    groups: BTreeMap<Key, BTreeMap<Family, Found>>,
+    groups: BTreeMap<EffectBetween, BTreeMap<Family, Found>>,
     workloads: &'a [ObjectName],
     parts: &'a [Part],
 }
@@ -225,7 +225,7 @@ impl Collected<'_> {
 
     fn add(
         &mut self,
-        key: Key,
+        key: EffectBetween,
         family: Family,
         between: (usize, usize),
         ports: &Ports,
@@ -246,12 +246,12 @@ impl Collected<'_> {
     }
 
     /// Joins families with equal ports, and finds out who decides.
-    fn finish(self, old: &Side<'_>, new: &Side<'_>) -> Vec<Group> {
+    fn finish(self, old: &Side<'_>, new: &Side<'_>) -> Vec<ChangedPorts> {
         let mut parts: BTreeMap<String, usize> = BTreeMap::new();
         for part in 0..self.parts.len() {
             *parts.entry(self.name(part)).or_default() += 1;
         }
-        let mut groups: Vec<Group> = Vec::new();
+        let mut groups: Vec<ChangedPorts> = Vec::new();
         for ((change, from, to), by_family) in self.groups {
             // A workload and a block, or a Service, have as many pairs as the workload has parts.
             let pairs = match (parts.get(&from), parts.get(&to)) {
@@ -272,7 +272,7 @@ impl Collected<'_> {
                 });
                 let by = rows.as_ref().map(|(was, now)| (was.decided_by(), now.decided_by()));
                 let (was_by, now_by) = by.unzip();
-                groups.push(Group {
+                groups.push(ChangedPorts {
                     change,
                     from: from.clone(),
                     to: to.clone(),
@@ -291,7 +291,7 @@ impl Collected<'_> {
     }
 }
 
-impl Group {
+impl ChangedPorts {
     /// Whether ports open.
     pub(super) fn opens(&self) -> bool {
         self.change == Opened

@@ -4,11 +4,11 @@ use policy_core::model::{FieldPath, ObjectRef};
 use policy_manifest::{Manifests, Place};
 use serde_json::{Value, json};
 
-use super::group::Group;
+use super::group::ChangedPorts;
 use crate::sarif;
 
 /// The log; a change is at the rule that decides now, where it is in a manifest.
-pub(super) fn log(groups: &[Group], new: &Manifests) -> Value {
+pub(super) fn log(groups: &[ChangedPorts], new: &Manifests) -> Value {
     let rules =
         [("connection-opened", "a connection opens"), ("connection-closed", "a connection closes")];
     let rules = rules.map(|(id, text)| json!({"id": id, "shortDescription": {"text": text}}));
@@ -16,8 +16,8 @@ pub(super) fn log(groups: &[Group], new: &Manifests) -> Value {
     sarif::log(&rules, &results, &new.warnings())
 }
 
-fn result(group: &Group, new: &Manifests) -> Value {
-    let Group { change, from, to, families, ports, now_by, .. } = group;
+fn result(group: &ChangedPorts, new: &Manifests) -> Value {
+    let ChangedPorts { change, from, to, families, ports, now_by, .. } = group;
     let by = now_by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
     let name = format!("{from} -> {to}");
     let text = format!("{change} {name} {}: {ports}{by}", families.join(", "));
@@ -30,7 +30,7 @@ fn result(group: &Group, new: &Manifests) -> Value {
 }
 
 /// Where the rule stands that decides now.
-fn place<'a>(group: &Group, new: &'a Manifests) -> Option<&'a Place> {
+fn place<'a>(group: &ChangedPorts, new: &'a Manifests) -> Option<&'a Place> {
     let by = group.rows.as_ref().map(|(_, now)| &now.by)?;
     let mut all = by
         .ingress

@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, fmt::Write};
 use anstyle::AnsiColor;
 use policy_core::names::first_few;
 
-use super::group::{Effect, Group};
+use super::group::{ChangedPorts, Effect};
 use crate::output::Paint;
 
 /// Names that a line lists; more are counted.
@@ -22,7 +22,7 @@ const LISTED: usize = 5;
 
 /// What lines have in common apart from their ends.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Change {
+struct ChangeText {
     effect: Effect,
     ports: String,
     families: String,
@@ -32,16 +32,16 @@ struct Change {
 
 /// Equal changes of several ends.
 struct Line {
-    change: Change,
+    change: ChangeText,
     from: Vec<String>,
     to: Vec<String>,
 }
 
 /// Each line with the policies that decide, and a summary.
-pub(super) fn text(groups: &[Group], paint: Paint) -> String {
+pub(super) fn text(groups: &[ChangedPorts], paint: Paint) -> String {
     let mut out = String::new();
     for line in lines(groups) {
-        let Change { effect, ports, families, was, now } = &line.change;
+        let ChangeText { effect, ports, families, was, now } = &line.change;
         let (color, verdicts) = match effect {
             Effect::Opened => (AnsiColor::Red, ["deny", "allow"]),
             Effect::Closed => (AnsiColor::Green, ["allow", "deny"]),
@@ -60,7 +60,7 @@ pub(super) fn text(groups: &[Group], paint: Paint) -> String {
 }
 
 /// A table, with the summary above it.
-pub(super) fn markdown(groups: &[Group]) -> String {
+pub(super) fn markdown(groups: &[ChangedPorts]) -> String {
     let mut out = format!("**{}**\n", summary(groups));
     let lines = lines(groups);
     if lines.is_empty() {
@@ -70,7 +70,7 @@ pub(super) fn markdown(groups: &[Group]) -> String {
         "\n| | From | To | Family | Ports | Was by | Now by |\n|---|---|---|---|---|---|---|\n",
     );
     for line in lines {
-        let Change { effect, ports, families, was, now } = &line.change;
+        let ChangeText { effect, ports, families, was, now } = &line.change;
         let word = match effect {
             Effect::Opened => "**opened**",
             Effect::Closed => "closed",
@@ -84,17 +84,17 @@ pub(super) fn markdown(groups: &[Group]) -> String {
 }
 
 /// `2 opened, 1 closed`: sets of connections between two ends.
-fn summary(groups: &[Group]) -> String {
+fn summary(groups: &[ChangedPorts]) -> String {
     let opened = groups.iter().filter(|group| group.opens()).count();
     format!("{opened} opened, {} closed", groups.len() - opened)
 }
 
 /// Joins groups that differ in one end only: first the sources, then the destinations.
-fn lines(groups: &[Group]) -> Vec<Line> {
-    let mut by_destination: BTreeMap<(Change, &str), Vec<String>> = BTreeMap::new();
+fn lines(groups: &[ChangedPorts]) -> Vec<Line> {
+    let mut by_destination: BTreeMap<(ChangeText, &str), Vec<String>> = BTreeMap::new();
     for group in groups {
         let some = if group.some_pods_only { " [some pods only]" } else { "" };
-        let change = Change {
+        let change = ChangeText {
             effect: group.change,
             ports: format!("{}{some}", group.ports),
             families: group.families.join(", "),
@@ -103,7 +103,7 @@ fn lines(groups: &[Group]) -> Vec<Line> {
         };
         by_destination.entry((change, &group.to)).or_default().push(group.from.clone());
     }
-    let mut by_sources: BTreeMap<(Change, Vec<String>), Vec<String>> = BTreeMap::new();
+    let mut by_sources: BTreeMap<(ChangeText, Vec<String>), Vec<String>> = BTreeMap::new();
     for ((change, to), from) in by_destination {
         by_sources.entry((change, from)).or_default().push(to.to_owned());
     }

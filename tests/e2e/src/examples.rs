@@ -34,7 +34,7 @@ const SHORT: &str = "test-";
 
 /// Which examples to run, and on which cluster.
 #[derive(Args, Clone, Debug, Default)]
-pub(crate) struct Options {
+pub(crate) struct ExamplesOptions {
     /// Use an existing cluster, with both images on its nodes, instead of starting one
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -61,7 +61,7 @@ struct ExampleResult {
 }
 
 /// Runs the examples on the cluster that the options name.
-pub(super) fn run(options: &Options) -> Result<()> {
+pub(super) fn run(options: &ExamplesOptions) -> Result<()> {
     let mut examples = example::read(&options.examples)?;
     if let Some(kubeconfig) = &options.kubeconfig {
         for example in &mut examples {

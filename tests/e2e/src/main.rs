@@ -40,7 +40,7 @@ const NODES: [&str; 2] = ["node1", "node2"];
 )]
 struct Arguments {
     #[command(flatten)]
-    examples: examples::Options,
+    examples: examples::ExamplesOptions,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -53,20 +53,20 @@ enum Verb {
     /// Check that the agent needs every capability that its manifest grants
     Capabilities,
     /// Run the network-policy suite of upstream Kubernetes
-    Netpol(netpol::Options),
+    Netpol(netpol::NetpolOptions),
     /// Check that the agent needs every right that its manifest grants, and reports each missing one
-    Permissions(permissions::Options),
+    Permissions(permissions::PermissionsOptions),
     /// Check that with the chained plugin policies apply to a pod's first packet, and without it do not
-    Plugin(plugin::Options),
+    Plugin(plugin::PluginOptions),
     /// Count packets lost or let through while agents, API server and pods restart
     #[command(after_help = "Examples:
   cargo xtask e2e soak
   cargo xtask e2e soak --kills 20 --away 60 --churn 200 --only kills --only away --only churn")]
-    Soak(soak::Options),
+    Soak(soak::SoakOptions),
     /// Measure the agent's memory, traffic and CPU time for each pod of a cluster
     #[command(after_help = "Example:
   cargo xtask e2e scale --pods 20000")]
-    Scale(scale::Options),
+    Scale(scale::ScaleOptions),
 }
 
 fn main() -> ExitCode {

@@ -26,7 +26,7 @@ const SKIP: &str = "SCTP|IPv6";
 
 /// How the suite is run.
 #[derive(Args, Debug)]
-pub(crate) struct Options {
+pub(crate) struct NetpolOptions {
     #[command(flatten)]
     cluster: testbed::Shape,
     /// Run only tests with a name that matches this regular expression
@@ -41,7 +41,7 @@ pub(crate) struct Options {
 }
 
 /// Runs the suite on a cluster of its own.
-pub(super) fn run(options: &Options) -> Result<()> {
+pub(super) fn run(options: &NetpolOptions) -> Result<()> {
     let layout = Layout::of(&name(options));
     let suite = programs::suite()?;
     testbed::up(&layout, &options.cluster)?;
@@ -52,7 +52,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
     outcome
 }
 
-fn on(layout: &Layout, suite: &Suite, options: &Options) -> Result<()> {
+fn on(layout: &Layout, suite: &Suite, options: &NetpolOptions) -> Result<()> {
     for image in &suite.images {
         testbed::load(layout, &images::agnhost(layout, suite, image)?)?;
     }
@@ -72,7 +72,7 @@ fn on(layout: &Layout, suite: &Suite, options: &Options) -> Result<()> {
 }
 
 /// Name of the cluster and of the log: runs with different options can run at the same time.
-fn name(options: &Options) -> String {
+fn name(options: &NetpolOptions) -> String {
     let testbed::Shape { proxy, cni, .. } = &options.cluster;
     format!("netpol-{proxy:?}-{cni:?}").to_lowercase()
 }

@@ -32,9 +32,9 @@ const WRITTEN: Duration = Duration::from_secs(5);
 /// Makes the API server behave like one before 1.32, which cannot stream lists.
 const NO_STREAMS: &str = "--feature-gates=WatchList=false";
 
-/// Options of the run.
+/// PermissionsOptions of the run.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Options {
+pub(crate) struct PermissionsOptions {
     /// Use the debug build of the agent, as the tests do; it compiles faster
     #[arg(long)]
     debug: bool,
@@ -52,7 +52,7 @@ struct Right {
 }
 
 /// Removes each right in turn, with an API server that streams lists and with one that does not.
-pub(super) fn run(options: &Options) -> Result<()> {
+pub(super) fn run(options: &PermissionsOptions) -> Result<()> {
     let profile = if options.debug { Profile::Debug } else { Profile::Release };
     let shape = testbed::Shape { nodes: 1, ..testbed::Shape::default() };
     on_own("permissions", &shape, options.keep, profile, |cluster| {

@@ -36,7 +36,7 @@ const HELD: Duration = Duration::from_secs(10);
 
 /// How many pods, and where.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Options {
+pub(crate) struct PluginOptions {
     #[command(flatten)]
     shape: testbed::Shape,
     /// Pods that try, in each round; there are half as many servers that they must not reach
@@ -62,7 +62,7 @@ enum ExpectedOutcome {
 }
 
 /// A line of the result.
-struct Line {
+struct RoundLine {
     what: &'static str,
     took: Duration,
     outcome: Outcome,
@@ -87,11 +87,11 @@ struct PluginTest<'a> {
     layout: &'a Layout,
     first_pods: FirstPods<'a>,
     pods: usize,
-    lines: Vec<Line>,
+    lines: Vec<RoundLine>,
 }
 
 /// Runs all rounds on a cluster of their own.
-pub(super) fn run(options: &Options) -> Result<()> {
+pub(super) fn run(options: &PluginOptions) -> Result<()> {
     let profile = if options.debug { Profile::Debug } else { Profile::Release };
     on_own("plugin", &options.shape, options.keep, profile, |cluster| {
         let layout = cluster.local.as_ref().context("the agents' processes are on this machine")?;
@@ -220,7 +220,7 @@ impl PluginTest<'_> {
         let outcome = self.first_pods.tried(round.name, self.pods)?;
         let took = start.elapsed();
         let waited = if round.is_timed { Some(self.waited()?.since(&before)) } else { None };
-        let line = Line { what: round.what, took, outcome, waited };
+        let line = RoundLine { what: round.what, took, outcome, waited };
         println!("{line}");
         match round.want {
             ExpectedOutcome::Open => ensure!(outcome.is_open(), "something was denied"),
@@ -279,7 +279,7 @@ impl PluginTest<'_> {
     }
 }
 
-impl fmt::Display for Line {
+impl fmt::Display for RoundLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, took, outcome, waited } = self;
         write!(f, "{what}: {} s; {outcome}", took.as_secs())?;

@@ -32,7 +32,7 @@ const TICKS: u64 = 100;
 
 /// How many pods, and on which cluster.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Options {
+pub(crate) struct ScaleOptions {
     #[command(flatten)]
     shape: testbed::Shape,
     /// Pods
@@ -45,14 +45,14 @@ pub(crate) struct Options {
 
 /// Memory, CPU time and traffic of an agent at one moment.
 #[derive(Clone, Copy, Debug)]
-struct Level {
+struct AgentUse {
     held: ResourceUse,
     ticks: u64,
     received: u64,
 }
 
 /// Measures on a cluster of its own.
-pub(super) fn run(options: &Options) -> Result<()> {
+pub(super) fn run(options: &ScaleOptions) -> Result<()> {
     let (shape, pods) = (&options.shape, options.pods);
     on_own("scale", shape, options.keep, Profile::Release, |cluster| measure(cluster, pods))
 }
@@ -88,7 +88,7 @@ fn measure(cluster: &TestCluster, pods: u32) -> Result<()> {
         "restarted, and enforcing again on all nodes after {:.1} s",
         start.elapsed().as_secs_f64()
     );
-    let zero = Level { held: ResourceUse { memory: 0, descriptors: 0 }, ticks: 0, received: 0 };
+    let zero = AgentUse { held: ResourceUse { memory: 0, descriptors: 0 }, ticks: 0, received: 0 };
     print("a list of all, at the start", pods, zero, at_rest(layout)?);
     Ok(())
 }
@@ -109,13 +109,13 @@ fn each(count: u32, act: impl Fn(u32) -> Result<()> + Sync) -> Result<()> {
 }
 
 /// Waits until the agent is idle, and returns its level.
-fn at_rest(layout: &Layout) -> Result<Level> {
+fn at_rest(layout: &Layout) -> Result<AgentUse> {
     let mut last = agents::spent(layout, NODE)?;
     for _ in 0..100 {
         thread::sleep(REST);
         let now = agents::spent(layout, NODE)?;
         if now.0 - last.0 < TICKS / 10 && now.1 - last.1 < 100_000 {
-            return Ok(Level {
+            return Ok(AgentUse {
                 held: agents::resource_use(layout, NODE)?,
                 ticks: now.0,
                 received: now.1,
@@ -126,7 +126,7 @@ fn at_rest(layout: &Layout) -> Result<Level> {
     bail!("the agent did not become idle")
 }
 
-fn print(what: &str, pods: u32, before: Level, after: Level) {
+fn print(what: &str, pods: u32, before: AgentUse, after: AgentUse) {
     let each = |all: u64| all / u64::from(pods);
     let received = after.received.saturating_sub(before.received);
     let micros = (after.ticks - before.ticks) * 1_000_000 / TICKS;

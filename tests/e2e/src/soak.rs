@@ -30,7 +30,7 @@ use traffic::{Count, Traffic};
 
 /// Which scenarios to run, and for how long.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Options {
+pub(crate) struct SoakOptions {
     #[command(flatten)]
     shape: testbed::Shape,
     /// How many times an agent is killed
@@ -90,19 +90,19 @@ enum Scenario {
 }
 
 /// A line of the result.
-struct Line {
+struct SoakLine {
     what: String,
     took: Duration,
     counts: Count,
 }
 
 /// Runs the scenarios on a cluster of their own.
-pub(super) fn run(options: &Options) -> Result<()> {
+pub(super) fn run(options: &SoakOptions) -> Result<()> {
     let profile = if options.debug { Profile::Debug } else { Profile::Release };
     on_own("soak", &options.shape, options.keep, profile, |cluster| soak(cluster, options, profile))
 }
 
-fn soak(cluster: &TestCluster, options: &Options, profile: Profile) -> Result<()> {
+fn soak(cluster: &TestCluster, options: &SoakOptions, profile: Profile) -> Result<()> {
     let layout = cluster.local.as_ref().context("the agents' processes are on this machine")?;
     let mut traffic = Traffic::create(cluster)?;
     traffic.start("client", &["allow", "keep"])?;
@@ -132,11 +132,11 @@ fn soak(cluster: &TestCluster, options: &Options, profile: Profile) -> Result<()
 }
 
 /// Counts the tries and their wrong outcomes while `act` runs.
-fn during(what: &str, traffic: &Traffic<'_>, act: impl FnOnce() -> Result<()>) -> Result<Line> {
+fn during(what: &str, traffic: &Traffic<'_>, act: impl FnOnce() -> Result<()>) -> Result<SoakLine> {
     let (start, before) = (Instant::now(), traffic.settled()?);
     act()?;
     let counts = traffic.settled()?.since(before);
-    let line = Line { what: what.to_owned(), took: start.elapsed(), counts };
+    let line = SoakLine { what: what.to_owned(), took: start.elapsed(), counts };
     println!("{line}");
     Ok(line)
 }
@@ -146,10 +146,11 @@ impl Scenario {
         self,
         layout: &Layout,
         traffic: &Traffic<'_>,
-        options: &Options,
+        options: &SoakOptions,
         profile: Profile,
-    ) -> Result<Line> {
-        let Options { kills, updates, away, churn, burst, deleted, pods, changes, .. } = *options;
+    ) -> Result<SoakLine> {
+        let SoakOptions { kills, updates, away, churn, burst, deleted, pods, changes, .. } =
+            *options;
         let cluster = traffic.cluster;
         match self {
             Self::Kills => during(&format!("{kills} kills under churn"), traffic, || {
@@ -183,7 +184,7 @@ impl Scenario {
     }
 }
 
-impl fmt::Display for Line {
+impl fmt::Display for SoakLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, took, counts } = self;
         write!(f, "{what:42} {:>5} s  {counts}", took.as_secs())

@@ -18,7 +18,7 @@ pub mod tcp {
 
 /// Both ends of a packet and its protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
+pub struct PacketEnds {
     /// Address of the sender.
     pub source: IpAddr,
     /// Address of the receiver.
@@ -44,7 +44,7 @@ pub struct Shape {
     pub fragment: Option<(u32, u16, bool)>,
 }
 
-impl Ends {
+impl PacketEnds {
     /// The other way.
     #[must_use]
     pub fn back(self) -> Self {
@@ -65,7 +65,7 @@ impl Shape {
 
 /// A transport header and some data. `flags` are TCP's, the chunk type of SCTP, or the ICMP type.
 #[must_use]
-pub fn transport(ends: &Ends, flags: u8, length: usize) -> Vec<u8> {
+pub fn transport(ends: &PacketEnds, flags: u8, length: usize) -> Vec<u8> {
     let (source, destination) =
         (ends.source_port.to_be_bytes(), ends.destination_port.to_be_bytes());
     let ports = [source, destination].concat();
@@ -84,7 +84,7 @@ pub fn transport(ends: &Ends, flags: u8, length: usize) -> Vec<u8> {
 
 /// A frame with an IP packet that carries a payload, of the family of its source.
 #[must_use]
-pub fn ip(ends: &Ends, shape: &Shape, payload: &[u8]) -> Vec<u8> {
+pub fn ip(ends: &PacketEnds, shape: &Shape, payload: &[u8]) -> Vec<u8> {
     match (ends.source, ends.destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let length = 20 + 4 * usize::from(shape.options);

@@ -1,7 +1,7 @@
 //! Verdicts of the model alone, on packets that the contract is plain about; needs no root.
 
 use packet_model::addresses::{UPLINK, interface, ip};
-use packet_model::frames::{self, Ends, Shape, tcp};
+use packet_model::frames::{self, PacketEnds, Shape, tcp};
 use packet_model::model::{Answer, Direction, Event, Model};
 use packet_model::protocol::{TCP, UDP};
 use packet_model::world::{Peer, Pod, Ports, Rule, World};
@@ -14,13 +14,13 @@ fn world() -> World {
     World { policies: vec![vec![], vec![to_80]], pods: [isolated, Pod::OPEN] }
 }
 
-fn ends(protocol: u8, port: u16) -> Ends {
+fn ends(protocol: u8, port: u16) -> PacketEnds {
     let (source, destination) = (ip("10.244.0.10"), ip("10.244.1.10"));
-    Ends { source, destination, source_port: 40_000, destination_port: port, protocol }
+    PacketEnds { source, destination, source_port: 40_000, destination_port: port, protocol }
 }
 
 /// A packet of the pod, or back to it.
-fn event(out: bool, ends: Ends, flags: u8) -> Event {
+fn event(out: bool, ends: PacketEnds, flags: u8) -> Event {
     let (ends, direction, arrived_by) = if out {
         (ends, Direction::Egress, interface(0))
     } else {
@@ -74,7 +74,7 @@ fn s46_a_foreign_source_and_a_tunnel_are_dropped() {
     world.pods[0] = Pod::OPEN;
     let mut verdict = |source, destination, port| {
         let (source, destination) = (ip(source), ip(destination));
-        let ends = Ends { source, destination, ..ends(UDP, port) };
+        let ends = PacketEnds { source, destination, ..ends(UDP, port) };
         model.judge(&world, &event(true, ends, 0)) == Answer::Pass
     };
     assert!(verdict("10.244.0.10", "192.168.111.11", 53));

@@ -42,7 +42,7 @@ Exit codes:
 /// Options of `policy-agent detach`.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
-pub(crate) struct Arguments {
+pub(crate) struct DetachArguments {
     /// Folder of the pins; the same as for `policy-agent run`
     #[arg(long, value_name = "DIR", default_value = PIN_DIR)]
     pin_dir: PathBuf,
@@ -68,8 +68,9 @@ pub(crate) struct Arguments {
 }
 
 /// Removes everything and returns the exit code.
-pub(super) fn main(arguments: &Arguments) -> u8 {
-    let Arguments { folders: Folders { conf_dir, bin_dir }, cni_socket, root, .. } = arguments;
+pub(super) fn main(arguments: &DetachArguments) -> u8 {
+    let DetachArguments { folders: Folders { conf_dir, bin_dir }, cni_socket, root, .. } =
+        arguments;
     let uninstaller = Uninstaller {
         root: root.clone(),
         bin_dir: bin_dir.clone(),

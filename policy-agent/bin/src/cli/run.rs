@@ -73,7 +73,7 @@ const STOP_LIMIT: Duration = Duration::from_millis(1500);
 /// Options of `policy-agent run`.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
-pub(crate) struct Arguments {
+pub(crate) struct RunArguments {
     /// Follow this folder or file of Kubernetes manifests [default: the cluster's API server]
     #[arg(long, value_name = "PATH", conflicts_with = "kubeconfig", help_heading = CLUSTER)]
     manifests: Option<PathBuf>,
@@ -171,11 +171,11 @@ enum LogFormat {
 }
 
 /// Runs the daemon and returns the exit code.
-pub(super) fn main(arguments: Arguments) -> u8 {
+pub(super) fn main(arguments: RunArguments) -> u8 {
     start_log(arguments.log_format);
     match run(arguments) {
         Ok(()) => exit::FINE,
-        Err(Error::Daemon(DaemonError::Manifests(FilesError::Manifests(errors)))) => {
+        Err(RunError::Daemon(DaemonError::Manifests(FilesError::Manifests(errors)))) => {
             InputError::Manifests(errors).report()
         }
         Err(error) => {
@@ -187,7 +187,7 @@ pub(super) fn main(arguments: Arguments) -> u8 {
 
 /// Why the daemon did not start, or ended early.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+enum RunError {
     #[error("cannot read the host name; set --node")]
     HostName(#[source] io::Error),
     #[error("cannot find the path of this program; set --cni-plugin")]
@@ -204,7 +204,7 @@ enum Error {
     Daemon(#[from] DaemonError),
 }
 
-impl Error {
+impl RunError {
     /// Whether the options or the manifests are the cause, not the environment.
     fn is_input(&self) -> bool {
         use FlowLogError::{NoReader, Open};
@@ -218,28 +218,28 @@ impl Error {
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), Error> {
+fn run(arguments: RunArguments) -> Result<(), RunError> {
     let config = arguments.config()?;
     // One thread: the dataplane attaches to interfaces of its thread's network namespace.
     let runtime =
-        runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
-    let stop = stop_signal().map_err(Error::Start)?;
+        runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Start)?;
+    let stop = stop_signal().map_err(RunError::Start)?;
     let ended = runtime.block_on(async { Ok(daemon::run(config, stop).await?) });
     // Writes that a slow disk delays are not awaited: each file is complete at any time.
     runtime.shutdown_background();
     ended
 }
 
-impl Arguments {
+impl RunArguments {
     /// The configuration of the daemon.
-    fn config(self) -> Result<DaemonConfig, Error> {
+    fn config(self) -> Result<DaemonConfig, RunError> {
         let source = match self.manifests {
             Some(path) => Origin::Manifests(existing(path)?),
             None => Origin::Kubernetes(Access { kubeconfig: self.kubeconfig, context: None }),
         };
         let node = match self.node {
             Some(node) => node,
-            None => host_name().map_err(Error::HostName)?,
+            None => host_name().map_err(RunError::HostName)?,
         };
         let records = self.max_drop_records;
         let node = NodeConfig {
@@ -274,7 +274,7 @@ impl Arguments {
             flow_log,
             listen: self.listen,
             verify_interval: Duration::from_secs(self.verify_interval),
-            cni: self.cni.config().map_err(Error::Program)?,
+            cni: self.cni.config().map_err(RunError::Program)?,
         })
     }
 }
@@ -286,9 +286,9 @@ fn flows_per_pod() -> clap::builder::RangedI64ValueParser<u32> {
 }
 
 /// Checks that the folder or file of manifests exists, and warns of folders in it that are not read.
-fn existing(path: PathBuf) -> Result<PathBuf, Error> {
+fn existing(path: PathBuf) -> Result<PathBuf, RunError> {
     if let Err(source) = fs::metadata(&path) {
-        return Err(Error::Manifests { path, source });
+        return Err(RunError::Manifests { path, source });
     }
     for note in policy_files::notes(std::slice::from_ref(&path)) {
         tracing::warn!("{note}");

@@ -17,7 +17,6 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use policy_agent::status::{Pod, PodState, Policy, PolicyState, Status};
 use policy_probe::{exit, grid, options::TableFormat, terminal};
-use thiserror::Error;
 use tokio::{net::TcpStream, runtime, time::timeout};
 
 const HELP: &str = "\
@@ -44,7 +43,7 @@ const MAX_RESPONSE: usize = 64 << 20;
 /// Options of `policy-agent status`.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
-pub(crate) struct Arguments {
+pub(crate) struct StatusArguments {
     /// Address of the agent, as in its option --listen
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9470",
         value_parser = super::socket_address)]
@@ -55,8 +54,8 @@ pub(crate) struct Arguments {
     output: TableFormat,
 }
 
-#[derive(Debug, Error)]
-enum Error {
+#[derive(Debug, thiserror::Error)]
+enum StatusError {
     #[error("no agent responds at {address}; run the agent with --listen {address}")]
     Connect {
         address: SocketAddr,
@@ -78,11 +77,11 @@ enum Error {
 }
 
 /// Asks the agent of this node, prints its state and returns the exit code.
-pub(super) fn main(arguments: &Arguments) -> u8 {
+pub(super) fn main(arguments: &StatusArguments) -> u8 {
     let status = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(Error::Write)
+        .map_err(StatusError::Write)
         .and_then(|runtime| runtime.block_on(request(arguments.address)))
         .and_then(|status| print(&status, arguments.output).map(|()| status));
     match status {
@@ -95,14 +94,14 @@ pub(super) fn main(arguments: &Arguments) -> u8 {
     }
 }
 
-async fn request(address: SocketAddr) -> Result<Status, Error> {
+async fn request(address: SocketAddr) -> Result<Status, StatusError> {
     let status = timeout(TIMEOUT, get_status(address)).await;
-    status.unwrap_or(Err(Error::Timeout { address }))
+    status.unwrap_or(Err(StatusError::Timeout { address }))
 }
 
-async fn get_status(address: SocketAddr) -> Result<Status, Error> {
+async fn get_status(address: SocketAddr) -> Result<Status, StatusError> {
     let stream = TcpStream::connect(address).await;
-    let stream = stream.map_err(|source| Error::Connect { address, source })?;
+    let stream = stream.map_err(|source| StatusError::Connect { address, source })?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let exchange = async {
         let mut request = Request::new(Empty::<Bytes>::new());
@@ -110,10 +109,10 @@ async fn get_status(address: SocketAddr) -> Result<Status, Error> {
         request.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
         let (head, body) = sender.send_request(request).await?.into_parts();
         let body =
-            Limited::new(body, MAX_RESPONSE).collect().await.map_err(Error::Read)?.to_bytes();
+            Limited::new(body, MAX_RESPONSE).collect().await.map_err(StatusError::Read)?.to_bytes();
         if head.status != StatusCode::OK {
             let text = String::from_utf8_lossy(&body).trim().to_owned();
-            return Err(Error::Refused { status: head.status, text });
+            return Err(StatusError::Refused { status: head.status, text });
         }
         Ok(serde_json::from_slice(&body)?)
     };
@@ -125,7 +124,7 @@ async fn get_status(address: SocketAddr) -> Result<Status, Error> {
     }
 }
 
-fn print(status: &Status, format: TableFormat) -> Result<(), Error> {
+fn print(status: &Status, format: TableFormat) -> Result<(), StatusError> {
     use io::Write as _;
     let text = match format {
         TableFormat::Json => serde_json::to_string_pretty(status)? + "\n",

@@ -15,12 +15,10 @@ use procfs::process::Process;
 use serde_json::Value;
 
 use crate::{
-    program::{all_output, assert_code, lab, lab_on},
+    program::{Outcome, all_output, assert_code, lab, lab_on},
     remains::until,
     sizes::cluster,
 };
-
-type Outcome = Result<(), Box<dyn Error>>;
 
 const THREE_TIER: [&str; 2] = ["-f", "examples/three-tier.yaml"];
 

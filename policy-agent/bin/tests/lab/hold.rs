@@ -13,9 +13,10 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{program::lab, remains::until};
-
-type Outcome = Result<(), Box<dyn Error>>;
+use crate::{
+    program::{Outcome, lab},
+    remains::until,
+};
 
 const PODS: &str = "\
 apiVersion: v1

@@ -1,12 +1,16 @@
 //! Runs `policy-agent lab` for these tests.
 
 use std::{
+    error::Error,
     io::{self, Write},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
 use tempfile::NamedTempFile;
+
+/// What a test of a running lab returns.
+pub(crate) type Outcome = Result<(), Box<dyn Error>>;
 
 /// The two ways to join a pod to its node.
 pub(crate) const TOPOLOGIES: [&str; 2] = ["ptp", "bridge"];

@@ -23,14 +23,12 @@ use policy_lab::netns::{self, Namespace};
 use procfs::process::Process;
 
 use crate::{
-    program::{assert_code, lab, lab_on},
+    program::{Outcome, assert_code, lab, lab_on},
     sizes::cluster,
 };
 
 /// How long the kernel may take to destroy namespaces, on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-type Outcome = Result<(), Box<dyn Error>>;
 
 /// The kernel objects of a lab.
 struct Holdings {
@@ -98,15 +96,15 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> io::Result<bool>) -> 
 }
 
 /// Number of interfaces in the calling thread's namespace, without the loopback.
-fn interfaces() -> Result<usize, netns::Error> {
-    let text = fs::read_to_string("/proc/thread-self/net/dev").map_err(netns::Error::Open)?;
+fn interfaces() -> Result<usize, netns::NetnsError> {
+    let text = fs::read_to_string("/proc/thread-self/net/dev").map_err(netns::NetnsError::Open)?;
     Ok(text.lines().filter(|line| line.contains(':') && !line.contains("lo:")).count())
 }
 
 async fn nothing_remains(signal: Signal, ended: impl Fn(ExitStatus) -> bool) -> Outcome {
     let watch = Namespace::create()?;
-    let builder =
-        watch.run(|| NetBuilder::open().map_err(io::Error::other).map_err(netns::Error::Open))?;
+    let builder = watch
+        .run(|| NetBuilder::open().map_err(io::Error::other).map_err(netns::NetnsError::Open))?;
     let (mut child, pid) = stopped_lab()?;
     let holdings = Holdings::of(pid)?;
     let namespaces = holdings.namespaces.len();

@@ -25,7 +25,7 @@ const SLACK: u64 = 16 * 1024;
 
 /// What is held on a node for the pods there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Level {
+pub(super) struct NodeHoldings {
     pins: usize,
     maps: usize,
     agent: ResourceUse,
@@ -45,7 +45,7 @@ pub(super) fn churn(layout: &Layout, client: &Client, count: u32) -> Result<()> 
 }
 
 /// Fails if something has grown.
-pub(super) fn is_back_at(layout: &Layout, before: &[Level]) -> Result<()> {
+pub(super) fn is_back_at(layout: &Layout, before: &[NodeHoldings]) -> Result<()> {
     let mut after = levels(layout)?;
     // The agent removes the last pods' maps a moment after the pods.
     until("the removal of the pods' pins and maps", || {
@@ -74,7 +74,7 @@ fn batch(client: &Client) -> Result<()> {
 }
 
 /// What is held on each node, once the agents have removed what belonged to deleted pods.
-fn settled(layout: &Layout) -> Result<Vec<Level>> {
+fn settled(layout: &Layout) -> Result<Vec<NodeHoldings>> {
     let mut last = Vec::new();
     until("the same pins and maps for a second", || {
         let before = std::mem::replace(&mut last, levels(layout).unwrap_or_default());
@@ -85,21 +85,25 @@ fn settled(layout: &Layout) -> Result<Vec<Level>> {
     levels(layout)
 }
 
-fn has_same_pins(before: &[Level], after: &[Level]) -> bool {
-    let pins = |level: &Level| (level.pins, level.maps);
+fn has_same_pins(before: &[NodeHoldings], after: &[NodeHoldings]) -> bool {
+    let pins = |level: &NodeHoldings| (level.pins, level.maps);
     before.iter().map(pins).eq(after.iter().map(pins))
 }
 
 /// What is held on each node.
-pub(super) fn levels(layout: &Layout) -> Result<Vec<Level>> {
+pub(super) fn levels(layout: &Layout) -> Result<Vec<NodeHoldings>> {
     NODES.into_iter().map(|name| level(layout, name)).collect()
 }
 
-fn level(layout: &Layout, name: &str) -> Result<Level> {
+fn level(layout: &Layout, name: &str) -> Result<NodeHoldings> {
     let mut find = node::inside(layout, name)?;
     let pins = answer(find.args(["find", "/sys/fs/bpf/policy", "-type", "f"]));
     let pins = pins.context("no pins")?;
     // Every map of the agent is pinned, inner maps too, so counting pins counts maps.
     let maps = pins.lines().filter(|pin| !pin.contains("/links/")).count();
-    Ok(Level { pins: pins.lines().count(), maps, agent: agents::resource_use(layout, name)? })
+    Ok(NodeHoldings {
+        pins: pins.lines().count(),
+        maps,
+        agent: agents::resource_use(layout, name)?,
+    })
 }

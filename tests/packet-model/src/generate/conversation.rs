@@ -9,7 +9,7 @@ use crate::addresses::{
     BRIDGE, GROUPS, ODD, OTHER_NODE, OUTSIDE, OWN_NODE, PODS, SERVICES, TUNNEL_PORTS,
     UNLISTED_NODE, UPLINK, interface, ip, slot,
 };
-use crate::frames::{self, Ends, Shape, tcp};
+use crate::frames::{self, PacketEnds, Shape, tcp};
 use crate::model::{Direction, Event};
 use crate::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 
@@ -18,7 +18,7 @@ use crate::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 pub(super) struct Conversation {
     pod: usize,
     /// As the pod sends.
-    ends: Ends,
+    ends: PacketEnds,
     /// `ingress_ifindex` and `tc_index` of packets to the pod.
     way: (u32, u32),
     sent: u32,
@@ -53,11 +53,11 @@ impl Conversation {
             destination_port = one_of(random, TUNNEL_PORTS);
         }
         let source = if chance(random, 3) { other_source(random, is_v6, own) } else { own };
-        let ends = Ends { source, destination: far, source_port, destination_port, protocol };
+        let ends = PacketEnds { source, destination: far, source_port, destination_port, protocol };
         let ends = if matches!(protocol, ICMP | ICMPV6) {
             // Identifiers that type and code of an error would look like, too.
             let identifier = one_of(random, &[7, 7, 0x0303, 0x0b00, 0x0100, 0]);
-            Ends { source_port: identifier, destination_port: identifier, ..ends }
+            PacketEnds { source_port: identifier, destination_port: identifier, ..ends }
         } else {
             ends
         };
@@ -149,7 +149,8 @@ impl Conversation {
         } else {
             one_of(random, &[3, 11, 12, 4, 5])
         };
-        let ends = Ends { source, destination, source_port: 0, destination_port: 0, protocol };
+        let ends =
+            PacketEnds { source, destination, source_port: 0, destination_port: 0, protocol };
         let body = frames::error(kind, &quoted);
         self.event(out, frames::ip(&ends, &Shape::PLAIN, &body))
     }
@@ -158,7 +159,7 @@ impl Conversation {
     fn fragments(
         &mut self,
         random: &mut Rng,
-        ends: &Ends,
+        ends: &PacketEnds,
         shape: &Shape,
         payload: &[u8],
         out: bool,

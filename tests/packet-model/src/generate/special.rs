@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use super::{chance, mutate, one_of};
 use crate::addresses::{GROUPS, ODD, PODS, UPLINK, interface, ip};
-use crate::frames::{self, Ends, Shape};
+use crate::frames::{self, PacketEnds, Shape};
 use crate::model::{Direction, Event};
 use crate::protocol::{ICMPV6, UDP};
 
@@ -58,7 +58,8 @@ fn neighbour(random: &mut Rng) -> Vec<u8> {
     let target = address(random);
     let destination = if chance(random, 20) { target } else { address(random) };
     let (source, destination) = (address(random).into(), destination.into());
-    let ends = Ends { source, destination, source_port: 0, destination_port: 0, protocol: ICMPV6 };
+    let ends =
+        PacketEnds { source, destination, source_port: 0, destination_port: 0, protocol: ICMPV6 };
     let hops = if chance(random, 90) { 255 } else { 64 };
     let extensions = if chance(random, 10) { vec![60] } else { Vec::new() };
     let shape = Shape { hops, extensions, ..Shape::PLAIN };
@@ -69,7 +70,7 @@ fn mld(random: &mut Rng) -> Vec<u8> {
     let kind = one_of(random, &[130, 131, 132, 143]);
     let source = one_of(random, &["fe80::1234", "::", PODS[0].v6, PODS[1].v6]);
     let destination = one_of(random, &["ff02::16", "ff02::1", "ff05::1", "fe80::1"]);
-    let ends = Ends {
+    let ends = PacketEnds {
         source: ip(source),
         destination: ip(destination),
         source_port: 0,
@@ -83,7 +84,7 @@ fn mld(random: &mut Rng) -> Vec<u8> {
 }
 
 fn tagged(random: &mut Rng, pod: usize) -> Vec<u8> {
-    let ends = Ends {
+    let ends = PacketEnds {
         source: ip(PODS[pod].v4),
         destination: ip(PODS[3].v4),
         source_port: 40_000,

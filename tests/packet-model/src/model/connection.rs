@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::flow::{Age, Ends, Flow, Initiator, Sender, has_beginning, unreplied_life};
+use super::flow::{Age, Flow, FlowEnds, Initiator, Sender, has_beginning, unreplied_life};
 use super::frame::{self, Kind, Packet, Transport};
 use super::source::{is_tunnel, may_have, sender};
 use super::{Answer, Direction, Event, Model, rules};
@@ -124,7 +124,7 @@ impl Model {
         &mut self,
         world: &World,
         event: &Event,
-        ends: Ends,
+        ends: FlowEnds,
         transport: Transport,
         sender: Sender,
     ) -> Answer {
@@ -183,7 +183,7 @@ impl Model {
     }
 
     /// Records a flow, in place of an older one with the same ends.
-    fn record(&mut self, pod: usize, ends: Ends, initiator: Initiator) {
+    fn record(&mut self, pod: usize, ends: FlowEnds, initiator: Initiator) {
         self.flows.retain(|flow| flow.pod != pod || flow.ends != ends);
         self.flows.push(Flow {
             pod,
@@ -231,17 +231,22 @@ fn belongs(
 }
 
 /// The ends of a connection, as the pod sees them.
-fn ends(direction: Direction, source: IpAddr, destination: IpAddr, transport: Transport) -> Ends {
+fn ends(
+    direction: Direction,
+    source: IpAddr,
+    destination: IpAddr,
+    transport: Transport,
+) -> FlowEnds {
     let Transport { protocol, source_port, destination_port, .. } = transport;
     match direction {
-        Direction::Egress => Ends {
+        Direction::Egress => FlowEnds {
             local: source,
             remote: destination,
             local_port: source_port,
             remote_port: destination_port,
             protocol,
         },
-        Direction::Ingress => Ends {
+        Direction::Ingress => FlowEnds {
             local: destination,
             remote: source,
             local_port: destination_port,

@@ -34,7 +34,7 @@ pub(crate) enum Initiator {
 #[derive(Clone, Debug)]
 pub(crate) struct Flow {
     pub(crate) pod: usize,
-    pub(crate) ends: Ends,
+    pub(crate) ends: FlowEnds,
     pub(crate) initiator: Initiator,
     /// When a packet of it last passed, seconds.
     pub(crate) passed: u64,
@@ -54,7 +54,7 @@ pub(crate) struct Flow {
 
 /// Addresses and ports of a connection, as its pod sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ends {
+pub(crate) struct FlowEnds {
     pub(crate) local: IpAddr,
     pub(crate) remote: IpAddr,
     pub(crate) local_port: u16,

@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::flow::{Ends, Initiator, Sender};
+use super::flow::{FlowEnds, Initiator, Sender};
 use crate::addresses::{PODS, SERVICES, ip};
 use crate::world::{World, allows};
 
 /// Whether a connection is allowed as one of its initiator; of either end where nobody saw who
 /// opened it.
-pub(crate) fn allow(world: &World, pod: usize, initiator: Initiator, ends: &Ends) -> bool {
+pub(crate) fn allow(world: &World, pod: usize, initiator: Initiator, ends: &FlowEnds) -> bool {
     match initiator {
         Initiator::Local => egress(world, pod, None, ends),
         Initiator::Remote(sender) => ingress(world, pod, sender, ends),
@@ -19,7 +19,7 @@ pub(crate) fn allow(world: &World, pod: usize, initiator: Initiator, ends: &Ends
     }
 }
 
-fn egress(world: &World, pod: usize, sender: Option<Sender>, ends: &Ends) -> bool {
+fn egress(world: &World, pod: usize, sender: Option<Sender>, ends: &FlowEnds) -> bool {
     let Some(policy) = world.pods[pod].egress else { return true };
     let (policy, remote) = (&world.policies[policy], own_address(sender, ends.remote));
     let service = SERVICES.iter().find(|service| {
@@ -39,7 +39,7 @@ fn egress(world: &World, pod: usize, sender: Option<Sender>, ends: &Ends) -> boo
     !backends.is_empty() && allowed.all(|allowed| allowed)
 }
 
-fn ingress(world: &World, pod: usize, sender: Sender, ends: &Ends) -> bool {
+fn ingress(world: &World, pod: usize, sender: Sender, ends: &FlowEnds) -> bool {
     let Some(policy) = world.pods[pod].ingress else { return true };
     if sender == Sender::Node || sender == Sender::Pod(pod) {
         return true;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::flow::{Ends, Sender};
+use super::flow::{FlowEnds, Sender};
 use super::frame::{self, Packet};
 use super::{Answer, Event};
 use crate::addresses::{
@@ -32,13 +32,13 @@ pub(crate) fn may_not_send(pod: usize, packet: &Packet) -> Option<Answer> {
 
 /// Whether a pod may have a flow with these ends: it may no longer have those that it opened while
 /// it might send anything (S46).
-pub(crate) fn may_have(world: &World, pod: usize, ends: &Ends) -> bool {
+pub(crate) fn may_have(world: &World, pod: usize, ends: &FlowEnds) -> bool {
     let on_link = is_link_local(ends.local) && is_link_local(ends.remote);
     world.pods[pod].may_spoof || (pod_has(pod, ends.local) || on_link) && !leads_into_tunnel(ends)
 }
 
 /// Whether what the pod sends on a flow goes into a UDP tunnel to a node.
-pub(crate) fn leads_into_tunnel(ends: &Ends) -> bool {
+pub(crate) fn leads_into_tunnel(ends: &FlowEnds) -> bool {
     ends.protocol == protocol::UDP
         && TUNNEL_PORTS.contains(&ends.remote_port)
         && !is_pod(ends.remote)
