@@ -8,7 +8,7 @@
 //! | `ifindex` 12 | 10.244.0.10:59660 | 10.244.0.11:80 | `Local` |
 //! | `ifindex` 11 | 10.244.0.11:80 | 10.244.0.10:59660 | `Remote` |
 
-use crate::plain;
+use crate::{address::Address, plain};
 
 /// Which end opened a connection; `Judgement::initiator` holds its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +160,10 @@ pub mod place {
     }
 }
 
+/// Bit of [`Judgement::denied`]: the flow has a [`Translation`], so that its packets cannot pass as they
+/// are. A flow with it is never one that passes by a comparison of `denied` with 0.
+pub const TRANSLATED: u8 = 1 << 7;
+
 /// Bit of [`FlowState::arrival`] that is set once the far end has sent a packet.
 pub const ARRIVED: u64 = 1 << 63;
 
@@ -201,7 +205,8 @@ pub struct Judgement {
     pub epoch: u32,
     /// Number of an [`Initiator`].
     pub initiator: u8,
-    /// 0 where the flow passes, else the number of the `Reason` for which it is denied.
+    /// 0 where the flow passes, else the number of the `Reason` for which it is denied; and
+    /// [`TRANSLATED`].
     pub denied: u8,
     /// Slot of the pod of this node that really sends the far end's packets, whatever their
     /// source address is; 0 if it is no pod of this node.
@@ -235,16 +240,48 @@ pub struct FlowState {
     pub pad: u8,
 }
 
+/// The far end that packets of a flow get in place of the one in its key; zero for none.
+///
+/// A connection to a Service of which the pod may reach some backends has two flows that refer to one
+/// another (S40):
+///
+/// ```text
+/// key: far end 10.96.0.20:80     translation: to 10.244.1.7:8080     of the packets that the pod sends
+/// key: far end 10.244.1.7:8080   translation: to 10.96.0.20:80       of the packets that it receives
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Translation {
+    /// Port, network byte order.
+    pub port: [u8; 2],
+    /// Bits of [`translation`].
+    pub bits: u8,
+    /// Zero.
+    pub pad: u8,
+    /// Address.
+    pub address: Address,
+}
+
+/// Bits of [`Translation::bits`].
+pub mod translation {
+    /// The address is a backend's: packets that the pod sends go there.
+    pub const TO_BACKEND: u8 = 1 << 0;
+    /// The address is a frontend's: packets that the pod receives come from there.
+    pub const TO_FRONTEND: u8 = 1 << 1;
+    /// Policy must allow the frontend's own address too: it is no cluster IP.
+    pub const CHECKS_FRONTEND: u8 = 1 << 2;
+}
+
 /// Value of the flow tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Flow<Address> {
+pub struct Flow<KeyAddress> {
     /// The part that changes.
     pub state: FlowState,
     /// The key again: the kernel recycles elements while a program reads them.
-    pub key: FlowKey<Address>,
-    /// Zero.
-    pub pad: [u8; 4],
+    pub key: FlowKey<KeyAddress>,
+    /// Where packets of a [`TRANSLATED`] flow go, or come from.
+    pub translation: Translation,
 }
 
 /// Value of the flow tables of IPv4.
@@ -253,12 +290,13 @@ pub type Flow4 = Flow<[u8; 4]>;
 /// Value of the flow tables of IPv6.
 pub type Flow6 = Flow<[u8; 16]>;
 
-plain!(FlowKey4, FlowKey6, Judgement, FlowState, Flow4, Flow6, Lifetimes);
+plain!(FlowKey4, FlowKey6, Judgement, FlowState, Translation, Flow4, Flow6, Lifetimes);
 
 // A change here is a format change of pinned maps.
 const _: () = assert!(size_of::<FlowKey4>() == 20);
 const _: () = assert!(size_of::<FlowKey6>() == 44);
 const _: () = assert!(size_of::<Judgement>() == 8);
 const _: () = assert!(size_of::<FlowState>() == 40);
-const _: () = assert!(size_of::<Flow4>() == 64);
-const _: () = assert!(size_of::<Flow6>() == 88);
+const _: () = assert!(size_of::<Translation>() == 20);
+const _: () = assert!(size_of::<Flow4>() == 80);
+const _: () = assert!(size_of::<Flow6>() == 104);

@@ -22,7 +22,7 @@ use std::{
 
 use policy_common::{
     endpoint::Endpoint,
-    flow::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState, Initiator, Judgement, seen},
+    flow::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState, Initiator, Judgement, Translation, seen},
     protocol::{SCTP, TCP},
 };
 
@@ -134,14 +134,14 @@ impl Flows {
                 let pad = [0; 3];
                 let key =
                     FlowKey4 { ifindex, local, remote, local_port, remote_port, protocol, pad };
-                self.four.push(Flow4 { state, key, pad: [0; 4] });
+                self.four.push(Flow4 { state, key, translation: Translation::default() });
             }
             (IpAddr::V6(local), IpAddr::V6(remote)) => {
                 let (local, remote) = (local.octets(), remote.octets());
                 let pad = [0; 3];
                 let key =
                     FlowKey6 { ifindex, local, remote, local_port, remote_port, protocol, pad };
-                self.six.push(Flow6 { state, key, pad: [0; 4] });
+                self.six.push(Flow6 { state, key, translation: Translation::default() });
             }
             // Translation between families makes two connections of one.
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {}

@@ -14,8 +14,9 @@ use aya_obj::generated::{
     bpf_map_type::{BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_LRU_HASH},
 };
 use policy_common::{
+    address::Address,
     allow::{INLINE_RANGES, PortRange, PortSet},
-    flow::{Flow, Flow4, Flow6, FlowKey, FlowKey4, FlowKey6, FlowState, Judgement},
+    flow::{Flow, Flow4, Flow6, FlowKey, FlowKey4, FlowKey6, FlowState, Judgement, Translation},
 };
 
 use super::{
@@ -80,8 +81,9 @@ impl InnerTypes {
         let integers = Integers::add(&mut types);
         let allow = EntryTypes { key: integers.u32, value: types.port_set(&integers) };
         let state = types.flow_state(&integers);
-        let flows4 = types.flow::<[u8; 4]>(&integers, state, ["FlowKey4", "Flow4"]);
-        let flows6 = types.flow::<[u8; 16]>(&integers, state, ["FlowKey6", "Flow6"]);
+        let parts = FlowParts { state, translation: types.translation(&integers) };
+        let flows4 = types.flow::<[u8; 4]>(&integers, &parts, ["FlowKey4", "Flow4"]);
+        let flows6 = types.flow::<[u8; 16]>(&integers, &parts, ["FlowKey6", "Flow6"]);
         let bytes = types.to_bytes();
         let mut attr = empty_request();
         // SAFETY: `BPF_BTF_LOAD` reads this member, which is plain.
@@ -121,6 +123,12 @@ impl InnerTypes {
         }
         bpf(bpf_cmd::BPF_MAP_CREATE, &mut attr)
     }
+}
+
+/// Type ids of the parts that flows of both families have.
+struct FlowParts {
+    state: u32,
+    translation: u32,
 }
 
 /// The integer types of all structs.
@@ -194,16 +202,27 @@ impl Types {
         state
     }
 
-    /// Key and value of a flow table, with these names; `state` is the type of [`FlowState`].
+    fn translation(&mut self, &Integers { u8, u16: _, u32, u64: _ }: &Integers) -> u32 {
+        let (port, address) = (self.array(u8, u32, 2), self.array(u8, u32, size_of::<Address>()));
+        #[rustfmt::skip]
+        let translation = self.structure("Translation", size_of::<Translation>(), &[
+            ("port",    port,    offset_of!(Translation, port)),
+            ("bits",    u8,      offset_of!(Translation, bits)),
+            ("pad",     u8,      offset_of!(Translation, pad)),
+            ("address", address, offset_of!(Translation, address)),
+        ]);
+        translation
+    }
+
+    /// Key and value of a flow table, with these names.
     fn flow<A>(
         &mut self,
         &Integers { u8, u16: _, u32, u64: _ }: &Integers,
-        state: u32,
+        parts: &FlowParts,
         [key_name, flow_name]: [&str; 2],
     ) -> EntryTypes {
         let address = self.array(u8, u32, size_of::<A>());
-        let (port, pad3, pad4) =
-            (self.array(u8, u32, 2), self.array(u8, u32, 3), self.array(u8, u32, 4));
+        let (port, pad3) = (self.array(u8, u32, 2), self.array(u8, u32, 3));
         #[rustfmt::skip]
         let key = self.structure(key_name, size_of::<FlowKey<A>>(), &[
             ("ifindex",     u32,     offset_of!(FlowKey<A>, ifindex)),
@@ -216,9 +235,9 @@ impl Types {
         ]);
         #[rustfmt::skip]
         let value = self.structure(flow_name, size_of::<Flow<A>>(), &[
-            ("state", state, offset_of!(Flow<A>, state)),
-            ("key",   key,   offset_of!(Flow<A>, key)),
-            ("pad",   pad4,  offset_of!(Flow<A>, pad)),
+            ("state",       parts.state,       offset_of!(Flow<A>, state)),
+            ("key",         key,               offset_of!(Flow<A>, key)),
+            ("translation", parts.translation, offset_of!(Flow<A>, translation)),
         ]);
         EntryTypes { key, value }
     }

@@ -3,7 +3,7 @@
 use policy_common::{
     drops::Reason,
     endpoint::Endpoint,
-    flow::{Flow, Initiator, Judgement},
+    flow::{Flow, Initiator, Judgement, TRANSLATED},
 };
 
 use super::{
@@ -58,7 +58,7 @@ pub(crate) fn judge<F: Family>(
         }
         rejudge(endpoint, entry, arrival.epoch, &ends);
     }
-    match Reason::from_number(entry.judgement.denied) {
+    match Reason::from_number(entry.denied()) {
         None => {
             table::touch::<F>(entry, flow, transport, arrival.sent());
             fragment::remember(arrival, u32::from(entry.slot));
@@ -119,12 +119,13 @@ pub(crate) fn rejudge(endpoint: &Endpoint, entry: &mut FlowEntry, epoch: u32, en
     if let Some(sender) = endpoint::of_slot(from.sender) {
         from.address = endpoint::address(sender, ends.remote);
     }
-    let denied = match decide(endpoint, &from, ends) {
+    let reason = match decide(endpoint, &from, ends) {
         Verdict::Pass => 0,
         Verdict::Drop(_) | Verdict::CheckQuotation => Reason::Revoked as u8,
     };
+    let denied = reason | entry.judgement.denied & TRANSLATED;
     table::store_judgement(entry, Judgement { epoch, denied, ..entry.judgement });
-    if denied != 0 && !starts_visibly(ends.protocol) {
+    if reason != 0 && !starts_visibly(ends.protocol) {
         table::forget_replies(entry);
     }
 }

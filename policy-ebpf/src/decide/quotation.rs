@@ -91,5 +91,5 @@ fn is_known<F: Family>(
         }
         rejudge(endpoint, &mut entry, epoch, &ends);
     }
-    entry.judgement.denied == 0
+    entry.denied() == 0
 }

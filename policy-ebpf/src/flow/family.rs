@@ -80,7 +80,6 @@ pub(crate) fn write_key<F: Family>(flow: &mut Flow<F::Address>, ends: &Ends) {
     flow.key.remote_port = ends.ports.remote;
     flow.key.protocol = ends.protocol;
     flow.key.pad = [0; 3];
-    flow.pad = [0; 4];
 }
 
 /// IPv4.

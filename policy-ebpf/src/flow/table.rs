@@ -13,7 +13,9 @@
 use core::ptr;
 
 use aya_ebpf::{bindings::BPF_ANY, helpers::bpf_ktime_get_ns};
-use policy_common::flow::{Flow, FlowKey, FlowState, Initiator, Judgement, seen};
+use policy_common::flow::{
+    Flow, FlowKey, FlowState, Initiator, Judgement, TRANSLATED, Translation, seen,
+};
 
 use super::{
     family::{Family, flows, new_flows},
@@ -28,6 +30,7 @@ use crate::{
 /// A flow in its table, found by its key and not expired.
 pub(crate) struct FlowEntry {
     state: &'static mut FlowState,
+    translation: &'static Translation,
     pub(crate) judgement: Judgement,
     seen: u8,
     last_seen: u64,
@@ -47,6 +50,18 @@ impl FlowEntry {
     #[inline(always)]
     pub(crate) fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    /// Whether its packets are translated.
+    #[inline(always)]
+    pub(crate) fn is_translated(&self) -> bool {
+        self.judgement.denied & TRANSLATED != 0
+    }
+
+    /// The number of the `Reason` for which it is denied; 0 where it passes.
+    #[inline(always)]
+    pub(crate) fn denied(&self) -> u8 {
+        self.judgement.denied & !TRANSLATED
     }
 }
 
@@ -87,7 +102,7 @@ pub(crate) fn find<F: Family>(key: &FlowKey<F::Address>, protocol: u8) -> Lookup
     // SAFETY: the kernel keeps the element readable and writable while the program runs; other
     // CPUs write it too, so each of its words is read and written by a volatile access.
     let flow = unsafe { &mut *pointer };
-    let state = &mut flow.state;
+    let (state, translation) = (&mut flow.state, &flow.translation);
     let judgement = read_once(as_word(&state.judgement));
     let (last_seen, seen, slot) =
         (read_once(&state.last_seen), read_once(&state.seen), read_once(&state.slot));
@@ -103,6 +118,7 @@ pub(crate) fn find<F: Family>(key: &FlowKey<F::Address>, protocol: u8) -> Lookup
     let judgement = unpack(judgement);
     Lookup::Found(FlowEntry {
         state,
+        translation,
         judgement,
         seen,
         last_seen,
@@ -205,6 +221,8 @@ fn promote<F: Family>(entry: &FlowEntry, flow: &mut Flow<F::Address>, seen: u8) 
         seen,
         pad: 0,
     };
+    flow.translation =
+        if entry.is_translated() { *entry.translation } else { Translation::default() };
     let flow: &Flow<_> = flow;
     let key = &flow.key;
     if insert(flows::<F>(key.ifindex), flow)
@@ -244,6 +262,7 @@ pub(crate) fn record<F: Family>(
         seen: 0,
         pad: 0,
     };
+    flow.translation = Translation::default();
     let flow: &Flow<_> = flow;
     let key = &flow.key;
     if new.in_replied {

@@ -7,7 +7,7 @@
 //! memory for all pods     16 GiB / 50                    328 MiB
 //! memory for one          / 110                          3.0 MiB
 //! set aside by the CPUs   4 × 128 entries in each table  0.3 MiB
-//! the rest                / 440 bytes of a flow          6144 flows with a reply, 1536 without
+//! the rest                / 500 bytes of a flow          5376 flows with a reply, 1344 without
 //! ```
 
 use std::{fs, ops::RangeInclusive};
@@ -144,8 +144,8 @@ mod tests {
         let cases = [
             // claim                                   option       node              flows
             ("a small node has the least",             None,        of(2, 2, 110),    2048),
-            ("more memory, more flows",                None,        of(16, 4, 110),   6144),
-            ("fewer pods, more flows",                 None,        of(16, 4, 20),    35_328),
+            ("more memory, more flows",                None,        of(16, 4, 110),   5376),
+            ("fewer pods, more flows",                 None,        of(16, 4, 20),    32_256),
             ("a large node has the most",              None,        of(1024, 64, 110), 65_536),
             ("the operator may choose fewer",          Some(300),   of(16, 4, 110),   300),
             ("or more",                                Some(1 << 20), of(2, 2, 110),  1 << 20),

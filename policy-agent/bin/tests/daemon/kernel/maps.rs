@@ -160,7 +160,7 @@ fn s30_what_the_programs_saw_begin_stays_and_all_else_is_corrected() -> Result<(
             let key = FlowKey4 { ifindex: 1, protocol, ..FlowKey4::default() };
             let judgement = Judgement { initiator, ..Judgement::default() };
             let state = FlowState { judgement, seen: seen::REPLY, ..FlowState::default() };
-            Flow4 { key, state, pad: [0; 4] }
+            Flow4 { key, state, ..Flow4::default() }
         };
         let flows = Flows { four: [6, 17, 132, 1].map(flow).to_vec(), six: Vec::new() };
         let deadline = Instant::now() + Duration::from_secs(20);
