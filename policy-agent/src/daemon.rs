@@ -18,6 +18,7 @@ mod enforce;
 mod events;
 mod health;
 mod input;
+mod limits;
 mod metrics;
 mod pending;
 mod report;
@@ -78,20 +79,16 @@ const BATCH_DELAY: Duration = Duration::from_millis(10);
 /// Only what a retry cannot cure, and manifests that are invalid at the start. Manifests that become
 /// invalid later leave the last good state in force, and failed steps are tried again.
 pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result<(), DaemonError> {
+    limits::raise_descriptors();
     let mut stop = pin!(stop);
     let mut links = LinkMonitor::open()?;
     let source = Source::open(&config.source).await;
     let mut source = source.map_err(|source| DaemonError::Kubernetes(Box::new(source)))?;
     let log = FlowLog::open(&config.flow_log)?;
     let mut metrics = Metrics::new();
-    let mut questions = match config.listen {
-        Some(address) => {
-            let scrape = metrics.scrape().clone();
-            let listening = http::serve(address, move || scrape.text());
-            Some(listening.map_err(|source| DaemonError::Listen { address, source })?)
-        }
-        None => None,
-    };
+    let scrape = metrics.scrape().clone();
+    let questions = http::serve(config.listen, move || scrape.text());
+    let mut questions = questions.map_err(DaemonError::Http)?;
     // Before anything is pinned: an agent that has to end again leaves nothing behind.
     let lock = tokio::select! {
         () = &mut stop => return Ok(()),
@@ -143,12 +140,9 @@ enum Event {
 }
 
 /// The next request to the HTTP server; never returns without a server.
-async fn next_question(questions: &mut Option<Receiver<Question>>) -> Question {
-    match questions {
-        Some(questions) => match questions.recv().await {
-            Some(question) => question,
-            None => future::pending().await,
-        },
+async fn next_question(questions: &mut Receiver<Question>) -> Question {
+    match questions.recv().await {
+        Some(question) => question,
         None => future::pending().await,
     }
 }

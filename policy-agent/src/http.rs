@@ -4,7 +4,9 @@
 //! [`Question`] to the daemon's task, which owns the state and answers it between two reconciliations.
 //! No answer within five seconds is status 503.
 
-use std::{io, net::SocketAddr, sync::Arc, thread, time::Duration};
+mod listener;
+
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use axum::{
     Json, Router,
@@ -14,16 +16,18 @@ use axum::{
     routing::get,
 };
 use tokio::{
-    net::TcpListener,
     runtime,
     sync::{
         mpsc::{self, Receiver, Sender},
         oneshot,
     },
+    task::JoinSet,
     time::timeout,
 };
 
 use crate::status::Status;
+
+use listener::Place;
 
 /// Longest wait for the daemon's answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,6 +35,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const QUEUE: usize = 8;
 /// Media type of the `OpenMetrics` text format.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Where requests arrive; nowhere where both are absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listen {
+    /// An address and a port, which every process of the node can use.
+    pub address: Option<SocketAddr>,
+    /// Path of a Unix socket, which only root can use.
+    pub socket: Option<PathBuf>,
+}
 
 /// A question, and the channel for its answer.
 #[derive(Debug)]
@@ -50,20 +63,23 @@ type MetricsText = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 ///
 /// # Errors
 ///
-/// Where nothing can listen at the address, or no thread can be started.
+/// Where no thread can be started. An address or a socket that cannot be used is logged and tried again.
 pub fn serve(
-    address: SocketAddr,
+    listen: Listen,
     metrics: impl Fn() -> Option<String> + Send + Sync + 'static,
 ) -> io::Result<Receiver<Question>> {
-    let listener = std::net::TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let (questions, inbox) = mpsc::channel(QUEUE);
     let router = router(questions, Arc::new(metrics));
-    let serve = async move { axum::serve(TcpListener::from_std(listener)?, router).await };
+    let address = listen.address.map(Place::Address);
+    let places = address.into_iter().chain(listen.socket.map(Place::Socket));
+    let serve = async move {
+        let servers = places.map(|place| listener::serve(place, router.clone()));
+        // They accept connections for ever.
+        servers.collect::<JoinSet<()>>().join_all().await;
+    };
     let thread = thread::Builder::new().name("http".to_owned());
-    // It accepts connections for ever.
-    thread.spawn(move || drop(runtime.block_on(serve)))?;
+    thread.spawn(move || runtime.block_on(serve))?;
     Ok(inbox)
 }
 

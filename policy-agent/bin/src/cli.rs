@@ -4,11 +4,11 @@
 
 mod cni;
 mod detach;
+mod listen;
 mod run;
 mod status;
 
 use std::{
-    net::SocketAddr,
     panic::{self, AssertUnwindSafe},
     process::ExitCode,
 };
@@ -39,16 +39,6 @@ impl AgentCommand {
             Self::Status(arguments) => status::main(&arguments),
         }
     }
-}
-
-/// Reads an address and a port.
-///
-/// # Errors
-///
-/// The text is something else; the message shows how to write one.
-fn socket_address(text: &str) -> Result<SocketAddr, String> {
-    let example = "write an IP address and a port, as in 127.0.0.1:9470 or [::1]:9470";
-    text.parse().map_err(|_syntax| example.to_owned())
 }
 
 /// Runs a command; a panic in it counts as a failure of the tool.

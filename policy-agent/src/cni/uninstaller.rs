@@ -16,6 +16,9 @@ use super::{
     host_root::HostRoot,
 };
 
+/// Name of the socket with the agent's status, beside that for the plugin.
+const STATUS_SOCKET: &str = "status.sock";
+
 /// Where an agent may have installed something; none of it needs to exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uninstaller {
@@ -59,7 +62,7 @@ impl Uninstaller {
         Ok(())
     }
 
-    /// Removes the socket, and its folder if that is then empty.
+    /// Removes the socket, that of the status beside it, and their folder if it is then empty.
     ///
     /// # Errors
     ///
@@ -68,11 +71,12 @@ impl Uninstaller {
         let parts = (self.socket.parent(), self.socket.file_name());
         let (Some(folder), Some(name)) = parts else { return Ok(()) };
         let Some(folder) = resolve(&self.open()?, folder)? else { return Ok(()) };
-        let socket = folder.join(name);
-        match fs::symlink_metadata(&socket) {
-            Ok(found) if found.file_type().is_socket() => atomic_file::remove(&socket)?,
-            Ok(_) => return Ok(()),
-            Err(_) => {}
+        for socket in [folder.join(name), folder.join(STATUS_SOCKET)] {
+            match fs::symlink_metadata(&socket) {
+                Ok(found) if found.file_type().is_socket() => atomic_file::remove(&socket)?,
+                Ok(_) => return Ok(()),
+                Err(_) => {}
+            }
         }
         let Err(error) = fs::remove_dir(&folder) else { return Ok(()) };
         match error.raw_os_error().map(Errno::from_raw) {

@@ -1,6 +1,6 @@
 //! What a daemon is started with, and why it ends.
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use policy_kube::Access;
 
@@ -9,6 +9,7 @@ use crate::{
     cni::SocketError,
     dataplane::DataplaneError,
     flows::{FlowLogError, FlowLogTarget},
+    http::Listen,
     net::NetError,
     node::{NodeConfig, NodeError},
     source::files::FilesError,
@@ -23,8 +24,8 @@ pub struct DaemonConfig {
     pub source: Origin,
     /// Where dropped packets are logged.
     pub flow_log: FlowLogTarget,
-    /// Where health and metrics are served, if anywhere.
-    pub listen: Option<SocketAddr>,
+    /// Where health, status and metrics are served.
+    pub listen: Listen,
     /// How often the kernel's state is read back and repaired; never where it is zero.
     pub verify_interval: Duration,
     /// Which parts of the container runtime the agent works with.
@@ -52,15 +53,9 @@ pub enum DaemonError {
     /// The records of dropped packets.
     #[error("cannot read the records of dropped packets")]
     Drops(#[source] Box<DataplaneError>),
-    /// Health and metrics.
-    #[error("cannot listen at {address}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    /// The thread of the HTTP server.
+    #[error("cannot start the HTTP server")]
+    Http(#[source] io::Error),
     /// The socket of the CNI plugin.
     #[error(transparent)]
     Socket(#[from] SocketError),

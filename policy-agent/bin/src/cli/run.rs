@@ -9,7 +9,7 @@
 //!
 //! Later errors never end the daemon; it logs and retries.
 
-use std::{fs, io, net::SocketAddr, path::PathBuf, process, thread, time::Duration};
+use std::{fs, io, path::PathBuf, process, thread, time::Duration};
 
 use clap::{Args, ValueEnum};
 use policy_agent::{
@@ -29,7 +29,7 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
-use super::{PIN_DIR, cni::CniOptions};
+use super::{PIN_DIR, cni::CniOptions, listen::ListenOptions};
 
 const HELP: &str = "\
 Examples:
@@ -127,10 +127,8 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "FILE", help_heading = KERNEL)]
     bpf_object: Option<PathBuf>,
 
-    /// Serve /healthz, /readyz, /metrics and /status at this address [default: no server]
-    #[arg(long, value_name = "ADDRESS:PORT", value_parser = super::socket_address,
-        help_heading = REPORTS)]
-    listen: Option<SocketAddr>,
+    #[command(flatten, next_help_heading = REPORTS)]
+    listen: ListenOptions,
 
     /// File for the flow log, or a FIFO that has a reader: one JSON object per dropped packet; `-` is
     /// standard output, `off` disables the log
@@ -272,7 +270,7 @@ impl RunArguments {
             node,
             source,
             flow_log,
-            listen: self.listen,
+            listen: self.listen.into(),
             verify_interval: Duration::from_secs(self.verify_interval),
             cni: self.cni.config().map_err(RunError::Program)?,
         })

@@ -1,11 +1,12 @@
 //! The command `policy-agent status`: asks the agent of this node, and prints its pods and policies.
 //!
 //! It reads `GET /status` of the agent, so it needs no privilege and no kubeconfig. `-o json` prints
-//! the response as it is.
+//! the response as it is. With `--check` it asks only whether the agent runs or is ready, for kubelet's
+//! probes: at the agent's socket no other process of the node can answer them.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{fmt, io, net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use comfy_table::{Cell, Color};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{
@@ -17,7 +18,14 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use policy_agent::status::{Pod, PodState, Policy, PolicyState, Status};
 use policy_probe::{exit, grid, options::TableFormat, terminal};
-use tokio::{net::TcpStream, runtime, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    runtime,
+    time::timeout,
+};
+
+use super::listen::{STATUS_SOCKET, socket_address};
 
 const HELP: &str = "\
 Examples:
@@ -27,12 +35,14 @@ Examples:
       on a node itself, print JSON
   policy-agent status --address 127.0.0.1:9471
       ask an agent that runs with --listen 127.0.0.1:9471
+  policy-agent status --socket --check alive
+      as root, ask an agent that runs with --status-socket whether it runs; prints nothing if it does
 
 Exit codes:
-  0  all policies are enforced for all pods of the node
+  0  all policies are enforced for all pods of the node, or the check succeeded
   1  a policy is not enforced, or only in part; the table shows which
   2  wrong usage
-  3  no agent responds, or it has no state yet";
+  3  no agent responds, it has no state yet, or the check failed";
 
 /// How long to wait for the agent's response.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,29 +56,55 @@ const MAX_RESPONSE: usize = 64 << 20;
 pub(crate) struct StatusArguments {
     /// Address of the agent, as in its option --listen
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9470",
-        value_parser = super::socket_address)]
+        value_parser = socket_address)]
     address: SocketAddr,
+
+    /// Socket of the agent, as in its option --status-socket, instead of an address [without SOCKET:
+    /// /run/policy-agent/status.sock]
+    #[arg(long, value_name = "SOCKET", num_args = 0..=1, default_missing_value = STATUS_SOCKET,
+        conflicts_with = "address")]
+    socket: Option<PathBuf>,
+
+    /// Print nothing; only check whether the agent runs, or whether it is ready
+    #[arg(long, value_name = "WHAT", value_enum, conflicts_with = "output")]
+    check: Option<StatusCheck>,
 
     /// Format of the state on standard output
     #[arg(short, long, value_enum, default_value_t)]
     output: TableFormat,
 }
 
+/// What `--check` asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum StatusCheck {
+    /// Whether the agent runs and answers
+    Alive,
+    /// Whether it enforces what the cluster asks for
+    Ready,
+}
+
+/// Where the agent is asked.
+#[derive(Clone, Debug)]
+enum AgentPlace {
+    Address(SocketAddr),
+    Socket(PathBuf),
+}
+
 #[derive(Debug, thiserror::Error)]
 enum StatusError {
-    #[error("no agent responds at {address}; run the agent with --listen {address}")]
+    #[error("no agent responds at {place}; run the agent with {}", place.option())]
     Connect {
-        address: SocketAddr,
+        place: AgentPlace,
         #[source]
         source: io::Error,
     },
-    #[error("the agent at {address} did not respond within {} s", TIMEOUT.as_secs())]
-    Timeout { address: SocketAddr },
+    #[error("the agent at {place} did not respond within {} s", TIMEOUT.as_secs())]
+    Timeout { place: AgentPlace },
     #[error("cannot send a request to the agent")]
     Request(#[from] hyper::Error),
     #[error("cannot read the response of the agent")]
     Read(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("the agent has no state yet: {status}: {text}")]
+    #[error("the agent answers {status}: {text}")]
     Refused { status: StatusCode, text: String },
     #[error("cannot parse the response of the agent; it may have another version")]
     Parse(#[from] serde_json::Error),
@@ -78,34 +114,58 @@ enum StatusError {
 
 /// Asks the agent of this node, prints its state and returns the exit code.
 pub(super) fn main(arguments: &StatusArguments) -> u8 {
-    let status = runtime::Builder::new_current_thread()
+    let outcome = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(StatusError::Write)
-        .and_then(|runtime| runtime.block_on(request(arguments.address)))
-        .and_then(|status| print(&status, arguments.output).map(|()| status));
-    match status {
-        Ok(status) if status.is_clean() => exit::FINE,
-        Ok(_) => exit::FINDINGS,
-        Err(error) => {
-            terminal::error(&error);
-            exit::FAILED
+        .and_then(|runtime| runtime.block_on(answer(arguments)));
+    outcome.unwrap_or_else(|error| {
+        terminal::error(&error);
+        exit::FAILED
+    })
+}
+
+async fn answer(arguments: &StatusArguments) -> Result<u8, StatusError> {
+    let place = match &arguments.socket {
+        Some(socket) => AgentPlace::Socket(socket.clone()),
+        None => AgentPlace::Address(arguments.address),
+    };
+    let path = match arguments.check {
+        Some(StatusCheck::Alive) => "/healthz",
+        Some(StatusCheck::Ready) => "/readyz",
+        None => "/status",
+    };
+    let body = timeout(TIMEOUT, get(&place, path)).await;
+    let body = body.unwrap_or_else(|_elapsed| Err(StatusError::Timeout { place: place.clone() }))?;
+    if arguments.check.is_some() {
+        return Ok(exit::FINE);
+    }
+    let status: Status = serde_json::from_slice(&body)?;
+    print(&status, arguments.output)?;
+    Ok(if status.is_clean() { exit::FINE } else { exit::FINDINGS })
+}
+
+async fn get(place: &AgentPlace, path: &'static str) -> Result<Bytes, StatusError> {
+    let failed = |source| StatusError::Connect { place: place.clone(), source };
+    match place {
+        AgentPlace::Address(address) => {
+            exchange(TcpStream::connect(address).await.map_err(failed)?, path).await
+        }
+        AgentPlace::Socket(socket) => {
+            exchange(UnixStream::connect(socket).await.map_err(failed)?, path).await
         }
     }
 }
 
-async fn request(address: SocketAddr) -> Result<Status, StatusError> {
-    let status = timeout(TIMEOUT, get_status(address)).await;
-    status.unwrap_or(Err(StatusError::Timeout { address }))
-}
-
-async fn get_status(address: SocketAddr) -> Result<Status, StatusError> {
-    let stream = TcpStream::connect(address).await;
-    let stream = stream.map_err(|source| StatusError::Connect { address, source })?;
+/// Sends a request over a connection; the body of the response.
+async fn exchange<S>(stream: S, path: &'static str) -> Result<Bytes, StatusError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let exchange = async {
         let mut request = Request::new(Empty::<Bytes>::new());
-        *request.uri_mut() = hyper::Uri::from_static("/status");
+        *request.uri_mut() = hyper::Uri::from_static(path);
         request.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
         let (head, body) = sender.send_request(request).await?.into_parts();
         let body =
@@ -114,13 +174,32 @@ async fn get_status(address: SocketAddr) -> Result<Status, StatusError> {
             let text = String::from_utf8_lossy(&body).trim().to_owned();
             return Err(StatusError::Refused { status: head.status, text });
         }
-        Ok(serde_json::from_slice(&body)?)
+        Ok(body)
     };
     tokio::pin!(exchange);
     tokio::select! {
-        status = &mut exchange => status,
+        body = &mut exchange => body,
         // The connection may end before the response is read.
         ended = connection => { ended?; exchange.await }
+    }
+}
+
+impl AgentPlace {
+    /// The option of `policy-agent run` that makes an agent listen here.
+    fn option(&self) -> String {
+        match self {
+            Self::Address(address) => format!("--listen {address}"),
+            Self::Socket(socket) => format!("--status-socket {}", socket.display()),
+        }
+    }
+}
+
+impl fmt::Display for AgentPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Socket(socket) => socket.display().fmt(f),
+        }
     }
 }
 

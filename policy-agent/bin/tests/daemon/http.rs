@@ -54,20 +54,8 @@ fn an_agent_that_enforces_is_ready_and_metrics_show_how_long_it_took() -> Result
     Ok(())
 }
 
-#[test]
-fn an_address_that_is_taken_is_refused_by_its_name() -> Result<()> {
-    let machine = Machine::new()?;
-    machine.write("pod.yaml", POD)?;
-    let _taken = machine.node.run(async || Ok(std::net::TcpListener::bind("127.0.0.1:9100")?))?;
-    let agent = machine.agent(&["--listen", "127.0.0.1:9100"])?;
-    assert_eq!(agent.ended()?.code(), Some(3));
-    let said = machine.said("stderr");
-    assert!(said.contains("cannot listen at 127.0.0.1:9100"), "{said}");
-    Ok(())
-}
-
 /// Exit code and output of `policy-agent status` on the machine.
-fn status(machine: &Machine, options: &[&str]) -> Result<(Option<i32>, String)> {
+pub(crate) fn status(machine: &Machine, options: &[&str]) -> Result<(Option<i32>, String)> {
     let output = machine.inside(|| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_policy-agent"));
         Ok(command.arg("status").args(options).output()?)

@@ -199,6 +199,11 @@ pub(crate) fn started(starter: &[String]) -> Command {
 pub(crate) struct Agent(Child);
 
 impl Agent {
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Asks it to end, and waits.
     pub(crate) fn terminate(mut self) -> Result<ExitStatus> {
         kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM)?;

@@ -18,6 +18,7 @@ mod flow_tables;
 mod follow;
 mod http;
 mod kernel;
+mod listen;
 mod live;
 mod machine;
 mod manifests;
