@@ -136,7 +136,8 @@ async fn answer(arguments: &StatusArguments) -> Result<u8, StatusError> {
         None => "/status",
     };
     let body = timeout(TIMEOUT, get(&place, path)).await;
-    let body = body.unwrap_or_else(|_elapsed| Err(StatusError::Timeout { place: place.clone() }))?;
+    let body =
+        body.unwrap_or_else(|_elapsed| Err(StatusError::Timeout { place: place.clone() }))?;
     if arguments.check.is_some() {
         return Ok(exit::FINE);
     }
