@@ -78,6 +78,16 @@ impl<'a> Field<'a> {
         self.log.place(self.node)
     }
 
+    /// Whether it is a mapping.
+    pub(crate) fn is_map(&self) -> bool {
+        matches!(self.node.value, Value::Map(_))
+    }
+
+    /// Whether it is a list.
+    pub(crate) fn is_list(&self) -> bool {
+        matches!(self.node.value, Value::List(_))
+    }
+
     /// The entries of a mapping.
     pub(crate) fn map(&self) -> Option<Map<'a>> {
         if let Value::Map(entries) = &self.node.value {

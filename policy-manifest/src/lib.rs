@@ -1,6 +1,6 @@
 //! Reads Kubernetes manifests as text into the model of `policy-core`.
 //!
-//! Input: the text of files ([`read`], [`read_expectations`]) or the JSON of one object of an API
+//! Input: the text of files ([`read`], [`read_expectations`], [`read_tests`]) or the JSON of one object of an API
 //! server ([`receive`]). Output: a snapshot or a change of it. This crate does no I/O.
 //!
 //! Files are accepted as a whole or not at all: either every object of every file is legal, or there
@@ -37,6 +37,7 @@ mod place;
 mod places;
 mod problem;
 mod syntax;
+mod test_file;
 mod yaml;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
@@ -54,6 +55,9 @@ pub use place::Place;
 pub use places::Places;
 use policy_core::model::{ContainerPort, Snapshot};
 pub use problem::Problem;
+pub use test_file::{
+    Claim, Expected, SentenceError, TestCase, TestEnd, TestFile, TestNamespaces, read_tests,
+};
 
 /// A text to read, and its name in errors.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ mod machine;
 mod metadata;
 mod pod;
 mod policy;
-mod selector;
+pub(crate) mod selector;
 mod service;
 mod slice;
 mod template;

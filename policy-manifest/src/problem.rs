@@ -8,7 +8,7 @@ use std::fmt;
 use policy_core::model::Kind;
 use thiserror::Error;
 
-use crate::place::Place;
+use crate::{SentenceError, place::Place};
 
 /// A problem at one place of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -308,6 +308,9 @@ pub enum Problem {
     /// A Service as the source of a connection.
     #[error("a Service cannot open a connection; name a pod, a host or an address as the source")]
     ServiceAsSource,
+    /// A case of a test file that cannot be understood.
+    #[error(transparent)]
+    Sentence(SentenceError),
 }
 
 /// `stand in lines 3 to 5`, or `stands in line 3`.

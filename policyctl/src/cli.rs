@@ -5,7 +5,7 @@ use std::{env, panic, path::Path, process::ExitCode};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use policy_probe::exit;
 
-use crate::{diff, explain, graph, lint, list, manual, simulate};
+use crate::{diff, explain, graph, lint, list, manual, simulate, test};
 
 /// The name of the program's file as a plugin of kubectl.
 const PLUGIN: &str = "kubectl-policy";
@@ -31,6 +31,8 @@ enum Verb {
     Graph(graph::GraphArguments),
     /// List the connections that open or close between two sets of manifests
     Diff(diff::DiffArguments),
+    /// Check that manifests allow and deny what you expect, in words
+    Test(test::TestArguments),
     /// Print a script that completes commands and options in a shell
     Completion(manual::CompletionArguments),
     /// Print a page of the manual
@@ -51,6 +53,7 @@ pub fn main() -> ExitCode {
         Verb::List(arguments) => list::main(&arguments),
         Verb::Graph(arguments) => graph::main(&arguments),
         Verb::Diff(arguments) => diff::main(&arguments),
+        Verb::Test(arguments) => test::main(&arguments),
         Verb::Completion(arguments) => manual::completion(&arguments, CommandLine::command()),
         Verb::Man(arguments) => manual::man(&arguments, CommandLine::command()),
     };

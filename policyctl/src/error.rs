@@ -6,7 +6,7 @@ use policy_core::model::ObjectName;
 use policy_manifest::{End, ManifestError, Problem};
 use policy_probe::{exit, input::InputError, terminal};
 
-use crate::{fix_error::FixError, git::GitError, render::RenderError};
+use crate::{fix_error::FixError, git::GitError, render::RenderError, test::TestEndErrors};
 
 /// What a comparison needs.
 const TWO_SIDES: &str = if cfg!(feature = "cluster") {
@@ -56,6 +56,8 @@ pub(crate) enum Error {
     Fix(#[from] FixError),
     #[error(transparent)]
     Git(#[from] GitError),
+    #[error(transparent)]
+    TestEnds(TestEndErrors),
     #[error("there is no command {name}")]
     UnknownCommand { name: String },
     #[error("there is no namespace {name}{}", did_you_mean(nearest))]
@@ -109,6 +111,7 @@ impl Error {
             | Self::OtherProtocol { .. }
             | Self::Fix(_)
             | Self::Git(_)
+            | Self::TestEnds(_)
             | Self::UnknownRule { .. } => {
                 terminal::error(self);
                 exit::INPUT

@@ -2,7 +2,7 @@
 //!
 //! Each command has a module, which reads manifests or a cluster (`origin`), compiles them
 //! (`truth`, or `policy_core` itself), and prints the answer (`output`): `simulate`, `explain`,
-//! `lint`, `list`, `graph` and `diff`. `manual` prints pages of the manual and completions for a
+//! `lint`, `list`, `graph`, `diff` and `test`. `manual` prints pages of the manual and completions for a
 //! shell.
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,7 @@ mod explain;
 mod fix_error;
 mod git;
 mod graph;
+mod internet;
 mod lint;
 mod list;
 mod manual;
@@ -29,6 +30,7 @@ mod sarif;
 mod scope;
 mod segments;
 mod simulate;
+mod test;
 mod truth;
 mod workload;
 

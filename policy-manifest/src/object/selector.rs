@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Decodes a selector, without the parts that are not legal; the log has their errors.
-pub(super) fn decode(field: &Field<'_>) -> Selector {
+pub(crate) fn decode(field: &Field<'_>) -> Selector {
     let Some(selector) = field.map() else {
         return Selector::default();
     };

@@ -15,3 +15,4 @@ mod repository;
 mod scope;
 mod simulate;
 mod terminal;
+mod test_file;
