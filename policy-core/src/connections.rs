@@ -23,7 +23,7 @@ mod changes;
 mod classes;
 mod regions;
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, net::IpAddr, rc::Rc};
 
 use crate::{
     desired::{Desired, Identity, Ports},
@@ -140,6 +140,21 @@ impl<'a> Connections<'a> {
             found.extend(regions::outside(self.desired, family, ports));
         }
         found
+    }
+
+    /// What the policies of a group's pods allow to an address (`Egress`) or from there (`Ingress`):
+    /// ports for every pod, and for some of them only. `None` where it has no pod of this family.
+    #[must_use]
+    pub fn at(
+        &self,
+        group: usize,
+        direction: Direction,
+        address: IpAddr,
+    ) -> Option<(Ports, Ports)> {
+        let class = self.classes.of_group(group);
+        let members = self.classes.members(class, Family::of(address));
+        let identity = self.desired.identity_of(address);
+        (!members.is_empty()).then(|| self.ports_at(members, direction, identity))
     }
 
     /// The ports of an identity for every pod of some classes, and for some of them only.

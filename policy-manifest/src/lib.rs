@@ -49,7 +49,7 @@ pub use error::{ErrorSubject, ManifestError, render};
 pub use expectation::{Expectation, Expectations, Verdict, port_and_protocol, read_expectations};
 pub use foreign::{FOREIGN_KINDS, ForeignKind};
 pub use left_out::{LeftOut, LeftOutCounts};
-pub use made_up::MadeUp;
+pub use made_up::{MadeUp, SpareAddresses};
 pub use options::ReadOptions;
 pub use place::Place;
 pub use places::Places;

@@ -29,7 +29,7 @@ use std::{
 
 use policy_core::model::{Labels, ObjectName, Phase, Service, Snapshot, Workload};
 
-use crate::{Host, object::Template};
+use crate::{Host, Manifests, object::Template};
 use range::Range;
 
 /// What of a snapshot is made up.
@@ -58,6 +58,22 @@ impl MadeUp {
     }
 }
 
+/// Addresses that nothing in some manifests has, and as few blocks of policies as possible.
+pub struct SpareAddresses(Vec<Range>);
+
+impl SpareAddresses {
+    /// Chooses a range of each family.
+    #[must_use]
+    pub fn new(manifests: &Manifests) -> Self {
+        Self(range::choose(&manifests.snapshot, &manifests.hosts))
+    }
+
+    /// The next address of each family that has one left.
+    pub fn next_of_each_family(&mut self) -> Vec<IpAddr> {
+        self.0.iter_mut().filter_map(Range::next).collect()
+    }
+}
+
 /// Adds pods for the templates whose pods are not in the snapshot, and addresses where they lack.
 pub(crate) fn fill_in(
     snapshot: &mut Snapshot,
@@ -66,22 +82,19 @@ pub(crate) fn fill_in(
 ) -> MadeUp {
     let mut made_up = MadeUp::default();
     add_pods(snapshot, templates, &mut made_up);
-    let mut ranges = range::choose(snapshot, hosts);
-    let next = |ranges: &mut [Range]| -> Vec<IpAddr> {
-        ranges.iter_mut().filter_map(Range::next).collect()
-    };
+    let mut spare = SpareAddresses(range::choose(snapshot, hosts));
     for (name, pod) in &mut snapshot.pods {
         // A pod that an API server has stored gets its address later, and is reported.
         let is_stored = !pod.uid.is_empty();
         let is_ready = !is_stored && !pod.host_network && pod.phase == Phase::Live;
         if is_ready && pod.addresses.is_empty() {
-            pod.addresses = next(&mut ranges);
+            pod.addresses = spare.next_of_each_family();
             made_up.pods.insert(name.clone());
         }
     }
     for Service { cluster_ips, ports, .. } in snapshot.services.values_mut() {
         if cluster_ips.is_empty() && !ports.is_empty() {
-            *cluster_ips = next(&mut ranges);
+            *cluster_ips = spare.next_of_each_family();
         }
     }
     made_up

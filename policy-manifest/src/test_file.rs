@@ -12,6 +12,7 @@
 //! ```
 
 mod end;
+mod error;
 mod sentence;
 
 use ipnetwork::IpNetwork;
@@ -20,11 +21,12 @@ use policy_core::{
     model::{Protocol, Selector},
 };
 
-pub use sentence::SentenceError;
+pub use error::SentenceError;
 
 use crate::{
     ManifestError, Place, Source,
     decode::{Field, Log, Map},
+    object::selector,
     place::Origin,
     problem::Problem,
     syntax, yaml,
@@ -183,8 +185,52 @@ fn ends(field: &Field<'_>) -> Option<Vec<TestEnd>> {
         field.reject(Problem::Sentence(SentenceError::NoEnds));
         return None;
     }
-    let ends: Vec<_> = fields.iter().map(|field| end::decode(field)).collect();
+    let ends: Vec<_> = fields.iter().map(end).collect();
     ends.into_iter().collect::<Option<Vec<_>>>().map(|ends| ends.concat())
+}
+
+/// Decodes an end: a string, which may list several, or a mapping.
+fn end(field: &Field<'_>) -> Option<Vec<TestEnd>> {
+    if field.is_map() {
+        return written_out(field).map(|end| vec![end]);
+    }
+    let text = field.string()?;
+    match sentence::ends(&text) {
+        Ok(ends) => Some(ends),
+        Err(error) => {
+            field.reject(Problem::Sentence(error));
+            None
+        }
+    }
+}
+
+/// `podSelector`, `namespace`, `namespaceSelector` or `block`.
+fn written_out(field: &Field<'_>) -> Option<TestEnd> {
+    let map = field.map()?;
+    map.check_only(&["podSelector", "namespace", "namespaceSelector", "block"]);
+    if let Some(block) = map.get("block") {
+        map.check_only(&["block"]);
+        return block.block().map(TestEnd::Block);
+    }
+    let pods = map.get("podSelector").map(|field| selector::decode(&field));
+    let named = map
+        .get("namespace")
+        .map(|field| field.checked(syntax::is_label, |found| Problem::ObjectName { found }));
+    let matching = map.get("namespaceSelector").map(|field| selector::decode(&field));
+    let namespaces = match (named, matching) {
+        (None, None) if pods.is_none() => {
+            field.reject(Problem::Sentence(SentenceError::EmptyEnd));
+            return None;
+        }
+        (Some(_), Some(_)) => {
+            field.reject(Problem::OnlyOne { names: "namespace, namespaceSelector".to_owned() });
+            return None;
+        }
+        (None, None) => TestNamespaces::Default,
+        (Some(name), None) => TestNamespaces::Named(name?),
+        (None, Some(selector)) => TestNamespaces::Matching(selector),
+    };
+    Some(TestEnd::Pods { pods: pods.unwrap_or_default(), namespaces })
 }
 
 /// The ports of a list, such as `[80, 53/UDP, 8000-8010, ICMP]`.

@@ -6,7 +6,7 @@ use policy_core::model::ObjectName;
 use policy_manifest::{End, ManifestError, Problem};
 use policy_probe::{exit, input::InputError, terminal};
 
-use crate::{fix_error::FixError, git::GitError, render::RenderError, test::TestEndErrors};
+use crate::{fix_error::FixError, git::GitError, render::RenderError, test_error::TestEndErrors};
 
 /// What a comparison needs.
 const TWO_SIDES: &str = if cfg!(feature = "cluster") {
@@ -58,6 +58,8 @@ pub(crate) enum Error {
     Git(#[from] GitError),
     #[error(transparent)]
     TestEnds(TestEndErrors),
+    #[error("--exposure has no picture; use -o table, json, csv or markdown")]
+    NoPicture,
     #[error("there is no command {name}")]
     UnknownCommand { name: String },
     #[error("there is no namespace {name}{}", did_you_mean(nearest))]
@@ -112,6 +114,7 @@ impl Error {
             | Self::Fix(_)
             | Self::Git(_)
             | Self::TestEnds(_)
+            | Self::NoPicture
             | Self::UnknownRule { .. } => {
                 terminal::error(self);
                 exit::INPUT

@@ -42,6 +42,11 @@ pub(crate) fn contains(address: IpAddr) -> bool {
         && !blocks(&SPECIAL).any(|block| block.contains(address))
 }
 
+/// The block of each family that holds all of the Internet.
+pub(crate) fn families() -> impl Iterator<Item = IpNetwork> {
+    blocks(&INTERNET)
+}
+
 fn blocks(all: &[(IpAddr, u8)]) -> impl Iterator<Item = IpNetwork> {
     all.iter().filter_map(|(at, length)| IpNetwork::new(*at, *length).ok())
 }

@@ -31,6 +31,7 @@ mod scope;
 mod segments;
 mod simulate;
 mod test;
+mod test_error;
 mod truth;
 mod workload;
 

@@ -2,6 +2,7 @@
 
 mod csv;
 mod dot;
+mod exposure;
 mod listing;
 mod mermaid;
 mod names;
@@ -13,6 +14,7 @@ use policy_core::{
     compile::{Scope, compile},
     connections::Connections,
 };
+use policy_manifest::Manifests;
 use policy_probe::{exit, terminal};
 
 use crate::{error::Error, origin::OriginOptions, output, scope::ScopeOptions};
@@ -29,10 +31,17 @@ Examples:
   policyctl list -f cluster.yaml -o dot | dot -Tsvg > cluster.svg
       a picture, by Graphviz
 
+  policyctl list -R -f deploy/ --exposure
+      what the workloads admit from, or send to, places that are not in the manifests
+
 Pods of one workload are one end; a row from a workload to itself is about its pods among each
 other. A set of ports is exact: nothing is probed. \"all\" is every protocol and port, and ICMP.
 Ports in brackets are allowed between some of the pods only. Networks outside of the cluster are
 listed as the blocks that policies name.
+
+--exposure lists places instead: the peers of the policies that select a workload, the whole cluster
+(every other pod), and the blocks outside. A place with the ports of the whole cluster has no row,
+and neither has one that pods of the manifests stand for. \"Not protected\" is what no policy selects.
 
 Exit codes:
   0  listed
@@ -47,6 +56,10 @@ pub(crate) struct ListArguments {
 
     #[command(flatten)]
     scope: ScopeOptions,
+
+    /// List what workloads admit from, or send to, places that are not in the manifests
+    #[arg(long)]
+    exposure: bool,
 
     /// What to print on standard output
     #[arg(short, long, value_enum, default_value_t)]
@@ -75,6 +88,9 @@ pub(crate) fn main(arguments: &ListArguments) -> Result<u8, Error> {
     let origin = arguments.origin.read()?;
     let scope = arguments.scope.of(&origin)?;
     let manifests = &origin.manifests;
+    if arguments.exposure {
+        return print_exposure(arguments.output, manifests, &scope);
+    }
     let (desired, faults) = compile(&manifests.snapshot, Scope::Cluster);
     let (workloads, groups) = listing::groups(&manifests.snapshot);
     let listing = Listing { connections: Connections::new(&desired, &groups), workloads, scope };
@@ -93,5 +109,29 @@ pub(crate) fn main(arguments: &ListArguments) -> Result<u8, Error> {
     out.finish()?;
     let notes: Vec<String> = faults.iter().map(ToString::to_string).collect();
     terminal::notes(&notes);
+    Ok(exit::FINE)
+}
+
+/// Prints what workloads are exposed to; the exit code.
+fn print_exposure(
+    format: ListFormat,
+    manifests: &Manifests,
+    scope: &crate::scope::Scope,
+) -> Result<u8, Error> {
+    if matches!(format, ListFormat::Dot | ListFormat::Mermaid) {
+        return Err(Error::NoPicture);
+    }
+    let report = exposure::find(manifests, scope);
+    let warnings = manifests.warnings();
+    let mut out = output::stream();
+    match format {
+        ListFormat::Json => output::Document::new(&report, manifests).write(&mut out)?,
+        ListFormat::Csv => exposure::csv(&report, &mut out)?,
+        ListFormat::Markdown => exposure::markdown(&report, &warnings, &mut out)?,
+        ListFormat::Table | ListFormat::Dot | ListFormat::Mermaid => {
+            exposure::table(&report, &warnings, &mut out)?;
+        }
+    }
+    out.finish()?;
     Ok(exit::FINE)
 }

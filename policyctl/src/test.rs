@@ -21,7 +21,6 @@ use crate::{
     output::{self, Paint},
 };
 use cases::CaseResult;
-pub(crate) use ends::TestEndErrors;
 use judge::Judge;
 
 const EXAMPLES: &str = "\

@@ -1,67 +1,22 @@
-//! Ends of connections in test files: the words of sentences, and mappings.
+//! Ends of connections in sentences.
 //!
 //! ```text
 //! web, shop/web, deploy/shop/web, svc/db, host/gate, 10.0.0.7   a name
 //! pods app=web,tier!=back in shop                               pods by labels
 //! namespace shop, namespaces team=a, every pod                  all pods there
 //! 10.0.0.0/8, the internet, everybody                           addresses
-//! {podSelector: {…}, namespace: shop}                           pods, written out
 //! ```
 
 use std::fmt;
 
 use policy_core::model::{Operator, Requirement, Selector};
 
-use super::{SentenceError, TestEnd, TestNamespaces, sentence};
-use crate::{decode::Field, object::selector, problem::Problem, syntax};
+use super::{TestEnd, TestNamespaces, error::SentenceError};
+use crate::syntax;
 
 /// Words for every pod and every address.
 const EVERYBODY: [&str; 6] =
     ["everybody", "everyone", "everything", "anybody", "anyone", "anything"];
-
-/// Decodes an end: a string, which may list several, or a mapping.
-pub(super) fn decode(field: &Field<'_>) -> Option<Vec<TestEnd>> {
-    if field.is_map() {
-        return written_out(field).map(|end| vec![end]);
-    }
-    let text = field.string()?;
-    match sentence::ends(&text) {
-        Ok(ends) => Some(ends),
-        Err(error) => {
-            field.reject(Problem::Sentence(error));
-            None
-        }
-    }
-}
-
-/// `podSelector`, `namespace`, `namespaceSelector` or `block`.
-fn written_out(field: &Field<'_>) -> Option<TestEnd> {
-    let map = field.map()?;
-    map.check_only(&["podSelector", "namespace", "namespaceSelector", "block"]);
-    if let Some(block) = map.get("block") {
-        map.check_only(&["block"]);
-        return block.block().map(TestEnd::Block);
-    }
-    let pods = map.get("podSelector").map(|field| selector::decode(&field));
-    let named = map
-        .get("namespace")
-        .map(|field| field.checked(syntax::is_label, |found| Problem::ObjectName { found }));
-    let matching = map.get("namespaceSelector").map(|field| selector::decode(&field));
-    let namespaces = match (named, matching) {
-        (None, None) if pods.is_none() => {
-            field.reject(Problem::Sentence(SentenceError::EmptyEnd));
-            return None;
-        }
-        (Some(_), Some(_)) => {
-            field.reject(Problem::OnlyOne { names: "namespace, namespaceSelector".to_owned() });
-            return None;
-        }
-        (None, None) => TestNamespaces::Default,
-        (Some(name), None) => TestNamespaces::Named(name?),
-        (None, Some(selector)) => TestNamespaces::Matching(selector),
-    };
-    Some(TestEnd::Pods { pods: pods.unwrap_or_default(), namespaces })
-}
 
 /// The end that some words name.
 pub(super) fn of_words(words: &[&str]) -> Result<TestEnd, SentenceError> {

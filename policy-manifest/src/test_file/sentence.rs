@@ -11,63 +11,11 @@
 //! `and`, or a comma with a space behind it, separates ends and ports.
 
 use policy_core::{desired::Ports, model::Protocol};
-use thiserror::Error;
 
-use super::{Claim, Expected, TestEnd, end};
-
-/// Why a text is not a sentence of a test file.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum SentenceError {
-    /// There is no verb.
-    #[error(
-        "write who can reach whom, such as `frontend can reach backend on 80`, \
-         `web cannot reach db` or `nobody reaches db but backend`"
-    )]
-    NoVerb,
-    /// An end is missing.
-    #[error("an end is missing: name a pod, a workload, a Service, an address or a block")]
-    NoEnds,
-    /// Words that are no end.
-    #[error(
-        "`{found}` is no end; write NAME, NAMESPACE/NAME, deploy/NAME, svc/NAME, an address, a CIDR, \
-         `pods KEY=VALUE in NAMESPACE`, `namespace NAME`, `every pod`, `everybody` or `the internet`"
-    )]
-    NotAnEnd {
-        /// The words.
-        found: String,
-    },
-    /// A mapping that selects nothing.
-    #[error("an end needs podSelector, namespace, namespaceSelector or block")]
-    EmptyEnd,
-    /// Words that are no labels.
-    #[error(
-        "`{found}` are no labels; write KEY=VALUE, KEY!=VALUE, KEY or !KEY, with commas between them"
-    )]
-    NotLabels {
-        /// The words.
-        found: String,
-    },
-    /// A word that is no port.
-    #[error("`{found}` is no port; write 80, 53/UDP, 8000-8010/TCP or ICMP")]
-    NotAPort {
-        /// The word.
-        found: String,
-    },
-    /// `but` without `nobody`.
-    #[error("`but` needs `nobody`, as in `nobody reaches db but backend`")]
-    ButWithoutNobody,
-    /// Two words that contradict each other.
-    #[error("`{first}` and `{second}` cannot be in one sentence")]
-    Contradiction {
-        /// The word that comes first.
-        first: &'static str,
-        /// The other word.
-        second: &'static str,
-    },
-}
+use super::{Claim, Expected, TestEnd, end, error::SentenceError};
 
 /// A word, and whether a comma follows it.
-struct Word<'a> {
+struct SentenceWord<'a> {
     text: &'a str,
     ends_part: bool,
 }
@@ -100,8 +48,8 @@ pub(super) fn parse(text: &str) -> Result<Claim, SentenceError> {
 
 /// The claim of the parts of a sentence.
 fn claim(
-    left: &[Word<'_>],
-    right: &[Word<'_>],
+    left: &[SentenceWord<'_>],
+    right: &[SentenceWord<'_>],
     denies: bool,
     but: Option<Vec<TestEnd>>,
     ports: Option<Ports>,
@@ -160,16 +108,18 @@ pub(super) fn port(text: &str) -> Option<Ports> {
     (first <= last).then(|| Ports::from_ranges([(protocol, first, last)]))
 }
 
-fn words(text: &str) -> Vec<Word<'_>> {
+fn words(text: &str) -> Vec<SentenceWord<'_>> {
     let words = text.split_whitespace().map(|word| match word.strip_suffix(',') {
-        Some(text) => Word { text, ends_part: true },
-        None => Word { text: word, ends_part: false },
+        Some(text) => SentenceWord { text, ends_part: true },
+        None => SentenceWord { text: word, ends_part: false },
     });
     words.collect()
 }
 
 /// What is before the verb, whether the verb denies, and what is after it.
-fn split_at_verb<'w, 'a>(words: &'w [Word<'a>]) -> Option<(&'w [Word<'a>], bool, &'w [Word<'a>])> {
+fn split_at_verb<'w, 'a>(
+    words: &'w [SentenceWord<'a>],
+) -> Option<(&'w [SentenceWord<'a>], bool, &'w [SentenceWord<'a>])> {
     let text = |at: usize| words.get(at).map_or("", |word| word.text);
     let verb = words.iter().position(|word| matches!(word.text, "reach" | "reaches"))?;
     let (first, denies) = match (text(verb.wrapping_sub(2)), text(verb.wrapping_sub(1))) {
@@ -183,23 +133,23 @@ fn split_at_verb<'w, 'a>(words: &'w [Word<'a>]) -> Option<(&'w [Word<'a>], bool,
 
 /// Splits at the first of some words, without the word.
 fn take_part<'w, 'a>(
-    words: &'w [Word<'a>],
+    words: &'w [SentenceWord<'a>],
     separators: &[&str],
-) -> (&'w [Word<'a>], Option<&'w [Word<'a>]>) {
+) -> (&'w [SentenceWord<'a>], Option<&'w [SentenceWord<'a>]>) {
     match words.iter().position(|word| separators.contains(&word.text)) {
         Some(at) => (&words[..at], Some(&words[at + 1..])),
         None => (words, None),
     }
 }
 
-fn without_only<'w, 'a>(words: &'w [Word<'a>]) -> (bool, &'w [Word<'a>]) {
+fn without_only<'w, 'a>(words: &'w [SentenceWord<'a>]) -> (bool, &'w [SentenceWord<'a>]) {
     match words {
-        [Word { text: "only", .. }, rest @ ..] => (true, rest),
+        [SentenceWord { text: "only", .. }, rest @ ..] => (true, rest),
         _ => (false, words),
     }
 }
 
-fn is_nobody(words: &[Word<'_>]) -> bool {
+fn is_nobody(words: &[SentenceWord<'_>]) -> bool {
     match words {
         [one] => matches!(one.text, "nobody" | "nothing"),
         [no, one] => no.text == "no" && one.text == "one",
@@ -208,7 +158,7 @@ fn is_nobody(words: &[Word<'_>]) -> bool {
 }
 
 /// The parts of a list, as the words of each.
-fn parts<'a>(words: &[Word<'a>]) -> Vec<Vec<&'a str>> {
+fn parts<'a>(words: &[SentenceWord<'a>]) -> Vec<Vec<&'a str>> {
     let mut parts = vec![Vec::new()];
     let separate = |parts: &mut Vec<Vec<&'a str>>| {
         if parts.last().is_none_or(|last| !last.is_empty()) {
@@ -233,11 +183,11 @@ fn parts<'a>(words: &[Word<'a>]) -> Vec<Vec<&'a str>> {
     parts
 }
 
-fn ends_of(words: &[Word<'_>]) -> Result<Vec<TestEnd>, SentenceError> {
+fn ends_of(words: &[SentenceWord<'_>]) -> Result<Vec<TestEnd>, SentenceError> {
     parts(words).iter().map(|part| end::of_words(part)).collect()
 }
 
-fn ports_of(words: &[Word<'_>]) -> Result<Ports, SentenceError> {
+fn ports_of(words: &[SentenceWord<'_>]) -> Result<Ports, SentenceError> {
     let parts = parts(words);
     let texts = parts.iter().map(|part| match part.as_slice() {
         // `on port 80`, `on ports 80 and 443`

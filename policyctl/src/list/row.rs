@@ -79,6 +79,6 @@ impl Serialize for Party<'_> {
     }
 }
 
-fn families<S: Serializer>(families: &[Family], to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn families<S: Serializer>(families: &[Family], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(families.iter().map(|family| family.name()))
 }

@@ -7,9 +7,8 @@ use policy_manifest::{Expected, Place, Verdict};
 use serde::{Serialize, Serializer};
 
 use super::{
-    ends::Parties,
     failure::Failure,
-    judge::{Judge, TestParty},
+    judge::{Judge, Parties, TestParty},
 };
 use crate::port_set::PortSet;
 
@@ -119,6 +118,10 @@ impl ResolvedCase {
         found: &mut PairFindings,
     ) {
         for (from, to) in pairs(from, to) {
+            // A pod always reaches itself, also through a Service.
+            if judge.is_backend(from, to) {
+                continue;
+            }
             for family in Family::BOTH {
                 let Some(allowed) = judge.ports(from, to, family) else { continue };
                 found.pairs += 1;

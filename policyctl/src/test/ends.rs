@@ -6,61 +6,25 @@
 //! 10.0.0.0/8              the regions into which the policies' blocks split it
 //! ```
 
-use std::{collections::BTreeSet, fmt, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnetwork::IpNetwork;
 use policy_core::{
     connections::{self, Region},
     model::{ObjectName, Selector},
 };
-use policy_manifest::{Claim, End, Place, TestCase, TestEnd, TestNamespaces, nearest};
+use policy_manifest::{Claim, End, TestCase, TestEnd, TestNamespaces, nearest};
 
 use super::{
     cases::ResolvedCase,
-    judge::{Judge, TestParty},
+    judge::{Judge, Parties, TestParty},
 };
-use crate::{internet, named::Named, workload};
-
-/// An end of a test that cannot be looked up.
-#[derive(Debug, thiserror::Error)]
-#[error("{place}: test {name:?}: {reason}")]
-pub(crate) struct TestEndError {
-    place: Place,
-    name: String,
-    reason: TestEndReason,
-}
-
-/// Why an end cannot be looked up.
-#[derive(Debug, thiserror::Error)]
-enum TestEndReason {
-    #[error("there is no {end}{}", nearest.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
-    Unknown { end: String, nearest: Option<String> },
-    #[error("{end} is in several namespaces: {found}; write one of these")]
-    Ambiguous { end: String, found: String },
-    #[error("no pod that runs and has an address matches {end}")]
-    NoPods { end: String },
-    #[error("{end} is a Service, which opens no connections")]
-    ServiceAsSource { end: String },
-}
-
-/// Errors of several ends, one a line.
-#[derive(Debug, thiserror::Error)]
-pub(crate) struct TestEndErrors(Vec<TestEndError>);
-
-impl fmt::Display for TestEndErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
-        f.write_str(&lines.join("\n"))
-    }
-}
-
-/// The parties of one list of ends.
-#[derive(Debug, Default)]
-pub(super) struct Parties {
-    pub(super) all: BTreeSet<TestParty>,
-    /// Those that stand for the Internet, of which one family is enough.
-    pub(super) internet: BTreeSet<TestParty>,
-}
+use crate::{
+    internet,
+    named::Named,
+    test_error::{TestEndError, TestEndErrors, TestEndReason},
+    workload,
+};
 
 /// Looks up ends; `own` is the namespace of names without one.
 struct EndLookup<'a> {
@@ -76,9 +40,8 @@ pub(super) fn resolve(
     asked: &[(&TestCase, Option<&str>)],
 ) -> Result<Vec<ResolvedCase>, TestEndErrors> {
     let (mut cases, mut errors) = (Vec::new(), Vec::new());
-    let claims = asked.iter().flat_map(|(case, _)| case.claim.from.iter().chain(&case.claim.to));
-    let regions = regions(judge, claims);
     for (case, own) in asked {
+        let regions = regions(judge, case.claim.from.iter().chain(&case.claim.to));
         let lookup = EndLookup { judge, own: *own, regions: &regions };
         let TestCase { name, claim: Claim { from, to, ports, expected }, place } = case;
         let (from, to) = (lookup.all(from, true), lookup.all(to, false));
@@ -144,13 +107,13 @@ impl EndLookup<'_> {
                     parties.all.extend(self.selected(end, pods, namespaces)?);
                 }
                 TestEnd::Block(block) => {
-                    parties.all.extend(self.outside(|region| {
+                    parties.all.extend(self.outside(|region, _| {
                         block.prefix() <= region.block.prefix()
                             && block.contains(region.block.network())
                     }));
                 }
                 TestEnd::Internet => {
-                    let found = self.outside(|region| internet::contains(region.block.network()));
+                    let found = self.outside(|_, address| internet::contains(address));
                     parties.internet.extend(found);
                 }
                 TestEnd::Everybody => parties.all.extend(self.everybody()),
@@ -163,11 +126,15 @@ impl EndLookup<'_> {
     /// Every pod, and every address outside of the cluster.
     fn everybody(&self) -> BTreeSet<TestParty> {
         let pods = self.judge.pods().cloned().map(TestParty::Pod);
-        pods.chain(self.outside(|_| true)).collect()
+        pods.chain(self.outside(|_, _| true)).collect()
     }
 
-    fn outside(&self, is_meant: impl Fn(&Region) -> bool) -> impl Iterator<Item = TestParty> {
-        let regions = self.regions.iter().filter(move |(region, _)| is_meant(region));
+    fn outside(
+        &self,
+        is_meant: impl Fn(&Region, IpAddr) -> bool,
+    ) -> impl Iterator<Item = TestParty> {
+        let regions = self.regions.iter();
+        let regions = regions.filter(move |(region, address)| is_meant(region, *address));
         regions.map(|(region, address)| TestParty::Region(region.clone(), *address))
     }
 
@@ -241,7 +208,11 @@ impl EndLookup<'_> {
     fn party(&self, end: &End) -> Vec<TestParty> {
         let snapshot = self.judge.snapshot();
         match end {
-            End::Pod(name) if self.judge.is_live(name) => vec![TestParty::Pod(name.clone())],
+            End::Pod(name) if self.judge.is_live(name) => {
+                let copies = self.judge.manifests.made_up.copies.iter();
+                let copies = copies.filter(|(_, first)| *first == name).map(|(copy, _)| copy);
+                copies.chain([name]).cloned().map(TestParty::Pod).collect()
+            }
             End::Service(name) if snapshot.services.contains_key(name) => {
                 vec![TestParty::Service(name.clone())]
             }
@@ -267,6 +238,9 @@ impl EndLookup<'_> {
         let workloads = workload::of_pods(self.judge.snapshot()).into_values();
         let names: BTreeSet<ObjectName> =
             workloads.chain(self.judge.snapshot().services.keys().cloned()).collect();
+        if let Some(elsewhere) = names.iter().find(|name| name.name == text) {
+            return Some(elsewhere.to_string());
+        }
         let full: Vec<String> = names.iter().map(ToString::to_string).collect();
         let short = names.iter().map(|name| name.name.as_str());
         nearest(text, full.iter().map(String::as_str).chain(short)).map(str::to_owned)

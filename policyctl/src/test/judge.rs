@@ -30,6 +30,14 @@ pub(super) enum TestParty {
     Region(Region, IpAddr),
 }
 
+/// The parties of one list of ends.
+#[derive(Debug, Default)]
+pub(super) struct Parties {
+    pub(super) all: BTreeSet<TestParty>,
+    /// Those that stand for the Internet, of which one family is enough.
+    pub(super) internet: BTreeSet<TestParty>,
+}
+
 /// Judges parties of one cluster.
 pub(super) struct Judge<'a> {
     pub(super) manifests: &'a Manifests,
@@ -103,6 +111,14 @@ impl<'a> Judge<'a> {
         let backends = self.desired.backends.iter();
         let backends = backends.filter(|(frontend, _)| frontends.contains(&frontend.address));
         backends.flat_map(|(_, backends)| backends.iter().map(|(address, _)| *address)).collect()
+    }
+
+    /// Whether a pod is a backend of a Service.
+    pub(super) fn is_backend(&self, pod: &TestParty, service: &TestParty) -> bool {
+        let (TestParty::Pod(name), TestParty::Service(_)) = (pod, service) else { return false };
+        let backends = self.backends(&BTreeSet::from([service.clone()]));
+        let pod = self.snapshot().pods.get(name);
+        pod.is_some_and(|pod| pod.addresses.iter().any(|address| backends.contains(address)))
     }
 
     /// The first address of a party in a family.

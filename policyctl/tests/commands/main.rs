@@ -5,6 +5,7 @@ mod cluster;
 mod diff;
 mod ends;
 mod explain;
+mod exposure;
 mod fix;
 mod graph;
 mod lint;

@@ -55,7 +55,7 @@ spec:
   ingress: [{from: [{podSelector: {matchLabels: {app: frontend}}}], ports: [{port: 80}]}]
   egress:
   - {to: [{podSelector: {matchLabels: {app: db}}}]}
-  - {to: [{ipBlock: {cidr: 0.0.0.0/0, except: [169.254.0.0/16]}}], ports: [{port: 443}]}
+  - {to: [{ipBlock: {cidr: 0.0.0.0/0, except: [169.254.0.0/16, 10.0.0.0/8]}}], ports: [{port: 443}]}
 ";
 
 /// Runs the program on [`MANIFESTS`] and a file of tests.
@@ -86,7 +86,7 @@ fn s2_s3_cases_that_hold_pass() -> io::Result<()> {
         "backend cannot reach pods app=batch in jobs, namespace jobs and namespaces team=a",
         "pods app=frontend can reach namespaces team=a",
         "jobs/batch can reach frontend",
-        "everybody can reach batch on 1-65535, 1-65535/UDP and ICMP",
+        "10.0.0.0/8 and frontend can reach batch on 1-65535, 1-65535/UDP and ICMP",
         "10.1.2.3 cannot reach pods tier=back",
     ];
     let listed: Vec<String> = sentences.iter().map(|one| format!("- {one}\n")).collect();
