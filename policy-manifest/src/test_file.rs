@@ -192,7 +192,7 @@ fn ends(field: &Field<'_>) -> Option<Vec<TestEnd>> {
 /// Decodes an end: a string, which may list several, or a mapping.
 fn end(field: &Field<'_>) -> Option<Vec<TestEnd>> {
     if field.is_map() {
-        return written_out(field).map(|end| vec![end]);
+        return selected(field).map(|end| vec![end]);
     }
     let text = field.string()?;
     match sentence::ends(&text) {
@@ -205,7 +205,7 @@ fn end(field: &Field<'_>) -> Option<Vec<TestEnd>> {
 }
 
 /// `podSelector`, `namespace`, `namespaceSelector` or `block`.
-fn written_out(field: &Field<'_>) -> Option<TestEnd> {
+fn selected(field: &Field<'_>) -> Option<TestEnd> {
     let map = field.map()?;
     map.check_only(&["podSelector", "namespace", "namespaceSelector", "block"]);
     if let Some(block) = map.get("block") {
