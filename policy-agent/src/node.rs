@@ -90,6 +90,8 @@ impl Node {
             None => Dataplane::load(&options).map(|dataplane| (dataplane, Vec::new())),
         };
         let (dataplane, found) = loaded.map_err(|source| NodeError::Load(Box::new(source)))?;
+        let may_spoof = !options.parts.anti_spoofing;
+        let plan_options = PlanOptions { may_spoof, deny_reply: intent.deny_reply };
         let mut actual: Actual = found.iter().collect();
         actual.require_bumps();
         Ok(Self {
@@ -100,7 +102,7 @@ impl Node {
             actual,
             pods_version: None,
             attributor: Attributor::default(),
-            options: PlanOptions { may_spoof: !options.parts.anti_spoofing },
+            options: plan_options,
             guards_unknown: options.unknown_endpoints == UnknownEndpoints::Drop,
             started: Instant::now(),
         })

@@ -206,6 +206,9 @@ pub struct DropRecord {
     pub remote: Address,
 }
 
+/// [`RecordCharge::direction`] for replies to what a pod may not send (S59).
+pub const REPLIES: u32 = 3;
+
 /// Key of `record_budgets`: the interface that a record is charged to.
 ///
 /// A packet that a pod of this node sent is charged to that pod's interface, wherever it is
@@ -215,7 +218,7 @@ pub struct DropRecord {
 pub struct RecordCharge {
     /// Host-side interface: the sender's, or where the packet was dropped.
     pub ifindex: u32,
-    /// Number of the `Direction` in which it was dropped.
+    /// Number of the `Direction` in which it was dropped; [`REPLIES`] for a budget of replies.
     pub direction: u32,
 }
 

@@ -11,6 +11,8 @@ pub mod flags {
     /// Everything passes, and connections are recorded, because the pod is about to be isolated
     /// (S30).
     pub const TRACKING: u32 = 1 << 1;
+    /// The pod gets a reply to what it may not send (S59).
+    pub const REJECT: u32 = 1 << 2;
 }
 
 /// `Endpoint::ingress` and `egress`: isolated, and nothing passes.

@@ -54,6 +54,10 @@ pub const RECORD_BUDGETS: usize = 4 * ENDPOINTS;
 /// more interfaces than a node has pods.
 pub const RECORD_BURST: u32 = 100;
 
+/// Nanoseconds after which a pod that has used up its burst of replies to denied packets may have one
+/// more (S59); the burst is [`RECORD_BURST`].
+pub const REPLY_INTERVAL: u64 = 10_000_000;
+
 /// Bytes of the ring buffer for drop records.
 pub const RING_BYTES: usize = 1 << 20;
 

@@ -100,7 +100,7 @@ impl Intent {
         }
         snapshot.pods.extend(self.departed.pods());
         for namespace in snapshot.namespaces.values_mut() {
-            namespace.may_spoof &= self.options.spoofing_annotation;
+            self.options.release(namespace);
         }
         self.reassigned.extend(self.owners.update(&snapshot));
         self.capacity.record_snapshot(self.compiler.snapshot(), &snapshot);
@@ -122,7 +122,7 @@ impl Intent {
             self.hints.complete_change(name, pod.as_mut());
         }
         if let Change::Namespace(_, Some(namespace)) = &mut change {
-            namespace.may_spoof &= self.options.spoofing_annotation;
+            self.options.release(namespace);
         }
         self.apply_completed(change);
     }

@@ -19,7 +19,7 @@ use crate::{
     flow::family::{Family, V4, V6},
     maps::HANDLE_IPV6,
     parse::ip::{Packet, read4, read6},
-    report::drops::drops_report,
+    report::{drops::drops_report, reject::reject_reply},
     scratch,
     skb::Skb,
 };
@@ -34,6 +34,8 @@ enum Outcome {
     /// An ICMP error: the packet that it quotes must be looked up first. The entry function does
     /// that, because the stack has no space for one call deeper.
     CheckQuotation = 2,
+    /// As `Drop`; the pod opened the connection, and may get a reply.
+    Reject = 3,
 }
 
 /// Judges a packet; the result is a TC action. `TC_ACT_UNSPEC` passes the packet on to the next
@@ -53,7 +55,10 @@ pub(crate) fn classify(skb: *mut __sk_buff, direction: Direction) -> i32 {
         }
         outcome = dispatch(skb, ether_type, direction, 1);
     }
-    if outcome == Outcome::Pass as u32 { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
+    if outcome == Outcome::Pass as u32 {
+        return TC_ACT_UNSPEC;
+    }
+    if outcome == Outcome::Reject as u32 { reject_reply(skb) } else { TC_ACT_SHOT }
 }
 
 /// Calls the subprogram for the packet's family and direction; `checked` is 1 if the packet that it
@@ -145,9 +150,13 @@ fn conclude(skb: Skb, direction: Direction, verdict: Verdict) -> u32 {
     match verdict {
         Verdict::Pass => Outcome::Pass as u32,
         Verdict::CheckQuotation => Outcome::CheckQuotation as u32,
-        Verdict::Drop(Refusal { reason, allow_map, identity }) => {
+        Verdict::Drop(Refusal { reason, allow_map, identity, opened_by_pod }) => {
             drops_report(skb.context(), direction as u32, reason as u32, allow_map, identity);
-            Outcome::Drop as u32
+            if opened_by_pod && reason.is_policy() {
+                Outcome::Reject as u32
+            } else {
+                Outcome::Drop as u32
+            }
         }
     }
 }

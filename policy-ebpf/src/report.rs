@@ -1,4 +1,5 @@
-//! Reports of dropped packets: counters, and records for user space.
+//! Reports of dropped packets: counters, records for user space, and replies to the pod.
 
 mod budget;
 pub(crate) mod drops;
+pub(crate) mod reject;

@@ -2,6 +2,8 @@
 //!
 //! Everything that depends on `__sk_buff` is here; the other modules get a [`Skb`].
 
+mod rewrite;
+
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use policy_common::{drops::Direction, flow::ARRIVED};
 

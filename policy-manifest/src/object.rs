@@ -229,7 +229,8 @@ fn dispatch(kind: Kind, object: &Map<'_>, log: &Log) -> Option<Object> {
             let name = cluster_name(syntax::is_label)?;
             let labels = metadata::labels(object);
             let may_spoof = metadata::disables_anti_spoofing(object);
-            Object::Namespace(name, Namespace { labels, may_spoof })
+            let deny_reply = metadata::deny_reply(object);
+            Object::Namespace(name, Namespace { labels, may_spoof, deny_reply })
         }
         Kind::Pod => Object::Pod(name(syntax::is_subdomain)?, pod::decode(object)),
         Kind::NetworkPolicy => Object::Policy(name(syntax::is_subdomain)?, policy::decode(object)),

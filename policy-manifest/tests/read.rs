@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use policy_core::model::{
-    ContainerPort, Direction, HostPort, NetworkPolicy, ObjectName, Operator, Peer, Phase, PortSpec,
-    Protocol, Selector,
+    ContainerPort, DenyReply, Direction, HostPort, NetworkPolicy, ObjectName, Operator, Peer,
+    Phase, PortSpec, Protocol, Selector,
 };
 use policy_manifest::{Manifests, Source, read, render};
 
@@ -64,6 +64,23 @@ fn s46_only_the_value_disabled_of_the_annotation_disables_anti_spoofing() {
         let metadata = format!("{{name: a, annotations: {annotations}}}");
         let all = manifests(&format!("{{apiVersion: v1, kind: Namespace, metadata: {metadata}}}"));
         assert_eq!(all.snapshot.namespaces["a"].may_spoof, want, "{annotations}");
+    }
+}
+
+#[test]
+fn s59_the_annotation_of_a_namespace_names_the_reply() {
+    let cases = [
+        ("{policy-agent.io/deny-reply: reject}", Some(DenyReply::Reject)),
+        ("{policy-agent.io/deny-reply: none}", Some(DenyReply::Nothing)),
+        ("{policy-agent.io/deny-reply: Reject}", None),
+        ("{policy-agent.io/deny-reply: \"\"}", None),
+        ("{deny-reply: reject}", None),
+        ("{}", None),
+    ];
+    for (annotations, want) in cases {
+        let metadata = format!("{{name: a, annotations: {annotations}}}");
+        let all = manifests(&format!("{{apiVersion: v1, kind: Namespace, metadata: {metadata}}}"));
+        assert_eq!(all.snapshot.namespaces["a"].deny_reply, want, "{annotations}");
     }
 }
 

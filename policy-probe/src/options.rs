@@ -3,7 +3,10 @@
 use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, ValueEnum};
-use policy_core::{intent::IntentOptions, model::Protocol};
+use policy_core::{
+    intent::IntentOptions,
+    model::{DenyReply, Protocol},
+};
 use policy_manifest::End;
 
 /// The options of each command that prints a truth table.
@@ -47,6 +50,24 @@ pub struct EnforcementOptions {
     /// policy-agent.io/anti-spoofing: disabled
     #[arg(long)]
     anti_spoofing_annotation: bool,
+
+    /// What a pod gets back if policies deny a connection that it opens
+    #[arg(long, value_name = "REPLY", value_enum, default_value_t)]
+    deny_reply: Reply,
+
+    /// Let namespaces choose another reply by the annotation policy-agent.io/deny-reply: none|reject
+    #[arg(long)]
+    deny_reply_annotation: bool,
+}
+
+/// What a pod gets back if policies deny a connection that it opens (S36, S59).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Reply {
+    /// Nothing: the application waits for its timeout
+    #[default]
+    None,
+    /// A TCP reset, or an ICMP error "administratively prohibited": the application fails at once
+    Reject,
 }
 
 /// Whether egress to the own node needs a rule (S38).
@@ -94,12 +115,22 @@ impl fmt::Display for Addresses {
 
 impl From<EnforcementOptions> for IntentOptions {
     fn from(options: EnforcementOptions) -> Self {
-        let EnforcementOptions { own_node_egress, probe_source, anti_spoofing_annotation } =
-            options;
+        let EnforcementOptions {
+            own_node_egress,
+            probe_source,
+            anti_spoofing_annotation,
+            deny_reply,
+            deny_reply_annotation,
+        } = options;
         Self {
             own_node_egress: own_node_egress == OwnNodeEgress::Allow,
             probe_sources: probe_source.0,
             spoofing_annotation: anti_spoofing_annotation,
+            deny_reply: match deny_reply {
+                Reply::None => DenyReply::Nothing,
+                Reply::Reject => DenyReply::Reject,
+            },
+            deny_reply_annotation,
         }
     }
 }

@@ -25,7 +25,7 @@ pub use crate::{
 };
 use crate::{
     compile::rules::rule::CompiledPolicy,
-    model::{Direction, ObjectName, PerDirection, PolicyRef, Protocol},
+    model::{DenyReply, Direction, ObjectName, PerDirection, PolicyRef, Protocol},
 };
 
 /// The contents of a node's maps by value. Identities and allow maps have no numbers here: the
@@ -57,6 +57,9 @@ pub struct DesiredEndpoint {
     pub addresses: Vec<IpAddr>,
     /// Whether it may send from any address (S46, opt-out of its namespace).
     pub may_spoof: bool,
+    /// What it gets back if policies deny a connection that it opens (S59); `None` where its namespace
+    /// has no choice of its own.
+    pub deny_reply: Option<DenyReply>,
     /// Isolation per direction; `None` where no policy isolates the pod.
     pub isolation: PerDirection<Option<Isolation>>,
 }

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::model::{DenyReply, Namespace};
+
 /// What the operator has decided for a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IntentOptions {
@@ -11,4 +13,16 @@ pub struct IntentOptions {
     pub probe_sources: Vec<IpAddr>,
     /// Whether the annotation [`ANTI_SPOOFING`](crate::model::ANTI_SPOOFING) of namespaces counts (S46).
     pub spoofing_annotation: bool,
+    /// What pods get back if policies deny a connection that they open (S59).
+    pub deny_reply: DenyReply,
+    /// Whether the annotation [`DENY_REPLY`](crate::model::DENY_REPLY) of namespaces counts (S57, S59).
+    pub deny_reply_annotation: bool,
+}
+
+impl IntentOptions {
+    /// Leaves of a namespace's annotations only what the operator has released to tenants (S57).
+    pub(super) fn release(&self, namespace: &mut Namespace) {
+        namespace.may_spoof &= self.spoofing_annotation;
+        namespace.deny_reply = namespace.deny_reply.filter(|_| self.deny_reply_annotation);
+    }
 }

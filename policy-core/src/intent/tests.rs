@@ -4,7 +4,7 @@ mod departed;
 mod options;
 
 use super::*;
-use crate::model::{Direction, Namespace, NetworkPolicy, Pod, Rule, Selector};
+use crate::model::{DenyReply, Direction, Namespace, NetworkPolicy, Pod, Rule, Selector};
 
 const OWN: &str = "one";
 

@@ -28,7 +28,7 @@ use policy_common::{
 
 use crate::{
     desired::{Desired, DesiredEndpoint, Isolation},
-    model::{Direction, ObjectName},
+    model::{DenyReply, Direction, ObjectName},
 };
 
 use super::{
@@ -256,12 +256,16 @@ fn endpoint(
     options: PlanOptions,
 ) -> Endpoint {
     let (address4, address6) = by_family(&desired.addresses);
+    let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
+    let rejects = desired.deny_reply.unwrap_or(options.deny_reply) == DenyReply::Reject;
+    let flags = flag(options.may_spoof || desired.may_spoof, flags::MAY_SPOOF)
+        | flag(rejects, flags::REJECT);
     Endpoint {
         ifindex: interface.ifindex,
         slot,
         ingress: 0,
         egress: 0,
-        flags: if options.may_spoof || desired.may_spoof { flags::MAY_SPOOF } else { 0 },
+        flags,
         bridge: interface.bridge,
         address4,
         address6,

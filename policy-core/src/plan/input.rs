@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use crate::model::DenyReply;
+
 /// A host-side interface, as discovery found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
@@ -25,4 +27,7 @@ pub type Interfaces = BTreeMap<u32, Interface>;
 pub struct PlanOptions {
     /// Pods may send from any address (S46, opt-out).
     pub may_spoof: bool,
+    /// What pods get back if policies deny a connection that they open (S59); their namespace may have
+    /// another choice.
+    pub deny_reply: DenyReply,
 }

@@ -2,7 +2,7 @@
 
 use policy_core::{
     compile::{Change, Compiler, Reuse, Scope, compile},
-    model::{ClusterNetworkPolicy, NetworkPolicy, Node, Pod, Snapshot, Workload},
+    model::{ClusterNetworkPolicy, DenyReply, NetworkPolicy, Node, Pod, Snapshot, Workload},
 };
 use proptest::{
     collection::vec,
@@ -91,13 +91,14 @@ fn cluster() -> impl Strategy<Value = Snapshot> {
     let port = option::of(select(vec![443_u16, 30080]));
     let external = option::of(select(vec!["10.96.0.1", "203.0.113.1", "10.0.0.2"]));
     let nodes = (option::of(node.clone()), option::of(node));
-    let spoof = proptest::bool::weighted(0.1);
-    let parts = (generate::snapshot(), nodes, port, external, spoof);
-    parts.prop_map(|(mut snapshot, (second, third), node_port, external, may_spoof)| {
+    let choices = (proptest::bool::weighted(0.1), option::weighted(0.1, Just(DenyReply::Reject)));
+    let parts = (generate::snapshot(), nodes, port, external, choices);
+    parts.prop_map(|(mut snapshot, (second, third), node_port, external, choices)| {
         for (name, node) in [("n2", second), ("n3", third)] {
             snapshot.nodes.extend(node.map(|node| (name.to_owned(), node)));
         }
-        snapshot.namespaces.entry("x".to_owned()).or_default().may_spoof = may_spoof;
+        let namespace = snapshot.namespaces.entry("x".to_owned()).or_default();
+        (namespace.may_spoof, namespace.deny_reply) = choices;
         for service in snapshot.services.values_mut() {
             service.external_ips.extend(external.map(generate::ip));
             service.ports.iter_mut().for_each(|port| port.node_port = node_port);

@@ -5,7 +5,7 @@ mod interfaces;
 use policy_common::endpoint::{CLOSED, Endpoint, flags};
 use policy_core::{
     compile::{Scope, compile},
-    model::{ObjectName, Protocol},
+    model::{DenyReply, ObjectName, Protocol},
     plan::{Actual, Interface, Interfaces, Plan, PlanOptions, Step, close_newcomers, plan},
 };
 
@@ -214,7 +214,7 @@ fn s18_nested_blocks_are_put_inside_out() {
 fn s46_endpoints_carry_addresses_slot_and_opt_out() {
     let (desired, _) = compile(&mk_cluster().0, Scope::Node("n1"));
     let mut actual = Actual::default();
-    let options = PlanOptions { may_spoof: true };
+    let options = PlanOptions { may_spoof: true, ..PlanOptions::default() };
     let steps = plan(&mut actual, &desired, &interfaces(), options).steps;
     for step in &steps {
         actual.apply(step);
@@ -224,6 +224,32 @@ fn s46_endpoints_carry_addresses_slot_and_opt_out() {
         (endpoint.flags, endpoint.slot, endpoint.address4),
         (flags::MAY_SPOOF, 2, [10, 0, 0, 2])
     );
+}
+
+#[test]
+fn s59_endpoints_ask_for_replies_as_their_namespace_or_else_the_agent_chooses() {
+    use DenyReply::{Nothing, Reject};
+    #[rustfmt::skip]
+    let cases = [
+        // agent   namespace      want
+        (Nothing, None,          0),
+        (Reject,  None,          flags::REJECT),
+        (Nothing, Some(Reject),  flags::REJECT),
+        (Reject,  Some(Nothing), 0),
+    ];
+    let mut actual = Actual::default();
+    for (deny_reply, choice, want) in cases {
+        let mut cluster = mk_cluster().0;
+        for namespace in cluster.namespaces.values_mut() {
+            namespace.deny_reply = choice;
+        }
+        let (desired, _) = compile(&cluster, Scope::Node("n1"));
+        let options = PlanOptions { deny_reply, ..PlanOptions::default() };
+        for step in &plan(&mut actual, &desired, &interfaces(), options).steps {
+            actual.apply(step);
+        }
+        assert_eq!(actual.endpoints()[&12].flags, want, "{deny_reply:?} {choice:?}");
+    }
 }
 
 #[test]

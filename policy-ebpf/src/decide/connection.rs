@@ -15,7 +15,7 @@ use super::{
     origin::{self, Origin},
     rules::{self, Peer},
     tunnel::{is_tunnel, tunnels},
-    verdict::Verdict,
+    verdict::{Refusal, Verdict},
 };
 use crate::{
     flow::{
@@ -116,7 +116,8 @@ fn judge_connection<F: Family>(
     };
     let from = &Origin { initiator, sender: from.sender, address: from.address };
     if let Verdict::Drop(refusal) = decide(endpoint, from, &arrival.ends(transport)) {
-        return Verdict::Drop(refusal);
+        let opened_by_pod = matches!(from.initiator, Initiator::Local);
+        return Verdict::Drop(Refusal { opened_by_pod, ..refusal });
     }
     fragment::remember(arrival, endpoint.slot);
     if has_no_replies(arrival, endpoint, transport) || tracked && transport.is_under_way() {

@@ -11,7 +11,7 @@ use super::{
     connection::decide,
     endpoint, fragment,
     origin::{self, Origin},
-    verdict::Verdict,
+    verdict::{Refusal, Verdict},
 };
 use crate::{
     flow::{
@@ -88,12 +88,14 @@ fn judge_denied(
     reason: Reason,
 ) -> Option<Verdict> {
     let initiator = Initiator::from_number(entry.judgement.initiator);
+    let opened_by_pod = arrival.sent() && matches!(initiator, Initiator::Local);
+    let denied = Verdict::Drop(Refusal { reason, allow_map: 0, identity: 0, opened_by_pod });
     if starts_visibly(transport.protocol) || matches!(initiator, Initiator::Either) {
-        return Some(Verdict::drop(reason));
+        return Some(denied);
     }
     if arrival.sent() == matches!(initiator, Initiator::Local) {
         table::renew(entry);
-        return Some(Verdict::drop(reason));
+        return Some(denied);
     }
     let Some(endpoint) = endpoint::find(arrival.ifindex) else {
         return Some(Verdict::drop(Reason::UnknownEndpoint));

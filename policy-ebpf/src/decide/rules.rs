@@ -70,7 +70,9 @@ pub(crate) fn any_port(allow_map: u32, peer: &Peer) -> Verdict {
 fn verdict(reason: u32, allow_map: u32, identity: u32) -> Verdict {
     match Reason::from_number(reason as u8) {
         None => Verdict::Pass,
-        Some(reason) => Verdict::Drop(Refusal { reason, allow_map, identity }),
+        Some(reason) => {
+            Verdict::Drop(Refusal { reason, allow_map, identity, opened_by_pod: false })
+        }
     }
 }
 

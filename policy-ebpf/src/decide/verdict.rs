@@ -19,12 +19,14 @@ pub(crate) struct Refusal {
     pub(crate) allow_map: u32,
     /// Identity of the far end; 0 where it was not looked up.
     pub(crate) identity: u32,
+    /// The pod sent the packet, and opened its connection.
+    pub(crate) opened_by_pod: bool,
 }
 
 impl Verdict {
     /// A drop that no allow map decided.
     #[inline(always)]
     pub(crate) const fn drop(reason: Reason) -> Self {
-        Self::Drop(Refusal { reason, allow_map: 0, identity: 0 })
+        Self::Drop(Refusal { reason, allow_map: 0, identity: 0, opened_by_pod: false })
     }
 }

@@ -9,8 +9,10 @@ use super::Bytes;
 
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
-const RST: u8 = 0x04;
-const ACK: u8 = 0x10;
+/// The flag of a reset.
+pub(crate) const RST: u8 = 0x04;
+/// The flag of an acknowledgement.
+pub(crate) const ACK: u8 = 0x10;
 
 const SCTP_INIT: u8 = 1;
 const SCTP_ABORT: u8 = 6;

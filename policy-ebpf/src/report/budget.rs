@@ -11,15 +11,14 @@ use policy_common::{
     limits::RECORD_BURST,
 };
 
-use crate::maps::{RECORD_BUDGETS, RECORD_INTERVAL};
+use crate::maps::RECORD_BUDGETS;
 
-/// Takes one token at time `now`, in nanoseconds. If there is one, returns the number of drops
-/// without a record since the last record.
+/// Takes one token at time `now`, in nanoseconds; there is one more each `interval`, or always where
+/// that is 0. If there is one, returns the number of drops without a record since the last record.
 ///
 /// CPUs do not wait for one another: two tokens taken at the same moment may count as one.
 #[inline(always)]
-pub(crate) fn take(charge: &RecordCharge, now: u64) -> Option<u32> {
-    let interval = RECORD_INTERVAL.load();
+pub(crate) fn take(charge: &RecordCharge, now: u64, interval: u64) -> Option<u32> {
     let Some(budget) = find(charge) else {
         let full = RecordBudget { since: now, left: RECORD_BURST - 1, withheld: 0 };
         let _ = RECORD_BUDGETS.insert(charge, full, u64::from(BPF_NOEXIST));

@@ -9,7 +9,7 @@ use policy_common::drops::{Direction, DropKey, DropRecord, RecordCharge};
 use super::budget;
 use crate::{
     decide::endpoint,
-    maps::{DROPS, EVENTS},
+    maps::{DROPS, EVENTS, RECORD_INTERVAL},
     parse::{Bytes as _, ip::Packet},
     scratch,
     skb::Skb,
@@ -36,7 +36,7 @@ pub(crate) extern "C" fn drops_report(
     let time = unsafe { bpf_ktime_get_ns() };
     let charge =
         RecordCharge { ifindex: sender(skb, direction, ifindex), direction: direction.into() };
-    let Some(withheld) = budget::take(&charge, time) else { return 0 };
+    let Some(withheld) = budget::take(&charge, time, RECORD_INTERVAL.load()) else { return 0 };
     let Some(mut reserved) = EVENTS.reserve(0) else {
         budget::give_back(&charge, withheld);
         return 0;

@@ -20,6 +20,7 @@ mod oddities;
 mod origin;
 mod ports;
 mod recycled;
+mod replies;
 mod senders;
 mod services;
 mod shares;

@@ -2,6 +2,7 @@
 
 mod flows;
 mod neighbour;
+mod replies;
 
 use std::{env, fs, net::IpAddr, path::PathBuf};
 

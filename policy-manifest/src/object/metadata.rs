@@ -1,7 +1,8 @@
 //! `metadata` (`meta/v1` `ObjectMeta`).
 
 use policy_core::model::{
-    ANTI_SPOOFING, Annotations, Kind, Labels, ObjectName, ObjectRef, Workload,
+    ANTI_SPOOFING, Annotations, DENY_REPLY, DenyReply, Kind, Labels, ObjectName, ObjectRef,
+    Workload,
 };
 
 use crate::{
@@ -96,6 +97,12 @@ fn annotations(object: &Map<'_>) -> Annotations {
 /// Whether a namespace frees its pods from the check of source addresses (S46).
 pub(super) fn disables_anti_spoofing(object: &Map<'_>) -> bool {
     annotations(object).get(ANTI_SPOOFING).is_some_and(|value| value == "disabled")
+}
+
+/// What the pods of a namespace get back if policies deny a connection that they open (S59); `None`
+/// where the namespace has no choice of its own.
+pub(super) fn deny_reply(object: &Map<'_>) -> Option<DenyReply> {
+    annotations(object).get(DENY_REPLY).and_then(|name| DenyReply::from_name(name))
 }
 
 /// The workload of a pod with these labels, from the controller among `metadata.ownerReferences`.

@@ -23,7 +23,8 @@ const SAME: [(&str, &[&str]); 4] = [
 ];
 
 /// Values that the chart must refuse, by its schema or by a template.
-const REFUSED: [&str; 27] = [
+const REFUSED: [&str; 28] = [
+    "denyReply=drop",
     "unknownEndpoints=maybe",
     "cni.instal=true",
     "cni.fail=ajar",
@@ -54,7 +55,9 @@ const REFUSED: [&str; 27] = [
 ];
 
 /// Values that the chart must accept, and an argument of the agent that follows from each.
-const TAKEN: [(&str, &str); 4] = [
+const TAKEN: [(&str, &str); 6] = [
+    ("denyReply=reject", "--deny-reply=reject"),
+    ("denyReplyAnnotation=true", "--deny-reply-annotation"),
     ("listen.address=::1", "--listen=[::1]:9470"),
     ("listen.address=192.0.2.1", "--listen=192.0.2.1:9470"),
     ("extraArgs={--max-flows=4096,--flow-log=off}", "--max-flows=4096"),

@@ -4,6 +4,7 @@
 
 mod attribution;
 mod command;
+mod deny_reply;
 mod examples;
 mod generated;
 mod hold;

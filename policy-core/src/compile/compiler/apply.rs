@@ -47,9 +47,12 @@ impl Compiler {
 
     fn namespace(&mut self, name: &str, namespace: Option<Namespace>, touched: &mut Touched) {
         let before = self.snapshot.namespace_labels(name).into_owned();
-        let may_spoof = namespace.as_ref().is_some_and(|new| new.may_spoof);
+        let choices = |namespace: &Option<Namespace>| {
+            namespace.as_ref().map(|one| (one.may_spoof, one.deny_reply)).unwrap_or_default()
+        };
+        let new = choices(&namespace);
         let old = put(&mut self.snapshot.namespaces, name.to_owned(), namespace);
-        if old.is_some_and(|old| old.may_spoof) != may_spoof {
+        if choices(&old) != new {
             touched.subjects.extend(self.stages.rules.subjects_in(name).cloned());
         }
         if before == *self.snapshot.namespace_labels(name) {

@@ -78,7 +78,8 @@ impl Stages {
         let (uid, addresses) = (pod.uid.clone(), subject.addresses.clone());
         let namespace = snapshot.namespaces.get(&name.namespace);
         let may_spoof = namespace.is_some_and(|namespace| namespace.may_spoof);
-        DesiredEndpoint { uid, addresses, may_spoof, isolation }
+        let deny_reply = namespace.and_then(|namespace| namespace.deny_reply);
+        DesiredEndpoint { uid, addresses, may_spoof, deny_reply, isolation }
     }
 
     fn allow_map(

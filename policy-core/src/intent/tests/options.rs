@@ -64,3 +64,24 @@ fn s57_the_annotation_of_a_namespace_counts_only_where_the_operator_enables_it()
         assert_eq!(may_spoof(&intent), enabled);
     }
 }
+
+#[test]
+fn s57_s59_a_namespace_chooses_the_reply_only_where_the_operator_enables_it() {
+    for deny_reply_annotation in [false, true] {
+        let options = IntentOptions { deny_reply_annotation, ..IntentOptions::default() };
+        let mut intent = Intent::new(OWN, options);
+        let chooses = Namespace { deny_reply: Some(DenyReply::Reject), ..Namespace::default() };
+        intent.replace(Snapshot {
+            namespaces: [("shop".to_owned(), chooses.clone())].into(),
+            pods: [(name("web"), pod("u1", &[2]))].into(),
+            ..Snapshot::default()
+        });
+        let reply = |intent: &Intent| intent.desired().endpoints[&name("web")].deny_reply;
+        let want = deny_reply_annotation.then_some(DenyReply::Reject);
+        assert_eq!(reply(&intent), want);
+        intent.apply(Change::Namespace("shop".to_owned(), Some(Namespace::default())));
+        assert_eq!(reply(&intent), None, "the annotation is gone");
+        intent.apply(Change::Namespace("shop".to_owned(), Some(chooses)));
+        assert_eq!(reply(&intent), want);
+    }
+}
