@@ -77,7 +77,10 @@ pub enum ConnectionResult {
     /// A drop was recorded, and no response came.
     Dropped(Reason),
     /// The connection was refused by a TCP reset or an ICMP error.
-    Refused,
+    Refused {
+        /// A drop that was recorded too: the agent may have refused the connection itself (S59).
+        dropped: Option<Reason>,
+    },
     /// Another server responded.
     WrongServer {
         /// The name that it responded with.
@@ -108,7 +111,15 @@ pub async fn connect(connection: &Connection, drops: &Arc<DropMatcher>) -> Conne
         response = timeout(TIMEOUT, &mut exchange) => response.ok(),
         _ = lease.dropped() => timeout(TIMEOUT_AFTER_DROP, &mut exchange).await.ok(),
     };
+    if lease.drop_reason().is_none() && response.as_ref().is_some_and(is_refusal) {
+        // The reply to a dropped packet may be faster than the record of its drop.
+        let _ = timeout(TIMEOUT_AFTER_DROP, lease.dropped()).await;
+    }
     conclude(&connection.expected_names, lease.drop_reason(), response)
+}
+
+fn is_refusal(response: &io::Result<String>) -> bool {
+    response.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// Concludes the result. A response outweighs a drop record: some packet got through.
@@ -117,11 +128,10 @@ fn conclude(
     drop: Option<Reason>,
     response: Option<io::Result<String>>,
 ) -> ConnectionResult {
-    use io::ErrorKind::ConnectionRefused;
     match (response, drop) {
         (Some(Ok(name)), _) if expected_names.contains(&name) => ConnectionResult::Answered,
         (Some(Ok(name)), _) => ConnectionResult::WrongServer { name },
-        (Some(Err(error)), _) if error.kind() == ConnectionRefused => ConnectionResult::Refused,
+        (Some(response), dropped) if is_refusal(&response) => ConnectionResult::Refused { dropped },
         (_, Some(reason)) => ConnectionResult::Dropped(reason),
         (Some(Err(error)), None) => ConnectionResult::Failed { error: error.to_string() },
         (None, None) => ConnectionResult::Lost,
@@ -239,8 +249,8 @@ mod tests {
             ("the right server",              name("ns/web"), None, Answered),
             ("a drop of a retransmission",    name("ns/web"), drop, Answered),
             ("another server",                name("ns/api"), drop, wrong),
-            ("a refusal",                     refused(),      None, Refused),
-            ("a refusal outweighs a drop",    refused(),      drop, Refused),
+            ("a refusal",                     refused(),      None, Refused { dropped: None }),
+            ("a refusal outweighs a drop",    refused(),      drop, Refused { dropped: drop }),
             ("a drop and nothing else",       None,           drop, Dropped(Reason::NoRule)),
             ("a drop outweighs other errors", down(),         drop, Dropped(Reason::NoRule)),
             ("an error without a drop",       down(),         None, failed),

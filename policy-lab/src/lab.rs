@@ -14,7 +14,7 @@ use policy_common::drops::Reason;
 use policy_core::{
     compile::{Scope, compile},
     intent::IntentOptions,
-    model::Snapshot,
+    model::{DenyReply, Snapshot},
 };
 use policy_manifest::{Expectations, Manifests};
 use policy_probe::Probe;
@@ -203,6 +203,8 @@ impl Lab {
             snapshot,
             desired: &desired,
             is_own_node_open: self.intent.own_node_egress,
+            rejects: self.intent.deny_reply == DenyReply::Reject
+                || self.intent.deny_reply_annotation,
         };
         let mut report = report::compare(&self.probe_plan, &results, &cluster, expectations);
         report.findings.extend(report::too_few_drops(&report.table, drops));

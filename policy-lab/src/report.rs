@@ -55,6 +55,8 @@ pub struct ExpectedCluster<'a> {
     /// Whether egress to the own node needs no rule (S38), which the result does not contain: it
     /// differs from node to node.
     pub is_own_node_open: bool,
+    /// Whether the agents may answer what they drop (S59).
+    pub rejects: bool,
 }
 
 impl ExpectedCluster<'_> {
@@ -87,7 +89,7 @@ pub fn require_all_allowed(plan: &ProbePlan, results: &[ConnectionResult]) -> Re
         .planned
         .iter()
         .zip(results)
-        .filter(|(planned, result)| outcome(planned.refusing, result) != Outcome::Allow)
+        .filter(|(planned, result)| outcome(planned.refusing, false, result) != Outcome::Allow)
         .map(|(planned, result)| format!("{}: {}", title(&planned.probe), text(result)))
         .collect();
     if failed.is_empty() { Ok(()) } else { Err(Error::Baseline { tried: results.len(), failed }) }
@@ -104,7 +106,7 @@ pub fn compare(
     let mut report = Report::default();
     for (planned, result) in plan.planned.iter().zip(results) {
         let probe = &planned.probe;
-        let outcome = outcome(planned.refusing, result);
+        let outcome = outcome(planned.refusing, cluster.rejects, result);
         let Some(explanation) = cluster.explain(probe) else {
             let line = format!("{}: no policy applies; {}", title(probe), text(result));
             if outcome == Outcome::Allow {
@@ -128,14 +130,16 @@ pub fn compare(
 /// The verdict of the wire.
 ///
 /// A drop for any other reason than policy is a defect of the programs. Where a Service has no
-/// backends (`refusing`), kube-proxy refuses the connections that policies allow.
-fn outcome(refusing: bool, result: &ConnectionResult) -> Outcome {
+/// backends (`refusing`), kube-proxy refuses the connections that policies allow. Where the agent
+/// `rejects`, it refuses those that it drops (S59).
+fn outcome(refusing: bool, rejects: bool, result: &ConnectionResult) -> Outcome {
     use ConnectionResult::{Answered, Dropped, Failed, Lost, Refused, WrongServer};
     match result {
         Answered => Outcome::Allow,
-        Refused if refusing => Outcome::Allow,
+        Refused { dropped: Some(reason) } if rejects && reason.is_policy() => Outcome::Deny,
+        Refused { .. } if refusing => Outcome::Allow,
         Dropped(reason) if reason.is_policy() => Outcome::Deny,
-        Dropped(_) | Refused | WrongServer { .. } | Lost | Failed { .. } => Outcome::Lost,
+        Dropped(_) | Refused { .. } | WrongServer { .. } | Lost | Failed { .. } => Outcome::Lost,
     }
 }
 
@@ -176,7 +180,7 @@ fn text(result: &ConnectionResult) -> String {
     match result {
         ConnectionResult::Answered => "answered".to_owned(),
         ConnectionResult::Dropped(reason) => format!("dropped as {}", reason.name()),
-        ConnectionResult::Refused => "refused".to_owned(),
+        ConnectionResult::Refused { .. } => "refused".to_owned(),
         ConnectionResult::WrongServer { name } => format!("answered by another server, {name:?}"),
         ConnectionResult::Lost => "lost without a drop record".to_owned(),
         ConnectionResult::Failed { error } => format!("could not be sent: {error}"),
@@ -196,6 +200,7 @@ mod tests {
         use ConnectionResult::{Answered, Dropped, Lost, Refused};
         let wrong_server = ConnectionResult::WrongServer { name: String::new() };
         let failed = ConnectionResult::Failed { error: String::new() };
+        let drop = Some(Reason::NoRule);
         #[rustfmt::skip]
         let cases = [
             // claim                                    no backends  result                      outcome
@@ -203,16 +208,33 @@ mod tests {
             ("a drop for want of a rule is a deny",            false, Dropped(Reason::NoRule),        Outcome::Deny),
             ("a drop of a Service's packet is a deny",         false, Dropped(Reason::ServiceDenied), Outcome::Deny),
             ("silence is no deny",                             false, Lost,                           Outcome::Lost),
-            ("a refusal is no deny",                           false, Refused,                        Outcome::Lost),
-            ("a Service without backends refuses",             true,  Refused,                        Outcome::Allow),
+            ("a refusal is no deny",                           false, Refused { dropped: None },      Outcome::Lost),
+            ("a refusal after a drop is no deny",              false, Refused { dropped: drop },      Outcome::Lost),
+            ("a Service without backends refuses",             true,  Refused { dropped: None },      Outcome::Allow),
             ("a drop as spoofed is a defect",                  false, Dropped(Reason::SpoofedSource), Outcome::Lost),
             ("a drop of a packet that is malformed is a defect", false, Dropped(Reason::Malformed),   Outcome::Lost),
             ("a response of the wrong server is no allow",     false, wrong_server,                   Outcome::Lost),
             ("a local error is no deny",                       false, failed,                         Outcome::Lost),
         ];
         for (claim, refusing, result, want) in cases {
-            assert_eq!(outcome(refusing, &result), want, "{claim}");
+            assert_eq!(outcome(refusing, false, &result), want, "{claim}");
         }
+    }
+
+    #[test]
+    fn s59_a_refusal_is_a_deny_only_of_an_agent_that_rejects_what_it_drops_by_policy() {
+        let refused = |dropped| ConnectionResult::Refused { dropped };
+        #[rustfmt::skip]
+        let cases = [
+            (true,  Some(Reason::NoRule),    Outcome::Deny),
+            (true,  Some(Reason::Malformed), Outcome::Lost),
+            (true,  None,                    Outcome::Lost),
+            (false, Some(Reason::NoRule),    Outcome::Lost),
+        ];
+        for (rejects, dropped, want) in cases {
+            assert_eq!(outcome(false, rejects, &refused(dropped)), want, "{rejects} {dropped:?}");
+        }
+        assert_eq!(outcome(true, true, &refused(Some(Reason::NoRule))), Outcome::Deny);
     }
 
     #[test]

@@ -240,9 +240,7 @@ fn s59_endpoints_ask_for_replies_as_their_namespace_or_else_the_agent_chooses() 
     let mut actual = Actual::default();
     for (deny_reply, choice, want) in cases {
         let mut cluster = mk_cluster().0;
-        for namespace in cluster.namespaces.values_mut() {
-            namespace.deny_reply = choice;
-        }
+        cluster.namespaces.entry("x".to_owned()).or_default().deny_reply = choice;
         let (desired, _) = compile(&cluster, Scope::Node("n1"));
         let options = PlanOptions { deny_reply, ..PlanOptions::default() };
         for step in &plan(&mut actual, &desired, &interfaces(), options).steps {

@@ -38,10 +38,10 @@ spec: {podSelector: {}, policyTypes: [Egress]}
 const TRY: &str = r#"
     client=$(grep '"netns"' "$LAB" | grep -o '/proc/[0-9]*/fd/[0-9]*' | sed -n 2p)
     try() {
-        nsenter --net="$client" timeout 1 bash -c "$2" 2>&1 | grep -o 'refused\|No route\|denied' | tail -1 > "$LAB.end"
-        echo "$1: $(cat "$LAB.end")"
+        said=$(nsenter --net="$client" timeout 1 bash -c "$2" 2>&1)
+        echo "$1: $(echo "$said" | grep -o 'refused\|No route\|denied' | tail -1)"
     }
-    for address in 10.244.0.5 10.244.0.99 fd00:10:244::5 fd00:10:244::99; do
+    for address in 10.244.0.5 10.244.7.99 fd00:10:244::5 fd00:10:244:7::99; do
         try "tcp $address" ": < /dev/tcp/$address/80"
         try "udp $address" "exec 3<>/dev/udp/$address/80; echo 1 >&3; sleep 0.2; echo 2 >&3"
     done >&2
@@ -51,8 +51,8 @@ const TRY: &str = r#"
 const REJECTED: [(&str, &str); 6] = [
     ("tcp 10.244.0.5", "refused"),
     ("udp 10.244.0.5", "No route"),
-    ("tcp 10.244.0.99", "refused"),
-    ("udp 10.244.0.99", "No route"),
+    ("tcp 10.244.7.99", "refused"),
+    ("udp 10.244.7.99", "No route"),
     ("tcp fd00:10:244::5", "refused"),
     ("udp fd00:10:244::5", "denied"),
 ];
@@ -69,7 +69,9 @@ fn s36_s57_s59_a_denied_connection_fails_at_once_where_replies_are_wanted() -> i
         ("none",   &["--deny-reply", "reject", "--deny-reply-annotation"],   false),
     ];
     for topology in TOPOLOGIES {
-        for (choice, options, rejects) in cases {
+        // Which pods reject does not depend on the topology.
+        let cases = if topology == "ptp" { &cases[..] } else { &cases[..1] };
+        for &(choice, options, rejects) in cases {
             let text = CLUSTER.replace("CHOICE", &format!("{choice:?}"));
             let run = ["--topology", topology, "-o", "json", "--run", TRY];
             let output = lab_on(&text, &[&run, options].concat())?;

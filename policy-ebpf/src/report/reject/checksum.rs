@@ -27,7 +27,9 @@ pub(super) struct Block<const N: usize>(pub(super) [u8; N]);
 pub(super) fn add<T>(sum: u32, value: &T) -> u32 {
     let value = ptr::from_ref(value).cast_mut().cast();
     // SAFETY: the helper reads the bytes of a value without padding, and nothing at the null pointer.
-    unsafe { bpf_csum_diff(ptr::null_mut(), 0, value, size_of::<T>() as u32, sum) as u32 }
+    let sum = unsafe { bpf_csum_diff(ptr::null_mut(), 0, value, size_of::<T>() as u32, sum) };
+    // The kernel's sums are words; an error, which is negative, has another cause than a packet.
+    sum.cast_unsigned() as u32
 }
 
 /// The sum of the pseudo header of a reply with `length` bytes after its IP header (RFC 9293, 3.1; RFC
