@@ -16,20 +16,29 @@
 //! Modules are named for the mistake that they find; `tiers` has the rules for
 //! `ClusterNetworkPolicies`.
 
+mod api_server;
+mod balancers;
 mod catalogue;
+mod companions;
 mod context;
+mod covered_policies;
 mod default_deny;
 mod dns;
+mod families;
 mod finding;
 mod ip_blocks;
+mod mesh;
 mod metadata;
 mod named_ports;
 mod never_matches;
 mod node_addresses;
+mod opened_excepts;
 mod partial_services;
 mod policy_types;
 mod redundant;
+mod rule_ports;
 mod selectors;
+mod service_ports;
 mod split_selectors;
 mod tiers;
 mod well_known;

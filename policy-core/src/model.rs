@@ -36,7 +36,7 @@ pub use field::{FieldPath, Segment, peers_field, policy_type};
 pub use kind::Kind;
 pub use labels::Labels;
 pub use name::ObjectName;
-pub use namespace::{ANTI_SPOOFING, DENY_REPLY, DenyReply, Namespace};
+pub use namespace::{ANTI_SPOOFING, DENY_REPLY, DenyReply, INJECT_LINKERD, Namespace};
 pub use node::Node;
 pub(crate) use pod::named_ports;
 pub use pod::{ContainerPort, HostPort, Phase, Pod, Workload, is_usable};

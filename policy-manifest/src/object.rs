@@ -230,7 +230,9 @@ fn dispatch(kind: Kind, object: &Map<'_>, log: &Log) -> Option<Object> {
             let labels = metadata::labels(object);
             let may_spoof = metadata::disables_anti_spoofing(object);
             let deny_reply = metadata::deny_reply(object);
-            Object::Namespace(name, Namespace { labels, may_spoof, deny_reply })
+            let injects_linkerd = metadata::injects_linkerd(object);
+            let namespace = Namespace { labels, may_spoof, deny_reply, injects_linkerd };
+            Object::Namespace(name, namespace)
         }
         Kind::Pod => Object::Pod(name(syntax::is_subdomain)?, pod::decode(object)),
         Kind::NetworkPolicy => Object::Policy(name(syntax::is_subdomain)?, policy::decode(object)),

@@ -5,8 +5,9 @@
 //! `policyctl/tests/findings`.
 
 use super::{
-    context::Context, default_deny, dns, finding::Report, ip_blocks, metadata, named_ports,
-    never_matches, node_addresses, partial_services, policy_types, redundant, selectors,
+    api_server, balancers, context::Context, covered_policies, default_deny, dns, families,
+    finding::Report, ip_blocks, mesh, metadata, named_ports, never_matches, node_addresses,
+    opened_excepts, partial_services, policy_types, redundant, selectors, service_ports,
     split_selectors, tiers,
 };
 
@@ -98,7 +99,7 @@ pub const RULES: &[LintRule] = &[
         explanation: "ipBlock is for addresses outside of the cluster. It matches addresses of pods too, but these change with every restart. \
             A connection to a Service is judged by the backends, never by the cluster IP, so a block around cluster IPs allows no Service, \
             and no connection comes from a cluster IP. \
-            An external IP or the address of a load balancer needs a block and its backends as well; it is reported where a pod may not reach these. \
+            External addresses of Services are the subject of NP025, and the cluster IP of the API server that of NP022. \
             A block of a whole family is only a note: 0.0.0.0/0 includes all pods.",
         checks: &[ip_blocks::check, tiers::networks::pods],
     },
@@ -205,5 +206,80 @@ pub const RULES: &[LintRule] = &[
             Where each pod that the policy selects has one, the policy has no effect today; it would have one for a new pod without a NetworkPolicy. \
             Use the tier Admin for what must hold whatever network policies say.",
         checks: &[tiers::order::overridden],
+    },
+    LintRule {
+        code: "NP021",
+        name: "mesh-port-shut",
+        summary: "the port of a service mesh is not allowed",
+        explanation: "Pods of a mesh connect over the port of the mesh, whatever port the application has: \
+            15008 in Istio's ambient mode, 4143 in Linkerd. \
+            A rule for the port of the application needs that port over TCP beside it, for ingress and for egress. \
+            Checked in namespaces with the label istio.io/dataplane-mode=ambient, or with linkerd.io/inject=enabled as a label or an annotation. \
+            A default deny alone is a note.",
+        checks: &[mesh::check],
+    },
+    LintRule {
+        code: "NP022",
+        name: "api-server-by-cluster-ip",
+        summary: "the API server is allowed by its cluster IP alone",
+        explanation: "A connection to a Service is judged by its backends, and those of default/kubernetes are the addresses of the API server, \
+            at its own port, usually 6443. \
+            No selector matches them: allow them by an ipBlock, at that port. That opens the Service too, and nothing else of these machines. \
+            Where the manifests lack the Service, the usual cluster IPs of the API server are recognised.",
+        checks: &[api_server::check],
+    },
+    LintRule {
+        code: "NP023",
+        name: "one-family-only",
+        summary: "a block for every address of one family, and none for the other",
+        explanation: "0.0.0.0/0 matches no IPv6 address, and ::/0 no IPv4 address. \
+            A pod with addresses of both families often connects over IPv6 first, and that is denied. \
+            Checked where running pods, or the nodes, have addresses of both families.",
+        checks: &[families::check],
+    },
+    LintRule {
+        code: "NP024",
+        name: "port-of-the-service",
+        summary: "the port of a Service where that of its backends is meant",
+        explanation: "A policy judges a connection at the port of the pod, which is the targetPort of the Service. \
+            A rule for the port of the Service matches nothing if no pod serves it. \
+            Checked where the manifests hold the Service and its pods.",
+        checks: &[service_ports::check],
+    },
+    LintRule {
+        code: "NP025",
+        name: "block-of-own-load-balancer",
+        summary: "an ipBlock of a load balancer or external IP of the cluster's own Services",
+        explanation: "A pod's connection to an external address of a Service of its own cluster is translated on its node, and judged by the backends too: \
+            allow these by their labels as well as the block. \
+            As a source such an address never appears: what comes through a load balancer has the address of the client or of a node.",
+        checks: &[balancers::check],
+    },
+    LintRule {
+        code: "NP026",
+        name: "policy-adds-nothing",
+        summary: "a policy that adds nothing to another one",
+        explanation: "Policies only add up. A policy has no effect if another one selects at least the same pods, for the same directions, \
+            and has a rule that covers each of its rules. \
+            Whoever edits it later finds that nothing changes. A policy without rules is only a note. \
+            Compared is the form of selectors, blocks and ports, rule by rule.",
+        checks: &[covered_policies::check],
+    },
+    LintRule {
+        code: "NP027",
+        name: "except-opened",
+        summary: "an except that another rule opens",
+        explanation: "An except only subtracts from its own block, and denies nothing that another block of the same pods allows. \
+            Reported is a block around the excepted one, or equal to it at the same ports. \
+            A rule for a part of it, or for one port of exactly the excepted block, is taken as meant.",
+        checks: &[opened_excepts::check],
+    },
+    LintRule {
+        code: "NP028",
+        name: "suppression-without-effect",
+        summary: "a suppression without a reason, or one that suppresses nothing",
+        explanation: "A comment or annotation that suppresses a finding needs its code and a reason: without a reason it is not applied. \
+            One that suppresses nothing is left over from a finding that no longer exists, and would hide the next one.",
+        checks: &[],
     },
 ];

@@ -11,6 +11,7 @@ use crate::{
 };
 
 use super::{
+    companions::rules_around,
     context::{Context, LISTED, policy_field},
     finding::{Level, Report},
     well_known::METADATA,
@@ -102,16 +103,10 @@ fn egress_policies<'a>(
     policies.filter(|(_, policy)| policy.applies(Direction::Egress) && !policy.egress.is_empty())
 }
 
-/// Whether a policy, or one of its namespace that selects every pod or the same ones, has a rule for
-/// DNS: what can be checked where there are no pods.
+/// Whether a rule for every pod of a policy allows DNS: what can be checked where there are no pods.
 fn another_allows_dns(context: &Context<'_>, name: &ObjectName, policy: &NetworkPolicy) -> bool {
-    let policies = context.snapshot.policies_of(&name.namespace);
-    let mut together = policies.filter(|(other, found)| {
-        *other == name
-            || found.subject == policy.subject
-            || found.subject.as_ref().is_some_and(|all| all.requirements.is_empty())
-    });
-    together.any(|(_, found)| found.egress.iter().any(|rule| hold_dns(&rule.ports)))
+    let mut rules = rules_around(context, name, policy, Direction::Egress);
+    rules.any(|rule| hold_dns(&rule.ports))
 }
 
 /// Whether nodes have a DNS cache: it runs as pods that share the network of their node.

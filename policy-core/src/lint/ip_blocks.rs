@@ -1,16 +1,12 @@
 //! NP008: blocks of addresses that hold pods or Services.
 
-use std::net::IpAddr;
-
-use policy_common::drops::Reason;
-
 use crate::{
-    desired::Isolation,
-    model::{Direction, IpBlock, Peer, PortSpec, Rule, Service, ServicePort},
+    model::{Direction, IpBlock, Peer},
     names::first_few,
 };
 
 use super::{
+    api_server::is_api_server,
     context::{Context, LISTED, LocatedRule, block_holds},
     finding::{Level, Report},
 };
@@ -67,51 +63,17 @@ fn check_block<'a>(
     );
 }
 
-/// Services with an address in the block that the block does not open.
+/// Services with a cluster IP in the block, which opens none: a connection is judged by its backends.
 ///
-/// A block never opens a cluster IP; it does not open an external IP where the pods may not reach the
-/// backends. A block of a whole family is not meant for Services, so none is reported.
+/// A block of a whole family is not meant for Services. NP022 is about the Service of the API server,
+/// and NP025 about external addresses.
 fn services(context: &Context<'_>, located: &LocatedRule<'_>, block: &IpBlock) -> Vec<String> {
     if block.cidr.prefix() == 0 {
         return Vec::new();
     }
-    let services = context.snapshot.services.iter().filter(|(_, service)| {
+    let services = context.snapshot.services.iter().filter(|(name, service)| {
         service.cluster_ips.iter().any(|address| block_holds(block, *address))
-            || (located.direction == Direction::Egress
-                && service.external_ips.iter().any(|address| {
-                    block_holds(block, *address) && is_denied(context, located, service, *address)
-                }))
+            && (located.direction == Direction::Ingress || !is_api_server(name))
     });
     services.map(|(name, _)| name.to_string()).collect()
-}
-
-/// Whether some pod of the policy is denied a Service at a port that the rule is for.
-fn is_denied(
-    context: &Context<'_>,
-    located: &LocatedRule<'_>,
-    service: &Service,
-    address: IpAddr,
-) -> bool {
-    let is_denied_at = |isolation: &Isolation, port: &ServicePort| {
-        matches!(
-            context.judge_egress(isolation, address, port.protocol, port.port),
-            Err(Reason::ServiceDenied | Reason::ServicePartlyDenied)
-        )
-    };
-    context.subjects(located.name, located.policy).any(|(name, _)| {
-        let isolation = context.isolation(name, Direction::Egress);
-        let mut ports = service.ports.iter().filter(|port| is_for_port(located.rule, port));
-        isolation.is_some_and(|isolation| ports.any(|port| is_denied_at(isolation, port)))
-    })
-}
-
-/// Whether a rule is for a port of a Service.
-fn is_for_port(rule: &Rule, wanted: &ServicePort) -> bool {
-    let holds = |spec: &PortSpec| match spec {
-        PortSpec::Every => true,
-        PortSpec::Range { first, last } => (*first..=*last).contains(&wanted.port),
-        PortSpec::Named(_) => false,
-    };
-    rule.ports.is_empty()
-        || rule.ports.iter().any(|one| one.protocol == wanted.protocol && holds(&one.port))
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::{
-    model::{Direction, Peer, Port, PortSpec, Protocol},
+    model::{Direction, Peer, Protocol},
     names::first_few,
 };
 
@@ -11,6 +11,7 @@ use super::{
     context::{Context, LISTED, LocatedRule, block_holds},
     dns::serves_names,
     finding::{Level, Report},
+    rule_ports::hold,
     well_known::METADATA,
 };
 
@@ -24,7 +25,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
     // Once, because it looks at every rule.
     let advised = METADATA.map(|address| (address, advice(context, address)));
     let rules = context.rules().filter(|located| located.direction == Direction::Egress);
-    for located in rules.filter(|located| hold_http(&located.rule.ports)) {
+    for located in rules.filter(|located| hold(&located.rule.ports, Protocol::Tcp, HTTP)) {
         if located.rule.peers.is_empty() && !is_denied_to_all(context, &located, METADATA[0]) {
             report.add(
                 located.at(located.path()),
@@ -75,18 +76,5 @@ fn is_denied_to_all(context: &Context<'_>, located: &LocatedRule<'_>, address: I
             context.isolation(name, Direction::Egress).is_some_and(|isolation| {
                 context.judge_egress(isolation, address, Protocol::Tcp, HTTP).is_err()
             })
-        })
-}
-
-/// Whether ports of a rule hold that of HTTP.
-fn hold_http(ports: &[Port]) -> bool {
-    ports.is_empty()
-        || ports.iter().any(|port| {
-            port.protocol == Protocol::Tcp
-                && match &port.port {
-                    PortSpec::Every => true,
-                    PortSpec::Range { first, last } => (*first..=*last).contains(&HTTP),
-                    PortSpec::Named(_) => false,
-                }
         })
 }

@@ -72,7 +72,7 @@ pub(super) fn suggest_ports(pods: &[&Pod]) -> String {
 }
 
 /// The pods that can be the destination of a connection that a rule is for.
-fn destinations<'a>(context: &Context<'a>, located: &LocatedRule<'a>) -> Vec<&'a Pod> {
+pub(super) fn destinations<'a>(context: &Context<'a>, located: &LocatedRule<'a>) -> Vec<&'a Pod> {
     let LocatedRule { name, policy, direction, rule, .. } = *located;
     match direction {
         Direction::Ingress => context.subjects(name, policy).map(|(_, pod)| pod).collect(),

@@ -156,6 +156,11 @@ pub(super) fn policies(context: &Context<'_>, report: &mut Report) {
     }
 }
 
+/// Whether two policies of a namespace mean the same.
+pub(super) fn is_twin(one: &NetworkPolicy, other: &NetworkPolicy) -> bool {
+    PolicyMeaning::of(one) == PolicyMeaning::of(other)
+}
+
 /// What a policy means, whatever the order of its rules, peers and ports.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct PolicyMeaning<'a> {

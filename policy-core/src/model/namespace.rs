@@ -32,6 +32,9 @@ impl DenyReply {
     }
 }
 
+/// The annotation of a Namespace with the value `enabled` that puts its pods into Linkerd's mesh.
+pub const INJECT_LINKERD: &str = "linkerd.io/inject";
+
 /// A Namespace (`core/v1`): the fields that policy depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Namespace {
@@ -41,6 +44,8 @@ pub struct Namespace {
     pub may_spoof: bool,
     /// What the annotation [`DENY_REPLY`] names; `None` without one, or with any other value.
     pub deny_reply: Option<DenyReply>,
+    /// Whether the annotation [`INJECT_LINKERD`] is `enabled`; only the linter reads it.
+    pub injects_linkerd: bool,
 }
 
 /// A namespace with labels and nothing else.

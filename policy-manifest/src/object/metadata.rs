@@ -1,8 +1,8 @@
 //! `metadata` (`meta/v1` `ObjectMeta`).
 
 use policy_core::model::{
-    ANTI_SPOOFING, Annotations, DENY_REPLY, DenyReply, Kind, Labels, ObjectName, ObjectRef,
-    Workload,
+    ANTI_SPOOFING, Annotations, DENY_REPLY, DenyReply, INJECT_LINKERD, Kind, Labels, ObjectName,
+    ObjectRef, Workload,
 };
 
 use crate::{
@@ -103,6 +103,11 @@ pub(super) fn disables_anti_spoofing(object: &Map<'_>) -> bool {
 /// where the namespace has no choice of its own.
 pub(super) fn deny_reply(object: &Map<'_>) -> Option<DenyReply> {
     annotations(object).get(DENY_REPLY).and_then(|name| DenyReply::from_name(name))
+}
+
+/// Whether a namespace puts its pods into Linkerd's mesh.
+pub(super) fn injects_linkerd(object: &Map<'_>) -> bool {
+    annotations(object).get(INJECT_LINKERD).is_some_and(|value| value == "enabled")
 }
 
 /// The workload of a pod with these labels, from the controller among `metadata.ownerReferences`.

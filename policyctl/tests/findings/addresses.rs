@@ -1,4 +1,4 @@
-//! NP008, NP009, NP010, NP015: blocks of addresses.
+//! NP008, NP009, NP010, NP015, NP025: blocks of addresses.
 
 use ipnetwork::IpNetwork;
 use policy_core::{
@@ -39,7 +39,7 @@ fn np008_a_block_that_covers_the_cluster() {
 }
 
 #[test]
-fn np008_an_outer_address_of_a_service_whose_backends_are_denied() {
+fn np025_an_outer_address_of_a_service_whose_backends_are_denied() {
     const SERVICE: &str = "---\napiVersion: v1\nkind: Service\nmetadata: {name: sql, namespace: db}\nspec: {clusterIP: 10.96.0.20, externalIPs: [198.51.100.7], selector: {app: sql}, ports: [{port: 5432}]}\nstatus: {loadBalancer: {ingress: [{ip: 203.0.113.9}]}}\n";
     const SQL: &str = "{to: [{namespaceSelector: {}, podSelector: {matchLabels: {app: sql}}}]}";
     let block = |cidr: &str, ports: &str| format!("{{to: [{{ipBlock: {{cidr: {cidr}}}}}]{ports}}}");
@@ -53,11 +53,21 @@ fn np008_an_outer_address_of_a_service_whose_backends_are_denied() {
         ("another address",            block("203.0.113.128/25", ""),                                  None),
         ("the whole world",            block("0.0.0.0/0, except: [10.0.0.0/8]", ""),                   None),
     ];
-    for (claim, rules, field) in cases {
-        let spec = format!("{{podSelector: {{}}, policyTypes: [Egress], egress: [{rules}]}}");
+    let egress = |rules| format!("{{podSelector: {{}}, policyTypes: [Egress], egress: [{rules}]}}");
+    let ingress = |block: &str| {
+        format!("{{podSelector: {{}}, ingress: [{{from: [{{ipBlock: {{cidr: {block}}}}}]}}]}}")
+    };
+    const SOURCE: Option<&str> = Some("spec.ingress[0].from[0].ipBlock");
+    let cases = cases.map(|(claim, rules, field)| (claim, egress(rules), field));
+    #[rustfmt::skip]
+    let sources = [
+        ("as a source",                ingress("203.0.113.9/32"),   SOURCE),
+        ("the network around it",      ingress("203.0.113.0/24"),   None),
+    ];
+    for (claim, spec, field) in cases.into_iter().chain(sources) {
         let findings = found(&format!("{}{SERVICE}", policy("p", &spec)));
         let matching =
-            findings.iter().filter(|one| one.code == "NP008" && one.object.to_string() == "web/p");
+            findings.iter().filter(|one| one.code == "NP025" && one.object.to_string() == "web/p");
         let fields: Vec<String> = matching.map(|one| one.field.to_string()).collect();
         assert_eq!(fields, field.into_iter().collect::<Vec<_>>(), "{claim}: {findings:#?}");
     }

@@ -2,6 +2,9 @@
 
 mod addresses;
 mod cluster;
+mod mesh;
+mod outside;
+mod overlaps;
 mod repository;
 mod rules;
 mod selectors;

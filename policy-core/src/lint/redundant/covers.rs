@@ -58,7 +58,7 @@ fn implies(given: &Requirement, required: &Requirement) -> bool {
 ///
 /// 10.0.0.0/8 except 10.1.2.0/24 covers 10.1.0.0/16 except 10.1.2.0/23, as the addresses that the
 /// wide one lacks are not in the narrow one either. It does not cover 10.1.0.0/16.
-fn block(wide: &IpBlock, narrow: &IpBlock) -> bool {
+pub(in super::super) fn block(wide: &IpBlock, narrow: &IpBlock) -> bool {
     contains(wide.cidr, narrow.cidr)
         && wide.except.iter().all(|hole| {
             let apart = !contains(*hole, narrow.cidr) && !contains(narrow.cidr, *hole);
@@ -67,7 +67,7 @@ fn block(wide: &IpBlock, narrow: &IpBlock) -> bool {
 }
 
 /// Lists of ports; an empty one is every port.
-pub(super) fn ports(wide: &[Port], narrow: &[Port]) -> bool {
+pub(in super::super) fn ports(wide: &[Port], narrow: &[Port]) -> bool {
     if wide.is_empty() || narrow.is_empty() {
         return wide.is_empty();
     }
