@@ -42,7 +42,7 @@ fn np021_the_port_of_the_mesh_is_shut() {
         ("everyone, at that port",      AMBIENT,  ingress("{ports: [{port: 8080}]}"),                                        HERE),
         ("both ports",                  AMBIENT,  ingress("{from: [{podSelector: {}}], ports: [{port: 8080}, {port: 15008}]}"), None),
         ("the other in its own rule",   AMBIENT,  ingress(&format!("{own}, {mesh}")),                                        None),
-        ("it is for others alone",      AMBIENT,  ingress(&format!("{own}, {}", mesh.replace("podSelector: {}", "podSelector: {matchLabels: {app: no}}"))), HERE),
+        ("it is for others alone",      AMBIENT,  ingress(&format!("{own}, {}", mesh.replace("podSelector: {}", "podSelector: {matchLabels: {app: none}}"))), HERE),
         ("every port",                  AMBIENT,  ingress("{from: [{podSelector: {}}]}"),                                    None),
         ("pods outside of the mesh",    AMBIENT,  ingress("{from: [{namespaceSelector: {matchLabels: {team: red}}}], ports: [{port: 8080}]}"), None),
         ("a block",                     AMBIENT,  ingress("{from: [{ipBlock: {cidr: 192.0.2.0/24}}], ports: [{port: 8080}]}"), None),

@@ -87,6 +87,6 @@ fn np027_s19_an_except_that_another_rule_opens() {
     let found = pair("NP027", &world, &other);
     assert_eq!(names(&found), ["web/p"]);
     assert!(found[0].message.contains("spec.egress[0].to[0] of web/q"), "{found:#?}");
-    let elsewhere = other.replace("podSelector: {}", "podSelector: {matchLabels: {app: no}}");
+    let elsewhere = other.replace("podSelector: {}", "podSelector: {matchLabels: {app: none}}");
     assert!(pair("NP027", &world, &elsewhere).is_empty());
 }
