@@ -44,7 +44,7 @@ mod tiers;
 mod well_known;
 
 pub use catalogue::{LintRule, RULES};
-pub use finding::{Finding, Level};
+pub use finding::{Finding, Fix, Level};
 
 use crate::model::Snapshot;
 

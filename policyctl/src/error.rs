@@ -6,7 +6,13 @@ use policy_core::model::ObjectName;
 use policy_manifest::{End, ManifestError, Problem};
 use policy_probe::{exit, input::InputError, terminal};
 
-use crate::{fix_error::FixError, git::GitError, render::RenderError, test_error::TestEndErrors};
+use crate::{
+    fix_error::{FixError, LintFixError},
+    git::GitError,
+    lint::ConfigError,
+    render::RenderError,
+    test_error::TestEndErrors,
+};
 
 /// What a comparison needs.
 const TWO_SIDES: &str = if cfg!(feature = "cluster") {
@@ -54,6 +60,10 @@ pub(crate) enum Error {
     OtherProtocol { protocol: String },
     #[error(transparent)]
     Fix(#[from] FixError),
+    #[error(transparent)]
+    LintFix(#[from] LintFixError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error(transparent)]
     Git(#[from] GitError),
     #[error(transparent)]
@@ -112,6 +122,7 @@ impl Error {
             | Self::NotAFlow { .. }
             | Self::OtherProtocol { .. }
             | Self::Fix(_)
+            | Self::Config(_)
             | Self::Git(_)
             | Self::TestEnds(_)
             | Self::NoPicture
@@ -119,7 +130,7 @@ impl Error {
                 terminal::error(self);
                 exit::INPUT
             }
-            Self::Json(_) | Self::Yaml(_) | Self::Junit(_) | Self::Write(_) => {
+            Self::LintFix(_) | Self::Json(_) | Self::Yaml(_) | Self::Junit(_) | Self::Write(_) => {
                 terminal::error(self);
                 exit::FAILED
             }

@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use policy_manifest::Place;
+use policy_probe::input::InputError;
 use thiserror::Error;
 
 /// Why a fix cannot be written.
@@ -39,6 +40,28 @@ pub(crate) enum FixError {
         command: String,
         #[source]
         source: EditError,
+    },
+}
+
+/// Why the fixes of findings are not written.
+#[derive(Debug, Error)]
+pub(crate) enum LintFixError {
+    /// The changed texts cannot be read.
+    #[error("the fixed manifests cannot be read, so nothing is written")]
+    Unreadable(#[source] InputError),
+    /// What the changed texts hold is not what was meant.
+    #[error("the fixed manifests have another meaning than the fixes, so nothing is written")]
+    OtherMeaning,
+    /// A fix that keeps every verdict would change one.
+    #[error("the fixes would change which connections are allowed, so nothing is written")]
+    OtherVerdicts,
+    /// A file cannot be written.
+    #[error("cannot change {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        #[source]
+        source: io::Error,
     },
 }
 

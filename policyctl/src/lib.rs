@@ -11,6 +11,7 @@ mod cli;
 mod cluster;
 mod copies;
 mod diff;
+mod document;
 mod error;
 mod explain;
 mod fix_error;

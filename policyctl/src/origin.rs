@@ -5,7 +5,10 @@
 //! [`Origin`]. Every command reads through this module, so that each prints the same notes about
 //! what is left out, and each refuses policies that no verdict covers.
 
-use std::{collections::BTreeSet, io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use policy_files::Tree;
@@ -88,6 +91,11 @@ pub(crate) struct Origin {
     pub(crate) cluster: Option<String>,
     /// The namespace of the kubeconfig's context; `None` where files were read.
     pub(crate) namespace: Option<String>,
+    /// The texts that were read, and how they were read.
+    pub(crate) sources: Vec<Source>,
+    pub(crate) options: ReadOptions,
+    /// Folders with a kustomization of which the files were read as they are.
+    pub(crate) kustomizations: Vec<PathBuf>,
 }
 
 impl OriginOptions {
@@ -107,13 +115,19 @@ impl OriginOptions {
         for chart in charts {
             rendered.push(render::chart(chart, values)?);
         }
-        Ok(Origin { manifests: read(files, rendered, *reading)?, ..Origin::default() })
+        read(files, rendered, *reading)
+    }
+
+    /// The paths of files and folders that are read; empty for a cluster.
+    pub(crate) fn paths(&self) -> Vec<&Path> {
+        let paths = [&self.files, &self.kustomizations, &self.charts];
+        paths.into_iter().flatten().map(PathBuf::as_path).collect()
     }
 }
 
 /// Reads one set of files, and prints notes about what is left out.
 pub(crate) fn of_files(files: &[PathBuf], reading: Reading) -> Result<Manifests, Error> {
-    read(files, Vec::new(), reading)
+    Ok(read(files, Vec::new(), reading)?.manifests)
 }
 
 /// Reads the files of a Git revision, and prints notes about what is left out.
@@ -122,18 +136,18 @@ pub(crate) fn of_revision(
     files: &[PathBuf],
     reading: Reading,
 ) -> Result<Manifests, Error> {
-    from_tree(git::read(revision, files, reading.recursive)?, Vec::new(), reading)
+    Ok(from_tree(git::read(revision, files, reading.recursive)?, Vec::new(), reading)?.manifests)
 }
 
-fn read(files: &[PathBuf], rendered: Vec<Source>, reading: Reading) -> Result<Manifests, Error> {
+fn read(files: &[PathBuf], rendered: Vec<Source>, reading: Reading) -> Result<Origin, Error> {
     let tree = policy_files::read_tree(files, reading.recursive).map_err(InputError::Files)?;
     from_tree(tree, rendered, reading)
 }
 
-fn from_tree(tree: Tree, rendered: Vec<Source>, reading: Reading) -> Result<Manifests, Error> {
+fn from_tree(tree: Tree, rendered: Vec<Source>, reading: Reading) -> Result<Origin, Error> {
     terminal::notes(&tree.notes());
     let Tree { mut sources, found, kustomizations, charts, .. } = tree;
-    for folder in kustomizations {
+    for folder in &kustomizations {
         let folder = folder.display();
         terminal::notes(&[format!(
             "{folder}: the kustomization is not rendered; -k {folder} renders it"
@@ -146,17 +160,15 @@ fn from_tree(tree: Tree, rendered: Vec<Source>, reading: Reading) -> Result<Mani
         )]);
     }
     sources.extend(rendered);
-    parse(&sources, found, reading)
+    let options =
+        ReadOptions { fill_in: true, ignore_foreign: reading.ignore_foreign, optional: found };
+    let manifests = parse(&sources, &options)?;
+    Ok(Origin { manifests, sources, options, kustomizations, ..Origin::default() })
 }
 
 /// Reads texts, and prints notes about what of them is left out.
-fn parse(
-    sources: &[Source],
-    optional: BTreeSet<String>,
-    reading: Reading,
-) -> Result<Manifests, Error> {
-    let options = ReadOptions { fill_in: true, ignore_foreign: reading.ignore_foreign, optional };
-    let manifests = policy_manifest::read_with(sources, &options).map_err(InputError::Manifests)?;
+fn parse(sources: &[Source], options: &ReadOptions) -> Result<Manifests, Error> {
+    let manifests = policy_manifest::read_with(sources, options).map_err(InputError::Manifests)?;
     terminal::notes(&manifests.notes());
     // A failure to write is ignored, as for every message on standard error.
     let _ = output::write_warnings(&mut io::stderr(), output::WARNING, &manifests.warnings());
@@ -166,8 +178,10 @@ fn parse(
 #[cfg(feature = "cluster")]
 pub(crate) fn of_cluster(options: &ClusterOptions, reading: Reading) -> Result<Origin, Error> {
     let crate::cluster::Cluster { title, namespace, source } = crate::cluster::read(options)?;
-    let manifests = parse(&[source], BTreeSet::new(), reading)?;
-    Ok(Origin { manifests, cluster: Some(title), namespace: Some(namespace) })
+    let ignore_foreign = reading.ignore_foreign;
+    let options = ReadOptions { fill_in: true, ignore_foreign, ..ReadOptions::default() };
+    let manifests = parse(&[source], &options)?;
+    Ok(Origin { manifests, cluster: Some(title), namespace: Some(namespace), ..Origin::default() })
 }
 
 #[cfg(not(feature = "cluster"))]

@@ -8,12 +8,15 @@ use crate::{
     compile::{Scope, compile},
     desired::{Desired, Isolation},
     model::{
-        Direction, FieldPath, IpBlock, Kind, NetworkPolicy, ObjectName, ObjectRef, Operator, Peer,
-        Pod, Protocol, Rule, Selector, Snapshot,
+        Direction, FieldPath, IpBlock, Kind, NAMESPACE_NAME, NetworkPolicy, ObjectName, ObjectRef,
+        Operator, Peer, Pod, Protocol, Rule, Selector, Snapshot, Sorted,
     },
 };
 
-use super::{finding::FieldRef, well_known::NAMESPACES};
+use super::{
+    finding::FieldRef,
+    well_known::{DNS_LABEL, NAMESPACES, SYSTEM},
+};
 
 /// How many names a message lists; the rest is counted.
 pub(super) const LISTED: usize = 3;
@@ -49,11 +52,34 @@ impl<'a> Context<'a> {
     /// Whether a selector of namespaces can match one that the input does not define: the input
     /// defines none, or the selector names one that every cluster has.
     pub(super) fn may_match_elsewhere(&self, namespaces: &Selector) -> bool {
-        let names_one = namespaces.requirements.iter().any(|requirement| {
-            let Operator::In(values) = &requirement.operator else { return false };
-            values.iter().any(|value| NAMESPACES.contains(&value.as_str()))
-        });
+        let named = named(namespaces);
+        let names_one = named.into_iter().flatten().any(|value| is_everywhere(value));
         !self.has_namespaces || names_one
+    }
+
+    /// Whether the input may lack pods that a peer in a namespace of the cluster matches.
+    ///
+    /// Nobody writes manifests for `kube-system`, where DNS runs; and an input that defines no
+    /// namespace is a part of a cluster, with pods of the namespaces that the selector names at
+    /// most.
+    pub(super) fn may_lack_pods(
+        &self,
+        own: &str,
+        namespaces: Option<&Selector>,
+        pods: &Selector,
+    ) -> bool {
+        let is_shown =
+            |namespace: &str| self.snapshot.pods.keys().any(|pod| pod.namespace == namespace);
+        let Some(namespaces) = namespaces else {
+            return is_everywhere(own) && !is_shown(own);
+        };
+        let is_dns = pods.requirements.iter().any(|requirement| requirement.key == DNS_LABEL);
+        if is_dns && !is_shown(SYSTEM) && self.in_namespaces(own, Some(namespaces), SYSTEM) {
+            return true;
+        }
+        let all_shown =
+            named(namespaces).is_some_and(|named| named.iter().all(|name| is_shown(name)));
+        self.may_match_elsewhere(namespaces) && !all_shown
     }
 
     /// Pods that no policy isolates for egress.
@@ -130,6 +156,19 @@ impl<'a> Context<'a> {
     ) -> Result<(), Reason> {
         self.desired.judge(isolation, Direction::Egress, address, protocol, port)
     }
+}
+
+/// The names in a selector that is for namespaces of these names alone.
+fn named(namespaces: &Selector) -> Option<&Sorted<String>> {
+    namespaces.requirements.iter().find_map(|requirement| match &requirement.operator {
+        Operator::In(values) if requirement.key == NAMESPACE_NAME => Some(values),
+        Operator::In(_) | Operator::NotIn(_) | Operator::Exists | Operator::DoesNotExist => None,
+    })
+}
+
+/// Whether every cluster has a namespace.
+fn is_everywhere(namespace: &str) -> bool {
+    NAMESPACES.contains(&namespace)
 }
 
 /// The rules of one direction.

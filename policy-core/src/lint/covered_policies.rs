@@ -16,7 +16,7 @@ use crate::model::{Direction, FieldPath, NetworkPolicy, Peer, Rule};
 use super::{
     companions::{companions, covers_peer, covers_subject},
     context::{Context, policy_field},
-    finding::{Level, Report},
+    finding::{Fix, Level, Report},
     redundant::{covers, is_twin},
 };
 
@@ -40,6 +40,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
             format!("adds nothing to {other}"),
             "remove it, or narrow the other one if that is wider than you mean",
         );
+        report.fix_last(Fix::RemovePolicy);
     }
 }
 

@@ -20,6 +20,9 @@ use super::{
 /// The port of DNS.
 const DNS: u16 = 53;
 
+/// The port at which OpenShift's DNS pods listen, behind port 53 of their Service.
+const OPENSHIFT: u16 = 5353;
+
 /// The usual address of the DNS cache that runs on each node.
 const NODE_LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 20, 10));
 
@@ -172,7 +175,9 @@ fn hold_dns(ports: &[Port]) -> bool {
             port.protocol == Protocol::Udp
                 && match &port.port {
                     PortSpec::Every | PortSpec::Named(_) => true,
-                    PortSpec::Range { first, last } => (*first..=*last).contains(&DNS),
+                    PortSpec::Range { first, last } => {
+                        [DNS, OPENSHIFT].iter().any(|number| (*first..=*last).contains(number))
+                    }
                 }
         })
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::{FieldPath, ObjectRef};
+use crate::model::{Direction, FieldPath, ObjectRef};
 
 /// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +40,32 @@ pub struct Finding {
     pub message: String,
     /// What to do about it.
     pub suggestion: String,
+    /// The change of the manifest that removes the finding, where no decision is needed.
+    pub fix: Option<Fix>,
+}
+
+/// A change of a policy that removes a finding.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fix {
+    /// Remove the entry of a list that the finding is about. No verdict changes.
+    RemoveEntry,
+    /// Remove the policy. No verdict changes.
+    RemovePolicy,
+    /// Write the `policyTypes` that the policy has without the field. No verdict changes.
+    WritePolicyTypes(Vec<Direction>),
+    /// Write another number into `port`: the finding's port is allowed no longer, this one is.
+    WritePort(u16),
+}
+
+impl Fix {
+    /// Whether every verdict stays as it is.
+    #[must_use]
+    pub const fn keeps_verdicts(&self) -> bool {
+        match self {
+            Self::RemoveEntry | Self::RemovePolicy | Self::WritePolicyTypes(_) => true,
+            Self::WritePort(_) => false,
+        }
+    }
 }
 
 /// Collects the findings of one rule.
@@ -70,6 +96,13 @@ impl Report {
     ) {
         let FieldRef { object, field } = at;
         let (code, message, suggestion) = (self.code, message.into(), suggestion.into());
-        self.findings.push(Finding { object, field, code, level, message, suggestion });
+        self.findings.push(Finding { object, field, code, level, message, suggestion, fix: None });
+    }
+
+    /// Adds the change that removes the finding that was added last.
+    pub(super) fn fix_last(&mut self, fix: Fix) {
+        if let Some(last) = self.findings.last_mut() {
+            last.fix = Some(fix);
+        }
     }
 }

@@ -4,7 +4,7 @@ use crate::model::{Direction, FieldPath, policy_type};
 
 use super::{
     context::{Context, policy_field},
-    finding::{Level, Report},
+    finding::{Fix, Level, Report},
 };
 
 /// Rules that are not in force, and isolation that the author did not write.
@@ -29,6 +29,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
                 "without policyTypes it isolates ingress too, and has no ingress rule",
                 "write policyTypes: [Egress], or [Ingress, Egress] if both are meant",
             );
+            report.fix_last(Fix::WritePolicyTypes(Direction::BOTH.to_vec()));
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::{
 
 use super::{
     context::{Context, LocatedRule, policy_field, rules_of},
-    finding::{Level, Report},
+    finding::{Fix, Level, Report},
 };
 
 /// NP004: peers that another entry of the same policy already allows, at the same ports.
@@ -56,6 +56,7 @@ pub(super) fn peers(context: &Context<'_>, report: &mut Report) {
                         format!("adds nothing to {}", other.path()),
                         "remove it, or narrow the other one if that is wider than you mean",
                     );
+                    report.fix_last(Fix::RemoveEntry);
                 }
             }
         }
@@ -152,6 +153,7 @@ pub(super) fn policies(context: &Context<'_>, report: &mut Report) {
                 format!("means the same as {twin}"),
                 "remove one of them; policies only add up",
             );
+            report.fix_last(Fix::RemovePolicy);
         }
     }
 }

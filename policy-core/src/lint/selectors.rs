@@ -27,7 +27,10 @@ pub(super) fn subject(context: &Context<'_>, report: &mut Report) {
     for (name, policy) in &context.snapshot.policies {
         let Some(selector) = policy.subject.as_ref() else { continue };
         // A contradiction is NP003.
-        if is_contradictory(selector) || context.subjects(name, policy).next().is_some() {
+        if is_contradictory(selector)
+            || context.subjects(name, policy).next().is_some()
+            || context.may_lack_pods(&name.namespace, None, selector)
+        {
             continue;
         }
         let pods = context.snapshot.pods.iter().filter(|(pod, _)| pod.namespace == name.namespace);
@@ -86,8 +89,7 @@ fn unmatched_selector<'a>(
         Some(selector) => format!("namespaces {selector}"),
     };
     let all = context.snapshot.pods.iter().filter(|(name, _)| is_meant(&name.namespace));
-    // A namespace of which the input has no pod may have some in the cluster.
-    if elsewhere && all.clone().next().is_none() {
+    if context.may_lack_pods(own, namespaces.as_ref(), pods) {
         return None;
     }
     let advice = no_pod(format!("{pods} matches no pod of {place}"), pods, all);

@@ -14,7 +14,7 @@ use crate::model::{Direction, ObjectName, Peer, Pod, PortSpec, Protocol, Snapsho
 
 use super::{
     context::{Context, LocatedRule},
-    finding::{Level, Report},
+    finding::{Fix, Level, Report},
     named_ports::destinations,
     rule_ports::hold,
 };
@@ -65,6 +65,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
                     ),
                     format!("write port {backend_port}; rules are for the port of the pod"),
                 );
+                report.fix_last(Fix::WritePort(*backend_port));
             }
         }
     }

@@ -11,3 +11,9 @@ pub(super) const METADATA: [IpAddr; 2] = [
 /// Namespaces that every cluster has, and that repositories hardly define.
 pub(super) const NAMESPACES: [&str; 4] =
     ["default", "kube-node-lease", "kube-public", "kube-system"];
+
+/// The namespace of the cluster's own pods.
+pub(super) const SYSTEM: &str = "kube-system";
+
+/// The label of the DNS pods: `kube-dns`, whatever program they run.
+pub(super) const DNS_LABEL: &str = "k8s-app";

@@ -24,10 +24,11 @@ use policy_manifest::{Manifests, ReadOptions, Source, read_with};
 use policy_probe::Probe;
 use yaml_serde::Value;
 use yamlpatch::{Op, Patch, Style, apply_yaml_patches, serialize_flow};
-use yamlpath::{Component, Document, Feature, Route};
+use yamlpath::Document;
 
 use super::patch;
 use crate::{
+    document::{document_around, is_json, route, span},
     fix_error::{EditError, FixError},
     policy_name,
 };
@@ -123,27 +124,6 @@ fn edit(
     Ok(format!("{before}{changed}{behind}"))
 }
 
-/// The document that holds a line, and the text before and behind it.
-fn document_around(text: &str, line: usize) -> (&str, &str, &str) {
-    let (mut start, mut end, mut offset) = (0, text.len(), 0);
-    for (index, content) in text.split_inclusive('\n').enumerate() {
-        if content.starts_with("---") {
-            if index + 1 >= line {
-                end = offset;
-                break;
-            }
-            start = offset + content.len();
-        }
-        offset += content.len();
-    }
-    (&text[..start], &text[start..end], &text[end..])
-}
-
-/// Whether a document is JSON, or YAML that is written like it.
-fn is_json(document: &str) -> bool {
-    document.trim_start().starts_with(['{', '['])
-}
-
 /// A document with an addition.
 fn add(text: &str, change: &PolicyChange) -> Result<String, EditError> {
     let document = Document::new(text)?;
@@ -197,11 +177,6 @@ fn add_list(document: &Document, field: &FieldPath, item: Value) -> Result<Strin
     Ok(apply_yaml_patches(document, &[patch])?.source().to_owned())
 }
 
-fn span(feature: &Feature<'_>) -> Range<usize> {
-    let (start, end) = feature.location.byte_span;
-    start..end
-}
-
 /// The items of the list in a field; none where it has no value.
 fn items(document: Value, field: &FieldPath) -> Option<Vec<Value>> {
     let mut here = document;
@@ -221,13 +196,4 @@ fn items(document: Value, field: &FieldPath) -> Option<Vec<Value>> {
         | Value::Mapping(_)
         | Value::Tagged(_) => None,
     }
-}
-
-fn route(field: &FieldPath) -> Route<'static> {
-    let components = field.segments().iter().map(|segment| match segment {
-        Segment::Field(name) => Component::from(name.clone().into_owned()),
-        Segment::Key(name) => Component::from(name.clone()),
-        Segment::Index(index) => Component::from(*index),
-    });
-    components.collect::<Vec<_>>().into()
 }

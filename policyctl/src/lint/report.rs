@@ -10,6 +10,7 @@ use policy_core::{
 use policy_manifest::{ErrorSubject, ManifestError, Place, Problem};
 use serde::Serialize;
 
+use super::suppression::{self, Sorted, WithoutEffect};
 use crate::{origin::Origin, output::Paint, policy_name};
 
 /// Code of the rule that the reader of manifests checks too.
@@ -17,8 +18,34 @@ const EXCEPT_OUTSIDE: &str = "NP009";
 
 /// All that is printed.
 #[derive(Debug, Serialize)]
-pub(super) struct Findings<'a> {
-    pub(super) findings: &'a [Located],
+pub(super) struct Report {
+    pub(super) findings: Vec<Located>,
+    /// Findings that are suppressed, each with the reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) suppressed: Vec<SuppressedFinding>,
+}
+
+/// A finding that its author does not want to see.
+#[derive(Debug, Serialize)]
+pub(super) struct SuppressedFinding {
+    #[serde(flatten)]
+    pub(super) finding: Located,
+    pub(super) reason: String,
+}
+
+impl Report {
+    /// Finds the places of findings, and sorts them by place.
+    pub(super) fn new(sorted: &Sorted, origin: &Origin) -> Self {
+        let findings = sorted.findings.iter().map(|finding| Located::new(finding, origin));
+        let faults = sorted.without_effect.iter().map(Located::without_effect);
+        let mut findings: Vec<Located> = findings.chain(faults).collect();
+        findings.sort_by(|a, b| a.place.cmp(&b.place));
+        let suppressed = sorted.suppressed.iter().map(|(finding, reason)| SuppressedFinding {
+            finding: Located::new(finding, origin),
+            reason: reason.clone(),
+        });
+        Self { findings, suppressed: suppressed.collect() }
+    }
 }
 
 /// A finding, and its place.
@@ -45,12 +72,11 @@ pub(super) struct Located {
 impl Located {
     /// Finds the place of a finding.
     pub(super) fn new(finding: &Finding, origin: &Origin) -> Self {
-        let Finding { object, field, code, level, message, suggestion } = finding;
-        let rule = RULES.iter().find(|rule| rule.code == *code);
+        let Finding { object, field, code, level, message, suggestion, fix: _ } = finding;
         let (kind, name) = policy_name::kind_and_name_of(object);
         Self {
             code,
-            name: rule.map(|rule| rule.name).unwrap_or_default(),
+            name: rule_name(code),
             level: *level,
             kind,
             object: name,
@@ -68,14 +94,13 @@ impl Located {
 
     /// NP009 from an error of the reader of manifests, as the API server refuses such a policy.
     pub(super) fn refused(error: &ManifestError) -> Self {
-        let rule = RULES.iter().find(|rule| rule.code == EXCEPT_OUTSIDE);
         let object = match &error.subject {
             ErrorSubject::Object(object) => object.to_string(),
             ErrorSubject::Kind(_) | ErrorSubject::Unknown => String::new(),
         };
         Self {
             code: EXCEPT_OUTSIDE,
-            name: rule.map(|rule| rule.name).unwrap_or_default(),
+            name: rule_name(EXCEPT_OUTSIDE),
             level: Level::Error,
             kind: Kind::NetworkPolicy.to_string(),
             object,
@@ -87,6 +112,40 @@ impl Located {
             cluster: None,
         }
     }
+
+    /// NP028 from a suppression that does nothing.
+    fn without_effect(one: &WithoutEffect) -> Self {
+        Self {
+            code: suppression::CODE,
+            name: rule_name(suppression::CODE),
+            level: one.level,
+            kind: "suppression".to_owned(),
+            object: one.codes.clone(),
+            field: String::new(),
+            message: one.message.clone(),
+            suggestion: one.suggestion.to_owned(),
+            place: one.place.clone(),
+            cluster: None,
+        }
+    }
+
+    /// One line without the suggestion: `web.yaml:7:3: warning[NP005]: NetworkPolicy web/p: …`.
+    pub(super) fn line(&self) -> String {
+        self.painted(format!("{}[{}]", self.level, self.code))
+    }
+
+    fn painted(&self, level: String) -> String {
+        let Self { kind, object, field, message, .. } = self;
+        let place = self.place.as_ref().map(ToString::to_string);
+        let place = place.or_else(|| self.cluster.clone());
+        let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
+        let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
+        format!("{place}{level}: {kind} {object}: {field}{message}")
+    }
+}
+
+fn rule_name(code: &str) -> &'static str {
+    RULES.iter().find(|rule| rule.code == code).map(|rule| rule.name).unwrap_or_default()
 }
 
 /// Whether all errors of the reader are what NP009 finds, so that they can be printed as findings.
@@ -116,23 +175,24 @@ fn place<S: serde::Serializer>(place: &Option<Place>, to: S) -> Result<S::Ok, S:
 }
 
 /// Two lines per finding, and a summary.
-pub(super) fn text(findings: &[Located], paint: Paint) -> String {
+pub(super) fn text(report: &Report, paint: Paint) -> String {
+    let Report { findings, suppressed } = report;
     let mut out = String::new();
     for finding in findings {
-        let Located { code, level, kind, object, field, message, suggestion, .. } = finding;
-        let place = finding.place.as_ref().map(ToString::to_string);
-        let place = place.or_else(|| finding.cluster.clone());
-        let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
-        let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
-        let level = paint.text(level_colour(*level), format!("{level}[{code}]"));
-        let _ = writeln!(out, "{place}{level}: {kind} {object}: {field}{message}");
-        let _ = writeln!(out, "    {suggestion}");
+        let level = format!("{}[{}]", finding.level, finding.code);
+        let level = paint.text(level_colour(finding.level), level);
+        let _ = writeln!(out, "{}", finding.painted(level));
+        let _ = writeln!(out, "    {}", finding.suggestion);
     }
     let counts = [Level::Error, Level::Warning, Level::Note].map(|level| {
         let number = findings.iter().filter(|finding| finding.level == level).count();
         format!("{number} {level}{}", if number == 1 { "" } else { "s" })
     });
-    let _ = writeln!(out, "{}", counts.join(", "));
+    let mut summary = counts.join(", ");
+    if !suppressed.is_empty() {
+        let _ = write!(summary, ", {} suppressed", suppressed.len());
+    }
+    let _ = writeln!(out, "{summary}");
     out
 }
 

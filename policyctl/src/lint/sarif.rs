@@ -3,13 +3,18 @@
 use policy_core::lint::{LintRule, RULES};
 use serde_json::{Value, json};
 
-use super::report::Located;
+use super::report::{Located, Report, SuppressedFinding};
 use crate::sarif;
 
 /// A log with one run; warnings are notifications of the tool.
-pub(super) fn log(findings: &[Located], warnings: &[String]) -> Value {
+pub(super) fn log(report: &Report, warnings: &[String]) -> Value {
     let rules: Vec<Value> = RULES.iter().map(rule).collect();
-    let results: Vec<Value> = findings.iter().map(result).collect();
+    let suppressed = report.suppressed.iter().map(|SuppressedFinding { finding, reason }| {
+        let mut result = result(finding);
+        result["suppressions"] = json!([{"kind": "inSource", "justification": reason}]);
+        result
+    });
+    let results: Vec<Value> = report.findings.iter().map(result).chain(suppressed).collect();
     sarif::log(&rules, &results, warnings)
 }
 

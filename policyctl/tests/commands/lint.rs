@@ -1,5 +1,10 @@
 //! `policyctl lint`.
 
+mod config;
+mod fix;
+mod formats;
+mod suppression;
+
 use std::{fs, io, process::Output};
 
 use serde_json::Value;
@@ -148,5 +153,42 @@ spec: {podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/24, except: 
     // What is wrong beside it is no finding.
     let broken = outside.replace("podSelector: {}", "podSelector: 5");
     assert_code(&policyctl_on(&broken, &["lint"])?, 2);
+    Ok(())
+}
+
+#[test]
+fn what_an_operator_or_a_kustomization_adds_is_not_known() -> io::Result<()> {
+    const PARTIAL: &str = "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec: {template: {metadata: {labels: {app: web}}, spec: {containers: []}}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: p}
+spec: {podSelector: {}, ingress: [{from: [{podSelector: {matchLabels: {app: prometheus}}}]}]}
+";
+    let operated = format!(
+        "{PARTIAL}---\n{{apiVersion: monitoring.coreos.com/v1, kind: Prometheus, metadata: {{name: k}}}}\n"
+    );
+    let other = operated.replace("kind: Prometheus", "kind: ServiceMonitor");
+    #[rustfmt::skip]
+    let cases = [
+        ("every pod is there",      PARTIAL,            false, "warning[NP002]", ""),
+        ("an operator adds some",   operated.as_str(),  false, "note[NP002]",    "pods that the operator of Prometheus creates are not known"),
+        ("another kind of it",      other.as_str(),     false, "warning[NP002]", ""),
+        ("a kustomization does",    PARTIAL,            true,  "note[NP002]",    "-k . shows what its kustomization adds"),
+    ];
+    for (claim, text, is_kustomized, level, reason) in cases {
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join("web.yaml"), text)?;
+        if is_kustomized {
+            fs::write(folder.path().join("kustomization.yaml"), "resources: [web.yaml]\n")?;
+        }
+        let output = policyctl(&["lint", "-f", "."]).current_dir(folder.path()).output()?;
+        println!("{claim}");
+        assert_answers(&output, &[level, reason]);
+    }
     Ok(())
 }

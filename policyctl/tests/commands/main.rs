@@ -11,6 +11,7 @@ mod graph;
 mod lint;
 mod list;
 mod manual;
+mod packaging;
 mod program;
 mod repository;
 mod scope;

@@ -66,6 +66,31 @@ fn np002_namespaces_are_doubted_only_where_the_input_defines_some() {
 }
 
 #[test]
+fn np001_np002_pods_that_only_the_cluster_has_are_not_doubted() {
+    const DNS: &str = "{namespaceSelector: {}, podSelector: {matchLabels: {k8s-app: kube-dns}}}";
+    const OTHER: &str = "{namespaceSelector: {}, podSelector: {matchLabels: {app: other}}}";
+    const WEB: &str = "{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: web}}, podSelector: {matchLabels: {app: other}}}";
+    let system = |spec: &str| policy("p", spec).replace("namespace: web", "namespace: kube-system");
+    let peer =
+        |peer: &str| policy("p", &format!("{{podSelector: {{}}, ingress: [{{from: [{peer}]}}]}}"));
+    let none = "{podSelector: {matchLabels: {app: none}}}";
+    #[rustfmt::skip]
+    let cases = [
+        ("DNS, in any namespace",             "NP002", peer(DNS),     NAMESPACE,  0),
+        ("DNS, where none is defined",        "NP002", peer(DNS),     "",         0),
+        ("others, where none is defined",     "NP002", peer(OTHER),   "",         0),
+        ("others, where some are",            "NP002", peer(OTHER),   NAMESPACE,  1),
+        ("others, by a name with pods",       "NP002", peer(WEB),     "",         1),
+        ("subjects in the cluster's own",     "NP001", system(none),  NAMESPACE,  0),
+        ("subjects in another",               "NP001", policy("p", none), NAMESPACE, 1),
+    ];
+    for (claim, code, policy, defined, want) in cases {
+        let found = findings(&format!("{WORKLOAD}---\n{policy}{defined}"));
+        assert_eq!(codes(&found, code), want, "{claim}: {found:#?}");
+    }
+}
+
+#[test]
 fn np002_the_same_for_peers_of_tiers() {
     let tier = |name: &str| {
         format!(
@@ -102,6 +127,7 @@ fn np005_policies_of_the_same_pods_are_taken_together() {
     let cases = [
         ("alone",                     of("p", "front", sql),                                                  1),
         ("beside one with DNS",       format!("{}---\n{}", of("p", "front", sql), of("q", "front", dns)),     0),
+        ("beside OpenShift's port",   format!("{}---\n{}", of("p", "front", sql), of("q", "front", &dns.replace("53", "5353"))), 0),
         ("beside one of other pods",  format!("{}---\n{}", of("p", "front", sql), of("q", "back", dns)),      1),
     ];
     for (claim, policies, want) in cases {
