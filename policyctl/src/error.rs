@@ -7,9 +7,9 @@ use policy_manifest::{End, ManifestError, Problem};
 use policy_probe::{exit, input::InputError, terminal};
 
 use crate::{
+    config_error::ConfigError,
     fix_error::{FixError, LintFixError},
     git::GitError,
-    lint::ConfigError,
     render::RenderError,
     test_error::TestEndErrors,
 };

@@ -9,6 +9,7 @@
 mod cli;
 #[cfg(feature = "cluster")]
 mod cluster;
+mod config_error;
 mod copies;
 mod diff;
 mod document;

@@ -31,7 +31,6 @@ use crate::{
     scope::ScopeOptions,
 };
 use config::Config;
-pub(crate) use config::ConfigError;
 use report::{Located, Report};
 use suppression::Sorted;
 

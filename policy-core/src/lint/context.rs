@@ -52,8 +52,11 @@ impl<'a> Context<'a> {
     /// Whether a selector of namespaces can match one that the input does not define: the input
     /// defines none, or the selector names one that every cluster has.
     pub(super) fn may_match_elsewhere(&self, namespaces: &Selector) -> bool {
-        let named = named(namespaces);
-        let names_one = named.into_iter().flatten().any(|value| is_everywhere(value));
+        // Any label counts: some clusters give these namespaces others than their name.
+        let names_one = namespaces.requirements.iter().any(|requirement| {
+            let Operator::In(values) = &requirement.operator else { return false };
+            values.iter().any(|value| is_everywhere(value))
+        });
         !self.has_namespaces || names_one
     }
 

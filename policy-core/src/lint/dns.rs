@@ -20,7 +20,7 @@ use super::{
 /// The port of DNS.
 const DNS: u16 = 53;
 
-/// The port at which OpenShift's DNS pods listen, behind port 53 of their Service.
+/// The port at which `OpenShift`'s DNS pods listen, behind port 53 of their Service.
 const OPENSHIFT: u16 = 5353;
 
 /// The usual address of the DNS cache that runs on each node.

@@ -8,7 +8,7 @@
 //!
 //! Without the second dash both must hold. The pair is reported where the pod selector matches no
 //! pod of the policy's own namespace, or matches pods of the namespaces that the other item
-//! selects.
+//! selects. Without any pod in the input nothing is reported.
 
 use std::collections::BTreeSet;
 
@@ -21,6 +21,9 @@ use super::{
 
 /// A `namespaceSelector` and a `podSelector` of one list, each in an item of its own (S14).
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {
+    if !context.has_pods {
+        return;
+    }
     for located in context.rules() {
         let items = || located.rule.peers.iter().enumerate();
         let namespaces: Vec<(usize, &Selector)> = items()

@@ -17,7 +17,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -25,42 +25,10 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use policy_core::lint::{Level, RULES};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use crate::config_error::ConfigError;
+
 /// The name of the file.
 const NAME: &str = ".policyctl.yaml";
-
-/// Why the settings cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    /// The content is not what the file may hold.
-    #[error("{}{place}: {message}", path.display())]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// `:line:column`; empty where the parser knows none.
-        place: String,
-        /// What is wrong.
-        message: String,
-    },
-    /// The paths of one command have different settings.
-    #[error(
-        "{} and {} hold settings for what this command reads; name one with --config",
-        first.display(), second.display()
-    )]
-    Several {
-        /// The file of the first path.
-        first: PathBuf,
-        /// Another one.
-        second: PathBuf,
-    },
-}
 
 /// Settings of the linter.
 #[derive(Debug, Default)]

@@ -81,7 +81,10 @@ fn codes_are_in_order_and_documented() {
     let codes: Vec<&str> = RULES.iter().map(|rule| rule.code).collect();
     let wanted: Vec<String> = (1..=RULES.len()).map(|number| format!("NP{number:03}")).collect();
     assert_eq!(codes, wanted);
+    let table = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/lint.md");
+    let table = std::fs::read_to_string(table).expect("docs/lint.md can be read");
     for rule in RULES {
+        assert!(table.contains(&format!("| {} | ", rule.code)), "{}", rule.code);
         assert!(rule.explanation.len() > rule.summary.len(), "{}", rule.code);
         assert!(!rule.explanation.contains("  "), "{}", rule.code);
     }

@@ -57,6 +57,7 @@ fn np002_namespaces_are_doubted_only_where_the_input_defines_some() {
         ("one that every cluster has",         by_name("kube-system"),  NAMESPACE,  0),
         ("its pods",                           dns.to_owned(),          NAMESPACE,  0),
         ("the namespace default",              by_name("default"),      NAMESPACE,  0),
+        ("one of these by another label",      "{namespaceSelector: {matchLabels: {name: kube-system}}}".to_owned(), NAMESPACE, 0),
     ];
     for (claim, peer, defined, want) in cases {
         let spec = format!("{{podSelector: {{}}, ingress: [{{from: [{peer}]}}]}}");
@@ -136,6 +137,15 @@ fn np005_policies_of_the_same_pods_are_taken_together() {
             let found = findings(&format!("{policies}{pods}"));
             assert_eq!(codes(&found, "NP005"), want, "{claim}: {found:#?}");
         }
+    }
+}
+
+#[test]
+fn np013_two_items_are_doubted_only_where_there_are_pods() {
+    let spec = "{podSelector: {}, ingress: [{from: [{namespaceSelector: {}}, {podSelector: {matchLabels: {app: none}}}]}]}";
+    for (claim, pods, want) in [("without", "", 0), ("with", WORKLOAD, 1)] {
+        let found = findings(&format!("{}---\n{pods}", policy("p", spec)));
+        assert_eq!(codes(&found, "NP013"), want, "{claim}: {found:#?}");
     }
 }
 
