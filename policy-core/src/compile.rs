@@ -37,7 +37,7 @@ pub use rules::rule::CompiledPolicy;
 pub use scope::Scope;
 
 pub(crate) use identity_key::{AddressKey, FrontendKey, IdentityKind};
-pub(crate) use prefix::{contains, is_covered, longest_containing, longest_match, masked};
+pub(crate) use prefix::{contains, is_covered, longest_match, masked};
 pub(crate) use rules::rule::{CompiledRule, ResolvedPorts, RulePorts, Stage};
 pub(crate) use services::{ServiceBackends, service_backends};
 

@@ -15,17 +15,19 @@ use std::{
     sync::Arc,
 };
 
-use ipnetwork::IpNetwork;
 use policy_common::drops::Reason;
 pub use policy_common::endpoint::NodeKind;
 
-pub use crate::{
-    compile::identity_key::{Identity, IdentityKey},
-    ports::Ports,
-};
 use crate::{
     compile::rules::rule::CompiledPolicy,
     model::{DenyReply, Direction, ObjectName, PerDirection, PolicyRef, Protocol},
+};
+pub use crate::{
+    compile::{
+        identity_key::{Identity, IdentityKey},
+        prefix::Prefixes,
+    },
+    ports::Ports,
 };
 
 /// The contents of a node's maps by value. Identities and allow maps have no numbers here: the
@@ -37,7 +39,7 @@ pub struct Desired {
     /// Addresses of pods that have another identity than the smallest block around them.
     pub addresses: BTreeMap<IpAddr, Identity>,
     /// Blocks, by longest prefix.
-    pub blocks: BTreeMap<IpNetwork, Identity>,
+    pub blocks: Prefixes<Identity>,
     /// Frontends of Services and of host ports.
     pub frontends: BTreeMap<Frontend, Identity>,
     /// Addresses and ports of the backends of each of these frontends.

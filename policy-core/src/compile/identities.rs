@@ -105,6 +105,8 @@ impl Identities {
             self.resolve(address, set, (lists, peers), desired, &mut done.moved);
         }
         done.moved.extend(&delta.shared);
+        // Taken after both tables are written, so that an identity that only moved from one to the other
+        // is in no delta.
         let identities = self.registry.take_delta();
         for id in &identities.added {
             for list in self.registry.get(*id).map(|one| &*one.lists).unwrap_or_default() {
@@ -125,12 +127,12 @@ impl Identities {
         // The new table acquires before the old one releases: identities of both stay in use.
         let mut blocks = Prefixes::new();
         for (prefix, set) in peers.blocks() {
-            blocks.insert(*prefix, self.acquire(*set, ResolvedPorts::new(), peers, lists));
+            blocks.insert(prefix, self.acquire(*set, ResolvedPorts::new(), peers, lists));
         }
         for before in std::mem::replace(&mut self.blocks, blocks).into_values() {
             self.release(before);
         }
-        let named = self.blocks.iter().map(|(prefix, id)| (*prefix, self.identity(*id)));
+        let named = self.blocks.iter().map(|(prefix, id)| (prefix, self.identity(*id)));
         desired.blocks = named.collect();
     }
 
@@ -177,6 +179,7 @@ impl Identities {
             return;
         };
         let names = resolve_names(address, set, lists, peers);
+        // Acquired before the old one is released: an address that keeps its identity keeps the id too.
         let id = self.acquire(set, names, peers, lists);
         let before = self.addresses.insert(address, id).flatten();
         self.release(before);
@@ -208,7 +211,7 @@ impl Identities {
         Some(self.registry.acquire(&matched).unwrap_or_else(|| {
             // By value the lists are sorted by what they contain, since ids depend on the order of
             // changes.
-            let ids = Arc::clone(peers.sets().get(set));
+            let ids = peers.sets().shared(set);
             let mut peers: Vec<_> = ids.iter().filter_map(|id| lists.get(*id)).cloned().collect();
             peers.sort_unstable();
             let key = Arc::new(AddressKey { peers, named: matched.names.clone() });

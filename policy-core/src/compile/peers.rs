@@ -104,6 +104,7 @@ impl Peers {
             let set = self.set_of(address, lists);
             delta.addresses.push((address, set));
         }
+        self.sets.drop_delta();
         delta
     }
 
@@ -266,7 +267,7 @@ impl Peers {
 
     /// Whether no invariant was found broken.
     pub(crate) fn is_sound(&self) -> bool {
-        self.groups.is_sound()
+        self.groups.is_sound() && self.sets.is_sound()
     }
 }
 

@@ -18,6 +18,7 @@
 //! entry. The compiler starts from scratch when too many ids are spent ([`Registry::spent`]).
 
 use std::{
+    borrow::Borrow,
     cmp::Ordering,
     collections::BTreeMap,
     fmt,
@@ -156,7 +157,10 @@ impl<K: Ord + Clone, V> Registry<K, V> {
     }
 
     /// The id of a key, without a use.
-    pub(crate) fn id(&self, key: &K) -> Option<Id<K>> {
+    pub(crate) fn id<Q: Ord + ?Sized>(&self, key: &Q) -> Option<Id<K>>
+    where
+        K: Borrow<Q>,
+    {
         self.index.get(key).copied()
     }
 
@@ -237,6 +241,9 @@ impl<K, V> Default for Delta<K, V> {
 }
 
 impl<K> Id<K> {
+    /// The id of the first entry of a registry.
+    pub(crate) const FIRST: Self = Self(NonZeroU32::MIN, PhantomData);
+
     /// The id of a slot.
     ///
     /// # Panics

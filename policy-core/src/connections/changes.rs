@@ -22,7 +22,7 @@ use ipnetwork::IpNetwork;
 
 use super::{Answers, Connections, Region, regions};
 use crate::{
-    compile::contains,
+    compile::longest_match,
     desired::{Desired, Identity, Ports},
     model::{Direction, Family, ObjectName},
 };
@@ -193,18 +193,10 @@ fn parts(old: &Desired, new: &Desired, groups: &[Vec<ObjectName>]) -> Vec<Part> 
 /// smallest block around it, where a cluster does not name it.
 fn blocks<'a>(old: &'a Desired, new: &'a Desired, family: Family) -> Vec<Block<'a>> {
     let whole = regions::everything(family);
-    let all: BTreeSet<IpNetwork> = old.blocks.keys().chain(new.blocks.keys()).copied().collect();
-    let mut open: Vec<Block<'a>> = vec![(whole, &None, &None)];
-    let mut found = Vec::new();
-    for block in all.into_iter().filter(|block| block.is_ipv4() == whole.is_ipv4()) {
-        while open.len() > 1 && open.last().is_some_and(|outer| !contains(outer.0, block)) {
-            open.pop();
-        }
-        let Some((_, outer_old, outer_new)) = open.last().copied() else { continue };
-        let identity = |side: &'a Desired, outer| side.blocks.get(&block).unwrap_or(outer);
-        let here = (block, identity(old, outer_old), identity(new, outer_new));
-        open.push(here);
-        found.push(here);
-    }
-    found
+    let all: BTreeSet<IpNetwork> = old.blocks.keys().chain(new.blocks.keys()).collect();
+    let identity = |side: &'a Desired, block| longest_match(&side.blocks, block).unwrap_or(&None);
+    all.into_iter()
+        .filter(|block| block.is_ipv4() == whole.is_ipv4())
+        .map(|block| (block, identity(old, block), identity(new, block)))
+        .collect()
 }

@@ -1,7 +1,7 @@
 //! Outside: the address space without the pods, as the blocks that policies name.
 //!
-//! Blocks may contain one another, and the longest one decides. A block whose ports differ from
-//! those of the block around it is an entry of its own, and an exception of the outer entry; a block
+//! Blocks may contain one another, and the longest one decides. A block with other ports than
+//! the block around it is an entry of its own, and an exception of the outer entry; a block
 //! with the same ports is no entry:
 //!
 //! ```text
@@ -99,7 +99,7 @@ pub(super) fn outside(
     let whole = everything(family);
     let blocks = desired.blocks.iter();
     let blocks = blocks.filter(|(block, _)| block.is_ipv4() == whole.is_ipv4());
-    let blocks = blocks.map(|(block, identity)| (*block, ports(identity)));
+    let blocks = blocks.map(|(block, identity)| (block, ports(identity)));
     let entries = split(whole, ports(&None), blocks);
     let entries =
         entries.into_iter().map(|(region, (every, some))| Outside { region, every, some });

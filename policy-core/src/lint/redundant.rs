@@ -20,10 +20,8 @@ pub(super) mod covers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ipnetwork::IpNetwork;
-
 use crate::{
-    compile::masked,
+    desired::Prefixes,
     model::{
         Direction, FieldPath, IpBlock, NetworkPolicy, ObjectName, Peer, PerDirection, Port, Rule,
         Selector,
@@ -107,34 +105,30 @@ impl<'a> PeerEntry<'a> {
 /// The entries that can cover another one, by their indices.
 ///
 /// Lists of blocks are long, and comparing each with each takes minutes; but only a block around
-/// another can cover it, so blocks are found by their network.
+/// another can cover it.
 struct CoveringEntries {
-    blocks: BTreeMap<IpNetwork, Vec<usize>>,
+    blocks: Prefixes<Vec<usize>>,
     others: Vec<usize>,
 }
 
 impl CoveringEntries {
     fn of(entries: &[PeerEntry<'_>]) -> Self {
-        let mut candidates = Self { blocks: BTreeMap::new(), others: Vec::new() };
+        let mut candidates = Self { blocks: Prefixes::new(), others: Vec::new() };
         for (index, entry) in entries.iter().enumerate() {
             match entry.block() {
-                Some(block) => candidates.blocks.entry(masked(block.cidr)).or_default().push(index),
+                Some(block) => candidates.blocks.entry(block.cidr).or_default().push(index),
                 None => candidates.others.push(index),
             }
         }
         candidates
     }
 
-    /// Those that can cover an entry, in order. For 10.1.0.0/16 these are the blocks 0.0.0.0/0,
-    /// 0.0.0.0/1 … 10.1.0.0/16 as far as they exist, and every entry that is not a block.
+    /// Those that can cover an entry, in order. For 10.1.0.0/16 these are the blocks around it,
+    /// such as 10.0.0.0/8, itself, and every entry that is not a block.
     fn around(&self, entry: &PeerEntry<'_>) -> Vec<usize> {
         let mut found = self.others.clone();
         if let Some(block) = entry.block() {
-            let cidr = block.cidr;
-            let networks =
-                (0..=cidr.prefix()).filter_map(|length| IpNetwork::new(cidr.ip(), length).ok());
-            found
-                .extend(networks.filter_map(|network| self.blocks.get(&masked(network))).flatten());
+            found.extend(self.blocks.cover_values(&block.cidr).flatten());
             found.sort_unstable();
         }
         found

@@ -9,7 +9,6 @@ use std::{
     sync::Arc,
 };
 
-use ipnetwork::IpNetwork;
 use policy_common::{
     allow::{DEFAULT_IDENTITY, PortChunk, PortSet},
     endpoint::Endpoint,
@@ -17,7 +16,7 @@ use policy_common::{
 
 use crate::{
     compile::longest_match,
-    desired::{Frontend, IdentityKey, NodeKind},
+    desired::{Frontend, IdentityKey, NodeKind, Prefixes},
 };
 
 use super::{
@@ -32,7 +31,7 @@ pub struct Actual {
     /// identity gets a fresh id.
     pub(super) identity_keys: Arc<BTreeMap<u32, IdentityKey>>,
     pub(super) addresses: BTreeMap<IpAddr, u32>,
-    pub(super) blocks: BTreeMap<IpNetwork, u32>,
+    pub(super) blocks: Prefixes<u32>,
     pub(super) frontends: BTreeMap<Frontend, u32>,
     pub(super) allow_maps: BTreeMap<u32, Vec<PortSet>>,
     pub(super) bitmaps: BTreeMap<u32, Bitmap>,

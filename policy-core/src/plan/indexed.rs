@@ -10,12 +10,11 @@ use std::{
     sync::Arc,
 };
 
-use ipnetwork::IpNetwork;
 use policy_common::allow::DEFAULT_IDENTITY;
 
 use crate::{
     compile::longest_match,
-    desired::{AllowMap, Desired, Frontend, Identity, IdentityKey, Isolation, NodeKind},
+    desired::{AllowMap, Desired, Frontend, Identity, IdentityKey, Isolation, NodeKind, Prefixes},
 };
 
 use super::entry::{AllowEntry, Entries};
@@ -31,7 +30,7 @@ pub(super) struct Indexed<'a> {
     /// By index, less one.
     pub(super) identities: Vec<&'a IdentityKey>,
     pub(super) addresses: BTreeMap<IpAddr, IdentityIndex>,
-    pub(super) blocks: BTreeMap<IpNetwork, IdentityIndex>,
+    pub(super) blocks: Prefixes<IdentityIndex>,
     pub(super) frontends: BTreeMap<Frontend, IdentityIndex>,
     pub(super) allow_maps: Vec<Entries>,
     pub(super) node_addresses: &'a BTreeMap<IpAddr, NodeKind>,
@@ -43,7 +42,7 @@ impl<'a> Indexed<'a> {
     /// Gives indexes to everything.
     pub(super) fn of(desired: &'a Desired) -> Self {
         let mut indexer = Indexer::default();
-        let blocks = desired.blocks.iter().map(|(key, of)| (*key, indexer.of(of))).collect();
+        let blocks = desired.blocks.iter().map(|(key, of)| (key, indexer.of(of))).collect();
         let addresses = desired.addresses.iter().map(|(key, of)| (*key, indexer.of(of))).collect();
         let frontends = desired.frontends.iter().map(|(key, of)| (*key, indexer.of(of))).collect();
         let node_addresses = &desired.node_addresses;

@@ -29,10 +29,13 @@ pub fn repair(written: &Actual, found: &Actual) -> Vec<Step> {
     let (puts, deletes) = differences(&written.addresses, &found.addresses);
     steps.extend(puts.map(|(address, identity)| Step::PutIdentity { address, identity }));
     steps.extend(deletes.map(Step::DeleteIdentity));
-    let is_kept = |block: &&IpNetwork| !is_mapped(**block);
-    let written_blocks = written.blocks.keys().filter(is_kept);
-    let written_blocks = written_blocks.map(|block| (*block, written.blocks[block])).collect();
-    let (puts, deletes) = differences(&written_blocks, &found.blocks);
+    let blocks = |side: &Actual| -> BTreeMap<IpNetwork, u32> {
+        side.blocks.iter().map(|(block, identity)| (block, *identity)).collect()
+    };
+    let mut written_blocks = blocks(written);
+    written_blocks.retain(|block, _| !is_mapped(*block));
+    let found_blocks = blocks(found);
+    let (puts, deletes) = differences(&written_blocks, &found_blocks);
     steps.extend(deletes.map(Step::DeleteBlock));
     steps.extend(puts.map(|(block, identity)| Step::PutBlock { block, identity }));
     let (puts, deletes) = differences(&written.frontends, &found.frontends);

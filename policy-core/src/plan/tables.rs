@@ -18,7 +18,7 @@ use std::{
 use ipnetwork::IpNetwork;
 use policy_common::allow::DEFAULT_IDENTITY;
 
-use crate::{compile::longest_containing, desired::Frontend};
+use crate::{compile::longest_match, desired::Frontend};
 
 use super::{
     actual::Actual,
@@ -46,10 +46,10 @@ impl TableChanges {
     /// Compares the tables.
     pub(super) fn between(actual: &Actual, desired: &Indexed<'_>) -> Self {
         let blocks: BTreeSet<_> = actual.blocks.keys().chain(desired.blocks.keys()).collect();
-        let of_block = |&block: &IpNetwork| KeyChange {
+        let of_block = |block: IpNetwork| KeyChange {
             key: block,
-            old: longest_containing(&actual.blocks, block).copied().unwrap_or(DEFAULT_IDENTITY),
-            new: longest_containing(&desired.blocks, block).copied().unwrap_or(DEFAULT_IDENTITY),
+            old: longest_match(&actual.blocks, block).copied().unwrap_or(DEFAULT_IDENTITY),
+            new: longest_match(&desired.blocks, block).copied().unwrap_or(DEFAULT_IDENTITY),
         };
         let addresses: BTreeSet<_> =
             actual.addresses.keys().chain(desired.addresses.keys()).collect();

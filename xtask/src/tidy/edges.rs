@@ -54,7 +54,11 @@ struct Pure {
 
 const PURE: &[Pure] = &[
     Pure { folder: "policy-common", dependencies: &["aya"], optional: &["aya"] },
-    Pure { folder: "policy-core", dependencies: &["ipnetwork", "policy-common"], optional: &[] },
+    Pure {
+        folder: "policy-core",
+        dependencies: &["ipnetwork", "policy-common", "prefix-trie"],
+        optional: &[],
+    },
 ];
 
 /// Finds dependencies that are not allowed.

@@ -10,61 +10,65 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::compile::rules::lists::ListId;
+use crate::compile::{
+    registry::{Id, Registry},
+    rules::lists::ListId,
+};
 
 /// Id of an interned set of peer lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ListSetId(u32);
+pub(crate) type ListSetId = Id<Arc<[ListId]>>;
 
 /// The set without lists.
-pub(crate) const EMPTY: ListSetId = ListSetId(0);
+pub(crate) const EMPTY: ListSetId = ListSetId::FIRST;
 
-/// Sets of peer lists. They are never removed: the compiler starts from scratch when there are
-/// too many.
+/// Sets of peer lists. None is ever released: the compiler starts from scratch when there are too
+/// many.
 #[derive(Clone, Debug)]
 pub(crate) struct ListSets {
-    interned: Vec<Arc<[ListId]>>,
-    index: HashMap<Arc<[ListId]>, ListSetId>,
+    sets: Registry<Arc<[ListId]>, ()>,
     unions: HashMap<(ListSetId, ListSetId), ListSetId>,
 }
 
 impl Default for ListSets {
     fn default() -> Self {
-        let empty: Arc<[ListId]> = Arc::default();
-        let index = HashMap::from([(Arc::clone(&empty), EMPTY)]);
-        Self { interned: vec![empty], index, unions: HashMap::new() }
+        let mut sets = Registry::default();
+        let empty = sets.insert(Arc::default(), ());
+        debug_assert_eq!(empty, EMPTY);
+        Self { sets, unions: HashMap::new() }
     }
 }
 
 impl ListSets {
     /// The id of a set, given in any order.
-    ///
-    /// # Panics
-    ///
-    /// When 2^32 ids are spent: an id of two sets could open a port.
     pub(super) fn intern(&mut self, mut set: Vec<ListId>) -> ListSetId {
         set.sort_unstable();
         set.dedup();
-        if let Some(&id) = self.index.get(set.as_slice()) {
-            return id;
-        }
-        let Ok(id) = u32::try_from(self.interned.len()) else {
-            panic!("the ids of sets are spent")
-        };
-        let (id, set): (_, Arc<[ListId]>) = (ListSetId(id), set.into());
-        self.interned.push(Arc::clone(&set));
-        self.index.insert(set, id);
-        id
+        self.sets.id(set.as_slice()).unwrap_or_else(|| self.sets.insert(set.into(), ()))
     }
 
     /// The lists of a set, sorted.
-    pub(crate) fn get(&self, id: ListSetId) -> &Arc<[ListId]> {
-        &self.interned[id.0 as usize]
+    pub(crate) fn get(&self, id: ListSetId) -> &[ListId] {
+        self.sets.key(id).map(|set| &**set).unwrap_or_default()
+    }
+
+    /// The same, in the memory that all share who have the set.
+    pub(crate) fn shared(&self, id: ListSetId) -> Arc<[ListId]> {
+        self.sets.key(id).cloned().unwrap_or_default()
+    }
+
+    /// Forgets which sets are new: no later stage asks for it.
+    pub(super) fn drop_delta(&mut self) {
+        self.sets.take_delta();
     }
 
     /// How many sets and unions are kept, in use or not.
     pub(super) fn len(&self) -> usize {
-        self.interned.len() + self.unions.len()
+        self.sets.len() + self.unions.len()
+    }
+
+    /// Whether no invariant was found broken.
+    pub(super) fn is_sound(&self) -> bool {
+        self.sets.is_sound()
     }
 
     /// The lists that are in either set.
@@ -79,7 +83,7 @@ impl ListSets {
         if let Some(&id) = self.unions.get(&(a, b)) {
             return id;
         }
-        let id = self.intern([&self.get(a)[..], &self.get(b)[..]].concat());
+        let id = self.intern([self.get(a), self.get(b)].concat());
         self.unions.insert((a, b), id);
         id
     }
@@ -87,8 +91,8 @@ impl ListSets {
     /// The lists that are in both sets. Not remembered: only addresses of several pods need it.
     pub(super) fn intersection(&mut self, a: ListSetId, b: ListSetId) -> ListSetId {
         let other = self.get(b);
-        let both = self.get(a).iter().copied().filter(|id| other.binary_search(id).is_ok());
-        let both = both.collect();
+        let both =
+            self.get(a).iter().copied().filter(|id| other.binary_search(id).is_ok()).collect();
         self.intern(both)
     }
 }

@@ -14,11 +14,11 @@
 //!
 //! The cost grows with the number of prefixes and turns, not with blocks times prefixes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnetwork::IpNetwork;
 
-use super::{Prefixes, contains};
+use super::contains;
 
 /// Who follows a sweep.
 pub(crate) trait SweepVisitor {
@@ -35,7 +35,8 @@ pub(crate) trait SweepVisitor {
 /// The blocks to sweep over.
 #[derive(Default)]
 pub(crate) struct Sweep {
-    edges: Prefixes<Edge>,
+    // Nothing is looked up here: the edges are collected once and visited once, in order.
+    edges: BTreeMap<IpNetwork, Edge>,
     blocks: usize,
 }
 

@@ -2,8 +2,14 @@
 //! addresses.
 //!
 //! A named port of an egress rule resolves on the destination (S23): two pods that the same lists
-//! match but that give `http` different numbers need different identities. Therefore each list
-//! counts the names that egress rules with it use.
+//! match but that give `http` different numbers need different identities. Therefore the names
+//! that egress rules use are counted by list:
+//!
+//! ```text
+//! egress to `app=web`, port http      list 1      use (list 1, http): other names at list 1
+//! egress to `app=web`, port http      list 1      a second use: nothing changes
+//! egress to everyone, port metrics    no list     use (none, metrics): other names everywhere
+//! ```
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +18,8 @@ use std::{
 
 use crate::{
     compile::{
-        registry::{Delta, Id, Registry},
+        index::Index,
+        registry::{Delta, Id, Registry, Removed},
         rules::{
             peer_list::PeerList,
             rule::{CompiledPolicy, CompiledRule, NamedPort},
@@ -24,21 +31,16 @@ use crate::{
 /// Id of a peer list.
 pub(crate) type ListId = Id<PeerList>;
 
-/// Named ports, and how many rules use each.
-type NameCounts = BTreeMap<NamedPort, usize>;
+/// A named port of egress rules, and their peer list; without a list, rules for every address.
+type NameUse = (Option<ListId>, NamedPort);
 
 /// Every peer list of a rule in use.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PeerLists {
-    /// Each list with the names that egress rules with it use.
-    lists: Registry<PeerList, NameCounts>,
-    /// Names that egress rules without peers use, at every address.
-    names_for_all: NameCounts,
-    /// How many rules use a named port.
-    named_rules: usize,
-    /// Lists with other names since the last delta.
-    other_names: BTreeSet<ListId>,
-    other_names_everywhere: bool,
+    lists: Registry<PeerList, ()>,
+    /// One use for each egress rule.
+    names: Registry<NameUse, ()>,
+    names_by_list: Index<Option<ListId>, Id<NameUse>>,
 }
 
 /// What a change did to the lists.
@@ -62,6 +64,16 @@ impl ListsDelta {
     }
 }
 
+impl ListsDelta {
+    /// Notes that other names are to be resolved at the addresses of a list, or everywhere.
+    fn add_other_names(&mut self, list: Option<ListId>) {
+        match list {
+            Some(list) => drop(self.other_names.insert(list)),
+            None => self.other_names_everywhere = true,
+        }
+    }
+}
+
 impl PeerLists {
     /// Counts the lists of a policy, and makes it share the memory of equal lists.
     pub(crate) fn acquire(&mut self, policy: &mut CompiledPolicy) {
@@ -76,7 +88,7 @@ impl PeerLists {
                 }
                 // Names of ingress rules resolve on the subject and split no identity.
                 if direction == Direction::Egress {
-                    self.count_names(rule, 1);
+                    self.acquire_names(rule);
                 }
             }
         }
@@ -84,7 +96,7 @@ impl PeerLists {
 
     fn acquire_list(&mut self, list: &mut PeerList) {
         let Some(id) = self.lists.acquire(list) else {
-            self.lists.insert(list.clone(), NameCounts::new());
+            self.lists.insert(list.clone(), ());
             return;
         };
         if let Some(same) = self.lists.key(id) {
@@ -96,7 +108,7 @@ impl PeerLists {
     pub(crate) fn release(&mut self, policy: &CompiledPolicy) {
         // Names first: to find their list, the list must still have its id.
         for rule in policy.rules(Direction::Egress) {
-            self.count_names(rule, -1);
+            self.release_names(rule);
         }
         let rules = Direction::BOTH.into_iter().flat_map(|direction| policy.rules(direction));
         for list in rules.flat_map(CompiledRule::grants).filter_map(|(list, _)| list) {
@@ -108,35 +120,29 @@ impl PeerLists {
         }
     }
 
-    /// Counts the names of an egress rule one more time, or one time less.
-    fn count_names(&mut self, rule: &CompiledRule, change: isize) {
-        for (list, ports) in rule.grants() {
-            if ports.names.is_empty() {
-                continue;
+    /// The names that an egress rule uses, each with the list at which it resolves.
+    fn names_of(&self, rule: &CompiledRule) -> Vec<NameUse> {
+        let uses = rule.grants().flat_map(|(list, ports)| {
+            let list = list.and_then(|list| self.lists.id(list));
+            ports.names.iter().map(move |name| (list, name.clone()))
+        });
+        uses.collect()
+    }
+
+    fn acquire_names(&mut self, rule: &CompiledRule) {
+        for name in self.names_of(rule) {
+            if self.names.acquire(&name).is_none() {
+                self.names.insert(name, ());
             }
-            self.named_rules = self.named_rules.saturating_add_signed(change);
-            let id = list.and_then(|list| self.lists.id(list));
-            for name in &ports.names {
-                let names = match id.and_then(|id| self.lists.get_mut(id)) {
-                    Some(names) => names,
-                    None => &mut self.names_for_all,
-                };
-                let before = names.get(name).copied().unwrap_or(0);
-                debug_assert!(
-                    change > 0 || before > 0,
-                    "{name:?} is released, and nothing uses it"
-                );
-                let after = before.saturating_add_signed(change);
-                if after == 0 {
-                    names.remove(name);
-                } else {
-                    names.insert(name.clone(), after);
-                }
-                // Only the first rule and the last one change which names are resolved.
-                if (before == 0) != (after == 0) {
-                    self.other_names.extend(id);
-                    self.other_names_everywhere |= id.is_none();
-                }
+        }
+    }
+
+    fn release_names(&mut self, rule: &CompiledRule) {
+        for name in self.names_of(rule) {
+            let id = self.names.id(&name);
+            debug_assert!(id.is_some(), "a named port is released that is not in use: {name:?}");
+            if let Some(id) = id {
+                self.names.release(id);
             }
         }
     }
@@ -144,12 +150,22 @@ impl PeerLists {
     /// What changed since the last delta.
     pub(crate) fn take_delta(&mut self) -> ListsDelta {
         let Delta { added, removed } = self.lists.take_delta();
-        ListsDelta {
+        let mut delta = ListsDelta {
             added,
             removed: removed.into_iter().map(|gone| (gone.id, gone.key)).collect(),
-            other_names: std::mem::take(&mut self.other_names),
-            other_names_everywhere: std::mem::take(&mut self.other_names_everywhere),
+            ..ListsDelta::default()
+        };
+        let names = self.names.take_delta();
+        for id in names.added {
+            let Some((list, _)) = self.names.key(id) else { continue };
+            self.names_by_list.insert(*list, id);
+            delta.add_other_names(*list);
         }
+        for Removed { id, key: (list, _), .. } in names.removed {
+            self.names_by_list.remove(&list, id);
+            delta.add_other_names(list);
+        }
+        delta
     }
 
     /// A list.
@@ -174,22 +190,23 @@ impl PeerLists {
 
     /// Whether some egress rule names a port.
     pub(crate) fn has_named_rules(&self) -> bool {
-        self.named_rules > 0
+        !self.names_by_list.is_empty()
     }
 
     /// The named ports to resolve at an address that these lists match.
     pub(crate) fn names_at(&self, set: &[ListId]) -> impl Iterator<Item = &NamedPort> {
-        let names = set.iter().filter_map(|&id| self.lists.get(id));
-        self.names_for_all.keys().chain(names.flat_map(BTreeMap::keys))
+        let lists = [None].into_iter().chain(set.iter().copied().map(Some));
+        let ids = lists.flat_map(|list| self.names_by_list.get(&list));
+        ids.filter_map(|id| self.names.key(id)).map(|(_, name)| name)
     }
 
-    /// How many ids are spent on lists that are gone.
+    /// How many ids are spent on lists and names that are gone.
     pub(crate) fn spent(&self) -> usize {
-        self.lists.spent()
+        self.lists.spent() + self.names.spent()
     }
 
     /// Whether no invariant was found broken.
     pub(crate) fn is_sound(&self) -> bool {
-        self.lists.is_sound()
+        self.lists.is_sound() && self.names.is_sound()
     }
 }
