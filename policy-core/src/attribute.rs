@@ -20,6 +20,7 @@
 mod decision;
 mod denial;
 mod in_force;
+mod wording;
 
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -8,6 +8,7 @@
 mod address;
 mod any_policy;
 mod cluster;
+mod cluster_policy_name;
 mod direction;
 mod field;
 mod kind;
@@ -31,6 +32,7 @@ pub use cluster::{
     Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, PodSet, ProtocolMatch, Tier,
     UnknownPeer,
 };
+pub use cluster_policy_name::{ClusterPolicyName, OlderKind};
 pub use direction::PerDirection;
 pub use field::{FieldPath, Segment, peers_field, policy_type};
 pub use kind::Kind;
@@ -58,7 +60,7 @@ pub struct Snapshot {
     /// `NetworkPolicies` (`networking.k8s.io/v1`).
     pub policies: BTreeMap<ObjectName, NetworkPolicy>,
     /// `ClusterNetworkPolicies` (`policy.networking.k8s.io`), by name.
-    pub cluster_policies: BTreeMap<String, ClusterNetworkPolicy>,
+    pub cluster_policies: BTreeMap<ClusterPolicyName, ClusterNetworkPolicy>,
     /// Services (`v1`).
     pub services: BTreeMap<ObjectName, Service>,
     /// `EndpointSlices` (`discovery.k8s.io/v1`).

@@ -119,7 +119,9 @@ pub fn deletions(kind: Kind, listed: &BTreeSet<ObjectRef>, snapshot: &Snapshot) 
         Kind::Namespace => snapshot.namespaces.keys().map(cluster_wide).collect(),
         Kind::Pod => snapshot.pods.keys().map(namespaced).collect(),
         Kind::NetworkPolicy => snapshot.policies.keys().map(namespaced).collect(),
-        Kind::ClusterNetworkPolicy => snapshot.cluster_policies.keys().map(cluster_wide).collect(),
+        Kind::ClusterNetworkPolicy => {
+            snapshot.cluster_policies.keys().map(|name| cluster_wide(&name.name)).collect()
+        }
         Kind::Service => snapshot.services.keys().map(namespaced).collect(),
         Kind::EndpointSlice => snapshot.endpoint_slices.keys().map(namespaced).collect(),
         Kind::Node => snapshot.nodes.keys().map(cluster_wide).collect(),
@@ -137,7 +139,7 @@ pub(crate) fn deletion(object: &ObjectRef) -> Option<Change> {
         Kind::Namespace => Change::Namespace(name, None),
         Kind::Pod => Change::Pod(namespaced(), None),
         Kind::NetworkPolicy => Change::Policy(namespaced(), None),
-        Kind::ClusterNetworkPolicy => Change::ClusterPolicy(name, None),
+        Kind::ClusterNetworkPolicy => Change::ClusterPolicy(name.into(), None),
         Kind::Service => Change::Service(namespaced(), None),
         Kind::EndpointSlice => Change::EndpointSlice(namespaced(), None),
         Kind::Node => Change::Node(name, None),

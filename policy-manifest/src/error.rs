@@ -29,7 +29,7 @@ impl fmt::Display for ErrorSubject {
         match self {
             Self::Unknown => Ok(()),
             Self::Kind(kind) => f.write_str(kind),
-            Self::Object(object) => write!(f, "{} {object}", object.kind()),
+            Self::Object(object) => write!(f, "{} {object}", object.kind_name()),
         }
     }
 }

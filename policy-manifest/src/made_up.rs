@@ -74,7 +74,7 @@ impl SpareAddresses {
     }
 }
 
-/// Adds pods for the templates whose pods are not in the snapshot, and addresses where they lack.
+/// Adds pods for the templates that have none in the snapshot, and addresses for pods without any.
 pub(crate) fn fill_in(
     snapshot: &mut Snapshot,
     templates: Vec<Template>,

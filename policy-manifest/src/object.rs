@@ -13,8 +13,8 @@ mod slice;
 mod template;
 
 use policy_core::model::{
-    ClusterNetworkPolicy, EndpointSlice, Kind, Namespace, NetworkPolicy, Node as Machine,
-    ObjectName, ObjectRef, Pod,
+    ClusterNetworkPolicy, ClusterPolicyName, EndpointSlice, Kind, Namespace, NetworkPolicy,
+    Node as Machine, ObjectName, ObjectRef, Pod, PolicyRef,
 };
 pub(crate) use service::{Backends, DecodedService, TargetPort};
 pub(crate) use template::Template;
@@ -33,7 +33,7 @@ pub(crate) enum Object {
     Namespace(String, Namespace),
     Pod(ObjectName, Pod),
     Policy(ObjectName, NetworkPolicy),
-    ClusterPolicy(String, ClusterNetworkPolicy),
+    ClusterPolicy(ClusterPolicyName, ClusterNetworkPolicy),
     Service(ObjectName, Box<DecodedService>),
     Slice(ObjectName, Option<EndpointSlice>),
     Machine(String, Machine),
@@ -55,9 +55,7 @@ impl Object {
             Self::Namespace(name, _) => ObjectRef::cluster_wide(Kind::Namespace, name),
             Self::Pod(name, _) => ObjectRef::namespaced(Kind::Pod, name),
             Self::Policy(name, _) => ObjectRef::namespaced(Kind::NetworkPolicy, name),
-            Self::ClusterPolicy(name, _) => {
-                ObjectRef::cluster_wide(Kind::ClusterNetworkPolicy, name)
-            }
+            Self::ClusterPolicy(name, _) => PolicyRef::ClusterWide(name.clone()).into(),
             Self::Service(name, _) => ObjectRef::namespaced(Kind::Service, name),
             Self::Slice(name, _) => ObjectRef::namespaced(Kind::EndpointSlice, name),
             Self::Machine(name, _) => ObjectRef::cluster_wide(Kind::Node, name),
@@ -72,9 +70,6 @@ impl Object {
     pub(crate) fn subject(&self) -> Option<ErrorSubject> {
         if let Self::Template(template) = self {
             return Some(template.subject());
-        }
-        if let Self::ClusterPolicy(name, _) = self {
-            return Some(admin_policy::subject(name));
         }
         self.reference().map(ErrorSubject::Object)
     }
@@ -133,8 +128,8 @@ pub(crate) fn decode(
         if let Some(kind) = template::kind(&kind, &api_version) {
             return workload(kind, &api_version, &object, log);
         }
-        if let Some(tier) = admin_policy::tier(&kind, &api_version) {
-            let (name, policy) = admin_policy::decode((&kind, tier), &object, log)?;
+        if let Some(kind) = admin_policy::kind(&kind, &api_version) {
+            let (name, policy) = admin_policy::decode(kind, &object, log)?;
             return Some(Object::ClusterPolicy(name, policy));
         }
     }
@@ -237,7 +232,7 @@ fn dispatch(kind: Kind, object: &Map<'_>, log: &Log) -> Option<Object> {
         Kind::Pod => Object::Pod(name(syntax::is_subdomain)?, pod::decode(object)),
         Kind::NetworkPolicy => Object::Policy(name(syntax::is_subdomain)?, policy::decode(object)),
         Kind::ClusterNetworkPolicy => Object::ClusterPolicy(
-            cluster_name(syntax::is_subdomain)?,
+            cluster_name(syntax::is_subdomain)?.into(),
             cluster_policy::decode(object)?,
         ),
         Kind::Service => {

@@ -177,7 +177,7 @@ pub enum Problem {
         /// The highest.
         most: u16,
     },
-    /// A range of ports whose end is not above its start.
+    /// A range of ports with an end that is not above its start.
     #[error("end {end} is not above start {start}; for a single port, use number")]
     RangeBackwards {
         /// `start`.

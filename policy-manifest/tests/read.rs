@@ -336,7 +336,7 @@ fn annotations_of_policies_are_kept() {
     let all = manifests(text).snapshot;
     let policy = &all.policies[&ObjectName::new("default", "p")];
     assert_eq!(policy.annotations, [("owner".to_owned(), "team-a".to_owned())].into());
-    assert_eq!(all.cluster_policies["c"].annotations["why"], "audit");
+    assert_eq!(all.cluster_policies[&"c".into()].annotations["why"], "audit");
 }
 
 #[test]

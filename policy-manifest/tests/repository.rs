@@ -1,6 +1,6 @@
 //! Reading what people keep in a repository: workloads, policies of other kinds, other files.
 
-use policy_core::model::{Action, Family, ObjectName, Tier};
+use policy_core::model::{Action, ClusterPolicyName, Family, ObjectName, OlderKind, Tier};
 use policy_manifest::{ManifestError, Manifests, ReadOptions, Source, read, read_with};
 
 fn source(name: &str, text: &str) -> Source {
@@ -195,16 +195,21 @@ metadata: {name: default}
 spec: {subject: {namespaces: {}}, ingress: [{action: Deny, from: [{namespaces: {}}]}]}
 ";
 
+fn older(kind: OlderKind, name: &str) -> ClusterPolicyName {
+    ClusterPolicyName { older: Some(kind), name: name.to_owned() }
+}
+
 #[test]
 fn s51_the_older_kinds_become_tiers() {
     let read = filled(&format!("{ADMIN}---\n{BASELINE}"));
-    let admin = &read.snapshot.cluster_policies["AdminNetworkPolicy/a"];
+    let admin = &read.snapshot.cluster_policies[&older(OlderKind::AdminNetworkPolicy, "a")];
     assert_eq!((admin.tier, admin.priority), (Tier::Admin, 7));
     assert_eq!(admin.ingress[0].action, Action::Accept);
     assert_eq!(admin.ingress[0].protocols.len(), 3);
     assert_eq!(admin.egress[0].action, Action::Pass);
     assert_eq!(admin.egress[0].peers.len(), 2);
-    let baseline = &read.snapshot.cluster_policies["BaselineAdminNetworkPolicy/default"];
+    let baseline =
+        &read.snapshot.cluster_policies[&older(OlderKind::BaselineAdminNetworkPolicy, "default")];
     assert_eq!((baseline.tier, baseline.ingress[0].action), (Tier::Baseline, Action::Deny));
     // The agent enforces none of them, and says so.
     assert!(policy_manifest::read(&[source("m.yaml", ADMIN)]).is_err());

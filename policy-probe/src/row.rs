@@ -17,7 +17,6 @@ pub use deciders::Deciders;
 pub use outcome::Outcome;
 
 use crate::Probe;
-use deciders::describe;
 
 /// A truth table; serialised, the schema that every command with `-o json` prints.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,7 +109,10 @@ impl Row {
             .filter(|(_, verdict, deciders)| *verdict == self.expected() && !deciders.is_empty());
         let parts: Vec<String> = deciding
             .map(|(direction, verdict, deciders)| {
-                let names: Vec<String> = deciders.iter().map(|by| describe(by, verdict)).collect();
+                let names: Vec<String> = deciders
+                    .iter()
+                    .map(|by| by.describe_briefly(verdict == Verdict::Allow))
+                    .collect();
                 format!("{direction}: {}", names.join(", "))
             })
             .collect();

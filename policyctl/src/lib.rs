@@ -25,7 +25,6 @@ mod manual;
 mod named;
 mod origin;
 mod output;
-mod policy_name;
 mod port_set;
 mod render;
 mod sarif;

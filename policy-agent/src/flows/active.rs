@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     fn connection(pod: &str, peer: &str) -> DeniedConnection {
-        let policy = PolicyRef::ClusterWide("lockdown".to_owned());
+        let policy = PolicyRef::ClusterWide("lockdown".into());
         let by = [DecidingPolicy { policy, rule: Some(1) }].into();
         let denial = Denial::of(Direction::Ingress, DirectionVerdict { allowed: false, by });
         let denial = denial.expect("a denial");

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::model::{Direction, FieldPath, PolicyRef};
+use crate::model::{Direction, PolicyRef};
 
 use super::{DecidingPolicy, DirectionVerdict};
 
@@ -82,18 +82,5 @@ impl fmt::Display for Denial {
             parts.push(format!("isolated by {}, and no rule allows it", names.join(", ")));
         }
         f.write_str(&parts.join("; "))
-    }
-}
-
-impl DecidingPolicy {
-    /// The policy and its rule, as a field of the API object.
-    #[must_use]
-    pub fn describe(&self, direction: Direction) -> String {
-        let Self { policy, rule } = self;
-        let kind = policy.kind();
-        match rule {
-            Some(rule) => format!("{} of {kind} {policy}", FieldPath::rule(direction, *rule)),
-            None => format!("{kind} {policy}"),
-        }
     }
 }

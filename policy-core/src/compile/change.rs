@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
-    ClusterNetworkPolicy, EndpointSlice, Namespace, NetworkPolicy, Node, ObjectName, Pod,
-    PolicyRef, Service,
+    ClusterNetworkPolicy, ClusterPolicyName, EndpointSlice, Namespace, NetworkPolicy, Node,
+    ObjectName, Pod, PolicyRef, Service,
 };
 
 /// A change of one object; without a value the object is gone.
@@ -17,7 +17,7 @@ pub enum Change {
     /// A `NetworkPolicy`.
     Policy(ObjectName, Option<NetworkPolicy>),
     /// A `ClusterNetworkPolicy`.
-    ClusterPolicy(String, Option<ClusterNetworkPolicy>),
+    ClusterPolicy(ClusterPolicyName, Option<ClusterNetworkPolicy>),
     /// A Service.
     Service(ObjectName, Option<Service>),
     /// A slice of the endpoints of a Service.

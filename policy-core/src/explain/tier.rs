@@ -11,8 +11,8 @@
 use std::fmt;
 
 use crate::model::{
-    Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, Direction, ObjectName, Pod, PodSet,
-    Snapshot, Tier, UnknownPeer,
+    Action, ClusterNetworkPolicy, ClusterPeer, ClusterPolicyName, ClusterRule, Direction,
+    ObjectName, Pod, PodSet, Snapshot, Tier, UnknownPeer,
 };
 
 use super::{
@@ -23,8 +23,8 @@ use super::{
 /// A rule of a `ClusterNetworkPolicy`, why it does not match, and what it does to the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TierRule {
-    /// `metadata.name` of its policy.
-    pub policy: String,
+    /// Its policy.
+    pub policy: ClusterPolicyName,
     /// Tier of the policy.
     pub tier: Tier,
     /// Priority of the policy.
@@ -109,7 +109,7 @@ impl TierRule {
 /// The policies of the tiers in the order of evaluation.
 ///
 /// Of two with the same priority the API leaves the order open; here the name decides.
-pub(crate) fn in_order(snapshot: &Snapshot) -> Vec<(&String, &ClusterNetworkPolicy)> {
+pub(crate) fn in_order(snapshot: &Snapshot) -> Vec<(&ClusterPolicyName, &ClusterNetworkPolicy)> {
     let mut policies: Vec<_> = snapshot.cluster_policies.iter().collect();
     policies.sort_by_key(|(name, policy)| (policy.tier, policy.priority, *name));
     policies

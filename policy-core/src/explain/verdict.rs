@@ -100,6 +100,7 @@ impl Judge<'_> {
         let Some(isolated) = self.isolated(to, Direction::Ingress) else {
             return DirectionVerdict::not_isolated();
         };
+        // A pod always reaches itself (S39), and its own node always reaches it (S37).
         if from.is_same_pod(to) || from.is_node_of(isolated.pod) {
             return DirectionVerdict::not_isolated();
         }

@@ -9,8 +9,8 @@ pub(super) mod selectors;
 use crate::{
     explain::tier,
     model::{
-        ClusterNetworkPolicy, ClusterPeer, ClusterRule, Direction, FieldPath, Kind, ObjectName,
-        ObjectRef, Pod, PodSet,
+        ClusterNetworkPolicy, ClusterPeer, ClusterPolicyName, ClusterRule, Direction, FieldPath,
+        ObjectName, Pod, PodSet, PolicyRef,
     },
 };
 
@@ -19,7 +19,7 @@ use super::{context::Context, finding::FieldRef};
 /// A rule of a cluster-wide policy, and where it is.
 #[derive(Clone, Copy)]
 pub(super) struct LocatedTierRule<'a> {
-    pub(super) name: &'a str,
+    pub(super) name: &'a ClusterPolicyName,
     pub(super) policy: &'a ClusterNetworkPolicy,
     pub(super) direction: Direction,
     pub(super) index: usize,
@@ -29,8 +29,8 @@ pub(super) struct LocatedTierRule<'a> {
 /// The policies in the order in which they are evaluated: tier, priority, name.
 pub(super) fn policies<'a>(
     context: &Context<'a>,
-) -> impl Iterator<Item = (&'a str, &'a ClusterNetworkPolicy)> + use<'a> {
-    tier::in_order(context.snapshot).into_iter().map(|(name, policy)| (name.as_str(), policy))
+) -> impl Iterator<Item = (&'a ClusterPolicyName, &'a ClusterNetworkPolicy)> + use<'a> {
+    tier::in_order(context.snapshot).into_iter()
 }
 
 /// Every rule, in the order of the policies, ingress first.
@@ -95,6 +95,6 @@ impl LocatedTierRule<'_> {
 }
 
 /// A field of a cluster-wide policy.
-pub(super) fn policy_field(name: &str, field: FieldPath) -> FieldRef {
-    FieldRef { object: ObjectRef::cluster_wide(Kind::ClusterNetworkPolicy, name), field }
+pub(super) fn policy_field(name: &ClusterPolicyName, field: FieldPath) -> FieldRef {
+    FieldRef { object: PolicyRef::ClusterWide(name.clone()).into(), field }
 }

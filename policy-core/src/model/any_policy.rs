@@ -1,12 +1,15 @@
 //! Policies of either kind.
 
-use super::{Annotations, ClusterNetworkPolicy, NetworkPolicy, ObjectName, PolicyRef, Snapshot};
+use super::{
+    Annotations, ClusterNetworkPolicy, ClusterPolicyName, NetworkPolicy, ObjectName, PolicyRef,
+    Snapshot,
+};
 
 /// A policy of either kind, with its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnyPolicy<'a> {
     /// A `ClusterNetworkPolicy`.
-    ClusterWide(&'a str, &'a ClusterNetworkPolicy),
+    ClusterWide(&'a ClusterPolicyName, &'a ClusterNetworkPolicy),
     /// A `NetworkPolicy`.
     Namespaced(&'a ObjectName, &'a NetworkPolicy),
 }
@@ -16,7 +19,7 @@ impl<'a> AnyPolicy<'a> {
     #[must_use]
     pub fn name(self) -> PolicyRef {
         match self {
-            Self::ClusterWide(name, _) => PolicyRef::ClusterWide(name.to_owned()),
+            Self::ClusterWide(name, _) => PolicyRef::ClusterWide(name.clone()),
             Self::Namespaced(name, _) => PolicyRef::Namespaced(name.clone()),
         }
     }

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use super::{Kind, ObjectName};
+use super::{ClusterPolicyName, Kind, ObjectName, OlderKind};
 
 /// A policy of either kind. Cluster-wide ones sort first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PolicyRef {
-    /// A `ClusterNetworkPolicy`, by `metadata.name`.
-    ClusterWide(String),
+    /// A `ClusterNetworkPolicy`, or a policy of the older API that was converted into one.
+    ClusterWide(ClusterPolicyName),
     /// A `NetworkPolicy`, by `metadata.namespace` and `metadata.name`.
     Namespaced(ObjectName),
 }
@@ -19,7 +19,7 @@ impl PolicyRef {
     #[must_use]
     pub fn new(kind: Kind, namespace: Option<&str>, name: &str) -> Option<Self> {
         match (kind, namespace) {
-            (Kind::ClusterNetworkPolicy, None) => Some(Self::ClusterWide(name.to_owned())),
+            (Kind::ClusterNetworkPolicy, None) => Some(Self::ClusterWide(name.into())),
             (Kind::NetworkPolicy, Some(namespace)) if !namespace.is_empty() => {
                 Some(Self::Namespaced(ObjectName::new(namespace, name)))
             }
@@ -36,13 +36,20 @@ impl PolicyRef {
         }
     }
 
-    /// Kind and `metadata.name` of the object that the policy was converted from, if it was: an
-    /// `AdminNetworkPolicy` or `BaselineAdminNetworkPolicy`, which has its kind in front of its name
-    /// here (no `ClusterNetworkPolicy` can have such a name).
+    /// The value of `kind` in its manifest, which may be one of the older API.
     #[must_use]
-    pub fn converted_from(&self) -> Option<(&str, &str)> {
+    pub fn kind_name(&self) -> &'static str {
         match self {
-            Self::ClusterWide(name) => name.split_once('/'),
+            Self::ClusterWide(name) => name.kind_name(),
+            Self::Namespaced(_) => Kind::NetworkPolicy.name(),
+        }
+    }
+
+    /// The kind of the older API that it was converted from.
+    #[must_use]
+    pub fn older_kind(&self) -> Option<OlderKind> {
+        match self {
+            Self::ClusterWide(name) => name.older,
             Self::Namespaced(_) => None,
         }
     }
@@ -60,7 +67,7 @@ impl PolicyRef {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::ClusterWide(name) => name,
+            Self::ClusterWide(name) => &name.name,
             Self::Namespaced(name) => &name.name,
         }
     }
@@ -76,7 +83,7 @@ impl From<ObjectName> for PolicyRef {
 impl fmt::Display for PolicyRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ClusterWide(name) => f.write_str(name),
+            Self::ClusterWide(name) => name.fmt(f),
             Self::Namespaced(name) => name.fmt(f),
         }
     }
@@ -88,19 +95,22 @@ pub struct ObjectRef {
     kind: Kind,
     namespace: Option<String>,
     name: String,
+    /// Only of a policy of the older API.
+    older: Option<OlderKind>,
 }
 
 impl ObjectRef {
     /// An object of a namespace.
     #[must_use]
     pub fn namespaced(kind: Kind, name: &ObjectName) -> Self {
-        Self { kind, namespace: Some(name.namespace.clone()), name: name.name.clone() }
+        let (namespace, name) = (Some(name.namespace.clone()), name.name.clone());
+        Self { kind, namespace, name, older: None }
     }
 
     /// An object that is in no namespace.
     #[must_use]
     pub fn cluster_wide(kind: Kind, name: impl Into<String>) -> Self {
-        Self { kind, namespace: None, name: name.into() }
+        Self { kind, namespace: None, name: name.into(), older: None }
     }
 
     /// Its kind.
@@ -124,7 +134,17 @@ impl ObjectRef {
     /// The same reference, if the object is a policy.
     #[must_use]
     pub fn policy(&self) -> Option<PolicyRef> {
+        if self.older.is_some() {
+            let (older, name) = (self.older, self.name.clone());
+            return Some(PolicyRef::ClusterWide(ClusterPolicyName { older, name }));
+        }
         PolicyRef::new(self.kind, self.namespace(), &self.name)
+    }
+
+    /// The value of `kind` in its manifest, which may be one of the older API.
+    #[must_use]
+    pub fn kind_name(&self) -> &'static str {
+        self.older.map_or(self.kind.name(), OlderKind::name)
     }
 }
 
@@ -132,7 +152,9 @@ impl From<PolicyRef> for ObjectRef {
     fn from(policy: PolicyRef) -> Self {
         let kind = policy.kind();
         match policy {
-            PolicyRef::ClusterWide(name) => Self::cluster_wide(kind, name),
+            PolicyRef::ClusterWide(ClusterPolicyName { older, name }) => {
+                Self { kind, namespace: None, name, older }
+            }
             PolicyRef::Namespaced(name) => Self::namespaced(kind, &name),
         }
     }
@@ -155,7 +177,7 @@ mod tests {
     #[test]
     fn a_policy_has_a_namespace_exactly_where_its_kind_has_one() {
         let web = PolicyRef::Namespaced(ObjectName::new("shop", "web"));
-        let tier = PolicyRef::ClusterWide("tier".to_owned());
+        let tier = PolicyRef::ClusterWide("tier".into());
         #[rustfmt::skip]
         let cases = [
             ("with its namespace",          Kind::NetworkPolicy,        Some("shop"), "web",  Some(web)),
@@ -167,6 +189,16 @@ mod tests {
         ];
         for (claim, kind, namespace, name, want) in cases {
             assert_eq!(PolicyRef::new(kind, namespace, name), want, "{claim}");
+        }
+    }
+
+    #[test]
+    fn an_object_of_the_older_api_keeps_its_kind() {
+        for older in OlderKind::ALL {
+            let name = ClusterPolicyName { older: Some(older), name: "x".to_owned() };
+            let policy = PolicyRef::ClusterWide(name);
+            let object = ObjectRef::from(policy.clone());
+            assert_eq!((object.kind_name(), object.policy()), (older.name(), Some(policy)));
         }
     }
 }

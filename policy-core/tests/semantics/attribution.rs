@@ -101,7 +101,7 @@ fn s58_a_rule_that_denies_is_named_and_so_are_policies_without_a_rule_that_allow
         .policy("x/in", mk_ingress("app=a", vec![mk_rule(Vec::new(), vec![tcp(81)])]))
         .policy("x/also", mk_ingress("", Vec::new()));
     let mut denied = isolated.clone();
-    denied.0.cluster_policies.insert("lockdown".to_owned(), mk_deny());
+    denied.0.cluster_policies.insert("lockdown".into(), mk_deny());
     let (isolating, rule) = (
         "isolated by NetworkPolicy x/also, NetworkPolicy x/in, and no rule allows it",
         "denied by spec.ingress[0] of ClusterNetworkPolicy lockdown",

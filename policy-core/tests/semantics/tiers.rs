@@ -71,7 +71,7 @@ fn from_a(tier: Tier, priority: u16, egress: Vec<ClusterRule>) -> ClusterNetwork
 
 impl Cluster {
     fn tier(mut self, name: &str, policy: ClusterNetworkPolicy) -> Self {
-        self.0.cluster_policies.insert(name.to_owned(), policy);
+        self.0.cluster_policies.insert(name.into(), policy);
         self
     }
 }
@@ -189,7 +189,7 @@ fn s51_a_port_by_name_is_that_of_the_destination() {
 #[test]
 fn s51_the_deciding_policy_is_named() {
     let by = |name: &str, rule| DecidingPolicy {
-        policy: PolicyRef::ClusterWide(name.to_owned()),
+        policy: PolicyRef::ClusterWide(name.into()),
         rule: Some(rule),
     };
     let admin = into_a(

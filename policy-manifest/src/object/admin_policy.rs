@@ -6,11 +6,11 @@
 //! BaselineAdminNetworkPolicy, action Deny          tier Baseline, priority 0, action Deny
 //! ```
 //!
-//! A converted policy has its kind in front of its name, which no `ClusterNetworkPolicy` can have.
+//! The name of a converted policy keeps the kind ([`ClusterPolicyName`]).
 
 use policy_core::model::{
-    Action, ClusterNetworkPolicy, ClusterRule, Kind, ObjectRef, PodSet, Protocol, ProtocolMatch,
-    Tier,
+    Action, ClusterNetworkPolicy, ClusterPolicyName, ClusterRule, OlderKind, PodSet, PolicyRef,
+    Protocol, ProtocolMatch, Tier,
 };
 
 use super::{
@@ -39,33 +39,22 @@ const BASELINE_NAME: &str = "default";
 const ACTIONS: [(&str, Action); 3] =
     [("Allow", Action::Accept), ("Deny", Action::Deny), ("Pass", Action::Pass)];
 
-/// How an error names a policy by its name in the snapshot.
-pub(super) fn subject(name: &str) -> ErrorSubject {
-    match name.split_once('/') {
-        Some((kind, name)) => ErrorSubject::Kind(format!("{kind} {name}")),
-        None => ErrorSubject::Object(ObjectRef::cluster_wide(Kind::ClusterNetworkPolicy, name)),
-    }
+/// The kind of this name; `None` for a kind or version that is not read here.
+pub(super) fn kind(kind: &str, api_version: &str) -> Option<OlderKind> {
+    OlderKind::from_name(kind).filter(|_| api_version == API_VERSION)
 }
 
-/// The tier of a kind; `None` for a kind or version that is not read here.
-pub(super) fn tier(kind: &str, api_version: &str) -> Option<Tier> {
-    match kind {
-        _ if api_version != API_VERSION => None,
-        "AdminNetworkPolicy" => Some(Tier::Admin),
-        "BaselineAdminNetworkPolicy" => Some(Tier::Baseline),
-        _ => None,
-    }
-}
-
-/// Decodes a policy of a kind; the name has the kind in front. The log has the errors.
+/// Decodes a policy of a kind. The log has the errors.
 pub(super) fn decode(
-    (kind, tier): (&str, Tier),
+    kind: OlderKind,
     object: &Map<'_>,
     log: &Log,
-) -> Option<(String, ClusterNetworkPolicy)> {
+) -> Option<(ClusterPolicyName, ClusterNetworkPolicy)> {
+    let tier = kind.tier();
     let field = object.require("metadata")?.map()?.require("name")?;
     let name = field.checked(syntax::is_subdomain, |found| Problem::ObjectName { found })?;
-    log.set_subject(ErrorSubject::Kind(format!("{kind} {name}")));
+    let policy_name = ClusterPolicyName { older: Some(kind), name: name.clone() };
+    log.set_subject(ErrorSubject::Object(PolicyRef::ClusterWide(policy_name.clone()).into()));
     if tier == Tier::Baseline && name != BASELINE_NAME {
         field.reject(Problem::NotOneOf {
             found: name,
@@ -93,7 +82,7 @@ pub(super) fn decode(
         egress: rules(&spec, ("egress", "to"), actions, &EGRESS_PEERS),
         annotations,
     };
-    Some((format!("{kind}/{name}"), policy))
+    Some((policy_name, policy))
 }
 
 fn rules(

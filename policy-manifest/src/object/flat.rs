@@ -1,4 +1,4 @@
-//! Text whose indentation was lost, as when it is copied from a web page.
+//! Text without its indentation, which is lost when it is copied from a web page.
 //!
 //! ```text
 //! kind: Pod

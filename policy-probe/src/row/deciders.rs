@@ -4,17 +4,13 @@ use std::{borrow::Cow, ops::Deref, sync::Arc};
 
 use policy_core::{
     explain::DecidingPolicy,
-    model::{Kind, PolicyRef},
+    model::{ClusterPolicyName, Kind, OlderKind, PolicyRef},
 };
-use policy_manifest::Verdict;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 /// Policies that decided, or took part in it; rows that the same ones decided share their memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deciders(Arc<[DecidingPolicy]>);
-
-/// Kinds of the older API that the reader of manifests converts.
-const OLDER_KINDS: [&str; 2] = ["AdminNetworkPolicy", "BaselineAdminNetworkPolicy"];
 
 /// One of them in the form that programs read.
 #[derive(Serialize, Deserialize)]
@@ -46,9 +42,9 @@ impl Deref for Deciders {
 impl Serialize for Deciders {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(self.iter().map(|by| Decider {
-            kind: kind_and_name(&by.policy).0.into(),
+            kind: by.policy.kind_name().into(),
             namespace: by.policy.namespace().unwrap_or_default().into(),
-            name: kind_and_name(&by.policy).1.into(),
+            name: by.policy.name().into(),
             rule: by.rule,
         }))
     }
@@ -57,15 +53,16 @@ impl Serialize for Deciders {
 impl<'de> Deserialize<'de> for Deciders {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let all = Vec::<Decider<'_>>::deserialize(from)?.into_iter().map(|by| {
-            let kind = Kind::from_name(&by.kind);
-            let namespace = Some(&*by.namespace).filter(|namespace| !namespace.is_empty());
-            let policy = match kind {
-                Some(kind) => PolicyRef::new(kind, namespace, &by.name),
-                // Of the older API; the reader of manifests gives it this name.
-                None if OLDER_KINDS.contains(&&*by.kind) => {
-                    Some(PolicyRef::ClusterWide(format!("{}/{}", by.kind, by.name)))
+            let policy = match (Kind::from_name(&by.kind), OlderKind::from_name(&by.kind)) {
+                (_, Some(older)) => {
+                    let (older, name) = (Some(older), by.name.to_string());
+                    Some(PolicyRef::ClusterWide(ClusterPolicyName { older, name }))
                 }
-                None => None,
+                (Some(kind), None) => {
+                    let namespace = Some(&*by.namespace).filter(|namespace| !namespace.is_empty());
+                    PolicyRef::new(kind, namespace, &by.name)
+                }
+                (None, None) => None,
             };
             let unknown = || {
                 let Decider { kind, namespace, name, .. } = &by;
@@ -74,27 +71,5 @@ impl<'de> Deserialize<'de> for Deciders {
             Ok(DecidingPolicy { policy: policy.ok_or_else(unknown)?, rule: by.rule })
         });
         Ok(Self(all.collect::<Result<_, _>>()?))
-    }
-}
-
-/// Kind and `metadata.name`, as the manifest of the policy has them.
-fn kind_and_name(policy: &PolicyRef) -> (&str, &str) {
-    policy.converted_from().unwrap_or((policy.kind().name(), policy.name()))
-}
-
-/// A deciding policy in words: `shop/web rule 0`, or `no rule of shop/web` on a default deny.
-pub(super) fn describe(by: &DecidingPolicy, verdict: Verdict) -> String {
-    let DecidingPolicy { policy, rule } = by;
-    let policy = match policy {
-        PolicyRef::Namespaced(name) => name.to_string(),
-        PolicyRef::ClusterWide(_) => {
-            let (kind, name) = kind_and_name(policy);
-            format!("{kind} {name}")
-        }
-    };
-    match (rule, verdict) {
-        (Some(rule), _) => format!("{policy} rule {rule}"),
-        (None, Verdict::Deny) => format!("no rule of {policy}"),
-        (None, Verdict::Allow) => policy,
     }
 }

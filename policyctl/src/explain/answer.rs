@@ -16,7 +16,6 @@ use policy_probe::Probe;
 use serde::Serialize;
 
 use super::{patch, words};
-use crate::policy_name;
 
 /// All that is printed.
 #[derive(Debug, Serialize)]
@@ -189,8 +188,8 @@ impl RuleAnswer {
 impl TierAnswer {
     fn of(side: &Side, rule: &TierRule) -> Self {
         let policy = PolicyRef::ClusterWide(rule.policy.clone());
-        let is_converted = policy.converted_from().is_some();
-        let (kind, policy) = policy_name::kind_and_name(&policy);
+        let is_converted = policy.older_kind().is_some();
+        let (kind, policy) = (policy.kind_name().to_owned(), policy.to_string());
         let ports = if is_converted { "ports" } else { "protocols" };
         let effect = rule.closed.as_ref().map(|_| words::closed_effect(rule.action));
         Self {
@@ -211,7 +210,8 @@ impl TierAnswer {
 
 impl ChangeAnswer {
     fn of(snapshot: &Snapshot, change: &PolicyChange) -> Self {
-        let (kind, policy) = policy_name::kind_and_name(&change.policy);
+        let policy = &change.policy;
+        let (kind, policy) = (policy.kind_name().to_owned(), policy.to_string());
         Self {
             kind,
             policy,

@@ -30,7 +30,6 @@ use super::patch;
 use crate::{
     document::{document_around, is_json, route, span},
     fix_error::{EditError, FixError},
-    policy_name,
 };
 
 /// Changes that are tried at most: two sides, and a tier before network policies at each.
@@ -70,7 +69,7 @@ pub(super) fn write(
     let mut lines = Vec::new();
     for (index, change) in changes.iter().enumerate() {
         let object = ObjectRef::from(change.policy.clone());
-        let (kind, name) = policy_name::kind_and_name(&change.policy);
+        let (kind, name) = (change.policy.kind_name(), change.policy.to_string());
         let place = manifests.places.find(&object, &FieldPath::root());
         let place = place.filter(|place| PathBuf::from(&place.source).is_file());
         let Some(place) = place else {

@@ -6,8 +6,6 @@ use policy_core::{
 };
 use serde_json::{Value, json};
 
-use crate::policy_name;
-
 /// The patch: one operation.
 pub(super) fn of(change: &PolicyChange, snapshot: &Snapshot) -> Value {
     let item: Value = serde_saphyr::from_str(&change.yaml()).unwrap_or_default();
@@ -25,10 +23,10 @@ pub(super) fn of(change: &PolicyChange, snapshot: &Snapshot) -> Value {
 
 /// The command of kubectl that applies the patch.
 pub(super) fn command(change: &PolicyChange, snapshot: &Snapshot) -> String {
-    let kind = policy_name::kind_and_name(&change.policy).0.to_lowercase();
+    let kind = change.policy.kind_name().to_lowercase();
     let (namespace, name) = match &change.policy {
         PolicyRef::Namespaced(name) => (format!(" -n {}", name.namespace), name.name.clone()),
-        PolicyRef::ClusterWide(_) => (String::new(), policy_name::kind_and_name(&change.policy).1),
+        PolicyRef::ClusterWide(_) => (String::new(), change.policy.name().to_owned()),
     };
     let patch = of(change, snapshot);
     format!("kubectl patch {kind} {name}{namespace} --type=json -p '{patch}'")

@@ -2,12 +2,10 @@
 //! decides by them.
 
 use policy_core::{
-    explain::{RuleOutcome, Side, TierRule},
-    model::{Action, Direction, FieldPath, Tier},
+    explain::{DecidingPolicy, RuleOutcome, Side, TierRule},
+    model::{Action, Direction, FieldPath, PolicyRef, Tier},
 };
 use serde::Serializer;
-
-use crate::policy_name;
 
 /// What a rule of a tier does to the connection, as programs read it.
 pub(super) const fn outcome(outcome: RuleOutcome) -> &'static str {
@@ -51,7 +49,8 @@ pub(super) const fn action(action: Action, is_converted: bool) -> &'static str {
 
 /// A rule of a tier: `spec.ingress[0] of ClusterNetworkPolicy NAME`.
 pub(super) fn tier_rule(rule: &TierRule) -> String {
-    format!("{} of {}", tier_rule_path(rule), policy_name::cluster_policy(&rule.policy))
+    let policy = PolicyRef::ClusterWide(rule.policy.clone());
+    DecidingPolicy { policy, rule: Some(rule.rule) }.describe(rule.direction)
 }
 
 /// Where a rule of a tier is in its policy: `spec.ingress[0]`.

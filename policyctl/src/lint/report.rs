@@ -11,7 +11,7 @@ use policy_manifest::{ErrorSubject, ManifestError, Place, Problem};
 use serde::Serialize;
 
 use super::suppression::{self, Sorted, WithoutEffect};
-use crate::{origin::Origin, output::Paint, policy_name};
+use crate::{origin::Origin, output::Paint};
 
 /// Code of the rule that the reader of manifests checks too.
 const EXCEPT_OUTSIDE: &str = "NP009";
@@ -73,7 +73,7 @@ impl Located {
     /// Finds the place of a finding.
     pub(super) fn new(finding: &Finding, origin: &Origin) -> Self {
         let Finding { object, field, code, level, message, suggestion, fix: _ } = finding;
-        let (kind, name) = policy_name::kind_and_name_of(object);
+        let (kind, name) = (object.kind_name().to_owned(), object.to_string());
         Self {
             code,
             name: rule_name(code),

@@ -65,7 +65,7 @@ fn equal_priorities_go_by_name_and_lower_ones_first() {
     }
     let sides = sides(&snapshot(&text), &question(80));
     let order: Vec<_> = sides[0].tiers.iter().map(|rule| rule.policy.clone()).collect();
-    assert_eq!(order, ["z", "b", "c", "a"]);
+    assert_eq!(order, ["z", "b", "c", "a"].map(Into::into));
 }
 
 /// All that failed, in words.

@@ -16,8 +16,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use crate::{
     compile::change::{Change, Touched, TouchedPods},
     model::{
-        ClusterNetworkPolicy, ClusterPeer, Direction, EndpointSlice, Namespace, NetworkPolicy,
-        Node, ObjectName, Pod, PolicyRef,
+        ClusterNetworkPolicy, ClusterPeer, ClusterPolicyName, Direction, EndpointSlice, Namespace,
+        NetworkPolicy, Node, ObjectName, Pod, PolicyRef,
     },
 };
 
@@ -118,7 +118,7 @@ impl Compiler {
 
     fn cluster_policy(
         &mut self,
-        name: String,
+        name: ClusterPolicyName,
         policy: Option<ClusterNetworkPolicy>,
         touched: &mut Touched,
     ) {

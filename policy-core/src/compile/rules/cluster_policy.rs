@@ -14,8 +14,9 @@ use crate::{
     },
     fault::{Effect, Fault, Problem},
     model::{
-        Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, Direction, FieldPath, Kind,
-        ObjectRef, PerDirection, Protocol, ProtocolMatch, Selector, Snapshot, Tier, is_usable,
+        Action, ClusterNetworkPolicy, ClusterPeer, ClusterPolicyName, ClusterRule, Direction,
+        FieldPath, PerDirection, PolicyRef, Protocol, ProtocolMatch, Selector, Snapshot, Tier,
+        is_usable,
     },
     ports::Ports,
 };
@@ -24,7 +25,7 @@ impl RuleCompiler {
     /// The rules of a policy.
     pub(super) fn cluster_policy(
         &mut self,
-        name: &str,
+        name: &ClusterPolicyName,
         policy: &ClusterNetworkPolicy,
         snapshot: &Snapshot,
     ) -> CompiledPolicy {
@@ -49,7 +50,7 @@ impl RuleCompiler {
 
     fn cluster_rule(
         &mut self,
-        name: &str,
+        name: &ClusterPolicyName,
         (direction, index): (Direction, usize),
         rule: &ClusterRule,
         snapshot: &Snapshot,
@@ -134,7 +135,7 @@ fn ports(protocols: &[ProtocolMatch]) -> RulePorts {
     RulePorts { numbers: Ports::from_ranges(ranges), names }
 }
 
-fn fault(name: &str, field: FieldPath, problem: Problem, effect: Effect) -> Fault {
-    let object = ObjectRef::cluster_wide(Kind::ClusterNetworkPolicy, name);
+fn fault(name: &ClusterPolicyName, field: FieldPath, problem: Problem, effect: Effect) -> Fault {
+    let object = PolicyRef::ClusterWide(name.clone()).into();
     Fault { object, field, problem, effect }
 }

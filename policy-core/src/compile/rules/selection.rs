@@ -1,6 +1,6 @@
 //! Which policies select which pods (S1-S7, S51).
 
-use crate::model::{AnyPolicy, PerDirection, Pod, PodSet, Snapshot, Tier};
+use crate::model::{AnyPolicy, ClusterPolicyName, PerDirection, Pod, PodSet, Snapshot, Tier};
 
 /// A policy that selects a pod.
 pub(crate) struct Selecting<'a> {
@@ -11,7 +11,7 @@ pub(crate) struct Selecting<'a> {
 
 /// Names of the `ClusterNetworkPolicies` in the order in which they decide.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct TierOrder(Vec<(Tier, u16, String)>);
+pub(crate) struct TierOrder(Vec<(Tier, u16, ClusterPolicyName)>);
 
 impl TierOrder {
     /// Sorts them by tier, priority and name.

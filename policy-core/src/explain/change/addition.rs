@@ -87,7 +87,7 @@ impl PolicyChange {
 
     /// The API that the policy is written for.
     pub(super) fn dialect(&self) -> Dialect {
-        if self.policy.converted_from().is_some() { Dialect::V1alpha1 } else { Dialect::V1alpha2 }
+        if self.policy.older_kind().is_some() { Dialect::V1alpha1 } else { Dialect::V1alpha2 }
     }
 
     /// Index of the entry before which the addition must be inserted; `None` where order does not

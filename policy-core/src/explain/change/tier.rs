@@ -1,7 +1,9 @@
 //! The smallest change of a tier that lets a connection pass: an earlier rule gets another port or
 //! peer, or a new rule is inserted before the one that denies.
 
-use crate::model::{Action, ClusterPeer, ClusterRule, PolicyRef, ProtocolMatch, Snapshot, Tier};
+use crate::model::{
+    Action, ClusterPeer, ClusterPolicyName, ClusterRule, PolicyRef, ProtocolMatch, Snapshot, Tier,
+};
 
 use super::{
     super::{
@@ -87,7 +89,7 @@ fn insert(
     snapshot: &Snapshot,
     side: &Side,
     tier: Tier,
-    (name, at): (&str, usize),
+    (name, at): (&ClusterPolicyName, usize),
     entry: ProtocolMatch,
 ) -> Option<PolicyChange> {
     let policy = snapshot.cluster_policies.get(name)?;
@@ -99,7 +101,7 @@ fn insert(
     let action = if passes { Action::Pass } else { Action::Accept };
     let (peers, protocols) = (vec![narrow::cluster_peer(snapshot, side)?], vec![entry]);
     Some(PolicyChange {
-        policy: PolicyRef::ClusterWide(name.to_owned()),
+        policy: PolicyRef::ClusterWide(name.clone()),
         direction: side.direction,
         addition: Addition::ClusterRule(at.min(rules), ClusterRule { action, peers, protocols }),
     })

@@ -21,8 +21,8 @@ use ipnetwork::IpNetwork;
 use crate::{
     explain::{ConnectionEnd, Question, RuleOutcome, Side, TierRule, sides},
     model::{
-        Action, ClusterNetworkPolicy, ClusterPeer, Direction, Family, FieldPath, ObjectName, Pod,
-        Protocol, ProtocolMatch, Snapshot,
+        Action, ClusterNetworkPolicy, ClusterPeer, ClusterPolicyName, Direction, Family, FieldPath,
+        ObjectName, Pod, Protocol, ProtocolMatch, Snapshot,
     },
 };
 
@@ -36,8 +36,8 @@ use super::{
 
 /// Two policies of one tier and priority.
 struct EqualPriorities<'a> {
-    first: (&'a str, &'a ClusterNetworkPolicy),
-    second: (&'a str, &'a ClusterNetworkPolicy),
+    first: (&'a ClusterPolicyName, &'a ClusterNetworkPolicy),
+    second: (&'a ClusterPolicyName, &'a ClusterNetworkPolicy),
 }
 
 /// Pairs of policies that give some connection another verdict each.
@@ -47,7 +47,9 @@ pub(in super::super) fn check(context: &Context<'_>, report: &mut Report) {
     let only_tiers = || Snapshot { policies: BTreeMap::new(), ..context.snapshot.clone() };
     let mut tiers = None;
     for (index, &second) in all.iter().enumerate() {
-        let rank = |(_, policy): (&str, &ClusterNetworkPolicy)| (policy.tier, policy.priority);
+        let rank = |(_, policy): (&ClusterPolicyName, &ClusterNetworkPolicy)| {
+            (policy.tier, policy.priority)
+        };
         for &first in all[..index].iter().filter(|first| rank(**first) == rank(second)) {
             let pair = EqualPriorities { first, second };
             if !pair.has_different_actions() {
@@ -127,8 +129,9 @@ impl EqualPriorities<'_> {
     /// What the first matching rule of each does to a connection, where they differ and one of them
     /// is reached.
     fn difference(&self, side: &Side) -> Option<(&'static str, &'static str)> {
-        let matching =
-            |name: &str| side.tiers.iter().find(|rule| rule.policy == name && rule.matches());
+        let matching = |name: &ClusterPolicyName| {
+            side.tiers.iter().find(|rule| rule.policy == *name && rule.matches())
+        };
         let (first, second) = (matching(self.first.0)?, matching(self.second.0)?);
         let is_reached = |rule: &TierRule| {
             matches!(rule.outcome, RuleOutcome::Decides | RuleOutcome::LeavesTier)

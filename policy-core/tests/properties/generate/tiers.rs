@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 
 use policy_core::model::{
-    Action, ClusterNetworkPolicy, ClusterPeer, ClusterRule, Direction, PodSet, ProtocolMatch, Tier,
-    UnknownPeer,
+    Action, ClusterNetworkPolicy, ClusterPeer, ClusterPolicyName, ClusterRule, Direction, PodSet,
+    ProtocolMatch, Tier, UnknownPeer,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{BLOCKS, PORTS, namespace_selector, protocol, selector};
 
-pub(super) fn policies() -> impl Strategy<Value = BTreeMap<String, ClusterNetworkPolicy>> {
+pub(super) fn policies() -> impl Strategy<Value = BTreeMap<ClusterPolicyName, ClusterNetworkPolicy>>
+{
     let some = prop_oneof![1 => vec(policy(), 0..1), 1 => vec(policy(), 1..4)];
     some.prop_map(|policies| {
         let named = policies.into_iter().enumerate();
-        named.map(|(index, policy)| (format!("cnp{index}"), policy)).collect()
+        named.map(|(index, policy)| (format!("cnp{index}").into(), policy)).collect()
     })
 }
 

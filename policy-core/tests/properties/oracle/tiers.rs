@@ -1,8 +1,8 @@
 //! `ClusterNetworkPolicies`, judged as their API's comments say.
 
 use policy_core::model::{
-    Action, ClusterPeer, ClusterRule, Direction, IpBlock, ObjectName, Pod, PodSet, Protocol,
-    ProtocolMatch, Snapshot, Tier,
+    Action, ClusterPeer, ClusterPolicyName, ClusterRule, Direction, IpBlock, ObjectName, Pod,
+    PodSet, Protocol, ProtocolMatch, Snapshot, Tier,
 };
 
 use super::{End, in_block, namespace_label, selected};
@@ -24,7 +24,7 @@ impl Packet<'_> {
     }
 
     /// The rule of a tier that decides: its policy, its index, and whether it allows.
-    pub(super) fn deciding_rule(&self, tier: Tier) -> Option<(&String, usize, bool)> {
+    pub(super) fn deciding_rule(&self, tier: Tier) -> Option<(&ClusterPolicyName, usize, bool)> {
         let mut policies: Vec<_> =
             self.snapshot.cluster_policies.iter().filter(|(_, one)| one.tier == tier).collect();
         policies.sort_by_key(|(name, policy)| (policy.priority, (*name).clone()));
