@@ -41,7 +41,7 @@ pub struct Tree {
 }
 
 /// Reads files, the files of folders in the order of their names, and standard input for `-`; with
-/// `recursive` also the folders of folders, without those whose name begins with a dot.
+/// `recursive` also the folders of folders, without those with a name that begins with a dot.
 ///
 /// # Errors
 ///

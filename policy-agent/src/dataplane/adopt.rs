@@ -35,6 +35,7 @@ impl Dataplane {
     ///
     /// As [`load`](Self::load), and if the folder is not on a bpffs, or is used by another agent.
     pub fn adopt(options: &Options, root: &Path) -> Result<(Self, Vec<Step>), DataplaneError> {
+        // The folder is locked first: two agents that write the same maps would undo each other.
         let mut pins = Pins::open(root)?;
         let took_over = pins.maps().exists();
         let expected = object::shapes(options)?;
@@ -46,6 +47,7 @@ impl Dataplane {
         if !allow_map::pattern(&pins.maps()).exists() {
             allow_map::pin_pattern(&dataplane.inner_types, &pins.maps())?;
         }
+        // The pins that verification compares with later: a file of the same name may be another map.
         for name in expected.keys() {
             let path = pins.maps().join(name);
             let open = syscall::open_pin(&path);
@@ -64,6 +66,8 @@ impl Dataplane {
             }
         }
         let before = pins.maps_before();
+        // With staged maps, the pods' tables of the earlier agent are in the other folder: their flows are
+        // copied by `commit`, when the new tables exist.
         if before.is_none() {
             dataplane.flows.adopt(&pins.maps())?;
         }
@@ -116,6 +120,7 @@ impl Dataplane {
         let folder = self.pins.as_ref().map(Pins::maps);
         let mut steps = read::tables(&self.maps)?;
         let endpoints = read::endpoints(&self.maps)?;
+        // Only indexes that an endpoint names are read: before Linux 6.8 each look-up waits 15 ms.
         if let Some(folder) = &folder {
             let indexes = read::used_indexes(&self.maps.allow, folder, &endpoints)?;
             let found = read::allow_maps(&self.maps.allow, folder, &indexes)?;
@@ -140,6 +145,7 @@ impl Dataplane {
     /// Fills new maps from the old ones, with the endpoints that are attached.
     fn copy(&mut self, before: &Maps) -> Result<(), DataplaneError> {
         self.maps.copy_words(before)?;
+        // No two words of `epochs` may hold the same number, so numbering goes on after the highest.
         self.newest_epoch = self.maps.epochs.values()?.into_iter().max().unwrap_or_default();
         let folder = self.pins.as_ref().and_then(Pins::maps_before);
         let mut steps = read::tables(before)?;
@@ -179,6 +185,7 @@ impl Dataplane {
         }
         let mut orphans = Vec::new();
         for (&ifindex, attachment) in &mut self.attachments {
+            // The plan has no endpoint there, so the program would pass everything: it goes.
             if self.maps.endpoints.get(&ifindex)?.is_none() {
                 orphans.push(ifindex);
             } else {
@@ -195,6 +202,7 @@ impl Dataplane {
                 attachment.detach(ifindex)?;
             }
         }
+        // Until every link has this agent's program, the pins name the one that is attached.
         self.programs.pin(pins)?;
         let moved = before.is_some();
         pins.unstage()?;

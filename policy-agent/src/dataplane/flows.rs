@@ -41,7 +41,7 @@ use own::Own;
 pub(super) use share::FlowShare;
 pub use share::POD_FLOWS;
 
-/// Protocols whose first packet is recognisable (SYN, INIT).
+/// Protocols with a first packet that can be recognised (SYN, INIT).
 const STARTS_VISIBLY: [u8; 2] = [TCP, SCTP];
 
 /// The flow tables of single pods (S60).
@@ -136,6 +136,7 @@ impl FlowTables {
         let mut used = self.four.bytes() + self.six.bytes();
         for endpoint in endpoints.iter().filter(|endpoint| reads_flows(endpoint)) {
             let (word, share) = (place::word(endpoint.ifindex), self.share);
+            // Two interfaces can have one word: the second one shares the first one's tables.
             let four = endpoint.address4 != [0; 4]
                 && !self.four.is_of_size(word, share)
                 && !wanted.four.contains(&word);
@@ -147,6 +148,7 @@ impl FlowTables {
             if needed == 0 {
                 continue;
             }
+            // Both families or none: a pod with one table of its own would still lose flows of the other.
             if used + needed > share.memory {
                 let limit = share.memory;
                 self.refuse(endpoint.ifindex, &DataplaneError::FlowMemory { used, needed, limit });
@@ -310,6 +312,7 @@ fn adopt<F: FlowFamily>(
     deadline: Instant,
 ) -> Result<bool, DataplaneError> {
     for flow in flows {
+        // The daemon's thread must answer the next change in time; the rest is written afterwards.
         if Instant::now() > deadline {
             return Ok(false);
         }
@@ -347,6 +350,8 @@ fn copy<F: FlowFamily>(
 ) -> Result<(), DataplaneError> {
     let pinned = own::pinned::<F>(folder)?;
     for before in pinned.values().chain([before]) {
+        // Replied flows into the table of replied ones, and so on; what a program has recorded meanwhile
+        // is newer and stays (`BPF_NOEXIST`).
         for (kind, table) in before.tables().into_iter().enumerate() {
             for (key, flow) in table.entries()? {
                 let tables = tables_of(own, shared, F::ifindex(&key)).tables_mut();

@@ -200,7 +200,7 @@ where
 {
     let shape = |source| DataplaneError::MapShape { map: name, source };
     // aya's array of maps takes maps of its own making only, and cannot delete; to the kernel it is
-    // a map like any other, whose values are descriptors when written and numbers when read.
+    // a map like any other; its values are descriptors when written and numbers when read.
     let map = if let Map::ArrayOfMaps(map) = map { Map::HashMap(map) } else { map };
     let (Map::Array(data)
     | Map::HashMap(data)

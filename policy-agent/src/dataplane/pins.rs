@@ -60,6 +60,8 @@ impl Pins {
     /// Finishes or discards an exchange of maps that was interrupted.
     fn tidy(&self) -> Result<(), DataplaneError> {
         let [maps, new, old] = ["maps", "new", "old"].map(|name| self.root.join(name));
+        // `unstage` renames twice. Killed between the two, it leaves no `maps`, and the programs already
+        // use those of `new`. In every other case `new` is incomplete and no program uses it.
         if !maps.exists() && old.exists() && new.exists() {
             fs::rename(&new, &maps).map_err(failed("rename", &new))?;
         }
@@ -120,6 +122,7 @@ impl Pins {
             return Ok(());
         }
         let [maps, new, old] = ["maps", "new", "old"].map(|name| self.root.join(name));
+        // Two renames in place of an exchange: a bpffs has RENAME_EXCHANGE only from Linux 5.16 on.
         fs::rename(&maps, &old).map_err(failed("rename", &maps))?;
         fs::rename(&new, &maps).map_err(failed("rename", &new))?;
         self.staged = false;
@@ -159,6 +162,7 @@ pub(super) fn is_on_bpffs(place: &Path) -> Result<bool, DataplaneError> {
 /// Locks the folder against other agents.
 pub(super) fn lock(root: &Path) -> Result<Flock<File>, DataplaneError> {
     let folder = File::open(root).map_err(failed("open", root))?;
+    // The kernel gives the lock up when the agent ends, however it ends; a lock file would stay.
     Flock::lock(folder, FlockArg::LockExclusiveNonblock)
         .map_err(|(_, source)| DataplaneError::PinsBusy { path: root.to_owned(), source })
 }

@@ -65,6 +65,7 @@ impl InForce {
     ) -> Self {
         let same = before.map(|before| &before.policies);
         let same = same.filter(|policies| ***policies == desired.policies).map(Arc::clone);
+        // The kernel's endpoint has addresses and no name: the pod is found by one of them.
         let mut owners = BTreeMap::new();
         for (name, endpoint) in &desired.endpoints {
             owners.extend(endpoint.addresses.iter().map(|address| (*address, (name, endpoint))));
@@ -134,6 +135,8 @@ impl InForce {
         let Some(IdentityKind::Frontends(frontend)) = key.map(|key| &key.0) else {
             return decide(key, port);
         };
+        // The programs have one outcome for the whole frontend. It is a refusal as soon as one backend is
+        // refused, so every backend is asked, and those who deny are named together.
         let places = backends(frontend).into_iter();
         let decisions = places.filter_map(|(identity, port)| decide(identity.as_ref(), Some(port)));
         let decisions: Vec<_> = decisions.collect();
@@ -158,6 +161,8 @@ impl EnforcedPod {
         let isolated = |direction| {
             let Isolation { policies, .. } = desired.isolation.get(direction).as_ref()?;
             let same = before.and_then(|before| before.isolation.get(direction).as_ref());
+            // Plans follow one another within seconds, and up to eight are remembered: equal lists are kept
+            // once.
             let same = same.filter(|same| *same.policies == **policies);
             let policies =
                 same.map_or_else(|| policies.as_slice().into(), |same| Arc::clone(&same.policies));
@@ -199,6 +204,7 @@ fn backends(key: &FrontendKey) -> Vec<(&Identity, (Protocol, u16))> {
     match key {
         FrontendKey::NoBackend => Vec::new(),
         FrontendKey::Backends { protocol, backends, frontend, hairpins: _ } => {
+            // The frontend's own address counts as one more place where policy must allow it too (S40).
             let places = backends.iter().chain(frontend);
             places.map(|(identity, port)| (identity, (*protocol, *port))).collect()
         }

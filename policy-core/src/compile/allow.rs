@@ -134,6 +134,8 @@ impl Allow {
         by_id.insert(id, identities);
         let Some(ports) = by_id.entry(id) else { return false };
         let identity = identities.identity(Some(id));
+        // Often the same entry under another id: the map is shared with the result before, and is copied
+        // only for a real change.
         if by_value.ports.get(&identity) != Some(ports) {
             Arc::make_mut(by_value).ports.insert(identity, ports.clone());
         }

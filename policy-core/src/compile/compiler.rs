@@ -188,6 +188,8 @@ impl Stages {
         let Self { rules, peers, identities, allow, services, .. } = self;
         let parts = [rules.spent(), peers.spent(), identities.spent(), allow.spent()];
         let spent = parts.iter().sum::<usize>() + services.spent();
+        // Restarting costs as much as compiling once, so that it may happen once in as many changes as
+        // would spend several times the ids in use.
         let used = identities.len() + peers.len();
         let is_sound = rules.is_sound()
             && peers.is_sound()

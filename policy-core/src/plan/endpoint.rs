@@ -87,6 +87,8 @@ impl<'a> MatchedPod<'a> {
     /// Whether the pod becomes isolated, in place of being open: connections that exist must be
     /// recorded first (S30).
     pub(super) fn becomes_isolated(&self) -> bool {
+        // Isolated in one direction, an endpoint records the flows of both: a second direction needs no
+        // adoption.
         let was_open = self.old.is_none_or(|old| old.ingress | old.egress == 0);
         self.is_isolated() && self.replaced.is_none() && was_open && !self.guarded
     }
@@ -139,6 +141,8 @@ pub(super) fn matching<'a>(
     let present: BTreeSet<u32> = matched.iter().map(|matched| matched.new.ifindex).collect();
     let (mut gone, mut orphans) = (Vec::new(), Vec::new());
     for old in actual.endpoints.values().filter(|old| !present.contains(&old.ifindex)) {
+        // An endpoint that nothing isolated is deleted even if its interface stays: there is no verdict
+        // that could be lost.
         match Orphan::of(old).filter(|_| interfaces.contains_key(&old.ifindex)) {
             Some(orphan) => orphans.push(orphan),
             None => gone.push(old),
@@ -159,6 +163,7 @@ struct Pairs<'a> {
 
 /// Finds the pod of each interface.
 fn pair<'a>(actual: &Actual, desired: &'a Desired, interfaces: &'a Interfaces) -> Pairs<'a> {
+    // Several: for a moment a new pod may have the address of one that is being deleted.
     let mut owners: BTreeMap<IpAddr, Vec<&ObjectName>> = BTreeMap::new();
     for (name, endpoint) in &desired.endpoints {
         for address in &endpoint.addresses {

@@ -107,6 +107,7 @@ impl<'a> Planner<'a> {
     /// The key of every id from now on. Old ids stay until no map refers to them.
     pub(super) fn identity_keys(&self) -> BTreeMap<u32, IdentityKey> {
         let used = self.actual.used_ids();
+        // A drop during the plan may carry an old id or a new one; both must be attributed.
         let old = self.actual.identity_keys.iter().filter(|(id, _)| used.contains(id));
         let old = old.map(|(id, key)| (*id, key.clone()));
         let new = self.ids.identity_keys(&self.desired);
@@ -164,8 +165,11 @@ impl<'a> Planner<'a> {
         let matched = self.matching.matched.iter().map(|matched| matched.new.ifindex);
         let present: BTreeSet<u32> =
             matched.chain(orphans().map(|orphan| orphan.closed.ifindex)).collect();
+        // A flow of an orphan was allowed by rules that no longer apply: nothing may pass it now.
         let closing = orphans().filter(|orphan| !orphan.is_closed());
         let closing = closing.map(|orphan| orphan.closed.ifindex);
+        // The plan before may have ended after a switch and before the bump: its flows are still judged
+        // by the old verdicts.
         let pending = self.actual.pending_bumps.iter().copied();
         let (desired, old, new, lookups) = (&self.desired, &self.old, &self.new, &self.lookups);
         let verdicts = VerdictChanges { desired, old, new, lookups };
@@ -209,6 +213,12 @@ impl<'a> Planner<'a> {
 
     /// Makes endpoints that become isolated track, and adopts their connections (S30).
     fn track(&self, steps: &mut Steps) {
+        // Tracking starts before conntrack is read. A connection that begins in between is recorded by the
+        // programs, one that began earlier is in the dump, and none is missed:
+        //
+        //   0 ms   PutEndpoint (tracking)     every packet passes and is recorded
+        //   5 ms   AdoptFlows                 flows of earlier connections are inserted
+        //   9 ms   PutEndpoint (isolated), BumpEpoch: each flow is judged as its initiator's connection
         for matched in self.matching.matched.iter().filter(|matched| matched.becomes_isolated()) {
             steps.put(matched.tracked());
         }

@@ -1,5 +1,5 @@
 //! The model: the verdict on a packet from its bytes, the world, the flows and the time, in the
-//! simplest form that SEMANTICS.md allows. It shares no code with the programs.
+//! simplest form that docs/semantics.md allows. It shares no code with the programs.
 //!
 //! Input is an [`Event`] (a frame at one hook of one pod); output is an [`Answer`]. The runner asks
 //! the model first, then the loaded programs, and compares.

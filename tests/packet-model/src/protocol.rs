@@ -1,4 +1,8 @@
 //! IP protocol numbers that rules, frames and the model name.
+//!
+//! `policy-common` has the same numbers, and a `Direction` as the model has. They are repeated here
+//! on purpose: the model shares no code with the programs that it checks, so that a wrong number in
+//! one of the two shows as a disagreement.
 
 /// ICMP.
 pub const ICMP: u8 = 1;

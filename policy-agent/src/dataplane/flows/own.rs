@@ -143,7 +143,7 @@ impl<F: FlowFamily> Own<F> {
         Ok(())
     }
 
-    /// Renames or removes the pins of tables whose creation was interrupted.
+    /// Renames or removes the pins of tables that were not completely created.
     fn settle_names(&self, folder: &Path) -> Result<(), DataplaneError> {
         for next in names(folder)? {
             let Some(name) = next.strip_prefix(NEXT) else { continue };

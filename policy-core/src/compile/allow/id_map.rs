@@ -67,6 +67,8 @@ impl IdAllowMap {
         let default = grants.flatten(&everyone, &ResolvedPorts::new());
         let ports = BTreeMap::new();
         let mut map = Self { grants, by_list, everyone, resolves_everywhere, default, ports };
+        // Any other identity has the default: only rules for everyone apply to it, and without named
+        // ports they give it the same ports as everyone.
         let matched = map.lists().flat_map(|list| identities.matched_by(list));
         let mut depending: BTreeSet<IdentityId> = matched.collect();
         if resolves_everywhere {
