@@ -9,6 +9,7 @@ mod markdown;
 mod names;
 mod paths;
 mod pending;
+mod places;
 mod rust;
 mod types;
 mod words;
@@ -98,6 +99,7 @@ fn check(sources: &[Source]) -> Vec<(&'static str, Finding)> {
         ("rust", rust::unsafe_crates(sources)),
         ("imports", imports::check(sources)),
         ("types", types::check(sources)),
+        ("places", places::check(sources)),
         ("comments", comments::check(sources)),
     ];
     for (name, found) in of_all {
