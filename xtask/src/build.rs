@@ -1,8 +1,9 @@
 //! Builds the programs of the product, all of them in one profile and one target folder.
 //!
 //! Cargo compiles a dependency once for each set of features that a build needs, and that set
-//! depends on the packages that are selected. So every build here selects the same packages and
-//! names the programs that it wants: `demo`, `build` and `image` share all dependencies.
+//! depends on the packages that are selected. So `build` and `image` select the same packages and
+//! name the programs that they want: they share all dependencies. `demo` is the first build that a
+//! newcomer waits for, and selects the lab alone.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -49,27 +50,42 @@ pub fn build(purpose: Purpose, programs: &[&str], profile: Profile) -> Result<Pa
 /// Builds the agent without the lab, as an image carries it, and returns its path.
 ///
 /// It is another program than the one in `target/release`, which stays as it is.
-pub fn build_agent_without_lab() -> Result<PathBuf> {
-    let folder = target().join("image");
+pub fn build_agent_without_lab(profile: Profile) -> Result<PathBuf> {
     // The agent's own crate is the only one that has the lab as a feature.
-    let features = ["--no-default-features", "--features", "policyctl/default"];
-    let built = folder.join(AGENT);
-    keeping(AGENT, &built, || build_programs(&[AGENT], Profile::Release, &features))?;
-    Ok(built)
+    let features =
+        ["--no-default-features", "--features", "policy-agent-bin/daemon,policyctl/default"];
+    keeping(AGENT, profile, "image", || build_programs(&[AGENT], profile, &features).map(drop))
+}
+
+/// Builds the agent with the lab and without the daemon, and so without a client of Kubernetes and a
+/// server of HTTP, which are half of the agent's dependencies; returns its path.
+///
+/// It is another program than the one in `target/release`, which stays as it is.
+pub fn build_lab() -> Result<PathBuf> {
+    let mut steps = Steps::new(3);
+    let compiler =
+        steps.run("installing what the machine lacks", || bootstrap::run(Purpose::Lab))?;
+    steps.run("building the eBPF object", || bpf::build(compiler))?;
+    steps.run("building the lab", || {
+        keeping(AGENT, Profile::Release, "demo", || {
+            let mut build = cargo();
+            build.args(["build", "--release", "--package", "policy-agent-bin", "--bin", AGENT]);
+            run(build.args(["--no-default-features", "--features", "policy-agent-bin/lab"]))
+        })
+    })
 }
 
 /// Builds a program that needs no library, so that it runs on any machine of this architecture.
 ///
-/// Only the program itself is compiled for that; its dependencies are the same as elsewhere.
-pub fn build_static(package: &str) -> Result<PathBuf> {
-    let built = target().join("image").join(package);
-    keeping(package, &built, || {
+/// Cargo takes the flag for one package only, and then selects the features of that package alone: its
+/// few small dependencies, such as serde, may be compiled once more.
+pub fn build_static(package: &str, profile: Profile) -> Result<PathBuf> {
+    keeping(package, profile, "image", || {
         let mut rustc = cargo();
-        rustc.args(["rustc", "--release", "--package", package, "--bin", package]);
-        run(rustc.args(["--", "-C", "target-feature=+crt-static"]))?;
-        Ok(target().join("release"))
-    })?;
-    Ok(built)
+        rustc.args(["rustc", "--package", package, "--bin", package]);
+        rustc.args(profile.options());
+        run(rustc.args(["--", "-C", "target-feature=+crt-static"]))
+    })
 }
 
 fn build_programs(programs: &[&str], profile: Profile, options: &[&str]) -> Result<PathBuf> {
@@ -81,29 +97,48 @@ fn build_programs(programs: &[&str], profile: Profile, options: &[&str]) -> Resu
     for program in programs {
         build.args(["--bin", program]);
     }
-    build.args(options);
-    if profile == Profile::Release {
-        build.arg("--release");
-    }
+    build.args(options).args(profile.options());
     run(&mut build)?;
-    Ok(target().join(match profile {
-        Profile::Release => "release",
-        Profile::Debug => "debug",
-    }))
+    Ok(profile.folder())
 }
 
-/// Runs a build of the program `name` in the folder of releases, and moves the program to `to`.
+impl Profile {
+    /// Options of cargo that choose it.
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Release => &["--release"],
+            Self::Debug => &[],
+        }
+    }
+
+    /// The folder in which cargo puts the programs.
+    fn folder(self) -> PathBuf {
+        target().join(match self {
+            Self::Release => "release",
+            Self::Debug => "debug",
+        })
+    }
+}
+
+/// Runs a build of the program `name`, and moves the program into a folder beside cargo's own
+/// programs.
 ///
-/// A program of that name that was in the folder before is there afterwards, too.
-fn keeping(name: &str, to: &Path, build: impl FnOnce() -> Result<PathBuf>) -> Result<()> {
-    let program = target().join("release").join(name);
+/// A program of that name that cargo built before is there afterwards, too.
+fn keeping(
+    name: &str,
+    profile: Profile,
+    folder: &str,
+    build: impl FnOnce() -> Result<()>,
+) -> Result<PathBuf> {
+    let program = profile.folder().join(name);
+    let built = profile.folder().join(folder).join(name);
     let kept = program.with_extension("kept");
     let was_there = fs::rename(&program, &kept).is_ok();
-    let outcome = build().and_then(|_| move_file(&program, to));
+    let outcome = build().and_then(|()| move_file(&program, &built));
     if was_there {
         move_file(&kept, &program)?;
     }
-    outcome
+    outcome.map(|()| built)
 }
 
 fn move_file(from: &Path, to: &Path) -> Result<()> {

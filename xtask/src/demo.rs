@@ -4,15 +4,13 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 
 use anyhow::{Context, Result};
-use xtask::bootstrap::Purpose;
-use xtask::build::{self, AGENT, Profile};
+use xtask::build;
 use xtask::command::{command, line};
 
-/// Builds the agent and nothing else, then becomes its lab: terminal, signals and exit code are
+/// Builds the lab and nothing else, then becomes its lab: terminal, signals and exit code are
 /// the lab's own.
 pub(crate) fn run(options: Vec<OsString>) -> Result<()> {
-    let folder = build::build(Purpose::Lab, &[AGENT], Profile::Release)?;
-    let mut lab = command(folder.join(AGENT));
+    let mut lab = command(build::build_lab()?);
     lab.args(["lab", "-f", "examples/three-tier.yaml"]);
     lab.args(["--expect", "examples/three-tier.expect.yaml"]).args(options);
     Err(lab.exec()).with_context(|| format!("cannot start {}", line(&lab)))

@@ -23,7 +23,7 @@ pub(crate) enum Property {
     /// Compare the loaded programs with a model of the datapath, on generated packets; needs root
     ///
     /// A disagreement is printed as a test that replays it. The last line has packets, seconds,
-    /// seed and disagreements.
+    /// seed and disagreements. A million packets take about half a minute of one core.
     Packets(Packets),
 }
 

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::bootstrap::{self, Purpose};
 use crate::bpf;
-use crate::build::{self, AGENT, CNI, Profile};
+use crate::build::{self, CNI, Profile};
 use crate::command::{answer, command, workspace};
 use crate::progress::Steps;
 
@@ -62,13 +62,7 @@ pub fn build_other(profile: Profile) -> Result<PathBuf> {
 }
 
 fn build_with(profile: Profile, more: &[PathBuf], name: &str, file: &str) -> Result<PathBuf> {
-    let mut programs = match profile {
-        Profile::Release => programs_to_install()?,
-        Profile::Debug => {
-            let folder = build::build(Purpose::Build, &[AGENT, CNI], profile)?;
-            [AGENT, CNI].map(|name| folder.join(name)).into()
-        }
-    };
+    let mut programs = programs_to_install(profile)?;
     let libraries = libraries(&programs[0])?;
     programs.extend_from_slice(more);
     let image = workspace().join(file);
@@ -79,13 +73,13 @@ fn build_with(profile: Profile, more: &[PathBuf], name: &str, file: &str) -> Res
 
 /// The agent without the lab, and the plugin, which runs on the node itself and so needs to be
 /// static: a node may have older libraries than the image, or none.
-fn programs_to_install() -> Result<Vec<PathBuf>> {
+fn programs_to_install(profile: Profile) -> Result<Vec<PathBuf>> {
     let mut steps = Steps::new(4);
     let compiler =
         steps.run("installing what the machine lacks", || bootstrap::run(Purpose::Build))?;
     steps.run("building the eBPF object", || bpf::build(compiler))?;
-    let agent = steps.run("building policy-agent", build::build_agent_without_lab)?;
-    let plugin = steps.run("building policy-cni", || build::build_static(CNI))?;
+    let agent = steps.run("building policy-agent", || build::build_agent_without_lab(profile))?;
+    let plugin = steps.run("building policy-cni", || build::build_static(CNI, profile))?;
     Ok(vec![agent, plugin])
 }
 
@@ -99,7 +93,7 @@ pub fn build_pod() -> Result<PathBuf> {
 
 /// Builds that program alone, and returns its path.
 pub fn build_pod_program() -> Result<PathBuf> {
-    build::build_static(POD)
+    build::build_static(POD, Profile::Release)
 }
 
 /// The shared libraries that a program needs, with the dynamic loader.

@@ -100,7 +100,8 @@ Takes about 15 minutes on 2 cores and uses both completely.")]
   cargo xtask image && kind load image-archive target/image.tar
   cargo xtask image && ctr -n k8s.io images import target/image.tar
 
-The agent of the image has no lab. Dependencies are compiled once for this verb and for `build`.")]
+The agent of the image has no lab. Dependencies are compiled once for this verb and for `build`.
+Takes about 10 minutes on 2 cores where nothing is built yet.")]
     Image,
     /// Run a real Kubernetes on this machine, in namespaces: `cargo xtask cluster --help`
     #[command(disable_help_flag = true)]

@@ -8,13 +8,7 @@ mod listen;
 mod run;
 mod status;
 
-use std::{
-    panic::{self, AssertUnwindSafe},
-    process::ExitCode,
-};
-
 use clap::Subcommand;
-use policy_probe::exit;
 
 /// Default of `--pin-dir`.
 const PIN_DIR: &str = "/sys/fs/bpf/policy";
@@ -39,11 +33,4 @@ impl AgentCommand {
             Self::Status(arguments) => status::main(&arguments),
         }
     }
-}
-
-/// Runs a command; a panic in it counts as a failure of the tool.
-pub(crate) fn exit_code(command: impl FnOnce() -> u8) -> ExitCode {
-    // The panic hook has already printed the message.
-    let code = panic::catch_unwind(AssertUnwindSafe(command)).unwrap_or(exit::FAILED);
-    ExitCode::from(code)
 }

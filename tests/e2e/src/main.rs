@@ -36,7 +36,10 @@ const NODES: [&str; 2] = ["node1", "node2"];
   cargo xtask e2e
   cargo xtask e2e three-tier node-port --cni bridge
   cargo xtask e2e --kubeconfig admin.conf      on kind: first load target/image.tar and target/pod-image.tar
-  cargo xtask e2e netpol --proxy iptables"
+  cargo xtask e2e netpol --proxy iptables
+
+A time in parentheses is that of the test; building what is not built yet and starting the cluster
+come before it, about 15 minutes on 2 cores, and once per machine about 30 more for Kubernetes."
 )]
 struct Arguments {
     #[command(flatten)]
@@ -50,15 +53,15 @@ struct Arguments {
 enum Verb {
     /// Run one example on a small cluster with the debug build, as `cargo xtask test` does
     Short,
-    /// Check that the agent needs every capability that its manifest grants
+    /// Check that the agent needs every capability that its manifest grants (about 2 minutes)
     Capabilities,
-    /// Run the network-policy suite of upstream Kubernetes
+    /// Run the network-policy suite of upstream Kubernetes (about 25 minutes on 2 cores)
     Netpol(netpol::NetpolOptions),
     /// Check that the agent needs every right that its manifest grants, and reports each missing one
     Permissions(permissions::PermissionsOptions),
     /// Check that with the chained plugin policies apply to a pod's first packet, and without it do not
     Plugin(plugin::PluginOptions),
-    /// Count packets lost or let through while agents, API server and pods restart
+    /// Count packets lost or let through while agents, API server and pods restart (about 40 minutes)
     #[command(after_help = "Examples:
   cargo xtask e2e soak
   cargo xtask e2e soak --kills 20 --away 60 --churn 200 --only kills --only away --only churn")]

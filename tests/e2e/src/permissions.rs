@@ -32,7 +32,7 @@ const WRITTEN: Duration = Duration::from_secs(5);
 /// Makes the API server behave like one before 1.32, which cannot stream lists.
 const NO_STREAMS: &str = "--feature-gates=WatchList=false";
 
-/// PermissionsOptions of the run.
+/// How the check is run.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PermissionsOptions {
     /// Use the debug build of the agent, as the tests do; it compiles faster
