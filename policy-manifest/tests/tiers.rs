@@ -18,7 +18,7 @@ fn snapshot(text: &str) -> Snapshot {
 
 fn policy(spec: &str) -> ClusterNetworkPolicy {
     let mut policies = snapshot(&object(spec)).cluster_policies;
-    policies.remove("p").expect("the policy")
+    policies.remove(&"p".into()).expect("the policy")
 }
 
 fn object(spec: &str) -> String {

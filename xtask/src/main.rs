@@ -65,7 +65,7 @@ enum Verb {
     },
     /// Run the lab on the three-tier example and print its truth table
     ///
-    /// Builds only the agent, which takes about 10 minutes on 2 cores the first time. Needs root.
+    /// Builds only the lab, without the agent's client of Kubernetes. Needs root.
     #[command(after_help = "Examples:
   cargo xtask demo
   cargo xtask demo -- --topology bridge
