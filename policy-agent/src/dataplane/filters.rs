@@ -43,14 +43,14 @@ pub(super) struct FilterLink {
     ifindex: u32,
     hook: TcAttachType,
     /// Where it is among the filters of its hook.
-    place: Place,
+    place: FilterPlace,
     /// Whether it stays when this value is dropped.
     outlives: bool,
 }
 
 /// A filter's priority and handle, unique on a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct FilterPlace {
     priority: u16,
     handle: u32,
 }
@@ -111,7 +111,7 @@ impl Filters {
     }
 }
 
-impl Place {
+impl FilterPlace {
     /// Where a filter is.
     pub(super) fn of(filter: &Filter) -> Self {
         Self { priority: filter.priority, handle: filter.handle }
@@ -145,7 +145,7 @@ impl Place {
 impl FilterLink {
     /// A filter that was found on an interface.
     pub(super) fn adopted(ifindex: u32, pod_program: &PodProgram, filter: &Filter) -> Self {
-        Self { ifindex, hook: pod_program.hook, place: Place::of(filter), outlives: true }
+        Self { ifindex, hook: pod_program.hook, place: FilterPlace::of(filter), outlives: true }
     }
 
     /// Adds a filter with a program.
@@ -153,7 +153,7 @@ impl FilterLink {
         program: &mut SchedClassifier,
         pod_program: &PodProgram,
         (ifindex, interface): (u32, &str),
-        place: Place,
+        place: FilterPlace,
         outlives: bool,
     ) -> Result<Self, ProgramError> {
         let options = NlOptions {
@@ -169,7 +169,7 @@ impl FilterLink {
     }
 
     /// Where it is among the filters of its hook.
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn place(&self) -> FilterPlace {
         self.place
     }
 
@@ -197,7 +197,7 @@ impl FilterLink {
 
     /// The filter as aya's value, which removes it when it is dropped; `None` if the interface is gone.
     fn link(&self) -> io::Result<Option<SchedClassifierLink>> {
-        let Self { ifindex, hook, place: Place { priority, handle }, .. } = *self;
+        let Self { ifindex, hook, place: FilterPlace { priority, handle }, .. } = *self;
         let Ok(name) = interface::name(ifindex) else { return Ok(None) };
         SchedClassifierLink::attached(&name, hook, priority, handle.into(), None).map(Some)
     }
@@ -258,7 +258,11 @@ mod tests {
             ("a priority of another kind",      &[filter("u32", 1, 1), filter("u32", 1, 2), filter("bpf", 2, 1)], (2, 2)),
         ];
         for (claim, filters, (priority, handle)) in cases {
-            assert_eq!(Place::first_free(filters), Place { priority, handle }, "{claim}");
+            assert_eq!(
+                FilterPlace::first_free(filters),
+                FilterPlace { priority, handle },
+                "{claim}"
+            );
         }
     }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::dataplane::{
     error::DataplaneError,
-    filters::{FilterLink, Place},
+    filters::{FilterLink, FilterPlace},
     link,
     pins::{self, Pins},
     pod_program::PodProgram,
@@ -86,7 +86,7 @@ impl Programs {
         };
         let own = filters.into_iter().filter(|filter| self.filters.is_own(filter, pod_program));
         let own: Vec<_> = own.collect();
-        let at_place = |filter: &_| Some(Place::of(filter)) == place;
+        let at_place = |filter: &_| Some(FilterPlace::of(filter)) == place;
         let Some(filter) = own.iter().find(|filter| at_place(filter)).or(own.first()) else {
             self.attach_missing(ifindex, pod_program, attachment, pins)?;
             return Ok(false);

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     dataplane::{
         error::DataplaneError,
-        filters::{FilterLink, Place},
+        filters::{FilterLink, FilterPlace},
         pins::Pins,
         pod_program::PodProgram,
         syscall,
@@ -122,7 +122,7 @@ impl Programs {
     ) -> Result<(), DataplaneError> {
         let interface = name(ifindex)?;
         let filters = self.filters.list(ifindex, pod_program)?;
-        let place = Place::first_free(&filters);
+        let place = FilterPlace::first_free(&filters);
         let own = self.program_id(pod_program.name)?;
         let other = self.others_before(&filters, own).next();
         if !other.is_some_and(|other| place.is_before(other)) {
