@@ -33,7 +33,7 @@ pub(super) use self::{
 };
 use super::{
     error::DataplaneError,
-    filters::{self, FilterLink, Filters, Place},
+    filters::{self, FilterLink, FilterPlace, Filters},
     link,
     options::{ActiveParts, Options},
     pins::{self, Pins},
@@ -216,7 +216,7 @@ impl Programs {
             filter.exchange(program).map_err(refused)?;
             return Ok(Attached::Filter(filter));
         }
-        let place = Place::first_free(&there);
+        let place = FilterPlace::first_free(&there);
         FilterLink::attach(program, pod_program, (ifindex, interface), place, outlives)
             .map(Attached::Filter)
             .map_err(refused)

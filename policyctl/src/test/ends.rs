@@ -74,7 +74,7 @@ fn regions<'a>(
     judge: &Judge<'_>,
     ends: impl Iterator<Item = &'a TestEnd>,
 ) -> Vec<(Region, IpAddr)> {
-    let mut blocks: Vec<IpNetwork> = judge.desired.blocks.keys().copied().collect();
+    let mut blocks: Vec<IpNetwork> = judge.desired.blocks.keys().collect();
     // Hosts and backends may be named, and are then apart from the addresses around them.
     let hosts = judge.manifests.hosts.values().flat_map(|host| &host.addresses);
     let backends = judge.desired.backends.values().flat_map(|backends| backends.iter());
