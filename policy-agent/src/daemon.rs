@@ -25,6 +25,7 @@ mod report;
 mod retry;
 mod runtime;
 mod scrape;
+mod unresolved;
 
 use std::{
     collections::BTreeMap,
@@ -59,6 +60,7 @@ use pending::PendingPods;
 use report::Reporter;
 use retry::Retry;
 use runtime::{RuntimeEvent, RuntimeEvents};
+use unresolved::UnresolvedPorts;
 
 pub use config::{DaemonConfig, DaemonError, Origin};
 pub use runtime::CniConfig;
@@ -166,6 +168,7 @@ struct Daemon {
     /// The folder of its pins; other enforcers may have pinned beside it.
     pins: Option<PathBuf>,
     health: Health,
+    unresolved: UnresolvedPorts,
 }
 
 impl Daemon {
@@ -191,6 +194,7 @@ impl Daemon {
             verify: Verify::new(interval),
             pins,
             health: Health::default(),
+            unresolved: UnresolvedPorts::default(),
         }
     }
 
@@ -246,6 +250,7 @@ impl Daemon {
                 self.schedule_within(BATCH_DELAY);
             }
             WatchEvent::Listed(resource, names) => {
+                self.events.listed(resource);
                 // The snapshot must show the policies that the API server has, not older versions.
                 self.node.intent().release_all();
                 for deletion in deletions(resource.kind, &names, self.node.snapshot()) {
@@ -255,6 +260,11 @@ impl Daemon {
                     report::cluster_read(self.node.snapshot());
                     report::unknown_node(self.node.name(), self.node.snapshot());
                 }
+                self.schedule_within(BATCH_DELAY);
+            }
+            WatchEvent::Disappeared(resource) => {
+                report::resource_disappeared(resource);
+                self.events.disappeared(resource);
                 self.schedule_within(BATCH_DELAY);
             }
             WatchEvent::Unreadable(errors) => report::unreadable_object(&errors),

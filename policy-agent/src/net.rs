@@ -108,7 +108,11 @@ impl Network {
                         // One interface that cannot be read must not stop discovery of the others.
                         Err(error @ NetError::Refused { .. }) => {
                             let (interface, reason) = (&link.name, chain(&error));
-                            tracing::warn!(%interface, "cannot find the pod of the interface: {reason}");
+                            tracing::warn!(
+                                %interface,
+                                "cannot find the pod of the interface, so nothing is enforced there; \
+                                 retrying: {reason}"
+                            );
                             Vec::new()
                         }
                         addresses => addresses?,

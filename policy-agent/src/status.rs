@@ -11,6 +11,7 @@ use std::{
 use policy_core::{
     desired::{Desired, DesiredEndpoint, Isolation},
     fault::Fault,
+    lint::Finding,
     model::{ObjectName, ObjectRef, PolicyRef, Snapshot},
 };
 use serde::{Deserialize, Serialize};
@@ -87,6 +88,9 @@ pub struct Policy {
     pub pods: usize,
     /// Why it is not enforced as it is written: its faults, and pods at which it is not enforced.
     pub reasons: Vec<String>,
+    /// What is enforced as it is written and probably not what is meant: named ports that no pod has.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// Whether a policy is enforced.
@@ -126,6 +130,21 @@ impl Status {
             unknown_interfaces: unknown.map(|interface| interface.name.clone()).collect(),
             other_enforcers: Vec::new(),
         }
+    }
+
+    /// The same with findings, each as a note of its policy.
+    pub(crate) fn with_notes(mut self, findings: &[Finding]) -> Self {
+        for Finding { object, field, message, suggestion, .. } in findings {
+            let is_about = |policy: &&mut Policy| {
+                policy.kind == object.kind().name()
+                    && policy.namespace.as_deref() == object.namespace()
+                    && policy.name == object.name()
+            };
+            if let Some(policy) = self.policies.iter_mut().find(is_about) {
+                policy.notes.push(format!("{field}: {message}; {suggestion}"));
+            }
+        }
+        self
     }
 
     /// Whether everything is enforced as it is written.
@@ -231,6 +250,7 @@ fn policy(name: &PolicyRef, last: &Reconciled, selected: &[&Pod]) -> Policy {
         state,
         pods: selected.len(),
         reasons: held.into_iter().chain(missing).chain(faults).collect(),
+        notes: Vec::new(),
     }
 }
 

@@ -46,8 +46,11 @@ mod well_known;
 pub use catalogue::{LintRule, RULES};
 pub use finding::{Finding, Fix, Level};
 
-use crate::model::Snapshot;
+use std::collections::BTreeSet;
 
+use crate::model::{PolicyRef, Snapshot};
+
+use catalogue::UNRESOLVED_PORT;
 use context::Context;
 use finding::Report;
 
@@ -56,12 +59,24 @@ use finding::Report;
 /// `undefined` are namespaces that objects name, and that the input does not define.
 #[must_use]
 pub fn lint(snapshot: &Snapshot, undefined: &[String]) -> Vec<Finding> {
-    let context = Context::new(snapshot, undefined);
+    run(RULES.iter(), &Context::new(snapshot, undefined))
+}
+
+/// Named ports of some policies that no possible destination has, so that they allow nothing (S24).
+///
+/// The agent calls it for the policies that select pods of its node.
+#[must_use]
+pub fn unresolved_ports(snapshot: &Snapshot, policies: &BTreeSet<PolicyRef>) -> Vec<Finding> {
+    let rule = RULES.iter().filter(|rule| rule.code == UNRESOLVED_PORT);
+    run(rule, &Context::of_policies(snapshot, policies))
+}
+
+fn run<'a>(rules: impl Iterator<Item = &'a LintRule>, context: &Context<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for rule in RULES {
+    for rule in rules {
         let mut report = Report::of(rule.code);
         for check in rule.checks {
-            check(&context, &mut report);
+            check(context, &mut report);
         }
         findings.append(&mut report.findings);
     }

@@ -100,13 +100,13 @@ async fn accept(listener: UnixListener, requests: Sender<PluginRequest>, _lock: 
                 let requests = requests.clone();
                 tokio::spawn(async move {
                     if let Err(error) = handle(stream, &requests).await {
-                        tracing::warn!(%error, "cannot answer a request of the CNI plugin");
+                        tracing::warn!(%error, "cannot answer a request of the CNI plugin; the container runtime tries again");
                     }
                     drop(permit);
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection of the CNI plugin");
+                tracing::warn!(%error, "cannot accept a connection of the CNI plugin; retrying");
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -117,7 +117,10 @@ async fn accept(listener: UnixListener, requests: Sender<PluginRequest>, _lock: 
 async fn handle(mut stream: UnixStream, requests: &Sender<PluginRequest>) -> io::Result<()> {
     let uid = stream.peer_cred()?.uid();
     if uid != 0 {
-        tracing::warn!(uid, "only root may connect to the CNI socket: connection refused");
+        tracing::warn!(
+            uid,
+            "only root may connect to the CNI socket: connection refused; find the process of that user"
+        );
         return Ok(());
     }
     let mut line = String::new();

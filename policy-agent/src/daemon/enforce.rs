@@ -122,12 +122,15 @@ impl Daemon {
         let is_first = is_any && self.health.enforced();
         let has_changed_hints = self.pending.report(&mut self.node);
         self.observe_new_links();
-        self.events.update(&self.node, &reconciled);
+        let unresolved = self.unresolved.update(&self.node);
+        self.events.update(&self.node, &reconciled, unresolved);
+        self.reporter.unresolved(unresolved);
         // The kernel sends no notification when a pod's interface gets its address.
         let is_incomplete = is_refused || !reconciled.pods_without_interface.is_empty();
         let is_progress = reconciled.steps > 0 && !is_refused;
         self.reporter.reconciled(reconciled);
         if is_first {
+            report::started(&self.node);
             self.find_other_enforcers().await;
         }
         if is_progress || !is_incomplete {

@@ -1,11 +1,13 @@
 //! Which warnings the agent writes as Kubernetes Events.
 //!
 //! Input: the result of each reconciliation and each dropped packet. Output: the warnings that hold
-//! now, which `policy-kube` writes. There are five:
+//! now, which `policy-kube` writes. There are seven:
 //!
 //! | Reason | About | Says |
 //! |---|---|---|
 //! | `NotExpressible` | a policy | a part cannot be enforced as it is written |
+//! | `UnresolvedPort` | a policy | no pod has the port that it names |
+//! | `KindRemoved` | the namespace `default` | the API server no longer has a kind of policies |
 //! | `NotEnforced` | a pod | no policy is enforced at it for ten seconds |
 //! | `NoRoom` | a namespace | a change of its policies does not fit into the maps |
 //! | `SharedFlowTables` | a pod | there is no memory for flow tables of its own |
@@ -19,11 +21,13 @@ use std::{
 use policy_core::{
     desired::Desired,
     fault::Fault,
-    model::{Kind, ObjectName, ObjectRef, PolicyRef},
+    lint::Finding,
+    model::{Kind, ObjectName, ObjectRef},
 };
-use policy_kube::{ActiveWarnings, Client, Warning, write_events};
+use policy_kube::{ActiveWarnings, Client, Resource, Warning, write_events};
 use tokio::{sync::watch::Sender, time::Instant};
 
+use super::report;
 use crate::{
     flows::{ActiveDenials, DenialWarning, DroppedPacket},
     node::{HeldBack, Node, NotAttached, Reconciled},
@@ -42,6 +46,8 @@ pub(super) struct EventWriter {
     /// The warnings of the last reconciliation.
     reconciled: ActiveWarnings,
     denials: ActiveDenials,
+    /// Resources that the API server no longer has.
+    disappeared: BTreeSet<Resource>,
 }
 
 impl EventWriter {
@@ -57,17 +63,31 @@ impl EventWriter {
             open: BTreeMap::new(),
             reconciled: ActiveWarnings::default(),
             denials: ActiveDenials::default(),
+            disappeared: BTreeSet::new(),
         }
     }
 
-    /// Replaces the active warnings after a reconciliation.
-    pub(super) fn update(&mut self, node: &Node, reconciled: &Reconciled) {
+    /// A resource was listed: the API server has it, or never had it.
+    pub(super) fn listed(&mut self, resource: Resource) {
+        self.disappeared.remove(&resource);
+    }
+
+    /// The API server no longer has a resource.
+    pub(super) fn disappeared(&mut self, resource: Resource) {
+        self.disappeared.insert(resource);
+    }
+
+    /// Replaces the active warnings after a reconciliation; `unresolved` are named ports that allow
+    /// nothing.
+    pub(super) fn update(&mut self, node: &Node, reconciled: &Reconciled, unresolved: &[Finding]) {
         if self.active.is_none() {
             return;
         }
         let now = Instant::now();
         let desired = node.desired();
         let mut warnings = of_faults(&reconciled.faults, desired);
+        warnings.extend(of_unresolved(unresolved));
+        warnings.extend(self.disappeared.iter().copied().map(of_disappeared));
         let without_interface = without_interface(reconciled, desired);
         // A pod that left the API has no object that an Event could be about.
         let has_object = |pod: &ObjectName| {
@@ -186,23 +206,46 @@ fn of_held_back(HeldBack { namespace, reason }: &HeldBack) -> Warning {
 /// One for each policy that has faults and isolates a pod of this node. Other policies are left to
 /// the nodes of their pods.
 fn of_faults(faults: &[Fault], desired: &Desired) -> BTreeSet<Warning> {
-    let endpoints = desired.endpoints.values();
-    let isolations = endpoints.flat_map(|endpoint| endpoint.isolation.values().flatten());
-    let in_force: BTreeSet<&PolicyRef> =
-        isolations.flat_map(|isolation| &isolation.policies).collect();
     let mut notes: BTreeMap<&ObjectRef, Vec<String>> = BTreeMap::new();
     for Fault { object, field, problem, effect } in faults {
-        if object.policy().is_some_and(|policy| in_force.contains(&policy)) {
+        if object.policy().is_some_and(|policy| desired.policies.contains_key(&policy)) {
             notes.entry(object).or_default().push(format!("{field}: {problem}: {effect}"));
         }
     }
+    of_policies("NotExpressible", notes)
+}
+
+/// One for each policy that names ports which no pod has.
+fn of_unresolved(unresolved: &[Finding]) -> BTreeSet<Warning> {
+    let mut notes: BTreeMap<&ObjectRef, Vec<String>> = BTreeMap::new();
+    for Finding { object, field, message, suggestion, .. } in unresolved {
+        let note = format!("{field}: {message}, so it allows nothing; {suggestion}");
+        notes.entry(object).or_default().push(note);
+    }
+    of_policies("UnresolvedPort", notes)
+}
+
+fn of_policies(
+    reason: &'static str,
+    notes: BTreeMap<&ObjectRef, Vec<String>>,
+) -> BTreeSet<Warning> {
     let warning = |(object, parts): (&ObjectRef, Vec<String>)| Warning {
         about: object.clone(),
         uid: None,
-        reason: "NotExpressible",
+        reason,
         note: parts.join("; "),
     };
     notes.into_iter().map(warning).collect()
+}
+
+/// About a namespace that every cluster has, because the definition that was deleted has no Events.
+fn of_disappeared(resource: Resource) -> Warning {
+    Warning {
+        about: ObjectRef::cluster_wide(Kind::Namespace, "default"),
+        uid: None,
+        reason: "KindRemoved",
+        note: report::disappeared(resource),
+    }
 }
 
 #[cfg(test)]

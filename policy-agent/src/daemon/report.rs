@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, error::Error, time::Duration};
 
-use policy_core::model::Snapshot;
+use policy_core::{lint::Finding, model::Snapshot};
 use policy_kube::Resource;
 use policy_manifest::{ManifestError, Manifests};
 use tracing::{debug, error, info, warn};
@@ -32,6 +32,8 @@ pub(super) struct Reporter {
     bypasses: Vec<String>,
     /// Why the reconciliation after `last` failed.
     failure: Option<String>,
+    /// Named ports that allow nothing.
+    unresolved: Vec<Finding>,
 }
 
 impl Reporter {
@@ -47,24 +49,26 @@ impl Reporter {
             held_back,
         } = &reconciled;
         let last = &self.last;
-        if *steps > 0 {
-            info!(steps, "enforced");
-        }
-        if last.faults != *faults {
-            for fault in faults {
-                warn!("{fault}");
-            }
+        // A line for each change would be one for each pod that starts.
+        debug!(steps, "enforced");
+        for fault in faults.iter().filter(|fault| !last.faults.contains(fault)) {
+            warn!("{fault}; to have it enforced as you mean it, correct that field");
         }
         for held in held_back.iter().filter(|held| !last.held_back.contains(held)) {
             let HeldBack { namespace, reason } = held;
             error!(
                 %namespace,
-                "policies do not fit into the maps, the previous ones stay in force: {reason}"
+                "policies do not fit into the maps, the previous ones stay in force: {reason}; use \
+                 fewer blocks, ports or policies in that namespace"
             );
         }
         let waiting = &last.pods_without_interface;
         for pod in pods_without_interface.iter().filter(|pod| !waiting.contains(pod)) {
-            warn!(%pod, "no interface leads to the pod: no policy is enforced at it yet");
+            warn!(
+                %pod,
+                "no interface leads to the pod: no policy is enforced at it yet; if that stays, check \
+                 that the node's CNI gives pods a veth"
+            );
         }
         for refused in not_attached.iter().filter(|refused| !last.not_attached.contains(refused)) {
             let NotAttached { pod, reason } = refused;
@@ -72,11 +76,25 @@ impl Reporter {
         }
         for new in interfaces_without_pod {
             if !last.interfaces_without_pod.iter().any(|logged| logged.name == new.name) {
-                info!(interface = new.name, "the interface leads to no known pod");
+                // Every new pod's interface for a moment, and for ever the uplink of a node that is
+                // a container: `/status` lists them.
+                debug!(interface = new.name, "the interface leads to no known pod");
             }
         }
         self.last = reconciled;
         self.failure = None;
+    }
+
+    /// Logs named ports that allow nothing, each when it appears.
+    pub(super) fn unresolved(&mut self, found: &[Finding]) {
+        for new in found.iter().filter(|new| !self.unresolved.contains(new)) {
+            let Finding { object, field, message, suggestion, .. } = new;
+            warn!(
+                "{} {object}: {field}: {message}, so it allows nothing; {suggestion}",
+                object.kind()
+            );
+        }
+        self.unresolved = found.to_vec();
     }
 
     /// Logs where a program of another is before the agent's, each when it appears.
@@ -105,7 +123,8 @@ impl Reporter {
     pub(super) fn status(&self, node: &Node, not_ready: Option<String>) -> Status {
         let other_enforcers = self.enforcers.iter().map(ToString::to_string).collect();
         let failure = self.failure.as_deref();
-        Status { other_enforcers, ..Status::new(node, &self.last, failure, not_ready) }
+        let status = Status::new(node, &self.last, failure, not_ready);
+        Status { other_enforcers, ..status }.with_notes(&self.unresolved)
     }
 
     /// Logs other enforcers of this node, each when it appears.
@@ -114,7 +133,8 @@ impl Reporter {
             Ok(found) => {
                 for new in found.iter().filter(|new| !self.enforcers.contains(new)) {
                     warn!(
-                        "another policy enforcer runs on this node; its drops are not counted: {new}"
+                        "another policy enforcer runs on this node; its drops are not counted: {new}; \
+                         disable one of the two"
                     );
                 }
                 self.enforcers = found;
@@ -133,6 +153,12 @@ pub(super) fn manifests_read(manifests: &Manifests) {
     for ignored in &manifests.ignored {
         info!("{ignored}");
     }
+}
+
+/// Logs what is enforced at the node, after the first reconciliation that succeeds.
+pub(super) fn started(node: &Node) {
+    let (pods, policies) = (node.desired().endpoints.len(), node.desired().policies.len());
+    info!(pods, policies, "the policies of this node's pods are enforced");
 }
 
 /// Logs that every resource was listed.
@@ -177,6 +203,20 @@ pub(super) fn watch_broken(resource: Resource, why: &str, is_listed: bool) {
     error!(kind = %resource, "cannot watch, {stays}; retrying: {why}");
 }
 
+/// Warns that the definition of a resource was deleted, and its objects with it.
+pub(super) fn resource_disappeared(resource: Resource) {
+    warn!(kind = %resource, "{}", disappeared(resource));
+}
+
+/// What it means that the definition of a resource was deleted, and what to do.
+pub(super) fn disappeared(Resource { plural, group, .. }: Resource) -> String {
+    format!(
+        "the API server no longer has the resource {plural}.{group}, so none of these policies is \
+         enforced any more; if that is not what you want, install its CustomResourceDefinition and the \
+         policies again"
+    )
+}
+
 /// Logs that a watch works again.
 pub(super) fn watch_recovered(resource: Resource) {
     info!(kind = %resource, "the watch works again");
@@ -196,16 +236,21 @@ pub(super) fn verify_failed(error: &NodeError, wait: Duration) {
 /// Logs what somebody else changed, and the agent repaired.
 pub(super) fn drift(drift: &Drift) {
     for (drifted, count) in drift {
-        warn!(%drifted, count, "another program changed what is enforced; it is repaired");
+        warn!(
+            %drifted,
+            count,
+            "another program changed what is enforced; it is repaired. If it happens again, find that \
+             program: `bpftool net` and `bpftool map` list who uses the hooks and the maps"
+        );
     }
 }
 
 /// Logs why `/metrics` has no answer.
 pub(super) fn metrics_failed(error: &dyn Error) {
-    warn!("cannot collect the metrics: {}", chain(error));
+    warn!("cannot collect the metrics, the next scrape tries again: {}", chain(error));
 }
 
 /// Logs a drop record that cannot be parsed.
 pub(super) fn unreadable_record(error: &DropsError) {
-    warn!("{}", chain(error));
+    warn!("a dropped packet is counted and not logged: {}", chain(error));
 }

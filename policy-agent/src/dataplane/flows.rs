@@ -167,7 +167,8 @@ impl FlowTables {
         if self.sharing.insert(ifindex, reason.clone()).is_none() {
             tracing::warn!(
                 ifindex,
-                "no flow table for this pod alone: other pods' flows may evict its own: {reason}"
+                "no flow table for this pod alone: other pods' flows may evict its own: {reason}; \
+                 raise the agent's memory limit, or lower --flows-per-pod"
             );
         }
     }

@@ -234,7 +234,8 @@ impl Dataplane {
                     tracing::warn!(
                         ifindex,
                         direction = direction.name(),
-                        "{first} was before the agent's program; the agent's is first now"
+                        "{first} was before the agent's program; the agent's is first now. If it happens \
+                         again, configure that program to attach behind others"
                     );
                 }
             }

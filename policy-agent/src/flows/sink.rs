@@ -84,7 +84,8 @@ impl Sink {
             Ok(()) if self.lost > 0 => {
                 tracing::warn!(
                     lines = self.lost,
-                    "the reader of the flow log was too slow: lines were not written"
+                    "the reader of the flow log was too slow: lines were not written; lower \
+                     --max-drop-records, or read faster"
                 );
                 self.lost = 0;
             }

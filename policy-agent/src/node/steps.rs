@@ -84,7 +84,12 @@ impl Node {
             Ok(tracked) => tracked,
             Err(error) => {
                 let error: &dyn Error = &error;
-                tracing::warn!(error, "cannot read the connections that existed before isolation");
+                tracing::warn!(
+                    error,
+                    "cannot read the connections that existed before isolation: the next packet of \
+                     each is judged as a new connection. Check that the node has the kernel module \
+                     nf_conntrack_netlink"
+                );
                 return;
             }
         };
@@ -97,13 +102,15 @@ impl Node {
             Ok(true) if !is_truncated => {}
             Ok(_) => tracing::warn!(
                 "too many connections to record all that existed before isolation: the next packet \
-                 of each of the others is judged as if either end had opened it"
+                 of each of the others is judged as if either end had opened it; raise \
+                 --flows-per-pod if pods have more connections than that"
             ),
             Err(error) => {
                 let error: &dyn Error = &error;
                 tracing::warn!(
                     error,
-                    "cannot record all connections that existed before isolation"
+                    "cannot record all connections that existed before isolation: the next packet of \
+                     each of the others is judged as a new connection"
                 );
             }
         }

@@ -72,7 +72,8 @@ impl Node {
             self.dataplane.apply(&step).map_err(failed)?;
             if !matches!(step, Step::BumpEpoch { .. }) {
                 tracing::warn!(
-                    "a map did not hold what the agent wrote; repaired: {}",
+                    "a map did not hold what the agent wrote; repaired: {}. If it happens again, find \
+                     the program that writes the map",
                     StepText(&step)
                 );
                 *drift.entry(Drifted::Entry).or_default() += 1;

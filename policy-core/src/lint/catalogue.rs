@@ -26,6 +26,9 @@ pub struct LintRule {
     pub(super) checks: &'static [fn(&Context<'_>, &mut Report)],
 }
 
+/// Code of the rule for named ports that resolve nowhere.
+pub(super) const UNRESOLVED_PORT: &str = "NP007";
+
 /// Every rule, by code.
 pub const RULES: &[LintRule] = &[
     LintRule {
@@ -85,7 +88,7 @@ pub const RULES: &[LintRule] = &[
         checks: &[dns::node_local],
     },
     LintRule {
-        code: "NP007",
+        code: UNRESOLVED_PORT,
         name: "unresolved-named-port",
         summary: "a named port that resolves nowhere",
         explanation: "A named port is resolved on the destination pod: the selected pod for ingress, the peer for egress. \

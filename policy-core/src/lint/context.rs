@@ -1,6 +1,6 @@
 //! What every rule reads: the cluster, its compiled result, and the rules of its policies.
 
-use std::net::IpAddr;
+use std::{cell::OnceCell, collections::BTreeSet, net::IpAddr};
 
 use policy_common::drops::Reason;
 
@@ -9,7 +9,7 @@ use crate::{
     desired::{Desired, Isolation},
     model::{
         Direction, FieldPath, IpBlock, Kind, NAMESPACE_NAME, NetworkPolicy, ObjectName, ObjectRef,
-        Operator, Peer, Pod, Protocol, Rule, Selector, Snapshot, Sorted,
+        Operator, Peer, Pod, PolicyRef, Protocol, Rule, Selector, Snapshot, Sorted,
     },
 };
 
@@ -24,7 +24,10 @@ pub(super) const LISTED: usize = 3;
 /// The cluster, and what the compiler makes of it.
 pub(super) struct Context<'a> {
     pub(super) snapshot: &'a Snapshot,
-    pub(super) desired: Desired,
+    /// The policies that are checked; all where it is `None`.
+    only: Option<&'a BTreeSet<PolicyRef>>,
+    /// Compiled when the first rule needs it.
+    desired: OnceCell<Desired>,
     /// Whether there are pods at all: without any, nobody can say what a selector should match.
     pub(super) has_pods: bool,
     /// Whether the input defines namespaces: without any, it is a part of a cluster.
@@ -43,10 +46,24 @@ pub(super) struct LocatedRule<'a> {
 
 impl<'a> Context<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, undefined: &[String]) -> Self {
-        let desired = compile(snapshot, Scope::Cluster).0;
         let has_pods = snapshot.pods.values().any(Pod::is_subject);
         let has_namespaces = snapshot.namespaces.keys().any(|name| !undefined.contains(name));
-        Self { snapshot, desired, has_pods, has_namespaces }
+        Self { snapshot, only: None, desired: OnceCell::new(), has_pods, has_namespaces }
+    }
+
+    /// For some policies of a whole cluster.
+    pub(super) fn of_policies(snapshot: &'a Snapshot, only: &'a BTreeSet<PolicyRef>) -> Self {
+        Self { only: Some(only), ..Self::new(snapshot, &[]) }
+    }
+
+    /// Whether a policy is checked.
+    pub(super) fn checks(&self, policy: impl FnOnce() -> PolicyRef) -> bool {
+        self.only.is_none_or(|only| only.contains(&policy()))
+    }
+
+    /// What the compiler makes of the whole cluster.
+    pub(super) fn desired(&self) -> &Desired {
+        self.desired.get_or_init(|| compile(self.snapshot, Scope::Cluster).0)
     }
 
     /// Whether a selector of namespaces can match one that the input does not define: the input
@@ -93,7 +110,10 @@ impl<'a> Context<'a> {
 
     /// Every rule of every network policy that is in force, ingress first.
     pub(super) fn rules(&self) -> impl Iterator<Item = LocatedRule<'a>> {
-        self.snapshot.policies.iter().flat_map(|(name, policy)| {
+        let policies = self.snapshot.policies.iter();
+        let checked =
+            policies.filter(|(name, _)| self.checks(|| PolicyRef::Namespaced((*name).clone())));
+        checked.flat_map(|(name, policy)| {
             Direction::BOTH
                 .into_iter()
                 .filter(|direction| policy.applies(*direction))
@@ -146,7 +166,7 @@ impl<'a> Context<'a> {
 
     /// How a pod is isolated in a direction; `None` where nothing isolates it.
     pub(super) fn isolation(&self, pod: &ObjectName, direction: Direction) -> Option<&Isolation> {
-        self.desired.endpoints.get(pod)?.isolation.get(direction).as_ref()
+        self.desired().endpoints.get(pod)?.isolation.get(direction).as_ref()
     }
 
     /// What the compiled tables say about egress to an address at a port.
@@ -157,7 +177,7 @@ impl<'a> Context<'a> {
         protocol: Protocol,
         port: u16,
     ) -> Result<(), Reason> {
-        self.desired.judge(isolation, Direction::Egress, address, protocol, port)
+        self.desired().judge(isolation, Direction::Egress, address, protocol, port)
     }
 }
 

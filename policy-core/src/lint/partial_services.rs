@@ -19,7 +19,7 @@ use super::{
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {
     // Pods with equal allow maps get the same verdict, so each map is judged once.
     let mut by_allow_map: BTreeMap<&AllowMap, (&Isolation, Vec<&ObjectName>)> = BTreeMap::new();
-    for name in context.desired.endpoints.keys() {
+    for name in context.desired().endpoints.keys() {
         if let Some(isolation) = context.isolation(name, Direction::Egress) {
             let allow_map = &*isolation.allow_map;
             by_allow_map.entry(allow_map).or_insert((isolation, Vec::new())).1.push(name);

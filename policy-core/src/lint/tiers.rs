@@ -30,7 +30,9 @@ pub(super) struct LocatedTierRule<'a> {
 pub(super) fn policies<'a>(
     context: &Context<'a>,
 ) -> impl Iterator<Item = (&'a ClusterPolicyName, &'a ClusterNetworkPolicy)> + use<'a> {
-    tier::in_order(context.snapshot).into_iter()
+    let mut policies = tier::in_order(context.snapshot);
+    policies.retain(|(name, _)| context.checks(|| PolicyRef::ClusterWide((*name).clone())));
+    policies.into_iter()
 }
 
 /// Every rule, in the order of the policies, ingress first.

@@ -14,6 +14,9 @@ pub enum WatchEvent {
     Changed(Change),
     /// A list is complete; objects of the resource that are not in it are deleted.
     Listed(Resource, BTreeSet<ObjectRef>),
+    /// The server had the resource, and has it no more: its definition was deleted. Comes after the
+    /// empty list.
+    Disappeared(Resource),
     /// Parts of an object cannot be read; its change denies where they might allow.
     Unreadable(Vec<ManifestError>),
     /// A watch does not work, and is retried. What was read before stays good.

@@ -18,7 +18,10 @@ use std::{collections::BTreeSet, mem, pin::pin, time::Duration};
 use kube::runtime::watcher;
 use tokio::time::timeout;
 
-use super::follower::{End, Follower, SentList};
+use super::{
+    event::WatchEvent,
+    follower::{End, Follower, SentList},
+};
 use crate::{
     Error,
     presence::{Presence, Remedy, presence, remedy},
@@ -107,9 +110,13 @@ impl Follower {
     async fn absent(&mut self) -> End {
         let sent = async {
             self.recovered().await?;
-            if self.sent != SentList::Absent {
+            let before = self.sent;
+            if before != SentList::Absent {
                 self.listed(BTreeSet::new()).await?;
                 self.sent = SentList::Absent;
+            }
+            if before == SentList::Objects {
+                self.send(WatchEvent::Disappeared(self.resource)).await?;
             }
             Ok(())
         };

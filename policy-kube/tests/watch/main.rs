@@ -116,6 +116,7 @@ fn of(event: &WatchEvent) -> Option<Kind> {
     match event {
         WatchEvent::Listed(resource, _)
         | WatchEvent::Broken(resource, _)
+        | WatchEvent::Disappeared(resource)
         | WatchEvent::Recovered(resource) => Some(resource.kind),
         WatchEvent::Changed(_) | WatchEvent::Unreadable(_) => None,
     }
@@ -152,6 +153,8 @@ async fn a_resource_that_the_server_does_not_have_is_empty() -> Result<()> {
     let server = ApiServer::new()?;
     let mut follower = Follower::new(&server).await?;
     assert!(follower.listed(Kind::ClusterNetworkPolicy).await?.is_empty());
+    let gone = |event: &WatchEvent| matches!(event, WatchEvent::Disappeared(_));
+    follower.has_no(Kind::ClusterNetworkPolicy, gone).await?;
     // Even without the right to read it.
     server.set(CLUSTER_POLICIES, Answer::Json(403, status(403)));
     let mut follower = Follower::new(&server).await?;
@@ -209,6 +212,10 @@ async fn listed_policies_stay_until_discovery_reports_that_there_are_none() -> R
     server.set("/apis", groups(false));
     server.set(CLUSTER_POLICIES, Answer::Json(404, status(404)));
     assert!(follower.listed(Kind::ClusterNetworkPolicy).await?.is_empty());
+    let disappeared = |event: &WatchEvent| {
+        Some(matches!(event, WatchEvent::Disappeared(_))).filter(|is_so| *is_so)
+    };
+    assert!(follower.first(Kind::ClusterNetworkPolicy, disappeared).await?);
     Ok(())
 }
 

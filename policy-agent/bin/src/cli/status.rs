@@ -237,7 +237,8 @@ fn table(status: &Status) -> String {
         Some(format!("pod {}/{}: {}", pod.namespace, pod.name, pod.reason.as_ref()?))
     });
     let policies = status.policies.iter().flat_map(|policy| {
-        policy.reasons.iter().map(|reason| format!("{} {}: {reason}", policy.kind, title(policy)))
+        let notes = policy.reasons.iter().chain(&policy.notes);
+        notes.map(|reason| format!("{} {}: {reason}", policy.kind, title(policy)))
     });
     let unknown = status.unknown_interfaces.iter();
     let unknown = unknown.map(|name| format!("interface {name} belongs to no known pod"));

@@ -90,7 +90,7 @@ fn expected_status(said: &Value) -> Result<Value> {
     let policy = |kind: &str, namespace: &str, name: &str, reasons: &[&str]| {
         json!({
             "kind": kind, "namespace": namespace, "name": name, "state": "not_enforced",
-            "pods": 3, "reasons": reasons,
+            "pods": 3, "reasons": reasons, "notes": [],
         })
     };
     Ok(json!({

@@ -26,6 +26,7 @@ mod namespace;
 mod newcomers;
 mod pins;
 mod privilege;
+mod reports;
 mod runtime;
 mod stream;
 mod traffic;
