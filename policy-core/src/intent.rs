@@ -20,6 +20,7 @@ mod hints;
 mod options;
 mod readiness;
 mod sandbox;
+mod switched_off;
 mod unmatched;
 
 use core::time::Duration;
@@ -36,6 +37,7 @@ pub use hints::AddressHints;
 pub use options::IntentOptions;
 pub use readiness::{Obstacle, Readiness};
 pub use sandbox::Sandbox;
+pub use switched_off::OffCause;
 pub use unmatched::Unmatched;
 
 use crate::{
@@ -68,6 +70,8 @@ pub struct Intent {
     now: Duration,
     /// Interfaces that are closed because their pods are gone.
     orphans: BTreeSet<u32>,
+    /// Whether a command on the node has switched enforcement off.
+    off_by_command: bool,
 }
 
 impl Intent {
@@ -86,6 +90,7 @@ impl Intent {
             capacity: CapacityGuard::default(),
             now: Duration::ZERO,
             orphans: BTreeSet::new(),
+            off_by_command: false,
         }
     }
 
@@ -213,7 +218,10 @@ impl Intent {
         if let Some(closed) = self.departed.close_unseen(&desired, snapshot) {
             desired = Cow::Owned(closed);
         }
-        desired
+        match self.off_cause() {
+            Some(_) => Cow::Owned(switched_off::open(desired.into_owned())),
+            None => desired,
+        }
     }
 
     /// What the policies in force ask of this node; no pod is closed for a held-back one.
@@ -299,7 +307,7 @@ impl Intent {
         }
         let is_its = |endpoint: &&Endpoint| {
             let is_here = host_interfaces.is_empty() || host_interfaces.contains(&endpoint.ifindex);
-            let is_tracking = endpoint.flags & flags::TRACKING != 0;
+            let is_tracking = endpoint.flags & flags::TRACKING != 0 && self.off_cause().is_none();
             is_here && !is_tracking && sandbox.addresses.iter().all(|it| endpoint.has(*it))
         };
         match self.live(endpoints).find(is_its) {

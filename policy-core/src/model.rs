@@ -39,7 +39,7 @@ pub use kind::Kind;
 pub use labels::Labels;
 pub use name::ObjectName;
 pub use namespace::{ANTI_SPOOFING, DENY_REPLY, DenyReply, INJECT_LINKERD, Namespace};
-pub use node::Node;
+pub use node::{ENFORCEMENT, Node};
 pub(crate) use pod::named_ports;
 pub use pod::{ContainerPort, HostPort, Phase, Pod, Workload, is_usable};
 pub use policy::{Annotations, IpBlock, NetworkPolicy, Peer, Port, PortSpec, Rule};

@@ -72,7 +72,7 @@ mod writes;
 
 use std::sync::Arc;
 
-pub use actual::Actual;
+pub use actual::{Actual, EntryCounts};
 pub use input::{Interface, Interfaces, PlanOptions};
 pub use repair::repair;
 pub use step::{Plan, Step};

@@ -131,6 +131,7 @@ impl From<EnforcementOptions> for IntentOptions {
                 Reply::Reject => DenyReply::Reject,
             },
             deny_reply_annotation,
+            enforcement_annotation: false,
         }
     }
 }

@@ -62,6 +62,8 @@ pub struct DesiredEndpoint {
     /// What it gets back if policies deny a connection that it opens (S59); `None` where its namespace
     /// has no choice of its own.
     pub deny_reply: Option<DenyReply>,
+    /// Whether its connections are recorded although nothing isolates it (enforcement is off).
+    pub is_tracked: bool,
     /// Isolation per direction; `None` where no policy isolates the pod.
     pub isolation: PerDirection<Option<Isolation>>,
 }

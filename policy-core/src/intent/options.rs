@@ -17,6 +17,8 @@ pub struct IntentOptions {
     pub deny_reply: DenyReply,
     /// Whether the annotation [`DENY_REPLY`](crate::model::DENY_REPLY) of namespaces counts (S57, S59).
     pub deny_reply_annotation: bool,
+    /// Whether the annotation [`ENFORCEMENT`](crate::model::ENFORCEMENT) of the Node counts.
+    pub enforcement_annotation: bool,
 }
 
 impl IntentOptions {

@@ -24,7 +24,12 @@ pub struct Node {
     /// Whether its own pods may send to its addresses without a rule (S38). Only for the agent's own
     /// node.
     pub is_open_to_pods: bool,
+    /// Whether its annotation [`ENFORCEMENT`] asks its agent to enforce nothing.
+    pub asks_for_no_enforcement: bool,
 }
+
+/// The annotation of a Node that switches enforcement off there, with the value `disabled`.
+pub const ENFORCEMENT: &str = "policy-agent.io/enforcement";
 
 /// The label with the zone of a node, which topology hints name.
 const ZONE: &str = "topology.kubernetes.io/zone";

@@ -41,6 +41,25 @@ pub struct Actual {
     pub(super) pending_bumps: BTreeSet<u32>,
 }
 
+/// How many entries each map has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EntryCounts {
+    /// Entries of `endpoints`.
+    pub endpoints: usize,
+    /// Entries of `identities`.
+    pub identities: usize,
+    /// Entries of `blocks`.
+    pub blocks: usize,
+    /// Entries of `frontends`.
+    pub frontends: usize,
+    /// Entries of `node_addresses`.
+    pub node_addresses: usize,
+    /// Allow maps.
+    pub allow_maps: usize,
+    /// Entries of `port_chunks`.
+    pub port_chunks: usize,
+}
+
 /// What the maps hold after these steps, if they were empty before.
 impl<'a> FromIterator<&'a Step> for Actual {
     fn from_iter<I: IntoIterator<Item = &'a Step>>(steps: I) -> Self {
@@ -116,6 +135,20 @@ impl Actual {
     /// For maps that an earlier agent wrote: it may have ended before the last step of its plan.
     pub fn require_bumps(&mut self) {
         self.pending_bumps.extend(self.endpoints.keys());
+    }
+
+    /// How many entries each map has.
+    #[must_use]
+    pub fn entry_counts(&self) -> EntryCounts {
+        EntryCounts {
+            endpoints: self.endpoints.len(),
+            identities: self.addresses.len(),
+            blocks: self.blocks.len(),
+            frontends: self.frontends.len(),
+            node_addresses: self.node_addresses.len(),
+            allow_maps: self.allow_maps.len(),
+            port_chunks: self.bitmaps.values().map(Bitmap::len).sum(),
+        }
     }
 
     /// Endpoints, by the index of their interface.

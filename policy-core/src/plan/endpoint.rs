@@ -264,7 +264,8 @@ fn endpoint(
     let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
     let rejects = desired.deny_reply.unwrap_or(options.deny_reply) == DenyReply::Reject;
     let flags = flag(options.may_spoof || desired.may_spoof, flags::MAY_SPOOF)
-        | flag(rejects, flags::REJECT);
+        | flag(rejects, flags::REJECT)
+        | flag(desired.is_tracked, flags::TRACKING);
     Endpoint {
         ifindex: interface.ifindex,
         slot,

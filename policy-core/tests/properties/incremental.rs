@@ -87,6 +87,7 @@ fn cluster() -> impl Strategy<Value = Snapshot> {
         interfaces: own.into_iter().map(generate::ip).collect(),
         probe_sources: own.into_iter().filter(|_| is_open_to_pods).map(generate::ip).collect(),
         is_open_to_pods,
+        asks_for_no_enforcement: false,
     });
     let port = option::of(select(vec![443_u16, 30080]));
     let external = option::of(select(vec!["10.96.0.1", "203.0.113.1", "10.0.0.2"]));

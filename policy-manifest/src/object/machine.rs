@@ -21,6 +21,7 @@ pub(super) fn node(object: &Map<'_>) -> Node {
         interfaces: Vec::new(),
         probe_sources: Vec::new(),
         is_open_to_pods: false,
+        asks_for_no_enforcement: metadata::disables_enforcement(object),
     }
 }
 

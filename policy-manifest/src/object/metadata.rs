@@ -1,7 +1,7 @@
 //! `metadata` (`meta/v1` `ObjectMeta`).
 
 use policy_core::model::{
-    ANTI_SPOOFING, Annotations, DENY_REPLY, DenyReply, INJECT_LINKERD, Kind, Labels, ObjectName,
+    ANTI_SPOOFING, Annotations, DENY_REPLY, DenyReply, ENFORCEMENT, INJECT_LINKERD, Kind, Labels, ObjectName,
     ObjectRef, Workload,
 };
 
@@ -108,6 +108,11 @@ pub(super) fn deny_reply(object: &Map<'_>) -> Option<DenyReply> {
 /// Whether a namespace puts its pods into Linkerd's mesh.
 pub(super) fn injects_linkerd(object: &Map<'_>) -> bool {
     annotations(object).get(INJECT_LINKERD).is_some_and(|value| value == "enabled")
+}
+
+/// Whether a Node asks its agent to enforce nothing.
+pub(super) fn disables_enforcement(object: &Map<'_>) -> bool {
+    annotations(object).get(ENFORCEMENT).is_some_and(|value| value == "disabled")
 }
 
 /// The workload of a pod with these labels, from the controller among `metadata.ownerReferences`.

@@ -79,7 +79,7 @@ impl Stages {
         let namespace = snapshot.namespaces.get(&name.namespace);
         let may_spoof = namespace.is_some_and(|namespace| namespace.may_spoof);
         let deny_reply = namespace.and_then(|namespace| namespace.deny_reply);
-        DesiredEndpoint { uid, addresses, may_spoof, deny_reply, isolation }
+        DesiredEndpoint { uid, addresses, may_spoof, deny_reply, is_tracked: false, isolation }
     }
 
     fn allow_map(

@@ -85,3 +85,46 @@ fn s57_s59_a_namespace_chooses_the_reply_only_where_the_operator_enables_it() {
         assert_eq!(reply(&intent), want);
     }
 }
+
+#[test]
+fn a_node_that_is_switched_off_passes_everything_and_records_what_policies_isolate() {
+    // The namespace of the other pod has no policy.
+    let mut intent = cluster(&[("web", pod("u1", &[2]))]);
+    let open = ObjectName::new("open", "open");
+    intent.apply(Change::Pod(open.clone(), Some(pod("u2", &[3]))));
+    intent.apply(Change::Policy(name("deny"), Some(deny_egress())));
+    let before = intent.desired().into_owned();
+    assert!(before.endpoints[&name("web")].isolation.egress.is_some());
+
+    assert!(intent.set_off_by_command(true) && !intent.set_off_by_command(true));
+    assert_eq!(intent.off_cause(), Some(OffCause::Command));
+    let off = intent.desired().into_owned();
+    for (name, endpoint) in &off.endpoints {
+        assert!(endpoint.may_spoof && endpoint.isolation.values().all(Option::is_none), "{name}");
+    }
+    assert!(off.endpoints[&name("web")].is_tracked && !off.endpoints[&open].is_tracked);
+    let tracked = Endpoint { flags: flags::TRACKING, ..endpoint(7, 2) };
+    let at_interface = BTreeMap::from([(7, tracked)]);
+    let starting = sandbox("web", Some("u1"), 2);
+    let ready = |intent: &Intent| intent.readiness(&starting, &BTreeSet::new(), &at_interface);
+    assert_eq!(ready(&intent), Readiness::Enforced, "no pod waits for what is switched off");
+
+    assert!(intent.set_off_by_command(false));
+    assert_eq!(intent.desired().into_owned(), before);
+    assert_eq!(ready(&intent), Readiness::Waiting(Obstacle::NoInterface));
+}
+
+#[test]
+fn s57_the_annotation_of_a_node_counts_only_where_the_operator_enables_it() {
+    for enabled in [false, true] {
+        let options = IntentOptions { enforcement_annotation: enabled, ..IntentOptions::default() };
+        let mut intent = Intent::new(OWN, options);
+        let annotated = Node { asks_for_no_enforcement: true, ..Node::default() };
+        intent.apply(Change::Node("two".to_owned(), Some(annotated.clone())));
+        assert_eq!(intent.off_cause(), None, "another node's");
+        intent.apply(Change::Node(OWN.to_owned(), Some(annotated)));
+        assert_eq!(intent.off_cause(), enabled.then_some(OffCause::Annotation));
+        intent.apply(Change::Node(OWN.to_owned(), Some(Node::default())));
+        assert_eq!(intent.off_cause(), None);
+    }
+}
