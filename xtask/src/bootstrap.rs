@@ -3,6 +3,7 @@
 pub mod compiler;
 pub mod go;
 pub mod packages;
+pub mod promtool;
 pub mod tools;
 
 use std::path::Path;

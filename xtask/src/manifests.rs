@@ -1,5 +1,6 @@
 //! `cargo xtask manifests`: renders `manifests/install.yaml` from the kustomize base.
 
+mod alerts;
 mod chart;
 
 use std::fs;
@@ -8,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use xtask::command::workspace;
 
+pub(crate) use alerts::check as check_alerts;
 pub(crate) use chart::check as check_chart;
 
 /// Files of the base, in the order in which an API server wants them.

@@ -18,7 +18,7 @@ pub(crate) fn run_all(fast: bool) -> Result<()> {
              run: sudo -E env PATH=\"$PATH\" cargo xtask test, or without those: cargo xtask test --fast"
         );
     }
-    let (purpose, count) = if fast { (Purpose::Build, 8) } else { (Purpose::Test, 14) };
+    let (purpose, count) = if fast { (Purpose::Build, 8) } else { (Purpose::Test, 15) };
     let mut steps = Steps::new(count);
     let compiler = steps.run("bootstrap", || bootstrap::run(purpose))?;
     steps.run("formatting", || run(cargo().args(["fmt", "--all", "--check"])))?;
@@ -29,6 +29,7 @@ pub(crate) fn run_all(fast: bool) -> Result<()> {
         steps.run("spelling", typos)?;
         steps.run("licences and sources", deny)?;
         steps.run("chart and overlays", manifests::check_chart)?;
+        steps.run("alert rules", manifests::check_alerts)?;
         steps.run("second eBPF object, for the tests of an upgrade", || {
             bpf::build_other(compiler)
         })?;

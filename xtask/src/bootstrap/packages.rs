@@ -1,6 +1,7 @@
 //! Debian packages, by apt-get.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
-use crate::command::{answer, command, quietly};
+use crate::command::{answer, command, quietly, run};
 
 const LIMIT: Duration = Duration::from_mins(15);
 
@@ -53,6 +54,22 @@ pub fn install(packages: &[&str]) -> Result<()> {
     install.args(["install", "--no-install-recommends", "--no-remove", "--yes"]).args(packages);
     quietly(&format!("installing {}", packages.join(", ")), &mut install, LIMIT)
         .map_err(|error| explain(&format!("{error:#}")))
+}
+
+/// Downloads a package and unpacks its files into a folder, without installing it.
+pub fn unpack(package: &str, into: &Path) -> Result<()> {
+    update();
+    let mut download = apt_get();
+    download.args(["download", package]).current_dir(into);
+    quietly(&format!("downloading {package}"), &mut download, LIMIT)?;
+    for entry in fs::read_dir(into)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "deb") {
+            run(command("dpkg-deb").arg("--extract").arg(&path).arg(into))?;
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The path of a program in `PATH` or in a folder of system programs.

@@ -15,15 +15,23 @@ use xtask::command::{command, workspace};
 const CHART: &str = "manifests/helm/policy-agent";
 
 /// A folder for kustomize, and the values that give the chart the same objects.
-const SAME: [(&str, &[&str]); 4] = [
+const SAME: [(&str, &[&str]); 5] = [
     ("base", &[]),
     ("overlays/cni", &["cni.install=true"]),
     ("overlays/kind", &["cni.install=true", "image.pullPolicy=Never"]),
     ("overlays/minikube", &["cni.install=true", "image.pullPolicy=Never"]),
+    (
+        "overlays/prometheus",
+        &[
+            "metrics.listen.address=0.0.0.0",
+            "metrics.podMonitor.create=true",
+            "metrics.alerts.create=true",
+        ],
+    ),
 ];
 
 /// Values that the chart must refuse, by its schema or by a template.
-const REFUSED: [&str; 28] = [
+const REFUSED: [&str; 31] = [
     "denyReply=drop",
     "unknownEndpoints=maybe",
     "cni.instal=true",
@@ -43,6 +51,9 @@ const REFUSED: [&str; 28] = [
     "listen.address=[::1]",
     "listen.address=1::2::3",
     "listen.address=127.0.0.256",
+    "metrics.listen.address=everywhere",
+    "metrics.podMonitor.create=true",
+    "metrics.podMonitor.interval=often",
     "image.repository=",
     "image.tag=a b",
     "uninstall=perhaps",
@@ -55,11 +66,12 @@ const REFUSED: [&str; 28] = [
 ];
 
 /// Values that the chart must accept, and an argument of the agent that follows from each.
-const TAKEN: [(&str, &str); 6] = [
+const TAKEN: [(&str, &str); 7] = [
     ("denyReply=reject", "--deny-reply=reject"),
     ("denyReplyAnnotation=true", "--deny-reply-annotation"),
     ("listen.address=::1", "--listen=[::1]:9470"),
     ("listen.address=192.0.2.1", "--listen=192.0.2.1:9470"),
+    ("metrics.listen.address=::", "--metrics-listen=[::]:9471"),
     ("extraArgs={--max-flows=4096,--flow-log=off}", "--max-flows=4096"),
     ("pinDir=/sys/fs/bpf/a/b_c", "--pin-dir=/sys/fs/bpf/a/b_c"),
 ];
