@@ -26,6 +26,8 @@ mod retry;
 mod runtime;
 mod scrape;
 mod unresolved;
+mod verdicts;
+mod watches;
 
 use std::{
     collections::BTreeMap,
@@ -49,6 +51,7 @@ use crate::{
     net::{LinkMonitor, NetError},
     node::Node,
     source::files::FilesError,
+    switch,
 };
 
 use enforce::Verify;
@@ -67,6 +70,9 @@ pub use runtime::CniConfig;
 
 /// How long a change waits for others, to be enforced together with them.
 const BATCH_DELAY: Duration = Duration::from_millis(10);
+
+/// Time between two looks at the switch of enforcement.
+const SWITCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs until `stop` is ready, in the network namespace of the calling thread.
 ///
@@ -101,6 +107,7 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
     let unreadable = |source| DaemonError::Drops(Box::new(source));
     let mut drops = node.dataplane().drops().map_err(unreadable)?;
     metrics.scrape().set_counters(node.dataplane().drop_counters().map_err(unreadable)?);
+    node.intent().set_off_by_command(pins.as_deref().is_some_and(switch::is_off));
     let events = EventWriter::new(source.client(), node.name());
     let mut runtime = RuntimeEvents::open(lock, config.cni, &mut metrics)?;
     let mut daemon = Daemon::new(node, log, events, metrics, config.verify_interval, pins);
@@ -112,6 +119,7 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
             () = sleep_until(daemon.due), if daemon.sync.is_complete() => daemon.enforce().await,
             () = sleep_until(daemon.verify.next), if daemon.verifies() => daemon.verify().await,
             found = daemon.verify.found() => daemon.repair(found),
+            () = sleep_until(daemon.switch_due) => daemon.read_switch(),
             // In random order: a large cluster sends a hundred thousand events, a pod can cause any
             // number of drops, and neither may delay the others.
             event = async {
@@ -169,6 +177,8 @@ struct Daemon {
     pins: Option<PathBuf>,
     health: Health,
     unresolved: UnresolvedPorts,
+    /// When the switch of enforcement is read next.
+    switch_due: Instant,
 }
 
 impl Daemon {
@@ -195,6 +205,7 @@ impl Daemon {
             pins,
             health: Health::default(),
             unresolved: UnresolvedPorts::default(),
+            switch_due: Instant::now(),
         }
     }
 
@@ -212,6 +223,7 @@ impl Daemon {
                 let packet = DroppedPacket::new(&record, &mut self.node);
                 self.log.write(&packet);
                 self.events.dropped(&packet);
+                self.metrics.denied(&packet);
             }
             Event::Drop(Err(error)) => report::unreadable_record(&error),
         }
@@ -225,7 +237,10 @@ impl Daemon {
                 if !self.sync.is_complete() {
                     report::unknown_node(self.node.name(), &manifests.snapshot);
                 }
+                let start = Instant::now();
                 self.node.intent().replace(manifests.snapshot);
+                self.metrics.compiled(start.elapsed());
+                self.metrics.all_read();
                 self.sync.list_all();
                 self.schedule_within(Duration::ZERO);
             }
@@ -246,11 +261,16 @@ impl Daemon {
     fn handle_kubernetes(&mut self, event: WatchEvent) {
         match event {
             WatchEvent::Changed(change) => {
+                let start = Instant::now();
                 self.node.intent().apply(change);
+                self.metrics.compiled(start.elapsed());
                 self.schedule_within(BATCH_DELAY);
             }
             WatchEvent::Listed(resource, names) => {
                 self.events.listed(resource);
+                if !self.sync.is_watch_broken(resource) {
+                    self.metrics.watch_broken(resource, false);
+                }
                 // The snapshot must show the policies that the API server has, not older versions.
                 self.node.intent().release_all();
                 for deletion in deletions(resource.kind, &names, self.node.snapshot()) {
@@ -304,6 +324,15 @@ impl Daemon {
                 let not_ready = self.health.ready(&self.sync).err();
                 drop(answer.send(self.reporter.status(&self.node, not_ready)));
             }
+        }
+    }
+
+    /// Reads whether somebody has switched enforcement off or on.
+    fn read_switch(&mut self) {
+        self.switch_due = Instant::now() + SWITCH_INTERVAL;
+        let is_off = self.pins.as_deref().is_some_and(switch::is_off);
+        if self.node.intent().set_off_by_command(is_off) {
+            self.schedule_within(Duration::ZERO);
         }
     }
 

@@ -40,6 +40,7 @@ mod step_text;
 mod syscall;
 mod tunnels;
 mod typed;
+mod usage;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -56,8 +57,9 @@ pub use flows::POD_FLOWS;
 pub use hooks::{HookedProgram, Hooks, hooks};
 pub use mend::{Bypass, Drift, Drifted, MapReader};
 pub use options::{ActiveParts, Capacities, Options, UnknownEndpoints};
-pub use pins::pinned_elsewhere;
+pub use pins::{is_on_bpffs, pinned_elsewhere};
 pub use step_text::StepText;
+pub use usage::{FlowTableReader, FlowTableUse, MapUse};
 
 use attach::{Attachment, Programs};
 use drops::Events;

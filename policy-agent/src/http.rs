@@ -36,13 +36,15 @@ const QUEUE: usize = 8;
 /// Media type of the `OpenMetrics` text format.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Where requests arrive; nowhere where both are absent.
+/// Where requests arrive; nowhere where all are absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listen {
     /// An address and a port, which every process of the node can use.
     pub address: Option<SocketAddr>,
     /// Path of a Unix socket, which only root can use.
     pub socket: Option<PathBuf>,
+    /// An address and a port for `/metrics` alone, for others who need not see pods and policies.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// A question, and the channel for its answer.
@@ -70,11 +72,17 @@ pub fn serve(
 ) -> io::Result<Receiver<Question>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let (questions, inbox) = mpsc::channel(QUEUE);
-    let router = router(questions, Arc::new(metrics));
-    let address = listen.address.map(Place::Address);
-    let places = address.into_iter().chain(listen.socket.map(Place::Socket));
+    let only_metrics = only_metrics(Arc::new(metrics));
+    let router = router(questions).merge(only_metrics.clone());
+    let Listen { address, socket, metrics } = listen;
+    let places = [
+        address.map(|address| (Place::Address(address), router.clone())),
+        socket.map(|socket| (Place::Socket(socket), router)),
+        metrics.map(|address| (Place::Address(address), only_metrics)),
+    ];
     let serve = async move {
-        let servers = places.map(|place| listener::serve(place, router.clone()));
+        let servers = places.into_iter().flatten();
+        let servers = servers.map(|(place, router)| listener::serve(place, router));
         // They accept connections for ever.
         servers.collect::<JoinSet<()>>().join_all().await;
     };
@@ -83,13 +91,16 @@ pub fn serve(
     Ok(inbox)
 }
 
-fn router(questions: Sender<Question>, metrics: MetricsText) -> Router {
+fn only_metrics(metrics: MetricsText) -> Router {
+    Router::new().route("/metrics", get(answer_metrics)).with_state(metrics)
+}
+
+fn router(questions: Sender<Question>) -> Router {
     Router::new()
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .route("/status", get(status))
         .with_state(questions)
-        .merge(Router::new().route("/metrics", get(answer_metrics)).with_state(metrics))
 }
 
 async fn alive(State(questions): State<Sender<Question>>) -> Response {

@@ -2,6 +2,8 @@
 
 pub mod chain;
 #[cfg(feature = "daemon")]
+pub mod check;
+#[cfg(feature = "daemon")]
 pub mod cni;
 #[cfg(feature = "daemon")]
 pub mod daemon;
@@ -15,3 +17,4 @@ pub mod node;
 pub mod source;
 #[cfg(feature = "daemon")]
 pub mod status;
+pub mod switch;

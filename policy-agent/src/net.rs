@@ -43,7 +43,7 @@ use tokio::task::JoinHandle;
 use link::{Link, VethPeer};
 
 pub use conntrack::{TrackedConnections, tracked_connections};
-pub use enforcers::{Enforcer, enforcers};
+pub use enforcers::{Enforcer, chains, enforcers};
 pub use error::NetError;
 pub use filters::{Filter, FilterHook, FilterReader};
 pub use monitor::LinkMonitor;
@@ -63,6 +63,17 @@ pub struct Discovered {
     pub node_addresses: BTreeSet<IpAddr>,
     /// UDP ports at which VXLAN and Geneve devices of the node unpack packets (S46).
     pub tunnel_ports: BTreeSet<u16>,
+}
+
+/// The interfaces of a node that may lead to pods, for a check before an install.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodInterfaces {
+    /// Names of veths that lead into another network namespace.
+    pub veths: Vec<String>,
+    /// Names of netkit devices.
+    pub netkit: Vec<String>,
+    /// Whether one of the veths is a port of a bridge.
+    pub has_bridge_ports: bool,
 }
 
 /// An rtnetlink socket in one network namespace.
@@ -135,6 +146,27 @@ impl Network {
         let node_addresses = address::of_node(&self.handle).await?;
         let tunnel_ports = links.values().filter_map(|link| link.tunnel_port).collect();
         Ok(Discovered { interfaces, node_addresses, tunnel_ports })
+    }
+
+    /// Lists the interfaces that may lead to pods.
+    ///
+    /// # Errors
+    ///
+    /// As [`discover`](Self::discover).
+    pub async fn pod_interfaces(&self) -> Result<PodInterfaces, NetError> {
+        let links = link::all(&self.handle).await?;
+        let mut found = PodInterfaces::default();
+        for link in links.values() {
+            if link.is_netkit {
+                found.netkit.push(link.name.clone());
+            }
+            if link.is_veth && matches!(link.peer, VethPeer::OtherNamespace { .. }) {
+                found.veths.push(link.name.clone());
+                let controller = links.get(&link.controller);
+                found.has_bridge_ports |= controller.is_some_and(|controller| controller.is_bridge);
+            }
+        }
+        Ok(found)
     }
 
     /// Where the far end of a veth is; `None` where it is in this namespace, so belongs to no pod.

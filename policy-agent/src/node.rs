@@ -19,6 +19,7 @@ mod verify;
 
 use std::{
     collections::BTreeSet,
+    mem,
     net::IpAddr,
     time::{Duration, Instant},
 };
@@ -30,7 +31,7 @@ use nix::{
 use policy_core::{
     attribute::{Attributor, Denial, PolicyDrop},
     desired::Desired,
-    intent::{Intent, Readiness, Sandbox},
+    intent::{Intent, OffCause, Readiness, Sandbox},
     model::Snapshot,
     owner::Owners,
     plan::{Actual, Interfaces, Plan, PlanOptions, close_newcomers, plan},
@@ -42,7 +43,7 @@ pub use policy_core::intent::HeldBack;
 pub use reconciled::{NotAttached, Reconciled};
 
 use crate::{
-    dataplane::{Dataplane, DataplaneError, UnknownEndpoints},
+    dataplane::{Dataplane, DataplaneError, MapUse, UnknownEndpoints},
     net::{Discovered, Network},
 };
 
@@ -66,6 +67,8 @@ pub struct Node {
     guards_unknown: bool,
     /// The moment that the times given to `intent` count from.
     started: Instant,
+    /// Maps that refused a write because they are full, since [`take_full_maps`](Self::take_full_maps).
+    full_maps: Vec<&'static str>,
 }
 
 impl Node {
@@ -105,6 +108,7 @@ impl Node {
             options: plan_options,
             guards_unknown: options.unknown_endpoints == UnknownEndpoints::Drop,
             started: Instant::now(),
+            full_maps: Vec::new(),
         })
     }
 
@@ -133,6 +137,7 @@ impl Node {
                 Err(error) => error,
             };
             let Some(full) = error.full() else { return Err(error) };
+            self.full_maps.extend(full.full_map());
             let reason = full.to_string();
             let Some(rolled_back) = self.intent.roll_back() else { return Err(error) };
             // Frees what was written of the new policies before those of other namespaces need it.
@@ -155,6 +160,7 @@ impl Node {
         drop(desired);
         let unmatched =
             self.intent.sort_unmatched(&interfaces_without_pod, self.actual.endpoints());
+        let start = Instant::now();
         let refused = match self.apply_steps(&steps).await {
             Ok(refused) => refused,
             Err(error) => {
@@ -166,7 +172,10 @@ impl Node {
                 return Err(error);
             }
         };
+        let full = refused.iter().filter_map(|(_, error)| error.full()?.full_map());
+        self.full_maps.extend(full);
         self.dataplane.commit().map_err(|source| NodeError::Commit(Box::new(source)))?;
+        let write_time = start.elapsed();
         if self.guards_unknown {
             let guarded = self.dataplane.guard(&unmatched.unknown);
             guarded.map_err(|source| NodeError::Guard(Box::new(source)))?;
@@ -175,6 +184,7 @@ impl Node {
         Ok(Reconciled {
             faults,
             steps: steps.len(),
+            write_time,
             pods_without_interface,
             pods_without_address: 0,
             not_attached: reconciled::not_attached(&refused, self.desired()),
@@ -240,6 +250,12 @@ impl Node {
         &mut self.intent
     }
 
+    /// Why nothing is enforced; `None` where enforcement is on.
+    #[must_use]
+    pub fn off_cause(&self) -> Option<OffCause> {
+        self.intent.off_cause()
+    }
+
     /// The kernel's side, for drop records and counters.
     pub fn dataplane(&mut self) -> &mut Dataplane {
         &mut self.dataplane
@@ -294,6 +310,18 @@ impl Node {
     #[must_use]
     pub fn desired(&self) -> &Desired {
         self.intent.desired_by_policies()
+    }
+
+    /// The maps that refused a write because they are full, since the last call, each as often as it
+    /// did.
+    pub fn take_full_maps(&mut self) -> Vec<&'static str> {
+        mem::take(&mut self.full_maps)
+    }
+
+    /// How full the maps are that the agent writes.
+    #[must_use]
+    pub fn map_use(&self) -> Vec<MapUse> {
+        self.dataplane.map_use(&self.actual)
     }
 
     /// What was written to the kernel so far.

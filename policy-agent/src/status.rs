@@ -11,6 +11,7 @@ use std::{
 use policy_core::{
     desired::{Desired, DesiredEndpoint, Isolation},
     fault::Fault,
+    intent::OffCause,
     lint::Finding,
     model::{ObjectName, ObjectRef, PolicyRef, Snapshot},
 };
@@ -26,6 +27,12 @@ pub struct Status {
     pub node: String,
     /// Why the agent is not ready, as in `/readyz`; `null` where it is ready.
     pub not_ready: Option<String>,
+    /// Why enforcement is off, so that every packet passes; `null` where it is on.
+    #[serde(default)]
+    pub off: Option<String>,
+    /// Whether `policy-agent off` has switched it off.
+    #[serde(default)]
+    pub off_by_command: bool,
     /// Pods of the node that can have an interface, by name.
     pub pods: Vec<Pod>,
     /// Policies that select a pod of the node, and those of held-back namespaces, by name.
@@ -125,6 +132,8 @@ impl Status {
         Self {
             node: node.name().to_owned(),
             not_ready,
+            off: node.off_cause().map(|cause| cause.to_string()),
+            off_by_command: node.off_cause() == Some(OffCause::Command),
             pods,
             policies,
             unknown_interfaces: unknown.map(|interface| interface.name.clone()).collect(),
@@ -151,6 +160,7 @@ impl Status {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.not_ready.is_none()
+            && self.off.is_none()
             && self.pods.iter().all(|pod| pod.state != PodState::NotEnforced)
             && self.policies.iter().all(|policy| policy.state == PolicyState::Enforced)
     }
@@ -169,7 +179,9 @@ impl Pod {
         let is_missing = interface.is_none() || last.pods_without_interface.contains(name);
         let bypass = node.bypassed().find(|(pod, _)| *pod == name);
         let bypass = bypass.map(|(_, bypass)| bypass.to_string());
+        let off = node.off_cause().map(|cause| format!("enforcement is off: {cause}"));
         let (state, reason) = match (refused, failure) {
+            _ if off.is_some() => (PodState::NotEnforced, off),
             (Some(refused), _) => (PodState::NotEnforced, Some(refused.reason.clone())),
             _ if pod.addresses.is_empty() => (PodState::WithoutAddress, None),
             _ if is_missing => {

@@ -1,8 +1,8 @@
 //! Reconciles the node and verifies the kernel's state, and decides when to do either next.
 
-use std::{future, time::Duration};
+use std::{collections::BTreeMap, future, time::Duration};
 
-use policy_core::plan::Actual;
+use policy_core::{model::ObjectName, plan::Actual};
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::{Daemon, report, retry::Retry};
@@ -65,6 +65,10 @@ impl Daemon {
         self.metrics.bypassed(messages.len());
         self.health.bypassed(messages.first().cloned());
         self.reporter.bypassed(messages);
+        if let Some(reader) = self.node.dataplane().flow_table_reader() {
+            let report = self.metrics.flow_tables(self.pods_by_interface());
+            drop(tokio::task::spawn_blocking(move || report(reader.read())));
+        }
         self.verify.reader = self.node.reader().map(tokio::task::spawn_blocking);
         self.verify.next = Instant::now() + self.verify.interval;
     }
@@ -88,11 +92,18 @@ impl Daemon {
 
     /// Brings the kernel to what the cluster asks for.
     pub(super) async fn enforce(&mut self) {
+        self.metrics.scrape().record_verdicts();
         let start = Instant::now();
-        let delay = match self.node.enforce().await {
+        let enforced = self.node.enforce().await;
+        self.metrics.maps(&self.node.map_use(), &self.node.take_full_maps());
+        let delay = match enforced {
             Ok(reconciled) => {
                 self.metrics.enforced(start.elapsed(), &reconciled);
-                self.metrics.pods(self.node.desired().endpoints.len(), &reconciled);
+                let off = self.node.off_cause();
+                self.reporter.switched(off);
+                self.metrics.off(off.is_some());
+                let pods = self.node.desired().endpoints.len();
+                self.metrics.pods(pods, &reconciled, off.is_some());
                 self.metrics.sharing(self.node.sharing_flow_tables().count());
                 self.finish(reconciled).await
             }
@@ -105,10 +116,15 @@ impl Daemon {
             }
         };
         self.due = Instant::now() + delay;
+        self.metrics.scrape().set_pods(self.pods_by_interface());
+    }
+
+    /// The pod at each interface.
+    fn pods_by_interface(&self) -> BTreeMap<u32, ObjectName> {
         let endpoints = self.node.actual().endpoints().keys();
         let pods = endpoints
             .filter_map(|ifindex| Some((*ifindex, self.node.attributor().pod(*ifindex)?.clone())));
-        self.metrics.scrape().set_pods(pods.collect());
+        pods.collect()
     }
 
     /// Reports a successful reconciliation to everything that depends on it; how long until the next.

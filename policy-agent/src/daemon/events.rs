@@ -1,13 +1,14 @@
 //! Which warnings the agent writes as Kubernetes Events.
 //!
 //! Input: the result of each reconciliation and each dropped packet. Output: the warnings that hold
-//! now, which `policy-kube` writes. There are seven:
+//! now, which `policy-kube` writes. There are eight:
 //!
 //! | Reason | About | Says |
 //! |---|---|---|
 //! | `NotExpressible` | a policy | a part cannot be enforced as it is written |
 //! | `UnresolvedPort` | a policy | no pod has the port that it names |
 //! | `KindRemoved` | the namespace `default` | the API server no longer has a kind of policies |
+//! | `EnforcementOff` | a node | somebody has switched enforcement off |
 //! | `NotEnforced` | a pod | no policy is enforced at it for ten seconds |
 //! | `NoRoom` | a namespace | a change of its policies does not fit into the maps |
 //! | `SharedFlowTables` | a pod | there is no memory for flow tables of its own |
@@ -21,6 +22,7 @@ use std::{
 use policy_core::{
     desired::Desired,
     fault::Fault,
+    intent::OffCause,
     lint::Finding,
     model::{Kind, ObjectName, ObjectRef},
 };
@@ -86,6 +88,7 @@ impl EventWriter {
         let now = Instant::now();
         let desired = node.desired();
         let mut warnings = of_faults(&reconciled.faults, desired);
+        warnings.extend(node.off_cause().map(|cause| of_off(cause, node.name())));
         warnings.extend(of_unresolved(unresolved));
         warnings.extend(self.disappeared.iter().copied().map(of_disappeared));
         let without_interface = without_interface(reconciled, desired);
@@ -236,6 +239,15 @@ fn of_policies(
         note: parts.join("; "),
     };
     notes.into_iter().map(warning).collect()
+}
+
+fn of_off(cause: OffCause, node: &str) -> Warning {
+    Warning {
+        about: ObjectRef::cluster_wide(Kind::Node, node),
+        uid: None,
+        reason: "EnforcementOff",
+        note: format!("enforcement is off, and every packet of the node's pods passes: {cause}"),
+    }
 }
 
 /// About a namespace that every cluster has, because the definition that was deleted has no Events.

@@ -103,6 +103,11 @@ impl SyncState {
         }
     }
 
+    /// Whether a resource cannot be watched at the moment.
+    pub(super) fn is_watch_broken(&self, resource: Resource) -> bool {
+        self.failed_watches.contains_key(&resource)
+    }
+
     /// Notes that a resource can be watched again.
     pub(super) fn watch_recovered(&mut self, resource: Resource) {
         if self.failed_watches.remove(&resource).is_some() {

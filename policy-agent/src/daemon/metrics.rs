@@ -4,8 +4,14 @@
 //! drop counters at each scrape. Output: the text of `/metrics`. Names and labels are a contract;
 //! counters get the suffix `_total` when they are written.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
+use policy_common::flow::place;
+use policy_core::model::{Direction, ObjectName, PolicyRef};
 use policy_kube::{RESOURCES, Resource};
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -19,12 +25,19 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::scrape::{Scrape, lock};
+use super::{
+    scrape::{Scrape, lock},
+    watches::WatchLabels,
+};
 use crate::{
     cni::InstallState,
-    dataplane::{Drift, Drifted},
+    dataplane::{Drift, Drifted, FlowTableUse, MapUse},
+    flows::DroppedPacket,
     node::Reconciled,
 };
+
+/// The most policies with counters of their own, in each direction.
+const DENYING: usize = 1000;
 
 /// Counters and gauges of the daemon.
 #[derive(Debug)]
@@ -38,9 +51,19 @@ pub(super) struct Metrics {
     held_back: Gauge,
     bypassed: Gauge,
     sharing: Gauge,
+    off: Gauge,
     pods: Family<PodLabels, Gauge>,
     repaired: Family<DriftLabels, Counter>,
     broken_watches: Family<WatchLabels, Gauge>,
+    compile_duration: Histogram,
+    write_duration: Histogram,
+    map_entries: Family<MapLabels, Gauge>,
+    map_capacity: Family<MapLabels, Gauge>,
+    full_maps: Family<MapLabels, Counter>,
+    flow_tables: Family<FlowTableLabels, Gauge<f64, AtomicU64>>,
+    denied: Family<DenialLabels, Counter>,
+    /// The policies that `denied` has, each with its direction.
+    denying: BTreeSet<(PolicyRef, Direction)>,
 }
 
 /// Labels of `policy_pods`.
@@ -55,10 +78,26 @@ struct DriftLabels {
     what: &'static str,
 }
 
-/// Labels of `policy_watch_broken`.
+/// Labels of the metrics of a map.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct WatchLabels {
+struct MapLabels {
+    map: &'static str,
+}
+
+/// Labels of `policy_flow_table_use_ratio`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FlowTableLabels {
+    namespace: String,
+    pod: String,
+}
+
+/// Labels of `policy_denied_packets`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DenialLabels {
     kind: &'static str,
+    namespace: String,
+    policy: String,
+    direction: &'static str,
 }
 
 impl Metrics {
@@ -73,10 +112,20 @@ impl Metrics {
             held_back: Gauge::default(),
             bypassed: Gauge::default(),
             sharing: Gauge::default(),
+            off: Gauge::default(),
             pods: Family::default(),
             repaired: Family::default(),
             broken_watches: Family::default(),
+            compile_duration: Histogram::new(exponential_buckets(0.0001, 4.0, 10)),
+            write_duration: Histogram::new(exponential_buckets(0.0001, 4.0, 10)),
+            map_entries: Family::default(),
+            map_capacity: Family::default(),
+            full_maps: Family::default(),
+            flow_tables: Family::default(),
+            denied: Family::default(),
+            denying: BTreeSet::new(),
         };
+        metrics.register_maps(&mut lock(&metrics.scrape.registry));
         metrics.register(&mut lock(&metrics.scrape.registry));
         metrics
     }
@@ -104,6 +153,8 @@ impl Metrics {
         registry.register("bypassed_hooks", help, self.bypassed.clone());
         let help = "Isolated pods that share flow tables with others";
         registry.register("pods_sharing_flow_tables", help, self.sharing.clone());
+        let help = "Whether enforcement is switched off (1), so that every packet passes";
+        registry.register("enforcement_off", help, self.off.clone());
         let help = "Pods of the node, by whether policies are enforced at them";
         registry.register("pods", help, self.pods.clone());
         let help = "Attachments, map entries and pins that another program changed and the agent \
@@ -120,9 +171,103 @@ impl Metrics {
         }
     }
 
+    /// Registers the metrics of maps, and those of the two parts of a reconciliation.
+    fn register_maps(&self, registry: &mut Registry) {
+        let help = "Time to compile what changed in the cluster, in seconds";
+        registry.register("compile_duration_seconds", help, self.compile_duration.clone());
+        let help = "Time to write the result to the kernel, in seconds";
+        registry.register("write_duration_seconds", help, self.write_duration.clone());
+        registry.register("map_entries", "Entries of a map", self.map_entries.clone());
+        let help = "The most entries that a map can have";
+        registry.register("map_capacity", help, self.map_capacity.clone());
+        let help = "Writes that a full map refused";
+        registry.register("map_full", help, self.full_maps.clone());
+        let help = "Used share of the pod's fullest flow table, from 0 to 1";
+        registry.register("flow_table_use_ratio", help, self.flow_tables.clone());
+        let help = "Packets that a policy denied, by the records of dropped packets";
+        registry.register("denied_packets", help, self.denied.clone());
+    }
+
+    /// Changes of the cluster were compiled.
+    pub(super) fn compiled(&self, took: Duration) {
+        self.compile_duration.observe(took.as_secs_f64());
+    }
+
+    /// How full the maps are that the agent writes, and those that refused a write.
+    pub(super) fn maps(&self, uses: &[MapUse], full: &[&'static str]) {
+        for MapUse { map, used, capacity } in uses {
+            let labels = MapLabels { map };
+            self.map_entries.get_or_create(&labels).set(gauge_value(*used));
+            self.map_capacity.get_or_create(&labels).set(i64::from(*capacity));
+            drop(self.full_maps.get_or_create(&labels));
+        }
+        for map in full {
+            self.full_maps.get_or_create(&MapLabels { map }).inc();
+        }
+    }
+
+    /// What is to be called, on any thread, with the use of the flow tables; `pod` gives the pod at
+    /// an interface.
+    pub(super) fn flow_tables(
+        &self,
+        pods: BTreeMap<u32, ObjectName>,
+    ) -> impl FnOnce(Vec<FlowTableUse>) + Send + use<> {
+        let (registry, tables) = (Arc::clone(&self.scrape.registry), self.flow_tables.clone());
+        let (entries, capacities) = (self.map_entries.clone(), self.map_capacity.clone());
+        move |uses| {
+            let words = pods.iter().map(|(ifindex, pod)| (place::word(*ifindex), pod));
+            let of_word: BTreeMap<u32, &ObjectName> = words.collect();
+            let mut fullest: BTreeMap<&ObjectName, f64> = BTreeMap::new();
+            for FlowTableUse { table: map, word, used, capacity } in uses {
+                let Some(word) = word else {
+                    entries.get_or_create(&MapLabels { map }).set(gauge_value(used));
+                    capacities.get_or_create(&MapLabels { map }).set(i64::from(capacity));
+                    continue;
+                };
+                let Some(pod) = of_word.get(&word) else { continue };
+                let ratio = ratio(used, capacity);
+                let of_pod = fullest.entry(*pod).or_default();
+                *of_pod = of_pod.max(ratio);
+            }
+            // No scrape sees a part of it.
+            let _registry = lock(&registry);
+            tables.clear();
+            for (ObjectName { namespace, name }, ratio) in fullest {
+                let (namespace, pod) = (namespace.clone(), name.clone());
+                tables.get_or_create(&FlowTableLabels { namespace, pod }).set(ratio);
+            }
+        }
+    }
+
+    /// Policies denied packets. Of more than [`DENYING`] policies, the others share the labels without
+    /// a name.
+    pub(super) fn denied(&mut self, packet: &DroppedPacket<'_>) {
+        let direction = packet.direction();
+        let (policies, packets) = packet.denied_by();
+        // Several rules of one policy may decide together.
+        for policy in policies.collect::<BTreeSet<_>>() {
+            let key = (policy.clone(), direction);
+            let is_named = self.denying.contains(&key)
+                || self.denying.len() < DENYING && self.denying.insert(key);
+            let named = |text: Option<&str>| {
+                text.filter(|_| is_named).map(str::to_owned).unwrap_or_default()
+            };
+            let labels = DenialLabels {
+                kind: policy.kind().name(),
+                namespace: named(policy.namespace()),
+                policy: named(Some(policy.name())),
+                direction: direction.name(),
+            };
+            self.denied.get_or_create(&labels).inc_by(packets);
+        }
+    }
+
     /// A reconciliation succeeded, except for the pods that it names.
     pub(super) fn enforced(&self, took: Duration, reconciled: &Reconciled) {
-        let Reconciled { faults, steps, held_back, not_attached, .. } = reconciled;
+        let Reconciled { faults, steps, held_back, not_attached, write_time, .. } = reconciled;
+        if *steps > 0 {
+            self.write_duration.observe(write_time.as_secs_f64());
+        }
         self.enforce_duration.observe(took.as_secs_f64());
         self.steps.inc_by(*steps as u64);
         self.faults.set(gauge_value(faults.len()));
@@ -139,6 +284,12 @@ impl Metrics {
     pub(super) fn watch_broken(&self, resource: Resource, is_broken: bool) {
         let kind = resource.plural;
         self.broken_watches.get_or_create(&WatchLabels { kind }).set(i64::from(is_broken));
+        self.scrape.watches.set(resource, !is_broken);
+    }
+
+    /// Everything was read, from files.
+    pub(super) fn all_read(&self) {
+        self.scrape.watches.set_all();
     }
 
     /// The last verification found this many hooks with a program of another before the agent's.
@@ -149,6 +300,11 @@ impl Metrics {
     /// So many pods share flow tables with others.
     pub(super) fn sharing(&self, count: usize) {
         self.sharing.set(gauge_value(count));
+    }
+
+    /// Enforcement is off or on.
+    pub(super) fn off(&self, is_off: bool) {
+        self.off.set(i64::from(is_off));
     }
 
     /// A reconciliation failed.
@@ -164,10 +320,12 @@ impl Metrics {
         }
     }
 
-    /// Counts the node's pods by state; `all` is their number.
-    pub(super) fn pods(&self, all: usize, reconciled: &Reconciled) {
-        let not = reconciled.pods_without_interface.len() + reconciled.not_attached.len();
+    /// Counts the node's pods by state; `all` is their number. None is enforced while enforcement is
+    /// off.
+    pub(super) fn pods(&self, all: usize, reconciled: &Reconciled, is_off: bool) {
         let without = reconciled.pods_without_address;
+        let missing = reconciled.pods_without_interface.len() + reconciled.not_attached.len();
+        let not = if is_off { all.saturating_sub(without) } else { missing };
         let states = [
             ("enforced", all.saturating_sub(not + without)),
             ("not_enforced", not),
@@ -200,6 +358,15 @@ impl Metrics {
     }
 }
 
+/// A share of a capacity.
+fn ratio(used: usize, capacity: u32) -> f64 {
+    let used = u32::try_from(used).unwrap_or(u32::MAX);
+    f64::from(used) / f64::from(capacity.max(1))
+}
+
 fn gauge_value(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod names;

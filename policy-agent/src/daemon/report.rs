@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, error::Error, time::Duration};
 
-use policy_core::{lint::Finding, model::Snapshot};
+use policy_core::{intent::OffCause, lint::Finding, model::Snapshot};
 use policy_kube::Resource;
 use policy_manifest::{ManifestError, Manifests};
 use tracing::{debug, error, info, warn};
@@ -34,6 +34,8 @@ pub(super) struct Reporter {
     failure: Option<String>,
     /// Named ports that allow nothing.
     unresolved: Vec<Finding>,
+    /// Why enforcement is off.
+    off: Option<OffCause>,
 }
 
 impl Reporter {
@@ -42,6 +44,7 @@ impl Reporter {
         let Reconciled {
             faults,
             steps,
+            write_time: _,
             pods_without_interface,
             pods_without_address: _,
             not_attached,
@@ -83,6 +86,18 @@ impl Reporter {
         }
         self.last = reconciled;
         self.failure = None;
+    }
+
+    /// Logs that enforcement is off or on, when that changes.
+    pub(super) fn switched(&mut self, off: Option<OffCause>) {
+        match (self.off, off) {
+            (before, Some(cause)) if before != off => {
+                error!("enforcement is off, and every packet passes: {cause}");
+            }
+            (Some(_), None) => info!("enforcement is on again"),
+            (None | Some(_), _) => {}
+        }
+        self.off = off;
     }
 
     /// Logs named ports that allow nothing, each when it appears.

@@ -20,8 +20,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::report;
-use crate::dataplane::DropCounters;
+use super::{report, verdicts::NamespaceVerdicts, watches::WatchAges};
+use crate::dataplane::{DataplaneError, DropCounters};
 
 /// What a scrape reads, shared by the daemon and the HTTP server.
 #[derive(Clone, Debug)]
@@ -31,6 +31,10 @@ pub(super) struct Scrape {
     counters: Arc<OnceLock<DropCounters>>,
     /// The pod at each interface.
     pods: Arc<Mutex<BTreeMap<u32, ObjectName>>>,
+    /// Drops by namespace.
+    verdicts: Arc<Mutex<NamespaceVerdicts>>,
+    /// Since when watches are broken.
+    pub(super) watches: Arc<WatchAges>,
 }
 
 /// Labels of `policy_drops`.
@@ -44,9 +48,41 @@ struct DropLabels {
 
 impl Scrape {
     /// Starts with a registry.
-    pub(super) fn new(registry: Registry) -> Self {
-        let registry = Arc::new(Mutex::new(registry));
-        Self { registry, counters: Arc::default(), pods: Arc::default() }
+    pub(super) fn new(mut registry: Registry) -> Self {
+        let verdicts = NamespaceVerdicts::default();
+        let help = "Dropped packets by namespace, also of pods that are gone";
+        registry.register("verdicts", help, verdicts.counters());
+        let watches = WatchAges::default();
+        watches.register(&mut registry);
+        Self {
+            registry: Arc::new(Mutex::new(registry)),
+            counters: Arc::default(),
+            pods: Arc::default(),
+            verdicts: Arc::new(Mutex::new(verdicts)),
+            watches: Arc::new(watches),
+        }
+    }
+
+    /// Adds the drops so far to the counters by namespace, before pods and their counters go.
+    pub(super) fn record_verdicts(&self) {
+        let due = self.counters.get().filter(|_| lock(&self.verdicts).is_due());
+        if let Some(Err(error)) = due.map(|counters| self.read(counters)) {
+            report::metrics_failed(&error);
+        }
+    }
+
+    /// As if the kernel had counted one drop.
+    #[cfg(test)]
+    pub(super) fn drop_one(&self) {
+        let (direction, reason) = (Direction::Egress as u8, Reason::NoRule as u8);
+        let key = DropKey { ifindex: 7, direction, reason, pad: [0; 2] };
+        lock(&self.verdicts).add(&BTreeMap::from([(key, 1)]), &BTreeMap::new());
+    }
+
+    fn read(&self, counters: &DropCounters) -> Result<BTreeMap<DropKey, u64>, DataplaneError> {
+        let counts = counters.read()?;
+        lock(&self.verdicts).add(&counts, &lock(&self.pods));
+        Ok(counts)
     }
 
     /// From now on the kernel's drop counters are part of the text. Only the first call has an effect:
@@ -67,7 +103,9 @@ impl Scrape {
 
     fn collect(&self) -> Result<String, Box<dyn Error>> {
         // Before the lock: the daemon waits for it, and must not wait for the kernel.
-        let counts = self.counters.get().map(DropCounters::read).transpose()?.unwrap_or_default();
+        let counts = self.counters.get().map(|counters| self.read(counters)).transpose()?;
+        let counts = counts.unwrap_or_default();
+        self.watches.measure();
         let drops = self.labelled(counts);
         Ok(text(&lock(&self.registry), drops)?)
     }

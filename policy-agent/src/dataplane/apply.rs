@@ -159,8 +159,10 @@ impl Dataplane {
     fn put_endpoint(&mut self, endpoint: Endpoint) -> Result<(), DataplaneError> {
         let ifindex = endpoint.ifindex;
         let tracks = endpoint.flags & flags::TRACKING != 0;
-        if tracks && self.maps.endpoints.get(&ifindex)?.is_some() {
-            // Flows recorded when it was last isolated may belong to connections that ended since.
+        let existing = self.maps.endpoints.get(&ifindex)?;
+        if tracks && existing.is_some_and(|existing| !flows::reads_flows(&existing)) {
+            // Flows recorded when it was last isolated may belong to connections that ended since. An
+            // endpoint that is isolated, as when enforcement is switched off, has those of now.
             self.flows.delete_of_interface(&mut self.maps, ifindex)?;
         }
         if flows::reads_flows(&endpoint) {

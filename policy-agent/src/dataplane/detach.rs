@@ -7,6 +7,8 @@ use std::{
 
 use nix::errno::Errno;
 
+use crate::switch;
+
 use super::{
     attach::Attached,
     error::DataplaneError,
@@ -19,7 +21,7 @@ use super::{
 
 /// Folders of the agent, in the order of removal: links first, so that no program runs while its
 /// maps are being removed.
-const FOLDERS: [&str; 5] = ["links", "programs", "maps", "new", "old"];
+const FOLDERS: [&str; 6] = ["links", "programs", "maps", "new", "old", switch::OFF];
 
 /// Names of pinned maps and folders with a number behind them.
 const NUMBERED: [&str; 10] = [

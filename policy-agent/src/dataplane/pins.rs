@@ -11,6 +11,7 @@
 //! | `links/NAME_IFINDEX` | the link of a program to an interface |
 //! | `new/` | maps of another shape, until every link uses them |
 //! | `old/` | maps that no link uses any more, about to be removed |
+//! | `off/` | an empty folder: enforcement is switched off ([`crate::switch`]) |
 
 mod others;
 
@@ -154,7 +155,11 @@ impl Pins {
 }
 
 /// Whether a path is on a bpffs, the only file system that holds pins.
-pub(super) fn is_on_bpffs(place: &Path) -> Result<bool, DataplaneError> {
+///
+/// # Errors
+///
+/// [`DataplaneError::Pins`] where it cannot be inspected.
+pub fn is_on_bpffs(place: &Path) -> Result<bool, DataplaneError> {
     let kind = statfs(place).map_err(|errno| failed("inspect", place)(errno.into()))?;
     Ok(kind.filesystem_type() == BPF_FS_MAGIC)
 }

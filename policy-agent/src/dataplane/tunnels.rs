@@ -38,6 +38,11 @@ impl Tunnels {
         })
     }
 
+    /// How many addresses and ports the maps hold.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.pods.len(), self.ports.len())
+    }
+
     /// Whether no agent has written the maps yet. An earlier one may know ports of devices, which
     /// must stay until this one has looked for them.
     pub(super) fn is_new(&self) -> bool {

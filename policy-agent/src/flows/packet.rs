@@ -77,6 +77,19 @@ impl<'a> DroppedPacket<'a> {
         }
     }
 
+    /// The policies that denied the packet, none where no policy did, and how many packets it stands
+    /// for: itself, and those of the same sender before it that have no record.
+    pub fn denied_by(&self) -> (impl Iterator<Item = &PolicyRef>, u64) {
+        let by = self.denial.iter().flat_map(|denial| denial.by());
+        (by.map(|by| &by.policy), 1 + u64::from(self.record.withheld))
+    }
+
+    /// The hook that dropped it.
+    #[must_use]
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
     /// The policies that the packet was denied by, each with its rule; where no policy decided, those
     /// that isolate the pod.
     pub(super) fn policies(&self) -> Vec<(&PolicyRef, Option<usize>)> {

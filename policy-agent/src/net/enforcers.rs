@@ -108,7 +108,15 @@ fn owner(table: &str, chain: &str) -> Option<(&'static str, String)> {
 }
 
 /// Table and name of every chain of every family.
-async fn chains() -> Result<Vec<(String, String)>, NetError> {
+///
+/// # Panics
+///
+/// Outside of a tokio runtime with I/O enabled.
+///
+/// # Errors
+///
+/// [`NetError::Refused`] where the kernel has no nftables.
+pub async fn chains() -> Result<Vec<(String, String)>, NetError> {
     let request = NfTablesMessage::GetChain(ChainMessage { attributes: Vec::new() });
     let mut list = NetfilterList::request("chains of nftables", request)?;
     let mut chains = Vec::new();

@@ -28,6 +28,8 @@ pub(super) struct Link {
     pub(super) controller: u32,
     /// Whether `IFLA_INFO_KIND` is `veth`.
     pub(super) is_veth: bool,
+    /// Whether `IFLA_INFO_KIND` is `netkit`.
+    pub(super) is_netkit: bool,
     /// Whether `IFLA_INFO_KIND` is `bridge`.
     pub(super) is_bridge: bool,
     /// UDP port at which a VXLAN or Geneve device unpacks packets.
@@ -88,6 +90,7 @@ fn link(message: &LinkMessage) -> Link {
         name: String::new(),
         controller: 0,
         is_veth: false,
+        is_netkit: false,
         is_bridge: false,
         tunnel_port: None,
         peer: VethPeer::Unknown,
@@ -101,6 +104,7 @@ fn link(message: &LinkMessage) -> Link {
             LinkAttribute::LinkNetNsId(id) => netns = Some(*id),
             LinkAttribute::LinkInfo(infos) => {
                 link.is_veth |= infos.contains(&LinkInfo::Kind(InfoKind::Veth));
+                link.is_netkit |= infos.contains(&LinkInfo::Kind(InfoKind::Netkit));
                 link.is_bridge |= infos.contains(&LinkInfo::Kind(InfoKind::Bridge));
                 link.tunnel_port = infos.iter().find_map(tunnel_port);
             }

@@ -1,6 +1,6 @@
 //! The outcome of a reconciliation.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use policy_common::endpoint::Endpoint;
 use policy_core::{
@@ -17,6 +17,8 @@ pub struct Reconciled {
     pub faults: Vec<Fault>,
     /// Number of steps carried out.
     pub steps: usize,
+    /// How long the kernel took to carry them out.
+    pub write_time: Duration,
     /// Pods of this node with an address that leads to no interface: nothing is enforced at them.
     pub pods_without_interface: Vec<ObjectName>,
     /// Number of pods of this node without a known address.

@@ -19,11 +19,18 @@ pub(super) struct ListenOptions {
     /// take its place [default: no socket; without SOCKET: /run/policy-agent/status.sock]
     #[arg(long, value_name = "SOCKET", num_args = 0..=1, default_missing_value = STATUS_SOCKET)]
     status_socket: Option<PathBuf>,
+
+    /// Serve /metrics alone at this address too, for a Prometheus that cannot reach --listen [default:
+    /// no server]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = socket_address)]
+    metrics_listen: Option<SocketAddr>,
 }
 
 impl From<ListenOptions> for Listen {
     fn from(options: ListenOptions) -> Self {
-        Self { address: options.listen, socket: options.status_socket }
+        let ListenOptions { listen: address, status_socket: socket, metrics_listen: metrics } =
+            options;
+        Self { address, socket, metrics }
     }
 }
 

@@ -89,6 +89,11 @@ pub(crate) struct RunArguments {
     #[command(flatten, next_help_heading = ENFORCED)]
     enforcement: EnforcementOptions,
 
+    /// Whether the annotation `policy-agent.io/enforcement: disabled` of this Node switches enforcement
+    /// off
+    #[arg(long, help_heading = ENFORCED)]
+    enforcement_annotation: bool,
+
     /// Verdict for packets at interfaces that belong to no known pod
     #[arg(long, value_name = "VERDICT", value_enum, default_value_t, help_heading = ENFORCED)]
     unknown_endpoints: Unknown,
@@ -240,7 +245,7 @@ impl RunArguments {
             None => host_name().map_err(RunError::HostName)?,
         };
         let records = self.max_drop_records;
-        let node = NodeConfig {
+        let mut node = NodeConfig {
             node,
             intent: self.enforcement.into(),
             pins: Some(self.pin_dir),
@@ -261,6 +266,7 @@ impl RunArguments {
                 clsact: self.clsact,
             },
         };
+        node.intent.enforcement_annotation = self.enforcement_annotation;
         let flow_log = match self.flow_log.to_str() {
             Some("-") => FlowLogTarget::Stdout,
             Some("off") => FlowLogTarget::Off,

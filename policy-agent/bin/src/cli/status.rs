@@ -4,33 +4,26 @@
 //! the response as it is. With `--check` it asks only whether the agent runs or is ready, for kubelet's
 //! probes: at the agent's socket no other process of the node can answer them.
 
-use std::{fmt, io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::io;
 
 use clap::{Args, ValueEnum};
 use comfy_table::{Cell, Color};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::{
-    Request, StatusCode,
-    body::Bytes,
-    client::conn::http1,
-    header::{HOST, HeaderValue},
-};
-use hyper_util::rt::TokioIo;
 use policy_agent::status::{Pod, PodState, Policy, PolicyState, Status};
 use policy_probe::{exit, grid, options::TableFormat, terminal};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, UnixStream},
-    runtime,
-    time::timeout,
-};
 
-use super::listen::{STATUS_SOCKET, socket_address};
+use super::{
+    ask::{AskError, PlaceOptions},
+    select::{SelectedKind, select, title},
+};
 
 const HELP: &str = "\
 Examples:
   kubectl -n policy-system exec daemonset/policy-agent -- /policy-agent status
       show pods and policies of the node of one of the agents
+  policy-agent status policy shop/web
+      show one policy, why it is not enforced if it is not, and the pods of this node that it selects
+  policy-agent status pod shop/web-0
+      show one pod, and the policies that isolate it
   policy-agent status -o json
       on a node itself, print JSON
   policy-agent status --address 127.0.0.1:9471
@@ -41,29 +34,23 @@ Examples:
 Exit codes:
   0  all policies are enforced for all pods of the node, or the check succeeded
   1  a policy is not enforced, or only in part; the table shows which
-  2  wrong usage
+  2  wrong usage, or nothing on this node has the name
   3  no agent responds, it has no state yet, or the check failed";
-
-/// How long to wait for the agent's response.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The most bytes of a response.
-const MAX_RESPONSE: usize = 64 << 20;
 
 /// Options of `policy-agent status`.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct StatusArguments {
-    /// Address of the agent, as in its option --listen
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9470",
-        value_parser = socket_address)]
-    address: SocketAddr,
+    /// Only objects of this kind, and those that belong to them
+    #[arg(value_enum, conflicts_with = "check")]
+    kind: Option<SelectedKind>,
 
-    /// Socket of the agent, as in its option --status-socket, instead of an address [without SOCKET:
-    /// /run/policy-agent/status.sock]
-    #[arg(long, value_name = "SOCKET", num_args = 0..=1, default_missing_value = STATUS_SOCKET,
-        conflicts_with = "address")]
-    socket: Option<PathBuf>,
+    /// Only the object of this name, `NAMESPACE/NAME`, or `NAME` in any namespace
+    #[arg(requires = "kind")]
+    name: Option<String>,
+
+    #[command(flatten)]
+    place: PlaceOptions,
 
     /// Print nothing; only check whether the agent runs, or whether it is ready
     #[arg(long, value_name = "WHAT", value_enum, conflicts_with = "output")]
@@ -83,125 +70,54 @@ enum StatusCheck {
     Ready,
 }
 
-/// Where the agent is asked.
-#[derive(Clone, Debug)]
-enum AgentPlace {
-    Address(SocketAddr),
-    Socket(PathBuf),
-}
-
+/// Why the state cannot be printed.
 #[derive(Debug, thiserror::Error)]
 enum StatusError {
-    #[error("no agent responds at {place}; run the agent with {}", place.option())]
-    Connect {
-        place: AgentPlace,
-        #[source]
-        source: io::Error,
-    },
-    #[error("the agent at {place} did not respond within {} s", TIMEOUT.as_secs())]
-    Timeout { place: AgentPlace },
-    #[error("cannot send a request to the agent")]
-    Request(#[from] hyper::Error),
-    #[error("cannot read the response of the agent")]
-    Read(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("the agent answers {status}: {text}")]
-    Refused { status: StatusCode, text: String },
-    #[error("cannot parse the response of the agent; it may have another version")]
-    Parse(#[from] serde_json::Error),
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    #[error("no {kind} of this node is named {name}")]
+    NoSuchObject { kind: &'static str, name: String },
+    #[error("cannot write the state as JSON")]
+    Json(#[from] serde_json::Error),
     #[error("cannot write to standard output")]
     Write(#[from] io::Error),
 }
 
 /// Asks the agent of this node, prints its state and returns the exit code.
 pub(super) fn main(arguments: &StatusArguments) -> u8 {
-    let outcome = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(StatusError::Write)
-        .and_then(|runtime| runtime.block_on(answer(arguments)));
-    outcome.unwrap_or_else(|error| {
+    answer(arguments).unwrap_or_else(|error| {
         terminal::error(&error);
-        exit::FAILED
+        let is_input = matches!(error, StatusError::NoSuchObject { .. });
+        if is_input { exit::INPUT } else { exit::FAILED }
     })
 }
 
-async fn answer(arguments: &StatusArguments) -> Result<u8, StatusError> {
-    let place = match &arguments.socket {
-        Some(socket) => AgentPlace::Socket(socket.clone()),
-        None => AgentPlace::Address(arguments.address),
-    };
-    let path = match arguments.check {
-        Some(StatusCheck::Alive) => "/healthz",
-        Some(StatusCheck::Ready) => "/readyz",
-        None => "/status",
-    };
-    let body = timeout(TIMEOUT, get(&place, path)).await;
-    let body =
-        body.unwrap_or_else(|_elapsed| Err(StatusError::Timeout { place: place.clone() }))?;
-    if arguments.check.is_some() {
+fn answer(arguments: &StatusArguments) -> Result<u8, StatusError> {
+    let place = arguments.place.place();
+    if let Some(check) = arguments.check {
+        let path = match check {
+            StatusCheck::Alive => "/healthz",
+            StatusCheck::Ready => "/readyz",
+        };
+        place.get(path)?;
         return Ok(exit::FINE);
     }
-    let status: Status = serde_json::from_slice(&body)?;
+    let status = selected(place.status()?, arguments)?;
     print(&status, arguments.output)?;
     Ok(if status.is_clean() { exit::FINE } else { exit::FINDINGS })
 }
 
-async fn get(place: &AgentPlace, path: &'static str) -> Result<Bytes, StatusError> {
-    let failed = |source| StatusError::Connect { place: place.clone(), source };
-    match place {
-        AgentPlace::Address(address) => {
-            exchange(TcpStream::connect(address).await.map_err(failed)?, path).await
-        }
-        AgentPlace::Socket(socket) => {
-            exchange(UnixStream::connect(socket).await.map_err(failed)?, path).await
-        }
-    }
-}
-
-/// Sends a request over a connection; the body of the response.
-async fn exchange<S>(stream: S, path: &'static str) -> Result<Bytes, StatusError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let exchange = async {
-        let mut request = Request::new(Empty::<Bytes>::new());
-        *request.uri_mut() = hyper::Uri::from_static(path);
-        request.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
-        let (head, body) = sender.send_request(request).await?.into_parts();
-        let body =
-            Limited::new(body, MAX_RESPONSE).collect().await.map_err(StatusError::Read)?.to_bytes();
-        if head.status != StatusCode::OK {
-            let text = String::from_utf8_lossy(&body).trim().to_owned();
-            return Err(StatusError::Refused { status: head.status, text });
-        }
-        Ok(body)
-    };
-    tokio::pin!(exchange);
-    tokio::select! {
-        body = &mut exchange => body,
-        // The connection may end before the response is read.
-        ended = connection => { ended?; exchange.await }
-    }
-}
-
-impl AgentPlace {
-    /// The option of `policy-agent run` that makes an agent listen here.
-    fn option(&self) -> String {
-        match self {
-            Self::Address(address) => format!("--listen {address}"),
-            Self::Socket(socket) => format!("--status-socket {}", socket.display()),
-        }
-    }
-}
-
-impl fmt::Display for AgentPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address(address) => address.fmt(f),
-            Self::Socket(socket) => socket.display().fmt(f),
-        }
-    }
+/// The part of the state that the command line names.
+fn selected(status: Status, arguments: &StatusArguments) -> Result<Status, StatusError> {
+    let Some(kind) = arguments.kind else { return Ok(status) };
+    let name = arguments.name.as_deref();
+    select(status, kind, name).ok_or_else(|| {
+        let kind = match kind {
+            SelectedKind::Pod => "pod",
+            SelectedKind::Policy => "policy",
+        };
+        StatusError::NoSuchObject { kind, name: name.unwrap_or_default().to_owned() }
+    })
 }
 
 fn print(status: &Status, format: TableFormat) -> Result<(), StatusError> {
@@ -225,6 +141,9 @@ fn table(status: &Status) -> String {
             |why| format!("the agent is not ready: {why}")
         )
     )];
+    if let Some(why) = &status.off {
+        parts.push(format!("ENFORCEMENT IS OFF, and every packet passes: {why}"));
+    }
     if !status.pods.is_empty() {
         let header = ["POD", "INTERFACE", "STATE", "INGRESS", "EGRESS"].map(Cell::new).to_vec();
         parts.push(grid(header, status.pods.iter().map(pod).collect(), style));
@@ -282,11 +201,4 @@ fn policy(policy: &Policy) -> Vec<Cell> {
         Cell::new(state).fg(colour),
         Cell::new(policy.pods),
     ]
-}
-
-fn title(policy: &Policy) -> String {
-    match &policy.namespace {
-        Some(namespace) => format!("{namespace}/{}", policy.name),
-        None => policy.name.clone(),
-    }
 }

@@ -21,7 +21,7 @@ const TRACES: [(&str, &[&str], &str); 5] = [
 ];
 
 /// Makes a table with its chains, by nft(8).
-fn make(machine: &Machine, table: &str, chains: &[&str]) -> Result<()> {
+pub(crate) fn make(machine: &Machine, table: &str, chains: &[&str]) -> Result<()> {
     let chains = chains.iter().map(|chain| format!("add chain {table} {chain}\n"));
     let ruleset = format!("add table {table}\n{}", chains.collect::<String>());
     let output = machine.inside(|| Ok(Command::new("nft").arg(&ruleset).output()?))?;

@@ -96,6 +96,8 @@ fn expected_status(said: &Value) -> Result<Value> {
     Ok(json!({
         "node": "one",
         "notReady": null,
+        "off": null,
+        "offByCommand": false,
         "pods": [
             pod("away", &["10.0.0.3"], None, "not_enforced"),
             pod("born", &[], None, "without_address"),
@@ -129,6 +131,13 @@ fn s50_status_shows_for_every_pod_and_policy_whether_it_is_enforced() -> Result<
     assert_eq!(code, Some(1), "{said}");
     let said: Value = serde_json::from_str(&said)?;
     assert_eq!(said, expected_status(&said)?, "{said:#}");
+
+    let named =
+        |named: &[&str]| self::status(&machine, &[named, &["--address=127.0.0.1:9100"]].concat());
+    let (code, said) = named(&["policy", "default/deny"])?;
+    ensure!(code == Some(1) && said.contains("default/deny") && !said.contains("uplink"), "{said}");
+    let (code, said) = named(&["pod", "other/pod"])?;
+    ensure!(code == Some(2) && said.contains("no pod of this node is named other/pod"), "{said}");
 
     machine.write("pods.yaml", POD)?;
     machine.write("policy.yaml", DENY)?;

@@ -3,6 +3,7 @@
 
 mod adoption;
 mod capacity;
+mod check;
 mod cluster;
 mod cni;
 mod cni_files;
@@ -29,5 +30,6 @@ mod privilege;
 mod reports;
 mod runtime;
 mod stream;
+mod switch;
 mod traffic;
 mod uninstall;
