@@ -1,6 +1,6 @@
 //! Whether a node can run the agent, and what to do where it cannot: `policy-agent check`.
 //!
-//! Input: the node that the command runs on, in its network namespace. Output: one [`Check`] for each
+//! Input: the node that the command runs on, in its network namespace. Output: one [`NodeCheck`] for each
 //! condition, always in the same order, also for those that hold. Nothing is changed.
 //!
 //! ```text
@@ -30,7 +30,7 @@ pub struct CheckOptions {
 /// How a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub enum CheckOutcome {
     /// It holds.
     Ok,
     /// The agent runs, and something may not be as wanted.
@@ -41,28 +41,28 @@ pub enum Outcome {
 
 /// One condition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Check {
+pub struct NodeCheck {
     /// Its name, which stays.
     pub name: &'static str,
     /// Whether it holds.
-    pub outcome: Outcome,
+    pub outcome: CheckOutcome,
     /// What was found.
     pub found: String,
     /// What to do; empty where nothing is to be done.
     pub advice: String,
 }
 
-impl Check {
+impl NodeCheck {
     fn ok(name: &'static str, found: impl Into<String>) -> Self {
-        Self { name, outcome: Outcome::Ok, found: found.into(), advice: String::new() }
+        Self { name, outcome: CheckOutcome::Ok, found: found.into(), advice: String::new() }
     }
 
     fn warning(name: &'static str, found: impl Into<String>, advice: &str) -> Self {
-        Self { outcome: Outcome::Warning, advice: advice.to_owned(), ..Self::ok(name, found) }
+        Self { outcome: CheckOutcome::Warning, advice: advice.to_owned(), ..Self::ok(name, found) }
     }
 
     fn failed(name: &'static str, found: impl Into<String>, advice: &str) -> Self {
-        Self { outcome: Outcome::Failed, ..Self::warning(name, found, advice) }
+        Self { outcome: CheckOutcome::Failed, ..Self::warning(name, found, advice) }
     }
 }
 
@@ -71,7 +71,7 @@ impl Check {
 /// # Panics
 ///
 /// Outside of a tokio runtime with I/O enabled.
-pub async fn check(options: &CheckOptions) -> Vec<Check> {
+pub async fn check(options: &CheckOptions) -> Vec<NodeCheck> {
     let mut checks = vec![
         kernel::version(),
         kernel::types(),

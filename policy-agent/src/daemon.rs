@@ -20,6 +20,7 @@ mod health;
 mod input;
 mod limits;
 mod metrics;
+mod mutex;
 mod pending;
 mod report;
 mod retry;

@@ -221,6 +221,7 @@ impl Node {
         let version = Some(owners.version());
         if self.pods_version != version {
             self.dataplane.put_pods(&owners.addresses().collect())?;
+            self.full_maps.extend(self.dataplane.omits_pods().then_some("pods"));
             self.pods_version = version;
         }
         Ok(())

@@ -25,10 +25,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{
-    scrape::{Scrape, lock},
-    watches::WatchLabels,
-};
+use super::{mutex::lock, scrape::Scrape, watches::WatchLabels};
 use crate::{
     cni::InstallState,
     dataplane::{Drift, Drifted, FlowTableUse, MapUse},

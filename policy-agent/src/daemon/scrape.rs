@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     error::Error,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use policy_common::drops::{Direction, DropKey, Reason};
@@ -20,7 +20,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{report, verdicts::NamespaceVerdicts, watches::WatchAges};
+use super::{mutex::lock, report, verdicts::NamespaceVerdicts, watches::WatchAges};
 use crate::dataplane::{DataplaneError, DropCounters};
 
 /// What a scrape reads, shared by the daemon and the HTTP server.
@@ -120,12 +120,6 @@ impl Scrape {
         });
         labelled.collect()
     }
-}
-
-/// A lock; what a thread that panicked left in it is whole, because a write replaces a map or adds a
-/// metric.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The text of `/metrics`, with the kernel's drop counters.

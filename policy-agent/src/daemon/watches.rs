@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::scrape::lock;
+use super::mutex::lock;
 
 /// Labels of the metrics of watches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

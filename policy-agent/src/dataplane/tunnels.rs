@@ -75,7 +75,8 @@ impl Dataplane {
                             map,
                             capacity,
                             omitted,
-                            "more addresses of pods than the map holds: tunnel packets to the others are dropped"
+                            "more addresses of pods than the map holds: tunnel packets to the others are \
+                             dropped; only clusters with fewer pods can have tunnels between all of them"
                         );
                     }
                     break;
@@ -85,6 +86,12 @@ impl Dataplane {
         }
         tunnels.omitted = omitted;
         Ok(())
+    }
+
+    /// Whether the map `pods` is full, so that it lacks addresses.
+    #[must_use]
+    pub fn omits_pods(&self) -> bool {
+        self.tunnels.omitted > 0
     }
 
     /// Brings the map `tunnel_ports` to the usual ports and these.

@@ -34,7 +34,7 @@ pub struct MapUse {
 pub struct FlowTableUse {
     /// Its name in the object, without the interface.
     pub table: &'static str,
-    /// The pod's word of `epochs`, to which it belongs; `None` for a table that pods share.
+    /// The pod's word in `epochs`, to which it belongs; `None` for a table that pods share.
     pub word: Option<u32>,
     /// Its entries; the kernel evicts the oldest before it is quite full.
     pub used: usize,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use policy_common::endpoint::Endpoint;
+use policy_common::endpoint::{Endpoint, flags};
 
 use crate::{
     desired::{Desired, IdentityKey},
@@ -245,7 +245,9 @@ impl<'a> Planner<'a> {
         for (matched, versions) in self.matching.matched.iter().zip(versions) {
             let Some(old) = matched.old else { continue };
             let PerDirection { ingress, egress } = versions.map(version);
-            steps.put(Endpoint { ingress, egress, ..*old });
+            // An endpoint that opens and goes on recording must record at every moment in between.
+            let flags = old.flags | matched.new.flags & flags::TRACKING;
+            steps.put(Endpoint { ingress, egress, flags, ..*old });
         }
     }
 

@@ -5,7 +5,7 @@ mod interfaces;
 use policy_common::endpoint::{CLOSED, Endpoint, flags};
 use policy_core::{
     compile::{Scope, compile},
-    model::{DenyReply, ObjectName, Protocol},
+    model::{DenyReply, ObjectName, PerDirection, Protocol},
     plan::{Actual, Interface, Interfaces, Plan, PlanOptions, Step, close_newcomers, plan},
 };
 
@@ -282,4 +282,36 @@ fn pods_and_interfaces_that_do_not_match_are_reported() {
     let plan = go(&mut Actual::default(), &cluster);
     assert_eq!(plan.pods_without_interface, [ObjectName::new("x", "b")]);
     assert_eq!(plan.interfaces_without_pod, [12]);
+}
+
+#[test]
+fn s30_an_endpoint_that_is_switched_off_and_on_records_at_every_step() {
+    let cluster = mk_cluster().policy("x/deny", mk_ingress("app=a", vec![from("b", 80)]));
+    let mut actual = Actual::default();
+    go(&mut actual, &cluster);
+    let (on, _) = compile(&cluster.0, Scope::Node("n1"));
+    let mut off = on.clone();
+    for endpoint in off.endpoints.values_mut() {
+        endpoint.is_tracked = endpoint.isolation.ingress.is_some();
+        endpoint.may_spoof = true;
+        endpoint.isolation = PerDirection::default();
+    }
+    let records = |endpoint: &Endpoint| {
+        endpoint.flags & flags::TRACKING != 0 || endpoint.ingress | endpoint.egress != 0
+    };
+    for (desired, is_isolated) in [(&off, false), (&on, true)] {
+        let plan = plan(&mut actual, desired, &interfaces(), PlanOptions::default());
+        let mut written = 0;
+        for step in &plan.steps {
+            actual.apply(step);
+            let Step::PutEndpoint(endpoint) = step else { continue };
+            assert_eq!(records(endpoint), endpoint.ifindex == 11, "{endpoint:?} of {plan:?}");
+            written += 1;
+        }
+        let endpoint = &actual.endpoints()[&11];
+        assert_eq!(endpoint.flags & flags::TRACKING == 0, is_isolated);
+        assert_eq!(endpoint.ingress != 0, is_isolated);
+        let bump = Step::BumpEpoch { ifindex: 11 };
+        assert!(written > 1 && plan.steps.contains(&bump), "flows are judged again: {plan:?}");
+    }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use comfy_table::{Cell, Color};
-use policy_agent::check::{Check, CheckOptions, Outcome, check};
+use policy_agent::check::{CheckOptions, CheckOutcome, NodeCheck, check};
 use policy_probe::{exit, grid, options::TableFormat, terminal};
 use tokio::runtime;
 
@@ -57,9 +57,9 @@ pub(super) fn main(arguments: CheckArguments) -> u8 {
         Ok(checks.iter().map(|check| check.outcome).max())
     });
     match checked {
-        Ok(None | Some(Outcome::Ok)) => exit::FINE,
-        Ok(Some(Outcome::Warning)) => exit::FINDINGS,
-        Ok(Some(Outcome::Failed)) => exit::FAILED,
+        Ok(None | Some(CheckOutcome::Ok)) => exit::FINE,
+        Ok(Some(CheckOutcome::Warning)) => exit::FINDINGS,
+        Ok(Some(CheckOutcome::Failed)) => exit::FAILED,
         Err(error) => {
             terminal::error(&error);
             exit::FAILED
@@ -67,7 +67,7 @@ pub(super) fn main(arguments: CheckArguments) -> u8 {
     }
 }
 
-fn print(checks: &[Check], format: TableFormat) -> io::Result<()> {
+fn print(checks: &[NodeCheck], format: TableFormat) -> io::Result<()> {
     let text = match format {
         TableFormat::Json => serde_json::to_string_pretty(checks)? + "\n",
         TableFormat::Table => table(checks),
@@ -77,20 +77,20 @@ fn print(checks: &[Check], format: TableFormat) -> io::Result<()> {
     stdout.flush()
 }
 
-fn table(checks: &[Check]) -> String {
+fn table(checks: &[NodeCheck]) -> String {
     let header = ["CHECK", "RESULT", "FOUND"].map(Cell::new).to_vec();
-    let rows = checks.iter().map(|Check { name, outcome, found, .. }| {
+    let rows = checks.iter().map(|NodeCheck { name, outcome, found, .. }| {
         let (text, colour) = match outcome {
-            Outcome::Ok => ("ok", Color::Green),
-            Outcome::Warning => ("warning", Color::Yellow),
-            Outcome::Failed => ("failed", Color::Red),
+            CheckOutcome::Ok => ("ok", Color::Green),
+            CheckOutcome::Warning => ("warning", Color::Yellow),
+            CheckOutcome::Failed => ("failed", Color::Red),
         };
         vec![Cell::new(name), Cell::new(text).fg(colour), Cell::new(found)]
     });
     let table = grid(header, rows.collect(), terminal::style());
     let advice = checks.iter().filter(|check| !check.advice.is_empty());
     let advice: Vec<String> =
-        advice.map(|Check { name, advice, .. }| format!("{name}: {advice}")).collect();
+        advice.map(|NodeCheck { name, advice, .. }| format!("{name}: {advice}")).collect();
     let rest = if advice.is_empty() { String::new() } else { format!("\n{}\n", advice.join("\n")) };
     format!("{table}\n{rest}")
 }

@@ -81,6 +81,11 @@ fn s26_policies_that_do_not_fit_hold_up_no_other_namespace() -> Result<()> {
         let held: Vec<_> = result.held_back.iter().map(|held| &*held.namespace).collect();
         ensure!(held == ["tenant"], "{held:?}");
         ensure!(result.held_back[0].reason.contains("`blocks` is full"), "{:?}", result.held_back);
+        assert_eq!(node.take_full_maps(), ["blocks"], "for the metric");
+        let uses = node.map_use();
+        let blocks =
+            uses.iter().find(|one| one.map == "blocks").map(|one| (one.used, one.capacity));
+        assert_eq!(blocks, Some((2, 16)), "those of both namespaces that are in force");
         revoked.is_cut()?;
         last_good.flows()?;
 

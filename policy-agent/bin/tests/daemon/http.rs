@@ -54,6 +54,39 @@ fn an_agent_that_enforces_is_ready_and_metrics_show_how_long_it_took() -> Result
     Ok(())
 }
 
+#[test]
+fn metrics_have_an_address_of_their_own_and_name_the_policy_that_denies() -> Result<()> {
+    let machine = Machine::new()?;
+    machine.plug()?;
+    machine.write("pod.yaml", POD)?;
+    machine.write("policy.yaml", DENY)?;
+    let options = ["--listen", "127.0.0.1:9100", "--metrics-listen", "127.0.0.1:9101"];
+    let agent = machine.agent(&[&options[..], &["--verify-interval", "1"]].concat())?;
+    until("it is ready", LIMIT, || Ok(machine.is_ready()))?;
+    ensure!(!arrives(&machine, 5001)?, "it is denied");
+    let has = |text: &str| Ok(machine.ask_at(9101, "/metrics")?.contains(text));
+    let denied = r#"policy_denied_packets_total{kind="NetworkPolicy",namespace="default",policy="deny",direction="egress"} 1"#;
+    until("the policy is named", LIMIT, || has(denied))?;
+    let verdicts = r#"policy_verdicts_total{namespace="default",direction="egress",verdict="drop",reason="no-rule"} 1"#;
+    ensure!(has(verdicts)?, "{}", machine.ask_at(9101, "/metrics")?);
+    ensure!(
+        has("policy_map_entries{map=\"endpoints\"} 1\n")?
+            && has("policy_map_capacity{map=\"allow\"} 16384\n")?
+    );
+    ensure!(
+        has("policy_watch_stale_seconds{kind=\"pods\"} 0\n")?
+            && has("policy_compile_duration_seconds_count 1\n")?
+    );
+    until("flow tables are counted", LIMIT, || {
+        has(r#"policy_flow_table_use_ratio{namespace="default",pod="pod"} 0"#)
+    })?;
+    for path in ["/status", "/readyz", "/healthz"] {
+        ensure!(machine.ask_at(9101, path)?.contains("404"), "{path} is not for everyone");
+    }
+    ensure!(agent.terminate()?.success());
+    Ok(())
+}
+
 /// Exit code and output of `policy-agent status` on the machine.
 pub(crate) fn status(machine: &Machine, options: &[&str]) -> Result<(Option<i32>, String)> {
     let output = machine.inside(|| {

@@ -132,8 +132,13 @@ impl Machine {
 
     /// Asks an agent that listens at port 9100; status line, headers and body.
     pub(crate) fn ask(&self, path: &str) -> Result<String> {
+        self.ask_at(9100, path)
+    }
+
+    /// Asks an agent that listens at a port.
+    pub(crate) fn ask_at(&self, port: u16, path: &str) -> Result<String> {
         self.node.run(async || {
-            let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, 9100))?;
+            let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
             connection.set_read_timeout(Some(LIMIT / 4))?;
             write!(connection, "GET {path} HTTP/1.0\r\n\r\n")?;
             let mut answer = String::new();
