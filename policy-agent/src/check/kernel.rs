@@ -87,14 +87,12 @@ fn of_capabilities(has: u64) -> NodeCheck {
 /// A bpffs around the folder of pins.
 pub(super) fn bpffs(pins: &Path) -> NodeCheck {
     let there = pins.ancestors().find(|folder| folder.exists()).unwrap_or(pins);
-    match is_on_bpffs(there) {
-        Ok(true) => NodeCheck::ok("bpffs", format!("{} is on a bpffs", there.display())),
-        Ok(false) | Err(_) => {
-            let advice = "mount -t bpf bpf /sys/fs/bpf, before the agent's pod starts; it is lost at a \
-                          reboot unless /etc/fstab or systemd mounts it";
-            NodeCheck::failed("bpffs", format!("{} is on no bpffs", there.display()), advice)
-        }
+    if is_on_bpffs(there).unwrap_or_default() {
+        return NodeCheck::ok("bpffs", format!("{} is on a bpffs", there.display()));
     }
+    let advice = "mount -t bpf bpf /sys/fs/bpf, before the agent's pod starts; it is lost at a reboot \
+                  unless /etc/fstab or systemd mounts it";
+    NodeCheck::failed("bpffs", format!("{} is on no bpffs", there.display()), advice)
 }
 
 #[cfg(test)]

@@ -126,6 +126,6 @@ fn count<F: FlowFamily>(pin: &Path) -> Result<(usize, u32), DataplaneError> {
     let map = Map::from_map_data(map).map_err(shape)?;
     let map = HashMap::<_, F::Key, F::Value>::try_from(map).map_err(shape)?;
     // If the programs write meanwhile, the iteration may start over.
-    let used = map.keys().take(capacity as usize).filter(Result::is_ok).count();
+    let used = map.keys().take(capacity as usize).flatten().count();
     Ok((used, capacity))
 }

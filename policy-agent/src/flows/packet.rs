@@ -80,7 +80,7 @@ impl<'a> DroppedPacket<'a> {
     /// The policies that denied the packet, none where no policy did, and how many packets it stands
     /// for: itself, and those of the same sender before it that have no record.
     pub fn denied_by(&self) -> (impl Iterator<Item = &PolicyRef>, u64) {
-        let by = self.denial.iter().flat_map(|denial| denial.by());
+        let by = self.denial.iter().flat_map(Denial::by);
         (by.map(|by| &by.policy), 1 + u64::from(self.record.withheld))
     }
 

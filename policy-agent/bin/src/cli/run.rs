@@ -227,7 +227,7 @@ fn run(arguments: RunArguments) -> Result<(), RunError> {
     let runtime =
         runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Start)?;
     let stop = stop_signal().map_err(RunError::Start)?;
-    let ended = runtime.block_on(async { Ok(daemon::run(config, stop).await?) });
+    let ended = runtime.block_on(async { Ok(Box::pin(daemon::run(config, stop)).await?) });
     // Writes that a slow disk delays are not awaited: each file is complete at any time.
     runtime.shutdown_background();
     ended

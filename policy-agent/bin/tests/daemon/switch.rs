@@ -151,7 +151,7 @@ fn s57_the_annotation_of_the_node_switches_off_where_the_agent_allows_it() -> Re
     let agent = machine.agent_of(&kubeconfig, &options)?;
     until("it counts", LIMIT, || arrives(&machine, 5001))?;
     let mut requests = Vec::new();
-    until("there is an Event", Duration::from_secs(60), || {
+    until("there is an Event", Duration::from_mins(1), || {
         requests.extend(server.requests());
         Ok(requests.iter().any(|request| {
             request.body["reason"] == "EnforcementOff"
