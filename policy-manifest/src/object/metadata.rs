@@ -1,8 +1,8 @@
 //! `metadata` (`meta/v1` `ObjectMeta`).
 
 use policy_core::model::{
-    ANTI_SPOOFING, Annotations, DENY_REPLY, DenyReply, ENFORCEMENT, INJECT_LINKERD, Kind, Labels, ObjectName,
-    ObjectRef, Workload,
+    ANTI_SPOOFING, Annotations, DENY_REPLY, DenyReply, ENFORCEMENT, INJECT_LINKERD, Kind, Labels,
+    ObjectName, ObjectRef, Workload,
 };
 
 use crate::{
