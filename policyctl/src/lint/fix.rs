@@ -84,6 +84,9 @@ pub(super) fn plan(findings: &[Finding], origin: &Origin) -> Result<Fixed, LintF
                 );
                 done.extend(fix.findings);
             }
+            None if fix.is_removed => notes.push(format!(
+                "{place}: {object} is left as it is; it is the only object of its file, or in a list"
+            )),
             None => notes.push(format!(
                 "{place}: {object} is left as it is; its form does not allow the change"
             )),
