@@ -37,7 +37,7 @@ const USUAL: [IpAddr; 9] = [
     IpAddr::V4(Ipv4Addr::new(10, 43, 0, 1)),    // k3s, RKE2
     IpAddr::V4(Ipv4Addr::new(10, 100, 0, 1)),   // EKS
     IpAddr::V4(Ipv4Addr::new(172, 20, 0, 1)),   // EKS
-    IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),     // AKS
+    IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),     // Azure
     IpAddr::V4(Ipv4Addr::new(172, 30, 0, 1)),   // OpenShift
     IpAddr::V4(Ipv4Addr::new(10, 152, 183, 1)), // MicroK8s
     IpAddr::V4(Ipv4Addr::new(10, 233, 0, 1)),   // Kubespray
