@@ -174,7 +174,7 @@ fn written_out(map: &Map<'_>, place: Place) -> Option<TestCase> {
         ports: ports.map_or(Some(None), |ports| ports.map(Some))?,
         expected: expected?,
     };
-    let name = name.map_or_else(|| Some(claim.to_string()), |name| name)?;
+    let name = name.unwrap_or_else(|| Some(claim.to_string()))?;
     Some(TestCase { name, claim, place })
 }
 

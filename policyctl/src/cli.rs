@@ -5,7 +5,7 @@ use std::{env, panic, path::Path, process::ExitCode};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use policy_probe::exit;
 
-use crate::{diff, explain, graph, lint, list, manual, simulate, test};
+use crate::{diff, explain, graph, lint, list, manual, simulate, suggest, test};
 
 /// The name of the program's file as a plugin of kubectl.
 const PLUGIN: &str = "kubectl-policy";
@@ -33,6 +33,8 @@ enum Verb {
     Diff(diff::DiffArguments),
     /// Check that manifests allow and deny what you expect, in words
     Test(test::TestArguments),
+    /// Write the least policies that allow what was observed
+    Suggest(suggest::SuggestArguments),
     /// Print a script that completes commands and options in a shell
     Completion(manual::CompletionArguments),
     /// Print a page of the manual
@@ -54,6 +56,7 @@ pub fn main() -> ExitCode {
         Verb::Graph(arguments) => graph::main(&arguments),
         Verb::Diff(arguments) => diff::main(&arguments),
         Verb::Test(arguments) => test::main(&arguments),
+        Verb::Suggest(arguments) => suggest::main(&arguments),
         Verb::Completion(arguments) => manual::completion(&arguments, CommandLine::command()),
         Verb::Man(arguments) => manual::man(&arguments, CommandLine::command()),
     };

@@ -9,6 +9,7 @@ use policy_probe::{exit, input::InputError, terminal};
 use crate::{
     config_error::ConfigError,
     fix_error::{FixError, LintFixError},
+    flows_error::FlowsError,
     git::GitError,
     render::RenderError,
     test_error::TestEndErrors,
@@ -67,6 +68,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Git(#[from] GitError),
     #[error(transparent)]
+    Flows(#[from] FlowsError),
+    #[error(transparent)]
     TestEnds(TestEndErrors),
     #[error("--exposure has no picture; use -o table, json, csv or markdown")]
     NoPicture,
@@ -124,6 +127,7 @@ impl Error {
             | Self::Fix(_)
             | Self::Config(_)
             | Self::Git(_)
+            | Self::Flows(_)
             | Self::TestEnds(_)
             | Self::NoPicture
             | Self::UnknownRule { .. } => {

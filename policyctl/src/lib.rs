@@ -2,7 +2,7 @@
 //!
 //! Each command has a module, which reads manifests or a cluster (`origin`), compiles them
 //! (`truth`, or `policy_core` itself), and prints the answer (`output`): `simulate`, `explain`,
-//! `lint`, `list`, `graph`, `diff` and `test`. `manual` prints pages of the manual and completions for a
+//! `lint`, `list`, `graph`, `diff`, `test` and `suggest`. `manual` prints pages of the manual and completions for a
 //! shell.
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,7 @@ mod document;
 mod error;
 mod explain;
 mod fix_error;
+mod flows_error;
 mod git;
 mod graph;
 mod internet;
@@ -30,7 +31,9 @@ mod render;
 mod sarif;
 mod scope;
 mod segments;
+mod service_backends;
 mod simulate;
+mod suggest;
 mod test;
 mod test_error;
 mod truth;

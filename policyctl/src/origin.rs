@@ -99,6 +99,16 @@ pub(crate) struct Origin {
 }
 
 impl OriginOptions {
+    /// Removes the files with one of some endings, and returns them.
+    pub(crate) fn take_files_with(&mut self, endings: &[&str]) -> Vec<PathBuf> {
+        let has_one = |path: &PathBuf| {
+            path.extension().is_some_and(|found| endings.iter().any(|ending| found == *ending))
+        };
+        let (taken, left) = std::mem::take(&mut self.files).into_iter().partition(has_one);
+        self.files = left;
+        taken
+    }
+
     /// Reads the files or the cluster, and prints notes about what is left out.
     pub(crate) fn read(&self) -> Result<Origin, Error> {
         let Self { files, kustomizations, charts, values, reading, cluster } = self;

@@ -188,8 +188,8 @@ fn ends_of(words: &[SentenceWord<'_>]) -> Result<Vec<TestEnd>, SentenceError> {
 }
 
 fn ports_of(words: &[SentenceWord<'_>]) -> Result<Ports, SentenceError> {
-    let parts = parts(words);
-    let texts = parts.iter().map(|part| match part.as_slice() {
+    let listed = parts(words);
+    let texts = listed.iter().map(|part| match part.as_slice() {
         // `on port 80`, `on ports 80 and 443`
         ["port" | "ports", rest @ ..] => rest.join(" "),
         words => words.join(" "),

@@ -77,7 +77,7 @@ fn regions<'a>(
     let mut blocks: Vec<IpNetwork> = judge.desired.blocks.keys().collect();
     // Hosts and backends may be named, and are then apart from the addresses around them.
     let hosts = judge.manifests.hosts.values().flat_map(|host| &host.addresses);
-    let backends = judge.desired.backends.values().flat_map(|backends| backends.iter());
+    let backends = judge.backends.values().flat_map(|backends| backends.iter());
     let backends = backends.map(|(address, _)| address);
     let outside = hosts.chain(backends).filter(|address| !judge.taken.contains(*address));
     blocks.extend(outside.map(|address| IpNetwork::from(*address)));
@@ -190,7 +190,7 @@ impl EndLookup<'_> {
             }
         }
         let several = found.len() > 1;
-        let names: Vec<String> =
+        let candidates: Vec<String> =
             found.iter().map(|(namespace, _)| format!("{namespace}/{text}")).collect();
         match found.pop() {
             None => Err(unknown()),

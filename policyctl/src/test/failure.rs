@@ -1,6 +1,7 @@
 //! Connections that are not as a test expects.
 
 use policy_core::{
+    connections::Region,
     desired::Ports,
     model::{Family, Protocol},
 };
@@ -89,15 +90,18 @@ pub(super) fn name(judge: &Judge<'_>, party: &TestParty) -> String {
         }
         TestParty::Service(name) => format!("service/{name}"),
         TestParty::Address(address) => address.to_string(),
-        TestParty::Region(region, _) => {
-            let listed = region.except.iter().take(EXCEPTIONS);
-            let mut parts: Vec<String> = listed.map(ToString::to_string).collect();
-            let more = region.except.len().saturating_sub(EXCEPTIONS);
-            parts.extend((more > 0).then(|| format!("{more} more blocks")));
-            let except = if parts.is_empty() { "" } else { " except " };
-            format!("{}{except}{}", region.block, parts.join(", "))
-        }
+        TestParty::Region(region, _) => short(region),
     }
+}
+
+/// A region with the first of its exceptions.
+fn short(region: &Region) -> String {
+    let listed = region.except.iter().take(EXCEPTIONS);
+    let mut except: Vec<String> = listed.map(ToString::to_string).collect();
+    let more = region.except.len().saturating_sub(EXCEPTIONS);
+    except.extend((more > 0).then(|| format!("{more} more blocks")));
+    let separator = if except.is_empty() { "" } else { " except " };
+    format!("{}{separator}{}", region.block, except.join(", "))
 }
 
 fn names<S: Serializer>(families: &[Family], to: S) -> Result<S::Ok, S::Error> {

@@ -4,18 +4,21 @@
 //! Service, a pod of the host's network and a single address are judged as `explain` judges them, at
 //! the first port of each range that no policy distinguishes.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use policy_core::{
     connections::Region,
-    desired::{Desired, Ports},
+    desired::{Desired, Frontend, Ports},
     explain::{Explainer, Explanation},
     model::{Direction, Family, ObjectName, Phase, Protocol, Snapshot},
 };
 use policy_manifest::{End, Manifests};
 use policy_probe::{Probe, Row};
 
-use crate::segments;
+use crate::{segments, service_backends};
 
 /// A source or destination of connections that has one verdict for each port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +48,8 @@ pub(super) struct Judge<'a> {
     /// Addresses of pods and Services, which are no addresses outside.
     pub(super) taken: BTreeSet<IpAddr>,
     explainer: Explainer<'a>,
+    /// Backends of the frontends of all Services.
+    pub(super) backends: BTreeMap<Frontend, BTreeSet<(IpAddr, u16)>>,
 }
 
 impl<'a> Judge<'a> {
@@ -54,7 +59,9 @@ impl<'a> Judge<'a> {
         let services = snapshot.services.values();
         let services = services.flat_map(|one| one.cluster_ips.iter().chain(&one.external_ips));
         let taken = pods.chain(services).copied().collect();
-        Self { manifests, desired, taken, explainer: Explainer::new(snapshot, desired) }
+        let (explainer, backends) =
+            (Explainer::new(snapshot, desired), service_backends::of(snapshot));
+        Self { manifests, desired, taken, explainer, backends }
     }
 
     pub(super) fn snapshot(&self) -> &'a Snapshot {
@@ -108,7 +115,7 @@ impl<'a> Judge<'a> {
             TestParty::Pod(_) | TestParty::Address(_) | TestParty::Region(..) => None,
         });
         let frontends: BTreeSet<&IpAddr> = services.flat_map(|one| &one.cluster_ips).collect();
-        let backends = self.desired.backends.iter();
+        let backends = self.backends.iter();
         let backends = backends.filter(|(frontend, _)| frontends.contains(&frontend.address));
         backends.flat_map(|(_, backends)| backends.iter().map(|(address, _)| *address)).collect()
     }

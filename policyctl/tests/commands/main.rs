@@ -16,5 +16,6 @@ mod program;
 mod repository;
 mod scope;
 mod simulate;
+mod suggest;
 mod terminal;
 mod test_file;

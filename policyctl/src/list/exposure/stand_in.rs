@@ -232,8 +232,8 @@ fn numbered_names(snapshot: &Snapshot) -> Vec<(Protocol, u16, String)> {
     let of_tiers = of_tiers.flat_map(|name| Protocol::ALL.map(|protocol| (protocol, name.clone())));
     let names: BTreeSet<(Protocol, String)> = names.chain(of_tiers).collect();
     let pods = snapshot.pods.values().flat_map(|pod| &pod.ports).map(|port| port.port);
-    let named = segments::ranges(snapshot).flat_map(|(_, first, last)| [first, last]);
-    let taken: BTreeSet<u16> = pods.chain(named).collect();
+    let ends = segments::ranges(snapshot).flat_map(|(_, first, last)| [first, last]);
+    let taken: BTreeSet<u16> = pods.chain(ends).collect();
     // Two numbers side by side would be one range.
     let free = (1..=u16::MAX).rev().step_by(2).filter(|number| {
         ![number.saturating_sub(1), *number, number.saturating_add(1)]
