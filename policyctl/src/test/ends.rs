@@ -195,7 +195,7 @@ impl EndLookup<'_> {
         match found.pop() {
             None => Err(unknown()),
             Some(_) if several => {
-                Err(TestEndReason::Ambiguous { end: text.to_owned(), found: names.join(", ") })
+                Err(TestEndReason::Ambiguous { end: text.to_owned(), found: candidates.join(", ") })
             }
             Some((_, parties)) if opens && matches!(parties[..], [TestParty::Service(_)]) => {
                 Err(TestEndReason::ServiceAsSource { end: text.to_owned() })
