@@ -6,6 +6,7 @@ use crate::model::{DenyReply, Namespace};
 
 /// What the operator has decided for a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct IntentOptions {
     /// Whether pods may send to the addresses of their own node without a rule (S38).
     pub own_node_egress: bool,
