@@ -51,9 +51,9 @@ fn is_covered(
     wide: &NetworkPolicy,
     narrow: &NetworkPolicy,
 ) -> bool {
-    let directions = Direction::BOTH.into_iter().filter(|direction| narrow.applies(*direction));
+    let mut directions = Direction::BOTH.into_iter().filter(|direction| narrow.applies(*direction));
     covers_subject(wide, narrow)
-        && directions.into_iter().all(|direction| {
+        && directions.all(|direction| {
             let rules = wide.rules(direction);
             let entry = |rule: &Rule, peer: Option<&Peer>| {
                 rules.iter().any(|wide| {

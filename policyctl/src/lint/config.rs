@@ -122,8 +122,8 @@ impl Config {
 /// The file in the folder of a path, or in the nearest folder around it.
 fn around(path: &Path) -> Option<PathBuf> {
     let full = path.canonicalize().ok()?;
-    let files = full.ancestors().map(|folder| folder.join(NAME));
-    files.into_iter().find(|file| file.is_file())
+    let mut files = full.ancestors().map(|folder| folder.join(NAME));
+    files.find(|file| file.is_file())
 }
 
 fn options() -> serde_saphyr::Options {

@@ -131,10 +131,10 @@ impl Located {
 
     /// One line without the suggestion: `web.yaml:7:3: warning[NP005]: NetworkPolicy web/p: …`.
     pub(super) fn line(&self) -> String {
-        self.painted(format!("{}[{}]", self.level, self.code))
+        self.painted(&format!("{}[{}]", self.level, self.code))
     }
 
-    fn painted(&self, level: String) -> String {
+    fn painted(&self, level: &str) -> String {
         let Self { kind, object, field, message, .. } = self;
         let place = self.place.as_ref().map(ToString::to_string);
         let place = place.or_else(|| self.cluster.clone());
@@ -181,7 +181,7 @@ pub(super) fn text(report: &Report, paint: Paint) -> String {
     for finding in findings {
         let level = format!("{}[{}]", finding.level, finding.code);
         let level = paint.text(level_colour(finding.level), level);
-        let _ = writeln!(out, "{}", finding.painted(level));
+        let _ = writeln!(out, "{}", finding.painted(&level));
         let _ = writeln!(out, "    {}", finding.suggestion);
     }
     let counts = [Level::Error, Level::Warning, Level::Note].map(|level| {

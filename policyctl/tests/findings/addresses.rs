@@ -40,6 +40,7 @@ fn np008_a_block_that_covers_the_cluster() {
 
 #[test]
 fn np025_an_outer_address_of_a_service_whose_backends_are_denied() {
+    const SOURCE: Option<&str> = Some("spec.ingress[0].from[0].ipBlock");
     const SERVICE: &str = "---\napiVersion: v1\nkind: Service\nmetadata: {name: sql, namespace: db}\nspec: {clusterIP: 10.96.0.20, externalIPs: [198.51.100.7], selector: {app: sql}, ports: [{port: 5432}]}\nstatus: {loadBalancer: {ingress: [{ip: 203.0.113.9}]}}\n";
     const SQL: &str = "{to: [{namespaceSelector: {}, podSelector: {matchLabels: {app: sql}}}]}";
     let block = |cidr: &str, ports: &str| format!("{{to: [{{ipBlock: {{cidr: {cidr}}}}}]{ports}}}");
@@ -57,7 +58,6 @@ fn np025_an_outer_address_of_a_service_whose_backends_are_denied() {
     let ingress = |block: &str| {
         format!("{{podSelector: {{}}, ingress: [{{from: [{{ipBlock: {{cidr: {block}}}}}]}}]}}")
     };
-    const SOURCE: Option<&str> = Some("spec.ingress[0].from[0].ipBlock");
     let cases = cases.map(|(claim, rules, field)| (claim, egress(rules), field));
     #[rustfmt::skip]
     let sources = [
