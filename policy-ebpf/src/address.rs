@@ -1,5 +1,7 @@
 //! Addresses in the form that the programs compute with.
 
+use core::mem;
+
 use policy_common::address::Address;
 
 /// An address of either family in the form of `policy_common::address`, as two words.
@@ -19,7 +21,7 @@ pub(crate) struct Ip {
 pub(crate) const UNSPECIFIED: Ip = Ip { high: 0, low: 0 };
 
 /// The first four bytes of the last eight of a mapped IPv4 address.
-const MAPPED_WORD: u32 = u32::from_be(0xffff);
+pub(crate) const MAPPED_WORD: u32 = u32::from_be(0xffff);
 
 impl Ip {
     /// From the form of the maps.
@@ -42,9 +44,9 @@ impl Ip {
     /// To the form of the maps.
     #[inline(always)]
     pub(crate) fn bytes(self) -> Address {
-        let ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]) =
-            (self.high.to_ne_bytes(), self.low.to_ne_bytes());
-        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+        // SAFETY: two words are sixteen bytes, in memory order here; taken apart and put together they
+        // would be written byte by byte.
+        unsafe { mem::transmute::<[u64; 2], Address>([self.high, self.low]) }
     }
 
     /// The IPv4 address of a mapped one.

@@ -1,7 +1,7 @@
 //! From a packet at a hook to a TC action: parse, decide, report.
 //!
-//! The programs call [`classify`], which calls one subprogram for each family and direction,
-//! because each has a stack of its own (docs/adr/0004).
+//! The programs call [`classify`]. It passes what the fast path passes, and leaves the rest to one
+//! subprogram for each family and direction, because each has a stack of its own (docs/adr/0004).
 
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use policy_common::{
@@ -13,11 +13,12 @@ use crate::{
     decide::{
         arrival::Arrival,
         endpoint, packet,
-        quotation::{quote_known4, quote_known6},
+        quotation::{quote_known4, quote_known6, quote_read4, quote_read6},
         verdict::{Refusal, Verdict},
     },
+    fast::{self, Path},
     flow::family::{Family, V4, V6},
-    maps::HANDLE_IPV6,
+    maps::{DROP_UNKNOWN, HANDLE_IPV6},
     parse::ip::{Packet, read4, read6},
     report::{drops::drops_report, reject::reject_reply},
     scratch,
@@ -42,18 +43,30 @@ enum Outcome {
 /// program of the hook.
 #[inline(always)]
 pub(crate) fn classify(skb: *mut __sk_buff, direction: Direction) -> i32 {
-    let ether_type = Skb::new(skb).ether_type();
-    let mut outcome = dispatch(skb, ether_type, direction, 0);
+    let packet = Skb::new(skb);
+    // Before every other look-up, as in `of_family`.
+    let epoch = endpoint::epoch(packet.ifindex());
+    let is_open = epoch == 0 && matches!(direction, Direction::Ingress);
+    if is_open && DROP_UNKNOWN.load() == 0 {
+        return TC_ACT_UNSPEC;
+    }
+    let ether_type = packet.ether_type();
+    let looked_up = match fast::path(packet, ether_type, direction, epoch) {
+        Path::Pass => return TC_ACT_UNSPEC,
+        Path::Slow => looked_up::NOTHING,
+        Path::SlowWithoutFlow => looked_up::NO_FLOW,
+    };
+    let mut outcome = dispatch(skb, ether_type, direction, looked_up);
     if outcome == Outcome::CheckQuotation as u32 {
-        let known = if ether_type == ETH_P_IP {
-            quote_known4(skb, direction as u32)
+        let is_known = if ether_type == ETH_P_IP {
+            quote_read4(skb) != 0 && quote_known4(skb, direction as u32) != 0
         } else {
-            quote_known6(skb, direction as u32)
+            quote_read6(skb) != 0 && quote_known6(skb, direction as u32) != 0
         };
-        if known != 0 {
+        if is_known {
             return TC_ACT_UNSPEC;
         }
-        outcome = dispatch(skb, ether_type, direction, 1);
+        outcome = dispatch(skb, ether_type, direction, looked_up::QUOTATION);
     }
     if outcome == Outcome::Pass as u32 {
         return TC_ACT_UNSPEC;
@@ -61,8 +74,16 @@ pub(crate) fn classify(skb: *mut __sk_buff, direction: Direction) -> i32 {
     if outcome == Outcome::Reject as u32 { reject_reply(skb) } else { TC_ACT_SHOT }
 }
 
-/// Calls the subprogram for the packet's family and direction; `checked` is 1 if the packet that it
-/// quotes was looked up already.
+/// Bits of what was looked up before a subprogram is called.
+mod looked_up {
+    pub(super) const NOTHING: u32 = 0;
+    /// The packet that this one quotes; it belongs to no known flow.
+    pub(super) const QUOTATION: u32 = 1 << 0;
+    /// The packet's flow; no table has it.
+    pub(super) const NO_FLOW: u32 = 1 << 1;
+}
+
+/// Calls the subprogram for the packet's family and direction; `checked` has bits of [`looked_up`].
 #[inline(always)]
 fn dispatch(skb: *mut __sk_buff, ether_type: u16, direction: Direction, checked: u32) -> u32 {
     match (ether_type, direction) {
@@ -135,8 +156,10 @@ fn of_family<F: Family>(
         Ok(()) => {
             // SAFETY: as above; another field than `packet`.
             let flow = unsafe { &mut *F::scratch_flow(scratch) };
-            let quotation_checked = checked != 0;
-            let arrival = Arrival { skb, direction, ifindex, epoch, packet, quotation_checked };
+            let quotation_checked = checked & looked_up::QUOTATION != 0;
+            let has_no_flow = checked & looked_up::NO_FLOW != 0;
+            let arrival =
+                Arrival { skb, direction, ifindex, epoch, packet, quotation_checked, has_no_flow };
             packet::ip::<F>(&arrival, flow)
         }
         Err(reason) => packet::unparsed(skb, direction, reason),

@@ -12,5 +12,5 @@ mod origin;
 pub(crate) mod packet;
 pub(crate) mod quotation;
 mod rules;
-mod tunnel;
+pub(crate) mod tunnel;
 pub(crate) mod verdict;

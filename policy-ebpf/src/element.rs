@@ -37,6 +37,12 @@ pub(crate) fn is_still<Key>(element: &Key, key: &Key) -> bool {
     difference == 0
 }
 
+/// Whether all words of a value are zero; it must be aligned as words are.
+#[inline(always)]
+pub(crate) fn is_zero<T>(value: &T) -> bool {
+    words(value).iter().fold(0, |all, word| all | word) == 0
+}
+
 /// Reads the address of an element, which must be aligned as a word is.
 #[inline(always)]
 pub(crate) fn read_address(element: &Address) -> Ip {
@@ -45,6 +51,27 @@ pub(crate) fn read_address(element: &Address) -> Ip {
         part.copy_from_slice(&read_once(word).to_ne_bytes());
     }
     Ip::new(bytes)
+}
+
+/// Copies an element word by word, without `memcpy`; both values must be aligned as words are.
+#[inline(always)]
+pub(crate) fn copy_words<T: Copy>(element: &T, copy: &mut T) {
+    let to = ptr::from_mut(copy).cast::<u32>();
+    for (at, word) in words(element).iter().enumerate() {
+        // SAFETY: both values are of one type, which consists of whole words.
+        unsafe { to.wrapping_add(at).write(read_once(word)) };
+    }
+}
+
+/// Writes zero to all words of a value, without `memset`; it must be aligned as words are.
+#[inline(always)]
+pub(crate) fn zero_words<T: Copy>(value: &mut T) {
+    let to = ptr::from_mut(value).cast::<u32>();
+    for at in 0..size_of::<T>() / size_of::<u32>() {
+        // SAFETY: inside of the value, of which callers say that zero is one; volatile, because the
+        // compiler makes `memset` of other writes.
+        unsafe { to.wrapping_add(at).write_volatile(0) };
+    }
 }
 
 #[inline(always)]

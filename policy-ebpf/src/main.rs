@@ -23,6 +23,7 @@ mod address;
 mod classify;
 mod decide;
 mod element;
+mod fast;
 mod flow;
 mod maps;
 mod parse;

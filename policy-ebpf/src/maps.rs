@@ -144,3 +144,7 @@ pub(crate) static LIFETIMES: Lifetimes = Lifetimes::DEFAULT;
 /// starts at zero when a machine boots.
 #[unsafe(no_mangle)]
 pub(crate) static CLOCK_OFFSET: Global<u64> = Global::new(0);
+
+/// Nanoseconds of a tick of the kernel (`jiffies`); 0 if the loader does not know it.
+#[unsafe(no_mangle)]
+pub(crate) static CLOCK_TICK: Global<u64> = Global::new(0);

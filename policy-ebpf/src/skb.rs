@@ -19,6 +19,23 @@ pub(crate) const TAGGED: u16 = 0;
 #[derive(Clone, Copy)]
 pub(crate) struct Skb(*mut __sk_buff);
 
+/// `N` bytes of a packet from offset `FROM`, which the kernel has in one piece.
+#[derive(Clone, Copy)]
+pub(crate) struct Linear<const FROM: usize, const N: usize>(usize);
+
+impl<const FROM: usize, const N: usize> Linear<FROM, N> {
+    /// A value at an offset in these bytes; arrays of bytes would be read byte by byte.
+    #[inline(always)]
+    pub(crate) fn read<T: Copy, const AT: usize>(&self) -> T {
+        const { assert!(AT + size_of::<T>() <= N, "a field of these bytes") };
+        let place = core::ptr::with_exposed_provenance::<T>(self.0 + FROM + AT);
+        // SAFETY: `Skb::linear` has checked that the bytes are there. Alignment: the kernel puts IP
+        // headers where words of them are aligned (`NET_IP_ALIGN`), except on machines that read
+        // words at any address; the verifier refuses the program where that would not hold.
+        unsafe { *place }
+    }
+}
+
 impl Skb {
     /// Wraps the context that the kernel passed to the program.
     #[inline(always)]
@@ -81,6 +98,23 @@ impl Skb {
         if tagged == 0 { u16::from_be(protocol as u16) } else { TAGGED }
     }
 
+    /// Bytes of the packet from its Ethernet header.
+    #[inline(always)]
+    pub(crate) fn bytes(self) -> u32 {
+        // SAFETY: the kernel passes a valid context to the program.
+        unsafe { (*self.0).len }
+    }
+
+    /// `N` bytes from offset `FROM`; `None` where the packet is shorter, or the kernel has these bytes
+    /// elsewhere.
+    #[inline(always)]
+    pub(crate) fn linear<const FROM: usize, const N: usize>(self) -> Option<Linear<FROM, N>> {
+        // SAFETY: the kernel passes a valid context to the program.
+        let context = unsafe { &*self.0 };
+        let (start, end) = (context.data as usize, context.data_end as usize);
+        if start + FROM + N > end { None } else { Some(Linear(start)) }
+    }
+
     /// Stores the sender's slot in `skb->tc_index` of a packet that a pod sends, for the program at
     /// a receiver on this node.
     #[inline(always)]
@@ -102,8 +136,7 @@ impl Bytes for Skb {
 
     #[inline(always)]
     fn length(&self) -> u32 {
-        // SAFETY: the kernel passes a valid context to the program.
-        unsafe { (*self.0).len }
+        self.bytes()
     }
 
     #[inline(always)]

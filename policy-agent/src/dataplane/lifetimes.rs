@@ -1,10 +1,11 @@
 //! How long flows live: as long as this node's `nf_conntrack` keeps its entries (S27).
 //!
-//! `object` calls [`read`] when it loads the programs. A value that an administrator changes later
+//! `object` calls [`read`] and [`tick`] when it loads the programs. A value that an administrator changes later
 //! counts from the next start of the agent.
 
 use std::{fs, path::Path};
 
+use nix::time::{ClockId, clock_getres};
 use policy_common::flow::Lifetimes;
 
 /// The sysctls of `nf_conntrack` (`Documentation/networking/nf_conntrack-sysctl.rst`).
@@ -15,10 +16,21 @@ pub(super) fn read() -> Lifetimes {
     read_from(Path::new(FOLDER))
 }
 
+/// Nanoseconds of a tick of the kernel, by which the programs' coarse clock counts; 0 if the kernel does
+/// not report it, and then the programs read the exact clock.
+///
+/// The resolution of the coarse clock is a tick (`KTIME_LOW_RES` in `include/linux/hrtimer.h`).
+pub(super) fn tick() -> u64 {
+    let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).ok();
+    tick.and_then(|tick| u64::try_from(tick.tv_nsec()).ok()).unwrap_or_default()
+}
+
 fn read_from(folder: &Path) -> Lifetimes {
     let or = |default: u32, name: &str| {
         let text = fs::read_to_string(folder.join(format!("nf_conntrack_{name}")));
-        text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(default)
+        let seconds: Option<u32> = text.ok().and_then(|text| text.trim().parse().ok());
+        // The programs' fast path takes a flow that sent a moment ago for alive.
+        seconds.map_or(default, |seconds| seconds.max(1))
     };
     let default = Lifetimes::DEFAULT;
     Lifetimes {
@@ -43,6 +55,11 @@ fn read_from(folder: &Path) -> Lifetimes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tick_is_between_a_ten_thousandth_and_a_tenth_of_a_second() {
+        assert!((100_000..100_000_000).contains(&tick()), "{}", tick());
+    }
 
     #[test]
     fn s27_timeouts_are_the_nodes_and_established_tcp_is_a_day_at_most() {

@@ -96,8 +96,10 @@ fn load_with(options: &Options, pins: Vec<(&str, PathBuf)>) -> Result<Ebpf, Data
     let handle_ipv6 = u8::from(options.parts.ipv6);
     let record_interval = u64::try_from(options.record_interval.as_nanos()).unwrap_or(u64::MAX);
     let lifetimes = lifetimes::read();
+    let tick = lifetimes::tick();
     let mut loader = EbpfLoader::new();
     loader.override_global("LIFETIMES", &lifetimes, true);
+    loader.override_global("CLOCK_TICK", &tick, true);
     loader.override_global("DROP_UNKNOWN", &drop_unknown, true);
     loader.override_global("HANDLE_IPV6", &handle_ipv6, true);
     loader.override_global("RECORD_INTERVAL", &record_interval, true);

@@ -19,6 +19,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) packet: &'a Packet,
     /// The packet that this ICMP error quotes was looked up already, and belongs to no known flow.
     pub(crate) quotation_checked: bool,
+    /// The packet's flow was looked up already, and no table has it.
+    pub(crate) has_no_flow: bool,
 }
 
 impl Arrival<'_> {

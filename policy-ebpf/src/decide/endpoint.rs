@@ -9,6 +9,7 @@ use policy_common::{
 use super::tunnel;
 use crate::{
     address::{Ip, UNSPECIFIED},
+    element::{copy_words, read_once},
     flow::family::Ends,
     maps::{ENDPOINTS, EPOCHS, SLOTS},
     scratch,
@@ -41,10 +42,11 @@ pub(crate) fn find(ifindex: u32) -> Option<&'static Endpoint> {
 #[inline(always)]
 fn copy(ifindex: u32, copy: &mut Endpoint) -> Option<&Endpoint> {
     let pointer = ENDPOINTS.get_ptr(ifindex)?;
-    // SAFETY: the kernel keeps the element readable while the program runs.
-    *copy = unsafe { pointer.read() };
-    // SAFETY: as above; a word, volatile so that it is read after all of the copy.
-    let still = unsafe { pointer.cast::<u32>().read_volatile() };
+    // SAFETY: the kernel keeps the element readable while the program runs; other CPUs write it, and
+    // `copy_words` reads each word by a volatile access.
+    let element = unsafe { &*pointer };
+    copy_words(element, copy);
+    let still = read_once(&element.ifindex);
     if copy.ifindex == ifindex && still == ifindex { Some(copy) } else { None }
 }
 

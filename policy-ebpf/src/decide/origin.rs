@@ -34,8 +34,8 @@ const NODE: u32 = 1 << 31;
 extern "C" fn origin_prove(high: u64, low: u64, tc_index: u32, ingress_ifindex: u32) -> u32 {
     let source = Ip { high, low };
     // A link-local address without an interface is the node's own: such packets are not forwarded.
-    let is_own = source.is_link_local6() || kind(source) == NodeKind::Own as u32;
-    if ingress_ifindex == 0 && is_own {
+    let is_own = || source.is_link_local6() || kind(source) == NodeKind::Own as u32;
+    if ingress_ifindex == 0 && is_own() {
         return NODE;
     }
     endpoint::sender(tc_index, ingress_ifindex).map_or(0, |sender| sender.slot)

@@ -26,7 +26,10 @@ use crate::{
 pub(crate) fn ip<F: Family>(arrival: &Arrival<'_>, flow: &mut Flow<F::Address>) -> Verdict {
     let mut in_replied = false;
     if let (Ok(transport), true) = (arrival.packet.transport(), arrival.epoch != 0)
+        && !arrival.has_no_flow
         && !transport.is_flowless()
+        // The verdict on a SYN or an INIT depends on no flow (S27).
+        && !transport.opens
     {
         write_key::<F>(flow, &arrival.ends(transport));
         match table::find::<F>(&flow.key, transport.protocol) {

@@ -1,11 +1,10 @@
 //! ICMP errors: they pass if the packet that they quote belongs to a known flow (S31).
 
 use aya_ebpf::bindings::__sk_buff;
-use policy_common::{drops::Direction, endpoint::Endpoint, flow::Flow};
+use policy_common::drops::Direction;
 
 use super::{endpoint, known::rejudge};
 use crate::{
-    address::Ip,
     flow::{
         family::{Ends, Family, Ports, V4, V6, write_key},
         table::{self, Lookup},
@@ -15,37 +14,44 @@ use crate::{
     skb::Skb,
 };
 
+/// Reads the packet that the ICMP error in the scratch map quotes; 0 where that cannot be read.
+///
+/// Subprograms read and look up one after the other, because their stack is too small for both.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn quote_read4(skb: *mut __sk_buff) -> u32 {
+    read(Skb::new(skb), read4)
+}
+
+/// As `quote_read4`, for ICMPv6.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn quote_read6(skb: *mut __sk_buff) -> u32 {
+    read(Skb::new(skb), read6)
+}
+
 /// 1 where an ICMP error quotes a packet of a known flow of the pod.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn quote_known4(skb: *mut __sk_buff, direction: u32) -> u32 {
-    u32::from(of_family::<V4>(Skb::new(skb), direction, read4).unwrap_or(false))
+    u32::from(is_known::<V4>(Skb::new(skb), direction).unwrap_or(false))
 }
 
 /// As `quote_known4`, for ICMPv6.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn quote_known6(skb: *mut __sk_buff, direction: u32) -> u32 {
-    u32::from(of_family::<V6>(Skb::new(skb), direction, read6).unwrap_or(false))
+    u32::from(is_known::<V6>(Skb::new(skb), direction).unwrap_or(false))
 }
 
 #[inline(always)]
-fn of_family<F: Family>(
-    skb: Skb,
-    direction: u32,
-    read: impl Fn(&Skb, (usize, u32), &mut Quotation) -> Option<()>,
-) -> Option<bool> {
-    let scratch = scratch::get()?;
+fn read(skb: Skb, read: impl Fn(&Skb, (usize, u32), &mut Quotation) -> Option<()>) -> u32 {
+    let Some(scratch) = scratch::get() else { return 0 };
     // SAFETY: the map has one element for each CPU, and no other program runs on this one.
     let quotation = unsafe { &mut (*scratch).quotation };
     // SAFETY: as above; another field.
     let outer = unsafe { &(*scratch).packet };
-    // SAFETY: as above; the caller has looked it up.
-    let endpoint = unsafe { &(*scratch).endpoint };
-    // SAFETY: as above; the caller writes the flow again after this call.
-    let flow = unsafe { &mut *F::scratch_flow(scratch) };
-    read(&skb, (usize::from(outer.upper), outer.end), quotation)?;
-    Some(is_known::<F>(skb, direction, outer.destination, quotation, endpoint, flow))
+    u32::from(read(&skb, (usize::from(outer.upper), outer.end), quotation).is_some())
 }
 
 /// Whether the quoted packet belongs to a live flow of the pod.
@@ -59,14 +65,16 @@ fn of_family<F: Family>(
 /// at web (to_pod): local 10.244.0.10:4000, remote 10.244.0.11:53: a known flow, so it passes
 /// ```
 #[inline(always)]
-fn is_known<F: Family>(
-    skb: Skb,
-    direction: u32,
-    outer_destination: Ip,
-    quotation: &Quotation,
-    endpoint: &Endpoint,
-    flow: &mut Flow<F::Address>,
-) -> bool {
+fn is_known<F: Family>(skb: Skb, direction: u32) -> Option<bool> {
+    let scratch = scratch::get()?;
+    // SAFETY: the map has one element for each CPU, and no other program runs on this one.
+    let quotation = unsafe { &(*scratch).quotation };
+    // SAFETY: as above; another field.
+    let outer = unsafe { &(*scratch).packet };
+    // SAFETY: as above; the caller has looked it up.
+    let endpoint = unsafe { &(*scratch).endpoint };
+    // SAFETY: as above; the caller writes the flow again after this call.
+    let flow = unsafe { &mut *F::scratch_flow(scratch) };
     let ifindex = skb.ifindex();
     let epoch = endpoint::epoch(ifindex);
     let Quotation { source, destination, protocol, source_port, destination_port } = *quotation;
@@ -76,20 +84,20 @@ fn is_known<F: Family>(
     } else {
         (source, destination, Ports { local: source_port, remote: destination_port })
     };
-    let answers = !sent || outer_destination == remote;
+    let answers = !sent || outer.destination == remote;
     if !answers {
-        return false;
+        return None;
     }
     let ends = Ends { ifindex, local, remote, ports, protocol };
     write_key::<F>(flow, &ends);
     let Lookup::Found(mut entry) = table::find::<F>(&flow.key, protocol) else {
-        return false;
+        return None;
     };
     if entry.judgement.epoch != epoch {
         if !endpoint::may_have(endpoint, &ends) {
-            return false;
+            return None;
         }
         rejudge(endpoint, &mut entry, epoch, &ends);
     }
-    entry.denied() == 0
+    Some(entry.denied() == 0)
 }

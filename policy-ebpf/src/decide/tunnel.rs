@@ -41,8 +41,9 @@ pub(crate) fn is_tunnel(protocol: u8) -> bool {
     matches!(protocol, 4 | 41 | 47)
 }
 
+/// Whether nodes accept tunnel packets at a UDP port, network byte order.
 #[inline(always)]
-fn is_tunnel_port(port: [u8; 2]) -> bool {
+pub(crate) fn is_tunnel_port(port: [u8; 2]) -> bool {
     TUNNEL_PORTS.get_ptr(u32::from(u16::from_be_bytes(port))).is_some()
 }
 

@@ -3,10 +3,16 @@
 //! An interface has a table of each kind of its own, so that the flows of one pod evict no flow of
 //! another (S60); until the agent has created it, it uses a table that all such interfaces share.
 
-use policy_common::flow::{Flow, place};
+use core::ptr;
+
+use policy_common::{
+    endpoint::Endpoint,
+    flow::{Flow, FlowKey, place},
+};
 
 use crate::{
     address::Ip,
+    element::{is_still, is_zero},
     maps::{FlowTable, POD_FLOWS4, POD_FLOWS6},
     parse::transport::Transport,
     scratch::Scratch,
@@ -23,6 +29,8 @@ pub(crate) trait Family: Sized {
     fn scratch_flow(scratch: *mut Scratch) -> *mut Flow<Self::Address>;
     /// An address in the form of a flow's key.
     fn address(ip: Ip) -> Self::Address;
+    /// Whether an address, aligned as a word is, is an endpoint's own. Reads the map's element itself.
+    fn owns(endpoint: &Endpoint, address: &Self::Address) -> bool;
 }
 
 /// The table of an interface's flows with a reply; the kernel inlines both look-ups of a place.
@@ -78,8 +86,11 @@ pub(crate) fn write_key<F: Family>(flow: &mut Flow<F::Address>, ends: &Ends) {
     flow.key.remote = F::address(ends.remote);
     flow.key.local_port = ends.ports.local;
     flow.key.remote_port = ends.ports.remote;
-    flow.key.protocol = ends.protocol;
-    flow.key.pad = [0; 3];
+    // In one word, because three bytes of padding would be written by `memset`.
+    let last = size_of::<FlowKey<F::Address>>() / size_of::<u32>() - 1;
+    let protocol = ptr::from_mut(&mut flow.key).cast::<u32>().wrapping_add(last);
+    // SAFETY: protocol and padding are the last four bytes of a key, which is aligned as words are.
+    unsafe { protocol.write_volatile(u32::from(ends.protocol).to_le()) };
 }
 
 /// IPv4.
@@ -103,6 +114,11 @@ impl Family for V4 {
     fn address(ip: Ip) -> [u8; 4] {
         ip.bytes4()
     }
+
+    #[inline(always)]
+    fn owns(endpoint: &Endpoint, address: &[u8; 4]) -> bool {
+        !is_zero(address) && is_still(&endpoint.address4, address)
+    }
 }
 
 /// IPv6.
@@ -125,5 +141,10 @@ impl Family for V6 {
     #[inline(always)]
     fn address(ip: Ip) -> [u8; 16] {
         ip.bytes()
+    }
+
+    #[inline(always)]
+    fn owns(endpoint: &Endpoint, address: &[u8; 16]) -> bool {
+        !is_zero(address) && is_still(&endpoint.address6, address)
     }
 }

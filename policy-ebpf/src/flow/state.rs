@@ -58,8 +58,8 @@ pub(crate) struct Passage {
     pub(crate) sent: bool,
     /// The initiator of its flow sent it.
     pub(crate) by_initiator: bool,
-    /// Seconds between the second of the flow's first packet and this one.
-    pub(crate) age: u32,
+    /// The flow's first packet was more than two seconds ago; see [`is_old`].
+    pub(crate) is_old: bool,
     /// The sequence numbers that the flow holds.
     pub(crate) sequences: u64,
 }
@@ -73,8 +73,7 @@ pub(crate) fn after(seen: u8, transport: &Transport, passage: &Passage) -> u8 {
     }
     let assures = match transport.protocol {
         TCP | SCTP => passage.by_initiator,
-        // Both times are rounded down, so that the difference is more than two seconds.
-        _ => passage.age > 2,
+        _ => passage.is_old,
     };
     if seen & seen::REPLY != 0 && assures {
         new |= seen::ASSURED;
@@ -87,6 +86,12 @@ pub(crate) fn after(seen: u8, transport: &Transport, passage: &Passage) -> u8 {
         };
     }
     new
+}
+
+/// Whether a flow is more than two seconds old; `created` is a second, rounded down.
+#[inline(always)]
+pub(crate) fn is_old(created: u32, now: u64) -> bool {
+    now >= (u64::from(created) + 3) * SECOND
 }
 
 /// Whether a FIN or an RST can end its connection.

@@ -12,20 +12,25 @@
 
 use core::ptr;
 
-use aya_ebpf::{bindings::BPF_ANY, helpers::bpf_ktime_get_ns};
+use aya_ebpf::bindings::BPF_ANY;
 use policy_common::flow::{
     Flow, FlowKey, FlowState, Initiator, Judgement, TRANSLATED, Translation, seen,
 };
 
 use super::{
+    clock::now,
     family::{Family, flows, new_flows},
     state::{self, Passage, SECOND, lifetime, pack, unpack},
 };
 use crate::{
-    element::{is_still, read_once},
-    maps::{CLOCK_OFFSET, FlowTable, LIFETIMES},
+    element::{copy_words, is_still, read_once, zero_words},
+    maps::{FlowTable, LIFETIMES},
     parse::transport::Transport,
 };
+
+/// Nanoseconds after which the time of a flow's last packet is written again: less than
+/// [`fast::FRESH`](crate::fast), by more than the coarse clock may be wrong.
+const RENEWAL: u64 = SECOND / 2;
 
 /// A flow in its table, found by its key and not expired.
 pub(crate) struct FlowEntry {
@@ -73,13 +78,6 @@ pub(crate) enum Lookup {
     Missing {
         in_replied: bool,
     },
-}
-
-/// `CLOCK_MONOTONIC` in nanoseconds, later by the offset that tests set.
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: the helper takes no argument and only returns the clock.
-    unsafe { bpf_ktime_get_ns() + CLOCK_OFFSET.load() }
 }
 
 /// A time in seconds, as flows hold that of their first packet.
@@ -161,11 +159,11 @@ pub(crate) fn forget_replies(entry: &mut FlowEntry) {
     store_seen(entry, 0);
 }
 
-/// Starts the life of a flow again; at most one write a second, so that the cache line stays shared
+/// Starts the life of a flow again; at most two writes a second, so that the cache line stays shared
 /// between CPUs.
 #[inline(always)]
 pub(crate) fn renew(entry: &mut FlowEntry) {
-    if entry.now > entry.last_seen + SECOND {
+    if entry.now > entry.last_seen + RENEWAL {
         // SAFETY: the kernel keeps the element writable while the program runs; one aligned word.
         unsafe { ptr::from_mut(&mut entry.state.last_seen).write_volatile(entry.now) };
     }
@@ -180,14 +178,14 @@ pub(crate) fn touch<F: Family>(
     sent: bool,
 ) {
     let by_initiator = sent == (entry.judgement.initiator == Initiator::Local as u8);
-    let age = seconds(entry.now).wrapping_sub(entry.created);
-    let passage = Passage { sent, by_initiator, age, sequences: entry.sequences };
+    let is_old = state::is_old(entry.created, entry.now);
+    let passage = Passage { sent, by_initiator, is_old, sequences: entry.sequences };
     let seen = state::after(entry.seen, transport, &passage);
     if entry.is_new && seen & seen::REPLY != 0 {
         promote::<F>(entry, flow, seen);
         return;
     }
-    let is_due = entry.now > entry.last_seen + SECOND
+    let is_due = entry.now > entry.last_seen + RENEWAL
         || state::has_advanced(entry.sequences, transport, sent);
     if seen == entry.seen && !is_due {
         return;
@@ -221,8 +219,11 @@ fn promote<F: Family>(entry: &FlowEntry, flow: &mut Flow<F::Address>, seen: u8) 
         seen,
         pad: 0,
     };
-    flow.translation =
-        if entry.is_translated() { *entry.translation } else { Translation::default() };
+    if entry.is_translated() {
+        copy_words(entry.translation, &mut flow.translation);
+    } else {
+        zero_words(&mut flow.translation);
+    }
     let flow: &Flow<_> = flow;
     let key = &flow.key;
     if insert(flows::<F>(key.ifindex), flow)
@@ -262,14 +263,21 @@ pub(crate) fn record<F: Family>(
         seen: 0,
         pad: 0,
     };
-    flow.translation = Translation::default();
+    zero_words(&mut flow.translation);
     let flow: &Flow<_> = flow;
     let key = &flow.key;
-    if new.in_replied {
+    // A packet that opens a connection is judged without a look-up of the flow that it replaces.
+    if new.in_replied || (transport.opens && has_reply::<F>(key)) {
         insert(flows::<F>(key.ifindex), flow)
     } else {
         insert(new_flows::<F>(key.ifindex), flow)
     }
+}
+
+/// Whether the table of flows with a reply has a flow, expired or not.
+#[inline(always)]
+fn has_reply<F: Family>(key: &FlowKey<F::Address>) -> bool {
+    flows::<F>(key.ifindex).is_some_and(|table| table.get_ptr(key).is_some())
 }
 
 /// Writes a flow to a table; `false` where there is no table, or it accepts no new entry.
@@ -281,7 +289,7 @@ fn insert<A: Copy>(table: Option<&FlowTable<A>>, flow: &Flow<A>) -> bool {
 
 /// A judgement seen as one word.
 #[inline(always)]
-fn as_word(judgement: &Judgement) -> &u64 {
+pub(crate) fn as_word(judgement: &Judgement) -> &u64 {
     // SAFETY: a judgement is eight bytes without padding, aligned to eight.
     unsafe { &*ptr::from_ref(judgement).cast() }
 }

@@ -7,8 +7,10 @@ use policy_common::{
 
 use super::Bytes;
 
-const FIN: u8 = 0x01;
-const SYN: u8 = 0x02;
+/// The flag of an end.
+pub(crate) const FIN: u8 = 0x01;
+/// The flag of a start.
+pub(crate) const SYN: u8 = 0x02;
 /// The flag of a reset.
 pub(crate) const RST: u8 = 0x04;
 /// The flag of an acknowledgement.
@@ -68,6 +70,13 @@ impl Transport {
             requests: false,
             echoes: false,
         }
+    }
+
+    /// The header of a packet in the middle of a connection, as far as the state of a flow depends on
+    /// it; without ports.
+    #[inline(always)]
+    pub(crate) fn under_way(protocol: u8, sequence: u32) -> Self {
+        Self { sequence, ..Self::new(protocol) }
     }
 
     /// Whether it is an ICMP error, which quotes the packet that caused it (RFC 792; RFC 4443, 2.1).

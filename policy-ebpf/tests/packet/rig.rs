@@ -15,6 +15,7 @@ use aya::{
     },
     programs::SchedClassifier,
 };
+use nix::time::{ClockId, clock_getres};
 use policy_common::{
     address::{Address, MAPPED_BITS, mapped},
     allow::{PortChunk, PortRange, PortSet, every},
@@ -86,6 +87,7 @@ impl Rig {
             .override_global("DROP_UNKNOWN", &drop_unknown, true)
             .override_global("RECORD_INTERVAL", &record_interval, true)
             .override_global("CLOCK_OFFSET", &CLOCK_OFFSET, true)
+            .override_global("CLOCK_TICK", &tick(), true)
             .map_max_entries("flows4", FLOWS)
             .map_max_entries("flows6", FLOWS)
             .map_max_entries("new_flows4", FLOWS)
@@ -345,6 +347,12 @@ impl Rig {
     pub(crate) fn fragments(&self) -> usize {
         self.read::<u32, Fragment>("fragments").len()
     }
+}
+
+/// Nanoseconds of a tick of the kernel.
+fn tick() -> u64 {
+    let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).unwrap();
+    u64::try_from(tick.tv_nsec()).unwrap()
 }
 
 /// The object, aligned as the ELF reader wants it: a fresh allocation is.

@@ -16,6 +16,7 @@ use aya::maps::of_maps::ArrayOfMaps;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData};
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader, Pod as Plain};
+use nix::time::{ClockId, clock_getres};
 use policy_common::address::{Address, MAPPED_BITS, mapped};
 use policy_common::allow::{PortChunk, PortChunkKey, PortSet};
 use policy_common::endpoint::{Endpoint, NodeKind, flags};
@@ -76,10 +77,12 @@ impl Rig {
             .with_context(|| format!("{}: `cargo xtask bpf` builds it", object.display()))?;
         // One drop record an hour: nobody reads them.
         let handle_ipv6 = u8::from(handle_ipv6);
+        let tick = u64::try_from(clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)?.tv_nsec())?;
         let mut ebpf = EbpfLoader::new()
             .override_global("RECORD_INTERVAL", &3_600_000_000_000_u64, true)
             .override_global("HANDLE_IPV6", &handle_ipv6, true)
             .override_global("CLOCK_OFFSET", &CLOCK_OFFSET, true)
+            .override_global("CLOCK_TICK", &tick, true)
             .map_max_entries("flows4", FLOWS)
             .map_max_entries("flows6", FLOWS)
             .map_max_entries("new_flows4", FLOWS)

@@ -9,8 +9,12 @@ struct Confined {
     to: &'static [&'static str],
 }
 
-const DATAPLANE: &[&str] =
-    &["policy-agent/src/dataplane", "policy-common/src", "tests/packet-model/src"];
+const DATAPLANE: &[&str] = &[
+    "policy-agent/src/dataplane",
+    "policy-common/src",
+    "policy-ebpf/benches",
+    "tests/packet-model/src",
+];
 const KUBERNETES: &[&str] = &["policy-kube/src", "tests/e2e/src", "tests/testbed/src"];
 const NET: &[&str] = &["policy-agent/src/net"];
 
