@@ -125,7 +125,7 @@ fn reset(skb: Skb, packet: &Packet, transport: &Transport, header: u32) -> Optio
     } else {
         (0, transport.sequence.wrapping_add(length), RST | ACK)
     };
-    let mut segment = Block([0_u8; TCP_LENGTH as usize]);
+    let mut segment = Block::<{ TCP_LENGTH as usize }>::zeroed();
     segment.0[0..2].copy_from_slice(&transport.destination);
     segment.0[2..4].copy_from_slice(&transport.source);
     segment.0[4..8].copy_from_slice(&sequence.to_be_bytes());
@@ -157,7 +157,8 @@ fn prohibit(skb: Skb, packet: &Packet, header: u32) -> Option<()> {
     skb.insert_before_ip(header + ICMP_LENGTH)?;
     write_ip(skb, packet, protocol, length)?;
     let at = ether + header;
-    let mut message = Block([kind, code, 0, 0, 0, 0, 0, 0]);
+    let mut message = Block::<8>::zeroed();
+    (message.0[0], message.0[1]) = (kind, code);
     skb.store(at, &message)?;
     let seed = if header == 20 { 0 } else { checksum::pseudo(packet, protocol, length) };
     let sum = checksum::of_rest(skb, at, length, seed)?;
@@ -171,7 +172,7 @@ fn write_ip(skb: Skb, packet: &Packet, protocol: u8, length: u32) -> Option<()> 
     let (source, destination) = (packet.destination, packet.source);
     let at = ETHER_LENGTH as u32;
     if source.is_mapped() {
-        let mut header = Block([0_u8; 20]);
+        let mut header = Block::<20>::zeroed();
         header.0[0] = 0x45;
         header.0[2..4].copy_from_slice(&(20 + length as u16).to_be_bytes());
         // Do not fragment: then the identification is of no importance (RFC 6864, 4.1).

@@ -3,11 +3,12 @@
 //! A sum has the byte order of memory, as `bpf_csum_diff` computes it; [`checksum`] gives the two bytes
 //! of a header.
 
-use core::ptr;
+use core::{mem::MaybeUninit, ptr};
 
 use aya_ebpf::helpers::bpf_csum_diff;
 
 use crate::{
+    element::zero_words,
     parse::{Bytes as _, ip::Packet},
     skb::Skb,
 };
@@ -19,8 +20,20 @@ const BLOCK: u32 = 40;
 const BLOCKS: u32 = 31;
 
 /// Bytes that are aligned as the checksum needs it.
+#[derive(Clone, Copy)]
 #[repr(C, align(4))]
 pub(super) struct Block<const N: usize>(pub(super) [u8; N]);
+
+impl<const N: usize> Block<N> {
+    /// Zeros, a whole number of words, written without `memset`.
+    #[inline(always)]
+    pub(super) fn zeroed() -> Self {
+        let mut block = MaybeUninit::uninit();
+        zero_words(&mut block);
+        // SAFETY: all of its words were written.
+        unsafe { block.assume_init() }
+    }
+}
 
 /// Adds a value to a sum; the value has a multiple of four bytes.
 #[inline(always)]
