@@ -14,7 +14,7 @@ const INTERNET: [(IpAddr, u8); 2] = [
 /// Blocks inside of them that are not routed on the Internet (IANA, special-purpose registries).
 #[rustfmt::skip]
 const SPECIAL: [(IpAddr, u8); 15] = [
-    (IpAddr::V4(Ipv4Addr::new(0, 0, 0, 0)), 8),                             // this network
+    (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8),                                 // this network
     (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), 8),                            // private
     (IpAddr::V4(Ipv4Addr::new(100, 64, 0, 0)), 10),                         // shared by carriers
     (IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),                           // loopback

@@ -131,14 +131,14 @@ fn keeping(
     build: impl FnOnce() -> Result<()>,
 ) -> Result<PathBuf> {
     let program = profile.folder().join(name);
-    let built = profile.folder().join(folder).join(name);
+    let destination = profile.folder().join(folder).join(name);
     let kept = program.with_extension("kept");
     let was_there = fs::rename(&program, &kept).is_ok();
-    let outcome = build().and_then(|()| move_file(&program, &built));
+    let outcome = build().and_then(|()| move_file(&program, &destination));
     if was_there {
         move_file(&kept, &program)?;
     }
-    outcome.map(|()| built)
+    outcome.map(|()| destination)
 }
 
 fn move_file(from: &Path, to: &Path) -> Result<()> {

@@ -4,7 +4,10 @@
 //! operator of a kind such as `Prometheus`. A selector that seems to match nothing may then match
 //! well, so such a finding is a note that says what is not known.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use policy_core::lint::{Finding, Level};
 use policy_manifest::Place;
@@ -55,8 +58,8 @@ pub(super) fn demote(findings: &mut [Finding], origin: &Origin) {
 
 /// The folder around a place with a kustomization that is not rendered.
 fn kustomization<'a>(origin: &'a Origin, place: &Place) -> Option<&'a Path> {
-    let folders = origin.kustomizations.iter().map(|folder| folder.as_path());
-    folders.filter(|folder| Path::new(&place.source).starts_with(folder)).next_back()
+    let mut folders = origin.kustomizations.iter().map(PathBuf::as_path);
+    folders.rfind(|folder| Path::new(&place.source).starts_with(folder))
 }
 
 /// Kinds in the manifests of which an operator creates pods.

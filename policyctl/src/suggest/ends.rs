@@ -159,7 +159,8 @@ impl<'a> PodIndex<'a> {
         let by_labels = || pods.iter().find(|(_, pod)| has_labels(&pod.lasting_labels()));
         let by_name = || {
             // web-7d9f8-x2x4z of a Deployment, db-0 of a StatefulSet.
-            let owners = [name.rsplitn(3, '-').nth(2), name.rsplitn(2, '-').nth(1)];
+            let owners =
+                [name.rsplitn(3, '-').nth(2), name.rsplit_once('-').map(|(owner, _)| owner)];
             pods.iter().find(|(_, pod)| {
                 let workload = pod.workload.as_ref().map(|one| one.name.as_str());
                 workload.is_some() && owners.contains(&workload)

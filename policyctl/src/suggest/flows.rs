@@ -70,7 +70,7 @@ pub(super) fn read(
         for (line, number) in source.text.lines().zip(1..) {
             if !line.trim().is_empty() {
                 let place = Place { source: source.name.clone(), line: number, column: 1 };
-                of_line(line, place, with_denied, observed)?;
+                of_line(line, &place, with_denied, observed)?;
             }
         }
         return Ok(());
@@ -81,13 +81,13 @@ pub(super) fn read(
 /// Reads a line of JSON.
 fn of_line(
     line: &str,
-    place: Place,
+    place: &Place,
     with_denied: bool,
     observed: &mut Observed,
 ) -> Result<(), FlowsError> {
-    let found = match hubble::read(line, &place, with_denied) {
+    let found = match hubble::read(line, place, with_denied) {
         Some(found) => found,
-        None => log::read(line, &place)
+        None => log::read(line, place)
             .map_err(|source| FlowsError::Json { place: place.clone(), source })?,
     };
     match found {

@@ -67,19 +67,15 @@ pub(super) fn of(
     let writer = PolicyWriter { snapshot, labels: needs.labels(snapshot) };
     let mut suggested = Vec::new();
     for (workload, directions) in &needs.of_workloads {
-        match writer.labels.get(workload).cloned().flatten() {
-            Some(labels) => {
-                suggested.extend(writer.policy(workload, labels, directions, not_expressed));
-            }
-            None => {
-                let needed = directions.values().flat_map(BTreeMap::values);
-                let connections = needed.flat_map(BTreeMap::values);
-                not_expressed.extend(connections.map(|one| {
-                    let reason =
-                        format!("the pods of {workload} have no label that stays the same");
-                    NotExpressed::of(one, reason)
-                }));
-            }
+        if let Some(labels) = writer.labels.get(workload).cloned().flatten() {
+            suggested.extend(writer.policy(workload, labels, directions, not_expressed));
+        } else {
+            let needed = directions.values().flat_map(BTreeMap::values);
+            let connections = needed.flat_map(BTreeMap::values);
+            not_expressed.extend(connections.map(|one| {
+                let reason = format!("the pods of {workload} have no label that stays the same");
+                NotExpressed::of(one, reason)
+            }));
         }
     }
     suggested

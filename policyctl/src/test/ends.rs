@@ -176,7 +176,9 @@ impl EndLookup<'_> {
     /// What a name stands for: without a namespace it must be in one namespace only.
     fn named(&self, text: &str, opens: bool) -> Result<Vec<TestParty>, TestEndReason> {
         let unknown = || TestEndReason::Unknown { end: text.to_owned(), nearest: self.near(text) };
-        let named: Named = text.parse().map_err(|_| unknown())?;
+        let Ok(named) = text.parse::<Named>() else {
+            return Err(unknown());
+        };
         let namespaces: Vec<&str> = match self.own {
             Some(own) => vec![own],
             None => self.judge.snapshot().namespaces.keys().map(String::as_str).collect(),

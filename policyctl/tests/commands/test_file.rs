@@ -206,7 +206,7 @@ fn bad_input_names_file_line_and_case() -> io::Result<()> {
         ("tests:\n- svc/db can reach frontend\n",       "tests.yaml:2:3", "svc/db is a Service, which opens no connections"),
         ("tests:\n- {from: frontend, to: db}\n",        "tests.yaml:2:3", "expect is missing"),
         ("tests:\n- {from: frontend, to: db, expect: maybe}\n", "tests.yaml:2:", "allow, deny, only-from, only-to"),
-        ("tests:\n- {from: {namespce: jobs}, to: db, expect: deny}\n", "tests.yaml:2:", "unknown field \"namespce\""),
+        ("tests:\n- {from: {namspc: jobs}, to: db, expect: deny}\n", "tests.yaml:2:", "unknown field \"namspc\""),
         ("cases: []\n",                                 "tests.yaml:1:1", "tests is missing"),
     ];
     for (tests, place, message) in cases {

@@ -180,7 +180,7 @@ impl PeerLists {
 
     /// Every list, in the order of values.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&PeerList, ListId)> {
-        self.lists.in_use().map(|(list, id, _)| (list, id))
+        self.lists.in_use().map(|(list, id, ())| (list, id))
     }
 
     /// One more than the highest slot of an id.

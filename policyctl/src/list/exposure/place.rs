@@ -153,10 +153,10 @@ impl fmt::Display for ExposurePlace {
                     (_, 0) => f.write_str("any namespace")?,
                     (_, _) => write!(f, "namespaces {}", place.namespaces)?,
                 }
-                match place.pods.requirements.is_empty() {
-                    true => Ok(()),
-                    false => write!(f, ", pods {}", place.pods),
+                if place.pods.requirements.is_empty() {
+                    return Ok(());
                 }
+                write!(f, ", pods {}", place.pods)
             }
         }
     }
