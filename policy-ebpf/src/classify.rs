@@ -11,7 +11,7 @@ use policy_common::{
 
 use crate::{
     decide::{
-        arrival::Arrival,
+        arrival::{Arrival, looked_up},
         endpoint, packet,
         quotation::{quote_known4, quote_known6, quote_read4, quote_read6},
         verdict::{Refusal, Verdict},
@@ -51,12 +51,12 @@ pub(crate) fn classify(skb: *mut __sk_buff, direction: Direction) -> i32 {
         return TC_ACT_UNSPEC;
     }
     let ether_type = packet.ether_type();
-    let looked_up = match fast::path(packet, ether_type, direction, epoch) {
+    let checked = match fast::path(packet, ether_type, direction, epoch) {
         Path::Pass => return TC_ACT_UNSPEC,
         Path::Slow => looked_up::NOTHING,
         Path::SlowWithoutFlow => looked_up::NO_FLOW,
     };
-    let mut outcome = dispatch(skb, ether_type, direction, looked_up);
+    let mut outcome = dispatch(skb, ether_type, direction, checked);
     if outcome == Outcome::CheckQuotation as u32 {
         let is_known = if ether_type == ETH_P_IP {
             quote_read4(skb) != 0 && quote_known4(skb, direction as u32) != 0
@@ -72,15 +72,6 @@ pub(crate) fn classify(skb: *mut __sk_buff, direction: Direction) -> i32 {
         return TC_ACT_UNSPEC;
     }
     if outcome == Outcome::Reject as u32 { reject_reply(skb) } else { TC_ACT_SHOT }
-}
-
-/// Bits of what was looked up before a subprogram is called.
-mod looked_up {
-    pub(super) const NOTHING: u32 = 0;
-    /// The packet that this one quotes; it belongs to no known flow.
-    pub(super) const QUOTATION: u32 = 1 << 0;
-    /// The packet's flow; no table has it.
-    pub(super) const NO_FLOW: u32 = 1 << 1;
 }
 
 /// Calls the subprogram for the packet's family and direction; `checked` has bits of [`looked_up`].
@@ -142,9 +133,8 @@ fn of_family<F: Family>(
     checked: u32,
     read: impl Fn(&Skb, &mut Packet) -> Result<(), Reason>,
 ) -> u32 {
-    let ifindex = skb.ifindex();
     // Before every other look-up: a verdict must not carry a newer epoch than what it depends on.
-    let epoch = endpoint::epoch(ifindex);
+    let epoch = endpoint::epoch(skb.ifindex());
     let Some(scratch) = scratch::get() else {
         return Outcome::Drop as u32;
     };
@@ -156,10 +146,7 @@ fn of_family<F: Family>(
         Ok(()) => {
             // SAFETY: as above; another field than `packet`.
             let flow = unsafe { &mut *F::scratch_flow(scratch) };
-            let quotation_checked = checked & looked_up::QUOTATION != 0;
-            let has_no_flow = checked & looked_up::NO_FLOW != 0;
-            let arrival =
-                Arrival { skb, direction, ifindex, epoch, packet, quotation_checked, has_no_flow };
+            let arrival = Arrival { skb, direction, epoch, packet, looked_up: checked };
             packet::ip::<F>(&arrival, flow)
         }
         Err(reason) => packet::unparsed(skb, direction, reason),

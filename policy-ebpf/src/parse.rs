@@ -18,6 +18,9 @@ pub(crate) trait Bytes {
     /// Loads a value; `None` if the frame ends before its last byte.
     fn load<T>(&self, offset: usize) -> Option<T>;
 
+    /// Loads a value to its place; `None` as for `load`. The value takes no stack.
+    fn load_to<T>(&self, offset: usize, place: &mut T) -> Option<()>;
+
     /// Bytes of the frame.
     fn length(&self) -> u32;
 

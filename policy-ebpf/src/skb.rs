@@ -4,7 +4,9 @@
 
 mod rewrite;
 
-use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
+use core::ptr;
+
+use aya_ebpf::{bindings::__sk_buff, helpers::bpf_skb_load_bytes, programs::TcContext};
 use policy_common::{drops::Direction, flow::ARRIVED};
 
 use crate::parse::{
@@ -28,7 +30,7 @@ impl<const FROM: usize, const N: usize> Linear<FROM, N> {
     #[inline(always)]
     pub(crate) fn read<T: Copy, const AT: usize>(&self) -> T {
         const { assert!(AT + size_of::<T>() <= N, "a field of these bytes") };
-        let place = core::ptr::with_exposed_provenance::<T>(self.0 + FROM + AT);
+        let place = ptr::with_exposed_provenance::<T>(self.0 + FROM + AT);
         // SAFETY: `Skb::linear` has checked that the bytes are there. Alignment: the kernel puts IP
         // headers where words of them are aligned (`NET_IP_ALIGN`), except on machines that read
         // words at any address; the verifier refuses the program where that would not hold.
@@ -132,6 +134,17 @@ impl Bytes for Skb {
     #[inline(always)]
     fn load<T>(&self, offset: usize) -> Option<T> {
         TcContext::new(self.0).load(offset).ok()
+    }
+
+    #[inline(always)]
+    fn load_to<T>(&self, offset: usize, place: &mut T) -> Option<()> {
+        let place = ptr::from_mut(place).cast();
+        // SAFETY: the context is the one that the kernel passed to the program, and the helper writes
+        // the bytes of the place; any bytes are a value of what is loaded from a packet.
+        let result = unsafe {
+            bpf_skb_load_bytes(self.0.cast(), offset as u32, place, size_of::<T>() as u32)
+        };
+        if result == 0 { Some(()) } else { None }
     }
 
     #[inline(always)]

@@ -13,14 +13,20 @@ use crate::{
 pub(crate) struct Arrival<'a> {
     pub(crate) skb: Skb,
     pub(crate) direction: Direction,
-    pub(crate) ifindex: u32,
     /// Epoch of the interface, read before anything else.
     pub(crate) epoch: u32,
     pub(crate) packet: &'a Packet,
-    /// The packet that this ICMP error quotes was looked up already, and belongs to no known flow.
-    pub(crate) quotation_checked: bool,
-    /// The packet's flow was looked up already, and no table has it.
-    pub(crate) has_no_flow: bool,
+    /// Bits of [`looked_up`].
+    pub(crate) looked_up: u32,
+}
+
+/// Bits of what was looked up before a subprogram is called; one word, because each takes stack.
+pub(crate) mod looked_up {
+    pub(crate) const NOTHING: u32 = 0;
+    /// The packet that this ICMP error quotes; it belongs to no known flow.
+    pub(crate) const QUOTATION: u32 = 1 << 0;
+    /// The packet's flow; no table has it.
+    pub(crate) const NO_FLOW: u32 = 1 << 1;
 }
 
 impl Arrival<'_> {
@@ -28,6 +34,12 @@ impl Arrival<'_> {
     #[inline(always)]
     pub(crate) fn sent(&self) -> bool {
         matches!(self.direction, Direction::Egress)
+    }
+
+    /// Host-side interface of the pod: read where it is needed, because it would take stack.
+    #[inline(always)]
+    pub(crate) fn ifindex(&self) -> u32 {
+        self.skb.ifindex()
     }
 
     /// The pod's address.
@@ -52,7 +64,7 @@ impl Arrival<'_> {
     #[inline(always)]
     pub(crate) fn ends(&self, transport: &Transport) -> Ends {
         Ends {
-            ifindex: self.ifindex,
+            ifindex: self.ifindex(),
             local: self.local(),
             remote: self.remote(),
             ports: self.ports(transport),

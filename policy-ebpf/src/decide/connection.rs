@@ -10,7 +10,7 @@ use policy_common::{
 };
 
 use super::{
-    arrival::Arrival,
+    arrival::{Arrival, looked_up},
     endpoint, fragment, neighbour,
     origin::{self, Origin},
     rules::{self, Peer},
@@ -103,7 +103,7 @@ fn judge_connection<F: Family>(
         Err(Reason::Fragment) => return fragment::judge(arrival, endpoint, from),
         Err(reason) => return Verdict::drop(reason),
     };
-    if transport.is_error() && !arrival.quotation_checked {
+    if transport.is_error() && arrival.looked_up & looked_up::QUOTATION == 0 {
         return Verdict::CheckQuotation;
     }
     // The sender of a packet in the middle of a connection need not have opened it, and must not be

@@ -41,7 +41,7 @@ const LIFE: u64 = 30_000_000_000;
 #[inline(always)]
 pub(crate) fn remember(arrival: &Arrival<'_>, slot: u32) {
     if arrival.packet.fragment == headers::Fragment::FIRST {
-        fragment_remember(arrival.ifindex, slot);
+        fragment_remember(arrival.ifindex(), slot);
     }
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn judge(arrival: &Arrival<'_>, endpoint: &Endpoint, from: &Origin) -
     let is_free = allow_map == 0
         || matches!(from.initiator, Initiator::Node)
         || (matches!(arrival.direction, Direction::Ingress) && from.sender == endpoint.slot);
-    if is_free || fragment_is_remembered(arrival.ifindex, endpoint.slot) != 0 {
+    if is_free || fragment_is_remembered(arrival.ifindex(), endpoint.slot) != 0 {
         return Verdict::Pass;
     }
     let (address, protocol) = (from.address, arrival.packet.protocol);

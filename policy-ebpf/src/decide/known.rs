@@ -49,7 +49,7 @@ pub(crate) fn judge<F: Family>(
     transport: &Transport,
 ) -> Option<Verdict> {
     if entry.judgement.epoch != arrival.epoch {
-        let Some(endpoint) = endpoint::find(arrival.ifindex) else {
+        let Some(endpoint) = endpoint::find(arrival.ifindex()) else {
             return Some(Verdict::drop(Reason::UnknownEndpoint));
         };
         let ends = arrival.ends(transport);
@@ -97,7 +97,7 @@ fn judge_denied(
         table::renew(entry);
         return Some(denied);
     }
-    let Some(endpoint) = endpoint::find(arrival.ifindex) else {
+    let Some(endpoint) = endpoint::find(arrival.ifindex()) else {
         return Some(Verdict::drop(Reason::UnknownEndpoint));
     };
     if endpoint::allow_map(endpoint, arrival.direction) != 0 {

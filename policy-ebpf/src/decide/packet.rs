@@ -10,7 +10,11 @@ use policy_common::{
     protocol::{ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP},
 };
 
-use super::{arrival::Arrival, connection, endpoint, known, neighbour, verdict::Verdict};
+use super::{
+    arrival::{Arrival, looked_up},
+    connection, endpoint, known, neighbour,
+    verdict::Verdict,
+};
 use crate::{
     flow::{
         family::{Family, write_key},
@@ -26,7 +30,7 @@ use crate::{
 pub(crate) fn ip<F: Family>(arrival: &Arrival<'_>, flow: &mut Flow<F::Address>) -> Verdict {
     let mut in_replied = false;
     if let (Ok(transport), true) = (arrival.packet.transport(), arrival.epoch != 0)
-        && !arrival.has_no_flow
+        && arrival.looked_up & looked_up::NO_FLOW == 0
         && !transport.is_flowless()
         // The verdict on a SYN or an INIT depends on no flow (S27).
         && !transport.opens
@@ -44,7 +48,7 @@ pub(crate) fn ip<F: Family>(arrival: &Arrival<'_>, flow: &mut Flow<F::Address>) 
             Lookup::Missing { in_replied: expired } => in_replied = expired,
         }
     }
-    match endpoint::find(arrival.ifindex) {
+    match endpoint::find(arrival.ifindex()) {
         None => unknown(),
         Some(endpoint) => match arrival.direction {
             Direction::Egress => connection::from_pod::<F>(arrival, endpoint, flow, in_replied),

@@ -119,8 +119,8 @@ pub(crate) fn read4(bytes: &impl Bytes, packet: &mut Packet) -> Result<(), Reaso
 #[inline(always)]
 pub(crate) fn read6(bytes: &impl Bytes, packet: &mut Packet) -> Result<(), Reason> {
     let first: [u8; 8] = bytes.load(ETHER_LENGTH).ok_or(Reason::Malformed)?;
-    packet.source = bytes.load(ETHER_LENGTH + 8).ok_or(Reason::Malformed)?;
-    packet.destination = bytes.load(ETHER_LENGTH + 24).ok_or(Reason::Malformed)?;
+    bytes.load_to(ETHER_LENGTH + 8, &mut packet.source).ok_or(Reason::Malformed)?;
+    bytes.load_to(ETHER_LENGTH + 24, &mut packet.destination).ok_or(Reason::Malformed)?;
     if first[0] >> 4 != 6 || packet.source.is_mapped() || packet.destination.is_mapped() {
         return Err(Reason::Malformed);
     }

@@ -27,6 +27,14 @@ impl<B: Bytes> Bytes for Unpadded<'_, B> {
     }
 
     #[inline(always)]
+    fn load_to<T>(&self, offset: usize, place: &mut T) -> Option<()> {
+        if offset + size_of::<T>() > self.end as usize {
+            return None;
+        }
+        self.bytes.load_to(offset, place)
+    }
+
+    #[inline(always)]
     fn length(&self) -> u32 {
         self.end
     }
@@ -94,8 +102,8 @@ pub(crate) fn read6(
     if first[0] >> 4 != 6 {
         return None;
     }
-    quotation.source = bytes.load(start + 8)?;
-    quotation.destination = bytes.load(start + 24)?;
+    bytes.load_to(start + 8, &mut quotation.source)?;
+    bytes.load_to(start + 24, &mut quotation.destination)?;
     let upper = bytes.walk6(start as u32 + 40, first[6]);
     if upper.hidden || upper.fragment == Fragment::LATER {
         return None;
