@@ -76,7 +76,7 @@ fn entry(document: &Document, text: &str, field: &FieldPath) -> Result<Range<usi
             if text[line..here.start].trim() != "-" {
                 return Err(EditError::NoList);
             }
-            let end = here.start + text[here.clone()].trim_end().len();
+            let end = here.start + own_text(&text[here.clone()], indent(&text[line..])).len();
             let end = text[end..].find('\n').map_or(text.len(), |newline| end + newline + 1);
             Ok(line..end)
         }
@@ -97,6 +97,24 @@ fn entry(document: &Document, text: &str, field: &FieldPath) -> Result<Range<usi
         | Style::SingleQuoted
         | Style::PlainScalar => Err(EditError::NoList),
     }
+}
+
+/// The text of an entry without what follows it: empty lines, and comments that stand no deeper than
+/// its dash, which belong to what comes next.
+fn own_text(mut entry: &str, dash: usize) -> &str {
+    loop {
+        entry = entry.trim_end();
+        let Some((before, last)) = entry.rsplit_once('\n') else { return entry };
+        if !last.trim_start().starts_with('#') || indent(last) > dash {
+            return entry;
+        }
+        entry = before;
+    }
+}
+
+/// The number of spaces before a line's text.
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start_matches(' ').len()
 }
 
 #[cfg(test)]
