@@ -19,6 +19,7 @@
 //!         WatchEvent::Unreadable(errors) => println!("{} errors", errors.len()),
 //!         WatchEvent::Broken(resource, error) => println!("{resource}: {error}"),
 //!         WatchEvent::Recovered(resource) => println!("{resource} are watched"),
+//!         WatchEvent::Disappeared(resource) => println!("the server has no {resource} any more"),
 //!     }
 //! }
 //! # Ok(())

@@ -1,6 +1,7 @@
-//! `cargo xtask bpf`: builds the eBPF object, and refuses one that is needlessly slow.
+//! `cargo xtask bpf`: builds the eBPF object, and refuses one that is needlessly slow or that old kernels do not load.
 
 mod calls;
+mod stack;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ fn build_as(compiler: Compiler, flags: &[&str], name: &str) -> Result<PathBuf> {
     let built = folder.join(TARGET).join("release/policy-ebpf");
     let object = folder.join(name);
     calls::refuse_memory_functions(&built)?;
+    stack::refuse_deep_stacks(&built)?;
     copy_if_changed(&built, &object)?;
     Ok(object)
 }
