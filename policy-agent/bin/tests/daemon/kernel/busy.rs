@@ -68,7 +68,7 @@ fn s48_a_busy_agent_answers_metrics_within_a_second_and_ends_within_two() -> Res
         slowest = slowest.max(answer(&machine, "/metrics").context("no metrics")?);
     }
     ensure!(slowest < Duration::from_secs(1), "/metrics took {slowest:?}");
-    let done = machine.said("stderr").matches(" enforced").count();
+    let done = machine.said("stderr").matches("enforced steps=").count();
     ensure!(
         done == 1,
         "the agent should be busy with the burst, so that this test shows something"
