@@ -2,8 +2,8 @@
 //!
 //! Each command has a module, which reads manifests or a cluster (`origin`), compiles them
 //! (`truth`, or `policy_core` itself), and prints the answer (`output`): `simulate`, `explain`,
-//! `lint`, `list`, `graph`, `diff`, `test` and `suggest`. `manual` prints pages of the manual and completions for a
-//! shell.
+//! `lint`, `list`, `graph`, `diff`, `test` and `suggest`. `manual` prints pages of the manual and
+//! completions for a shell.
 #![forbid(unsafe_code)]
 
 mod cli;
@@ -20,6 +20,7 @@ mod flows_error;
 mod git;
 mod graph;
 mod internet;
+mod junit;
 mod lint;
 mod list;
 mod manual;

@@ -35,10 +35,18 @@ fn build_as(compiler: Compiler, flags: &[&str], name: &str) -> Result<PathBuf> {
     run(cargo_build(compiler)?.arg("--").args(flags))?;
     let built = folder.join(TARGET).join("release/policy-ebpf");
     let object = folder.join(name);
-    calls::refuse_memory_functions(&built)?;
-    stack::refuse_deep_stacks(&built)?;
+    check(&built)?;
     copy_if_changed(&built, &object)?;
     Ok(object)
+}
+
+/// Refuses programs that are needlessly slow, or that old kernels do not load.
+fn check(built: &Path) -> Result<()> {
+    let bytes = fs::read(built).with_context(|| format!("cannot read {}", built.display()))?;
+    let file = object::File::parse(&*bytes)
+        .with_context(|| format!("{} is no object", built.display()))?;
+    calls::refuse_memory_functions(&file)?;
+    stack::refuse_deep_stacks(&file)
 }
 
 /// The target folder is a separate one: the flags differ, and a build for the host can run at the

@@ -2,9 +2,9 @@
 
 use policy_manifest::{Expectation, Expectations, Place};
 use policy_probe::{Mismatch, Outcome, Row, Table};
-use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{TestCase, TestCaseStatus, TestSuite};
 
-use crate::error::Error;
+use crate::{error::Error, junit};
 
 /// A test case for each expectation, and one for `default`; for each row where nothing is expected.
 pub(super) fn render(
@@ -30,12 +30,7 @@ pub(super) fn render(
             }
         }
     }
-    for warning in warnings {
-        suite.add_property(Property::new("warning", warning.as_str()));
-    }
-    let mut report = Report::new("policyctl");
-    report.add_test_suite(suite);
-    Ok(report.to_string()?)
+    junit::render("policyctl", [suite], warnings)
 }
 
 fn of_row(row: &Row) -> TestCase {
@@ -62,10 +57,5 @@ fn status(mismatches: &[Mismatch], place: Option<&Place>) -> TestCaseStatus {
         .filter(|mismatch| mismatch.place.as_ref() == place)
         .map(ToString::to_string)
         .collect();
-    let Some(first) = lines.first() else {
-        return TestCaseStatus::success();
-    };
-    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-    status.set_type("verdict").set_message(first.clone()).set_description(lines.join("\n"));
-    status
+    junit::status("verdict", &lines)
 }

@@ -3,25 +3,19 @@
 //! `memcpy` and its like are subprograms there, which copy byte by byte: 24 ns for an endpoint. The
 //! compiler inserts them for a copy of a value that is aligned as bytes are, and for padding.
 
-use std::fs;
-use std::path::Path;
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionKind};
 
 const MEMORY_FUNCTIONS: [&str; 5] = ["memcpy", "memmove", "memset", "memcmp", "bcmp"];
 
 /// Fails if code in the object refers to a memory function.
-pub(super) fn refuse_memory_functions(object: &Path) -> Result<()> {
-    let bytes = fs::read(object).with_context(|| format!("cannot read {}", object.display()))?;
-    let file = object::File::parse(&*bytes)
-        .with_context(|| format!("{} is no object", object.display()))?;
+pub(super) fn refuse_memory_functions(file: &object::File<'_>) -> Result<()> {
     for section in file.sections().filter(|section| section.kind() == SectionKind::Text) {
         for (offset, relocation) in section.relocations() {
             let RelocationTarget::Symbol(index) = relocation.target() else { continue };
             let name = file.symbol_by_index(index)?.name()?;
             if MEMORY_FUNCTIONS.contains(&name) {
-                let caller = caller(&file, &section, offset).unwrap_or("a static function");
+                let caller = caller(file, &section, offset).unwrap_or("a static function");
                 bail!(
                     "{caller} of the programs calls {name}, which copies byte by byte: \
                      use words (`copy_words` and `zero_words` of policy-ebpf/src/element.rs)"

@@ -10,8 +10,6 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionKind, SymbolKind};
@@ -71,9 +69,8 @@ impl Instruction {
 }
 
 /// Fails if a chain of calls in the object needs more than [`LIMIT`] bytes.
-pub(super) fn refuse_deep_stacks(object: &Path) -> Result<()> {
-    let bytes = fs::read(object).with_context(|| format!("cannot read {}", object.display()))?;
-    let functions = read(&bytes).with_context(|| format!("{}", object.display()))?;
+pub(super) fn refuse_deep_stacks(file: &object::File<'_>) -> Result<()> {
+    let functions = read(file)?;
     for place in functions.keys() {
         let chain = deepest(&functions, *place);
         let depth: u64 = chain.iter().map(|function| counted(function.frame)).sum();
@@ -104,8 +101,7 @@ fn deepest(functions: &BTreeMap<CodePlace, Function>, place: CodePlace) -> Vec<&
 }
 
 /// The functions of an object by their places.
-fn read(bytes: &[u8]) -> Result<BTreeMap<CodePlace, Function>> {
-    let file = object::File::parse(bytes).context("is no object")?;
+fn read(file: &object::File<'_>) -> Result<BTreeMap<CodePlace, Function>> {
     let mut functions = BTreeMap::new();
     for section in file.sections().filter(|section| section.kind() == SectionKind::Text) {
         let number = section.index().0;
