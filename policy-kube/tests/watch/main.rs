@@ -6,9 +6,7 @@ mod versions;
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Result, bail, ensure};
-use fake_api_server::{
-    Answer, ApiServer, CLUSTER_POLICIES, Streams, denies_all, groups, resources, status,
-};
+use fake_api_server::{Answer, ApiServer, CLUSTER_POLICIES, Streams, denies_all, groups, status};
 use policy_core::{compile::Change, model::Kind};
 use policy_kube::{Access, Error, Server, WatchEvent, watch};
 use serde_json::json;
@@ -125,9 +123,7 @@ fn of(event: &WatchEvent) -> Option<Kind> {
 /// A server that has cluster-wide policies, and one of them.
 fn with_cluster_policies() -> Result<ApiServer> {
     let server = ApiServer::new()?;
-    server.set("/apis", groups(true));
-    server.set(VERSION, resources("v1beta1"));
-    server.set(CLUSTER_POLICIES, Answer::Objects(vec![denies_all()]));
+    server.serve_cluster_policies();
     Ok(server)
 }
 

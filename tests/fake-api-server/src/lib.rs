@@ -134,6 +134,13 @@ impl ApiServer {
         state.answers.insert(path.to_owned(), (count, answer));
     }
 
+    /// Serves `ClusterNetworkPolicy`, version `v1beta1`, with one that [denies all](denies_all).
+    pub fn serve_cluster_policies(&self) {
+        self.set("/apis", groups(true));
+        self.set("/apis/policy.networking.k8s.io/v1beta1", resources("v1beta1"));
+        self.set(CLUSTER_POLICIES, Answer::Objects(vec![denies_all()]));
+    }
+
     /// Removes the answer of a path.
     pub fn unset(&self, path: &str) {
         self.state().answers.remove(path);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use fake_api_server::{Answer, ApiServer, CLUSTER_POLICIES, denies_all, groups, resources, status};
+use fake_api_server::{Answer, ApiServer, CLUSTER_POLICIES, status};
 use serde_json::{Value, json};
 
 use crate::machine::{LIMIT, Machine, arrives, until};
@@ -19,9 +19,7 @@ fn an_agent_that_may_not_read_cluster_wide_policies_changes_nothing_and_says_so(
     let listener = machine.node.run(async || Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?))?;
     let server = ApiServer::at(listener)?;
     server.set("/api/v1/pods", Answer::Objects(vec![pod()]));
-    server.set("/apis", groups(true));
-    server.set("/apis/policy.networking.k8s.io/v1beta1", resources("v1beta1"));
-    server.set(CLUSTER_POLICIES, Answer::Objects(vec![denies_all()]));
+    server.serve_cluster_policies();
     let kubeconfig = server.kubeconfig(&machine.manifests())?;
     let options = ["--listen", "127.0.0.1:9100"];
     let agent = machine.agent_of(&kubeconfig, &options)?;
@@ -74,9 +72,7 @@ fn s58_denied_connections_are_one_event_of_the_pod_that_names_the_rule() -> Resu
     let listener = machine.node.run(async || Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?))?;
     let server = ApiServer::at(listener)?;
     server.set("/api/v1/pods", Answer::Objects(vec![pod()]));
-    server.set("/apis", groups(true));
-    server.set("/apis/policy.networking.k8s.io/v1beta1", resources("v1beta1"));
-    server.set(CLUSTER_POLICIES, Answer::Objects(vec![denies_all()]));
+    server.serve_cluster_policies();
     let kubeconfig = server.kubeconfig(&machine.manifests())?;
     let agent = machine.agent_of(&kubeconfig, &[])?;
     until("it enforces", LIMIT, || Ok(!arrives(&machine, 5000)?))?;

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::{Result, ensure};
-use fake_api_server::{Answer, ApiServer, CLUSTER_POLICIES, denies_all, groups, resources, status};
+use fake_api_server::{Answer, ApiServer, CLUSTER_POLICIES, groups, status};
 use serde_json::{Value, json};
 
 use crate::{
@@ -45,9 +45,7 @@ fn the_log_has_no_line_for_each_pod_and_none_for_the_uplink() -> Result<()> {
     let listener = machine.node.run(async || Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?))?;
     let server = ApiServer::at(listener)?;
     server.set("/api/v1/pods", Answer::Objects(vec![pod("pod", "10.0.0.2")]));
-    server.set("/apis", groups(true));
-    server.set("/apis/policy.networking.k8s.io/v1beta1", resources("v1beta1"));
-    server.set(CLUSTER_POLICIES, Answer::Objects(vec![denies_all()]));
+    server.serve_cluster_policies();
     let kubeconfig = server.kubeconfig(&machine.manifests())?;
     let agent = machine.agent_of(&kubeconfig, &["--listen", "127.0.0.1:9100"])?;
     let is_enforced = |interface: &str| {
@@ -85,9 +83,7 @@ fn s24_a_port_name_that_no_pod_has_and_a_kind_that_disappears_are_reported() -> 
     for path in ["networkpolicies", "namespaces/default/networkpolicies"] {
         server.set(&format!("{POLICIES}/{path}"), Answer::Objects(vec![misspelt()]));
     }
-    server.set("/apis", groups(true));
-    server.set("/apis/policy.networking.k8s.io/v1beta1", resources("v1beta1"));
-    server.set(CLUSTER_POLICIES, Answer::Objects(vec![denies_all()]));
+    server.serve_cluster_policies();
     let kubeconfig = server.kubeconfig(&machine.manifests())?;
     let agent = machine.agent_of(&kubeconfig, &["--listen", "127.0.0.1:9100"])?;
     let what = r#"no destination pod has a TCP port named "htpp""#;

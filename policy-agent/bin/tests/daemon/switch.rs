@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use fake_api_server::{Answer, ApiServer, CLUSTER_POLICIES, denies_all, groups, resources};
+use fake_api_server::{Answer, ApiServer};
 use serde_json::json;
 
 use crate::{
@@ -138,9 +138,7 @@ fn s57_the_annotation_of_the_node_switches_off_where_the_agent_allows_it() -> Re
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": metadata});
     server.set("/api/v1/pods", Answer::Objects(vec![pod]));
     server.set("/api/v1/nodes", Answer::Objects(vec![node]));
-    server.set("/apis", groups(true));
-    server.set("/apis/policy.networking.k8s.io/v1beta1", resources("v1beta1"));
-    server.set(CLUSTER_POLICIES, Answer::Objects(vec![denies_all()]));
+    server.serve_cluster_policies();
     let kubeconfig = server.kubeconfig(&machine.manifests())?;
     let agent = machine.agent_of(&kubeconfig, &LISTEN)?;
     until("it is ready", LIMIT, || Ok(machine.is_ready()))?;
