@@ -181,6 +181,10 @@ impl Network {
         for _ in 0..PEER_ATTEMPTS {
             match peer {
                 VethPeer::OtherNamespace { .. } => return Ok(Some(peer)),
+                // Without a number the far end is here, or its namespace has no number yet. It is
+                // here only if the link with that index names this one back:
+                //   veth0 (7) -> 8, veth1 (8) -> 7     a pair of the node's own: no pod
+                //   veth0 (7) -> 2, and 2 is `ens3`    a namespace without a number: read again
                 VethPeer::SameNamespace { ifindex } => {
                     let other = links.get(&ifindex).filter(|other| other.is_veth);
                     let back = VethPeer::SameNamespace { ifindex: link.ifindex };

@@ -91,11 +91,14 @@ pub fn flows(
     let mut flows = Flows::default();
     for connection in connections {
         let Connection { original, reply, .. } = connection;
+        // A connection between two pods of the node makes a flow at each: programs run at both.
         if let Some(endpoint) = wanted(&original.source) {
             flows.add(connection, endpoint, original, (Initiator::Local, 0));
         }
         if let Some(endpoint) = wanted(&reply.source) {
             let sender = at.get(&original.source).map_or(0, |sender| sender.slot);
+            // A pod's packets may be masqueraded to the node's address on their way, as behind a
+            // node port: only where nobody translated the sender is it a process of the node.
             let of_node = own.contains(&original.source) && own.contains(&reply.destination);
             let initiator = if of_node { Initiator::Node } else { Initiator::Remote };
             flows.add(connection, endpoint, reply, (initiator, sender));

@@ -118,6 +118,8 @@ impl Attributor {
         self.plans.push_back(new);
         // A plan ends where the one after it begins.
         let is_old = |next: &InForce| next.since + REMEMBERED < now;
+        // The oldest plan is needed for drops until the second one began, so that the age of the
+        // second decides about the first.
         while self.plans.len() > PLANS || self.plans.get(1).is_some_and(is_old) {
             self.plans.pop_front();
         }
@@ -177,6 +179,11 @@ impl Attributor {
             let both = self.plans_until(drop.time).take(2);
             both.map(move |(index, _)| (index, direction)).collect::<Vec<_>>()
         };
+        // In this order, until one denies:
+        //   1. plans that gave the pod this allow map, the hook's direction first, newest first
+        //   2. the two newest plans in the hook's direction: the allow map is one in transition
+        //   3. all policies that isolate the pod in one of these: the identity is of another plan
+        //   4. the two newest plans in the other direction: the kernel did not see who opened it
         let [own, other] = directions.map(of_direction);
         self.first_denial(of_allow_map.iter().chain(&own), drop)
             .or_else(|| {

@@ -93,6 +93,8 @@ impl<'a> Connections<'a> {
 
     fn pair(&self, (from, to, is_same): GroupPair) -> Vec<Allowed> {
         let mut answers: Vec<Allowed> = Vec::new();
+        // A pod may have an address in one family only, and blocks name one family: each is
+        // answered for itself, and both are one entry where they agree.
         for family in Family::BOTH {
             let (sources, destinations) =
                 (self.classes.members(from, family), self.classes.members(to, family));
@@ -182,6 +184,7 @@ impl PortBounds {
     fn add(&mut self, ports: Ports) {
         self.both = Some(match self.both.take() {
             None => (ports.clone(), ports),
+            // Nearly all pods of a group are alike: no set is made for them.
             Some((every, any)) if every == ports && any == ports => (every, any),
             Some((every, any)) => (every.and(&ports), Ports::union([&any, &ports])),
         });

@@ -38,6 +38,8 @@ impl Ports {
     pub fn from_ranges(ranges: impl IntoIterator<Item = (Protocol, u16, u16)>) -> Self {
         let mut all: Vec<_> = ranges.into_iter().filter(|(_, first, last)| first <= last).collect();
         all.sort_unstable();
+        // Adjacent ranges merge too: 80-90 and 91-99 are the same ports as 80-99, and equal sets
+        // must be equal values.
         let mut ranges: Vec<(Protocol, u16, u16)> = Vec::with_capacity(all.len());
         for (protocol, first, last) in all {
             match ranges.last_mut() {
@@ -77,6 +79,9 @@ impl Ports {
         let mut left = Vec::new();
         for &(protocol, first, last) in mine {
             // The first port that no hole has been compared with; past the last port there is none.
+            // For 80-90 without 82-83 and 88-95:
+            //   hole 82-83      80-81 is left, next is 84
+            //   hole 88-95      84-87 is left, next is none: the hole reaches past 90
             let mut next = Some(first);
             let at = other.ranges.partition_point(|&(p, _, end)| (p, end) < (protocol, first));
             let holes = other.ranges[at..].iter();

@@ -93,6 +93,7 @@ impl DropMatcher {
                 let reserved = lock(&self.reserved);
                 (FIRST_PORT..=u16::MAX).filter(|port| !reserved.contains(port)).collect()
             });
+            // First in, first out: a port rests as long as possible before the next probe has it.
             ports.pop_front()?
         };
         let (sender, first_drop) = watch::channel(None);

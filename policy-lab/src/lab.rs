@@ -100,6 +100,7 @@ impl Lab {
             }
         }
         self.probe_plan = ProbePlan::new(probes, &self.blueprint, &self.network, &proxy);
+        // Servers that run stay, so that connections of an earlier round keep their server.
         let new: ServedPorts = self.probe_plan.served.difference(&self.served).copied().collect();
         self.servers.push(servers::start(&self.network, &self.blueprint, &new)?);
         self.served.extend(new);

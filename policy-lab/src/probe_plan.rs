@@ -48,6 +48,8 @@ pub struct PlannedProbe {
 impl PlannedProbe {
     /// Connects until a result is not [`ConnectionResult::Answered`].
     async fn run(&self, drops: &Arc<DropMatcher>) -> ConnectionResult {
+        // One denied backend is enough to deny the Service, and kube-proxy chooses at random: only
+        // many answers in a row show that all are allowed.
         for _ in 1..self.repetitions {
             let result = connect(&self.connection, drops).await;
             if result != ConnectionResult::Answered {

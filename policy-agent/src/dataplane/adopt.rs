@@ -77,6 +77,8 @@ impl Dataplane {
         if let Some(before) = before {
             // Maps of an unknown layout are not read: the new ones start without flows.
             if let Ok(before) = Maps::open_earlier(&before, &dataplane.maps) {
+                // The new maps start with what the old ones enforce, so that the plan has only the
+                // difference to make, in the order that holds the verdicts (S49).
                 dataplane.copy(&before)?;
             }
         }
@@ -189,6 +191,9 @@ impl Dataplane {
             if self.maps.endpoints.get(&ifindex)?.is_none() {
                 orphans.push(ifindex);
             } else {
+                // Until this the earlier program ran with the earlier maps, from this on this
+                // agent's with its own: the exchange of a link is one atomic step, so no packet
+                // meets half of each.
                 self.programs.renew(ifindex, attachment, pins)?;
             }
         }

@@ -174,6 +174,8 @@ impl Dataplane {
         }
         self.maps.endpoints.put(&ifindex, &endpoint)?;
         if self.attachments.get(&ifindex).is_some_and(Attachment::is_whole) {
+            // The endpoint before its slot: a receiver that finds the slot then finds the sender's
+            // endpoint.
             return self.maps.slots.set(endpoint.slot, &ifindex);
         }
         let attached = self
@@ -220,6 +222,7 @@ impl Dataplane {
             return Ok(());
         }
         let folder = self.pins.as_ref().map(Pins::maps);
+        // Interfaces with the same word share tables: they go with the last of them.
         self.flows.delete(word, &self.maps, folder.as_deref())
     }
 

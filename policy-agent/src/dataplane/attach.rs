@@ -184,6 +184,7 @@ impl Programs {
         if self.mechanism == Mechanism::Clsact {
             return self.attach_filter(pod_program, (ifindex, interface), pins.is_some());
         }
+        // First in the chain: a program of another before it could pass a packet and end the chain.
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
         let link = attach_with(
             program(&mut self.ebpf, pod_program.name)?,

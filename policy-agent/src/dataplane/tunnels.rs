@@ -59,6 +59,7 @@ impl Dataplane {
     /// If the kernel refuses for another reason; the next call continues from there.
     pub fn put_pods(&mut self, wanted: &BTreeSet<IpAddr>) -> Result<(), DataplaneError> {
         let Self { maps, tunnels, .. } = self;
+        // Deletions first: they make space in a map that may be full.
         for gone in tunnels.pods.difference(wanted).copied().collect::<Vec<_>>() {
             maps.pods.delete(&key::address(gone))?;
             tunnels.pods.remove(&gone);
@@ -102,6 +103,7 @@ impl Dataplane {
     pub fn put_tunnel_ports(&mut self, devices: &BTreeSet<u16>) -> Result<(), DataplaneError> {
         let Self { maps, tunnels, .. } = self;
         let wanted: BTreeSet<u16> = devices.iter().copied().chain(DEFAULT_PORTS).collect();
+        // New ports first, unlike above: a port that is missing lets tunnel packets to nodes pass.
         for new in wanted.difference(&tunnels.ports).copied().collect::<Vec<_>>() {
             maps.tunnel_ports.put(&u32::from(new), &1)?;
             tunnels.ports.insert(new);

@@ -75,6 +75,8 @@ fn messages(found: &[RouteNetlinkMessage]) -> impl Iterator<Item = &AddressMessa
 
 /// The address in a message, if it is about that interface of that namespace.
 fn peer_address(message: &AddressMessage, ifindex: u32, netns: i32) -> Option<IpAddr> {
+    // Without the echo an old kernel's list of the node's own addresses would count as the pod's:
+    // the node's address at index 3 would make the veth the endpoint of whoever has it.
     let echoed = message.attributes.contains(&AddressAttribute::TargetNetNsId(netns));
     if echoed && message.header.index == ifindex { own(message) } else { None }
 }

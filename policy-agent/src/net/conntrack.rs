@@ -52,6 +52,8 @@ pub struct TrackedConnections {
 /// [`NetError::Refused`], as from a kernel without `ctnetlink`.
 pub async fn tracked_connections(deadline: Instant) -> Result<TrackedConnections, NetError> {
     let request = ConntrackMessage::Get(Vec::new());
+    // What could be read in time is used even if the list is cut off: each connection that is found
+    // keeps its direction, and those that are not are judged as new ones, which may end them.
     let mut list = NetfilterList::request("tracked connections", request)?;
     let mut tracked = TrackedConnections::default();
     loop {

@@ -111,6 +111,8 @@ fn link(message: &LinkMessage) -> Link {
             _ => {}
         }
     }
+    // 7: veth0, IFLA_LINK 2, IFLA_LINK_NETNSID 5     index 2 of the namespace with the number 5
+    // 7: veth0, IFLA_LINK 8                          index 8 here, or not numbered yet
     link.peer = match (peer, netns) {
         (Some(ifindex), Some(netns)) if netns >= 0 => VethPeer::OtherNamespace { ifindex, netns },
         (Some(ifindex), None) => VethPeer::SameNamespace { ifindex },

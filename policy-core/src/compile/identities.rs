@@ -95,6 +95,8 @@ impl Identities {
         desired: &mut Desired,
     ) -> IdentitiesDelta {
         let mut done = IdentitiesDelta::default();
+        // Blocks before addresses: whether an address needs an entry of its own depends on the
+        // block around it. Addresses in ranges where blocks changed are in `delta.addresses` too.
         if let Some(changed) = &delta.blocks {
             self.update_blocks(lists, peers, desired);
             done.blocks = !changed.is_empty();

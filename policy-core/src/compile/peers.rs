@@ -81,6 +81,9 @@ impl Peers {
         touched: &Touched,
         (lists, changes): (&PeerLists, &ListsDelta),
     ) -> PeersDelta {
+        // Addresses with a set that may be another one now. Each is looked up once at the end,
+        // however many parts of a change touch it: a pod with another label under a policy that is
+        // new.
         let mut dirty = BTreeSet::new();
         self.update_pods(snapshot, touched, &mut dirty);
         for id in &changes.added {
@@ -280,6 +283,7 @@ impl AddressGroups {
     }
 
     fn insert(&mut self, group: GroupId) {
+        // Two pods of one group count twice, so that the address stays when one of them goes.
         *self = Self::Many(self.all().iter().copied().chain([group]).collect());
     }
 

@@ -45,6 +45,9 @@ pub(crate) fn changed_ranges<T: PartialEq>(
     let differs = |key: IpNetwork| longest_match(old, key) != longest_match(new, key);
     // A key decides only for its addresses outside of the keys inside of it. Those holes are cut out
     // of its range; they are compared by themselves.
+    //   old 10.0.0.0/8: a, 10.1.0.0/16: b        new 10.0.0.0/8: c, 10.1.0.0/16: b
+    //   10.0.0.0/8 differs     10.0.0.0 to 10.0.255.255, 10.2.0.0 to 10.255.255.255
+    //   10.1.0.0/16 is equal   no range
     let mut ranges = Vec::new();
     for &key in keys.iter().filter(|key| differs(**key)) {
         // The first address of the key that is in no hole so far; `None` after the last address.

@@ -59,6 +59,7 @@ impl PolicyChange {
             let peer = narrow::peer(snapshot, &near.policy.namespace, side);
             new(&near.policy, Addition::Peer(near.rule, peer))
         });
+        // A policy with a selector that cannot be read denies, whatever its rules say (S17).
         let readable = |name: &&ObjectName| {
             snapshot.policies.get(*name).is_some_and(|policy| policy.subject.is_some())
         };

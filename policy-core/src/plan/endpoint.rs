@@ -207,6 +207,7 @@ fn give_slots<'a>(
             continue;
         };
         let new = endpoint(interface, desired, slot, options);
+        // What the kernel has an endpoint for has passed packets already.
         let guarded = interface.guarded && there.is_none();
         matched.push(MatchedPod { desired, old, replaced, guarded, new });
     }
@@ -236,6 +237,8 @@ fn best_owner<'a>(
     owners: &BTreeMap<IpAddr, Vec<&'a ObjectName>>,
     interface: &Interface,
 ) -> Option<&'a ObjectName> {
+    // While a pod with 10.0.0.1 is being deleted, a new one may have 10.0.0.1 and fd00::1. An
+    // interface with both addresses is the new pod's: it has two of two there, the old one has one.
     let mut count: BTreeMap<&ObjectName, usize> = BTreeMap::new();
     for name in interface.addresses.iter().filter_map(|address| owners.get(address)).flatten() {
         *count.entry(name).or_default() += 1;
@@ -248,6 +251,9 @@ fn best_owner<'a>(
 /// both have.
 fn is_same_pod(old: &Endpoint, addresses: &[IpAddr]) -> bool {
     let (four, six) = by_family(addresses);
+    // A pod may get its second address later, and an agent may know of one before the other: an
+    // endpoint with 10.0.0.1 alone stays that of the pod with 10.0.0.1 and fd00::1. As
+    // another pod's, its flows would be deleted and its connections judged as new ones.
     let agree4 = old.address4 == [0; 4] || four == [0; 4] || old.address4 == four;
     let agree6 = old.address6 == [0; 16] || six == [0; 16] || old.address6 == six;
     agree4 && agree6

@@ -79,6 +79,8 @@ impl IdentityIds {
         let default_changes = allow_maps
             .iter()
             .any(|allow_map| allow_map.differs(DEFAULT_IDENTITY, DEFAULT_IDENTITY));
+        // A fresh id is one that no entry of any map has: an allow map in use would otherwise give
+        // the ports of the old identity to the new one for as long as the plan runs.
         let mut free = (1..=u32::MAX).filter(|id| !used.contains(id));
         let mut fresh = BTreeSet::new();
         let mut next = || {
@@ -144,6 +146,8 @@ impl MovedIds {
                 Some(index) => kept.get(index).copied().flatten(),
                 None => Some(DEFAULT_IDENTITY),
             });
+            // `new` is `None` for a frontend that goes, `Some(None)` for an identity without an id
+            // yet: both differ from every old id, so that the key counts as moved.
             if old.map(Some) == new {
                 continue;
             }

@@ -44,6 +44,8 @@ pub(super) fn distinct(
     let pairs = addresses.chain(blocks).chain([(DEFAULT_IDENTITY, DEFAULT_IDENTITY)]);
     let lookup = |(old, new)| (Lookup::Address(old), Lookup::Address(ids.of(new)));
     let mut lookups: BTreeSet<_> = pairs.map(lookup).collect();
+    // In the state without it, a frontend is an address and a port, and the address's identity gives
+    // the verdict: a Service that goes may close or open its port.
     for (frontend, (old, new)) in &tables.frontends {
         let at = |id| Lookup::Port(id, frontend.protocol, frontend.port);
         let old = old.map(Lookup::Frontend);

@@ -97,6 +97,9 @@ impl<'a> Planner<'a> {
                 direction,
             })
             .collect();
+        // Each result needs the one before: whether an id may stay depends on the tables and on the
+        // ports of the allow maps, which are still by index; look-ups and allow maps by id need the
+        // ids.
         let ids = IdentityIds::assign(actual, &desired, &tables, &changes);
         let lookups = lookups::distinct(&tables, actual, &desired, &ids);
         let allow_maps = desired.allow_maps.iter();
@@ -207,6 +210,9 @@ impl<'a> Planner<'a> {
             let Some(Endpoint { slot, .. }) = matched.replaced else { continue };
             let endpoint = matched.closed();
             steps.endpoints.insert(endpoint.ifindex, endpoint);
+            // Not `put`: even where the value is the same, the dataplane must drop what belongs to
+            // the pod before it, such as flows, which the new pod would otherwise inherit with its
+            // address.
             steps.extend([Step::ReplaceEndpoint { slot: *slot, endpoint }]);
         }
     }
@@ -271,6 +277,9 @@ impl<'a> Planner<'a> {
             used.extend([ingress, egress]);
             written.push(matched.new.ifindex);
         }
+        // The bump follows the write: a flow that is judged in between is only judged once more.
+        // The other way round, a flow judged by the old allow map would carry the new epoch for
+        // ever.
         steps.bump(written.into_iter().filter(|ifindex| bumps.contains(ifindex)));
         used
     }

@@ -62,6 +62,8 @@ pub fn repair(written: &Actual, found: &Actual) -> Vec<Step> {
 /// Repairs of bitmaps. A chunk without any bit is equal to no chunk.
 fn bitmaps(written: &Actual, found: &Actual) -> Vec<Step> {
     let mut steps = Vec::new();
+    // Bitmaps are shared by allow maps and are repaired before them: an allow map that is written
+    // again must not name a bitmap without its chunks.
     let (none, empty) = (Bitmap::default(), Default::default());
     for (id, chunks) in &written.bitmaps {
         let there = found.bitmaps.get(id).unwrap_or(&none);

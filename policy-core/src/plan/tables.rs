@@ -45,6 +45,11 @@ pub(super) struct TableChanges {
 impl TableChanges {
     /// Compares the tables.
     pub(super) fn between(actual: &Actual, desired: &Indexed<'_>) -> Self {
+        // The keys of both states. A block that only one state has stands in the other for its
+        // longest prefix there, since that is what a look-up finds:
+        //
+        //   kernel 10.0.0.0/8 is 1     desired 10.0.0.0/8 is a, 10.1.0.0/16 is b
+        //   changes: 10.0.0.0/8: 1 -> a, 10.1.0.0/16: 1 -> b
         let blocks: BTreeSet<_> = actual.blocks.keys().chain(desired.blocks.keys()).collect();
         let of_block = |block: IpNetwork| KeyChange {
             key: block,

@@ -39,6 +39,10 @@ pub(super) fn in_transition(
         let waits = ids.default_moves_last && id == DEFAULT_IDENTITY;
         if waits { (old, true) } else { (id, false) }
     };
+    // An address with an entry of its own does not see its block. So entries of addresses are
+    // written before blocks change, and removed after: 10.0.0.5 with an entry that goes, in a block
+    // that comes, moves from the one to the other in one step, and never to a block that is about
+    // to change.
     let mut steps = frontend_puts(tables, ids);
     // An address without an entry in either state follows its block, in one write.
     for change in &tables.addresses {

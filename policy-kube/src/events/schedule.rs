@@ -87,6 +87,9 @@ impl Schedule {
     fn choose<'a>(&self, all: &'a BTreeSet<Warning>) -> BTreeSet<&'a Warning> {
         let mut ordered: Vec<_> = all.iter().collect();
         ordered.sort_by_key(|warning| !self.entries.contains_key(warning));
+        // The number of each warning in its namespace is its place in the order. With two warnings
+        // in `a` and one in `b`: a/1 gets 1, a/2 gets 2, b/1 gets 1, so that a/1 and b/1 come
+        // before a/2.
         let mut of_namespace: BTreeMap<_, usize> = BTreeMap::new();
         ordered.sort_by_cached_key(|warning| {
             let key = (warning.about.kind(), warning.about.namespace());
@@ -129,6 +132,7 @@ impl Schedule {
             let due = now + next_slot.saturating_sub(since_1970) + offset;
             Entry { due, retries: None }
         } else {
+            // The waits go on growing where the attempt before was refused too.
             let entry = self.entries.remove(&warning);
             let mut retries = entry.and_then(|entry| entry.retries).unwrap_or_else(retries);
             Entry { due: now + retries.next().unwrap_or(LONGEST), retries: Some(retries) }

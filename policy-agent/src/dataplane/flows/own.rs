@@ -96,6 +96,7 @@ impl<F: FlowFamily> Own<F> {
                     continue;
                 }
             };
+            // Not at its place yet: the programs go on recording in the table before.
             pair.copy(self.tables.get(&word).unwrap_or(shared), is_at::<F>(word))?;
             places.extend([place::replied(word), place::new(word)]);
             maps.extend(fds(&pair));
@@ -111,6 +112,8 @@ impl<F: FlowFamily> Own<F> {
                     rename(folder, &name)?;
                 }
             }
+            // Tables of another size are dropped whole; in the shared ones the flows would go on
+            // taking the room of other pods.
             if self.tables.insert(word, pair).is_none() {
                 shared.delete_where(is_at::<F>(word))?;
             }
@@ -155,6 +158,8 @@ impl<F: FlowFamily> Own<F> {
             let path = folder.join(&next);
             let info = MapData::from_pin(&path).and_then(|map| map.info());
             match info {
+                // Killed between `put` and `rename`: the programs use the table, only its name is
+                // left.
                 Ok(info) if self.index.get(&place)? == Some(info.id()) => rename(folder, name)?,
                 _ => pins::remove(&path)?,
             }

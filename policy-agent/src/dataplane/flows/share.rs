@@ -83,6 +83,8 @@ impl FlowShare {
     fn that_fit(self, bytes: u64) -> u32 {
         let [least, most] = CHOSEN;
         let step = least / 8;
+        // In steps, because a table of another size means that the next agent creates all tables
+        // and copies every flow: a few bytes more or less of memory must not do that.
         let mut flows = least;
         while flows < most && (Self { flows: flows + step, ..self }).bytes_of_pod() <= bytes {
             flows += step;

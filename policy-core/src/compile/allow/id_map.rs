@@ -104,6 +104,7 @@ impl IdAllowMap {
             let here = self.by_list.iter().filter(|(list, _)| lists.binary_search(list).is_ok());
             places.extend(here.flat_map(|(_, places)| places));
         }
+        // The place is the precedence: in tiers the first grant that matches decides.
         places.sort_unstable();
         places.dedup();
         places

@@ -39,6 +39,10 @@ pub(super) fn matching(lists: &PeerLists, sets: &mut ListSets) -> Prefixes<ListS
         sweep.add_prefix(IpNetwork::V4(EVERY_IPV4));
     }
     // A list with several blocks at a place matches once: its blocks are counted.
+    // With the list 1 of 10.0.0.0/8 except 10.1.0.0/16, of 10.1.2.0/24 and of 10.1.0.0/16:
+    //   10.0.0.0/8      count 1     {1}
+    //   10.1.0.0/16     count 1     {1}     one block of the list ends here, another one starts
+    //   10.1.2.0/24     count 2     {1}     the set around, so that nothing is interned
     let counts = vec![0; lists.slots()];
     let (present, open, found) = (BTreeSet::new(), Vec::new(), Vec::new());
     let mut table = Table { lists_of, sets, counts, present, changed: false, open, found };

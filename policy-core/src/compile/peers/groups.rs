@@ -109,6 +109,7 @@ impl Groups {
         let id = id?;
         let group = self.registry.get_mut(id)?;
         for address in addresses {
+            // One of them: another pod of the group may have the same address for a moment.
             if let Some(at) = group.addresses.iter().position(|one| one == address) {
                 group.addresses.swap_remove(at);
             }
@@ -173,6 +174,8 @@ impl Groups {
         }
         for name in std::mem::take(&mut self.relabelled) {
             if let Some(here) = self.namespaces.get(&name) {
+                // Other labels of a namespace can make any `namespaceSelector` match or not, so
+                // that all its groups are matched as if they were new.
                 fresh.insert(name, here.groups.clone());
             }
         }
@@ -205,6 +208,8 @@ impl Groups {
         for (id, edit) in edits {
             let Some(group) = self.registry.get_mut(id) else { continue };
             let stays = |id: &ListId| !delta.removed.contains_key(id);
+            // `edit` has added and removed lists alike; the filter drops the latter:
+            // set {1, 2}, list 2 removed, list 5 added and matching: {1, 2} and [5, 2] give {1, 5}.
             let before = sets.get(group.set).iter().copied();
             let all: Vec<_> = before.chain(edit).filter(stays).collect();
             group.set = sets.intern(all);

@@ -36,6 +36,8 @@ pub(crate) trait SweepVisitor {
 #[derive(Default)]
 pub(crate) struct Sweep {
     // Nothing is looked up here: the edges are collected once and visited once, in order.
+    // Its order is that of the first addresses, and of the shorter prefix where they are equal: an
+    // outer prefix comes before all that it contains, and IPv4 before IPv6.
     edges: BTreeMap<IpNetwork, Edge>,
     blocks: usize,
 }
@@ -83,6 +85,9 @@ impl Sweep {
         for (prefix, edge) in self.edges {
             leave(&mut open, Some(prefix), &mut matching, visitor);
             // An except of a block that an outer except ended already turns nothing.
+            // If it were turned, leaving it would make the block match again inside of the outer
+            // except:
+            //   10.0.0.0/8 except 10.1.0.0/16 and 10.1.2.0/24: nothing is left to end at the latter
             let ended = edge.ends.into_iter().filter(|block| matching[*block]);
             let turned: Vec<usize> = ended.chain(edge.starts).collect();
             turn(&turned, &mut matching, visitor);

@@ -34,6 +34,12 @@ pub(super) fn smallest(
         |(index, rule): &(usize, &TierRule)| left(rule.tier).is_none_or(|at| *index < at);
     let earlier = side.tiers.iter().take_while(|rule| *rule != decider).enumerate();
     let earlier = earlier.filter(evaluated).map(|(_, rule)| rule);
+    // Only what is evaluated before the rule that denies can help. For a connection to TCP 80:
+    //
+    //   a[0] Accept  the far end, TCP 443     add port 80 to it, or a rule at the end of `a`
+    //   b[0] Accept  10.9.0.0/16, TCP 80      add the far end to it
+    //   b[1] Deny    everyone                 decides; a rule may be inserted before it
+    //   b[2] Accept  the far end, TCP 80      is too late
     let own = |rule: &&TierRule| rule.policy == decider.policy;
     let earlier: Vec<&TierRule> = earlier.collect();
     // Those of the same policy first: other policies may have other subjects.

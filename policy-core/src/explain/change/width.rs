@@ -82,6 +82,8 @@ fn of_peer(snapshot: &Snapshot, own: &str, peer: &Peer) -> u128 {
             is_meant && selector.matches(&pod.labels)
         }),
         Peer::Block(IpBlock { cidr, except }) => {
+            // Excepts that overlap are subtracted twice, and the block seems narrower than it is:
+            // the width only orders additions, and such lists are rare.
             let left_out = except.iter().map(|block| of_block(*block));
             left_out.fold(of_block(*cidr), u128::saturating_sub)
         }
@@ -117,6 +119,7 @@ fn of_port(port: &Port) -> u128 {
     match &port.port {
         PortSpec::Every => PORTS,
         PortSpec::Range { first, last } => u128::from(last.saturating_sub(*first)) + 1,
+        // A name is nearly always one number on each pod.
         PortSpec::Named(_) => 1,
     }
 }
