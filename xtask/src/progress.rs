@@ -9,6 +9,7 @@
 //!
 //! [`Steps`] are the steps of a verb, each printed with its number and its time.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -16,6 +17,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// Time between two lines where no terminal shows them.
 const INTERVAL: Duration = Duration::from_secs(30);
+
+/// Time between two states of a line on a terminal.
+const REDRAWN: Duration = Duration::from_millis(100);
 
 /// A step that is under way.
 pub struct Progress {
@@ -69,6 +73,15 @@ impl Progress {
         } else if self.start.elapsed() >= self.next_line {
             self.next_line += INTERVAL;
             eprintln!("{}", self.line());
+        }
+    }
+
+    /// Lets time pass, and shows the state meanwhile.
+    pub fn sleep(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.tick();
+            thread::sleep(REDRAWN.min(end.saturating_duration_since(Instant::now())));
         }
     }
 

@@ -4,6 +4,7 @@
 //! runs them, as an agent sees nearly all pods of a large cluster. Printed are the differences between
 //! two moments at which the agent is idle, divided by the number of pods.
 
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use testbed::layout::Layout;
 use testbed::until;
 use xtask::build::Profile;
+use xtask::progress::Progress;
 
 use super::NODES;
 use super::agents::{self, ResourceUse};
@@ -68,13 +70,13 @@ fn measure(cluster: &TestCluster, pods: u32) -> Result<()> {
     install::agent(cluster)?;
     let pods_there = client.namespaced::<Pod>(NAMESPACE);
     let none = at_rest(layout)?;
-    each(pods, |number| {
+    each("creating pods", pods, |number| {
         pods_there.create(&pod(number))?;
         Ok(pods_there.patch_status(&name(number), &status(number))?)
     })?;
     let made = at_rest(layout)?;
     print("made and given their status (2 events each)", pods, none, made);
-    each(pods, |number| {
+    each("changing labels of pods", pods, |number| {
         let change = json!({"metadata": {"labels": {"generation": "2"}}});
         Ok(pods_there.patch(&name(number), &change)?)
     })?;
@@ -94,7 +96,15 @@ fn measure(cluster: &TestCluster, pods: u32) -> Result<()> {
 }
 
 /// Calls `act` for every number, several at the same time.
-fn each(count: u32, act: impl Fn(u32) -> Result<()> + Sync) -> Result<()> {
+fn each(what: &str, count: u32, act: impl Fn(u32) -> Result<()> + Sync) -> Result<()> {
+    let progress = Mutex::new(Progress::start(what, Some(count.into())));
+    let act = |number| -> Result<()> {
+        act(number)?;
+        let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.part(&name(number));
+        progress.tick();
+        Ok(())
+    };
     thread::scope(|scope| {
         let act = &act;
         let writers: Vec<_> = (0..count)
@@ -105,16 +115,20 @@ fn each(count: u32, act: impl Fn(u32) -> Result<()> + Sync) -> Result<()> {
             Ok(outcome) => outcome,
             Err(panic) => std::panic::resume_unwind(panic),
         })
-    })
+    })?;
+    progress.into_inner().unwrap_or_else(PoisonError::into_inner).end("done");
+    Ok(())
 }
 
 /// Waits until the agent is idle, and returns its level.
 fn at_rest(layout: &Layout) -> Result<AgentUse> {
+    let mut progress = Progress::start("waiting until the agent is idle", None);
     let mut last = agents::spent(layout, NODE)?;
     for _ in 0..100 {
-        thread::sleep(REST);
+        progress.sleep(REST);
         let now = agents::spent(layout, NODE)?;
         if now.0 - last.0 < TICKS / 10 && now.1 - last.1 < 100_000 {
+            progress.end("done");
             return Ok(AgentUse {
                 held: agents::resource_use(layout, NODE)?,
                 ticks: now.0,

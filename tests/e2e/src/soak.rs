@@ -23,6 +23,7 @@ use testbed::layout::Layout;
 use testbed::until;
 use xtask::build::Profile;
 use xtask::image;
+use xtask::progress::Progress;
 
 use super::cluster::{TestCluster, on_own};
 use super::{NODES, agents, install};
@@ -193,24 +194,31 @@ impl fmt::Display for SoakLine {
 
 /// Kills agents at random intervals, without waiting until the last one is ready again.
 fn kills(layout: &Layout, traffic: &Traffic<'_>, count: u32) -> Result<()> {
+    let mut progress = Progress::start("killing agents", Some(count.into()));
     let mut done = 0;
     while done < count {
         traffic.churn_policies(done)?;
-        thread::sleep(Duration::from_millis(fastrand::u64(..1500)));
+        progress.sleep(Duration::from_millis(fastrand::u64(..1500)));
         let node = NODES[fastrand::usize(..NODES.len())];
         if agents::kill(layout, node)? {
             done += 1;
+            progress.part(node);
         }
     }
+    progress.end("done");
     until("the agents' readiness", || install::rolled_out(traffic.cluster).is_ok())
 }
 
 fn updates(traffic: &Traffic<'_>, count: u32) -> Result<()> {
     let sets = traffic.cluster.client.namespaced::<DaemonSet>(install::NAMESPACE);
+    let mut progress = Progress::start("rolling updates", Some(count.into()));
     for number in 0..count {
         sets.patch(install::AGENT, &install::annotated(&number.to_string()))?;
         install::rolled_out(traffic.cluster)?;
+        progress.part(install::AGENT);
+        progress.tick();
     }
+    progress.end("done");
     Ok(())
 }
 
@@ -220,11 +228,15 @@ fn away(layout: &Layout, traffic: &Traffic<'_>, seconds: u64) -> Result<()> {
     control_plane::api_server(layout)?.end()?;
     let end = Instant::now() + Duration::from_secs(seconds);
     let each = Duration::from_secs(seconds) / u32::try_from(victims.len() + 1)?;
+    let what = format!("{seconds} s without the API server, pods killed");
+    let mut progress = Progress::start(&what, Some(u64::try_from(victims.len())?));
     for victim in &victims {
-        thread::sleep(each);
+        progress.sleep(each);
         agents::kill_pod(victim)?;
+        progress.part(victim);
     }
-    thread::sleep(end.saturating_duration_since(Instant::now()));
+    progress.sleep(end.saturating_duration_since(Instant::now()));
+    progress.end("done");
     control_plane::start_api_server(layout)?;
     thread::sleep(Duration::from_secs(5));
     Ok(())

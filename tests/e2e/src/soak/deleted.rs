@@ -12,6 +12,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::json;
 use testbed::client::LogParams;
+use xtask::progress::Progress;
 
 use super::traffic::{NAMESPACE, Traffic, pod, policy, template};
 use crate::NODES;
@@ -35,18 +36,22 @@ pub(super) fn count_reached(traffic: &Traffic<'_>, count: u32) -> Result<()> {
     client.apply(&[policy(APP, APP, &nobody), hammer])?;
     let addresses = traffic.addresses(&format!("app={HAMMER}"))?;
     let hammer = format!("{}:{CALLS}", addresses.first().context("no address")?);
+    let mut progress = Progress::start("deleting pods early", Some((2 * count).into()));
     for number in 0..count {
         let node = NODES[fastrand::usize(..NODES.len())];
         let name = format!("{APP}-{number}");
         client.apply(&[pod(&name, node, APP, &["call", &hammer, "80/UDP"])])?;
-        thread::sleep(Duration::from_millis(fastrand::u64(..2000)));
+        progress.sleep(Duration::from_millis(fastrand::u64(..2000)));
         traffic.pods.delete(&name)?;
+        progress.part(&name);
     }
     client.apply(&[set(&hammer)])?;
     for _ in 0..count {
-        thread::sleep(Duration::from_millis(fastrand::u64(..2000)));
+        progress.sleep(Duration::from_millis(fastrand::u64(..2000)));
         traffic.pods.delete(&format!("{SET}-0"))?;
+        progress.part(SET);
     }
+    progress.end("done");
     // kubelet ends the last containers, and datagrams are sent until then.
     thread::sleep(Duration::from_secs(10));
     let log = traffic.pods.log(HAMMER, LogParams::default())?;

@@ -12,6 +12,7 @@ use testbed::client::Client;
 use testbed::layout::Layout;
 use testbed::{node, until};
 use xtask::command::answer;
+use xtask::progress::Progress;
 
 use super::traffic::{NAMESPACE, START, pod, policy};
 use crate::NODES;
@@ -37,9 +38,15 @@ pub(super) fn churn(layout: &Layout, client: &Client, count: u32) -> Result<()> 
     // The first batch fills caches that the next ones reuse.
     batch(client)?;
     let before = settled(layout)?;
-    for _ in 0..count.div_ceil(2 * BATCH) {
+    let batches = count.div_ceil(2 * BATCH);
+    let mut progress =
+        Progress::start("creating and removing pods", Some((2 * BATCH * batches).into()));
+    for _ in 0..batches {
         batch(client)?;
+        progress.advance((2 * BATCH).into(), "pods");
+        progress.tick();
     }
+    progress.end("done");
     is_back_at(layout, &before)?;
     Ok(client.namespaced::<NetworkPolicy>(NAMESPACE).delete("passers")?)
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::{Value, json};
 use xtask::image::POD;
+use xtask::progress::Progress;
 
 use super::traffic::{NAMESPACE, Traffic, pod, policy};
 use crate::NODES;
@@ -23,13 +24,15 @@ pub(super) fn measure(traffic: &Traffic<'_>, pods: u32, changes: u32) -> Result<
     traffic.cluster.client.apply(&[watched(&everybody)])?;
     let watch = Watch::start(traffic, &address)?;
     watch.expect(true)?;
+    let mut progress = Progress::start("timing changes", Some((2 * changes).into()));
     let mut of_policy = Vec::new();
     for number in 0..changes {
         let open = number % 2 == 1;
         let start = admit(traffic, if open { &everybody } else { &nobody })?;
         of_policy.push(watch.expect(open)?.saturating_sub(start));
+        progress.part("of a policy");
+        progress.tick();
     }
-    print("change of a policy", of_policy)?;
     admit(traffic, &json!({"matchLabels": {"may": "yes"}}))?;
     if changes.is_multiple_of(2) {
         // It was open last, and no pod has the label yet.
@@ -40,7 +43,11 @@ pub(super) fn measure(traffic: &Traffic<'_>, pods: u32, changes: u32) -> Result<
         let open = number % 2 == 0;
         let start = label(traffic, "watcher", if open { "yes" } else { "no" })?;
         of_label.push(watch.expect(open)?.saturating_sub(start));
+        progress.part("of a pod's label");
+        progress.tick();
     }
+    progress.end("done");
+    print("change of a policy", of_policy)?;
     print("change of a pod's label", of_label)?;
     let kinds = "app in (crowd,watched,watcher)";
     Ok(traffic.pods.delete_all(kinds)?)
