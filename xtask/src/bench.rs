@@ -49,7 +49,7 @@ pub(crate) fn run(benchmark: Benchmark) -> Result<()> {
     match benchmark {
         Benchmark::Compile => run_openly(
             // With the optimisations of a release.
-            cargo().args(["bench", "--quiet", "--package", "policy-core", "--bench", "compile"]),
+            cargo().args(["bench", "--package", "policy-core", "--bench", "compile"]),
         ),
         Benchmark::Datapath(options) => datapath(options),
     }
@@ -63,7 +63,7 @@ fn datapath(options: Datapath) -> Result<()> {
         Output::Json => "json",
     };
     let mut bench = cargo();
-    bench.args(["bench", "--quiet", "--profile", "dev", "--package", "policy-ebpf"]);
+    bench.args(["bench", "--profile", "dev", "--package", "policy-ebpf"]);
     bench.args(["--bench", "datapath", "--", "--output", output]);
     run_openly(bench.args(["--rounds", &options.rounds.to_string()]))
 }

@@ -42,6 +42,8 @@ enum Verb {
     /// Install what the machine lacks (about 10 minutes on a new machine with 2 cores)
     Bootstrap,
     /// Build the eBPF object, target/bpf/policy.o, and policy-v2.o for the tests of an upgrade
+    ///
+    /// Takes about a minute on 2 cores, and 2 minutes more the first time on a machine.
     Bpf,
     /// Build policy-agent, policy-cni and policyctl in target/release
     ///
@@ -65,7 +67,8 @@ enum Verb {
     },
     /// Run the lab on the three-tier example and print its truth table
     ///
-    /// Builds only the lab, without the agent's client of Kubernetes. Needs root.
+    /// Builds only the lab, without the agent's client of Kubernetes. Needs root. Takes about 7
+    /// minutes on 2 cores where nothing is built yet, and 20 seconds where the lab is.
     #[command(after_help = "Examples:
   cargo xtask demo
   cargo xtask demo -- --topology bridge
@@ -76,6 +79,8 @@ enum Verb {
         options: Vec<OsString>,
     },
     /// Check the compiler or the programs on many generated cases; print the smallest that fails
+    ///
+    /// From half a minute to an hour by the property and the count: `cargo xtask fuzz PROPERTY --help`.
     #[command(after_help = "Examples:
   cargo xtask fuzz compile --count 20000
   cargo xtask fuzz plans --count 100000 --seed 7
@@ -90,7 +95,7 @@ enum Verb {
 
 Takes about 15 minutes on 2 cores and uses both completely.")]
     Flap(flap::FlapOptions),
-    /// Run a benchmark and print its table
+    /// Run a benchmark and print its table (a minute, and up to 5 more to build it the first time)
     Bench {
         #[command(subcommand)]
         benchmark: bench::Benchmark,
@@ -110,8 +115,10 @@ Takes about 10 minutes on 2 cores where nothing is built yet.")]
     #[command(disable_help_flag = true)]
     E2e(ForwardedArguments),
     /// Render manifests/install.yaml from manifests/base, and compare the chart and the overlays with it
+    ///
+    /// Takes a few seconds, and a minute the first time on a machine, to get kustomize and helm.
     Manifests,
-    /// Check the conventions that the compiler and clippy do not check
+    /// Check the conventions that the compiler and clippy do not check (a second)
     Tidy,
 }
 
