@@ -62,10 +62,15 @@ pub fn unpack(package: &str, into: &Path) -> Result<()> {
     let mut download = apt_get();
     download.args(["download", package]).current_dir(into);
     quietly(&format!("downloading {package}"), &mut download, LIMIT)?;
-    for entry in fs::read_dir(into)? {
+    extract(into)
+}
+
+/// Unpacks the packages in a folder into it, and removes them.
+pub fn extract(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "deb") {
-            run(command("dpkg-deb").arg("--extract").arg(&path).arg(into))?;
+            run(command("dpkg-deb").arg("--extract").arg(&path).arg(folder))?;
             fs::remove_file(path)?;
         }
     }

@@ -137,11 +137,16 @@ fn read(file: &object::File<'_>) -> Result<BTreeMap<CodePlace, Function>> {
                 };
                 function.0.calls.push(called.context("a call leads outside of the object")?);
             }
-            symbol.name()?.clone_into(&mut function.0.name);
+            function.0.name = readable(symbol.name()?);
             functions.insert((number, start), function.0);
         }
     }
     Ok(functions)
+}
+
+/// The name of a function as its source has it: `flow::table::read`, without the hash behind it.
+fn readable(symbol: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(symbol))
 }
 
 /// The frame of a function, and its calls of subprograms: bytes from its start, and the number in
@@ -173,7 +178,14 @@ fn function(code: &[u8]) -> (Function, Vec<(u64, i32)>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Function, deepest, function};
+    use super::{Function, deepest, function, readable};
+
+    #[test]
+    fn a_chain_names_functions_as_the_sources_do() {
+        let generic = "_ZN11policy_ebpf4flow5table4read17h0123456789abcdefE";
+        assert_eq!(readable(generic), "policy_ebpf::flow::table::read");
+        assert_eq!(readable("classify_sent4"), "classify_sent4", "an entry keeps its name");
+    }
 
     #[test]
     fn a_frame_reaches_as_far_as_its_accesses_and_addresses() {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use xtask::bootstrap::tools;
+use xtask::bootstrap::{packages::extract, tools};
 use xtask::command::{answer, command, run};
 
 /// Suites with kernels, and the archive that has each: 5.10; 6.1 and 6.12; the newest.
@@ -115,14 +115,7 @@ fn search(cache: &Path, pattern: &str) -> Result<Vec<String>> {
 
 fn download(cache: &Path, into: &Path, package: &str) -> Result<()> {
     run(apt("apt-get", cache).args(["--quiet", "download", package]).current_dir(into))?;
-    for entry in fs::read_dir(into)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "deb") {
-            run(command("dpkg-deb").arg("--extract").arg(&path).arg(into))?;
-            fs::remove_file(path)?;
-        }
-    }
-    Ok(())
+    extract(into)
 }
 
 /// A program of apt with lists, state and cache in the folder.
