@@ -13,6 +13,9 @@ pub fn causes(error: &dyn Error) -> Vec<String> {
     let mut next = error.source();
     while let Some(cause) = next {
         let text = cause.to_string();
+        // By text and not by type: the types are those of kube, hyper, rustls and aya, which this
+        // crate must not name, and which of them repeat their cause changes with their versions.
+        // Nothing is decided by it: at worst a cause is printed twice.
         if !before.ends_with(&text) {
             texts.push(text.clone());
         }
