@@ -34,7 +34,8 @@ Examples:
       probe every declared port from every pod, and print the truth table
   policy-agent lab -f cluster.yaml --expect cluster.expect.yaml
       compare the truth table with your expectations, for example in CI
-  kubectl get ns,no,po,svc,endpointslices,netpol,clusternetworkpolicies -A -o yaml | policy-agent lab -f -
+  kubectl get ns,no,po,svc,endpointslices,netpol,clusternetworkpolicies -A -o yaml \\
+    | policy-agent lab -f -
       test the policies of a cluster without the cluster
   policy-agent lab -f cluster.yaml --from frontend/web --to 10.0.0.7 --port 443/TCP -o json
       run one probe and print JSON

@@ -14,8 +14,8 @@ use tokio::runtime;
 use super::{PIN_DIR, cni::Folders};
 
 const HELP: &str = "\
-Run it as root in the node's network: on the node itself, or in a pod with hostNetwork and the agent's
-volumes and capabilities. It changes nothing.
+Run it as root in the node's network: on the node itself, or in a pod with hostNetwork and with the
+volumes and capabilities of the agent. It changes nothing.
 
 Examples:
   policy-agent check
