@@ -28,9 +28,10 @@ use nix::{
     net::if_,
     time::{ClockId, clock_gettime},
 };
+use policy_common::frontend::EVERY_PORT;
 use policy_core::{
     attribute::{Attributor, Denial, PolicyDrop},
-    desired::Desired,
+    desired::{Desired, Frontend},
     intent::{Intent, OffCause, Readiness, Sandbox},
     model::Snapshot,
     owner::Owners,
@@ -39,7 +40,7 @@ use policy_core::{
 
 pub use config::NodeConfig;
 pub use error::NodeError;
-pub use policy_core::intent::HeldBack;
+pub use policy_core::intent::{HeldBack, LeftOutServices};
 pub use reconciled::{NotAttached, Reconciled};
 
 use crate::{
@@ -63,12 +64,22 @@ pub struct Node {
     /// What the last plans put in force, to attribute drops by.
     attributor: Attributor,
     options: PlanOptions,
+    /// How many entries the map `frontends` has.
+    frontend_limit: usize,
     /// Whether interfaces without a known pod have the programs too.
     guards_unknown: bool,
     /// The moment that the times given to `intent` count from.
     started: Instant,
     /// Maps that refused a write because they are full, since [`take_full_maps`](Self::take_full_maps).
     full_maps: Vec<&'static str>,
+}
+
+/// Whether a reconciliation writes frontends that the kernel does not have yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NewFrontends {
+    Now,
+    /// The old ones must go first: there is no place for both.
+    Later,
 }
 
 impl Node {
@@ -97,8 +108,12 @@ impl Node {
         let plan_options = PlanOptions { may_spoof, deny_reply: intent.deny_reply };
         let mut actual: Actual = found.iter().collect();
         actual.require_bumps();
+        let frontend_limit = options.capacities.frontends as usize;
+        let mut intent = Intent::new(&name, intent);
+        intent.set_frontend_limit(frontend_limit);
         Ok(Self {
-            intent: Intent::new(&name, intent),
+            intent,
+            frontend_limit,
             name,
             network,
             dataplane,
@@ -132,7 +147,10 @@ impl Node {
     pub async fn enforce(&mut self) -> Result<Reconciled, NodeError> {
         self.intent.release_due(self.started.elapsed());
         loop {
-            let error = match self.reconcile_once().await {
+            if self.must_delete_frontends_first() {
+                self.reconcile_once(NewFrontends::Later).await?;
+            }
+            let error = match self.reconcile_once(NewFrontends::Now).await {
                 Ok(reconciled) => return Ok(self.record_success(reconciled)),
                 Err(error) => error,
             };
@@ -141,18 +159,35 @@ impl Node {
             let reason = full.to_string();
             let Some(rolled_back) = self.intent.roll_back() else { return Err(error) };
             // Frees what was written of the new policies before those of other namespaces need it.
-            let freed = self.reconcile_once().await;
+            let freed = self.reconcile_once(NewFrontends::Now).await;
             self.intent.hold_back(rolled_back, reason, self.started.elapsed());
             freed?;
         }
     }
 
+    /// Whether old and new frontends do not fit into the map together, as a plan needs it.
+    fn must_delete_frontends_first(&self) -> bool {
+        let desired = self.intent.desired();
+        let wanted = desired.frontends.keys();
+        let new = wanted.filter(|frontend| self.actual.frontend(frontend).is_none()).count();
+        new + self.actual.frontend_count() > self.frontend_limit
+    }
+
     /// Discovers, plans and applies one time.
-    async fn reconcile_once(&mut self) -> Result<Reconciled, NodeError> {
+    async fn reconcile_once(&mut self, frontends: NewFrontends) -> Result<Reconciled, NodeError> {
         let mut interfaces = self.discover().await?;
         self.delete_flows_of_reassigned()?;
         let faults = self.intent.faults().to_vec();
-        let desired = self.intent.desired();
+        let mut desired = self.intent.desired();
+        if frontends == NewFrontends::Later {
+            let desired = desired.to_mut();
+            let is_there = |frontend: &Frontend| self.actual.frontend(frontend).is_some();
+            let is_closed = |frontend: &Frontend| frontend.port == EVERY_PORT;
+            let closed = desired.frontends.keys().filter(|one| is_closed(one) && !is_there(one));
+            // An address must not be open between two plans.
+            let fit = closed.count() + self.actual.frontend_count() <= self.frontend_limit;
+            desired.frontends.retain(|one, _| is_there(one) || fit && is_closed(one));
+        }
         let Plan { steps, pods_without_interface, interfaces_without_pod } =
             plan(&mut self.actual, &desired, &interfaces, self.options);
         let snapshot = self.intent.snapshot();
@@ -192,6 +227,7 @@ impl Node {
                 .filter_map(|ifindex| interfaces.remove(ifindex))
                 .collect(),
             held_back: Vec::new(),
+            left_out_services: Vec::new(),
         })
     }
 
@@ -241,6 +277,7 @@ impl Node {
     fn record_success(&mut self, mut reconciled: Reconciled) -> Reconciled {
         self.intent.record_success(&reconciled.not_enforced());
         reconciled.held_back = self.intent.held_back();
+        reconciled.left_out_services = self.intent.left_out_services();
         reconciled.count_pods_without_address(self.desired());
         reconciled
     }

@@ -2,6 +2,10 @@
 
 use crate::{address::Address, plain};
 
+/// With protocol TCP, the port of a key that stands for every protocol and port of its address without a key of
+/// their own. The address is that of a Service which does not fit into the map.
+pub const EVERY_PORT: u16 = 0;
+
 /// Key of `frontends`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]

@@ -253,9 +253,14 @@ impl Attributor {
 /// The identity that the programs find for the far end.
 fn identity(actual: &Actual, drop: &PolicyDrop, direction: Direction) -> u32 {
     let protocol = Protocol::ALL.into_iter().find(|known| known.number() == drop.protocol);
-    let frontend = protocol.filter(|_| direction == Direction::Egress).and_then(|protocol| {
-        actual.frontend(&Frontend { address: drop.remote, protocol, port: drop.remote_port })
+    let own = protocol.map(|protocol| Frontend {
+        address: drop.remote,
+        protocol,
+        port: drop.remote_port,
     });
+    let candidates = own.into_iter().chain([Frontend::of_every_port(drop.remote)]);
+    let mut candidates = candidates.filter(|_| direction == Direction::Egress);
+    let frontend = candidates.find_map(|frontend| actual.frontend(&frontend));
     frontend.unwrap_or_else(|| actual.identity_of(drop.remote))
 }
 

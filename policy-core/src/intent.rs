@@ -16,6 +16,7 @@
 
 mod capacity;
 mod departed;
+mod frontend_limit;
 mod hints;
 mod options;
 mod readiness;
@@ -30,9 +31,13 @@ use std::{
     net::IpAddr,
 };
 
-use policy_common::endpoint::{Endpoint, flags};
+use policy_common::{
+    endpoint::{Endpoint, flags},
+    limits,
+};
 
 pub use capacity::{CapacityGuard, HeldBack, RETRY_INTERVAL, RolledBack};
+pub use frontend_limit::LeftOutServices;
 pub use hints::AddressHints;
 pub use options::IntentOptions;
 pub use readiness::{Obstacle, Readiness};
@@ -50,6 +55,7 @@ use crate::{
 };
 
 use departed::DepartedPods;
+use frontend_limit::FittingFrontends;
 use hints::{is_sandbox_of, share};
 
 /// The state of all decisions of one node.
@@ -66,6 +72,8 @@ pub struct Intent {
     hints: AddressHints,
     departed: DepartedPods,
     capacity: CapacityGuard,
+    /// How many frontends the kernel's map holds.
+    frontend_limit: usize,
     /// The time of the last [`release_due`](Self::release_due).
     now: Duration,
     /// Interfaces that are closed because their pods are gone.
@@ -88,10 +96,16 @@ impl Intent {
             hints: AddressHints::default(),
             departed: DepartedPods::default(),
             capacity: CapacityGuard::default(),
+            frontend_limit: limits::FRONTENDS,
             now: Duration::ZERO,
             orphans: BTreeSet::new(),
             off_by_command: false,
         }
+    }
+
+    /// Sets how many frontends the kernel's map holds.
+    pub fn set_frontend_limit(&mut self, limit: usize) {
+        self.frontend_limit = limit;
     }
 
     /// Replaces the whole cluster.
@@ -206,12 +220,16 @@ impl Intent {
         }
     }
 
-    /// What the kernel should hold: the result of the policies in force, with those new pods closed
-    /// that a held-back policy would isolate, and those without a known object.
+    /// What the kernel should hold: the result of the policies in force, without Services that do not
+    /// fit, with those new pods closed that a held-back policy would isolate, and those without a known
+    /// object.
     #[must_use]
     pub fn desired(&self) -> Cow<'_, Desired> {
         let mut desired = Cow::Borrowed(self.desired_by_policies());
         let snapshot = self.compiler.snapshot();
+        if let Some(fitting) = self.fitting_frontends() {
+            desired = Cow::Owned(fitting.apply(&desired));
+        }
         if let Some(closed) = self.capacity.close_newcomers(&desired, snapshot) {
             desired = Cow::Owned(closed);
         }
@@ -222,6 +240,17 @@ impl Intent {
             Some(_) => Cow::Owned(switched_off::open(desired.into_owned())),
             None => desired,
         }
+    }
+
+    /// The Services that do not fit into the kernel's map.
+    #[must_use]
+    pub fn left_out_services(&self) -> Vec<LeftOutServices> {
+        self.fitting_frontends().unwrap_or_default().left_out
+    }
+
+    /// The frontends that fit, where not all do.
+    fn fitting_frontends(&self) -> Option<FittingFrontends> {
+        FittingFrontends::select(&self.compiler, &self.owners, self.frontend_limit)
     }
 
     /// What the policies in force ask of this node; no pod is closed for a held-back one.

@@ -47,7 +47,10 @@ impl Desired {
         let allow_map = &isolation.allow_map;
         if direction == Direction::Egress {
             let frontend = Frontend { address: remote, protocol, port };
-            if let Some(identity) = self.frontends.get(&frontend) {
+            let found = self.frontends.get(&frontend);
+            if let Some(identity) =
+                found.or_else(|| self.frontends.get(&Frontend::of_every_port(remote)))
+            {
                 return allow_map.frontend(identity);
             }
         }

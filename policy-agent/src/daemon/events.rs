@@ -10,7 +10,7 @@
 //! | `KindRemoved` | the namespace `default` | the API server no longer has a kind of policies |
 //! | `EnforcementOff` | a node | somebody has switched enforcement off |
 //! | `NotEnforced` | a pod | no policy is enforced at it for ten seconds |
-//! | `NoRoom` | a namespace | a change of its policies does not fit into the maps |
+//! | `NoRoom` | a namespace | a change of its policies, or its Services, do not fit into the maps |
 //! | `SharedFlowTables` | a pod | there is no memory for flow tables of its own |
 //! | `PolicyDenied` | a pod | policies deny connections from or to it ([`ActiveDenials`]) |
 
@@ -32,7 +32,7 @@ use tokio::{sync::watch::Sender, time::Instant};
 use super::report;
 use crate::{
     flows::{ActiveDenials, DenialWarning, DroppedPacket},
-    node::{HeldBack, Node, NotAttached, Reconciled},
+    node::{HeldBack, LeftOutServices, Node, NotAttached, Reconciled},
 };
 
 /// How long nothing may be enforced at a pod before there is an Event: while a pod starts or ends,
@@ -105,6 +105,7 @@ impl EventWriter {
         let of_pods = without_interface.into_iter().chain(refused).chain(bypassed).collect();
         warnings.extend(for_long(&mut self.open, of_pods, now));
         warnings.extend(reconciled.held_back.iter().map(of_held_back));
+        warnings.extend(reconciled.left_out_services.iter().map(of_left_out));
         let sharing = node.sharing_flow_tables().filter(|(pod, _)| has_object(pod));
         warnings.extend(sharing.map(|(pod, reason)| of_sharing(pod, reason, desired)));
         self.reconciled = ActiveWarnings { nodes: node.snapshot().nodes.len(), warnings };
@@ -202,6 +203,18 @@ fn of_held_back(HeldBack { namespace, reason }: &HeldBack) -> Warning {
         note: format!(
             "a change of the namespace's policies does not fit into the maps of a node, which \
              enforces the previous policies: {reason}"
+        ),
+    }
+}
+
+fn of_left_out(LeftOutServices { namespace, services, .. }: &LeftOutServices) -> Warning {
+    Warning {
+        about: ObjectRef::cluster_wide(Kind::Namespace, namespace.as_str()),
+        uid: None,
+        reason: "NoRoom",
+        note: format!(
+            "{services} Services of the namespace do not fit into the map `frontends` of a node: \
+             egress of isolated pods to their addresses is denied"
         ),
     }
 }

@@ -46,6 +46,7 @@ pub(super) struct Metrics {
     steps: Counter,
     faults: Gauge,
     held_back: Gauge,
+    left_out_services: Gauge,
     bypassed: Gauge,
     sharing: Gauge,
     off: Gauge,
@@ -107,6 +108,7 @@ impl Metrics {
             steps: Counter::default(),
             faults: Gauge::default(),
             held_back: Gauge::default(),
+            left_out_services: Gauge::default(),
             bypassed: Gauge::default(),
             sharing: Gauge::default(),
             off: Gauge::default(),
@@ -145,6 +147,9 @@ impl Metrics {
         registry.register("faults", help, self.faults.clone());
         let help = "Namespaces with policies that do not fit into the maps; the previous ones are enforced";
         registry.register("held_back_namespaces", help, self.held_back.clone());
+        let help = "Services that do not fit into the map frontends; egress of isolated pods to them is \
+                    denied";
+        registry.register("left_out_services", help, self.left_out_services.clone());
         let help = "Hooks on which a program of another sees packets before the agent's, and may let \
                     them pass";
         registry.register("bypassed_hooks", help, self.bypassed.clone());
@@ -261,7 +266,15 @@ impl Metrics {
 
     /// A reconciliation succeeded, except for the pods that it names.
     pub(super) fn enforced(&self, took: Duration, reconciled: &Reconciled) {
-        let Reconciled { faults, steps, held_back, not_attached, write_time, .. } = reconciled;
+        let Reconciled {
+            faults,
+            steps,
+            held_back,
+            not_attached,
+            left_out_services,
+            write_time,
+            ..
+        } = reconciled;
         if *steps > 0 {
             self.write_duration.observe(write_time.as_secs_f64());
         }
@@ -269,6 +282,8 @@ impl Metrics {
         self.steps.inc_by(*steps as u64);
         self.faults.set(gauge_value(faults.len()));
         self.held_back.set(gauge_value(held_back.len()));
+        let left_out = left_out_services.iter().map(|one| one.services).sum();
+        self.left_out_services.set(gauge_value(left_out));
         self.failures.inc_by(not_attached.len() as u64);
     }
 

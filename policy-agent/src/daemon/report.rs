@@ -15,7 +15,7 @@ use crate::{
     chain::chain,
     dataplane::{Drift, DropsError},
     net::{Enforcer, NetError},
-    node::{HeldBack, Node, NodeError, NotAttached, Reconciled},
+    node::{HeldBack, LeftOutServices, Node, NodeError, NotAttached, Reconciled},
     source::files::FilesError,
     status::Status,
 };
@@ -50,6 +50,7 @@ impl Reporter {
             not_attached,
             interfaces_without_pod,
             held_back,
+            left_out_services,
         } = &reconciled;
         let last = &self.last;
         // A line for each change would be one for each pod that starts.
@@ -63,6 +64,15 @@ impl Reporter {
                 %namespace,
                 "policies do not fit into the maps, the previous ones stay in force: {reason}; use \
                  fewer blocks, ports or policies in that namespace"
+            );
+        }
+        let known = &last.left_out_services;
+        for left_out in left_out_services.iter().filter(|one| !known.contains(one)) {
+            let LeftOutServices { namespace, services, open } = left_out;
+            error!(
+                %namespace, services, addresses_not_closed = open,
+                "Services do not fit into the map `frontends`: egress of isolated pods to their \
+                 addresses is denied"
             );
         }
         let waiting = &last.pods_without_interface;

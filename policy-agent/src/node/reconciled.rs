@@ -4,7 +4,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use policy_common::endpoint::Endpoint;
 use policy_core::{
-    desired::Desired, fault::Fault, intent::HeldBack, model::ObjectName, plan::Interface,
+    desired::Desired,
+    fault::Fault,
+    intent::{HeldBack, LeftOutServices},
+    model::ObjectName,
+    plan::Interface,
 };
 
 use super::NodeError;
@@ -29,6 +33,8 @@ pub struct Reconciled {
     pub interfaces_without_pod: Vec<Interface>,
     /// Namespaces with policies that do not fit into the kernel's maps.
     pub held_back: Vec<HeldBack>,
+    /// Services that do not fit into the map `frontends`.
+    pub left_out_services: Vec<LeftOutServices>,
 }
 
 /// A new pod with an interface that the programs could not be attached to.

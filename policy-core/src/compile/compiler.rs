@@ -21,7 +21,7 @@ use crate::{
     compile::{
         allow::Allow,
         change::{Change, Touched, TouchedPods},
-        desired::Desired,
+        desired::{Desired, Frontend},
         identities::Identities,
         peers::Peers,
         rules::Rules,
@@ -29,7 +29,7 @@ use crate::{
         services::{EarlierStages, Services},
     },
     fault::Fault,
-    model::{PolicyRef, Snapshot},
+    model::{ObjectName, PolicyRef, Snapshot},
 };
 
 /// A snapshot and the result of compiling it, kept up to date change by change.
@@ -97,6 +97,11 @@ impl Compiler {
     #[must_use]
     pub fn compiled(&self) -> (&Desired, &[Fault]) {
         (&self.stages.desired, &self.stages.faults)
+    }
+
+    /// The frontends of each Service, and of each pod with host ports.
+    pub fn frontend_owners(&self) -> impl Iterator<Item = (&ObjectName, &[Frontend])> {
+        self.stages.services.by_owner()
     }
 
     /// Applies a change to the snapshot and compiles what it touches.

@@ -15,8 +15,8 @@ use std::{
     sync::Arc,
 };
 
-use policy_common::drops::Reason;
 pub use policy_common::endpoint::NodeKind;
+use policy_common::{drops::Reason, frontend::EVERY_PORT};
 
 use crate::{
     compile::rules::rule::CompiledPolicy,
@@ -111,6 +111,14 @@ pub struct Frontend {
     pub protocol: Protocol,
     /// Port.
     pub port: u16,
+}
+
+impl Frontend {
+    /// The key for every port of an address that has no frontend of its own.
+    #[must_use]
+    pub const fn of_every_port(address: IpAddr) -> Self {
+        Self { address, protocol: Protocol::Tcp, port: EVERY_PORT }
+    }
 }
 
 /// An allow map: what is allowed in one direction.

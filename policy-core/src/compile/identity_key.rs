@@ -60,6 +60,11 @@ impl IdentityKey {
         matches!(self.0, IdentityKind::Frontends(_))
     }
 
+    /// The identity of frontends without a ready backend (S42).
+    pub(crate) fn without_backend() -> Self {
+        Self(IdentityKind::Frontends(Arc::new(FrontendKey::NoBackend)))
+    }
+
     /// Where it is in memory. Equal pointers mean equal keys; equal keys may have two places.
     pub(crate) fn pointer(&self) -> usize {
         match &self.0 {

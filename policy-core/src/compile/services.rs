@@ -30,7 +30,7 @@ use crate::{
     compile::{
         allow::{Allow, AllowDelta, AllowMapId},
         change::{Touched, TouchedPods},
-        desired::{AllowMap, Desired},
+        desired::{AllowMap, Desired, Frontend},
         identities::IdentitiesDelta,
         rules::{Rules, RulesDelta},
     },
@@ -145,6 +145,11 @@ impl Services {
     /// Whether an address is taken for a node's while no pod has it.
     pub(crate) fn is_gateway(&self, address: IpAddr) -> bool {
         self.nodes.is_gateway(address)
+    }
+
+    /// The frontends of each Service, and of each pod with host ports.
+    pub(crate) fn by_owner(&self) -> impl Iterator<Item = (&ObjectName, &[Frontend])> {
+        self.frontends.by_owner()
     }
 
     /// How many frontends there are.

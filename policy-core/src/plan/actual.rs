@@ -184,6 +184,12 @@ impl Actual {
         self.frontends.get(frontend).copied()
     }
 
+    /// How many frontends there are.
+    #[must_use]
+    pub fn frontend_count(&self) -> usize {
+        self.frontends.len()
+    }
+
     /// The identity that the programs find for an address: exact, else longest prefix, else 0.
     #[must_use]
     pub fn identity_of(&self, address: IpAddr) -> u32 {

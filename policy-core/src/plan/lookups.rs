@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 
-use policy_common::allow::DEFAULT_IDENTITY;
+use policy_common::{allow::DEFAULT_IDENTITY, frontend::EVERY_PORT};
 
 use crate::model::Protocol;
 
@@ -47,7 +47,10 @@ pub(super) fn distinct(
     // In the state without it, a frontend is an address and a port, and the address's identity gives
     // the verdict: a Service that goes may close or open its port.
     for (frontend, (old, new)) in &tables.frontends {
-        let at = |id| Lookup::Port(id, frontend.protocol, frontend.port);
+        let at = |id| match frontend.port {
+            EVERY_PORT => Lookup::Address(id),
+            port => Lookup::Port(id, frontend.protocol, port),
+        };
         let old = old.map(Lookup::Frontend);
         let old = old.unwrap_or_else(|| at(actual.identity_of(frontend.address)));
         let new = new.map(|identity| Lookup::Frontend(ids.of(identity)));

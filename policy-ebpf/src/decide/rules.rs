@@ -1,9 +1,10 @@
-//! The rules: at most three look-ups decide a new connection.
+//! The rules: at most four look-ups decide a new connection.
 //!
 //! Example: egress of `web` with allow map 4 to 10.244.0.11, TCP port 80:
 //!
 //! ```text
-//! frontends[10.244.0.11, 80, TCP]  → none: the destination is no Service
+//! frontends[10.244.0.11, 80, TCP]  → none: no Service has this port
+//! frontends[10.244.0.11, 0, TCP]   → none: no Service that is left out has the address
 //! identities[10.244.0.11]          → identity 2
 //! allow[4][2]                      → TCP 80-80: pass
 //! ```
@@ -15,7 +16,7 @@ use aya_ebpf::btf_maps::lpm_trie::Key;
 use policy_common::{
     allow::{DEFAULT_IDENTITY, PortChunkKey, PortSet, every},
     drops::Reason,
-    frontend::FrontendKey,
+    frontend::{EVERY_PORT, FrontendKey},
     protocol::{SCTP, TCP, UDP},
 };
 
@@ -43,7 +44,12 @@ pub(crate) struct Peer {
 #[inline(always)]
 pub(crate) fn egress(allow_map: u32, peer: &Peer) -> Verdict {
     let Ip { high, low } = peer.address;
-    match rules_frontend(high, low, u16::from_be_bytes(peer.port), peer.protocol) {
+    let port = u16::from_be_bytes(peer.port);
+    let identity = match rules_frontend(high, low, port, peer.protocol) {
+        DEFAULT_IDENTITY => rules_frontend(high, low, EVERY_PORT, TCP),
+        identity => identity,
+    };
+    match identity {
         DEFAULT_IDENTITY => ingress(allow_map, peer),
         identity => verdict(rules_serve(allow_map, identity), allow_map, identity),
     }

@@ -10,7 +10,7 @@ use policy_agent::{
 use policy_core::compile::Change;
 
 use crate::{
-    machine::{HOST, Machine, POD as POD_IP},
+    machine::{HOST, Machine, POD as POD_IP, arrives},
     manifests::{POD, snapshot},
     namespace::Namespace,
     stream::{Flow, connect},
@@ -126,6 +126,64 @@ fn s26_policies_that_do_not_fit_at_the_start_leave_pods_closed() -> Result<()> {
             node.reconcile(&cluster(&many, &[])?).await.expect_err("nothing is known to be good");
         ensure!(format!("{:?}", anyhow::Error::from(error)).contains("`blocks` is full"));
         ensure!(connect(&machine.host, &machine.pod, POD_IP, 7000).is_err(), "closed until then");
+        Ok(())
+    })
+}
+
+/// A Service of `tenant` with an address outside and as many ports, all of which lead to its pod.
+fn service(name: &str, address: Ipv4Addr, ports: std::ops::Range<u16>) -> String {
+    let ports: Vec<String> =
+        ports.map(|port| format!("{{name: p{port}, port: {port}, targetPort: 7000}}")).collect();
+    let ports = ports.join(", ");
+    format!(
+        "\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: tenant}}\n\
+         spec: {{selector: {{app: x}}, clusterIP: 10.96.0.9, externalIPs: [{address}], ports: [{ports}]}}\n"
+    )
+}
+
+/// Isolates the pods of `default` for egress, but for these blocks.
+fn egress_policy(blocks: &str) -> String {
+    format!(
+        "\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n\
+         metadata: {{name: egress, namespace: default}}\n\
+         spec: {{podSelector: {{}}, policyTypes: [Egress], egress: [{{to: [{{ipBlock: {{cidr: {blocks}}}}}]}}]}}\n"
+    )
+}
+
+#[test]
+fn s26_services_that_fill_a_map_hold_up_no_policy_and_are_closed() -> Result<()> {
+    let machine = Machine::new()?;
+    machine.plug()?;
+    machine.node.run(async || {
+        let capacities = Capacities { frontends: 64, ..Capacities::default() };
+        let options = Options { capacities, ..Options::default() };
+        let mut node = Node::start(NodeConfig { options, ..NodeConfig::new("one") })?;
+        let mut cluster = async |services: &str, blocks: &str| {
+            let text = [POD, &egress_policy(blocks), services].join("---");
+            anyhow::Ok(node.reconcile(&snapshot(&text)?).await?.left_out_services)
+        };
+        let other = Ipv4Addr::new(10, 1, 0, 3);
+        // Two addresses, 30 ports each.
+        let first = service("first", other, 1..31);
+        ensure!(cluster(&first, "10.0.0.0/8").await?.is_empty());
+        ensure!(arrives(&machine, 7000)?);
+        // Old and new do not fit together, but one after the other.
+        let second = service("second", other, 101..131);
+        ensure!(cluster(&second, "10.0.0.0/8").await?.is_empty());
+        ensure!(arrives(&machine, 7000)?);
+
+        let large = service("large", HOST, 1..301);
+        let left_out = cluster(&large, "10.0.0.0/8").await?;
+        ensure!(left_out.len() == 1 && left_out[0].namespace == "tenant", "{left_out:?}");
+        ensure!(!arrives(&machine, 7000)?, "its address is closed");
+        let large = service("large", other, 1..301);
+        cluster(&large, "10.0.0.0/8").await?;
+        ensure!(arrives(&machine, 7000)?);
+        let left_out = cluster(&large, "10.2.0.0/16").await?;
+        ensure!(!arrives(&machine, 7000)?, "it is revoked");
+        ensure!(left_out.len() == 1, "{left_out:?}");
+        ensure!(cluster("", "10.0.0.0/8").await?.is_empty());
+        ensure!(arrives(&machine, 7000)?);
         Ok(())
     })
 }

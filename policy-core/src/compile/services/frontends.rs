@@ -79,6 +79,14 @@ impl Frontends {
         self.all.len()
     }
 
+    /// The frontends of each owner.
+    pub(super) fn by_owner(&self) -> impl Iterator<Item = (&ObjectName, &[Frontend])> {
+        self.owners.iter().map(|(owner, frontends)| {
+            let (FrontendOwner::Service(name) | FrontendOwner::Pod(name)) = owner;
+            (name, &**frontends)
+        })
+    }
+
     /// Every owner of frontends.
     pub(super) fn owners(&self) -> impl Iterator<Item = &FrontendOwner> {
         self.owners.keys()
