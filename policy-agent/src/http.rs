@@ -27,7 +27,7 @@ use tokio::{
 
 use crate::status::Status;
 
-use listener::Place;
+use listener::ListenPlace;
 
 /// Longest wait for the daemon's answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -76,9 +76,9 @@ pub fn serve(
     let router = router(questions).merge(only_metrics.clone());
     let Listen { address, socket, metrics } = listen;
     let places = [
-        address.map(|address| (Place::Address(address), router.clone())),
-        socket.map(|socket| (Place::Socket(socket), router)),
-        metrics.map(|address| (Place::Address(address), only_metrics)),
+        address.map(|address| (ListenPlace::Address(address), router.clone())),
+        socket.map(|socket| (ListenPlace::Socket(socket), router)),
+        metrics.map(|address| (ListenPlace::Address(address), only_metrics)),
     ];
     let serve = async move {
         let servers = places.into_iter().flatten();

@@ -55,7 +55,6 @@ use crate::{
 };
 
 use departed::DepartedPods;
-use frontend_limit::FittingFrontends;
 use hints::{is_sandbox_of, share};
 
 /// The state of all decisions of one node.
@@ -101,11 +100,6 @@ impl Intent {
             orphans: BTreeSet::new(),
             off_by_command: false,
         }
-    }
-
-    /// Sets how many frontends the kernel's map holds.
-    pub fn set_frontend_limit(&mut self, limit: usize) {
-        self.frontend_limit = limit;
     }
 
     /// Replaces the whole cluster.
@@ -240,17 +234,6 @@ impl Intent {
             Some(_) => Cow::Owned(switched_off::open(desired.into_owned())),
             None => desired,
         }
-    }
-
-    /// The Services that do not fit into the kernel's map.
-    #[must_use]
-    pub fn left_out_services(&self) -> Vec<LeftOutServices> {
-        self.fitting_frontends().unwrap_or_default().left_out
-    }
-
-    /// The frontends that fit, where not all do.
-    fn fitting_frontends(&self) -> Option<FittingFrontends> {
-        FittingFrontends::select(&self.compiler, &self.owners, self.frontend_limit)
     }
 
     /// What the policies in force ask of this node; no pod is closed for a held-back one.

@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// A place where connections arrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ListenPlace {
     /// An address and a port.
     Address(SocketAddr),
     /// A socket that only root may connect to.
@@ -58,7 +58,7 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Serves the routes at a place.
-pub(super) async fn serve(place: Place, router: Router) {
+pub(super) async fn serve(place: ListenPlace, router: Router) {
     let listener = open(&place).await;
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     while let Ok(permit) = Arc::clone(&connections).acquire_owned().await {
@@ -80,7 +80,7 @@ pub(super) async fn serve(place: Place, router: Router) {
 }
 
 /// Opens a place, and logs each reason why it cannot be opened once.
-async fn open(place: &Place) -> Listener {
+async fn open(place: &ListenPlace) -> Listener {
     let mut logged = None;
     loop {
         match place.listen() {
@@ -113,7 +113,7 @@ async fn answer(stream: Box<dyn Stream>, router: Router) {
     let _ = timeout(CONNECTION_LIMIT, connection).await;
 }
 
-impl Place {
+impl ListenPlace {
     fn listen(&self) -> io::Result<Listener> {
         match self {
             Self::Address(address) => {
@@ -139,7 +139,7 @@ impl Place {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for ListenPlace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Address(address) => address.fmt(f),

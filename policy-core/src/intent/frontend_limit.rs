@@ -27,6 +27,7 @@ use std::{
 
 use policy_common::drops::Reason;
 
+use super::Intent;
 use crate::{
     compile::Compiler,
     desired::{Desired, Frontend, FrontendOutcome, IdentityKey},
@@ -55,6 +56,24 @@ pub(super) struct FittingFrontends {
     kept: BTreeSet<Frontend>,
     closed: BTreeSet<IpAddr>,
     pub(super) left_out: Vec<LeftOutServices>,
+}
+
+impl Intent {
+    /// Sets how many frontends the kernel's map holds.
+    pub fn set_frontend_limit(&mut self, limit: usize) {
+        self.frontend_limit = limit;
+    }
+
+    /// The Services that do not fit into the kernel's map.
+    #[must_use]
+    pub fn left_out_services(&self) -> Vec<LeftOutServices> {
+        self.fitting_frontends().unwrap_or_default().left_out
+    }
+
+    /// The frontends that fit, where not all do.
+    pub(super) fn fitting_frontends(&self) -> Option<FittingFrontends> {
+        FittingFrontends::select(&self.compiler, &self.owners, self.frontend_limit)
+    }
 }
 
 impl FittingFrontends {
