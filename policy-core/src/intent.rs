@@ -31,10 +31,7 @@ use std::{
     net::IpAddr,
 };
 
-use policy_common::{
-    endpoint::{Endpoint, flags},
-    limits,
-};
+use policy_common::{endpoint::Endpoint, limits};
 
 pub use capacity::{CapacityGuard, HeldBack, RETRY_INTERVAL, RolledBack};
 pub use frontend_limit::LeftOutServices;
@@ -55,7 +52,7 @@ use crate::{
 };
 
 use departed::DepartedPods;
-use hints::{is_sandbox_of, share};
+use hints::share;
 
 /// The state of all decisions of one node.
 #[derive(Debug)]
@@ -291,41 +288,6 @@ impl Intent {
     /// Notes that the flows of the reassigned addresses are gone.
     pub fn clear_reassigned(&mut self) {
         self.reassigned.clear();
-    }
-
-    /// Whether the policies of a pod are in force, given the endpoints in the kernel.
-    ///
-    /// `host_interfaces` are the indices of the sandbox's interfaces on the node; empty where the
-    /// runtime named none.
-    #[must_use]
-    pub fn readiness(
-        &self,
-        sandbox: &Sandbox,
-        host_interfaces: &BTreeSet<u32>,
-        endpoints: &BTreeMap<u32, Endpoint>,
-    ) -> Readiness {
-        let snapshot = self.compiler.snapshot();
-        let Some(pod) = snapshot.pods.get(&sandbox.pod) else {
-            return Readiness::Waiting(Obstacle::PodUnknown);
-        };
-        if !is_sandbox_of(sandbox, pod) {
-            return Readiness::Waiting(Obstacle::OtherPod);
-        }
-        if pod.node.as_ref() != Some(&self.node) {
-            return Readiness::Waiting(Obstacle::OtherNode);
-        }
-        if !snapshot.namespaces.contains_key(&sandbox.pod.namespace) {
-            return Readiness::Waiting(Obstacle::NamespaceUnknown);
-        }
-        let is_its = |endpoint: &&Endpoint| {
-            let is_here = host_interfaces.is_empty() || host_interfaces.contains(&endpoint.ifindex);
-            let is_tracking = endpoint.flags & flags::TRACKING != 0 && self.off_cause().is_none();
-            is_here && !is_tracking && sandbox.addresses.iter().all(|it| endpoint.has(*it))
-        };
-        match self.live(endpoints).find(is_its) {
-            Some(_) => Readiness::Enforced,
-            None => Readiness::Waiting(Obstacle::NoInterface),
-        }
     }
 
     /// The endpoint of a pod with one of these addresses.

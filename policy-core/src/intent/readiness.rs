@@ -1,6 +1,13 @@
 //! Whether a pod that is about to start is under its policies, and what is missing if it is not.
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use policy_common::endpoint::{Endpoint, flags};
+
+use super::{Intent, Sandbox, hints::is_sandbox_of};
 
 /// Whether a pod's policies are in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +35,43 @@ pub enum Obstacle {
     NamespaceUnknown,
     /// No interface with the pod's addresses has an endpoint.
     NoInterface,
+}
+
+impl Intent {
+    /// Whether the policies of a pod are in force, given the endpoints in the kernel.
+    ///
+    /// `host_interfaces` are the indices of the sandbox's interfaces on the node; empty where the
+    /// runtime named none.
+    #[must_use]
+    pub fn readiness(
+        &self,
+        sandbox: &Sandbox,
+        host_interfaces: &BTreeSet<u32>,
+        endpoints: &BTreeMap<u32, Endpoint>,
+    ) -> Readiness {
+        let snapshot = self.compiler.snapshot();
+        let Some(pod) = snapshot.pods.get(&sandbox.pod) else {
+            return Readiness::Waiting(Obstacle::PodUnknown);
+        };
+        if !is_sandbox_of(sandbox, pod) {
+            return Readiness::Waiting(Obstacle::OtherPod);
+        }
+        if pod.node.as_ref() != Some(&self.node) {
+            return Readiness::Waiting(Obstacle::OtherNode);
+        }
+        if !snapshot.namespaces.contains_key(&sandbox.pod.namespace) {
+            return Readiness::Waiting(Obstacle::NamespaceUnknown);
+        }
+        let is_its = |endpoint: &&Endpoint| {
+            let is_here = host_interfaces.is_empty() || host_interfaces.contains(&endpoint.ifindex);
+            let is_tracking = endpoint.flags & flags::TRACKING != 0 && self.off_cause().is_none();
+            is_here && !is_tracking && sandbox.addresses.iter().all(|it| endpoint.has(*it))
+        };
+        match self.live(endpoints).find(is_its) {
+            Some(_) => Readiness::Enforced,
+            None => Readiness::Waiting(Obstacle::NoInterface),
+        }
+    }
 }
 
 impl fmt::Display for Obstacle {

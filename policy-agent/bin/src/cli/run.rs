@@ -118,6 +118,23 @@ pub(crate) struct RunArguments {
         value_parser = clap::value_parser!(u32).range(1024..), help_heading = KERNEL)]
     max_flows: u32,
 
+    /// Capacity of the map `frontends`: addresses of Services times their ports, and node ports times the
+    /// nodes' addresses; a change replaces the pinned maps
+    #[arg(long, value_name = "COUNT", default_value_t = Capacities::default().frontends,
+        value_parser = entries(), help_heading = KERNEL)]
+    max_frontends: u32,
+
+    /// Capacity of the map `identities`: pods' addresses that some policy mentions; a change replaces the
+    /// pinned maps
+    #[arg(long, value_name = "COUNT", default_value_t = Capacities::default().addresses,
+        value_parser = entries(), help_heading = KERNEL)]
+    max_identities: u32,
+
+    /// Capacity of the map `blocks`: CIDRs that policies mention; a change replaces the pinned maps
+    #[arg(long, value_name = "COUNT", default_value_t = Capacities::default().blocks,
+        value_parser = entries(), help_heading = KERNEL)]
+    max_blocks: u32,
+
     /// Seconds between checks of the attached programs and the maps; what another program has
     /// changed is repaired and counted. 0 disables the checks
     #[arg(long, value_name = "SECONDS", default_value_t = 60, help_heading = KERNEL)]
@@ -260,6 +277,9 @@ impl RunArguments {
                     flows: self.max_flows,
                     pod_flows: self.flows_per_pod,
                     pods: self.max_pods,
+                    frontends: self.max_frontends,
+                    addresses: self.max_identities,
+                    blocks: self.max_blocks,
                     ..Capacities::default()
                 },
                 record_interval: Duration::from_secs(1).checked_div(records).unwrap_or_default(),
@@ -281,6 +301,11 @@ impl RunArguments {
             cni: self.cni.config().map_err(RunError::Program)?,
         })
     }
+}
+
+/// How many entries a map may have that clusters fill.
+fn entries() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1024..=1 << 24)
 }
 
 /// How many flows a pod may have room for.

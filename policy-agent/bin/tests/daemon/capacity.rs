@@ -130,14 +130,15 @@ fn s26_policies_that_do_not_fit_at_the_start_leave_pods_closed() -> Result<()> {
     })
 }
 
-/// A Service of `tenant` with an address outside and as many ports, all of which lead to its pod.
-fn service(name: &str, address: Ipv4Addr, ports: std::ops::Range<u16>) -> String {
+/// A Service of `tenant` with these addresses outside and these ports, all of which lead to its pod.
+fn service(name: &str, addresses: &[Ipv4Addr], ports: std::ops::Range<u16>) -> String {
     let ports: Vec<String> =
         ports.map(|port| format!("{{name: p{port}, port: {port}, targetPort: 7000}}")).collect();
-    let ports = ports.join(", ");
+    let addresses: Vec<String> = addresses.iter().map(Ipv4Addr::to_string).collect();
+    let (ports, addresses) = (ports.join(", "), addresses.join(", "));
     format!(
         "\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: tenant}}\n\
-         spec: {{selector: {{app: x}}, clusterIP: 10.96.0.9, externalIPs: [{address}], ports: [{ports}]}}\n"
+         spec: {{selector: {{app: x}}, clusterIP: 10.96.0.9, externalIPs: [{addresses}], ports: [{ports}]}}\n"
     )
 }
 
@@ -164,19 +165,19 @@ fn s26_services_that_fill_a_map_hold_up_no_policy_and_are_closed() -> Result<()>
         };
         let other = Ipv4Addr::new(10, 1, 0, 3);
         // Two addresses, 30 ports each.
-        let first = service("first", other, 1..31);
+        let first = service("first", &[other], 1..31);
         ensure!(cluster(&first, "10.0.0.0/8").await?.is_empty());
         ensure!(arrives(&machine, 7000)?);
         // Old and new do not fit together, but one after the other.
-        let second = service("second", other, 101..131);
+        let second = service("second", &[other], 101..131);
         ensure!(cluster(&second, "10.0.0.0/8").await?.is_empty());
         ensure!(arrives(&machine, 7000)?);
 
-        let large = service("large", HOST, 1..301);
+        let large = service("large", &[HOST], 1..301);
         let left_out = cluster(&large, "10.0.0.0/8").await?;
         ensure!(left_out.len() == 1 && left_out[0].namespace == "tenant", "{left_out:?}");
         ensure!(!arrives(&machine, 7000)?, "its address is closed");
-        let large = service("large", other, 1..301);
+        let large = service("large", &[other], 1..301);
         cluster(&large, "10.0.0.0/8").await?;
         ensure!(arrives(&machine, 7000)?);
         let left_out = cluster(&large, "10.2.0.0/16").await?;
@@ -184,6 +185,37 @@ fn s26_services_that_fill_a_map_hold_up_no_policy_and_are_closed() -> Result<()>
         ensure!(left_out.len() == 1, "{left_out:?}");
         ensure!(cluster("", "10.0.0.0/8").await?.is_empty());
         ensure!(arrives(&machine, 7000)?);
+        Ok(())
+    })
+}
+
+#[test]
+fn s26_a_denial_takes_effect_beside_a_service_that_fills_the_map() -> Result<()> {
+    let machine = Machine::new()?;
+    machine.plug()?;
+    machine.node.run(async || {
+        let mut node = Node::start(NodeConfig::new("one"))?;
+        let addresses: Vec<_> = (0..300_u16)
+            .map(|number| Ipv4Addr::new(172, 30, (number / 256) as u8, (number % 256) as u8))
+            .collect();
+        let with = |blocks: &str, services: &str| {
+            snapshot(&[POD, &egress_policy(blocks), services].join("---"))
+        };
+        node.reconcile(&with("10.0.0.0/8", "")?).await?;
+        ensure!(arrives(&machine, 7000)?);
+        let full = with("10.0.0.0/8", &service("large", &addresses, 1..301))?;
+        let left_out = node.reconcile(&full).await?.left_out_services;
+        ensure!(left_out.len() == 1 && left_out[0].services == 1, "{left_out:?}");
+        ensure!(left_out[0].open == 0, "each of its addresses is closed: {left_out:?}");
+        ensure!(arrives(&machine, 7000)?);
+
+        let revoked = with("10.2.0.0/16", "")?;
+        for (name, policy) in revoked.policies {
+            node.intent().apply(Change::Policy(name, Some(policy)));
+        }
+        let reconciled = node.enforce().await?;
+        ensure!(reconciled.held_back.is_empty(), "{:?}", reconciled.held_back);
+        ensure!(!arrives(&machine, 7000)?, "the other namespace's denial is in force");
         Ok(())
     })
 }
