@@ -3,6 +3,8 @@
 mod departed;
 mod options;
 
+use policy_common::endpoint::flags;
+
 use super::*;
 use crate::model::{DenyReply, Direction, Namespace, NetworkPolicy, Pod, Rule, Selector};
 
