@@ -16,17 +16,18 @@
 
 mod apply;
 mod endpoints;
+mod result;
 
 use crate::{
     compile::{
-        allow::Allow,
+        allow::{Allow, AllowDelta},
         change::{Change, Touched, TouchedPods},
         desired::{Desired, Frontend},
-        identities::Identities,
-        peers::Peers,
-        rules::Rules,
+        identities::{Identities, IdentitiesDelta},
+        peers::{Peers, PeersDelta},
+        rules::{Rules, RulesDelta},
         scope::Scope,
-        services::{EarlierStages, Services},
+        services::{EarlierStages, Services, ServicesDelta},
     },
     fault::Fault,
     model::{ObjectName, PolicyRef, Snapshot},
@@ -129,6 +130,15 @@ pub(super) struct Stages {
     pub(super) faults: Vec<Fault>,
 }
 
+/// What each stage reports of a change.
+struct Deltas {
+    rules: RulesDelta,
+    peers: PeersDelta,
+    identities: IdentitiesDelta,
+    allow: AllowDelta,
+    services: ServicesDelta,
+}
+
 impl Stages {
     /// Compiles a snapshot.
     pub(super) fn new(snapshot: &Snapshot, scope: Scope<'_>) -> Self {
@@ -156,28 +166,42 @@ impl Stages {
         stages
     }
 
-    /// Runs what is touched through the stages.
+    /// Runs what is touched through the stages, and writes what changed into the result.
     fn update(&mut self, snapshot: &Snapshot, touched: &Touched) -> Reuse {
-        let Self { rules, peers, identities, allow, services, desired, .. } = self;
-        let new_rules = rules.update(snapshot, touched, &mut desired.policies);
-        let lists = (rules.lists(), &new_rules.lists);
-        let new_peers = peers.update(snapshot, touched, lists);
-        let new_identities = identities.update(lists, (&*peers, &new_peers), desired);
-        let before = EarlierStages { rules, peers, identities };
-        let new_allow =
-            allow.update(snapshot, (&*rules, &new_rules), (&*identities, &new_identities));
-        let deltas = (&new_rules, &new_identities, &new_allow);
-        let new_services = services.update(snapshot, touched, before, deltas, allow, desired);
-
-        let endpoints = self.write_endpoints(snapshot, &new_rules, &new_allow, &new_services);
-        if new_rules.faults || new_peers.faults {
+        let deltas = self.run(snapshot, touched);
+        let Deltas { rules, peers, identities, services, .. } = &deltas;
+        let (compiled, resolved, frontends) =
+            (rules.compiled, identities.resolved, services.resolved);
+        if rules.faults || peers.faults {
             self.collect_faults();
         }
+        let endpoints = self.write(snapshot, deltas);
         Reuse {
-            policies: ReuseCount::new(new_rules.compiled, self.rules.len()),
-            addresses: ReuseCount::new(new_identities.resolved, self.peers.len()),
-            frontends: ReuseCount::new(new_services.resolved, self.services.len()),
+            policies: ReuseCount::new(compiled, self.rules.len()),
+            addresses: ReuseCount::new(resolved, self.peers.len()),
+            frontends: ReuseCount::new(frontends, self.services.len()),
             endpoints: ReuseCount::new(endpoints, self.rules.subjects().len()),
+        }
+    }
+
+    /// Runs what is touched through the stages: each takes what the stages before report.
+    fn run(&mut self, snapshot: &Snapshot, touched: &Touched) -> Deltas {
+        let Self { rules, peers, identities, allow, services, desired, .. } = self;
+        let new_rules = rules.update(snapshot, touched);
+        let lists = (rules.lists(), &new_rules.lists);
+        let new_peers = peers.update(snapshot, touched, lists);
+        let new_identities = identities.update(lists, (&*peers, &new_peers));
+        let new_allow =
+            allow.update(snapshot, (&*rules, &new_rules), (&*identities, &new_identities));
+        let before = EarlierStages { rules, peers, identities };
+        let deltas = (&new_rules, &new_identities, &new_allow);
+        let new_services = services.update(snapshot, touched, before, deltas, allow, desired);
+        Deltas {
+            rules: new_rules,
+            peers: new_peers,
+            identities: new_identities,
+            allow: new_allow,
+            services: new_services,
         }
     }
 

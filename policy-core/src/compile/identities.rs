@@ -18,7 +18,6 @@ use std::{
 };
 
 use crate::compile::{
-    desired::Desired,
     identity_key::{AddressKey, Identity, IdentityKey, IdentityKind},
     index::Index,
     peers::{EMPTY, ListSetId, Peers, PeersDelta},
@@ -66,6 +65,10 @@ pub(crate) struct IdentitiesDelta {
     pub(crate) added: Vec<IdentityId>,
     /// Identities that fell out of use.
     pub(crate) removed: Vec<Removed<AddressMatch, AddressIdentity>>,
+    /// The entries of pods' addresses that may be others now; `None` where an address needs none.
+    pub(crate) entries: Vec<(IpAddr, Option<Identity>)>,
+    /// The table of blocks, where it is another one.
+    pub(crate) table: Option<Prefixes<Identity>>,
     /// Pods' addresses that have another identity, or that several pods share now or no longer.
     pub(crate) moved: BTreeSet<IpAddr>,
     /// Whether addresses that no pod has may have another identity.
@@ -87,24 +90,24 @@ impl AddressIdentity {
 }
 
 impl Identities {
-    /// Resolves the addresses that a change touches, and writes them into `desired`.
+    /// Resolves the addresses that a change touches.
     pub(crate) fn update(
         &mut self,
         (lists, changes): (&PeerLists, &ListsDelta),
         (peers, delta): (&Peers, &PeersDelta),
-        desired: &mut Desired,
     ) -> IdentitiesDelta {
         let mut done = IdentitiesDelta::default();
         // Blocks before addresses: whether an address needs an entry of its own depends on the
         // block around it. Addresses in ranges where blocks changed are in `delta.addresses` too.
         if let Some(changed) = &delta.blocks {
-            self.update_blocks(lists, peers, desired);
+            done.table = Some(self.update_blocks(lists, peers));
             done.blocks = !changed.is_empty();
         }
         let other_names = self.other_names(changes, delta);
         for (address, set) in delta.addresses.iter().copied().chain(other_names) {
             done.resolved += 1;
-            self.resolve(address, set, (lists, peers), desired, &mut done.moved);
+            let entry = self.resolve(address, set, (lists, peers), &mut done.moved);
+            done.entries.push((address, entry));
         }
         done.moved.extend(&delta.shared);
         // Taken after both tables are written, so that an identity that only moved from one to the other
@@ -124,8 +127,8 @@ impl Identities {
         done
     }
 
-    /// Gives the prefixes of the new table their identities.
-    fn update_blocks(&mut self, lists: &PeerLists, peers: &Peers, desired: &mut Desired) {
+    /// Gives the prefixes of the new table their identities; returns the table by value.
+    fn update_blocks(&mut self, lists: &PeerLists, peers: &Peers) -> Prefixes<Identity> {
         // The new table acquires before the old one releases: identities of both stay in use.
         let mut blocks = Prefixes::new();
         for (prefix, set) in peers.blocks() {
@@ -134,8 +137,7 @@ impl Identities {
         for before in std::mem::replace(&mut self.blocks, blocks).into_values() {
             self.release(before);
         }
-        let named = self.blocks.iter().map(|(prefix, id)| (prefix, self.identity(*id)));
-        desired.blocks = named.collect();
+        self.blocks.iter().map(|(prefix, id)| (prefix, self.identity(*id))).collect()
     }
 
     /// Addresses at which other named ports are to be resolved, with their sets; without those that
@@ -164,38 +166,32 @@ impl Identities {
         all
     }
 
-    /// Gives an address its identity.
+    /// Gives an address its identity; returns the entry that it needs beside the blocks.
     fn resolve(
         &mut self,
         address: IpAddr,
         set: Option<ListSetId>,
         (lists, peers): (&PeerLists, &Peers),
-        desired: &mut Desired,
         moved: &mut BTreeSet<IpAddr>,
-    ) {
+    ) -> Option<Identity> {
         let Some(set) = set else {
             let before = self.addresses.remove(&address).flatten();
             self.release(before);
-            desired.addresses.remove(&address);
             moved.insert(address);
-            return;
+            return None;
         };
         let names = resolve_names(address, set, lists, peers);
         // Acquired before the old one is released: an address that keeps its identity keeps the id too.
         let id = self.acquire(set, names, peers, lists);
         let before = self.addresses.insert(address, id).flatten();
         self.release(before);
-        // The kernel looks up an address first and the blocks around it second; an entry that says
-        // the same as the blocks would only take memory.
-        let around = prefix::longest_match(&self.blocks, address).copied().flatten();
-        if id == around {
-            desired.addresses.remove(&address);
-        } else {
-            desired.addresses.insert(address, self.identity(id));
-        }
         if before != id {
             moved.insert(address);
         }
+        // The kernel looks up an address first and the blocks around it second; an entry that says
+        // the same as the blocks would only take memory.
+        let around = prefix::longest_match(&self.blocks, address).copied().flatten();
+        (id != around).then(|| self.identity(id))
     }
 
     /// The id of what is matched, for one more use; `None` where nothing is.

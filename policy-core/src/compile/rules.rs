@@ -67,6 +67,8 @@ pub(crate) struct RulesDelta {
     /// Pods that other policies may select, or the same ones with other rules; also those that
     /// are gone.
     pub(crate) subjects: BTreeSet<ObjectName>,
+    /// Policies that came into use or got other rules; `None` for those that fell out of use.
+    pub(crate) policies: BTreeMap<PolicyRef, Option<Arc<CompiledPolicy>>>,
     /// Peer lists that came into use or fell out of it.
     pub(crate) lists: ListsDelta,
     /// How many policies were compiled.
@@ -85,13 +87,8 @@ impl Rules {
         Self { node, ..Self::default() }
     }
 
-    /// Compiles what a change touches, and updates the policies `in_use`.
-    pub(crate) fn update(
-        &mut self,
-        snapshot: &Snapshot,
-        touched: &Touched,
-        in_use: &mut BTreeMap<PolicyRef, Arc<CompiledPolicy>>,
-    ) -> RulesDelta {
+    /// Compiles what a change touches.
+    pub(crate) fn update(&mut self, snapshot: &Snapshot, touched: &Touched) -> RulesDelta {
         if touched.tiers {
             self.order = TierOrder::of(snapshot);
         }
@@ -106,7 +103,7 @@ impl Rules {
         }
         let policies = self.policies.take_delta();
         delta.compiled = policies.added.len();
-        self.enter(policies, in_use, &mut delta);
+        self.enter(policies, &mut delta);
         delta.lists = self.lists.take_delta();
         delta
     }
@@ -172,12 +169,7 @@ impl Rules {
     }
 
     /// Counts the peer lists of policies that came into use or fell out of it.
-    fn enter(
-        &mut self,
-        policies: Delta<PolicyRef, SelectedPolicy>,
-        in_use: &mut BTreeMap<PolicyRef, Arc<CompiledPolicy>>,
-        delta: &mut RulesDelta,
-    ) {
+    fn enter(&mut self, policies: Delta<PolicyRef, SelectedPolicy>, delta: &mut RulesDelta) {
         // New lists before old ones: a list that both have keeps its id, and with it its identities.
         for id in &policies.added {
             if let Some(selected) = self.policies.get_mut(*id) {
@@ -186,16 +178,16 @@ impl Rules {
         }
         for gone in policies.removed {
             self.lists.release(&gone.value.policy);
-            in_use.remove(&gone.key);
             if self.node.is_some() {
                 let faults = self.faults.remove(&gone.key);
                 delta.faults |= faults.is_some_and(|faults| !faults.is_empty());
             }
+            delta.policies.insert(gone.key, None);
         }
         // A policy that changed is among both; its new rules are written last.
         for id in policies.added {
             let Some((name, selected)) = self.policies.named(id) else { continue };
-            in_use.insert(name.clone(), Arc::clone(&selected.policy));
+            delta.policies.insert(name.clone(), Some(Arc::clone(&selected.policy)));
             delta.faults |= !selected.faults.is_empty();
             self.faults.insert(name.clone(), selected.faults.clone());
         }
