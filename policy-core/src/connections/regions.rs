@@ -125,6 +125,10 @@ pub(super) fn split<V: PartialEq>(
             open.pop();
         }
         let Some(outer) = open.last().map(|outer| outer.entry) else { continue };
+        // The exception belongs to the entry, not to the block around it. With x for 10.0.0.0/8 and
+        // for 10.1.0.0/16, and y for 10.1.2.0/24:
+        //   10.1.0.0/16   x as around it: no entry of its own
+        //   10.1.2.0/24   an entry, and an exception of the entry 10.0.0.0/8
         let same = entries[outer].1 == found;
         let of = if same { outer } else { entries.len() };
         if !same {

@@ -107,6 +107,10 @@ pub(super) fn arriving<'a>(
     {
         return *from;
     }
+    // A client on n1, a Service with node port 30080:
+    //   to n2:30080, backend on n1 or n2     n2 translates: the backend sees an address of n2
+    //   to n1:30080, backend on n2           n1 translates: the backend sees an address of n1
+    //   to n1:30080, backend on n1           the packet never leaves n1: the sender is known
     let family = Family::of(from.address);
     let at = snapshot.nodes.iter().find(|(_, node)| {
         node.own_addresses().chain(node.gateways()).any(|address| address == to.address)

@@ -149,6 +149,8 @@ impl EqualPriorities<'_> {
         for entry in rules.flat_map(|rule| &rule.protocols) {
             match entry {
                 ProtocolMatch::Range { protocol, first, last } => {
+                    // Between two neighbouring ends of ranges every port matches the same rules, so
+                    // that these ports, and one that no rule names, stand for all.
                     ports.extend([(*protocol, *first), (*protocol, *last)]);
                 }
                 ProtocolMatch::Named(name) => {
