@@ -77,8 +77,10 @@ pub fn build_lab() -> Result<PathBuf> {
 
 /// Builds a program that needs no library, so that it runs on any machine of this architecture.
 ///
-/// Cargo takes the flag for one package only, and then selects the features of that package alone: its
-/// few small dependencies, such as serde, may be compiled once more.
+/// Cargo takes the flag for one package only, and then selects the features of that package alone: of
+/// the plugin's dependencies serde, `serde_json`, syn, memchr and what is built from them are compiled
+/// once more, which costs less than 38 s of processor time. One selection of features for all packages
+/// is an unstable option of cargo (`feature-unification`).
 pub fn build_static(package: &str, profile: Profile) -> Result<PathBuf> {
     keeping(package, profile, "image", || {
         let mut rustc = cargo();
