@@ -10,6 +10,7 @@
 
 pub mod address;
 pub mod allow;
+pub mod backend;
 pub mod drops;
 pub mod endpoint;
 pub mod flow;

@@ -32,6 +32,12 @@ pub const PORT_CHUNKS: usize = 1 << 16;
 /// Frontends of Services: address, port and protocol (set at load).
 pub const FRONTENDS: usize = 1 << 16;
 
+/// Live connections to frontends that refuse new ones, of all pods.
+pub const LIVE_BACKENDS: usize = 1 << 16;
+
+/// As [`LIVE_BACKENDS`], of one pod.
+pub const LIVE_BACKENDS_OF_POD: usize = 1 << 12;
+
 /// Addresses of the cluster's nodes.
 pub const NODE_ADDRESSES: usize = 1 << 16;
 

@@ -15,6 +15,8 @@
 //! reply:    10.0.0.2:8080 -> 10.0.0.1:4000     flow of 10.0.0.2: opened by 10.0.0.1:4000
 //! ```
 
+mod backends;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -25,6 +27,8 @@ use policy_common::{
     flow::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState, Initiator, Judgement, Translation, seen},
     protocol::{SCTP, TCP},
 };
+
+pub use backends::{BackendSources, LiveBackends};
 
 /// Source and destination of the packets of one direction of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

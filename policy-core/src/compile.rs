@@ -39,7 +39,7 @@ pub use scope::Scope;
 pub(crate) use identity_key::{AddressKey, FrontendKey, IdentityKind};
 pub(crate) use prefix::{contains, is_covered, longest_match, masked};
 pub(crate) use rules::rule::{CompiledRule, ResolvedPorts, RulePorts, Stage};
-pub(crate) use services::{ServiceBackends, service_backends};
+pub(crate) use services::service_backends;
 
 use crate::{fault::Fault, model::Snapshot};
 

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use policy_common::drops::Reason;
 
 use crate::{
-    compile::{self, AddressKey, FrontendKey, IdentityKind},
+    compile::{self, AddressKey, IdentityKind},
     desired::{AllowMap, Desired, DesiredEndpoint, Frontend, Identity, Isolation},
     model::{Direction, Protocol},
     ports::Ports,
@@ -79,7 +79,7 @@ impl Desired {
         endpoint: &DesiredEndpoint,
         frontend: &Frontend,
     ) -> Vec<(IpAddr, u16)> {
-        let all = self.backends.get(frontend).map(|backends| &**backends);
+        let all = self.backends.get(frontend).map(|service| &*service.backends);
         let all = all.into_iter().flatten().copied();
         let Some(isolation) = &endpoint.isolation.egress else { return all.collect() };
         let allow_map = &isolation.allow_map;
@@ -95,13 +95,7 @@ impl Desired {
 
     /// Whether policy must allow a frontend's own address too.
     fn checks_frontend(&self, frontend: &Frontend) -> bool {
-        let key = self.frontends.get(frontend).and_then(Option::as_ref);
-        key.is_some_and(|key| match &key.0 {
-            IdentityKind::Addresses(_) => false,
-            IdentityKind::Frontends(key) => {
-                matches!(&**key, FrontendKey::Backends { frontend: Some(_), .. })
-            }
-        })
+        self.backends.get(frontend).is_some_and(|service| service.checks_frontend)
     }
 
     /// The key of an address's identity; `None` for `DEFAULT_IDENTITY`.

@@ -25,7 +25,8 @@
 //! 3. Write the look-up tables: frontends, addresses, blocks.
 //! 4. Switch endpoints to the new allow maps. Then write what had to wait for them: the way to
 //!    identity 0 (where its verdict changes; 0 has no fresh id) and deletions of frontends.
-//! 5. Bump the epoch of each endpoint at which some verdict changed, once: its flows are rejudged.
+//! 5. Record the backends of live connections to Services (S42). Then bump the epoch of each endpoint
+//!    at which some verdict changed, once: its flows are rejudged.
 //! 6. Endpoints that become isolated, and new ones: first *track*, which records every connection
 //!    and passes all packets; then add the connections that existed before (S30); then isolate, and
 //!    bump.

@@ -7,6 +7,7 @@ mod connection;
 pub(crate) mod endpoint;
 mod fragment;
 mod known;
+pub(crate) mod live;
 mod neighbour;
 mod origin;
 pub(crate) mod packet;

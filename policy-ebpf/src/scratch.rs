@@ -5,6 +5,7 @@
 //! | `packet` | `classify`, at the start of each packet | the program returns |
 //! | `endpoint` | `decide::endpoint::find` | the program returns |
 //! | `sender` | `decide::endpoint::of_slot` | the next call of it |
+//! | `backend` | `decide::live` | the next call of it |
 //! | `quotation` | `decide::quotation` | the program returns |
 //! | `flow4`, `flow6` | `flow::family::write_key`, `flow::table` | the next call of `write_key` |
 //!
@@ -16,7 +17,10 @@ use policy_common::{
     flow::{Flow4, Flow6},
 };
 
-use crate::parse::{ip::Packet, quote::Quotation};
+use crate::{
+    decide::live::Backend,
+    parse::{ip::Packet, quote::Quotation},
+};
 
 /// One element for each CPU: the hooks of one CPU do not interrupt one another.
 #[btf_map(name = "scratch")]
@@ -29,6 +33,8 @@ pub(crate) struct Scratch {
     pub(crate) endpoint: Endpoint,
     /// The endpoint of the pod of this node that sent the packet.
     pub(crate) sender: Endpoint,
+    /// The backend of a live connection to a Service.
+    pub(crate) backend: Backend,
     pub(crate) quotation: Quotation,
     pub(crate) flow4: Flow4,
     pub(crate) flow6: Flow6,

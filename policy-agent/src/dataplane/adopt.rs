@@ -147,6 +147,9 @@ impl Dataplane {
     /// Fills new maps from the old ones, with the endpoints that are attached.
     fn copy(&mut self, before: &Maps) -> Result<(), DataplaneError> {
         self.maps.copy_words(before)?;
+        for (key, entry) in before.live_backends.entries()? {
+            self.maps.live_backends.put(&key, &entry)?;
+        }
         // No two words of `epochs` may hold the same number, so numbering goes on after the highest.
         self.newest_epoch = self.maps.epochs.values()?.into_iter().max().unwrap_or_default();
         let folder = self.pins.as_ref().and_then(Pins::maps_before);

@@ -49,6 +49,7 @@ impl Dataplane {
             | Step::PutFrontend { .. }
             | Step::PutNodeAddress { .. }
             | Step::AdoptFlows { .. }
+            | Step::RecordBackends { .. }
             | Step::DeleteFrontend(_)
             | Step::DeleteBlock(_)
             | Step::DeleteIdentity(_)
@@ -74,8 +75,8 @@ impl Dataplane {
             }
             Step::PutEndpoint(endpoint) => self.put_endpoint(*endpoint),
             Step::ReplaceEndpoint { slot, endpoint } => self.replace_endpoint(*slot, *endpoint),
-            // `node` adopts flows from nf_conntrack; there is nothing to write here.
-            Step::AdoptFlows { .. } => Ok(()),
+            // `node` reads nf_conntrack; there is nothing to write here.
+            Step::AdoptFlows { .. } | Step::RecordBackends { .. } => Ok(()),
             Step::BumpEpoch { ifindex } => self.bump_epoch(*ifindex),
             Step::DeleteEndpoint { ifindex, slot } => self.delete_endpoint(*ifindex, *slot),
             Step::DeleteFrontend(frontend) => maps.frontends.delete(&key::frontend(frontend)),
@@ -229,6 +230,7 @@ impl Dataplane {
     /// Deletes flows and counters of an interface.
     fn forget_counts(&mut self, ifindex: u32) -> Result<(), DataplaneError> {
         self.flows.delete_of_interface(&mut self.maps, ifindex)?;
+        self.maps.live_backends.delete_where(|key| key.ifindex == ifindex)?;
         self.maps.drops.delete_where(|key| key.ifindex == ifindex)
     }
 

@@ -44,6 +44,11 @@ impl fmt::Display for StepText<'_> {
             Step::AdoptFlows { interfaces } => {
                 write!(f, "adopt the connections of {} endpoints", interfaces.len())
             }
+            Step::RecordBackends { interfaces, .. } => write!(
+                f,
+                "record the backends of live connections of {} endpoints",
+                interfaces.len()
+            ),
             Step::BumpEpoch { ifindex } => write!(f, "bump the epoch of endpoint {ifindex}"),
             Step::DeleteEndpoint { ifindex, slot } => {
                 write!(f, "delete endpoint {ifindex} (slot {slot})")

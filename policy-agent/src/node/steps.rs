@@ -1,9 +1,17 @@
 //! Carries out the steps of a plan, one after the other.
 
-use std::{collections::BTreeSet, error::Error, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    time::Duration,
+};
 
 use policy_common::endpoint::Endpoint;
-use policy_core::{adopt, desired::NodeKind, plan::Step};
+use policy_core::{
+    adopt::{self, BackendSources, LiveBackends},
+    desired::{Frontend, NodeKind},
+    plan::Step,
+};
 use tokio::time::Instant;
 
 use super::{Node, NodeError};
@@ -12,6 +20,10 @@ use crate::net::{TrackedConnections, tracked_connections};
 /// How long pods stay tracked, with everything passing, while existing connections are recorded. A
 /// full conntrack table must not keep a pod open for longer.
 const TRACKING_LIMIT: Duration = Duration::from_millis(300);
+
+/// How long flows wait for a new epoch while the backends of live connections are recorded. Nothing is
+/// open meanwhile.
+const BACKENDS_LIMIT: Duration = Duration::from_secs(2);
 
 impl Node {
     /// Carries out steps. The interface of a new pod that cannot be attached to does not stop the
@@ -44,6 +56,9 @@ impl Node {
             self.actual.apply(step);
             if let Step::AdoptFlows { interfaces } = step {
                 self.adopt_flows(interfaces).await;
+            }
+            if let Step::RecordBackends { interfaces, deleted } = step {
+                self.record_backends(interfaces, deleted).await;
             }
         }
         Ok(refused)
@@ -80,24 +95,12 @@ impl Node {
     /// (S30). The pods are isolated even if conntrack cannot be read.
     async fn adopt_flows(&mut self, interfaces: &BTreeSet<u32>) {
         let deadline = Instant::now() + TRACKING_LIMIT;
-        let tracked = match tracked_connections(deadline).await {
-            Ok(tracked) => tracked,
-            Err(error) => {
-                let error: &dyn Error = &error;
-                tracing::warn!(
-                    error,
-                    "cannot read the connections that existed before isolation: the next packet of \
-                     each is judged as a new connection. Check that the node has the kernel module \
-                     nf_conntrack_netlink"
-                );
-                return;
-            }
-        };
-        let TrackedConnections { connections, is_truncated } = tracked;
+        let Some(tracked) = read_tracked(deadline).await else { return };
+        let TrackedConnections { connections, is_truncated } = &tracked;
         let own = self.actual.node_addresses();
         let own = own.filter_map(|(address, kind)| (kind == NodeKind::Own).then_some(address));
         let endpoints = self.actual.endpoints();
-        let flows = adopt::flows(&connections, interfaces, endpoints, &own.collect());
+        let flows = adopt::flows(connections, interfaces, endpoints, &own.collect());
         match self.dataplane.adopt_flows(&flows, deadline.into_std()) {
             Ok(true) if !is_truncated => {}
             Ok(_) => tracing::warn!(
@@ -113,6 +116,70 @@ impl Node {
                      each of the others is judged as a new connection"
                 );
             }
+        }
+        self.put_backends(&tracked, interfaces, &BTreeMap::new());
+    }
+
+    /// Records the backends of live connections to Services that refuse new ones (S42). The flows
+    /// are judged again even if conntrack cannot be read.
+    async fn record_backends(
+        &mut self,
+        interfaces: &BTreeSet<u32>,
+        deleted: &BTreeMap<Frontend, bool>,
+    ) {
+        if let Some(tracked) = read_tracked(Instant::now() + BACKENDS_LIMIT).await {
+            self.put_backends(&tracked, interfaces, deleted);
+        }
+    }
+
+    fn put_backends(
+        &mut self,
+        TrackedConnections { connections, is_truncated }: &TrackedConnections,
+        interfaces: &BTreeSet<u32>,
+        deleted: &BTreeMap<Frontend, bool>,
+    ) {
+        let endpoints = self.actual.endpoints().values();
+        let endpoints: Vec<Endpoint> =
+            endpoints.filter(|endpoint| interfaces.contains(&endpoint.ifindex)).copied().collect();
+        let written = self.dataplane.live_backends(interfaces).and_then(|before| {
+            let sources =
+                BackendSources { desired: &self.intent.desired(), deleted, before: &before };
+            let LiveBackends { entries, truncated } =
+                LiveBackends::among(connections, &endpoints, sources);
+            let entries = entries.into_iter().map(|entry| (entry.key, entry)).collect();
+            self.dataplane.put_live_backends(&before, &entries).map(|()| truncated)
+        });
+        match written {
+            Ok(truncated) if truncated.is_empty() && !is_truncated => {}
+            Ok(interfaces) => tracing::warn!(
+                ?interfaces,
+                "too many live connections to Services that refuse new ones: the others are cut"
+            ),
+            Err(error) => {
+                let error: &dyn Error = &error;
+                tracing::warn!(
+                    error,
+                    "cannot record the backends of all live connections to Services that refuse \
+                     new ones: the others are cut"
+                );
+            }
+        }
+    }
+}
+
+/// Reads the connections that the node tracks; `None`, with a log line, where that fails.
+async fn read_tracked(deadline: Instant) -> Option<TrackedConnections> {
+    match tracked_connections(deadline).await {
+        Ok(tracked) => Some(tracked),
+        Err(error) => {
+            let error: &dyn Error = &error;
+            tracing::warn!(
+                error,
+                "cannot read the connections that the node tracks: the next packet of each that a \
+                 change concerns is judged as a new connection. Check that the node has the kernel \
+                 module nf_conntrack_netlink"
+            );
+            None
         }
     }
 }

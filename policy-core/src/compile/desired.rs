@@ -42,8 +42,8 @@ pub struct Desired {
     pub blocks: Prefixes<Identity>,
     /// Frontends of Services and of host ports.
     pub frontends: BTreeMap<Frontend, Identity>,
-    /// Addresses and ports of the backends of each of these frontends.
-    pub backends: BTreeMap<Frontend, Arc<BTreeSet<(IpAddr, u16)>>>,
+    /// The backends of each of these frontends.
+    pub backends: BTreeMap<Frontend, ServiceBackends>,
     /// Addresses of the scope's node; none where the scope is the cluster.
     pub node_addresses: BTreeMap<IpAddr, NodeKind>,
     /// Rules of the policies that select a pod of the scope, to attribute verdicts to.
@@ -119,6 +119,16 @@ impl Frontend {
     pub const fn of_every_port(address: IpAddr) -> Self {
         Self { address, protocol: Protocol::Tcp, port: EVERY_PORT }
     }
+}
+
+/// The backends of a frontend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceBackends {
+    /// Addresses and ports.
+    pub backends: Arc<BTreeSet<(IpAddr, u16)>>,
+    /// Whether policy must allow the frontend's own address too, as for external addresses and
+    /// node ports (S40).
+    pub checks_frontend: bool,
 }
 
 /// An allow map: what is allowed in one direction.

@@ -65,6 +65,18 @@ impl IdentityKey {
         Self(IdentityKind::Frontends(Arc::new(FrontendKey::NoBackend)))
     }
 
+    /// Whether it names frontends that policy must allow by their own address too. Of frontends
+    /// without backends that is unknown, and the stricter reading is taken.
+    pub(crate) fn checks_frontend(&self) -> bool {
+        match &self.0 {
+            IdentityKind::Addresses(_) => false,
+            IdentityKind::Frontends(key) => match &**key {
+                FrontendKey::NoBackend => true,
+                FrontendKey::Backends { frontend, .. } => frontend.is_some(),
+            },
+        }
+    }
+
     /// Where it is in memory. Equal pointers mean equal keys; equal keys may have two places.
     pub(crate) fn pointer(&self) -> usize {
         match &self.0 {

@@ -41,7 +41,7 @@ use frontends::{FrontendOwner, Frontends};
 use nodes::Nodes;
 
 pub(crate) use boundary::{EarlierStages, ServicesDelta};
-pub(crate) use resolve::{ServiceBackends, service_backends};
+pub(crate) use resolve::service_backends;
 
 /// Frontends of Services and addresses of nodes.
 #[derive(Clone, Debug, Default)]

@@ -8,8 +8,8 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use crate::{
-    compile::{ServiceBackends, service_backends},
-    desired::Frontend,
+    compile::service_backends,
+    desired::{Frontend, ServiceBackends},
     model::{Family, ObjectName, Pod, Snapshot, is_usable},
 };
 

@@ -101,7 +101,7 @@ impl Actual {
                 self.pending_bumps.remove(&endpoint.ifindex);
                 self.endpoints.insert(endpoint.ifindex, *endpoint);
             }
-            Step::AdoptFlows { .. } => {}
+            Step::AdoptFlows { .. } | Step::RecordBackends { .. } => {}
             Step::BumpEpoch { ifindex } => {
                 self.pending_bumps.remove(ifindex);
             }

@@ -275,13 +275,29 @@ impl<'a> Planner<'a> {
             let PerDirection { ingress, egress } = versions.map(|version| version.compiled);
             steps.put(Endpoint { ingress, egress, ..matched.new });
             used.extend([ingress, egress]);
-            written.push(matched.new.ifindex);
+            written.push((matched.new.ifindex, egress != 0));
         }
+        written.retain(|(ifindex, _)| bumps.contains(ifindex));
+        let callers = written.iter().filter(|(_, egress)| *egress);
+        self.record_backends(steps, callers.map(|(ifindex, _)| *ifindex).collect());
         // The bump follows the write: a flow that is judged in between is only judged once more.
         // The other way round, a flow judged by the old allow map would carry the new epoch for
         // ever.
-        steps.bump(written.into_iter().filter(|ifindex| bumps.contains(ifindex)));
+        steps.bump(written.into_iter().map(|(ifindex, _)| ifindex));
         used
+    }
+
+    /// Records the backends of live connections, before flows to their frontends are judged again.
+    fn record_backends(&self, steps: &mut Steps, interfaces: BTreeSet<u32>) {
+        if interfaces.is_empty() || self.tables.frontends.is_empty() {
+            return;
+        }
+        let deleted = self.tables.frontends.iter().filter_map(|(&frontend, &(old, new))| {
+            // Of an id without a key, as after a restart, the stricter reading is taken.
+            let key = self.actual.identity_keys.get(&old.filter(|_| new.is_none())?);
+            Some((frontend, key.is_none_or(IdentityKey::checks_frontend)))
+        });
+        steps.extend([Step::RecordBackends { interfaces, deleted: deleted.collect() }]);
     }
 
     /// The allow maps of each matched endpoint while the tables change.

@@ -1,6 +1,8 @@
 //! A plan, and its steps: each is one write that the kernel does atomically.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr};
 
 use ipnetwork::IpNetwork;
 use policy_common::{
@@ -78,6 +80,14 @@ pub enum Step {
     AdoptFlows {
         /// Host-side interfaces.
         interfaces: BTreeSet<u32>,
+    },
+    /// Records the backends of live connections to frontends that refuse new ones, as the kernel's
+    /// conntrack knows them (S42).
+    RecordBackends {
+        /// Host-side interfaces.
+        interfaces: BTreeSet<u32>,
+        /// Frontends that this plan deletes, and whether policy must allow their own address too.
+        deleted: BTreeMap<Frontend, bool>,
     },
     /// Starts a new epoch of an interface: its flows are rejudged at their next packet.
     BumpEpoch {

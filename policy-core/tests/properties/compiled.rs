@@ -212,7 +212,7 @@ fn check_services(
         prop_assert_eq!(said, Some(judged.is_ok()), "{:?} {:?}", question, judged);
         let frontend = Frontend { address, protocol, port };
         let (all, allowed) =
-            (&near.backends[&frontend], near.allowed_backends(endpoint, &frontend));
+            (&near.backends[&frontend].backends, near.allowed_backends(endpoint, &frontend));
         let is_whole = !all.is_empty() && allowed.len() == all.len();
         prop_assert!(judged.is_err() || is_whole, "{:?}: {:?} of {:?}", question, allowed, all);
         if judged == Err(Reason::ServicePartlyDenied) {

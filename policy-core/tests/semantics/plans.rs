@@ -62,6 +62,7 @@ fn words(plan: &Plan) -> Vec<String> {
         Step::PutNodeAddress { address, kind } => format!("{kind:?} node {address}"),
         Step::PutEndpoint(e) if e.flags & flags::TRACKING != 0 => format!("track {}", e.ifindex),
         Step::AdoptFlows { interfaces } => format!("adopt {interfaces:?}"),
+        Step::RecordBackends { interfaces, .. } => format!("backends {interfaces:?}"),
         Step::ReplaceEndpoint { endpoint: e, .. } => {
             format!(
                 "another endpoint {} {} {}",
@@ -119,6 +120,31 @@ fn s29_only_endpoints_with_another_verdict_are_bumped() {
     let other_port = more.policy("x/p", mk_ingress("app=a", vec![from("b", 81)]));
     let plan = go(&mut actual, &other_port);
     assert_eq!(words(&plan), ["allow map 3", "endpoint 11 3 0", "bump 11", "no allow map 1"]);
+}
+
+#[test]
+fn s42_backends_of_live_connections_are_recorded_before_their_flows_are_judged_again() {
+    let rule = mk_rule(vec![mk_pods("app=b")], vec![tcp(8080)]);
+    let isolated = mk_cluster().policy("x/p", mk_egress("app=a", vec![rule]));
+    let with = |ready: &[&str]| {
+        let (service, slice) = (mk_service("10.96.0.1", 80), mk_slice("s", 8080, ready));
+        isolated.clone().service("x/s", service, slice)
+    };
+    let mut actual = Actual::default();
+    go(&mut actual, &with(&["10.0.0.2"]));
+    let last_two = |plan: &Plan| {
+        let words = words(plan);
+        let at = words.iter().position(|word| word == "bump 11").expect("a bump");
+        words[at - 1..=at].to_vec()
+    };
+    let plan = go(&mut actual, &with(&[]));
+    assert_eq!(last_two(&plan), ["backends {11}", "bump 11"], "no backend is ready");
+    let plan = go(&mut actual, &with(&["10.0.0.2"]));
+    assert_eq!(last_two(&plan), ["backends {11}", "bump 11"]);
+    let plan = go(&mut actual, &isolated);
+    assert_eq!(last_two(&plan), ["backends {11}", "bump 11"], "the Service is gone");
+    let is_deleted = |step: &Step| matches!(step, Step::RecordBackends { deleted, .. } if deleted.values().eq([&false]));
+    assert!(plan.steps.iter().any(is_deleted), "a cluster IP itself needs no rule");
 }
 
 #[test]

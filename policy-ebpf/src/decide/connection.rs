@@ -155,7 +155,7 @@ pub(crate) fn decide(endpoint: &Endpoint, from: &Origin, ends: &Ends) -> Verdict
     let by_far = matches!(from.initiator, Initiator::Remote | Initiator::Either);
     if by_far && endpoint.ingress != 0 && from.sender != endpoint.slot {
         let peer = Peer { address, protocol, port: ends.ports.local };
-        return rules::ingress(endpoint.ingress, &peer);
+        return rules::address(endpoint.ingress, &peer);
     }
     Verdict::Pass
 }

@@ -9,7 +9,7 @@ use policy_common::{
 use super::{
     arrival::Arrival,
     connection::decide,
-    endpoint, fragment,
+    endpoint, fragment, live,
     origin::{self, Origin},
     verdict::{Refusal, Verdict},
 };
@@ -121,7 +121,11 @@ pub(crate) fn rejudge(endpoint: &Endpoint, entry: &mut FlowEntry, epoch: u32, en
     if let Some(sender) = endpoint::of_slot(from.sender) {
         from.address = endpoint::address(sender, ends.remote);
     }
-    let reason = match decide(endpoint, &from, ends) {
+    let mut verdict = decide(endpoint, &from, ends);
+    if let (Verdict::Drop(_), Initiator::Local) = (&verdict, initiator) {
+        verdict = live::judge(endpoint, ends, verdict);
+    }
+    let reason = match verdict {
         Verdict::Pass => 0,
         Verdict::Drop(_) | Verdict::CheckQuotation => Reason::Revoked as u8,
     };

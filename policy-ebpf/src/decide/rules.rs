@@ -50,14 +50,14 @@ pub(crate) fn egress(allow_map: u32, peer: &Peer) -> Verdict {
         identity => identity,
     };
     match identity {
-        DEFAULT_IDENTITY => ingress(allow_map, peer),
+        DEFAULT_IDENTITY => address(allow_map, peer),
         identity => verdict(rules_serve(allow_map, identity), allow_map, identity),
     }
 }
 
-/// Judges a connection to the pod.
+/// Judges a connection by the address of its far end, whether or not it is a Service's.
 #[inline(always)]
-pub(crate) fn ingress(allow_map: u32, peer: &Peer) -> Verdict {
+pub(crate) fn address(allow_map: u32, peer: &Peer) -> Verdict {
     let Ip { high, low } = peer.address;
     let identity = rules_identity(high, low);
     let reason = rules_grant(allow_map, identity, u16::from_be_bytes(peer.port), peer.protocol);

@@ -2,6 +2,7 @@
 //! library. Needs root and bpftool.
 
 mod adoption;
+mod backends;
 mod capacity;
 mod check;
 mod cluster;

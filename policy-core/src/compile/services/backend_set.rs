@@ -10,12 +10,11 @@ use policy_common::drops::Reason;
 use crate::{
     compile::{
         allow::IdAllowMap,
-        desired::{Frontend, FrontendOutcome},
+        desired::{Frontend, FrontendOutcome, ServiceBackends},
         identities::{Identities, IdentityId},
         identity_key::{FrontendKey, Identity, IdentityKey, IdentityKind},
         index::Index,
         registry::{Id, Registry, Removed},
-        services::resolve::ServiceBackends,
     },
     model::Protocol,
 };

@@ -20,13 +20,13 @@ use std::{
 use crate::{
     compile::{
         allow::{Allow, AllowDelta, AllowMapId, IdAllowMap},
-        desired::{AllowMap, Desired, Frontend, FrontendOutcome},
+        desired::{AllowMap, Desired, Frontend, FrontendOutcome, ServiceBackends},
         identities::IdentitiesDelta,
         services::{
             backend_set::{BackendSet, BackendSetId, BackendSets, BackendSetsDelta},
             boundary::{EarlierStages, ServicesDelta},
             outcomes::{self, Edit},
-            resolve::{self, NodeAddresses, ServiceBackends},
+            resolve::{self, NodeAddresses},
         },
     },
     model::{Direction, ObjectName, Protocol, Snapshot},
@@ -225,7 +225,7 @@ impl Frontends {
             let mut set = BackendSet::new(frontend, &resolved.service, before.identities);
             set.hairpins = self.hairpins(frontend, &resolved.service, before, allow);
             let id = self.backend_sets.acquire(set, before.identities);
-            desired.backends.insert(frontend, Arc::clone(&resolved.service.backends));
+            desired.backends.insert(frontend, resolved.service.clone());
             if old != Some(id) {
                 desired.frontends.insert(frontend, self.backend_sets.identity(id));
             }

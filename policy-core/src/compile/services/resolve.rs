@@ -20,7 +20,7 @@ use std::{
 
 use crate::{
     compile::{
-        desired::Frontend,
+        desired::{Frontend, ServiceBackends},
         services::endpoints::{Backends, Reach, ServiceSlices, Translator},
     },
     model::{Family, Node, ObjectName, Pod, Service, ServicePort, Snapshot},
@@ -28,15 +28,6 @@ use crate::{
 
 /// The addresses at which each node answers for node ports and host ports.
 pub(crate) type NodeAddresses = BTreeMap<String, BTreeSet<IpAddr>>;
-
-/// The backends of a frontend.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ServiceBackends {
-    pub(crate) backends: Arc<Backends>,
-    /// Whether policy must allow the frontend's own address too, as for external addresses and
-    /// node ports (S40).
-    pub(crate) checks_frontend: bool,
-}
 
 /// Where a port of a Service can be reached.
 struct Place<'a> {
