@@ -52,15 +52,17 @@ pub struct PortRange {
 pub struct PortSet {
     /// The key again: the kernel recycles elements while a program reads them.
     pub identity: u32,
-    /// Bitmap in `port_chunks` that is searched after the ranges; 0 for none.
+    /// Bitmap in `port_chunks` that is searched after the ranges; 0 for none. For the identity of a
+    /// Service frontend: list of `backends` that it leads to.
     pub bitmap: u32,
     /// Bits of [`every`].
     pub protocols: u8,
     /// For the identity of a Service frontend: number of the `Reason` for which it is refused, 0
     /// where it passes.
     pub refusal: u8,
-    /// Zero.
-    pub pad: [u8; 2],
+    /// For the identity of a Service frontend that is refused as `ServicePartlyDenied`: how many
+    /// backends its list has. With 0 it is refused, otherwise connections go to one of them.
+    pub backends: u16,
     /// Allowed ranges, in no order.
     pub ranges: [PortRange; INLINE_RANGES],
 }

@@ -98,7 +98,8 @@ reasons! {
     Tunnel = 7, "tunnel";
     /// A unicast frame for an address that is not the pod's own (S32).
     NotForPod = 8, "not-for-pod";
-    /// A fragment without its first one, where ports matter (S33).
+    /// A fragment without its first one, where ports matter, or of a datagram that would have to be
+    /// translated (S33).
     Fragment = 9, "fragment";
     /// Malformed IPv4 options, or a source route (S34).
     IpOptions = 10, "ip-options";
@@ -112,7 +113,7 @@ reasons! {
     ServiceNoBackend = 14, "service-no-backend";
     /// No backend of the Service is allowed (S40).
     ServiceDenied = 15, "service-denied";
-    /// Some backends of the Service are allowed, some are not (S40).
+    /// Some backends of the Service are allowed, but the connection can go to none of them (S40).
     ServicePartlyDenied = 16, "service-partly-denied";
     /// The flow table took no new entry (S26).
     FlowTableFull = 17, "flow-table-full";

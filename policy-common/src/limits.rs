@@ -32,6 +32,9 @@ pub const PORT_CHUNKS: usize = 1 << 16;
 /// Frontends of Services: address, port and protocol (set at load).
 pub const FRONTENDS: usize = 1 << 16;
 
+/// Backends of all lists, of Services of which a pod may reach some.
+pub const BACKENDS: usize = 1 << 16;
+
 /// Live connections to frontends that refuse new ones, of all pods.
 pub const LIVE_BACKENDS: usize = 1 << 16;
 

@@ -16,7 +16,7 @@ use policy_common::drops::Reason;
 
 use crate::{
     compile::{self, AddressKey, IdentityKind},
-    desired::{AllowMap, Desired, DesiredEndpoint, Frontend, Identity, Isolation},
+    desired::{AllowMap, Desired, DesiredEndpoint, Frontend, FrontendOutcome, Identity, Isolation},
     model::{Direction, Protocol},
     ports::Ports,
 };
@@ -56,6 +56,14 @@ impl Desired {
         }
         let allowed = self.allows(allow_map, remote, protocol, port);
         if allowed { Ok(()) } else { Err(Reason::NoRule) }
+    }
+
+    /// What happens to a new connection of an isolated pod to a frontend; `None` where there is no such
+    /// frontend.
+    #[must_use]
+    pub fn outcome(&self, isolation: &Isolation, frontend: &Frontend) -> Option<FrontendOutcome> {
+        let identity = self.frontends.get(frontend)?;
+        Some(isolation.allow_map.outcome(identity))
     }
 
     /// Whether an allow map has a port of an address. Frontends are not looked up.
@@ -120,11 +128,17 @@ impl AllowMap {
     ///
     /// The reason for which the packet is dropped.
     pub fn frontend(&self, identity: &Identity) -> Result<(), Reason> {
+        self.outcome(identity).refusal().map_or(Ok(()), Err)
+    }
+
+    /// As [`frontend`](Self::frontend), with the backends to which a connection goes.
+    #[must_use]
+    pub fn outcome(&self, identity: &Identity) -> FrontendOutcome {
         let open = || self.ports.get(&None).is_some_and(|ports| ports.every_protocol);
         match self.frontends.get(identity) {
-            Some(outcome) => outcome.refusal().map_or(Ok(()), Err),
-            None if open() => Ok(()),
-            None => Err(Reason::ServiceDenied),
+            Some(outcome) => outcome.clone(),
+            None if open() => FrontendOutcome::Pass,
+            None => FrontendOutcome::Refuse(Reason::ServiceDenied),
         }
     }
 }

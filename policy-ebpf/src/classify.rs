@@ -11,9 +11,10 @@ use policy_common::{
 
 use crate::{
     decide::{
-        arrival::{Arrival, looked_up},
+        arrival::{Arrival, Turn, looked_up},
         endpoint, packet,
         quotation::{quote_known4, quote_known6, quote_read4, quote_read6},
+        translate::{self, translate_chosen4, translate_chosen6, translate_known},
         verdict::{Refusal, Verdict},
     },
     fast::{self, Path},
@@ -37,6 +38,8 @@ enum Outcome {
     CheckQuotation = 2,
     /// As `Drop`; the pod opened the connection, and may get a reply.
     Reject = 3,
+    /// This and greater numbers: translate the packet first; the number of a `Turn` is added.
+    Translate = 4,
 }
 
 /// Judges a packet; the result is a TC action. `TC_ACT_UNSPEC` passes the packet on to the next
@@ -68,10 +71,33 @@ pub(crate) fn classify(skb: *mut __sk_buff, direction: Direction) -> i32 {
         }
         outcome = dispatch(skb, ether_type, direction, looked_up::QUOTATION);
     }
+    if outcome >= Outcome::Translate as u32 {
+        outcome = translated(skb, ether_type, direction, outcome - Outcome::Translate as u32);
+    }
     if outcome == Outcome::Pass as u32 {
         return TC_ACT_UNSPEC;
     }
     if outcome == Outcome::Reject as u32 { reject_reply(skb) } else { TC_ACT_SHOT }
+}
+
+/// Translates a packet of a connection to a Service, and judges it again; `turn` is the number of a
+/// [`Turn`].
+#[inline(always)]
+fn translated(skb: *mut __sk_buff, ether_type: u16, direction: Direction, turn: u32) -> u32 {
+    let done = if turn != Turn::Chosen as u32 {
+        translate_known(skb, direction as u32)
+    } else if ether_type == ETH_P_IP {
+        translate_chosen4(skb)
+    } else {
+        translate_chosen6(skb)
+    };
+    if done == 0 {
+        let (allow_map, identity) = translate::chosen_by(turn);
+        let reason = Reason::ServicePartlyDenied;
+        drops_report(skb, direction as u32, reason as u32, allow_map, identity);
+        return Outcome::Drop as u32;
+    }
+    dispatch(skb, ether_type, direction, turn << looked_up::TURN)
 }
 
 /// Calls the subprogram for the packet's family and direction; `checked` has bits of [`looked_up`].
@@ -160,6 +186,7 @@ fn conclude(skb: Skb, direction: Direction, verdict: Verdict) -> u32 {
     match verdict {
         Verdict::Pass => Outcome::Pass as u32,
         Verdict::CheckQuotation => Outcome::CheckQuotation as u32,
+        Verdict::Translate(turn) => Outcome::Translate as u32 + turn as u32,
         Verdict::Drop(Refusal { reason, allow_map, identity, opened_by_pod }) => {
             drops_report(skb.context(), direction as u32, reason as u32, allow_map, identity);
             if opened_by_pod && reason.is_policy() {

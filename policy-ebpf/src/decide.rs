@@ -13,5 +13,6 @@ mod origin;
 pub(crate) mod packet;
 pub(crate) mod quotation;
 mod rules;
+pub(crate) mod translate;
 pub(crate) mod tunnel;
 pub(crate) mod verdict;

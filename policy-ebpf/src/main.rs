@@ -28,6 +28,7 @@ mod flow;
 mod maps;
 mod parse;
 mod report;
+mod rewrite;
 mod scratch;
 mod skb;
 

@@ -1,6 +1,6 @@
 //! The maps, with the names that bpftool shows, and the globals that the loader sets.
 //!
-//! The agent writes `endpoints`, `slots`, `epochs`, `identities`, `blocks`, `frontends`, `live_backends`,
+//! The agent writes `endpoints`, `slots`, `epochs`, `identities`, `blocks`, `frontends`, `backends`, `live_backends`,
 //! `node_addresses`, `pods`, `tunnel_ports`, `allow`, `port_chunks`, and the places of `pod_flows4`
 //! and `pod_flows6`; the programs write the others.
 
@@ -13,7 +13,7 @@ use aya_ebpf::{
 use policy_common::{
     address::Address,
     allow::{PortChunk, PortChunkKey, PortSet},
-    backend::{LiveBackend, LiveBackendKey},
+    backend::{Backend, BackendKey, LiveBackend, LiveBackendKey},
     drops::{DropKey, DropRecord, RecordBudget, RecordCharge},
     endpoint::Endpoint,
     flow::{Flow, Flow4, Flow6, FlowKey, FlowKey4, FlowKey6, Lifetimes},
@@ -52,6 +52,11 @@ pub(crate) static BLOCKS: LpmTrie<Address, u32, { limits::BLOCKS }> = LpmTrie::n
 
 #[btf_map(name = "frontends")]
 pub(crate) static FRONTENDS: HashMap<FrontendKey, Frontend, { limits::FRONTENDS }, ON_DEMAND> =
+    HashMap::new();
+
+/// Lists of backends that pods may reach, of Services with others.
+#[btf_map(name = "backends")]
+pub(crate) static BACKENDS: HashMap<BackendKey, Backend, { limits::BACKENDS }, ON_DEMAND> =
     HashMap::new();
 
 /// Backends of live connections, by flow (S42).

@@ -6,6 +6,7 @@
 //! | `endpoint` | `decide::endpoint::find` | the program returns |
 //! | `sender` | `decide::endpoint::of_slot` | the next call of it |
 //! | `backend` | `decide::live` | the next call of it |
+//! | `choice`, `translation` | `decide::translate` | the program returns |
 //! | `quotation` | `decide::quotation` | the program returns |
 //! | `flow4`, `flow6` | `flow::family::write_key`, `flow::table` | the next call of `write_key` |
 //!
@@ -14,11 +15,11 @@
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use policy_common::{
     endpoint::Endpoint,
-    flow::{Flow4, Flow6},
+    flow::{Flow4, Flow6, Translation},
 };
 
 use crate::{
-    decide::live::Backend,
+    decide::{live::Backend, translate::Choice},
     parse::{ip::Packet, quote::Quotation},
 };
 
@@ -35,6 +36,10 @@ pub(crate) struct Scratch {
     pub(crate) sender: Endpoint,
     /// The backend of a live connection to a Service.
     pub(crate) backend: Backend,
+    /// What is known of the Service that a packet goes to.
+    pub(crate) choice: Choice,
+    /// Where the packet goes or comes from in place of its far end, then what that far end was.
+    pub(crate) translation: Translation,
     pub(crate) quotation: Quotation,
     pub(crate) flow4: Flow4,
     pub(crate) flow6: Flow6,

@@ -43,7 +43,10 @@ impl Dataplane {
                 self.settled = false;
             }
             // Nothing refers to a new chunk or allow map yet.
-            Step::BumpEpoch { .. } | Step::PutPortChunk(_) | Step::PutAllowMap { .. } => {}
+            Step::BumpEpoch { .. }
+            | Step::PutPortChunk(_)
+            | Step::PutBackend(_)
+            | Step::PutAllowMap { .. } => {}
             Step::PutIdentity { .. }
             | Step::PutBlock { .. }
             | Step::PutFrontend { .. }
@@ -55,12 +58,14 @@ impl Dataplane {
             | Step::DeleteIdentity(_)
             | Step::DeleteNodeAddress(_)
             | Step::DeleteAllowMap { .. }
+            | Step::DeleteBackends { .. }
             | Step::DeletePortBitmap { .. } => self.settle()?,
         }
         let folder = self.pins.as_ref().map(Pins::maps);
         let maps = &mut self.maps;
         match step {
             Step::PutPortChunk(chunk) => maps.port_chunks.put(&chunk.key, chunk),
+            Step::PutBackend(backend) => maps.backends.put(&backend.key, backend),
             Step::PutAllowMap { allow_map, entries } => {
                 self.put_allow_maps([(*allow_map, entries.as_slice())].into_iter())
             }
@@ -86,6 +91,7 @@ impl Dataplane {
             Step::DeleteAllowMap { allow_map } => {
                 allow_map::delete(&mut maps.allow, *allow_map, folder.as_deref())
             }
+            Step::DeleteBackends { list } => maps.backends.delete_where(|key| key.list == *list),
             Step::DeletePortBitmap { bitmap } => {
                 maps.port_chunks.delete_where(|key| key.bitmap == *bitmap)
             }

@@ -12,7 +12,7 @@ use ipnetwork::IpNetwork;
 use policy_common::{
     address::Address,
     allow::{DEFAULT_IDENTITY, PortChunk, PortChunkKey, PortSet},
-    backend::{LiveBackend, LiveBackendKey},
+    backend::{Backend, BackendKey, LiveBackend, LiveBackendKey},
     drops::DropKey,
     endpoint::Endpoint,
     frontend::{Frontend, FrontendKey},
@@ -39,6 +39,7 @@ pub(super) struct Maps {
     pub(super) identities: Hash<Address, Identity>,
     pub(super) blocks: Named<LpmTrie<MapData, Address, u32>>,
     pub(super) frontends: Hash<FrontendKey, Frontend>,
+    pub(super) backends: Hash<BackendKey, Backend>,
     pub(super) live_backends: Hash<LiveBackendKey, LiveBackend>,
     pub(super) node_addresses: Hash<Address, u32>,
     pub(super) pods: Hash<Address, u32>,
@@ -70,6 +71,7 @@ impl Maps {
     /// place of those that it did not have yet are this agent's own.
     pub(super) fn open_earlier(folder: &Path, own: &Self) -> Result<Self, DataplaneError> {
         let added = [
+            (own.backends.name, own.backends.id),
             (own.live_backends.name, own.live_backends.id),
             (own.pods.name, own.pods.id),
             (own.tunnel_ports.name, own.tunnel_ports.id),
@@ -96,6 +98,7 @@ impl Maps {
             identities: named(source, "identities")?,
             blocks: named(source, "blocks")?,
             frontends: named(source, "frontends")?,
+            backends: named(source, "backends")?,
             live_backends: named(source, "live_backends")?,
             node_addresses: named(source, "node_addresses")?,
             pods: named(source, "pods")?,
@@ -113,7 +116,7 @@ impl Maps {
         macro_rules! ids {
             ($($map:ident)+) => { BTreeMap::from([$((self.$map.name, self.$map.id)),+]) };
         }
-        let mut ids = ids!(endpoints slots epochs identities blocks frontends live_backends
+        let mut ids = ids!(endpoints slots epochs identities blocks frontends backends live_backends
             node_addresses pods tunnel_ports allow port_chunks drops);
         ids.extend(self.flows4.tables().map(|table| (table.name, table.id)));
         ids.extend(self.flows6.tables().map(|table| (table.name, table.id)));

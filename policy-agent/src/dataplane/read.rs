@@ -35,6 +35,9 @@ pub(super) fn tables(maps: &Maps) -> Result<Vec<Step>, DataplaneError> {
     // A value that carries another key is ignored by the programs, and so it is here.
     let chunks = chunks.filter(|(key, chunk)| *key == chunk.key);
     steps.extend(chunks.map(|(_, chunk)| Step::PutPortChunk(chunk)));
+    let backends = maps.backends.entries()?.into_iter();
+    let backends = backends.filter(|(key, backend)| *key == backend.key);
+    steps.extend(backends.map(|(_, backend)| Step::PutBackend(backend)));
     let identities = maps.identities.entries()?.into_iter();
     let identities = identities.filter(|(address, value)| *address == value.address);
     steps.extend(identities.map(|(address, value)| Step::PutIdentity {

@@ -16,6 +16,9 @@ impl fmt::Display for StepText<'_> {
                 "write chunk {} of protocol {} of port bitmap {}",
                 chunk.key.chunk, chunk.key.protocol, chunk.key.bitmap
             ),
+            Step::PutBackend(backend) => {
+                write!(f, "write backend {} of list {}", backend.key.place, backend.key.list)
+            }
             Step::PutAllowMap { allow_map, entries } => {
                 write!(f, "create allow map {allow_map} with {} entries", entries.len())
             }
@@ -62,6 +65,7 @@ impl fmt::Display for StepText<'_> {
             Step::DeleteIdentity(address) => write!(f, "delete address {address}"),
             Step::DeleteNodeAddress(address) => write!(f, "delete node address {address}"),
             Step::DeleteAllowMap { allow_map } => write!(f, "delete allow map {allow_map}"),
+            Step::DeleteBackends { list } => write!(f, "delete list {list} of backends"),
             Step::DeletePortBitmap { bitmap } => write!(f, "delete port bitmap {bitmap}"),
         }
     }

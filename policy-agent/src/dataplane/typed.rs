@@ -167,14 +167,14 @@ impl Types {
             ("first",    u16, offset_of!(PortRange, first)),
             ("last",     u16, offset_of!(PortRange, last)),
         ]);
-        let (pad, ranges) = (self.array(u8, u32, 2), self.array(range, u32, INLINE_RANGES));
+        let ranges = self.array(range, u32, INLINE_RANGES);
         #[rustfmt::skip]
         let set = self.structure("PortSet", size_of::<PortSet>(), &[
             ("identity",  u32,    offset_of!(PortSet, identity)),
             ("bitmap",    u32,    offset_of!(PortSet, bitmap)),
             ("protocols", u8,     offset_of!(PortSet, protocols)),
             ("refusal",   u8,     offset_of!(PortSet, refusal)),
-            ("pad",       pad,    offset_of!(PortSet, pad)),
+            ("backends",  u16,    offset_of!(PortSet, backends)),
             ("ranges",    ranges, offset_of!(PortSet, ranges)),
         ]);
         set

@@ -23,8 +23,8 @@ use policy_common::{
 
 use super::Connection;
 use crate::{
-    desired::{Desired, DesiredEndpoint, Frontend},
-    model::{Direction, Protocol},
+    desired::{Desired, DesiredEndpoint, Frontend, FrontendOutcome},
+    model::Protocol,
 };
 
 /// What decides which connections to Services need their backend.
@@ -100,8 +100,15 @@ impl BackendSources<'_> {
         let protocol = Protocol::ALL.into_iter().find(is_protocol)?;
         let (address, port) = (original.destination, original.destination_port);
         let isolation = pod.isolation.egress.as_ref()?;
-        let judged = self.desired.judge(isolation, Direction::Egress, address, protocol, port);
-        judged.err()?;
+        let frontend = Frontend { address, protocol, port };
+        // What kube-proxy may send to each backend passes without a look at the one that it has.
+        let passes = match self.desired.outcome(isolation, &frontend) {
+            Some(outcome) => outcome == FrontendOutcome::Pass,
+            None => self.desired.allows(&isolation.allow_map, address, protocol, port),
+        };
+        if passes {
+            return None;
+        }
         let key = LiveBackendKey {
             ifindex,
             frontend: bytes(address),
@@ -110,7 +117,6 @@ impl BackendSources<'_> {
             protocol: connection.protocol,
             pad: [0; 3],
         };
-        let frontend = Frontend { address, protocol, port };
         let service = self.desired.backends.get(&frontend);
         // kube-proxy forgets the datagrams of a backend that leaves: the next one goes to another.
         let starts_visibly = matches!(connection.protocol, TCP | SCTP);

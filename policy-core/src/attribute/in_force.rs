@@ -203,7 +203,7 @@ fn address_key(key: Option<&IdentityKey>) -> Option<Cow<'_, AddressKey>> {
 fn backends(key: &FrontendKey) -> Vec<(&Identity, (Protocol, u16))> {
     match key {
         FrontendKey::NoBackend => Vec::new(),
-        FrontendKey::Backends { protocol, backends, frontend, hairpins: _ } => {
+        FrontendKey::Backends { protocol, backends, frontend, .. } => {
             // The frontend's own address counts as one more place where policy must allow it too (S40).
             let places = backends.iter().chain(frontend);
             places.map(|(identity, port)| (identity, (*protocol, *port))).collect()

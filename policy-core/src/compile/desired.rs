@@ -122,7 +122,7 @@ impl Frontend {
 }
 
 /// The backends of a frontend.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServiceBackends {
     /// Addresses and ports.
     pub backends: Arc<BTreeSet<(IpAddr, u16)>>,
@@ -142,22 +142,24 @@ pub struct AllowMap {
 }
 
 /// What happens to a new connection to a frontend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FrontendOutcome {
-    /// All backends are allowed.
+    /// All backends are allowed: kube-proxy chooses one.
     Pass,
-    /// Only some backends are allowed, none is, or none is ready: `ServicePartlyDenied`,
-    /// `ServiceDenied` or `ServiceNoBackend`.
+    /// Some backends are allowed: the connection goes to one of these.
+    Some(ServiceBackends),
+    /// No backend is allowed, or none is ready: `ServiceDenied` or `ServiceNoBackend`; or the pod itself
+    /// is the only one that is allowed: `ServicePartlyDenied`.
     Refuse(Reason),
 }
 
 impl FrontendOutcome {
     /// The reason to drop the connection; `None` where it passes.
     #[must_use]
-    pub const fn refusal(self) -> Option<Reason> {
+    pub const fn refusal(&self) -> Option<Reason> {
         match self {
-            Self::Pass => None,
-            Self::Refuse(reason) => Some(reason),
+            Self::Pass | Self::Some(_) => None,
+            Self::Refuse(reason) => Some(*reason),
         }
     }
 }

@@ -50,6 +50,9 @@ pub(crate) enum FrontendKey {
         frontend: Option<(Identity, u16)>,
         /// Pods that pass only because the frontend leads back to them (S39).
         hairpins: BTreeSet<IpAddr>,
+        /// Addresses and ports of the backends, if policies can distinguish them: a pod may then be
+        /// allowed some of them, and connections go to these.
+        addresses: BTreeSet<(IpAddr, u16)>,
     },
 }
 

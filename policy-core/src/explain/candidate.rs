@@ -103,8 +103,9 @@ pub fn sides(snapshot: &Snapshot, question: &Question) -> Vec<Side> {
     let Some(from) = ends::source(snapshot, question) else { return Vec::new() };
     let Some(to) = ends::destination(snapshot, question, &from) else { return Vec::new() };
     let evaluator = Evaluator { snapshot, protocol: question.protocol };
-    let mut sides = evaluator.egress(&from, &to);
-    for (end, port) in &to.backends {
+    let reached = evaluator.reached(&from, &to);
+    let mut sides = evaluator.egress(&from, &to, &reached);
+    for (end, port) in reached {
         let from = ends::arriving(snapshot, &from, &to, end);
         let exempt = |pod: &Pod| from.is_same_pod(end) || from.is_node_of(pod);
         if let Some((_, pod)) = end.pod()
@@ -123,8 +124,33 @@ struct Evaluator<'a> {
 }
 
 impl Evaluator<'_> {
-    fn egress(&self, from: &ResolvedEnd<'_>, to: &Destination<'_>) -> Vec<Side> {
-        let far = to.backends.iter().map(|(end, port)| (*end, *port));
+    /// The backends that matter: those that egress allows, if it allows some and denies others (S40);
+    /// otherwise all.
+    fn reached<'a>(
+        &self,
+        from: &ResolvedEnd<'_>,
+        to: &'a Destination<'a>,
+    ) -> Vec<&'a (ResolvedEnd<'a>, u16)> {
+        let is_own = |end: &ResolvedEnd<'_>| end.is_same_pod(from);
+        let is_allowed = |(end, port): &&(ResolvedEnd<'_>, u16)| {
+            let side = self.side(Direction::Egress, from, end, *port);
+            side.is_none_or(|side| side.allowed())
+        };
+        let (own, others): (Vec<_>, Vec<_>) = to.backends.iter().partition(|(end, _)| is_own(end));
+        let (allowed, denied): (Vec<_>, Vec<_>) = others.into_iter().partition(is_allowed);
+        if denied.is_empty() || allowed.is_empty() {
+            return own.into_iter().chain(allowed).chain(denied).collect();
+        }
+        allowed
+    }
+
+    fn egress(
+        &self,
+        from: &ResolvedEnd<'_>,
+        to: &Destination<'_>,
+        reached: &[&(ResolvedEnd<'_>, u16)],
+    ) -> Vec<Side> {
+        let far = reached.iter().map(|(end, port)| (*end, *port));
         let checks_frontend = to.frontend.as_ref().is_some_and(|target| target.checks_frontend);
         let frontend = checks_frontend.then(|| (ends::at(self.snapshot, to.address), to.port));
         far.chain(frontend)

@@ -5,10 +5,10 @@
 //! code that attributes drops ([`attribute`](crate::attribute)):
 //!
 //! ```text
-//! tables      10.0.0.5:8443 is allowed, 10.0.0.6:8443 is not: 10.96.0.1:443 is refused
+//! tables      10.0.0.5:8443 is allowed, 10.0.0.6:8443 is not: 10.96.0.1:443 leads to the first
 //! policies    backend 10.0.0.5:8443 is allowed by x/web rule 0
 //!             backend 10.0.0.6:8443 is denied, isolated by x/web
-//! verdict     denied by x/web, for only the second agrees with the tables
+//! verdict     allowed by x/web rule 0, for only the first agrees with the tables
 //! ```
 
 use std::{borrow::Cow, cell::RefCell, iter, net::IpAddr};
@@ -62,7 +62,7 @@ impl Judge<'_> {
         DirectionVerdict::join(allowed, decisions, &isolation.policies)
     }
 
-    /// Whether the sender may reach the destination: of a frontend, all of its backends, and its own
+    /// Whether the sender may reach the destination: of a frontend, some of its backends, and its own
     /// address where that counts. The tables of the whole cluster do not have what the node of the
     /// sender makes of a frontend, such as of topology hints.
     fn allows_egress(
@@ -73,17 +73,38 @@ impl Judge<'_> {
     ) -> bool {
         let allows = |at, port| self.desired.allows(&isolation.allow_map, at, self.protocol, port);
         let Some(frontend) = &to.frontend else { return allows(to.address, to.port) };
-        let mut backends = to.backends.iter();
-        !to.backends.is_empty()
-            && (!frontend.checks_frontend || allows(to.address, to.port))
-            && backends.all(|(end, port)| {
-                end.is_certainly(from, self.snapshot) || allows(end.address, *port)
-            })
+        (!frontend.checks_frontend || allows(to.address, to.port))
+            && !self.reached(isolation, from, to).is_empty()
     }
 
-    /// Ingress of the destination; of a Service that of all its backends.
+    /// The backends to which a connection may go: all of them, if the sender may reach each, itself
+    /// included; otherwise those that it may reach, and not itself (S40).
+    fn reached<'b>(
+        &self,
+        isolation: &Isolation,
+        from: &ResolvedEnd<'_>,
+        to: &'b Destination<'_>,
+    ) -> Vec<&'b (ResolvedEnd<'b>, u16)> {
+        let is_own = |end: &ResolvedEnd<'_>| end.is_certainly(from, self.snapshot);
+        let is_allowed = |(end, port): &(ResolvedEnd<'_>, u16)| {
+            self.desired.allows(&isolation.allow_map, end.address, self.protocol, *port)
+        };
+        let all: Vec<_> = to.backends.iter().collect();
+        if all.iter().all(|backend| is_own(&backend.0) || is_allowed(backend)) {
+            return all;
+        }
+        all.into_iter().filter(|backend| !is_own(&backend.0) && is_allowed(backend)).collect()
+    }
+
+    /// Ingress of the destination; of a Service that of all backends to which egress lets the
+    /// connection go.
     pub(super) fn ingress(&self, from: &ResolvedEnd<'_>, to: &Destination<'_>) -> DirectionVerdict {
-        let verdicts = to.backends.iter().map(|(end, port)| {
+        let reached = match (self.isolated(from, Direction::Egress), &to.frontend) {
+            (Some(isolated), Some(_)) => self.reached(isolated.isolation, from, to),
+            (None, _) | (_, None) => Vec::new(),
+        };
+        let backends = if reached.is_empty() { to.backends.iter().collect() } else { reached };
+        let verdicts = backends.into_iter().map(|(end, port)| {
             self.ingress_of(&ends::arriving(self.snapshot, from, to, end), end, *port)
         });
         let verdicts: Vec<_> = verdicts.collect();

@@ -128,7 +128,7 @@ pub const RULES: &[LintRule] = &[
         name: "service-partly-allowed",
         summary: "a Service with both allowed and denied backends",
         explanation: "Egress to a Service is judged by its backends, at their own port. \
-            The backend of a connection is chosen only later, so a Service with an allowed and a denied backend is denied to that pod.",
+            Connections to a Service with allowed and denied backends go to the allowed ones alone, which then carry the whole load of that pod.",
         checks: &[partial_services::check],
     },
     LintRule {

@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use policy_common::drops::Reason;
-
 use crate::{
-    desired::{AllowMap, Isolation},
+    desired::{AllowMap, Frontend, FrontendOutcome, Isolation},
     model::{Direction, FieldPath, Kind, ObjectName, ObjectRef, Service},
     names::first_few,
 };
@@ -15,7 +13,7 @@ use super::{
     finding::{FieldRef, Level, Report},
 };
 
-/// Services with both allowed and denied backends: connections to them are dropped (S40).
+/// Services with both allowed and denied backends: connections go to the allowed ones (S40).
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {
     // Pods with equal allow maps get the same verdict, so each map is judged once.
     let mut by_allow_map: BTreeMap<&AllowMap, (&Isolation, Vec<&ObjectName>)> = BTreeMap::new();
@@ -37,8 +35,8 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
                 FieldRef { object, field: FieldPath::root() },
                 Level::Warning,
                 format!(
-                    "some backends are allowed to {} and some are not, so connections to the \
-                     Service are dropped",
+                    "some backends are allowed to {} and some are not, so connections go to \
+                     the allowed ones alone",
                     first_few(denied, LISTED)
                 ),
                 "allow all backends, at the port of the backend and not of the Service",
@@ -51,8 +49,8 @@ fn is_partly_denied(context: &Context<'_>, isolation: &Isolation, service: &Serv
     let addresses = || service.cluster_ips.iter().chain(&service.external_ips);
     service.ports.iter().any(|port| {
         addresses().any(|address| {
-            context.judge_egress(isolation, *address, port.protocol, port.port)
-                == Err(Reason::ServicePartlyDenied)
+            let frontend = Frontend { address: *address, protocol: port.protocol, port: port.port };
+            matches!(context.desired.outcome(isolation, &frontend), Some(FrontendOutcome::Some(_)))
         })
     })
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 use super::{
-    entry::{self, Bitmap, Entries},
+    entry::{self, BackendList, Bitmap, Entries},
     step::Step,
 };
 
@@ -35,6 +35,8 @@ pub struct Actual {
     pub(super) frontends: BTreeMap<Frontend, u32>,
     pub(super) allow_maps: BTreeMap<u32, Vec<PortSet>>,
     pub(super) bitmaps: BTreeMap<u32, Bitmap>,
+    /// Lists of backends.
+    pub(super) lists: BTreeMap<u32, BackendList>,
     pub(super) endpoints: BTreeMap<u32, Endpoint>,
     pub(super) node_addresses: BTreeMap<IpAddr, NodeKind>,
     /// Interfaces at which a plan started to change verdicts and did not bump the epoch yet.
@@ -78,6 +80,10 @@ impl Actual {
             Step::PutPortChunk(PortChunk { key, bits }) => {
                 let bitmap = self.bitmaps.entry(key.bitmap).or_default();
                 bitmap.insert((key.protocol, key.chunk), *bits);
+            }
+            Step::PutBackend(backend) => {
+                let list = self.lists.entry(backend.key.list).or_default();
+                list.insert(backend.key.place, *backend);
             }
             Step::PutAllowMap { allow_map, entries } => {
                 self.allow_maps.insert(*allow_map, entries.clone());
@@ -123,6 +129,9 @@ impl Actual {
             }
             Step::DeleteAllowMap { allow_map } => {
                 self.allow_maps.remove(allow_map);
+            }
+            Step::DeleteBackends { list } => {
+                self.lists.remove(list);
             }
             Step::DeletePortBitmap { bitmap } => {
                 self.bitmaps.remove(bitmap);
@@ -209,7 +218,7 @@ impl Actual {
     /// The entries of an allow map, decoded; one that is missing passes nothing.
     pub(super) fn entries(&self, allow_map: u32) -> Entries {
         let sets = self.allow_maps.get(&allow_map).into_iter().flatten();
-        sets.map(|set| (set.identity, entry::decode(set, &self.bitmaps))).collect()
+        sets.map(|set| (set.identity, entry::decode(set, &self.bitmaps, &self.lists))).collect()
     }
 
     /// Ids of identities that some map refers to.

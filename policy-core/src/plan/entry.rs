@@ -9,14 +9,20 @@
 //! TCP 80, 100, 200, 300, 400   bitmap: (TCP, chunk 0) has bits 80, 100, 200; (TCP, chunk 1) has 44, 144
 //! ```
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
 use policy_common::{
+    address::mapped,
     allow::{DEFAULT_IDENTITY, INLINE_RANGES, PortChunk, PortChunkKey, PortRange, PortSet, every},
+    backend::{Backend, BackendKey},
     drops::Reason,
 };
 
-use crate::{model::Protocol, ports::Ports};
+use crate::{desired::ServiceBackends, model::Protocol, ports::Ports};
 
 /// Chunks of a port bitmap, by protocol number and high byte.
 pub(super) type Bitmap = BTreeMap<(u8, u8), [u64; 4]>;
@@ -26,9 +32,21 @@ pub(super) type Bitmap = BTreeMap<(u8, u8), [u64; 4]>;
 pub(super) struct AllowEntry {
     /// For an identity of addresses: the ports that pass.
     pub(super) ports: Ports,
-    /// For an identity of frontends: the reason to refuse them; `None` where they pass.
-    pub(super) refusal: Option<Reason>,
+    /// For an identity of frontends: what happens to a new connection; `None` where it passes.
+    pub(super) limit: Option<Limit>,
 }
+
+/// What keeps connections to frontends from all of their backends.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Limit {
+    /// They are refused.
+    Refuse(Reason),
+    /// They go to one of these.
+    Some(ServiceBackends),
+}
+
+/// A list of backends, by place.
+pub(super) type BackendList = BTreeMap<u32, Backend>;
 
 /// The entries of an allow map, by identity.
 pub(super) type Entries = BTreeMap<u32, AllowEntry>;
@@ -47,23 +65,28 @@ pub(super) fn of_allow_map(allow_maps: &BTreeMap<u32, Entries>, allow_map: u32) 
     allow_maps.get(&allow_map).unwrap_or(&EMPTY)
 }
 
-/// The reason to refuse frontends of an identity. Without an entry they pass only if the default
+/// What limits frontends of an identity. Without an entry they pass only if the default
 /// entry allows every protocol.
-pub(super) fn refusal_of(entries: &Entries, identity: u32) -> Option<Reason> {
+pub(super) fn limit_of(entries: &Entries, identity: u32) -> Option<&Limit> {
+    static DENIED: Limit = Limit::Refuse(Reason::ServiceDenied);
     match entries.get(&identity) {
-        Some(entry) => entry.refusal,
+        Some(entry) => entry.limit.as_ref(),
         None if ports_of(entries, DEFAULT_IDENTITY).every_protocol => None,
-        None => Some(Reason::ServiceDenied),
+        None => Some(&DENIED),
     }
 }
 
 const WHOLE: [(Protocol, u8); 3] =
     [(Protocol::Tcp, every::TCP), (Protocol::Udp, every::UDP), (Protocol::Sctp, every::SCTP)];
 
-/// The kernel's form of an entry, and the bitmap that it needs, if any. The caller gives the bitmap
-/// an id and writes it into the set.
+/// The kernel's form of an entry, and the bitmap that it needs, if any. The caller gives bitmaps and
+/// lists of backends an id and writes it into the set.
 pub(super) fn encode(identity: u32, entry: &AllowEntry) -> (PortSet, Option<Bitmap>) {
-    let refusal = entry.refusal.map_or(0, |reason| reason as u8);
+    let refusal = match &entry.limit {
+        None => 0,
+        Some(Limit::Refuse(reason)) => *reason as u8,
+        Some(Limit::Some(_)) => Reason::ServicePartlyDenied as u8,
+    };
     let mut set = PortSet { identity, refusal, ..PortSet::default() };
     if entry.ports.every_protocol {
         set.protocols = every::PROTOCOL;
@@ -104,10 +127,18 @@ fn bitmap(ranges: &[PortRange]) -> Bitmap {
 }
 
 /// The compiler's form of an entry.
-pub(super) fn decode(set: &PortSet, bitmaps: &BTreeMap<u32, Bitmap>) -> AllowEntry {
+pub(super) fn decode(
+    set: &PortSet,
+    bitmaps: &BTreeMap<u32, Bitmap>,
+    lists: &BTreeMap<u32, BackendList>,
+) -> AllowEntry {
+    let limit = limit(set, lists);
+    if set.backends != 0 {
+        return AllowEntry { ports: Ports::default(), limit };
+    }
     if set.protocols & every::PROTOCOL != 0 {
         let ports = Ports::everything();
-        return AllowEntry { ports, refusal: Reason::from_number(set.refusal) };
+        return AllowEntry { ports, limit };
     }
     let mut ranges = Vec::new();
     for (protocol, bit) in WHOLE {
@@ -127,7 +158,37 @@ pub(super) fn decode(set: &PortSet, bitmaps: &BTreeMap<u32, Bitmap>) -> AllowEnt
     }
     let other_protocols = set.protocols & every::OTHER != 0;
     let ports = Ports { other_protocols, ..Ports::from_ranges(ranges) };
-    AllowEntry { ports, refusal: Reason::from_number(set.refusal) }
+    AllowEntry { ports, limit }
+}
+
+fn limit(set: &PortSet, lists: &BTreeMap<u32, BackendList>) -> Option<Limit> {
+    let reason = Reason::from_number(set.refusal)?;
+    if set.backends == 0 {
+        return Some(Limit::Refuse(reason));
+    }
+    let list = lists.get(&set.bitmap).into_iter().flat_map(BTreeMap::values);
+    let list = list.take(set.backends.into());
+    let checks_frontend = list.clone().any(|backend| backend.checks_frontend != 0);
+    let backends = list.map(|backend| {
+        let address = Ipv6Addr::from(backend.address).to_canonical();
+        (address, u16::from_be_bytes(backend.port))
+    });
+    Some(Limit::Some(ServiceBackends { backends: Arc::new(backends.collect()), checks_frontend }))
+}
+
+/// The places of a list of backends as map entries; no more than a port set can count.
+pub(super) fn list(list: u32, service: &ServiceBackends) -> BackendList {
+    let backends = (0..).zip(service.backends.iter()).take(usize::from(u16::MAX));
+    let entry = |(place, (address, port)): (u32, &(IpAddr, u16))| {
+        let address = match address {
+            IpAddr::V4(address) => mapped(address.octets()),
+            IpAddr::V6(address) => address.octets(),
+        };
+        let key = BackendKey { list, place };
+        let (port, checks_frontend) = (port.to_be_bytes(), service.checks_frontend.into());
+        (place, Backend { key, address, port, checks_frontend, pad: 0 })
+    };
+    backends.map(entry).collect()
 }
 
 /// The chunks of a bitmap as map entries.
@@ -157,7 +218,7 @@ mod tests {
             ("many, and a protocol",  Ports::from_ranges(many.chain([(Udp, 0, 65535)])),             true),
         ];
         for (claim, ports, beside) in cases {
-            let entry = AllowEntry { ports, refusal: None };
+            let entry = AllowEntry { ports, limit: None };
             let (mut set, bitmap) = encode(3, &entry);
             assert_eq!(bitmap.is_some(), beside, "{claim}");
             let mut bitmaps = BTreeMap::new();
@@ -165,7 +226,7 @@ mod tests {
                 set.bitmap = 9;
                 bitmaps.insert(9, bitmap);
             }
-            assert_eq!(decode(&set, &bitmaps), entry, "{claim}");
+            assert_eq!(decode(&set, &bitmaps, &BTreeMap::new()), entry, "{claim}");
         }
     }
 }

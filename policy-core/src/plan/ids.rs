@@ -23,7 +23,7 @@ use crate::{desired::IdentityKey, model::Direction};
 
 use super::{
     actual::Actual,
-    entry::{Entries, ports_of, refusal_of},
+    entry::{Entries, limit_of, ports_of},
     indexed::{IdentityIndex, Indexed},
     tables::TableChanges,
 };
@@ -119,7 +119,7 @@ impl AllowMapChange<'_> {
     fn differs(&self, id: u32, index: IdentityIndex) -> bool {
         ports_of(self.old, id) != ports_of(self.new, index)
             || self.direction == Direction::Egress
-                && refusal_of(self.old, id) != refusal_of(self.new, index)
+                && limit_of(self.old, id) != limit_of(self.new, index)
     }
 }
 

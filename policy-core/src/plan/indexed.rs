@@ -14,10 +14,13 @@ use policy_common::allow::DEFAULT_IDENTITY;
 
 use crate::{
     compile::longest_match,
-    desired::{AllowMap, Desired, Frontend, Identity, IdentityKey, Isolation, NodeKind, Prefixes},
+    desired::{
+        AllowMap, Desired, Frontend, FrontendOutcome, Identity, IdentityKey, Isolation, NodeKind,
+        Prefixes,
+    },
 };
 
-use super::entry::{AllowEntry, Entries};
+use super::entry::{AllowEntry, Entries, Limit};
 
 /// Index of an identity, from 1, in the order of first use; 0 is `DEFAULT_IDENTITY`.
 pub(super) type IdentityIndex = u32;
@@ -121,11 +124,15 @@ impl<'a> Indexer<'a> {
     fn entries(&mut self, allow_map: &'a AllowMap) -> Entries {
         let mut entries = Entries::new();
         for (identity, ports) in &allow_map.ports {
-            entries.insert(self.of(identity), AllowEntry { ports: ports.clone(), refusal: None });
+            entries.insert(self.of(identity), AllowEntry { ports: ports.clone(), limit: None });
         }
         for (identity, outcome) in &allow_map.frontends {
-            let refusal = outcome.refusal();
-            entries.insert(self.of(identity), AllowEntry { refusal, ..AllowEntry::default() });
+            let limit = match outcome {
+                FrontendOutcome::Pass => None,
+                FrontendOutcome::Some(backends) => Some(Limit::Some(backends.clone())),
+                FrontendOutcome::Refuse(reason) => Some(Limit::Refuse(*reason)),
+            };
+            entries.insert(self.of(identity), AllowEntry { limit, ..AllowEntry::default() });
         }
         entries
     }

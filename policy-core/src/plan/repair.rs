@@ -17,6 +17,7 @@ use super::{actual::Actual, entry::Bitmap, step::Step};
 #[must_use]
 pub fn repair(written: &Actual, found: &Actual) -> Vec<Step> {
     let mut steps = bitmaps(written, found);
+    steps.extend(lists(written, found));
     let sorted = |sets: &[PortSet]| {
         sets.iter().map(|set| (set.identity, *set)).collect::<BTreeMap<u32, PortSet>>()
     };
@@ -80,6 +81,17 @@ fn bitmaps(written: &Actual, found: &Actual) -> Vec<Step> {
     let unexpected = found.bitmaps.keys().filter(|id| !written.bitmaps.contains_key(id));
     steps.extend(unexpected.map(|bitmap| Step::DeletePortBitmap { bitmap: *bitmap }));
     steps
+}
+
+/// Repairs of lists of backends. Only places that an allow map counts matter.
+fn lists(written: &Actual, found: &Actual) -> Vec<Step> {
+    let there = |list: &u32, place| found.lists.get(list).and_then(|list| list.get(place));
+    let missing = written.lists.iter().flat_map(|(list, backends)| {
+        backends.iter().filter(move |(place, backend)| there(list, place) != Some(*backend))
+    });
+    let unexpected = found.lists.keys().filter(|list| !written.lists.contains_key(list));
+    let puts = missing.map(|(_, backend)| Step::PutBackend(*backend));
+    puts.chain(unexpected.map(|list| Step::DeleteBackends { list: *list })).collect()
 }
 
 /// The entries to write, and the keys to delete.

@@ -2,11 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr};
+    net::IpAddr,
+};
 
 use ipnetwork::IpNetwork;
 use policy_common::{
     allow::{PortChunk, PortSet},
+    backend::Backend,
     endpoint::Endpoint,
 };
 
@@ -31,6 +33,8 @@ pub struct Plan {
 pub enum Step {
     /// Writes a chunk of a port bitmap that nothing refers to yet.
     PutPortChunk(PortChunk),
+    /// Writes a backend of a list that nothing refers to yet.
+    PutBackend(Backend),
     /// Creates an inner map with these entries and puts it under a free id of `allow`.
     PutAllowMap {
         /// Id, from 1.
@@ -113,6 +117,11 @@ pub enum Step {
     DeleteAllowMap {
         /// Its id.
         allow_map: u32,
+    },
+    /// Deletes every backend of a list that no allow map refers to.
+    DeleteBackends {
+        /// Its id.
+        list: u32,
     },
     /// Deletes every chunk of a bitmap that no allow map refers to.
     DeletePortBitmap {

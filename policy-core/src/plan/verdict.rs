@@ -13,11 +13,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{model::Direction, ports::Ports};
+use crate::{desired::ServiceBackends, model::Direction, ports::Ports};
 
 use super::{
     endpoint::MatchedPod,
-    entry::{self, Entries, ports_of, refusal_of},
+    entry::{self, Entries, Limit, limit_of, ports_of},
     indexed::{AllowMapIndex, Indexed},
     lookups::Lookup,
 };
@@ -73,6 +73,8 @@ impl VerdictChanges<'_> {
 enum Outcome<'a> {
     Ports(&'a Ports),
     Passes(bool),
+    /// Connections go to one of these.
+    Some(&'a ServiceBackends),
 }
 
 impl<'a> Outcome<'a> {
@@ -87,7 +89,11 @@ impl<'a> Outcome<'a> {
         };
         match lookup {
             Lookup::Address(id) => Self::Ports(ports_of(entries, id)),
-            Lookup::Frontend(id) => Self::Passes(refusal_of(entries, id).is_none()),
+            Lookup::Frontend(id) => match limit_of(entries, id) {
+                None => Self::Passes(true),
+                Some(Limit::Refuse(_)) => Self::Passes(false),
+                Some(Limit::Some(backends)) => Self::Some(backends),
+            },
             Lookup::Port(id, protocol, port) => {
                 Self::Passes(ports_of(entries, id).contains(protocol, port))
             }

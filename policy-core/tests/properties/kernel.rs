@@ -58,6 +58,8 @@ pub(crate) fn verdict(actual: &Actual, probe: &Probe) -> Option<Result<(), Refus
     if frontend.is_some() {
         let open = || entry(0).is_some_and(|default| default.protocols & every::PROTOCOL != 0);
         let reason = match entry(identity) {
+            // The connection goes to one of a list.
+            Some(entry) if entry.backends != 0 => None,
             Some(entry) => Reason::from_number(entry.refusal),
             None => (!open()).then_some(Reason::ServiceDenied),
         };

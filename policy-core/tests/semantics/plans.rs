@@ -55,6 +55,7 @@ fn allow_map(number: u32) -> String {
 fn words(plan: &Plan) -> Vec<String> {
     let word = |step: &Step| match step {
         Step::PutPortChunk(chunk) => format!("chunk {}", chunk.key.bitmap),
+        Step::PutBackend(backend) => format!("backend {}", backend.key.list),
         Step::PutAllowMap { allow_map, .. } => format!("allow map {allow_map}"),
         Step::PutIdentity { address, identity } => format!("{address} is {identity}"),
         Step::PutBlock { block, identity } => format!("{block} is {identity}"),
@@ -81,6 +82,7 @@ fn words(plan: &Plan) -> Vec<String> {
         Step::DeleteIdentity(address) => format!("no {address}"),
         Step::DeleteNodeAddress(address) => format!("no node {address}"),
         Step::DeleteAllowMap { allow_map } => format!("no allow map {allow_map}"),
+        Step::DeleteBackends { list } => format!("no backends {list}"),
         Step::DeletePortBitmap { bitmap } => format!("no bitmap {bitmap}"),
     };
     plan.steps.iter().map(word).collect()
@@ -220,7 +222,14 @@ fn s42_a_service_comes_and_goes() {
     go(&mut actual, &cluster);
     let (service, slice) = (mk_service("10.96.0.1", 80), mk_slice("s", 8080, &["10.0.0.2"]));
     let plan = go(&mut actual, &cluster.clone().service("x/s", service, slice));
-    let want = ["allow map 2", "endpoint 11 0 2", "10.96.0.1 is 2", "bump 11", "no allow map 1"];
+    let want = [
+        "allow map 2",
+        "endpoint 11 0 2",
+        "10.96.0.1 is 2",
+        "backends {11}",
+        "bump 11",
+        "no allow map 1",
+    ];
     assert_eq!(words(&plan), want);
     let plan = go(&mut actual, &cluster);
     assert!(words(&plan).contains(&"no frontend 10.96.0.1".to_owned()), "{plan:?}");

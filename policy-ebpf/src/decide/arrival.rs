@@ -9,6 +9,33 @@ use crate::{
     skb::Skb,
 };
 
+/// What happened to a packet before it is judged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Turn {
+    /// Nothing.
+    Plain = 0,
+    /// It goes to a backend that was chosen for it: the rules have allowed that.
+    Chosen = 1,
+    /// It goes to the backend of its flow.
+    Forwarded = 2,
+    /// It comes from a backend, in place of which it shows the frontend.
+    Returned = 3,
+}
+
+impl Turn {
+    /// The turn with a number.
+    #[inline(always)]
+    pub(crate) fn from_number(number: u32) -> Self {
+        match number {
+            1 => Self::Chosen,
+            2 => Self::Forwarded,
+            3 => Self::Returned,
+            _ => Self::Plain,
+        }
+    }
+}
+
 /// A packet at a hook.
 pub(crate) struct Arrival<'a> {
     pub(crate) skb: Skb,
@@ -27,6 +54,8 @@ pub(crate) mod looked_up {
     pub(crate) const QUOTATION: u32 = 1 << 0;
     /// The packet's flow; no table has it.
     pub(crate) const NO_FLOW: u32 = 1 << 1;
+    /// Place of the number of a [`Turn`](super::Turn).
+    pub(crate) const TURN: u32 = 8;
 }
 
 impl Arrival<'_> {
@@ -34,6 +63,12 @@ impl Arrival<'_> {
     #[inline(always)]
     pub(crate) fn sent(&self) -> bool {
         matches!(self.direction, Direction::Egress)
+    }
+
+    /// What happened to the packet before.
+    #[inline(always)]
+    pub(crate) fn turn(&self) -> Turn {
+        Turn::from_number(self.looked_up >> looked_up::TURN)
     }
 
     /// Host-side interface of the pod: read where it is needed, because it would take stack.

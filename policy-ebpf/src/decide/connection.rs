@@ -6,14 +6,15 @@
 use policy_common::{
     drops::Reason,
     endpoint::{Endpoint, flags},
-    flow::{Flow, Initiator, Judgement},
+    flow::{Flow, Initiator, Judgement, TRANSLATED},
 };
 
 use super::{
-    arrival::{Arrival, looked_up},
+    arrival::{Arrival, Turn, looked_up},
     endpoint, fragment, neighbour,
     origin::{self, Origin},
     rules::{self, Peer},
+    translate,
     tunnel::{is_tunnel, tunnels},
     verdict::{Refusal, Verdict},
 };
@@ -115,23 +116,26 @@ fn judge_connection<F: Family>(
         }
     };
     let from = &Origin { initiator, sender: from.sender, address: from.address };
-    if let Verdict::Drop(refusal) = decide(endpoint, from, &arrival.ends(transport)) {
+    if arrival.turn() != Turn::Chosen
+        && let Verdict::Drop(refusal) = decide(endpoint, from, &arrival.ends(transport))
+    {
         let opened_by_pod = matches!(from.initiator, Initiator::Local);
-        return Verdict::Drop(Refusal { opened_by_pod, ..refusal });
+        return translate::of_refusal(arrival, Refusal { opened_by_pod, ..refusal });
     }
     fragment::remember(arrival, endpoint.slot);
     if has_no_replies(arrival, endpoint, transport) || tracked && transport.is_under_way() {
         return Verdict::Pass;
     }
+    let translation = translate::to_record(arrival);
     let judgement = Judgement {
         epoch: arrival.epoch,
         initiator: from.initiator as u8,
-        denied: 0,
+        denied: if translation.is_some() { TRANSLATED } else { 0 },
         sender: from.sender as u16,
     };
     write_key::<F>(flow, &arrival.ends(transport));
     let arrival = if arrival.sent() { 0 } else { arrival.skb.arrival() };
-    let new = NewFlow { judgement, slot: endpoint.slot as u16, arrival, in_replied };
+    let new = NewFlow { judgement, slot: endpoint.slot as u16, arrival, in_replied, translation };
     if table::record::<F>(flow, &new, transport) || tracked {
         Verdict::Pass
     } else {

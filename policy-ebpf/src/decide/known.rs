@@ -7,10 +7,11 @@ use policy_common::{
 };
 
 use super::{
-    arrival::Arrival,
+    arrival::{Arrival, Turn},
     connection::decide,
     endpoint, fragment, live,
     origin::{self, Origin},
+    translate,
     verdict::{Refusal, Verdict},
 };
 use crate::{
@@ -63,7 +64,7 @@ pub(crate) fn judge<F: Family>(
             table::touch::<F>(entry, flow, transport, arrival.sent());
             fragment::remember(arrival, u32::from(entry.slot));
             arrival.skb.store_sender_slot(arrival.direction, u32::from(entry.slot));
-            Some(Verdict::Pass)
+            Some(translate::of_flow(arrival, entry))
         }
         Some(reason) => judge_denied(arrival, entry, transport, reason),
     }
@@ -94,6 +95,10 @@ fn judge_denied(
         return Some(denied);
     }
     if arrival.sent() == matches!(initiator, Initiator::Local) {
+        // Another backend may be allowed.
+        if entry.is_translated() && arrival.turn() == Turn::Plain {
+            return None;
+        }
         table::renew(entry);
         return Some(denied);
     }
@@ -121,13 +126,23 @@ pub(crate) fn rejudge(endpoint: &Endpoint, entry: &mut FlowEntry, epoch: u32, en
     if let Some(sender) = endpoint::of_slot(from.sender) {
         from.address = endpoint::address(sender, ends.remote);
     }
-    let mut verdict = decide(endpoint, &from, ends);
-    if let (Verdict::Drop(_), Initiator::Local) = (&verdict, initiator) {
-        verdict = live::judge(endpoint, ends, verdict);
+    let mut verdict = if entry.leads_to_backend() {
+        live::by_backend(endpoint, ends, entry.translation())
+    } else {
+        decide(endpoint, &from, ends)
+    };
+    match (&verdict, initiator) {
+        (Verdict::Drop(_), Initiator::Local) if !entry.is_translated() => {
+            verdict = live::judge(endpoint, ends, verdict);
+        }
+        (Verdict::Pass, _) if entry.is_translated() => {
+            verdict = live::frontend(endpoint, ends, entry.translation());
+        }
+        _ => {}
     }
     let reason = match verdict {
         Verdict::Pass => 0,
-        Verdict::Drop(_) | Verdict::CheckQuotation => Reason::Revoked as u8,
+        Verdict::Drop(_) | Verdict::CheckQuotation | Verdict::Translate(_) => Reason::Revoked as u8,
     };
     let denied = reason | entry.judgement.denied & TRANSLATED;
     table::store_judgement(entry, Judgement { epoch, denied, ..entry.judgement });

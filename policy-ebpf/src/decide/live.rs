@@ -11,7 +11,11 @@
 
 use core::ptr;
 
-use policy_common::{backend::LiveBackendKey, endpoint::Endpoint};
+use policy_common::{
+    backend::LiveBackendKey,
+    endpoint::Endpoint,
+    flow::{Translation, translation},
+};
 
 use super::{
     endpoint,
@@ -63,7 +67,34 @@ pub(crate) fn judge(endpoint: &Endpoint, ends: &Ends, refused: Verdict) -> Verdi
     if endpoint::owns(endpoint, backend.address) {
         return Verdict::Pass;
     }
-    rules::address(endpoint.egress, &Peer { address: backend.address, protocol, port: backend.port })
+    rules::address(
+        endpoint.egress,
+        &Peer { address: backend.address, protocol, port: backend.port },
+    )
+}
+
+/// Judges a connection to a frontend by the backend to which the programs translate it.
+#[inline(always)]
+pub(crate) fn by_backend(endpoint: &Endpoint, ends: &Ends, backend: &Translation) -> Verdict {
+    if endpoint.egress == 0 {
+        return Verdict::Pass;
+    }
+    let (address, protocol) = (read_address(&backend.address), ends.protocol);
+    rules::address(endpoint.egress, &Peer { address, protocol, port: backend.port })
+}
+
+/// Judges the frontend's own address of a translated connection, where policy must allow it too.
+#[inline(always)]
+pub(crate) fn frontend(endpoint: &Endpoint, ends: &Ends, far: &Translation) -> Verdict {
+    if endpoint.egress == 0 || far.bits & translation::CHECKS_FRONTEND == 0 {
+        return Verdict::Pass;
+    }
+    let (address, port) = if far.bits & translation::TO_FRONTEND == 0 {
+        (ends.remote, ends.ports.remote)
+    } else {
+        (read_address(&far.address), far.port)
+    };
+    rules::address(endpoint.egress, &Peer { address, protocol: ends.protocol, port })
 }
 
 /// Copies the backend of a connection to the scratch map: 1, or 0 if it is not known. `ports` are the

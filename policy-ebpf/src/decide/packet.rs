@@ -11,7 +11,7 @@ use policy_common::{
 };
 
 use super::{
-    arrival::{Arrival, looked_up},
+    arrival::{Arrival, Turn, looked_up},
     connection, endpoint, known, neighbour,
     verdict::Verdict,
 };
@@ -39,7 +39,8 @@ pub(crate) fn ip<F: Family>(arrival: &Arrival<'_>, flow: &mut Flow<F::Address>) 
         match table::find::<F>(&flow.key, transport.protocol) {
             Lookup::Found(mut entry) => {
                 in_replied = !entry.is_new();
-                if known::is_of_flow(arrival, &mut entry, transport)
+                if arrival.turn() != Turn::Chosen
+                    && known::is_of_flow(arrival, &mut entry, transport)
                     && let Some(verdict) = known::judge::<F>(arrival, &mut entry, flow, transport)
                 {
                     return verdict;
@@ -47,6 +48,10 @@ pub(crate) fn ip<F: Family>(arrival: &Arrival<'_>, flow: &mut Flow<F::Address>) 
             }
             Lookup::Missing { in_replied: expired } => in_replied = expired,
         }
+    }
+    // What a backend answers has passed as a packet of its own flow.
+    if arrival.turn() == Turn::Returned {
+        return Verdict::Pass;
     }
     match endpoint::find(arrival.ifindex()) {
         None => unknown(),

@@ -2,11 +2,15 @@
 
 use policy_common::drops::Reason;
 
+use super::arrival::Turn;
+
 /// Pass or drop, or look up first what an ICMP error quotes.
 #[derive(Clone, Copy)]
 pub(crate) enum Verdict {
     Pass,
     Drop(Refusal),
+    /// Translate it to another far end, and judge it again.
+    Translate(Turn),
     /// An ICMP error: it passes if it quotes a packet of a known flow (S31).
     CheckQuotation,
 }

@@ -14,7 +14,7 @@ use core::ptr;
 
 use aya_ebpf::bindings::BPF_ANY;
 use policy_common::flow::{
-    Flow, FlowKey, FlowState, Initiator, Judgement, TRANSLATED, Translation, seen,
+    Flow, FlowKey, FlowState, Initiator, Judgement, TRANSLATED, Translation, seen, translation,
 };
 
 use super::{
@@ -61,6 +61,18 @@ impl FlowEntry {
     #[inline(always)]
     pub(crate) fn is_translated(&self) -> bool {
         self.judgement.denied & TRANSLATED != 0
+    }
+
+    /// Where its packets go, or come from, if it is translated.
+    #[inline(always)]
+    pub(crate) fn translation(&self) -> &Translation {
+        self.translation
+    }
+
+    /// Whether packets that the pod sends go to a backend.
+    #[inline(always)]
+    pub(crate) fn leads_to_backend(&self) -> bool {
+        self.is_translated() && self.translation.bits & translation::TO_BACKEND != 0
     }
 
     /// The number of the `Reason` for which it is denied; 0 where it passes.
@@ -234,7 +246,7 @@ fn promote<F: Family>(entry: &FlowEntry, flow: &mut Flow<F::Address>, seen: u8) 
 }
 
 /// The connection of a new flow.
-pub(crate) struct NewFlow {
+pub(crate) struct NewFlow<'a> {
     pub(crate) judgement: Judgement,
     /// Slot of the endpoint.
     pub(crate) slot: u16,
@@ -242,6 +254,7 @@ pub(crate) struct NewFlow {
     pub(crate) arrival: u64,
     /// An expired or replaced flow is in the table of flows with a reply.
     pub(crate) in_replied: bool,
+    pub(crate) translation: Option<&'a Translation>,
 }
 
 /// Creates a flow for an allowed connection, under the key in `flow`; `false` if the table accepts
@@ -249,7 +262,7 @@ pub(crate) struct NewFlow {
 #[inline(always)]
 pub(crate) fn record<F: Family>(
     flow: &mut Flow<F::Address>,
-    new: &NewFlow,
+    new: &NewFlow<'_>,
     transport: &Transport,
 ) -> bool {
     let now = now();
@@ -263,7 +276,10 @@ pub(crate) fn record<F: Family>(
         seen: 0,
         pad: 0,
     };
-    zero_words(&mut flow.translation);
+    match new.translation {
+        Some(translation) => flow.translation = *translation,
+        None => zero_words(&mut flow.translation),
+    }
     let flow: &Flow<_> = flow;
     let key = &flow.key;
     // A packet that opens a connection is judged without a look-up of the flow that it replaces.

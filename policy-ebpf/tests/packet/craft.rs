@@ -190,6 +190,26 @@ pub(crate) fn fragments(frame: &[u8], id: u16, first: usize) -> [Vec<u8>; 2] {
     [part(0, first, true), part(first, payload, false)]
 }
 
+/// The same packet of TCP or UDP, with its checksum (RFC 9293, 3.1; RFC 8200, 8.1).
+pub(crate) fn with_checksum(mut frame: Vec<u8>) -> Vec<u8> {
+    let (ends, upper) =
+        if frame[12..14] == ETH_P_IP.to_be_bytes() { (26..34, 34) } else { (22..54, 54) };
+    let protocol = if upper == 34 { frame[23] } else { frame[20] };
+    let place = upper + if protocol == TCP { 16 } else { 6 };
+    frame[place..place + 2].fill(0);
+    let length = u16::try_from(frame.len() - upper).unwrap();
+    let pseudo = [&frame[ends], &length.to_be_bytes(), &[0, protocol]].concat();
+    let words = pseudo.chunks(2).chain(frame[upper..].chunks(2));
+    let mut sum: u32 =
+        words.map(|word| u32::from(word[0]) << 8 | u32::from(*word.get(1).unwrap_or(&0))).sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    let sum = !u16::try_from(sum).unwrap();
+    frame[place..place + 2].copy_from_slice(&sum.to_be_bytes());
+    frame
+}
+
 /// A first fragment of the same packet, with all of its payload.
 pub(crate) fn fragment(frame: &[u8]) -> Vec<u8> {
     let payload = frame.len() - if frame[12..14] == ETH_P_IP.to_be_bytes() { 34 } else { 54 };

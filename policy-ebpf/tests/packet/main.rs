@@ -26,3 +26,4 @@ mod services;
 mod shares;
 mod spoofing;
 mod tracking;
+mod translations;

@@ -53,6 +53,8 @@ pub(crate) type Verdict = Option<Reason>;
 
 pub(crate) struct Rig {
     ebpf: Ebpf,
+    /// The last frame, as the program left it.
+    out: Vec<u8>,
 }
 
 /// Which directions of the endpoint are isolated.
@@ -98,7 +100,7 @@ impl Rig {
             let program: &mut SchedClassifier = ebpf.program_mut(name).unwrap().try_into().unwrap();
             program.load().expect("the verifier takes the program");
         }
-        let mut rig = Self { ebpf };
+        let mut rig = Self { ebpf, out: Vec::new() };
         for port in DEFAULT_PORTS {
             rig.put("tunnel_ports", u32::from(port), 1_u32);
         }
@@ -221,6 +223,18 @@ impl Rig {
         self.run("to_pod", Direction::Ingress, frame, IFINDEX)
     }
 
+    /// As `sent`, with the frame as it goes on.
+    pub(crate) fn sent_as(&mut self, frame: &[u8]) -> (Verdict, Vec<u8>) {
+        let verdict = self.sent(frame);
+        (verdict, std::mem::take(&mut self.out))
+    }
+
+    /// As `received`, with the frame as it arrives.
+    pub(crate) fn received_as(&mut self, frame: &[u8]) -> (Verdict, Vec<u8>) {
+        let verdict = self.received(frame);
+        (verdict, std::mem::take(&mut self.out))
+    }
+
     /// Judges a frame to the pod that another machine sent and that came in by an interface.
     pub(crate) fn received_by(&mut self, ifindex: u32, frame: &[u8]) -> Verdict {
         self.run("to_pod", Direction::Ingress, frame, ifindex)
@@ -286,13 +300,17 @@ impl Rig {
         context[36..40].copy_from_slice(&from.to_ne_bytes());
         context[40..44].copy_from_slice(&ifindex.to_ne_bytes());
         let program: &SchedClassifier = self.ebpf.program(name).unwrap().try_into().unwrap();
+        let mut out = vec![0; frame.len()];
         let options = TestRunOptions {
             data_in: Some(frame),
+            data_out: Some(&mut out),
             ctx_in: Some(&context),
             ..TestRunOptions::default()
         };
         let action = program.test_run(options).expect("a frame that the kernel takes");
-        action.return_value.cast_signed()
+        let action = action.return_value.cast_signed();
+        self.out = out;
+        action
     }
 
     /// The record of the last drop, if there is one.

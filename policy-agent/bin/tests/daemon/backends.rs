@@ -89,9 +89,8 @@ fn translate(machine: &Machine) -> Result<()> {
 fn open(machine: &Machine, service: IpAddr, backend: IpAddr) -> Result<[Flow; 2]> {
     let listener = machine.host.run(async || Ok(TcpListener::bind((backend, 7000))?))?;
     let limit = Duration::from_secs(20);
-    let opened = machine.pod.run(async || {
-        Ok(TcpStream::connect_timeout(&(service, 80).into(), limit)?)
-    });
+    let opened =
+        machine.pod.run(async || Ok(TcpStream::connect_timeout(&(service, 80).into(), limit)?));
     let (client, server) = (opened.context("cannot connect")?, listener.accept()?.0);
     Ok([Flow::push(&client, &server)?, Flow::push(&server, &client)?])
 }

@@ -140,6 +140,53 @@ spec:
     )
 }
 
+/// Allows the client `one` of the two backends, and nodes; nobody may connect to `two`.
+const SOME: &str = "---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: client, namespace: ns}
+spec:
+  podSelector: {matchLabels: {app: client}}
+  policyTypes: [Egress]
+  egress:
+  - to: [{podSelector: {matchLabels: {app: web}, matchExpressions: [{key: number, operator: DoesNotExist}]}}]
+    ports: [{port: 8080}, {port: 8080, protocol: UDP}]
+  - to: [{ipBlock: {cidr: 192.168.1.0/24}}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: two, namespace: ns}
+spec:
+  podSelector: {matchLabels: {number: \"2\"}}
+  ingress: []
+";
+
+/// kube-proxy would send every second connection to `two`.
+#[test]
+fn s40_connections_go_to_the_allowed_backends_alone() -> io::Result<()> {
+    run(
+        SOME,
+        "expect:
+- {from: ns/client, to: service/ns/web, port: 80/TCP, verdict: allow}
+- {from: ns/client, to: service/ns/web, port: 53/UDP, verdict: allow}
+- {from: ns/client, to: ns/two, port: 8080/TCP, verdict: deny}
+",
+    )
+}
+
+#[test]
+fn s40_node_ports_lead_to_the_allowed_backends_alone() -> io::Result<()> {
+    let text = format!("{CLUSTER}{SOME}");
+    for topology in TOPOLOGIES {
+        let ends = ["--from", "ns/client", "--to", "192.168.1.2", "--to", "192.168.1.1"];
+        let output =
+            lab_on(&text, &[&ends[..], &["--topology", topology, "--port", "30080"]].concat())?;
+        assert_code(&output, 0);
+        assert!(all_output(&output).contains("2 allowed"), "{}", all_output(&output));
+    }
+    Ok(())
+}
+
 #[test]
 fn node_ports_are_translated_for_pods_and_from_outside() -> io::Result<()> {
     for topology in TOPOLOGIES {

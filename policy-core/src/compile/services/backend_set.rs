@@ -3,7 +3,11 @@
 //! Frontends with equal backend sets share an identity in the kernel's map of frontends, and an
 //! outcome in each allow map.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use policy_common::drops::Reason;
 
@@ -35,6 +39,10 @@ pub(super) struct BackendSet {
     frontend: Option<IdentityPort>,
     /// Pods that pass only because the frontend leads back to them (S39).
     pub(super) hairpins: BTreeSet<IpAddr>,
+    /// Each backend with its identity, if there are several identities or ports: only then can some
+    /// of the backends be allowed and others not. Frontends with such a set share it only if all
+    /// backends are the same.
+    distinct: BTreeMap<(IpAddr, u16), Option<IdentityId>>,
 }
 
 /// Every backend set, with one use for each frontend that has it.
@@ -43,6 +51,7 @@ pub(super) struct BackendSets {
     sets: Registry<Arc<BackendSet>, IdentityKey>,
     by_identity: Index<Option<IdentityId>, BackendSetId>,
     by_hairpin: Index<IpAddr, BackendSetId>,
+    by_distinct: Index<IpAddr, BackendSetId>,
 }
 
 /// Backend sets that came into use or fell out of it.
@@ -78,6 +87,9 @@ impl BackendSets {
             for address in &set.hairpins {
                 self.by_hairpin.insert(*address, id);
             }
+            for address in set.distinct() {
+                self.by_distinct.insert(address, id);
+            }
         }
         for gone in &delta.removed {
             for identity in gone.key.identities() {
@@ -85,6 +97,9 @@ impl BackendSets {
             }
             for address in &gone.key.hairpins {
                 self.by_hairpin.remove(address, gone.id);
+            }
+            for address in gone.key.distinct() {
+                self.by_distinct.remove(&address, gone.id);
             }
         }
         BackendSetsDelta { added: delta.added.into_iter().collect(), removed: delta.removed }
@@ -120,6 +135,11 @@ impl BackendSets {
         self.by_hairpin.get(&address)
     }
 
+    /// Those of which a pod with this address is one of several backends.
+    pub(super) fn with_backend(&self, address: IpAddr) -> impl Iterator<Item = BackendSetId> + '_ {
+        self.by_distinct.get(&address)
+    }
+
     /// How many ids are spent on backend sets that are gone.
     pub(super) fn spent(&self) -> usize {
         self.sets.spent()
@@ -141,16 +161,24 @@ impl BackendSet {
         let hairpins = BTreeSet::new();
         if service.backends.is_empty() {
             let backends = BTreeSet::new();
-            return Self { protocol: Protocol::Tcp, backends, frontend: None, hairpins };
+            let (protocol, distinct) = (Protocol::Tcp, BTreeMap::new());
+            return Self { protocol, backends, frontend: None, hairpins, distinct };
         }
-        let backends = service.backends.iter();
+        let mut distinct: BTreeMap<_, _> =
+            service.backends.iter().map(|&(at, port)| ((at, port), identities.of(at))).collect();
+        let backends: BTreeSet<IdentityPort> =
+            distinct.iter().map(|(&(_, port), &id)| (id, port)).collect();
+        if backends.len() == 1 {
+            distinct.clear();
+        }
         Self {
             protocol: frontend.protocol,
-            backends: backends.map(|&(at, port)| (identities.of(at), port)).collect(),
+            backends,
             frontend: service
                 .checks_frontend
                 .then(|| (identities.of(frontend.address), frontend.port)),
             hairpins,
+            distinct,
         }
     }
 
@@ -169,6 +197,7 @@ impl BackendSet {
             backends: self.backends.iter().map(value).collect(),
             frontend: self.frontend.as_ref().map(value),
             hairpins: self.hairpins.clone(),
+            addresses: self.distinct.keys().copied().collect(),
         }
     }
 
@@ -181,9 +210,18 @@ impl BackendSet {
         } else if count == 0 || !self.frontend.as_ref().is_none_or(is_allowed) {
             FrontendOutcome::Refuse(Reason::ServiceDenied)
         } else if count < self.backends.len() {
-            FrontendOutcome::Refuse(Reason::ServicePartlyDenied)
+            let allowed = self.distinct.iter().filter(|((_, port), id)| is_allowed(&(**id, *port)));
+            FrontendOutcome::Some(ServiceBackends {
+                backends: Arc::new(allowed.map(|(backend, _)| *backend).collect()),
+                checks_frontend: self.frontend.is_some(),
+            })
         } else {
             FrontendOutcome::Pass
         }
+    }
+
+    /// Whether an address is that of a backend that is one of several.
+    pub(super) fn distinct(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.distinct.keys().map(|(address, _)| *address)
     }
 }

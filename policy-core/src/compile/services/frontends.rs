@@ -7,7 +7,7 @@
 //! ```text
 //! by_address    10.0.0.8 -> 10.96.0.1:80                      dirty: 10.96.0.1:80
 //! resolve       {a:8080} -> {a:8080, b:8080}                  one backend set new, one removed
-//! outcomes      allow map {a: 8080}       was pass, is ServicePartlyDenied
+//! outcomes      allow map {a: 8080}       was pass, is some: 10.0.0.7:8080
 //!               allow map {a, b: 8080}    pass, as before
 //! ```
 
@@ -16,6 +16,8 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
+
+use policy_common::drops::Reason;
 
 use crate::{
     compile::{
@@ -201,9 +203,11 @@ impl Frontends {
             self.resolve(frontend, before, allow, desired);
         }
         let sets = self.backend_sets.take_delta();
-        let removed = sets.removed.iter().map(|gone| &gone.key.hairpins);
+        let removed = sets.removed.iter().map(|gone| &*gone.key);
         let added = sets.added.iter().filter_map(|id| self.backend_sets.get(*id));
-        delta.hairpins.extend(removed.chain(added.map(|set| &set.hairpins)).flatten());
+        for set in removed.chain(added) {
+            delta.hairpins.extend(set.hairpins.iter().copied().chain(set.distinct()));
+        }
         delta.maps = self.write_outcomes(&sets, (allow, maps));
         delta
     }
@@ -310,8 +314,20 @@ impl Frontends {
     ) -> Arc<AllowMap> {
         let sets = addresses.iter().flat_map(|address| self.backend_sets.leading_to(*address));
         let keys = sets.filter_map(|id| self.backend_sets.with_key(id)).map(|(_, key)| key);
-        let edits: Vec<_> =
+        let mut edits: Vec<_> =
             keys.map(|key| outcomes::edit(key, FrontendOutcome::Pass, map)).collect();
+        let own = addresses.iter().flat_map(|address| self.backend_sets.with_backend(*address));
+        // A connection cannot be sent back to its own pod.
+        let is_own = |(address, _): &(IpAddr, u16)| addresses.contains(address);
+        for (set, key) in own.filter_map(|id| self.backend_sets.with_key(id)) {
+            if let FrontendOutcome::Some(allowed) = set.outcome(map)
+                && allowed.backends.iter().all(is_own)
+                && addresses.iter().all(|address| !set.hairpins.contains(address))
+            {
+                let refuse = FrontendOutcome::Refuse(Reason::ServicePartlyDenied);
+                edits.push(outcomes::edit(key, refuse, map));
+            }
+        }
         let mut allow_map = Arc::clone(allow_map);
         outcomes::apply(&mut allow_map, &edits);
         allow_map

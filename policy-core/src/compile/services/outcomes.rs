@@ -42,7 +42,7 @@ pub(super) fn apply(allow_map: &mut Arc<AllowMap>, edits: &[Edit<'_>]) -> bool {
         // Only a map that changes is copied; the others stay shared with the result before.
         let frontends = &mut Arc::make_mut(allow_map).frontends;
         match outcome {
-            Some(outcome) => drop(frontends.insert(identity, *outcome)),
+            Some(outcome) => drop(frontends.insert(identity, outcome.clone())),
             None => drop(frontends.remove(&identity)),
         }
         changed = true;
