@@ -30,6 +30,7 @@ mod parse;
 mod report;
 mod rewrite;
 mod scratch;
+mod service;
 mod skb;
 
 use aya_ebpf::{macros::classifier, programs::TcContext};

@@ -19,8 +19,8 @@ use policy_common::{
 };
 
 use crate::{
-    decide::{live::Backend, translate::Choice},
     parse::{ip::Packet, quote::Quotation},
+    service::{Choice, LiveService},
 };
 
 /// One element for each CPU: the hooks of one CPU do not interrupt one another.
@@ -35,7 +35,7 @@ pub(crate) struct Scratch {
     /// The endpoint of the pod of this node that sent the packet.
     pub(crate) sender: Endpoint,
     /// The backend of a live connection to a Service.
-    pub(crate) backend: Backend,
+    pub(crate) backend: LiveService,
     /// What is known of the Service that a packet goes to.
     pub(crate) choice: Choice,
     /// Where the packet goes or comes from in place of its far end, then what that far end was.

@@ -65,7 +65,7 @@ fn allowed(desired: &Desired, client: &str, address: &str, port: u16) -> Vec<(Ip
 #[test]
 fn s40_a_local_service_leads_to_the_backends_of_the_senders_node() {
     let mut cluster = mk_cluster();
-    cluster.holds(&[("x/c1", SERVICE, 80, false), ("x/c2", SERVICE, 80, false)]);
+    cluster.holds(&[("x/c1", SERVICE, 80, true), ("x/c2", SERVICE, 80, true)]);
     for service in cluster.0.services.values_mut() {
         service.internal_traffic_local = true;
     }

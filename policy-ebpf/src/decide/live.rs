@@ -28,15 +28,8 @@ use crate::{
     flow::family::Ends,
     maps::LIVE_BACKENDS,
     scratch,
+    service::LiveService,
 };
-
-/// The backend of a live connection.
-pub(crate) struct Backend {
-    address: Ip,
-    /// Network byte order.
-    port: [u8; 2],
-    checks_frontend: bool,
-}
 
 /// Judges a connection of the pod that was `refused`: by its backend, if that is known.
 #[inline(always)]
@@ -116,7 +109,7 @@ extern "C" fn live_find(high: u64, low: u64, ports: u32, ifindex: u32, protocol:
     // SAFETY: the kernel keeps the element readable while the program runs; if it is recycled
     // meanwhile, the key that is read last differs.
     let found = unsafe { &*pointer };
-    let backend = Backend {
+    let backend = LiveService {
         address: read_address(&found.address),
         port: read_once(&found.port),
         checks_frontend: read_once(&found.checks_frontend) != 0,

@@ -38,18 +38,12 @@ use crate::{
     parse::{headers::Fragment, ip::Packet, transport::Transport},
     rewrite::{self, AddressPort, End},
     scratch::{self, Scratch},
+    service::Choice,
     skb::Skb,
 };
 
 /// Backends of one list that are tried: the pod's own address is passed over.
 const TRIES: u32 = 4;
-
-/// What the look-ups of a packet found out about its Service.
-pub(crate) struct Choice {
-    epoch: u32,
-    allow_map: u32,
-    identity: u32,
-}
 
 /// The verdict on a packet whose flow passes it: translate it first, if the flow says so.
 #[inline(always)]
