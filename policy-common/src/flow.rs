@@ -249,8 +249,10 @@ pub struct FlowState {
 /// key: far end 10.96.0.20:80     translation: to 10.244.1.7:8080     of the packets that the pod sends
 /// key: far end 10.244.1.7:8080   translation: to 10.96.0.20:80       of the packets that it receives
 /// ```
+///
+/// It is aligned as words are, so that programs copy it by words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
+#[repr(C, align(4))]
 pub struct Translation {
     /// Port, network byte order.
     pub port: [u8; 2],

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     address::Ip,
-    element::{is_still, read_address, read_once},
+    element::{copy_words, is_still, read_address, read_once},
     flow::{
         family::{Ends, Family, Ports, V4, V6, write_key},
         table::{self, FlowEntry, Lookup, NewFlow},
@@ -65,7 +65,8 @@ pub(crate) fn of_flow(arrival: &Arrival<'_>, entry: &FlowEntry) -> Verdict {
         return Verdict::drop(Reason::Fragment);
     }
     // SAFETY: the map has one element for each CPU, and no other program runs on this one.
-    unsafe { (*scratch).translation = *entry.translation() };
+    let copy = unsafe { &mut (*scratch).translation };
+    copy_words(entry.translation(), copy);
     Verdict::Translate(turn)
 }
 

@@ -277,7 +277,7 @@ pub(crate) fn record<F: Family>(
         pad: 0,
     };
     match new.translation {
-        Some(translation) => flow.translation = *translation,
+        Some(translation) => copy_words(translation, &mut flow.translation),
         None => zero_words(&mut flow.translation),
     }
     let flow: &Flow<_> = flow;
