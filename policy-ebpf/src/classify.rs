@@ -100,42 +100,77 @@ fn translated(skb: *mut __sk_buff, ether_type: u16, direction: Direction, turn: 
     dispatch(skb, ether_type, direction, turn << looked_up::TURN)
 }
 
-/// Calls the subprogram for the packet's family and direction; `checked` has bits of [`looked_up`].
+/// Calls the subprograms for the packet's family and direction: one parses it, and another judges it,
+/// because the stack has no space for both. `checked` has bits of [`looked_up`].
 #[inline(always)]
 fn dispatch(skb: *mut __sk_buff, ether_type: u16, direction: Direction, checked: u32) -> u32 {
     match (ether_type, direction) {
-        (ETH_P_IP, Direction::Egress) => classify_sent4(skb, checked),
-        (ETH_P_IP, Direction::Ingress) => classify_received4(skb, checked),
+        (ETH_P_IP, _) => {
+            packet_read4(skb);
+            match direction {
+                Direction::Egress => classify_sent4(skb, checked),
+                Direction::Ingress => classify_received4(skb, checked),
+            }
+        }
         (ETH_P_IPV6, _) if HANDLE_IPV6.load() == 0 => Outcome::Pass as u32,
-        (ETH_P_IPV6, Direction::Egress) => classify_sent6(skb, checked),
-        (ETH_P_IPV6, Direction::Ingress) => classify_received6(skb, checked),
+        (ETH_P_IPV6, _) => {
+            packet_read6(skb);
+            match direction {
+                Direction::Egress => classify_sent6(skb, checked),
+                Direction::Ingress => classify_received6(skb, checked),
+            }
+        }
         (_, Direction::Egress) => classify_sent_other(skb),
         (_, Direction::Ingress) => classify_received_other(skb),
     }
 }
 
+/// Parses an IPv4 packet into the scratch map.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn packet_read4(skb: *mut __sk_buff) -> u32 {
+    read(Skb::new(skb), read4)
+}
+
+/// As `packet_read4`, for IPv6.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn packet_read6(skb: *mut __sk_buff) -> u32 {
+    read(Skb::new(skb), read6)
+}
+
+#[inline(always)]
+fn read(skb: Skb, read: impl Fn(&Skb, &mut Packet) -> Result<(), Reason>) -> u32 {
+    let Some(scratch) = scratch::get() else { return 0 };
+    // SAFETY: the map has one element for each CPU, and no other program runs on this one.
+    let packet = unsafe { &mut (*scratch).packet };
+    let result = read(&skb, packet);
+    packet.set_read(result);
+    0
+}
+
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn classify_sent4(skb: *mut __sk_buff, checked: u32) -> u32 {
-    of_family::<V4>(Skb::new(skb), Direction::Egress, checked, read4)
+    of_family::<V4>(Skb::new(skb), Direction::Egress, checked)
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn classify_received4(skb: *mut __sk_buff, checked: u32) -> u32 {
-    of_family::<V4>(Skb::new(skb), Direction::Ingress, checked, read4)
+    of_family::<V4>(Skb::new(skb), Direction::Ingress, checked)
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn classify_sent6(skb: *mut __sk_buff, checked: u32) -> u32 {
-    of_family::<V6>(Skb::new(skb), Direction::Egress, checked, read6)
+    of_family::<V6>(Skb::new(skb), Direction::Egress, checked)
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn classify_received6(skb: *mut __sk_buff, checked: u32) -> u32 {
-    of_family::<V6>(Skb::new(skb), Direction::Ingress, checked, read6)
+    of_family::<V6>(Skb::new(skb), Direction::Ingress, checked)
 }
 
 #[inline(never)]
@@ -153,29 +188,23 @@ extern "C" fn classify_received_other(skb: *mut __sk_buff) -> u32 {
 }
 
 #[inline(always)]
-fn of_family<F: Family>(
-    skb: Skb,
-    direction: Direction,
-    checked: u32,
-    read: impl Fn(&Skb, &mut Packet) -> Result<(), Reason>,
-) -> u32 {
+fn of_family<F: Family>(skb: Skb, direction: Direction, checked: u32) -> u32 {
     // Before every other look-up: a verdict must not carry a newer epoch than what it depends on.
     let epoch = endpoint::epoch(skb.ifindex());
     let Some(scratch) = scratch::get() else {
         return Outcome::Drop as u32;
     };
-    // SAFETY: the map has one element for each CPU, and no other program runs on this one.
-    let packet = unsafe { &mut (*scratch).packet };
-    let read = read(&skb, packet);
-    packet.has_addresses = read.is_ok();
-    let verdict = match read {
-        Ok(()) => {
-            // SAFETY: as above; another field than `packet`.
-            let flow = unsafe { &mut *F::scratch_flow(scratch) };
-            let arrival = Arrival { skb, direction, epoch, packet, looked_up: checked };
-            packet::ip::<F>(&arrival, flow)
-        }
-        Err(reason) => packet::unparsed(skb, direction, reason),
+    // SAFETY: the map has one element for each CPU, and no other program runs on this one;
+    // `packet_read4` or `packet_read6` has written it.
+    let packet = unsafe { &(*scratch).packet };
+    let verdict = if packet.has_addresses {
+        // SAFETY: as above; another field than `packet`.
+        let flow = unsafe { &mut *F::scratch_flow(scratch) };
+        let arrival = Arrival { skb, direction, epoch, packet, looked_up: checked };
+        packet::ip::<F>(&arrival, flow)
+    } else {
+        let reason = packet.transport().err().unwrap_or(Reason::Malformed);
+        packet::unparsed(skb, direction, reason)
     };
     conclude(skb, direction, verdict)
 }

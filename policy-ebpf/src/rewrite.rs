@@ -6,7 +6,10 @@
 
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
-    helpers::{bpf_csum_diff, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_store_bytes},
+    helpers::{
+        bpf_csum_diff, bpf_csum_update, bpf_l3_csum_replace, bpf_l4_csum_replace,
+        bpf_skb_store_bytes,
+    },
 };
 use policy_common::protocol::{SCTP, TCP, UDP};
 
@@ -92,6 +95,11 @@ fn write_address(
             // SAFETY: as above.
             unsafe { bpf_l4_csum_replace(skb, at, 0, difference.cast_unsigned(), pseudo) }
         });
+        // Puts the difference back into the sum that a network card made of the whole packet: the kernel
+        // took it out with the transport checksum, as if the IP header had a checksum of its own
+        // (`inet_proto_csum_replace_by_diff`, net/core/utils.c).
+        // SAFETY: the kernel passes a valid context to the program.
+        unsafe { bpf_csum_update(skb, difference as u32) };
         transport == 0 && store(skb, at, &[new.high, new.low])
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | Field | Written by | Valid until |
 //! |---|---|---|
-//! | `packet` | `classify`, at the start of each packet | the program returns |
+//! | `packet` | `classify`, before each judgement of a packet | the program returns |
 //! | `endpoint` | `decide::endpoint::find` | the program returns |
 //! | `sender` | `decide::endpoint::of_slot` | the next call of it |
 //! | `backend` | `decide::live` | the next call of it |

@@ -46,6 +46,15 @@ impl Packet {
         Reason::from_number(self.problem).map_or(Ok(&self.transport), Err)
     }
 
+    /// Notes whether the addresses could be parsed; where not, the transport header was not either.
+    #[inline(always)]
+    pub(crate) fn set_read(&mut self, result: Result<(), Reason>) {
+        self.has_addresses = result.is_ok();
+        if let Err(reason) = result {
+            self.problem = reason as u8;
+        }
+    }
+
     #[inline(always)]
     fn set_transport(&mut self, transport: Result<Transport, Reason>) {
         match transport {

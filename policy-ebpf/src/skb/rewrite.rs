@@ -1,4 +1,6 @@
-//! Changes of a packet: only a packet that does not go on is changed.
+//! Changes of a packet that does not go on: it becomes a reply to its sender.
+//!
+//! A packet that goes on is changed by [`rewrite`](crate::rewrite) alone.
 
 use core::ptr;
 
