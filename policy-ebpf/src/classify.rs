@@ -13,8 +13,10 @@ use crate::{
     decide::{
         arrival::{Arrival, Turn, looked_up},
         endpoint, packet,
-        quotation::{quote_known4, quote_known6, quote_read4, quote_read6},
-        translate::{self, translate_chosen4, translate_chosen6, translate_known},
+        quotation::{self, quote_known4, quote_known6, quote_read4, quote_read6},
+        translate::{
+            self, translate_choose4, translate_choose6, translate_known, translate_quoted,
+        },
         verdict::{Refusal, Verdict},
     },
     fast::{self, Path},
@@ -42,6 +44,8 @@ enum Outcome {
     Translate = 4,
 }
 
+const REJECT: u32 = Outcome::Reject as u32;
+
 /// Judges a packet; the result is a TC action. `TC_ACT_UNSPEC` passes the packet on to the next
 /// program of the hook.
 #[inline(always)]
@@ -61,15 +65,14 @@ pub(crate) fn classify(skb: *mut __sk_buff, direction: Direction) -> i32 {
     };
     let mut outcome = dispatch(skb, ether_type, direction, checked);
     if outcome == Outcome::CheckQuotation as u32 {
-        let is_known = if ether_type == ETH_P_IP {
-            quote_read4(skb) != 0 && quote_known4(skb, direction as u32) != 0
-        } else {
-            quote_read6(skb) != 0 && quote_known6(skb, direction as u32) != 0
+        outcome = match quoted(skb, ether_type, direction) {
+            0 => dispatch(skb, ether_type, direction, looked_up::QUOTATION),
+            quotation::TRANSLATED if translate_quoted(skb, direction as u32) == 0 => {
+                drops_report(skb, direction as u32, Reason::Malformed as u32, 0, 0);
+                Outcome::Drop as u32
+            }
+            _ => Outcome::Pass as u32,
         };
-        if is_known {
-            return TC_ACT_UNSPEC;
-        }
-        outcome = dispatch(skb, ether_type, direction, looked_up::QUOTATION);
     }
     if outcome >= Outcome::Translate as u32 {
         outcome = translated(skb, ether_type, direction, outcome - Outcome::Translate as u32);
@@ -80,24 +83,38 @@ pub(crate) fn classify(skb: *mut __sk_buff, direction: Direction) -> i32 {
     if outcome == Outcome::Reject as u32 { reject_reply(skb) } else { TC_ACT_SHOT }
 }
 
+/// Looks up the packet that an ICMP error quotes: a number of `quotation`, or 0.
+#[inline(always)]
+fn quoted(skb: *mut __sk_buff, ether_type: u16, direction: Direction) -> u32 {
+    let direction = direction as u32;
+    match ether_type {
+        ETH_P_IP if quote_read4(skb) != 0 => quote_known4(skb, direction),
+        ETH_P_IPV6 if quote_read6(skb) != 0 => quote_known6(skb, direction),
+        _ => 0,
+    }
+}
+
 /// Translates a packet of a connection to a Service, and judges it again; `turn` is the number of a
 /// [`Turn`].
 #[inline(always)]
 fn translated(skb: *mut __sk_buff, ether_type: u16, direction: Direction, turn: u32) -> u32 {
-    let done = if turn != Turn::Chosen as u32 {
-        translate_known(skb, direction as u32)
-    } else if ether_type == ETH_P_IP {
-        translate_chosen4(skb)
-    } else {
-        translate_chosen6(skb)
+    let is_chosen = match ether_type {
+        _ if turn != Turn::Chosen as u32 => 1,
+        ETH_P_IP => translate_choose4(skb),
+        _ => translate_choose6(skb),
     };
-    if done == 0 {
+    if is_chosen == 0 || translate_known(skb, direction as u32) == 0 {
         let (allow_map, identity) = translate::chosen_by(turn);
         let reason = Reason::ServicePartlyDenied;
         drops_report(skb, direction as u32, reason as u32, allow_map, identity);
-        return Outcome::Drop as u32;
+        // The kernel may have refused the second half of a translation: nothing is made of that packet.
+        return if is_chosen == 0 { Outcome::Reject } else { Outcome::Drop } as u32;
     }
-    dispatch(skb, ether_type, direction, turn << looked_up::TURN)
+    match dispatch(skb, ether_type, direction, turn << looked_up::TURN) {
+        // A reply would show the backend.
+        REJECT => Outcome::Drop as u32,
+        outcome => outcome,
+    }
 }
 
 /// Calls the subprograms for the packet's family and direction: one parses it, and another judges it,

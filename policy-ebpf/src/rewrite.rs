@@ -65,6 +65,52 @@ pub(crate) fn write(
         && write_port(skb, end, (checksum, flags), upper, old.port, new.port)
 }
 
+/// Writes an end of the packet that an ICMP error quotes, with its IP header at `start` and its transport
+/// header at `upper`. The checksum of the quoted transport header stays: nobody checks it, because it
+/// covers more than is quoted.
+#[inline(always)]
+pub(crate) fn write_quoted(
+    skb: *mut __sk_buff,
+    end: End,
+    icmp: u32,
+    (start, upper): (u32, u32),
+    old: &AddressPort,
+    new: &AddressPort,
+) -> bool {
+    let checksum = icmp + 2;
+    let is_source = end == End::Source;
+    let is_written = if new.address.is_mapped() {
+        // The quoted header has a checksum of its own, so that the ICMP checksum stays.
+        let at = if is_source { start + 12 } else { start + 16 };
+        let from = u32::from_ne_bytes(old.address.bytes4());
+        let to = u32::from_ne_bytes(new.address.bytes4());
+        // SAFETY: the kernel passes a valid context to the program, and checks the offset.
+        let header = unsafe { bpf_l3_csum_replace(skb, start + 10, from.into(), to.into(), 4) };
+        header == 0 && store(skb, at, &to)
+    } else {
+        let at = if is_source { start + 8 } else { start + 24 };
+        let difference = difference6(old.address, new.address);
+        // SAFETY: as above.
+        let changed = unsafe { bpf_l4_csum_replace(skb, checksum, 0, difference, 0) };
+        changed == 0 && store(skb, at, &[new.address.high, new.address.low])
+    };
+    is_written && write_port(skb, end, (Some(checksum), 0), upper, old.port, new.port)
+}
+
+/// Writes an address of an ICMP error itself.
+#[inline(always)]
+pub(crate) fn write_address_of_error(
+    skb: *mut __sk_buff,
+    end: End,
+    icmp: u32,
+    old: &AddressPort,
+    new: &AddressPort,
+) -> bool {
+    // Only the checksum of ICMPv6 covers addresses (RFC 4443, 2.3).
+    let checksum = if new.address.is_mapped() { None } else { Some(icmp + 2) };
+    write_address(skb, end, checksum, 0, old.address, new.address)
+}
+
 #[inline(always)]
 fn write_address(
     skb: *mut __sk_buff,
@@ -87,13 +133,10 @@ fn write_address(
         header == 0 && transport == 0 && store(skb, at, &new)
     } else {
         let at = if end == End::Source { SOURCE6 } else { SOURCE6 + 16 };
-        let (mut from, mut to) = ([old.high, old.low], [new.high, new.low]);
-        let (from, to) = (from.as_mut_ptr().cast(), to.as_mut_ptr().cast());
-        // SAFETY: both are two words of eight bytes.
-        let difference = unsafe { bpf_csum_diff(from, 16, to, 16, 0) };
+        let difference = difference6(old, new);
         let transport = checksum.map_or(0, |at| {
             // SAFETY: as above.
-            unsafe { bpf_l4_csum_replace(skb, at, 0, difference.cast_unsigned(), pseudo) }
+            unsafe { bpf_l4_csum_replace(skb, at, 0, difference, pseudo) }
         });
         // Puts the difference back into the sum that a network card made of the whole packet: the kernel
         // took it out with the transport checksum, as if the IP header had a checksum of its own
@@ -102,6 +145,15 @@ fn write_address(
         unsafe { bpf_csum_update(skb, difference as u32) };
         transport == 0 && store(skb, at, &[new.high, new.low])
     }
+}
+
+/// The difference of two IPv6 addresses in a checksum.
+#[inline(always)]
+fn difference6(old: Ip, new: Ip) -> u64 {
+    let (mut from, mut to) = ([old.high, old.low], [new.high, new.low]);
+    let (from, to) = (from.as_mut_ptr().cast(), to.as_mut_ptr().cast());
+    // SAFETY: both are two words of eight bytes.
+    unsafe { bpf_csum_diff(from, 16, to, 16, 0) }.cast_unsigned()
 }
 
 #[inline(always)]

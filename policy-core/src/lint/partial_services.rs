@@ -50,7 +50,10 @@ fn is_partly_denied(context: &Context<'_>, isolation: &Isolation, service: &Serv
     service.ports.iter().any(|port| {
         addresses().any(|address| {
             let frontend = Frontend { address: *address, protocol: port.protocol, port: port.port };
-            matches!(context.desired.outcome(isolation, &frontend), Some(FrontendOutcome::Some(_)))
+            matches!(
+                context.desired().outcome(isolation, &frontend),
+                Some(FrontendOutcome::Some(_))
+            )
         })
     })
 }

@@ -9,8 +9,6 @@
 //! live_backends                10.244.1.10:8080, unready: policies allow it, so the flow passes
 //! ```
 
-use core::ptr;
-
 use policy_common::{
     backend::LiveBackendKey,
     endpoint::Endpoint,
@@ -28,7 +26,6 @@ use crate::{
     flow::family::Ends,
     maps::LIVE_BACKENDS,
     scratch,
-    service::LiveService,
 };
 
 /// Judges a connection of the pod that was `refused`: by its backend, if that is known.
@@ -109,15 +106,11 @@ extern "C" fn live_find(high: u64, low: u64, ports: u32, ifindex: u32, protocol:
     // SAFETY: the kernel keeps the element readable while the program runs; if it is recycled
     // meanwhile, the key that is read last differs.
     let found = unsafe { &*pointer };
-    let backend = LiveService {
-        address: read_address(&found.address),
-        port: read_once(&found.port),
-        checks_frontend: read_once(&found.checks_frontend) != 0,
-    };
-    if !is_still(&found.key, &key) {
-        return 0;
-    }
     // SAFETY: the map has one element for each CPU, and no other program runs on this one.
-    unsafe { ptr::from_mut(&mut (*scratch).backend).write(backend) };
-    1
+    let backend = unsafe { &mut (*scratch).backend };
+    // Field by field: they take no stack while the key is compared.
+    backend.address = read_address(&found.address);
+    backend.port = read_once(&found.port);
+    backend.checks_frontend = read_once(&found.checks_frontend) != 0;
+    u32::from(is_still(&found.key, &key))
 }

@@ -1,10 +1,11 @@
 //! ICMP errors: they pass if the packet that they quote belongs to a known flow (S31).
 
 use aya_ebpf::bindings::__sk_buff;
-use policy_common::drops::Direction;
+use policy_common::{drops::Direction, flow::translation};
 
 use super::{endpoint, known::rejudge};
 use crate::{
+    element::copy_words,
     flow::{
         family::{Ends, Family, Ports, V4, V6, write_key},
         table::{self, Lookup},
@@ -13,6 +14,11 @@ use crate::{
     scratch,
     skb::Skb,
 };
+
+/// The quoted packet belongs to a flow.
+pub(crate) const KNOWN: u32 = 1;
+/// As `KNOWN`, of a flow that is translated: the quotation must be translated back.
+pub(crate) const TRANSLATED: u32 = 2;
 
 /// Reads the packet that the ICMP error in the scratch map quotes; 0 where that cannot be read.
 ///
@@ -30,18 +36,18 @@ pub(crate) extern "C" fn quote_read6(skb: *mut __sk_buff) -> u32 {
     read(Skb::new(skb), read6)
 }
 
-/// 1 where an ICMP error quotes a packet of a known flow of the pod.
+/// [`KNOWN`] or [`TRANSLATED`] where an ICMP error quotes a packet of a known flow of the pod, else 0.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn quote_known4(skb: *mut __sk_buff, direction: u32) -> u32 {
-    u32::from(is_known::<V4>(Skb::new(skb), direction).unwrap_or(false))
+    known::<V4>(Skb::new(skb), direction).unwrap_or(0)
 }
 
 /// As `quote_known4`, for ICMPv6.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn quote_known6(skb: *mut __sk_buff, direction: u32) -> u32 {
-    u32::from(is_known::<V6>(Skb::new(skb), direction).unwrap_or(false))
+    known::<V6>(Skb::new(skb), direction).unwrap_or(0)
 }
 
 #[inline(always)]
@@ -54,7 +60,8 @@ fn read(skb: Skb, read: impl Fn(&Skb, (usize, u32), &mut Quotation) -> Option<()
     u32::from(read(&skb, (usize::from(outer.upper), outer.end), quotation).is_some())
 }
 
-/// Whether the quoted packet belongs to a live flow of the pod.
+/// Whether the quoted packet belongs to a live flow of the pod; the flow's translation is then in the
+/// scratch map, if it has one.
 ///
 /// An error that the pod receives quotes a packet that the pod sent. An error that the pod sends
 /// quotes a packet that it received, and must go to the sender of that packet. Example:
@@ -65,7 +72,7 @@ fn read(skb: Skb, read: impl Fn(&Skb, (usize, u32), &mut Quotation) -> Option<()
 /// at web (to_pod): local 10.244.0.10:4000, remote 10.244.0.11:53: a known flow, so it passes
 /// ```
 #[inline(always)]
-fn is_known<F: Family>(skb: Skb, direction: u32) -> Option<bool> {
+fn known<F: Family>(skb: Skb, direction: u32) -> Option<u32> {
     let scratch = scratch::get()?;
     // SAFETY: the map has one element for each CPU, and no other program runs on this one.
     let quotation = unsafe { &(*scratch).quotation };
@@ -77,7 +84,7 @@ fn is_known<F: Family>(skb: Skb, direction: u32) -> Option<bool> {
     let flow = unsafe { &mut *F::scratch_flow(scratch) };
     let ifindex = skb.ifindex();
     let epoch = endpoint::epoch(ifindex);
-    let Quotation { source, destination, protocol, source_port, destination_port } = *quotation;
+    let Quotation { source, destination, protocol, source_port, destination_port, .. } = *quotation;
     let sent = direction == Direction::Egress as u32;
     let (local, remote, ports) = if sent {
         (destination, source, Ports { local: destination_port, remote: source_port })
@@ -99,5 +106,14 @@ fn is_known<F: Family>(skb: Skb, direction: u32) -> Option<bool> {
         }
         rejudge(endpoint, &mut entry, epoch, &ends);
     }
-    Some(entry.denied() == 0)
+    if entry.denied() != 0 {
+        return None;
+    }
+    let bit = if sent { translation::TO_BACKEND } else { translation::TO_FRONTEND };
+    if !entry.is_translated() || entry.translation().bits & bit == 0 {
+        return Some(KNOWN);
+    }
+    // SAFETY: as above; another field.
+    copy_words(entry.translation(), unsafe { &mut (*scratch).translation });
+    Some(TRANSLATED)
 }

@@ -13,8 +13,6 @@
 //! `classify` calls the subprograms between the two. Flows of both kinds are
 //! [`TRANSLATED`](policy_common::flow::TRANSLATED).
 
-use core::ptr;
-
 use aya_ebpf::bindings::__sk_buff;
 use policy_common::{
     backend::BackendKey,
@@ -42,7 +40,7 @@ use crate::{
     skb::Skb,
 };
 
-/// Backends of one list that are tried: the pod's own address is passed over.
+/// Backends of one list that are tried: those to which the packet cannot go are passed over.
 const TRIES: u32 = 4;
 
 /// The verdict on a packet whose flow passes it: translate it first, if the flow says so.
@@ -85,7 +83,7 @@ pub(crate) fn of_refusal(arrival: &Arrival<'_>, refusal: Refusal) -> Verdict {
     let Refusal { allow_map, identity, .. } = refusal;
     let choice = Choice { epoch: arrival.epoch, allow_map, identity };
     // SAFETY: the map has one element for each CPU, and no other program runs on this one.
-    unsafe { ptr::from_mut(&mut (*scratch).choice).write(choice) };
+    unsafe { (*scratch).choice = choice };
     Verdict::Translate(Turn::Chosen)
 }
 
@@ -117,18 +115,18 @@ pub(crate) fn chosen_by(turn: u32) -> (u32, u32) {
     }
 }
 
-/// Chooses a backend for the packet in the scratch map, records the flow to it and translates the
-/// packet: 1, or 0 where there is none that the packet can be sent to.
+/// Chooses a backend for the packet in the scratch map, and records the flow to it: 1, or 0 where there
+/// is none that the packet can be sent to.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub(crate) extern "C" fn translate_chosen4(skb: *mut __sk_buff) -> u32 {
+pub(crate) extern "C" fn translate_choose4(skb: *mut __sk_buff) -> u32 {
     u32::from(choose::<V4>(skb).is_some())
 }
 
-/// As `translate_chosen4`, for IPv6.
+/// As `translate_choose4`, for IPv6.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub(crate) extern "C" fn translate_chosen6(skb: *mut __sk_buff) -> u32 {
+pub(crate) extern "C" fn translate_choose6(skb: *mut __sk_buff) -> u32 {
     u32::from(choose::<V6>(skb).is_some())
 }
 
@@ -141,12 +139,54 @@ pub(crate) extern "C" fn translate_known(skb: *mut __sk_buff, direction: u32) ->
     u32::from(change(skb, scratch, end).is_some())
 }
 
+/// Translates back what the ICMP error in the scratch map quotes, so that its receiver finds the
+/// connection: 1, or 0 where the kernel refuses.
+///
+/// ```text
+/// a router → web   fragmentation needed, quoting web:59660 → 10.244.1.7:8080, the backend
+/// the pod gets     the same, quoting web:59660 → 10.96.0.20:80
+/// ```
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn translate_quoted(skb: *mut __sk_buff, direction: u32) -> u32 {
+    let Some(scratch) = scratch::get() else { return 0 };
+    // SAFETY: the map has one element for each CPU, and no other program runs on this one;
+    // `quote_read4` or `quote_read6` has written the quotation, and `quote_known4` or `quote_known6` the
+    // translation.
+    let packet = unsafe { &(*scratch).packet };
+    // SAFETY: as above.
+    let quotation = unsafe { &(*scratch).quotation };
+    // SAFETY: as above.
+    let far = unsafe { &(*scratch).translation };
+    let sent = direction == Direction::Egress as u32;
+    // An error that the pod sends quotes what it received, and goes to the sender of that.
+    let (end, outer, sender) = if sent {
+        (End::Source, End::Destination, packet.destination)
+    } else {
+        (End::Destination, End::Source, packet.source)
+    };
+    let (address, port) = if sent {
+        (quotation.source, quotation.source_port)
+    } else {
+        (quotation.destination, quotation.destination_port)
+    };
+    let old = AddressPort { address, port };
+    let new = AddressPort { address: Ip::new(far.address), port: far.port };
+    let icmp = u32::from(packet.upper);
+    let places = (u32::from(quotation.start), u32::from(quotation.upper));
+    let done = rewrite::write_quoted(skb, end, icmp, places, &old, &new)
+        && (sender != old.address || rewrite::write_address_of_error(skb, outer, icmp, &old, &new));
+    u32::from(done)
+}
+
 #[inline(always)]
 fn choose<F: Family>(skb: *mut __sk_buff) -> Option<()> {
     let scratch = scratch::get()?;
     // SAFETY: the map has one element for each CPU, and no other program runs on this one; `classify`
     // has parsed the packet, and `of_refusal` written the choice.
-    let (packet, choice) = unsafe { (&(*scratch).packet, &(*scratch).choice) };
+    let packet = unsafe { &(*scratch).packet };
+    // SAFETY: as above.
+    let choice = unsafe { &(*scratch).choice };
     let transport = packet.transport().ok()?;
     find_backend(scratch, packet, choice, transport)?;
     // SAFETY: as above.
@@ -155,8 +195,7 @@ fn choose<F: Family>(skb: *mut __sk_buff) -> Option<()> {
     let backend = unsafe { &(*scratch).translation };
     // SAFETY: as above; the endpoint was looked up before the connection was refused.
     let slot = unsafe { (*scratch).endpoint.slot };
-    record::<F>(Skb::new(skb).ifindex(), packet, flow, (choice.epoch, slot as u16), backend)?;
-    change(skb, scratch, End::Destination)
+    record::<F>(Skb::new(skb).ifindex(), packet, flow, (choice.epoch, slot as u16), backend)
 }
 
 /// Records the flow of the frontend, which leads to a backend.
@@ -212,7 +251,9 @@ fn find_backend(
             return None;
         }
         // A packet cannot go from a pod to itself by the node.
-        if !endpoint::owns(own, address) {
+        if !endpoint::owns(own, address)
+            && rewrite::can_change(transport.protocol, transport.destination, port)
+        {
             let checks = if checks == 0 { 0 } else { translation::CHECKS_FRONTEND };
             let bits = translation::TO_BACKEND | checks;
             // SAFETY: as above; another field.
@@ -241,7 +282,9 @@ fn hash(packet: &Packet, transport: &Transport) -> u32 {
 #[inline(always)]
 fn change(skb: *mut __sk_buff, scratch: *mut Scratch, end: End) -> Option<()> {
     // SAFETY: the map has one element for each CPU, and no other program runs on this one.
-    let (packet, far) = unsafe { (&(*scratch).packet, &mut (*scratch).translation) };
+    let packet = unsafe { &(*scratch).packet };
+    // SAFETY: as above; another field.
+    let far = unsafe { &mut (*scratch).translation };
     let transport = packet.transport().ok()?;
     let old = if end == End::Source {
         AddressPort { address: packet.source, port: transport.source }
@@ -249,9 +292,6 @@ fn change(skb: *mut __sk_buff, scratch: *mut Scratch, end: End) -> Option<()> {
         AddressPort { address: packet.destination, port: transport.destination }
     };
     let new = AddressPort { address: Ip::new(far.address), port: far.port };
-    if !rewrite::can_change(transport.protocol, old.port, new.port) {
-        return None;
-    }
     let upper = (transport.protocol, u32::from(packet.upper));
     let checks = far.bits & translation::CHECKS_FRONTEND;
     let bits = translation::TO_FRONTEND | checks;

@@ -58,6 +58,10 @@ pub(crate) struct Quotation {
     pub(crate) protocol: u8,
     pub(crate) source_port: [u8; 2],
     pub(crate) destination_port: [u8; 2],
+    /// Offset of its IP header in the frame.
+    pub(crate) start: u16,
+    /// Offset of its upper-layer header.
+    pub(crate) upper: u16,
 }
 
 /// Reads the IPv4 packet that the ICMP message from `offset` to `end` quotes; `None` if it is cut
@@ -79,6 +83,7 @@ pub(crate) fn read4(
     quotation.source = Ip::mapped([header[12], header[13], header[14], header[15]]);
     quotation.destination = Ip::mapped([header[16], header[17], header[18], header[19]]);
     quotation.protocol = header[9];
+    quotation.start = start as u16;
     let mut upper = start + length;
     if quotation.protocol == AUTHENTICATION {
         let [next, words]: [u8; 2] = bytes.load(upper)?;
@@ -109,6 +114,7 @@ pub(crate) fn read6(
         return None;
     }
     quotation.protocol = upper.protocol;
+    quotation.start = start as u16;
     ports(bytes, usize::from(upper.offset), quotation)
 }
 
@@ -116,6 +122,7 @@ pub(crate) fn read6(
 #[inline(always)]
 fn ports(bytes: &impl Bytes, offset: usize, quotation: &mut Quotation) -> Option<()> {
     let header: [u8; 8] = bytes.load(offset)?;
+    quotation.upper = offset as u16;
     let identifier = [header[4], header[5]];
     (quotation.source_port, quotation.destination_port) = match quotation.protocol {
         TCP | UDP | SCTP => ([header[0], header[1]], [header[2], header[3]]),

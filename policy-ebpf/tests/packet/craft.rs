@@ -195,10 +195,15 @@ pub(crate) fn with_checksum(mut frame: Vec<u8>) -> Vec<u8> {
     let (ends, upper) =
         if frame[12..14] == ETH_P_IP.to_be_bytes() { (26..34, 34) } else { (22..54, 54) };
     let protocol = if upper == 34 { frame[23] } else { frame[20] };
-    let place = upper + if protocol == TCP { 16 } else { 6 };
+    let place = match protocol {
+        TCP => upper + 16,
+        ICMP | ICMPV6 => upper + 2,
+        _ => upper + 6,
+    };
     frame[place..place + 2].fill(0);
     let length = u16::try_from(frame.len() - upper).unwrap();
     let pseudo = [&frame[ends], &length.to_be_bytes(), &[0, protocol]].concat();
+    let pseudo = if protocol == ICMP { Vec::new() } else { pseudo };
     let words = pseudo.chunks(2).chain(frame[upper..].chunks(2));
     let mut sum: u32 =
         words.map(|word| u32::from(word[0]) << 8 | u32::from(*word.get(1).unwrap_or(&0))).sum();

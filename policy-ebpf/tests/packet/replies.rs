@@ -268,7 +268,8 @@ fn s59_the_reply_is_the_same_whatever_is_at_the_far_end() {
             pod.pod(ends.destination);
             pod.allow(&[ports(5, &[(SCTP, 1, 9)])]);
             assert_eq!(pod.reply(&frame), want, "a pod");
-            for refusal in [Reason::ServiceDenied, Reason::ServiceNoBackend] {
+            let partly = Reason::ServicePartlyDenied;
+            for refusal in [Reason::ServiceDenied, Reason::ServiceNoBackend, partly] {
                 let mut service = Rig::rejecting();
                 service.frontend(ends.destination, ends.destination_port, protocol, 6);
                 service.allow(&[PortSet {

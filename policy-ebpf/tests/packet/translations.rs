@@ -51,8 +51,8 @@ fn rig(service: Ends<'_>, backend: Ends<'_>) -> Rig {
         rig.frontend(service.destination, service.destination_port, protocol, 9);
     }
     rig.identity(backend.destination, 4);
-    let set = rig.lead_to(&[(backend.destination, backend.destination_port)], 0);
-    rig.allow(&[set, allowed()]);
+    let choice = rig.lead_to(&[(backend.destination, backend.destination_port)], 0);
+    rig.allow(&[choice, allowed()]);
     rig
 }
 
@@ -108,8 +108,10 @@ fn s40_sctp_goes_to_a_backend_at_the_same_port_only() {
     for (service, backend) in BOTH {
         let mut rig = rig(service, backend);
         assert_eq!(rig.sent(&sctp(service, 1)), Some(Reason::ServicePartlyDenied));
-        let set = rig.lead_to(&[(backend.destination, 443)], 0);
-        rig.allow(&[set, allowed()]);
+        let (_, _, new4, new6) = rig.flows();
+        assert_eq!(new4.len() + new6.len(), 0, "a denied packet creates no flow");
+        let choice = rig.lead_to(&[(backend.destination, 443)], 0);
+        rig.allow(&[choice, allowed()]);
         let (verdict, sent) = rig.sent_as(&sctp(service, 1));
         assert_eq!((verdict, sent), (None, sctp(backend.at(443), 1)));
         let (verdict, received) = rig.received_as(&sctp(backend.at(443).back(), 2));
@@ -126,9 +128,11 @@ fn s40_connections_spread_over_the_allowed_backends_and_each_stays() {
             .map(|n| if is_six { format!("fd00:10:244:2::{n}") } else { format!("10.244.2.{n}") })
             .collect();
         let list: Vec<(&str, u16)> = all.iter().map(|address| (&**address, 8443)).collect();
-        all.iter().for_each(|address| rig.identity(address, 4));
-        let set = rig.lead_to(&list, 0);
-        rig.allow(&[set, allowed()]);
+        for address in &all {
+            rig.identity(address, 4);
+        }
+        let choice = rig.lead_to(&list, 0);
+        rig.allow(&[choice, allowed()]);
         let mut counts = [0; 4];
         for source_port in 40_000..40_200 {
             let from = |ends| Ends { source_port, ..ends };
@@ -148,15 +152,15 @@ fn s40_connections_spread_over_the_allowed_backends_and_each_stays() {
 fn s40_the_pod_itself_is_passed_over() {
     for ((service, backend), own) in BOTH.into_iter().zip([POD, POD_V6]) {
         let mut rig = rig(service, backend);
-        let set = rig.lead_to(&[(own, 8443), (backend.destination, 8443)], 0);
-        rig.allow(&[set, allowed()]);
+        let choice = rig.lead_to(&[(own, 8443), (backend.destination, 8443)], 0);
+        rig.allow(&[choice, allowed()]);
         for source_port in 40_000..40_010 {
             let from = |ends| Ends { source_port, ..ends };
             let (_, sent) = rig.sent_as(&with_checksum(tcp(from(service), Flags::Syn)));
             assert_eq!(sent, with_checksum(tcp(from(backend), Flags::Syn)));
         }
-        let set = rig.lead_to(&[(own, 8443)], 0);
-        rig.allow(&[set, allowed()]);
+        let choice = rig.lead_to(&[(own, 8443)], 0);
+        rig.allow(&[choice, allowed()]);
         let other = Ends { source_port: 41_000, ..service };
         assert_eq!(rig.sent(&tcp(other, Flags::Syn)), Some(Reason::ServicePartlyDenied));
     }
@@ -200,8 +204,8 @@ fn s40_datagrams_to_a_backend_that_is_denied_meanwhile_go_to_another() {
         let other = if is_six { "fd00:10:244:2::1" } else { "10.244.2.1" };
         rig.identity(backend.destination, 3);
         rig.identity(other, 4);
-        let set = rig.lead_to(&[(other, 8443)], 0);
-        rig.allow(&[set, allowed()]);
+        let choice = rig.lead_to(&[(other, 8443)], 0);
+        rig.allow(&[choice, allowed()]);
         rig.epoch(2);
         let (verdict, sent) = rig.sent_as(&with_checksum(udp(service)));
         let to = Ends { destination: other, ..backend };
@@ -214,13 +218,13 @@ fn s40_the_frontends_own_address_counts_for_live_connections_too() {
     for (service, backend) in BOTH {
         let mut rig = rig(service, backend);
         rig.identity(service.destination, 6);
-        let set = rig.lead_to(&[(backend.destination, 8443)], 1);
+        let choice = rig.lead_to(&[(backend.destination, 8443)], 1);
         let frontend = ports(6, &[(TCP, 443, 443)]);
-        rig.allow(&[set, allowed(), frontend]);
+        rig.allow(&[choice, allowed(), frontend]);
         assert_eq!(rig.sent(&tcp(service, Flags::Syn)), None);
         rig.epoch(2);
         assert_eq!(rig.received(&tcp(backend.back(), Flags::SynAck)), None);
-        rig.allow(&[set, allowed()]);
+        rig.allow(&[choice, allowed()]);
         rig.epoch(3);
         assert_eq!(rig.received(&tcp(backend.back(), Flags::Ack)), Some(Reason::Revoked));
         assert_eq!(rig.sent(&tcp(service, Flags::Ack)), Some(Reason::Revoked));
@@ -256,15 +260,28 @@ fn s28_both_flows_refer_to_one_another_and_move_with_the_first_reply() {
 }
 
 #[test]
-fn s31_an_error_about_a_translated_packet_belongs_to_its_flow() {
+fn s31_an_error_about_a_translated_packet_quotes_what_its_receiver_knows() {
     for (service, backend) in BOTH {
         let mut rig = rig(service, backend);
+        let is_six = service.destination.contains(':');
+        let (kind, router) = if is_six { (1, "fd00:10:244:3::1") } else { (3, "10.244.3.1") };
+        let error = |from: &str, to: &str, quoted: Ends<'_>| {
+            let rest = [&[0; 4], &udp(quoted)[14..]].concat();
+            with_checksum(icmp(from, to, kind, &rest))
+        };
         assert_eq!(rig.sent(&udp(service)), None);
-        let kind = if service.destination.contains(':') { 1 } else { 3 };
-        let quoted = udp(backend);
-        let error =
-            icmp(backend.destination, service.source, kind, &[&[0; 4], &quoted[14..]].concat());
-        assert_eq!(rig.received(&error), None);
+        for (from, shown) in [(router, router), (backend.destination, service.destination)] {
+            let (verdict, received) = rig.received_as(&error(from, service.source, backend));
+            assert_eq!(
+                (verdict, received),
+                (None, error(shown, service.source, service)),
+                "{from}"
+            );
+        }
+        assert_eq!(rig.received(&udp(backend.back())), None);
+        let of_pod = |to: Ends<'_>| error(to.source, to.destination, to.back());
+        let (verdict, sent) = rig.sent_as(&of_pod(service));
+        assert_eq!((verdict, sent), (None, of_pod(backend)), "of the pod");
     }
 }
 
