@@ -15,6 +15,7 @@ mod flowless;
 mod fragments;
 mod headers;
 mod lifetimes;
+mod live;
 mod neighbours;
 mod oddities;
 mod origin;

@@ -1,5 +1,6 @@
 //! A loaded object with one endpoint, whose maps a test fills by hand.
 
+mod drops;
 mod flows;
 mod neighbour;
 mod replies;
@@ -9,7 +10,7 @@ use std::{env, fs, net::IpAddr, path::PathBuf};
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun, TestRunOptions,
     maps::{
-        Array, HashMap, LpmTrie, Map, MapData, PerCpuHashMap, RingBuf,
+        Array, HashMap, LpmTrie, Map, MapData,
         lpm_trie::Key,
         of_maps::{ArrayOfMaps, HashOfMaps},
     },
@@ -19,7 +20,7 @@ use nix::time::{ClockId, clock_getres};
 use policy_common::{
     address::{Address, MAPPED_BITS, mapped},
     allow::{PortChunk, PortRange, PortSet, every},
-    drops::{Direction, DropKey, DropRecord, Reason},
+    drops::{Direction, Reason},
     endpoint::{Endpoint, NodeKind, flags},
     fragment::Fragment,
     frontend::{Frontend, FrontendKey},
@@ -272,22 +273,6 @@ impl Rig {
         }
     }
 
-    /// Has the pod send a frame that is dropped; whether the drop was counted, and its record.
-    pub(crate) fn dropped_as_sent(&mut self, frame: &[u8]) -> (u64, Option<DropRecord>) {
-        self.drop("from_pod", Direction::Egress, frame)
-    }
-
-    /// As `dropped_as_sent`, of a frame to the pod that came over an interface of no pod.
-    pub(crate) fn dropped_as_received(&mut self, frame: &[u8]) -> (u64, Option<DropRecord>) {
-        self.drop("to_pod", Direction::Ingress, frame)
-    }
-
-    fn drop(&mut self, program: &str, way: Direction, frame: &[u8]) -> (u64, Option<DropRecord>) {
-        let before: u64 = self.dropped(way).iter().sum();
-        assert_eq!(self.act(program, frame, IFINDEX + 1), TC_ACT_SHOT);
-        (self.dropped(way).iter().sum::<u64>() - before, self.record())
-    }
-
     /// Runs a program; what it returns.
     fn act(&mut self, name: &str, frame: &[u8], from: u32) -> i32 {
         self.act_at(IFINDEX, name, frame, from)
@@ -311,35 +296,6 @@ impl Rig {
         let action = action.return_value.cast_signed();
         self.out = out;
         action
-    }
-
-    /// The record of the last drop, if there is one.
-    pub(crate) fn record(&mut self) -> Option<DropRecord> {
-        let mut ring: RingBuf<&mut MapData> =
-            self.ebpf.map_mut("events").unwrap().try_into().unwrap();
-        let item = ring.next()?;
-        assert_eq!(item.len(), size_of::<DropRecord>());
-        // SAFETY: the program wrote a `DropRecord`, of which every bit pattern is a value.
-        Some(unsafe { item.as_ptr().cast::<DropRecord>().read_unaligned() })
-    }
-
-    /// Dropped packets by the number of their reason.
-    fn dropped(&self, direction: Direction) -> Vec<u64> {
-        let map: PerCpuHashMap<&MapData, DropKey, u64> =
-            self.ebpf.map("drops").unwrap().try_into().unwrap();
-        let mut counts = vec![0; Reason::ALL.len() + 1];
-        for reason in Reason::ALL {
-            let key = DropKey {
-                ifindex: IFINDEX,
-                direction: direction as u8,
-                reason: *reason as u8,
-                pad: [0; 2],
-            };
-            if let Ok(values) = map.get(&key, 0) {
-                counts[*reason as usize] = values.iter().sum();
-            }
-        }
-        counts
     }
 
     /// Writes an element of a hash map.
