@@ -47,10 +47,7 @@ impl Desired {
         let allow_map = &isolation.allow_map;
         if direction == Direction::Egress {
             let frontend = Frontend { address: remote, protocol, port };
-            let found = self.frontends.get(&frontend);
-            if let Some(identity) =
-                found.or_else(|| self.frontends.get(&Frontend::of_every_port(remote)))
-            {
+            if let Some(identity) = self.frontend_identity(&frontend) {
                 return allow_map.frontend(identity);
             }
         }
@@ -62,8 +59,14 @@ impl Desired {
     /// frontend.
     #[must_use]
     pub fn outcome(&self, isolation: &Isolation, frontend: &Frontend) -> Option<FrontendOutcome> {
-        let identity = self.frontends.get(frontend)?;
+        let identity = self.frontend_identity(frontend)?;
         Some(isolation.allow_map.outcome(identity))
+    }
+
+    /// The identity of a frontend, or of its address if a Service there does not fit into the map.
+    fn frontend_identity(&self, frontend: &Frontend) -> Option<&Identity> {
+        let every_port = || self.frontends.get(&Frontend::of_every_port(frontend.address));
+        self.frontends.get(frontend).or_else(every_port)
     }
 
     /// Whether an allow map has a port of an address. Frontends are not looked up.
