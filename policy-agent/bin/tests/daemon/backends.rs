@@ -49,24 +49,20 @@ spec:
 
 /// The Service with backends at these addresses of each family; the first is the host outside.
 fn service(backends: &[[&str; 2]], ready: bool) -> String {
-    let mut text = SERVICE.to_owned();
-    for (family, kind) in ["IPv4", "IPv6"].into_iter().enumerate() {
-        text += &format!(
+    let slices = ["IPv4", "IPv6"].into_iter().enumerate().map(|(family, kind)| {
+        let endpoint = |backend: &[&str; 2]| {
+            format!("{{addresses: ['{}'], conditions: {{ready: {ready}}}}}", backend[family])
+        };
+        let endpoints: Vec<String> = backends.iter().map(endpoint).collect();
+        format!(
             "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: {kind}\n\
              metadata: {{name: db-{family}, namespace: default, labels: {{kubernetes.io/service-name: db}}}}\n\
-             ports: [{{name: t, port: 7000}}, {{name: u, port: 7000, protocol: UDP}}]\nendpoints:\n"
-        );
-        for backend in backends {
-            text += &format!(
-                "- {{addresses: ['{}'], conditions: {{ready: {ready}}}}}\n",
-                backend[family]
-            );
-        }
-        if backends.is_empty() {
-            text = text.trim_end_matches("\n").to_owned() + " []\n";
-        }
-    }
-    text
+             ports: [{{name: t, port: 7000}}, {{name: u, port: 7000, protocol: UDP}}]\n\
+             endpoints: [{}]\n",
+            endpoints.join(", ")
+        )
+    });
+    [SERVICE.to_owned()].into_iter().chain(slices).collect()
 }
 
 const ALLOWED: [&str; 2] = ["10.1.0.2", "fd00:1::2"];
