@@ -107,6 +107,10 @@ fn find_cuts(
 ) -> Result<(), ConflistError> {
     for list in LISTS.iter().filter_map(|key| object.get(key)) {
         let entries = entries(text, list)?;
+        // `kept` is the end of the last entry that stays:
+        //   [a, own, b]     from the end of a to the end of own: `, own`
+        //   [own, a]        from the start of own to the start of a: `own, `
+        //   [a, own, own]   `, own` twice, each with the comma before it
         let mut kept: Option<usize> = None;
         for (entry, next) in entries.iter().zip(entries.iter().skip(1).map(Some).chain([None])) {
             let range = &entry.range;

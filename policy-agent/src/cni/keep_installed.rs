@@ -166,6 +166,8 @@ impl Contention {
         }
         self.writes = self.writes.saturating_add(1);
         self.last = Some(now);
+        // After 20 writes without a minute of calm: 250 ms, 500 ms, 1 s, and so on up to 10 s. The
+        // other program must not be answered at its own pace, or both write the disk without end.
         let Some(beyond) = self.writes.checked_sub(BURST + 1) else { return Duration::ZERO };
         FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(beyond)).min(CHECK_INTERVAL)
     }

@@ -26,6 +26,7 @@ impl PendingPods {
         let mut gave_up = Vec::new();
         for pending in mem::take(&mut self.0) {
             let readiness = node.readiness(&pending.sandbox);
+            // The receiver is the plugin's connection: it is closed if the runtime gave up waiting.
             match pending.readiness.send(readiness) {
                 Err(_closed) if pending.is_add => gave_up.push(pending.sandbox.pod),
                 Ok(()) if readiness != Readiness::Enforced => self.0.push(pending),

@@ -124,6 +124,11 @@ impl FilterPlace {
 
     /// The free place that sees packets first. A priority takes filters of one kind and protocol.
     pub(super) fn first_free(filters: &[Filter]) -> Self {
+        // Filters come in the order in which they see a packet; within a priority the newest is
+        // first:
+        //   bpf at 1/1, bpf at 1/3, u32 at 2     1/4: before all of them
+        //   u32 at 1                             2/1: priority 1 takes no filter of another kind
+        //   bpf for IPv4 only at 1               2/1: nor one of another protocol
         let mut place = Self { priority: 1, handle: 1 };
         for filter in filters {
             if filter.priority < place.priority {

@@ -122,6 +122,7 @@ impl FilterReader {
                     NLMSG_ERROR => return Err(refusal(message.payload())),
                     _ => filters.extend(parse(message.payload()).map_err(io::Error::other)?),
                 }
+                // A datagram has several messages, each padded to 4 bytes (`NLMSG_ALIGN`).
                 let length = (message.length() as usize).next_multiple_of(4);
                 rest = rest.get(length..).unwrap_or_default();
             }
@@ -147,6 +148,7 @@ fn refusal(payload: &[u8]) -> io::Error {
 fn parse(payload: &[u8]) -> Result<Option<Filter>, DecodeError> {
     let header = TcHeader::parse(payload)?;
     let handle = u32::from(header.handle);
+    // `tcm_info` is the priority in the upper half and the protocol in the lower (`TC_H_MAKE`).
     let [high, middle, low, last] = header.info.to_be_bytes();
     let mut filter = Filter {
         handle,
