@@ -1,7 +1,11 @@
 //! Connections that no network policy can allow, and why.
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
+use policy_core::model::ObjectName;
 use policy_manifest::Place;
 use serde::Serialize;
 
@@ -19,6 +23,30 @@ pub(super) struct NotExpressed {
     to: String,
     port: String,
     reason: String,
+}
+
+/// Connections of workloads that no label selects; both ends of a connection may be such.
+#[derive(Debug, Default)]
+pub(super) struct UnlabelledEnds {
+    /// The workloads of each connection, as text.
+    of_connections: BTreeMap<NotExpressed, BTreeSet<String>>,
+}
+
+impl UnlabelledEnds {
+    /// Adds an end of a connection.
+    pub(super) fn add(&mut self, connection: &ObservedConnection, workload: &ObjectName) {
+        let connection = NotExpressed::of(connection, String::new());
+        self.of_connections.entry(connection).or_default().insert(workload.to_string());
+    }
+
+    /// One entry for each connection, whichever of its ends are such workloads.
+    pub(super) fn into_not_expressed(self) -> impl Iterator<Item = NotExpressed> {
+        self.of_connections.into_iter().map(|(connection, workloads)| {
+            let names = workloads.into_iter().collect::<Vec<_>>().join(" and ");
+            let reason = format!("the pods of {names} have no label that stays the same");
+            NotExpressed { reason, ..connection }
+        })
+    }
 }
 
 impl NotExpressed {

@@ -18,7 +18,7 @@ use policy_core::{
 use super::{
     connection::ObservedConnection,
     needs::{FarEnd, NeededPorts, Needs},
-    not_expressed::NotExpressed,
+    not_expressed::{NotExpressed, UnlabelledEnds},
     stable_labels,
 };
 
@@ -65,19 +65,18 @@ pub(super) fn of(
     not_expressed: &mut Vec<NotExpressed>,
 ) -> Vec<Suggested> {
     let writer = PolicyWriter { snapshot, labels: needs.labels(snapshot) };
-    let mut suggested = Vec::new();
+    let (mut suggested, mut unlabelled) = (Vec::new(), UnlabelledEnds::default());
     for (workload, directions) in &needs.of_workloads {
         if let Some(labels) = writer.labels.get(workload).cloned().flatten() {
-            suggested.extend(writer.policy(workload, labels, directions, not_expressed));
+            suggested.extend(writer.policy(workload, labels, directions, &mut unlabelled));
         } else {
             let needed = directions.values().flat_map(BTreeMap::values);
-            let connections = needed.flat_map(BTreeMap::values);
-            not_expressed.extend(connections.map(|one| {
-                let reason = format!("the pods of {workload} have no label that stays the same");
-                NotExpressed::of(one, reason)
-            }));
+            for connection in needed.flat_map(BTreeMap::values) {
+                unlabelled.add(connection, workload);
+            }
         }
     }
+    not_expressed.extend(unlabelled.into_not_expressed());
     suggested
 }
 
@@ -107,11 +106,11 @@ impl PolicyWriter<'_> {
         workload: &ObjectName,
         labels: Labels,
         directions: &BTreeMap<Direction, NeededPorts>,
-        not_expressed: &mut Vec<NotExpressed>,
+        unlabelled: &mut UnlabelledEnds,
     ) -> Option<Suggested> {
         let mut rules = Vec::new();
         for (direction, needed) in directions {
-            rules.extend(self.rules(workload, *direction, needed, not_expressed));
+            rules.extend(self.rules(workload, *direction, needed, unlabelled));
         }
         // Without a rule, the policy would isolate the workload and allow nothing.
         let isolates = |direction: &&Direction| {
@@ -132,16 +131,15 @@ impl PolicyWriter<'_> {
         workload: &ObjectName,
         direction: Direction,
         needed: &NeededPorts,
-        not_expressed: &mut Vec<NotExpressed>,
+        unlabelled: &mut UnlabelledEnds,
     ) -> Vec<SuggestedRule> {
         let mut by_ports: BTreeMap<(Ports, Option<&'static str>), Vec<SuggestedPeer>> =
             BTreeMap::new();
         for (far, ports) in needed {
             let Some(peer) = self.peer(workload, far) else {
-                not_expressed.extend(ports.values().map(|one| {
-                    let reason = "its pods have no label that stays the same".to_owned();
-                    NotExpressed::of(one, format!("{}: {reason}", Self::name(far)))
-                }));
+                if let FarEnd::Workload(workload) = far {
+                    ports.values().for_each(|one| unlabelled.add(one, workload));
+                }
                 continue;
             };
             let mut set: BTreeSet<(Protocol, u16)> = ports.keys().copied().collect();
@@ -208,12 +206,5 @@ impl PolicyWriter<'_> {
         let mut names = [name("-observed")].into_iter().chain(numbered);
         let is_free = |name: &ObjectName| !self.snapshot.policies.contains_key(name);
         names.find(is_free).unwrap_or_else(|| name("-observed"))
-    }
-
-    fn name(far: &FarEnd) -> String {
-        match far {
-            FarEnd::Workload(name) => name.to_string(),
-            FarEnd::Address(address) => address.to_string(),
-        }
     }
 }

@@ -232,8 +232,14 @@ apiVersion: policy.networking.k8s.io/v1alpha2
 kind: ClusterNetworkPolicy
 metadata: {name: shut}
 spec: {tier: Admin, priority: 1, subject: {pods: {namespaceSelector: {}, podSelector: {matchLabels: {role: db}}}}, ingress: [{action: Deny, from: [{namespaces: {}}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: plain, namespace: shop}
+spec: {containers: [{name: c, image: c}]}
+status: {podIPs: [{ip: 10.0.9.9}]}
 ";
-    let table = "from,to,port\nshop/web,shop/db,5432\nshop/bare,shop/cache,6379\nshop/gone,shop/db,1\n192.0.2.10,203.0.113.7,80\n";
+    let table = "from,to,port\nshop/web,shop/db,5432\nshop/bare,shop/cache,6379\nshop/gone,shop/db,1\n192.0.2.10,203.0.113.7,80\nshop/bare,shop/plain,80\n";
     let output = run(&text, ("f.csv", table), &["-o", "json"])?;
     assert_code(&output, 1);
     let report: Value = serde_json::from_slice(&output.stdout)?;
@@ -244,10 +250,10 @@ spec: {tier: Admin, priority: 1, subject: {pods: {namespaceSelector: {}, podSele
         .collect();
     let want = [
         "2 stays denied: ingress by ClusterNetworkPolicy shut",
-        "3 shop/bare: its pods have no label that stays the same",
         "3 the pods of shop/bare have no label that stays the same",
         "4 no pod of the manifests is shop/gone or like it",
         "5 neither end is a pod that policies select",
+        "6 the pods of shop/bare and shop/plain have no label that stays the same",
     ];
     assert_eq!(listed, want, "{report}");
     assert!(
