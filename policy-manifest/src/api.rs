@@ -99,6 +99,7 @@ fn change(object: Object) -> Option<Change> {
         Object::Machine(name, machine) => Change::Node(name, Some(machine)),
         Object::Host(..)
         | Object::Template(_)
+        | Object::Route(_)
         | Object::Other(..)
         | Object::OtherTemplate(..)
         | Object::Foreign(..) => return None,

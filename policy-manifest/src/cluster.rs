@@ -14,9 +14,10 @@ use crate::{
     Ignored, ManifestError, Manifests, Place, ReadOptions, Source,
     decode::{Field, Log},
     made_up, names,
-    object::{self, Backends, DecodedService, Inherited, Object, Template},
-    place::Origin,
+    object::{self, Backends, DecodedRoute, DecodedService, Inherited, Object, Template},
+    place::{self, Origin},
     problem::Problem,
+    route::{self, RoutedServices},
     yaml::{self, Node},
 };
 
@@ -30,6 +31,9 @@ pub(crate) struct Cluster<'a> {
     /// From what the endpoints of each Service are derived.
     backends: BTreeMap<ObjectName, Backends>,
     templates: Vec<Template>,
+    routes: Vec<DecodedRoute>,
+    /// Every Service, headless ones too, where routes to them are read.
+    services: RoutedServices,
     /// Where each object is defined, to report a second one.
     defined: BTreeMap<ObjectRef, Place>,
     /// The same for workloads, by kind and name.
@@ -50,6 +54,8 @@ impl<'a> Cluster<'a> {
             manifests: Manifests::default(),
             backends: BTreeMap::new(),
             templates: Vec::new(),
+            routes: Vec::new(),
+            services: BTreeMap::new(),
             defined: BTreeMap::new(),
             workloads: BTreeMap::new(),
             errors: Vec::new(),
@@ -96,6 +102,8 @@ impl<'a> Cluster<'a> {
         }
         complete_namespaces(&mut self.manifests);
         backends::derive(&self.backends, &mut self.manifests.snapshot);
+        self.manifests.routes =
+            route::resolve(self.routes, &self.services, &self.manifests.snapshot);
         Ok(self.manifests)
     }
 
@@ -143,11 +151,8 @@ impl<'a> Cluster<'a> {
             (_, Some(reference)) => self.defined.get(reference),
             (_, None) => None,
         };
-        if let Some(first) = first {
-            if let Some(subject) = object.subject() {
-                log.set_subject(subject);
-            }
-            Field::root(node, &log).reject(Problem::DuplicateObject { first: first.clone() });
+        if let Some(first) = first.cloned() {
+            self.add_second(&object, node, &log, first);
             self.errors.extend(log.into_errors());
             return;
         }
@@ -156,6 +161,42 @@ impl<'a> Cluster<'a> {
             self.defined.insert(reference, place.clone());
         }
         self.insert(object, place);
+    }
+
+    /// Takes note of an object that is defined already. One that is the same in all that is read is no
+    /// error to `policyctl`, as `kubectl apply` accepts it too; a folder that an agent enforces must be
+    /// clear.
+    fn add_second(&mut self, object: &Object, node: &Node, log: &Log, first: Place) {
+        let place = log.place(node);
+        if self.options.fill_in && self.has_equal(object) {
+            self.manifests.left_out.repeated.push((first, place));
+            return;
+        }
+        if let Some(subject) = object.subject() {
+            log.set_subject(subject);
+        }
+        let folders = place::folders(&first.source, &place.source);
+        Field::root(node, log).reject(Problem::DuplicateObject { first, folders });
+    }
+
+    /// Whether the object of this kind and name that was read first is equal.
+    fn has_equal(&self, object: &Object) -> bool {
+        let Manifests { snapshot, hosts, .. } = &self.manifests;
+        match object {
+            Object::Namespace(name, new) => snapshot.namespaces.get(name) == Some(new),
+            Object::Pod(name, new) => snapshot.pods.get(name) == Some(new),
+            Object::Policy(name, new) => snapshot.policies.get(name) == Some(new),
+            Object::ClusterPolicy(name, new) => snapshot.cluster_policies.get(name) == Some(new),
+            Object::Service(name, new) => self.services.get(name) == Some(&**new),
+            Object::Slice(name, new) => snapshot.endpoint_slices.get(name) == new.as_ref(),
+            Object::Machine(name, new) => snapshot.nodes.get(name) == Some(new),
+            Object::Host(name, new) => hosts.get(name) == Some(new),
+            Object::Template(new) => self.templates.contains(new),
+            Object::Route(_)
+            | Object::Other(..)
+            | Object::OtherTemplate(..)
+            | Object::Foreign(..) => false,
+        }
     }
 
     fn insert(&mut self, object: Object, place: Place) {
@@ -178,12 +219,16 @@ impl<'a> Cluster<'a> {
                 snapshot.cluster_policies.insert(name, policy);
             }
             Object::Service(name, decoded) => {
+                if self.options.fill_in {
+                    self.services.insert(name.clone(), (*decoded).clone());
+                }
                 let DecodedService { translated, service, backends } = *decoded;
                 if translated {
                     snapshot.services.insert(name.clone(), service);
                     self.backends.insert(name, backends);
                 }
             }
+            Object::Route(route) => self.routes.push(*route),
             Object::Slice(name, slice) => {
                 snapshot.endpoint_slices.extend(slice.map(|slice| (name, slice)));
             }

@@ -31,6 +31,11 @@ impl Log {
         Self { origin: Arc::clone(origin), subject: RefCell::default(), errors: RefCell::default() }
     }
 
+    /// An empty log for another object of the same text.
+    pub(crate) fn of_same_origin(&self) -> Self {
+        Self::new(&self.origin)
+    }
+
     /// Sets the object that later errors name.
     pub(crate) fn set_subject(&self, subject: ErrorSubject) {
         self.subject.replace(subject);

@@ -8,7 +8,7 @@ use policy_core::{
 };
 use serde::Serialize;
 
-use crate::{Ignored, ManifestError, Manifests};
+use crate::{Ignored, ManifestError, Manifests, Place};
 
 /// How many names a note lists; the rest is counted.
 const LISTED: usize = 5;
@@ -24,6 +24,8 @@ pub struct LeftOut {
     pub other_files: Vec<String>,
     /// The first error of each source that was passed over.
     pub broken_files: Vec<ManifestError>,
+    /// Objects that are defined twice and are the same both times: the places of both.
+    pub repeated: Vec<(Place, Place)>,
     /// Namespaces that objects name and no manifest defines.
     pub undefined_namespaces: Vec<String>,
 }
@@ -39,6 +41,8 @@ pub struct LeftOutCounts {
     pub templates: usize,
     /// Files without a Kubernetes object, and files with errors that name no policy.
     pub files: usize,
+    /// Second definitions of an object that are the same as the first.
+    pub repeated: usize,
     /// Pods that run and have no address.
     pub pods_without_address: usize,
     /// Namespaces without a manifest.
@@ -49,12 +53,14 @@ impl Manifests {
     /// How much was left out.
     #[must_use]
     pub fn left_out_counts(&self) -> LeftOutCounts {
-        let LeftOut { foreign_policies, templates, other_files, broken_files, .. } = &self.left_out;
+        let LeftOut { foreign_policies, templates, other_files, broken_files, repeated, .. } =
+            &self.left_out;
         LeftOutCounts {
             foreign_policies: foreign_policies.len(),
             other_kinds: self.ignored.len(),
             templates: templates.len(),
             files: other_files.len() + broken_files.len(),
+            repeated: repeated.len(),
             pods_without_address: without_address(&self.snapshot).count(),
             undefined_namespaces: self.left_out.undefined_namespaces.len(),
         }
@@ -73,8 +79,9 @@ impl Manifests {
     /// One note for each way in which something was left out or made up.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        let LeftOut { templates, other_files, broken_files, undefined_namespaces, .. } =
-            &self.left_out;
+        let LeftOut {
+            templates, other_files, broken_files, repeated, undefined_namespaces, ..
+        } = &self.left_out;
         let mut notes = Vec::new();
         if !self.ignored.is_empty() {
             notes.push(format!("not used: {}", kinds(&self.ignored)));
@@ -98,6 +105,13 @@ impl Manifests {
                 error.place.source
             ));
         }
+        if !repeated.is_empty() {
+            let places = repeated.iter().map(|(first, second)| format!("{second} as {first}"));
+            notes.push(format!(
+                "objects that are defined twice alike count once: {}",
+                first_few(places, LISTED)
+            ));
+        }
         let missing: Vec<&ObjectName> = without_address(&self.snapshot).collect();
         if !missing.is_empty() {
             notes.push(format!(
@@ -110,6 +124,13 @@ impl Manifests {
                 "no manifest defines these namespaces, so they have no label but their name: {}",
                 first_few(undefined_namespaces, LISTED)
             ));
+        }
+        let lost = self.routes.iter().flat_map(|route| {
+            route.without_pods.iter().map(move |service| format!("{route} to Service {service}"))
+        });
+        let lost: Vec<String> = lost.collect();
+        if !lost.is_empty() {
+            notes.push(format!("routes to no pod of the manifests: {}", first_few(lost, LISTED)));
         }
         notes.extend(self.made_up.note());
         notes

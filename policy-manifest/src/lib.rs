@@ -36,6 +36,7 @@ mod options;
 mod place;
 mod places;
 mod problem;
+mod route;
 mod syntax;
 mod test_file;
 mod yaml;
@@ -55,6 +56,7 @@ pub use place::Place;
 pub use places::Places;
 use policy_core::model::{ContainerPort, Snapshot};
 pub use problem::Problem;
+pub use route::{Route, RouteController};
 pub use test_file::{
     Claim, Expected, SentenceError, TestCase, TestEnd, TestFile, TestNamespaces, read_tests,
 };
@@ -81,6 +83,8 @@ pub struct Manifests {
     pub left_out: LeftOut,
     /// Pods and addresses that no source has.
     pub made_up: MadeUp,
+    /// Routes from outside of the cluster, where they are read ([`ReadOptions::fill_in`]).
+    pub routes: Vec<Route>,
     /// Where each object stands in the text.
     pub places: Places,
 }

@@ -7,6 +7,7 @@ mod machine;
 mod metadata;
 mod pod;
 mod policy;
+mod route;
 pub(crate) mod selector;
 mod service;
 mod slice;
@@ -16,6 +17,7 @@ use policy_core::model::{
     ClusterNetworkPolicy, ClusterPolicyName, EndpointSlice, Kind, Namespace, NetworkPolicy,
     Node as Machine, ObjectName, ObjectRef, Pod, PolicyRef,
 };
+pub(crate) use route::{DecodedRoute, RouteBackend, RoutePort};
 pub(crate) use service::{Backends, DecodedService, TargetPort};
 pub(crate) use template::Template;
 
@@ -40,6 +42,8 @@ pub(crate) enum Object {
     Host(String, Host),
     /// A workload, of which the pods are made up.
     Template(Box<Template>),
+    /// A route from outside of the cluster.
+    Route(Box<DecodedRoute>),
     /// `apiVersion` and `kind` of an object that no verdict depends on.
     Other(String, String),
     /// The same of one with a pod template, which may run pods.
@@ -60,9 +64,11 @@ impl Object {
             Self::Slice(name, _) => ObjectRef::namespaced(Kind::EndpointSlice, name),
             Self::Machine(name, _) => ObjectRef::cluster_wide(Kind::Node, name),
             Self::Host(name, _) => ObjectRef::cluster_wide(Kind::Host, name),
-            Self::Template(_) | Self::Other(..) | Self::OtherTemplate(..) | Self::Foreign(..) => {
-                return None;
-            }
+            Self::Template(_)
+            | Self::Route(_)
+            | Self::Other(..)
+            | Self::OtherTemplate(..)
+            | Self::Foreign(..) => return None,
         })
     }
 
@@ -128,6 +134,9 @@ pub(crate) fn decode(
         if let Some(kind) = template::kind(&kind, &api_version) {
             return workload(kind, &api_version, &object, log);
         }
+        if let Some(kind) = route::kind(&kind, &api_version) {
+            return Some(route(kind, api_version, node, log));
+        }
         if let Some(kind) = admin_policy::kind(&kind, &api_version) {
             let (name, policy) = admin_policy::decode(kind, &object, log)?;
             return Some(Object::ClusterPolicy(name, policy));
@@ -135,7 +144,7 @@ pub(crate) fn decode(
     }
     match classify(&kind, &api_version) {
         Class::Read(kind) => dispatch(kind, &object, log),
-        Class::Ignored if options.fill_in && template::is_in(node) => {
+        Class::Ignored if options.fill_in && template::is_in(node, &api_version) => {
             Some(Object::OtherTemplate(api_version, kind))
         }
         Class::Ignored => Some(Object::Other(api_version, kind)),
@@ -159,6 +168,18 @@ fn workload(kind: &'static str, api_version: &str, object: &Map<'_>, log: &Log) 
         Some(template) => Object::Template(Box::new(template)),
         None => Object::Other(api_version.to_owned(), kind.to_owned()),
     })
+}
+
+/// Decodes a route. No verdict of a policy depends on it, so that one with errors is no error: it is an
+/// object of no use.
+fn route(kind: &'static str, api_version: String, node: &Node, log: &Log) -> Object {
+    let unused = log.of_same_origin();
+    let object = Field::root(node, &unused).map();
+    let route = object.and_then(|object| route::decode(kind, &object));
+    match route {
+        Some(route) => Object::Route(Box::new(route)),
+        None => Object::Other(api_version, kind.to_owned()),
+    }
 }
 
 /// A header field; an item of a list inherits it.

@@ -25,6 +25,25 @@ impl fmt::Display for Place {
     }
 }
 
+/// The folders in which two sources stand, up to the first part of their paths that differs; `None`
+/// for sources of one folder.
+///
+/// ```text
+/// deploy/base/web.yaml, deploy/overlays/dev/web.yaml    deploy/base and deploy/overlays
+/// ```
+pub(crate) fn folders(one: &str, other: &str) -> Option<(String, String)> {
+    let parts = |path: &str| path.split('/').map(str::to_owned).collect::<Vec<String>>();
+    let (one, other) = (parts(one), parts(other));
+    let differs = one.iter().zip(&other).position(|(one, other)| one != other)?;
+    let folder = |path: &[String]| {
+        // The last part is the file.
+        let length = path.len().saturating_sub(1).min(differs + 1);
+        if length == 0 { ".".to_owned() } else { path[..length].join("/") }
+    };
+    let (one, other) = (folder(&one), folder(&other));
+    (one != other).then_some((one, other))
+}
+
 /// Bytes of one block: characters are counted once for each block.
 const BLOCK: usize = 1024;
 

@@ -72,10 +72,12 @@ pub enum Problem {
         last: usize,
     },
     /// A second object of the same kind and name.
-    #[error("this object is already defined at {first}; remove one of the two")]
+    #[error("this object is already defined at {first}; {}", SecondObject(.folders.as_ref()))]
     DuplicateObject {
         /// The place of the first one.
         first: Place,
+        /// The folders of the two, where they differ.
+        folders: Option<(String, String)>,
     },
     /// Further policies of kinds that are not supported.
     #[error("{more} more policies are of kinds that are not supported, this one among them")]
@@ -86,7 +88,8 @@ pub enum Problem {
     /// Further objects that are defined twice.
     #[error(
         "{more} more objects are defined twice, this one among them; \
-         if the files are of several clusters or overlays, read those of one"
+         if the files are of several clusters or overlays, give the folder of one, or render an overlay \
+         (policyctl -k FOLDER)"
     )]
     ManyDuplicates {
         /// How many, without those that are listed.
@@ -323,6 +326,23 @@ impl fmt::Display for Lines {
             write!(f, "stands in line {first}")
         } else {
             write!(f, "stand in lines {first} to {last}")
+        }
+    }
+}
+
+/// What to do about an object that is defined twice.
+struct SecondObject<'a>(Option<&'a (String, String)>);
+
+impl fmt::Display for SecondObject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(folders) = self;
+        match folders {
+            None => f.write_str("remove one of the two"),
+            Some((first, second)) => write!(
+                f,
+                "the two differ, as those of a base and its overlays or of two clusters do: give one \
+                 of the folders {first} and {second}, or render an overlay (policyctl -k FOLDER)"
+            ),
         }
     }
 }

@@ -40,7 +40,7 @@ fn the_pods_of_a_template_are_made_up() {
     let of = |spec: &str| format!("{spec}{TEMPLATE}");
     let cron = format!("jobTemplate: {{spec: {{{TEMPLATE}}}}}");
     #[rustfmt::skip]
-    let cases: [(&str, &str, String, &[&str]); 9] = [
+    let cases: [(&str, &str, String, &[&str]); 11] = [
         ("apps/v1",            "Deployment",            of(""),                &["shop/web"]),
         ("apps/v1",            "Deployment",            of("replicas: 1, "),   &["shop/web"]),
         ("apps/v1",            "Deployment",            of("replicas: 30, "),  &["shop/web", "shop/web-2"]),
@@ -50,6 +50,8 @@ fn the_pods_of_a_template_are_made_up() {
         ("batch/v1",           "Job",                   of("parallelism: 2, "), &["shop/web", "shop/web-2"]),
         ("batch/v1",           "CronJob",               cron,                  &["shop/web"]),
         ("argoproj.io/v1",     "Rollout",               of(""),                &[]),
+        ("jobset.x-k8s.io/v1", "JobSet",                format!("replicatedJobs: [{{template: {{spec: {{{TEMPLATE}}}}}}}]"), &[]),
+        ("apps/v1",            "ControllerRevision",    of(""),                &[]),
     ];
     for (version, kind, spec, want) in cases {
         let read = filled(&workload(version, kind, &spec));
@@ -64,7 +66,7 @@ fn the_pods_of_a_template_are_made_up() {
             assert!(read.made_up.pods.contains(name));
         }
         assert_eq!(read.made_up.copies.len(), want.len().saturating_sub(1), "{kind}");
-        let is_other = usize::from(kind == "Rollout");
+        let is_other = usize::from(matches!(kind, "Rollout" | "JobSet"));
         assert_eq!(read.left_out.templates.len(), is_other, "{kind}");
     }
 }
@@ -168,7 +170,9 @@ fn a_pod_that_waits_or_has_its_nodes_network_gets_no_address() {
 #[test]
 fn two_workloads_of_one_name_are_an_error() {
     let one = workload("apps/v1", "Deployment", TEMPLATE);
-    let found = error(&format!("{one}---\n{one}"));
+    let other = one.replace("app: web", "app: other");
+    assert_ne!(one, other);
+    let found = error(&format!("{one}---\n{other}"));
     assert!(
         found.contains("Deployment shop/web: this object is already defined at m.yaml:1:1"),
         "{found}"

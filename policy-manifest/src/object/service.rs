@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A Service, with the fields from which its endpoints are derived if there is no slice.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DecodedService {
     /// Whether kube-proxy translates it (S40): not if it is headless, an `ExternalName`, or
     /// another proxy's.
@@ -24,7 +24,7 @@ pub(crate) struct DecodedService {
 }
 
 /// The fields from which the endpoints of a Service are derived.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Backends {
     /// `spec.selector`; empty where its endpoints are managed by the user.
     pub selector: Labels,

@@ -6,7 +6,7 @@ use super::{group, metadata, pod};
 use crate::{
     ErrorSubject,
     decode::{Field, Map},
-    yaml::Node,
+    yaml::{Node, Value},
 };
 
 /// Groups and kinds with a pod template that are read: those of Kubernetes, and one of `OpenShift`.
@@ -25,7 +25,7 @@ const KINDS: [(Option<&str>, &str); 11] = [
 ];
 
 /// A workload, and a pod of it without an address.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
     /// `kind` of the workload.
     pub kind: &'static str,
@@ -88,12 +88,24 @@ fn replicas(kind: &str, spec: &Map<'_>) -> u16 {
     field.and_then(|field: Field<'_>| field.whole_number(u16::MAX)).unwrap_or(1)
 }
 
-/// Whether an object of any kind has a pod template, as workloads of other projects do.
-pub(super) fn is_in(node: &Node) -> bool {
-    let path = ["spec", "template", "spec", "containers"];
-    let mut here = Some(node);
-    for name in path {
-        here = here.and_then(|node| node.get(name));
-    }
-    here.is_some()
+/// Whether an object of a kind of another project has a pod template at any depth, as a Rollout or a
+/// `JobSet` has.
+pub(super) fn is_in(node: &Node, api_version: &str) -> bool {
+    // Kubernetes' own kinds with a template run no pods by it: a ControllerRevision is a copy.
+    let is_own = matches!(group(api_version), None | Some("apps" | "batch" | "extensions"));
+    !is_own && has_template(node)
+}
+
+fn has_template(node: &Node) -> bool {
+    let is_template = |node: &Node| {
+        let containers = node.get("spec").and_then(|spec| spec.get("containers"));
+        containers.is_some_and(|containers| matches!(containers.value, Value::List(_)))
+    };
+    let named = node.get("template").is_some_and(is_template);
+    let inside = || match &node.value {
+        Value::Map(entries) => entries.iter().any(|(_, value)| has_template(value)),
+        Value::List(items) => items.iter().any(has_template),
+        Value::Null | Value::Bool(..) | Value::Number(_) | Value::Text(_) => false,
+    };
+    named || inside()
 }
