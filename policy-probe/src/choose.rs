@@ -8,6 +8,7 @@
 //! web -> db  5432/TCP IPv4    in each family that both have; no pod to itself
 //! ```
 //!
+//! [`Selection::further_ports`] adds ports to the declared ones, which a pod that declares none needs.
 //! `--port 22` replaces the declared ports, `--from` and `--to` replace "every pod", and each
 //! listed expectation adds its own probes.
 
@@ -29,6 +30,8 @@ use ends::Ends;
 pub struct Selection {
     /// Ports to probe instead of the declared ones.
     pub ports: Vec<(u16, Protocol)>,
+    /// Ports to probe at pods besides the declared ones, where `ports` is empty.
+    pub further_ports: Vec<(u16, Protocol)>,
     /// Sources instead of every pod.
     pub from: Vec<End>,
     /// Destinations instead of every pod.
@@ -122,40 +125,100 @@ pub fn choose(
     selection: &Selection,
     expectations: Option<&Expectations>,
 ) -> Result<Vec<Probe>, Vec<ChooseError>> {
-    let ends = Ends::new(manifests);
-    let mut errors = Vec::new();
-    check_names(&ends, selection, expectations, &mut errors);
-    let pods = ends.pods();
-    let from = if selection.from.is_empty() { &pods } else { &selection.from };
-    let to = if selection.to.is_empty() { &pods } else { &selection.to };
-    let ports: Vec<_> = to.iter().map(|to| ports(&ends, selection, to, &mut errors)).collect();
-    // In the order of the result, so that sorting is cheap.
-    let mut probes = Vec::new();
-    for from in from {
-        for (to, ports) in to.iter().zip(&ports).filter(|(_, ports)| !ports.is_empty()) {
-            let pairs = ends.pairs(from, to);
+    let chosen = ChosenProbes::new(manifests, selection, expectations)?;
+    let of_sources = chosen.sources().iter().flat_map(|from| chosen.of_source(from));
+    let mut probes: Vec<Probe> = of_sources.chain(chosen.listed.iter().cloned()).collect();
+    // Those of the sources are sorted already.
+    probes.sort();
+    probes.dedup();
+    if probes.is_empty() { Err(vec![chosen.nothing()]) } else { Ok(probes) }
+}
+
+/// The chosen probes, source by source: those of a large cluster take more memory than there is.
+pub struct ChosenProbes<'a> {
+    ends: Ends<'a>,
+    from: Vec<End>,
+    /// Destinations with their ports.
+    to: Vec<(End, BTreeSet<(u16, Protocol)>)>,
+    /// Those of expectations.
+    listed: Vec<Probe>,
+    needs_pods: bool,
+}
+
+impl<'a> ChosenProbes<'a> {
+    /// Chooses as [`choose`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`choose`], but an empty choice is no error.
+    pub fn new(
+        manifests: &'a Manifests,
+        selection: &Selection,
+        expectations: Option<&Expectations>,
+    ) -> Result<Self, Vec<ChooseError>> {
+        let ends = Ends::new(manifests);
+        let mut errors = Vec::new();
+        check_names(&ends, selection, expectations, &mut errors);
+        let pods = ends.pods();
+        let all_or = |named: &[End]| {
+            let mut chosen = if named.is_empty() { pods.clone() } else { named.to_vec() };
+            chosen.sort();
+            chosen.dedup();
+            chosen
+        };
+        let (from, to) = (all_or(&selection.from), all_or(&selection.to));
+        let to = to.into_iter().map(|to| {
+            let ports = ports(&ends, selection, &to, &mut errors);
+            (to, ports)
+        });
+        let to: Vec<_> = to.collect();
+        let mut listed = Vec::new();
+        for one in expectations.iter().flat_map(|expectations| &expectations.listed) {
+            let pairs = ends.pairs(&one.from, &one.to);
+            let wanted = pairs.filter(|(family, ..)| one.family.is_none_or(|only| only == *family));
+            let port = (one.port, one.protocol);
+            listed.extend(wanted.map(|pair| probe((&one.from, &one.to), port, pair)));
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let needs_pods = pods.is_empty() && (selection.from.is_empty() || selection.to.is_empty());
+        Ok(Self { ends, from, to, listed, needs_pods })
+    }
+
+    /// The sources, sorted.
+    #[must_use]
+    pub fn sources(&self) -> &[End] {
+        &self.from
+    }
+
+    /// The probes of a source, sorted, without those that only an expectation lists.
+    #[must_use]
+    pub fn of_source(&self, from: &End) -> Vec<Probe> {
+        let mut probes = Vec::new();
+        for (to, ports) in self.to.iter().filter(|(_, ports)| !ports.is_empty()) {
+            let pairs = self.ends.pairs(from, to);
             let pairs: Vec<_> =
                 pairs.filter(|(_, source, destination)| source != destination).collect();
             for port in ports {
                 probes.extend(pairs.iter().map(|pair| probe((from, to), *port, *pair)));
             }
         }
+        probes
     }
-    for listed in expectations.iter().flat_map(|expectations| &expectations.listed) {
-        let pairs = ends.pairs(&listed.from, &listed.to);
-        let wanted = pairs.filter(|(family, ..)| listed.family.is_none_or(|only| only == *family));
-        let port = (listed.port, listed.protocol);
-        probes.extend(wanted.map(|pair| probe((&listed.from, &listed.to), port, pair)));
+
+    /// Probes that only an expectation lists, in its order.
+    #[must_use]
+    pub fn listed(&self) -> &[Probe] {
+        &self.listed
     }
-    probes.sort();
-    probes.dedup();
-    if probes.is_empty() && errors.is_empty() {
-        let needs_pods = selection.from.is_empty() || selection.to.is_empty();
-        let reason =
-            if needs_pods && pods.is_empty() { CannotProbe::NoPods } else { CannotProbe::Nothing };
-        errors.push(ChooseError { place: None, reason });
+
+    /// Why there is no probe, where there is none.
+    #[must_use]
+    pub fn nothing(&self) -> ChooseError {
+        let reason = if self.needs_pods { CannotProbe::NoPods } else { CannotProbe::Nothing };
+        ChooseError { place: None, reason }
     }
-    if errors.is_empty() { Ok(probes) } else { Err(errors) }
 }
 
 /// The chosen probes, where an empty list is not an error.
@@ -210,7 +273,10 @@ fn ports(
     if !selection.ports.is_empty() {
         return selection.ports.iter().copied().collect();
     }
-    let ports = ends.ports(to);
+    let mut ports = ends.ports(to);
+    if let End::Pod(_) = to {
+        ports.extend(&selection.further_ports);
+    }
     if ports.is_empty() && selection.to.contains(to) && ends.check(to).is_ok() {
         errors.push(ChooseError { place: None, reason: CannotProbe::NoPort { end: to.clone() } });
     }

@@ -71,6 +71,7 @@ pub fn probes(
         ports: options.ports.clone(),
         from: options.from.clone(),
         to: options.to.clone(),
+        ..Selection::default()
     };
     choose(manifests, &selection, Some(expectations)).map_err(InputError::Probes)
 }

@@ -21,7 +21,7 @@ mod row;
 pub mod terminal;
 
 pub use check::{Mismatch, check};
-pub use choose::{CannotProbe, ChooseError, Probe, Selection, choose, if_any};
+pub use choose::{CannotProbe, ChooseError, ChosenProbes, Probe, Selection, choose, if_any};
 pub use policy_manifest::{End, Verdict};
 pub use render::{Style, grid, json, text};
 pub use row::{Deciders, DecidersByDirection, Outcome, Row, Table};

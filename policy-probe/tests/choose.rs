@@ -24,7 +24,7 @@ fn end(text: &str) -> End {
 fn asked(ports: &[u16], from: &[&str], to: &[&str]) -> Selection {
     let ends = |texts: &[&str]| texts.iter().map(|text| end(text)).collect();
     let ports = ports.iter().map(|port| (*port, Protocol::Tcp)).collect();
-    Selection { ports, from: ends(from), to: ends(to) }
+    Selection { ports, from: ends(from), to: ends(to), ..Selection::default() }
 }
 
 /// The lines of the probes that must be chosen.
@@ -106,6 +106,24 @@ fn options_narrow_and_extend() {
     for (claim, selection, want) in cases {
         assert_eq!(chosen(&small(), &selection, None), want, "{claim}");
     }
+}
+
+#[test]
+fn further_ports_are_probed_at_pods_only() {
+    let to = ["ns/b", "ns/c", "service/ns/svc"].map(end).to_vec();
+    let further_ports = vec![(9, Protocol::Udp)];
+    let selection =
+        Selection { from: vec![end("ns/a")], to, further_ports, ..Selection::default() };
+    let want = [
+        "ns/a -> ns/b 9/UDP IPv4",
+        "ns/a -> ns/b 81/TCP IPv4",
+        "ns/a -> ns/c 9/UDP IPv6",
+        "ns/a -> service/ns/svc 8000/TCP IPv4",
+    ];
+    assert_eq!(chosen(&small(), &selection, None), want);
+    let asked = Selection { ports: vec![(7, Protocol::Tcp)], ..selection };
+    let lines = chosen(&small(), &asked, None);
+    assert!(lines.iter().all(|line| line.contains(" 7/TCP ")), "{lines:?}");
 }
 
 #[test]

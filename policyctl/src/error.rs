@@ -73,6 +73,16 @@ pub(crate) enum Error {
     TestEnds(TestEndErrors),
     #[error("--exposure has no picture; use -o table, json, csv or markdown")]
     NoPicture,
+    #[error(
+        "the picture would have more than {most} arrows; choose a namespace with -n, or use -o html, \
+         csv or table"
+    )]
+    PictureTooLarge { most: usize },
+    #[error(
+        "there are more than {most} probes; use `policyctl list`, which has whole sets of ports between \
+         workloads, or -o json, or narrow the table by -n, --from, --to or --port"
+    )]
+    TooManyProbes { most: usize },
     #[error("there is no command {name}")]
     UnknownCommand { name: String },
     #[error("there is no namespace {name}{}", did_you_mean(nearest))]
@@ -130,6 +140,8 @@ impl Error {
             | Self::Flows(_)
             | Self::TestEnds(_)
             | Self::NoPicture
+            | Self::PictureTooLarge { .. }
+            | Self::TooManyProbes { .. }
             | Self::UnknownRule { .. } => {
                 terminal::error(self);
                 exit::INPUT

@@ -159,7 +159,8 @@ impl Asked {
             return Err(Error::SameEnd { end: end.clone() });
         }
         let ports = vec![port.unwrap_or((1, Protocol::Tcp))];
-        let chosen = choose(manifests, &Selection { ports, from, to }, None);
+        let chosen =
+            choose(manifests, &Selection { ports, from, to, ..Selection::default() }, None);
         let mut probes = chosen.map_err(InputError::Probes)?;
         probes.retain(|probe| probe.from != probe.to);
         Ok(probes)

@@ -38,6 +38,7 @@ mod suggest;
 mod test;
 mod test_error;
 mod truth;
+mod undeclared;
 mod workload;
 
 pub use cli::main;

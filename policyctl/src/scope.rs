@@ -70,7 +70,7 @@ impl Scope {
     }
 
     /// Keeps the probes from or to the scope, and those that an expectation lists.
-    pub(crate) fn narrow(&self, probes: &mut Vec<Probe>, expectations: &Expectations) {
+    pub(crate) fn retain(&self, probes: &mut Vec<Probe>, expectations: &Expectations) {
         let inside = |end: &End| match end {
             End::Pod(name) | End::Service(name) => self.holds(&name.namespace),
             End::Host(_) | End::Address(_) => false,
@@ -82,7 +82,11 @@ impl Scope {
         probes.retain(|probe| {
             self.namespace.is_none() || inside(&probe.from) || inside(&probe.to) || expected(probe)
         });
-        if let Some(namespace) = self.namespace.as_ref().filter(|_| probes.is_empty()) {
+    }
+
+    /// Prints a note if nothing of the scope was probed.
+    pub(crate) fn note_if_empty(&self, probes: usize) {
+        if let Some(namespace) = self.namespace.as_ref().filter(|_| probes == 0) {
             let note = format!("namespace {namespace} has no pod to report on; -A reports on all");
             terminal::notes(&[note]);
         }

@@ -24,6 +24,9 @@ use crate::{
 /// for ingress the ports of the containers, since rules may name them.
 type SubjectKey = (Direction, Vec<PolicyRef>, Vec<ContainerPort>);
 
+/// Decisions that are cached at most: some hundred bytes each.
+const MOST: usize = 200_000;
+
 /// The number of the subject; the far end, protocol and port.
 pub(super) type DecisionKey = (usize, IpAddr, Protocol, u16);
 
@@ -58,8 +61,12 @@ impl DecisionCache {
         self.decisions.get(case)
     }
 
-    /// Stores a decision.
+    /// Stores a decision. A full cache is emptied: whoever asks about many pods asks in their order, so
+    /// that old decisions are not asked for again.
     pub(super) fn insert(&mut self, case: DecisionKey, verdict: DirectionVerdict) {
+        if self.decisions.len() >= MOST {
+            self.decisions.clear();
+        }
         self.decisions.insert(case, verdict);
     }
 }

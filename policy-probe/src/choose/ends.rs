@@ -40,11 +40,14 @@ impl<'a> Ends<'a> {
     }
 
     /// Family and addresses of both ends, for each family that both have.
-    pub(super) fn pairs(
+    pub(super) fn pairs<'e>(
         &self,
-        from: &'a End,
-        to: &'a End,
-    ) -> impl Iterator<Item = (Family, IpAddr, IpAddr)> + use<'a> {
+        from: &'e End,
+        to: &'e End,
+    ) -> impl Iterator<Item = (Family, IpAddr, IpAddr)> + use<'a, 'e>
+    where
+        'a: 'e,
+    {
         let source = self.addresses(from).unwrap_or_default();
         let destination = self.addresses(to).unwrap_or_default();
         [Family::Ipv4, Family::Ipv6].into_iter().filter_map(move |family| {

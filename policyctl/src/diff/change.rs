@@ -68,7 +68,7 @@ fn rows(side: &Manifests, selections: &[Selection]) -> Result<Vec<Row>, Error> {
     probes.sort();
     probes.dedup();
     copies::retain(&mut probes, &side.made_up, &[]);
-    let mut table = truth::of(&side.snapshot, &probes).table;
+    let mut table = truth::of(&side.snapshot, probes).table;
     copies::rename(&mut table, &side.made_up, &[]);
     Ok(table.probes)
 }
@@ -92,10 +92,10 @@ fn selections(old: &Snapshot, new: &Snapshot, ends: &[End]) -> Vec<Selection> {
     callers.retain(|end| matches!(end, End::Pod(_)));
     let (services, ports) = (ends::services(old, new), regions::ports([old, new]));
     let selections = [
-        Selection { from: egress, to: ends.to_vec(), ports: ports.clone() },
-        Selection { from: ends.to_vec(), to: ingress, ports },
+        Selection { from: egress, to: ends.to_vec(), ports: ports.clone(), ..Selection::default() },
+        Selection { from: ends.to_vec(), to: ingress, ports, ..Selection::default() },
         // Services are compared at their own ports.
-        Selection { from: callers, to: services, ports: Vec::new() },
+        Selection { from: callers, to: services, ..Selection::default() },
     ];
     // An empty list means every pod to `choose`.
     selections.into_iter().filter(|one| !one.from.is_empty() && !one.to.is_empty()).collect()

@@ -188,6 +188,46 @@ fn a_pod_without_its_namespace_is_of_the_one_that_is_named() -> io::Result<()> {
 #[test]
 fn the_summary_has_no_words_about_packets() -> io::Result<()> {
     let output = policyctl_on(PODS, &["simulate"])?;
-    assert!(answer(&output).ends_with("2 probes, 2 allowed, 0 denied\n"), "{}", printed(&output));
+    assert!(answer(&output).ends_with("8 probes, 8 allowed, 0 denied\n"), "{}", printed(&output));
+    Ok(())
+}
+
+/// Source, destination, port and verdict of each probe.
+fn probes(text: &str, arguments: &[&str]) -> io::Result<Vec<String>> {
+    let output = policyctl_on(text, &[&["simulate", "-o", "json"], arguments].concat())?;
+    assert_code(&output, 0);
+    let table: Value = serde_json::from_slice(&output.stdout)?;
+    let rows = table["probes"].as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let line = |row: &Value| {
+        let [from, to, protocol, verdict] =
+            ["from", "to", "protocol", "verdict"].map(|field| text(&row[field]));
+        format!("{from} -> {to} {}/{protocol} {verdict}", row["port"])
+    };
+    Ok(rows.iter().map(line).collect())
+}
+
+#[test]
+fn a_port_of_each_protocol_stands_for_those_that_no_pod_declares() -> io::Result<()> {
+    // `b` declares no port, and the policy names the highest ones.
+    let text = PODS.replacen(", ports: [{containerPort: 80}]", "", 2)
+        + "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: ns}\n\
+           spec: {podSelector: {}, ingress: [{ports: [{port: 65535}, {port: 60000, endPort: 65534, protocol: UDP}, {protocol: SCTP}]}]}\n";
+    let want = [
+        "ns/a -> ns/b 59999/UDP deny",
+        "ns/a -> ns/b 65534/TCP deny",
+        "ns/a -> ns/b 65535/SCTP allow",
+    ];
+    let to_b = ["--from", "ns/a", "--to", "ns/b"];
+    assert_eq!(probes(&text, &to_b)?, want);
+    assert_eq!(probes(&text, &[])?.len(), 6);
+    // Expectations and `--port` are about what they name.
+    let with_port = probes(&text, &[&to_b[..], &["--port", "7"]].concat())?;
+    assert_eq!(with_port, ["ns/a -> ns/b 7/TCP deny"]);
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("expect.yaml");
+    fs::write(&path, "default: allow\n")?;
+    let path = path.to_string_lossy().into_owned();
+    assert_eq!(probes(PODS, &["--expect", &path])?.len(), 2);
     Ok(())
 }
