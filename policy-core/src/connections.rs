@@ -91,6 +91,15 @@ impl<'a> Connections<'a> {
         found
     }
 
+    /// The families in which pods of both groups have addresses.
+    #[must_use]
+    pub fn common_families(&self, from: usize, to: usize) -> Vec<Family> {
+        let has =
+            |group, family| !self.classes.members(self.classes.of_group(group), family).is_empty();
+        let both = |family: &Family| has(from, *family) && has(to, *family);
+        Family::BOTH.into_iter().filter(both).collect()
+    }
+
     fn pair(&self, (from, to, is_same): GroupPair) -> Vec<Allowed> {
         let mut answers: Vec<Allowed> = Vec::new();
         // A pod may have an address in one family only, and blocks name one family: each is

@@ -1,15 +1,21 @@
 //! `policyctl graph`: which workloads may connect to which.
 
+mod deciders;
 mod dot;
 mod mermaid;
 mod picture;
 
 use clap::{Args, ValueEnum};
-use policy_core::model::Protocol;
-use policy_manifest::Expectations;
-use policy_probe::{Selection, choose, exit, input::InputError, options, terminal};
+use policy_core::{
+    compile::{Scope, compile},
+    connections::Connections,
+    desired::Ports,
+    model::Protocol,
+};
+use policy_probe::{CannotProbe, ChooseError, exit, input::InputError, options, terminal};
 
-use crate::{error::Error, origin::OriginOptions, output, scope::ScopeOptions, truth};
+use crate::{error::Error, origin::OriginOptions, output, scope::ScopeOptions, workload};
+use deciders::Deciders;
 use picture::Picture;
 
 const EXAMPLES: &str = "\
@@ -23,8 +29,10 @@ Examples:
   policyctl graph -n shop -o mermaid
       a namespace of the cluster, and the workloads that it is connected to
 
-Pods of one namespace that differ only in labels of their controller are one workload. An arrow is
-dashed where no policy applies, and its label has a * where only some pods or families are allowed.
+Pods of one namespace that differ only in labels of their controller are one workload. A label
+is the whole set of ports, as `policyctl list` has it: ports in brackets are allowed between some of
+the pods only. An arrow is dashed where no policy applies. Networks outside of the cluster are drawn
+by `policyctl list -o dot`.
 
 Exit codes:
   0  drawn
@@ -40,7 +48,7 @@ pub(crate) struct GraphArguments {
     #[command(flatten)]
     scope: ScopeOptions,
 
-    /// Draw this port instead of the declared ones, as in 80/TCP or 53/UDP
+    /// Draw this port only, as in 80/TCP or 53/UDP
     #[arg(long = "port", value_name = "PORT[/PROTOCOL]", value_parser = options::port)]
     ports: Vec<(u16, Protocol)>,
 
@@ -60,31 +68,42 @@ enum GraphFormat {
     Json,
 }
 
+/// The error for a cluster without pods, as `simulate` gives it.
+fn no_pods() -> Error {
+    InputError::Probes(vec![ChooseError { place: None, reason: CannotProbe::NoPods }]).into()
+}
+
 /// Prints the picture; the exit code.
 pub(crate) fn main(arguments: &GraphArguments) -> Result<u8, Error> {
     let GraphArguments { origin, scope, ports, output } = arguments;
     let origin = origin.read()?;
     let manifests = &origin.manifests;
-    let selection = Selection { ports: ports.clone(), ..Selection::default() };
     let scope = scope.of(&origin)?;
-    let mut probes = choose(manifests, &selection, None).map_err(InputError::Probes)?;
-    scope.narrow(&mut probes, &Expectations::default());
     let snapshot = &manifests.snapshot;
-    let truth = truth::of(snapshot, &probes);
-    let picture = Picture::of(snapshot, &truth.table, &scope);
-    match output {
-        GraphFormat::Dot => {
-            output::print_warned(&dot::render(&picture), "// warning: ", &manifests.warnings())?;
-        }
-        GraphFormat::Mermaid => {
-            output::print_warned(
-                &mermaid::render(&picture),
-                "%% warning: ",
-                &manifests.warnings(),
-            )?;
-        }
-        GraphFormat::Json => output::print(&output::Document::new(&picture, manifests).json()?)?,
+    let (desired, faults) = compile(snapshot, Scope::Cluster);
+    let (workloads, pods) = workload::groups(snapshot);
+    if workloads.is_empty() {
+        return Err(no_pods());
     }
-    terminal::notes(&truth.notes);
+    let only = ports.iter().map(|(port, protocol)| (*protocol, *port, *port));
+    let picture = Picture {
+        snapshot,
+        connections: Connections::new(&desired, &pods),
+        deciders: Deciders::new(snapshot, &desired),
+        workloads: &workloads,
+        pods: &pods,
+        scope,
+        only: (!ports.is_empty()).then(|| Ports::from_ranges(only)),
+    };
+    let warnings = manifests.warnings();
+    let mut out = output::stream();
+    match output {
+        GraphFormat::Dot => dot::write(&picture, &warnings, &mut out)?,
+        GraphFormat::Mermaid => mermaid::write(&picture, &warnings, &mut out)?,
+        GraphFormat::Json => output::Document::new(&picture, manifests).write(&mut out)?,
+    }
+    out.finish()?;
+    let notes: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    terminal::notes(&notes);
     Ok(exit::FINE)
 }

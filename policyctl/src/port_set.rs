@@ -19,6 +19,11 @@ impl PortSet {
         Self(ports)
     }
 
+    /// The set itself.
+    pub(crate) fn into_ports(self) -> Ports {
+        self.0
+    }
+
     /// Whether it holds nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()

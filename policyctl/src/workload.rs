@@ -68,6 +68,15 @@ pub(crate) fn of_pods(snapshot: &Snapshot) -> BTreeMap<ObjectName, ObjectName> {
     workloads
 }
 
+/// Workloads by name, and the pods of each.
+pub(crate) fn groups(snapshot: &Snapshot) -> (Vec<ObjectName>, Vec<Vec<ObjectName>>) {
+    let mut groups: BTreeMap<ObjectName, Vec<ObjectName>> = BTreeMap::new();
+    for (pod, workload) in of_pods(snapshot) {
+        groups.entry(workload).or_default().push(pod);
+    }
+    groups.into_iter().unzip()
+}
+
 /// A name that no other workload of the namespace has.
 ///
 /// Two workloads may have the same label: the second gets the name of its first pod, or a number.

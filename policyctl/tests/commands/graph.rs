@@ -36,10 +36,11 @@ spec: {podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.1/32}}]}]}
 fn every_form_draws_the_same_edges() -> io::Result<()> {
     #[rustfmt::skip]
     let cases = [
-        ("dot",     "\"a/web\" -> \"b/store\" [label=\"5432/TCP*\", style=solid];"),
+        ("dot",     "\"a/web\" -> \"b/store\" [label=\"[all]\", style=solid];"),
+        ("dot",     "\"b/store\" -> \"a/web\" [label=\"all\", style=dashed];"),
         ("dot",     "\"b/store\" [label=\"store (1)\", style=solid];"),
         ("dot",     "\"a/web\" [label=\"web (2)\", style=dashed];"),
-        ("mermaid", "w0 -->|\"5432/TCP*\"| w1"),
+        ("mermaid", "w0 -->|\"[all]\"| w1"),
         ("mermaid", "subgraph s1[\"b\"]"),
     ];
     for (form, part) in cases {
@@ -48,10 +49,97 @@ fn every_form_draws_the_same_edges() -> io::Result<()> {
         assert_answers(&output, &[part]);
     }
     let open = COPIES.replace("10.0.0.1/32", "10.0.0.0/24");
-    assert_answers(&policyctl_on(&open, &["graph"])?, &["[label=\"5432/TCP\", style=solid]"]);
+    assert_answers(
+        &policyctl_on(&open, &["graph"])?,
+        &["\"a/web\" -> \"b/store\" [label=\"all\", style=solid]"],
+    );
     let shut = COPIES.replace("10.0.0.1/32", "192.0.2.0/24");
     let output = policyctl_on(&shut, &["graph"])?;
-    assert!(!answer(&output).contains("->"), "{}", printed(&output));
+    assert!(!answer(&output).contains("-> \"b/store\""), "{}", printed(&output));
+    Ok(())
+}
+
+/// Ends and sets of ports, as `graph` and `list` have them.
+fn sets(command: &str, text: &str, options: &[&str]) -> io::Result<Vec<Value>> {
+    let output = policyctl_on(text, &[&[command, "-o", "json"], options].concat())?;
+    assert_code(&output, 0);
+    let document: Value = serde_json::from_slice(&output.stdout)?;
+    let rows = |field: &str| document[field].as_array().cloned().unwrap_or_default();
+    let set = |from: &Value, to: &Value, one: &Value| {
+        serde_json::json!([from, to, one["families"], one["ports"], one["some_pods_only"]])
+    };
+    let edges = rows("edges").into_iter().flat_map(|edge| {
+        let sets = edge["sets"].as_array().cloned().unwrap_or_default();
+        sets.into_iter().map(|one| set(&edge["from"], &edge["to"], &one)).collect::<Vec<_>>()
+    });
+    let listed = rows("connections").into_iter().filter_map(|row| {
+        let ends = row["from"].get("workload").zip(row["to"].get("workload"));
+        ends.map(|(from, to)| set(from, to, &row))
+    });
+    Ok(edges.chain(listed).collect())
+}
+
+#[test]
+fn the_sets_are_those_of_list() -> io::Result<()> {
+    let mixed = COPIES.replace("[{from: [{ipBlock: {cidr: 10.0.0.1/32}}]}]", "[{from: [{ipBlock: {cidr: 10.0.0.1/32}}]}, {ports: [{port: 443, endPort: 450}, {protocol: UDP}]}]");
+    let three = std::fs::read_to_string(crate::program::root().join("examples/three-tier.yaml"))?;
+    let tiers = std::fs::read_to_string(crate::program::root().join("examples/tiers.yaml"))?;
+    for text in [COPIES, &mixed, &three, &tiers] {
+        for options in [&[][..], &["-n", "b"]] {
+            if !text.contains("namespace: b}") && !options.is_empty() {
+                continue;
+            }
+            let drawn = sets("graph", text, options)?;
+            assert!(!drawn.is_empty());
+            assert_eq!(drawn, sets("list", text, options)?);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_port_that_is_named_is_drawn_alone() -> io::Result<()> {
+    #[rustfmt::skip]
+    let cases = [
+        ("7",    "\"a/web\" -> \"b/store\" [label=\"[TCP 7]\", style=solid];"),
+        ("9/UDP", "\"b/store\" -> \"a/web\" [label=\"UDP 9\", style=dashed];"),
+    ];
+    for (port, edge) in cases {
+        assert_answers(&policyctl_on(COPIES, &["graph", "--port", port])?, &[edge]);
+    }
+    let json = policyctl_on(COPIES, &["graph", "--port", "7", "-o", "json"])?;
+    let picture: Value = serde_json::from_slice(&json.stdout)?;
+    let partly = picture["edges"].as_array().cloned().unwrap_or_default();
+    let partly =
+        partly.iter().find(|edge| edge["to"] == "b/store").map(|edge| edge["ports"].clone());
+    assert_eq!(partly, Some(serde_json::json!([{"port": 7, "protocol": "TCP", "partly": true}])));
+    let shut =
+        COPIES.replace("ipBlock: {cidr: 10.0.0.1/32}}]", "podSelector: {}}], ports: [{port: 80}]");
+    let output = policyctl_on(&shut, &["graph", "--port", "7"])?;
+    assert!(!answer(&output).contains("-> \"b/store\""), "{}", printed(&output));
+    Ok(())
+}
+
+#[test]
+fn families_that_differ_have_their_own_sets() -> io::Result<()> {
+    let text = COPIES
+        .replace("[{ip: 10.0.0.3}]", "[{ip: 10.0.0.3}, {ip: 'fd00::3'}]")
+        .replace("[{ip: 10.0.0.1}]", "[{ip: 10.0.0.1}, {ip: 'fd00::1'}]")
+        .replace(
+            "[{ipBlock: {cidr: 10.0.0.1/32}}]",
+            "[{ipBlock: {cidr: 10.0.0.0/24}}], ports: [{port: 5432}]}, {ports: [{port: 80}]",
+        );
+    let output = policyctl_on(&text, &["graph"])?;
+    assert_answers(
+        &output,
+        &["\"a/web\" -> \"b/store\" [label=\"IPv4: TCP 80, 5432 / IPv6: TCP 80\", style=solid];"],
+    );
+    let json = policyctl_on(&text, &["graph", "-o", "json"])?;
+    let picture: Value = serde_json::from_slice(&json.stdout)?;
+    let edges = picture["edges"].as_array().cloned().unwrap_or_default();
+    let ports = edges.iter().find(|edge| edge["to"] == "b/store").map(|edge| edge["ports"].clone());
+    // The declared port, which IPv6 does not have.
+    assert_eq!(ports, Some(serde_json::json!([{"port": 5432, "protocol": "TCP", "partly": true}])));
     Ok(())
 }
 
