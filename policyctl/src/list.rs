@@ -1,12 +1,15 @@
 //! `policyctl list`: the whole set of connections between workloads, and with networks outside.
 
+mod controllers;
 mod csv;
 mod dot;
 mod exposure;
+mod html;
 mod listing;
 mod mermaid;
 mod names;
 mod row;
+mod svg;
 mod table;
 
 use clap::{Args, ValueEnum};
@@ -17,8 +20,10 @@ use policy_core::{
 use policy_manifest::Manifests;
 use policy_probe::{exit, terminal};
 
-use crate::{error::Error, origin::OriginOptions, output, scope::ScopeOptions};
+use crate::{error::Error, origin::OriginOptions, output, scope::ScopeOptions, workload};
+use controllers::Controllers;
 use listing::Listing;
+pub(crate) use row::bracketed;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,6 +33,8 @@ Examples:
       for a spreadsheet
   policyctl list -k overlays/production -n shop -o markdown
       a namespace of a kustomization, and what it is connected to, for a pull request
+  policyctl list -f cluster.yaml -o html > connections.html
+      a page with a table to search, and a picture
   policyctl list -f cluster.yaml -o dot | dot -Tsvg > cluster.svg
       a picture, by Graphviz
 
@@ -37,7 +44,8 @@ Examples:
 Pods of one workload are one end; a row from a workload to itself is about its pods among each
 other. A set of ports is exact: nothing is probed. \"all\" is every protocol and port, and ICMP.
 Ports in brackets are allowed between some of the pods only. Networks outside of the cluster are
-listed as the blocks that policies name.
+listed as the blocks that policies name. \"outside through ingress controller\" is what an Ingress
+or a route of the Gateway API sends to a workload, as far as policies admit it.
 
 --exposure lists places instead: the peers of the policies that select a workload, the whole cluster
 (every other pod), and the blocks outside. A place with the ports of the whole cluster has no row,
@@ -81,6 +89,10 @@ enum ListFormat {
     Dot,
     /// For Markdown with pictures
     Mermaid,
+    /// A picture
+    Svg,
+    /// A page with a table and a picture, which loads nothing
+    Html,
 }
 
 /// Prints the list; the exit code.
@@ -91,9 +103,11 @@ pub(crate) fn main(arguments: &ListArguments) -> Result<u8, Error> {
     if arguments.exposure {
         return print_exposure(arguments.output, manifests, &scope);
     }
-    let (desired, faults) = compile(&manifests.snapshot, Scope::Cluster);
-    let (workloads, groups) = listing::groups(&manifests.snapshot);
-    let listing = Listing { connections: Connections::new(&desired, &groups), workloads, scope };
+    let (workloads, mut groups) = workload::groups(&manifests.snapshot);
+    let controllers = Controllers::new(manifests, &mut groups);
+    let (desired, faults) = compile(&controllers.manifests.snapshot, Scope::Cluster);
+    let connections = Connections::new(&desired, &groups);
+    let listing = Listing { connections, workloads, scope, controllers: &controllers };
     let warnings = manifests.warnings();
     let mut out = output::stream();
     match arguments.output {
@@ -105,9 +119,12 @@ pub(crate) fn main(arguments: &ListArguments) -> Result<u8, Error> {
         ListFormat::Markdown => table::markdown(&listing, &warnings, &mut out)?,
         ListFormat::Dot => dot::write(&listing, &warnings, &mut out)?,
         ListFormat::Mermaid => mermaid::write(&listing, &warnings, &mut out)?,
+        ListFormat::Svg => svg::write(&listing, &warnings, &mut out)?,
+        ListFormat::Html => html::write(&listing, &warnings, &mut out)?,
     }
     out.finish()?;
-    let notes: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    let mut notes: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    notes.extend(controllers.notes(&listing.workloads, &listing.connections));
     terminal::notes(&notes);
     Ok(exit::FINE)
 }
@@ -118,18 +135,16 @@ fn print_exposure(
     manifests: &Manifests,
     scope: &crate::scope::Scope,
 ) -> Result<u8, Error> {
-    if matches!(format, ListFormat::Dot | ListFormat::Mermaid) {
-        return Err(Error::NoPicture);
-    }
-    let report = exposure::find(manifests, scope);
+    let find = || exposure::find(manifests, scope);
     let warnings = manifests.warnings();
     let mut out = output::stream();
     match format {
-        ListFormat::Json => output::Document::new(&report, manifests).write(&mut out)?,
-        ListFormat::Csv => exposure::csv(&report, &mut out)?,
-        ListFormat::Markdown => exposure::markdown(&report, &warnings, &mut out)?,
-        ListFormat::Table | ListFormat::Dot | ListFormat::Mermaid => {
-            exposure::table(&report, &warnings, &mut out)?;
+        ListFormat::Json => output::Document::new(&find(), manifests).write(&mut out)?,
+        ListFormat::Csv => exposure::csv(&find(), &mut out)?,
+        ListFormat::Markdown => exposure::markdown(&find(), &warnings, &mut out)?,
+        ListFormat::Table => exposure::table(&find(), &warnings, &mut out)?,
+        ListFormat::Dot | ListFormat::Mermaid | ListFormat::Svg | ListFormat::Html => {
+            return Err(Error::NoPicture);
         }
     }
     out.finish()?;

@@ -28,8 +28,8 @@ use policy_core::{
 use policy_manifest::Manifests;
 use serde::{Serialize, Serializer};
 
-use super::listing;
-use crate::{port_set::PortSet, scope};
+use super::controllers::{Controllers, ThroughController};
+use crate::{port_set::PortSet, scope, workload};
 use place::{ExposurePlace, PeerPlace};
 use stand_in::StandIns;
 pub(super) use text::{csv, markdown, table};
@@ -67,9 +67,10 @@ struct ExposedTo {
 /// Finds the exposure of every workload of a scope.
 pub(super) fn find(manifests: &Manifests, scope: &scope::Scope) -> ExposureReport {
     let places = place::of_policies(&manifests.snapshot);
-    let stand_ins = StandIns::new(manifests, &places);
+    let (workloads, mut groups) = workload::groups(&manifests.snapshot);
+    let controllers = Controllers::new(manifests, &mut groups);
+    let stand_ins = StandIns::new(manifests, &controllers.manifests, &places);
     let (desired, _) = compile(&stand_ins.snapshot, Scope::Cluster);
-    let (workloads, groups) = listing::groups(&manifests.snapshot);
     let connections = Connections::new(&desired, &groups);
     let mut exposure = Vec::new();
     for (index, (workload, pods)) in workloads.iter().zip(&groups).enumerate() {
@@ -81,11 +82,15 @@ pub(super) fn find(manifests: &Manifests, scope: &scope::Scope) -> ExposureRepor
             let own = place::Selecting::new(&manifests.snapshot, pods, direction);
             let group =
                 Group { connections: &connections, index, direction, stand_ins: &stand_ins };
+            let mut exposed = group.places(&places, &own);
+            if direction == Direction::Ingress {
+                exposed.extend(controllers.to(index, &connections).flat_map(through));
+            }
             exposure.push(WorkloadExposure {
                 workload: workload.clone(),
                 direction,
                 protected: own.is_protected,
-                places: group.places(&places, &own),
+                places: exposed,
             });
         }
     }
@@ -200,6 +205,15 @@ fn outside(one: &Outside) -> ExposedTo {
         named_ports: Vec::new(),
         some_pods_only: PortSet::new(some),
     }
+}
+
+fn through(one: ThroughController<'_>) -> impl Iterator<Item = ExposedTo> {
+    let place = ExposurePlace::Through(one.controller.clone());
+    one.allowed.into_iter().map(move |allowed| {
+        let (ports, some_pods_only) = ThroughController::sets(&allowed);
+        let families = allowed.families;
+        ExposedTo { place: place.clone(), families, ports, named_ports: Vec::new(), some_pods_only }
+    })
 }
 
 fn display<S: Serializer>(name: &ObjectName, to: S) -> Result<S::Ok, S::Error> {

@@ -1,15 +1,16 @@
 //! The list, row by row: a large cluster has millions of rows, so that none are kept.
 
-use std::collections::BTreeMap;
-
 use policy_core::{
     connections::{Connections, Outside},
-    model::{Direction, Family, ObjectName, Snapshot},
+    model::{Direction, Family, ObjectName},
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::row::{Party, Row};
-use crate::{port_set::PortSet, scope::Scope, workload};
+use super::{
+    controllers::{Controllers, ThroughController},
+    row::{Party, Row},
+};
+use crate::{port_set::PortSet, scope::Scope};
 
 /// What is listed.
 pub(super) struct Listing<'a> {
@@ -17,26 +18,20 @@ pub(super) struct Listing<'a> {
     /// Names of the groups, in their order.
     pub(super) workloads: Vec<ObjectName>,
     pub(super) scope: Scope,
-}
-
-/// Workloads by name, and the pods of each.
-pub(super) fn groups(snapshot: &Snapshot) -> (Vec<ObjectName>, Vec<Vec<ObjectName>>) {
-    let mut groups: BTreeMap<ObjectName, Vec<ObjectName>> = BTreeMap::new();
-    for (pod, workload) in workload::of_pods(snapshot) {
-        groups.entry(workload).or_default().push(pod);
-    }
-    groups.into_iter().unzip()
+    /// What comes from outside through ingress controllers.
+    pub(super) controllers: &'a Controllers<'a>,
 }
 
 impl Listing<'_> {
     /// Every allowed set of connections: from each workload to the others and to blocks, then from
-    /// blocks to it.
+    /// blocks to it, and from outside through controllers.
     pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         let workloads = self.workloads.iter().enumerate();
         let rows = workloads.flat_map(move |(from, name)| {
             self.to_workloads(from, name)
                 .chain(self.outside(from, name, Direction::Egress))
                 .chain(self.outside(from, name, Direction::Ingress))
+                .chain(self.through_controllers(from, name))
         });
         rows.filter(|row| !row.is_empty())
     }
@@ -84,6 +79,26 @@ impl Listing<'_> {
             Row { from, to, families, ports, some_pods_only }
         };
         self.connections.outside(group, direction).iter().map(row).collect()
+    }
+
+    fn through_controllers<'a>(&'a self, workload: usize, name: &'a ObjectName) -> Vec<Row<'a>> {
+        if !self.scope.holds(&name.namespace) {
+            return Vec::new();
+        }
+        let rows = self.controllers.to(workload, &self.connections).flat_map(|one| {
+            let ThroughController { controller, routes, allowed } = one;
+            allowed.into_iter().map(move |one| {
+                let (ports, some_pods_only) = ThroughController::sets(&one);
+                Row {
+                    from: Party::Through(controller, routes),
+                    to: Party::Workload(name),
+                    families: one.families,
+                    ports,
+                    some_pods_only,
+                }
+            })
+        });
+        rows.collect()
     }
 }
 

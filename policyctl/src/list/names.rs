@@ -9,7 +9,7 @@ use super::{listing::Listing, row::Party};
 pub(super) struct Names {
     /// Workloads by namespace: name and number.
     pub(super) namespaces: BTreeMap<String, Vec<(String, usize)>>,
-    /// Blocks and their numbers.
+    /// Blocks and controllers, with their numbers.
     pub(super) blocks: Vec<(String, usize)>,
     numbers: BTreeMap<String, usize>,
 }
@@ -39,7 +39,7 @@ impl Names {
                 let workloads = self.namespaces.entry(name.namespace.clone()).or_default();
                 workloads.push((name.name.clone(), next));
             }
-            Party::Block(_) => self.blocks.push((text.clone(), next)),
+            Party::Block(_) | Party::Through(..) => self.blocks.push((text.clone(), next)),
         }
         self.numbers.insert(text, next);
     }

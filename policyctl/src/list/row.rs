@@ -1,11 +1,12 @@
 //! A row of the list: who may open which connections to whom.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use policy_core::{
     connections::Region,
     model::{Family, ObjectName},
 };
+use policy_manifest::RouteController;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::port_set::PortSet;
@@ -30,6 +31,8 @@ pub(super) enum Party<'a> {
     Workload(&'a ObjectName),
     /// Addresses outside of the cluster.
     Block(Region),
+    /// Any address outside, by way of a controller and its routes.
+    Through(&'a RouteController, &'a BTreeSet<String>),
 }
 
 impl Row<'_> {
@@ -40,11 +43,7 @@ impl Row<'_> {
 
     /// The ports for people: those for some pods only in brackets.
     pub(super) fn ports(&self) -> String {
-        match (self.ports.is_empty(), self.some_pods_only.is_empty()) {
-            (_, true) => self.ports.to_string(),
-            (true, false) => format!("[{}]", self.some_pods_only),
-            (false, false) => format!("{} [{}]", self.ports, self.some_pods_only),
-        }
+        bracketed(&self.ports, &self.some_pods_only)
     }
 
     /// The families for people.
@@ -53,17 +52,27 @@ impl Row<'_> {
     }
 }
 
-/// `namespace/workload`, or the block with its exceptions.
+/// Ports for every pair of pods, and in brackets those for some pairs only.
+pub(crate) fn bracketed(every: &PortSet, some: &PortSet) -> String {
+    match (every.is_empty(), some.is_empty()) {
+        (_, true) => every.to_string(),
+        (true, false) => format!("[{some}]"),
+        (false, false) => format!("{every} [{some}]"),
+    }
+}
+
+/// `namespace/workload`, the block with its exceptions, or `outside through ingress controller`.
 impl fmt::Display for Party<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Workload(name) => name.fmt(f),
             Self::Block(region) => region.fmt(f),
+            Self::Through(controller, _) => write!(f, "outside through {controller}"),
         }
     }
 }
 
-/// `{"workload": …}` or `{"block": …, "except": […]}`.
+/// `{"workload": …}`, `{"block": …, "except": […]}` or `{"through": …, "routes": […]}`.
 impl Serialize for Party<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(None)?;
@@ -73,6 +82,10 @@ impl Serialize for Party<'_> {
                 let except: Vec<String> = region.except.iter().map(ToString::to_string).collect();
                 map.serialize_entry("block", &region.block.to_string())?;
                 map.serialize_entry("except", &except)?;
+            }
+            Self::Through(controller, routes) => {
+                map.serialize_entry("through", &controller.to_string())?;
+                map.serialize_entry("routes", routes)?;
             }
         }
         map.end()

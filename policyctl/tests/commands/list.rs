@@ -138,6 +138,122 @@ fn a_namespace_is_listed_with_what_it_is_connected_to() -> io::Result<()> {
     Ok(())
 }
 
+/// A rule of an Ingress and one of a Gateway to `web`, and a Service for it.
+const ROUTES: &str = "\
+---
+{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {selector: {app: web}, ports: [{port: 8000, targetPort: 80}, {port: 8001, targetPort: 81}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: db, namespace: shop}, spec: {selector: {app: db}, ports: [{port: 5432}]}}
+---
+{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: r, namespace: shop}, spec: {rules: [{http: {paths: [
+  {backend: {service: {name: web, port: {number: 8000}}}}, {backend: {service: {name: web, port: {number: 8001}}}}, {backend: {service: {name: db, port: {number: 5432}}}}]}}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: h, namespace: shop}, spec: {parentRefs: [{name: public, namespace: infra}], rules: [{backendRefs: [{name: db, port: 5432}]}]}}
+";
+
+#[test]
+fn what_comes_through_an_ingress_controller_is_a_row() -> io::Result<()> {
+    let text = format!("{MANIFESTS}{ROUTES}");
+    let output = policyctl_on(&text, &["list"])?;
+    assert_code(&output, 0);
+    // Nothing admits port 81, and db admits web alone.
+    assert_answers(
+        &output,
+        &["outside through ingress controller  shop/web", "IPv4, IPv6  TCP 80\n"],
+    );
+    assert_eq!(answer(&output).matches("outside through").count(), 1, "{}", printed(&output));
+    for note in [
+        "Ingress shop/r: shop/db does not admit an ingress controller of which labels and namespace are not known",
+        "HTTPRoute shop/h: shop/db does not admit the pods of Gateway infra/public",
+    ] {
+        assert!(printed(&output).contains(note), "{}", printed(&output));
+    }
+    // A Gateway's pods have a label, and are in its namespace.
+    let gateway = "{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: infra}}, podSelector: {matchLabels: {gateway.networking.k8s.io/gateway-name: public}}}";
+    let open = text.replace("from: [{podSelector", &format!("from: [{gateway}, {{podSelector"));
+    let output = policyctl_on(&open, &["list", "-o", "json"])?;
+    let document: Value = serde_json::from_slice(&output.stdout)?;
+    let rows = document["connections"].as_array().cloned().unwrap_or_default();
+    let through: Vec<&Value> =
+        rows.iter().filter(|row| row["from"]["through"].is_string()).collect();
+    assert_eq!(through.len(), 2, "{document}");
+    assert_eq!(
+        through[0]["from"],
+        serde_json::json!({"through": "Gateway infra/public", "routes": ["HTTPRoute shop/h"]})
+    );
+    assert_eq!(
+        through[0]["ports"]["ranges"],
+        serde_json::json!([{"protocol": "TCP", "first": 5432, "last": 5432}])
+    );
+    assert_eq!(through[1]["from"]["routes"], serde_json::json!(["Ingress shop/r"]));
+    // Without routes the rows are the same but for these.
+    let without = policyctl_on(MANIFESTS, &["list", "-o", "csv"])?;
+    let with = policyctl_on(&text, &["list", "-o", "csv"])?;
+    let others = answer(&with)
+        .lines()
+        .filter(|line| !line.contains("through"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    assert_eq!(others.trim(), answer(&without).trim());
+    Ok(())
+}
+
+#[test]
+fn pictures_need_no_other_program() -> io::Result<()> {
+    let output = policyctl_on(MANIFESTS, &["list", "-o", "svg"])?;
+    assert_code(&output, 0);
+    let svg = answer(&output);
+    assert_answers(
+        &output,
+        &[
+            "<svg ",
+            "</svg>",
+            "shop/web</tspan>",
+            "0.0.0.0/0 except 10.0.0.0/8</tspan>",
+            ">TCP 5432, 9000-9010; UDP</textPath>",
+        ],
+    );
+    assert_eq!(svg.matches("marker-end").count(), 7, "an arrow for each row: {svg}");
+    assert_eq!(
+        answer(&policyctl_on(MANIFESTS, &["list", "-o", "svg"])?),
+        svg,
+        "the same each time"
+    );
+    let output = policyctl_on(MANIFESTS, &["list", "-o", "html"])?;
+    assert_code(&output, 0);
+    assert_answers(
+        &output,
+        &[
+            "<!doctype html>",
+            "<svg ",
+            "<td>shop/web</td><td>shop/db</td><td>IPv4, IPv6</td><td>TCP 5432, 9000-9010; UDP</td>",
+        ],
+    );
+    let page = answer(&output);
+    // The page loads nothing: the only addresses are names of XML.
+    assert!(!page.replace("http://www.w3.org/2000/svg", "").contains("://"), "{page}");
+    assert!(!page.contains("<?xml"), "{page}");
+    Ok(())
+}
+
+#[test]
+fn a_picture_that_nobody_could_read_is_refused() -> io::Result<()> {
+    let pod = |number: usize| {
+        format!(
+            "---\n{{apiVersion: v1, kind: Pod, metadata: {{name: p{number}, namespace: many}}, status: {{podIPs: [{{ip: 10.9.0.{number}}}]}}}}\n"
+        )
+    };
+    let text: String = (1..=25).map(pod).collect();
+    let output = policyctl_on(&text, &["list", "-o", "svg"])?;
+    assert_code(&output, 2);
+    assert!(printed(&output).contains("more than 400 arrows; choose a namespace with -n"));
+    assert!(answer(&output).is_empty());
+    let output = policyctl_on(&text, &["list", "-o", "html"])?;
+    assert_code(&output, 0);
+    assert_answers(&output, &["too many rows for a picture", "<td>many/p1</td><td>many/p2</td>"]);
+    Ok(())
+}
+
 #[test]
 fn a_reader_that_stops_is_no_error() -> io::Result<()> {
     use std::process::Stdio;
@@ -152,7 +268,7 @@ fn a_reader_that_stops_is_no_error() -> io::Result<()> {
 #[test]
 fn a_warning_is_part_of_each_form_that_has_comments() -> io::Result<()> {
     let text = format!("{MANIFESTS}---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\n");
-    for form in ["table", "json", "markdown", "dot", "mermaid"] {
+    for form in ["table", "json", "markdown", "dot", "mermaid", "svg", "html"] {
         assert_code(&policyctl_on(&text, &["list", "-o", form])?, 2);
         let output = policyctl_on(&text, &["list", "-o", form, "--ignore-foreign"])?;
         assert_code(&output, 0);

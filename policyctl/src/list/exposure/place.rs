@@ -9,6 +9,7 @@ use policy_core::{
         Selector, Snapshot,
     },
 };
+use policy_manifest::RouteController;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::internet;
@@ -29,6 +30,8 @@ pub(super) enum ExposurePlace {
     Pods(PeerPlace),
     /// Addresses outside of the cluster.
     Outside(Region),
+    /// The same by way of an ingress controller or a Gateway.
+    Through(RouteController),
 }
 
 /// The places that the policies of some pods name in one direction.
@@ -147,6 +150,7 @@ impl fmt::Display for ExposurePlace {
             Self::WholeCluster => f.write_str("the whole cluster"),
             Self::Outside(region) if is_internet(region) => write!(f, "the internet ({region})"),
             Self::Outside(region) => region.fmt(f),
+            Self::Through(controller) => write!(f, "outside through {controller}"),
             Self::Pods(place) => {
                 match (place.namespace(), place.namespaces.requirements.len()) {
                     (Some(name), 1) => write!(f, "namespace {name}")?,
@@ -171,7 +175,8 @@ fn is_internet(region: &Region) -> bool {
     })
 }
 
-/// `{"whole_cluster": true}`, `{"namespaces", "pods"}` as selectors, or `{"block", "except"}`.
+/// `{"whole_cluster": true}`, `{"namespaces", "pods"}` as selectors, `{"block", "except"}` or
+/// `{"through"}`.
 impl Serialize for ExposurePlace {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(None)?;
@@ -185,6 +190,9 @@ impl Serialize for ExposurePlace {
                 let except: Vec<String> = region.except.iter().map(ToString::to_string).collect();
                 map.serialize_entry("block", &region.block.to_string())?;
                 map.serialize_entry("except", &except)?;
+            }
+            Self::Through(controller) => {
+                map.serialize_entry("through", &controller.to_string())?;
             }
         }
         map.end()

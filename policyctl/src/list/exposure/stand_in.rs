@@ -46,7 +46,12 @@ pub(super) struct StandIns {
 }
 
 impl StandIns {
-    pub(super) fn new(manifests: &Manifests, places: &[PeerPlace]) -> Self {
+    /// `with_controllers` are the same manifests with pods that no place describes.
+    pub(super) fn new(
+        manifests: &Manifests,
+        with_controllers: &Manifests,
+        places: &[PeerPlace],
+    ) -> Self {
         let snapshot = &manifests.snapshot;
         let real = snapshot.pods.iter().filter(|(_, pod)| pod.is_subject()).map(|(name, pod)| {
             let labels = snapshot.namespace_labels(&name.namespace).into_owned();
@@ -55,11 +60,11 @@ impl StandIns {
         let mut all = Self {
             real: real.collect(),
             names: numbered_names(snapshot),
-            snapshot: snapshot.clone(),
+            snapshot: with_controllers.snapshot.clone(),
             of_places: Vec::new(),
             count: 0,
         };
-        let mut addresses = SpareAddresses::new(manifests);
+        let mut addresses = SpareAddresses::new(with_controllers);
         let of_namespaces = negative_labels(places.iter().map(|place| &place.namespaces));
         let of_pods = negative_labels(places.iter().map(|place| &place.pods));
         for PeerPlace { namespaces, pods } in places {
