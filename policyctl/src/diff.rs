@@ -190,7 +190,8 @@ pub(crate) fn main(arguments: &DiffArguments) -> Result<u8, Error> {
     terminal::notes(&ends::only_in_one(&old.snapshot, &new.snapshot));
     let before = compile(&old.snapshot, Scope::Cluster).0;
     let (after, faults) = compile(&new.snapshot, Scope::Cluster);
-    let groups = group::groups(&Side::new(&old, &before), &Side::new(&new, &after))?;
+    let keeps_rows = arguments.output == DiffFormat::Sarif;
+    let groups = group::groups(&Side::new(&old, &before), &Side::new(&new, &after), keeps_rows)?;
     match arguments.output {
         DiffFormat::Text => {
             let text = text::text(&groups, Paint::of_stdout());

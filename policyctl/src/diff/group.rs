@@ -72,8 +72,13 @@ struct Found {
     question: Option<Question>,
 }
 
-/// Every group, those that open first.
-pub(super) fn groups(old: &Side<'_>, new: &Side<'_>) -> Result<Vec<ChangedPorts>, Error> {
+/// Every group, those that open first; with the rows before and after only where these are kept, as a
+/// large difference has a hundred thousand.
+pub(super) fn groups(
+    old: &Side<'_>,
+    new: &Side<'_>,
+    keeps_rows: bool,
+) -> Result<Vec<ChangedPorts>, Error> {
     let (workloads, pods) = common_workloads(old.manifests, new.manifests);
     if pods.is_empty() {
         return Err(Error::NothingToCompare);
@@ -107,7 +112,7 @@ pub(super) fn groups(old: &Side<'_>, new: &Side<'_>) -> Result<Vec<ChangedPorts>
     for (part, before, after) in rows {
         all.add_service(part, &before, after);
     }
-    Ok(all.finish(old, new))
+    Ok(all.finish(old, new, keeps_rows))
 }
 
 /// Workloads that have pods on both sides, and their pods that run on both.
@@ -135,7 +140,7 @@ fn to_services(
         return Ok(Vec::new());
     }
     let from = callers.keys().map(|name| End::Pod((*name).clone())).collect();
-    let selection = Selection { from, to: services, ports: Vec::new() };
+    let selection = Selection { from, to: services, ..Selection::default() };
     let rows = |side: &Side<'_>| {
         let probes = if_any(choose(side.manifests, &selection, None));
         let probes = probes.map_err(InputError::Probes)?.into_iter();
@@ -246,7 +251,7 @@ impl Collected<'_> {
     }
 
     /// Joins families with equal ports, and finds out who decides.
-    fn finish(self, old: &Side<'_>, new: &Side<'_>) -> Vec<ChangedPorts> {
+    fn finish(self, old: &Side<'_>, new: &Side<'_>, keeps_rows: bool) -> Vec<ChangedPorts> {
         let mut parts: BTreeMap<String, usize> = BTreeMap::new();
         for part in 0..self.parts.len() {
             *parts.entry(self.name(part)).or_default() += 1;
@@ -281,7 +286,7 @@ impl Collected<'_> {
                     some_pods_only: found.parts.len() < pairs,
                     was_by,
                     now_by,
-                    rows,
+                    rows: rows.filter(|_| keeps_rows),
                 });
             }
         }
