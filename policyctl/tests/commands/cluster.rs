@@ -173,10 +173,10 @@ fn answers_are_about_a_namespace_or_all() -> io::Result<()> {
     let cluster = Fake::serve(paged)?;
     #[rustfmt::skip]
     let cases: [(&str, &[&str], usize); 4] = [
-        ("every pair",                            &["-A"],               6),
-        ("the context's namespace",               &[],                   4),
-        ("another one",                           &["-n", "a"],          6),
-        ("an end that an option names",             &["--from", "a/web"],  2),
+        ("every pair",                            &["-A"],               24),
+        ("the context's namespace",               &[],                   16),
+        ("another one",                           &["-n", "a"],          24),
+        ("an end that an option names",             &["--from", "a/web"],  8),
     ];
     for (claim, options, want) in cases {
         let output = cluster.run(&[&["simulate", "-o", "json"], options].concat())?;

@@ -148,7 +148,7 @@ fn a_second_pod_that_is_named_is_probed() -> io::Result<()> {
     let output = policyctl_on(SHOP, &question)?;
     assert_code(&output, 0);
     let table: Value = serde_json::from_slice(&output.stdout)?;
-    assert_eq!(table["probes"].as_array().map(Vec::len), Some(2), "{}", printed(&output));
+    assert_eq!(table["probes"].as_array().map(Vec::len), Some(8), "{}", printed(&output));
     assert_eq!(table["probes"][0]["from"], "shop/web-2");
     Ok(())
 }

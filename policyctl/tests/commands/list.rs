@@ -210,10 +210,11 @@ fn pictures_need_no_other_program() -> io::Result<()> {
             "</svg>",
             "shop/web</tspan>",
             "0.0.0.0/0 except 10.0.0.0/8</tspan>",
-            ">TCP 5432, 9000-9010; UDP</textPath>",
+            ">TCP 5432, 9000-9010; UDP</tspan>",
         ],
     );
-    assert_eq!(svg.matches("marker-end").count(), 7, "an arrow for each row: {svg}");
+    let heads = ["marker-end=", "marker-start="].map(|head| svg.matches(head).count());
+    assert_eq!(heads.iter().sum::<usize>(), 7, "an arrow for each row: {svg}");
     assert_eq!(
         answer(&policyctl_on(MANIFESTS, &["list", "-o", "svg"])?),
         svg,

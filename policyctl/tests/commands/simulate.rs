@@ -212,7 +212,7 @@ fn a_port_of_each_protocol_stands_for_those_that_no_pod_declares() -> io::Result
     // `b` declares no port, and the policy names the highest ones.
     let text = PODS.replacen(", ports: [{containerPort: 80}]", "", 2)
         + "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: ns}\n\
-           spec: {podSelector: {}, ingress: [{ports: [{port: 65535}, {port: 60000, endPort: 65534, protocol: UDP}, {protocol: SCTP}]}]}\n";
+           spec: {podSelector: {}, ingress: [{ports: [{port: 65535}, {port: 60000, endPort: 65535, protocol: UDP}, {protocol: SCTP}]}]}\n";
     let want = [
         "ns/a -> ns/b 59999/UDP deny",
         "ns/a -> ns/b 65534/TCP deny",
@@ -229,5 +229,38 @@ fn a_port_of_each_protocol_stands_for_those_that_no_pod_declares() -> io::Result
     fs::write(&path, "default: allow\n")?;
     let path = path.to_string_lossy().into_owned();
     assert_eq!(probes(PODS, &["--expect", &path])?.len(), 2);
+    Ok(())
+}
+
+#[test]
+fn rows_that_are_written_one_by_one_are_those_of_the_whole_table() -> io::Result<()> {
+    let cluster = fs::read_to_string(root().join("examples/self-service.yaml"))?;
+    for options in [&[][..], &["-n", "shop"], &["--port", "80", "--port", "7/UDP"]] {
+        let run = |form| policyctl_on(&cluster, &[&["simulate", "-o", form], options].concat());
+        let (streamed, whole) = (run("json")?, run("yaml")?);
+        assert_eq!(streamed.status, whole.status, "{}", printed(&streamed));
+        if streamed.status.success() {
+            let streamed: Value = serde_json::from_slice(&streamed.stdout)?;
+            let whole: Value = yaml_serde::from_slice(&whole.stdout).map_err(io::Error::other)?;
+            assert_eq!(streamed, whole);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn more_probes_than_a_table_can_have_are_refused() -> io::Result<()> {
+    let pod = |number: usize| {
+        format!(
+            "---\n{{apiVersion: v1, kind: Pod, metadata: {{name: p{number}, namespace: ns}}, status: {{podIPs: [{{ip: 10.1.{}.{}}}]}}}}\n",
+            number / 250,
+            number % 250 + 1
+        )
+    };
+    let text: String = (0..300).map(pod).collect();
+    let output = policyctl_on(&text, &["simulate"])?;
+    assert_code(&output, 2);
+    assert!(printed(&output).contains("more than 250000 probes; use `policyctl list`"));
+    assert_code(&policyctl_on(&text, &["simulate", "--from", "ns/p1"])?, 0);
     Ok(())
 }

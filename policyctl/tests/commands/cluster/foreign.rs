@@ -95,7 +95,7 @@ fn with_admin_policy(path: &str) -> (u16, Value) {
 
 #[test]
 fn s51_an_older_kind_of_tiers_decides_in_a_cluster() -> io::Result<()> {
-    let output = Fake::serve(with_admin_policy)?.run(&["simulate", "-A"])?;
+    let output = Fake::serve(with_admin_policy)?.run(&["simulate", "-A", "--port", "80"])?;
     assert_code(&output, 0);
     assert_answers(&output, &["6 probes, 0 allowed, 6 denied", "AdminNetworkPolicy p"]);
     Ok(())
@@ -113,7 +113,7 @@ fn policies_of_every_page_decide() -> io::Result<()> {
         _ => with_admin_policy(path),
     };
     for answers in [second_page, forgetful] {
-        let output = Fake::serve(answers)?.run(&["simulate", "-A"])?;
+        let output = Fake::serve(answers)?.run(&["simulate", "-A", "--port", "80"])?;
         assert_code(&output, 0);
         assert_answers(&output, &["6 probes, 0 allowed, 6 denied", "AdminNetworkPolicy p"]);
     }
