@@ -51,12 +51,13 @@ pub use expectation::{Expectation, Expectations, Verdict, port_and_protocol, rea
 pub use foreign::{FOREIGN_KINDS, ForeignKind};
 pub use left_out::{LeftOut, LeftOutCounts};
 pub use made_up::{MadeUp, SpareAddresses};
+pub use object::RouteController;
 pub use options::ReadOptions;
 pub use place::Place;
 pub use places::Places;
 use policy_core::model::{ContainerPort, Snapshot};
 pub use problem::Problem;
-pub use route::{Route, RouteController};
+pub use route::Route;
 pub use test_file::{
     Claim, Expected, SentenceError, TestCase, TestEnd, TestFile, TestNamespaces, read_tests,
 };

@@ -17,6 +17,7 @@ use policy_core::model::{
     ClusterNetworkPolicy, ClusterPolicyName, EndpointSlice, Kind, Namespace, NetworkPolicy,
     Node as Machine, ObjectName, ObjectRef, Pod, PolicyRef,
 };
+pub use route::RouteController;
 pub(crate) use route::{DecodedRoute, RouteBackend, RoutePort};
 pub(crate) use service::{Backends, DecodedService, TargetPort};
 pub(crate) use template::Template;

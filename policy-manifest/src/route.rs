@@ -17,7 +17,9 @@ use std::{
 
 use policy_core::model::{ContainerPort, ObjectName, Phase, Protocol, Snapshot};
 
-use crate::object::{DecodedRoute, DecodedService, RouteBackend, RoutePort, TargetPort};
+use crate::object::{
+    DecodedRoute, DecodedService, RouteBackend, RouteController, RoutePort, TargetPort,
+};
 
 /// A route from outside of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,15 +36,6 @@ pub struct Route {
     pub without_pods: BTreeSet<ObjectName>,
 }
 
-/// Who opens the connections of a route.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RouteController {
-    /// The ingress controller; the manifests do not say where its pods are.
-    Ingress,
-    /// The pods of a Gateway.
-    Gateway(ObjectName),
-}
-
 /// Every Service, headless ones too.
 pub(crate) type RoutedServices = BTreeMap<ObjectName, DecodedService>;
 
@@ -50,16 +43,6 @@ pub(crate) type RoutedServices = BTreeMap<ObjectName, DecodedService>;
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, self.name)
-    }
-}
-
-/// As `ingress controller` or `Gateway infra/public`.
-impl fmt::Display for RouteController {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ingress => f.write_str("ingress controller"),
-            Self::Gateway(name) => write!(f, "Gateway {name}"),
-        }
     }
 }
 

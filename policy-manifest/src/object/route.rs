@@ -1,12 +1,13 @@
 //! Routes from outside of the cluster to Services: `Ingress` (`networking.k8s.io`), and `HTTPRoute`
 //! and its kin of the Gateway API. Only what says which Service gets connections, and from where.
 
+use std::fmt;
+
 use policy_core::model::ObjectName;
 
 use super::{group, metadata};
 use crate::{
     decode::{Field, Map},
-    route::RouteController,
     syntax,
 };
 
@@ -19,6 +20,15 @@ const KINDS: [(&str, &str); 6] = [
     ("gateway.networking.k8s.io", "TCPRoute"),
     ("gateway.networking.k8s.io", "UDPRoute"),
 ];
+
+/// Who opens the connections of a route.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RouteController {
+    /// The ingress controller; the manifests do not say where its pods are.
+    Ingress,
+    /// The pods of a Gateway.
+    Gateway(ObjectName),
+}
 
 /// A route, before its Services are looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +52,16 @@ pub(crate) struct RouteBackend {
 pub(crate) enum RoutePort {
     Number(u16),
     Name(String),
+}
+
+/// As `ingress controller` or `Gateway infra/public`.
+impl fmt::Display for RouteController {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ingress => f.write_str("ingress controller"),
+            Self::Gateway(name) => write!(f, "Gateway {name}"),
+        }
+    }
 }
 
 /// The kind of routes of this name and version, if it is read.

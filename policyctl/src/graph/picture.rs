@@ -160,14 +160,11 @@ impl Picture<'_> {
 
     /// The ports of the edge that pods of `to` declare, or that an option names.
     fn declared(&self, from: usize, to: usize, allowed: &[Allowed]) -> Vec<EdgePort> {
-        let candidates: BTreeSet<(u16, Protocol)> = match &self.only {
-            Some(only) => {
-                only.ranges.iter().map(|(protocol, first, _)| (*first, *protocol)).collect()
-            }
-            None => {
-                let pods = self.pods[to].iter().filter_map(|name| self.snapshot.pods.get(name));
-                pods.flat_map(|pod| &pod.ports).map(|port| (port.port, port.protocol)).collect()
-            }
+        let candidates: BTreeSet<(u16, Protocol)> = if let Some(only) = &self.only {
+            only.ranges.iter().map(|(protocol, first, _)| (*first, *protocol)).collect()
+        } else {
+            let pods = self.pods[to].iter().filter_map(|name| self.snapshot.pods.get(name));
+            pods.flat_map(|pod| &pod.ports).map(|port| (port.port, port.protocol)).collect()
         };
         let families = self.connections.common_families(from, to);
         let ports = candidates.into_iter().filter_map(|(port, protocol)| {

@@ -109,8 +109,8 @@ impl<'a> Controllers<'a> {
     ) -> impl Iterator<Item = ThroughController<'c>> {
         let controllers = self.stand_ins.iter().enumerate();
         controllers.filter_map(move |(index, (controller, _))| {
-            let routed = self.routed.get(&(index, workload))?;
-            let ports = routed.ports.iter().map(|(protocol, port)| (*protocol, *port, *port));
+            let at_workload = self.routed.get(&(index, workload))?;
+            let ports = at_workload.ports.iter().map(|(protocol, port)| (*protocol, *port, *port));
             let ports = Ports::from_ranges(ports);
             let allowed = connections.between(self.workloads + index, workload);
             let allowed = allowed.iter().map(|one| Allowed {
@@ -119,8 +119,11 @@ impl<'a> Controllers<'a> {
                 some: one.some.and(&ports),
             });
             let allowed = allowed.filter(|one| !one.every.is_empty() || !one.some.is_empty());
-            let (controller, routes) = (*controller, &routed.routes);
-            Some(ThroughController { controller, routes, allowed: allowed.collect() })
+            Some(ThroughController {
+                controller,
+                routes: &at_workload.routes,
+                allowed: allowed.collect(),
+            })
         })
     }
 

@@ -53,14 +53,14 @@ impl StreamedTable<'_> {
 /// The schema of [`Table`].
 impl Serialize for StreamedTable<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        struct Rows<'a>(&'a StreamedTable<'a>);
-        impl Serialize for Rows<'_> {
+        struct StreamedRows<'a>(&'a StreamedTable<'a>);
+        impl Serialize for StreamedRows<'_> {
             fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
                 to.collect_seq(self.0.chosen.sources().iter().flat_map(|from| self.0.rows(from)))
             }
         }
         let mut map = to.serialize_map(Some(1))?;
-        map.serialize_entry("probes", &Rows(self))?;
+        map.serialize_entry("probes", &StreamedRows(self))?;
         map.end()
     }
 }

@@ -138,7 +138,9 @@ impl PolicyWriter<'_> {
         for (far, ports) in needed {
             let Some(peer) = self.peer(workload, far) else {
                 if let FarEnd::Workload(workload) = far {
-                    ports.values().for_each(|one| unlabelled.add(one, workload));
+                    for one in ports.values() {
+                        unlabelled.add(one, workload);
+                    }
                 }
                 continue;
             };
