@@ -16,7 +16,7 @@ pub(crate) fn with_machines_of(
 ) -> (Manifests, Vec<String>) {
     let mut notes = Vec::new();
     let mut note = |what: &str, how: &str| notes.push(format!("not followed: {what} {how}"));
-    let Manifests { mut snapshot, mut hosts, ignored, left_out, made_up, places } = changed;
+    let Manifests { mut snapshot, mut hosts, ignored, left_out, made_up, places, routes } = changed;
     keep_pods(&running.snapshot, &mut snapshot, &mut note);
     keep_nodes(running, &mut snapshot, &mut note);
     for name in hosts.keys().filter(|name| !running.hosts.contains_key(*name)) {
@@ -34,7 +34,7 @@ pub(crate) fn with_machines_of(
         }
         *host = Host { addresses: built.addresses.clone(), ports: host.ports.clone() };
     }
-    (Manifests { snapshot, hosts, ignored, left_out, made_up, places }, notes)
+    (Manifests { snapshot, hosts, ignored, left_out, made_up, places, routes }, notes)
 }
 
 /// Keeps the pods as they were built, with their new labels and ports.
