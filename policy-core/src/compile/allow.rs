@@ -47,7 +47,7 @@ pub(crate) struct AllowMapKey {
 #[derive(Clone, Debug)]
 struct SharedMap {
     by_id: IdAllowMap,
-    /// The same by value, with outcomes of frontends.
+    /// The same by value. Outcomes of frontends are the next stage's.
     by_value: Arc<AllowMap>,
 }
 
@@ -69,6 +69,8 @@ pub(crate) struct AllowDelta {
     pub(crate) added: BTreeSet<AllowMapId>,
     /// Identities with another entry, by allow map, in allow maps that stay.
     pub(crate) entries: BTreeMap<AllowMapId, BTreeSet<IdentityId>>,
+    /// Allow maps that no pod has any longer.
+    pub(crate) removed: Vec<AllowMapId>,
 }
 
 impl Allow {
@@ -115,6 +117,7 @@ impl Allow {
             }
             self.resolving.remove(&gone.id);
             done.entries.remove(&gone.id);
+            done.removed.push(gone.id);
         }
         done.added = maps.added.into_iter().collect();
         done
@@ -137,7 +140,8 @@ impl Allow {
         // Often the same entry under another id: the map is shared with the result before, and is copied
         // only for a real change.
         if by_value.ports.get(&identity) != Some(ports) {
-            Arc::make_mut(by_value).ports.insert(identity, ports.clone());
+            let ports_by_value = Arc::make_mut(&mut Arc::make_mut(by_value).ports);
+            ports_by_value.insert(identity, ports.clone());
         }
         true
     }
@@ -147,7 +151,7 @@ impl Allow {
         let Some(SharedMap { by_id, by_value }) = self.maps.get_mut(map) else { return false };
         let had_entry = by_id.remove(id);
         if had_entry {
-            Arc::make_mut(by_value).ports.remove(identity);
+            Arc::make_mut(&mut Arc::make_mut(by_value).ports).remove(identity);
         }
         had_entry
     }
@@ -196,7 +200,8 @@ impl Allow {
         self.maps.acquire(&key).unwrap_or_else(|| {
             let policies = compiled().map(|selected| &*selected.policy);
             let by_id = IdAllowMap::new(policies, direction, pod, rules.lists(), identities);
-            let by_value = Arc::new(by_id.allow_map(identities));
+            let ports = Arc::new(by_id.ports(identities));
+            let by_value = Arc::new(AllowMap { ports, ..AllowMap::default() });
             self.maps.insert(key, SharedMap { by_id, by_value })
         })
     }
@@ -214,14 +219,6 @@ impl Allow {
     /// An allow map by id, and by value.
     pub(crate) fn with_map(&self, id: AllowMapId) -> Option<(&IdAllowMap, &Arc<AllowMap>)> {
         self.maps.get(id).map(|shared| (&shared.by_id, &shared.by_value))
-    }
-
-    /// An allow map by id, and by value, to change the latter.
-    pub(crate) fn with_map_mut(
-        &mut self,
-        id: AllowMapId,
-    ) -> Option<(&IdAllowMap, &mut Arc<AllowMap>)> {
-        self.maps.get_mut(id).map(|shared| (&shared.by_id, &mut shared.by_value))
     }
 
     /// The allow maps of a direction.

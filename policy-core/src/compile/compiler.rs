@@ -27,7 +27,7 @@ use crate::{
         peers::{Peers, PeersDelta},
         rules::{Rules, RulesDelta},
         scope::Scope,
-        services::{EarlierStages, Services, ServicesDelta},
+        services::{EarlierDeltas, EarlierStages, Services, ServicesDelta},
     },
     fault::Fault,
     model::{ObjectName, PolicyRef, Snapshot},
@@ -186,16 +186,17 @@ impl Stages {
 
     /// Runs what is touched through the stages: each takes what the stages before report.
     fn run(&mut self, snapshot: &Snapshot, touched: &Touched) -> Deltas {
-        let Self { rules, peers, identities, allow, services, desired, .. } = self;
+        let Self { rules, peers, identities, allow, services, .. } = self;
         let new_rules = rules.update(snapshot, touched);
         let lists = (rules.lists(), &new_rules.lists);
         let new_peers = peers.update(snapshot, touched, lists);
         let new_identities = identities.update(lists, (&*peers, &new_peers));
         let new_allow =
             allow.update(snapshot, (&*rules, &new_rules), (&*identities, &new_identities));
-        let before = EarlierStages { rules, peers, identities };
-        let deltas = (&new_rules, &new_identities, &new_allow);
-        let new_services = services.update(snapshot, touched, before, deltas, allow, desired);
+        let before = EarlierStages { rules, peers, identities, allow };
+        let deltas =
+            EarlierDeltas { rules: &new_rules, identities: &new_identities, allow: &new_allow };
+        let new_services = services.update(snapshot, touched, before, deltas);
         Deltas {
             rules: new_rules,
             peers: new_peers,

@@ -134,8 +134,9 @@ pub struct ServiceBackends {
 /// An allow map: what is allowed in one direction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AllowMap {
-    /// Ports by identity; the entry of `DEFAULT_IDENTITY` is for all identities without one.
-    pub ports: BTreeMap<Identity, Ports>,
+    /// Ports by identity; the entry of `DEFAULT_IDENTITY` is for all identities without one. Shared
+    /// by maps that differ only in outcomes of frontends.
+    pub ports: Arc<BTreeMap<Identity, Ports>>,
     /// Outcomes of frontends by identity. A frontend without an entry passes where the default
     /// entry allows every protocol, and is denied otherwise.
     pub frontends: BTreeMap<Identity, FrontendOutcome>,

@@ -28,11 +28,10 @@ use std::{
 
 use crate::{
     compile::{
-        allow::{Allow, AllowDelta, AllowMapId},
+        allow::{Allow, AllowMapId},
         change::{Touched, TouchedPods},
-        desired::{AllowMap, Desired, Frontend},
-        identities::IdentitiesDelta,
-        rules::{Rules, RulesDelta},
+        desired::{AllowMap, Frontend},
+        rules::Rules,
     },
     model::{ObjectName, Snapshot},
 };
@@ -40,7 +39,7 @@ use crate::{
 use frontends::{FrontendOwner, Frontends};
 use nodes::Nodes;
 
-pub(crate) use boundary::{EarlierStages, ServicesDelta};
+pub(crate) use boundary::{EarlierDeltas, EarlierStages, ServicesDelta};
 pub(crate) use resolve::service_backends;
 
 /// Frontends of Services and addresses of nodes.
@@ -51,34 +50,28 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    /// Resolves the frontends that a change touches, and writes their outcomes into the allow
-    /// maps of `allow`.
+    /// Resolves the frontends that a change touches, and judges them in the allow maps for egress.
     pub(crate) fn update(
         &mut self,
         snapshot: &Snapshot,
         touched: &Touched,
         before: EarlierStages<'_>,
-        (rules, identities, maps): (&RulesDelta, &IdentitiesDelta, &AllowDelta),
-        allow: &mut Allow,
-        desired: &mut Desired,
+        deltas: EarlierDeltas<'_>,
     ) -> ServicesDelta {
-        if touched.nodes {
-            let addresses = self.nodes.update(snapshot, before.rules.node(), before.peers);
-            if before.rules.node().is_some() {
-                desired.node_addresses = addresses;
-            }
-        }
+        let own = before.rules.node();
+        let addresses = touched.nodes.then(|| self.nodes.update(snapshot, own, before.peers));
         // Frontends exist only while some pod is isolated for egress. When the first one is, every
         // Service is read; when the last one no longer is, every Service is dropped.
         let was_active = self.frontends.is_active();
-        if !rules.subjects.is_empty() {
-            self.update_callers(before.rules, allow);
+        if !deltas.rules.subjects.is_empty() {
+            self.update_callers(before.rules, before.allow);
         }
-        let own = before.rules.node();
         for owner in self.owners_to_read(snapshot, touched, was_active) {
             self.frontends.read(owner, snapshot, (own, self.nodes.with_ports()));
         }
-        self.frontends.update(before, identities, (allow, maps), desired)
+        let mut delta = self.frontends.update(before, deltas);
+        delta.node_addresses = addresses.filter(|_| own.is_some());
+        delta
     }
 
     /// Takes over which pods are isolated for egress.
@@ -138,8 +131,7 @@ impl Services {
         allow: &Allow,
         addresses: &[IpAddr],
     ) -> Option<Arc<AllowMap>> {
-        let (map, allow_map) = allow.with_map(map)?;
-        Some(self.frontends.allow_map_of(allow_map, map, addresses))
+        self.frontends.allow_map_of(map, allow.get(map)?, addresses)
     }
 
     /// Whether an address is taken for a node's while no pod has it.

@@ -123,7 +123,7 @@ impl<'a> Indexer<'a> {
     /// The entries of a compiled allow map by [`IdentityIndex`].
     fn entries(&mut self, allow_map: &'a AllowMap) -> Entries {
         let mut entries = Entries::new();
-        for (identity, ports) in &allow_map.ports {
+        for (identity, ports) in allow_map.ports.iter() {
             entries.insert(self.of(identity), AllowEntry { ports: ports.clone(), limit: None });
         }
         for (identity, outcome) in &allow_map.frontends {

@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     compile::{
         allow::grants::Grants,
-        desired::AllowMap,
         identities::{Identities, IdentityId},
+        identity_key::Identity,
         rules::{
             lists::{ListId, PeerLists},
             rule::{CompiledPolicy, ResolvedPorts},
@@ -136,11 +136,11 @@ impl IdAllowMap {
         self.default.every_protocol
     }
 
-    /// The allow map by value, without frontends.
-    pub(super) fn allow_map(&self, identities: &Identities) -> AllowMap {
+    /// The ports by value.
+    pub(super) fn ports(&self, identities: &Identities) -> BTreeMap<Identity, Ports> {
         let entries = self.ports.iter();
         let entries = entries.map(|(&id, ports)| (identities.identity(Some(id)), ports.clone()));
         let default = (!self.default.is_empty()).then(|| (None, self.default.clone()));
-        AllowMap { ports: entries.chain(default).collect(), frontends: BTreeMap::new() }
+        entries.chain(default).collect()
     }
 }

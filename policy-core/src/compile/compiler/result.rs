@@ -19,6 +19,14 @@ impl Stages {
         if let Some(blocks) = identities.table {
             desired.blocks = blocks;
         }
+        for (frontend, resolved) in services.frontends {
+            let (identity, backends) = resolved.unzip();
+            put(&mut desired.frontends, frontend, identity);
+            put(&mut desired.backends, frontend, backends);
+        }
+        if let Some(addresses) = services.node_addresses {
+            desired.node_addresses = addresses;
+        }
         endpoints
     }
 }

@@ -22,11 +22,11 @@ use policy_common::drops::Reason;
 use crate::{
     compile::{
         allow::{Allow, AllowDelta, AllowMapId, IdAllowMap},
-        desired::{AllowMap, Desired, Frontend, FrontendOutcome, ServiceBackends},
-        identities::IdentitiesDelta,
+        desired::{AllowMap, Frontend, FrontendOutcome, ServiceBackends},
+        identity_key::Identity,
         services::{
             backend_set::{BackendSet, BackendSetId, BackendSets, BackendSetsDelta},
-            boundary::{EarlierStages, ServicesDelta},
+            boundary::{EarlierDeltas, EarlierStages, ServicesDelta},
             outcomes::{self, Edit},
             resolve::{self, NodeAddresses},
         },
@@ -57,6 +57,8 @@ pub(super) struct Frontends {
     backend_sets: BackendSets,
     /// The allow map of each pod that egress policy isolates, by address.
     callers: BTreeMap<IpAddr, AllowMapId>,
+    /// The allow maps for egress: ports of the stage before, and outcomes of frontends.
+    maps: BTreeMap<AllowMapId, Arc<AllowMap>>,
     /// Frontends to resolve.
     dirty: BTreeSet<Frontend>,
 }
@@ -181,18 +183,16 @@ impl Frontends {
         self.all.insert(frontend, ResolvedFrontend { parts, service, set });
     }
 
-    /// Resolves the frontends with other addresses or callers, and writes outcomes.
+    /// Resolves the frontends with other addresses or callers, and judges them.
     pub(super) fn update(
         &mut self,
         before: EarlierStages<'_>,
-        identities: &IdentitiesDelta,
-        (allow, maps): (&mut Allow, &AllowDelta),
-        desired: &mut Desired,
+        deltas: EarlierDeltas<'_>,
     ) -> ServicesDelta {
-        for address in &identities.moved {
+        for address in &deltas.identities.moved {
             mark(&mut self.dirty, &self.by_address, *address);
         }
-        if identities.blocks {
+        if deltas.identities.blocks {
             self.dirty.extend(self.all.keys());
         }
         // What an allow map allows to an identity stays as long as the identity does. Other entries
@@ -200,7 +200,8 @@ impl Frontends {
         let dirty = std::mem::take(&mut self.dirty);
         let mut delta = ServicesDelta { resolved: dirty.len(), ..ServicesDelta::default() };
         for frontend in dirty {
-            self.resolve(frontend, before, allow, desired);
+            let resolved = self.resolve(frontend, before);
+            delta.frontends.push((frontend, resolved));
         }
         let sets = self.backend_sets.take_delta();
         let removed = sets.removed.iter().map(|gone| &*gone.key);
@@ -208,39 +209,35 @@ impl Frontends {
         for set in removed.chain(added) {
             delta.hairpins.extend(set.hairpins.iter().copied().chain(set.distinct()));
         }
-        delta.maps = self.write_outcomes(&sets, (allow, maps));
+        delta.maps = self.judge(&sets, before.allow, deltas.allow);
         delta
     }
 
+    /// The identity of a frontend and its backends; `None` where it is gone.
     fn resolve(
         &mut self,
         frontend: Frontend,
         before: EarlierStages<'_>,
-        allow: &Allow,
-        desired: &mut Desired,
-    ) {
-        let Some(resolved) = self.all.get(&frontend) else { return };
-        let old = resolved.set;
-        if resolved.parts.is_empty() {
+    ) -> Option<(Identity, ServiceBackends)> {
+        let resolved = self.all.get(&frontend)?;
+        let (old, service) = (resolved.set, resolved.service.clone());
+        let identity = if resolved.parts.is_empty() {
             self.all.remove(&frontend);
-            desired.frontends.remove(&frontend);
-            desired.backends.remove(&frontend);
+            None
         } else {
-            let mut set = BackendSet::new(frontend, &resolved.service, before.identities);
-            set.hairpins = self.hairpins(frontend, &resolved.service, before, allow);
+            let mut set = BackendSet::new(frontend, &service, before.identities);
+            set.hairpins = self.hairpins(frontend, &service, before);
             let id = self.backend_sets.acquire(set, before.identities);
-            desired.backends.insert(frontend, resolved.service.clone());
-            if old != Some(id) {
-                desired.frontends.insert(frontend, self.backend_sets.identity(id));
-            }
             if let Some(resolved) = self.all.get_mut(&frontend) {
                 resolved.set = Some(id);
             }
-        }
+            Some(self.backend_sets.identity(id))
+        };
         // Released last: a set that the frontend keeps stays in use.
         if let Some(old) = old {
             self.backend_sets.release(old);
         }
+        Some((identity?, service))
     }
 
     /// The callers that a frontend lets pass only because it leads back to them. An address of
@@ -250,7 +247,6 @@ impl Frontends {
         frontend: Frontend,
         service: &ServiceBackends,
         before: EarlierStages<'_>,
-        allow: &Allow,
     ) -> BTreeSet<IpAddr> {
         let leads_back = |address: &IpAddr, map: &IdAllowMap| {
             let of = |at| before.identities.of(at);
@@ -266,18 +262,23 @@ impl Frontends {
         let backends = service.backends.iter().map(|(address, _)| address);
         let callers = backends.filter(|address| !before.peers.is_shared(**address));
         let found = callers.filter(|address| {
-            let map = self.callers.get(*address).and_then(|map| allow.get(*map));
+            let map = self.callers.get(*address).and_then(|map| before.allow.get(*map));
             map.is_some_and(|map| leads_back(address, map))
         });
         found.copied().collect()
     }
 
-    /// Writes outcomes into the allow maps for egress; returns those that changed.
-    fn write_outcomes(
-        &self,
+    /// Brings the allow maps for egress up to date with ports and outcomes; returns those that
+    /// changed.
+    fn judge(
+        &mut self,
         sets: &BackendSetsDelta,
-        (allow, maps): (&mut Allow, &AllowDelta),
+        allow: &Allow,
+        maps: &AllowDelta,
     ) -> BTreeSet<AllowMapId> {
+        for gone in &maps.removed {
+            self.maps.remove(gone);
+        }
         let mut changed = BTreeSet::new();
         for id in allow.of(Direction::Egress) {
             let is_new = maps.added.contains(&id);
@@ -289,7 +290,13 @@ impl Frontends {
             }
             let entries = maps.entries.get(&id).into_iter().flatten();
             judged.extend(entries.flat_map(|entry| self.backend_sets.depending_on(*entry)));
-            let Some((map, allow_map)) = allow.with_map_mut(id) else { continue };
+            let Some((map, ports)) = allow.with_map(id) else { continue };
+            // The ports are those of the stage before, and shared with it.
+            let allow_map = self.maps.entry(id).or_default();
+            if !Arc::ptr_eq(&allow_map.ports, &ports.ports) {
+                Arc::make_mut(allow_map).ports = Arc::clone(&ports.ports);
+                changed.insert(id);
+            }
             let mut edits: Vec<Edit<'_>> = Vec::new();
             // Removals first: a backend set that comes back under another id has the same key.
             if !is_new {
@@ -308,10 +315,10 @@ impl Frontends {
     /// The allow map of a pod: that of its policies, with what leads back to its own addresses.
     pub(super) fn allow_map_of(
         &self,
-        allow_map: &Arc<AllowMap>,
+        id: AllowMapId,
         map: &IdAllowMap,
         addresses: &[IpAddr],
-    ) -> Arc<AllowMap> {
+    ) -> Option<Arc<AllowMap>> {
         let sets = addresses.iter().flat_map(|address| self.backend_sets.leading_to(*address));
         let keys = sets.filter_map(|id| self.backend_sets.with_key(id)).map(|(_, key)| key);
         let mut edits: Vec<_> =
@@ -328,9 +335,9 @@ impl Frontends {
                 edits.push(outcomes::edit(key, refuse, map));
             }
         }
-        let mut allow_map = Arc::clone(allow_map);
+        let mut allow_map = Arc::clone(self.maps.get(&id)?);
         outcomes::apply(&mut allow_map, &edits);
-        allow_map
+        Some(allow_map)
     }
 }
 
