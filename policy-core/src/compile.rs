@@ -12,9 +12,10 @@
 //! ```
 //!
 //! A stage imports only earlier ones and what all of them share: `scope`, `registry`, `index`,
-//! `prefix`, `change`, `identity_key`, and the result, `desired`. [`Compiler`] keeps the stages for the
-//! next change; [`compile`] runs them once. The ids that stages give out depend on the order of changes and do
-//! not leave the compiler: the result names everything by value.
+//! `prefix`, `change`, `identity_key`, and the types of the result, `desired`. It takes what the stages
+//! before report of a change and reports its own; [`Compiler`] keeps the stages for the next change and
+//! alone writes the result, and [`compile`] runs them once. The ids that stages give out depend on the
+//! order of changes and do not leave the compiler: the result names everything by value.
 
 mod allow;
 mod change;
