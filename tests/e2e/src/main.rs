@@ -51,22 +51,26 @@ struct Arguments {
 /// The other tests, each on a cluster of its own.
 #[derive(Subcommand)]
 enum Verb {
-    /// Run one example on a small cluster with the debug build, as `cargo xtask test` does
+    /// Run one example on a small cluster with the debug build, as `cargo xtask test` does (roughly 2
+    /// minutes)
     Short,
     /// Check that the agent needs every capability that its manifest grants (about 2 minutes)
     Capabilities,
     /// Run the network-policy suite of upstream Kubernetes (about 25 minutes on 2 cores)
     Netpol(netpol::NetpolOptions),
     /// Check that the agent needs every right that its manifest grants, and reports each missing one
+    /// (roughly 4 minutes)
     Permissions(permissions::PermissionsOptions),
     /// Check that with the chained plugin policies apply to a pod's first packet, and without it do not
+    /// (roughly 5 minutes)
     Plugin(plugin::PluginOptions),
     /// Count packets lost or let through while agents, API server and pods restart (about 40 minutes)
     #[command(after_help = "Examples:
   cargo xtask e2e soak
   cargo xtask e2e soak --kills 20 --away 60 --churn 200 --only kills --only away --only churn")]
     Soak(soak::SoakOptions),
-    /// Measure the agent's memory, traffic and CPU time for each pod of a cluster
+    /// Measure the agent's memory, traffic and CPU time for each pod of a cluster (roughly 5 minutes
+    /// for 10,000 pods, which is the default)
     #[command(after_help = "Example:
   cargo xtask e2e scale --pods 20000")]
     Scale(scale::ScaleOptions),
