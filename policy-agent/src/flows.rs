@@ -47,11 +47,20 @@ impl FlowLog {
     }
 }
 
-/// The line of the flow log for a packet, without the line break.
+/// The most bytes of a line: whoever labels a pod or names policies must not fill the node's log.
+const LONGEST_LINE: usize = 8192;
+
+/// The line of the flow log for a packet, without the line break. One that would be too long has no labels
+/// and annotations, and not all policies.
 ///
 /// # Errors
 ///
 /// None that is known: every field can be written as JSON.
 pub fn log_line(packet: &DroppedPacket<'_>) -> serde_json::Result<String> {
-    serde_json::to_string(&Line::of(packet))
+    let line = serde_json::to_string(&Line::of(packet))?;
+    if line.len() <= LONGEST_LINE {
+        Ok(line)
+    } else {
+        serde_json::to_string(&Line::of(packet).shorten())
+    }
 }

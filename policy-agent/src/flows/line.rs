@@ -43,7 +43,13 @@ pub(super) struct Line<'a> {
     /// Dropped packets of this pod since its last line that have none.
     #[serde(skip_serializing_if = "is_zero")]
     left_out: u32,
+    /// Whether labels, annotations or policies are missing, because the line would be too long.
+    #[serde(skip_serializing_if = "is_false")]
+    shortened: bool,
 }
+
+/// The most policies in a line that would be too long.
+const POLICIES: usize = 16;
 
 #[derive(Debug, Default, Serialize)]
 struct JsonEnd<'a> {
@@ -108,7 +114,18 @@ impl<'a> Line<'a> {
                 .map(|(name, rule)| JsonPolicy::of(name, rule, annotations(name)))
                 .collect(),
             left_out: record.withheld,
+            shortened: false,
         }
+    }
+
+    /// The same line without labels and annotations, and with few policies: names have at most a few
+    /// hundred bytes.
+    pub(super) fn shorten(mut self) -> Self {
+        self.shortened = true;
+        (self.source.labels, self.destination.labels) = (None, None);
+        self.policies.truncate(POLICIES);
+        self.policies.iter_mut().for_each(|policy| policy.annotations = None);
+        self
     }
 }
 
@@ -174,6 +191,11 @@ fn wall_clock(then: u64) -> Timestamp {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_zero(count: &u32) -> bool {
     *count == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(is_so: &bool) -> bool {
+    !is_so
 }
 
 #[cfg(test)]

@@ -1,13 +1,17 @@
 //! The writer of the flow log, on a thread of its own: a slow reader must not delay enforcement.
 //!
-//! Lines wait in a bounded queue; a line that finds the queue full is counted and not written.
+//! Lines wait in a queue that is bounded in bytes; a line that finds it full is counted and not written.
 
 use std::{
     fs::File,
     io::{self, Write},
     os::unix::fs::{FileTypeExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
     thread,
 };
 
@@ -17,8 +21,8 @@ use nix::{
 };
 use thiserror::Error;
 
-/// Lines that wait for the reader; further lines are not written.
-const QUEUE: usize = 4096;
+/// Bytes of lines that wait for the reader; further lines are not written.
+const QUEUE: usize = 4 << 20;
 
 /// Where the flow log is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,7 +62,9 @@ pub enum FlowLogError {
 /// A queue of lines, and how many lines did not fit into it.
 #[derive(Debug)]
 pub(super) struct Sink {
-    lines: SyncSender<String>,
+    lines: Sender<String>,
+    /// Bytes of the lines in the queue.
+    waiting: Arc<AtomicUsize>,
     lost: u64,
 }
 
@@ -70,28 +76,34 @@ impl Sink {
             FlowLogTarget::Stdout => Box::new(io::stdout()),
             FlowLogTarget::File(path) => Box::new(open(path)?),
         };
-        let (lines, queue) = sync_channel(QUEUE);
+        let (lines, queue) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&waiting);
         thread::Builder::new()
             .name("flow-log".to_owned())
-            .spawn(move || drain(&queue, end))
+            .spawn(move || drain(&queue, &counter, end))
             .map_err(FlowLogError::Thread)?;
-        Ok(Some(Self { lines, lost: 0 }))
+        Ok(Some(Self { lines, waiting, lost: 0 }))
     }
 
     /// Queues a line if the queue is not full.
     pub(super) fn write(&mut self, line: String) {
-        match self.lines.try_send(line) {
-            Ok(()) if self.lost > 0 => {
-                tracing::warn!(
-                    lines = self.lost,
-                    "the reader of the flow log was too slow: lines were not written; lower \
-                     --max-drop-records, or read faster"
-                );
-                self.lost = 0;
-            }
-            Ok(()) => {}
-            // The thread has ended if its reader has.
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.lost += 1,
+        let size = line.len();
+        if self.waiting.load(Ordering::Relaxed) + size > QUEUE {
+            self.lost += 1;
+            return;
+        }
+        self.waiting.fetch_add(size, Ordering::Relaxed);
+        // The thread has ended if its reader has.
+        if self.lines.send(line).is_err() {
+            self.lost += 1;
+        } else if self.lost > 0 {
+            tracing::warn!(
+                lines = self.lost,
+                "the reader of the flow log was too slow: lines were not written; lower \
+                 --max-drop-records, or read faster"
+            );
+            self.lost = 0;
         }
     }
 }
@@ -116,8 +128,9 @@ fn open(path: &Path) -> Result<File, FlowLogError> {
     Ok(file)
 }
 
-fn drain(queue: &Receiver<String>, mut end: impl Write) {
+fn drain(queue: &Receiver<String>, waiting: &AtomicUsize, mut end: impl Write) {
     for line in queue {
+        waiting.fetch_sub(line.len(), Ordering::Relaxed);
         let written = writeln!(end, "{line}").and_then(|()| end.flush());
         if let Err(error) = written {
             tracing::error!(
@@ -125,5 +138,25 @@ fn drain(queue: &Receiver<String>, mut end: impl Write) {
             );
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s60_the_queue_has_so_many_bytes_and_lines_beyond_are_counted() {
+        let (lines, queue) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let mut sink = Sink { lines, waiting: Arc::clone(&waiting), lost: 0 };
+        for _ in 0..5000 {
+            sink.write("x".repeat(1000));
+        }
+        let fit = QUEUE / 1000;
+        assert_eq!(sink.lost, 5000 - fit as u64);
+        drop(sink);
+        drain(&queue, &waiting, io::sink());
+        assert_eq!(waiting.load(Ordering::Relaxed), 0, "what is read makes space");
     }
 }

@@ -82,6 +82,34 @@ fn a_drop_is_logged_with_both_ends_and_the_policies_that_isolate() -> Result<()>
 }
 
 #[test]
+fn s60_labels_and_annotations_without_end_make_no_long_line() -> Result<()> {
+    let machine = Machine::new()?;
+    machine.plug()?;
+    let many = |what: &str| -> String {
+        (0..300).map(|number| format!(", {what}{number}: {}", "x".repeat(50))).collect()
+    };
+    let pod = POD.replace("app: web", &format!("app: web{}", many("label")));
+    machine.write("pod.yaml", &pod)?;
+    let annotations = format!("annotations: {{ticket: NET-1{}}}", many("note"));
+    machine.write(
+        "policy.yaml",
+        &DENY.replace("name: deny,", &format!("name: deny, {annotations},")),
+    )?;
+    let _agent = machine.agent(&[])?;
+    let first = || machine.said("stdout").lines().next().map(str::to_owned);
+    until("a drop is logged", LIMIT, || Ok(!arrives(&machine, 5001)? && first().is_some()))?;
+    let line = first().context("no line")?;
+    anyhow::ensure!(line.len() < 8192, "{} bytes", line.len());
+    let line: Value = serde_json::from_str(&line)?;
+    assert_eq!((&line["shortened"], &line["source"]["pod"]), (&json!(true), &json!("pod")));
+    assert_eq!(
+        line["policies"][0],
+        json!({"kind": "NetworkPolicy", "namespace": "default", "name": "deny", "rule": null})
+    );
+    Ok(())
+}
+
+#[test]
 fn a_noisy_pod_hides_no_other_and_what_it_hides_of_its_own_is_counted() -> Result<()> {
     const NOISE: u64 = 5000;
     let machine = Machine::new()?;
