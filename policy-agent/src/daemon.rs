@@ -4,7 +4,7 @@
 //! schedules a reconciliation; nothing else enforces. For example, a new pod:
 //!
 //! ```text
-//! link monitor    veth3f2a is new                     reconcile now
+//! link monitor    veth3f2a is new                     reconcile now (`link_pause`)
 //! CNI plugin      shop/web-1 has 10.0.0.2 and waits   hint; reconcile within BATCH_DELAY
 //! API server      Pod shop/web-1, node one            change; reconcile within BATCH_DELAY
 //! reconcile       ──> endpoint written                the plugin gets its response, the pod starts
@@ -19,6 +19,7 @@ mod events;
 mod health;
 mod input;
 mod limits;
+mod link_pause;
 mod metrics;
 mod mutex;
 mod pending;
@@ -59,6 +60,7 @@ use enforce::Verify;
 use events::EventWriter;
 use health::Health;
 use input::{Source, SourceEvent, SyncState};
+use link_pause::LinkPause;
 use metrics::Metrics;
 use pending::PendingPods;
 use report::Reporter;
@@ -168,6 +170,7 @@ struct Daemon {
     retry: Retry,
     reporter: Reporter,
     events: EventWriter,
+    link_pause: LinkPause,
     /// New links without an endpoint, and since when.
     new_links: BTreeMap<u32, Instant>,
     log: FlowLog,
@@ -198,6 +201,7 @@ impl Daemon {
             retry: Retry::new(),
             reporter: Reporter::default(),
             events,
+            link_pause: LinkPause::new(Instant::now()),
             new_links: BTreeMap::new(),
             log,
             metrics,
@@ -216,7 +220,7 @@ impl Daemon {
             Event::Links(new_links) => {
                 let now = Instant::now();
                 self.new_links.extend(new_links?.into_iter().map(|ifindex| (ifindex, now)));
-                self.due = now;
+                self.due = self.due.min(self.link_pause.changed(now));
             }
             Event::Runtime(event) => self.handle_runtime(event),
             Event::Question(question) => self.answer(question),

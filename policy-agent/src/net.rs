@@ -36,7 +36,7 @@ use std::{
 };
 
 use crate::chain::chain;
-use policy_core::plan::{Interface, Interfaces};
+use policy_core::plan::{Interface, InterfaceOwner, Interfaces};
 use rtnetlink::Handle;
 use tokio::task::JoinHandle;
 
@@ -76,48 +76,64 @@ pub struct PodInterfaces {
     pub has_bridge_ports: bool,
 }
 
-/// An rtnetlink socket in one network namespace.
+/// Rtnetlink sockets in one network namespace.
 #[derive(Debug)]
 pub struct Network {
+    node: Socket,
+    /// For lists that pods control: one that does not end must not delay those of the node.
+    peers: Socket,
+}
+
+#[derive(Debug)]
+struct Socket {
     handle: Handle,
     connection: JoinHandle<()>,
 }
 
 impl Network {
-    /// Opens a socket, which stays in the calling thread's network namespace.
+    /// Opens sockets, which stay in the calling thread's network namespace.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with I/O enabled, which the socket's task is spawned on.
+    /// Outside of a tokio runtime with I/O and time enabled, which the sockets' tasks are spawned on.
     ///
     /// # Errors
     ///
     /// [`NetError::Open`].
     pub fn open() -> Result<Self, NetError> {
-        let (connection, handle, _) =
-            rtnetlink::new_connection_with_strict_check().map_err(NetError::Open)?;
-        Ok(Self { handle, connection: tokio::spawn(connection) })
+        Ok(Self { node: Socket::open()?, peers: Socket::open()? })
     }
 
     /// Lists the veths that lead out of this namespace, each with those addresses of `pods` that its
-    /// far end has, and the node's own addresses.
+    /// far end has, and the node's own addresses. Addresses of interfaces with a known pod are not read:
+    /// the pod may have any number of them, and they change nothing.
     ///
     /// # Errors
     ///
-    /// [`NetError::Refused`], [`NetError::Closed`], and [`NetError::Inconsistent`] where links or
-    /// addresses change too fast.
-    pub async fn discover(&self, pods: &BTreeSet<IpAddr>) -> Result<Discovered, NetError> {
-        let links = link::all(&self.handle).await?;
+    /// [`NetError::Refused`], [`NetError::Closed`], [`NetError::TooSlow`], and [`NetError::Inconsistent`]
+    /// where links or addresses change too fast.
+    pub async fn discover(
+        &mut self,
+        pods: &BTreeSet<IpAddr>,
+        has_known_pod: impl Fn(u32) -> bool,
+    ) -> Result<Discovered, NetError> {
+        let links = link::all(&self.node.handle).await?;
         let mut interfaces = Interfaces::new();
         for link in links.values().filter(|link| link.is_veth) {
             let Some(peer) = self.peer(link, &links).await? else {
                 continue;
             };
             let addresses = match peer {
+                VethPeer::OtherNamespace { .. } if has_known_pod(link.ifindex) => Vec::new(),
                 VethPeer::OtherNamespace { ifindex, netns } => {
-                    match address::of_peer(&self.handle, ifindex, netns, pods).await {
+                    let found = address::of_peer(&self.peers.handle, ifindex, netns, pods).await;
+                    if let Err(NetError::TooSlow { .. }) = found {
+                        // The rest of that list would come before the next one.
+                        self.peers = Socket::open()?;
+                    }
+                    match found {
                         // One interface that cannot be read must not stop discovery of the others.
-                        Err(error @ NetError::Refused { .. }) => {
+                        Err(error @ (NetError::Refused { .. } | NetError::TooSlow { .. })) => {
                             let (interface, reason) = (&link.name, chain(&error));
                             tracing::warn!(
                                 %interface,
@@ -140,10 +156,11 @@ impl Network {
                     bridge: bridge.map_or(0, |bridge| bridge.ifindex),
                     addresses,
                     guarded: false,
+                    owner: InterfaceOwner::ByAddress,
                 },
             );
         }
-        let node_addresses = address::of_node(&self.handle).await?;
+        let node_addresses = address::of_node(&self.node.handle).await?;
         let tunnel_ports = links.values().filter_map(|link| link.tunnel_port).collect();
         Ok(Discovered { interfaces, node_addresses, tunnel_ports })
     }
@@ -154,7 +171,7 @@ impl Network {
     ///
     /// As [`discover`](Self::discover).
     pub async fn pod_interfaces(&self) -> Result<PodInterfaces, NetError> {
-        let links = link::all(&self.handle).await?;
+        let links = link::all(&self.node.handle).await?;
         let mut found = PodInterfaces::default();
         for link in links.values() {
             if link.is_netkit {
@@ -194,7 +211,7 @@ impl Network {
                 }
                 VethPeer::Unknown => {}
             }
-            match link::one(&self.handle, link.ifindex).await? {
+            match link::one(&self.node.handle, link.ifindex).await? {
                 Some(link) => peer = link.peer,
                 None => return Ok(None),
             }
@@ -203,7 +220,15 @@ impl Network {
     }
 }
 
-impl Drop for Network {
+impl Socket {
+    fn open() -> Result<Self, NetError> {
+        let (connection, handle, _) =
+            rtnetlink::new_connection_with_strict_check().map_err(NetError::Open)?;
+        Ok(Self { handle, connection: tokio::spawn(connection) })
+    }
+}
+
+impl Drop for Socket {
     fn drop(&mut self) {
         self.connection.abort();
     }

@@ -115,7 +115,9 @@ impl Daemon {
                 delay
             }
         };
-        self.due = Instant::now() + delay;
+        let now = Instant::now();
+        self.link_pause.reconciled(now);
+        self.due = now + delay;
         self.metrics.scrape().set_pods(self.pods_by_interface());
     }
 

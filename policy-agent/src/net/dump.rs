@@ -3,7 +3,7 @@
 //! The kernel marks a list that changed while it was read (`NLM_F_DUMP_INTR`): entries may be missing
 //! or twice in it, so it is read again.
 
-use std::io;
+use std::{io, time::Duration};
 
 use futures::StreamExt;
 use netlink_packet_route::RouteNetlinkMessage;
@@ -16,6 +16,11 @@ use rtnetlink::{
 
 use super::error::NetError;
 
+/// How long one request may take. The kernel needs milliseconds for the links of a full node; a list that
+/// a pod controls may be of any length.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// The same for a list that a pod controls.
+const UNTRUSTED_DEADLINE: Duration = Duration::from_millis(500);
 /// How many times a list is read that changes meanwhile.
 const ATTEMPTS: usize = 16;
 /// The same for a list that a pod controls: it could keep the agent reading for ever.
@@ -28,7 +33,8 @@ pub(super) async fn dump(
     request: &RouteNetlinkMessage,
 ) -> Result<Vec<RouteNetlinkMessage>, NetError> {
     for _ in 0..ATTEMPTS {
-        let (messages, is_consistent) = send(handle, what, request, NLM_F_DUMP, |_| true).await?;
+        let all = send(handle, what, request, NLM_F_DUMP, |_| true);
+        let (messages, is_consistent) = within(DEADLINE, what, all).await?;
         if is_consistent {
             return Ok(messages);
         }
@@ -38,21 +44,26 @@ pub(super) async fn dump(
 
 /// Reads a list that a pod controls, and which it may change all the time: the messages that `keep`
 /// accepts, of the last attempt even if the list changed during it.
+///
+/// After [`NetError::TooSlow`] the rest of the list is still to come at this socket.
 pub(super) async fn dump_untrusted(
     handle: &Handle,
     what: &'static str,
     request: &RouteNetlinkMessage,
     mut keep: impl FnMut(&RouteNetlinkMessage) -> bool,
 ) -> Result<Vec<RouteNetlinkMessage>, NetError> {
-    let (mut messages, mut is_consistent) =
-        send(handle, what, request, NLM_F_DUMP, &mut keep).await?;
-    for _ in 1..UNTRUSTED_ATTEMPTS {
-        if is_consistent {
-            break;
+    let read = async {
+        let (mut messages, mut is_consistent) =
+            send(handle, what, request, NLM_F_DUMP, &mut keep).await?;
+        for _ in 1..UNTRUSTED_ATTEMPTS {
+            if is_consistent {
+                break;
+            }
+            (messages, is_consistent) = send(handle, what, request, NLM_F_DUMP, &mut keep).await?;
         }
-        (messages, is_consistent) = send(handle, what, request, NLM_F_DUMP, &mut keep).await?;
-    }
-    Ok(messages)
+        Ok((messages, is_consistent))
+    };
+    within(UNTRUSTED_DEADLINE, what, read).await.map(|(messages, _)| messages)
 }
 
 /// Reads one object.
@@ -61,7 +72,20 @@ pub(super) async fn get(
     what: &'static str,
     request: &RouteNetlinkMessage,
 ) -> Result<Vec<RouteNetlinkMessage>, NetError> {
-    send(handle, what, request, 0, |_| true).await.map(|(messages, _)| messages)
+    let object = send(handle, what, request, 0, |_| true);
+    within(DEADLINE, what, object).await.map(|(messages, _)| messages)
+}
+
+/// Messages, and whether the kernel read them in one consistent state.
+type Response = (Vec<RouteNetlinkMessage>, bool);
+
+async fn within(
+    deadline: Duration,
+    what: &'static str,
+    response: impl Future<Output = Result<Response, NetError>>,
+) -> Result<Response, NetError> {
+    let response = tokio::time::timeout(deadline, response).await;
+    response.unwrap_or(Err(NetError::TooSlow { what, deadline }))
 }
 
 /// Sends a request; the messages of the response that `keep` accepts, and whether the kernel read
@@ -72,7 +96,7 @@ async fn send(
     request: &RouteNetlinkMessage,
     flags: u16,
     mut keep: impl FnMut(&RouteNetlinkMessage) -> bool,
-) -> Result<(Vec<RouteNetlinkMessage>, bool), NetError> {
+) -> Result<Response, NetError> {
     let mut message =
         NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(request.clone()));
     message.header.flags = NLM_F_REQUEST | flags;
@@ -115,7 +139,10 @@ impl NetError {
             Self::Refused { source, .. } => source.raw_os_error().is_some_and(|errno| {
                 errno == nix::libc::ENODEV || errno == nix::libc::ENOENT || also.contains(&errno)
             }),
-            Self::Open(_) | Self::Closed { .. } | Self::Inconsistent { .. } => false,
+            Self::Open(_)
+            | Self::Closed { .. }
+            | Self::Inconsistent { .. }
+            | Self::TooSlow { .. } => false,
         }
     }
 }

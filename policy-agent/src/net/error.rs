@@ -1,6 +1,6 @@
 //! Why the network of a node cannot be read.
 
-use std::io;
+use std::{io, time::Duration};
 
 use thiserror::Error;
 
@@ -24,6 +24,14 @@ pub enum NetError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// The kernel did not send the whole response in time: a pod may have any number of addresses.
+    #[error("the list of {what} did not end in {deadline:?}")]
+    TooSlow {
+        /// What was requested.
+        what: &'static str,
+        /// How long it may take.
+        deadline: Duration,
     },
     /// The list changed every time while it was read; a later attempt may succeed.
     #[error("the list of {what} changed during each of {attempts} reads")]
