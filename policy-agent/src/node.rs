@@ -12,6 +12,7 @@
 //! ```
 
 mod config;
+mod enforce;
 mod error;
 mod reconciled;
 mod steps;
@@ -28,20 +29,19 @@ use nix::{
     net::if_,
     time::{ClockId, clock_gettime},
 };
-use policy_common::frontend::EVERY_PORT;
 use policy_core::{
     attribute::{Attributor, Denial, PolicyDrop},
-    desired::{Desired, Frontend},
+    desired::Desired,
     intent::{Intent, OffCause, Readiness, Sandbox},
     model::Snapshot,
     owner::Owners,
-    plan::{Actual, Interfaces, Plan, PlanOptions, close_newcomers, plan},
+    plan::{Actual, Interfaces, PlanOptions},
 };
 
 pub use config::NodeConfig;
 pub use error::NodeError;
-pub use policy_core::intent::{HeldBack, LeftOutServices};
-pub use reconciled::{NotAttached, Reconciled};
+pub use policy_core::intent::{ClosedPod, HeldBack, LeftOutServices};
+pub use reconciled::{InterfaceConflict, NotAttached, Reconciled};
 
 use crate::{
     dataplane::{Dataplane, DataplaneError, MapUse, UnknownEndpoints},
@@ -74,14 +74,6 @@ pub struct Node {
     full_maps: Vec<&'static str>,
 }
 
-/// Whether a reconciliation writes frontends that the kernel does not have yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum NewFrontends {
-    Now,
-    /// The old ones must go first: there is no place for both.
-    Later,
-}
-
 impl Node {
     /// Loads the dataplane and opens the network of the calling thread's namespace. Nothing is
     /// enforced before the first [`reconcile`](Self::reconcile).
@@ -105,7 +97,11 @@ impl Node {
         };
         let (dataplane, found) = loaded.map_err(|source| NodeError::Load(Box::new(source)))?;
         let may_spoof = !options.parts.anti_spoofing;
-        let plan_options = PlanOptions { may_spoof, deny_reply: intent.deny_reply };
+        let plan_options = PlanOptions {
+            may_spoof,
+            deny_reply: intent.deny_reply,
+            slots: options.capacities.slots as usize,
+        };
         let mut actual: Actual = found.iter().collect();
         actual.require_bumps();
         let frontend_limit = options.capacities.frontends as usize;
@@ -137,104 +133,12 @@ impl Node {
         self.enforce().await
     }
 
-    /// Brings the kernel from what it holds to the desired state of the cluster, step by step. A namespace
-    /// is held back if its new policies do not fit.
-    ///
-    /// # Errors
-    ///
-    /// [`NodeError::Discover`] before anything was changed. [`NodeError::Step`] with the step that
-    /// failed: the steps before it stay in force, and the next call continues from there.
-    pub async fn enforce(&mut self) -> Result<Reconciled, NodeError> {
-        self.intent.release_due(self.started.elapsed());
-        loop {
-            if self.must_delete_frontends_first() {
-                self.reconcile_once(NewFrontends::Later).await?;
-            }
-            let error = match self.reconcile_once(NewFrontends::Now).await {
-                Ok(reconciled) => return Ok(self.record_success(reconciled)),
-                Err(error) => error,
-            };
-            let Some(full) = error.full() else { return Err(error) };
-            self.full_maps.extend(full.full_map());
-            let reason = full.to_string();
-            let Some(rolled_back) = self.intent.roll_back() else { return Err(error) };
-            // Frees what was written of the new policies before those of other namespaces need it.
-            let freed = self.reconcile_once(NewFrontends::Now).await;
-            self.intent.hold_back(rolled_back, reason, self.started.elapsed());
-            freed?;
-        }
-    }
-
-    /// Whether old and new frontends do not fit into the map together, as a plan needs it.
-    fn must_delete_frontends_first(&self) -> bool {
-        let desired = self.intent.desired();
-        let wanted = desired.frontends.keys();
-        let new = wanted.filter(|frontend| self.actual.frontend(frontend).is_none()).count();
-        new + self.actual.frontend_count() > self.frontend_limit
-    }
-
-    /// Discovers, plans and applies one time.
-    async fn reconcile_once(&mut self, frontends: NewFrontends) -> Result<Reconciled, NodeError> {
-        let mut interfaces = self.discover().await?;
-        self.delete_flows_of_reassigned()?;
-        let faults = self.intent.faults().to_vec();
-        let mut desired = self.intent.desired();
-        if frontends == NewFrontends::Later {
-            let desired = desired.to_mut();
-            let is_there = |frontend: &Frontend| self.actual.frontend(frontend).is_some();
-            let is_closed = |frontend: &Frontend| frontend.port == EVERY_PORT;
-            let closed = desired.frontends.keys().filter(|one| is_closed(one) && !is_there(one));
-            // An address must not be open between two plans.
-            let fit = closed.count() + self.actual.frontend_count() <= self.frontend_limit;
-            desired.frontends.retain(|one, _| is_there(one) || fit && is_closed(one));
-        }
-        let Plan { steps, pods_without_interface, interfaces_without_pod } =
-            plan(&mut self.actual, &desired, &interfaces, self.options);
-        let snapshot = self.intent.snapshot();
-        self.attributor.plan(monotonic_clock(), &self.actual, &steps, &desired, snapshot);
-        drop(desired);
-        let unmatched =
-            self.intent.sort_unmatched(&interfaces_without_pod, self.actual.endpoints());
-        let start = Instant::now();
-        let refused = match self.apply_steps(&steps).await {
-            Ok(refused) => refused,
-            Err(error) => {
-                let desired = self.intent.desired();
-                let closing = close_newcomers(&self.actual, &desired, &interfaces, self.options);
-                drop(desired);
-                // The first failure is the one to report.
-                let _ = self.apply_steps(&closing).await;
-                return Err(error);
-            }
-        };
-        let full = refused.iter().filter_map(|(_, error)| error.full()?.full_map());
-        self.full_maps.extend(full);
-        self.dataplane.commit().map_err(|source| NodeError::Commit(Box::new(source)))?;
-        let write_time = start.elapsed();
-        if self.guards_unknown {
-            let guarded = self.dataplane.guard(&unmatched.unknown);
-            guarded.map_err(|source| NodeError::Guard(Box::new(source)))?;
-        }
-        let interfaces_without_pod = interfaces_without_pod.iter();
-        Ok(Reconciled {
-            faults,
-            steps: steps.len(),
-            write_time,
-            pods_without_interface,
-            pods_without_address: 0,
-            not_attached: reconciled::not_attached(&refused, self.desired()),
-            interfaces_without_pod: interfaces_without_pod
-                .filter_map(|ifindex| interfaces.remove(ifindex))
-                .collect(),
-            held_back: Vec::new(),
-            left_out_services: Vec::new(),
-        })
-    }
-
     /// Reads the node's interfaces and addresses; the addresses go to the intent.
     async fn discover(&mut self) -> Result<Interfaces, NodeError> {
         let pods = self.intent.addresses();
-        let discovered = self.network.discover(&pods).await?;
+        let known = self.intent.known_interfaces();
+        let has_known_pod = |ifindex| known.contains(&ifindex);
+        let discovered = self.network.discover(&pods, has_known_pod).await?;
         let Discovered { mut interfaces, node_addresses, tunnel_ports } = discovered;
         self.put_tunnels(&tunnel_ports).map_err(|source| NodeError::Tunnels(Box::new(source)))?;
         if self.guards_unknown {
@@ -246,6 +150,7 @@ impl Node {
         }
         self.intent.set_node_addresses(node_addresses);
         self.intent.match_departed(&interfaces, self.actual.endpoints());
+        self.intent.assign(&mut interfaces, self.actual.endpoints());
         Ok(interfaces)
     }
 
@@ -271,15 +176,6 @@ impl Node {
             self.intent.clear_reassigned();
         }
         Ok(())
-    }
-
-    /// Reports a success to the intent, and completes the outcome with what it knows.
-    fn record_success(&mut self, mut reconciled: Reconciled) -> Reconciled {
-        self.intent.record_success(&reconciled.not_enforced());
-        reconciled.held_back = self.intent.held_back();
-        reconciled.left_out_services = self.intent.left_out_services();
-        reconciled.count_pods_without_address(self.desired());
-        reconciled
     }
 
     /// The decisions, to apply changes and hints to; nothing is enforced before

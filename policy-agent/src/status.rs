@@ -175,6 +175,8 @@ impl Pod {
         failure: Option<&str>,
     ) -> Self {
         let refused = last.not_attached.iter().find(|refused| refused.pod == *name);
+        let closed = last.closed_pods.iter().find(|closed| closed.pod == *name);
+        let closed = closed.map(|closed| format!("nothing passes: {}", closed.reason));
         let interface = node.interface_of(&pod.addresses);
         let is_missing = interface.is_none() || last.pods_without_interface.contains(name);
         let bypass = node.bypassed().find(|(pod, _)| *pod == name);
@@ -183,6 +185,7 @@ impl Pod {
         let (state, reason) = match (refused, failure) {
             _ if off.is_some() => (PodState::NotEnforced, off),
             (Some(refused), _) => (PodState::NotEnforced, Some(refused.reason.clone())),
+            _ if closed.is_some() => (PodState::NotEnforced, closed),
             _ if pod.addresses.is_empty() => (PodState::WithoutAddress, None),
             _ if is_missing => {
                 (PodState::NotEnforced, Some("no interface of the node leads to it".to_owned()))

@@ -1,7 +1,11 @@
 //! Capacities of the maps. "Set at load" marks those that the agent may change when it loads.
 
-/// Endpoints of one node; also the number of slots, of which 0 stays unused.
+/// Slots of one node, one for each endpoint that passes anything; 0 stays unused.
 pub const ENDPOINTS: usize = 2048;
+
+/// Interfaces with an endpoint. Those without a slot are closed: new pods beyond the slots, and interfaces
+/// with an address of a pod that has another one.
+pub const INTERFACES: usize = 2 * ENDPOINTS;
 
 /// Words of the epoch array; a power of two, indexed by `ifindex & (EPOCHS - 1)`.
 ///

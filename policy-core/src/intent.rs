@@ -5,8 +5,8 @@
 //! the answers that depend on it. The agent's `node` module calls it in this order:
 //!
 //! 1. [`Intent::apply`] for each change of the cluster, [`Intent::add_hint`] for each hint.
-//! 2. [`Intent::release_due`], then [`Intent::set_node_addresses`] and [`Intent::match_departed`] with
-//!    what discovery found for [`Intent::addresses`].
+//! 2. [`Intent::release_due`], then [`Intent::set_node_addresses`], [`Intent::match_departed`] and
+//!    [`Intent::assign`] with what discovery found for [`Intent::addresses`].
 //! 3. [`Intent::desired`] is planned and written to the kernel.
 //! 4. [`Intent::record_success`]; or, where a map is full, [`Intent::roll_back`], step 3 once more,
 //!    [`Intent::hold_back`], and again from step 3.
@@ -14,10 +14,12 @@
 //! Times are durations since one fixed moment, for example the start of the process; they must never
 //! go back.
 
+mod annotations;
 mod capacity;
 mod departed;
 mod frontend_limit;
 mod hints;
+mod interfaces;
 mod options;
 mod readiness;
 mod sandbox;
@@ -33,7 +35,7 @@ use std::{
 
 use policy_common::{endpoint::Endpoint, limits};
 
-pub use capacity::{CapacityGuard, HeldBack, RETRY_INTERVAL, RolledBack};
+pub use capacity::{CapacityGuard, ClosedPod, HeldBack, RETRY_INTERVAL, RolledBack};
 pub use frontend_limit::LeftOutServices;
 pub use hints::AddressHints;
 pub use options::IntentOptions;
@@ -53,6 +55,7 @@ use crate::{
 
 use departed::DepartedPods;
 use hints::share;
+use interfaces::InterfaceOwners;
 
 /// The state of all decisions of one node.
 #[derive(Debug)]
@@ -74,6 +77,7 @@ pub struct Intent {
     now: Duration,
     /// Interfaces that are closed because their pods are gone.
     orphans: BTreeSet<u32>,
+    interfaces: InterfaceOwners,
     /// Whether a command on the node has switched enforcement off.
     off_by_command: bool,
 }
@@ -95,12 +99,14 @@ impl Intent {
             frontend_limit: limits::FRONTENDS,
             now: Duration::ZERO,
             orphans: BTreeSet::new(),
+            interfaces: InterfaceOwners::default(),
             off_by_command: false,
         }
     }
 
     /// Replaces the whole cluster.
     pub fn replace(&mut self, mut snapshot: Snapshot) {
+        annotations::cut_snapshot(&mut snapshot);
         self.hints.complete_snapshot(&mut snapshot);
         let before = self.compiler.snapshot().pods.iter();
         let gone = before.filter(|(name, old)| self.departs(name, old, snapshot.pods.get(name)));
@@ -120,6 +126,7 @@ impl Intent {
 
     /// Applies a change of the cluster. A change of a policy ends the hold-back of its namespace.
     pub fn apply(&mut self, mut change: Change) {
+        annotations::cut_change(&mut change);
         if let Change::Pod(name, pod) = &mut change {
             // A list of the API server does not have it, but it still runs.
             if self.departed.has(name) {
@@ -270,6 +277,18 @@ impl Intent {
     /// Requests again what was rolled back, except for the namespace that grew most.
     pub fn hold_back(&mut self, rolled_back: RolledBack, reason: String, now: Duration) {
         self.capacity.hold_back(rolled_back, reason, now, &mut self.compiler);
+    }
+
+    /// Closes new pods, where no policy grew and yet a map is full; see
+    /// [`CapacityGuard::close_new_pods`].
+    pub fn close_new_pods(&mut self, reason: String, now: Duration) -> bool {
+        self.capacity.close_new_pods(reason, now)
+    }
+
+    /// The new pods that are closed because what they need does not fit.
+    #[must_use]
+    pub fn closed_pods(&self) -> Vec<ClosedPod> {
+        self.capacity.closed_pods(self.desired_by_policies())
     }
 
     /// The namespaces that are held back.

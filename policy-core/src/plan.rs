@@ -64,6 +64,7 @@ mod ids;
 mod indexed;
 mod input;
 mod lookups;
+mod pairs;
 mod planner;
 mod repair;
 mod step;
@@ -74,7 +75,8 @@ mod writes;
 use std::sync::Arc;
 
 pub use actual::{Actual, EntryCounts};
-pub use input::{Interface, Interfaces, PlanOptions};
+pub(crate) use endpoint::is_same_pod;
+pub use input::{Interface, InterfaceOwner, Interfaces, PlanOptions};
 pub use repair::repair;
 pub use step::{Plan, Step};
 

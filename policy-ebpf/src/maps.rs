@@ -33,7 +33,7 @@ pub(crate) type Allow = HashMap<u32, PortSet, { limits::ALLOW_MAP_ENTRIES }, ON_
 pub(crate) type FlowTable<A> = LruHashMap<FlowKey<A>, Flow<A>, { limits::FLOWS }>;
 
 #[btf_map(name = "endpoints")]
-pub(crate) static ENDPOINTS: HashMap<u32, Endpoint, { limits::ENDPOINTS }> = HashMap::new();
+pub(crate) static ENDPOINTS: HashMap<u32, Endpoint, { limits::INTERFACES }> = HashMap::new();
 
 /// The interface of each slot.
 #[btf_map(name = "slots")]

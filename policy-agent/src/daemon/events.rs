@@ -1,7 +1,7 @@
 //! Which warnings the agent writes as Kubernetes Events.
 //!
 //! Input: the result of each reconciliation and each dropped packet. Output: the warnings that hold
-//! now, which `policy-kube` writes. There are eight:
+//! now, which `policy-kube` writes:
 //!
 //! | Reason | About | Says |
 //! |---|---|---|
@@ -11,6 +11,8 @@
 //! | `EnforcementOff` | a node | somebody has switched enforcement off |
 //! | `NotEnforced` | a pod | no policy is enforced at it for ten seconds |
 //! | `NoRoom` | a namespace | a change of its policies, or its Services, do not fit into the maps |
+//! | `NoRoom` | a pod | it is new, and what it needs does not fit: it is closed |
+//! | `InterfaceConflict` | a pod | another interface has its address: that one is closed |
 //! | `SharedFlowTables` | a pod | there is no memory for flow tables of its own |
 //! | `PolicyDenied` | a pod | policies deny connections from or to it ([`ActiveDenials`]) |
 
@@ -32,7 +34,9 @@ use tokio::{sync::watch::Sender, time::Instant};
 use super::report;
 use crate::{
     flows::{ActiveDenials, DenialWarning, DroppedPacket},
-    node::{HeldBack, LeftOutServices, Node, NotAttached, Reconciled},
+    node::{
+        ClosedPod, HeldBack, InterfaceConflict, LeftOutServices, Node, NotAttached, Reconciled,
+    },
 };
 
 /// How long nothing may be enforced at a pod before there is an Event: while a pod starts or ends,
@@ -106,6 +110,10 @@ impl EventWriter {
         warnings.extend(for_long(&mut self.open, of_pods, now));
         warnings.extend(reconciled.held_back.iter().map(of_held_back));
         warnings.extend(reconciled.left_out_services.iter().map(of_left_out));
+        let closed = reconciled.closed_pods.iter().filter(|closed| has_object(&closed.pod));
+        warnings.extend(closed.map(|closed| of_closed(closed, desired)));
+        let conflicts = reconciled.conflicts.iter().filter(|conflict| has_object(&conflict.pod));
+        warnings.extend(conflicts.map(|conflict| of_conflict(conflict, desired)));
         let sharing = node.sharing_flow_tables().filter(|(pod, _)| has_object(pod));
         warnings.extend(sharing.map(|(pod, reason)| of_sharing(pod, reason, desired)));
         self.reconciled = ActiveWarnings { nodes: node.snapshot().nodes.len(), warnings };
@@ -203,6 +211,30 @@ fn of_held_back(HeldBack { namespace, reason }: &HeldBack) -> Warning {
         note: format!(
             "a change of the namespace's policies does not fit into the maps of a node, which \
              enforces the previous policies: {reason}"
+        ),
+    }
+}
+
+fn of_closed(ClosedPod { pod, reason }: &ClosedPod, desired: &Desired) -> Warning {
+    Warning {
+        about: ObjectRef::namespaced(Kind::Pod, pod),
+        uid: desired.endpoints.get(pod).map(|endpoint| endpoint.uid.clone()),
+        reason: "NoRoom",
+        note: format!("nothing passes to or from the pod, because it is new: {reason}"),
+    }
+}
+
+fn of_conflict(
+    InterfaceConflict { interface, pod }: &InterfaceConflict,
+    desired: &Desired,
+) -> Warning {
+    Warning {
+        about: ObjectRef::namespaced(Kind::Pod, pod),
+        uid: desired.endpoints.get(pod).map(|endpoint| endpoint.uid.clone()),
+        reason: "InterfaceConflict",
+        note: format!(
+            "interface {interface} has an address of the pod, but is not known to be the pod's: \
+             nothing passes there"
         ),
     }
 }

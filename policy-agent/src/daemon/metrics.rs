@@ -47,6 +47,8 @@ pub(super) struct Metrics {
     faults: Gauge,
     held_back: Gauge,
     left_out_services: Gauge,
+    closed_pods: Gauge,
+    conflicts: Gauge,
     bypassed: Gauge,
     sharing: Gauge,
     off: Gauge,
@@ -109,6 +111,8 @@ impl Metrics {
             faults: Gauge::default(),
             held_back: Gauge::default(),
             left_out_services: Gauge::default(),
+            closed_pods: Gauge::default(),
+            conflicts: Gauge::default(),
             bypassed: Gauge::default(),
             sharing: Gauge::default(),
             off: Gauge::default(),
@@ -150,6 +154,10 @@ impl Metrics {
         let help = "Services that do not fit into the map frontends; egress of isolated pods to them is \
                     denied";
         registry.register("left_out_services", help, self.left_out_services.clone());
+        let help = "New pods that are closed because what they need does not fit";
+        registry.register("closed_pods", help, self.closed_pods.clone());
+        let help = "Interfaces with an address of a pod that has another one; they are closed";
+        registry.register("interface_conflicts", help, self.conflicts.clone());
         let help = "Hooks on which a program of another sees packets before the agent's, and may let \
                     them pass";
         registry.register("bypassed_hooks", help, self.bypassed.clone());
@@ -284,6 +292,8 @@ impl Metrics {
         self.held_back.set(gauge_value(held_back.len()));
         let left_out = left_out_services.iter().map(|one| one.services).sum();
         self.left_out_services.set(gauge_value(left_out));
+        self.closed_pods.set(gauge_value(reconciled.closed_pods.len()));
+        self.conflicts.set(gauge_value(reconciled.conflicts.len()));
         self.failures.inc_by(not_attached.len() as u64);
     }
 

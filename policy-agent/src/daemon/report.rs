@@ -15,7 +15,10 @@ use crate::{
     chain::chain,
     dataplane::{Drift, DropsError},
     net::{Enforcer, NetError},
-    node::{HeldBack, LeftOutServices, Node, NodeError, NotAttached, Reconciled},
+    node::{
+        ClosedPod, HeldBack, InterfaceConflict, LeftOutServices, Node, NodeError, NotAttached,
+        Reconciled,
+    },
     source::files::FilesError,
     status::Status,
 };
@@ -51,6 +54,8 @@ impl Reporter {
             interfaces_without_pod,
             held_back,
             left_out_services,
+            closed_pods,
+            conflicts,
         } = &reconciled;
         let last = &self.last;
         // A line for each change would be one for each pod that starts.
@@ -73,6 +78,18 @@ impl Reporter {
                 %namespace, services, addresses_not_closed = open,
                 "Services do not fit into the map `frontends`: egress of isolated pods to their \
                  addresses is denied"
+            );
+        }
+        for closed in closed_pods.iter().filter(|closed| !last.closed_pods.contains(closed)) {
+            let ClosedPod { pod, reason } = closed;
+            error!(%pod, "nothing passes to or from the pod, retrying: {reason}");
+        }
+        for conflict in conflicts.iter().filter(|conflict| !last.conflicts.contains(conflict)) {
+            let InterfaceConflict { interface, pod } = conflict;
+            error!(
+                %pod, %interface,
+                "the interface has an address of the pod, but is not known to be the pod's: nothing \
+                 passes there; find out which pod it leads to"
             );
         }
         let waiting = &last.pods_without_interface;

@@ -50,6 +50,8 @@ pub struct Capacities {
     pub pod_flows: Option<u32>,
     /// Pods that the node may have; the memory for flow tables is divided by it.
     pub pods: u32,
+    /// Slots for pods; a pod without one is closed.
+    pub slots: u32,
 }
 
 /// How many pods a node may have, unless kubelet is configured otherwise (`maxPods`).
@@ -65,6 +67,7 @@ impl Default for Capacities {
             new_flows: entries(limits::NEW_FLOWS),
             pod_flows: None,
             pods: PODS,
+            slots: entries(limits::ENDPOINTS),
         }
     }
 }

@@ -6,9 +6,9 @@ use policy_common::endpoint::Endpoint;
 use policy_core::{
     desired::Desired,
     fault::Fault,
-    intent::{HeldBack, LeftOutServices},
+    intent::{ClosedPod, HeldBack, LeftOutServices},
     model::ObjectName,
-    plan::Interface,
+    plan::{Interface, InterfaceOwner},
 };
 
 use super::NodeError;
@@ -35,6 +35,27 @@ pub struct Reconciled {
     pub held_back: Vec<HeldBack>,
     /// Services that do not fit into the map `frontends`.
     pub left_out_services: Vec<LeftOutServices>,
+    /// New pods that are closed because what they need does not fit.
+    pub closed_pods: Vec<ClosedPod>,
+    /// Interfaces with an address of a pod that has another one. Nothing passes there.
+    pub conflicts: Vec<InterfaceConflict>,
+}
+
+/// An interface with an address of a pod that has another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceConflict {
+    /// The name of the interface.
+    pub interface: String,
+    /// The pod.
+    pub pod: ObjectName,
+}
+
+impl InterfaceConflict {
+    /// `None` for an interface without a conflict.
+    pub(super) fn of(interface: &Interface) -> Option<Self> {
+        let InterfaceOwner::Conflict(pod) = &interface.owner else { return None };
+        Some(Self { interface: interface.name.clone(), pod: pod.clone() })
+    }
 }
 
 /// A new pod with an interface that the programs could not be attached to.
@@ -50,7 +71,8 @@ impl Reconciled {
     /// Pods of this node that nothing is enforced at.
     pub(super) fn not_enforced(&self) -> BTreeSet<&ObjectName> {
         let not_attached = self.not_attached.iter().map(|refused| &refused.pod);
-        self.pods_without_interface.iter().chain(not_attached).collect()
+        let closed = self.closed_pods.iter().map(|closed| &closed.pod);
+        self.pods_without_interface.iter().chain(not_attached).chain(closed).collect()
     }
 
     /// Moves the pods without an address from the list of those without an interface to the count.

@@ -13,6 +13,9 @@
 //! release      shop 2   tenant 100   after RETRY_INTERVAL, or when a policy of `tenant` changes
 //! ```
 //!
+//! Where no policy grew, new pods need what is missing, such as one more allow map. They are closed, and
+//! tried again after the same time; what is in force goes on changing.
+//!
 //! Before anything was in force there is no last good state, and the guard holds nothing back: the
 //! caller reports the error and closes the pods.
 
@@ -47,6 +50,15 @@ pub struct HeldBack {
     pub reason: String,
 }
 
+/// A new pod that is closed because what it needs does not fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedPod {
+    /// The pod.
+    pub pod: ObjectName,
+    /// What is full.
+    pub reason: String,
+}
+
 /// The policies that changed since everything was in force, and the namespaces held back.
 #[derive(Debug, Default)]
 pub struct CapacityGuard {
@@ -55,6 +67,15 @@ pub struct CapacityGuard {
     /// Pods that had their policies then.
     enforced_pods: BTreeSet<PodInstance>,
     held: BTreeMap<String, HeldNamespace>,
+    /// Set while new pods are closed because what they need does not fit.
+    closes_new_pods: Option<ClosedNewPods>,
+}
+
+/// Why and since when new pods are closed.
+#[derive(Debug)]
+struct ClosedNewPods {
+    reason: String,
+    since: Duration,
 }
 
 /// A namespace that is held back.
@@ -102,9 +123,10 @@ impl CapacityGuard {
     /// Notes that the kernel holds `desired`, but for the pods in `not_enforced`.
     pub fn record_success(&mut self, desired: &Desired, not_enforced: &BTreeSet<&ObjectName>) {
         self.last_good = Some(PolicyVersions::new());
-        let is_closed = |(name, uid): &PodInstance| {
-            let held = self.held.get(&name.namespace);
-            held.is_some_and(|held| !held.is_enforced(name, uid))
+        let is_closed = |pod: &PodInstance| {
+            let held = self.held.get(&pod.0.namespace);
+            held.is_some_and(|held| !held.is_enforced(&pod.0, &pod.1))
+                || self.closes_new_pods.is_some() && !self.enforced_pods.contains(pod)
         };
         let pods = desired.endpoints.iter().filter(|(name, _)| !not_enforced.contains(name));
         let pods = pods.map(|(name, endpoint)| (name.clone(), endpoint.uid.clone()));
@@ -149,6 +171,29 @@ impl CapacityGuard {
         for namespace in due {
             self.release(&namespace, compiler);
         }
+        let is_due =
+            |closed: &mut ClosedNewPods| now.saturating_sub(closed.since) >= RETRY_INTERVAL;
+        drop(self.closes_new_pods.take_if(is_due));
+    }
+
+    /// Closes the pods that were not in force at the last success. `false`, and nothing changes, where
+    /// that was done already or nothing was ever in force.
+    pub fn close_new_pods(&mut self, reason: String, now: Duration) -> bool {
+        let is_new = self.last_good.is_some() && self.closes_new_pods.is_none();
+        if is_new {
+            self.closes_new_pods = Some(ClosedNewPods { reason, since: now });
+        }
+        is_new
+    }
+
+    /// The pods that are closed because what they need does not fit, and why.
+    #[must_use]
+    pub fn closed_pods(&self, desired: &Desired) -> Vec<ClosedPod> {
+        let Some(ClosedNewPods { reason, .. }) = &self.closes_new_pods else { return Vec::new() };
+        let pods = desired.endpoints.iter();
+        let new = pods.filter(|(name, pod)| !self.was_enforced(name, &pod.uid));
+        let isolated = new.filter(|(_, pod)| pod.isolation.values().any(Option::is_some));
+        isolated.map(|(pod, _)| ClosedPod { pod: pod.clone(), reason: reason.clone() }).collect()
     }
 
     /// Returns to the policies that were in force last.
@@ -184,7 +229,8 @@ impl CapacityGuard {
     }
 
     /// Closes the new pods of held-back namespaces: those that a held-back policy would isolate, and
-    /// that have no last good state to keep. `None` where there are none.
+    /// that have no last good state to keep; and the new pods for which something does not fit. `None`
+    /// where there are none.
     #[must_use]
     pub fn close_newcomers(&self, desired: &Desired, snapshot: &Snapshot) -> Option<Desired> {
         let mut closed: Option<Desired> = None;
@@ -204,6 +250,15 @@ impl CapacityGuard {
                             endpoint.close(direction);
                         }
                     }
+                }
+            }
+        }
+        for ClosedPod { pod, .. } in self.closed_pods(desired) {
+            let closed = closed.get_or_insert_with(|| desired.clone());
+            let Some(endpoint) = closed.endpoints.get_mut(&pod) else { continue };
+            for direction in Direction::BOTH {
+                if endpoint.isolation[direction].is_some() {
+                    endpoint.close(direction);
                 }
             }
         }

@@ -90,6 +90,11 @@ impl DepartedPods {
         self.in_force.values().any(|departed| departed.name == *name)
     }
 
+    /// Whether one of these is at an interface.
+    pub(super) fn is_at(&self, ifindex: u32) -> bool {
+        self.in_force.contains_key(&ifindex)
+    }
+
     /// The pods in force, which a new snapshot must have too.
     pub(super) fn pods(&self) -> impl Iterator<Item = (ObjectName, Pod)> {
         self.in_force.values().map(|departed| (departed.name.clone(), departed.pod.clone()))

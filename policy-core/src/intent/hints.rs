@@ -130,6 +130,22 @@ impl AddressHints {
         overridden.map(|(name, _)| name.clone()).collect()
     }
 
+    /// The pods of the node's interfaces that the runtime named. Of a pod that the plugin reported, the
+    /// cache may have an earlier sandbox.
+    #[must_use]
+    pub fn named_interfaces(&self, snapshot: &Snapshot) -> BTreeMap<String, ObjectName> {
+        let cached =
+            self.from_cache.iter().filter(|(name, _)| !self.from_plugin.contains_key(*name));
+        let reported = self.from_plugin.iter().map(|(name, hint)| (name, &hint.sandbox));
+        let is_its = |(name, sandbox): &(&ObjectName, &Sandbox)| {
+            snapshot.pods.get(*name).is_some_and(|pod| is_sandbox_of(sandbox, pod))
+        };
+        let named = cached.chain(reported).filter(is_its).flat_map(|(name, sandbox)| {
+            sandbox.host_interfaces.iter().map(|interface| (interface.clone(), name.clone()))
+        });
+        named.collect()
+    }
+
     /// Compares a new status with the plugin's hint.
     fn confirm(&mut self, name: &ObjectName, status: &[IpAddr]) {
         let Some(hint) = self.from_plugin.get_mut(name) else { return };

@@ -15,16 +15,13 @@
 //! 13 is an orphan: its pod is gone, its interface is not, and it was isolated. It is closed.
 //! 14 is gone, and its endpoint is deleted.
 //! ```
+//!
+//! An interface with an address of a pod that has another interface, and a new pod for which no slot is
+//! free, get an endpoint at which nothing passes. It has no slot.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
-use policy_common::{
-    endpoint::{CLOSED, Endpoint, flags},
-    limits,
-};
+use policy_common::endpoint::{CLOSED, Endpoint, flags};
 
 use crate::{
     desired::{Desired, DesiredEndpoint, Isolation},
@@ -34,6 +31,7 @@ use crate::{
 use super::{
     actual::Actual,
     input::{Interface, Interfaces, PlanOptions},
+    pairs::{Pairs, by_family, pair},
 };
 
 /// A pod at its interface.
@@ -54,6 +52,9 @@ pub(super) struct Matching<'a> {
     pub(super) matched: Vec<MatchedPod<'a>>,
     pub(super) pods_without_interface: Vec<ObjectName>,
     pub(super) interfaces_without_pod: Vec<u32>,
+    pub(super) pods_without_slot: Vec<ObjectName>,
+    /// Endpoints at which nothing passes, each with that of another pod which it replaces.
+    pub(super) refused: Vec<(Option<&'a Endpoint>, Endpoint)>,
     /// Endpoints of pods that are gone, with no other pod in their place.
     pub(super) gone: Vec<&'a Endpoint>,
     /// Isolated endpoints of pods that are gone, at interfaces that are still there. The pod may still
@@ -134,12 +135,29 @@ pub(super) fn matching<'a>(
     interfaces: &'a Interfaces,
     options: PlanOptions,
 ) -> Matching<'a> {
-    let Pairs { at_interfaces, found, mut interfaces_without_pod } =
+    let Pairs { at_interfaces, found, interfaces_without_pod, conflicts } =
         pair(actual, desired, interfaces);
     let (matched, without_slot) = give_slots(actual, at_interfaces, options);
-    interfaces_without_pod.extend(without_slot);
-    let present: BTreeSet<u32> = matched.iter().map(|matched| matched.new.ifindex).collect();
-    let (mut gone, mut orphans) = (Vec::new(), Vec::new());
+    let pods_without_slot = without_slot.iter().map(|(_, name)| (*name).clone()).collect();
+    let (mut gone, mut orphans, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+    for (interface, name) in without_slot {
+        let closed = closed_endpoint(interface, &desired.endpoints[name].addresses);
+        let there = actual.endpoints.get(&interface.ifindex);
+        refused.push((there.filter(|there| there.slot != 0), closed));
+    }
+    for interface in conflicts {
+        match actual.endpoints.get(&interface.ifindex) {
+            Some(old) => {
+                let closed = Endpoint { ingress: CLOSED, egress: CLOSED, ..*old };
+                orphans.push(Orphan { old, closed });
+            }
+            None => refused.push((None, closed_endpoint(interface, &[]))),
+        }
+    }
+    let of_matched = matched.iter().map(|matched| matched.new.ifindex);
+    let of_orphans = orphans.iter().map(|orphan: &Orphan<'_>| orphan.closed.ifindex);
+    let of_refused = refused.iter().map(|(_, closed)| closed.ifindex);
+    let present: BTreeSet<u32> = of_matched.chain(of_orphans).chain(of_refused).collect();
     for old in actual.endpoints.values().filter(|old| !present.contains(&old.ifindex)) {
         // An endpoint that nothing isolated is deleted even if its interface stays: there is no verdict
         // that could be lost.
@@ -150,60 +168,39 @@ pub(super) fn matching<'a>(
     }
     let missing = desired.endpoints.keys().filter(|name| !found.contains(name));
     let pods_without_interface = missing.cloned().collect();
-    Matching { matched, pods_without_interface, interfaces_without_pod, gone, orphans }
-}
-
-/// Interfaces with their pods.
-struct Pairs<'a> {
-    at_interfaces: Vec<(&'a Interface, &'a DesiredEndpoint)>,
-    /// Pods that have an interface.
-    found: BTreeSet<&'a ObjectName>,
-    interfaces_without_pod: Vec<u32>,
-}
-
-/// Finds the pod of each interface.
-fn pair<'a>(actual: &Actual, desired: &'a Desired, interfaces: &'a Interfaces) -> Pairs<'a> {
-    // Several: for a moment a new pod may have the address of one that is being deleted.
-    let mut owners: BTreeMap<IpAddr, Vec<&ObjectName>> = BTreeMap::new();
-    for (name, endpoint) in &desired.endpoints {
-        for address in &endpoint.addresses {
-            owners.entry(*address).or_default().push(name);
-        }
+    Matching {
+        matched,
+        pods_without_interface,
+        interfaces_without_pod,
+        pods_without_slot,
+        refused,
+        gone,
+        orphans,
     }
-    let known = known_pods(actual, desired, interfaces);
-    let (mut pairs, mut found) = (Vec::new(), BTreeSet::new());
-    let mut interfaces_without_pod = Vec::new();
-    for interface in interfaces.values() {
-        // A pod may change the addresses of its own interface, so a known pod goes first.
-        let known = known.get(&interface.ifindex).copied();
-        let Some(name) = known.or_else(|| best_owner(&owners, interface)) else {
-            interfaces_without_pod.push(interface.ifindex);
-            continue;
-        };
-        found.insert(name);
-        pairs.push((interface, &desired.endpoints[name]));
-    }
-    Pairs { at_interfaces: pairs, found, interfaces_without_pod }
 }
 
-/// Gives each pod at an interface its slot: the one of its endpoint, or a free one. Returns also the
-/// interfaces for which no slot is free.
+/// An interface and the pod there.
+type AtInterface<'a> = (&'a Interface, &'a ObjectName);
+
+/// Gives each pod at an interface its slot: the one of its endpoint, or a free one. Returns also those
+/// for which no slot is free.
 fn give_slots<'a>(
     actual: &'a Actual,
-    pairs: Vec<(&'a Interface, &'a DesiredEndpoint)>,
+    pairs: Vec<(&'a Interface, &'a ObjectName, &'a DesiredEndpoint)>,
     options: PlanOptions,
-) -> (Vec<MatchedPod<'a>>, Vec<u32>) {
+) -> (Vec<MatchedPod<'a>>, Vec<AtInterface<'a>>) {
     // A slot that this plan frees is not reused in the same plan: flows still carry it.
     let taken: BTreeSet<u32> = actual.endpoints.values().map(|old| old.slot).collect();
-    let slots = u32::try_from(limits::ENDPOINTS).unwrap_or(u32::MAX);
+    let slots = u32::try_from(options.slots).unwrap_or(u32::MAX);
     let mut free = (1..slots).filter(|slot| !taken.contains(slot));
     let (mut matched, mut without_slot) = (Vec::new(), Vec::new());
-    for (interface, desired) in pairs {
+    for (interface, name, desired) in pairs {
         let there = actual.endpoints.get(&interface.ifindex);
         let old = there.filter(|there| is_same_pod(there, &desired.addresses));
         let replaced = there.filter(|_| old.is_none());
-        let Some(slot) = old.map(|old| old.slot).or_else(|| free.next()) else {
-            without_slot.push(interface.ifindex);
+        let own = old.map(|old| old.slot).filter(|slot| *slot != 0);
+        let Some(slot) = own.or_else(|| free.next()) else {
+            without_slot.push((interface, name));
             continue;
         };
         let new = endpoint(interface, desired, slot, options);
@@ -214,42 +211,9 @@ fn give_slots<'a>(
     (matched, without_slot)
 }
 
-/// The pod of each endpoint of the kernel at an interface that is still there, by interface.
-fn known_pods<'a>(
-    actual: &Actual,
-    desired: &'a Desired,
-    interfaces: &Interfaces,
-) -> BTreeMap<u32, &'a ObjectName> {
-    let mut pods: BTreeMap<([u8; 4], [u8; 16]), Option<&ObjectName>> = BTreeMap::new();
-    for (name, endpoint) in &desired.endpoints {
-        let addresses = by_family(&endpoint.addresses);
-        // Two pods with the same addresses are not distinguishable, so neither is known.
-        pods.entry(addresses).and_modify(|pod| *pod = None).or_insert(Some(name));
-    }
-    let there = actual.endpoints.values().filter(|old| interfaces.contains_key(&old.ifindex));
-    there
-        .filter_map(|old| Some((old.ifindex, (*pods.get(&(old.address4, old.address6))?)?)))
-        .collect()
-}
-
-/// The pod that has most of an interface's addresses; of several the first by name.
-fn best_owner<'a>(
-    owners: &BTreeMap<IpAddr, Vec<&'a ObjectName>>,
-    interface: &Interface,
-) -> Option<&'a ObjectName> {
-    // While a pod with 10.0.0.1 is being deleted, a new one may have 10.0.0.1 and fd00::1. An
-    // interface with both addresses is the new pod's: it has two of two there, the old one has one.
-    let mut count: BTreeMap<&ObjectName, usize> = BTreeMap::new();
-    for name in interface.addresses.iter().filter_map(|address| owners.get(address)).flatten() {
-        *count.entry(name).or_default() += 1;
-    }
-    let most = *count.values().max()?;
-    count.into_iter().find(|(_, found)| *found == most).map(|(name, _)| name)
-}
-
 /// Whether an endpoint can be that of a pod with these addresses: they differ in no family that
 /// both have.
-fn is_same_pod(old: &Endpoint, addresses: &[IpAddr]) -> bool {
+pub(crate) fn is_same_pod(old: &Endpoint, addresses: &[IpAddr]) -> bool {
     let (four, six) = by_family(addresses);
     // A pod may get its second address later, and an agent may know of one before the other: an
     // endpoint with 10.0.0.1 alone stays that of the pod with 10.0.0.1 and fd00::1. As
@@ -284,15 +248,16 @@ fn endpoint(
     }
 }
 
-/// The first address of each family, zero for none.
-fn by_family(addresses: &[IpAddr]) -> ([u8; 4], [u8; 16]) {
-    let four = addresses.iter().find_map(|address| match address {
-        IpAddr::V4(address) => Some(address.octets()),
-        IpAddr::V6(_) => None,
-    });
-    let six = addresses.iter().find_map(|address| match address {
-        IpAddr::V6(address) => Some(address.octets()),
-        IpAddr::V4(_) => None,
-    });
-    (four.unwrap_or_default(), six.unwrap_or_default())
+/// An endpoint at which nothing passes, without a slot.
+fn closed_endpoint(interface: &Interface, addresses: &[IpAddr]) -> Endpoint {
+    let (address4, address6) = by_family(addresses);
+    Endpoint {
+        ifindex: interface.ifindex,
+        ingress: CLOSED,
+        egress: CLOSED,
+        bridge: interface.bridge,
+        address4,
+        address6,
+        ..Endpoint::default()
+    }
 }

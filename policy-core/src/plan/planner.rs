@@ -65,6 +65,14 @@ impl Steps {
         }
     }
 
+    /// Adds a write of an endpoint over that of another pod. Even where the value is the same, the
+    /// dataplane must drop what belongs to the pod before it, such as flows, which the new pod would
+    /// otherwise inherit with its address.
+    fn replace(&mut self, slot: u32, endpoint: Endpoint) {
+        self.endpoints.insert(endpoint.ifindex, endpoint);
+        self.steps.push(Step::ReplaceEndpoint { slot, endpoint });
+    }
+
     fn extend(&mut self, steps: impl IntoIterator<Item = Step>) {
         self.steps.extend(steps);
     }
@@ -127,6 +135,12 @@ impl<'a> Planner<'a> {
         for orphan in &self.matching.orphans {
             steps.put(orphan.closed);
         }
+        for (replaced, closed) in &self.matching.refused {
+            match replaced {
+                Some(old) => steps.replace(old.slot, *closed),
+                None => steps.put(*closed),
+            }
+        }
 
         // 2: allow maps that are right before and while the tables change.
         let mut allow_maps = AllowMapIds::new(actual, &self.old);
@@ -158,6 +172,7 @@ impl<'a> Planner<'a> {
             steps: steps.steps,
             pods_without_interface: self.matching.pods_without_interface.clone(),
             interfaces_without_pod: self.matching.interfaces_without_pod.clone(),
+            pods_without_slot: self.matching.pods_without_slot.clone(),
         }
     }
 
@@ -207,13 +222,9 @@ impl<'a> Planner<'a> {
     /// identities yet.
     fn replace(&self, steps: &mut Steps) {
         for matched in &self.matching.matched {
-            let Some(Endpoint { slot, .. }) = matched.replaced else { continue };
-            let endpoint = matched.closed();
-            steps.endpoints.insert(endpoint.ifindex, endpoint);
-            // Not `put`: even where the value is the same, the dataplane must drop what belongs to
-            // the pod before it, such as flows, which the new pod would otherwise inherit with its
-            // address.
-            steps.extend([Step::ReplaceEndpoint { slot: *slot, endpoint }]);
+            if let Some(Endpoint { slot, .. }) = matched.replaced {
+                steps.replace(*slot, matched.closed());
+            }
         }
     }
 

@@ -24,8 +24,10 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Pods of the node for which no interface was found.
     pub pods_without_interface: Vec<ObjectName>,
-    /// Interfaces that belong to no pod of the node, or for which no slot is free.
+    /// Interfaces that belong to no pod of the node.
     pub interfaces_without_pod: Vec<u32>,
+    /// Pods for which no slot is free: nothing passes at their interfaces.
+    pub pods_without_slot: Vec<ObjectName>,
 }
 
 /// One write. The dataplane carries them out in the order of the plan.

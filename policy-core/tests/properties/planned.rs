@@ -6,7 +6,7 @@ use policy_core::{
     compile::{Scope, compile},
     desired::{Desired, DesiredEndpoint},
     model::{Direction, Protocol, Snapshot},
-    plan::{Actual, Interface, Interfaces, Plan, PlanOptions, Step, plan},
+    plan::{Actual, Interface, InterfaceOwner, Interfaces, Plan, PlanOptions, Step, plan},
 };
 use proptest::{prelude::*, test_runner::TestCaseError};
 
@@ -29,6 +29,7 @@ pub(crate) fn interfaces() -> Interfaces {
                 bridge: 0,
                 addresses,
                 guarded: false,
+                owner: InterfaceOwner::ByAddress,
             },
         )
     };

@@ -14,7 +14,7 @@ use policy_core::{
         Action, Annotations, ClusterNetworkPolicy, ClusterPeer, ClusterRule, Direction, PodSet,
         Tier,
     },
-    plan::{Actual, Interface, Interfaces, PlanOptions, plan},
+    plan::{Actual, Interface, InterfaceOwner, Interfaces, PlanOptions, plan},
 };
 
 use crate::cluster::{
@@ -35,7 +35,9 @@ impl Node {
         self.now += Duration::from_secs(1);
         let desired = compile(&cluster.0, Scope::Node("n1")).0;
         let (addresses, name) = (vec![ip("10.0.0.1")], "veth".to_owned());
-        let interface = Interface { ifindex: 11, name, bridge: 0, addresses, guarded: false };
+        let owner = InterfaceOwner::ByAddress;
+        let interface =
+            Interface { ifindex: 11, name, bridge: 0, addresses, guarded: false, owner };
         let interfaces: Interfaces = [(11, interface)].into();
         let plan = plan(&mut self.actual, &desired, &interfaces, PlanOptions::default());
         self.attributor.plan(self.now, &self.actual, &plan.steps, &desired, &cluster.0);

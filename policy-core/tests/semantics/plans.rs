@@ -6,7 +6,10 @@ use policy_common::endpoint::{CLOSED, Endpoint, flags};
 use policy_core::{
     compile::{Scope, compile},
     model::{DenyReply, ObjectName, PerDirection, Protocol},
-    plan::{Actual, Interface, Interfaces, Plan, PlanOptions, Step, close_newcomers, plan},
+    plan::{
+        Actual, Interface, InterfaceOwner, Interfaces, Plan, PlanOptions, Step, close_newcomers,
+        plan,
+    },
 };
 
 use crate::cluster::{
@@ -34,6 +37,7 @@ fn interfaces() -> Interfaces {
                 bridge: 0,
                 addresses,
                 guarded: false,
+                owner: InterfaceOwner::ByAddress,
             },
         )
     };

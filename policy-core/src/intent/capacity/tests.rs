@@ -227,3 +227,46 @@ fn s26_a_pod_that_was_not_enforced_or_was_closed_has_no_last_good_state() {
     guard.hold_back(rolled_back, "full".to_owned(), Duration::ZERO, &mut compiler);
     assert!(close(&guard, &compiler), "it had no interface");
 }
+
+#[test]
+fn s26_new_pods_are_closed_where_no_policy_grew_and_tried_again_later() {
+    let (mut guard, mut compiler) = in_force(&[("a", 1)]);
+    let pod = |uid: &str| Pod {
+        uid: uid.to_owned(),
+        addresses: vec![IpAddr::from([10, 0, 0, 2])],
+        node: Some("one".to_owned()),
+        ..Pod::default()
+    };
+    let (old, new) = (ObjectName::new("a", "old"), ObjectName::new("a", "new"));
+    compiler.update(Change::Pod(old.clone(), Some(pod("1"))));
+    guard.record_success(compiler.compiled().0, &NO_POD);
+    compiler.update(Change::Pod(new.clone(), Some(pod("2"))));
+    assert!(guard.roll_back(&mut compiler).is_none(), "no policy grew");
+
+    let start = Duration::from_secs(7);
+    assert!(guard.close_new_pods("`port_chunks` is full".to_owned(), start));
+    assert!(!guard.close_new_pods("once more".to_owned(), start), "that did not help");
+    let closed = |guard: &CapacityGuard, compiler: &Compiler| {
+        let (desired, snapshot) = (compiler.compiled().0, compiler.snapshot());
+        let closed = guard.close_newcomers(desired, snapshot);
+        closed.map(|closed| {
+            let of = |name| closed.endpoints[name].isolation.ingress.clone();
+            let isolations = [of(&old), of(&new)];
+            isolations.map(|it| it.is_some_and(|it| *it.allow_map == AllowMap::default()))
+        })
+    };
+    assert_eq!(closed(&guard, &compiler), Some([false, true]));
+    let named: Vec<_> = guard.closed_pods(compiler.compiled().0);
+    assert_eq!(named, [ClosedPod { pod: new.clone(), reason: "`port_chunks` is full".to_owned() }]);
+    guard.record_success(compiler.compiled().0, &NO_POD);
+    assert_eq!(closed(&guard, &compiler), Some([false, true]), "a success in that state");
+    guard.release_due(start + RETRY_INTERVAL, &mut compiler);
+    assert_eq!(closed(&guard, &compiler), None, "it is tried again");
+    assert!(guard.close_new_pods("it is full still".to_owned(), start + RETRY_INTERVAL));
+}
+
+#[test]
+fn s26_before_anything_was_in_force_no_pod_counts_as_new() {
+    let mut guard = CapacityGuard::default();
+    assert!(!guard.close_new_pods("full".to_owned(), Duration::ZERO));
+}

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     model::{Operator, Requirement},
-    plan::Interface,
+    plan::{Interface, InterfaceOwner},
 };
 
 /// Interfaces that lead to these addresses.
@@ -14,6 +14,7 @@ fn interfaces(found: &[(u32, u8)]) -> Interfaces {
         bridge: 0,
         addresses: vec![at(*last)],
         guarded: false,
+        owner: InterfaceOwner::ByAddress,
     };
     found.iter().map(|one| (one.0, interface(one))).collect()
 }

@@ -45,6 +45,7 @@ fn interfaces_with(addresses: &[(u32, &[&str])]) -> Interfaces {
                 bridge: 0,
                 addresses,
                 guarded: false,
+                owner: InterfaceOwner::ByAddress,
             },
         )
     };
@@ -158,4 +159,70 @@ fn s49_an_interface_that_was_cut_off_is_never_open_before_its_policies_are_in_pl
     let plan = plan(&mut Actual::default(), &desired, &found, PlanOptions::default());
     let of_pod = words(&plan).into_iter().filter(|word| word.contains("11"));
     assert_eq!(of_pod.collect::<Vec<_>>(), ["endpoint 11 1 0"]);
+}
+
+#[test]
+fn s26_a_new_pod_without_a_slot_is_closed_and_named_until_one_is_free() {
+    // Slots 1 and 2, for three pods; nothing isolates them.
+    let options = PlanOptions { slots: 3, ..PlanOptions::default() };
+    let go = |actual: &mut Actual, cluster: &Cluster, left: &Interfaces| {
+        let (desired, _) = compile(&cluster.0, Scope::Node("n1"));
+        let plan = plan(actual, &desired, left, options);
+        plan.steps.iter().for_each(|step| actual.apply(step));
+        plan
+    };
+    let (cluster, mut actual) = (mk_cluster(), Actual::default());
+    let slots = |actual: &Actual| -> Vec<_> {
+        actual.endpoints().values().map(|it| (it.ifindex, it.slot, it.ingress, it.egress)).collect()
+    };
+    let first = go(&mut actual, &cluster, &interfaces());
+    assert_eq!(first.pods_without_slot, [ObjectName::new("x", "c")]);
+    assert_eq!(first.pods_without_interface, []);
+    assert_eq!(slots(&actual), [(11, 1, 0, 0), (12, 2, 0, 0), (13, 0, CLOSED, CLOSED)]);
+    let second = go(&mut actual, &cluster, &interfaces());
+    assert_eq!(
+        (second.steps, second.pods_without_slot),
+        (Vec::new(), vec![ObjectName::new("x", "c")])
+    );
+
+    let mut without = cluster.clone();
+    without.0.pods.remove(&ObjectName::new("x", "b"));
+    let left = interfaces_with(&[(11, &["10.0.0.1"]), (13, &["10.0.0.3"])]);
+    go(&mut actual, &without, &left);
+    assert_eq!(slots(&actual), [(11, 1, 0, 0), (13, 0, CLOSED, CLOSED)], "flows still have slot 2");
+    assert_eq!(go(&mut actual, &without, &left).pods_without_slot, []);
+    assert_eq!(slots(&actual), [(11, 1, 0, 0), (13, 2, 0, 0)]);
+}
+
+#[test]
+fn s46_nothing_passes_at_an_interface_with_the_address_of_a_pod_that_has_another() {
+    let cluster = mk_cluster().policy("x/p", mk_ingress("app=b", vec![from("a", 80)]));
+    let (desired, _) = compile(&cluster.0, Scope::Node("n1"));
+    let mut actual = Actual::default();
+    go(&mut actual, &cluster);
+    let before = actual.endpoints().clone();
+    let mut found = interfaces();
+    let intruder = |owner| Interface { ifindex: 14, owner, ..interfaces()[&12].clone() };
+    let conflict = || InterfaceOwner::Conflict(ObjectName::new("x", "b"));
+    found.insert(14, intruder(conflict()));
+    let first = plan(&mut actual, &desired, &found, PlanOptions::default());
+    first.steps.iter().for_each(|step| actual.apply(step));
+    assert_eq!(words(&first), ["endpoint 14 closed closed"]);
+    assert_eq!(first.interfaces_without_pod, [14]);
+    found.insert(14, Interface { addresses: Vec::new(), ..intruder(InterfaceOwner::ByAddress) });
+    let later = plan(&mut actual, &desired, &found, PlanOptions::default());
+    assert_eq!(
+        (later.steps, later.interfaces_without_pod),
+        (Vec::new(), vec![14]),
+        "it stays closed"
+    );
+
+    // The interface of `b`, which is an orphan's now and has the address of another.
+    let owned = Interface { owner: conflict(), ..interfaces()[&12].clone() };
+    found.insert(12, owned);
+    let closing = plan(&mut actual, &desired, &found, PlanOptions::default());
+    closing.steps.iter().for_each(|step| actual.apply(step));
+    let (old, new) = (before[&12], actual.endpoints()[&12]);
+    assert_eq!((new.ingress, new.egress, new.slot), (CLOSED, CLOSED, old.slot));
+    assert!(words(&closing).contains(&"bump 12".to_owned()), "{:?}", words(&closing));
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, net::IpAddr, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use policy_agent::net::{Discovered, Network, build::NetBuilder};
-use policy_core::plan::Interface;
+use policy_core::plan::{Interface, InterfaceOwner};
 
 use crate::namespace::{Namespace, add_addresses, addresses, end};
 
@@ -26,7 +26,7 @@ fn pods() -> Result<BTreeSet<IpAddr>> {
 }
 
 fn discover(node: &Namespace) -> Result<Discovered> {
-    node.run(async || Ok(Network::open()?.discover(&pods()?).await?))
+    node.run(async || Ok(Network::open()?.discover(&pods()?, |_| false).await?))
 }
 
 #[test]
@@ -50,6 +50,7 @@ fn a_veth_has_the_addresses_of_its_far_end_in_both_families() -> Result<()> {
         name: "veth0".to_owned(),
         bridge: 0,
         guarded: false,
+        owner: InterfaceOwner::ByAddress,
         addresses: addresses(&["10.9.0.2", "fd00:9::2"])?,
     };
     assert_eq!(discovered.interfaces.into_values().collect::<Vec<_>>(), [want]);
@@ -91,9 +92,9 @@ fn s45_an_address_that_is_added_later_is_found_later() -> Result<()> {
     let (node, pod) = (Namespace::new()?, Namespace::new()?);
     node.join(&end(10, "veth0"), &pod, &end(2, "eth0"), &[])?;
     node.run(async || {
-        let network = Network::open()?;
-        let far = async || -> Result<_> {
-            let mut discovered = network.discover(&pods()?).await?;
+        let mut network = Network::open()?;
+        let mut far = async || -> Result<_> {
+            let mut discovered = network.discover(&pods()?, |_| false).await?;
             Ok(discovered.interfaces.remove(&10).context("the veth was not found")?.addresses)
         };
         // It has a link-local address, which identifies no pod.
