@@ -112,13 +112,13 @@ fn s46_an_interface_is_its_pods_for_ever_and_an_orphan_is_nobodys() {
     assert_eq!(back, ["a", "b"], "the same pod is known again");
     let late = assign(&mut known, &[(11, &[1]), (12, &[2]), (15, &[])], both, &[(15, "b")]);
     assert_eq!(late, ["a", "!b", "b"], "the runtime's cache shows that 12 was not its interface");
-    let given: &[(&str, &[u8])] = &[("a", &[]), ("b", &[2]), ("c", &[1])];
-    let runtime = assign(&mut known, &[(11, &[1])], given, &[]);
-    assert_eq!(runtime, ["c"], "the status of `a` was stale: the runtime gave its address to `c`");
     let index = assign(&mut known, &[(11, &[1])], both, &[]);
     assert_eq!(index, ["a"]);
     let reused = assign(&mut known, &[(11, &[1]), (12, &[1])], both, &[]);
     assert_eq!(reused, ["a", "!a"], "what was known of an interface goes with it");
+    let given: &[(&str, &[u8])] = &[("a", &[]), ("b", &[2]), ("c", &[1])];
+    let runtime = assign(&mut known, &[(11, &[1])], given, &[]);
+    assert_eq!(runtime, ["c"], "the status of `a` was stale: the runtime gave its address to `c`");
 }
 
 #[test]
