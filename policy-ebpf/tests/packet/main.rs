@@ -4,10 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod craft;
+mod interpreter;
 mod rig;
 
 mod budget;
 mod connections;
+mod cost;
 mod denials;
 mod errors;
 mod families;

@@ -46,7 +46,7 @@ pub(crate) const FLOWS: u32 = 4096;
 /// Two days, so that a flow can be older than the machine is up.
 const CLOCK_OFFSET: u64 = 2 * 86_400 * SECOND;
 
-const TC_ACT_UNSPEC: i32 = -1;
+pub(crate) const TC_ACT_UNSPEC: i32 = -1;
 const TC_ACT_SHOT: i32 = 2;
 
 /// Verdict on one packet: `None` passes.
@@ -330,7 +330,7 @@ fn tick() -> u64 {
 }
 
 /// The object, aligned as the ELF reader wants it: a fresh allocation is.
-fn object() -> Vec<u8> {
+pub(crate) fn object() -> Vec<u8> {
     let path = env::var_os("POLICY_BPF_OBJECT").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bpf/policy.o"),
         PathBuf::from,
