@@ -195,9 +195,8 @@ fn s26_a_denial_takes_effect_beside_a_service_that_fills_the_map() -> Result<()>
     machine.plug()?;
     machine.node.run(async || {
         let mut node = Node::start(NodeConfig::new("one"))?;
-        let addresses: Vec<_> = (0..300_u16)
-            .map(|number| Ipv4Addr::new(172, 30, (number / 256) as u8, (number % 256) as u8))
-            .collect();
+        let first = u32::from(Ipv4Addr::new(172, 30, 0, 0));
+        let addresses: Vec<_> = (first..first + 300).map(Ipv4Addr::from).collect();
         let with = |blocks: &str, services: &str| {
             snapshot(&[POD, &egress_policy(blocks), services].join("---"))
         };

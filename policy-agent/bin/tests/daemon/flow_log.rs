@@ -85,8 +85,9 @@ fn a_drop_is_logged_with_both_ends_and_the_policies_that_isolate() -> Result<()>
 fn s60_labels_and_annotations_without_end_make_no_long_line() -> Result<()> {
     let machine = Machine::new()?;
     machine.plug()?;
-    let many = |what: &str| -> String {
-        (0..300).map(|number| format!(", {what}{number}: {}", "x".repeat(50))).collect()
+    let many = |what: &str| {
+        let one = |number: u16| format!(", {what}{number}: {}", "x".repeat(50));
+        (0..300).map(one).collect::<Vec<_>>().concat()
     };
     let pod = POD.replace("app: web", &format!("app: web{}", many("label")));
     machine.write("pod.yaml", &pod)?;
