@@ -39,6 +39,7 @@ mod pod_program;
 mod read;
 mod step_text;
 mod syscall;
+mod trace;
 mod tunnels;
 mod typed;
 mod usage;
@@ -61,6 +62,7 @@ pub use mend::{Bypass, Drift, Drifted, MapReader};
 pub use options::{ActiveParts, Capacities, Options, UnknownEndpoints};
 pub use pins::{is_on_bpffs, pinned_elsewhere};
 pub use step_text::StepText;
+pub use trace::{Trace, TraceError};
 pub use usage::{FlowTableReader, FlowTableUse, MapUse};
 
 use attach::{Attachment, Programs};

@@ -26,6 +26,7 @@ use crate::{
     report::{drops::drops_report, reject::reject_reply},
     scratch,
     skb::Skb,
+    trace,
 };
 
 /// The result of a subprogram, as its number.
@@ -58,7 +59,13 @@ pub(crate) fn classify(skb: *mut __sk_buff, direction: Direction) -> i32 {
         return TC_ACT_UNSPEC;
     }
     let ether_type = packet.ether_type();
-    let checked = match fast::path(packet, ether_type, direction, epoch) {
+    let path = if cfg!(feature = "trace") {
+        // The slow path gives the same verdict, and shows each step.
+        Path::Slow
+    } else {
+        fast::path(packet, ether_type, direction, epoch)
+    };
+    let checked = match path {
         Path::Pass => return TC_ACT_UNSPEC,
         Path::Slow => looked_up::NOTHING,
         Path::SlowWithoutFlow => looked_up::NO_FLOW,
@@ -214,6 +221,7 @@ fn of_family<F: Family>(skb: Skb, direction: Direction, checked: u32) -> u32 {
     // SAFETY: the map has one element for each CPU, and no other program runs on this one;
     // `packet_read4` or `packet_read6` has written it.
     let packet = unsafe { &(*scratch).packet };
+    trace::packet(direction, epoch);
     let verdict = if packet.has_addresses {
         // SAFETY: as above; another field than `packet`.
         let flow = unsafe { &mut *F::scratch_flow(scratch) };
@@ -230,10 +238,14 @@ fn of_family<F: Family>(skb: Skb, direction: Direction, checked: u32) -> u32 {
 #[inline(always)]
 fn conclude(skb: Skb, direction: Direction, verdict: Verdict) -> u32 {
     match verdict {
-        Verdict::Pass => Outcome::Pass as u32,
+        Verdict::Pass => {
+            trace::verdict(0);
+            Outcome::Pass as u32
+        }
         Verdict::CheckQuotation => Outcome::CheckQuotation as u32,
         Verdict::Translate(turn) => Outcome::Translate as u32 + turn as u32,
         Verdict::Drop(Refusal { reason, allow_map, identity, opened_by_pod }) => {
+            trace::verdict(reason as u32);
             drops_report(skb.context(), direction as u32, reason as u32, allow_map, identity);
             if opened_by_pod && reason.is_policy() {
                 Outcome::Reject as u32

@@ -32,6 +32,7 @@ mod rewrite;
 mod scratch;
 mod service;
 mod skb;
+mod trace;
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
 use policy_common::drops::Direction;

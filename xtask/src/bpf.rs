@@ -16,23 +16,25 @@ use crate::command::{cargo, run, workspace};
 /// Little-endian, as every machine that Kubernetes supports except s390x.
 const TARGET: &str = "bpfel-unknown-none";
 
-/// Builds the object and leaves it in `target/bpf/policy.o`.
+/// Builds the objects that the agent embeds, and leaves them in `target/bpf`: `policy.o`, and
+/// `policy-trace.o`, the same programs with the lines of `policy-agent trace`.
 ///
-/// Returns its path. The file is written only if its content changed, so that cargo does not
+/// Returns the path of the first. A file is written only if its content changed, so that cargo does not
 /// compile the crates again that embed it.
 pub fn build(compiler: Compiler) -> Result<PathBuf> {
-    build_as(compiler, &[], "policy.o")
+    build_as(compiler, &["--features", "trace"], &[], "policy-trace.o")?;
+    build_as(compiler, &[], &[], "policy.o")
 }
 
 /// Builds the object for version 2 of the instruction set, and leaves it in
 /// `target/bpf/policy-v2.o`: the same programs with other instructions, for tests of an upgrade.
 pub fn build_other(compiler: Compiler) -> Result<PathBuf> {
-    build_as(compiler, &["-Ctarget-cpu=v2"], "policy-v2.o")
+    build_as(compiler, &[], &["-Ctarget-cpu=v2"], "policy-v2.o")
 }
 
-fn build_as(compiler: Compiler, flags: &[&str], name: &str) -> Result<PathBuf> {
+fn build_as(compiler: Compiler, options: &[&str], flags: &[&str], name: &str) -> Result<PathBuf> {
     let folder = workspace().join("target/bpf");
-    run(cargo_build(compiler)?.arg("--").args(flags))?;
+    run(cargo_build(compiler)?.args(options).arg("--").args(flags))?;
     let built = folder.join(TARGET).join("release/policy-ebpf");
     let object = folder.join(name);
     check(&built)?;

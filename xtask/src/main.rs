@@ -41,9 +41,10 @@ struct Arguments {
 enum Verb {
     /// Install what the machine lacks (about 10 minutes on a new machine with 2 cores)
     Bootstrap,
-    /// Build the eBPF object, target/bpf/policy.o, and policy-v2.o for the tests of an upgrade
+    /// Build the eBPF objects in target/bpf: policy.o, policy-trace.o for `policy-agent trace`, and
+    /// policy-v2.o for the tests of an upgrade
     ///
-    /// Takes about a minute on 2 cores, and 2 minutes more the first time on a machine.
+    /// Takes about 2 minutes on 2 cores, and 2 minutes more the first time on a machine.
     Bpf,
     /// Build policy-agent, policy-cni and policyctl in target/release
     ///

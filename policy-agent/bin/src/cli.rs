@@ -1,4 +1,4 @@
-//! The agent's commands: `check`, `detach`, `off`, `on`, `run` and `status`.
+//! The agent's commands: `check`, `detach`, `off`, `on`, `run`, `status` and `trace`.
 //!
 //! Each module parses the options of one command, runs it and returns its exit code.
 
@@ -11,6 +11,7 @@ mod run;
 mod select;
 mod status;
 mod switch;
+mod trace;
 
 use clap::Subcommand;
 
@@ -34,6 +35,8 @@ pub(crate) enum AgentCommand {
     Run(Box<run::RunArguments>),
     /// Show the state of every pod and policy of this node
     Status(status::StatusArguments),
+    /// Show how the programs decide about the packets of one pod, step by step
+    Trace(trace::TraceArguments),
 }
 
 impl AgentCommand {
@@ -46,6 +49,7 @@ impl AgentCommand {
             Self::On(arguments) => switch::main(&arguments, false),
             Self::Run(arguments) => run::main(*arguments),
             Self::Status(arguments) => status::main(&arguments),
+            Self::Trace(arguments) => trace::main(&arguments),
         }
     }
 }

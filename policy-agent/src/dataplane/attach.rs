@@ -26,6 +26,7 @@ use aya::{
     programs::{LinkOrder, ProgramInfo, SchedClassifier, tc::TcAttachOptions},
 };
 
+pub(super) use self::operations::program as program_of;
 use self::operations::{attach_with, name, program, refused};
 pub(super) use self::{
     attached::{Attached, Mechanism},

@@ -15,13 +15,13 @@ use super::{
     filters::Filters,
     object,
     options::Options,
-    pins::{failed, is_numbered, is_on_bpffs, lock, names, programs_elsewhere, remove},
+    pins::{TRACES, failed, is_numbered, is_on_bpffs, lock, names, programs_elsewhere, remove},
     pod_program::NAMES,
 };
 
 /// Folders of the agent, in the order of removal: links first, so that no program runs while its
 /// maps are being removed.
-const FOLDERS: [&str; 6] = ["links", "programs", "maps", "new", "old", switch::OFF];
+const FOLDERS: [&str; 7] = ["links", TRACES, "programs", "maps", "new", "old", switch::OFF];
 
 /// Names of pinned maps and folders with a number behind them.
 const NUMBERED: [&str; 10] = [
@@ -88,6 +88,7 @@ fn own_pins(root: &Path) -> Result<Option<Vec<PathBuf>>, DataplaneError> {
     let is_own = |folder: &str, name: &str| match folder {
         "links" => is_numbered(name, &NAMES),
         "programs" => NAMES.contains(&name),
+        TRACES => name.parse::<u32>().is_ok(),
         _ => maps.contains_key(name) || is_numbered(name, &NUMBERED),
     };
     let mut own = Vec::new();

@@ -215,6 +215,9 @@ impl Dataplane {
         // An error keeps what the last verification found.
         let mut bypasses = Vec::new();
         for (&ifindex, attachment) in &mut self.attachments {
+            if pins.is_traced(ifindex)? {
+                continue;
+            }
             for pod_program in self.programs.wanted() {
                 let Some(first) = self.programs.before(ifindex, &pod_program)? else { continue };
                 let load = || object::load_pinned(&self.options, &pins.maps(), self.pinned.keys());
@@ -261,6 +264,9 @@ impl Dataplane {
         let mut count = 0;
         let all: BTreeSet<u32> = self.attachments.keys().chain(endpoints.keys()).copied().collect();
         for ifindex in all {
+            if pins.is_traced(ifindex)? {
+                continue;
+            }
             let attachment = self.attachments.entry(ifindex).or_default();
             match self.programs.mend(ifindex, attachment, pins) {
                 Ok(mended) => count += mended,

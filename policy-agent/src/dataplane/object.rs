@@ -4,21 +4,33 @@ use std::{
     borrow::Cow,
     collections::BTreeMap,
     fs,
+    net::IpAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use aya::{Ebpf, EbpfLoader, maps::MapInfo};
 use aya_obj::Object;
-use policy_common::allow::PortSet;
+use policy_common::{allow::PortSet, flow::Lifetimes};
 
 use super::{
     error::DataplaneError,
-    lifetimes,
+    key, lifetimes,
     options::{Capacities, Options, UnknownEndpoints},
 };
 
 /// What `cargo xtask build` made of `policy-ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("POLICY_BPF_OBJECT"));
+
+/// The same programs, with lines that show each step of a decision.
+static TRACING_OBJECT: &[u8] = aya::include_bytes_aligned!(env!("POLICY_BPF_TRACING_OBJECT"));
+
+/// Time between two drop records in the tracing programs: the default of `--max-drop-records`.
+const TRACING_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The ring buffer of `aya-log`, and its bytes: the lines of a busy pod for a second, because the kernel
+/// leaves out those that do not fit. A power of two.
+const TRACING_LINES: (&str, u32) = ("AYA_LOGS", 16 << 20);
 
 /// Maps that hold what is of one load only.
 const UNPINNED: [&str; 1] = ["scratch"];
@@ -59,6 +71,20 @@ pub(super) fn shapes(options: &Options) -> Result<BTreeMap<String, Shape>, Datap
 /// Whether what is pinned in a folder can be used for maps of these shapes: all of it is so, and
 /// allow maps are what this agent makes.
 pub(super) fn fits(expected: &BTreeMap<String, Shape>, folder: &Path) -> bool {
+    are_pinned(expected, folder, |_, expected| expected)
+}
+
+/// As [`fits`], of maps with any capacities.
+pub(super) fn fits_at_any_size(expected: &BTreeMap<String, Shape>, folder: &Path) -> bool {
+    are_pinned(expected, folder, |found, expected| Shape { capacity: found.capacity, ..expected })
+}
+
+/// Whether each map is pinned with the shape that `wanted` makes of the found and the expected one.
+fn are_pinned(
+    expected: &BTreeMap<String, Shape>,
+    folder: &Path,
+    wanted: impl Fn(Shape, Shape) -> Shape,
+) -> bool {
     let read = |name: &str| MapInfo::from_pin(folder.join(name));
     for (name, expected) in expected {
         let Ok(found) = read(name) else { return false };
@@ -69,7 +95,7 @@ pub(super) fn fits(expected: &BTreeMap<String, Shape>, folder: &Path) -> bool {
             capacity: found.max_entries(),
             flags: found.map_flags(),
         };
-        if found != *expected {
+        if found != wanted(found, *expected) {
             return false;
         }
     }
@@ -86,23 +112,40 @@ pub(super) fn load_pinned<'a>(
     load_with(options, names.map(|name| (name.as_str(), folder.join(name))).collect())
 }
 
+/// Loads the tracing programs with the maps that are pinned in a folder. With a peer, only packets from
+/// or to it have lines.
+pub(super) fn load_tracing<'a>(
+    peer: Option<IpAddr>,
+    folder: &Path,
+    names: impl Iterator<Item = &'a String>,
+) -> Result<Ebpf, DataplaneError> {
+    let peer = peer.map_or([0; 16], key::address);
+    let (high, low) = peer.split_at(8);
+    let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
+    let (high, low) = (word(high), word(low));
+    let options = Options { record_interval: TRACING_INTERVAL, ..Options::default() };
+    let globals = Globals::new(&options);
+    let mut loader = EbpfLoader::new();
+    globals.set(&mut loader);
+    loader.override_global("TRACE_PEER_HIGH", &high, true);
+    loader.override_global("TRACE_PEER_LOW", &low, true);
+    let (lines, size) = TRACING_LINES;
+    loader.map_max_entries(lines, size);
+    for name in names {
+        loader.map_pin_path(name.as_str(), folder.join(name));
+    }
+    loader.load(TRACING_OBJECT).map_err(|source| DataplaneError::Load { source: Box::new(source) })
+}
+
 /// Creates the maps; the programs are not loaded yet.
 pub(super) fn load(options: &Options) -> Result<Ebpf, DataplaneError> {
     load_with(options, Vec::new())
 }
 
 fn load_with(options: &Options, pins: Vec<(&str, PathBuf)>) -> Result<Ebpf, DataplaneError> {
-    let drop_unknown = u8::from(options.unknown_endpoints == UnknownEndpoints::Drop);
-    let handle_ipv6 = u8::from(options.parts.ipv6);
-    let record_interval = u64::try_from(options.record_interval.as_nanos()).unwrap_or(u64::MAX);
-    let lifetimes = lifetimes::read();
-    let tick = lifetimes::tick();
+    let globals = Globals::new(options);
     let mut loader = EbpfLoader::new();
-    loader.override_global("LIFETIMES", &lifetimes, true);
-    loader.override_global("CLOCK_TICK", &tick, true);
-    loader.override_global("DROP_UNKNOWN", &drop_unknown, true);
-    loader.override_global("HANDLE_IPV6", &handle_ipv6, true);
-    loader.override_global("RECORD_INTERVAL", &record_interval, true);
+    globals.set(&mut loader);
     for (name, capacity) in capacities(&options.capacities) {
         loader.map_max_entries(name, capacity);
     }
@@ -112,6 +155,35 @@ fn load_with(options: &Options, pins: Vec<(&str, PathBuf)>) -> Result<Ebpf, Data
     loader
         .load(&bytes(options)?)
         .map_err(|source| DataplaneError::Load { source: Box::new(source) })
+}
+
+/// The globals that the loader sets.
+struct Globals {
+    lifetimes: Lifetimes,
+    tick: u64,
+    drop_unknown: u8,
+    handle_ipv6: u8,
+    record_interval: u64,
+}
+
+impl Globals {
+    fn new(options: &Options) -> Self {
+        Self {
+            lifetimes: lifetimes::read(),
+            tick: lifetimes::tick(),
+            drop_unknown: u8::from(options.unknown_endpoints == UnknownEndpoints::Drop),
+            handle_ipv6: u8::from(options.parts.ipv6),
+            record_interval: u64::try_from(options.record_interval.as_nanos()).unwrap_or(u64::MAX),
+        }
+    }
+
+    fn set<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
+        loader.override_global("LIFETIMES", &self.lifetimes, true);
+        loader.override_global("CLOCK_TICK", &self.tick, true);
+        loader.override_global("DROP_UNKNOWN", &self.drop_unknown, true);
+        loader.override_global("HANDLE_IPV6", &self.handle_ipv6, true);
+        loader.override_global("RECORD_INTERVAL", &self.record_interval, true);
+    }
 }
 
 fn bytes(options: &Options) -> Result<Cow<'static, [u8]>, DataplaneError> {

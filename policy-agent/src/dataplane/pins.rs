@@ -9,11 +9,13 @@
 //! | `maps/version_N` | an empty folder: the version of the maps' meaning |
 //! | `programs/NAME` | a loaded program |
 //! | `links/NAME_IFINDEX` | the link of a program to an interface |
+//! | `traces/IFINDEX` | an empty folder, locked by the process that traces this interface |
 //! | `new/` | maps of another shape, until every link uses them |
 //! | `old/` | maps that no link uses any more, about to be removed |
 //! | `off/` | an empty folder: enforcement is switched off ([`crate::switch`]) |
 
 mod others;
+mod traces;
 
 use std::{
     collections::BTreeSet,
@@ -30,6 +32,7 @@ use nix::{
 use super::error::DataplaneError;
 pub use others::pinned_elsewhere;
 pub(in crate::dataplane) use others::programs_elsewhere;
+pub(in crate::dataplane) use traces::{TRACES, TraceClaim};
 
 /// Version of the maps' meaning. Raise it when the meaning of a value changes but no size does.
 const VERSION: &str = "version_1";

@@ -23,6 +23,7 @@ use crate::{
     maps::DROP_UNKNOWN,
     scratch,
     skb::{Skb, TAGGED},
+    trace,
 };
 
 /// Judges an IP packet: one of a known flow passes, or is denied, after that look-up alone.
@@ -38,6 +39,7 @@ pub(crate) fn ip<F: Family>(arrival: &Arrival<'_>, flow: &mut Flow<F::Address>) 
         write_key::<F>(flow, &arrival.ends(transport));
         match table::find::<F>(&flow.key, transport.protocol) {
             Lookup::Found(mut entry) => {
+                trace::flow(&entry.judgement);
                 in_replied = !entry.is_new();
                 if arrival.turn() != Turn::Chosen
                     && known::is_of_flow(arrival, &mut entry, transport)
@@ -46,14 +48,21 @@ pub(crate) fn ip<F: Family>(arrival: &Arrival<'_>, flow: &mut Flow<F::Address>) 
                     return verdict;
                 }
             }
-            Lookup::Missing { in_replied: expired } => in_replied = expired,
+            Lookup::Missing { in_replied: expired } => {
+                trace::no_flow();
+                in_replied = expired;
+            }
         }
+    } else {
+        trace::flow_not_needed();
     }
     // What a backend answers has passed as a packet of its own flow.
     if arrival.turn() == Turn::Returned {
         return Verdict::Pass;
     }
-    match endpoint::find(arrival.ifindex()) {
+    let endpoint = endpoint::find(arrival.ifindex());
+    trace::endpoint(endpoint);
+    match endpoint {
         None => unknown(),
         Some(endpoint) => match arrival.direction {
             Direction::Egress => connection::from_pod::<F>(arrival, endpoint, flow, in_replied),

@@ -25,6 +25,7 @@ use crate::{
     address::Ip,
     element::{is_still, read_address, read_once},
     maps::{ALLOW, Allow, BLOCKS, FRONTENDS, IDENTITIES, PORT_CHUNKS},
+    trace,
 };
 
 /// A key that is aligned as a word is.
@@ -49,6 +50,7 @@ pub(crate) fn egress(allow_map: u32, peer: &Peer) -> Verdict {
         DEFAULT_IDENTITY => rules_frontend(high, low, EVERY_PORT, TCP),
         identity => identity,
     };
+    trace::frontend(peer.address, peer.port, identity);
     match identity {
         DEFAULT_IDENTITY => address(allow_map, peer),
         identity => verdict(rules_serve(allow_map, identity), allow_map, identity),
@@ -60,7 +62,9 @@ pub(crate) fn egress(allow_map: u32, peer: &Peer) -> Verdict {
 pub(crate) fn address(allow_map: u32, peer: &Peer) -> Verdict {
     let Ip { high, low } = peer.address;
     let identity = rules_identity(high, low);
+    trace::identity(peer.address, allow_map, identity);
     let reason = rules_grant(allow_map, identity, u16::from_be_bytes(peer.port), peer.protocol);
+    trace::port(peer.port, peer.protocol, reason);
     verdict(reason, allow_map, identity)
 }
 

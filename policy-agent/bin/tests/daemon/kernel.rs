@@ -2,7 +2,7 @@
 
 mod allow_maps;
 mod attach;
-mod bpftool;
+pub(crate) mod bpftool;
 mod busy;
 mod clsact;
 mod discovery;

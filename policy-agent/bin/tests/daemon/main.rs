@@ -34,5 +34,6 @@ mod reports;
 mod runtime;
 mod stream;
 mod switch;
+mod trace;
 mod traffic;
 mod uninstall;

@@ -37,7 +37,7 @@ pub(super) fn refused(
 }
 
 /// A program of the object, to be loaded or attached.
-pub(super) fn program<'a>(
+pub(in crate::dataplane) fn program<'a>(
     ebpf: &'a mut Ebpf,
     name: &'static str,
 ) -> Result<&'a mut SchedClassifier, DataplaneError> {
