@@ -113,6 +113,7 @@ fn translated(skb: *mut __sk_buff, ether_type: u16, direction: Direction, turn: 
     if is_chosen == 0 || translate_known(skb, direction as u32) == 0 {
         let (allow_map, identity) = translate::chosen_by(turn);
         let reason = Reason::ServicePartlyDenied;
+        trace::verdict(reason as u32);
         drops_report(skb, direction as u32, reason as u32, allow_map, identity);
         // The kernel may have refused the second half of a translation: nothing is made of that packet.
         return if is_chosen == 0 { Outcome::Reject } else { Outcome::Drop } as u32;

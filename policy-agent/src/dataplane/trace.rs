@@ -12,6 +12,7 @@
 //! If the process is killed, the agent finds that nobody holds the lock of `traces/12`, and exchanges the
 //! programs as it does after any drift.
 
+mod collected;
 mod words;
 
 use std::{
@@ -28,6 +29,8 @@ use aya_log::EbpfLogger;
 use log::{Log, Metadata, Record};
 use nix::{errno::Errno, net::if_::if_nametoindex};
 use thiserror::Error;
+
+use collected::Collected;
 
 use super::{
     attach::program_of,
@@ -100,7 +103,7 @@ pub struct Trace {
     ifindex: u32,
     root: PathBuf,
     logger: EbpfLogger<Collector>,
-    lines: Arc<Mutex<Vec<String>>>,
+    collected: Arc<Mutex<Collected>>,
     ended: bool,
     ebpf: Ebpf,
     /// Declared last: another process may trace the interface once the programs are closed.
@@ -131,19 +134,20 @@ impl Trace {
                 source: Box::new(source),
             })?;
         }
-        let lines = Arc::default();
-        let logger =
-            EbpfLogger::init_with_logger(&mut ebpf, Collector { lines: Arc::clone(&lines) })?;
+        let collected = Arc::default();
+        let collector = Collector { collected: Arc::clone(&collected) };
+        let logger = EbpfLogger::init_with_logger(&mut ebpf, collector)?;
         let root = root.to_owned();
-        let mut trace = Self { ifindex, root, logger, lines, ended: false, ebpf, _claim: claim };
+        let mut trace =
+            Self { ifindex, root, logger, collected, ended: false, ebpf, _claim: claim };
         trace.exchange()?;
         Ok(trace)
     }
 
-    /// The lines since the last call.
+    /// The lines of the packets that were judged since the last call, those of each packet together.
     pub fn lines(&mut self) -> Vec<String> {
         self.logger.flush();
-        std::mem::take(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner))
+        self.collected.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Gives the interface its normal programs again: those that the agent has pinned by now.
@@ -215,7 +219,7 @@ fn put(
 
 /// Collects the lines of the programs.
 struct Collector {
-    lines: Arc<Mutex<Vec<String>>>,
+    collected: Arc<Mutex<Collected>>,
 }
 
 impl Log for Collector {
@@ -224,8 +228,8 @@ impl Log for Collector {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let line = words::named(&record.args().to_string());
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        let mut collected = self.collected.lock().unwrap_or_else(PoisonError::into_inner);
+        collected.add(&record.args().to_string());
     }
 
     fn flush(&self) {}
