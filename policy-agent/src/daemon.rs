@@ -48,7 +48,7 @@ use tokio::{
 
 use crate::{
     dataplane::DropsError,
-    flows::{DroppedPacket, FlowLog},
+    flows::{DroppedPacket, FlowHistory, FlowLog},
     http::{self, Question},
     net::{LinkMonitor, NetError},
     node::Node,
@@ -113,7 +113,9 @@ pub async fn run(config: DaemonConfig, stop: impl Future<Output = ()>) -> Result
     node.intent().set_off_by_command(pins.as_deref().is_some_and(switch::is_off));
     let events = EventWriter::new(source.client(), node.name());
     let mut runtime = RuntimeEvents::open(lock, config.cni, &mut metrics)?;
-    let mut daemon = Daemon::new(node, log, events, metrics, config.verify_interval, pins);
+    let history = FlowHistory::new(config.flow_memory);
+    let reports = Reports { log, history, events, metrics };
+    let mut daemon = Daemon::new(node, reports, config.verify_interval, pins);
     loop {
         // In this order: stopping and enforcing come before events.
         tokio::select! {
@@ -171,6 +173,7 @@ struct Daemon {
     reporter: Reporter,
     events: EventWriter,
     link_pause: LinkPause,
+    history: FlowHistory,
     /// New links without an endpoint, and since when.
     new_links: BTreeMap<u32, Instant>,
     log: FlowLog,
@@ -185,15 +188,17 @@ struct Daemon {
     switch_due: Instant,
 }
 
+/// Where a daemon reports what happens.
+struct Reports {
+    log: FlowLog,
+    history: FlowHistory,
+    events: EventWriter,
+    metrics: Metrics,
+}
+
 impl Daemon {
-    fn new(
-        node: Node,
-        log: FlowLog,
-        events: EventWriter,
-        metrics: Metrics,
-        interval: Duration,
-        pins: Option<PathBuf>,
-    ) -> Self {
+    fn new(node: Node, reports: Reports, interval: Duration, pins: Option<PathBuf>) -> Self {
+        let Reports { log, history, events, metrics } = reports;
         Self {
             node,
             sync: SyncState::default(),
@@ -202,6 +207,7 @@ impl Daemon {
             reporter: Reporter::default(),
             events,
             link_pause: LinkPause::new(Instant::now()),
+            history,
             new_links: BTreeMap::new(),
             log,
             metrics,
@@ -227,8 +233,10 @@ impl Daemon {
             Event::Drop(Ok(record)) => {
                 let packet = DroppedPacket::new(&record, &mut self.node);
                 self.log.write(&packet);
+                self.history.add(&packet);
                 self.events.dropped(&packet);
                 self.metrics.denied(&packet);
+                self.metrics.flow_history(&self.history);
             }
             Event::Drop(Err(error)) => report::unreadable_record(&error),
         }
@@ -325,6 +333,9 @@ impl Daemon {
         match question {
             Question::Alive(answer) => drop(answer.send(())),
             Question::Ready(answer) => drop(answer.send(self.health.ready(&self.sync))),
+            Question::Flows(since, answer) => {
+                drop(answer.send(self.history.report(self.node.name(), since)));
+            }
             Question::Status(answer) => {
                 let not_ready = self.health.ready(&self.sync).err();
                 drop(answer.send(self.reporter.status(&self.node, not_ready)));

@@ -3,18 +3,24 @@
 //!
 //! Input: the kernel's records of dropped packets. Each becomes a [`DroppedPacket`] that names both
 //! ends and the policies that denied it. The flow log has one JSON object per packet, one a line
-//! (`docs/flow-log.md`); [`ActiveDenials`] groups those that policies denied. The daemon calls both.
+//! (`docs/flow-log.md`); [`ActiveDenials`] groups those that policies denied; `FlowHistory` adds up all
+//! of them by workload, for hours (`docs/flows.md`). The daemon calls them.
 //! Nothing flows from here back into policy. A record that is not written, because a pod drops too
 //! many packets or because the reader of the log is slow, is in the kernel's counters all the same.
 
 mod active;
 mod denied;
+mod end;
+#[cfg(feature = "daemon")]
+mod history;
 mod line;
 mod packet;
 mod sink;
 
 pub use active::{ActiveDenials, DenialWarning};
 pub use denied::DeniedConnection;
+#[cfg(feature = "daemon")]
+pub use history::FlowHistory;
 pub use packet::DroppedPacket;
 pub use sink::{FlowLogError, FlowLogTarget};
 

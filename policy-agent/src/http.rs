@@ -1,20 +1,23 @@
-//! The daemon's HTTP endpoints: `/healthz`, `/readyz`, `/status` and `/metrics`.
+//! The daemon's HTTP endpoints: `/healthz`, `/readyz`, `/status`, `/flows` and `/metrics`.
 //!
 //! The server has a thread of its own. `/metrics` is answered there; every other request becomes a
 //! [`Question`] to the daemon's task, which owns the state and answers it between two reconciliations.
 //! No answer within five seconds is status 503.
 
 mod listener;
+mod since;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{RawQuery, State},
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::get,
 };
+use jiff::Timestamp;
+use policy_report::flows::FlowReport;
 use tokio::{
     runtime,
     sync::{
@@ -56,6 +59,8 @@ pub enum Question {
     Ready(oneshot::Sender<Result<(), String>>),
     /// What is enforced at each pod, and of each policy (`/status`).
     Status(oneshot::Sender<Status>),
+    /// The denied flows with a packet since a time, or all (`/flows`).
+    Flows(Option<Timestamp>, oneshot::Sender<FlowReport>),
 }
 
 /// Collects the text of `/metrics`; `None` where it cannot.
@@ -100,6 +105,7 @@ fn router(questions: Sender<Question>) -> Router {
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .route("/status", get(status))
+        .route("/flows", get(flows))
         .with_state(questions)
 }
 
@@ -123,6 +129,17 @@ async fn ready(State(questions): State<Sender<Question>>) -> Response {
 async fn status(State(questions): State<Sender<Question>>) -> Response {
     match ask(&questions, Question::Status).await {
         Some(status) => Json(status).into_response(),
+        None => no_answer(),
+    }
+}
+
+async fn flows(State(questions): State<Sender<Question>>, RawQuery(query): RawQuery) -> Response {
+    let since = match since::of_query(query.as_deref().unwrap_or_default(), Timestamp::now()) {
+        Ok(since) => since,
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    };
+    match ask(&questions, |answer| Question::Flows(since, answer)).await {
+        Some(flows) => Json(flows).into_response(),
         None => no_answer(),
     }
 }

@@ -24,6 +24,8 @@ pub struct DaemonConfig {
     pub source: Origin,
     /// Where dropped packets are logged.
     pub flow_log: FlowLogTarget,
+    /// The most bytes for the history of denied flows; 0 keeps none.
+    pub flow_memory: usize,
     /// Where health, status and metrics are served.
     pub listen: Listen,
     /// How often the kernel's state is read back and repaired; never where it is zero.

@@ -4,6 +4,8 @@
 //! drop counters at each scrape. Output: the text of `/metrics`. Names and labels are a contract;
 //! counters get the suffix `_total` when they are written.
 
+mod history;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::AtomicU64},
@@ -29,9 +31,11 @@ use super::{mutex::lock, scrape::Scrape, watches::WatchLabels};
 use crate::{
     cni::InstallState,
     dataplane::{Drift, Drifted, FlowTableUse, MapUse},
-    flows::DroppedPacket,
+    flows::{DroppedPacket, FlowHistory},
     node::Reconciled,
 };
+
+use history::HistoryMetrics;
 
 /// The most policies with counters of their own, in each direction.
 const DENYING: usize = 1000;
@@ -62,6 +66,7 @@ pub(super) struct Metrics {
     full_maps: Family<MapLabels, Counter>,
     flow_tables: Family<FlowTableLabels, Gauge<f64, AtomicU64>>,
     denied: Family<DenialLabels, Counter>,
+    history: HistoryMetrics,
     /// The policies that `denied` has, each with its direction.
     denying: BTreeSet<(PolicyRef, Direction)>,
 }
@@ -126,8 +131,10 @@ impl Metrics {
             full_maps: Family::default(),
             flow_tables: Family::default(),
             denied: Family::default(),
+            history: HistoryMetrics::default(),
             denying: BTreeSet::new(),
         };
+        metrics.history.register(&mut lock(&metrics.scrape.registry));
         metrics.register_maps(&mut lock(&metrics.scrape.registry));
         metrics.register(&mut lock(&metrics.scrape.registry));
         metrics
@@ -196,6 +203,11 @@ impl Metrics {
         registry.register("flow_table_use_ratio", help, self.flow_tables.clone());
         let help = "Packets that a policy denied, by the records of dropped packets";
         registry.register("denied_packets", help, self.denied.clone());
+    }
+
+    /// A packet was added to the history of flows.
+    pub(super) fn flow_history(&self, history: &FlowHistory) {
+        self.history.update(history);
     }
 
     /// Changes of the cluster were compiled.

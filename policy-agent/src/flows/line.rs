@@ -162,7 +162,7 @@ impl<'a> JsonPolicy<'a> {
 }
 
 /// The kernel does not know whether a rule denies or none allows; the decision does.
-fn reason(number: u8, decision: Option<Decision>) -> &'static str {
+pub(super) fn reason(number: u8, decision: Option<Decision>) -> &'static str {
     match (Reason::from_number(number), decision) {
         (Some(Reason::NoRule), Some(Decision::DeniedByRule)) => Decision::DeniedByRule.name(),
         (Some(reason), _) => reason.name(),
@@ -170,7 +170,7 @@ fn reason(number: u8, decision: Option<Decision>) -> &'static str {
     }
 }
 
-fn protocol(number: u8) -> String {
+pub(super) fn protocol(number: u8) -> String {
     match (packet::known_protocol(number), number) {
         (Some(protocol), _) => protocol.name().to_owned(),
         (None, ICMP) => "ICMP".to_owned(),
@@ -180,7 +180,7 @@ fn protocol(number: u8) -> String {
 }
 
 /// The time of a reading of the monotonic clock, in nanoseconds.
-fn wall_clock(then: u64) -> Timestamp {
+pub(super) fn wall_clock(then: u64) -> Timestamp {
     let now = Timestamp::now();
     let Ok(clock) = clock_gettime(ClockId::CLOCK_MONOTONIC) else { return now };
     let age = Duration::from(clock).saturating_sub(Duration::from_nanos(then));

@@ -11,7 +11,7 @@ pub(super) const STATUS_SOCKET: &str = "/run/policy-agent/status.sock";
 /// Where `policy-agent run` answers.
 #[derive(Debug, Args)]
 pub(super) struct ListenOptions {
-    /// Serve /healthz, /readyz, /metrics and /status at this address [default: no server]
+    /// Serve /healthz, /readyz, /metrics, /status and /flows at this address [default: no server]
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = socket_address)]
     listen: Option<SocketAddr>,
 

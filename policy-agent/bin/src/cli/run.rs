@@ -162,6 +162,12 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "COUNT", default_value_t = 20, help_heading = REPORTS)]
     max_drop_records: u32,
 
+    /// Mebibytes of memory for the denied flows of the last 24 hours that /flows answers and
+    /// `policyctl flows` shows; 0 keeps none
+    #[arg(long, value_name = "MEBIBYTES", default_value_t = 4,
+        value_parser = clap::value_parser!(u16).range(0..=1024), help_heading = REPORTS)]
+    flow_memory: u16,
+
     /// Format of the log on standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, help_heading = REPORTS)]
     log_format: LogFormat,
@@ -296,6 +302,7 @@ impl RunArguments {
             node,
             source,
             flow_log,
+            flow_memory: usize::from(self.flow_memory) << 20,
             listen: self.listen.into(),
             verify_interval: Duration::from_secs(self.verify_interval),
             cni: self.cni.config().map_err(RunError::Program)?,

@@ -16,6 +16,7 @@ mod drift;
 mod enforcers;
 mod flap;
 mod flood;
+mod flow_history;
 mod flow_log;
 mod flow_tables;
 mod follow;
