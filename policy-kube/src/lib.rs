@@ -2,6 +2,7 @@
 //!
 //! Input: a kubeconfig and the [`RESOURCES`] that policy depends on. Output: changes of the model
 //! ([`watch()`], used by the agent) or whole lists of JSON objects ([`list()`], used by `policyctl`).
+//! `policyctl` also asks the agents of all nodes through the API server ([`agents()`]).
 //! In the other direction, the agent writes warnings about objects as Kubernetes Events (`events`).
 //!
 //! Every object is read by `policy-manifest`, so that a cluster means the same as its dump.
@@ -27,6 +28,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod agents;
 mod decode;
 mod error;
 mod events;
@@ -37,6 +39,7 @@ mod presence;
 mod server;
 mod watch;
 
+pub use agents::{AgentAnswer, AgentError, AgentPod, agents, ask_agents};
 pub use error::Error;
 pub use events::{ActiveWarnings, Warning, write_events};
 pub use foreign::{ForeignList, list_foreign};

@@ -6,6 +6,8 @@ use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use policy_probe::exit;
 
 use crate::{diff, explain, graph, lint, list, manual, simulate, suggest, test};
+#[cfg(feature = "cluster")]
+use crate::{flows, top};
 
 /// The name of the program's file as a plugin of kubectl.
 const PLUGIN: &str = "kubectl-policy";
@@ -35,6 +37,12 @@ enum Verb {
     Test(test::TestArguments),
     /// Write the least policies that allow what was observed
     Suggest(suggest::SuggestArguments),
+    /// List the connections that were denied on any node, and who denied them
+    #[cfg(feature = "cluster")]
+    Flows(flows::FlowsArguments),
+    /// List the policies, rules or workloads with the most denied packets
+    #[cfg(feature = "cluster")]
+    Top(top::TopArguments),
     /// Print a script that completes commands and options in a shell
     Completion(manual::CompletionArguments),
     /// Print a page of the manual
@@ -57,6 +65,10 @@ pub fn main() -> ExitCode {
         Verb::Diff(arguments) => diff::main(&arguments),
         Verb::Test(arguments) => test::main(&arguments),
         Verb::Suggest(arguments) => suggest::main(&arguments),
+        #[cfg(feature = "cluster")]
+        Verb::Flows(arguments) => flows::main(&arguments),
+        #[cfg(feature = "cluster")]
+        Verb::Top(arguments) => top::main(&arguments),
         Verb::Completion(arguments) => manual::completion(&arguments, CommandLine::command()),
         Verb::Man(arguments) => manual::man(&arguments, CommandLine::command()),
     };

@@ -26,6 +26,12 @@ pub(crate) struct ClusterOptions {
 }
 
 impl ClusterOptions {
+    /// The server that they name.
+    pub(crate) fn access(&self) -> Access {
+        let Self { kubeconfig, context } = self.clone();
+        Access { kubeconfig, context }
+    }
+
     /// Whether an option names a cluster.
     pub(crate) fn are_given(&self) -> bool {
         self.kubeconfig.is_some() || self.context.is_some()
@@ -70,9 +76,8 @@ impl ClusterError {
 /// Reads every object that policy depends on.
 pub(crate) fn read(options: &ClusterOptions) -> Result<Cluster, ClusterError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ClusterOptions { kubeconfig, context } = options.clone();
     runtime.map_err(ClusterError::Runtime)?.block_on(async {
-        let server = Server::find(&Access { kubeconfig, context }).await?;
+        let server = Server::find(&options.access()).await?;
         let title = match server.context() {
             Some(context) => format!("cluster {context}"),
             None => "cluster of this pod".to_owned(),

@@ -35,6 +35,12 @@ pub(crate) enum Error {
     #[cfg(feature = "cluster")]
     #[error(transparent)]
     Cluster(#[from] crate::cluster::ClusterError),
+    #[cfg(feature = "cluster")]
+    #[error(transparent)]
+    Agents(#[from] crate::agents::AgentsError),
+    #[cfg(feature = "cluster")]
+    #[error("--follow has no end, and a JSON document has one; use -o jsonl")]
+    FollowJson,
     #[cfg(not(feature = "cluster"))]
     #[error("name manifests with -f; this program was built without support for clusters")]
     NoFiles,
@@ -118,6 +124,16 @@ impl Error {
             Self::Cluster(error) => {
                 terminal::error(self);
                 error.code()
+            }
+            #[cfg(feature = "cluster")]
+            Self::Agents(error) => {
+                terminal::error(self);
+                error.code()
+            }
+            #[cfg(feature = "cluster")]
+            Self::FollowJson => {
+                terminal::error(self);
+                exit::INPUT
             }
             #[cfg(not(feature = "cluster"))]
             Self::NoFiles => {

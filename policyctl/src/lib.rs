@@ -2,13 +2,18 @@
 //!
 //! Each command has a module, which reads manifests or a cluster (`origin`), compiles them
 //! (`truth`, or `policy_core` itself), and prints the answer (`output`): `simulate`, `explain`,
-//! `lint`, `list`, `graph`, `diff`, `test` and `suggest`. `manual` prints pages of the manual and
+//! `lint`, `list`, `graph`, `diff`, `test` and `suggest`. Others ask the agents of a live cluster
+//! (`agents`): `flows` and `top`. `manual` prints pages of the manual and
 //! completions for a shell.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "cluster")]
+mod agents;
 mod cli;
 #[cfg(feature = "cluster")]
 mod cluster;
+#[cfg(feature = "cluster")]
+mod columns;
 mod config_error;
 mod copies;
 mod diff;
@@ -16,6 +21,8 @@ mod document;
 mod error;
 mod explain;
 mod fix_error;
+#[cfg(feature = "cluster")]
+mod flows;
 mod flows_error;
 mod git;
 mod graph;
@@ -37,6 +44,8 @@ mod simulate;
 mod suggest;
 mod test;
 mod test_error;
+#[cfg(feature = "cluster")]
+mod top;
 mod truth;
 mod undeclared;
 mod workload;

@@ -59,6 +59,15 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
     print_warned(text, "", &[])
 }
 
+/// Prints a part of an answer that goes on; whether its reader has closed its end.
+#[cfg(feature = "cluster")]
+pub(crate) fn is_closed_after(text: &str) -> io::Result<bool> {
+    let mut out = stream();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(out.is_closed)
+}
+
 /// Prints a text with the warnings about it below, each after `prefix`.
 pub(crate) fn print_warned(text: &str, prefix: &str, warnings: &[String]) -> Result<(), Error> {
     let mut out = stream();

@@ -11,6 +11,7 @@ mod examples;
 mod install;
 mod metrics;
 mod netpol;
+mod operator;
 mod permissions;
 mod plugin;
 mod scale;
@@ -58,6 +59,8 @@ enum Verb {
     Capabilities,
     /// Run the network-policy suite of upstream Kubernetes (about 25 minutes on 2 cores)
     Netpol(netpol::NetpolOptions),
+    /// Check that an operator sees the denied flows of all nodes, and others see none (about 2 minutes)
+    Operator(operator::OperatorOptions),
     /// Check that the agent needs every right that its manifest grants, and reports each missing one
     /// (roughly 4 minutes)
     Permissions(permissions::PermissionsOptions),
@@ -92,6 +95,7 @@ fn run(arguments: Arguments) -> Result<()> {
         Some(Verb::Short) => examples::short(),
         Some(Verb::Capabilities) => capabilities::run(),
         Some(Verb::Netpol(options)) => netpol::run(&options),
+        Some(Verb::Operator(options)) => operator::run(&options),
         Some(Verb::Permissions(options)) => permissions::run(&options),
         Some(Verb::Plugin(options)) => plugin::run(&options),
         Some(Verb::Soak(options)) => soak::run(&options),
