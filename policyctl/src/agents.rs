@@ -75,7 +75,7 @@ pub(crate) struct Agents {
 
 /// The answers of the nodes that have one.
 #[derive(Debug)]
-pub(crate) struct Answers<T> {
+pub(crate) struct AgentAnswers<T> {
     /// By node.
     pub(crate) nodes: Vec<(AgentPod, T)>,
     /// Nodes without an answer, each with the reason.
@@ -96,7 +96,7 @@ impl Agents {
     pub(crate) fn ask<T: DeserializeOwned>(
         &self,
         path: impl Fn(&AgentPod) -> String,
-    ) -> Result<Answers<T>, AgentsError> {
+    ) -> Result<AgentAnswers<T>, AgentsError> {
         let answers = self.runtime.block_on(async {
             let agents = agents(&self.client, &self.namespace).await?;
             Ok::<_, policy_kube::Error>(ask_agents(&self.client, &agents, path).await)
@@ -111,9 +111,9 @@ impl Agents {
     fn sorted<T: DeserializeOwned>(
         &self,
         answers: Vec<AgentAnswer>,
-    ) -> Result<Answers<T>, AgentsError> {
+    ) -> Result<AgentAnswers<T>, AgentsError> {
         let all = answers.len();
-        let mut sorted = Answers { nodes: Vec::new(), missing: Vec::new() };
+        let mut sorted = AgentAnswers { nodes: Vec::new(), missing: Vec::new() };
         for (agent, answer) in answers {
             let parsed = match answer {
                 Ok(body) => serde_json::from_slice(&body).map_err(|error| {
@@ -134,7 +134,7 @@ impl Agents {
     }
 }
 
-impl<T> Answers<T> {
+impl<T> AgentAnswers<T> {
     /// Names the nodes without an answer on standard error; the exit code, which is `answered` where
     /// every node has answered.
     pub(crate) fn report_missing(&self, answered: u8) -> u8 {

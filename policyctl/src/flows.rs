@@ -14,7 +14,7 @@ use policy_report::flows::FlowReport;
 use serde::Serialize;
 
 use crate::{
-    agents::{self, AgentOptions, Agents, Answers},
+    agents::{self, AgentAnswers, AgentOptions, Agents},
     error::Error,
     output,
 };
@@ -127,13 +127,13 @@ pub(crate) fn main(arguments: &FlowsArguments) -> Result<u8, Error> {
 
 impl SinceOptions {
     /// The flows of every node.
-    pub(crate) fn ask(&self, agents: &Agents) -> Result<Answers<FlowReport>, Error> {
+    pub(crate) fn ask(&self, agents: &Agents) -> Result<AgentAnswers<FlowReport>, Error> {
         Ok(agents.ask(|_agent| format!("/flows?since={}s", self.since))?)
     }
 }
 
 /// Warns of nodes that have lost flows or packets.
-pub(crate) fn report_lost(answers: &Answers<FlowReport>) {
+pub(crate) fn report_lost(answers: &AgentAnswers<FlowReport>) {
     for (agent, report) in &answers.nodes {
         let lost = report.lost;
         if lost.flows > 0 {

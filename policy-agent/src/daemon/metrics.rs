@@ -5,6 +5,7 @@
 //! counters get the suffix `_total` when they are written.
 
 mod history;
+mod labels;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +17,6 @@ use policy_common::flow::place;
 use policy_core::model::{Direction, ObjectName, PolicyRef};
 use policy_kube::{RESOURCES, Resource};
 use prometheus_client::{
-    encoding::EncodeLabelSet,
     metrics::{
         counter::Counter,
         family::Family,
@@ -36,6 +36,7 @@ use crate::{
 };
 
 use history::HistoryMetrics;
+use labels::{DenialLabels, DriftLabels, FlowTableLabels, MapLabels, PodLabels};
 
 /// The most policies with counters of their own, in each direction.
 const DENYING: usize = 1000;
@@ -69,40 +70,6 @@ pub(super) struct Metrics {
     history: HistoryMetrics,
     /// The policies that `denied` has, each with its direction.
     denying: BTreeSet<(PolicyRef, Direction)>,
-}
-
-/// Labels of `policy_pods`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PodLabels {
-    state: &'static str,
-}
-
-/// Labels of `policy_drift_repaired`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DriftLabels {
-    what: &'static str,
-}
-
-/// Labels of the metrics of a map.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct MapLabels {
-    map: &'static str,
-}
-
-/// Labels of `policy_flow_table_use_ratio`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct FlowTableLabels {
-    namespace: String,
-    pod: String,
-}
-
-/// Labels of `policy_denied_packets`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DenialLabels {
-    kind: &'static str,
-    namespace: String,
-    policy: String,
-    direction: &'static str,
 }
 
 impl Metrics {

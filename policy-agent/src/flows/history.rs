@@ -111,14 +111,13 @@ impl FlowHistory {
             self.bytes += SHARE_BYTES;
             Share { bytes: SHARE_BYTES, flows: BTreeMap::new() }
         });
-        let added = match share.flows.get_mut(&key) {
-            Some(counts) => counts.add(packet),
-            None => {
-                let counts = FlowCounts::new(packet);
-                let bytes = key.bytes() + counts.bytes();
-                share.flows.insert(key, counts);
-                bytes
-            }
+        let added = if let Some(counts) = share.flows.get_mut(&key) {
+            counts.add(packet)
+        } else {
+            let counts = FlowCounts::new(packet);
+            let bytes = key.bytes() + counts.bytes();
+            share.flows.insert(key, counts);
+            bytes
         };
         share.bytes += added;
         self.bytes += added;

@@ -6,7 +6,7 @@ use policy_probe::{options::port, terminal};
 use policy_report::flows::{FlowReport, FlowVerdict, ReportedEnd, ReportedPolicy};
 
 use super::NodeFlow;
-use crate::agents::Answers;
+use crate::agents::AgentAnswers;
 
 /// Options that choose flows; a flow must match all of them.
 #[derive(Clone, Debug, Default, Args)]
@@ -46,7 +46,7 @@ enum VerdictChoice {
 
 impl FilterOptions {
     /// The chosen flows of every node, the last one first. A note says where a pod may be missing.
-    pub(crate) fn of(&self, answers: &Answers<FlowReport>) -> Vec<NodeFlow> {
+    pub(crate) fn of(&self, answers: &AgentAnswers<FlowReport>) -> Vec<NodeFlow> {
         let nodes = answers.nodes.iter();
         let all = nodes.flat_map(|(agent, report)| {
             let flows = report.flows.iter().cloned();
@@ -157,16 +157,18 @@ pub(crate) fn example(node: &str, name: &str, port: u16) -> NodeFlow {
 mod tests {
     use super::*;
 
+    type Setter = fn(&mut FilterOptions);
+
     #[test]
     fn a_flow_matches_all_options() {
         let flow = example("node1", "web", 5432);
-        let with = |set: fn(&mut FilterOptions)| {
+        let with = |set: Setter| {
             let mut options = FilterOptions::default();
             set(&mut options);
             options.matches(&flow) && options.has_pod(&flow) != Some(false)
         };
         #[rustfmt::skip]
-        let cases: [(&str, fn(&mut FilterOptions), bool); 13] = [
+        let cases: [(&str, Setter, bool); 13] = [
             ("no option",           |_options| {},                                              true),
             ("its namespace",       |options| options.namespace = Some("shop".into()),          true),
             ("another namespace",   |options| options.namespace = Some("db".into()),            false),

@@ -17,7 +17,7 @@ use policy_report::flows::FlowReport;
 
 use super::{FlowFormat, FlowsArguments, NodeFlow, lines, table};
 use crate::{
-    agents::{Agents, Answers},
+    agents::{AgentAnswers, Agents},
     error::Error,
     output,
 };
@@ -36,7 +36,7 @@ pub(super) fn run(agents: &Agents, arguments: &FlowsArguments) -> Result<u8, Err
     let (mut printed, mut missing) = (BTreeMap::new(), Vec::new());
     loop {
         let asked = Instant::now();
-        let answers: Answers<FlowReport> = agents.ask(|agent| {
+        let answers: AgentAnswers<FlowReport> = agents.ask(|agent| {
             let last = answered.get(&agent.node).map(|last| last.elapsed() + OVERLAP);
             let since = last.unwrap_or(since + start.elapsed());
             format!("/flows?since={}s", since.as_secs())

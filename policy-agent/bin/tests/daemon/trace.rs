@@ -174,14 +174,14 @@ fn s48_after_a_kill_the_agent_puts_the_normal_programs_back() -> Result<()> {
 
         // Without an agent that runs, the next one does it.
         let tracer = Tracer::start(&machine, &["--seconds", "600"])?;
-        let traced = programs(&machine)?;
+        let during = programs(&machine)?;
         agent.kill()?;
         drop(tracer);
-        assert_eq!(programs(&machine)?, traced, "they stay in force");
+        assert_eq!(programs(&machine)?, during, "they stay in force");
         ensure!(is_whole(&machine)?, "and so does the policy");
         let agent = machine.agent(&options)?;
         until("the next agent is ready", LIMIT, || Ok(machine.is_ready()))?;
-        ensure!(programs(&machine)?.iter().all(|program| !traced.contains(program)), "left");
+        ensure!(programs(&machine)?.iter().all(|program| !during.contains(program)), "left");
         assert!(agent.terminate()?.success());
     }
     Ok(())

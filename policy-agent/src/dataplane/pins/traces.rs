@@ -31,7 +31,7 @@ impl TraceClaim {
         make(&traces)?;
         let folder = traces.join(ifindex.to_string());
         make(&folder)?;
-        Ok(lock(&folder)?.map(|_lock| Self { folder, _lock }))
+        Ok(lock(&folder)?.map(|lock| Self { folder, _lock: lock }))
     }
 }
 

@@ -7,13 +7,13 @@ use super::{counts::SeenEnd, *};
 
 const LIMIT: usize = 64 << 10;
 
-fn pod(name: &str) -> Option<FlowEnd> {
-    Some(FlowEnd::Pod(ObjectName::new("shop", name)))
+fn pod(name: &str) -> FlowEnd {
+    FlowEnd::Pod(ObjectName::new("shop", name))
 }
 
 fn key(remote: &str, port: u16) -> FlowKey {
     FlowKey {
-        remote: pod(remote),
+        remote: Some(pod(remote)),
         direction: Direction::Ingress,
         reason: "no-rule",
         decision: Some("no-rule-allows"),
@@ -42,9 +42,9 @@ fn ports(history: &FlowHistory, name: &str) -> Vec<u16> {
 fn packets_of_the_same_flow_are_added_up() {
     let mut history = FlowHistory::new(LIMIT);
     for (ago, remote) in [(90, "web-1"), (60, "web-2"), (30, "web-1")] {
-        history.count(pod("db"), key("web", 5432), packet(ago, remote));
+        history.count(Some(pod("db")), key("web", 5432), packet(ago, remote));
     }
-    history.count(pod("db"), key("web", 8080), packet(3600, "web-1"));
+    history.count(Some(pod("db")), key("web", 8080), packet(3600, "web-1"));
     let report = history.report("one", None);
     let [flow, _] = &*report.flows else { panic!("{report:?}") };
     assert_eq!((flow.packets, flow.bytes, flow.port), (3, 3 * 74, Some(5432)));
@@ -62,7 +62,7 @@ fn pods_of_a_flow_are_bounded_and_the_report_says_so() {
     for number in 0..9 {
         let flow = history.report("one", None).flows;
         assert!(flow.iter().all(|flow| !flow.source.more_pods), "{number}: {flow:?}");
-        history.count(pod("db"), key("web", 80), packet(1, &format!("web-{number}")));
+        history.count(Some(pod("db")), key("web", 80), packet(1, &format!("web-{number}")));
     }
     let flow = &history.report("one", None).flows[0];
     assert_eq!((flow.source.pods.len(), flow.source.more_pods), (8, true));
@@ -71,11 +71,11 @@ fn pods_of_a_flow_are_bounded_and_the_report_says_so() {
 #[test]
 fn s60_a_scan_hides_no_flow_of_another_workload_and_what_is_lost_is_counted() {
     let mut history = FlowHistory::new(LIMIT);
-    history.count(pod("db"), key("web", 5432), packet(7200, "web-1"));
+    history.count(Some(pod("db")), key("web", 5432), packet(7200, "web-1"));
     let scanned: u16 = 5000;
     for port in 0..scanned {
         history.count(
-            pod("scanner"),
+            Some(pod("scanner")),
             key("web", port),
             packet(3600 - i64::from(port) / 2, "web-1"),
         );
@@ -94,7 +94,7 @@ fn jobs_with_one_flow_each_forget_the_same_number_of_bytes_as_they_add() {
     let mut history = FlowHistory::new(LIMIT);
     for number in 0..2000 {
         let packet = packet(2000 - number, "web-1");
-        history.count(pod(&format!("job-{number}")), key("web", 80), packet);
+        history.count(Some(pod(&format!("job-{number}"))), key("web", 80), packet);
     }
     let kept = history.report("one", None).flows.len();
     assert!(history.bytes() <= LIMIT && kept > 50, "{kept} flows, {} bytes", history.bytes());
@@ -110,7 +110,7 @@ fn jobs_with_one_flow_each_forget_the_same_number_of_bytes_as_they_add() {
 fn flows_are_kept_for_a_day() {
     let mut history = FlowHistory::new(LIMIT);
     for (hours, port) in [(23, 1), (25, 2)] {
-        history.count(pod("db"), key("web", port), packet(hours * 3600, "web-1"));
+        history.count(Some(pod("db")), key("web", port), packet(hours * 3600, "web-1"));
     }
     assert_eq!(ports(&history, "db"), [1]);
 }
