@@ -37,6 +37,7 @@ fn send(machine: &Machine, port: u16) -> Result<usize> {
 fn s58_denied_packets_are_added_up_with_the_policy_that_denies() -> Result<()> {
     let machine = machine()?;
     let agent = machine.agent(&["--listen", "127.0.0.1:9100"])?;
+    until("it is ready", LIMIT, || Ok(machine.is_ready()))?;
     until("the policy is in force", LIMIT, || {
         send(&machine, 5001)?;
         Ok(!flows(&machine, "", 5001)?.is_empty())
@@ -79,6 +80,7 @@ fn s58_denied_packets_are_added_up_with_the_policy_that_denies() -> Result<()> {
 fn packets_without_a_record_are_counted_as_lost() -> Result<()> {
     let machine = machine()?;
     let agent = machine.agent(&["--listen", "127.0.0.1:9100", "--max-drop-records", "1"])?;
+    until("it is ready", LIMIT, || Ok(machine.is_ready()))?;
     until("packets are lost", LIMIT, || {
         for _ in 0..200 {
             send(&machine, 5001)?;
