@@ -160,7 +160,8 @@ fn without_interface(reconciled: &Reconciled, desired: &Desired) -> Vec<(ObjectN
     let missing = reconciled.pods_without_interface.iter().filter(|pod| {
         desired.endpoints.get(pod).is_some_and(|endpoint| !endpoint.addresses.is_empty())
     });
-    let note = "no policy is enforced at the pod: no interface of the node leads to it";
+    let note = "no policy is enforced at the pod: no interface of the node leads to it; check that the \
+                node's CNI gives pods a veth";
     missing.map(|pod| not_enforced(pod, note.to_owned(), desired)).collect()
 }
 
@@ -168,7 +169,10 @@ fn of_refused(
     NotAttached { pod, reason }: &NotAttached,
     desired: &Desired,
 ) -> (ObjectName, Warning) {
-    not_enforced(pod, format!("no policy is enforced at the pod: {reason}"), desired)
+    let note = format!(
+        "no policy is enforced at the pod: {reason}; remove that cause, or move the pod to another node"
+    );
+    not_enforced(pod, note, desired)
 }
 
 fn not_enforced(pod: &ObjectName, note: String, desired: &Desired) -> (ObjectName, Warning) {
@@ -220,7 +224,10 @@ fn of_closed(ClosedPod { pod, reason }: &ClosedPod, desired: &Desired) -> Warnin
         about: ObjectRef::namespaced(Kind::Pod, pod),
         uid: desired.endpoints.get(pod).map(|endpoint| endpoint.uid.clone()),
         reason: "NoRoom",
-        note: format!("nothing passes to or from the pod, because it is new: {reason}"),
+        note: format!(
+            "nothing passes to or from the pod, because it is new and what it needs does not fit: \
+             {reason}; move pods to other nodes, or raise the option of that map"
+        ),
     }
 }
 
@@ -234,7 +241,7 @@ fn of_conflict(
         reason: "InterfaceConflict",
         note: format!(
             "interface {interface} has an address of the pod, but is not known to be the pod's: \
-             nothing passes there"
+             nothing passes there; find out which pod the interface leads to"
         ),
     }
 }
@@ -246,7 +253,8 @@ fn of_left_out(LeftOutServices { namespace, services, .. }: &LeftOutServices) ->
         reason: "NoRoom",
         note: format!(
             "{services} Services of the namespace do not fit into the map `frontends` of a node: \
-             egress of isolated pods to their addresses is denied"
+             egress of isolated pods to their addresses is denied; use fewer ports and addresses, or \
+             raise --max-frontends"
         ),
     }
 }

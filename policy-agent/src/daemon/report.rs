@@ -44,73 +44,11 @@ pub(super) struct Reporter {
 impl Reporter {
     /// Logs what a reconciliation changed.
     pub(super) fn reconciled(&mut self, reconciled: Reconciled) {
-        let Reconciled {
-            faults,
-            steps,
-            write_time: _,
-            pods_without_interface,
-            pods_without_address: _,
-            not_attached,
-            interfaces_without_pod,
-            held_back,
-            left_out_services,
-            closed_pods,
-            conflicts,
-        } = &reconciled;
-        let last = &self.last;
         // A line for each change would be one for each pod that starts.
-        debug!(steps, "enforced");
-        for fault in faults.iter().filter(|fault| !last.faults.contains(fault)) {
-            warn!("{fault}; to have it enforced as you mean it, correct that field");
-        }
-        for held in held_back.iter().filter(|held| !last.held_back.contains(held)) {
-            let HeldBack { namespace, reason } = held;
-            error!(
-                %namespace,
-                "policies do not fit into the maps, the previous ones stay in force: {reason}; use \
-                 fewer blocks, ports or policies in that namespace"
-            );
-        }
-        let known = &last.left_out_services;
-        for left_out in left_out_services.iter().filter(|one| !known.contains(one)) {
-            let LeftOutServices { namespace, services, open } = left_out;
-            error!(
-                %namespace, services, addresses_not_closed = open,
-                "Services do not fit into the map `frontends`: egress of isolated pods to their \
-                 addresses is denied"
-            );
-        }
-        for closed in closed_pods.iter().filter(|closed| !last.closed_pods.contains(closed)) {
-            let ClosedPod { pod, reason } = closed;
-            error!(%pod, "nothing passes to or from the pod, retrying: {reason}");
-        }
-        for conflict in conflicts.iter().filter(|conflict| !last.conflicts.contains(conflict)) {
-            let InterfaceConflict { interface, pod } = conflict;
-            error!(
-                %pod, %interface,
-                "the interface has an address of the pod, but is not known to be the pod's: nothing \
-                 passes there; find out which pod it leads to"
-            );
-        }
-        let waiting = &last.pods_without_interface;
-        for pod in pods_without_interface.iter().filter(|pod| !waiting.contains(pod)) {
-            warn!(
-                %pod,
-                "no interface leads to the pod: no policy is enforced at it yet; if that stays, check \
-                 that the node's CNI gives pods a veth"
-            );
-        }
-        for refused in not_attached.iter().filter(|refused| !last.not_attached.contains(refused)) {
-            let NotAttached { pod, reason } = refused;
-            error!(%pod, "no policy is enforced at the pod, retrying: {reason}");
-        }
-        for new in interfaces_without_pod {
-            if !last.interfaces_without_pod.iter().any(|logged| logged.name == new.name) {
-                // Every new pod's interface for a moment, and for ever the uplink of a node that is
-                // a container: `/status` lists them.
-                debug!(interface = new.name, "the interface leads to no known pod");
-            }
-        }
+        debug!(steps = reconciled.steps, "enforced");
+        self.log_policies(&reconciled);
+        self.log_closed(&reconciled);
+        self.log_unprotected(&reconciled);
         self.last = reconciled;
         self.failure = None;
     }
@@ -183,6 +121,84 @@ impl Reporter {
             }
             // A kernel without nftables refuses the question.
             Err(error) => debug!("cannot search for other enforcers: {}", chain(&error)),
+        }
+    }
+
+    /// Logs policies and Services that are not enforced as they are written.
+    fn log_policies(&self, reconciled: &Reconciled) {
+        let Reconciled { faults, held_back, left_out_services, .. } = reconciled;
+        let last = &self.last;
+        for fault in faults.iter().filter(|fault| !last.faults.contains(fault)) {
+            warn!("{fault}; to have it enforced as you mean it, correct that field");
+        }
+        for held in held_back.iter().filter(|held| !last.held_back.contains(held)) {
+            let HeldBack { namespace, reason } = held;
+            error!(
+                %namespace,
+                "policies do not fit into the maps, the previous ones stay in force: {reason}; use \
+                 fewer blocks, ports or policies in that namespace"
+            );
+        }
+        let known = &last.left_out_services;
+        for left_out in left_out_services.iter().filter(|one| !known.contains(one)) {
+            let LeftOutServices { namespace, services, open } = left_out;
+            error!(
+                %namespace, services, addresses_not_closed = open,
+                "Services do not fit into the map `frontends`: egress of isolated pods to their \
+                 addresses is denied; use fewer ports and addresses, or raise --max-frontends"
+            );
+        }
+    }
+
+    /// Logs pods and interfaces at which nothing passes.
+    fn log_closed(&self, reconciled: &Reconciled) {
+        let Reconciled { closed_pods, conflicts, .. } = reconciled;
+        let last = &self.last;
+        for closed in closed_pods.iter().filter(|closed| !last.closed_pods.contains(closed)) {
+            let ClosedPod { pod, reason } = closed;
+            error!(
+                %pod,
+                "the pod is new and what it needs does not fit, so nothing passes to or from it; \
+                 retrying: {reason}; move pods to other nodes, or raise the option of that map"
+            );
+        }
+        for conflict in conflicts.iter().filter(|conflict| !last.conflicts.contains(conflict)) {
+            let InterfaceConflict { interface, pod } = conflict;
+            error!(
+                %pod, %interface,
+                "the interface has an address of the pod, but is not known to be the pod's: nothing \
+                 passes there; find out which pod it leads to"
+            );
+        }
+    }
+
+    /// Logs pods at which no policy is enforced, and interfaces that lead to no known pod.
+    fn log_unprotected(&self, reconciled: &Reconciled) {
+        let Reconciled { pods_without_interface, not_attached, interfaces_without_pod, .. } =
+            reconciled;
+        let last = &self.last;
+        let waiting = &last.pods_without_interface;
+        for pod in pods_without_interface.iter().filter(|pod| !waiting.contains(pod)) {
+            warn!(
+                %pod,
+                "no interface leads to the pod: no policy is enforced at it yet; if that stays, check \
+                 that the node's CNI gives pods a veth"
+            );
+        }
+        for refused in not_attached.iter().filter(|refused| !last.not_attached.contains(refused)) {
+            let NotAttached { pod, reason } = refused;
+            error!(
+                %pod,
+                "no policy is enforced at the pod, retrying: {reason}; if that stays, remove that \
+                 cause, or move the pod to another node"
+            );
+        }
+        for new in interfaces_without_pod {
+            if !last.interfaces_without_pod.iter().any(|logged| logged.name == new.name) {
+                // Every new pod's interface for a moment, and for ever the uplink of a node that is
+                // a container: `/status` lists them.
+                debug!(interface = new.name, "the interface leads to no known pod");
+            }
         }
     }
 }

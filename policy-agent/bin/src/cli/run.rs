@@ -124,8 +124,8 @@ pub(crate) struct RunArguments {
         value_parser = entries(), help_heading = KERNEL)]
     max_frontends: u32,
 
-    /// Capacity of the map `identities`: pods' addresses that some policy mentions; a change replaces the
-    /// pinned maps
+    /// Entries of the maps `identities` (pods' addresses that a policy in force mentions) and `pods` (all
+    /// pods' addresses); a change replaces the pinned maps
     #[arg(long, value_name = "COUNT", default_value_t = Capacities::default().addresses,
         value_parser = entries(), help_heading = KERNEL)]
     max_identities: u32,
