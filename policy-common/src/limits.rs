@@ -16,8 +16,8 @@ pub const EPOCHS: usize = 4096;
 /// Addresses of pods that match a peer of some policy in force (set at load).
 pub const ADDRESSES: usize = 1 << 17;
 
-/// Addresses of pods of the whole cluster. A pod beyond them cannot be the far end of a tunnel (S46);
-/// nothing else depends on it.
+/// Addresses of pods of the whole cluster (set at load, to as many as [`ADDRESSES`]). A pod beyond them
+/// cannot be the far end of a tunnel (S46); nothing else depends on it.
 pub const PODS: usize = 1 << 17;
 
 /// Blocks that policies mention, excepts included (set at load).

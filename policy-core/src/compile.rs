@@ -34,6 +34,7 @@ mod services;
 pub use change::Change;
 pub use compiler::{Compiler, Reuse, ReuseCount};
 pub use identity_key::{Identity, IdentityKey};
+pub use prefix::is_mapped;
 pub use rules::rule::CompiledPolicy;
 pub use scope::Scope;
 

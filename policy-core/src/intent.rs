@@ -4,12 +4,20 @@
 //! what the agent found and could do in the kernel. Output: the state to enforce ([`Desired`]) and
 //! the answers that depend on it. The agent's `node` module calls it in this order:
 //!
-//! 1. [`Intent::apply`] for each change of the cluster, [`Intent::add_hint`] for each hint.
+//! 1. [`Intent::replace`] for the whole cluster, [`Intent::apply`] for each change of it;
+//!    [`Intent::replace_cached_hints`] for all hints, [`Intent::add_hint`] and [`Intent::remove_hint`]
+//!    for one; [`Intent::set_off_by_command`] for a command on the node.
 //! 2. [`Intent::release_due`], then [`Intent::set_node_addresses`], [`Intent::match_departed`] and
 //!    [`Intent::assign`] with what discovery found for [`Intent::addresses`].
-//! 3. [`Intent::desired`] is planned and written to the kernel.
-//! 4. [`Intent::record_success`]; or, where a map is full, [`Intent::roll_back`], step 3 once more,
-//!    [`Intent::hold_back`], and again from step 3.
+//! 3. The flows of [`Intent::reassigned`] are deleted, then [`Intent::clear_reassigned`].
+//!    [`Intent::desired`] is planned, [`Intent::sort_unmatched`] with the interfaces that the plan found
+//!    no pod for, and the plan is written to the kernel.
+//! 4. [`Intent::record_success`]. Where a map is full: [`Intent::roll_back`], step 3 once more,
+//!    [`Intent::hold_back`]; or, where no policy grew, [`Intent::close_new_pods`]; then again from
+//!    step 3.
+//!
+//! [`Intent::set_frontend_limit`] comes before all of them; [`Intent::release_all`] before a new list of
+//! objects is compared with [`Intent::snapshot`]. The other functions answer questions.
 //!
 //! Times are durations since one fixed moment, for example the start of the process; they must never
 //! go back.

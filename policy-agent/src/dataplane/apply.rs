@@ -13,6 +13,7 @@
 use std::collections::BTreeSet;
 
 use policy_common::{
+    address::in_one_form,
     allow::PortSet,
     endpoint::{Endpoint, flags},
     flow::place,
@@ -70,13 +71,13 @@ impl Dataplane {
                 self.put_allow_maps([(*allow_map, entries.as_slice())].into_iter())
             }
             Step::PutIdentity { address, identity } => {
-                let address = key::address(*address);
+                let address = in_one_form(*address);
                 maps.identities.put(&address, &Identity { address, identity: *identity })
             }
             Step::PutBlock { block, identity } => maps.put_block(*block, *identity),
             Step::PutFrontend { frontend, identity } => self.put_frontend(frontend, *identity),
             Step::PutNodeAddress { address, kind } => {
-                maps.node_addresses.put(&key::address(*address), &(*kind as u32))
+                maps.node_addresses.put(&in_one_form(*address), &(*kind as u32))
             }
             Step::PutEndpoint(endpoint) => self.put_endpoint(*endpoint),
             Step::ReplaceEndpoint { slot, endpoint } => self.replace_endpoint(*slot, *endpoint),
@@ -86,8 +87,8 @@ impl Dataplane {
             Step::DeleteEndpoint { ifindex, slot } => self.delete_endpoint(*ifindex, *slot),
             Step::DeleteFrontend(frontend) => maps.frontends.delete(&key::frontend(frontend)),
             Step::DeleteBlock(block) => maps.delete_block(*block),
-            Step::DeleteIdentity(address) => maps.identities.delete(&key::address(*address)),
-            Step::DeleteNodeAddress(address) => maps.node_addresses.delete(&key::address(*address)),
+            Step::DeleteIdentity(address) => maps.identities.delete(&in_one_form(*address)),
+            Step::DeleteNodeAddress(address) => maps.node_addresses.delete(&in_one_form(*address)),
             Step::DeleteAllowMap { allow_map } => {
                 allow_map::delete(&mut maps.allow, *allow_map, folder.as_deref())
             }

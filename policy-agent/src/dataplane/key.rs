@@ -1,27 +1,17 @@
 //! Conversions from the model to map keys.
 
-use std::net::IpAddr;
-
 use aya::maps::lpm_trie::Key;
 use ipnetwork::IpNetwork;
 use policy_common::{
-    address::{Address, MAPPED_BITS, mapped},
+    address::{Address, MAPPED_BITS, in_one_form, mapped},
     frontend::FrontendKey,
 };
 use policy_core::desired::Frontend;
 
-/// An address of either family in the form of the maps.
-pub(super) fn address(address: IpAddr) -> Address {
-    match address {
-        IpAddr::V4(address) => mapped(address.octets()),
-        IpAddr::V6(address) => address.octets(),
-    }
-}
-
 /// A block in the form of the trie, IPv4 under the mapped prefix.
 pub(super) fn block(block: IpNetwork) -> Key<Address> {
     let above = if block.is_ipv4() { MAPPED_BITS } else { 0 };
-    Key::new(above + u32::from(block.prefix()), address(block.network()))
+    Key::new(above + u32::from(block.prefix()), in_one_form(block.network()))
 }
 
 /// All of IPv4.
@@ -30,7 +20,7 @@ pub(super) const EVERY_IPV4: Key<Address> = Key::new(MAPPED_BITS, mapped([0; 4])
 /// The key of a frontend.
 pub(super) fn frontend(frontend: &Frontend) -> FrontendKey {
     FrontendKey {
-        address: address(frontend.address),
+        address: in_one_form(frontend.address),
         port: frontend.port.to_be_bytes(),
         protocol: frontend.protocol.number(),
         pad: 0,

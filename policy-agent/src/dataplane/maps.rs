@@ -18,6 +18,7 @@ use policy_common::{
     frontend::{Frontend, FrontendKey},
     identity::Identity,
 };
+use policy_core::compile::is_mapped;
 
 use super::{
     drops::Events,
@@ -161,14 +162,6 @@ impl Maps {
             return self.part_families();
         }
         self.blocks.delete(&key::block(block), block)
-    }
-}
-
-/// An IPv6 block of addresses that no IPv6 packet may carry; its key would mean IPv4.
-fn is_mapped(block: IpNetwork) -> bool {
-    match block {
-        IpNetwork::V4(_) => false,
-        IpNetwork::V6(block) => block.network().to_ipv4_mapped().is_some() && block.prefix() >= 96,
     }
 }
 

@@ -11,11 +11,11 @@ use std::{
 
 use aya::{Ebpf, EbpfLoader, maps::MapInfo};
 use aya_obj::Object;
-use policy_common::{allow::PortSet, flow::Lifetimes};
+use policy_common::{address::in_one_form, allow::PortSet, flow::Lifetimes};
 
 use super::{
     error::DataplaneError,
-    key, lifetimes,
+    lifetimes,
     options::{Capacities, Options, UnknownEndpoints},
 };
 
@@ -119,7 +119,7 @@ pub(super) fn load_tracing<'a>(
     folder: &Path,
     names: impl Iterator<Item = &'a String>,
 ) -> Result<Ebpf, DataplaneError> {
-    let peer = peer.map_or([0; 16], key::address);
+    let peer = peer.map_or([0; 16], in_one_form);
     let (high, low) = peer.split_at(8);
     let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
     let (high, low) = (word(high), word(low));

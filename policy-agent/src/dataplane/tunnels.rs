@@ -13,9 +13,9 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use policy_common::tunnel::DEFAULT_PORTS;
+use policy_common::{address::in_one_form, tunnel::DEFAULT_PORTS};
 
-use super::{Dataplane, error::DataplaneError, key, maps::Maps, read};
+use super::{Dataplane, error::DataplaneError, maps::Maps, read};
 
 /// What the two maps hold.
 #[derive(Debug, Default)]
@@ -61,13 +61,13 @@ impl Dataplane {
         let Self { maps, tunnels, .. } = self;
         // Deletions first: they make space in a map that may be full.
         for gone in tunnels.pods.difference(wanted).copied().collect::<Vec<_>>() {
-            maps.pods.delete(&key::address(gone))?;
+            maps.pods.delete(&in_one_form(gone))?;
             tunnels.pods.remove(&gone);
         }
         let new: Vec<IpAddr> = wanted.difference(&tunnels.pods).copied().collect();
         let mut omitted = 0;
         for (place, address) in new.iter().enumerate() {
-            match maps.pods.put(&key::address(*address), &1) {
+            match maps.pods.put(&in_one_form(*address), &1) {
                 Ok(()) => drop(tunnels.pods.insert(*address)),
                 Err(DataplaneError::Full { map, capacity }) => {
                     omitted = new.len() - place;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use policy_common::{
-    address::{Address, mapped},
+    address::in_one_form,
     backend::{LiveBackend, LiveBackendKey},
     endpoint::Endpoint,
     limits::LIVE_BACKENDS_OF_POD,
@@ -111,7 +111,7 @@ impl BackendSources<'_> {
         }
         let key = LiveBackendKey {
             ifindex,
-            frontend: bytes(address),
+            frontend: in_one_form(address),
             local_port: original.source_port.to_be_bytes(),
             remote_port: port.to_be_bytes(),
             protocol: connection.protocol,
@@ -123,7 +123,7 @@ impl BackendSources<'_> {
         if !starts_visibly && !service.is_some_and(|it| it.backends.contains(&backend)) {
             return None;
         }
-        let (address, port) = (bytes(backend.0), backend.1.to_be_bytes());
+        let (address, port) = (in_one_form(backend.0), backend.1.to_be_bytes());
         let checks_frontend = match (service, self.before.get(&key)) {
             (Some(service), _) => service.checks_frontend,
             (None, Some(before)) if (before.address, before.port) == (address, port) => {
@@ -133,13 +133,5 @@ impl BackendSources<'_> {
         };
         let checks_frontend = u8::from(checks_frontend);
         Some(LiveBackend { key, address, port, checks_frontend, pad: 0 })
-    }
-}
-
-/// An address in the form of the maps.
-fn bytes(address: IpAddr) -> Address {
-    match address {
-        IpAddr::V4(address) => mapped(address.octets()),
-        IpAddr::V6(address) => address.octets(),
     }
 }

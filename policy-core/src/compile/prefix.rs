@@ -91,8 +91,10 @@ pub(crate) fn is_covered(block: IpNetwork, excepts: &[IpNetwork]) -> bool {
     excepts.is_covered_in_aggregate(&block)
 }
 
-/// Whether all of a block is IPv4 written as IPv6: no packet carries such an address.
-pub(crate) fn is_mapped(block: IpNetwork) -> bool {
+/// Whether all of a block is IPv4 written as IPv6. Such a block is in no map: no packet carries such an
+/// address, and its key would mean IPv4.
+#[must_use]
+pub fn is_mapped(block: IpNetwork) -> bool {
     block.prefix() >= 96 && !is_usable(block.network())
 }
 

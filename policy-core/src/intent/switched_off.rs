@@ -14,27 +14,32 @@
 use std::{fmt, mem};
 
 use super::Intent;
-use crate::{desired::Desired, model::PerDirection};
+use crate::{
+    desired::Desired,
+    model::{ENFORCEMENT, PerDirection},
+};
 
 /// Why enforcement is off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OffCause {
     /// The command `policy-agent off` on the node.
     Command,
-    /// The annotation [`ENFORCEMENT`](crate::model::ENFORCEMENT) of the Node.
+    /// The annotation [`ENFORCEMENT`] of the Node.
     Annotation,
 }
 
 /// Says how it was switched off, and how to switch it on.
 impl fmt::Display for OffCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Command => "`policy-agent off` has switched it off; `policy-agent on` ends that",
-            Self::Annotation => {
-                "the annotation policy-agent.io/enforcement of the Node has switched it off; remove it \
-                 to end that"
+        match self {
+            Self::Command => {
+                f.write_str("`policy-agent off` has switched it off; `policy-agent on` ends that")
             }
-        })
+            Self::Annotation => write!(
+                f,
+                "the annotation {ENFORCEMENT} of the Node has switched it off; remove it to end that"
+            ),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 
 use policy_common::{
     allow::{DEFAULT_IDENTITY, PortChunk, PortSet},
+    backend::Backend,
     endpoint::Endpoint,
 };
 
@@ -77,14 +78,8 @@ impl Actual {
     /// Applies a step that the kernel has carried out.
     pub fn apply(&mut self, step: &Step) {
         match step {
-            Step::PutPortChunk(PortChunk { key, bits }) => {
-                let bitmap = self.bitmaps.entry(key.bitmap).or_default();
-                bitmap.insert((key.protocol, key.chunk), *bits);
-            }
-            Step::PutBackend(backend) => {
-                let list = self.lists.entry(backend.key.list).or_default();
-                list.insert(backend.key.place, *backend);
-            }
+            Step::PutPortChunk(chunk) => self.put_port_chunk(chunk),
+            Step::PutBackend(backend) => self.put_backend(backend),
             Step::PutAllowMap { allow_map, entries } => {
                 self.allow_maps.insert(*allow_map, entries.clone());
             }
@@ -227,5 +222,15 @@ impl Actual {
         let tables = tables.chain(self.frontends.values()).copied();
         let allow_maps = self.allow_maps.values().flatten().map(|set| set.identity);
         tables.chain(allow_maps).collect()
+    }
+
+    fn put_port_chunk(&mut self, PortChunk { key, bits }: &PortChunk) {
+        let bitmap = self.bitmaps.entry(key.bitmap).or_default();
+        bitmap.insert((key.protocol, key.chunk), *bits);
+    }
+
+    fn put_backend(&mut self, backend: &Backend) {
+        let list = self.lists.entry(backend.key.list).or_default();
+        list.insert(backend.key.place, *backend);
     }
 }

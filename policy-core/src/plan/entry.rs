@@ -16,7 +16,7 @@ use std::{
 };
 
 use policy_common::{
-    address::mapped,
+    address::in_one_form,
     allow::{DEFAULT_IDENTITY, INLINE_RANGES, PortChunk, PortChunkKey, PortRange, PortSet, every},
     backend::{Backend, BackendKey},
     drops::Reason,
@@ -180,11 +180,7 @@ fn limit(set: &PortSet, lists: &BTreeMap<u32, BackendList>) -> Option<Limit> {
 pub(super) fn list(list: u32, service: &ServiceBackends) -> BackendList {
     let backends = (0..).zip(service.backends.iter()).take(usize::from(u16::MAX));
     let entry = |(place, (address, port)): (u32, &(IpAddr, u16))| {
-        let address = match address {
-            IpAddr::V4(address) => mapped(address.octets()),
-            IpAddr::V6(address) => address.octets(),
-        };
-        let key = BackendKey { list, place };
+        let (key, address) = (BackendKey { list, place }, in_one_form(*address));
         let (port, checks_frontend) = (port.to_be_bytes(), service.checks_frontend.into());
         (place, Backend { key, address, port, checks_frontend, pad: 0 })
     };

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use ipnetwork::IpNetwork;
 use policy_common::allow::{PortChunk, PortChunkKey, PortSet};
 
+use crate::compile::is_mapped;
+
 use super::{actual::Actual, entry::Bitmap, step::Step};
 
 /// The steps from `found`, which was read from the maps, back to `written`, which the agent wrote.
@@ -102,13 +104,4 @@ fn differences<'a, K: Copy + Ord, V: Copy + PartialEq>(
     let puts = written.iter().filter(|(key, value)| found.get(key) != Some(value));
     let deletes = found.keys().filter(|key| !written.contains_key(key));
     (puts.map(|(key, value)| (*key, *value)), deletes.copied())
-}
-
-/// Whether a block is of IPv4 addresses written as IPv6. Such a block is in no map: no packet carries
-/// such an address.
-fn is_mapped(block: IpNetwork) -> bool {
-    match block {
-        IpNetwork::V4(_) => false,
-        IpNetwork::V6(block) => block.network().to_ipv4_mapped().is_some() && block.prefix() >= 96,
-    }
 }
