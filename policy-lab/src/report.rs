@@ -90,7 +90,7 @@ pub fn require_all_allowed(plan: &ProbePlan, results: &[ConnectionResult]) -> Re
         .iter()
         .zip(results)
         .filter(|(planned, result)| outcome(planned.refusing, false, result) != Outcome::Allow)
-        .map(|(planned, result)| format!("{}: {}", title(&planned.probe), text(result)))
+        .map(|(planned, result)| format!("{}: {}", planned.probe, text(result)))
         .collect();
     if failed.is_empty() { Ok(()) } else { Err(Error::Baseline { tried: results.len(), failed }) }
 }
@@ -108,7 +108,7 @@ pub fn compare(
         let probe = &planned.probe;
         let outcome = outcome(planned.refusing, cluster.rejects, result);
         let Some(explanation) = cluster.explain(probe) else {
-            let line = format!("{}: no policy applies; {}", title(probe), text(result));
+            let line = format!("{probe}: no policy applies; {}", text(result));
             if outcome == Outcome::Allow {
                 report.notes.push(line);
             } else {
@@ -119,7 +119,7 @@ pub fn compare(
         let row = Row::new(probe, &explanation, Some(outcome));
         if outcome == Outcome::Lost {
             // The table shows other disagreements, but not how a probe was lost.
-            report.findings.push(format!("{}: {}", title(probe), text(result)));
+            report.findings.push(format!("{probe}: {}", text(result)));
         }
         report.table.probes.push(row);
     }
@@ -169,11 +169,6 @@ pub fn forged_packet_finding(
     };
     let free = if may_spoof { " of a pod without anti-spoofing" } else { "" };
     Some(format!("a packet with a forged source address{free} ({packet}) {what}"))
-}
-
-fn title(probe: &Probe) -> String {
-    let Probe { from, to, port, protocol, family, .. } = probe;
-    format!("{from} -> {to} {port}/{protocol} {}", family.name())
 }
 
 fn text(result: &ConnectionResult) -> String {

@@ -14,7 +14,7 @@
 
 mod ends;
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use policy_core::{
     explain::{ConnectionEnd, Question},
@@ -55,6 +55,14 @@ pub struct Probe {
     pub source: IpAddr,
     /// Address of `to` in that family; for a Service a cluster IP.
     pub destination: IpAddr,
+}
+
+/// `shop/web -> shop/db 5432/TCP IPv4`.
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, to, port, protocol, family, .. } = self;
+        write!(f, "{from} -> {to} {port}/{protocol} {}", family.name())
+    }
 }
 
 /// A probe that an option or an expectation names, and that cannot be run.

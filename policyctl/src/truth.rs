@@ -51,12 +51,7 @@ impl<'a> ProbeJudge<'a> {
     pub(crate) fn row(&self, probe: Probe) -> Result<Row, String> {
         match self.explainer.explain(&probe.question()) {
             Some(explanation) => Ok(Row::of(probe, explanation, None)),
-            None => Err(format!("{}: no policy applies", named(&probe))),
+            None => Err(format!("{probe}: no policy applies")),
         }
     }
-}
-
-fn named(probe: &Probe) -> String {
-    let Probe { from, to, port, protocol, family, .. } = probe;
-    format!("{from} -> {to} {port}/{protocol} {}", family.name())
 }
