@@ -37,7 +37,6 @@ Examples:
       a page with a table to search, and a picture
   policyctl list -f cluster.yaml -o dot | dot -Tsvg > cluster.svg
       a picture, by Graphviz
-
   policyctl list -R -f deploy/ --exposure
       what the workloads admit from, or send to, places that are not in the manifests
 

@@ -74,7 +74,7 @@ enum Summand {
     Policies,
     /// The rules that denied them, and policies that isolate without a rule that allows
     Rules,
-    /// The workloads at both ends
+    /// The workloads at both ends, because pods of one workload count together
     Pods,
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn end_name(end: &ReportedEnd) -> String {
     }
 }
 
-/// `NetworkPolicy shop/db`, or with a rule `ClusterNetworkPolicy tier, rule 1`.
+/// `NetworkPolicy shop/db`, or with a rule `ClusterNetworkPolicy tier rule 1`.
 pub(crate) fn policy_name(policy: &ReportedPolicy) -> String {
     let ReportedPolicy { kind, namespace, name, rule } = policy;
     let namespace = namespace.as_ref().map(|namespace| format!("{namespace}/"));

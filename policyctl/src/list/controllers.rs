@@ -127,15 +127,15 @@ impl<'a> Controllers<'a> {
         })
     }
 
-    /// A note for each route that the policies of its workload shut.
+    /// A note for each route that the policies of its workload deny.
     pub(super) fn notes(
         &self,
         workloads: &[ObjectName],
         connections: &Connections<'_>,
     ) -> Vec<String> {
-        let shut = workloads.iter().enumerate().flat_map(|(index, workload)| {
-            let shut = self.to(index, connections).filter(|one| one.allowed.is_empty());
-            shut.map(move |one| {
+        let denied = workloads.iter().enumerate().flat_map(|(index, workload)| {
+            let denied = self.to(index, connections).filter(|one| one.allowed.is_empty());
+            denied.map(move |one| {
                 let routes = one.routes.iter().cloned().collect::<Vec<_>>().join(", ");
                 format!(
                     "{routes}: {workload} does not admit {}; `policyctl list --exposure` has the \
@@ -144,7 +144,7 @@ impl<'a> Controllers<'a> {
                 )
             })
         });
-        shut.collect()
+        denied.collect()
     }
 }
 
