@@ -17,7 +17,7 @@ use axum::{
     routing::get,
 };
 use jiff::Timestamp;
-use policy_report::flows::FlowReport;
+use policy_report::{flows::FlowReport, status::Status};
 use tokio::{
     runtime,
     sync::{
@@ -27,8 +27,6 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
-
-use crate::status::Status;
 
 use listener::ListenPlace;
 

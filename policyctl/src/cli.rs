@@ -7,7 +7,7 @@ use policy_probe::exit;
 
 use crate::{diff, explain, graph, lint, list, manual, simulate, suggest, test};
 #[cfg(feature = "cluster")]
-use crate::{flows, top};
+use crate::{flows, status, top};
 
 /// The name of the program's file as a plugin of kubectl.
 const PLUGIN: &str = "kubectl-policy";
@@ -40,6 +40,9 @@ enum Verb {
     /// List the connections that were denied on any node, and who denied them
     #[cfg(feature = "cluster")]
     Flows(flows::FlowsArguments),
+    /// Print what is enforced on all nodes, and why something is not
+    #[cfg(feature = "cluster")]
+    Status(status::StatusArguments),
     /// List the policies, rules or workloads with the most denied packets
     #[cfg(feature = "cluster")]
     Top(top::TopArguments),
@@ -67,6 +70,8 @@ pub fn main() -> ExitCode {
         Verb::Suggest(arguments) => suggest::main(&arguments),
         #[cfg(feature = "cluster")]
         Verb::Flows(arguments) => flows::main(&arguments),
+        #[cfg(feature = "cluster")]
+        Verb::Status(arguments) => status::main(&arguments),
         #[cfg(feature = "cluster")]
         Verb::Top(arguments) => top::main(&arguments),
         Verb::Completion(arguments) => manual::completion(&arguments, CommandLine::command()),

@@ -41,6 +41,9 @@ pub(crate) enum Error {
     #[cfg(feature = "cluster")]
     #[error("--follow has no end, and a JSON document has one; use -o jsonl")]
     FollowJson,
+    #[cfg(feature = "cluster")]
+    #[error("no node reports an object named {name}; a policy is reported where it selects a pod")]
+    NoStatus { name: String },
     #[cfg(not(feature = "cluster"))]
     #[error("name manifests with -f; this program was built without support for clusters")]
     NoFiles,
@@ -131,7 +134,7 @@ impl Error {
                 error.code()
             }
             #[cfg(feature = "cluster")]
-            Self::FollowJson => {
+            Self::FollowJson | Self::NoStatus { .. } => {
                 terminal::error(self);
                 exit::INPUT
             }

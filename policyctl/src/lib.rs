@@ -3,7 +3,7 @@
 //! Each command has a module, which reads manifests or a cluster (`origin`), compiles them
 //! (`truth`, or `policy_core` itself), and prints the answer (`output`): `simulate`, `explain`,
 //! `lint`, `list`, `graph`, `diff`, `test` and `suggest`. Others ask the agents of a live cluster
-//! (`agents`): `flows` and `top`. `manual` prints pages of the manual and
+//! (`agents`): `flows`, `top` and `status`. `manual` prints pages of the manual and
 //! completions for a shell.
 #![forbid(unsafe_code)]
 
@@ -41,6 +41,8 @@ mod scope;
 mod segments;
 mod service_backends;
 mod simulate;
+#[cfg(feature = "cluster")]
+mod status;
 mod suggest;
 mod test;
 mod test_error;

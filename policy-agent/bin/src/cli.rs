@@ -8,7 +8,6 @@ mod cni;
 mod detach;
 mod listen;
 mod run;
-mod select;
 mod status;
 mod switch;
 mod trace;

@@ -9,6 +9,7 @@ use std::{collections::BTreeSet, error::Error, time::Duration};
 use policy_core::{intent::OffCause, lint::Finding, model::Snapshot};
 use policy_kube::Resource;
 use policy_manifest::{ManifestError, Manifests};
+use policy_report::status::Status;
 use tracing::{debug, error, info, warn};
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
         Reconciled,
     },
     source::files::FilesError,
-    status::Status,
+    status,
 };
 
 /// Most names of nodes in one line.
@@ -103,8 +104,8 @@ impl Reporter {
     pub(super) fn status(&self, node: &Node, not_ready: Option<String>) -> Status {
         let other_enforcers = self.enforcers.iter().map(ToString::to_string).collect();
         let failure = self.failure.as_deref();
-        let status = Status::new(node, &self.last, failure, not_ready);
-        Status { other_enforcers, ..status }.with_notes(&self.unresolved)
+        let status = status::status(node, &self.last, failure, not_ready);
+        status::with_notes(Status { other_enforcers, ..status }, &self.unresolved)
     }
 
     /// Logs other enforcers of this node, each when it appears.

@@ -80,6 +80,7 @@ pub(super) fn run(options: &OperatorOptions) -> Result<()> {
         let reader = of(user(cluster, layout, "reader", &rights)?);
         ensure!(reader.run(&["flows", "--since=1h"])?.code == Some(0), "these rights are enough");
         let outsider = of(user(cluster, layout, "outsider", &json!([rights[0]]))?);
+        the_state_of_both_nodes_is_seen(&admin)?;
         a_user_without_the_right_gets_nothing(&outsider)?;
         a_pod_gets_nothing(cluster)?;
         an_agent_that_is_away_hides_no_other(&admin)
@@ -153,6 +154,21 @@ fn flows_of_both_nodes_are_seen(cluster: &TestCluster, admin: &Operator<'_>) -> 
         ensure!(flow["policies"][0]["name"] == "db" && flow["direction"] == "ingress", "{flow}");
     }
     println!("flows of both nodes:\n{}", admin.run(&["flows", "-n", SHOP])?.stdout);
+    Ok(())
+}
+
+fn the_state_of_both_nodes_is_seen(admin: &Operator<'_>) -> Result<()> {
+    let answer = admin.run(&["status", "-o", "json"])?;
+    ensure!(answer.code == Some(0), "{answer:?}");
+    let state: Value = serde_json::from_str(&answer.stdout)?;
+    let nodes = state["nodes"].as_array().context("no nodes")?;
+    let names: Vec<_> = nodes.iter().map(|node| &node["node"]).collect();
+    ensure!(names == NODES, "{answer:?}");
+    let answer = admin.run(&["status", "policy", &format!("{SHOP}/db")])?;
+    ensure!(answer.stdout.contains("2/2"), "both nodes enforce it: {answer:?}");
+    println!("the policy:\n{}", answer.stdout);
+    let answer = admin.run(&["status", "policy", "nothing"])?;
+    ensure!(answer.code == Some(2), "{answer:?}");
     Ok(())
 }
 

@@ -8,13 +8,12 @@ use std::io;
 
 use clap::{Args, ValueEnum};
 use comfy_table::{Cell, Color};
-use policy_agent::status::{Pod, PodState, Policy, PolicyState, Status};
 use policy_probe::{exit, grid, options::TableFormat, terminal};
-
-use super::{
-    ask::{AskError, PlaceOptions},
-    select::{SelectedKind, select, title},
+use policy_report::status::{
+    Pod, PodState, Policy, PolicyState, SelectedKind, Status, select, title,
 };
+
+use super::ask::{AskError, PlaceOptions};
 
 const HELP: &str = "\
 Examples:
@@ -43,7 +42,7 @@ Exit codes:
 pub(crate) struct StatusArguments {
     /// Only objects of this kind, and those that belong to them
     #[arg(value_enum, conflicts_with = "check")]
-    kind: Option<SelectedKind>,
+    kind: Option<KindChoice>,
 
     /// Only the object of this name, `NAMESPACE/NAME`, or `NAME` in any namespace
     #[arg(requires = "kind")]
@@ -59,6 +58,17 @@ pub(crate) struct StatusArguments {
     /// Format of the state on standard output
     #[arg(short, long, value_enum, default_value_t)]
     output: TableFormat,
+}
+
+/// A kind of objects on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum KindChoice {
+    /// Pods of the node
+    #[value(alias = "pods")]
+    Pod,
+    /// Policies that select a pod of the node
+    #[value(alias = "policies")]
+    Policy,
 }
 
 /// What `--check` asks.
@@ -111,12 +121,13 @@ fn answer(arguments: &StatusArguments) -> Result<u8, StatusError> {
 fn selected(status: Status, arguments: &StatusArguments) -> Result<Status, StatusError> {
     let Some(kind) = arguments.kind else { return Ok(status) };
     let name = arguments.name.as_deref();
-    select(status, kind, name).ok_or_else(|| {
-        let kind = match kind {
-            SelectedKind::Pod => "pod",
-            SelectedKind::Policy => "policy",
-        };
-        StatusError::NoSuchObject { kind, name: name.unwrap_or_default().to_owned() }
+    let (kind, word) = match kind {
+        KindChoice::Pod => (SelectedKind::Pod, "pod"),
+        KindChoice::Policy => (SelectedKind::Policy, "policy"),
+    };
+    select(status, kind, name).ok_or_else(|| StatusError::NoSuchObject {
+        kind: word,
+        name: name.unwrap_or_default().to_owned(),
     })
 }
 

@@ -11,8 +11,9 @@ use std::{
 };
 
 use clap::Args;
-use policy_agent::{status::Status, switch};
+use policy_agent::switch;
 use policy_probe::{exit, terminal};
+use policy_report::status::Status;
 
 use super::{
     PIN_DIR,

@@ -11,11 +11,9 @@ use std::{
 };
 
 use clap::Args;
-use policy_agent::{
-    dataplane::{Trace, TraceError},
-    status::Status,
-};
+use policy_agent::dataplane::{Trace, TraceError};
 use policy_probe::{exit, terminal};
+use policy_report::status::Status;
 use thiserror::Error;
 use tokio::{
     runtime,

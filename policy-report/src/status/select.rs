@@ -1,25 +1,23 @@
-//! Which pods and policies of a node's state `policy-agent status` prints.
+//! Which pods and policies of a node's state a command prints.
 //!
 //! Input: the whole state, and what the command line names. Output: the state with these objects alone,
 //! and those that belong to them: of a policy the pods that it selects, of a pod the policies that
 //! isolate it.
 
-use clap::ValueEnum;
-use policy_agent::status::{Pod, Policy, Status};
+use super::{Pod, Policy, Status};
 
-/// A kind of objects on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum SelectedKind {
-    /// Pods of the node
-    #[value(alias = "pods")]
+/// A kind of objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SelectedKind {
+    /// Pods of the node.
     Pod,
-    /// Policies that select a pod of the node
-    #[value(alias = "policies")]
+    /// Policies that select a pod of the node.
     Policy,
 }
 
 /// The objects of a kind with a name, or all of the kind; `None` where there are none.
-pub(super) fn select(mut status: Status, kind: SelectedKind, name: Option<&str>) -> Option<Status> {
+#[must_use]
+pub fn select(mut status: Status, kind: SelectedKind, name: Option<&str>) -> Option<Status> {
     status.unknown_interfaces.clear();
     status.other_enforcers.clear();
     let is_named = |namespace: Option<&str>, own: &str| match name.map(|name| name.split_once('/'))
@@ -51,7 +49,8 @@ fn isolates(policy: &Policy, pod: &Pod) -> bool {
 }
 
 /// `NAMESPACE/NAME`, or `NAME` of a cluster-wide policy.
-pub(super) fn title(policy: &Policy) -> String {
+#[must_use]
+pub fn title(policy: &Policy) -> String {
     match &policy.namespace {
         Some(namespace) => format!("{namespace}/{}", policy.name),
         None => policy.name.clone(),
@@ -60,7 +59,7 @@ pub(super) fn title(policy: &Policy) -> String {
 
 #[cfg(test)]
 mod tests {
-    use policy_agent::status::{PodState, PolicyState};
+    use crate::status::{PodState, PolicyState};
 
     use super::*;
 
