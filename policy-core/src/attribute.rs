@@ -32,7 +32,7 @@ use policy_common::drops::Reason;
 
 pub use decision::{DecidingPolicy, DirectionVerdict};
 pub(crate) use decision::{DirectedSubject, FarEnd};
-pub use denial::{Decision, Denial};
+pub use denial::{Decision, Denial, can_be_allowed};
 
 use in_force::InForce;
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use policy_common::drops::Reason;
+
 use crate::model::{Direction, PolicyRef};
 
 use super::{DecidingPolicy, DirectionVerdict};
@@ -21,6 +23,16 @@ pub enum Decision {
     DeniedByRule,
     /// Policies isolate the pod, and none of their rules allows it.
     NoRuleAllows,
+}
+
+/// Whether a reason of the flow log is of a drop that policies decide, so that a policy can allow the
+/// connection.
+#[must_use]
+pub fn can_be_allowed(reason: &str) -> bool {
+    let mut of_kernel = Reason::ALL.iter().filter(|one| one.is_policy());
+    // A Service without backends answers no connection, whatever policies allow.
+    reason == Decision::DeniedByRule.name()
+        || of_kernel.any(|one| *one != Reason::ServiceNoBackend && one.name() == reason)
 }
 
 impl Decision {

@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use policy_common::drops::Reason;
 use policy_core::{
-    attribute::Decision,
+    attribute::can_be_allowed,
     model::{Labels, Protocol, Workload},
 };
 use policy_manifest::Place;
@@ -45,7 +44,7 @@ pub(super) fn read(
     place: &Place,
 ) -> Result<Result<ObservedFlow, &'static str>, serde_json::Error> {
     let LogLine { reason, source, destination, protocol } = serde_json::from_str(line)?;
-    if !reason.is_empty() && !is_of_policies(&reason) {
+    if !reason.is_empty() && !can_be_allowed(&reason) {
         return Ok(Err("dropped for another reason than a policy"));
     }
     let known = Protocol::ALL.into_iter().find(|one| one.name() == protocol);
@@ -59,14 +58,6 @@ pub(super) fn read(
         protocol,
         place: place.clone(),
     }))
-}
-
-/// Whether it is the reason of a drop that policies decide, so that a policy can allow the connection.
-fn is_of_policies(reason: &str) -> bool {
-    let mut of_kernel = Reason::ALL.iter().filter(|one| one.is_policy());
-    // A Service without backends answers no connection, whatever policies allow.
-    reason == Decision::DeniedByRule.name()
-        || of_kernel.any(|one| *one != Reason::ServiceNoBackend && one.name() == reason)
 }
 
 impl LogEnd {
