@@ -11,7 +11,7 @@
 //! ```
 //!
 //! `classify` calls the subprograms between the two. Flows of both kinds are
-//! [`TRANSLATED`](policy_common::flow::TRANSLATED).
+//! [`policy_common::flow::TRANSLATED`].
 
 use aya_ebpf::bindings::__sk_buff;
 use policy_common::{

@@ -35,10 +35,13 @@ Examples:
   kubectl -n policy-system exec POD-OF-THE-AGENT -- /policy-agent trace --pod shop/web
       on the node of one of the agents
 
-The pod's interface gets other programs for that time, each by one exchange: no packet is lost or let
-through. They give the same verdicts, and cost more; of a pod with 100,000 packets a second some lines are
-missing, and --peer helps. If this command is killed, the agent puts the
-normal programs back at its next verification, or the next agent when it starts.
+The pod's interface gets other programs for that time, each by one exchange: no packet is lost or
+let through. They give the same verdicts and cost more. Where more packets come than can be printed, some lines
+are lost and the command may end later than asked: --peer traces fewer packets. If this command is
+killed, the agent puts the normal programs back at its next verification, or the next agent when it
+starts.
+
+It needs root on the node.
 
 Exit codes:
   0  the time is over, or the command was interrupted
@@ -60,7 +63,7 @@ pub(crate) struct TraceArguments {
     #[arg(long, value_name = "ADDRESS")]
     peer: Option<IpAddr>,
 
-    /// For how long
+    /// Seconds to trace
     #[arg(long, value_name = "SECONDS", default_value_t = 30,
         value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
