@@ -35,11 +35,11 @@ Examples:
   kubectl -n policy-system exec POD-OF-THE-AGENT -- /policy-agent trace --pod shop/web
       on the node of one of the agents
 
-The pod's interface gets other programs for that time, each by one exchange: no packet is lost or
-let through. They give the same verdicts and cost more. Where more packets come than can be printed, some lines
-are lost and the command may end later than asked: --peer traces fewer packets. If this command is
-killed, the agent puts the normal programs back at its next verification, or the next agent when it
-starts.
+The pod's interface gets other programs for that time, each by one exchange: no packet is lost or let
+through. They give the same verdicts and cost more. Where more packets come than can be printed, some
+lines are lost and the command may end later than asked: --peer traces fewer packets. If this command
+is killed, the agent puts the normal programs back at its next verification, or the next agent when
+it starts.
 
 It needs root on the node.
 
