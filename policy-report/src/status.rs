@@ -1,6 +1,6 @@
 //! The answer to `GET /status`: what is enforced on a node, pod by pod and policy by policy.
 //!
-//! [`select`] leaves the objects that a command line names, and those that belong to them.
+//! [`select()`] leaves the objects that a command line names, and those that belong to them.
 
 mod select;
 
