@@ -9,7 +9,7 @@ use policy_agent::{
 };
 
 use crate::{
-    machine::{ARRIVAL, HOST, Machine, POD as POD_IP, arrives},
+    machine::{ARRIVAL, HOST, LIMIT, Machine, POD as POD_IP, arrives, until},
     manifests::{ALLOW_5000, POD, snapshot},
     namespace::{Namespace, add_addresses},
 };
@@ -49,7 +49,7 @@ fn s46_a_second_interface_with_the_address_of_a_pod_is_closed() -> Result<()> {
     machine.plug()?;
     machine.plug_another(&thief, 1)?;
     take(&thief, POD_IP)?;
-    ensure!(arrives_from(&machine, &thief, POD_IP)?, "nothing enforces yet");
+    until("nothing enforces yet", LIMIT, || arrives_from(&machine, &thief, POD_IP))?;
     machine.node.run(async || {
         let mut node = Node::start(NodeConfig::new("one"))?;
         // Neither is known to be the pod's.
@@ -58,7 +58,7 @@ fn s46_a_second_interface_with_the_address_of_a_pod_is_closed() -> Result<()> {
         ensure!(!arrives_from(&machine, &thief, POD_IP)? && !arrives(&machine, 5000)?);
         NetBuilder::open()?.delete(11).await?;
         node.enforce().await?;
-        ensure!(arrives(&machine, 5000)?, "the other is the pod's");
+        until("the other is the pod's", LIMIT, || arrives(&machine, 5000))?;
 
         let thief = Namespace::new()?;
         machine.plug_another(&thief, 2)?;
@@ -66,7 +66,7 @@ fn s46_a_second_interface_with_the_address_of_a_pod_is_closed() -> Result<()> {
         let reconciled = node.enforce().await?;
         assert_eq!(conflicts(&reconciled), [("veth2", "pod")]);
         ensure!(!arrives_from(&machine, &thief, POD_IP)?);
-        ensure!(arrives(&machine, 5000)?, "the pod keeps its interface");
+        until("the pod keeps its interface", LIMIT, || arrives(&machine, 5000))?;
         Ok(())
     })
 }
@@ -87,7 +87,7 @@ fn s46_an_address_that_is_taken_before_the_status_arrives_makes_no_pod_another()
         let status = second("podIPs: [{ip: 10.0.1.2}]");
         let reconciled = node.reconcile(&snapshot(&[POD, &status].join("---"))?).await?;
         assert_eq!(conflicts(&reconciled), []);
-        ensure!(arrives_from(&machine, &thief, SECOND)?, "it is its own pod");
+        until("it is its own pod", LIMIT, || arrives_from(&machine, &thief, SECOND))?;
         ensure!(!arrives_from(&machine, &thief, POD_IP)?, "and no other");
         ensure!(arrives(&machine, 5000)?);
         Ok(())

@@ -155,7 +155,7 @@ fn s48_after_a_kill_the_agent_puts_the_normal_programs_back() -> Result<()> {
         let options = options.concat();
         let (machine, agent) = pins::enforced(&options)?;
         let before = programs(&machine)?;
-        let tracer = Tracer::start(&machine, &["--seconds", "600"])?;
+        let tracer = Tracer::start(&machine, &["--seconds", "600", "--peer", "10.1.0.3"])?;
         assert_ne!(programs(&machine)?, before);
         let traffic = Traffic::start(&machine)?;
         drop(tracer);
@@ -164,7 +164,7 @@ fn s48_after_a_kill_the_agent_puts_the_normal_programs_back() -> Result<()> {
         traffic.finish()?;
 
         // Without an agent that runs, the next one does it.
-        let tracer = Tracer::start(&machine, &["--seconds", "600"])?;
+        let tracer = Tracer::start(&machine, &["--seconds", "600", "--peer", "10.1.0.3"])?;
         let during = programs(&machine)?;
         agent.kill()?;
         drop(tracer);

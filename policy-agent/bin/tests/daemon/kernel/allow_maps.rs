@@ -54,7 +54,7 @@ fn an_allow_map_has_its_entries_and_a_name() -> Result<()> {
     assert_eq!(
         of_8["value"],
         json!({
-            "identity": 8, "bitmap": 0, "protocols": 0, "refusal": 0, "pad": [0, 0],
+            "identity": 8, "bitmap": 0, "protocols": 0, "refusal": 0, "backends": 0,
             "ranges": [http, unused, unused, unused],
         })
     );
