@@ -3,7 +3,7 @@
 mod list;
 mod matrix;
 
-use comfy_table::{Cell, Color, ContentArrangement, Table as Grid, presets};
+use comfy_table::{Color, ContentArrangement, Row as GridRow, Table as Grid, presets};
 
 use crate::{Mismatch, Outcome, Row, Table};
 
@@ -78,7 +78,11 @@ fn count(rows: &[Row], outcome: Outcome) -> usize {
 
 /// A grid without lines, as kubectl prints it.
 #[must_use]
-pub fn grid(header: Vec<Cell>, rows: Vec<Vec<Cell>>, style: Style) -> String {
+pub fn grid<R: Into<GridRow>>(
+    header: impl Into<GridRow>,
+    rows: impl IntoIterator<Item = R>,
+    style: Style,
+) -> String {
     let mut grid = Grid::new();
     grid.load_style(presets::NOTHING);
     grid.set_content_arrangement(ContentArrangement::Disabled);
@@ -101,5 +105,16 @@ fn colour(outcome: Outcome) -> Color {
         Outcome::Allow => Color::Green,
         Outcome::Deny => Color::Red,
         Outcome::Lost => Color::Yellow,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Style, grid};
+
+    #[test]
+    fn a_column_is_as_wide_as_its_longest_cell() {
+        let rows = [["a", "long"], ["bbb", ""]];
+        assert_eq!(grid(["X", "Y"], rows, Style::default()), "X    Y\na    long\nbbb");
     }
 }

@@ -4,7 +4,7 @@
 
 mod select;
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +103,29 @@ pub enum PolicyState {
     NotEnforced,
     /// The policies of its namespace do not fit into the maps; the previous ones are enforced.
     HeldBack,
+}
+
+/// As tables show it.
+impl fmt::Display for PodState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Enforced => "enforced",
+            Self::NotEnforced => "not enforced",
+            Self::WithoutAddress => "no address yet",
+        })
+    }
+}
+
+/// As tables show it.
+impl fmt::Display for PolicyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Enforced => "enforced",
+            Self::Closed => "closed in part",
+            Self::NotEnforced => "not enforced",
+            Self::HeldBack => "held back",
+        })
+    }
 }
 
 impl Status {

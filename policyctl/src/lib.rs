@@ -13,7 +13,6 @@ mod cli;
 #[cfg(feature = "cluster")]
 mod cluster;
 #[cfg(feature = "cluster")]
-mod columns;
 mod config_error;
 mod copies;
 mod diff;

@@ -12,13 +12,12 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use policy_probe::{exit, options::TableFormat};
+use policy_probe::{exit, grid, options::TableFormat, terminal};
 use policy_report::flows::{ReportedFlow, ReportedPolicy};
 use serde::Serialize;
 
 use crate::{
     agents::{self, AgentOptions},
-    columns::columns,
     error::Error,
     flows::{FilterOptions, NodeFlow, SinceOptions, end_name, policy_name, report_lost},
     output,
@@ -101,10 +100,10 @@ pub(crate) fn main(arguments: &TopArguments) -> Result<u8, Error> {
     let text = match arguments.output {
         TableFormat::Json => output::json(&entries)?,
         TableFormat::Table if entries.is_empty() => "no flow\n".to_owned(),
-        TableFormat::Table => columns(
-            &["NAME", "PACKETS", "FLOWS", "LAST"],
-            entries.into_iter().map(TopEntry::row).collect(),
-        ),
+        TableFormat::Table => {
+            let rows = entries.into_iter().map(TopEntry::row);
+            grid(["NAME", "PACKETS", "FLOWS", "LAST"], rows, terminal::style()) + "\n"
+        }
     };
     output::print(&text)?;
     Ok(code)

@@ -14,7 +14,7 @@ pub(super) fn probes(rows: &[Row], style: Style) -> String {
         cells.push(Cell::new(row.decided_by()));
         cells
     });
-    grid(header, cells.collect(), style)
+    grid(header, cells, style)
 }
 
 /// The rows where the wire gave another verdict than the compiler.
@@ -28,7 +28,7 @@ pub(super) fn disagreements(rows: &[Row], style: Style) -> String {
         cells.push(Cell::new(row.decided_by()));
         cells
     });
-    grid(header, cells.collect(), style)
+    grid(header, cells, style)
 }
 
 fn head(row: &Row) -> Vec<Cell> {

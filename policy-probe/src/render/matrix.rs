@@ -138,7 +138,7 @@ fn matrix(
         line.extend(columns.iter().map(|column| cell(cells.get(&(from, *column)))));
         line
     });
-    grid(header, lines.collect(), style)
+    grid(header, lines, style)
 }
 
 /// The outcome of a pair at a port: one sign, or one for each family where they differ.

@@ -1,9 +1,9 @@
 //! Flows as a table for people.
 
 use jiff::Timestamp;
+use policy_probe::{grid, terminal};
 
 use super::node_flow::{NodeFlow, end_name, policy_name};
-use crate::columns::columns;
 
 const HEADER: [&str; 9] = [
     "LAST",
@@ -22,7 +22,7 @@ pub(super) fn text(flows: &[NodeFlow], now: Timestamp) -> String {
     if flows.is_empty() {
         return "no flow\n".to_owned();
     }
-    columns(&HEADER, flows.iter().map(|flow| row(flow, now)).collect())
+    grid(HEADER, flows.iter().map(|flow| row(flow, now)), terminal::style()) + "\n"
 }
 
 /// One flow as a line, for `--follow`.

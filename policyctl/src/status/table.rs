@@ -1,9 +1,9 @@
 //! The state of all nodes as tables for people, with what is wrong below.
 
+use policy_probe::{grid, terminal};
 use policy_report::status::{Pod, PodState, Policy, PolicyState, Status};
 
 use super::policies::MergedPolicy;
-use crate::columns::columns;
 
 /// A row for each node.
 pub(super) fn nodes(nodes: &[Status]) -> String {
@@ -23,9 +23,10 @@ pub(super) fn nodes(nodes: &[Status]) -> String {
             format!("{}/{}", policies.filter(enforced).count(), status.policies.len()),
         ]
     };
-    let table = columns(
-        &["NODE", "AGENT", "PODS ENFORCED", "POLICIES ENFORCED"],
-        nodes.iter().map(row).collect(),
+    let table = grid(
+        ["NODE", "AGENT", "PODS ENFORCED", "POLICIES ENFORCED"],
+        nodes.iter().map(row),
+        terminal::style(),
     );
     let remarks = nodes.iter().flat_map(|status| {
         let Status { node, off, not_ready, other_enforcers, .. } = status;
@@ -46,23 +47,18 @@ pub(super) fn nodes(nodes: &[Status]) -> String {
 /// A row for each policy.
 pub(super) fn policies(policies: &[MergedPolicy]) -> String {
     let row = |policy: &MergedPolicy| {
-        let state = match policy.state {
-            PolicyState::Enforced => "enforced",
-            PolicyState::Closed => "closed in part",
-            PolicyState::NotEnforced => "not enforced",
-            PolicyState::HeldBack => "held back",
-        };
         [
             policy.title.clone(),
             policy.kind.clone(),
-            state.to_owned(),
+            policy.state.to_string(),
             policy.pods.to_string(),
             format!("{}/{}", policy.enforcing, policy.nodes),
         ]
     };
-    let table = columns(
-        &["POLICY", "KIND", "STATE", "PODS", "NODES ENFORCING"],
-        policies.iter().map(row).collect(),
+    let table = grid(
+        ["POLICY", "KIND", "STATE", "PODS", "NODES ENFORCING"],
+        policies.iter().map(row),
+        terminal::style(),
     );
     let remarks = policies.iter().flat_map(|policy| {
         let own = policy.remarks.iter();
@@ -74,18 +70,13 @@ pub(super) fn policies(policies: &[MergedPolicy]) -> String {
 /// A row for each pod.
 pub(super) fn pods(nodes: &[Status]) -> String {
     let row = |node: &str, pod: &Pod| {
-        let state = match pod.state {
-            PodState::Enforced => "enforced",
-            PodState::NotEnforced => "not enforced",
-            PodState::WithoutAddress => "no address yet",
-        };
         let policies = |policies: &Option<Vec<String>>| {
             policies.as_ref().map_or_else(|| "-".to_owned(), |policies| policies.join(","))
         };
         [
             format!("{}/{}", pod.namespace, pod.name),
             node.to_owned(),
-            state.to_owned(),
+            pod.state.to_string(),
             policies(&pod.ingress),
             policies(&pod.egress),
         ]
@@ -101,7 +92,7 @@ pub(super) fn pods(nodes: &[Status]) -> String {
         pods.filter_map(|pod| remark(&status.node, pod))
     });
     with_remarks(
-        columns(&["POD", "NODE", "STATE", "INGRESS", "EGRESS"], rows),
+        grid(["POD", "NODE", "STATE", "INGRESS", "EGRESS"], rows, terminal::style()),
         &remarks.collect::<Vec<_>>(),
     )
 }
@@ -112,5 +103,5 @@ fn remark(node: &str, pod: &Pod) -> Option<String> {
 }
 
 fn with_remarks(table: String, remarks: &[String]) -> String {
-    if remarks.is_empty() { table } else { format!("{table}\n{}\n", remarks.join("\n")) }
+    if remarks.is_empty() { table + "\n" } else { format!("{table}\n\n{}\n", remarks.join("\n")) }
 }

@@ -87,7 +87,7 @@ fn table(checks: &[NodeCheck]) -> String {
         };
         vec![Cell::new(name), Cell::new(text).fg(colour), Cell::new(found)]
     });
-    let table = grid(header, rows.collect(), terminal::style());
+    let table = grid(header, rows, terminal::style());
     let advice = checks.iter().filter(|check| !check.advice.is_empty());
     let advice: Vec<String> =
         advice.map(|NodeCheck { name, advice, .. }| format!("{name}: {advice}")).collect();

@@ -156,12 +156,12 @@ fn table(status: &Status) -> String {
         parts.push(format!("ENFORCEMENT IS OFF, and every packet passes: {why}"));
     }
     if !status.pods.is_empty() {
-        let header = ["POD", "INTERFACE", "STATE", "INGRESS", "EGRESS"].map(Cell::new).to_vec();
-        parts.push(grid(header, status.pods.iter().map(pod).collect(), style));
+        let header = ["POD", "INTERFACE", "STATE", "INGRESS", "EGRESS"];
+        parts.push(grid(header, status.pods.iter().map(pod), style));
     }
     if !status.policies.is_empty() {
-        let header = ["POLICY", "KIND", "STATE", "PODS"].map(Cell::new).to_vec();
-        parts.push(grid(header, status.policies.iter().map(policy).collect(), style));
+        let header = ["POLICY", "KIND", "STATE", "PODS"];
+        parts.push(grid(header, status.policies.iter().map(policy), style));
     }
     let pods = status.pods.iter().filter_map(|pod| {
         Some(format!("pod {}/{}: {}", pod.namespace, pod.name, pod.reason.as_ref()?))
@@ -182,10 +182,10 @@ fn table(status: &Status) -> String {
 }
 
 fn pod(pod: &Pod) -> Vec<Cell> {
-    let (state, colour) = match pod.state {
-        PodState::Enforced => ("enforced", Color::Green),
-        PodState::NotEnforced => ("not enforced", Color::Red),
-        PodState::WithoutAddress => ("no address yet", Color::Yellow),
+    let colour = match pod.state {
+        PodState::Enforced => Color::Green,
+        PodState::NotEnforced => Color::Red,
+        PodState::WithoutAddress => Color::Yellow,
     };
     let policies = |policies: &Option<Vec<String>>| {
         policies.as_ref().map_or_else(|| "-".to_owned(), |policies| policies.join(","))
@@ -193,23 +193,22 @@ fn pod(pod: &Pod) -> Vec<Cell> {
     vec![
         Cell::new(format!("{}/{}", pod.namespace, pod.name)),
         Cell::new(pod.interface.as_deref().unwrap_or("-")),
-        Cell::new(state).fg(colour),
+        Cell::new(pod.state).fg(colour),
         Cell::new(policies(&pod.ingress)),
         Cell::new(policies(&pod.egress)),
     ]
 }
 
 fn policy(policy: &Policy) -> Vec<Cell> {
-    let (state, colour) = match policy.state {
-        PolicyState::Enforced => ("enforced", Color::Green),
-        PolicyState::Closed => ("closed in part", Color::Yellow),
-        PolicyState::NotEnforced => ("not enforced", Color::Red),
-        PolicyState::HeldBack => ("held back", Color::Red),
+    let colour = match policy.state {
+        PolicyState::Enforced => Color::Green,
+        PolicyState::Closed => Color::Yellow,
+        PolicyState::NotEnforced | PolicyState::HeldBack => Color::Red,
     };
     vec![
         Cell::new(title(policy)),
         Cell::new(&policy.kind),
-        Cell::new(state).fg(colour),
+        Cell::new(policy.state).fg(colour),
         Cell::new(policy.pods),
     ]
 }
