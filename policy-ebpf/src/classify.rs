@@ -74,11 +74,15 @@ pub(crate) fn classify(skb: *mut __sk_buff, direction: Direction) -> i32 {
     if outcome == Outcome::CheckQuotation as u32 {
         outcome = match quoted(skb, ether_type, direction) {
             0 => dispatch(skb, ether_type, direction, looked_up::QUOTATION),
-            quotation::TRANSLATED if translate_quoted(skb, direction as u32) == 0 => {
+            quotation::QUOTES_TRANSLATED_FLOW if translate_quoted(skb, direction as u32) == 0 => {
+                trace::verdict(Reason::Malformed as u32);
                 drops_report(skb, direction as u32, Reason::Malformed as u32, 0, 0);
                 Outcome::Drop as u32
             }
-            _ => Outcome::Pass as u32,
+            _ => {
+                trace::verdict(0);
+                Outcome::Pass as u32
+            }
         };
     }
     if outcome >= Outcome::Translate as u32 {
@@ -115,7 +119,8 @@ fn translated(skb: *mut __sk_buff, ether_type: u16, direction: Direction, turn: 
         let reason = Reason::ServicePartlyDenied;
         trace::verdict(reason as u32);
         drops_report(skb, direction as u32, reason as u32, allow_map, identity);
-        // The kernel may have refused the second half of a translation: nothing is made of that packet.
+        // If the kernel refused the second half of a translation, the packet is half written, so it
+        // gets no reply.
         return if is_chosen == 0 { Outcome::Reject } else { Outcome::Drop } as u32;
     }
     match dispatch(skb, ether_type, direction, turn << looked_up::TURN) {
@@ -202,6 +207,7 @@ extern "C" fn classify_received6(skb: *mut __sk_buff, checked: u32) -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn classify_sent_other(skb: *mut __sk_buff) -> u32 {
     let skb = Skb::new(skb);
+    trace::frame(Direction::Egress, skb.ether_type());
     conclude(skb, Direction::Egress, packet::other(skb, Direction::Egress))
 }
 
@@ -209,6 +215,7 @@ extern "C" fn classify_sent_other(skb: *mut __sk_buff) -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn classify_received_other(skb: *mut __sk_buff) -> u32 {
     let skb = Skb::new(skb);
+    trace::frame(Direction::Ingress, skb.ether_type());
     conclude(skb, Direction::Ingress, packet::other(skb, Direction::Ingress))
 }
 
@@ -222,7 +229,7 @@ fn of_family<F: Family>(skb: Skb, direction: Direction, checked: u32) -> u32 {
     // SAFETY: the map has one element for each CPU, and no other program runs on this one;
     // `packet_read4` or `packet_read6` has written it.
     let packet = unsafe { &(*scratch).packet };
-    trace::packet(direction, epoch);
+    trace::packet(direction, epoch, checked != looked_up::NOTHING);
     let verdict = if packet.has_addresses {
         // SAFETY: as above; another field than `packet`.
         let flow = unsafe { &mut *F::scratch_flow(scratch) };

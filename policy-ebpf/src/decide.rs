@@ -1,6 +1,8 @@
 //! Verdicts: from a parsed packet to pass or drop.
 //!
-//! `packet` is the way of every packet; it calls the others, each for one question.
+//! `classify` calls `packet`, which looks up the flow, then the endpoint, then the rules; and
+//! `quotation` and `translate` between two calls. Input: the packet in the scratch map. Output: a
+//! [`Verdict`](verdict::Verdict).
 
 pub(crate) mod arrival;
 mod connection;

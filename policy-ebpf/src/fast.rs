@@ -97,12 +97,12 @@ fn of_family<F: Family>(
     if epoch == 0 {
         return open::path::<F>(skb, direction, &key.0);
     }
-    known::<F>(skb, direction, epoch, &key, &transport)
+    pass_known_flow::<F>(skb, direction, epoch, &key, &transport)
 }
 
 /// The way of a packet with this key.
 #[inline(always)]
-fn known<F: Family>(
+fn pass_known_flow<F: Family>(
     skb: Skb,
     direction: Direction,
     epoch: u32,

@@ -8,10 +8,10 @@
 //! packet: from the pod, protocol 6, epoch 3
 //! packet: from 10.244.0.10 port 40000
 //! packet: to 10.244.0.11 port 22
-//! flow: not looked up, the packet opens a connection or has none
+//! flow: not looked up: the packet opens a connection, or its protocol has no flows
 //! endpoint: slot 1, flags 0
 //! endpoint: allow map 1 for ingress, 2 for egress
-//! frontend: 10.244.0.11 port 22 is none of a Service
+//! frontend: 10.244.0.11 port 22 is not a Service
 //! identity: 10.244.0.11 has identity 2
 //! allow map: 2 has an entry for identity 2
 //! port set: whole protocols 0, bitmap 0
@@ -37,10 +37,16 @@ macro_rules! line {
     };
 }
 
-/// A packet at a hook was parsed; it is in the scratch map.
+/// An IP packet at a hook was parsed, for the first time or again; it is in the scratch map.
 #[inline(always)]
-pub(crate) fn packet(direction: Direction, epoch: u32) {
-    line!(trace_packet(direction as u32, epoch));
+pub(crate) fn packet(direction: Direction, epoch: u32, is_again: bool) {
+    line!(trace_packet(direction as u32, epoch, u32::from(is_again)));
+}
+
+/// A frame at a hook that is not IP.
+#[inline(always)]
+pub(crate) fn frame(direction: Direction, ether_type: u16) {
+    line!(trace_frame(direction as u32, u32::from(ether_type)));
 }
 
 /// No live flow has the packet.

@@ -57,13 +57,19 @@ pub enum TraceError {
         source: Errno,
     },
     /// The pinned maps are of another version.
-    #[error("{} holds no maps of this version of the agent", folder.display())]
+    #[error(
+        "{} holds no maps of this version of the agent; run the `policy-agent trace` of the agent that \
+         runs",
+        folder.display()
+    )]
     OtherMaps {
         /// The folder of the maps.
         folder: PathBuf,
     },
     /// Another process traces it.
-    #[error("interface {ifindex} is traced already")]
+    #[error(
+        "another `policy-agent trace` runs at interface {ifindex}; wait until it ends, or stop it"
+    )]
     Busy {
         /// The interface.
         ifindex: u32,

@@ -1,5 +1,5 @@
-//! The way of a parsed packet: flow, endpoint, rules. Each step runs only if the one before it did
-//! not decide.
+//! Judges a parsed packet by its flow, its endpoint and the rules, in this order. Each step runs only if
+//! the one before it did not decide.
 //!
 //! `classify` calls [`ip`], [`unparsed`] or [`other`]; the result is a [`Verdict`].
 

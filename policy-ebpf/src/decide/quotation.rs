@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// The quoted packet belongs to a flow.
-pub(crate) const KNOWN: u32 = 1;
-/// As `KNOWN`, of a flow that is translated: the quotation must be translated back.
-pub(crate) const TRANSLATED: u32 = 2;
+pub(crate) const QUOTES_FLOW: u32 = 1;
+/// As `QUOTES_FLOW`, and the flow is translated: the quotation must be translated back.
+pub(crate) const QUOTES_TRANSLATED_FLOW: u32 = 2;
 
 /// Reads the packet that the ICMP error in the scratch map quotes; 0 where that cannot be read.
 ///
@@ -36,18 +36,19 @@ pub(crate) extern "C" fn quote_read6(skb: *mut __sk_buff) -> u32 {
     read(Skb::new(skb), read6)
 }
 
-/// [`KNOWN`] or [`TRANSLATED`] where an ICMP error quotes a packet of a known flow of the pod, else 0.
+/// [`QUOTES_FLOW`] or [`QUOTES_TRANSLATED_FLOW`] where an ICMP error quotes a packet of a known flow of
+/// the pod, else 0.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn quote_known4(skb: *mut __sk_buff, direction: u32) -> u32 {
-    known::<V4>(Skb::new(skb), direction).unwrap_or(0)
+    find_quoted_flow::<V4>(Skb::new(skb), direction).unwrap_or(0)
 }
 
 /// As `quote_known4`, for ICMPv6.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn quote_known6(skb: *mut __sk_buff, direction: u32) -> u32 {
-    known::<V6>(Skb::new(skb), direction).unwrap_or(0)
+    find_quoted_flow::<V6>(Skb::new(skb), direction).unwrap_or(0)
 }
 
 #[inline(always)]
@@ -60,8 +61,8 @@ fn read(skb: Skb, read: impl Fn(&Skb, (usize, u32), &mut Quotation) -> Option<()
     u32::from(read(&skb, (usize::from(outer.upper), outer.end), quotation).is_some())
 }
 
-/// Whether the quoted packet belongs to a live flow of the pod; the flow's translation is then in the
-/// scratch map, if it has one.
+/// Finds the flow of the quoted packet: [`QUOTES_FLOW`] or [`QUOTES_TRANSLATED_FLOW`], with the
+/// translation in the scratch map; `None` where no live flow has it.
 ///
 /// An error that the pod receives quotes a packet that the pod sent. An error that the pod sends
 /// quotes a packet that it received, and must go to the sender of that packet. Example:
@@ -72,7 +73,7 @@ fn read(skb: Skb, read: impl Fn(&Skb, (usize, u32), &mut Quotation) -> Option<()
 /// at web (to_pod): local 10.244.0.10:4000, remote 10.244.0.11:53: a known flow, so it passes
 /// ```
 #[inline(always)]
-fn known<F: Family>(skb: Skb, direction: u32) -> Option<u32> {
+fn find_quoted_flow<F: Family>(skb: Skb, direction: u32) -> Option<u32> {
     let scratch = scratch::get()?;
     // SAFETY: the map has one element for each CPU, and no other program runs on this one.
     let quotation = unsafe { &(*scratch).quotation };
@@ -111,9 +112,9 @@ fn known<F: Family>(skb: Skb, direction: u32) -> Option<u32> {
     }
     let bit = if sent { translation::TO_BACKEND } else { translation::TO_FRONTEND };
     if !entry.is_translated() || entry.translation().bits & bit == 0 {
-        return Some(KNOWN);
+        return Some(QUOTES_FLOW);
     }
     // SAFETY: as above; another field.
     copy_words(entry.translation(), unsafe { &mut (*scratch).translation });
-    Some(TRANSLATED)
+    Some(QUOTES_TRANSLATED_FLOW)
 }

@@ -88,6 +88,8 @@ enum TraceCommandError {
     Trace(#[from] TraceError),
     #[error("cannot start an async runtime")]
     Start(#[source] io::Error),
+    #[error("cannot handle SIGINT and SIGTERM")]
+    Signals(#[source] io::Error),
     #[error("cannot write to standard output")]
     Write(#[source] io::Error),
 }
@@ -114,7 +116,7 @@ pub(super) fn main(arguments: &TraceArguments) -> u8 {
 }
 
 async fn trace(arguments: &TraceArguments, interface: &str) -> Result<(), TraceCommandError> {
-    let on = |kind| signal(kind).map_err(TraceCommandError::Start);
+    let on = |kind| signal(kind).map_err(TraceCommandError::Signals);
     let (mut interrupt, mut terminate) =
         (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
     let mut trace = Trace::start(&arguments.pin_dir, interface, arguments.peer)?;

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
 
 use super::{Pins, make, remove};
 use crate::dataplane::error::DataplaneError;
@@ -60,5 +63,9 @@ impl Pins {
 /// Locks a folder; `None` if another process holds the lock.
 fn lock(folder: &Path) -> Result<Option<Flock<File>>, DataplaneError> {
     let open = File::open(folder).map_err(super::failed("open", folder))?;
-    Ok(Flock::lock(open, FlockArg::LockExclusiveNonblock).ok())
+    match Flock::lock(open, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(super::failed("lock", folder)(errno.into())),
+    }
 }
